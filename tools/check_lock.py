@@ -1,0 +1,55 @@
+"""Says whether requirements/ still answers what pyproject.toml asks for, without asking any index."""
+
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)", re.MULTILINE)
+
+
+def pins(lock: Path) -> dict[str, str]:
+    return {canonicalize_name(pin["name"]): pin["version"] for pin in PIN.finditer(lock.read_text(encoding="utf-8"))}
+
+
+def unanswered(lock: Path, wanted: Iterable[str]) -> Iterator[str]:
+    locked = pins(lock)
+    for requirement in map(Requirement, wanted):
+        version = locked.get(canonicalize_name(requirement.name))
+        if version is None or version not in requirement.specifier:
+            yield f"{lock.relative_to(ROOT)} has {version or 'nothing'} for {requirement}"
+
+
+def main() -> int:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    run: list[str] = pyproject["project"]["dependencies"]
+    groups: dict[str, list[str]] = pyproject["dependency-groups"]
+    locks = ROOT / "requirements"
+    found = [
+        *unanswered(locks / "run.txt", run),
+        *unanswered(locks / "build.txt", groups["build"]),
+        *unanswered(locks / "dev.txt", [*run, *groups["dev"]]),
+        *unanswered(locks / "servers.txt", groups["test-servers"]),
+    ]
+    # Run and tested are two files: a version that differs would be tested in one and run in the other.
+    tested = pins(locks / "dev.txt")
+    for name in ("run.txt", "build.txt"):
+        found += [
+            f"requirements/{name} has {package} {version}, dev.txt {tested[package]}"
+            for package, version in pins(locks / name).items()
+            if tested.get(package, version) != version
+        ]
+    for finding in found:
+        print(finding)
+    if found:
+        print("make lock puts this right")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
