@@ -1,0 +1,378 @@
+"""What happened, in the past tense. Every event is one entry of the log, written in the transaction of the act.
+
+`data()` holds ids and facts, never an e-mail, a name or a secret: an entry outlives the person it speaks of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Final, Literal, TypeAlias
+
+from ubr.domain.feed import KEYS_CHANGED, Change
+from ubr.domain.values import RoleId, SessionId, UserId
+
+Level: TypeAlias = Literal["info", "warning", "error"]
+TargetType: TypeAlias = Literal["user", "role", "session", "signing_key"]
+Facts: TypeAlias = dict[str, Any]
+
+EVICTED: Final = "evicted"
+"""The cause of an end that nobody asked for: more sessions than a user may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an event is about."""
+
+    type: TargetType
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Root of the events. A leaf says its action (stable, public), its sentence, its target and its facts."""
+
+    action: ClassVar[str]
+    message: ClassVar[str]
+    level: ClassVar[Level] = "info"
+
+    @property
+    def target(self) -> Target | None:
+        return None
+
+    @property
+    def subject(self) -> UserId | None:
+        """Who acted, where the act itself tells it: somebody who signs in is nobody before."""
+        return None
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What it changes in who somebody is or what they may do: rows of the feed."""
+        return ()
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the answer waits until the changes are known everywhere."""
+        return True
+
+    def data(self) -> Facts:
+        return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserEvent(Event):
+    user_id: UserId
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return (Change("user", str(self.user_id)),)
+
+    @property
+    def target(self) -> Target:
+        return Target("user", str(self.user_id))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleEvent(Event):
+    role_id: RoleId
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return (Change("role", str(self.role_id)),)
+
+    @property
+    def target(self) -> Target:
+        return Target("role", str(self.role_id))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEvent(Event):
+    session_id: SessionId
+    user_id: UserId
+
+    @property
+    def target(self) -> Target:
+        return Target("session", str(self.session_id))
+
+    def data(self) -> Facts:
+        return {"user_id": str(self.user_id)}
+
+
+# --- users -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserRegistered(UserEvent):
+    """Somebody made an account of their own."""
+
+    action = "user.registered"
+    message = "A user registered"
+
+    @property
+    def subject(self) -> UserId:
+        return self.user_id
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserCreated(UserEvent):
+    """An account was made for somebody."""
+
+    action = "user.created"
+    message = "A user was created"
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserUpdated(UserEvent):
+    """`changed` names the fields. Their values are personal, so they are not kept."""
+
+    action = "user.updated"
+    message = "A user was changed"
+    changed: tuple[str, ...]
+
+    def data(self) -> Facts:
+        return {"changed": list(self.changed)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserDisabled(UserEvent):
+    action = "user.disabled"
+    message = "A user was disabled"
+    level: ClassVar[Level] = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserEnabled(UserEvent):
+    action = "user.enabled"
+    message = "A user was enabled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserDeleted(UserEvent):
+    action = "user.deleted"
+    message = "A user was deleted"
+    level: ClassVar[Level] = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PasswordChanged(UserEvent):
+    action = "user.password_changed"
+    message = "A password was changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminTakenOver(UserEvent):
+    """An operator made an existing account the administrator's, from the command line."""
+
+    action = "user.taken_over"
+    message = "An operator took over an account as administrator"
+    level: ClassVar[Level] = "warning"
+
+
+# --- roles -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleCreated(RoleEvent):
+    action = "role.created"
+    message = "A role was created"
+    name: str
+    permissions: tuple[str, ...]
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return ()
+
+    def data(self) -> Facts:
+        return {"name": self.name, "permissions": list(self.permissions)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleUpdated(RoleEvent):
+    action = "role.updated"
+    message = "A role was changed"
+    before: Facts
+    after: Facts
+
+    def data(self) -> Facts:
+        return {"before": self.before, "after": self.after}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleDeleted(RoleEvent):
+    action = "role.deleted"
+    message = "A role was deleted"
+    level: ClassVar[Level] = "warning"
+    name: str
+
+    def data(self) -> Facts:
+        return {"name": self.name}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleAssigned(UserEvent):
+    action = "role.assigned"
+    message = "A role was assigned to a user"
+    role_id: RoleId
+    expires_at: datetime | None
+
+    def data(self) -> Facts:
+        return {
+            "role_id": str(self.role_id),
+            "expires_at": None if self.expires_at is None else self.expires_at.isoformat(),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleUnassigned(UserEvent):
+    action = "role.unassigned"
+    message = "A role was taken from a user"
+    role_id: RoleId
+
+    def data(self) -> Facts:
+        return {"role_id": str(self.role_id)}
+
+
+# --- sessions --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOpened(SessionEvent):
+    """A successful log-in."""
+
+    action = "session.opened"
+    message = "A user signed in"
+
+    @property
+    def subject(self) -> UserId:
+        return self.user_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRefreshed(SessionEvent):
+    action = "session.refreshed"
+    message = "A session was refreshed"
+
+    @property
+    def subject(self) -> UserId:
+        return self.user_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRevoked(SessionEvent):
+    """`cause` is the security event that ended it, as `policy.SecurityEvent` names it."""
+
+    action = "session.revoked"
+    message = "A session was ended"
+    cause: str
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return (Change("session", str(self.session_id)),)
+
+    @property
+    def awaited(self) -> bool:
+        """Whoever signs in once too often does not wait for the session that gives way."""
+        return self.cause != EVICTED
+
+    def data(self) -> Facts:
+        return {"user_id": str(self.user_id), "cause": self.cause}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenReused(SessionEvent):
+    """A spent refresh token came back after its window: somebody holds a copy."""
+
+    action = "session.token_reused"
+    message = "A spent refresh token was used again"
+    level: ClassVar[Level] = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogInFailed(Event):
+    """`user_id` is None where no account has the e-mail. What was typed is not kept."""
+
+    action = "session.login_failed"
+    message = "A sign-in was refused"
+    level: ClassVar[Level] = "warning"
+    user_id: UserId | None
+
+    @property
+    def target(self) -> Target | None:
+        return None if self.user_id is None else Target("user", str(self.user_id))
+
+
+# --- the service itself ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKeyEvent(Event):
+    kid: str
+
+    @property
+    def target(self) -> Target:
+        return Target("signing_key", self.kid)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKeyCreated(SigningKeyEvent):
+    """No row of the feed: whoever makes one says why, and that has one."""
+
+    action = "signing_key.created"
+    message = "A signing key was created"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKeyRotated(SigningKeyEvent):
+    """About the key that goes. The tokens of neither end by it."""
+
+    action = "signing_key.rotated"
+    message = "A signing key got a successor"
+    successor: str
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return (KEYS_CHANGED,)
+
+    def data(self) -> Facts:
+        return {"successor": self.successor}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKeyRevoked(SigningKeyEvent):
+    action = "signing_key.revoked"
+    message = "A signing key was revoked"
+    level: ClassVar[Level] = "warning"
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return (Change("key", self.kid),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKeyRewrapped(SigningKeyEvent):
+    """Sealed with another secret; the key itself is what it was."""
+
+    action = "signing_key.rewrapped"
+    message = "A signing key was sealed anew"
+
+
+def actions() -> dict[str, type[Event]]:
+    """Every action name of the log and the event behind it.
+
+    Read off this module, not off `__subclasses__`: a class with slots is made twice, and the first lingers there.
+    """
+    found = (thing for thing in globals().values() if isinstance(thing, type) and issubclass(thing, Event))
+    return {event.action: event for event in found if hasattr(event, "action")}
+
+
+def actor_of(event: Event, actor: UserId | None) -> UserId | None:
+    """Who is written down as having acted: whoever is signed in, else whom the act itself names."""
+    return actor if actor is not None else event.subject

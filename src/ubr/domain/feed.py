@@ -1,0 +1,37 @@
+"""The feed: what changed in who somebody is or what they may do, numbered in the order of the commits."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+ChangeKind: TypeAlias = Literal["session", "user", "role", "key"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A session ended, a user's row or grants changed, a role changed, or a signing key was added or revoked."""
+
+    kind: ChangeKind
+    id: str
+
+
+KEYS_CHANGED: Final = Change("key", "*")
+"""A signing key was added, none was revoked. No key has this name: who takes every row for an end ends nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRow:
+    """A change with its number. Numbers rise with each commit and never by more than one."""
+
+    number: int
+    change: Change
+
+
+EPOCH_NAME_LENGTH: Final = 16
+
+
+def epoch_name(epoch: str) -> str:
+    """What an epoch is called outside: in access tokens, and to verifiers. It tells nothing of the database."""
+    return hashlib.sha256(epoch.encode()).hexdigest()[:EPOCH_NAME_LENGTH]

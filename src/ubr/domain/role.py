@@ -1,0 +1,89 @@
+"""A role: a name for a set of permissions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from ubr.domain.errors import BuiltInRole
+from ubr.domain.events import Event, RoleCreated, RoleDeleted, RoleUpdated
+from ubr.domain.values import EVERYTHING, Permissions, RoleId, RoleName
+
+ADMIN_ROLE_ID: Final = RoleId(UUID("00000000-0000-7000-8000-000000000001"))
+USER_ROLE_ID: Final = RoleId(UUID("00000000-0000-7000-8000-000000000002"))
+"""Built-in roles have the same ids in every installation: nothing has to be looked up to know them."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Role:
+    """State of a role. `version` rises by one with every change."""
+
+    id: RoleId
+    name: RoleName
+    description: str | None
+    permissions: Permissions
+    created_at: datetime
+    updated_at: datetime
+    version: int = 1
+    events: list[Event] = field(default_factory=list, repr=False, compare=False)
+
+    @classmethod
+    def create(
+        cls, *, id: RoleId, name: RoleName, description: str | None, permissions: Permissions, now: datetime
+    ) -> Role:
+        role = cls(id=id, name=name, description=description, permissions=permissions, created_at=now, updated_at=now)
+        role.events.append(RoleCreated(role_id=id, name=name, permissions=tuple(permissions)))
+        return role
+
+    @property
+    def built_in(self) -> bool:
+        return self.id in {ADMIN_ROLE_ID, USER_ROLE_ID}
+
+    def update(self, *, name: RoleName, description: str | None, permissions: Permissions, now: datetime) -> None:
+        """Take the new values. What stays the same leaves no trace.
+
+        Errors: `BuiltInRole` where a built-in role's name, or any built-in role's permissions, would change: everyone
+        has `user`, and `admin` is what keeps an installation manageable.
+        """
+        if self.built_in and (name != self.name or permissions != self.permissions):
+            raise BuiltInRole("The name and the permissions of a built-in role do not change")
+        before = self._facts()
+        described = description != self.description
+        self.name, self.description, self.permissions = name, description, permissions
+        if before == self._facts() and not described:
+            return
+        self.version += 1
+        self.updated_at = now
+        self.events.append(RoleUpdated(role_id=self.id, before=before, after=self._facts()))
+
+    def delete(self) -> None:
+        """Errors: `BuiltInRole`."""
+        if self.built_in:
+            raise BuiltInRole("A built-in role cannot be deleted")
+        self.events.append(RoleDeleted(role_id=self.id, name=self.name))
+
+    def _facts(self) -> dict[str, object]:
+        return {"name": str(self.name), "permissions": list(self.permissions)}
+
+
+def built_in_roles(now: datetime) -> tuple[Role, Role]:
+    """`admin`, which may do everything, and `user`, which everyone has and which allows nothing by itself."""
+    admin = Role(
+        id=ADMIN_ROLE_ID,
+        name=RoleName("admin"),
+        description="May do everything",
+        permissions=Permissions.of([EVERYTHING]),
+        created_at=now,
+        updated_at=now,
+    )
+    user = Role(
+        id=USER_ROLE_ID,
+        name=RoleName("user"),
+        description="Everyone",
+        permissions=Permissions(),
+        created_at=now,
+        updated_at=now,
+    )
+    return admin, user

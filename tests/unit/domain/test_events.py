@@ -1,0 +1,125 @@
+import json
+import re
+from dataclasses import fields
+from datetime import UTC, datetime
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+import pytest
+
+from ubr.domain import events
+from ubr.domain.audit import canonical_json
+from ubr.domain.events import (
+    Event,
+    RoleEvent,
+    SessionEvent,
+    SessionRevoked,
+    SigningKeyEvent,
+    UserEvent,
+    actions,
+    actor_of,
+)
+from ubr.domain.policy import SecurityEvent
+from ubr.domain.values import SessionId, UserId
+
+ID = UUID("0190a5d0-0000-7000-8000-00000000000f")
+MOMENT = datetime(2030, 1, 1, tzinfo=UTC)
+PERSONAL = re.compile(r"e?mail|address|full_name|password|secret|token|hash|user_agent", re.IGNORECASE)
+
+
+ROOTS = {Event, UserEvent, RoleEvent, SessionEvent, SigningKeyEvent}
+# Whatever this module defines that is an event and no root of others.
+KINDS: list[type[Event]] = [
+    kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event) and kind not in ROOTS
+]
+
+
+def example(kind: Any) -> Any:
+    """A value for a field of an event, whatever its type."""
+    if get_origin(kind) in {Union, UnionType}:
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    kind = getattr(kind, "__supertype__", kind)
+    origin = get_origin(kind) or kind
+    return {UUID: ID, datetime: MOMENT, str: "text", tuple: ("text",), dict: {"name": "text"}}[origin]
+
+
+def made(kind: type[Event], *, absent: bool = False) -> Event:
+    """An event of this kind; `absent` leaves out what may be."""
+    hints = get_type_hints(kind)
+    values = {}
+    for field in fields(kind):
+        hint = hints[field.name]
+        values[field.name] = None if absent and type(None) in get_args(hint) else example(hint)
+    return kind(**values)
+
+
+def test_every_action_belongs_to_one_event() -> None:
+    assert len(KINDS) == len({kind.action for kind in KINDS})
+    assert actions() == {kind.action: kind for kind in KINDS}
+
+
+def test_actions_are_what_clients_filter_by() -> None:
+    assert sorted(actions()) == [
+        "role.assigned", "role.created", "role.deleted", "role.unassigned", "role.updated",
+        "session.login_failed", "session.opened", "session.refreshed", "session.revoked", "session.token_reused",
+        "signing_key.created", "signing_key.revoked", "signing_key.rewrapped", "signing_key.rotated",
+        "user.created", "user.deleted", "user.disabled", "user.enabled", "user.password_changed", "user.registered",
+        "user.taken_over", "user.updated",
+    ]  # fmt: skip
+
+
+of_every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@of_every_kind
+def test_an_event_is_named_and_described(kind: type[Event]) -> None:
+    assert re.fullmatch(r"[a-z_]+\.[a-z_]+", kind.action)
+    assert re.fullmatch(r"[A-Z][^.]+", kind.message)
+    assert kind.level in {"info", "warning", "error"}
+
+
+@of_every_kind
+@pytest.mark.parametrize("absent", [False, True])
+def test_facts_are_json(kind: type[Event], absent: bool) -> None:
+    event = made(kind, absent=absent)
+    facts = event.data()
+    assert json.loads(canonical_json(facts)) == facts
+
+
+@of_every_kind
+def test_an_event_has_no_room_for_personal_data_or_secrets(kind: type[Event]) -> None:
+    assert not [field.name for field in fields(kind) if PERSONAL.search(field.name)]
+    assert not [key for key in made(kind).data() if PERSONAL.search(key)]
+
+
+@of_every_kind
+def test_what_an_event_holds_is_in_its_facts_or_its_target(kind: type[Event]) -> None:
+    event = made(kind)
+    shown = canonical_json(event.data()) + ("" if event.target is None else event.target.id)
+    for field in fields(kind):
+        value = getattr(event, field.name)
+        text = value.isoformat() if isinstance(value, datetime) else str(value)
+        assert text in shown or field.name in event.data()
+
+
+@of_every_kind
+def test_the_target_is_what_the_action_is_about(kind: type[Event]) -> None:
+    target = made(kind).target
+    assert target is not None
+    assert target.id in {str(ID), "text"}
+
+
+def test_whoever_is_signed_in_comes_before_whom_the_act_names() -> None:
+    one, other = UserId(UUID(int=1)), UserId(UUID(int=2))
+    event = made(actions()["session.opened"])
+    assert actor_of(event, one) == one
+    assert actor_of(event, None) == UserId(ID)
+    assert actor_of(made(actions()["user.updated"]), None) is None
+    assert actor_of(made(actions()["user.updated"]), other) == other
+
+
+@pytest.mark.parametrize("cause", list(SecurityEvent))
+def test_an_ended_session_says_why(cause: SecurityEvent) -> None:
+    event = SessionRevoked(session_id=SessionId(ID), user_id=UserId(ID), cause=cause.value)
+    assert json.loads(canonical_json(event.data())) == {"user_id": str(ID), "cause": cause.value}
