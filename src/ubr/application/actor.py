@@ -1,0 +1,63 @@
+"""Who is acting, and from where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+from ubr.domain.values import SessionId, UserId
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A user in one of their sessions: ids alone, as `authenticate` returns it.
+
+    What the actor may do is looked up by each use case, so one that is held for long never goes stale.
+    """
+
+    user_id: UserId
+    session_id: SessionId
+
+
+class System:
+    """The service itself, or the program it is part of. It may do everything. There is one: `SYSTEM`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "SYSTEM"
+
+
+SYSTEM: Final = System()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a call comes from: written into sessions and log entries, and never a ground for a decision."""
+
+    ip: str | None = None
+    user_agent: str | None = None
+    request_id: str | None = None
+    request_id_given: bool = False
+
+
+_NOWHERE: Final = Origin()
+_origin: ContextVar[Origin] = ContextVar("ubr_origin", default=_NOWHERE)
+
+
+def current_origin() -> Origin:
+    """The origin of the call that is being served."""
+    return _origin.get()
+
+
+@contextmanager
+def calling_from(origin: Origin) -> Iterator[None]:
+    """Say where the calls within come from."""
+    token = _origin.set(origin)
+    try:
+        yield
+    finally:
+        _origin.reset(token)

@@ -1,0 +1,18 @@
+"""Ending sessions, as the table `policy.ENDS` has it."""
+
+from __future__ import annotations
+
+from ubr.application.actor import Actor, System
+from ubr.application.ports.unit_of_work import Transaction
+from ubr.domain.policy import ENDS, Reach, SecurityEvent
+from ubr.domain.values import UserId
+
+
+async def end_sessions(tx: Transaction, user_id: UserId, cause: SecurityEvent, *, actor: Actor | System | None) -> None:
+    """End those of a user's sessions that the event ends. The user's row is locked by then: no log-in slips between."""
+    reach = ENDS[cause]
+    spared = actor.session_id if reach is Reach.OTHERS and isinstance(actor, Actor) else None
+    for session in await tx.sessions.live_of(user_id, tx.now):
+        if session.id != spared:
+            session.end(cause, now=tx.now)
+            await tx.sessions.save(session)

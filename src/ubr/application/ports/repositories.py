@@ -1,0 +1,198 @@
+"""What is stored. Inside a unit of work; what one reads in a writing unit is locked until it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
+from uuid import UUID
+
+from ubr.domain.audit import LogEntry
+from ubr.domain.events import Level
+from ubr.domain.role import Role
+from ubr.domain.session import RefreshToken, Session
+from ubr.domain.signing_key import SigningKey
+from ubr.domain.user import User, UserStatus
+from ubr.domain.values import Email, RoleId, RoleName, SessionId, TokenDigest, UserId
+
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True, slots=True)
+class After(Generic[Key]):
+    """Where a page begins: just behind the thing with this sort key and id."""
+
+    key: Key
+    id: UUID
+
+
+UserSort: TypeAlias = Literal["created_at", "-created_at", "email", "-email"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserFilter:
+    """Which users, and in which order. `role` counts grants that hold at `now`."""
+
+    role: RoleName | None = None
+    status: UserStatus | None = None
+    sort: UserSort = "created_at"
+    now: datetime
+
+
+class Users(Protocol):
+    async def get(self, user_id: UserId) -> User | None:
+        """The user; None where there is none."""
+        ...
+
+    async def by_email(self, email: Email) -> User | None:
+        """The user whose e-mail has this key; None where there is none."""
+        ...
+
+    async def page(self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int) -> list[User]:
+        """At most `limit` users behind `after`, in the order asked for, never locked. By e-mail means by its key."""
+        ...
+
+    async def add(self, user: User) -> None:
+        """Store a new user and what happened to them. Errors: `EmailTaken`; `RoleNotFound` for a role that is gone."""
+        ...
+
+    async def save(self, user: User) -> None:
+        """Store the new state of a user who was read here; one who is gone by then stays gone.
+
+        Errors: `EmailTaken`; `RoleNotFound` for a role that is gone.
+        """
+        ...
+
+    async def remove(self, user: User) -> None:
+        """Delete a user with all grants, sessions and refresh tokens. A second time does nothing."""
+        ...
+
+    async def another_admin_stays(self, user_id: UserId) -> bool:
+        """Whether somebody else is an active admin with no end to it.
+
+        From this question on, until the unit ends, no other unit gets an answer to it: of two admins who remove each
+        other at the same moment one is told that they are the last.
+        """
+        ...
+
+
+class Roles(Protocol):
+    async def get(self, role_id: RoleId) -> Role | None:
+        """The role; None where there is none."""
+        ...
+
+    async def by_name(self, name: RoleName) -> Role | None:
+        """The role of this name; None where there is none."""
+        ...
+
+    async def many(self, role_ids: Collection[RoleId]) -> list[Role]:
+        """Those of the roles that exist, by name; never locked."""
+        ...
+
+    async def page(self, after: After[datetime] | None, limit: int) -> list[Role]:
+        """At most `limit` roles behind `after`, oldest first; never locked."""
+        ...
+
+    async def add(self, role: Role) -> None:
+        """Store a new role. Errors: `RoleNameTaken`."""
+        ...
+
+    async def save(self, role: Role) -> None:
+        """Store the new state of a role that was read here. Errors: `RoleNameTaken`."""
+        ...
+
+    async def remove(self, role: Role) -> None:
+        """Delete a role and every grant of it. A second time does nothing."""
+        ...
+
+
+class Sessions(Protocol):
+    async def get(self, session_id: SessionId) -> Session | None:
+        """The session, ended or not; None where there is none."""
+        ...
+
+    async def live_of(self, user_id: UserId, now: datetime) -> list[Session]:
+        """All sessions of a user that have not ended, oldest first."""
+        ...
+
+    async def page(self, user_id: UserId, now: datetime, after: After[datetime] | None, limit: int) -> list[Session]:
+        """At most `limit` of a user's sessions that have not ended, newest first, behind `after`; never locked."""
+        ...
+
+    async def add(self, session: Session) -> None:
+        """Store a new session."""
+        ...
+
+    async def save(self, session: Session) -> None:
+        """Store the new state of a session that was read here."""
+        ...
+
+    async def forget(self, expired_before: datetime, limit: int) -> int:
+        """Delete at most `limit` sessions whose absolute end lies before this, with their refresh tokens.
+
+        The number deleted. Nothing is recorded: they had ended by themselves.
+        """
+        ...
+
+
+class RefreshTokens(Protocol):
+    async def add(self, token: RefreshToken) -> None:
+        """Store a token that is good."""
+        ...
+
+    async def spend(self, digest: TokenDigest, *, successor: bytes, now: datetime) -> SessionId | None:
+        """Spend a token that is good, in one step, and keep its sealed successor with it.
+
+        Its session, where this call spent it; None where there is no such token or it was spent before. However many
+        try at once, one gets the session.
+        """
+        ...
+
+    async def get(self, digest: TokenDigest) -> RefreshToken | None:
+        """The token, spent or not, of any generation; None where there is none."""
+        ...
+
+    async def forget_successors(self, spent_before: datetime) -> None:
+        """Erase the sealed successors of all tokens spent before this."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFilter:
+    """Which entries. All conditions must hold; `since` is the first moment counted, `until` the first not counted."""
+
+    level: Level | None = None
+    action: str | None = None
+    actor_id: UserId | None = None
+    target_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class Logs(Protocol):
+    async def page(self, which: LogFilter, after: After[datetime] | None, limit: int) -> list[LogEntry]:
+        """At most `limit` entries behind `after`, newest first. Entries are written by committing a unit."""
+        ...
+
+
+class SigningKeys(Protocol):
+    async def all(self) -> Sequence[SigningKey]:
+        """Every key, newest first; never locked."""
+        ...
+
+    async def all_to_change(self) -> Sequence[SigningKey]:
+        """The same for who will add or change some of them.
+
+        From this question on, until the unit ends, no other unit gets an answer to it: of two who rotate at the same
+        moment one sees what the other did.
+        """
+        ...
+
+    async def add(self, key: SigningKey) -> None:
+        """Store a new key."""
+        ...
+
+    async def save(self, key: SigningKey) -> None:
+        """Store the new state of a key that was read here."""
+        ...

@@ -1,0 +1,94 @@
+"""How an end becomes known everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NewType, Protocol, TypeAlias
+from uuid import UUID
+
+from ubr.domain.feed import FeedRow
+
+WorkerId = NewType("WorkerId", UUID)
+
+Elapsed: TypeAlias = Callable[[], float]
+"""Seconds on a clock that never goes back and that runs on while the machine sleeps. Its zero means nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedPosition:
+    """Where the feed stands. Another epoch means another history: after a restore, or a restart of the database."""
+
+    epoch: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedRead:
+    """Rows in the order of their numbers, and where the feed stood when they were read."""
+
+    position: FeedPosition
+    rows: tuple[FeedRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announced:
+    """The rows of one commit, and every worker whose lease may still last."""
+
+    epoch: str
+    rows: tuple[FeedRow, ...]
+    workers: frozenset[WorkerId]
+    steady: bool
+    """Whether no other database can have come in the place of one that a worker read from."""
+
+
+class Feed(Protocol):
+    """The feed and the workers that follow it, both where the truth is."""
+
+    async def read(self, since: int | None) -> FeedRead:
+        """Every row numbered above `since`, from where writers write, without writing. None: only where it stands."""
+        ...
+
+    async def announced(self, batch: UUID, *, younger: timedelta) -> Announced:
+        """What a unit that has committed wrote to the feed, and the workers that renewed within `younger`."""
+        ...
+
+    async def renew(self, worker: WorkerId) -> None:
+        """Renew a worker's lease. When this returns, every later `announced` counts it."""
+        ...
+
+    async def leave(self, worker: WorkerId) -> None:
+        """A worker that answers nothing any more need not be waited for. A second time does nothing."""
+        ...
+
+    async def forget(self, older: timedelta) -> None:
+        """Delete the rows and workers that are older than this."""
+        ...
+
+
+Listener: TypeAlias = Callable[[str, Sequence[FeedRow]], None]
+"""Takes an epoch and rows of it. When it returns, the worker acts on them."""
+
+
+class Nudges(Protocol):
+    """Rows on the short way. They may be lost, late or repeated: nothing rests on them but speed."""
+
+    async def deliver(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bool:
+        """Send rows to workers; True as soon as each has acknowledged, False where there is no hope of it.
+
+        Never raises for its technology; the caller cancels it when it has waited long enough.
+        """
+        ...
+
+    async def acknowledge(self, worker: WorkerId, epoch: str, number: int) -> None:
+        """Pass on that somebody who does not listen here, a verifier, acts on every row up to a number.
+
+        Never raises for its technology.
+        """
+        ...
+
+    def listen(self, worker: WorkerId, listener: Listener) -> AbstractAsyncContextManager[None]:
+        """Hand what arrives to the listener, acknowledging what it took, for as long as the context lasts."""
+        ...

@@ -1,0 +1,97 @@
+"""One use case, one unit of work, one commit."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from ubr.application.actor import Actor, System
+from ubr.application.ports.repositories import Logs, RefreshTokens, Roles, Sessions, SigningKeys, Users
+from ubr.application.ports.revocation import FeedPosition
+from ubr.application.ports.sessions import Principals
+from ubr.domain.events import Event
+from ubr.domain.feed import Change
+
+
+class Transaction(Protocol):
+    """What is read and written together. Leaving it without `commit` rolls everything back.
+
+    After an error of the store, `EmailTaken` among them, a unit is good for nothing but leaving it. Things are read in
+    one order, so that units wait for each other and never in a circle: user, session, refresh token; user, admin role.
+    """
+
+    @property
+    def now(self) -> datetime:
+        """The moment it began, by the clock of the store: the same clock for every instance of the service."""
+        ...
+
+    @property
+    def users(self) -> Users: ...
+    @property
+    def roles(self) -> Roles: ...
+    @property
+    def sessions(self) -> Sessions: ...
+    @property
+    def refresh_tokens(self) -> RefreshTokens: ...
+    @property
+    def logs(self) -> Logs: ...
+    @property
+    def signing_keys(self) -> SigningKeys: ...
+    @property
+    def principals(self) -> Principals: ...
+
+    async def feed_position(self) -> FeedPosition:
+        """Where the feed stands. What is read after this call is as new as that, or newer."""
+        ...
+
+    @property
+    def batch(self) -> UUID | None:
+        """Once committed: the key of the feed rows it wrote; None where it wrote none."""
+        ...
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the answer waits until those rows are known everywhere."""
+        ...
+
+    def announce(self, change: Change) -> None:
+        """Write a row to the feed, once, whether this unit changes anything or finds its work done.
+
+        Whoever says that something has ended waits like the one who ended it: that one may have gone without waiting.
+        """
+        ...
+
+    def record(self, event: Event) -> None:
+        """Note what happened beside any stored thing. A stored thing's own events are noted by storing it."""
+        ...
+
+    async def commit(self) -> None:
+        """Make all of it true at once, a log entry for each event included.
+
+        Errors: `StoreUnavailable`, after which it may or may not be true.
+        """
+        ...
+
+
+class UnitOfWork(Protocol):
+    def begin(self, actor: Actor | System | None) -> AbstractAsyncContextManager[Transaction]:
+        """Open a unit that may write, in the name of an actor, or of nobody yet. Nothing remote belongs inside it."""
+        ...
+
+    def read(self) -> AbstractAsyncContextManager[Transaction]:
+        """Open a unit that only reads: it takes no locks and waits for nobody. It has nothing to commit."""
+        ...
+
+
+class Store(Protocol):
+    """The thing behind the units, for those who look after it."""
+
+    async def ping(self) -> None:
+        """Errors: `StoreUnavailable`."""
+        ...
+
+    async def close(self) -> None:
+        """Give back every connection. A second time does nothing."""
+        ...

@@ -1,0 +1,37 @@
+"""What an operator decides about accounts and sessions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal
+
+from ubr.domain.errors import Invalid
+from ubr.domain.policy import BUILT_IN_PERMISSIONS
+from ubr.domain.session import SessionLimits
+from ubr.domain.values import Permission, Permissions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The operator's decisions, with the defaults of the service."""
+
+    registration: Literal["open", "closed"] = "open"
+    password_min_length: int = 15
+    access_token_lifetime: timedelta = timedelta(minutes=10)
+    sessions: SessionLimits = field(
+        default_factory=lambda: SessionLimits(idle=timedelta(days=14), lifetime=timedelta(days=90), per_user=50)
+    )
+    own_permissions: Permissions = field(default_factory=Permissions)
+    """Permissions of the operator's other services, usable in roles beside the built-in ones."""
+
+    def permissions(self, raw: list[str]) -> Permissions:
+        """Parse the permissions of a role. Errors: `Invalid` for one that nobody declared."""
+        known = BUILT_IN_PERMISSIONS | self.own_permissions
+        parsed = []
+        for at, name in enumerate(raw):
+            permission = Permission.parse(name, f"/permissions/{at}")
+            if permission not in known.names:
+                raise Invalid.at(f"/permissions/{at}", "is not a permission of this service")
+            parsed.append(permission)
+        return Permissions.of(parsed)

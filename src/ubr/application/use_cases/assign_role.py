@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from ubr.application.actor import Actor, System
+from ubr.application.authorization import authority, permissions_of, someone_stays
+from ubr.application.command import Command
+from ubr.application.ports.system import Clock
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.repeating import repeatable
+from ubr.domain.errors import BuiltInRole, Invalid, RoleNotFound, UserNotFound
+from ubr.domain.policy import ROLES_ASSIGN, SHORTEST_GRANT, nobody_rises
+from ubr.domain.role import USER_ROLE_ID
+from ubr.domain.values import RoleName, UserId, parse_moment
+
+
+class AssignRoleCommand(Command, frozen=True, kw_only=True):
+    """`expires_at` None means for good."""
+
+    user_id: UUID
+    role: str
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssignRole:
+    """Give a role to a user, for good or until a moment at least 60 seconds ahead.
+
+    - Needs `roles:assign`.
+    - Nobody rises: neither the user nor the role may hold anything that the actor does not.
+    - Giving it again moves its end, and is no error where nothing changes.
+    - Someone stays: the last administrator's grant gets no end.
+    - Everyone has `user`: it can be neither given nor ended.
+    """
+
+    unit_of_work: UnitOfWork
+    clock: Clock
+
+    @repeatable
+    async def __call__(self, command: AssignRoleCommand, /, *, actor: Actor | System) -> None:
+        name = RoleName.parse(command.role, "")
+        expires_at = self._end(command.expires_at)
+        async with self.unit_of_work.begin(actor) as tx:
+            who = await authority(tx, actor)
+            who.require(ROLES_ASSIGN)
+            user = await tx.users.get(UserId(command.user_id))
+            if user is None:
+                raise UserNotFound
+            role = await tx.roles.by_name(name)
+            if role is None:
+                raise RoleNotFound
+            before = await permissions_of(tx, user)
+            nobody_rises(who.permissions, before, role.permissions)
+            if role.id == USER_ROLE_ID:
+                raise BuiltInRole("Everyone has the role user, for good")
+            was_lasting = user.lasting_admin
+            user.grant(role.id, by=who.user_id, now=tx.now, expires_at=expires_at)
+            await someone_stays(tx, user, was_lasting=was_lasting)
+            await tx.users.save(user)
+            await tx.commit()
+
+    def _end(self, raw: datetime | None) -> datetime | None:
+        if raw is None:
+            return None
+        end = parse_moment(raw, "/expires_at")
+        if end - self.clock() < SHORTEST_GRANT:
+            raise Invalid.at("/expires_at", "must be at least 60 seconds ahead")
+        return end

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ubr.application.actor import Actor
+from ubr.application.authorization import Authorize
+from ubr.application.known_keys import KnownKeys
+from ubr.application.ports.security import AccessClaims, AccessTokens
+from ubr.application.ports.system import Clock
+from ubr.domain.errors import InvalidToken
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Find out whose access token this is.
+
+    - The token must be ours, to the letter, and in its time.
+    - Its key must not have been revoked, its session must not have ended, and its user must be active, now.
+
+    Errors: `InvalidToken`.
+    """
+
+    authorize: Authorize
+    access_tokens: AccessTokens
+    keys: KnownKeys
+    clock: Clock
+
+    async def __call__(self, token: str, /) -> Actor:
+        claims = await self._claims(token)
+        actor = Actor(claims.user_id, claims.session_id)
+        await self.authorize(actor)
+        # What was just said of the session was new enough. The key may have been looked at before that.
+        await self.keys.current()
+        self.access_tokens.verify(token, self.clock())
+        return actor
+
+    async def _claims(self, token: str) -> AccessClaims:
+        try:
+            return self.access_tokens.verify(token, self.clock())
+        except InvalidToken:
+            if not self.access_tokens.names_unknown_key(token):
+                raise
+        await self.keys.ask()
+        return self.access_tokens.verify(token, self.clock())

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ubr.application.ports.unit_of_work import Store
+
+
+@dataclass(frozen=True, slots=True)
+class CheckHealth:
+    """Whether everything a request needs is in reach. Errors: `StoreUnavailable`."""
+
+    store: Store
+
+    async def __call__(self) -> None:
+        await self.store.ping()

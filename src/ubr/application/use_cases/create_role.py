@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from ubr.application.actor import Actor, System
+from ubr.application.authorization import authority
+from ubr.application.command import Command
+from ubr.application.ports.system import NewId
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.repeating import repeatable
+from ubr.application.results import RoleResult, role_result
+from ubr.application.rules import Rules
+from ubr.domain.policy import ROLES_WRITE, nobody_rises
+from ubr.domain.role import Role
+from ubr.domain.values import DESCRIPTION_LENGTH, RoleId, RoleName, parse_text
+
+
+class CreateRoleCommand(Command, frozen=True, kw_only=True):
+    name: str
+    description: str | None = None
+    permissions: list[str] = msgspec.field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRole:
+    """Make a role.
+
+    - Needs `roles:write`.
+    - Nobody rises: it may hold nothing that the actor does not.
+    """
+
+    unit_of_work: UnitOfWork
+    new_id: NewId
+    rules: Rules
+
+    @repeatable
+    async def __call__(self, command: CreateRoleCommand, /, *, actor: Actor | System) -> RoleResult:
+        name = RoleName.parse(command.name)
+        description = (
+            None
+            if command.description is None
+            else parse_text(command.description, "/description", longest=DESCRIPTION_LENGTH)
+        )
+        permissions = self.rules.permissions(command.permissions)
+        async with self.unit_of_work.begin(actor) as tx:
+            who = await authority(tx, actor)
+            who.require(ROLES_WRITE)
+            nobody_rises(who.permissions, permissions)
+            role = Role.create(
+                id=RoleId(self.new_id()), name=name, description=description, permissions=permissions, now=tx.now
+            )
+            await tx.roles.add(role)
+            await tx.commit()
+        return role_result(role)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from ubr.application.actor import Actor, System
+from ubr.application.authorization import Authorize, authority
+from ubr.application.command import Command
+from ubr.application.ports.security import PasswordHasher
+from ubr.application.ports.system import NewId
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.repeating import repeatable
+from ubr.application.results import UserResult, present_user
+from ubr.application.rules import Rules
+from ubr.domain.errors import Invalid
+from ubr.domain.policy import ROLES_ASSIGN, USERS_WRITE, check_password, nobody_rises, union
+from ubr.domain.role import Role
+from ubr.domain.user import User
+from ubr.domain.values import FULL_NAME_LENGTH, Email, RoleName, UserId, parse_text
+
+
+class CreateUserCommand(Command, frozen=True, kw_only=True):
+    email: str
+    password: str | None = None
+    full_name: str | None = None
+    roles: list[str] = msgspec.field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateUser:
+    """Make an account for somebody.
+
+    - Needs `users:write`, and `roles:assign` where roles are given.
+    - Nobody rises: the roles given may hold nothing that the actor does not.
+    - Without a password nobody can sign in to the account yet.
+    """
+
+    authorize: Authorize
+    unit_of_work: UnitOfWork
+    hasher: PasswordHasher
+    new_id: NewId
+    rules: Rules
+
+    @repeatable
+    async def __call__(self, command: CreateUserCommand, /, *, actor: Actor | System) -> UserResult:
+        email = Email.parse(command.email)
+        full_name = (
+            None if command.full_name is None else parse_text(command.full_name, "/full_name", longest=FULL_NAME_LENGTH)
+        )
+        password = (
+            None
+            if command.password is None
+            else check_password(
+                command.password, min_length=self.rules.password_min_length, email=email, full_name=full_name
+            )
+        )
+        names = [RoleName.parse(name, f"/roles/{at}") for at, name in enumerate(command.roles)]
+        needed = (USERS_WRITE, ROLES_ASSIGN) if names else (USERS_WRITE,)
+        if password is not None:
+            # Asked before the password is hashed: that is dear, and not for those who will be refused.
+            (await self.authorize(actor)).require(*needed)
+        hashed = None if password is None else await self.hasher.hash(password)
+        async with self.unit_of_work.begin(actor) as tx:
+            who = await authority(tx, actor)
+            who.require(*needed)
+            roles = await _roles(tx, names)
+            nobody_rises(who.permissions, union(role.permissions for role in roles))
+            user = User.create(
+                id=UserId(self.new_id()), email=email, full_name=full_name, password_hash=hashed, now=tx.now
+            )
+            for role in roles:
+                user.grant(role.id, by=who.user_id, now=tx.now)
+            await tx.users.add(user)
+            result = await present_user(tx, user)
+            await tx.commit()
+        return result
+
+
+async def _roles(tx: Transaction, names: list[RoleName]) -> list[Role]:
+    roles = []
+    for at, name in enumerate(names):
+        role = await tx.roles.by_name(name)
+        if role is None:
+            raise Invalid.at(f"/roles/{at}", "there is no such role")
+        roles.append(role)
+    return roles

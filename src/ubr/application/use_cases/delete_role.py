@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from ubr.application.actor import Actor, System
+from ubr.application.authorization import authority
+from ubr.application.command import Command
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.repeating import repeatable
+from ubr.application.results import check_revision, role_revision
+from ubr.domain.errors import RoleNotFound
+from ubr.domain.policy import ROLES_WRITE, nobody_rises
+from ubr.domain.values import RoleId
+
+
+class DeleteRoleCommand(Command, frozen=True, kw_only=True):
+    """`if_match` holds the revisions the caller would accept; None accepts any."""
+
+    role_id: UUID
+    if_match: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRole:
+    """Delete a role. Whoever held it loses it at once.
+
+    - Needs `roles:write`.
+    - Nobody rises: it may hold nothing that the actor does not.
+    - A built-in role stays.
+    """
+
+    unit_of_work: UnitOfWork
+
+    @repeatable
+    async def __call__(self, command: DeleteRoleCommand, /, *, actor: Actor | System) -> None:
+        async with self.unit_of_work.begin(actor) as tx:
+            who = await authority(tx, actor)
+            who.require(ROLES_WRITE)
+            role = await tx.roles.get(RoleId(command.role_id))
+            if role is None:
+                raise RoleNotFound
+            nobody_rises(who.permissions, role.permissions)
+            check_revision(command.if_match, role_revision(role))
+            role.delete()
+            await tx.roles.remove(role)
+            await tx.commit()

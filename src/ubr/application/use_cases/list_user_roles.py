@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from ubr.application.actor import Actor, System
+from ubr.application.authorization import Authorize
+from ubr.application.command import Command, Result
+from ubr.application.paging import DEFAULT_LIMIT, Pager, check_limit
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.repeating import repeatable
+from ubr.application.results import Page
+from ubr.domain.errors import UserNotFound
+from ubr.domain.policy import USERS_READ
+from ubr.domain.values import UserId
+
+
+class ListUserRolesCommand(Command, frozen=True, kw_only=True):
+    user_id: UUID
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None
+
+
+class GrantResult(Result, frozen=True, kw_only=True):
+    """`granted_by` is None where the service gave the role; `expires_at` None means for good."""
+
+    role: str
+    granted_by: UUID | None
+    granted_at: datetime
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListUserRoles:
+    """List the roles that a user holds: who gave each, when, and until when. By name.
+
+    - One's own; another's need `users:read`.
+    """
+
+    authorize: Authorize
+    unit_of_work: UnitOfWork
+    pager: Pager
+
+    @repeatable
+    async def __call__(self, command: ListUserRolesCommand, /, *, actor: Actor | System) -> Page[GrantResult]:
+        limit = check_limit(command.limit)
+        user_id = UserId(command.user_id)
+        scope = ("grants", user_id)
+        after = self.pager.after(command.cursor, scope, str)
+        who = await self.authorize(actor)
+        who.require_self_or(user_id, USERS_READ)
+        async with self.unit_of_work.read() as tx:
+            user = await tx.users.get(user_id)
+            if user is None:
+                raise UserNotFound
+            roles = await tx.roles.many(user.roles_at(tx.now))
+            held = sorted((role.name, role.id) for role in roles)
+            rest = [pair for pair in held if after is None or pair > (after.key, after.id)]
+            page, cursor = self.pager.cut(rest, limit, scope, lambda pair: pair)
+        grants = [(name, user.grants[role_id]) for name, role_id in page]
+        return Page(
+            items=[
+                GrantResult(
+                    role=str(name),
+                    granted_by=grant.granted_by,
+                    granted_at=grant.granted_at,
+                    expires_at=grant.expires_at,
+                )
+                for name, grant in grants
+            ],
+            next_cursor=cursor,
+        )

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ubr.application.actor import Actor, System
+from ubr.application.authorization import Authorize
+from ubr.application.command import Command
+from ubr.application.paging import DEFAULT_LIMIT, Pager, check_limit
+from ubr.application.ports.repositories import After, UserFilter, UserSort
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.repeating import repeatable
+from ubr.application.results import Page, UserResult, present_users
+from ubr.domain.policy import USERS_READ
+from ubr.domain.user import User, UserStatus
+from ubr.domain.values import RoleName, UserId
+
+
+class ListUsersCommand(Command, frozen=True, kw_only=True):
+    role: str | None = None
+    status: UserStatus | None = None
+    sort: UserSort = "created_at"
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListUsers:
+    """List users, by role and status, in the order of creation or e-mail.
+
+    - Needs `users:read`.
+    """
+
+    authorize: Authorize
+    unit_of_work: UnitOfWork
+    pager: Pager
+
+    @repeatable
+    async def __call__(self, command: ListUsersCommand, /, *, actor: Actor | System) -> Page[UserResult]:
+        limit = check_limit(command.limit)
+        role = None if command.role is None else RoleName.parse(command.role, "/role")
+        scope = ("users", role, command.status, command.sort)
+        by_email = command.sort.endswith("email")
+        after: After[datetime] | After[str] | None
+        if by_email:
+            after = self.pager.after(command.cursor, scope, str)
+        else:
+            after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
+        (await self.authorize(actor)).require(USERS_READ)
+        async with self.unit_of_work.read() as tx:
+            which = UserFilter(role=role, status=command.status, sort=command.sort, now=tx.now)
+            found = await tx.users.page(which, after, limit + 1)
+
+            def key(user: User) -> tuple[datetime | str, UserId]:
+                return (user.email.key if by_email else user.created_at), user.id
+
+            users, cursor = self.pager.cut(found, limit, scope, key)
+            return Page(items=await present_users(tx, users), next_cursor=cursor)

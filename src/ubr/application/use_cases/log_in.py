@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ubr.application.actor import Actor, System, current_origin
+from ubr.application.command import Command
+from ubr.application.issuing import TokenIssuer
+from ubr.application.known_keys import KnownKeys
+from ubr.application.ports.revocation import FeedPosition
+from ubr.application.ports.security import PasswordHasher, RefreshTokenMint
+from ubr.application.ports.sessions import Principal
+from ubr.application.ports.system import NewId
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.repeating import repeatable
+from ubr.application.results import TokensResult
+from ubr.application.rules import Rules
+from ubr.domain.errors import InvalidCredentials
+from ubr.domain.events import LogInFailed
+from ubr.domain.policy import SecurityEvent, bounded_password
+from ubr.domain.session import RefreshToken, Session
+from ubr.domain.user import User
+from ubr.domain.values import Email, SessionId, UserId
+
+_TRIES: Final = 3
+"""How often a log-in starts again because the account changed while its password was being hashed."""
+
+
+class LogInCommand(Command, frozen=True, kw_only=True):
+    email: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogIn:
+    """Open a session.
+
+    - An unknown e-mail, a wrong password and a disabled user are refused alike, in words and in time.
+    - A log-in during which the account's security changes is decided anew on the changed account.
+    - A hash of lower cost than today's is replaced.
+    - Beyond the most sessions that one user may have, the one longest unused ends.
+    """
+
+    unit_of_work: UnitOfWork
+    hasher: PasswordHasher
+    keys: KnownKeys
+    mint: RefreshTokenMint
+    issuer: TokenIssuer
+    new_id: NewId
+    rules: Rules
+
+    @repeatable
+    async def __call__(self, command: LogInCommand, /, *, actor: Actor | System | None = None) -> TokensResult:
+        email = Email.parse(command.email)
+        password = bounded_password(command.password)
+        overtaken: UserId | None = None
+        for _ in range(_TRIES):
+            async with self.unit_of_work.read() as tx:
+                user = await tx.users.by_email(email)
+            right = await self.hasher.verify(password, user.password_hash if user else None)
+            if user is None or user.password_hash is None or not right or not user.active:
+                await self._note_failure(None if user is None else user.id)
+                raise InvalidCredentials
+            outdated = self.hasher.outdated(user.password_hash)
+            upgraded = await self.hasher.hash(password) if outdated else None
+            await self.keys.current()
+            async with self.unit_of_work.begin(actor) as tx:
+                position = await tx.feed_position()
+                current = await tx.users.get(user.id)
+                if current is None or current.security_version != user.security_version:
+                    overtaken = user.id
+                    continue
+                if upgraded is not None:
+                    current.upgrade_hash(upgraded)
+                    await tx.users.save(current)
+                tokens = await self._open(tx, current, position)
+                await tx.commit()
+            return tokens
+        await self._note_failure(overtaken)
+        raise InvalidCredentials
+
+    async def _open(self, tx: Transaction, user: User, position: FeedPosition) -> TokensResult:
+        live = sorted(await tx.sessions.live_of(user.id, tx.now), key=lambda session: session.last_seen_at)
+        for session in live[: max(0, len(live) + 1 - self.rules.sessions.per_user)]:
+            session.end(SecurityEvent.EVICTED, now=tx.now)
+            await tx.sessions.save(session)
+        origin = current_origin()
+        session = Session.open(
+            id=SessionId(self.new_id()),
+            user_id=user.id,
+            limits=self.rules.sessions,
+            ip=origin.ip,
+            user_agent=origin.user_agent,
+            now=tx.now,
+        )
+        token = self.mint.mint()
+        await tx.sessions.add(session)
+        await tx.refresh_tokens.add(RefreshToken(digest=token.digest, session_id=session.id, issued_at=tx.now))
+        roles = await tx.roles.many(user.roles_at(tx.now))
+        principal = Principal(user=user, session=session, roles=tuple(roles))
+        return self.issuer.issue(principal, token.secret, tx.now, position)
+
+    async def _note_failure(self, user_id: UserId | None) -> None:
+        async with self.unit_of_work.begin(None) as tx:
+            tx.record(LogInFailed(user_id=user_id))
+            await tx.commit()

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ubr.application.actor import SYSTEM
+from ubr.application.known_keys import KnownKeys
+from ubr.application.ports.security import AccessTokens
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.repeating import repeatable
+from ubr.domain.errors import RoleNameTaken, SigningKeyLocked
+from ubr.domain.events import SigningKeyCreated
+from ubr.domain.role import ADMIN_ROLE_ID, built_in_roles
+from ubr.domain.signing_key import signer
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Bring a store to the state that every other use case relies on, and load its signing keys.
+
+    - The built-in roles and a signing key are made once, whichever process comes first. That key signs at once.
+    - Every key whose tokens may be good must open with one of the secrets.
+    - Run it as often as you like.
+
+    Errors: `SigningKeyLocked`.
+    """
+
+    unit_of_work: UnitOfWork
+    access_tokens: AccessTokens
+    keys: KnownKeys
+
+    @repeatable
+    async def __call__(self) -> None:
+        if not await self._load():
+            with suppress(RoleNameTaken):  # another process was faster, and has committed
+                await self._make()
+            await self._load()
+
+    async def _load(self) -> bool:
+        async with self.unit_of_work.read() as tx:
+            signs = signer(await tx.signing_keys.all(), tx.now) is not None
+            if not signs or await tx.roles.get(ADMIN_ROLE_ID) is None:
+                return False
+            locked = await self.keys.read(tx)
+        if locked:
+            raise SigningKeyLocked(*locked)
+        return True
+
+    async def _make(self) -> None:
+        async with self.unit_of_work.begin(SYSTEM) as tx:
+            for role in built_in_roles(tx.now):
+                if await tx.roles.get(role.id) is None:
+                    await tx.roles.add(role)
+            await self._make_key(tx)
+            await tx.commit()
+
+    async def _make_key(self, tx: Transaction) -> None:
+        if signer(await tx.signing_keys.all_to_change(), tx.now) is not None:
+            return
+        key = self.access_tokens.generate(tx.now)
+        tx.record(SigningKeyCreated(kid=key.kid))
+        await tx.signing_keys.add(key)

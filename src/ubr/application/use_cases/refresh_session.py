@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ubr.application.actor import Actor, System
+from ubr.application.command import Command
+from ubr.application.issuing import TokenIssuer
+from ubr.application.known_keys import KnownKeys
+from ubr.application.ports.security import MintedToken, RefreshTokenMint
+from ubr.application.ports.sessions import Principal
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.repeating import repeatable
+from ubr.application.results import TokensResult
+from ubr.application.rules import Rules
+from ubr.domain.errors import InvalidToken
+from ubr.domain.policy import RETRY_WINDOW, SecurityEvent
+from ubr.domain.session import RefreshToken
+from ubr.domain.values import SessionId, TokenDigest
+
+
+class RefreshSessionCommand(Command, frozen=True, kw_only=True):
+    refresh_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshSession:
+    """Exchange a refresh token for new tokens.
+
+    - A refresh token is good once. However many come with it at the same moment, there is one successor.
+    - Within 10 seconds of that, the same token yields the very same successor: an answer may have been lost.
+    - Later, or once that successor was spent in its turn, somebody holds a copy: the session ends.
+    - A session that has ended stays ended.
+    """
+
+    unit_of_work: UnitOfWork
+    keys: KnownKeys
+    mint: RefreshTokenMint
+    issuer: TokenIssuer
+    rules: Rules
+
+    @repeatable
+    async def __call__(self, command: RefreshSessionCommand, /, *, actor: Actor | System | None = None) -> TokensResult:
+        digest = self.mint.digest(command.refresh_token)
+        successor = self.mint.mint()
+        sealed = self.mint.seal(successor.secret, command.refresh_token)
+        await self.keys.current()
+        async with self.unit_of_work.begin(actor) as tx:
+            session_id = await tx.refresh_tokens.spend(digest, successor=sealed, now=tx.now)
+            if session_id is not None:
+                return await self._exchange(tx, session_id, successor)
+        return await self._again(digest, command.refresh_token, actor)
+
+    async def _exchange(self, tx: Transaction, session_id: SessionId, successor: MintedToken) -> TokensResult:
+        """The session is locked before its user is read: whatever ends it comes wholly before or wholly after this."""
+        position = await tx.feed_position()
+        session = await tx.sessions.get(session_id)
+        if session is None:
+            raise InvalidToken
+        principal = await _live(tx, session_id)
+        session.refresh(limits=self.rules.sessions, now=tx.now)
+        await tx.sessions.save(session)
+        await tx.refresh_tokens.add(RefreshToken(digest=successor.digest, session_id=session_id, issued_at=tx.now))
+        tokens = self.issuer.issue(principal.with_session(session), successor.secret, tx.now, position)
+        await tx.commit()
+        return tokens
+
+    async def _again(self, digest: TokenDigest, secret: str, actor: Actor | System | None) -> TokensResult:
+        """A token that could not be spent: a retry, a copy, or nothing we know. A retry changes nothing, so it only
+        reads, and many of them wait for nobody.
+        """
+        async with self.unit_of_work.read() as tx:
+            spent = await tx.refresh_tokens.get(digest)
+            if spent is None or spent.spent_at is None:
+                raise InvalidToken
+            if spent.successor is not None and tx.now - spent.spent_at <= RETRY_WINDOW:
+                successor = self.mint.unseal(spent.successor, secret)
+                newer = await tx.refresh_tokens.get(self.mint.digest(successor))
+                if newer is not None and newer.spent_at is None:  # else this one is of an older generation
+                    position = await tx.feed_position()
+                    principal = await _live(tx, spent.session_id)
+                    return self.issuer.issue(principal, successor, tx.now, position)
+        async with self.unit_of_work.begin(actor) as tx:
+            session = await tx.sessions.get(spent.session_id)
+            if session is not None:
+                session.end(SecurityEvent.TOKEN_REUSED, now=tx.now)
+                await tx.sessions.save(session)
+                await tx.commit()
+        raise InvalidToken
+
+
+async def _live(tx: Transaction, session_id: SessionId) -> Principal:
+    principal = await tx.principals.get(session_id)
+    if principal is None or not principal.live_at(tx.now):
+        raise InvalidToken
+    return principal
