@@ -1,0 +1,69 @@
+"""The feed in memory, and the short way between workers of one process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from ubr.adapters.memory.store import MemoryStore
+from ubr.application.ports.revocation import Announced, Elapsed, FeedPosition, FeedRead, Listener, WorkerId
+from ubr.domain.feed import FeedRow
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFeed:
+    """Reads what the units of a `MemoryStore` wrote."""
+
+    store: MemoryStore
+    elapsed: Elapsed
+
+    async def read(self, since: int | None) -> FeedRead:
+        position = FeedPosition(epoch=self.store.epoch, number=len(self.store.feed))
+        return FeedRead(position=position, rows=() if since is None else tuple(self.store.feed[since:]))
+
+    async def announced(self, batch: UUID, *, younger: timedelta) -> Announced:
+        oldest = self.elapsed() - younger.total_seconds()
+        return Announced(
+            epoch=self.store.epoch,
+            rows=self.store.batches.get(batch, ()),
+            workers=frozenset(worker for worker, at in self.store.workers.items() if at >= oldest),
+            steady=self.store.steady,
+        )
+
+    async def renew(self, worker: WorkerId) -> None:
+        self.store.workers[worker] = self.elapsed()
+
+    async def leave(self, worker: WorkerId) -> None:
+        self.store.workers.pop(worker, None)
+
+    async def forget(self, older: timedelta) -> None:
+        """Rows stay: their place in the list is their number, and a store in memory does not live long."""
+        oldest = self.elapsed() - older.total_seconds()
+        for worker in [worker for worker, at in self.store.workers.items() if at < oldest]:
+            del self.store.workers[worker]
+
+
+class MemoryNudges:
+    """Hands rows over at once, to workers of the same process."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[WorkerId, Listener] = {}
+
+    async def deliver(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bool:
+        for worker in to & self._listeners.keys():
+            self._listeners[worker](epoch, rows)
+        return to <= self._listeners.keys()
+
+    async def acknowledge(self, worker: WorkerId, epoch: str, number: int) -> None:
+        """Nobody here waits for those who do not listen."""
+
+    @asynccontextmanager
+    async def listen(self, worker: WorkerId, listener: Listener) -> AsyncIterator[None]:
+        self._listeners[worker] = listener
+        try:
+            yield
+        finally:
+            del self._listeners[worker]

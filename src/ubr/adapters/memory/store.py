@@ -1,0 +1,125 @@
+"""The tables, and a view of them that can be thrown away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+from uuid import UUID
+
+from ubr.application.ports.revocation import WorkerId
+from ubr.domain.audit import LogEntry
+from ubr.domain.feed import Change, FeedRow
+from ubr.domain.role import Role
+from ubr.domain.session import RefreshToken, Session
+from ubr.domain.signing_key import SigningKey
+from ubr.domain.user import User
+from ubr.domain.values import LogEntryId, RoleId, RoleName, SessionId, TokenDigest, UserId
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class _Gone:
+    """What stands in a draft where a row was deleted."""
+
+
+_GONE: Final = _Gone()
+
+
+class Draft(Generic[K, V]):
+    """A table as one unit of work sees it: the rows below, with its own changes laid over them."""
+
+    def __init__(self, below: dict[K, V]) -> None:
+        self._below = below
+        self._changes: dict[K, V | _Gone] = {}
+
+    def get(self, key: K) -> V | None:
+        """The row; None where there is none."""
+        if key in self._changes:
+            found = self._changes[key]
+            return None if isinstance(found, _Gone) else found
+        return self._below.get(key)
+
+    def put(self, key: K, value: V) -> None:
+        self._changes[key] = value
+
+    def drop(self, key: K) -> None:
+        self._changes[key] = _GONE
+
+    def __iter__(self) -> Iterator[V]:
+        for key, value in self._below.items():
+            if key not in self._changes:
+                yield value
+        for change in self._changes.values():
+            if not isinstance(change, _Gone):
+                yield change
+
+    def apply(self) -> None:
+        """Write the changes down."""
+        for key, change in self._changes.items():
+            if isinstance(change, _Gone):
+                self._below.pop(key, None)
+            else:
+                self._below[key] = change
+
+
+@dataclass(slots=True)
+class MemoryStore:
+    """The rows themselves. Only whole units of work change them, one after the other."""
+
+    users: dict[UserId, User] = field(default_factory=dict)
+    user_by_email: dict[str, UserId] = field(default_factory=dict)
+    roles: dict[RoleId, Role] = field(default_factory=dict)
+    role_by_name: dict[RoleName, RoleId] = field(default_factory=dict)
+    sessions: dict[SessionId, Session] = field(default_factory=dict)
+    refresh_tokens: dict[TokenDigest, RefreshToken] = field(default_factory=dict)
+    logs: dict[LogEntryId, LogEntry] = field(default_factory=dict)
+    signing_keys: dict[str, SigningKey] = field(default_factory=dict)
+    feed: list[FeedRow] = field(default_factory=list)
+    """The row with the number n stands at n - 1."""
+    batches: dict[UUID, tuple[FeedRow, ...]] = field(default_factory=dict)
+    workers: dict[WorkerId, float] = field(default_factory=dict)
+    epoch: str = "0"
+    steady: bool = True
+    """Whether the epoch stays as it is. A simulation changes it, as a restore would."""
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def append(self, batch: UUID, changes: Sequence[Change]) -> None:
+        """Number changes in the order of the commits."""
+        first = len(self.feed) + 1
+        rows = tuple(FeedRow(number, change) for number, change in enumerate(changes, first))
+        self.feed += rows
+        self.batches[batch] = rows
+
+    async def ping(self) -> None:
+        """There is nothing that could be out of reach."""
+
+    async def close(self) -> None:
+        """There is nothing to give back."""
+
+
+class Drafts:
+    """All tables as one unit of work sees them."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.users = Draft(store.users)
+        self.user_by_email = Draft(store.user_by_email)
+        self.roles = Draft(store.roles)
+        self.role_by_name = Draft(store.role_by_name)
+        self.sessions = Draft(store.sessions)
+        self.refresh_tokens = Draft(store.refresh_tokens)
+        self.logs = Draft(store.logs)
+        self.signing_keys = Draft(store.signing_keys)
+
+    def apply(self) -> None:
+        """Write all changes down. No other task runs in between."""
+        self.users.apply()
+        self.user_by_email.apply()
+        self.roles.apply()
+        self.role_by_name.apply()
+        self.sessions.apply()
+        self.refresh_tokens.apply()
+        self.logs.apply()
+        self.signing_keys.apply()

@@ -1,0 +1,89 @@
+"""Units of work over the tables in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from ubr.adapters.memory.repositories import (
+    MemoryLogs,
+    MemoryPrincipals,
+    MemoryRefreshTokens,
+    MemoryRoles,
+    MemorySessions,
+    MemorySigningKeys,
+    MemoryUsers,
+)
+from ubr.adapters.memory.store import Drafts, MemoryStore
+from ubr.application.actor import Actor, System
+from ubr.application.announcing import Announcement
+from ubr.application.ports.revocation import FeedPosition
+from ubr.application.ports.system import Clock
+from ubr.application.recording import Recorder
+from ubr.domain.events import Event
+from ubr.domain.feed import Change
+
+
+class MemoryTransaction:
+    """One unit: drafts of all tables, and what happened so far."""
+
+    def __init__(self, store: MemoryStore, recorder: Recorder, actor: Actor | System | None, now: datetime) -> None:
+        self._drafts = Drafts(store)
+        self._recorder = recorder
+        self._actor = actor
+        self._events: list[Event] = []
+        self._store = store
+        self._announcement = Announcement()
+        self.batch: UUID | None = None
+        self.now = now
+        self.users = MemoryUsers(self._drafts, self._events)
+        self.roles = MemoryRoles(self._drafts, self._events)
+        self.sessions = MemorySessions(self._drafts, self._events)
+        self.refresh_tokens = MemoryRefreshTokens(self._drafts)
+        self.logs = MemoryLogs(self._drafts)
+        self.signing_keys = MemorySigningKeys(self._drafts)
+        self.principals = MemoryPrincipals(self._drafts)
+
+    async def feed_position(self) -> FeedPosition:
+        return FeedPosition(epoch=self._store.epoch, number=len(self._store.feed))
+
+    @property
+    def awaited(self) -> bool:
+        return self._announcement.awaited
+
+    def announce(self, change: Change) -> None:
+        self._announcement.say(change)
+
+    def record(self, event: Event) -> None:
+        self._events.append(event)
+
+    async def commit(self) -> None:
+        for entry in self._recorder.entries(self._events, actor=self._actor, now=self.now):
+            self._drafts.logs.put(entry.id, entry)
+        self._announcement.gather(self._events)
+        self._events.clear()
+        self._drafts.apply()
+        if changes := self._announcement.changes:
+            self.batch = self._recorder.new_id()
+            self._store.append(self.batch, changes)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUnitOfWork:
+    """Writers come one after the other, as they do in SQLite; readers never wait."""
+
+    store: MemoryStore
+    recorder: Recorder
+    clock: Clock
+
+    @asynccontextmanager
+    async def begin(self, actor: Actor | System | None) -> AsyncIterator[MemoryTransaction]:
+        async with self.store.writing:
+            yield MemoryTransaction(self.store, self.recorder, actor, self.clock())
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[MemoryTransaction]:
+        yield MemoryTransaction(self.store, self.recorder, None, self.clock())

@@ -1,0 +1,12 @@
+"""Redis, for what may be lost: counting tries, and telling other workers sooner what they would find in SQL.
+
+No decision rests on it. Whatever it does, or does not do, ends in an answer within a tenth of a second or in
+`StoreUnavailable`, and what it says is believed only where it carries a tag made here.
+"""
+
+from ubr.adapters.redis.client import RedisLink
+from ubr.adapters.redis.counters import RedisCounters
+from ubr.adapters.redis.envelope import Envelope
+from ubr.adapters.redis.nudges import RedisNudges
+
+__all__ = ["Envelope", "RedisCounters", "RedisLink", "RedisNudges"]

@@ -1,0 +1,279 @@
+"""Rows of the feed on the short way: published to all workers, acknowledged to the one that wrote them.
+
+The bounds of what this can do to anybody: a message that verifies was made by a worker of this installation, whoever
+sent it on, and however often. Rows only make a view forget what it read before them, so a repeated or late one costs a
+reading of the store. An acknowledgement says that a worker, or a verifier that spoke to one, acts on the rows of one
+commit of one epoch, which stays true once it is. Whatever does not verify is passed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+from uuid import uuid4
+
+import msgspec
+from redis.asyncio.connection import AbstractConnection
+
+from ubr.adapters.redis.client import RedisLink
+from ubr.adapters.redis.envelope import Envelope
+from ubr.application.ports.revocation import Listener, WorkerId
+from ubr.domain.errors import StoreUnavailable
+from ubr.domain.feed import FeedRow
+
+ROWS: Final = "feed rows"
+ACKNOWLEDGEMENT: Final = "feed acknowledgement"
+
+_AGAIN: Final = 0.2
+"""Seconds after which rows are sent once more to those who have not acknowledged: they may have been away."""
+
+_QUIET: Final = 1.0
+"""Seconds without a word from the server after which it is asked whether it is there, and then given up."""
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 1.0
+_COMPLAIN_EVERY: Final = 60.0
+
+_VERIFIERS: Final = 10_000
+"""Of how many verifiers it is known what they acknowledged last."""
+
+_ASKED: Final = 1_000
+"""How many deliveries wait for one of them."""
+
+_log = logging.getLogger("ubr.redis")
+
+T = TypeVar("T")
+
+
+class _Nudge(msgspec.Struct, frozen=True, array_like=True):
+    """What is sealed of a message to all."""
+
+    back: str
+    """The channel on which it is acknowledged."""
+    to: frozenset[WorkerId]
+    """Who is asked to. The others take the rows as well."""
+    rows: tuple[FeedRow, ...]
+
+
+class _Acknowledgement(msgspec.Struct, frozen=True, array_like=True):
+    epoch: str
+    number: int
+    """The last that was taken; the rows of one commit are numbered without a gap."""
+    worker: WorkerId
+    sealed: bytes = b""
+
+
+_Place = tuple[str, int, WorkerId]
+
+_letters: Final = msgspec.msgpack.Decoder(tuple[str, bytes])
+_nudges: Final = msgspec.msgpack.Decoder(_Nudge)
+_acknowledgements: Final = msgspec.msgpack.Decoder(_Acknowledgement)
+
+
+@dataclass(slots=True, eq=False)
+class _Delivery:
+    """Rows that are on their way, and who has not acknowledged them."""
+
+    missing: set[_Place]
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def acknowledged(self, place: _Place) -> None:
+        self.missing.discard(place)
+        if not self.missing:
+            self.done.set()
+
+
+@dataclass(slots=True, eq=False)
+class _Verifier:
+    """Somebody who speaks to this worker, and through it acknowledges."""
+
+    epoch: str = ""
+    number: int = 0
+    asked: deque[tuple[str, int, str]] = field(default_factory=lambda: deque(maxlen=_ASKED))
+    """By whom, on which channel, for rows that it had not acknowledged then: epoch, number, channel."""
+
+    def acts_on(self, epoch: str, number: int) -> bool:
+        return self.epoch == epoch and self.number >= number
+
+
+class RedisNudges:
+    """Through the channels of one Redis, which may be down at the start and at any time after it.
+
+    Commands go through the link, within its deadline. Listening has a connection of its own.
+    """
+
+    def __init__(self, link: RedisLink, envelope: Envelope, *, dice: Callable[[], float] = random.random) -> None:
+        self._link = link
+        self._envelope = envelope
+        self._dice = dice
+        self._everybody = link.key("feed", "rows")
+        self._back = link.key("feed", "taken", uuid4().hex)
+        self._deliveries: set[_Delivery] = set()
+        self._verifiers: OrderedDict[WorkerId, _Verifier] = OrderedDict()
+        self._last_complaint = float("-inf")
+
+    async def deliver(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bool:
+        if not to or not rows:
+            return not to
+        number = max(row.number for row in rows)
+        delivery = _Delivery({(epoch, number, worker) for worker in to})
+        self._deliveries.add(delivery)
+        try:
+            while not delivery.done.is_set():
+                missing = frozenset(worker for _, _, worker in delivery.missing)
+                await self._link.call("PUBLISH", self._everybody, self._nudge(epoch, rows, missing))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_AGAIN):
+                        await delivery.done.wait()
+        except StoreUnavailable:
+            return False
+        finally:
+            self._deliveries.discard(delivery)
+        return True
+
+    @asynccontextmanager
+    async def listen(self, worker: WorkerId, listener: Listener) -> AsyncIterator[None]:
+        listening = asyncio.create_task(self._listen(worker, listener))
+        try:
+            yield
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    async def acknowledge(self, worker: WorkerId, epoch: str, number: int) -> None:
+        verifier = self._verifiers.setdefault(worker, _Verifier())
+        self._verifiers.move_to_end(worker)
+        while len(self._verifiers) > _VERIFIERS:
+            self._verifiers.popitem(last=False)
+        verifier.epoch, verifier.number = epoch, number
+        asked = [place for place in verifier.asked if verifier.acts_on(*place[:2])]
+        for place in asked:
+            verifier.asked.remove(place)
+        with suppress(StoreUnavailable):  # then it is asked again
+            for of, up_to, back in asked:
+                await self._link.call("PUBLISH", back, self._acknowledgement(back, of, up_to, worker))
+
+    # --- the connection ----------------------------------------------------------------------------------------------
+
+    async def _listen(self, worker: WorkerId, listener: Listener) -> None:
+        """Listen for ever: what breaks off is begun anew after a pause."""
+        pause, lost = _FIRST_PAUSE, False
+        while True:
+            try:
+                async with self._link.kept_connection() as connection:
+                    await self._subscribe(connection)
+                    if lost:
+                        _log.info("The short way is back: ends are known everywhere at once")
+                    pause, lost = _FIRST_PAUSE, False
+                    await self._take_what_comes(connection, worker, listener)
+            except Exception as error:  # noqa: BLE001 - what a broken server sends can raise anything
+                if not lost:
+                    _log.warning("The short way is lost (%s): an end takes up to the bound", type(error).__name__)
+                lost = True
+            await asyncio.sleep(pause * (1 - self._dice() / 2))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _subscribe(self, connection: AbstractConnection) -> None:
+        channels = self._everybody, self._back
+        await self._send(connection, "SUBSCRIBE", *channels)
+        for _ in channels:  # each is confirmed, and nothing else comes before that
+            said = await self._receive(connection)
+            if not isinstance(said, list) or said[:1] != [b"subscribe"]:
+                raise ConnectionError
+
+    async def _take_what_comes(self, connection: AbstractConnection, worker: WorkerId, listener: Listener) -> None:
+        while True:
+            match await self._receive(connection):
+                case [b"message", channel, bytes(message)] if channel == self._everybody.encode():
+                    await self._take(connection, message, worker, listener)
+                case [b"message", _, bytes(message)]:
+                    self._note(message)
+                case _:
+                    pass  # the answer to a PING, or how many were listening to an acknowledgement
+            # What has come already is read without waiting: however much it is, everybody else gets their turns.
+            await asyncio.sleep(0)
+
+    async def _send(self, connection: AbstractConnection, *words: bytes | str) -> None:
+        async with asyncio.timeout(_QUIET):
+            await connection.send_command(*words)
+
+    async def _receive(self, connection: AbstractConnection) -> object:
+        """The next thing the server says. Errors: `TimeoutError` for one that does not say anything when asked."""
+        for _ in range(2):
+            said: object = await connection.read_response(
+                timeout=_QUIET, disconnect_on_error=False, push_request=True
+            )  # None is what the library returns for a time-out, and nothing a server says here.
+            if said is not None:
+                return said
+            await self._send(connection, "PING")
+        raise TimeoutError
+
+    # --- what is said ------------------------------------------------------------------------------------------------
+
+    def _nudge(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bytes:
+        payload = msgspec.msgpack.encode(_Nudge(self._back, to, tuple(rows)))
+        return msgspec.msgpack.encode((epoch, self._envelope.seal(ROWS, self._everybody, epoch, payload)))
+
+    async def _take(self, connection: AbstractConnection, message: bytes, worker: WorkerId, listener: Listener) -> None:
+        """Hand rows over, and only then say so, on the connection they came by: its order is kept, nobody waits."""
+        epoch, sealed = _decoded(_letters, message) or ("", b"")
+        payload = self._envelope.open(ROWS, self._everybody, epoch, sealed)
+        nudge = None if payload is None else _decoded(_nudges, payload)
+        if nudge is None or not nudge.rows:
+            self._complain()
+            return
+        listener(epoch, nudge.rows)
+        number = max(row.number for row in nudge.rows)
+        for who in nudge.to:
+            if who == worker or self._verified(who, (epoch, number, nudge.back)):
+                said = self._acknowledgement(nudge.back, epoch, number, who)
+                await self._send(connection, "PUBLISH", nudge.back, said)
+
+    def _verified(self, who: WorkerId, asked: tuple[str, int, str]) -> bool:
+        """Whether a verifier has told this worker that it acts on rows; else it is kept in mind that it was asked."""
+        verifier = self._verifiers.get(who)
+        if verifier is None:
+            return False
+        if verifier.acts_on(*asked[:2]):
+            return True
+        if asked not in verifier.asked:
+            verifier.asked.append(asked)
+        return False
+
+    def _acknowledgement(self, back: str, epoch: str, number: int, worker: WorkerId) -> bytes:
+        tag = self._envelope.seal(ACKNOWLEDGEMENT, back, epoch, b"", f"{number}", f"{worker}")
+        return msgspec.msgpack.encode(_Acknowledgement(epoch, number, worker, tag))
+
+    def _note(self, message: bytes) -> None:
+        """Somebody acknowledges."""
+        said = _decoded(_acknowledgements, message)
+        if said is None or not self._is_true(said):
+            self._complain()
+            return
+        for delivery in self._deliveries:
+            delivery.acknowledged((said.epoch, said.number, said.worker))
+
+    def _is_true(self, said: _Acknowledgement) -> bool:
+        place = f"{said.number}", f"{said.worker}"
+        return self._envelope.open(ACKNOWLEDGEMENT, self._back, said.epoch, said.sealed, *place) is not None
+
+    def _complain(self) -> None:
+        now = time.monotonic()
+        if now - self._last_complaint >= _COMPLAIN_EVERY:
+            self._last_complaint = now
+            _log.warning("A message on the short way is not ours; it is passed over")
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[T], message: bytes) -> T | None:
+    """What a message says; None for one that cannot be read."""
+    try:
+        return decoder.decode(message)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None

@@ -1,0 +1,256 @@
+"""Passwords, hashed with Argon2id in a pool of threads of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import math
+import os
+import re
+import sys
+import threading
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from argon2.exceptions import HashingError
+from argon2.low_level import ARGON2_VERSION, Type, hash_secret_raw
+
+from ubr.application.ports.system import RandomBytes
+from ubr.domain.errors import Busy, Unavailable
+from ubr.domain.values import PasswordHash
+
+SALT_BYTES: Final = 16
+HASH_BYTES: Final = 32
+"""RFC 9106, 3.1 and 4: a salt of 16 bytes, a tag of 32."""
+
+# What a stored hash may ask of us, and what may be configured. At these bounds one hash takes some seconds.
+MAX_MEMORY_KIB: Final = 256 * 1024
+MAX_TIME_COST: Final = 16
+MAX_PARALLELISM: Final = 16
+MAX_SALT_BYTES: Final = 64
+MAX_HASH_BYTES: Final = 64
+MIN_SALT_BYTES: Final = 8
+MIN_HASH_BYTES: Final = 16
+
+WAITING_PER_WORKER: Final = 64
+"""About two seconds of work at the default cost. Who would wait longer is better told to come back."""
+
+NICENESS: Final = 10
+"""Added to the threads' nice value, so that hashing takes the time that requests leave."""
+
+_PHC: Final = re.compile(
+    r"\$argon2id\$v=([0-9]{1,3})\$m=([1-9][0-9]{0,6}),t=([1-9][0-9]{0,2}),p=([1-9][0-9]{0,2})"
+    r"\$([A-Za-z0-9+/]{1,86})\$([A-Za-z0-9+/]{1,86})"
+)
+_SMOOTHING: Final = 0.2
+_LONGEST_WAIT: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    memory_kib: int
+    time: int
+    parallelism: int
+
+    def within_bounds(self) -> bool:
+        return (
+            1 <= self.parallelism <= MAX_PARALLELISM
+            and 8 * self.parallelism <= self.memory_kib <= MAX_MEMORY_KIB  # RFC 9106, 3.1
+            and 1 <= self.time <= MAX_TIME_COST
+        )
+
+    def below(self, other: _Cost) -> bool:
+        """Whether it is cheaper to guess against: less memory, or less work over all. Lanes change neither."""
+        return self.memory_kib < other.memory_kib or self.memory_kib * self.time < other.memory_kib * other.time
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Hash:
+    """A hash taken apart."""
+
+    cost: _Cost
+    salt: bytes
+    digest: bytes
+
+    @classmethod
+    def read(cls, encoded: str) -> _Hash | None:
+        """From its PHC string; None where it is none of Argon2id, or asks for more than the bounds."""
+        match = _PHC.fullmatch(encoded)
+        if match is None or int(match[1]) != ARGON2_VERSION:
+            return None
+        salt, digest = _from_base64(match[5]), _from_base64(match[6])
+        cost = _Cost(int(match[2]), int(match[3]), int(match[4]))
+        if (
+            cost.within_bounds()
+            and MIN_SALT_BYTES <= len(salt) <= MAX_SALT_BYTES
+            and MIN_HASH_BYTES <= len(digest) <= MAX_HASH_BYTES
+        ):
+            return cls(cost, salt, digest)
+        return None
+
+    def encoded(self) -> str:
+        cost = f"m={self.cost.memory_kib},t={self.cost.time},p={self.cost.parallelism}"
+        return f"$argon2id$v={ARGON2_VERSION}${cost}${_to_base64(self.salt)}${_to_base64(self.digest)}"
+
+
+class Argon2PasswordHasher:
+    """Argon2id (RFC 9106) in threads that nothing else uses, as many as there are cores, at low priority.
+
+    At most `workers` passwords are hashed and `queue` more wait; whoever comes beyond that is refused at once, so a
+    storm of log-ins costs neither memory nor anyone else's time. A caller that goes away while waiting takes its place
+    with it; one that goes away while its password is hashed leaves its place taken until the thread is done.
+
+    No thread is started before the first password.
+    """
+
+    def __init__(
+        self,
+        memory_kib: int,
+        time_cost: int,
+        parallelism: int,
+        *,
+        workers: int | None = None,
+        queue: int | None = None,
+        random_bytes: RandomBytes = os.urandom,
+    ) -> None:
+        """Errors: `ValueError` for a cost that Argon2 does not know or that is over the bounds of this module."""
+        self._cost = _Cost(memory_kib, time_cost, parallelism)
+        if not self._cost.within_bounds():
+            raise ValueError(
+                f"Argon2 needs memory between 8 KiB for each lane and {MAX_MEMORY_KIB} KiB, a time cost between 1 and "
+                f"{MAX_TIME_COST}, and parallelism between 1 and {MAX_PARALLELISM}"
+            )
+        self._workers = cores() if workers is None else workers
+        self._places = self._workers + (WAITING_PER_WORKER * self._workers if queue is None else queue)
+        if self._workers < 1 or self._places < self._workers:
+            raise ValueError("There must be at least one worker, and a queue of no less than 0")
+        self._random_bytes = random_bytes
+        # Random where a digest should be: no password has it, and finding that out takes the whole work.
+        self._dummy = _Hash(self._cost, random_bytes(SALT_BYTES), random_bytes(HASH_BYTES))
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._pid = 0
+        self._taken = 0
+        self._seconds = 0.0
+        self._closed = False
+
+    @property
+    def taken(self) -> int:
+        """How many places are taken: passwords being hashed, and passwords waiting for it."""
+        return self._taken
+
+    async def hash(self, password: str) -> PasswordHash:
+        salt = self._random_bytes(SALT_BYTES)
+        digest = await self._run(password, self._cost, salt, HASH_BYTES)
+        return PasswordHash(_Hash(self._cost, salt, digest).encoded())
+
+    async def verify(self, password: str, against: PasswordHash | None) -> bool:
+        stored = (_Hash.read(against.encoded) if against is not None else None) or self._dummy
+        digest = await self._run(password, stored.cost, stored.salt, len(stored.digest))
+        return hmac.compare_digest(digest, stored.digest)
+
+    def outdated(self, hashed: PasswordHash) -> bool:
+        """A hash that cannot be read is outdated too."""
+        stored = _Hash.read(hashed.encoded)
+        return (
+            stored is None
+            or stored.cost.below(self._cost)
+            or len(stored.salt) < SALT_BYTES
+            or len(stored.digest) < HASH_BYTES
+        )
+
+    def close(self) -> None:
+        """Take no more passwords. Those that were taken are finished, and then the threads end."""
+        with self._lock:
+            self._closed = True
+            pool = self._pool if self._pid == os.getpid() else None
+        if pool is not None:
+            pool.shutdown(wait=False)
+
+    async def _run(self, password: str, cost: _Cost, salt: bytes, length: int) -> bytes:
+        """Errors: `Busy`; `Unavailable` where there is no memory for it, or after `close`."""
+        # A lone surrogate is no text. It is hashed for what it is: refusing it here would take no time at all.
+        secret = password.encode("utf-8", "surrogatepass")
+        try:
+            return await asyncio.wrap_future(self._submit(lambda: self._measured(secret, cost, salt, length)))
+        except HashingError:
+            raise Unavailable("There is no memory for hashing a password") from None
+
+    def _submit(self, job: Callable[[], bytes]) -> Future[bytes]:
+        pool = self._take_place()
+        try:
+            future = pool.submit(job)
+        except RuntimeError:  # closed a moment ago, or no thread can be started
+            self._give_back(pool)
+            raise Unavailable("No password can be hashed at the moment") from None
+        # Called once, whatever happens: when the job ends, or at once where it is cancelled before it began.
+        future.add_done_callback(lambda _: self._give_back(pool))
+        return future
+
+    def _take_place(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._closed:
+                raise Unavailable("The service is shutting down")
+            if self._pool is None or self._pid != os.getpid():
+                # A fork takes the pool along, but not its threads.
+                self._pool = ThreadPoolExecutor(self._workers, "ubr-argon2", _lower_priority)
+                self._pid = os.getpid()
+                self._taken = 0
+            if self._taken >= self._places:
+                raise Busy(retry_after=min(_LONGEST_WAIT, math.ceil(self._taken * self._seconds / self._workers)))
+            self._taken += 1
+            return self._pool
+
+    def _give_back(self, pool: ThreadPoolExecutor) -> None:
+        with self._lock:
+            if pool is self._pool:
+                self._taken -= 1
+
+    def _measured(self, secret: bytes, cost: _Cost, salt: bytes, length: int) -> bytes:
+        began = time.perf_counter()
+        digest = hash_secret_raw(
+            secret=secret,
+            salt=salt,
+            time_cost=cost.time,
+            memory_cost=cost.memory_kib,
+            parallelism=cost.parallelism,
+            hash_len=length,
+            type=Type.ID,
+        )
+        took = time.perf_counter() - began
+        self._seconds += (took - self._seconds) * (_SMOOTHING if self._seconds else 1)
+        return digest
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    else:  # noqa: RET505 - a type checker follows a platform through branches only
+        return os.cpu_count() or 1
+
+
+def _lower_priority() -> None:
+    """On Linux a thread has a nice value of its own. Where it cannot be changed, work goes on without."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            thread = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
+
+
+def _to_base64(raw: bytes) -> str:
+    return b64encode(raw).rstrip(b"=").decode()
+
+
+def _from_base64(text: str) -> bytes:
+    """The bytes, or none at all where the text is not the canonical one for any."""
+    with suppress(ValueError):
+        raw = b64decode(text + "=" * (-len(text) % 4))
+        if _to_base64(raw) == text:
+            return raw
+    return b""

@@ -1,0 +1,179 @@
+"""Engines: where the database is, how long anything may take, and how a transaction begins in each dialect."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiosqlite
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from ubr.adapters.sql.uninterrupted import uninterrupted
+
+READ_ONLY: Final = "ubr_read"
+"""The execution option of a unit that only reads."""
+
+_DRIVERS: Final = {
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How many connections, and how many seconds for each kind of wait. Nothing waits for ever."""
+
+    connections: int = 10
+    acquire: float = 2.0
+    """For a free connection; in SQLite for the writer before, of this process and of others."""
+    connect: float = 2.0
+    statement: float = 4.0
+    """As PostgreSQL counts it. The driver gives up half a second later, for a server that no longer counts."""
+    lock: float = 3.0
+    idle: float = 10.0
+    """A transaction in which nothing is asked."""
+    recycle: float = 1800.0
+    """The age at which a connection is replaced, before a balancer on the way forgets it."""
+
+
+def normal_url(url: str) -> str:
+    """The address with the driver that is used here, whichever way it was spelled.
+
+    Errors: `ValueError`, with a sentence that shows nothing of the address but its scheme.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ValueError("The database URL cannot be read; it looks like postgresql://user@host/name") from None
+    driver = _DRIVERS.get(parsed.drivername)
+    if driver is None:
+        raise ValueError(f"The database URL begins with {parsed.drivername}://; postgresql:// and sqlite:// are known")
+    if driver.startswith("sqlite") and (parsed.database or ":memory:") == ":memory:":
+        raise ValueError("The database URL names no file; for SQLite it looks like sqlite:///path/to/file.db")
+    return parsed.set(drivername=driver).render_as_string(hide_password=False)
+
+
+def make_engine(url: str, limits: Limits = Limits(), *, durable: bool = True) -> AsyncEngine:
+    """An engine that has not connected yet.
+
+    `durable` False lets SQLite answer before the disk has what was committed: for tests. Errors: `ValueError`.
+    """
+    parsed = make_url(normal_url(url))
+    if parsed.drivername.startswith("sqlite"):
+        return sqlite_engine(parsed, limits, durable=durable)
+    return _postgresql_engine(parsed, limits)
+
+
+def sqlite_engine(url: URL, limits: Limits, *, durable: bool = True, foreign_keys: bool = True) -> AsyncEngine:
+    pragmas = (
+        f"busy_timeout={_milliseconds(limits.acquire)}",  # first: the next one may have to wait
+        "journal_mode=WAL",
+        # In WAL mode NORMAL may lose what was answered last when the power fails, and with it a revocation.
+        f"synchronous={'FULL' if durable else 'OFF'}",
+        f"foreign_keys={'ON' if foreign_keys else 'OFF'}",
+    )
+
+    async def connect() -> aiosqlite.Connection:
+        # Without an isolation level the driver begins nothing by itself.
+        connection = aiosqlite.connect(url.database or "", timeout=limits.acquire, isolation_level=None)
+        thread = connection._thread  # noqa: SLF001 - there is no other way to it
+        thread.daemon = True
+        try:
+            _ = await connection
+            await connection.executescript("".join(f"PRAGMA {pragma};" for pragma in pragmas))
+        except BaseException:
+            await connection.close()
+            await asyncio.to_thread(thread.join)  # It ends by itself, but might outlive the event loop.
+            raise
+        return connection
+
+    engine = create_async_engine(
+        url,
+        async_creator=connect,
+        pool_size=limits.connections,
+        max_overflow=0,
+        pool_timeout=limits.acquire,
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that reads first and writes later fails at once when another wrote meanwhile, however long it
+        # may wait: so whoever may write takes the lock first.
+        reads = connection.get_execution_options().get(READ_ONLY, False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql_engine(url: URL, limits: Limits) -> AsyncEngine:
+    dsn = _dsn(url)
+    settings = {
+        "application_name": "ubr",
+        "timezone": "UTC",
+        "jit": "off",  # these queries are over before it has compiled anything
+        "statement_timeout": _milliseconds(limits.statement),
+        "lock_timeout": _milliseconds(limits.lock),
+        "idle_in_transaction_session_timeout": _milliseconds(limits.idle),
+    }
+
+    async def connect() -> Any:
+        import asyncpg  # noqa: PLC0415 - SQLite does without
+
+        made = []
+
+        async def make() -> None:
+            made.append(
+                await asyncpg.connect(
+                    dsn,
+                    timeout=limits.connect,
+                    command_timeout=limits.statement + 0.5,
+                    server_settings=settings,
+                )
+            )
+
+        # Cancelled while it negotiates, asyncpg would leave an exception behind that nobody fetches.
+        try:
+            await uninterrupted(make())
+        except asyncio.CancelledError:
+            for connection in made:
+                connection.terminate()
+            raise
+        return made[0]
+
+    engine = create_async_engine(
+        url.set(query={}),
+        async_creator=connect,
+        pool_size=limits.connections,
+        max_overflow=0,
+        pool_timeout=limits.acquire,
+        pool_recycle=limits.recycle,
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def cut(context: ExceptionContext) -> None:
+        # A server that did not answer will not answer a farewell either, for which SQLAlchemy would wait two seconds.
+        if isinstance(context.original_exception, TimeoutError) and context.connection is not None:
+            driver = context.connection.connection.driver_connection
+            if driver is not None:
+                driver.terminate()
+
+    return engine
+
+
+def _dsn(url: URL) -> str:
+    """The address the way PostgreSQL's own tools take it: asyncpg reads all its parameters, SQLAlchemy only some."""
+    query = {"sslmode" if name == "ssl" else name: value for name, value in url.query.items()}
+    return url.set(drivername="postgresql", query=query).render_as_string(hide_password=False)
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1000))

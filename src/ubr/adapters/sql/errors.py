@@ -1,0 +1,149 @@
+"""What the databases say, in the words of the domain. The one place that reads a driver's error."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from sqlalchemy import UniqueConstraint
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from ubr.adapters.sql.tables import metadata
+from ubr.domain.errors import (
+    Contended,
+    EmailTaken,
+    RoleNameTaken,
+    RoleNotFound,
+    SessionNotFound,
+    StoreUnavailable,
+    UbrError,
+    UserNotFound,
+)
+
+CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
+    "uq_users_email_key": EmailTaken,
+    "uq_roles_name": RoleNameTaken,
+    "pk_roles": RoleNameTaken,  # built-in roles have known ids, which two services may add at the same moment
+    # These are broken where a thing went away between being read without a lock and being pointed at.
+    "fk_user_roles_role_id_roles": RoleNotFound,
+    "fk_user_roles_user_id_users": UserNotFound,
+    "fk_sessions_user_id_users": UserNotFound,
+    "fk_refresh_tokens_session_id_sessions": SessionNotFound,
+}
+"""What it means that a constraint is broken. PostgreSQL tells its name, SQLite the columns of a unique one."""
+
+SQLITE_CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
+    ", ".join(f"{table.name}.{column.name}" for column in constraint.columns): CONSTRAINTS[str(constraint.name)]
+    for table in metadata.tables.values()
+    for constraint in table.constraints
+    if isinstance(constraint, UniqueConstraint) and str(constraint.name) in CONSTRAINTS
+}
+SQLITE_REFERENCES: Final[dict[str, type[UbrError]]] = {
+    # The other reference of a grant is to its user, whose row is written just before.
+    "user_roles": RoleNotFound,
+    "sessions": UserNotFound,
+    "refresh_tokens": SessionNotFound,
+}
+"""The same for foreign keys, of which SQLite tells nothing at all, by the table that was written."""
+_SQLITE_UNIQUE: Final = "UNIQUE constraint failed: "
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_UNAVAILABLE_CLASSES: Final = {
+    "08",  # connection
+    "28",  # the password was changed under us
+    "53",  # disk full, out of memory, too many connections
+    "57",  # cancelled by a timeout, shut down, starting
+    "58",  # the system below PostgreSQL
+}
+_UNAVAILABLE_STATES: Final = {
+    "25006",  # read-only: a standby, or set so
+    "25P03",  # idle in a transaction for too long
+    "25P04",  # in a transaction for too long
+    "3D000",  # no such database
+    "55P03",  # lock_timeout
+}
+_CONFLICT_STATES: Final = {
+    "40001",  # serialization failure
+    "40P01",  # deadlock
+}
+_STALE_PLANS: Final = {"InvalidCachedStatementError", "OutdatedSchemaCacheError"}
+"""What asyncpg raises where the tables changed under a prepared statement. SQLAlchemy drops its caches upon it."""
+
+# https://www.sqlite.org/rescode.html
+_SQLITE_UNAVAILABLE: Final = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_NOTADB,
+}
+
+
+class SqlUnavailable(StoreUnavailable):
+    """`reason` is for the operator's log: a code of the database or the name of a limit, never its text."""
+
+    def __init__(self, reason: str, *, retry_after: int = 1) -> None:
+        super().__init__(retry_after=retry_after)
+        self.reason = reason
+
+
+class TransactionConflict(SqlUnavailable, Contended):
+    """Two units stood in each other's way and this one was rolled back, certainly: it may be repeated."""
+
+
+def translated(error: BaseException) -> UbrError | None:
+    """What an error of a driver means; None for one that is a bug, to be raised as it is."""
+    if isinstance(error, PoolTimeoutError):
+        return SqlUnavailable("no connection was free")
+    if isinstance(error, TimeoutError):
+        return SqlUnavailable("no answer in time")
+    if isinstance(error, OSError):
+        return SqlUnavailable("connection refused or lost")
+    if not isinstance(error, DBAPIError):
+        return None
+    if isinstance(error.orig, sqlite3.Error):
+        return _of_sqlite(error.orig, error.statement or "")
+    return _of_postgresql(error)
+
+
+def _of_sqlite(error: sqlite3.Error, statement: str) -> UbrError | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    broken: type[UbrError] | None = None
+    if code == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+        broken = SQLITE_CONSTRAINTS.get(str(error).removeprefix(_SQLITE_UNIQUE))
+    elif code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+        words = statement.split(maxsplit=3)
+        broken = SQLITE_REFERENCES.get(words[2]) if words[:2] == ["INSERT", "INTO"] else None
+    if broken is not None:
+        return broken()
+    if code is None:  # Of SQLAlchemy's own making: the connection was closed under us.
+        return SqlUnavailable("connection closed") if isinstance(error, sqlite3.OperationalError) else None
+    if code & 0xFF in _SQLITE_UNAVAILABLE:
+        return SqlUnavailable(getattr(error, "sqlite_errorname", "SQLITE"))
+    return None
+
+
+def _of_postgresql(error: DBAPIError) -> UbrError | None:
+    # The driver's own error is behind the one that SQLAlchemy makes of it.
+    driver = getattr(error.orig, "__cause__", None)
+    if type(driver).__name__ in _STALE_PLANS:
+        return TransactionConflict("stale plan")
+    state = getattr(driver, "sqlstate", None)
+    if state is None:
+        # Some errors of the driver are ours, such as an argument of the wrong type: those stay what they are.
+        lost = error.connection_invalidated or "closed" in str(error.orig)
+        return SqlUnavailable("connection lost") if lost else None
+    if state[:2] == "23" and (broken := CONSTRAINTS.get(getattr(driver, "constraint_name", ""))) is not None:
+        return broken()
+    if state in _CONFLICT_STATES:
+        return TransactionConflict(f"sqlstate {state}")
+    if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE_STATES or error.connection_invalidated:
+        return SqlUnavailable(f"sqlstate {state}")
+    return None

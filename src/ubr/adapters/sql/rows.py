@@ -1,0 +1,212 @@
+"""From things to rows and back, by hand. What comes out of storage is trusted and not parsed again."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from sqlalchemy import RowMapping
+
+from ubr.adapters.sql.tables import logs, refresh_tokens, roles, sessions, signing_keys, user_roles, users
+from ubr.domain.audit import CANONICAL_VERSION, LogEntry
+from ubr.domain.events import Target
+from ubr.domain.role import Role
+from ubr.domain.session import RefreshToken, Session
+from ubr.domain.signing_key import SigningKey
+from ubr.domain.user import Grant, Grants, User, UserStatus
+from ubr.domain.values import Email, PasswordHash, Permission, Permissions, RoleName, UserId
+
+Row: TypeAlias = dict[str, Any]
+
+
+def user_to_row(user: User) -> Row:
+    return {
+        "id": user.id,
+        "email": user.email.address,
+        "email_key": user.email.key,
+        "full_name": user.full_name,
+        "password_hash": None if user.password_hash is None else user.password_hash.encoded,
+        "status": user.status.value,
+        "email_verified": user.email_verified,
+        "created_at": user.created_at,
+        "updated_at": user.updated_at,
+        "security_version": user.security_version,
+        "version": user.version,
+    }
+
+
+def user_from_row(row: RowMapping, grants: Grants) -> User:
+    c = users.c
+    hashed = row[c.password_hash]
+    return User(
+        id=row[c.id],
+        email=Email(row[c.email], row[c.email_key]),
+        full_name=row[c.full_name],
+        password_hash=None if hashed is None else PasswordHash(hashed),
+        status=UserStatus(row[c.status]),
+        email_verified=row[c.email_verified],
+        created_at=row[c.created_at],
+        updated_at=row[c.updated_at],
+        grants=grants,
+        security_version=row[c.security_version],
+        version=row[c.version],
+    )
+
+
+def grant_to_row(user_id: UserId, grant: Grant) -> Row:
+    return {
+        "user_id": user_id,
+        "role_id": grant.role_id,
+        "granted_by": grant.granted_by,
+        "granted_at": grant.granted_at,
+        "expires_at": grant.expires_at,
+    }
+
+
+def grant_from_row(row: RowMapping) -> Grant:
+    c = user_roles.c
+    return Grant(
+        role_id=row[c.role_id],
+        granted_by=row[c.granted_by],
+        granted_at=row[c.granted_at],
+        expires_at=row[c.expires_at],
+    )
+
+
+def role_to_row(role: Role) -> Row:
+    return {
+        "id": role.id,
+        "name": str(role.name),
+        "description": role.description,
+        "permissions": list(role.permissions),
+        "created_at": role.created_at,
+        "updated_at": role.updated_at,
+        "version": role.version,
+    }
+
+
+def role_from_row(row: RowMapping) -> Role:
+    c = roles.c
+    return Role(
+        id=row[c.id],
+        name=RoleName(row[c.name]),
+        description=row[c.description],
+        permissions=Permissions.of(map(Permission, row[c.permissions])),
+        created_at=row[c.created_at],
+        updated_at=row[c.updated_at],
+        version=row[c.version],
+    )
+
+
+def session_to_row(session: Session) -> Row:
+    return {
+        "id": session.id,
+        "user_id": session.user_id,
+        "created_at": session.created_at,
+        "last_seen_at": session.last_seen_at,
+        "idle_expires_at": session.idle_expires_at,
+        "expires_at": session.expires_at,
+        "ip": session.ip,
+        "user_agent": session.user_agent,
+        "ended_at": session.ended_at,
+    }
+
+
+def session_from_row(row: RowMapping) -> Session:
+    c = sessions.c
+    return Session(
+        id=row[c.id],
+        user_id=row[c.user_id],
+        created_at=row[c.created_at],
+        last_seen_at=row[c.last_seen_at],
+        idle_expires_at=row[c.idle_expires_at],
+        expires_at=row[c.expires_at],
+        ip=row[c.ip],
+        user_agent=row[c.user_agent],
+        ended_at=row[c.ended_at],
+    )
+
+
+def token_to_row(token: RefreshToken) -> Row:
+    return {
+        "digest": token.digest,
+        "session_id": token.session_id,
+        "issued_at": token.issued_at,
+        "spent_at": token.spent_at,
+        "successor": token.successor,
+    }
+
+
+def token_from_row(row: RowMapping) -> RefreshToken:
+    c = refresh_tokens.c
+    return RefreshToken(
+        digest=row[c.digest],
+        session_id=row[c.session_id],
+        issued_at=row[c.issued_at],
+        spent_at=row[c.spent_at],
+        successor=row[c.successor],
+    )
+
+
+def entry_to_row(entry: LogEntry) -> Row:
+    return {
+        "id": entry.id,
+        "format": CANONICAL_VERSION,
+        "level": entry.level,
+        "action": entry.action,
+        "message": entry.message,
+        "timestamp": entry.timestamp,
+        "actor_id": entry.actor_id,
+        "target_type": None if entry.target is None else entry.target.type,
+        "target_id": None if entry.target is None else entry.target.id,
+        "ip": entry.ip,
+        "request_id": entry.request_id,
+        "request_id_given": entry.request_id_given,
+        "data": entry.data,
+        "salt": entry.salt,
+    }
+
+
+def entry_from_row(row: RowMapping) -> LogEntry:
+    c = logs.c
+    target_type = row[c.target_type]
+    return LogEntry(
+        id=row[c.id],
+        level=row[c.level],
+        action=row[c.action],
+        message=row[c.message],
+        timestamp=row[c.timestamp],
+        actor_id=row[c.actor_id],
+        target=None if target_type is None else Target(target_type, row[c.target_id]),
+        ip=row[c.ip],
+        request_id=row[c.request_id],
+        request_id_given=row[c.request_id_given],
+        data=row[c.data],
+        salt=row[c.salt],
+    )
+
+
+def key_to_row(key: SigningKey) -> Row:
+    return {
+        "kid": key.kid,
+        "algorithm": key.algorithm,
+        "public": key.public,
+        "private": key.private,
+        "created_at": key.created_at,
+        "signs_from": key.signs_from,
+        "retired_at": key.retired_at,
+        "revoked_at": key.revoked_at,
+    }
+
+
+def key_from_row(row: RowMapping) -> SigningKey:
+    c = signing_keys.c
+    return SigningKey(
+        kid=row[c.kid],
+        algorithm=row[c.algorithm],
+        public=row[c.public],
+        private=row[c.private],
+        created_at=row[c.created_at],
+        signs_from=row[c.signs_from],
+        retired_at=row[c.retired_at],
+        revoked_at=row[c.revoked_at],
+    )

@@ -1,0 +1,113 @@
+"""Sessions and their refresh tokens.
+
+In PostgreSQL whoever touches a token locks its session first, as deleting a session does: all who meet here come by
+the same way, so nobody waits in a circle.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, delete, insert, literal, select, tuple_, update
+
+from ubr.adapters.sql.link import Link
+from ubr.adapters.sql.rows import session_from_row, session_to_row, token_from_row, token_to_row
+from ubr.adapters.sql.tables import refresh_tokens, sessions
+from ubr.application.ports.repositories import After
+from ubr.domain.session import RefreshToken, Session
+from ubr.domain.values import SessionId, TokenDigest, UserId
+
+
+def _live(user_id: UserId, now: datetime) -> ColumnElement[bool]:
+    c = sessions.c
+    return and_(c.user_id == user_id, c.ended_at.is_(None), c.idle_expires_at > now, c.expires_at > now)
+
+
+class SqlSessions:
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def get(self, session_id: SessionId) -> Session | None:
+        statement = select(sessions).where(sessions.c.id == session_id)
+        if self._link.locking:
+            statement = statement.with_for_update(key_share=True)
+        row = await self._link.row(statement)
+        return None if row is None else session_from_row(row)
+
+    async def live_of(self, user_id: UserId, now: datetime) -> list[Session]:
+        statement = select(sessions).where(_live(user_id, now)).order_by(sessions.c.created_at, sessions.c.id)
+        if self._link.locking:
+            statement = statement.with_for_update(key_share=True)
+        return [session_from_row(row) for row in await self._link.rows(statement)]
+
+    async def page(self, user_id: UserId, now: datetime, after: After[datetime] | None, limit: int) -> list[Session]:
+        statement = select(sessions).where(_live(user_id, now))
+        if after is not None:
+            there = tuple_(literal(after.key, sessions.c.created_at.type), literal(after.id, sessions.c.id.type))
+            statement = statement.where(tuple_(sessions.c.created_at, sessions.c.id) < there)
+        statement = statement.order_by(sessions.c.created_at.desc(), sessions.c.id.desc()).limit(limit)
+        return [session_from_row(row) for row in await self._link.rows(statement)]
+
+    async def add(self, session: Session) -> None:
+        await self._link.write(insert(sessions), session_to_row(session))
+        self._link.note(session.events)
+
+    async def save(self, session: Session) -> None:
+        """Where there is no such session any more, nothing is stored and nothing recorded."""
+        statement = update(sessions).where(sessions.c.id == session.id).values(session_to_row(session))
+        if await self._link.write(statement):
+            self._link.note(session.events)
+
+    async def forget(self, expired_before: datetime, limit: int) -> int:
+        """One that somebody has locked is left for the next time."""
+        expired = (
+            select(sessions.c.id)
+            .where(sessions.c.expires_at < expired_before)
+            .order_by(sessions.c.expires_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+            .cte("expired")  # which is evaluated once; a subquery may be evaluated anew, and then has another `limit`
+        )
+        forgotten = delete(sessions).where(sessions.c.id.in_(select(expired.c.id))).returning(sessions.c.id)
+        return len(await self._link.change(forgotten))
+
+
+class SqlRefreshTokens:
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def add(self, token: RefreshToken) -> None:
+        await self._link.write(insert(refresh_tokens), token_to_row(token))
+
+    async def spend(self, digest: TokenDigest, *, successor: bytes, now: datetime) -> SessionId | None:
+        statement = (
+            update(refresh_tokens)
+            .where(refresh_tokens.c.digest == digest, refresh_tokens.c.spent_at.is_(None))
+            .values(spent_at=now, successor=successor)
+            .returning(refresh_tokens.c.session_id)
+        )
+        await self._lock_session(digest)
+        spent = await self._link.change(statement)
+        return spent[0][refresh_tokens.c.session_id] if spent else None
+
+    async def get(self, digest: TokenDigest) -> RefreshToken | None:
+        await self._lock_session(digest)
+        row = await self._link.row(select(refresh_tokens).where(refresh_tokens.c.digest == digest))
+        return None if row is None else token_from_row(row)
+
+    async def _lock_session(self, digest: TokenDigest) -> None:
+        """A token is spent, and its chain ended, by who has locked its session: that lock stands for the token's."""
+        if self._link.locking:
+            session_id = select(refresh_tokens.c.session_id).where(refresh_tokens.c.digest == digest).scalar_subquery()
+            await self._link.row(
+                select(sessions.c.id).where(sessions.c.id == session_id).with_for_update(key_share=True)
+            )
+
+    async def forget_successors(self, spent_before: datetime) -> None:
+        """Those that somebody has locked are left for the next time."""
+        sealed = (
+            select(refresh_tokens.c.digest)
+            .where(refresh_tokens.c.successor.is_not(None), refresh_tokens.c.spent_at < spent_before)
+            .with_for_update(key_share=True, skip_locked=True)
+        )
+        await self._link.write(update(refresh_tokens).where(refresh_tokens.c.digest.in_(sealed)).values(successor=None))

@@ -1,0 +1,219 @@
+"""What is stored, as tables: one description for PostgreSQL and SQLite."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata: Final = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+class Timestamp(TypeDecorator[datetime]):
+    """A moment in UTC, to the microsecond. SQLite knows no time zones, so there the zone is taken off and put back."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("A moment without a time zone cannot be stored")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value is not None and dialect.name == "sqlite" else value
+
+
+def _exact() -> Text:
+    """Text that is compared and ordered by its bytes, in every installation alike. SQLite does so by itself."""
+    return Text().with_variant(Text(collation="C"), "postgresql")
+
+
+users: Final = Table(
+    "users",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("email", Text, nullable=False),
+    Column("email_key", _exact(), nullable=False),
+    Column("full_name", Text),
+    Column("password_hash", Text),
+    Column("status", Text, nullable=False),
+    Column("email_verified", Boolean, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    Column("security_version", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    UniqueConstraint("email_key"),
+    Index(None, "created_at", "id"),
+)
+
+# The permissions of a role are a column and not a table: they are only ever read and written as a whole, and the
+# question that every request asks (who is this, and what may they do) stays one join of four rows or so.
+roles: Final = Table(
+    "roles",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", _exact(), nullable=False),
+    Column("description", Text),
+    Column("permissions", JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    Column("version", Integer, nullable=False),
+    UniqueConstraint("name"),
+    Index(None, "created_at", "id"),
+)
+
+# `granted_by` points nowhere on purpose: who gave a role stays known when they are gone.
+user_roles: Final = Table(
+    "user_roles",
+    metadata,
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("role_id", Uuid, ForeignKey("roles.id", ondelete="CASCADE"), primary_key=True),
+    Column("granted_by", Uuid),
+    Column("granted_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp),
+    Index(None, "role_id", "user_id"),
+)
+
+sessions: Final = Table(
+    "sessions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("last_seen_at", Timestamp, nullable=False),
+    Column("idle_expires_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp, nullable=False),
+    Column("ip", Text),
+    Column("user_agent", Text),
+    Column("ended_at", Timestamp),
+    Index(None, "user_id"),  # for the cascade, which has to find the ended ones too
+    Index(None, "expires_at"),
+)
+# A client that signs in every minute leaves thousands of ended sessions behind; the live ones are found without them.
+# What a refresh changes is in no index, so PostgreSQL can update the row in place.
+Index(
+    "ix_sessions_live",
+    sessions.c.user_id,
+    sessions.c.created_at,
+    sessions.c.id,
+    postgresql_where=sessions.c.ended_at.is_(None),
+    sqlite_where=sessions.c.ended_at.is_(None),
+)
+
+refresh_tokens: Final = Table(
+    "refresh_tokens",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("session_id", Uuid, ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
+    Column("issued_at", Timestamp, nullable=False),
+    Column("spent_at", Timestamp),
+    Column("successor", LargeBinary),
+    Index(None, "session_id"),
+)
+Index(
+    "ix_refresh_tokens_sealed",
+    refresh_tokens.c.spent_at,
+    postgresql_where=refresh_tokens.c.successor.is_not(None),
+    sqlite_where=refresh_tokens.c.successor.is_not(None),
+)
+
+# Rows are only ever added: triggers, made by the migration, refuse the rest. `format` is the version of the canonical
+# bytes an entry is known by. No foreign keys: an entry outlives what it speaks of.
+logs: Final = Table(
+    "logs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("format", SmallInteger, nullable=False),
+    Column("level", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("timestamp", Timestamp, nullable=False),
+    Column("actor_id", Uuid),
+    Column("target_type", Text),
+    Column("target_id", Text),
+    Column("ip", Text),
+    Column("request_id", Text),
+    Column("request_id_given", Boolean, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("salt", LargeBinary, nullable=False),
+    Index(None, "timestamp", "id"),
+    Index(None, "level", "timestamp", "id"),
+    Index(None, "action", "timestamp", "id"),
+    Index(None, "actor_id", "timestamp", "id"),
+    Index(None, "target_id", "timestamp", "id"),
+)
+
+signing_keys: Final = Table(
+    "signing_keys",
+    metadata,
+    Column("kid", Text, primary_key=True),
+    Column("algorithm", Text, nullable=False),
+    Column("public", Text, nullable=False),
+    Column("private", LargeBinary, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("signs_from", Timestamp, nullable=False),
+    Column("retired_at", Timestamp),
+    Column("revoked_at", Timestamp),
+)
+
+# What ended or changed. A trigger, made by the migration, gives the numbers in the order of the commits.
+feed: Final = Table(
+    "feed",
+    metadata,
+    Column("batch", Uuid, primary_key=True),
+    Column("ordinal", Integer, primary_key=True),
+    Column("number", BigInteger),
+    Column("kind", Text, nullable=False),
+    Column("thing", Text, nullable=False),
+    Column("at", Timestamp, nullable=False),
+    Index(None, "number", unique=True),
+    Index(None, "at"),
+)
+
+# One row. A restore gives it another epoch.
+feed_head: Final = Table(
+    "feed_head",
+    metadata,
+    Column("only", SmallInteger, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("epoch", Text, nullable=False),
+)
+
+workers: Final = Table(
+    "workers",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("renewed_at", Timestamp, nullable=False),
+)

@@ -1,0 +1,176 @@
+"""Units of work: one connection, one transaction, one commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import DateTime, func, literal, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import QueuePool
+
+from ubr.adapters.sql.engine import READ_ONLY
+from ubr.adapters.sql.errors import SqlUnavailable
+from ubr.adapters.sql.feed import position_from_row, position_of, write_changes
+from ubr.adapters.sql.link import Link
+from ubr.adapters.sql.logs import SqlLogs, write_entries
+from ubr.adapters.sql.principals import SqlPrincipals
+from ubr.adapters.sql.roles import SqlRoles
+from ubr.adapters.sql.sessions import SqlRefreshTokens, SqlSessions
+from ubr.adapters.sql.signing_keys import SqlSigningKeys
+from ubr.adapters.sql.users import SqlUsers
+from ubr.application.actor import Actor, System
+from ubr.application.announcing import Announcement
+from ubr.application.ports.revocation import FeedPosition
+from ubr.application.ports.system import Clock
+from ubr.application.recording import Recorder
+from ubr.domain.events import Event
+from ubr.domain.feed import Change
+
+_CLOCK: Final = select(func.clock_timestamp(type_=DateTime(timezone=True)).label("now"))
+
+
+class SqlTransaction:
+    """What is read and written together."""
+
+    def __init__(self, link: Link, now: datetime, recorder: Recorder, actor: Actor | System | None) -> None:
+        self.now: Final = now
+        self.users: Final = SqlUsers(link)
+        self.roles: Final = SqlRoles(link)
+        self.sessions: Final = SqlSessions(link)
+        self.refresh_tokens: Final = SqlRefreshTokens(link)
+        self.logs: Final = SqlLogs(link)
+        self.signing_keys: Final = SqlSigningKeys(link)
+        self.principals: Final = SqlPrincipals(link)
+        self._link = link
+        self._recorder = recorder
+        self._actor = actor
+        self._announcement = Announcement()
+        self.batch: UUID | None = None
+
+    async def feed_position(self) -> FeedPosition:
+        return position_from_row((await self._link.rows(position_of(self._link.dialect)))[0])
+
+    @property
+    def awaited(self) -> bool:
+        return self._announcement.awaited
+
+    def announce(self, change: Change) -> None:
+        self._announcement.say(change)
+
+    def record(self, event: Event) -> None:
+        self._link.note([event])
+
+    async def commit(self) -> None:
+        entries = self._recorder.entries(self._link.events, actor=self._actor, now=self.now)
+        await write_entries(self._link, entries)
+        self._announcement.gather(self._link.events)
+        batch = await self._write_changes()
+        await self._link.commit()
+        self.batch = batch
+
+    async def _write_changes(self) -> UUID | None:
+        """Announce what changed; the key of the rows."""
+        if not self._announcement.changes:
+            return None
+        batch = self._recorder.new_id()
+        await write_changes(self._link, batch, self._announcement.changes, self.now)
+        return batch
+
+
+class SqlUnitOfWork:
+    """Units over one engine. Without a clock of ours it is PostgreSQL's that counts; SQLite has none of its own."""
+
+    def __init__(self, engine: AsyncEngine, recorder: Recorder, clock: Clock | None = None) -> None:
+        sqlite = engine.dialect.name == "sqlite"
+        if sqlite and clock is None:
+            raise ValueError("SQLite has no clock of its own: one has to be given")
+        self._recorder = recorder
+        self._clock = clock
+        self._writer = engine
+        self._reader = (
+            engine.execution_options(**{READ_ONLY: True})
+            if sqlite
+            # One snapshot for all that a unit reads, and nothing that could fail for it.
+            else engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        )
+        # SQLite lets one write at a time, and has the others ask again and again. Ours stand in line.
+        self._turn = asyncio.Lock() if sqlite else None
+        self._patience = engine.pool.timeout() if isinstance(engine.pool, QueuePool) else 0.0
+
+    @asynccontextmanager
+    async def begin(self, actor: Actor | System | None) -> AsyncIterator[SqlTransaction]:
+        async with self._in_turn(), self._unit(actor, writing=True) as transaction:
+            yield transaction
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[SqlTransaction]:
+        async with self._unit(None, writing=False) as transaction:
+            yield transaction
+
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        if self._turn is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise SqlUnavailable("other units wrote for too long") from None
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    @asynccontextmanager
+    async def _unit(self, actor: Actor | System | None, *, writing: bool) -> AsyncIterator[SqlTransaction]:
+        link, now = await self._open(writing=writing)
+        try:
+            yield SqlTransaction(link, now, self._recorder, actor)
+        finally:
+            await link.give_back()
+
+    async def _open(self, *, writing: bool) -> tuple[Link, datetime]:
+        """A connection that works, for it has told the time. One that broke in the pool is replaced, once."""
+        engine = self._writer if writing else self._reader
+        for last in (False, True):
+            link = Link(engine, writing=writing)
+            try:
+                await link.start()
+                return link, await self._now(link)
+            except BaseException:
+                await link.give_back()
+                if last or not link.lost:
+                    raise
+        raise AssertionError
+
+    async def _now(self, link: Link) -> datetime:
+        told = None if self._turn is not None else await link.row(_CLOCK)
+        if self._clock is not None:
+            return self._clock()
+        assert told is not None  # noqa: S101 - without a clock of ours there is PostgreSQL's
+        now: datetime = told["now"]
+        return now
+
+
+class SqlStore:
+    """The engine, for those who look after it."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def ping(self) -> None:
+        link = Link(self._engine.execution_options(**{READ_ONLY: True}), writing=False)
+        try:
+            await link.start()
+            await link.row(select(literal(1)))
+        finally:
+            await link.give_back()
+
+    async def close(self) -> None:
+        await self._engine.dispose()

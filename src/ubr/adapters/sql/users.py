@@ -1,0 +1,137 @@
+"""Users and their grants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import groupby
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    and_,
+    delete,
+    exists,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+
+from ubr.adapters.sql.link import Link
+from ubr.adapters.sql.rows import grant_from_row, grant_to_row, user_from_row, user_to_row
+from ubr.adapters.sql.tables import roles, user_roles, users
+from ubr.application.ports.repositories import After, UserFilter
+from ubr.domain.role import ADMIN_ROLE_ID
+from ubr.domain.user import Grants, User, UserStatus
+from ubr.domain.values import Email, UserId
+
+# A user is as many rows as there are grants, or one without any.
+_WITH_GRANTS: Final = select(users, user_roles).select_from(
+    users.outerjoin(user_roles, user_roles.c.user_id == users.c.id)
+)
+
+
+class SqlUsers:
+    """Users of one unit of work. The grants a user had when read are kept, so that saving writes the difference."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._grants: dict[UserId, Grants] = {}
+
+    async def get(self, user_id: UserId) -> User | None:
+        return await self._one(users.c.id == user_id)
+
+    async def by_email(self, email: Email) -> User | None:
+        return await self._one(users.c.email_key == email.key)
+
+    async def _one(self, condition: ColumnElement[bool]) -> User | None:
+        # Two statements, because one that had to wait for its lock would still see the grants of before.
+        if self._link.locking:
+            lock = select(users.c.id).where(condition).with_for_update(key_share=True)
+            if await self._link.row(lock) is None:
+                return None
+        found = await self._load(_WITH_GRANTS.where(condition))
+        return found[0] if found else None
+
+    async def page(self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int) -> list[User]:
+        down = which.sort.startswith("-")
+        by_email = which.sort.endswith("email")
+        listed = users.alias("listed").c
+        key: ColumnElement[Any] = listed.email_key if by_email else listed.created_at
+        ids = select(listed.id)
+        if which.status is not None:
+            ids = ids.where(listed.status == which.status.value)
+        if which.role is not None:
+            role_id = select(roles.c.id).where(roles.c.name == str(which.role)).scalar_subquery()
+            held = or_(user_roles.c.expires_at.is_(None), user_roles.c.expires_at > which.now)
+            ids = ids.where(exists().where(user_roles.c.user_id == listed.id, user_roles.c.role_id == role_id, held))
+        if after is not None:
+            here = tuple_(key, listed.id)
+            there = tuple_(literal(after.key, key.type), literal(after.id, listed.id.type))
+            ids = ids.where(here < there if down else here > there)
+        # No two users have one e-mail: its own index gives the order, and there are no ties to break.
+        order: list[ColumnElement[Any]] = [key] if by_email else [key, listed.id]
+        ids = ids.order_by(*(column.desc() if down else column.asc() for column in order)).limit(limit)
+        found = await self._load(_WITH_GRANTS.where(users.c.id.in_(ids)))
+        return sorted(found, key=lambda user: (user.email.key if by_email else user.created_at, user.id), reverse=down)
+
+    async def add(self, user: User) -> None:
+        await self._link.write(insert(users), user_to_row(user))
+        await self._write_grants(user, {})
+        self._link.note(user.events)
+
+    async def save(self, user: User) -> None:
+        """Where there is no such user any more, nothing is stored and nothing recorded."""
+        if await self._link.write(update(users).where(users.c.id == user.id).values(user_to_row(user))) == 0:
+            return
+        if user.id not in self._grants:
+            await self._load(_WITH_GRANTS.where(users.c.id == user.id))
+        await self._write_grants(user, self._grants[user.id])
+        self._link.note(user.events)
+
+    async def remove(self, user: User) -> None:
+        await self._link.write(delete(users).where(users.c.id == user.id))
+        self._link.note(user.events)
+
+    async def another_admin_stays(self, user_id: UserId) -> bool:
+        if self._link.locking:
+            await self._link.row(select(roles.c.id).where(roles.c.id == ADMIN_ROLE_ID).with_for_update(key_share=True))
+        others = (
+            select(users.c.id)
+            .join(user_roles, user_roles.c.user_id == users.c.id)
+            .where(user_roles.c.role_id == ADMIN_ROLE_ID, user_roles.c.expires_at.is_(None))
+            .where(users.c.status == UserStatus.ACTIVE.value, users.c.id != user_id)
+            .limit(1)
+        )
+        return await self._link.row(others) is not None
+
+    async def _load(self, statement: Select[Any]) -> list[User]:
+        rows = await self._link.rows(statement.order_by(users.c.id, user_roles.c.role_id))
+        found = [_user(list(group)) for _, group in groupby(rows, key=lambda row: row[users.c.id])]
+        self._grants.update((user.id, dict(user.grants)) for user in found)
+        return found
+
+    async def _write_grants(self, user: User, before: Grants) -> None:
+        gone = [role_id for role_id in before if role_id not in user.grants]
+        moved = [grant for role_id, grant in user.grants.items() if role_id in before and before[role_id] != grant]
+        fresh = [grant for role_id, grant in user.grants.items() if role_id not in before]
+        if gone:
+            where = and_(user_roles.c.user_id == user.id, user_roles.c.role_id.in_(gone))
+            await self._link.write(delete(user_roles).where(where))
+        for grant in moved:
+            # Not deleted and added again: that would lock the role, in an order of its own.
+            where = and_(user_roles.c.user_id == user.id, user_roles.c.role_id == grant.role_id)
+            await self._link.write(update(user_roles).where(where).values(grant_to_row(user.id, grant)))
+        if fresh:
+            await self._link.write(insert(user_roles), [grant_to_row(user.id, grant) for grant in fresh])
+        self._grants[user.id] = dict(user.grants)
+
+
+def _user(rows: Sequence[RowMapping]) -> User:
+    grants = [grant_from_row(row) for row in rows if row[user_roles.c.role_id] is not None]
+    return user_from_row(rows[0], {grant.role_id: grant for grant in grants})

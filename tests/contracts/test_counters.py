@@ -1,0 +1,258 @@
+"""The Counters port: in memory and in Redis alike."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import pytest
+from redis.asyncio import Redis
+
+from ubr.adapters.memory.counters import MemoryCounters
+from ubr.adapters.redis import RedisCounters, RedisLink
+from ubr.adapters.security.secrets import HmacSigner, SecretKeys
+from ubr.application.ports.counters import Counters, Quota, Verdict
+
+QUOTA = Quota(limit=10, per=timedelta(hours=1))
+INTERVAL = timedelta(minutes=6)
+
+
+class Time(Protocol):
+    async def move(self, by: timedelta) -> None:
+        """Let time pass for every counter."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Counters to try, another instance on the same store, their time, and how exactly it can be told."""
+
+    one: Counters
+    other: Counters
+    time: Time
+    slack: timedelta
+
+
+class MemoryTime:
+    def __init__(self) -> None:
+        self.now = datetime(2030, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    async def move(self, by: timedelta) -> None:
+        self.now += by
+
+
+class RedisTime:
+    """The server's clock cannot be moved, so all that is kept is moved the other way."""
+
+    def __init__(self, client: Redis, prefix: str) -> None:
+        self.client = client
+        self.prefix = prefix
+
+    async def move(self, by: timedelta) -> None:
+        async for key in self.client.scan_iter(match=f"{self.prefix}*"):
+            value = await self.client.get(key)
+            if value is not None:
+                moved = int(value) - by // timedelta(microseconds=1)
+                await self.client.set(key, moved, keepttl=True)
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    if request.param == "memory":
+        clock = MemoryTime()
+        counters = MemoryCounters(clock)
+        yield Bench(counters, counters, clock, timedelta(microseconds=1))
+        return
+    url: str = request.getfixturevalue("clean_redis_url")
+    prefix: str = request.getfixturevalue("redis_prefix")
+    signer = HmacSigner(SecretKeys([b"k" * 32]))
+    # What is counted is looked at here, not how fast: the deadline is none.
+    links = [RedisLink(url, name_space=prefix, deadline=30, connect_deadline=30) for _ in range(2)]
+    async with Redis.from_url(url) as client:
+        one, other = (RedisCounters(link, signer) for link in links)
+        yield Bench(one, other, RedisTime(client, prefix), timedelta(seconds=30))
+    for link in links:
+        await link.close()
+
+
+async def taken(counters: Counters, name: str, quota: Quota, times: int) -> list[Verdict]:
+    return [await counters.take(name, quota) for _ in range(times)]
+
+
+async def test_as_many_are_allowed_as_the_quota_has(bench: Bench) -> None:
+    verdicts = await taken(bench.one, "a", QUOTA, 12)
+
+    assert [verdict.allowed for verdict in verdicts] == [True] * 10 + [False] * 2
+    assert [verdict.remaining for verdict in verdicts] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0]
+
+
+async def test_the_next_try_is_at_once_as_long_as_any_remain(bench: Bench) -> None:
+    verdicts = await taken(bench.one, "a", QUOTA, 11)
+
+    assert all(verdict.retry_after == timedelta(0) for verdict in verdicts[:9])
+    for verdict in verdicts[9:]:
+        assert INTERVAL - bench.slack <= verdict.retry_after <= INTERVAL
+
+
+async def test_one_more_is_allowed_after_each_interval(bench: Bench) -> None:
+    await taken(bench.one, "a", QUOTA, 10)
+
+    for _ in range(5):
+        await bench.time.move(INTERVAL)
+        assert [verdict.allowed for verdict in await taken(bench.one, "a", QUOTA, 2)] == [True, False]
+
+
+async def test_who_waits_as_long_as_told_is_allowed(bench: Bench) -> None:
+    for limit, seconds in ((1, 60), (3, 1000), (7, 3600), (10, 3600)):
+        quota = Quota(limit=limit, per=timedelta(seconds=seconds))
+        name = f"{limit} in {seconds}"
+        refused = (await taken(bench.one, name, quota, limit + 1))[-1]
+        for _ in range(3):
+            assert not refused.allowed
+            assert refused.remaining == 0
+            await bench.time.move(refused.retry_after - bench.slack)
+            assert not (await bench.one.take(name, quota)).allowed
+            await bench.time.move(bench.slack)
+            assert (await bench.one.take(name, quota)).allowed
+            refused = await bench.one.take(name, quota)
+
+
+async def test_a_refused_try_takes_nothing(bench: Bench) -> None:
+    await taken(bench.one, "a", QUOTA, 50)
+
+    await bench.time.move(INTERVAL)
+
+    assert (await bench.one.take("a", QUOTA)).allowed
+
+
+async def test_after_the_whole_time_the_quota_is_full_and_no_fuller(bench: Bench) -> None:
+    await taken(bench.one, "a", QUOTA, 10)
+
+    await bench.time.move(timedelta(days=7))
+
+    assert [verdict.allowed for verdict in await taken(bench.one, "a", QUOTA, 11)] == [True] * 10 + [False]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 600, 999_999])
+async def test_a_quota_that_does_not_divide_its_time_is_exact_as_well(bench: Bench, limit: int) -> None:
+    quota = Quota(limit=limit, per=timedelta(days=1))
+
+    assert (await bench.one.take("a", quota)).remaining == limit - 1
+    assert (await bench.one.take("a", quota)).remaining == max(0, limit - 2)
+
+
+async def test_names_never_run_into_one_another(bench: Bench) -> None:
+    names = [
+        "",
+        "a",
+        "A",
+        "a ",
+        "a:b",
+        "a:",
+        ":a",
+        "a\0b",
+        "a*",
+        "ä",
+        "a\u0308",
+        "\ud800",
+        "1.2.3.4",
+        "::1",
+        "x" * 9999,
+    ]
+    once = Quota(limit=1, per=timedelta(hours=1))
+
+    for expected in (True, False):
+        assert [(await bench.one.take(name, once)).allowed for name in names] == [expected] * len(names)
+
+
+async def test_what_is_given_back_can_be_taken_again(bench: Bench) -> None:
+    await taken(bench.one, "a", QUOTA, 10)
+
+    await bench.one.give_back("a", QUOTA)
+    await bench.one.give_back("a", QUOTA)
+
+    assert [verdict.allowed for verdict in await taken(bench.one, "a", QUOTA, 3)] == [True, True, False]
+
+
+async def test_what_was_never_taken_fills_nothing_up(bench: Bench) -> None:
+    for _ in range(3):
+        await bench.one.give_back("a", QUOTA)
+    await bench.one.take("b", QUOTA)
+    for _ in range(3):
+        await bench.one.give_back("b", QUOTA)
+
+    for name in "ab":
+        assert [verdict.allowed for verdict in await taken(bench.one, name, QUOTA, 11)] == [True] * 10 + [False]
+
+
+async def test_what_is_given_back_is_given_back_to_its_name(bench: Bench) -> None:
+    await taken(bench.one, "a", QUOTA, 10)
+
+    await bench.one.give_back("b", QUOTA)
+
+    assert not (await bench.one.take("a", QUOTA)).allowed
+
+
+async def test_a_quota_that_becomes_smaller_shuts_nobody_out_for_longer_than_its_own(bench: Bench) -> None:
+    await taken(bench.one, "a", Quota(limit=2, per=timedelta(days=2)), 2)
+    quota = Quota(limit=4, per=timedelta(hours=4))
+
+    refused = await bench.one.take("a", quota)
+
+    assert not refused.allowed
+    assert refused.retry_after <= timedelta(hours=1)
+
+
+async def test_of_many_at_once_exactly_the_quota_is_allowed(bench: Bench) -> None:
+    for name in range(5):
+        verdicts = await asyncio.gather(
+            *(counters.take(f"{name}", QUOTA) for _ in range(100) for counters in (bench.one, bench.other))
+        )
+        assert sum(verdict.allowed for verdict in verdicts) == 10
+        assert sorted(verdict.remaining for verdict in verdicts if verdict.allowed) == list(range(10))
+
+
+async def test_takers_and_givers_at_once_lose_nothing(bench: Bench) -> None:
+    async def borrow(counters: Counters) -> bool:
+        allowed = (await counters.take("a", QUOTA)).allowed
+        if allowed:
+            await counters.give_back("a", QUOTA)
+        return allowed
+
+    assert any(await asyncio.gather(*(borrow(c) for _ in range(50) for c in (bench.one, bench.other))))
+
+    assert [verdict.allowed for verdict in await taken(bench.one, "a", QUOTA, 11)] == [True] * 10 + [False]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_however_time_passes_no_more_is_allowed_than_comes_back(bench: Bench, seed: int) -> None:
+    dice = random.Random(seed)  # noqa: S311
+    passed, allowed = timedelta(0), 0
+    for _ in range(150):
+        if dice.random() < 0.3:
+            by = timedelta(seconds=dice.uniform(0, 900))
+            await bench.time.move(by)
+            passed += by
+        allowed += (await bench.one.take("a", QUOTA)).allowed
+
+    # The slack is for the time that passes by itself.
+    assert 10 <= allowed <= 10 + (passed + bench.slack) / INTERVAL
+
+
+async def test_memory_forgets_names_only_when_their_quota_is_full_again() -> None:
+    time = MemoryTime()
+    counters = MemoryCounters(time)
+    once = Quota(limit=1, per=timedelta(hours=1))
+    for name in range(5000):
+        assert (await counters.take(f"{name}", once)).allowed
+        await time.move(timedelta(seconds=1))
+
+    verdicts = [(await counters.take(f"{name}", once)).allowed for name in range(5000)]
+
+    assert verdicts == [name <= 1400 for name in range(5000)]

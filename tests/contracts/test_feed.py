@@ -1,0 +1,446 @@
+"""The Feed port: in memory, on SQLite and on PostgreSQL alike."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from tests.contracts.conftest import LIMITS
+from tests.contracts.kit import MovableClock, new_user
+from tests.support.plugin import NewDatabase, PrivatePostgres
+from ubr.adapters.memory import MemoryFeed, MemoryStore, MemoryUnitOfWork
+from ubr.adapters.sql import SqlUnitOfWork, make_engine
+from ubr.adapters.sql.feed import SqlFeed
+from ubr.adapters.sql.migrations import upgrade
+from ubr.application.actor import SYSTEM
+from ubr.application.ports.revocation import Feed, WorkerId
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.recording import Recorder
+from ubr.application.settling import NoShortWay, Settlement
+from ubr.application.view import View, ViewTimes
+from ubr.domain.feed import Change, FeedRow
+from ubr.domain.user import User, UserStatus
+
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A store and its feed."""
+
+    uow: UnitOfWork
+    feed: Feed
+
+    async def announce(self, *changes: Change) -> UUID:
+        """Write a unit of these changes; its key."""
+        async with self.uow.begin(SYSTEM) as tx:
+            for change in changes:
+                tx.announce(change)
+            await tx.commit()
+            assert tx.batch is not None
+            return tx.batch
+
+    async def rows(self, since: int = 0) -> tuple[FeedRow, ...]:
+        return (await self.feed.read(since)).rows
+
+    async def living(self, younger: timedelta = MINUTE) -> frozenset[WorkerId]:
+        """The workers that a unit that commits now has to wait for."""
+        return (await self.feed.announced(await self.announce(session()), younger=younger)).workers
+
+
+def session() -> Change:
+    return Change("session", str(uuid4()))
+
+
+def new_worker() -> WorkerId:
+    return WorkerId(uuid4())
+
+
+@asynccontextmanager
+async def on_sql(url: str, clock: MovableClock | None) -> AsyncIterator[Followed]:
+    engine = make_engine(url, LIMITS, durable=False)
+    try:
+        yield Followed(SqlUnitOfWork(engine, Recorder(uuid4, os.urandom), clock), SqlFeed(engine, clock))
+    finally:
+        await engine.dispose()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+async def followed(
+    request: pytest.FixtureRequest, clock: MovableClock, tmp_path: Path, sqlite_template: Path
+) -> AsyncIterator[Followed]:
+    if request.param == "memory":
+        store = MemoryStore()
+        uow = MemoryUnitOfWork(store, Recorder(uuid4, os.urandom), clock)
+        yield Followed(uow, MemoryFeed(store, lambda: clock().timestamp()))
+        return
+    url = f"sqlite:///{tmp_path / 'ubr.db'}"
+    if request.param == "sqlite":
+        shutil.copyfile(sqlite_template, tmp_path / "ubr.db")
+    else:
+        url = request.getfixturevalue("new_database")()
+    async with on_sql(url, clock) as followed:
+        yield followed
+
+
+@pytest.fixture
+async def postgres(new_database: NewDatabase) -> AsyncIterator[Followed]:
+    """As in production: the clock is the server's."""
+    async with on_sql(new_database(), None) as followed:
+        yield followed
+
+
+# --- numbers ---------------------------------------------------------------------------------------------------------
+
+
+async def test_an_empty_feed_stands_at_its_beginning(followed: Followed) -> None:
+    read = await followed.feed.read(0)
+
+    assert read.position.number == 0
+    assert read.position.epoch
+    assert read.rows == ()
+
+
+async def test_rows_are_numbered_one_by_one_in_the_order_of_the_commits(followed: Followed) -> None:
+    changes = [session(), Change("user", "1"), Change("role", "2"), Change("key", "3"), session(), session()]
+    await followed.announce(*changes[:1])
+    await followed.announce(*changes[1:5])
+    await followed.announce(*changes[5:])
+
+    read = await followed.feed.read(0)
+
+    assert read.rows == tuple(FeedRow(number, change) for number, change in enumerate(changes, 1))
+    assert read.position.number == len(changes)
+    for since in range(len(changes) + 1):
+        assert await followed.rows(since) == read.rows[since:]
+    assert await followed.rows(99) == ()
+
+
+async def test_who_asks_only_where_it_stands_gets_no_rows(followed: Followed) -> None:
+    await followed.announce(session(), session())
+
+    read = await followed.feed.read(None)
+
+    assert read.rows == ()
+    assert read.position == (await followed.feed.read(0)).position
+
+
+async def test_a_change_that_is_said_twice_in_a_unit_is_one_row(followed: Followed) -> None:
+    change = session()
+    await followed.announce(change, session(), change)
+    await followed.announce(change)
+
+    assert [row.number for row in await followed.rows() if row.change == change] == [1, 3]
+
+
+async def test_a_unit_that_is_rolled_back_writes_nothing_and_takes_no_number(followed: Followed) -> None:
+    async with followed.uow.begin(SYSTEM) as tx:
+        tx.announce(session())
+    with suppress(ZeroDivisionError):
+        async with followed.uow.begin(SYSTEM) as tx:
+            tx.announce(session())
+            raise ZeroDivisionError
+    assert await followed.rows() == ()
+
+    change = session()
+    await followed.announce(change)
+
+    assert await followed.rows() == (FeedRow(1, change),)
+
+
+async def test_a_unit_without_a_change_has_no_rows(followed: Followed) -> None:
+    async with followed.uow.begin(SYSTEM) as tx:
+        await tx.commit()
+
+    assert tx.batch is None
+    assert tx.awaited is False
+    assert (await followed.feed.read(0)).position.number == 0
+
+
+async def test_a_unit_sees_where_the_feed_stood(followed: Followed) -> None:
+    await followed.announce(session(), session())
+
+    async with followed.uow.read() as tx:
+        assert await tx.feed_position() == (await followed.feed.read(0)).position
+
+
+async def test_what_is_stored_announces_itself(followed: Followed) -> None:
+    user = new_user()
+    async with followed.uow.begin(SYSTEM) as tx:
+        await tx.users.add(user)
+        await tx.commit()
+    before = (await followed.feed.read(0)).position.number
+    async with followed.uow.begin(SYSTEM) as tx:
+        found = await tx.users.get(user.id)
+        assert found is not None
+        found.update(email=found.email, full_name=None, status=UserStatus.DISABLED, now=tx.now)
+        await tx.users.save(found)
+        await tx.commit()
+
+    assert Change("user", str(user.id)) in [row.change for row in await followed.rows(before)]
+    assert tx.awaited is True
+
+
+# --- what a number says ----------------------------------------------------------------------------------------------
+
+
+async def test_of_many_units_at_once_none_is_skipped_by_who_follows(followed: Followed) -> None:
+    """Had a row ever come to light under one that was seen already, a follower would have passed it by."""
+    units = 50
+    writing = asyncio.gather(*(followed.announce(*(session() for _ in range(1 + unit % 3))) for unit in range(units)))
+    seen: list[FeedRow] = []
+    while not (writing.done() and len(seen) == sum(1 + unit % 3 for unit in range(units))):
+        read = await followed.feed.read(len(seen))
+        seen += read.rows
+        assert [row.number for row in seen] == list(range(1, len(seen) + 1))
+        assert read.position.number == len(seen)
+        await asyncio.sleep(0)  # in memory nothing else waits
+    batches = await writing
+
+    for batch in batches:  # The rows of one unit stand side by side.
+        rows = (await followed.feed.announced(batch, younger=MINUTE)).rows
+        assert rows == tuple(seen[rows[0].number - 1 : rows[-1].number])
+
+
+async def test_who_sees_a_number_sees_what_was_committed_under_it(followed: Followed) -> None:
+    users: dict[str, User] = {}
+
+    async def write() -> None:
+        for _ in range(20):
+            user = new_user()
+            users[str(user.id)] = user
+            async with followed.uow.begin(SYSTEM) as tx:
+                await tx.users.add(user)
+                tx.announce(Change("user", str(user.id)))
+                await tx.commit()
+            await asyncio.sleep(0)
+
+    writing = asyncio.gather(*(write() for _ in range(5)))
+    looks = 0
+    while not writing.done():
+        async with followed.uow.read() as tx:
+            position = await tx.feed_position()
+            under = [row for row in await followed.rows() if row.number <= position.number]
+            assert len(under) == position.number
+            for row in under[-5:]:
+                assert await tx.users.get(users[row.change.id].id) is not None
+        looks += 1
+        await asyncio.sleep(0)
+    await writing
+    assert looks > 1
+
+
+async def test_a_unit_that_wrote_first_and_committed_later_has_the_later_number(postgres: Followed) -> None:
+    first, second = session(), session()
+    async with AsyncExitStack() as stack:
+        earlier = await stack.enter_async_context(postgres.uow.begin(SYSTEM))
+        await earlier.users.add(new_user())
+        earlier.announce(first)
+        async with postgres.uow.begin(SYSTEM) as later:
+            await later.users.add(new_user())
+            later.announce(second)
+            await later.commit()
+        assert await postgres.rows() == (FeedRow(1, second),)
+        await earlier.commit()
+
+    assert await postgres.rows() == (FeedRow(1, second), FeedRow(2, first))
+
+
+async def test_a_row_that_was_inserted_first_waits_for_its_number_until_the_commit(
+    new_database: NewDatabase,
+) -> None:
+    """The same between two bare connections, statement by statement."""
+    url = new_database().replace("+asyncpg", "")
+    insert = "INSERT INTO feed (batch, ordinal, kind, thing, at) VALUES ($1, 0, 'session', $2, now())"
+    early, late = await asyncpg.connect(url), await asyncpg.connect(url)
+    try:
+        slow = early.transaction()
+        await slow.start()
+        await early.execute(insert, uuid4(), "early")
+        async with late.transaction():
+            await late.execute(insert, uuid4(), "late")
+        assert await late.fetchval("SELECT number FROM feed_head") == 1
+        await slow.commit()
+        rows = await late.fetch("SELECT thing, number FROM feed ORDER BY number")
+        assert [tuple(row) for row in rows] == [("late", 1), ("early", 2)]
+    finally:
+        await early.close()
+        await late.close()
+
+
+# --- workers ---------------------------------------------------------------------------------------------------------
+
+
+async def test_what_a_unit_wrote_is_announced_with_exactly_the_workers_that_live(
+    followed: Followed, clock: MovableClock
+) -> None:
+    old, young, gone = new_worker(), new_worker(), new_worker()
+    await followed.feed.renew(old)
+    clock.move(MINUTE)
+    await followed.feed.renew(young)
+    await followed.feed.renew(gone)
+    await followed.feed.leave(gone)
+    changes = [session(), session()]
+    batch = await followed.announce(*changes)
+    await followed.announce(session())
+
+    announced = await followed.feed.announced(batch, younger=MINUTE)
+
+    assert announced.rows == tuple(FeedRow(number, change) for number, change in enumerate(changes, 1))
+    assert announced.epoch == (await followed.feed.read(0)).position.epoch
+    assert announced.workers == {old, young}
+    clock.move(timedelta(microseconds=1))
+    assert await followed.living() == {young}
+    clock.move(MINUTE)
+    assert await followed.living() == set()
+
+
+async def test_a_worker_that_renews_lives_on_and_is_one(followed: Followed, clock: MovableClock) -> None:
+    worker = new_worker()
+    for _ in range(5):
+        await followed.feed.renew(worker)
+        clock.move(MINUTE / 2)
+        assert await followed.living() == {worker}
+
+
+async def test_a_worker_can_leave_twice_and_come_back(followed: Followed) -> None:
+    worker = new_worker()
+    await followed.feed.leave(worker)
+    await followed.feed.renew(worker)
+    await followed.feed.leave(worker)
+    await followed.feed.leave(worker)
+    assert await followed.living() == set()
+
+    await followed.feed.renew(worker)
+
+    assert await followed.living() == {worker}
+
+
+async def test_many_workers_renew_and_leave_at_once(followed: Followed) -> None:
+    staying, leaving = [new_worker() for _ in range(20)], [new_worker() for _ in range(20)]
+    await asyncio.gather(*(followed.feed.renew(worker) for worker in staying * 2 + leaving))
+    await asyncio.gather(*(followed.feed.leave(worker) for worker in leaving))
+
+    assert await followed.living() == set(staying)
+
+
+async def test_without_a_clock_of_ours_the_servers_counts(postgres: Followed) -> None:
+    worker = new_worker()
+    await postgres.feed.renew(worker)
+
+    assert await postgres.living() == {worker}
+    assert await postgres.living(timedelta(0)) == set()
+
+
+# --- what is old -----------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_old_is_forgotten_and_numbers_go_on(followed: Followed, clock: MovableClock) -> None:
+    old, young = new_worker(), new_worker()
+    await followed.announce(session())
+    await followed.feed.renew(old)
+    clock.move(DAY)
+    kept = session()
+    await followed.announce(kept)
+    await followed.feed.renew(young)
+
+    clock.move(timedelta(microseconds=1))
+    await followed.feed.forget(DAY)
+    await followed.feed.forget(DAY)
+
+    assert await followed.rows(1) == (FeedRow(2, kept),)
+    assert await followed.living(365 * DAY) == {young}
+    assert [row.number for row in await followed.rows(2)] == [3]
+
+
+async def test_a_database_throws_old_rows_away(postgres: Followed) -> None:
+    await postgres.announce(session(), session())
+
+    await postgres.feed.forget(timedelta(0))
+
+    read = await postgres.feed.read(0)
+    assert read.rows == ()
+    assert read.position.number == 2
+
+
+# --- the epoch -------------------------------------------------------------------------------------------------------
+
+
+async def test_the_epoch_stays_while_nothing_happens_to_the_store(followed: Followed) -> None:
+    epochs = set()
+    for _ in range(3):
+        batch = await followed.announce(session())
+        epochs.add((await followed.feed.read(None)).position.epoch)
+        epochs.add((await followed.feed.announced(batch, younger=MINUTE)).epoch)
+        async with followed.uow.read() as tx:
+            epochs.add((await tx.feed_position()).epoch)
+    assert len(epochs) == 1
+
+
+async def test_two_databases_never_have_one_epoch(tmp_path: Path) -> None:
+    epochs = set()
+    for name in "ab":
+        url = f"sqlite:///{tmp_path / name}.db"
+        await upgrade(url)
+        async with on_sql(url, MovableClock()) as followed:
+            epochs.add((await followed.feed.read(None)).position.epoch)
+    assert len(epochs) == 2
+
+
+async def test_a_restarted_server_is_another_epoch_and_remembers_who_renewed(private_postgres: PrivatePostgres) -> None:
+    """Killed, with commits that the installation does not wait for: a lease is on the disk before it counts."""
+    settings = {"synchronous_commit": "off", "wal_writer_delay": "10s"}
+    server = await asyncio.to_thread(private_postgres, durable=True, settings=settings)
+    url = await asyncio.to_thread(server.create_database, "ubr")
+    await upgrade(url)
+    worker = new_worker()
+    async with on_sql(url, None) as followed:
+        before = (await followed.feed.read(None)).position
+        await followed.feed.renew(worker)
+        await asyncio.to_thread(server.kill)
+    await asyncio.to_thread(server.restart)
+    async with on_sql(url, None) as followed:
+        after = (await followed.feed.read(None)).position
+        assert after.epoch != before.epoch
+        assert await followed.living() == {worker}
+
+
+# --- both together ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rounds", [2, pytest.param(100, marks=pytest.mark.long)])
+async def test_50_units_at_once_are_each_known_to_every_view_when_they_are_answered(
+    postgres: Followed, rounds: int
+) -> None:
+    loop = asyncio.get_running_loop()
+    times = ViewTimes(bound=0.5)
+    views = [View(new_worker(), postgres.uow, postgres.feed, loop.time, times) for _ in range(3)]
+    for view in views:
+        await view.freshen()
+    settle = Settlement(views[0], postgres.feed, NoShortWay(), loop.time)
+
+    async def revoke() -> int:
+        batch = await postgres.announce(session())
+        await settle(batch, awaited=True)
+        number = (await postgres.feed.announced(batch, younger=MINUTE)).rows[0].number
+        for view in views:
+            await view.freshen()
+            cursor = view._cursor  # noqa: SLF001 - how far it has read is what this is about
+            assert cursor is not None
+            assert cursor >= number
+        return number
+
+    for turn in range(rounds):
+        numbers = await asyncio.gather(*(revoke() for _ in range(50)))
+        assert sorted(numbers) == list(range(50 * turn + 1, 50 * turn + 51))

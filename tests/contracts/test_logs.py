@@ -1,0 +1,154 @@
+"""What a store promises about the log."""
+
+from collections.abc import Awaitable
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from tests.contracts.kit import HOUR, NOON, MovableClock, new_user, pages, put, race, seen, something_happened
+from ubr.application.actor import SYSTEM, Actor, Origin, calling_from
+from ubr.application.ports.repositories import After, LogFilter
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.audit import LogEntry
+from ubr.domain.events import Event, LogInFailed, RoleUpdated, SigningKeyCreated, UserCreated, UserDisabled
+from ubr.domain.values import RoleId, SessionId, UserId
+
+pytestmark = pytest.mark.anyio
+
+EVERYTHING = LogFilter()
+TICK = timedelta(microseconds=1)
+
+
+def somebody() -> Actor:
+    return Actor(UserId(uuid4()), SessionId(uuid4()))
+
+
+async def record(uow: UnitOfWork, actor: Actor | None, *events: Event) -> None:
+    async with uow.begin(actor or SYSTEM) as tx:
+        for event in events:
+            tx.record(event)
+        await tx.commit()
+
+
+async def log(uow: UnitOfWork, which: LogFilter = EVERYTHING, limit: int = 100) -> list[LogEntry]:
+    return await seen(uow, lambda tx: tx.logs.page(which, None, limit))
+
+
+async def test_without_an_event_there_is_no_entry(uow: UnitOfWork) -> None:
+    await put(uow, new_user())
+    assert await log(uow) == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        RoleUpdated(
+            role_id=RoleId(uuid4()),
+            before={"name": "Ünï \U0001f511 \\ \" '", "permissions": ["b", "a"], "none": None, "big": 2**60},
+            after={"z": {"y": 1.5, "x": True}},
+        ),
+        LogInFailed(user_id=None),
+        SigningKeyCreated(kid="k-1"),
+    ],
+    ids=lambda event: event.action,
+)
+async def test_an_entry_comes_back_to_the_byte(uow: UnitOfWork, event: Event) -> None:
+    actor = somebody()
+    with calling_from(Origin(ip="2001:db8::7", user_agent="x", request_id="Zürich-1", request_id_given=True)):
+        await record(uow, actor, event)
+    (found,) = await log(uow)
+    made = LogEntry.of(
+        event,
+        id=found.id,
+        actor_id=actor.user_id,
+        ip="2001:db8::7",
+        request_id="Zürich-1",
+        request_id_given=True,
+        now=NOON,
+        salt=found.salt,
+    )
+    assert found == made
+    assert found.canonical() == made.canonical()
+    assert len(found.salt) == 16
+
+
+async def test_no_two_entries_share_an_id_or_a_salt(uow: UnitOfWork) -> None:
+    await record(uow, None, *(something_happened() for _ in range(50)))
+    found = await log(uow)
+    assert len({entry.id for entry in found}) == len({entry.salt for entry in found}) == 50
+
+
+async def test_entries_are_found_by_each_of_their_marks(uow: UnitOfWork, clock: MovableClock) -> None:
+    one, two, target = somebody(), somebody(), UserId(uuid4())
+    await record(uow, one, UserCreated(user_id=target))
+    clock.move(HOUR)
+    await record(uow, two, UserDisabled(user_id=target), SigningKeyCreated(kid="k-1"))
+    created, disabled, key = sorted(await log(uow), key=lambda entry: entry.action != "user.created")
+    if disabled.action != "user.disabled":
+        disabled, key = key, disabled
+
+    async def found(which: LogFilter) -> set[str]:
+        return {entry.action for entry in await log(uow, which)}
+
+    assert await found(LogFilter(level="warning")) == {disabled.action}
+    assert await found(LogFilter(level="error")) == set()
+    assert await found(LogFilter(action="signing_key.created")) == {key.action}
+    assert await found(LogFilter(action="signing_key")) == set()
+    assert await found(LogFilter(actor_id=one.user_id)) == {created.action}
+    assert await found(LogFilter(actor_id=UserId(uuid4()))) == set()
+    assert await found(LogFilter(target_id=str(target))) == {created.action, disabled.action}
+    assert await found(LogFilter(target_id="k-1")) == {key.action}
+    assert await found(LogFilter(target_id=str(target), actor_id=two.user_id)) == {disabled.action}
+    assert await found(LogFilter(target_id=str(target), actor_id=two.user_id, level="info")) == set()
+
+
+async def test_since_is_counted_and_until_is_not(uow: UnitOfWork, clock: MovableClock) -> None:
+    for _ in range(3):
+        await put(uow, something_happened())
+        clock.move(HOUR)
+
+    async def moments(which: LogFilter) -> list[int]:
+        return [(entry.timestamp - NOON) // HOUR for entry in await log(uow, which)]
+
+    assert await moments(LogFilter()) == [2, 1, 0]
+    assert await moments(LogFilter(since=NOON + HOUR)) == [2, 1]
+    assert await moments(LogFilter(since=NOON + HOUR + TICK)) == [2]
+    assert await moments(LogFilter(until=NOON + HOUR)) == [0]
+    assert await moments(LogFilter(until=NOON + HOUR + TICK)) == [1, 0]
+    assert await moments(LogFilter(since=NOON + HOUR, until=NOON + 2 * HOUR)) == [1]
+    assert await moments(LogFilter(since=NOON, until=NOON)) == []
+
+
+@pytest.mark.parametrize("limit", [1, 3, 50])
+@pytest.mark.parametrize("which", [LogFilter(), LogFilter(level="warning"), LogFilter(since=NOON)], ids=repr)
+async def test_pages_hold_every_entry_once_newest_first(
+    uow: UnitOfWork, clock: MovableClock, which: LogFilter, limit: int
+) -> None:
+    for hours in (1, 0, 1, 0):
+        await record(uow, None, *(something_happened() for _ in range(3)))
+        clock.move(hours * HOUR)
+
+    def page(last: LogEntry | None) -> Awaitable[list[LogEntry]]:
+        after = None if last is None else After(last.timestamp, last.id)
+        return seen(uow, lambda tx: tx.logs.page(which, after, limit))
+
+    expected = sorted(await log(uow, which), key=lambda entry: (entry.timestamp, entry.id), reverse=True)
+    assert len(expected) == 12
+    assert await pages(page) == expected
+    assert await page(None) == expected[:limit]
+
+
+async def test_what_is_rolled_back_leaves_no_entry(uow: UnitOfWork) -> None:
+    async with uow.begin(SYSTEM) as tx:
+        tx.record(something_happened())
+        assert await tx.logs.page(EVERYTHING, None, 10) == []  # They are written by committing.
+    assert await log(uow) == []
+
+
+async def test_whatever_many_units_record_is_all_there(uow: UnitOfWork) -> None:
+    actors = [somebody() for _ in range(20)]
+    doings = [record(uow, actor, something_happened(), something_happened()) for actor in actors]
+    assert await race(doings) == [None] * 20
+    for actor in actors:
+        assert len(await log(uow, LogFilter(actor_id=actor.user_id))) == 2

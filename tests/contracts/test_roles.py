@@ -1,0 +1,223 @@
+"""What a store promises about roles."""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from tests.contracts.kit import HOUR, NOON, new_grant, new_role, new_user, pages, put, race, seen
+from ubr.application.actor import SYSTEM
+from ubr.application.ports.repositories import After, LogFilter, UserFilter
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.errors import RoleNameTaken, RoleNotFound
+from ubr.domain.role import Role, built_in_roles
+from ubr.domain.values import Permission, Permissions, RoleId, RoleName
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_no_role_is_found_where_there_is_none(uow: UnitOfWork) -> None:
+    for unit in (uow.begin(SYSTEM), uow.read()):
+        async with unit as tx:
+            assert await tx.roles.get(RoleId(uuid4())) is None
+            assert await tx.roles.by_name(RoleName("none")) is None
+            assert await tx.roles.many([RoleId(uuid4())]) == []
+            assert await tx.roles.many([]) == []
+            assert await tx.roles.page(None, 10) == []
+
+
+async def test_a_role_comes_back_as_it_was(uow: UnitOfWork) -> None:
+    full = replace(
+        new_role("editor", "articles:write", "articles:read", "*"),
+        description="Schreibt “Artikel” — {}\\",
+        updated_at=NOON + timedelta(microseconds=1),
+        version=3,
+    )
+    bare = new_role("bare")
+    await put(uow, full, bare, *built_in_roles(NOON))
+    for unit in (uow.begin(SYSTEM), uow.read()):
+        async with unit as tx:
+            assert await tx.roles.get(full.id) == full
+            assert await tx.roles.by_name(full.name) == full
+            assert await tx.roles.get(bare.id) == bare
+            assert isinstance((await tx.roles.many([full.id]))[0].name, RoleName)
+
+
+async def test_many_are_those_that_exist_by_name(uow: UnitOfWork) -> None:
+    one, two, three = new_role("b_"), new_role("b-"), new_role("a")
+    await put(uow, one, two, three, new_role("unasked"))
+    found = await seen(uow, lambda tx: tx.roles.many([one.id, RoleId(uuid4()), two.id, three.id, two.id]))
+    assert found == [three, two, one]
+
+
+async def test_a_name_belongs_to_one_role(uow: UnitOfWork) -> None:
+    await put(uow, first := new_role("taken"))
+    with pytest.raises(RoleNameTaken):
+        await put(uow, new_role("taken"))
+    assert await seen(uow, lambda tx: tx.roles.page(None, 10)) == [first]
+
+
+async def test_a_role_cannot_take_the_name_of_another(uow: UnitOfWork) -> None:
+    one, two = new_role("one"), new_role("two")
+    await put(uow, one, two)
+    async with uow.begin(SYSTEM) as tx:
+        role = await tx.roles.get(two.id)
+        assert role is not None
+        role.update(name=one.name, description="New", permissions=Permissions(), now=tx.now)
+        with pytest.raises(RoleNameTaken):
+            await tx.roles.save(role)
+    assert await seen(uow, lambda tx: tx.roles.get(two.id)) == two
+
+
+async def test_saving_stores_all_that_changed(uow: UnitOfWork) -> None:
+    role = new_role("old", "a:b")
+    await put(uow, role)
+    async with uow.begin(SYSTEM) as tx:
+        changed = await tx.roles.get(role.id)
+        assert changed is not None
+        permissions = Permissions.of([Permission("c:d"), Permission("e:f")])
+        changed.update(name=RoleName("new"), description="New", permissions=permissions, now=NOON + HOUR)
+        await tx.roles.save(changed)
+        assert await tx.roles.get(role.id) == changed
+        await tx.commit()
+    async with uow.read() as tx:
+        assert await tx.roles.get(role.id) == changed
+        assert await tx.roles.by_name(RoleName("new")) == changed
+        assert await tx.roles.by_name(RoleName("old")) is None
+    await put(uow, new_role("old"))
+
+
+async def test_saving_a_role_that_is_gone_stores_and_records_nothing(uow: UnitOfWork) -> None:
+    role = new_role("gone")
+    async with uow.begin(SYSTEM) as tx:
+        role.update(name=role.name, description="New", permissions=Permissions(), now=tx.now)
+        await tx.roles.save(role)
+        await tx.commit()
+    async with uow.read() as tx:
+        assert await tx.roles.get(role.id) is None
+        assert await tx.logs.page(LogFilter(), None, 10) == []
+
+
+async def test_removing_a_role_takes_every_grant_of_it_along(uow: UnitOfWork) -> None:
+    gone, kept = new_role("gone"), new_role("kept")
+    users = [new_user(grants=[new_grant(gone), new_grant(kept)]) for _ in range(3)]
+    await put(uow, gone, kept, *users)
+    async with uow.begin(SYSTEM) as tx:
+        role = await tx.roles.get(gone.id)
+        assert role is not None
+        await tx.roles.remove(role)
+        await tx.roles.remove(role)  # A second time.
+        await tx.commit()
+    async with uow.begin(SYSTEM) as tx:
+        await tx.roles.remove(gone)  # And in another unit.
+        await tx.commit()
+    async with uow.read() as tx:
+        assert await tx.roles.page(None, 10) == [kept]
+        assert await tx.roles.by_name(gone.name) is None
+        found = await tx.users.page(UserFilter(now=NOON), None, 10)
+        assert [list(user.grants) for user in found] == [[kept.id]] * 3
+    await put(uow, new_role("gone"))
+
+
+async def test_a_roll_back_brings_a_role_and_its_grants_back(uow: UnitOfWork) -> None:
+    role = new_role("kept")
+    user = new_user(grants=[new_grant(role)])
+    await put(uow, role, user)
+    async with uow.begin(SYSTEM) as tx:
+        await tx.roles.remove(role)
+        found = await tx.users.get(user.id)
+        assert found is not None
+        assert found.grants == {}
+    async with uow.read() as tx:
+        assert await tx.roles.by_name(role.name) == role
+        assert await tx.users.get(user.id) == user
+
+
+@pytest.mark.parametrize("limit", [1, 2, 50])
+async def test_pages_hold_every_role_once_oldest_first(uow: UnitOfWork, limit: int) -> None:
+    roles = [new_role(created=NOON + hours * HOUR) for hours in (3, 1, 1, 1, 1, 2, 0)]
+    await put(uow, *roles)
+
+    def page(last: Role | None) -> Awaitable[list[Role]]:
+        after = None if last is None else After(last.created_at, last.id)
+        return seen(uow, lambda tx: tx.roles.page(after, limit))
+
+    expected = sorted(roles, key=lambda role: (role.created_at, role.id))
+    assert await pages(page) == expected
+    assert await page(None) == expected[:limit]
+
+
+async def test_pages_and_many_wait_for_nobody(uow: UnitOfWork) -> None:
+    await put(uow, role := new_role())
+    async with uow.begin(SYSTEM) as tx:
+        assert await tx.roles.get(role.id) == role
+        async with asyncio.timeout(2), uow.read() as other:
+            assert await other.roles.many([role.id]) == [role]
+            assert await other.roles.page(None, 5) == [role]
+
+
+async def test_of_many_who_want_one_name_one_gets_it(uow: UnitOfWork) -> None:
+    outcomes = await race(put(uow, new_role("wanted")) for _ in range(20))
+    assert sorted(map(repr, outcomes)) == sorted(["None", *[repr(RoleNameTaken())] * 19])
+    assert len(await seen(uow, lambda tx: tx.roles.page(None, 30))) == 1
+
+
+async def test_a_role_that_is_granted_while_it_is_removed_is_gone_for_all(uow: UnitOfWork) -> None:
+    role = new_role("contested")
+    users = [new_user() for _ in range(10)]
+    await put(uow, role, *users)
+
+    async def grant(user_id: object) -> str:
+        async with uow.begin(SYSTEM) as tx:
+            user = await tx.users.get(user_id)  # type: ignore[arg-type]
+            found = await tx.roles.get(role.id)
+            assert user is not None
+            if found is None:
+                return "too late"
+            await asyncio.sleep(0)
+            user.grant(found.id, by=None, now=tx.now)
+            await tx.users.save(user)
+            await tx.commit()
+            return "granted"
+
+    async def remove() -> str:
+        async with uow.begin(SYSTEM) as tx:
+            found = await tx.roles.get(role.id)
+            assert found is not None
+            await tx.roles.remove(found)
+            await tx.commit()
+            return "removed"
+
+    doings = [grant(user.id) for user in users]
+    outcomes = await race([*doings[:5], remove(), *doings[5:]])
+    assert set(outcomes) <= {"granted", "removed", "too late"}, outcomes
+    async with uow.read() as tx:
+        assert await tx.roles.get(role.id) is None
+        assert all(not user.grants for user in await tx.users.page(UserFilter(now=NOON), None, 20))
+
+
+async def test_a_role_granted_unlocked_while_it_is_removed_is_refused(uow: UnitOfWork) -> None:
+    role = new_role("contested")
+    users = [new_user() for _ in range(8)]
+    await put(uow, role, *users)
+
+    async def grant(user_id: object) -> None:
+        async with uow.begin(SYSTEM) as tx:
+            user = await tx.users.get(user_id)  # type: ignore[arg-type]
+            assert user is not None
+            user.grant(role.id, by=None, now=tx.now)
+            await tx.users.save(user)
+            await tx.commit()
+
+    async def remove() -> None:
+        async with uow.begin(SYSTEM) as tx:
+            await tx.roles.remove(role)
+            await tx.commit()
+
+    outcomes = await race([*(grant(user.id) for user in users[:4]), remove(), *(grant(user.id) for user in users[4:])])
+    assert all(outcome is None or isinstance(outcome, RoleNotFound) for outcome in outcomes), outcomes
+    found = await seen(uow, lambda tx: tx.users.page(UserFilter(now=NOON), None, 20))
+    assert all(not user.grants for user in found)

@@ -1,0 +1,139 @@
+"""The RefreshTokenMint port."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import string
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
+from ubr.application.ports.security import RefreshTokenMint
+from ubr.domain.errors import InvalidToken
+
+MINT: RefreshTokenMint = OpaqueRefreshTokens()
+GOOD = "ubr_rt_" + "A" * 43
+
+MALFORMED = {
+    "nothing": "",
+    "the prefix alone": "ubr_rt_",
+    "no prefix": "A" * 43,
+    "no prefix, right length": "A" * 50,
+    "another prefix": "ubr_at_" + "A" * 43,
+    "a prefix in capitals": "UBR_RT_" + "A" * 43,
+    "too short": GOOD[:-1],
+    "too long": GOOD + "A",
+    "padding": GOOD + "=",
+    "padding within the length": GOOD[:-1] + "=",
+    "bits behind the last byte": GOOD[:-1] + "B",
+    "characters of plain base64": GOOD[:-2] + "+A",
+    "a slash": GOOD[:-2] + "/A",
+    "white space before": " " + GOOD[:-1],
+    "a line break behind": GOOD + "\n",
+    "a line break within": GOOD[:20] + "\n" + GOOD[21:],
+    "nul": GOOD[:-2] + "\0A",
+    "letters of another script": GOOD[:-2] + "\N{CYRILLIC CAPITAL LETTER A}A",
+    "full-width letters": GOOD[:-2] + "\N{FULLWIDTH LATIN CAPITAL LETTER A}A",
+    "a lone surrogate": GOOD[:-2] + "\ud800A",
+    "huge": "ubr_rt_" + "A" * 1_000_000,
+}
+
+
+def test_a_token_is_recognisable_and_of_one_length() -> None:
+    minted = MINT.mint()
+    assert re.fullmatch(r"ubr_rt_[A-Za-z0-9_-]{43}", minted.secret)
+
+
+def test_no_two_tokens_are_equal() -> None:
+    minted = [MINT.mint() for _ in range(1000)]
+    assert len({token.secret for token in minted}) == len({token.digest for token in minted}) == 1000
+
+
+def test_every_bit_comes_from_the_generator() -> None:
+    raw = bytes(range(32))
+    counts: list[int] = []
+
+    def fixed(count: int) -> bytes:
+        counts.append(count)
+        return raw
+
+    assert OpaqueRefreshTokens(fixed).mint().secret == "ubr_rt_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+    assert counts == [32]
+
+
+def test_the_digest_is_sha_256_of_the_text() -> None:
+    minted = MINT.mint()
+    assert minted.digest == MINT.digest(minted.secret) == hashlib.sha256(minted.secret.encode()).digest()
+
+
+@pytest.mark.parametrize("text", MALFORMED.values(), ids=MALFORMED.keys())
+def test_what_cannot_be_a_token_is_refused(text: str) -> None:
+    good = MINT.mint().secret
+    sealed = MINT.seal(good, good)
+    with pytest.raises(InvalidToken):
+        MINT.digest(text)
+    with pytest.raises(InvalidToken):
+        MINT.unseal(sealed, text)
+    with pytest.raises(InvalidToken):
+        MINT.seal(good, text)
+    with pytest.raises(InvalidToken):
+        MINT.seal(text, good)
+
+
+@settings(deadline=None)
+@given(st.text() | st.text(alphabet=string.ascii_letters + string.digits + "-_=+/", min_size=42, max_size=44))
+def test_any_text_is_a_token_or_refused(text: str) -> None:
+    for candidate in (text, "ubr_rt_" + text):
+        try:
+            assert len(MINT.digest(candidate)) == 32
+        except InvalidToken:
+            continue
+        assert re.fullmatch(r"ubr_rt_[A-Za-z0-9_-]{43}", candidate)
+
+
+@settings(deadline=None)
+@given(st.binary(min_size=32, max_size=32))
+def test_every_token_that_can_be_minted_is_taken(raw: bytes) -> None:
+    minted = OpaqueRefreshTokens(lambda _: raw).mint()
+    assert MINT.digest(minted.secret) == minted.digest
+
+
+def test_what_is_sealed_opens_under_the_same_token_and_no_other() -> None:
+    spent, successor, other = MINT.mint(), MINT.mint(), MINT.mint()
+    sealed = MINT.seal(successor.secret, spent.secret)
+    assert MINT.unseal(sealed, spent.secret) == successor.secret
+    assert OpaqueRefreshTokens().unseal(sealed, spent.secret) == successor.secret
+    for wrong in (other, successor):
+        with pytest.raises(InvalidToken):
+            MINT.unseal(sealed, wrong.secret)
+
+
+def test_what_is_sealed_shows_nothing_and_differs_each_time() -> None:
+    spent, successor = MINT.mint(), MINT.mint()
+    sealed = [MINT.seal(successor.secret, spent.secret) for _ in range(100)]
+    assert len(set(sealed)) == 100
+    assert all(successor.secret[7:].encode() not in one and bytes(successor.digest) not in one for one in sealed)
+
+
+def test_what_is_sealed_and_then_changed_is_refused() -> None:
+    spent, successor = MINT.mint(), MINT.mint()
+    sealed = MINT.seal(successor.secret, spent.secret)
+    damaged = [
+        sealed[:place] + bytes([sealed[place] ^ 1 << bit]) + sealed[place + 1 :]
+        for place in range(len(sealed))
+        for bit in range(8)
+    ]
+    damaged += [sealed[:length] for length in range(len(sealed))]
+    damaged += [sealed + b"\0", b"\0" + sealed, os.urandom(len(sealed))]
+    for one in damaged:
+        with pytest.raises(InvalidToken):
+            MINT.unseal(one, spent.secret)
+
+
+def test_its_repr_shows_nothing() -> None:
+    minted = MINT.mint()
+    assert minted.secret not in repr(minted) + repr(MINT)

@@ -1,0 +1,229 @@
+"""What a store promises about sessions."""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from tests.contracts.kit import HOUR, NOON, new_session, new_token, new_user, pages, put, race, seen
+from ubr.application.actor import SYSTEM
+from ubr.application.ports.repositories import After, LogFilter
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.errors import UbrError
+from ubr.domain.policy import SecurityEvent
+from ubr.domain.session import Session, SessionLimits
+from ubr.domain.user import User
+from ubr.domain.values import SessionId
+
+pytestmark = pytest.mark.anyio
+
+TICK = timedelta(microseconds=1)
+
+
+@pytest.fixture
+async def user(uow: UnitOfWork) -> User:
+    await put(uow, user := new_user())
+    return user
+
+
+async def test_no_session_is_found_where_there_is_none(uow: UnitOfWork, user: User) -> None:
+    for unit in (uow.begin(SYSTEM), uow.read()):
+        async with unit as tx:
+            assert await tx.sessions.get(SessionId(uuid4())) is None
+            assert await tx.sessions.live_of(user.id, NOON) == []
+            assert await tx.sessions.page(user.id, NOON, None, 10) == []
+
+
+async def test_a_session_comes_back_as_it_was_ended_or_not(uow: UnitOfWork, user: User) -> None:
+    live = new_session(user)
+    ended = replace(new_session(user, ended=NOON + TICK), ip=None, user_agent=None, last_seen_at=NOON + HOUR)
+    await put(uow, live, ended)
+    for unit in (uow.begin(SYSTEM), uow.read()):
+        async with unit as tx:
+            assert await tx.sessions.get(live.id) == live
+            assert await tx.sessions.get(ended.id) == ended
+
+
+async def test_saving_stores_all_that_changed(uow: UnitOfWork, user: User) -> None:
+    session, other = new_session(user), new_session(user)
+    await put(uow, session, other)
+    async with uow.begin(SYSTEM) as tx:
+        changed = await tx.sessions.get(session.id)
+        assert changed is not None
+        changed.refresh(limits=SessionLimits(idle=2 * HOUR, lifetime=HOUR, per_user=1), now=NOON + HOUR)
+        changed.end(SecurityEvent.LOG_OUT, now=NOON + 2 * HOUR)
+        await tx.sessions.save(changed)
+        await tx.commit()
+    async with uow.read() as tx:
+        assert await tx.sessions.get(session.id) == changed
+        assert await tx.sessions.get(other.id) == other
+
+
+async def test_saving_a_session_that_is_gone_stores_and_records_nothing(uow: UnitOfWork, user: User) -> None:
+    session = new_session(user)
+    session.end(SecurityEvent.REVOKED, now=NOON)
+    async with uow.begin(SYSTEM) as tx:
+        await tx.sessions.save(session)
+        await tx.commit()
+    async with uow.read() as tx:
+        assert await tx.sessions.get(session.id) is None
+        assert await tx.logs.page(LogFilter(), None, 10) == []
+
+
+async def test_live_sessions_are_those_that_have_not_ended_oldest_first(uow: UnitOfWork, user: User) -> None:
+    await put(uow, other := new_user())
+    now = NOON + HOUR
+    old, new = new_session(user, created=NOON + TICK), new_session(user, created=NOON + 2 * TICK)
+    tie = new_session(user, created=NOON + TICK)
+    await put(
+        uow,
+        new,
+        old,
+        tie,
+        new_session(user, created=NOON),  # Its idle end is now.
+        new_session(user, created=NOON, idle=48 * HOUR, lifetime=HOUR),  # Its absolute end is now.
+        new_session(user, created=NOON + TICK, ended=NOON + TICK),
+        new_session(other, created=NOON + TICK),
+    )
+    expected = [*sorted([old, tie], key=lambda session: session.id), new]
+    for unit in (uow.begin(SYSTEM), uow.read()):
+        async with unit as tx:
+            assert await tx.sessions.live_of(user.id, now) == expected
+            assert await tx.sessions.page(user.id, now, None, 10) == expected[::-1]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 50])
+async def test_pages_hold_every_live_session_once_newest_first(uow: UnitOfWork, user: User, limit: int) -> None:
+    sessions = [new_session(user, created=NOON - ticks * TICK) for ticks in (3, 1, 1, 1, 1, 2, 0)]
+    await put(uow, *sessions, new_session(user, ended=NOON))
+
+    def page(last: Session | None) -> Awaitable[list[Session]]:
+        after = None if last is None else After(last.created_at, last.id)
+        return seen(uow, lambda tx: tx.sessions.page(user.id, NOON, after, limit))
+
+    expected = sorted(sessions, key=lambda session: (session.created_at, session.id), reverse=True)
+    assert await pages(page) == expected
+    assert await page(None) == expected[:limit]
+
+
+async def test_a_page_waits_for_nobody(uow: UnitOfWork, user: User) -> None:
+    await put(uow, session := new_session(user))
+    async with uow.begin(SYSTEM) as tx:
+        assert await tx.sessions.get(session.id) == session
+        async with asyncio.timeout(2):
+            assert await seen(uow, lambda other: other.sessions.page(user.id, NOON, None, 5)) == [session]
+
+
+async def test_sessions_long_over_are_forgotten_with_their_tokens(uow: UnitOfWork, user: User) -> None:
+    over = [new_session(user, created=NOON - HOUR, lifetime=HOUR - TICK) for _ in range(3)]
+    just_over = new_session(user, created=NOON - HOUR, lifetime=HOUR)
+    ended = new_session(user, ended=NOON - HOUR)
+    tokens = [new_token(session) for session in (*over, just_over)]
+    await put(uow, *over, just_over, ended, *tokens)
+    async with uow.begin(SYSTEM) as tx:
+        assert await tx.sessions.forget(NOON, 2) == 2
+        assert await tx.sessions.forget(NOON, 2) == 1
+        assert await tx.sessions.forget(NOON, 2) == 0
+        await tx.commit()
+    async with uow.read() as tx:
+        assert [await tx.sessions.get(session.id) for session in over] == [None] * 3
+        assert [await tx.refresh_tokens.get(token.digest) for token in tokens] == [None, None, None, tokens[3]]
+        assert await tx.sessions.get(just_over.id) == just_over
+        assert await tx.sessions.get(ended.id) == ended
+        assert await tx.logs.page(LogFilter(), None, 10) == []
+
+
+async def test_what_is_forgotten_comes_back_with_a_roll_back(uow: UnitOfWork, user: User) -> None:
+    session = new_session(user)
+    token = new_token(session)
+    await put(uow, session, token)
+    async with uow.begin(SYSTEM) as tx:
+        assert await tx.sessions.forget(NOON + 100 * HOUR, 10) == 1
+    async with uow.read() as tx:
+        assert await tx.sessions.get(session.id) == session
+        assert await tx.refresh_tokens.get(token.digest) == token
+
+
+async def test_many_who_forget_at_once_forget_each_session_once(uow: UnitOfWork, user: User) -> None:
+    await put(uow, *(new_session(user) for _ in range(40)))
+
+    async def forget() -> int:
+        async with uow.begin(SYSTEM) as tx:
+            count = await tx.sessions.forget(NOON + 100 * HOUR, 10)
+            await tx.commit()
+            return count
+
+    outcomes = await race(forget() for _ in range(8))
+    counts = [outcome for outcome in outcomes if isinstance(outcome, int)]
+    assert len(counts) == 8, outcomes
+    assert max(counts) <= 10
+    # A store may leave those that another unit is just deleting for the next time.
+    while left := await forget():
+        counts.append(left)
+    assert sum(counts) == 40
+    assert await seen(uow, lambda tx: tx.sessions.live_of(user.id, NOON)) == []
+
+
+async def test_a_session_that_is_ended_by_many_ends_once(uow: UnitOfWork, user: User) -> None:
+    await put(uow, session := new_session(user))
+
+    async def end() -> None:
+        async with uow.begin(SYSTEM) as tx:
+            found = await tx.sessions.get(session.id)
+            assert found is not None
+            await asyncio.sleep(0)
+            found.end(SecurityEvent.REVOKED, now=tx.now)
+            await tx.sessions.save(found)
+            await tx.commit()
+
+    assert await race(end() for _ in range(10)) == [None] * 10
+    assert len(await seen(uow, lambda tx: tx.logs.page(LogFilter(), None, 20))) == 1
+
+
+async def test_a_user_with_a_cap_on_sessions_never_has_more(uow: UnitOfWork, user: User) -> None:
+    limits = SessionLimits(idle=HOUR, lifetime=24 * HOUR, per_user=3)
+
+    async def open_one() -> None:
+        async with uow.begin(None) as tx:
+            assert await tx.users.get(user.id) is not None
+            live = await tx.sessions.live_of(user.id, tx.now)
+            await asyncio.sleep(0)
+            for extra in live[: max(0, len(live) - limits.per_user + 1)]:
+                extra.end(SecurityEvent.EVICTED, now=tx.now)
+                await tx.sessions.save(extra)
+            await tx.sessions.add(new_session(user))
+            await tx.commit()
+
+    assert await race(open_one() for _ in range(15)) == [None] * 15
+    assert len(await seen(uow, lambda tx: tx.sessions.live_of(user.id, NOON))) == 3
+
+
+async def test_a_user_who_is_removed_while_signing_in_has_no_session(uow: UnitOfWork, user: User) -> None:
+    async def sign_in() -> str:
+        async with uow.begin(None) as tx:
+            if await tx.users.get(user.id) is None:
+                return "gone"
+            await asyncio.sleep(0)
+            await tx.sessions.add(session := new_session(user))
+            await tx.refresh_tokens.add(new_token(session))
+            await tx.commit()
+            return "in"
+
+    async def remove() -> str:
+        async with uow.begin(SYSTEM) as tx:
+            found = await tx.users.get(user.id)
+            assert found is not None
+            for session in await tx.sessions.live_of(user.id, tx.now):
+                session.end(SecurityEvent.DELETED, now=tx.now)
+                await tx.sessions.save(session)
+            await tx.users.remove(found)
+            await tx.commit()
+            return "removed"
+
+    outcomes = await race([*(sign_in() for _ in range(4)), remove(), *(sign_in() for _ in range(4))])
+    assert set(outcomes) <= {"in", "gone", "removed"}, outcomes
+    assert not any(isinstance(outcome, UbrError) for outcome in outcomes)
+    assert await seen(uow, lambda tx: tx.sessions.live_of(user.id, NOON)) == []

@@ -1,0 +1,442 @@
+"""What a store promises about users and their grants."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from operator import attrgetter
+from uuid import uuid4
+
+import pytest
+
+from tests.contracts.kit import (
+    HOUR,
+    NOON,
+    email,
+    new_grant,
+    new_role,
+    new_session,
+    new_token,
+    new_user,
+    pages,
+    put,
+    race,
+    seen,
+)
+from ubr.application.actor import SYSTEM
+from ubr.application.ports.repositories import After, LogFilter, UserFilter, UserSort
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.errors import EmailTaken, RoleNotFound
+from ubr.domain.role import ADMIN_ROLE_ID, Role, built_in_roles
+from ubr.domain.user import User, UserStatus
+from ubr.domain.values import Email, PasswordHash, RoleId, RoleName, UserId
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_nobody_is_found_where_there_is_nobody(uow: UnitOfWork) -> None:
+    for unit in (uow.begin(SYSTEM), uow.read()):
+        async with unit as tx:
+            assert await tx.users.get(UserId(uuid4())) is None
+            assert await tx.users.by_email(email("nobody")) is None
+            assert await tx.users.page(UserFilter(now=tx.now), None, 10) == []
+
+
+async def test_a_user_comes_back_as_they_were(uow: UnitOfWork) -> None:
+    one, two = new_role(), new_role()
+    full = replace(
+        new_user(),
+        email=Email.parse("Ægir.Ö'Neill+x@bücher.example"),
+        full_name="Ægir \U0001d512'Neill \\ \"",
+        status=UserStatus.DISABLED,
+        email_verified=True,
+        updated_at=NOON + timedelta(microseconds=1),
+        security_version=7,
+        version=9,
+        grants={
+            one.id: new_grant(one, until=NOON + HOUR, by=UserId(uuid4())),
+            two.id: new_grant(two),
+        },
+    )
+    bare = replace(new_user(), password_hash=None)
+    await put(uow, one, two, full, bare)
+    for unit in (uow.begin(SYSTEM), uow.read()):
+        async with unit as tx:
+            assert await tx.users.get(full.id) == full
+            assert await tx.users.get(bare.id) == bare
+            assert sorted(await tx.users.page(UserFilter(now=NOON), None, 10), key=attrgetter("version")) == [
+                bare,
+                full,
+            ]
+
+
+async def test_a_user_is_found_by_any_spelling_of_the_email(uow: UnitOfWork) -> None:
+    user = replace(new_user(), email=Email.parse("Éric@Example.COM"))
+    await put(uow, user, new_user("other"))
+    assert await seen(uow, lambda tx: tx.users.by_email(Email.parse("éRIC@example.com"))) == user
+
+
+@pytest.mark.parametrize(("first", "second"), [("same@x.example", "same@x.example"), ("É@x.example", "é@X.example")])
+async def test_an_email_belongs_to_one_user(uow: UnitOfWork, first: str, second: str) -> None:
+    await put(uow, holder := replace(new_user(), email=Email.parse(first)))
+    with pytest.raises(EmailTaken):
+        await put(uow, replace(new_user(), email=Email.parse(second)))
+    assert await seen(uow, lambda tx: tx.users.page(UserFilter(now=NOON), None, 10)) == [holder]
+
+
+async def test_a_user_cannot_take_the_email_of_another(uow: UnitOfWork) -> None:
+    one, two = new_user("one"), new_user("two")
+    await put(uow, one, two)
+    async with uow.begin(SYSTEM) as tx:
+        user = await tx.users.get(two.id)
+        assert user is not None
+        user.update(email=email("one"), full_name="Two", status=user.status, now=tx.now)
+        with pytest.raises(EmailTaken):
+            await tx.users.save(user)
+    assert await seen(uow, lambda tx: tx.users.get(two.id)) == two
+    assert await seen(uow, lambda tx: tx.logs.page(LogFilter(), None, 10)) == []
+
+
+async def test_an_email_is_free_again_once_it_was_given_up(uow: UnitOfWork) -> None:
+    user = new_user("old")
+    await put(uow, user)
+    async with uow.begin(SYSTEM) as tx:
+        user.update(email=Email.parse("New@example.com"), full_name=None, status=user.status, now=tx.now)
+        await tx.users.save(user)
+        user.update(email=Email.parse("new@example.com"), full_name=None, status=user.status, now=tx.now)
+        await tx.users.save(user)  # Their own, spelled another way.
+        await tx.commit()
+    await put(uow, heir := new_user("old"))
+    async with uow.read() as tx:
+        assert await tx.users.by_email(email("old")) == heir
+        assert await tx.users.by_email(email("new")) == user
+
+
+async def test_saving_stores_all_that_changed(uow: UnitOfWork) -> None:
+    kept, moved, lost, won = (new_role() for _ in range(4))
+    user = new_user(grants=[new_grant(kept), new_grant(moved), new_grant(lost, until=NOON + HOUR)])
+    bystander = new_user(grants=[new_grant(kept), new_grant(moved), new_grant(lost)])
+    await put(uow, kept, moved, lost, won, user, bystander)
+    async with uow.begin(SYSTEM) as tx:
+        changed = await tx.users.get(user.id)
+        assert changed is not None
+        changed.update(email=email("new"), full_name="New", status=UserStatus.DISABLED, now=NOON + HOUR)
+        changed.change_password(PasswordHash("new"), now=NOON + HOUR)
+        changed.email_verified = True
+        changed.grant(moved.id, by=UserId(uuid4()), now=tx.now, expires_at=NOON + 2 * HOUR)
+        changed.grant(won.id, by=None, now=tx.now)
+        changed.ungrant(lost.id, now=tx.now)
+        await tx.users.save(changed)
+        assert await tx.users.get(user.id) == changed
+        await tx.commit()
+    assert set(changed.grants) == {kept.id, moved.id, won.id}
+    async with uow.read() as tx:
+        assert await tx.users.get(user.id) == changed
+        assert await tx.users.get(bystander.id) == bystander
+
+
+async def test_grants_may_be_saved_again_and_again_in_one_unit(uow: UnitOfWork) -> None:
+    role, user = new_role(), new_user()
+    await put(uow, role)
+    async with uow.begin(SYSTEM) as tx:
+        await tx.users.add(user)
+        for _ in range(2):
+            user.grant(role.id, by=None, now=tx.now)
+            await tx.users.save(user)
+            user.ungrant(role.id, now=tx.now)
+            await tx.users.save(user)
+        user.grant(role.id, by=None, now=tx.now)
+        await tx.users.save(user)
+        await tx.commit()
+    assert await seen(uow, lambda tx: tx.users.get(user.id)) == user
+
+
+async def test_somebody_read_in_an_earlier_unit_can_be_saved(uow: UnitOfWork) -> None:
+    one, two = new_role(), new_role()
+    user = new_user(grants=[new_grant(one)])
+    await put(uow, one, two, user)
+    user.ungrant(one.id, now=NOON)
+    user.grant(two.id, by=None, now=NOON)
+    async with uow.begin(SYSTEM) as tx:
+        await tx.users.save(user)
+        await tx.commit()
+    assert await seen(uow, lambda tx: tx.users.get(user.id)) == user
+
+
+async def test_a_role_that_does_not_exist_cannot_be_granted(uow: UnitOfWork) -> None:
+    user = new_user()
+    await put(uow, user)
+    with pytest.raises(RoleNotFound):
+        await put(uow, new_user(grants=[new_grant(RoleId(uuid4()))]))
+    async with uow.begin(SYSTEM) as tx:
+        user.grant(RoleId(uuid4()), by=None, now=tx.now)
+        with pytest.raises(RoleNotFound):
+            await tx.users.save(user)
+    assert await seen(uow, lambda tx: tx.users.page(UserFilter(now=NOON), None, 9)) == [
+        replace(user, grants={}, version=1)
+    ]
+
+
+async def test_saving_somebody_who_is_gone_stores_and_records_nothing(uow: UnitOfWork) -> None:
+    role, user = new_role(), new_user()
+    await put(uow, role)
+    async with uow.begin(SYSTEM) as tx:
+        user.grant(role.id, by=None, now=tx.now)
+        await tx.users.save(user)
+        await tx.commit()
+    async with uow.read() as tx:
+        assert await tx.users.get(user.id) is None
+        assert await tx.logs.page(LogFilter(), None, 10) == []
+
+
+async def test_removing_a_user_takes_all_that_is_theirs_along(uow: UnitOfWork) -> None:
+    role = new_role()
+    user, other = new_user("gone", grants=[new_grant(role)]), new_user("other", grants=[new_grant(role)])
+    session, others = new_session(user), new_session(other)
+    token, others_token = new_token(session), new_token(others)
+    await put(uow, role, user, other, session, others, token, others_token)
+    async with uow.begin(SYSTEM) as tx:
+        found = await tx.users.get(user.id)
+        assert found is not None
+        await tx.users.remove(found)
+        assert await tx.users.get(user.id) is None
+        await tx.users.remove(found)  # A second time.
+        await tx.commit()
+    async with uow.begin(SYSTEM) as tx:
+        await tx.users.remove(user)  # And in another unit.
+        await tx.commit()
+    async with uow.read() as tx:
+        assert await tx.users.get(user.id) is None
+        assert await tx.users.by_email(user.email) is None
+        assert await tx.sessions.get(session.id) is None
+        assert await tx.refresh_tokens.get(token.digest) is None
+        assert await tx.principals.get(session.id) is None
+        assert await tx.users.page(UserFilter(now=NOON, role=role.name), None, 10) == [other]
+        assert await tx.sessions.get(others.id) == others
+        assert await tx.refresh_tokens.get(others_token.digest) == others_token
+    await put(uow, new_user("gone"))
+
+
+# Pages
+
+SORTS: list[tuple[UserSort, Callable[[User], object], bool]] = [
+    ("created_at", lambda user: (user.created_at, user.id), False),
+    ("-created_at", lambda user: (user.created_at, user.id), True),
+    ("email", lambda user: user.email.key, False),
+    ("-email", lambda user: user.email.key, True),
+]
+
+
+def behind(sort: UserSort, user: User | None) -> After[str] | None:
+    if user is None:
+        return None
+    key = user.email.key if sort.endswith("email") else user.created_at
+    return After(key, user.id)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+@pytest.mark.parametrize(("sort", "key", "down"), SORTS, ids=[sort[0] for sort in SORTS])
+async def test_pages_hold_everybody_once_and_in_order(
+    uow: UnitOfWork, sort: UserSort, key: Callable[[User], object], down: bool, limit: int
+) -> None:
+    role = new_role()
+    # Ten users, five of one moment, and addresses that sort by their bytes and not by any language.
+    moments = [
+        NOON - HOUR,
+        NOON,
+        NOON,
+        NOON,
+        NOON,
+        NOON,
+        NOON + HOUR,
+        NOON + HOUR,
+        NOON + timedelta(microseconds=1),
+        NOON,
+    ]
+    names = ["a-b", "a.b", "ab", "a_b", "zeta", "émile", "éric", "ωmega", "10", "9"]
+    users = [new_user(name, created=moment) for name, moment in zip(names, moments, strict=True)]
+    for user in users[::2]:
+        user.grants = {role.id: new_grant(role)}
+    await put(uow, role, *users)
+
+    def page(last: User | None) -> Awaitable[list[User]]:
+        which = UserFilter(sort=sort, now=NOON)
+        return seen(uow, lambda tx: tx.users.page(which, behind(sort, last), limit))
+
+    expected = sorted(users, key=key, reverse=down)  # type: ignore[arg-type]
+    assert await pages(page) == expected
+    assert await page(None) == expected[:limit]
+
+
+@pytest.mark.parametrize("sort", [sort[0] for sort in SORTS])
+async def test_a_page_goes_on_behind_somebody_who_is_gone(uow: UnitOfWork, sort: UserSort) -> None:
+    users = [new_user(f"u{number}") for number in range(5)]
+    await put(uow, *users)
+    async with uow.begin(SYSTEM) as tx:
+        before = await tx.users.page(UserFilter(sort=sort, now=NOON), None, 5)
+        await tx.users.remove(before[2])
+        rest = await tx.users.page(UserFilter(sort=sort, now=NOON), behind(sort, before[2]), 5)
+    assert rest == before[3:]
+
+
+async def test_a_page_can_be_of_one_status(uow: UnitOfWork) -> None:
+    on, off = new_user(), new_user(status=UserStatus.DISABLED)
+    await put(uow, on, off)
+    async with uow.read() as tx:
+        assert await tx.users.page(UserFilter(status=UserStatus.ACTIVE, now=NOON), None, 10) == [on]
+        assert await tx.users.page(UserFilter(status=UserStatus.DISABLED, now=NOON), None, 10) == [off]
+
+
+async def test_a_page_can_be_of_those_who_hold_a_role_now(uow: UnitOfWork) -> None:
+    role, other = new_role("wanted"), new_role("other")
+    for_good = new_user("a", grants=[new_grant(role), new_grant(other)])
+    for_now = new_user("b", grants=[new_grant(role, until=NOON + timedelta(microseconds=1))])
+    no_more = new_user("c", grants=[new_grant(role, until=NOON)])
+    never = new_user("d", grants=[new_grant(other)])
+    off = new_user("e", grants=[new_grant(role)], status=UserStatus.DISABLED)
+    await put(uow, role, other, for_good, for_now, no_more, never, off)
+    async with uow.read() as tx:
+        which = UserFilter(role=role.name, sort="email", now=NOON)
+        assert await tx.users.page(which, None, 10) == [for_good, for_now, off]
+        assert await tx.users.page(which, behind("email", for_good), 1) == [for_now]
+        assert await tx.users.page(replace(which, status=UserStatus.ACTIVE), None, 10) == [for_good, for_now]
+        assert await tx.users.page(replace(which, now=NOON - HOUR), None, 10) == [for_good, for_now, no_more, off]
+        assert await tx.users.page(replace(which, role=RoleName("unknown")), None, 10) == []
+
+
+async def test_a_page_waits_for_nobody(uow: UnitOfWork) -> None:
+    user = new_user()
+    await put(uow, user)
+    async with uow.begin(SYSTEM) as tx:
+        assert await tx.users.get(user.id) == user
+        async with asyncio.timeout(2):
+            assert await seen(uow, lambda other: other.users.page(UserFilter(now=NOON), None, 10)) == [user]
+
+
+# Someone stays
+
+
+@pytest.fixture
+async def admin_role(uow: UnitOfWork) -> Role:
+    admin, user = built_in_roles(NOON)
+    await put(uow, admin, user)
+    return admin
+
+
+async def test_another_admin_stays_who_is_active_and_admin_for_good(uow: UnitOfWork, admin_role: Role) -> None:
+    me = new_user(grants=[new_grant(admin_role)])
+    await put(
+        uow,
+        me,
+        new_user(),
+        new_user(grants=[new_grant(admin_role)], status=UserStatus.DISABLED),
+        new_user(grants=[new_grant(admin_role, until=NOON + 1000 * HOUR)]),
+    )
+    async with uow.begin(SYSTEM) as tx:
+        assert not await tx.users.another_admin_stays(me.id)
+        assert await tx.users.another_admin_stays(UserId(uuid4()))
+    await put(uow, other := new_user(grants=[new_grant(ADMIN_ROLE_ID)]))
+    async with uow.begin(SYSTEM) as tx:
+        assert await tx.users.another_admin_stays(me.id)
+        assert await tx.users.another_admin_stays(other.id)
+        await tx.users.remove(other)
+        assert not await tx.users.another_admin_stays(me.id)
+
+
+async def test_nobody_stays_where_there_is_nobody(uow: UnitOfWork) -> None:
+    async with uow.begin(SYSTEM) as tx:
+        assert not await tx.users.another_admin_stays(UserId(uuid4()))
+
+
+@pytest.mark.parametrize("way", ["remove", "disable", "ungrant"])
+async def test_admins_who_remove_one_another_leave_one(uow: UnitOfWork, admin_role: Role, way: str) -> None:
+    admins = [new_user(grants=[new_grant(admin_role)]) for _ in range(8)]
+    await put(uow, *admins)
+
+    async def leave(user_id: UserId) -> bool:
+        async with uow.begin(SYSTEM) as tx:
+            user = await tx.users.get(user_id)
+            assert user is not None
+            await asyncio.sleep(0)
+            if not await tx.users.another_admin_stays(user_id):
+                return False
+            await asyncio.sleep(0)
+            if way == "remove":
+                await tx.users.remove(user)
+            elif way == "disable":
+                user.update(email=user.email, full_name=None, status=UserStatus.DISABLED, now=tx.now)
+                await tx.users.save(user)
+            else:
+                user.ungrant(ADMIN_ROLE_ID, now=tx.now)
+                await tx.users.save(user)
+            await tx.commit()
+            return True
+
+    outcomes = await race(leave(admin.id) for admin in admins)
+    assert sorted(map(str, outcomes)) == ["False", *["True"] * 7]
+    found = await seen(uow, lambda tx: tx.users.page(UserFilter(now=NOON), None, 10))
+    assert sum(user.lasting_admin for user in found) == 1
+
+
+# Many at once
+
+
+async def test_of_many_who_want_one_email_one_gets_it(uow: UnitOfWork) -> None:
+    outcomes = await race(put(uow, new_user("wanted")) for _ in range(20))
+    assert sorted(map(repr, outcomes)) == sorted(["None", *[repr(EmailTaken())] * 19])
+    assert len(await seen(uow, lambda tx: tx.users.page(UserFilter(now=NOON), None, 30))) == 1
+
+
+async def test_of_many_who_change_to_one_email_one_gets_it(uow: UnitOfWork) -> None:
+    users = [new_user() for _ in range(10)]
+    await put(uow, *users)
+
+    async def change(user_id: UserId) -> None:
+        async with uow.begin(SYSTEM) as tx:
+            user = await tx.users.get(user_id)
+            assert user is not None
+            user.update(email=email("wanted"), full_name=None, status=user.status, now=tx.now)
+            await tx.users.save(user)
+            await tx.commit()
+
+    outcomes = await race(change(user.id) for user in users)
+    assert sorted(map(repr, outcomes)) == sorted(["None", *[repr(EmailTaken())] * 9])
+    assert await seen(uow, lambda tx: tx.users.by_email(email("wanted"))) is not None
+
+
+async def test_grants_given_at_once_are_all_kept(uow: UnitOfWork) -> None:
+    roles, user = [new_role() for _ in range(12)], new_user()
+    await put(uow, *roles, user)
+
+    async def grant(role_id: RoleId) -> None:
+        async with uow.begin(SYSTEM) as tx:
+            found = await tx.users.get(user.id)
+            assert found is not None
+            await asyncio.sleep(0)
+            found.grant(role_id, by=None, now=tx.now)
+            await tx.users.save(found)
+            await tx.commit()
+
+    assert await race(grant(role.id) for role in roles) == [None] * 12
+    found = await seen(uow, lambda tx: tx.users.get(user.id))
+    assert found is not None
+    assert set(found.grants) == {role.id for role in roles}
+    assert found.version == 13
+
+
+async def test_a_user_is_removed_once(uow: UnitOfWork) -> None:
+    user = new_user()
+    await put(uow, user)
+
+    async def remove() -> bool:
+        async with uow.begin(SYSTEM) as tx:
+            found = await tx.users.get(user.id)
+            if found is None:
+                return False
+            found.delete()
+            await tx.users.remove(found)
+            await tx.commit()
+            return True
+
+    assert sorted(map(str, await race(remove() for _ in range(8)))) == [*["False"] * 7, "True"]
+    assert len(await seen(uow, lambda tx: tx.logs.page(LogFilter(action="user.deleted"), None, 10))) == 1
