@@ -1,0 +1,5 @@
+"""Where adapters meet ports. The only room that knows dependency-injector; everyone else calls `connect`."""
+
+from ubr.bootstrap.environment import Environment, connect, migrate, open_environment, schema_state
+
+__all__ = ["Environment", "connect", "migrate", "open_environment", "schema_state"]

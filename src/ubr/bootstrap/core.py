@@ -1,0 +1,241 @@
+"""What every environment shares: security, ids, and the use cases wired to their ports."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from dependency_injector import containers, providers
+
+from ubr.adapters.security.passwords import Argon2PasswordHasher, cores
+from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
+from ubr.adapters.security.secrets import HmacSigner, SecretKeys
+from ubr.adapters.security.system import Uuid7, random_bytes
+from ubr.adapters.security.tokens import JwtAccessTokens
+from ubr.application.app import Application
+from ubr.application.authorization import Authorize
+from ubr.application.issuing import TokenIssuer
+from ubr.application.jobs.janitor import Janitor
+from ubr.application.jobs.tail import Tail
+from ubr.application.known_keys import KnownKeys
+from ubr.application.paging import Pager
+from ubr.application.ports.revocation import Elapsed, Feed, Nudges, WorkerId
+from ubr.application.ports.system import Clock, NewId
+from ubr.application.ports.unit_of_work import Store, UnitOfWork
+from ubr.application.recording import Recorder
+from ubr.application.rules import Rules
+from ubr.application.settling import SettledUnitOfWork, Settlement
+from ubr.application.use_cases.assign_role import AssignRole
+from ubr.application.use_cases.authenticate import Authenticate
+from ubr.application.use_cases.change_password import ChangePassword
+from ubr.application.use_cases.check_health import CheckHealth
+from ubr.application.use_cases.create_admin import CreateAdmin
+from ubr.application.use_cases.create_role import CreateRole
+from ubr.application.use_cases.create_user import CreateUser
+from ubr.application.use_cases.delete_role import DeleteRole
+from ubr.application.use_cases.delete_user import DeleteUser
+from ubr.application.use_cases.follow_revocations import FollowRevocations
+from ubr.application.use_cases.get_public_keys import GetPublicKeys
+from ubr.application.use_cases.get_role import GetRole
+from ubr.application.use_cases.get_user import GetUser
+from ubr.application.use_cases.leave_revocations import LeaveRevocations
+from ubr.application.use_cases.list_logs import ListLogs
+from ubr.application.use_cases.list_roles import ListRoles
+from ubr.application.use_cases.list_sessions import ListSessions
+from ubr.application.use_cases.list_signing_keys import ListSigningKeys
+from ubr.application.use_cases.list_user_roles import ListUserRoles
+from ubr.application.use_cases.list_users import ListUsers
+from ubr.application.use_cases.log_in import LogIn
+from ubr.application.use_cases.log_out import LogOut
+from ubr.application.use_cases.prepare import Prepare
+from ubr.application.use_cases.refresh_session import RefreshSession
+from ubr.application.use_cases.register_user import RegisterUser
+from ubr.application.use_cases.revoke_other_sessions import RevokeOtherSessions
+from ubr.application.use_cases.revoke_session import RevokeSession
+from ubr.application.use_cases.revoke_signing_key import RevokeSigningKey
+from ubr.application.use_cases.revoke_user_sessions import RevokeUserSessions
+from ubr.application.use_cases.rewrap_signing_keys import RewrapSigningKeys
+from ubr.application.use_cases.rotate_signing_key import RotateSigningKey
+from ubr.application.use_cases.unassign_role import UnassignRole
+from ubr.application.use_cases.update_role import UpdateRole
+from ubr.application.use_cases.update_user import UpdateUser
+from ubr.application.view import View, ViewTimes
+from ubr.domain.session import SessionLimits
+from ubr.domain.values import Permission, Permissions
+from ubr.settings import Settings
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The operator's decisions, as the use cases know them."""
+    return Rules(
+        registration="closed" if settings.registration == "closed" else "open",
+        password_min_length=settings.password_min_length,
+        access_token_lifetime=settings.access_token_lifetime,
+        sessions=SessionLimits(
+            idle=settings.session_idle, lifetime=settings.session_lifetime, per_user=settings.sessions_per_user
+        ),
+        own_permissions=Permissions.of(Permission(name) for name in settings.permissions),
+    )
+
+
+class System(containers.DeclarativeContainer):
+    """Ids and log entries, which stores need too."""
+
+    clock: providers.Provider[Clock] = providers.Dependency()
+    new_id = providers.Singleton(Uuid7, clock=clock)
+    recorder = providers.Singleton(Recorder, new_id=new_id, random_bytes=providers.Object(random_bytes))
+
+
+def hashing_threads(settings: Settings) -> int:
+    """As many as there are cores, shared among the workers of one service: more would only make each slower."""
+    return max(1, cores() // settings.workers)
+
+
+def times_of(settings: Settings) -> ViewTimes:
+    """How often the feed is read, and how long an end may take."""
+    return ViewTimes(
+        poll=settings.revocation_poll.total_seconds(),
+        bound=settings.revocation_bound.total_seconds(),
+        horizon=(settings.access_token_lifetime + _CLOCKS_AND_UNITS).total_seconds(),
+    )
+
+
+_CLOCKS_AND_UNITS: Final = timedelta(seconds=30 + 60)
+"""How far clocks may differ, and how long a unit of work may last."""
+
+
+class Following(containers.DeclarativeContainer):
+    """The view of this worker, what keeps it fresh, and units of work that wait until an end holds everywhere."""
+
+    settings = providers.Dependency(instance_of=Settings)
+    new_id: providers.Provider[NewId] = providers.Dependency()
+    elapsed: providers.Provider[Elapsed] = providers.Dependency()
+    unit_of_work: providers.Provider[UnitOfWork] = providers.Dependency()
+    feed: providers.Provider[Feed] = providers.Dependency()
+    nudges: providers.Provider[Nudges] = providers.Dependency()
+
+    times = providers.Singleton(times_of, settings)
+    view = providers.Singleton(
+        View,
+        worker=providers.Singleton(lambda new_id: WorkerId(new_id()), new_id),
+        unit_of_work=unit_of_work,
+        feed=feed,
+        elapsed=elapsed,
+        times=times,
+    )
+    settlement = providers.Singleton(Settlement, view=view, feed=feed, nudges=nudges, elapsed=elapsed)
+    settled = providers.Singleton(SettledUnitOfWork, inner=unit_of_work, settle=settlement)
+    tail = providers.Singleton(Tail, view=view, nudges=nudges)
+
+
+class Core(containers.DeclarativeContainer):
+    """The part that is the same everywhere. An environment fills in where things are stored.
+
+    Everything is made by ordinary constructors: an asynchronous resource would make every provider that depends on
+    it, and so every use case, a future.
+    """
+
+    settings = providers.Dependency(instance_of=Settings)
+    clock: providers.Provider[Clock] = providers.Dependency()
+    new_id: providers.Provider[NewId] = providers.Dependency()
+    unit_of_work: providers.Provider[UnitOfWork] = providers.Dependency()
+    store: providers.Provider[Store] = providers.Dependency()
+    view: providers.Provider[View] = providers.Dependency()
+    feed: providers.Provider[Feed] = providers.Dependency()
+    nudges: providers.Provider[Nudges] = providers.Dependency()
+    elapsed: providers.Provider[Elapsed] = providers.Dependency()
+
+    rules = providers.Singleton(rules_of, settings)
+    secret_keys = providers.Singleton(SecretKeys, settings.provided.secret_keys)
+    signer = providers.Singleton(HmacSigner, secret_keys)
+    hasher = providers.Singleton(
+        Argon2PasswordHasher,
+        settings.provided.argon2_memory_kib,
+        settings.provided.argon2_time,
+        settings.provided.argon2_parallelism,
+        workers=providers.Callable(hashing_threads, settings),
+    )
+    access_tokens = providers.Singleton(
+        JwtAccessTokens,
+        settings.provided.issuer,
+        settings.provided.audience,
+        secret_keys,
+        algorithm=settings.provided.jwt_algorithm,
+    )
+    mint = providers.Singleton(OpaqueRefreshTokens)
+    issuer = providers.Singleton(TokenIssuer, access_tokens=access_tokens, new_id=new_id, rules=rules)
+    pager = providers.Singleton(Pager, signer)
+
+    authorize = providers.Singleton(Authorize, view=view, clock=clock)
+    keys = providers.Singleton(
+        KnownKeys, view=view, unit_of_work=unit_of_work, access_tokens=access_tokens, elapsed=elapsed
+    )
+
+    application = providers.Singleton(
+        Application,
+        register_user=providers.Singleton(
+            RegisterUser, unit_of_work=unit_of_work, hasher=hasher, new_id=new_id, rules=rules
+        ),
+        log_in=providers.Singleton(
+            LogIn,
+            unit_of_work=unit_of_work,
+            hasher=hasher,
+            keys=keys,
+            mint=mint,
+            issuer=issuer,
+            new_id=new_id,
+            rules=rules,
+        ),
+        refresh_session=providers.Singleton(
+            RefreshSession, unit_of_work=unit_of_work, keys=keys, mint=mint, issuer=issuer, rules=rules
+        ),
+        log_out=providers.Singleton(LogOut, unit_of_work=unit_of_work),
+        change_password=providers.Singleton(
+            ChangePassword, authorize=authorize, unit_of_work=unit_of_work, hasher=hasher, rules=rules
+        ),
+        authenticate=providers.Singleton(
+            Authenticate, authorize=authorize, access_tokens=access_tokens, keys=keys, clock=clock
+        ),
+        list_sessions=providers.Singleton(ListSessions, authorize=authorize, unit_of_work=unit_of_work, pager=pager),
+        revoke_session=providers.Singleton(RevokeSession, unit_of_work=unit_of_work),
+        revoke_other_sessions=providers.Singleton(RevokeOtherSessions, unit_of_work=unit_of_work),
+        revoke_user_sessions=providers.Singleton(RevokeUserSessions, unit_of_work=unit_of_work),
+        follow_revocations=providers.Singleton(
+            FollowRevocations, authorize=authorize, view=view, feed=feed, nudges=nudges, elapsed=elapsed
+        ),
+        leave_revocations=providers.Singleton(LeaveRevocations, authorize=authorize, feed=feed),
+        get_user=providers.Singleton(GetUser, authorize=authorize, unit_of_work=unit_of_work, clock=clock),
+        list_users=providers.Singleton(ListUsers, authorize=authorize, unit_of_work=unit_of_work, pager=pager),
+        create_user=providers.Singleton(
+            CreateUser, authorize=authorize, unit_of_work=unit_of_work, hasher=hasher, new_id=new_id, rules=rules
+        ),
+        update_user=providers.Singleton(UpdateUser, unit_of_work=unit_of_work),
+        delete_user=providers.Singleton(DeleteUser, unit_of_work=unit_of_work),
+        get_role=providers.Singleton(GetRole, authorize=authorize, unit_of_work=unit_of_work),
+        list_roles=providers.Singleton(ListRoles, authorize=authorize, unit_of_work=unit_of_work, pager=pager),
+        create_role=providers.Singleton(CreateRole, unit_of_work=unit_of_work, new_id=new_id, rules=rules),
+        update_role=providers.Singleton(UpdateRole, unit_of_work=unit_of_work, rules=rules),
+        delete_role=providers.Singleton(DeleteRole, unit_of_work=unit_of_work),
+        assign_role=providers.Singleton(AssignRole, unit_of_work=unit_of_work, clock=clock),
+        unassign_role=providers.Singleton(UnassignRole, unit_of_work=unit_of_work),
+        list_user_roles=providers.Singleton(ListUserRoles, authorize=authorize, unit_of_work=unit_of_work, pager=pager),
+        list_logs=providers.Singleton(ListLogs, authorize=authorize, unit_of_work=unit_of_work, pager=pager),
+        create_admin=providers.Singleton(
+            CreateAdmin, unit_of_work=unit_of_work, hasher=hasher, new_id=new_id, rules=rules
+        ),
+        list_signing_keys=providers.Singleton(ListSigningKeys, unit_of_work=unit_of_work),
+        rotate_signing_key=providers.Singleton(
+            RotateSigningKey, unit_of_work=unit_of_work, access_tokens=access_tokens
+        ),
+        revoke_signing_key=providers.Singleton(
+            RevokeSigningKey, unit_of_work=unit_of_work, access_tokens=access_tokens
+        ),
+        rewrap_signing_keys=providers.Singleton(
+            RewrapSigningKeys, unit_of_work=unit_of_work, access_tokens=access_tokens
+        ),
+        get_public_keys=providers.Singleton(GetPublicKeys, access_tokens=access_tokens, keys=keys, clock=clock),
+        check_health=providers.Singleton(CheckHealth, store),
+        prepare=providers.Singleton(Prepare, unit_of_work=unit_of_work, access_tokens=access_tokens, keys=keys),
+    )
+
+    janitor = providers.Singleton(Janitor, unit_of_work=unit_of_work)

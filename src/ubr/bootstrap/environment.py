@@ -1,0 +1,109 @@
+"""From settings to a running application, and back to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from dependency_injector import providers
+
+from ubr.adapters.security.system import utc_now
+from ubr.application.app import Application
+from ubr.application.jobs.janitor import Janitor
+from ubr.application.ports.system import Clock
+from ubr.settings import MEMORY, Settings
+
+if TYPE_CHECKING:
+    from ubr.bootstrap.memory import MemoryContainer
+    from ubr.bootstrap.sql import SqlContainer
+
+# Each environment is imported only when it is asked for: whoever tests in memory does not load a database toolkit.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What a process needs that serves ubr: the application, and the jobs that run beside it."""
+
+    application: Application
+    janitor: Janitor
+
+
+def _container(settings: Settings, clock: Clock | None) -> MemoryContainer | SqlContainer:
+    container: MemoryContainer | SqlContainer
+    if settings.database_url == MEMORY:
+        from ubr.bootstrap.memory import MemoryContainer  # noqa: PLC0415
+
+        container = MemoryContainer(settings=settings)
+    else:
+        from ubr.bootstrap.sql import SqlContainer  # noqa: PLC0415
+
+        own = utc_now if settings.database_url.startswith("sqlite") else None
+        container = SqlContainer(settings=settings, store_clock=providers.Object(clock or own))
+    if clock is not None:
+        container.clock.override(providers.Object(clock))
+    return container
+
+
+@asynccontextmanager
+async def open_environment(
+    settings: Settings, *, clock: Clock | None = None, prepared: bool = True
+) -> AsyncIterator[Environment]:
+    """Everything a process needs, on a schema that is up to date. `clock` replaces every clock, for tests.
+
+    What is not `prepared` can look after signing keys that no secret opens, and neither makes nor verifies tokens.
+    Errors: `StoreUnavailable` where the database is out of reach; `SigningKeyLocked`.
+    """
+    container = _container(settings, clock)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(container.store().close)
+        stack.callback(container.core.hasher().close)
+        if (redis := container.redis()) is not None:
+            stack.push_async_callback(redis.close)
+        application = container.core.application()
+        if prepared:
+            await application.prepare()
+        if settings.database_url != MEMORY:  # there nobody else writes, and nothing runs beside a test
+            await stack.enter_async_context(container.following.tail().following())
+            if prepared:
+                await stack.enter_async_context(container.core.keys().following())
+        yield Environment(application=application, janitor=container.core.janitor())
+
+
+@asynccontextmanager
+async def connect(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Application]:
+    """Every use case, ready to be called in-process. The schema is brought up where `UBR_MIGRATE` is `auto`.
+
+    Errors: `StoreUnavailable` where the database is out of reach.
+    """
+    if settings.migrate == "auto":
+        await migrate(settings)
+    async with open_environment(settings, clock=clock) as environment:
+        yield environment.application
+
+
+async def migrate(settings: Settings) -> None:
+    """Bring the schema up to date. Safe to run from any number of processes at once."""
+    if settings.database_url != MEMORY:
+        from ubr.adapters.sql import migrations  # noqa: PLC0415
+
+        await migrations.upgrade(settings.database_url)
+
+
+async def schema_state(settings: Settings) -> Literal["current", "behind", "unknown"]:
+    """Whether the schema is the one this version of ubr works with; `unknown` is one that a newer version made.
+
+    Errors: `StoreUnavailable` where the database is out of reach.
+    """
+    if settings.database_url == MEMORY:
+        return "current"
+    from ubr.adapters.sql.migrations import SchemaState, check  # noqa: PLC0415
+
+    match await check(settings.database_url):
+        case SchemaState.CURRENT:
+            return "current"
+        case SchemaState.UNKNOWN:
+            return "unknown"
+        case _:
+            return "behind"

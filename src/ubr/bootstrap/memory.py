@@ -1,0 +1,41 @@
+"""The environment without any storage."""
+
+from __future__ import annotations
+
+from dependency_injector import containers, providers
+
+from ubr.adapters.memory import MemoryFeed, MemoryStore, MemoryUnitOfWork
+from ubr.adapters.security.system import elapsed, utc_now
+from ubr.application.settling import NoShortWay
+from ubr.bootstrap.core import Core, Following, System
+from ubr.settings import Settings
+
+
+class MemoryContainer(containers.DeclarativeContainer):
+    settings = providers.Dependency(instance_of=Settings)
+    clock = providers.Object(utc_now)
+    system = providers.Container(System, clock=clock)
+    store = providers.Singleton(MemoryStore)
+    redis: providers.Provider[None] = providers.Object(None)
+    unit_of_work = providers.Singleton(MemoryUnitOfWork, store=store, recorder=system.recorder, clock=clock)
+    following = providers.Container(
+        Following,
+        settings=settings,
+        new_id=system.new_id,
+        elapsed=providers.Object(elapsed),
+        unit_of_work=unit_of_work,
+        feed=providers.Singleton(MemoryFeed, store, providers.Object(elapsed)),
+        nudges=providers.Singleton(NoShortWay),
+    )
+    core = providers.Container(
+        Core,
+        settings=settings,
+        clock=clock,
+        new_id=system.new_id,
+        unit_of_work=following.settled,
+        store=store,
+        view=following.view,
+        feed=following.feed,
+        nudges=following.nudges,
+        elapsed=following.elapsed,
+    )

@@ -1,0 +1,528 @@
+"""Every variable: what is taken, what is refused, and that no sentence shows a secret."""
+
+import json
+import multiprocessing
+import stat
+from dataclasses import fields
+from datetime import timedelta
+from ipaddress import ip_network
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ubr.settings import (
+    EMBEDDED,
+    MEMORY,
+    SECRET_FILE,
+    TABLE,
+    Limit,
+    LoginRateLimit,
+    Settings,
+    WrongSetting,
+    debugging,
+    documentation,
+    format_duration,
+    in_force,
+    masked,
+    parse_duration,
+)
+
+KEY = "k" * 32
+CANARY = "canary-d41d8cd98f00"
+MINUTE = timedelta(minutes=1)
+
+GOOD: dict[str, list[tuple[str, Any]]] = {
+    "UBR_DATABASE_URL": [
+        ("memory:", MEMORY),
+        ("sqlite:///a.db", "sqlite+aiosqlite:///a.db"),
+        ("sqlite+aiosqlite:////srv/a.db", "sqlite+aiosqlite:////srv/a.db"),
+        ("postgresql://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
+        ("postgres://u:p%40q@h:5433/d?sslmode=require", "postgresql+asyncpg://u:p%40q@h:5433/d?ssl=require"),
+        ("postgresql+asyncpg://h/d", "postgresql+asyncpg://h/d"),
+        ("postgresql://[::1]:5432/d?ssl=verify-full", "postgresql+asyncpg://[::1]:5432/d?ssl=verify-full"),
+        ("postgresql://u@/d?host=/run/postgresql", "postgresql+asyncpg://u@/d?host=/run/postgresql"),
+    ],
+    "UBR_REDIS_URL": [
+        (url, url) for url in ("redis://h", "rediss://:p@h:6380/2", "redis://u:p@h/0?ssl_cert_reqs=none")
+    ],
+    "UBR_SECRET_KEY": [(KEY, (KEY.encode(),)), (f"{KEY}, {'é' * 16}", (KEY.encode(), ("é" * 16).encode()))],
+    "UBR_ADMIN_EMAIL": [("Ada@Example.com", "Ada@Example.com")],
+    "UBR_ADMIN_PASSWORD": [(" correct horse battery ", " correct horse battery ")],
+    "UBR_MIGRATE": [("auto", "auto"), ("check", "check")],
+    "UBR_HOST": [(host, host) for host in ("0.0.0.0", "::1", "localhost", "api-1.example.com")],  # noqa: S104
+    "UBR_PORT": [("1", 1), ("65535", 65535)],
+    "UBR_WORKERS": [("1", 1)],
+    "UBR_REGISTRATION": [("open", "open"), ("closed", "closed")],
+    "UBR_LOGIN_RATE_LIMIT": [
+        ("off", LoginRateLimit(None, None)),
+        ("5/second,7/day", LoginRateLimit(Limit(5, timedelta(seconds=1)), Limit(7, timedelta(days=1)))),
+        ("off, 1/hour", LoginRateLimit(None, Limit(1, timedelta(hours=1)))),
+    ],
+    "UBR_PASSWORD_MIN_LENGTH": [("8", 8), ("64", 64)],
+    "UBR_ARGON2_MEMORY_KIB": [("19456", 19456), ("65536", 65536)],
+    "UBR_ARGON2_TIME": [("2", 2), ("3", 3)],
+    "UBR_ARGON2_PARALLELISM": [("1", 1), ("4", 4)],
+    "UBR_SESSION_IDLE": [("1h", timedelta(hours=1)), ("90d", timedelta(days=90))],
+    "UBR_SESSION_LIFETIME": [("14d", timedelta(days=14)), ("365d", timedelta(days=365))],
+    "UBR_SESSIONS_PER_USER": [("1", 1), ("10000", 10000)],
+    "UBR_REVOCATION_POLL": [("10ms", timedelta(milliseconds=10))],
+    "UBR_REVOCATION_BOUND": [("10s", timedelta(seconds=10))],
+    "UBR_ACCESS_TOKEN_LIFETIME": [("1s", timedelta(seconds=1)), ("15m", 15 * MINUTE), ("900s", 15 * MINUTE)],
+    "UBR_ISSUER": [("https://id.example.com", "https://id.example.com")],
+    "UBR_AUDIENCE": [("notes", "notes"), ("https://api.example.com/", "https://api.example.com/")],
+    "UBR_JWT_ALGORITHM": [("EdDSA", "EdDSA"), ("ES256", "ES256")],
+    "UBR_PERMISSIONS": [("notes:edit", ("notes:edit",)), (" b:a ,a:b,, b:a", ("b:a", "a:b"))],
+    "UBR_CORS_ORIGINS": [
+        ("https://App.example.com:443/,http://localhost:5173", ("https://app.example.com", "http://localhost:5173")),
+        ("http://[::1]:80", ("http://[::1]",)),
+    ],
+    "UBR_METRICS_TOKEN": [("Zm9vYmFyYmF6cXV4==", "Zm9vYmFyYmF6cXV4==")],
+    "UBR_LOG_LEVEL": [(level, level) for level in ("debug", "info", "warning", "error")],
+    "UBR_POOL_SIZE": [("1", 1), ("1000", 1000)],
+    "UBR_SMTP_URL": [
+        ("smtp://u:p@mail.example.com:587", "smtp://u:p@mail.example.com:587"),
+        ("smtps://h/", "smtps://h/"),
+    ],
+    "UBR_MAIL_FROM": [("ubr@example.com", "ubr@example.com")],
+    "UBR_PUBLIC_URL": [("https://id.example.com/auth/", "https://id.example.com/auth")],
+    "UBR_TRUSTED_PROXIES": [
+        ("hops:2", 2),
+        ("10.0.0.0/8, fd00::/8,192.0.2.1", tuple(map(ip_network, ("10.0.0.0/8", "fd00::/8", "192.0.2.1/32")))),
+    ],
+}
+
+NUMBERS = ["-1", "+5", "1.5", "1_0", "0x10", "five", "١٢", "99999999999999999999"]
+
+BAD: dict[str, list[str]] = {
+    "UBR_DATABASE_URL": [
+        *("mysql://u:{0}@h/d", "{0}", "postgresql//u:{0}@h/d", "postgresql+psycopg://u:{0}@h/d", "sqlite://"),
+        *("sqlite:///", "sqlite:///:memory:", "sqlite:///var/", "sqlite:///a.db?mode=ro", "sqlite:///file:a"),
+        *("postgresql://u:{0}@h", "postgresql://u:{0}@h/", "postgresql://u:{0}@h/d/e", "postgresql://u:{0}@h:port/d"),
+        *("postgresql://u:{0}@h:99999/d", "postgresql://u:12/{0}@h/d", "postgresql://u:{0}@x@h/d"),
+        *("postgresql://u:1?{0}@h/d", "postgresql://u:{0}#x@h/d", "postgresql://u:{0}@/d", "postgresql://u:{0}@[::1/d"),
+        *("postgresql://u:{0}@h/d?sslmode=maybe", "postgresql://u:{0}@h/d?password={0}", "postgresql://u:{0}@h/d#x"),
+    ],
+    "UBR_REDIS_URL": [
+        "http://h",
+        "redis://",
+        "redis://:{0}@",
+        "redis://:{0}@h/x",
+        "redis://:{0}@h?a=1",
+        "redis://:{0}/1@h",
+    ],
+    "UBR_SECRET_KEY": ["k" * 31, f"{KEY},{{0}}", ",", "é" * 15],
+    "UBR_ADMIN_EMAIL": ["ada", "ada@", "ada@localhost", "a b@example.com", "ada@example.com,bob@example.com"],
+    "UBR_ADMIN_PASSWORD": ["too short", "aaaaaaaaaaaaaaaaaaaa", "ubrubrubrubrubrubr", "{0}\x00{0}", "{0}" * 60],
+    "UBR_MIGRATE": ["yes", "AUTO", "never"],
+    "UBR_HOST": ["http://localhost", "localhost:8000", "[::1]", "a b", "-a", "1.2.3", "256.1.1.1", "a" * 254],
+    "UBR_PORT": ["0", "65536", *NUMBERS],
+    "UBR_WORKERS": ["0", "2", "257", "auto", *NUMBERS],
+    "UBR_REGISTRATION": ["Open", "invite", "verified"],
+    "UBR_LOGIN_RATE_LIMIT": ["10", "10/minute", "10/min,1/min", "0/minute,1/minute", "1/day,1/day,1/day", "none", ","],
+    "UBR_PASSWORD_MIN_LENGTH": ["7", "65", *NUMBERS],
+    "UBR_ARGON2_MEMORY_KIB": ["19455", "4194305", *NUMBERS],
+    "UBR_ARGON2_TIME": ["1", "101", *NUMBERS],
+    "UBR_ARGON2_PARALLELISM": ["0", "65", *NUMBERS],
+    "UBR_SESSION_IDLE": ["59s", "91d", "14", "1.5h", "1h30m", "1 h", "1w", "-1h", "999999999d"],
+    "UBR_SESSION_LIFETIME": ["59s", "13d", "3651d", "90 days"],
+    "UBR_SESSIONS_PER_USER": ["0", "10001", *NUMBERS],
+    "UBR_REVOCATION_POLL": ["9ms", "6s", "1s", "250"],
+    "UBR_REVOCATION_BOUND": ["99ms", "11s", "250ms", "1"],
+    "UBR_ACCESS_TOKEN_LIFETIME": ["0s", "901s", "16m", "1h", "10"],
+    "UBR_ISSUER": ["ubr", "ftp://h", "https://", "https://h?x=1", "https://h#x", "https://u:{0}@h", "https://h:x"],
+    "UBR_AUDIENCE": ["a b", "a,b", "é", "a" * 256],
+    "UBR_JWT_ALGORITHM": ["HS256", "none", "RS256", "eddsa"],
+    "UBR_PERMISSIONS": ["*", "notes", "Notes:edit", "notes:edit:all", "users:read", "notes:edit,logs:read", "a:b c:d"],
+    "UBR_CORS_ORIGINS": [
+        "*",
+        "null",
+        "app.example.com",
+        "https://a.example/x",
+        "https://a.example https://b.example",
+        "https://{0}:@a.example",
+    ],
+    "UBR_METRICS_TOKEN": ["short", "with space {0}", "{0}{0},", "é" * 20],
+    "UBR_LOG_LEVEL": ["INFO", "trace", "20"],
+    "UBR_POOL_SIZE": ["0", "1001", *NUMBERS],
+    "UBR_SMTP_URL": [
+        "mail.example.com",
+        "http://h",
+        "smtp://",
+        "smtp://u:{0}@h/x",
+        "smtp://u:{0}@h:x",
+        "smtp://u:{0}@h?a=1",
+    ],
+    "UBR_MAIL_FROM": ["ubr", "Ubr <ubr@example.com>"],
+    "UBR_PUBLIC_URL": ["id.example.com", "https://h/?a", "https://h/#", "https://u:{0}@h", "javascript:alert(1)"],
+    "UBR_TRUSTED_PROXIES": [
+        "*",
+        "hops:",
+        "hops:0",
+        "hops:33",
+        "hops:x",
+        "10.0.0.5/8",
+        "0.0.0.0/0",
+        "::/0",
+        "proxy.local",
+    ],
+}
+
+BESIDE = {
+    "UBR_ADMIN_EMAIL": {"UBR_ADMIN_PASSWORD": "correct horse battery"},
+    "UBR_ADMIN_PASSWORD": {"UBR_ADMIN_EMAIL": "ada@example.com"},
+    "UBR_SMTP_URL": {"UBR_PUBLIC_URL": "https://id.example.com"},
+    "UBR_DATABASE_URL": {"UBR_SECRET_KEY": KEY},
+}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The secret of the embedded database is made in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refused(**environ: str) -> WrongSetting:
+    with pytest.raises(WrongSetting) as caught:
+        Settings.from_env(environ)
+    return caught.value
+
+
+def cases(table: dict[str, list[Any]]) -> list[Any]:
+    return [pytest.param(name, case, id=f"{name}-{at}") for name, all_ in table.items() for at, case in enumerate(all_)]
+
+
+def test_every_variable_is_tried_both_ways() -> None:
+    names = [setting.name for setting in TABLE]
+    assert sorted(GOOD) == sorted(BAD) == sorted(names)
+
+
+def test_the_table_and_the_fields_are_one() -> None:
+    assert [setting.field for setting in TABLE] == [field.name for field in fields(Settings)]
+
+
+@pytest.mark.parametrize(("name", "case"), cases(GOOD))
+def test_good(name: str, case: tuple[str, Any]) -> None:
+    raw, value = case
+    settings = Settings.from_env({name: raw} | BESIDE.get(name, {}))
+    field = next(setting.field for setting in TABLE if setting.name == name)
+    assert getattr(settings, field) == value
+
+
+@pytest.mark.parametrize(("name", "raw"), cases(BAD))
+def test_bad(name: str, raw: str) -> None:
+    error = refused(**{name: raw.replace("{0}", CANARY)} | BESIDE.get(name, {}))
+    assert len(error.sentences) == 1
+    assert name in error.sentences[0]
+    assert error.sentences[0].endswith(".")
+    assert error.sentences[0].isprintable()
+    assert CANARY not in str(error)
+    assert error.__cause__ is None
+    assert error.__suppress_context__ or error.__context__ is None
+    assert not SECRET_FILE.exists()
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    settings = Settings.from_env({})
+    assert settings == Settings(
+        database_url=EMBEDDED,
+        redis_url=None,
+        secret_keys=settings.secret_keys,
+        admin_email=None,
+        admin_password=None,
+        migrate="auto",
+        host="127.0.0.1",
+        port=8000,
+        workers=1,
+        registration="open",
+        login_rate_limit=LoginRateLimit(Limit(10, MINUTE), Limit(100, MINUTE)),
+        password_min_length=15,
+        argon2_memory_kib=19456,
+        argon2_time=2,
+        argon2_parallelism=1,
+        session_idle=timedelta(days=14),
+        session_lifetime=timedelta(days=90),
+        sessions_per_user=50,
+        revocation_poll=timedelta(milliseconds=250),
+        revocation_bound=timedelta(seconds=1),
+        access_token_lifetime=timedelta(minutes=10),
+        issuer="http://127.0.0.1:8000",
+        audience="ubr",
+        jwt_algorithm="EdDSA",
+        permissions=(),
+        cors_origins=(),
+        metrics_token=None,
+        log_level="info",
+        pool_size=10,
+        smtp_url=None,
+        mail_from=None,
+        public_url=None,
+        trusted_proxies=(),
+    )
+    assert settings.embedded
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    empty = {setting.name: " " for setting in TABLE} | {"UBR_ADMIN_PASSWORD": ""}
+    assert Settings.from_env(empty) == Settings.from_env({})
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    error = refused(UBR_PORT="0", UBR_WORKERS="none", UBR_HOSTT="h", UBR_LOG_LEVEL="loud", PATH="/bin")
+    assert error.sentences == (
+        "UBR_HOSTT is not a setting: did you mean UBR_HOST?",
+        "UBR_PORT is '0': it must be a whole number from 1 to 65535.",
+        "UBR_WORKERS is 'none': it must be a whole number from 1 to 256.",
+        "UBR_LOG_LEVEL is 'loud': it must be debug, info, warning or error.",
+    )
+    assert str(error) == "\n".join(error.sentences)
+
+
+def test_unknown_variables() -> None:
+    assert refused(UBR_SECRET_KEYS=CANARY).sentences == (
+        "UBR_SECRET_KEYS is not a setting: did you mean UBR_SECRET_KEY?",
+    )
+    assert refused(UBR_ZZZ="1").sentences == ("UBR_ZZZ is not a setting: `ubr config` lists those there are.",)
+    assert refused(**{"UBR_\udcff\n": "1"}).sentences[0].isprintable()
+    others = {"UBR_TEST_POSTGRES_URL": "x", "UBR_BENCH_SECONDS": "1", "PORT": "0", "ubr_port": "0"}
+    assert Settings.from_env(others) == Settings.from_env({})
+
+
+@pytest.mark.parametrize("char", ["\x00", "\x1b[31m", "\udcff", "\n"])
+@pytest.mark.parametrize("name", [setting.name for setting in TABLE])
+def test_control_characters_and_bytes_that_are_no_text(name: str, char: str) -> None:
+    error = refused(**{name: f"a{char}b"} | BESIDE.get(name, {}))
+    assert [name in sentence and sentence.isprintable() for sentence in error.sentences] == [True]
+
+
+def test_a_long_value_is_cut_in_its_sentence() -> None:
+    assert len(str(refused(UBR_LOG_LEVEL="x" * 10_000))) < 200
+
+
+@pytest.mark.parametrize("url", ["sqlite:///other.db", "postgresql://u:{0}@h/d"])
+def test_a_database_of_ones_own_needs_a_secret_and_waits_for_migrations(url: str) -> None:
+    error = refused(UBR_DATABASE_URL=url.replace("{0}", CANARY))
+    assert [sentence.partition(" ")[0] for sentence in error.sentences] == ["UBR_SECRET_KEY"]
+    assert CANARY not in str(error)
+    settings = Settings.from_env({"UBR_DATABASE_URL": url, "UBR_SECRET_KEY": KEY})
+    assert settings.migrate == "check"
+    assert not settings.embedded
+
+
+def test_the_default_said_aloud_is_the_default() -> None:
+    assert Settings.from_env({"UBR_DATABASE_URL": "sqlite:///var/ubr.db"}).embedded
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({"UBR_WORKERS": "2", "UBR_DATABASE_URL": "memory:"}, "UBR_WORKERS"),
+        ({"UBR_SESSION_IDLE": "2h", "UBR_SESSION_LIFETIME": "1h"}, "UBR_SESSION_IDLE"),
+        ({"UBR_SMTP_URL": "smtp://h"}, "UBR_SMTP_URL"),
+        ({"UBR_ADMIN_EMAIL": "ada@example.com"}, "UBR_ADMIN_PASSWORD"),
+        ({"UBR_ADMIN_PASSWORD": "correct horse battery"}, "UBR_ADMIN_EMAIL"),
+        (
+            {
+                "UBR_ADMIN_EMAIL": "adalovelaceandcompany@example.com",
+                "UBR_ADMIN_PASSWORD": "AdaLovelaceAndCompany",
+            },
+            "UBR_ADMIN_PASSWORD",
+        ),
+        (
+            {
+                "UBR_ADMIN_EMAIL": "a@example.com",
+                "UBR_ADMIN_PASSWORD": "correct horse battery",
+                "UBR_PASSWORD_MIN_LENGTH": "40",
+            },
+            "UBR_ADMIN_PASSWORD",
+        ),
+    ],
+)
+def test_contradictions(environ: dict[str, str], name: str) -> None:
+    error = refused(**environ)
+    assert len(error.sentences) == 1
+    assert name in error.sentences[0]
+
+
+def test_several_workers_on_postgresql() -> None:
+    settings = Settings.from_env({"UBR_DATABASE_URL": "postgres://h/d", "UBR_SECRET_KEY": KEY, "UBR_WORKERS": "4"})
+    assert settings.workers == 4
+
+
+def test_the_issuer_follows_what_is_known() -> None:
+    assert Settings.from_env({"UBR_HOST": "::1", "UBR_PORT": "81"}).issuer == "http://[::1]:81"
+    public = {"UBR_PUBLIC_URL": "https://id.example.com/"}
+    assert Settings.from_env(public).issuer == "https://id.example.com"
+    assert Settings.from_env(public | {"UBR_ISSUER": "https://other.example"}).issuer == "https://other.example"
+
+
+def test_no_secret_in_repr_or_in_what_is_in_force() -> None:
+    environ = {
+        "UBR_DATABASE_URL": f"postgresql://u:{CANARY}@h/d",
+        "UBR_REDIS_URL": f"redis://:{CANARY}@h/0?ssl_password={CANARY}",
+        "UBR_SECRET_KEY": f"{CANARY}{KEY}",
+        "UBR_ADMIN_EMAIL": "ada@example.com",
+        "UBR_ADMIN_PASSWORD": f"{CANARY} horse",
+        "UBR_METRICS_TOKEN": f"{CANARY}",
+        "UBR_SMTP_URL": f"smtp://u:{CANARY}@h",
+        "UBR_PUBLIC_URL": "https://id.example.com",
+    }
+    settings = Settings.from_env(environ)
+    assert CANARY not in repr(settings)
+    assert CANARY not in settings.database
+    rows = in_force(environ)
+    assert CANARY not in repr(rows)
+    shown = {row.name: row.value for row in rows}
+    assert shown["UBR_DATABASE_URL"] == "postgresql+asyncpg://u:***@h/d"
+    assert shown["UBR_REDIS_URL"] == "redis://:***@h/0?ssl_password=***"
+    assert shown["UBR_SECRET_KEY"] == shown["UBR_ADMIN_PASSWORD"] == shown["UBR_METRICS_TOKEN"] == "***"
+
+
+def test_what_is_in_force_can_be_set_again() -> None:
+    environ = {
+        "UBR_DATABASE_URL": "memory:",
+        "UBR_LOGIN_RATE_LIMIT": "off,7/hour",
+        "UBR_TRUSTED_PROXIES": "hops:3",
+        "UBR_SESSION_IDLE": "36h",
+        "UBR_PERMISSIONS": "notes:edit,notes:read",
+    }
+    rows = in_force(environ)
+    assert [row.name for row in rows] == [setting.name for setting in TABLE]
+    assert {row.name for row in rows if row.source == "environment"} == set(environ)
+    again = {row.name: row.value for row in rows if row.value is not None and row.name != "UBR_SECRET_KEY"}
+    assert Settings.from_env(again | {"UBR_SECRET_KEY": KEY}) == Settings.from_env(environ | {"UBR_SECRET_KEY": KEY})
+    json.dumps([row.value for row in rows])
+
+
+def test_looking_writes_nothing(folder: Path) -> None:
+    rows = {row.name: row for row in in_force({})}
+    assert (rows["UBR_SECRET_KEY"].value, rows["UBR_SECRET_KEY"].source) == ("in var/secret_key", "default")
+    assert not list(folder.iterdir())
+
+
+def test_documentation_has_every_variable() -> None:
+    page = documentation()
+    for setting in TABLE:
+        assert f"| `{setting.name}` | " in page
+    assert all(line.count(" | ") == 2 for line in page.splitlines() if line.startswith("|"))
+
+
+def test_debugging_is_known_where_nothing_else_is() -> None:
+    assert debugging({"UBR_LOG_LEVEL": "debug", "UBR_PORT": "x"})
+    assert not debugging({})
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_memory() -> None:
+    settings = Settings.memory(argon2_memory_kib=8, registration="closed")
+    assert (settings.database_url, settings.argon2_memory_kib, settings.registration) == (MEMORY, 8, "closed")
+    assert settings.secret_keys != Settings.memory().secret_keys
+    assert not SECRET_FILE.parent.exists()
+    with pytest.raises(TypeError):
+        Settings.memory(argon2=1)
+
+
+# --- the secret of the embedded database -----------------------------------------------------------------------------
+
+
+def test_the_secret_is_made_once_for_its_owner_alone() -> None:
+    first = Settings.from_env({})
+    assert Settings.from_env({}).secret_keys == first.secret_keys
+    assert len(first.secret_keys[0]) >= 32
+    assert stat.S_IMODE(SECRET_FILE.stat().st_mode) == 0o600
+    assert stat.S_IMODE(SECRET_FILE.parent.stat().st_mode) == 0o700
+    assert [path.name for path in SECRET_FILE.parent.iterdir()] == ["secret_key"]
+
+
+def test_no_secret_is_made_where_one_is_given() -> None:
+    Settings.from_env({"UBR_SECRET_KEY": KEY})
+    assert not SECRET_FILE.exists()
+    assert SECRET_FILE.parent.is_dir()
+
+
+def _read_secret(answers: "SimpleQueue[bytes]") -> None:
+    answers.put(Settings.from_env({}).secret_keys[0])
+
+
+def test_all_who_race_for_the_secret_get_the_same() -> None:
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    racers = [context.Process(target=_read_secret, args=(answers,)) for _ in range(8)]
+    for racer in racers:
+        racer.start()
+    assert len({answers.get() for _ in racers}) == 1
+    for racer in racers:
+        racer.join()
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "words"), [("short", 0o600, "32 bytes"), (KEY, 0o644, "chmod 600"), ("", 0o600, "32 bytes")]
+)
+def test_a_secret_file_that_is_no_good(content: str, mode: int, words: str) -> None:
+    SECRET_FILE.parent.mkdir()
+    SECRET_FILE.write_text(content)
+    SECRET_FILE.chmod(mode)
+    error = refused()
+    assert "UBR_SECRET_KEY" in str(error)
+    assert words in str(error)
+
+
+def test_a_secret_that_cannot_be_kept(folder: Path) -> None:
+    SECRET_FILE.parent.write_text("not a folder")
+    assert "UBR_DATABASE_URL" in str(refused())
+    SECRET_FILE.parent.unlink()
+    SECRET_FILE.mkdir(parents=True, mode=0o700)
+    assert "UBR_SECRET_KEY" in str(refused())
+
+
+# --- durations -------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 3_650 * 24 * 3600 * 1000))
+def test_a_duration_survives_being_written(milliseconds: int) -> None:
+    duration = timedelta(milliseconds=milliseconds)
+    text = format_duration(duration)
+    # Nine digits are the most that is read, which as milliseconds are eleven days.
+    if len(text.rstrip("msdh")) <= 9:
+        assert parse_duration(text) == duration
+
+
+@given(st.text(max_size=12))
+def test_no_text_breaks_the_parser(text: str) -> None:
+    try:
+        duration = parse_duration(text)
+    except ValueError:
+        return
+    assert parse_duration(format_duration(duration)) == duration
+
+
+@given(st.integers(0, 999_999_999), st.sampled_from(["ms", "s", "m", "h", "d"]))
+def test_every_duration_of_the_form_is_read_or_refused(number: int, unit: str) -> None:
+    milliseconds = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}[unit]
+    assert parse_duration(f"{number}{unit}") == timedelta(milliseconds=number * milliseconds)
+
+
+# --- URLs ------------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.sampled_from(["postgresql", "redis", "smtp"]),
+    st.text("abc123%-_.~!$&'()*+,;=:", max_size=20).map(lambda noise: f"{noise}{CANARY}"),
+    st.sampled_from(["h", "h:1/d", "[::1]/d?x=1", "h/d#f"]),
+)
+def test_masked_urls_show_no_password(scheme: str, password: str, rest: str) -> None:
+    assert CANARY not in masked(f"{scheme}://user:{password}@{rest}")
+
+
+@given(st.text(max_size=40))
+def test_no_database_url_breaks_the_parser(text: str) -> None:
+    try:
+        Settings.from_env({"UBR_DATABASE_URL": f"postgresql://{text}", "UBR_SECRET_KEY": KEY})
+    except WrongSetting as error:
+        assert all(sentence.startswith("UBR_DATABASE_URL ") for sentence in error.sentences)  # noqa: PT017
