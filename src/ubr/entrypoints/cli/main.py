@@ -1,0 +1,319 @@
+"""The commands. Each loads what it needs when it runs, so that help and mistakes are quick."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain
+from ubr.settings import Settings, documentation, in_force
+
+if TYPE_CHECKING:
+    from ubr.application.results import SigningKeyResult
+    from ubr.application.use_cases.rewrap_signing_keys import RewrapResult
+
+# Loading libraries inside a command is this module's habit, see above.
+# ruff: noqa: PLC0415
+
+
+class Commands(click.RichGroup):
+    """A group whose commands may fail without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MISTAKES as error:
+            ctx.exit(explain(error))
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """As written below: what is used most comes first."""
+        return list(self.commands)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ubr", message="%(prog)s %(version)s")
+def main() -> None:
+    """Users, roles and sessions, hosted by yourself.
+
+    Every decision is an environment variable: `ubr config` lists them all.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage or a wrong setting.
+    """
+
+
+@main.command()
+def serve() -> None:
+    """Run the service.
+
+    Prepares the database, makes the first administrator where there is none, then starts the workers. On the embedded
+    default database it prints that administrator's password, once.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        settings = Settings.from_env()
+        from ubr.entrypoints.cli.supervisor import run
+
+        sys.exit(run(settings))
+    except KeyboardInterrupt:  # told to stop before there was anything to stop
+        sys.exit(ExitCode.OK)
+
+
+@main.command()
+@click.option("--check", is_flag=True, help="Change nothing; exit with 1 where the schema is behind.")
+def migrate(*, check: bool) -> None:
+    """Bring the schema of the database up to date.
+
+    Several may run at once: one does the work, the others wait.
+    """
+    settings = Settings.from_env()
+    import asyncio
+
+    from ubr.entrypoints.cli.starting import BEHIND, bring_up, check_schema, lasting
+
+    lasting(settings)
+    if not check:
+        asyncio.run(bring_up(settings))
+    elif not asyncio.run(check_schema(settings)):
+        raise Refused(BEHIND)
+    click.echo("The schema is up to date.")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--markdown", is_flag=True, help="Print what there is to set, as a page of documentation.")
+def config(*, as_json: bool, markdown: bool) -> None:
+    """Show every setting: its value, where that comes from, what it means. No secret is shown."""
+    if as_json and markdown:
+        raise click.UsageError("--json and --markdown exclude each other.")
+    if markdown:
+        click.echo(documentation(), nl=False)
+        return
+    rows = in_force()
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        click.echo(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 160  # rich takes 80 there, which breaks names
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    table.add_column("variable", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("from", no_wrap=True)
+    table.add_column("meaning")
+    for row in rows:
+        given = row.source == "environment"
+        value = Text("none", style="dim") if row.value is None else Text(row.value, style="green" if given else "")
+        table.add_row(Text(row.name), value, Text(row.source), Text(row.meaning.replace("`", ""), style="dim"))
+    console.print(table)
+
+
+@main.command()
+@click.option(
+    "--output", type=click.Path(dir_okay=False, writable=True), default="-", help="Write to this file instead."
+)
+def openapi(*, output: str) -> None:
+    """Print the OpenAPI document of the HTTP interface. It needs no database."""
+    from ubr.entrypoints.http.document import document
+
+    with click.open_file(output, "w", encoding="utf-8", atomic=output != "-") as file:
+        file.write(document())
+
+
+@main.group()
+def admin() -> None:
+    """Look after administrators."""
+
+
+@admin.command()
+@click.option("--email", required=True, help="The administrator's e-mail.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option("--generate", is_flag=True, help="Make a password up, and print it.")
+@click.option(
+    "--take-over",
+    is_flag=True,
+    help="If the e-mail is a user's account, make it the administrator's: with the new password, all sessions ended.",
+)
+def create(*, email: str, password_stdin: bool, generate: bool, take_over: bool) -> None:
+    """Make an administrator.
+
+    Without --password-stdin or --generate the password is asked for, twice, and not shown.
+    """
+    import asyncio
+
+    from ubr.domain.policy import check_password
+    from ubr.domain.values import Email
+    from ubr.entrypoints.cli.output import new_password
+
+    if password_stdin and generate:
+        raise click.UsageError("--password-stdin and --generate exclude each other.")
+    settings = Settings.from_env()
+    parsed = Email.parse(email)
+    if generate:
+        password = new_password(settings.password_min_length)
+    elif password_stdin:
+        password = _password_from_stdin()
+    elif sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    else:
+        raise click.UsageError("There is no terminal to ask for a password: use --password-stdin or --generate.")
+    # Before anything is opened: most mistakes are in the password.
+    check_password(password, min_length=settings.password_min_length, email=parsed)
+    asyncio.run(_create(settings, email, password, take_over=take_over))
+    click.echo(f"{parsed.address} is an administrator.")
+    if generate:
+        click.echo(f"password  {password}")
+
+
+async def _create(settings: Settings, email: str, password: str, *, take_over: bool) -> None:
+    from ubr.application.actor import SYSTEM
+    from ubr.application.use_cases.create_admin import CreateAdminCommand
+    from ubr.domain.errors import EmailTaken
+    from ubr.entrypoints.cli.starting import opened
+
+    async with opened(settings) as ubr:
+        try:
+            await ubr.create_admin(
+                CreateAdminCommand(email=email, password=password, take_over=take_over), actor=SYSTEM
+            )
+        except EmailTaken:
+            raise Refused("The e-mail belongs to an account: --take-over makes it an administrator's.") from None
+
+
+@main.group()
+def keys() -> None:
+    """Look after the keys that sign access tokens.
+
+    No command needs a restart of the service.
+    """
+
+
+@keys.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_keys(*, as_json: bool) -> None:
+    """Show every signing key, and what becomes of it. Nothing private is shown."""
+    settings = Settings.from_env()
+    import asyncio
+
+    found = asyncio.run(_list_keys(settings))
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(found)))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 160
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    for name in ("kid", "algorithm", "state", "created", "signs from", "ends"):
+        table.add_column(name, no_wrap=name == "kid")
+    for key in found:
+        end = key.revoked_at or key.retired_at
+        times = [_moment(key.created_at), _moment(key.signs_from), "" if end is None else _moment(end)]
+        table.add_row(key.kid, key.algorithm, key.state, *times)
+    console.print(table)
+
+
+@keys.command()
+def rotate() -> None:
+    """Make a new signing key in place of the present one.
+
+    It is published at once and signs a few minutes later, when every list of keys that others hold has it. The present
+    key goes when its last token has expired.
+    """
+    settings = Settings.from_env()
+    import asyncio
+
+    key = asyncio.run(_rotate_key(settings))
+    click.echo(f"{key.kid} ({key.algorithm}) is published, and signs from {_moment(key.signs_from)} on.")
+
+
+# A kid may begin with a dash.
+@keys.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+@click.argument("kid")
+def revoke(*, kid: str) -> None:
+    """Give up the signing key KID, as after a leak.
+
+    When the command ends no token of it is accepted any more. Sessions live on: clients refresh. Where it was the
+    key that signs, another one does at once.
+    """
+    settings = Settings.from_env()
+    import asyncio
+
+    signing = asyncio.run(_revoke_key(settings, kid))
+    click.echo(f"{kid} is revoked. {signing.kid} ({signing.algorithm}) signs.")
+
+
+@keys.command()
+def rewrap() -> None:
+    """Seal all signing keys with the first secret of UBR_SECRET_KEY.
+
+    After it the other secrets can be removed.
+    """
+    settings = Settings.from_env()
+    import asyncio
+
+    done = asyncio.run(_rewrap_keys(settings))
+    click.echo(f"The first secret of UBR_SECRET_KEY opens the signing keys: {done.rewrapped} of {done.keys} rewrapped.")
+
+
+def _moment(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+async def _list_keys(settings: Settings) -> list[SigningKeyResult]:
+    from ubr.application.actor import SYSTEM
+    from ubr.entrypoints.cli.starting import opened
+
+    async with opened(settings, prepared=False) as ubr:
+        return await ubr.list_signing_keys(actor=SYSTEM)
+
+
+async def _rotate_key(settings: Settings) -> SigningKeyResult:
+    from ubr.application.actor import SYSTEM
+    from ubr.entrypoints.cli.starting import opened
+
+    async with opened(settings) as ubr:
+        return await ubr.rotate_signing_key(actor=SYSTEM)
+
+
+async def _revoke_key(settings: Settings, kid: str) -> SigningKeyResult:
+    from ubr.application.actor import SYSTEM
+    from ubr.application.use_cases.revoke_signing_key import RevokeSigningKeyCommand
+    from ubr.entrypoints.cli.starting import opened
+
+    async with opened(settings, prepared=False) as ubr:
+        return await ubr.revoke_signing_key(RevokeSigningKeyCommand(kid=kid), actor=SYSTEM)
+
+
+async def _rewrap_keys(settings: Settings) -> RewrapResult:
+    from ubr.application.actor import SYSTEM
+    from ubr.entrypoints.cli.starting import opened
+
+    async with opened(settings) as ubr:
+        return await ubr.rewrap_signing_keys(actor=SYSTEM)
+
+
+def _password_from_stdin() -> str:
+    """All of standard input, without the end of its line."""
+    longest = 8192  # bytes: more than any password may have
+    raw = sys.stdin.buffer.read(longest)
+    try:
+        return raw.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise Refused("The password on standard input is not UTF-8.", ExitCode.USAGE) from None

@@ -1,0 +1,98 @@
+"""What has to be true of an installation before anything else happens to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from ubr.application.actor import SYSTEM
+from ubr.application.app import Application
+from ubr.application.use_cases.create_admin import CreateAdminCommand
+from ubr.bootstrap import migrate, open_environment, schema_state
+from ubr.domain.errors import EmailTaken
+from ubr.entrypoints.cli.output import ExitCode, Refused, new_password
+from ubr.settings import MEMORY, Settings
+
+FIRST_ADMIN: Final = "admin@ubr.localhost"
+"""Who the first administrator is where nobody said so. Mail to it goes nowhere (RFC 6761, 6.3)."""
+
+BEHIND: Final = "The schema of the database is behind this version of ubr: run `ubr migrate`."
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Of an administrator who was just made up."""
+
+    email: str
+    password: str = field(repr=False)
+
+
+def lasting(settings: Settings) -> None:
+    """Errors: `Refused` where what is done would be gone with this process, or has no place to be."""
+    if settings.database_url == MEMORY:
+        raise Refused(
+            "UBR_DATABASE_URL is memory:, which ends with each process: this command needs PostgreSQL or SQLite.",
+            ExitCode.USAGE,
+        )
+    scheme, _, path = settings.database_url.partition(":///")
+    if scheme.startswith("sqlite") and not Path(path).parent.is_dir():
+        raise Refused(f"UBR_DATABASE_URL names the file {path}, whose folder does not exist.", ExitCode.USAGE)
+
+
+async def check_schema(settings: Settings) -> bool:
+    """Whether the schema is up to date; False where `ubr migrate` would help. Errors: `Refused` where it would not."""
+    state = await schema_state(settings)
+    if state == "unknown":
+        raise Refused("A newer version of ubr has upgraded the database: use that one.")
+    return state == "current"
+
+
+async def bring_up(settings: Settings) -> None:
+    """Bring the schema up to date. Errors: `Refused` where that is not possible."""
+    if not await check_schema(settings):
+        await migrate(settings)
+
+
+@asynccontextmanager
+async def opened(settings: Settings, *, prepared: bool = True) -> AsyncIterator[Application]:
+    """The use cases, on a database that is up to date. `prepared` is what `open_environment` says it is."""
+    lasting(settings)
+    if settings.migrate == "auto":
+        await bring_up(settings)
+    elif not await check_schema(settings):
+        raise Refused(BEHIND)
+    async with open_environment(settings, prepared=prepared) as environment:
+        yield environment.application
+
+
+async def prepare(settings: Settings) -> Credentials | None:
+    """Schema, built-in roles, signing keys and the first administrator: all that happens once, before any worker.
+
+    The credentials of an administrator whom nobody named, made on the embedded default database where there is none.
+    Errors: `Refused` where the administrator's e-mail is somebody else's.
+    """
+    async with opened(settings) as ubr:
+        if settings.admin_email is not None and settings.admin_password is not None:
+            await _first_admin(ubr, Credentials(settings.admin_email, settings.admin_password))
+        elif settings.embedded and not await ubr.create_admin.exists():
+            made_up = Credentials(FIRST_ADMIN, new_password(settings.password_min_length))
+            if await _first_admin(ubr, made_up):
+                return made_up
+    return None
+
+
+async def _first_admin(ubr: Application, who: Credentials) -> bool:
+    """Whether there was none yet."""
+    try:
+        made = await ubr.create_admin(
+            CreateAdminCommand(email=who.email, password=who.password, first_only=True), actor=SYSTEM
+        )
+    except EmailTaken:
+        raise Refused(
+            "There is no administrator yet, and the e-mail for the first one is the account of a user who is none. "
+            "If it is yours, run `ubr admin create --take-over`; else set UBR_ADMIN_EMAIL to another."
+        ) from None
+    return made is not None

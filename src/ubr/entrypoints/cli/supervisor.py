@@ -1,0 +1,182 @@
+"""The process behind `ubr serve`: it prepares everything once, then keeps the workers running."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import version
+from io import TextIOWrapper
+from typing import Any, Final
+
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server import MPServer
+
+from ubr.entrypoints.cli.output import ExitCode, Refused
+from ubr.entrypoints.cli.starting import Credentials, prepare
+from ubr.entrypoints.http.log_lines import configure
+from ubr.settings import Settings
+
+APP: Final = "ubr.entrypoints.http.asgi:create"
+DRAIN: Final = 30
+"""The seconds a worker has for the requests it is answering when it is told to stop."""
+_PATIENCE: Final = 0.02
+_TICK: Final = 0.25
+_BACKLOG: Final = 1024
+_HEADERS_MS: Final = 10_000
+_BUFFER_BYTES: Final = 64 * 1024
+
+_LOG: Final = {"formatters": {}, "handlers": {}, "loggers": {"_granian": {"handlers": [], "propagate": True}}}
+"""The server's own log goes where ours goes: to standard error, in the same form."""
+
+
+def run(settings: Settings) -> ExitCode:
+    """Serve until told to stop. Errors: `Refused`, `UbrError`, all of them before any worker is started."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What whoever started us waits for must not stay in a buffer because it is read through a pipe.
+        sys.stdout.reconfigure(line_buffering=True)
+    address = _claim(settings)
+    credentials = asyncio.run(prepare(settings))
+    _greet(settings, credentials)
+    # The workers are copies of this process: what it has loaded is there, and held in memory once.
+    import_app()
+    configure(settings.log_level)
+    return serve(settings, address)
+
+
+def _claim(settings: Settings) -> str:
+    """The IP address to listen on. Errors: `Refused` where nobody can listen there, before anything is changed.
+
+    The server shares a port with whoever asks in its way, even another ubr, so it would not notice by itself.
+    """
+    where = f"{settings.host}, port {settings.port}"
+    try:
+        found = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        )
+        family, kind, protocol, _, place = found[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise Refused(f"Something else listens on {where} already: stop it, or set UBR_PORT.") from None
+        raise Refused(f"It is not possible to listen on {where} (UBR_HOST, UBR_PORT): {error.strerror}.") from None
+    return str(place[0])
+
+
+def _greet(settings: Settings, credentials: Credentials | None) -> None:
+    print(f"ubr {version('ubr')} on {settings.database}")
+    if credentials is not None:
+        print("The first administrator, whose password is shown this once:")
+        print(f"  e-mail    {credentials.email}")
+        print(f"  password  {credentials.password}")
+
+
+def serve(settings: Settings, address: str) -> ExitCode:
+    """Keep the workers running. Asked to stop, they have answered what they had begun when this returns.
+
+    Errors: `Refused` where they cannot be kept running.
+    """
+    if sys.platform == "linux":
+        # From 3.14 on no longer the default. There is no thread here yet that a fork could catch with a lock.
+        multiprocessing.set_start_method("fork")
+    os.register_at_fork(after_in_child=_forget_signals)
+    server = Supervisor(settings, address)
+    with suppress(SystemExit):  # It takes a worker that the same Ctrl-C reached first for one that failed.
+        server.serve(target_loader=load)
+    if not server.interrupt_signal:
+        raise Refused("The workers end as soon as they are started: the log says why.")
+    return ExitCode.OK
+
+
+class Supervisor(MPServer):
+    """The server, saying when it is ready."""
+
+    def __init__(self, settings: Settings, address: str) -> None:
+        super().__init__(
+            APP,
+            address=address,
+            port=settings.port,
+            interface=Interfaces.ASGI,
+            workers=settings.workers,
+            loop=Loops.uvloop,
+            http=HTTPModes.http1,
+            http1_settings=HTTP1Settings(header_read_timeout=_HEADERS_MS, max_buffer_size=_BUFFER_BYTES),
+            websockets=False,
+            backlog=_BACKLOG,
+            log_level=LogLevels.warning,
+            log_dictconfig=_LOG,
+            respawn_failed_workers=True,
+            workers_kill_timeout=DRAIN,
+        )
+        self._settings = settings
+
+    def startup(self, spawn_target: Any, target_loader: Any) -> None:
+        super().startup(spawn_target, target_loader)  # type: ignore[no-untyped-call]
+        # Not earlier: a thread beside a fork is best avoided.
+        threading.Thread(target=self._announce, daemon=True).start()
+
+    def _announce(self) -> None:
+        """Say where the service is, once it is: a worker listens as soon as it is ready, and not before."""
+        place = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.bind_addr, self.bind_addr)  # noqa: S104 - compared only
+        while not self.main_loop_interrupt.is_set():
+            with suppress(OSError), socket.create_connection((place, self.bind_port), timeout=1):
+                print(f"  service   {self._settings.address}")
+                print(f"  docs      {self._settings.address}/api/docs")
+                return
+            time.sleep(_PATIENCE)
+
+
+def import_app() -> Callable[[], Any]:
+    """What makes the application."""
+    from ubr.entrypoints.http.asgi import create  # noqa: PLC0415 - after mistakes were found, not before
+
+    return create
+
+
+def load(_target: str) -> Any:
+    """The application, in a worker."""
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    loop = asyncio.get_event_loop()
+    loop.add_signal_handler(signal.SIGURG, _nothing)
+    _listen_for_signals(loop)
+    return import_app()()
+
+
+def _listen_for_signals(loop: asyncio.AbstractEventLoop) -> None:
+    """Make the loop see signals that reached it while it did not run.
+
+    The server runs it once to start the application and once more to serve; a SIGTERM in between is noted by uvloop,
+    and looked at when the next signal comes.
+    """
+    signal.raise_signal(signal.SIGURG)
+    loop.call_later(_TICK, _listen_for_signals, loop)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _follow_parent() -> None:
+    """Stop when the supervisor is gone, however it went: nobody else would ever stop this worker."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _forget_signals() -> None:
+    """In a worker, until it has handlers of its own: those it was born with do what the supervisor has to."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)

@@ -1,0 +1,50 @@
+"""From results to responses. Each is encoded once."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from litestar import Response
+
+from ubr.application.results import Page, Revised
+from ubr.entrypoints.http import conditional, query
+from ubr.entrypoints.http.call import Call
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def ok(result: Any) -> Response[bytes]:
+    """A result as it is."""
+    return Response(_encode(result), media_type="application/json")
+
+
+def page(request: Call, result: Page[Any]) -> Response[bytes]:
+    """Part of a list, and where the next part is."""
+    response = ok(result)
+    if result.next_cursor is not None:
+        more = query.with_cursor(request.scope["query_string"], result.next_cursor)
+        response.headers["link"] = f'<{request.scope["path"]}?{more}>; rel="next"'
+    return response
+
+
+def revised(request: Call, result: Revised) -> Response[bytes]:
+    """A thing with its entity tag; to a GET, nothing but the tag where the caller has this revision already."""
+    if request.method == "GET" and not conditional.none_match(request.scope["headers"], result.revision):
+        return unchanged(result.revision)
+    response = ok(result)
+    response.headers["etag"] = f'"{result.revision}"'
+    return response
+
+
+def created(request: Call, result: Revised, at: str, id: UUID) -> Response[bytes]:
+    """A new thing, and where it is."""
+    response = revised(request, result)
+    response.headers["location"] = f"{at}/{id}"
+    return response
+
+
+def unchanged(revision: str) -> Response[bytes]:
+    return Response(b"", status_code=HTTPStatus.NOT_MODIFIED, headers={"etag": f'"{revision}"'})

@@ -1,0 +1,55 @@
+"""The application as an ASGI callable."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import Litestar, Request, Response
+from litestar.datastructures import State
+from litestar.di import Provide
+
+from ubr.application.app import Application
+from ubr.entrypoints.http import problem
+from ubr.entrypoints.http.call import Call
+from ubr.entrypoints.http.docs_page import page, policy
+from ubr.entrypoints.http.document import described
+from ubr.entrypoints.http.edge import Edge, HttpOptions
+from ubr.entrypoints.http.openapi import operations
+from ubr.entrypoints.http.routes import CONTROLLERS
+from ubr.entrypoints.http.routes.documents import Pages
+
+__all__ = ["HttpOptions", "create_app"]
+
+
+def create_app(ubr: Application, *, options: HttpOptions | None = None) -> Edge:
+    """The service over an application that is ready. `Edge.app` is the Litestar inside."""
+    methods: dict[str, str] = {}
+    for path, method, _ in operations(CONTROLLERS):
+        methods[path] = f"{method}, {methods.get(path, 'OPTIONS')}"
+
+    async def take_in(request: Request[Any, Any, Any]) -> Response[None] | None:
+        if isinstance(request, Call) and "operation" in request.route_handler.opt:
+            await request.take_in(ubr.authenticate)
+            return None
+        # What is left is OPTIONS, to which Litestar has an answer of its own that misses methods.
+        return Response(
+            None, status_code=HTTPStatus.NO_CONTENT, headers={"allow": methods[request.scope["path_template"]]}
+        )
+
+    document = described()
+    pages = Pages(openapi=msgspec.json.encode(document), docs=page(document).encode(), docs_policy=policy())
+    litestar = Litestar(
+        CONTROLLERS,
+        dependencies={"ubr": Provide(lambda: ubr, sync_to_thread=False)},
+        request_class=Call,
+        before_request=take_in,
+        exception_handlers={Exception: problem.answer},
+        state=State({"pages": pages}),
+        openapi_config=None,
+        logging_config=None,
+        # The edge bounds bodies itself, and before it knows who sends them.
+        request_max_body_size=None,
+    )
+    return Edge(litestar, options or HttpOptions())

@@ -1,0 +1,85 @@
+"""The service as a process runs it: settings from the environment, and an application from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+import structlog
+from litestar.types import Receive, Scope, Send
+
+from ubr.application.jobs.janitor import Janitor
+from ubr.bootstrap import open_environment
+from ubr.domain.errors import UbrError
+from ubr.entrypoints.http import log_lines
+from ubr.entrypoints.http.app import create_app
+from ubr.entrypoints.http.edge import Edge, HttpOptions
+from ubr.settings import Settings
+
+_CLEANING: Final = 60
+"""Seconds between two rounds of cleaning."""
+
+_log = structlog.get_logger("ubr.process")
+
+
+def create() -> Service:
+    """What an ASGI server is pointed at, as a factory. Errors: `WrongSetting`."""
+    settings = Settings.from_env()
+    log_lines.configure(settings.log_level)
+    return Service(settings)
+
+
+class Service:
+    """Opens the environment when the server starts it, and closes it when the server stops."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._edge: Edge | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if str(scope["type"]) == "lifespan":
+            await self._live(receive, send)
+        elif self._edge is not None:
+            await self._edge(scope, receive, send)
+
+    async def _live(self, receive: Any, send: Any) -> None:
+        await receive()
+        started = False
+        try:
+            async with self._opened() as edge:
+                self._edge = edge
+                started = True
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+        except UbrError as error:
+            _log.exception("not started")
+            if started:
+                raise
+            await send({"type": "lifespan.startup.failed", "message": error.detail})
+            return
+        await send({"type": "lifespan.shutdown.complete"})
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Edge]:
+        settings = self._settings
+        options = HttpOptions(trusted_proxies=settings.trusted_proxies, public_url=settings.public_url)
+        async with open_environment(settings) as environment:
+            cleaning = asyncio.create_task(_clean(environment.janitor))
+            try:
+                yield create_app(environment.application, options=options)
+            finally:
+                cleaning.cancel()
+                with suppress(asyncio.CancelledError):
+                    await cleaning
+
+
+async def _clean(janitor: Janitor) -> None:
+    """Clean up now and then. A round that fails is made up for by the next."""
+    while True:
+        await asyncio.sleep(_CLEANING)
+        try:
+            await janitor()
+        except Exception:  # noqa: BLE001 - whatever it was, the service goes on without it
+            _log.exception("cleaning failed")

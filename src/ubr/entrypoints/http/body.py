@@ -1,0 +1,241 @@
+"""From bytes to a command. Everything is bounded before work is done on it, and no value is ever quoted back."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import msgspec
+from litestar.types import HTTPScope, Receive
+
+from ubr.application.command import Command
+from ubr.domain.errors import Flaw, Invalid
+from ubr.entrypoints.http.problem import BodyTooLarge, ClientGone, MalformedBody, UnsupportedMediaType
+
+LARGEST: Final = 64 * 1024
+DEEPEST: Final = 32
+JSON: Final = "application/json"
+MERGE_PATCH: Final = "application/merge-patch+json"
+
+_CHARSET: Final = rb'[ \t]*(?:;[ \t]*charset="?utf-8"?[ \t]*)?'
+_JSON: Final = re.compile(rb"application/json" + _CHARSET, re.IGNORECASE)
+_JSON_OR_PATCH: Final = re.compile(rb"application/(?:merge-patch\+)?json" + _CHARSET, re.IGNORECASE)
+
+C = TypeVar("C", bound=Command)
+
+
+# --- bytes -----------------------------------------------------------------------------------------------------------
+
+
+async def read(scope: HTTPScope, receive: Receive, *, wanted: bool, optional: bool = False) -> bytes:
+    """The body, at most 64 KiB of it, however long its sender says it is.
+
+    What a route does not want is read and thrown away. Errors: `BodyTooLarge`; `UnsupportedMediaType` where it is
+    wanted and not JSON, unless it is `optional` and there is none.
+    """
+    length, types, codings, chunked = b"", [], [], False
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            length = value
+        elif name == b"content-type":
+            types.append(value)
+        elif name == b"content-encoding":
+            codings.append(value.strip().lower())
+        elif name == b"transfer-encoding":
+            chunked = True
+    if length.isdigit() and (len(length.lstrip(b"0")) > len(str(LARGEST)) or int(length) > LARGEST):
+        raise BodyTooLarge
+    absent = not chunked and length.strip(b"0") == b"" and not types
+    if not wanted:
+        return b"" if absent else await _bounded(receive)
+    if optional and absent:
+        # Without a length there may still be a body, over HTTP/2: whoever sends one says what it is.
+        return b""
+    patch = scope["method"] == "PATCH"
+    pattern = _JSON_OR_PATCH if patch else _JSON
+    if len(types) != 1 or not pattern.fullmatch(types[0]) or any(coding != b"identity" for coding in codings):
+        raise UnsupportedMediaType(*((MERGE_PATCH, JSON) if patch else (JSON,)))
+    return await _bounded(receive)
+
+
+async def _bounded(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        if message["type"] != "http.request":
+            continue
+        part = message.get("body", b"")
+        size += len(part)
+        if size > LARGEST:
+            raise BodyTooLarge
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+# --- JSON ------------------------------------------------------------------------------------------------------------
+
+# A text without an end is one match too: to look for its end from each of its quotes would take too long.
+_BRACKETS: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_CONTROLS: Final = re.compile(r"[\x00-\x1f]")
+_SURROGATES: Final = re.compile(r"[\ud800-\udfff]")
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_LONGEST_NUMBER: Final = 32
+_INT_64: Final = range(-(2**63), 2**64)
+
+
+class _Twice(dict[str, Any]):
+    """An object in which a name stands twice."""
+
+    name = ""
+
+
+def parse(raw: bytes) -> object:
+    """What a JSON text says, where there is no doubt about what it says (RFC 8259, and I-JSON, RFC 7493).
+
+    Errors: `MalformedBody` for what is no JSON text, or nested too deeply; `Invalid` for a name that stands twice in
+    an object, and for text with control characters or halves of surrogate pairs.
+    """
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        raise MalformedBody("The body is not UTF-8") from None
+    _check_depth(text)
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_object, parse_int=_int, parse_float=_float, parse_constant=_no_number
+        )
+    except (ValueError, RecursionError):
+        raise MalformedBody from None
+    for flaw in _flaws(value, ""):
+        raise Invalid(None, flaw)
+    return value
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for found in _BRACKETS.finditer(text):
+        char = found[0]
+        if char in "[{":
+            depth += 1
+            if depth > DEEPEST:
+                raise MalformedBody(f"The body is nested more than {DEEPEST} deep")
+        elif char in "]}":
+            depth -= 1
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) == len(pairs):
+        return made
+    twice = _Twice(made)
+    twice.name = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+    return twice
+
+
+def _int(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER or (number := int(text)) not in _INT_64:
+        raise ValueError
+    return number
+
+
+def _float(text: str) -> float:
+    if len(text) > _LONGEST_NUMBER or not math.isfinite(number := float(text)):
+        raise ValueError
+    return number
+
+
+def _no_number(_: str) -> float:
+    """NaN and the infinities are not JSON."""
+    raise ValueError
+
+
+def _flaws(value: object, pointer: str) -> Iterator[Flaw]:
+    if isinstance(value, str):
+        yield from _text_flaws(value, pointer)
+    elif isinstance(value, dict):
+        if isinstance(value, _Twice):
+            yield Flaw(_below(pointer, value.name), "stands twice in its object")
+        for name, member in value.items():
+            yield from _text_flaws(name, pointer)
+            yield from _flaws(member, _below(pointer, name))
+    elif isinstance(value, list):
+        for at, member in enumerate(value):
+            yield from _flaws(member, f"{pointer}/{at}")
+
+
+def _text_flaws(text: str, pointer: str) -> Iterator[Flaw]:
+    if found := _CONTROLS.search(text):
+        yield Flaw(pointer, f"holds the control character U+{ord(found[0]):04X}")
+    elif _SURROGATES.search(text):
+        yield Flaw(pointer, "holds half of a surrogate pair")
+
+
+def _below(pointer: str, name: str) -> str:
+    """The pointer to a member. A name that is not plainly one stays untold, and the object is pointed at."""
+    return f"{pointer}/{name}" if _NAME.fullmatch(name) else pointer
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+def decode(raw: bytes, command: type[C]) -> C:
+    """The command that a body holds. Errors: as `parse`, and `Invalid` for a field unknown, missing or mistyped."""
+    return build(parse(raw), command)
+
+
+def build(value: object, command: type[C]) -> C:
+    """A command out of plain values. Nothing is converted that is not of the right type already."""
+    try:
+        made = msgspec.convert(value, command)
+    except msgspec.ValidationError as error:
+        raise Invalid(None, _translated(str(error))) from None
+    for name in command.__struct_fields__:
+        if isinstance(moment := getattr(made, name), datetime):
+            _check_moment(moment, name)
+    return made
+
+
+def _check_moment(moment: datetime, name: str) -> None:
+    """Some times with an offset lie before the year 1 or after 9999 in UTC."""
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise Invalid.at(f"/{name}", "is out of range") from None
+
+
+_PLACE: Final = re.compile(r"(.*) - at `\$(.*)`", re.DOTALL)
+_FIELD: Final = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
+_JSON_NAMES: Final = {"str": "string", "int": "number", "float": "number", "bool": "boolean"}
+_TYPES: Final = re.compile(r"Expected `([a-z0-9_ |]+)`, got `([a-z]+)`")
+_KINDS: Final = {
+    "Invalid enum value": "is not one of the values allowed",
+    "Invalid UUID": "is not an id",
+    "Invalid RFC3339": "is not an RFC 3339 time with an offset",
+}
+
+
+def _translated(message: str) -> Flaw:
+    """What msgspec found, as a flaw: its place as a pointer, and without the value, which it sometimes quotes."""
+    pointer = ""
+    if place := _PLACE.fullmatch(message):
+        message, pointer = place[1], re.sub(r"[.\[]", "/", place[2]).replace("]", "")
+    if field := _FIELD.fullmatch(message):
+        missing = field[1].startswith("missing")
+        return Flaw(_below(pointer, field[2]), "is required" if missing else "is not a field that is known here")
+    if types := _TYPES.fullmatch(message):
+        return Flaw(pointer, f"must be {_named(types[1])}, not {_named(types[2])}")
+    return Flaw(pointer, next((text for kind, text in _KINDS.items() if message.startswith(kind)), "is not valid"))
+
+
+def _named(types: str) -> str:
+    """Types as JSON calls them."""
+    return " or ".join(_JSON_NAMES.get(name, name) for name in types.split(" | "))

@@ -1,0 +1,134 @@
+"""A request on its way to a use case: what it may be, and what its controller reads from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, TypeVar
+from uuid import UUID
+
+from litestar import Request
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+
+from ubr.application.actor import Actor
+from ubr.application.app import Application
+from ubr.application.command import Command
+from ubr.domain.errors import InvalidToken, UbrError, Unauthenticated
+from ubr.entrypoints.http import body, conditional, query
+
+Ubr: TypeAlias = NamedDependency[SkipValidation[Application]]
+C = TypeVar("C", bound=Command)
+
+_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NOBODY: Final = UUID(int=0)
+_LONGEST_TOKEN: Final = 4096
+_EMPTY_OBJECT: Final = b"{}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What a route is: the edge acts on it, and the OpenAPI document is made from it.
+
+    `use_case` lends its docstring. `answer` is the type of a 2xx body. `public` needs no token. `tagged` answers with
+    an `ETag`; `conditional` honours `If-Match`. `problems` are those that not every route of its kind has.
+    """
+
+    use_case: type | None
+    name: str
+    tag: str
+    status: int
+    answer: Any = None
+    media_type: str = body.JSON
+    summary: str = ""
+    body: type[Command] | None = None
+    body_optional: bool = False
+    query: type[Command] | None = None
+    public: bool = False
+    tagged: bool = False
+    conditional: bool = False
+    located: bool = False
+    problems: tuple[type[UbrError], ...] = ()
+
+
+_CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+def operation(
+    use_case: type | None, tag: str, *, status: int = 200, name: str | None = None, **more: Any
+) -> dict[str, Any]:
+    """The keyword arguments that make a Litestar handler this operation. Its name is the use case's, or `name`."""
+    named = name or _CAMEL.sub("_", use_case.__name__ if use_case else "").lower()
+    made = Operation(use_case=use_case, name=named, tag=tag, status=status, **more)
+    return {"status_code": status, "name": named, "opt": {"operation": made}}
+
+
+class Call(Request[None, None, State]):
+    """A request as the controllers see it. Reading it raises what is wrong with it."""
+
+    __slots__ = ("_actor", "_raw")
+
+    _actor: Actor
+    _raw: bytes
+
+    @property
+    def actor(self) -> Actor:
+        """Who is signed in."""
+        return self._actor
+
+    def command(self, command: type[C]) -> C:
+        """The body. Errors: `Invalid`."""
+        return body.decode(self._raw or (_EMPTY_OBJECT if self._operation.body_optional else b""), command)
+
+    def filters(self, command: type[C]) -> C:
+        """The query. Errors: `Invalid`."""
+        return query.decode(self.scope["query_string"], command)
+
+    def id(self, name: str) -> UUID:
+        """An id in the path. One that is not in its canonical form names nothing: it is answered as unknown."""
+        text = self.path_params[name]
+        return UUID(text) if _ID.fullmatch(text) else _NOBODY
+
+    @property
+    def if_match(self) -> tuple[str, ...] | None:
+        """The revisions the caller would accept; None for any. Errors: `Invalid`."""
+        return conditional.if_match(self.scope["headers"])
+
+    @property
+    def _operation(self) -> Operation:
+        found: Operation = self.route_handler.opt["operation"]
+        return found
+
+    async def take_in(self, authenticate: Callable[[str], Awaitable[Actor]]) -> None:
+        """Everything that is known before the use case: 413 and 415 come first, then 401, then 400.
+
+        The body is read here and decoded by the controller, so that a stranger learns nothing about a route's fields.
+        """
+        wanted = self._operation
+        self._raw = await body.read(
+            self.scope, self.receive, wanted=wanted.body is not None, optional=wanted.body_optional
+        )
+        if not wanted.public:
+            self._actor = await authenticate(bearer_token(self.scope["headers"]))
+        if wanted.query is None and self.scope["query_string"]:
+            query.decode(self.scope["query_string"], Command)
+
+
+def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The token of the one `Authorization` field (RFC 6750, 2.1).
+
+    Errors: `Unauthenticated` where there is none; `InvalidToken` where it cannot be one.
+    """
+    fields = [value for name, value in headers if name == b"authorization"]
+    if not fields:
+        raise Unauthenticated
+    if len(fields) > 1:
+        raise InvalidToken("There is more than one Authorization field")
+    scheme, _, token = fields[0].strip().partition(b" ")
+    if scheme.lower() != b"bearer" or not (token := token.strip(b" ")):
+        raise Unauthenticated
+    if len(token) > _LONGEST_TOKEN or not token.isascii():
+        raise InvalidToken
+    return token.decode()

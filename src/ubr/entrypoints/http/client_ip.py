@@ -1,0 +1,72 @@
+"""Who is calling, as a network sees it: the peer, or whom a proxy that is trusted says it speaks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final, TypeAlias
+
+from ubr.settings import TrustedProxies
+
+Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+_Address: TypeAlias = IPv4Address | IPv6Address
+
+_LONGEST: Final = 2048
+_WITH_PORT: Final = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
+
+
+def client_ip(peer: str | None, headers: Headers, trusted: TrustedProxies) -> str | None:
+    """The client's address in its shortest form; the peer's wherever the header does not count or makes no sense."""
+    near = None if peer is None else _parse(peer)
+    fallback = None if near is None else str(near)
+    if trusted == () or (not isinstance(trusted, int) and not _is_trusted(near, trusted)):
+        return fallback
+    hops = _forwarded_for(headers)
+    if isinstance(trusted, int):
+        # The peer is the nearest proxy, and each proxy wrote down whom it was called by.
+        hop = _parse(hops[-trusted]) if len(hops) >= trusted else None
+        return fallback if hop is None else str(hop)
+    # Each was written down by the one after it. What stands before the first that is not ours is the client's own
+    # word: it is not even read, or else a client could hide behind a word that makes no sense.
+    client = near
+    for text in reversed(hops):
+        hop = _parse(text)
+        if hop is None:
+            break
+        client = hop
+        if not _is_trusted(hop, trusted):
+            break
+    return str(client)
+
+
+def _forwarded_for(headers: Headers) -> list[str]:
+    """All of `X-Forwarded-For`, the farthest first.
+
+    A client that names the header in `Connection` asks a proxy to drop what it wrote (CVE-2022-31813): such a request
+    has no say in where it comes from.
+    """
+    lines = [value for name, value in headers if name == b"x-forwarded-for"]
+    raw = b",".join(lines)
+    for name, value in headers:
+        if name == b"connection" and b"x-forwarded-for" in value.lower():
+            return []
+    return [part.strip() for part in raw[-_LONGEST:].decode("latin-1").split(",")] if lines else []
+
+
+def _parse(text: str) -> _Address | None:
+    if port := _WITH_PORT.fullmatch(text):
+        text = port[1] or port[2]
+    if "%" in text:  # a scope says something to that machine alone
+        return None
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def _is_trusted(address: _Address | None, trusted: TrustedProxies) -> bool:
+    return address is not None and not isinstance(trusted, int) and any(address in network for network in trusted)

@@ -1,0 +1,45 @@
+"""Conditional requests (RFC 9110, 13): entity tags in, entity tags out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from ubr.domain.errors import Invalid
+
+_TAG: Final = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+_LIST: Final = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
+_ITEM: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_LONGEST: Final = 4096
+
+
+def if_match(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...] | None:
+    """The revisions that the caller would accept; None where any will do.
+
+    `*` accepts any: that the thing exists, the use case finds out by itself. A weak tag never matches.
+    Errors: `Invalid`.
+    """
+    text = _field(headers, b"if-match")
+    if text is None or text == "*":
+        return None
+    return tuple(value for weak, value in _tags(text, "If-Match") if not weak)
+
+
+def none_match(headers: Iterable[tuple[bytes, bytes]], revision: str) -> bool:
+    """Whether `If-None-Match` lets this revision be sent. Errors: `Invalid`."""
+    text = _field(headers, b"if-none-match")
+    if text is None:
+        return True
+    return text != "*" and all(value != revision for _, value in _tags(text, "If-None-Match"))
+
+
+def _field(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> str | None:
+    lines = [value for name, value in headers if name == wanted]
+    return b", ".join(lines).decode("latin-1").strip(" \t") if lines else None
+
+
+def _tags(text: str, name: str) -> list[tuple[str, str]]:
+    if len(text) > _LONGEST or not _LIST.fullmatch(text):
+        raise Invalid(f"{name} is neither * nor a list of entity tags")
+    return _ITEM.findall(text)

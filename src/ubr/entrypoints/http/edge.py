@@ -1,0 +1,205 @@
+"""The outermost layer: what holds for every request and every response, whatever becomes of it in between."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, cast
+
+import structlog
+from litestar import Litestar
+from litestar.types import HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
+
+from ubr.application.actor import Origin, calling_from
+from ubr.entrypoints.http.client_ip import client_ip
+from ubr.entrypoints.http.problem import ClientGone, InternalError, Refusal, UriTooLong
+from ubr.settings import TrustedProxies
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_LONGEST_URI: Final = 8192
+_LONGEST_USER_AGENT: Final = 512
+_DRAIN_BYTES: Final = 8 * 1024 * 1024
+_DRAIN_SECONDS: Final = 2
+_HUNG_UP: Final = 499
+"""In the log alone: the client went before it was answered."""
+
+_log = structlog.get_logger("ubr.http")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpOptions:
+    """What an operator decides about HTTP."""
+
+    trusted_proxies: TrustedProxies = ()
+    public_url: str | None = None
+
+
+class Edge:
+    """Gives each request its id and its origin, each response its headers, and each of them a line in the log."""
+
+    def __init__(self, app: Litestar, options: HttpOptions) -> None:
+        self.app = app
+        self._trusted = options.trusted_proxies
+        self._defaults = {
+            b"cache-control": b"no-store",
+            b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+            b"referrer-policy": b"no-referrer",
+            # Where this is missing, servers put their own name.
+            b"server": b"",
+            b"x-content-type-options": b"nosniff",
+        }
+        if (options.public_url or "").startswith("https://"):
+            self._defaults[b"strict-transport-security"] = b"max-age=31536000"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = str(scope["type"])
+        if kind == "http":
+            await _Exchange(self, cast("HTTPScope", scope), receive, send).run()
+        elif kind == "lifespan":
+            await self.app(scope, receive, send)
+        else:  # there is nothing here to open a WebSocket to
+            await send({"type": "websocket.close", "code": 1000, "reason": ""})
+
+    def origin(self, scope: HTTPScope) -> Origin:
+        """Where a request comes from."""
+        headers = scope["headers"]
+        given = [value for name, value in headers if name == b"x-request-id"]
+        kept = len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) is not None
+        peer = scope.get("client")
+        return Origin(
+            ip=client_ip(peer[0] if peer else None, headers, self._trusted),
+            user_agent=_user_agent(headers),
+            request_id=given[0].decode() if kept else secrets.token_hex(16),
+            request_id_given=kept,
+        )
+
+    def dress(self, headers: Iterable[tuple[bytes, bytes]], request_id: bytes) -> list[tuple[bytes, bytes]]:
+        """A response's own headers, and those that every response has."""
+        dressed = []
+        own = set()
+        for name, value in headers:
+            own.add(name.lower())
+            dressed.append((name, _methods(value) if name.lower() == b"allow" else value))
+        dressed += [(name, value) for name, value in self._defaults.items() if name not in own]
+        dressed.append((b"x-request-id", request_id))
+        return dressed
+
+
+class _Exchange:
+    """One request and its response."""
+
+    __slots__ = (
+        "_edge",
+        "_head",
+        "_origin",
+        "_path",
+        "_receive",
+        "_request_id",
+        "_scope",
+        "_send",
+        "_status",
+        "_unread",
+    )
+
+    def __init__(self, edge: Edge, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        self._edge = edge
+        self._head = scope["method"] == "HEAD"
+        # HEAD is GET without the body (RFC 9110, 9.3.2).
+        self._scope = cast("HTTPScope", {**scope, "method": "GET"}) if self._head else scope
+        self._path = scope["path"]
+        self._receive = receive
+        self._send = send
+        self._origin = edge.origin(scope)
+        self._request_id = (self._origin.request_id or "").encode()
+        self._status = 0
+        self._unread = any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])
+
+    async def run(self) -> None:
+        began = time.perf_counter()
+        with calling_from(self._origin):
+            try:
+                await self._answer()
+            finally:
+                self._write_line(began)
+
+    async def _answer(self) -> None:
+        try:
+            if len(self._path) + len(self._scope["query_string"]) > _LONGEST_URI:
+                await self._refuse(Refusal.of(UriTooLong(), self._path))
+            else:
+                await self._edge.app(self._scope, self.receive, self.send)
+        except ClientGone:
+            return
+        except Exception:
+            if self._status:  # half an answer is out already: only the server can still break it off
+                raise
+            _log.exception("failed")
+            await self._refuse(Refusal.of(InternalError(), self._path))
+
+    async def _refuse(self, refusal: Refusal) -> None:
+        headers = [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
+        headers.append((b"content-length", str(len(refusal.body)).encode()))
+        await self.send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": refusal.body, "more_body": False})
+
+    async def receive(self) -> HTTPReceiveMessage:
+        message = cast("HTTPReceiveMessage", await self._receive())
+        self._unread = message["type"] == "http.request" and message.get("more_body", False)
+        return message
+
+    async def _drain(self) -> None:
+        """Take some of what the client is still sending, and throw it away.
+
+        A connection that is closed over unread bytes is reset, and the answer is lost with it.
+        """
+        taken = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while self._unread and taken < _DRAIN_BYTES:
+                    message = await self.receive()
+                    if message["type"] == "http.request":
+                        taken += len(message.get("body", b""))
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = int(message["status"])
+            if self._unread and self._status >= HTTPStatus.BAD_REQUEST:
+                await self._drain()
+            message["headers"] = self._edge.dress(message["headers"], self._request_id)
+        elif message["type"] == "http.response.body" and self._head:
+            message["body"] = b""
+        await self._send(message)
+
+    def _write_line(self, began: float) -> None:
+        """Never the path itself, the query or the body: the template says where, and the id who."""
+        status = self._status or _HUNG_UP
+        _log.log(
+            logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO,
+            "request",
+            method="HEAD" if self._head else self._scope["method"],
+            route=self._scope.get("path_template"),
+            status=status,
+            ms=round((time.perf_counter() - began) * 1000, 2),
+            request_id=self._origin.request_id,
+        )
+
+
+def _methods(allowed: bytes) -> bytes:
+    """In one order, whatever the server's. What takes GET takes HEAD."""
+    methods = {method.strip() for method in allowed.split(b",")}
+    return b", ".join(sorted(methods | {b"HEAD"} if b"GET" in methods else methods))
+
+
+def _user_agent(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    for name, value in headers:
+        if name == b"user-agent":
+            text = value[: _LONGEST_USER_AGENT * 4].decode("utf-8", "replace")
+            return "".join(char if char.isprintable() else " " for char in text)[:_LONGEST_USER_AGENT].strip() or None
+    return None

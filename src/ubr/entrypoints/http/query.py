@@ -1,0 +1,75 @@
+"""From a query string to a command."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Final, TypeVar, get_args, get_type_hints
+from urllib.parse import unquote_plus, urlencode
+
+from ubr.application.command import Command
+from ubr.domain.errors import Flaw, Invalid
+from ubr.entrypoints.http.body import build
+
+C = TypeVar("C", bound=Command)
+
+_ESCAPES: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_CONTROLS: Final = re.compile(r"[\x00-\x1f]")
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_WHOLE: Final = re.compile(r"[0-9]{1,18}")
+
+
+def pairs(raw: bytes) -> dict[str, str]:
+    """The parameters. Errors: `Invalid` for one that stands twice, or that is not text."""
+    found: dict[str, str] = {}
+    if not raw:
+        return found
+    if _ESCAPES.search(raw) or not raw.isascii():
+        raise Invalid("The query is not percent-encoded")
+    for part in raw.decode().split("&"):
+        key, _, rest = part.partition("=")
+        try:
+            name, value = unquote_plus(key, errors="strict"), unquote_plus(rest, errors="strict")
+        except UnicodeDecodeError:
+            raise Invalid("The query is not UTF-8") from None
+        pointer = _pointer(name)
+        if name in found:
+            raise Invalid.at(pointer, "stands twice in the query")
+        if _CONTROLS.search(value):
+            raise Invalid.at(pointer, "holds a control character")
+        found[name] = value
+    return found
+
+
+def decode(raw: bytes, command: type[C]) -> C:
+    """The command whose fields the parameters are. Errors: `Invalid`, for an unknown parameter too."""
+    values: dict[str, object] = {}
+    for name, value in pairs(raw).items():
+        if name not in command.__struct_fields__:
+            raise Invalid(None, Flaw(_pointer(name), "is not a parameter that is known here"))
+        values[name] = value
+    for name in _numbers(command) & values.keys():
+        values[name] = _whole(name, str(values[name]))
+    return build(values, command)
+
+
+def with_cursor(raw: bytes, cursor: str) -> str:
+    """The same query, from another place in the list on."""
+    return urlencode({**pairs(raw), "cursor": cursor})
+
+
+@cache
+def _numbers(command: type[Command]) -> frozenset[str]:
+    """The parameters that are numbers. All arrive as text."""
+    types = get_type_hints(command)
+    return frozenset(name for name in command.__struct_fields__ if int in (types[name], *get_args(types[name])))
+
+
+def _whole(name: str, text: str) -> int:
+    if not _WHOLE.fullmatch(text):
+        raise Invalid.at(f"/{name}", "must be a whole number")
+    return int(text)
+
+
+def _pointer(name: str) -> str:
+    return f"/{name}" if _NAME.fullmatch(name) else ""

@@ -1,0 +1,44 @@
+"""For those who look after the service."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from litestar import Controller, Response, get
+
+from ubr.application.command import Result
+from ubr.application.use_cases.check_health import CheckHealth
+from ubr.domain.errors import StoreUnavailable
+from ubr.entrypoints.http.answers import ok
+from ubr.entrypoints.http.call import Call, Ubr, operation
+
+
+class HealthResult(Result, frozen=True, kw_only=True):
+    status: Literal["ok"] = "ok"
+
+
+class Health(Controller):
+    path = "/health"
+
+    @get(
+        "/live",
+        **operation(None, "service", name="check_liveness", summary="Is it running?", answer=HealthResult, public=True),
+    )
+    async def live(self, request: Call) -> Response[bytes]:  # noqa: ARG002 - Litestar hands it to every controller
+        return ok(HealthResult())
+
+    @get(
+        "/ready",
+        **operation(
+            CheckHealth,
+            "service",
+            name="check_readiness",
+            summary="Can it answer requests?",
+            answer=HealthResult,
+            public=True,
+            problems=(StoreUnavailable,),
+        ),
+    )
+    async def ready(self, ubr: Ubr) -> Response[bytes]:
+        await ubr.check_health()
+        return ok(HealthResult())

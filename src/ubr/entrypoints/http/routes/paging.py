@@ -1,0 +1,11 @@
+"""The query of a list that has no filters."""
+
+from __future__ import annotations
+
+from ubr.application.command import Command
+from ubr.application.paging import DEFAULT_LIMIT
+
+
+class Paging(Command, frozen=True, kw_only=True):
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None

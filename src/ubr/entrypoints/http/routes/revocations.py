@@ -1,0 +1,41 @@
+"""What ended, for verifiers in other services."""
+
+from __future__ import annotations
+
+from litestar import Controller, Response, delete, get
+
+from ubr.application.use_cases.follow_revocations import (
+    FollowRevocations,
+    FollowRevocationsCommand,
+    RevocationsResult,
+)
+from ubr.application.use_cases.leave_revocations import LeaveRevocations, LeaveRevocationsCommand
+from ubr.entrypoints.http.answers import ok
+from ubr.entrypoints.http.call import Call, Ubr, operation
+
+
+class Revocations(Controller):
+    path = "/api/revocations"
+
+    @get(
+        "/",
+        **operation(
+            FollowRevocations,
+            "sessions",
+            summary="Follow what ends",
+            query=FollowRevocationsCommand,
+            answer=RevocationsResult,
+        ),
+    )
+    async def follow(self, request: Call, ubr: Ubr) -> Response[bytes]:
+        command = request.filters(FollowRevocationsCommand)
+        return ok(await ubr.follow_revocations(command, actor=request.actor))
+
+    @delete(
+        "/",
+        **operation(
+            LeaveRevocations, "sessions", status=204, summary="Stop following what ends", query=LeaveRevocationsCommand
+        ),
+    )
+    async def leave(self, request: Call, ubr: Ubr) -> None:
+        await ubr.leave_revocations(request.filters(LeaveRevocationsCommand), actor=request.actor)

@@ -1,0 +1,49 @@
+"""One's own sessions."""
+
+from __future__ import annotations
+
+from litestar import Controller, Response, delete, get
+
+from ubr.application.results import Page, SessionResult
+from ubr.application.use_cases.list_sessions import ListSessions, ListSessionsCommand
+from ubr.application.use_cases.revoke_other_sessions import RevokeOtherSessions
+from ubr.application.use_cases.revoke_session import RevokeSession, RevokeSessionCommand
+from ubr.domain.errors import InvalidCursor, SessionNotFound
+from ubr.entrypoints.http.answers import page
+from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.routes.paging import Paging
+
+
+class Sessions(Controller):
+    path = "/api/auth/sessions"
+
+    @get(
+        "/",
+        **operation(
+            ListSessions,
+            "sessions",
+            name="list_own_sessions",
+            summary="List one's sessions",
+            query=Paging,
+            answer=Page[SessionResult],
+            problems=(InvalidCursor,),
+        ),
+    )
+    async def list_own(self, request: Call, ubr: Ubr) -> Response[bytes]:
+        part = request.filters(Paging)
+        command = ListSessionsCommand(user_id=request.actor.user_id, limit=part.limit, cursor=part.cursor)
+        return page(request, await ubr.list_sessions(command, actor=request.actor))
+
+    @delete(
+        "/",
+        **operation(RevokeOtherSessions, "sessions", status=204, summary="End all of one's sessions but this one"),
+    )
+    async def revoke_others(self, request: Call, ubr: Ubr) -> None:
+        await ubr.revoke_other_sessions(actor=request.actor)
+
+    @delete(
+        "/{session_id:str}",
+        **operation(RevokeSession, "sessions", status=204, summary="End one session", problems=(SessionNotFound,)),
+    )
+    async def revoke(self, request: Call, ubr: Ubr) -> None:
+        await ubr.revoke_session(RevokeSessionCommand(session_id=request.id("session_id")), actor=request.actor)

@@ -1,0 +1,206 @@
+"""Users, their sessions and their roles."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+from litestar import Controller, Response, delete, get, patch, post, put
+
+from ubr.application.command import Command
+from ubr.application.results import Page, SessionResult, UserResult
+from ubr.application.use_cases.assign_role import AssignRole, AssignRoleCommand
+from ubr.application.use_cases.create_user import CreateUser, CreateUserCommand
+from ubr.application.use_cases.delete_user import DeleteUser, DeleteUserCommand
+from ubr.application.use_cases.get_user import GetUser, GetUserCommand
+from ubr.application.use_cases.list_sessions import ListSessions, ListSessionsCommand
+from ubr.application.use_cases.list_user_roles import GrantResult, ListUserRoles, ListUserRolesCommand
+from ubr.application.use_cases.list_users import ListUsers, ListUsersCommand
+from ubr.application.use_cases.revoke_user_sessions import RevokeUserSessions, RevokeUserSessionsCommand
+from ubr.application.use_cases.unassign_role import UnassignRole, UnassignRoleCommand
+from ubr.application.use_cases.update_user import UpdateUser, UpdateUserCommand, UserChanges
+from ubr.domain.errors import (
+    BuiltInRole,
+    Busy,
+    EmailTaken,
+    GrantExceedsOwn,
+    InvalidCursor,
+    LastAdmin,
+    ReauthenticationRequired,
+    RoleNotFound,
+    TooManyRoles,
+    UserNotFound,
+    WeakPassword,
+)
+from ubr.entrypoints.http.answers import created, page, revised
+from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.routes.paging import Paging
+
+
+class GrantTerms(Command, frozen=True, kw_only=True):
+    """`expires_at` null or absent means for good."""
+
+    expires_at: datetime | None = None
+
+
+_CHANGE: Final[dict[str, Any]] = {
+    "body": UserChanges,
+    "answer": UserResult,
+    "tagged": True,
+    "conditional": True,
+    "problems": (UserNotFound, GrantExceedsOwn, EmailTaken, LastAdmin),
+}
+
+
+class Users(Controller):
+    path = "/api/users"
+
+    @get(
+        "/",
+        **operation(
+            ListUsers,
+            "users",
+            summary="List users",
+            query=ListUsersCommand,
+            answer=Page[UserResult],
+            problems=(InvalidCursor,),
+        ),
+    )
+    async def list_all(self, request: Call, ubr: Ubr) -> Response[bytes]:
+        return page(request, await ubr.list_users(request.filters(ListUsersCommand), actor=request.actor))
+
+    @post(
+        "/",
+        **operation(
+            CreateUser,
+            "users",
+            status=201,
+            summary="Make an account for somebody",
+            body=CreateUserCommand,
+            answer=UserResult,
+            tagged=True,
+            located=True,
+            problems=(WeakPassword, GrantExceedsOwn, EmailTaken, TooManyRoles, Busy),
+        ),
+    )
+    async def create(self, request: Call, ubr: Ubr) -> Response[bytes]:
+        user = await ubr.create_user(request.command(CreateUserCommand), actor=request.actor)
+        return created(request, user, "/api/users", user.id)
+
+    @get("/me", **operation(GetUser, "users", name="get_me", summary="Read oneself", answer=UserResult, tagged=True))
+    async def me(self, request: Call, ubr: Ubr) -> Response[bytes]:
+        command = GetUserCommand(user_id=request.actor.user_id)
+        return revised(request, await ubr.get_user(command, actor=request.actor))
+
+    @get(
+        "/{user_id:str}",
+        **operation(
+            GetUser, "users", summary="Read one user", answer=UserResult, tagged=True, problems=(UserNotFound,)
+        ),
+    )
+    async def read(self, request: Call, ubr: Ubr) -> Response[bytes]:
+        command = GetUserCommand(user_id=request.id("user_id"))
+        return revised(request, await ubr.get_user(command, actor=request.actor))
+
+    @put("/{user_id:str}", **operation(UpdateUser, "users", summary="Change a user", **_CHANGE))
+    async def update(self, request: Call, ubr: Ubr) -> Response[bytes]:
+        return revised(request, await ubr.update_user(_update(request), actor=request.actor))
+
+    @patch(
+        "/{user_id:str}",
+        **operation(UpdateUser, "users", name="patch_user", summary="Change a user by merge patch", **_CHANGE),
+    )
+    async def merge(self, request: Call, ubr: Ubr) -> Response[bytes]:
+        return revised(request, await ubr.update_user(_update(request), actor=request.actor))
+
+    @delete(
+        "/{user_id:str}",
+        **operation(
+            DeleteUser,
+            "users",
+            status=204,
+            summary="Delete a user",
+            conditional=True,
+            problems=(UserNotFound, GrantExceedsOwn, ReauthenticationRequired, LastAdmin),
+        ),
+    )
+    async def remove(self, request: Call, ubr: Ubr) -> None:
+        command = DeleteUserCommand(user_id=request.id("user_id"), if_match=request.if_match)
+        await ubr.delete_user(command, actor=request.actor)
+
+    @get(
+        "/{user_id:str}/sessions",
+        **operation(
+            ListSessions,
+            "users",
+            summary="List a user's sessions",
+            query=Paging,
+            answer=Page[SessionResult],
+            problems=(InvalidCursor, UserNotFound),
+        ),
+    )
+    async def list_sessions(self, request: Call, ubr: Ubr) -> Response[bytes]:
+        part = request.filters(Paging)
+        command = ListSessionsCommand(user_id=request.id("user_id"), limit=part.limit, cursor=part.cursor)
+        return page(request, await ubr.list_sessions(command, actor=request.actor))
+
+    @delete(
+        "/{user_id:str}/sessions",
+        **operation(RevokeUserSessions, "users", status=204, summary="End a user's sessions", problems=(UserNotFound,)),
+    )
+    async def revoke_sessions(self, request: Call, ubr: Ubr) -> None:
+        command = RevokeUserSessionsCommand(user_id=request.id("user_id"))
+        await ubr.revoke_user_sessions(command, actor=request.actor)
+
+    @get(
+        "/{user_id:str}/roles",
+        **operation(
+            ListUserRoles,
+            "users",
+            summary="List a user's roles",
+            query=Paging,
+            answer=Page[GrantResult],
+            problems=(InvalidCursor, UserNotFound),
+        ),
+    )
+    async def list_roles(self, request: Call, ubr: Ubr) -> Response[bytes]:
+        part = request.filters(Paging)
+        command = ListUserRolesCommand(user_id=request.id("user_id"), limit=part.limit, cursor=part.cursor)
+        return page(request, await ubr.list_user_roles(command, actor=request.actor))
+
+    @put(
+        "/{user_id:str}/roles/{name:str}",
+        **operation(
+            AssignRole,
+            "users",
+            status=204,
+            summary="Give a role to a user",
+            body=GrantTerms,
+            body_optional=True,
+            problems=(UserNotFound, RoleNotFound, GrantExceedsOwn, BuiltInRole, LastAdmin, TooManyRoles),
+        ),
+    )
+    async def assign_role(self, request: Call, ubr: Ubr) -> None:
+        terms = request.command(GrantTerms)
+        role = request.path_params["name"]
+        command = AssignRoleCommand(user_id=request.id("user_id"), role=role, expires_at=terms.expires_at)
+        await ubr.assign_role(command, actor=request.actor)
+
+    @delete(
+        "/{user_id:str}/roles/{name:str}",
+        **operation(
+            UnassignRole,
+            "users",
+            status=204,
+            summary="Take a role from a user",
+            problems=(UserNotFound, RoleNotFound, GrantExceedsOwn, BuiltInRole, LastAdmin),
+        ),
+    )
+    async def unassign_role(self, request: Call, ubr: Ubr) -> None:
+        command = UnassignRoleCommand(user_id=request.id("user_id"), role=request.path_params["name"])
+        await ubr.unassign_role(command, actor=request.actor)
+
+
+def _update(request: Call) -> UpdateUserCommand:
+    changes = request.command(UserChanges)
+    return UpdateUserCommand(user_id=request.id("user_id"), changes=changes, if_match=request.if_match)

@@ -1,0 +1,175 @@
+"""`ubr keys`: beside a service that runs, and with secrets that come and go."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.cli.kit import Run, Service
+
+OLD, NEW = "old-secret-" * 4, "new-secret-" * 4
+DATABASE = "sqlite+aiosqlite:///ubr.db"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service whose keys these tests change."""
+    service = Service.start(tmp_path_factory.mktemp("keys"))
+    try:
+        yield service.ready()
+    finally:
+        service.end()
+
+
+def keys_of(ubr: Run, folder: Path, **settings: str) -> dict[str, dict[str, Any]]:
+    done = ubr("keys", "list", "--json", folder=folder, **settings)
+    assert (done.code, done.err) == (0, "")
+    return {key["kid"]: key for key in json.loads(done.out)}
+
+
+def in_state(keys: dict[str, dict[str, Any]], state: str) -> str:
+    [kid] = [kid for kid, key in keys.items() if key["state"] == state]
+    return kid
+
+
+def published(service: Service) -> set[str]:
+    return {key["kid"] for key in httpx.get(f"{service.url}/.well-known/jwks.json").json()["keys"]}
+
+
+def who_am_i(service: Service, tokens: dict[str, Any]) -> int:
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    return httpx.get(f"{service.url}/api/users/me", headers=headers).status_code
+
+
+# --- beside a service that runs --------------------------------------------------------------------------------------
+
+
+def test_keys_are_listed_without_anything_private(ubr: Run, running: Service) -> None:
+    [key] = keys_of(ubr, running.folder).values()
+    assert (key["state"], key["algorithm"], key["retired_at"], key["revoked_at"]) == ("signing", "EdDSA", None, None)
+    assert set(key) == {"kid", "algorithm", "state", "created_at", "signs_from", "retired_at", "revoked_at"}
+    done = ubr("keys", "list", folder=running.folder)
+    assert (done.code, done.err) == (0, "")
+    for word in (key["kid"], "signing", "EdDSA", "signs from"):
+        assert word in done.out
+    assert "\x1b[" not in done.out
+
+
+def test_a_rotation_and_a_revocation_need_no_restart(ubr: Run, running: Service) -> None:
+    tokens = running.sign_in(*running.credentials).json()
+    assert who_am_i(running, tokens) == 200
+    old = in_state(keys_of(ubr, running.folder), "signing")
+
+    done = ubr("keys", "rotate", folder=running.folder)
+    assert (done.code, done.err) == (0, "")
+    new = in_state(keys_of(ubr, running.folder), "published")
+    assert done.out.startswith(f"{new} (EdDSA) is published, and signs from 20")
+    assert published(running) == {old, new}
+    assert who_am_i(running, tokens) == 200
+    assert ubr("keys", "rotate", folder=running.folder).out == done.out
+
+    done = ubr("keys", "revoke", old, folder=running.folder)
+    assert (done.code, done.out, done.err) == (0, f"{old} is revoked. {new} (EdDSA) signs.\n", "")
+    assert published(running) == {new}
+    assert who_am_i(running, tokens) == 401
+    refresh = {"refresh_token": tokens["refresh_token"]}
+    again = httpx.post(f"{running.url}/api/auth/refresh", json=refresh)
+    assert again.status_code == 200
+    assert who_am_i(running, again.json()) == 200
+
+    done = ubr("keys", "revoke", new, folder=running.folder)
+    assert done.code == 0
+    assert who_am_i(running, again.json()) == 401
+    assert who_am_i(running, running.sign_in(*running.credentials).json()) == 200
+    assert ubr("keys", "revoke", new, folder=running.folder).out == done.out
+    states = [key["state"] for key in keys_of(ubr, running.folder).values()]
+    assert sorted(states) == ["revoked", "revoked", "signing"]
+
+
+@pytest.mark.parametrize("kid", ["nope", "-x7", "-hx", "--help-me", "x" * 1000])
+def test_a_key_that_is_not_there(ubr: Run, running: Service, kid: str) -> None:
+    """A name may begin with a dash."""
+    done = ubr("keys", "revoke", kid, folder=running.folder)
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"There is no signing key {kid}.\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("keys", "nope"), ("keys", "revoke"), ("keys", "revoke", "a", "b"), ("keys", "rotate", "a")]
+)
+def test_wrong_usage(ubr: Run, arguments: tuple[str, ...]) -> None:
+    done = ubr(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert "Traceback" not in done.err
+
+
+def test_in_memory_there_are_no_keys_to_look_after(ubr: Run) -> None:
+    done = ubr("keys", "list", UBR_DATABASE_URL="memory:")
+    assert (done.code, done.out) == (2, "")
+    assert "memory:" in done.err
+
+
+# --- secrets ---------------------------------------------------------------------------------------------------------
+
+
+def settings(*secrets: str, **more: str) -> dict[str, str]:
+    return {"UBR_DATABASE_URL": DATABASE, "UBR_MIGRATE": "auto", "UBR_SECRET_KEY": ",".join(secrets), **more}
+
+
+def sentence(kid: str) -> str:
+    return (
+        f"UBR_SECRET_KEY does not open the signing key {kid}.\n"
+        "Put the secret that it was sealed with at the end of the list again, or give the key up:\n"
+        f"  ubr keys revoke {kid}\n"
+    )
+
+
+STARTS = [
+    ("serve",),
+    ("keys", "rotate"),
+    ("keys", "rewrap"),
+    ("admin", "create", "--email", "a@example.org", "--generate"),
+]
+
+
+def test_a_secret_is_replaced(ubr: Run, tmp_path: Path) -> None:
+    assert ubr("keys", "rotate", **settings(OLD)).code == 0
+    before = keys_of(ubr, tmp_path, **settings(OLD))
+    kid = in_state(before, "published")
+    for arguments in STARTS:
+        done = ubr(*arguments, **settings(NEW))
+        assert (done.code, done.out) == (2, "")
+        assert done.err == sentence(kid)
+    assert keys_of(ubr, tmp_path, **settings(NEW)) == before
+
+    said = "The first secret of UBR_SECRET_KEY opens the signing keys: {} of 2 rewrapped.\n"
+    for expected in (2, 0):
+        done = ubr("keys", "rewrap", **settings(NEW, OLD))
+        assert (done.code, done.out, done.err) == (0, said.format(expected), "")
+    assert ubr("keys", "rotate", **settings(NEW)).code == 0
+    assert ubr("keys", "rotate", **settings(OLD)).err == sentence(kid)
+
+
+def test_where_every_secret_is_lost_the_keys_are_given_up(ubr: Run, tmp_path: Path) -> None:
+    assert ubr("keys", "rotate", **settings(OLD)).code == 0
+    found = keys_of(ubr, tmp_path, **settings(NEW))
+    signing, waiting = in_state(found, "signing"), in_state(found, "published")
+    for kid in (waiting, signing):
+        assert ubr("keys", "revoke", kid, **settings(NEW)).code == 0
+    done = ubr("keys", "rotate", **settings(NEW))
+    assert (done.code, done.err) == (0, "")
+
+
+def test_another_algorithm_comes_with_the_next_rotation(ubr: Run, tmp_path: Path) -> None:
+    assert ubr("keys", "rotate", **settings(OLD)).code == 0
+    done = ubr("keys", "rotate", **settings(OLD, UBR_JWT_ALGORITHM="ES256"))
+    assert "(ES256) is published" in done.out
+    found = keys_of(ubr, tmp_path, **settings(OLD))
+    assert sorted((key["state"], key["algorithm"]) for key in found.values()) == [
+        ("published", "ES256"),
+        ("published", "EdDSA"),
+        ("signing", "EdDSA"),
+    ]

@@ -1,0 +1,274 @@
+"""`ubr serve`: what it prepares, what it says, how it ends."""
+
+import json
+import os
+import signal
+import sqlite3
+import stat
+from contextlib import closing, suppress
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+
+from tests.integration.cli.kit import Run, Serve, Service, free_port
+from tests.support.plugin import NewDatabase
+from ubr import SYSTEM, RegisterUserCommand, Settings, connect
+
+KEY = "0123456789abcdef" * 4
+PASSWORD = "correct horse battery staple"
+
+
+def eventually_answers(url: str) -> httpx.Response:
+    """Ask until there is an answer: a worker's socket goes with it, and comes with the next."""
+    with anyio.from_thread.start_blocking_portal() as portal:
+        return portal.call(_ask, url)
+
+
+async def _ask(url: str) -> httpx.Response:
+    with anyio.fail_after(15):
+        async with httpx.AsyncClient() as client:
+            while True:
+                try:
+                    return await client.get(url)
+                except httpx.TransportError:
+                    await anyio.sleep(0.02)
+
+
+async def _nobody_listens(port: int) -> None:
+    with anyio.fail_after(15), suppress(OSError):
+        while True:
+            stream = await anyio.connect_tcp("127.0.0.1", port)
+            await stream.aclose()
+            await anyio.sleep(0.02)
+
+
+# --- one service for these -------------------------------------------------------------------------------------------
+
+
+def test_it_says_what_there_is_to_know(service: Service) -> None:
+    email, password = service.credentials
+    assert service.said == [
+        "ubr 0.1.0 on SQLite, var/ubr.db",
+        "The first administrator, whose password is shown this once:",
+        f"  e-mail    {email}",
+        f"  password  {password}",
+        f"  service   {service.url}",
+        f"  docs      {service.url}/api/docs",
+    ]
+
+
+def test_it_answers(service: Service) -> None:
+    for path in ("/health/live", "/health/ready", "/api/docs", "/api/openapi.json"):
+        assert httpx.get(service.url + path).status_code == 200
+
+
+def test_the_credentials_sign_in_an_administrator(service: Service) -> None:
+    answer = service.sign_in(*service.credentials)
+    assert answer.status_code == 200
+    assert answer.json()["user"]["roles"] == ["admin", "user"]
+
+
+def test_the_password_is_on_standard_output_alone(service: Service) -> None:
+    _, password = service.credentials
+    service.sign_in(*service.credentials)
+    assert "/api/auth/login" in service.log.read_text()
+    for path in service.folder.rglob("*"):
+        assert path.is_dir() or password.encode() not in path.read_bytes()
+
+
+def test_what_it_keeps_is_for_its_owner(service: Service) -> None:
+    assert stat.S_IMODE((service.folder / "var").stat().st_mode) == 0o700
+    assert stat.S_IMODE((service.folder / "var/secret_key").stat().st_mode) == 0o600
+
+
+def test_every_line_of_the_log_is_json(service: Service) -> None:
+    httpx.get(f"{service.url}/health/live")
+    assert all(json.loads(line)["event"] for line in service.log.read_text().splitlines())
+
+
+def test_the_printed_document_is_the_served_one(service: Service, ubr: Run) -> None:
+    printed = ubr("openapi")
+    assert (printed.code, printed.err) == (0, "")
+    assert json.loads(printed.out) == httpx.get(f"{service.url}/api/openapi.json").json()
+
+
+def test_a_port_in_use(service: Service, ubr: Run, tmp_path: Path) -> None:
+    done = ubr("serve", UBR_PORT=service.settings["UBR_PORT"])
+    assert (done.code, done.out) == (1, "")
+    assert done.err == (
+        f"Something else listens on 127.0.0.1, port {service.settings['UBR_PORT']} already: stop it, or set UBR_PORT.\n"
+    )
+    assert not (tmp_path / "var/ubr.db").exists()
+
+
+# --- a life of their own ---------------------------------------------------------------------------------------------
+
+
+def test_it_stops_and_starts_again(serve: Serve) -> None:
+    first = serve().ready()
+    credentials = first.credentials
+    assert first.stop(signal.SIGTERM) == 0
+    assert len(first.said) == 6
+
+    second = serve().ready()
+    assert len(second.said) == 3
+    assert credentials[1] not in "".join(second.said)
+    assert second.sign_in(*credentials).status_code == 200
+    assert second.stop(signal.SIGINT) == 0
+
+
+def test_a_request_under_way_is_answered_before_it_stops(serve: Serve) -> None:
+    service = serve().ready()
+    port = int(service.settings["UBR_PORT"])
+    body = json.dumps(dict(zip(("email", "password"), service.credentials, strict=True))).encode()
+    lines = [
+        "POST /api/auth/login HTTP/1.1",
+        "Host: h",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    ]
+    head = "\r\n".join(lines) + "\r\n\r\n"
+
+    async def talk() -> bytes:
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            await stream.send(head.encode() + body)
+            # The hash takes long enough for this to arrive while the request is being answered.
+            service.process.send_signal(signal.SIGTERM)
+            return await stream.receive()
+
+    assert anyio.run(talk).startswith(b"HTTP/1.1 200 ")
+    assert service.wait() == 0
+
+
+def test_a_worker_that_dies_is_replaced(serve: Serve) -> None:
+    service = serve().ready()
+    (worker,) = service.workers()
+    os.kill(worker, signal.SIGKILL)
+    assert eventually_answers(f"{service.url}/health/ready").status_code == 200
+    assert worker not in service.workers()
+    assert service.stop() == 0
+    assert "Unexpected exit from worker-1" in service.log.read_text()
+
+
+def test_workers_go_with_their_supervisor(serve: Serve) -> None:
+    service = serve().ready()
+    service.process.kill()
+    anyio.run(_nobody_listens, int(service.settings["UBR_PORT"]))
+
+
+# --- who the first administrator is ----------------------------------------------------------------------------------
+
+
+def test_an_administrator_by_settings(serve: Serve) -> None:
+    settings = {"UBR_ADMIN_EMAIL": "ada@example.com", "UBR_ADMIN_PASSWORD": PASSWORD}
+    service = serve(**settings).ready()
+    assert len(service.said) == 3
+    assert service.sign_in("ada@example.com", PASSWORD).json()["user"]["roles"] == ["admin", "user"]
+    assert service.stop() == 0
+    assert PASSWORD not in service.log.read_text()
+
+
+def test_an_administrator_whose_e_mail_is_a_strangers(ubr: Run, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/own.db"
+    settings = {"UBR_DATABASE_URL": url, "UBR_SECRET_KEY": KEY, "UBR_MIGRATE": "auto", "UBR_PORT": str(free_port())}
+
+    async def register() -> None:
+        async with connect(Settings.from_env(settings)) as application:
+            await application.register_user(
+                RegisterUserCommand(email="ada@example.com", password=PASSWORD), actor=SYSTEM
+            )
+
+    anyio.run(register)
+    done = ubr("serve", **settings, UBR_ADMIN_EMAIL="Ada@example.com", UBR_ADMIN_PASSWORD=PASSWORD)
+    assert (done.code, done.out) == (1, "")
+    assert "`ubr admin create --take-over`" in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_database_of_ones_own_gets_no_made_up_administrator(serve: Serve, tmp_path: Path) -> None:
+    own = {"UBR_DATABASE_URL": f"sqlite:///{tmp_path}/own.db", "UBR_SECRET_KEY": KEY, "UBR_MIGRATE": "auto"}
+    service = serve(**own).ready()
+    assert len(service.said) == 3
+    assert service.stop() == 0
+    with closing(sqlite3.connect(f"{tmp_path}/own.db")) as database:
+        assert database.execute("SELECT count(*) FROM users").fetchone() == (0,)
+
+
+# --- what stops a start ----------------------------------------------------------------------------------------------
+
+
+def test_wrong_settings(ubr: Run, tmp_path: Path) -> None:
+    done = ubr("serve", UBR_PORT="0", UBR_HOSTT="h", UBR_DATABASE_URL="postgresql//u:hunter2hunter2@h/d")
+    assert (done.code, done.out) == (2, "")
+    assert [line.partition(" ")[0] for line in done.err.splitlines()] == ["UBR_HOSTT", "UBR_DATABASE_URL", "UBR_PORT"]
+    assert "hunter2" not in done.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_schema_that_is_behind(ubr: Run) -> None:
+    done = ubr("serve", UBR_MIGRATE="check", UBR_PORT=str(free_port()))
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "The schema of the database is behind this version of ubr: run `ubr migrate`.\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "words"),
+    [
+        ({"UBR_DATABASE_URL": "memory:"}, 2, "ends with each process"),
+        ({"UBR_DATABASE_URL": "sqlite:///no/such/file.db"}, 2, "folder does not exist"),
+        ({"UBR_DATABASE_URL": "postgresql://ubr:hunter2@127.0.0.1:1/ubr"}, 1, "out of reach"),
+        ({"UBR_DATABASE_URL": "sqlite:///garbage.db"}, 1, "out of reach (SQLITE_NOTADB)"),
+        ({"UBR_HOST": "192.0.2.1"}, 1, "not possible to listen on 192.0.2.1"),
+        ({"UBR_HOST": "no-such-host.invalid"}, 1, "not possible to listen on no-such-host.invalid"),
+    ],
+)
+def test_what_is_not_there(ubr: Run, tmp_path: Path, settings: dict[str, str], code: int, words: str) -> None:
+    (tmp_path / "garbage.db").write_text("no database at all" * 100)
+    done = ubr("serve", **{"UBR_SECRET_KEY": KEY, "UBR_PORT": str(free_port())} | settings)
+    assert (done.code, done.out) == (code, "")
+    assert words in done.err
+    assert done.err.count("\n") == 1
+    assert "hunter2" not in done.err
+
+
+def test_debugging_shows_where(ubr: Run) -> None:
+    done = ubr("serve", UBR_LOG_LEVEL="debug", UBR_PORT="x")
+    assert done.code == 2
+    assert "Traceback" in done.err
+
+
+# --- PostgreSQL ------------------------------------------------------------------------------------------------------
+
+
+def test_two_services_of_two_workers_prepare_one_database_once(
+    serve: Serve, ubr: Run, new_database: NewDatabase
+) -> None:
+    settings = {
+        "UBR_DATABASE_URL": new_database(migrated=False),
+        "UBR_SECRET_KEY": KEY,
+        "UBR_MIGRATE": "auto",
+        "UBR_WORKERS": "2",
+        "UBR_ADMIN_EMAIL": "ada@example.com",
+        "UBR_ADMIN_PASSWORD": PASSWORD,
+    }
+    both = [serve(**settings), serve(**settings)]
+    for service in both:
+        service.ready()
+        assert len(service.workers()) == 2
+
+    with httpx.Client(base_url=both[0].url) as client:
+        answer = both[0].sign_in("ada@example.com", PASSWORD)
+        client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        users = client.get("/api/users").json()["items"]
+        actions = [entry["action"] for entry in client.get("/api/logs", params={"limit": 200}).json()["items"]]
+    assert len(users) == 1
+    assert actions.count("signing_key.created") == 1
+    assert actions.count("user.created") == 1
+
+    keys = [httpx.get(f"{service.url}/.well-known/jwks.json").json() for service in both for _ in range(4)]
+    assert all(key == keys[0] for key in keys)
+    assert [service.stop() for service in both] == [0, 0]
+
+    assert ubr("migrate", "--check", **settings).code == 0

@@ -1,0 +1,25 @@
+"""The service, new for each test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.http.kit import Service, in_process, memory_settings, sqlite_settings
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    """In memory."""
+    async with in_process(memory_settings()) as made:
+        yield made
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def each_service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Service]:
+    """On every store that needs no server."""
+    settings = memory_settings() if request.param == "memory" else sqlite_settings(tmp_path)
+    async with in_process(settings) as made:
+        yield made

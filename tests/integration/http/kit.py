@@ -1,0 +1,303 @@
+"""A service to talk to, in this process or another, and a way to write down what was said."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+
+from tests.support.servers import free_port
+from ubr.application.actor import SYSTEM
+from ubr.application.app import Application
+from ubr.application.use_cases.create_admin import CreateAdminCommand
+from ubr.application.use_cases.list_logs import ListLogsCommand
+from ubr.application.use_cases.list_roles import ListRolesCommand
+from ubr.application.use_cases.list_users import ListUsersCommand
+from ubr.bootstrap import connect
+from ubr.entrypoints.http.app import HttpOptions, create_app
+from ubr.entrypoints.http.edge import Edge
+from ubr.settings import Settings
+from ubr.testing import MovableClock
+from ubr.testing.memory import TINY_HASHING
+
+ADMIN = "admin@example.org"
+PASSWORD = "correct horse battery staple"
+ANOTHER_PASSWORD = "staple battery horse correct"
+LOG = "log"
+UNKNOWN = "01926e5c-7b0e-7f3a-9c55-0d2f6f1c8a10"
+
+
+@dataclass
+class Service:
+    """What a test talks to. `ubr`, `edge` and `clock` are there where it runs in this process."""
+
+    client: httpx.AsyncClient
+    ubr: Application | None = None
+    edge: Edge | None = None
+    clock: MovableClock | None = None
+
+    async def sign_in(self, email: str, password: str = PASSWORD) -> dict[str, Any]:
+        answer = await self.client.post("/api/auth/login", json={"email": email, "password": password})
+        assert answer.status_code == 200, answer.text
+        tokens: dict[str, Any] = answer.json()
+        return tokens
+
+    async def admin(self) -> dict[str, str]:
+        """The header of a signed-in administrator."""
+        return bearer(await self.sign_in(ADMIN))
+
+    async def register(self, email: str) -> dict[str, Any]:
+        answer = await self.client.post("/api/auth/register", json={"email": email, "password": PASSWORD})
+        assert answer.status_code == 201, answer.text
+        user: dict[str, Any] = answer.json()
+        return user
+
+    async def written(self) -> object:
+        """What is stored, as far as anyone can see it."""
+        assert self.ubr is not None
+        logs = await self.ubr.list_logs(ListLogsCommand(limit=200), actor=SYSTEM)
+        users = await self.ubr.list_users(ListUsersCommand(limit=200), actor=SYSTEM)
+        roles = await self.ubr.list_roles(ListRolesCommand(limit=200), actor=SYSTEM)
+        return [entry.id for entry in logs.items], users, roles
+
+
+def bearer(tokens: dict[str, Any]) -> dict[str, str]:
+    return {"authorization": f"Bearer {tokens['access_token']}"}
+
+
+class _Present:
+    """Whichever application is being tested: to make a service over one takes longer than most tests."""
+
+    def __init__(self) -> None:
+        self.ubr: Application | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.ubr, name)
+
+
+_present = _Present()
+_usual_edge: list[Edge] = []
+
+
+def _edge_over(ubr: Application, options: HttpOptions | None) -> Edge:
+    if options is not None:
+        return create_app(ubr, options=options)
+    if not _usual_edge:
+        _usual_edge.append(create_app(cast("Application", _present)))
+    assert _present.ubr is None, "two services at once"
+    _present.ubr = ubr
+    return _usual_edge[0]
+
+
+@asynccontextmanager
+async def in_process(settings: Settings, options: HttpOptions | None = None) -> AsyncIterator[Service]:
+    """A service of its own, on the clock of the test."""
+    clock = MovableClock()
+    async with connect(settings, clock=clock) as ubr:
+        await ubr.create_admin(CreateAdminCommand(email=ADMIN, password=PASSWORD), actor=SYSTEM)
+        edge = _edge_over(ubr, options)
+        transport = httpx.ASGITransport(edge, raise_app_exceptions=False)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://ubr.test") as client:
+            try:
+                yield Service(client, ubr, edge, clock)
+            finally:
+                _present.ubr = None
+
+
+def memory_settings(**changes: Any) -> Settings:
+    return Settings.memory(**{**TINY_HASHING, **changes})
+
+
+def database_settings(url: str) -> Settings:
+    return Settings.memory(**TINY_HASHING, database_url=url, migrate="auto")
+
+
+def sqlite_settings(folder: Path) -> Settings:
+    return database_settings(f"sqlite+aiosqlite:///{folder / 'ubr.db'}")
+
+
+@asynccontextmanager
+async def in_a_process(folder: Path, **environment: str) -> AsyncIterator[Service]:
+    """`ubr serve` as a newcomer runs it, on the embedded database of an empty folder, or as the environment says.
+
+    Every request has a connection of its own, so that any worker may be the one to answer it.
+    """
+    port = free_port()
+    log = (folder / LOG).open("wb")
+    process = await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("ubr"),
+        "serve",
+        cwd=folder,
+        env={"UBR_PORT": str(port), "UBR_ADMIN_EMAIL": ADMIN, "UBR_ADMIN_PASSWORD": PASSWORD, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=log,
+    )
+    try:
+        alone = httpx.Limits(max_keepalive_connections=0)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, limits=alone) as client:
+            await _listening(client, process)
+            yield Service(client)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+        log.close()
+
+
+async def _listening(client: httpx.AsyncClient, process: asyncio.subprocess.Process) -> None:
+    for _ in range(600):
+        assert process.returncode is None
+        try:
+            await client.get("/health/live")
+        except httpx.TransportError:
+            await asyncio.sleep(0.05)
+        else:
+            return
+    raise AssertionError("the service did not start")
+
+
+# --- what was said ---------------------------------------------------------------------------------------------------
+
+_KEPT_HEADERS = (
+    "allow",
+    "cache-control",
+    "content-security-policy",
+    "content-type",
+    "etag",
+    "link",
+    "location",
+    "referrer-policy",
+    "retry-after",
+    "www-authenticate",
+    "x-content-type-options",
+    "x-request-id",
+)
+_NAMED = re.compile(
+    r"(?P<id>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
+    r"|(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|\+00:00))"
+    r"|(?P<token>ubr_rt_[A-Za-z0-9_-]{20,}|eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)"
+    r"|(?P<cursor>(?<=cursor=)[A-Za-z0-9_%-]{20,}|^[A-Za-z0-9_-]{80,}$)"
+    r"|(?P<key>^[A-Za-z0-9_-]{43}$)"
+)
+
+
+@dataclass
+class Names:
+    """Gives whatever differs from run to run a name by its first appearance."""
+
+    known: dict[tuple[str, str], str] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: self(member) for name, member in value.items()}
+        if isinstance(value, list):
+            return [self(member) for member in value]
+        return _NAMED.sub(self._name, value) if isinstance(value, str) else value
+
+    def _name(self, found: re.Match[str]) -> str:
+        kind = str(found.lastgroup)
+        if (kind, found[0]) not in self.known:
+            self.counts[kind] = self.counts.get(kind, 0) + 1
+            self.known[kind, found[0]] = f"<{kind} {self.counts[kind]}>"
+        return self.known[kind, found[0]]
+
+
+@dataclass
+class Talk:
+    """A conversation with a service, written down as it goes."""
+
+    service: Service
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    called: list[tuple[str, str]] = field(default_factory=list)
+    _names: Names = field(default_factory=Names)
+
+    async def say(self, method: str, path: str, body: Any = None, *, who: Any = None, **headers: str) -> httpx.Response:
+        """Send a request with a body of JSON, in the name of whoever has these tokens."""
+        if self.service.clock is not None:
+            self.service.clock.move(seconds=1)
+        sent = {
+            "user-agent": "conversation",
+            "x-request-id": f"line-{len(self.lines)}",
+            **({} if who is None else bearer(who)),
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
+        options = {} if body is None else {"json": body}
+        answer = await self.service.client.request(method, path, headers=sent, **options)
+        self.called.append((method, path.partition("?")[0]))
+        structured = "json" in answer.headers.get("content-type", "")
+        self.lines.append(
+            self._names(
+                {
+                    "request": f"{method} {path}",
+                    "status": answer.status_code,
+                    "headers": {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers},
+                    "body": answer.json() if structured and answer.content else answer.text,
+                }
+            )
+        )
+        return answer
+
+
+class Like:
+    """Equal to every text of a shape."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and re.fullmatch(self._pattern, other) is not None
+
+    def __hash__(self) -> int:
+        return hash(self._pattern)
+
+    def __repr__(self) -> str:
+        return f"like {self._pattern}"
+
+
+ID = Like(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+TIME = Like(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
+
+
+def problem(status: int, slug: str, path: str, *pointers: str) -> Any:
+    """What a problem looks like, but for what is said in words."""
+    expected = {
+        "type": f"/problems/{slug}",
+        "title": Like(".+"),
+        "status": status,
+        "detail": Like(".+"),
+        "instance": path,
+        "request_id": Like("[A-Za-z0-9._-]{1,64}"),
+    }
+    if pointers:
+        expected["errors"] = [{"pointer": pointer, "detail": Like(".+")} for pointer in pointers]
+    return expected
+
+
+def assert_problem(answer: httpx.Response, *statuses: int) -> dict[str, Any]:
+    """An answer is a problem of one of these statuses, with every member it must have."""
+    assert answer.status_code in statuses, (answer.status_code, answer.text)
+    assert answer.headers["content-type"] == "application/problem+json"
+    told: dict[str, Any] = answer.json()
+    members = ["type", "title", "status", "detail", "instance", "request_id"]
+    assert list(told)[:6] == members
+    assert set(told) <= {*members, "errors"}
+    assert all(isinstance(told[name], str) and told[name] for name in members if name != "status")
+    assert told["status"] == answer.status_code
+    assert told["request_id"] == answer.headers["x-request-id"]
+    assert told["instance"].startswith("/")
+    for flaw in told.get("errors", ()):
+        assert set(flaw) == {"pointer", "detail"}
+        assert flaw["pointer"] == "" or flaw["pointer"].startswith("/")
+    if answer.status_code == 401:
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert answer.headers["cache-control"] == "no-store"
+    return told

@@ -1,0 +1,57 @@
+"""Every route as the application declares it, and one good request to each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tests.integration.http.kit import ANOTHER_PASSWORD, PASSWORD
+from ubr.entrypoints.http.call import Operation
+from ubr.entrypoints.http.openapi import operations
+from ubr.entrypoints.http.routes import CONTROLLERS
+
+
+@dataclass(frozen=True)
+class Route:
+    method: str
+    template: str
+    operation: Operation
+
+    @property
+    def name(self) -> str:
+        return self.operation.name
+
+    def path(self, **ids: str) -> str:
+        """The path to these things; a thing that is not named exists for nobody."""
+        known = {"user_id": "0", "role_id": "0", "session_id": "0", "name": "editor", **ids}
+        return self.template.format(**known)
+
+    def target(self, **ids: str) -> str:
+        """The path with a good query."""
+        query = GOOD_QUERIES.get(self.name)
+        return self.path(**ids) if query is None else f"{self.path(**ids)}?{query}"
+
+
+ROUTES = [Route(method, path, operation) for path, method, operation in operations(CONTROLLERS)]
+BY_NAME = {route.name: route for route in ROUTES}
+WITH_BODY = [route for route in ROUTES if route.operation.body is not None]
+SIGNED_IN = [route for route in ROUTES if not route.operation.public]
+
+GOOD_BODIES: dict[str, dict[str, Any]] = {
+    "register_user": {"email": "new@example.org", "password": PASSWORD, "full_name": "New"},
+    "log_in": {"email": "target@example.org", "password": PASSWORD},
+    "refresh_session": {"refresh_token": "ubr_rt_" + "A" * 43},
+    "change_password": {"current_password": PASSWORD, "new_password": ANOTHER_PASSWORD},
+    "create_user": {"email": "new@example.org", "password": PASSWORD, "full_name": "New", "roles": ["editor"]},
+    "update_user": {"email": "new@example.org", "full_name": "New", "status": "active"},
+    "patch_user": {"email": "new@example.org", "full_name": "New", "status": "active"},
+    "assign_role": {"expires_at": "2040-01-01T00:00:00Z"},
+    "create_role": {"name": "writer", "description": "Writes", "permissions": ["users:read"]},
+    "update_role": {"name": "writer", "description": "Writes", "permissions": ["users:read"]},
+}
+
+GOOD_QUERIES = {
+    "follow_revocations": "verifier=01926e5c-7b0e-4f3a-9c55-0d2f6f1c8a10",
+    "leave_revocations": "verifier=01926e5c-7b0e-4f3a-9c55-0d2f6f1c8a10",
+}
+"""For routes that do nothing without one."""

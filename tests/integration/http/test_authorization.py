@@ -1,0 +1,204 @@
+"""Who may do what: every route, for everyone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.integration.http.kit import PASSWORD, Service, assert_problem, bearer
+from tests.integration.http.routes import BY_NAME, GOOD_BODIES, ROUTES, SIGNED_IN
+
+# What is done is done to the user "target", to their session, or to the role "editor", which holds nothing. For each
+# route: the permissions it needs when done to another, or None where anyone may; and whether the target may, to itself.
+ANYONE: list[str] = []
+RIGHTS: dict[str, tuple[list[str] | None, bool]] = {
+    "register_user": (None, True),
+    "log_in": (None, True),
+    "refresh_session": (None, True),
+    "log_out": (ANYONE, True),
+    "change_password": (ANYONE, True),
+    "list_own_sessions": (ANYONE, True),
+    "revoke_other_sessions": (ANYONE, True),
+    "revoke_session": (["sessions:revoke"], True),
+    "follow_revocations": (["revocations:read"], False),
+    "leave_revocations": (["revocations:read"], False),
+    "list_users": (["users:read"], False),
+    "create_user": (["users:write", "roles:assign"], False),
+    "get_me": (ANYONE, True),
+    "get_user": (["users:read"], True),
+    "update_user": (["users:write"], False),
+    "patch_user": (["users:write"], False),
+    "delete_user": (["users:delete"], True),
+    "list_sessions": (["sessions:read"], True),
+    "revoke_user_sessions": (["sessions:revoke"], True),
+    "list_user_roles": (["users:read"], True),
+    "assign_role": (["roles:assign"], False),
+    "unassign_role": (["roles:assign"], False),
+    "list_roles": (["roles:read"], False),
+    "get_role": (["roles:read"], False),
+    "create_role": (["roles:write"], False),
+    "update_role": (["roles:write"], False),
+    "delete_role": (["roles:write"], False),
+    "list_logs": (["logs:read"], False),
+    "get_public_keys": (None, True),
+    "check_liveness": (None, True),
+    "check_readiness": (None, True),
+    "get_openapi": (None, True),
+    "get_docs": (None, True),
+}
+ALL_PERMISSIONS = {
+    "users:read",
+    "users:write",
+    "users:delete",
+    "roles:read",
+    "roles:write",
+    "roles:assign",
+    "sessions:read",
+    "sessions:revoke",
+    "logs:read",
+    "revocations:read",
+}
+# A role may hold only what its maker does, so that this body suits everyone.
+BODIES: dict[str, Any] = {
+    **GOOD_BODIES,
+    "create_role": {"name": "writer"},
+    "update_role": {"name": "writer"},
+    "log_in": {"email": "target@example.org", "password": PASSWORD},
+}
+
+
+def test_every_route_is_listed() -> None:
+    assert set(RIGHTS) == {route.name for route in ROUTES}
+    assert {name for name, (needed, _) in RIGHTS.items() if needed is not None} == {route.name for route in SIGNED_IN}
+
+
+class World:
+    """A target, a role, and somebody who asks."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.ids: dict[str, str] = {}
+
+    async def made(self) -> World:
+        user = await self.service.register("target@example.org")
+        self.admin = await self.service.admin()
+        role = await self.service.client.post("/api/roles", headers=self.admin, json={"name": "editor"})
+        self.target = await self.service.sign_in("target@example.org")
+        self.ids = {"user_id": user["id"], "role_id": role.json()["id"], "session_id": self.target["session_id"]}
+        return self
+
+    async def holder(self, permissions: list[str]) -> dict[str, str]:
+        """Somebody who holds these permissions and no other."""
+        user = await self.service.register("holder@example.org")
+        role = {"name": "holding", "permissions": permissions}
+        assert (await self.service.client.post("/api/roles", headers=self.admin, json=role)).status_code == 201
+        path = f"/api/users/{user['id']}/roles/holding"
+        assert (await self.service.client.put(path, headers=self.admin)).status_code == 204
+        return bearer(await self.service.sign_in("holder@example.org"))
+
+    async def status(self, name: str, headers: dict[str, str]) -> int:
+        route = BY_NAME[name]
+        sent = {"json": BODIES[name]} if route.operation.body is not None else {}
+        answer = await self.service.client.request(
+            route.method,
+            route.target(**self.ids),
+            headers=headers,
+            **sent,
+        )
+        if answer.status_code >= 400:
+            assert_problem(answer, answer.status_code)
+        return answer.status_code
+
+
+def success(name: str) -> int:
+    """What a route answers to whom it lets do it. No refresh token here is a good one."""
+    return 401 if name == "refresh_session" else BY_NAME[name].operation.status
+
+
+@pytest.fixture
+async def world(service: Service) -> World:
+    return await World(service).made()
+
+
+@pytest.mark.parametrize("name", RIGHTS)
+async def test_stranger(world: World, name: str) -> None:
+    expected = success(name) if RIGHTS[name][0] is None else 401
+    assert await world.status(name, {}) == expected
+    if RIGHTS[name][0] is not None:
+        assert await world.status(name, {"authorization": "Bearer forged"}) == 401
+
+
+@pytest.mark.parametrize("name", RIGHTS)
+async def test_plain_user(world: World, name: str) -> None:
+    plain = await world.holder([])
+    assert await world.status(name, plain) == (403 if RIGHTS[name][0] else success(name))
+
+
+@pytest.mark.parametrize("name", RIGHTS)
+async def test_the_target_itself(world: World, name: str) -> None:
+    _, may = RIGHTS[name]
+    assert await world.status(name, bearer(world.target)) == (success(name) if may else 403)
+
+
+@pytest.mark.parametrize("name", RIGHTS)
+async def test_holder_of_what_is_needed(world: World, name: str) -> None:
+    holder = await world.holder(RIGHTS[name][0] or [])
+    assert await world.status(name, holder) == success(name)
+
+
+EACH = [(name, permission) for name, (needed, _) in RIGHTS.items() for permission in needed or ()]
+
+
+@pytest.mark.parametrize(("name", "missing"), EACH)
+async def test_holder_of_everything_else(world: World, name: str, missing: str) -> None:
+    holder = await world.holder(sorted(ALL_PERMISSIONS - {missing}))
+    assert await world.status(name, holder) == 403
+
+
+@pytest.mark.parametrize("name", RIGHTS)
+async def test_admin(world: World, name: str) -> None:
+    assert await world.status(name, world.admin) == success(name)
+
+
+async def test_oneself_may_change_the_full_name_alone(world: World) -> None:
+    path, headers = f"/api/users/{world.ids['user_id']}", bearer(world.target)
+    for method in ("PUT", "PATCH"):
+        for body, status in (
+            ({"full_name": "Me"}, 200),
+            ({"full_name": None}, 200),
+            ({}, 200),
+            ({"email": "other@example.org"}, 403),
+            ({"status": "active"}, 403),
+            ({"full_name": "Me", "status": "disabled"}, 403),
+        ):
+            answer = await world.service.client.request(method, path, headers=headers, json=body)
+            assert answer.status_code == status, body
+
+
+STRONGER = [
+    ("PUT", "/api/users/{admin}", {"email": "mine@example.org"}),
+    ("PATCH", "/api/users/{admin}", {"status": "disabled"}),
+    ("DELETE", "/api/users/{admin}", None),
+    ("PUT", "/api/users/{admin}/roles/editor", None),
+    ("DELETE", "/api/users/{admin}/roles/admin", None),
+    ("PUT", "/api/users/{self}/roles/admin", None),
+    ("PUT", "/api/users/{target}/roles/admin", None),
+    ("POST", "/api/users", {"email": "new@example.org", "roles": ["admin"]}),
+    ("POST", "/api/roles", {"name": "all", "permissions": ["*"]}),
+    ("PUT", "/api/roles/{role}", {"permissions": ["*"]}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), STRONGER, ids=range(len(STRONGER)))
+async def test_nobody_rises(world: World, method: str, path: str, body: Any) -> None:
+    """Every permission by name is still less than `*`."""
+    holder = await world.holder(sorted(ALL_PERMISSIONS))
+    me = (await world.service.client.get("/api/users/me", headers=holder)).json()["id"]
+    admin = (await world.service.client.get("/api/users/me", headers=world.admin)).json()["id"]
+    ids = {"admin": admin, "self": me, "target": world.ids["user_id"], "role": world.ids["role_id"]}
+    before = await world.service.written()
+    sent = {} if body is None else {"json": body}
+    answer = await world.service.client.request(method, path.format(**ids), headers=holder, **sent)
+    assert assert_problem(answer, 403)["type"] == "/problems/grant-exceeds-own"
+    assert await world.service.written() == before

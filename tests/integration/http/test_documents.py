@@ -1,0 +1,122 @@
+"""The OpenAPI document says what the server does, and the page says what the document does."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from litestar.routes import HTTPRoute
+
+from tests.integration.http.kit import Service
+from tests.integration.http.routes import ROUTES, Route
+from ubr.application.app import Application
+from ubr.domain.errors import UbrError
+from ubr.entrypoints.http.document import described, document
+from ubr.entrypoints.http.problem import problems, status_of
+
+
+async def test_every_route_of_the_server_is_described(service: Service) -> None:
+    assert service.edge is not None
+    served = {
+        (method, route.path_format)
+        for route in service.edge.app.routes
+        if isinstance(route, HTTPRoute)
+        for method in route.methods
+        if method != "OPTIONS"
+    }
+    assert served == {(route.method, route.template) for route in ROUTES}
+    paths = described()["paths"]
+    assert served == {(method.upper(), path) for path, methods in paths.items() for method in methods}
+
+
+def refs(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return {value["$ref"]} if "$ref" in value else set().union(*map(refs, value.values()))
+    return set().union(*map(refs, value)) if isinstance(value, list) else set()
+
+
+def test_the_document_is_whole() -> None:
+    told = described()
+    schemas = told["components"]["schemas"]
+    assert {ref.rpartition("/")[2] for ref in refs(told)} <= set(schemas)
+    operations = [each for methods in told["paths"].values() for each in methods.values()]
+    names = [each["operationId"] for each in operations]
+    assert len(names) == len(set(names))
+    assert {tag for each in operations for tag in each["tags"]} == {tag["name"] for tag in told["tags"]}
+    assert document().endswith("}\n")
+
+
+def test_operations_are_called_what_their_use_cases_are() -> None:
+    fields = set(Application.__annotations__)
+    other = {route.name for route in ROUTES} - fields
+    assert other == {
+        "list_own_sessions",
+        "get_me",
+        "patch_user",
+        "check_liveness",
+        "check_readiness",
+        "get_openapi",
+        "get_docs",
+    }
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+def test_an_operation_is_told_in_full(route: Route) -> None:
+    told = described()["paths"][route.template][route.method.lower()]
+    assert told["summary"]
+    assert (told.get("security") == []) == route.operation.public
+    assert ("requestBody" in told) == (route.operation.body is not None)
+    assert len([status for status in told["responses"] if status.startswith("2")]) == 1
+    for status, response in told["responses"].items():
+        assert response["description"]
+        if status >= "400":
+            assert list(response["content"]) == ["application/problem+json"]
+    if not route.operation.public:
+        assert {"401", "403"} <= set(told["responses"])
+    named = {each["name"] for each in told.get("parameters", ()) if each["in"] == "path"}
+    assert named == set(re.findall(r"{(\w+)}", route.template))
+
+
+def test_bodies_take_no_more_than_their_fields() -> None:
+    schemas = described()["components"]["schemas"]
+    for route in ROUTES:
+        if route.operation.body is not None:
+            assert schemas[route.operation.body.__name__]["additionalProperties"] is False
+            assert schemas[route.operation.body.__name__]["examples"]
+
+
+async def test_the_page_loads_nothing(service: Service) -> None:
+    answer = await service.client.get("/api/docs")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<script" not in answer.text
+    assert re.findall(r'(?:src|href)="([^"]*)"', answer.text) == ["/api/openapi.json"]
+    for route in ROUTES:
+        assert f'id="{route.name}"' in answer.text
+    style = answer.text.partition("<style>")[2].partition("</style>")[0]
+    assert " style=" not in answer.text
+    assert style
+    assert "'unsafe-inline'" not in answer.headers["content-security-policy"]
+
+
+def test_every_problem_is_in_the_table() -> None:
+    found = {problem.slug: problem for problem in problems()}
+    for slug, status in (
+        ("invalid-input", 400),
+        ("invalid-credentials", 401),
+        ("wrong-password", 403),
+        ("user-not-found", 404),
+        ("method-not-allowed", 405),
+        ("last-admin", 409),
+        ("precondition-failed", 412),
+        ("body-too-large", 413),
+        ("unsupported-media-type", 415),
+        ("rate-limited", 429),
+        ("internal-error", 500),
+        ("busy", 503),
+    ):
+        assert found[slug].status == status
+    assert all(problem.title for problem in found.values())
+    used = {error for route in ROUTES for error in route.operation.problems}
+    assert {error.code for error in used} <= set(found)
+    assert all(isinstance(status_of(error), int) and issubclass(error, UbrError) for error in used)

@@ -1,0 +1,396 @@
+"""What holds for every request and every response."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+from structlog.testing import capture_logs
+
+from tests.integration.http.kit import (
+    ADMIN,
+    PASSWORD,
+    Service,
+    assert_problem,
+    bearer,
+    in_a_process,
+    in_process,
+    memory_settings,
+)
+from tests.integration.http.routes import ROUTES
+from ubr.application.app import Application
+from ubr.domain.errors import Busy, RateLimited, StoreUnavailable
+from ubr.entrypoints.http.app import HttpOptions, create_app
+from ubr.entrypoints.http.client_ip import client_ip
+from ubr.settings import TrustedProxies
+
+# --- request ids -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", ["a", "0", "A.b_c-9", "x" * 64])
+async def test_a_request_id_is_kept(service: Service, given: str) -> None:
+    headers = {"x-request-id": given}
+    for path in ("/health/live", "/nothing", "/api/users"):
+        assert (await service.client.get(path, headers=headers)).headers.get_list("x-request-id") == [given]
+    await service.client.post("/api/auth/login", headers=headers, json={"email": ADMIN, "password": PASSWORD})
+    entries = (await service.client.get("/api/logs", headers=await service.admin())).json()["items"]
+    assert given in [entry["request_id"] for entry in entries]
+
+
+ODD_IDS = ["", " ", "x" * 65, "a b", "a,b", "a\tb", "é", '"a"', "a/b", "<script>", "%0d%0a", "a\x7f"]
+
+
+@pytest.mark.parametrize("given", ODD_IDS)
+async def test_another_request_id_is_made_up(service: Service, given: str) -> None:
+    answer = await service.client.get("/health/live", headers=[(b"x-request-id", given.encode("latin-1"))])
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
+
+
+async def test_two_request_ids_are_none(service: Service) -> None:
+    answer = await service.client.get("/health/live", headers=[("x-request-id", "a"), ("x-request-id", "b")])
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
+
+
+async def test_no_two_requests_have_one_id(service: Service) -> None:
+    ids = {(await service.client.get("/health/live")).headers["x-request-id"] for _ in range(100)}
+    assert len(ids) == 100
+
+
+# --- where a request comes from --------------------------------------------------------------------------------------
+
+NETWORKS: TrustedProxies = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+XFF = "x-forwarded-for"
+
+
+@pytest.mark.parametrize(
+    ("peer", "trusted", "headers", "expected"),
+    [
+        # Nobody is trusted unless somebody says so.
+        ("192.0.2.1", (), {XFF: "203.0.113.9"}, "192.0.2.1"),
+        ("10.0.0.1", (), {XFF: "203.0.113.9"}, "10.0.0.1"),
+        # Networks: the right-most hop that is not one of ours.
+        ("192.0.2.1", NETWORKS, {XFF: "203.0.113.9"}, "192.0.2.1"),
+        ("10.0.0.1", NETWORKS, {}, "10.0.0.1"),
+        ("10.0.0.1", NETWORKS, {XFF: "203.0.113.9"}, "203.0.113.9"),
+        ("10.0.0.1", NETWORKS, {XFF: "1.1.1.1, 203.0.113.9"}, "203.0.113.9"),
+        ("10.0.0.1", NETWORKS, {XFF: "1.1.1.1, 203.0.113.9, 10.9.9.9,10.8.8.8"}, "203.0.113.9"),
+        ("10.0.0.1", NETWORKS, {XFF: "10.1.1.1, 10.2.2.2"}, "10.1.1.1"),
+        ("fd00::1", NETWORKS, {XFF: "2001:db8::9"}, "2001:db8::9"),
+        ("fd00::1", NETWORKS, {XFF: "2001:DB8:0:0::9"}, "2001:db8::9"),
+        ("::ffff:10.0.0.1", NETWORKS, {XFF: "::ffff:203.0.113.9"}, "203.0.113.9"),
+        ("10.0.0.1", NETWORKS, {XFF: "203.0.113.9:4711"}, "203.0.113.9"),
+        ("10.0.0.1", NETWORKS, {XFF: "[2001:db8::9]:4711"}, "2001:db8::9"),
+        # Hops: so many proxies stand in front, whatever they are called.
+        ("192.0.2.1", 1, {XFF: "203.0.113.9"}, "203.0.113.9"),
+        ("192.0.2.1", 1, {XFF: "1.1.1.1, 203.0.113.9"}, "203.0.113.9"),
+        ("192.0.2.1", 2, {XFF: "1.1.1.1, 203.0.113.9, 198.51.100.1"}, "203.0.113.9"),
+        ("192.0.2.1", 2, {XFF: "203.0.113.9"}, "192.0.2.1"),
+        (None, 1, {XFF: "203.0.113.9"}, "203.0.113.9"),
+        # Whatever makes no sense counts for nothing.
+        ("10.0.0.1", NETWORKS, {XFF: ""}, "10.0.0.1"),
+        ("10.0.0.1", NETWORKS, {XFF: "unknown"}, "10.0.0.1"),
+        ("10.0.0.1", NETWORKS, {XFF: "203.0.113.9, _hidden"}, "10.0.0.1"),
+        ("10.0.0.1", NETWORKS, {XFF: "203.0.113.9,"}, "10.0.0.1"),
+        ("10.0.0.1", NETWORKS, {XFF: "203.0.113.999"}, "10.0.0.1"),
+        ("10.0.0.1", NETWORKS, {XFF: "0x7f000001"}, "10.0.0.1"),
+        ("10.0.0.1", NETWORKS, {XFF: "2130706433"}, "10.0.0.1"),
+        ("10.0.0.1", NETWORKS, {XFF: "fe80::1%eth0"}, "10.0.0.1"),
+        ("10.0.0.1", NETWORKS, {XFF: "127.0.0.1\x00"}, "10.0.0.1"),
+        ("10.0.0.1", 1, {XFF: "9" * 10_000}, "10.0.0.1"),
+        # But nobody hides behind it: what a proxy of ours wrote stands, whatever the client wrote before.
+        ("10.0.0.1", NETWORKS, {XFF: "junk, 203.0.113.9"}, "203.0.113.9"),
+        ("10.0.0.1", NETWORKS, {XFF: "junk, 10.9.9.9"}, "10.9.9.9"),
+        ("10.0.0.1", NETWORKS, {XFF: "1.1.1.1," * 2000 + "203.0.113.9"}, "203.0.113.9"),
+        ("192.0.2.1", 1, {XFF: "junk, 203.0.113.9"}, "203.0.113.9"),
+        # The header's look-alikes do not count, and a client that has it dropped gains nothing (CVE-2022-31813).
+        ("10.0.0.1", NETWORKS, {"forwarded": "for=203.0.113.9", "x-real-ip": "203.0.113.9"}, "10.0.0.1"),
+        ("10.0.0.1", NETWORKS, {XFF: "203.0.113.9", "connection": "close, X-Forwarded-For"}, "10.0.0.1"),
+        ("10.0.0.1", 1, {XFF: "203.0.113.9", "connection": "x-forwarded-for"}, "10.0.0.1"),
+        (None, NETWORKS, {XFF: "203.0.113.9"}, None),
+        ("unix", NETWORKS, {XFF: "203.0.113.9"}, None),
+    ],
+)
+def test_client_ip(peer: str | None, trusted: TrustedProxies, headers: dict[str, str], expected: str | None) -> None:
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    assert client_ip(peer, raw, trusted) == expected
+
+
+def test_several_fields_are_one_list() -> None:
+    raw = [(b"x-forwarded-for", b"1.1.1.1"), (b"x-forwarded-for", b"203.0.113.9")]
+    assert client_ip("10.0.0.1", raw, NETWORKS) == "203.0.113.9"
+
+
+async def test_the_client_ip_is_in_sessions_and_logs() -> None:
+    options = HttpOptions(trusted_proxies=1)
+    async with in_process(memory_settings(), options) as service:
+        service.client.headers[XFF] = "203.0.113.9"
+        headers = await service.admin()
+        [session] = (await service.client.get("/api/auth/sessions", headers=headers)).json()["items"]
+        [entry, *_] = (await service.client.get("/api/logs", headers=headers)).json()["items"]
+    assert (session["ip"], entry["ip"]) == ("203.0.113.9", "203.0.113.9")
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (b"curl/8.5.0", "curl/8.5.0"),
+        (b"a\x01b\x7fc", "a b c"),
+        (b"x" * 2000, "x" * 512),
+        ("é".encode() * 1000, "é" * 512),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+        ("\u202eevil\u0000".encode(), "evil"),
+        (b"  ", None),
+        (b"", None),
+    ],
+)
+async def test_user_agents_are_bounded(service: Service, sent: bytes, kept: str | None) -> None:
+    headers = [(b"user-agent", sent)]
+    signed_in = await service.client.post(
+        "/api/auth/login", headers=headers, json={"email": ADMIN, "password": PASSWORD}
+    )
+    listed = await service.client.get("/api/auth/sessions", headers=bearer(signed_in.json()))
+    assert listed.json()["items"][0]["user_agent"] == kept
+
+
+# --- what every response has -----------------------------------------------------------------------------------------
+
+CACHEABLE = {"get_public_keys", "get_openapi", "get_docs"}
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+async def test_headers(service: Service, route: Any) -> None:
+    for method in (route.method, "OPTIONS", "TRACE"):
+        answer = await service.client.request(method, route.path())
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert "strict-transport-security" not in answer.headers
+        assert answer.headers["server"] == ""
+        assert not {"x-powered-by", "set-cookie", "access-control-allow-origin"} & set(answer.headers)
+        cacheable = route.name in CACHEABLE and method == "GET"
+        assert answer.headers["cache-control"] == ("public, max-age=300" if cacheable else "no-store")
+
+
+async def test_https_is_for_good_where_the_public_url_says_so() -> None:
+    for url, expected in (("https://ubr.example.org", "max-age=31536000"), ("http://ubr.example.org", None)):
+        async with in_process(memory_settings(), HttpOptions(public_url=url)) as service:
+            answer = await service.client.get("/nothing")
+        assert answer.headers.get("strict-transport-security") == expected
+
+
+GETS = [route for route in ROUTES if route.method == "GET"]
+
+
+@pytest.mark.parametrize("route", GETS, ids=lambda route: route.name)
+async def test_head_is_get_without_the_body(service: Service, route: Any) -> None:
+    headers = await service.admin()
+    get, head = [await service.client.request(verb, route.path(), headers=headers) for verb in ("GET", "HEAD")]
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    changing = {"x-request-id", "content-length"}  # a problem holds the request's id, which need not be equally long
+    assert {k: v for k, v in head.headers.items() if k not in changing} == {
+        k: v for k, v in get.headers.items() if k not in changing
+    }
+
+
+@pytest.mark.parametrize(
+    ("sent", "challenge"),
+    [
+        ([], "Bearer"),
+        (["Basic YTpi"], "Bearer"),
+        (["Bearer"], "Bearer"),
+        (["Bearer  "], "Bearer"),
+        (["Bearer x"], 'Bearer error="invalid_token"'),
+        (["bearer a.b.c"], 'Bearer error="invalid_token"'),
+        (["Bearer a b"], 'Bearer error="invalid_token"'),
+        (["Bearer é"], 'Bearer error="invalid_token"'),
+        (["Bearer " + "x" * 5000], 'Bearer error="invalid_token"'),
+        (["Bearer {token}", "Bearer {token}"], 'Bearer error="invalid_token"'),
+        (["Bearer {token}="], 'Bearer error="invalid_token"'),
+    ],
+)
+async def test_bad_credentials(service: Service, sent: list[str], challenge: str) -> None:
+    token = (await service.sign_in(ADMIN))["access_token"]
+    headers = [(b"authorization", each.format(token=token).encode()) for each in sent]
+    answer = await service.client.get("/api/users/me", headers=headers)
+    assert_problem(answer, 401)
+    assert answer.headers["www-authenticate"] == challenge
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer "])
+async def test_the_scheme_has_no_case(service: Service, scheme: str) -> None:
+    token = (await service.sign_in(ADMIN))["access_token"]
+    answer = await service.client.get("/api/users/me", headers={"authorization": f"{scheme} {token}"})
+    assert answer.status_code == 200
+
+
+# --- what goes wrong inside ------------------------------------------------------------------------------------------
+
+
+class Broken:
+    """An application of which nothing works."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        async def fail(*_: Any, **__: Any) -> None:
+            raise self._error
+
+        return fail
+
+
+def broken(error: BaseException) -> httpx.AsyncClient:
+    edge = create_app(cast("Application", Broken(error)))
+    transport = httpx.ASGITransport(edge, raise_app_exceptions=False)  # type: ignore[arg-type]
+    return httpx.AsyncClient(transport=transport, base_url="http://ubr.test")
+
+
+async def test_a_fault_is_logged_and_not_told() -> None:
+    async with broken(ZeroDivisionError("the secret of the house")) as client:
+        with capture_logs() as lines:
+            for method, path in (("POST", "/api/auth/login"), ("GET", "/api/users/me"), ("GET", "/health/ready")):
+                body = {"email": "a@example.org", "password": "x"} if method == "POST" else None
+                headers = {"x-request-id": "r-1", "authorization": "Bearer x"}
+                answer = await client.request(method, path, headers=headers, json=body)
+                assert assert_problem(answer, 500)["type"] == "/problems/internal-error"
+                assert "secret" not in answer.text
+    failed = [line for line in lines if line["event"] == "failed"]
+    assert len(failed) == 3
+    assert all(isinstance(line["exc_info"], ZeroDivisionError) for line in failed)
+
+
+async def test_a_fault_in_telling_a_fault_ends_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RecursionError
+
+    edge = create_app(cast("Application", Broken(ValueError())))
+    monkeypatch.setitem(edge.app.exception_handlers, Exception, fail)
+    for route in edge.app.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            handler.resolve_exception_handlers()[Exception] = fail
+    transport = httpx.ASGITransport(edge, raise_app_exceptions=False)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://ubr.test") as client:
+        for path in ("/health/ready", "/nothing"):
+            assert assert_problem(await client.get(path), 500)["type"] == "/problems/internal-error"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "slug", "wait"),
+    [
+        (StoreUnavailable("at postgres.internal:5432"), 503, "store-unavailable", "1"),
+        (Busy(retry_after=7), 503, "busy", "7"),
+        (RateLimited(42), 429, "rate-limited", "42"),
+    ],
+)
+async def test_come_again_later(error: Exception, status: int, slug: str, wait: str) -> None:
+    async with broken(error) as client:
+        answer = await client.get("/health/ready")
+    assert assert_problem(answer, status)["type"] == f"/problems/{slug}"
+    assert answer.headers["retry-after"] == wait
+    assert "internal" not in answer.text
+
+
+async def test_a_client_that_hangs_up_is_no_fault(service: Service) -> None:
+    assert service.edge is not None
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: Any = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/auth/login",
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json"), (b"content-length", b"9")],
+        "client": None,
+    }
+    with capture_logs() as lines:
+        await service.edge(scope, receive, send)
+    assert sent == []
+    assert [(line["event"], line["status"]) for line in lines] == [("request", 499)]
+
+
+async def test_the_log_line(service: Service) -> None:
+    headers = await service.admin()
+    with capture_logs() as lines:
+        await service.client.get("/api/users?sort=email&limit=1", headers={**headers, "x-request-id": "r-2"})
+        await service.client.get("/api/nothing/secret-path")
+    for line in lines:
+        assert line.pop("ms") >= 0
+    known, unknown = lines
+    assert known == {
+        "event": "request",
+        "log_level": "info",
+        "method": "GET",
+        "route": "/api/users",
+        "status": 200,
+        "request_id": "r-2",
+    }
+    assert (unknown["route"], unknown["status"]) == (None, 404)
+    assert "secret" not in str(lines)
+
+
+async def test_a_websocket_is_refused(service: Service) -> None:
+    assert service.edge is not None
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: Any = {"type": "websocket", "path": "/api/users", "query_string": b"", "headers": []}
+    await service.edge(scope, cast("Any", None), send)
+    assert sent == [{"type": "websocket.close", "code": 1000, "reason": ""}]
+
+
+# --- over a wire -----------------------------------------------------------------------------------------------------
+
+
+async def raw(port: int, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(request)
+        await writer.drain()
+        return await asyncio.wait_for(reader.read(65_536), 10)
+    finally:
+        writer.close()
+
+
+async def test_a_real_server(tmp_path: Path) -> None:
+    """What no client library would send, and what the server adds by itself."""
+    async with in_a_process(tmp_path) as service:
+        port = service.client.base_url.port
+        assert port is not None
+        headers = await service.admin()
+
+        answer = await service.client.get("/api/users/me", headers=headers)
+        assert answer.headers.get_list("server") == [""]
+        assert answer.headers.get_list("x-request-id") == [answer.headers["x-request-id"]]
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for _ in range(80):
+                yield b" " * 1024
+
+        json = {"content-type": "application/json"}
+        assert_problem(await service.client.post("/api/auth/login", headers=json, content=chunks()), 413)
+        for size in (65_537, 1_000_000, 5_000_000):
+            for where, status in (("/api/auth/login", 413), ("/api/auth/logout", 413), ("/api/nothing", 404)):
+                assert_problem(await service.client.post(where, headers=json, content=b" " * size), status)
+
+        for path in (b"/api/users/%FF", b"/api/users/\xff", b"/api/users/%00", b"/%2e%2e/etc/passwd", b"//", b"/api//"):
+            told = await raw(port, b"GET " + path + b" HTTP/1.1\r\nHost: ubr\r\nConnection: close\r\n\r\n")
+            assert re.match(rb"HTTP/1.1 4\d\d ", told), (path, told[:300])
+        for host in (b"Host: a b\r\n", b"Host: \xff\r\n", b"Host: a\r\nHost: b\r\n", b""):
+            told = await raw(port, b"GET /api/users HTTP/1.1\r\n" + host + b"Connection: close\r\n\r\n")
+            assert re.match(rb"HTTP/1.1 4\d\d ", told), (host, told[:300])
+        assert (await service.client.get("/health/ready")).status_code == 200

@@ -1,0 +1,176 @@
+"""The one tree of migrations, walked up and down on both databases."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tests.support.plugin import NewDatabase
+from ubr.adapters.sql import make_engine, migrations
+from ubr.adapters.sql.migrations import SchemaState, UnknownSchema, check, downgrade, upgrade
+from ubr.adapters.sql.tables import metadata
+from ubr.domain.errors import StoreUnavailable
+
+pytestmark = pytest.mark.anyio
+
+REVISIONS = tuple(sorted(path.name[:4] for path in Path(migrations.__file__).parent.glob("versions/0*.py")))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'with 100% odd name.db'}"
+    new_database: NewDatabase = request.getfixturevalue("new_database")
+    return new_database(migrated=False)
+
+
+def tables(connection: Connection) -> set[str]:
+    return set(inspect(connection).get_table_names())
+
+
+async def ask(url: str, statement: str) -> None:
+    engine = make_engine(url)
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(text(statement))
+    finally:
+        await engine.dispose()
+
+
+async def test_up_down_and_up_again(empty_url: str) -> None:
+    assert await check(empty_url) is SchemaState.EMPTY
+    assert await upgrade(empty_url) == REVISIONS
+    assert await check(empty_url) is SchemaState.CURRENT
+    assert await upgrade(empty_url) == ()
+    for revision in (*REVISIONS[-2::-1], "base"):
+        await downgrade(empty_url, revision)
+        assert await check(empty_url) is (SchemaState.EMPTY if revision == "base" else SchemaState.BEHIND)
+    engine = make_engine(empty_url)
+    async with engine.connect() as connection:
+        assert await connection.run_sync(tables) == {"alembic_version"}
+    await engine.dispose()
+    assert await upgrade(empty_url) == REVISIONS
+
+
+async def test_the_migrations_make_what_the_adapter_expects(empty_url: str) -> None:
+    await upgrade(empty_url)
+
+    def differences(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata))
+
+    engine = make_engine(empty_url)
+    async with engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+        assert await connection.run_sync(tables) == {"alembic_version", *metadata.tables}
+    await engine.dispose()
+
+
+async def test_names_of_constraints_are_those_the_adapter_knows(empty_url: str) -> None:
+    await upgrade(empty_url)
+
+    def names(connection: Connection) -> set[str | None]:
+        found = inspect(connection)
+        return {
+            constraint["name"]
+            for table in metadata.tables
+            for constraint in (
+                *found.get_unique_constraints(table),
+                *found.get_foreign_keys(table),
+                found.get_pk_constraint(table),
+            )
+        }
+
+    engine = make_engine(empty_url)
+    async with engine.connect() as connection:
+        found = await connection.run_sync(names)
+    await engine.dispose()
+    expected = {str(constraint.name) for table in metadata.tables.values() for constraint in table.constraints}
+    assert found == expected
+
+
+async def test_of_four_upgrades_at_once_one_does_the_work(empty_url: str) -> None:
+    done = await asyncio.gather(*(upgrade(empty_url) for _ in range(4)))
+    assert sorted(done) == [(), (), (), REVISIONS]
+    assert await check(empty_url) is SchemaState.CURRENT
+
+
+async def test_an_upgrade_does_not_wait_for_ever_for_another(empty_url: str) -> None:
+    other = make_engine(empty_url)
+    try:
+        async with other.begin() as connection:  # In SQLite this alone keeps everybody else out.
+            if other.dialect.name == "postgresql":
+                await connection.execute(text(f"SELECT pg_advisory_xact_lock({0x7562_722D_6D69_6772})"))
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable):
+                await upgrade(empty_url, wait=0.3)
+            assert time.monotonic() - began < 3
+    finally:
+        await other.dispose()
+    assert await upgrade(empty_url) == REVISIONS
+
+
+async def test_a_database_of_a_newer_version_is_left_alone(empty_url: str) -> None:
+    await upgrade(empty_url)
+    await ask(empty_url, "UPDATE alembic_version SET version_num = 'ffff'")
+    assert await check(empty_url) is SchemaState.UNKNOWN
+    with pytest.raises(UnknownSchema):
+        await upgrade(empty_url)
+    with pytest.raises(UnknownSchema):
+        await downgrade(empty_url, "base")
+
+
+async def test_an_upgrade_that_fails_leaves_nothing_behind(empty_url: str) -> None:
+    await ask(empty_url, "CREATE TABLE signing_keys (kid TEXT)")  # The last one the migration makes.
+    with pytest.raises(DBAPIError):
+        await upgrade(empty_url)
+    engine = make_engine(empty_url)
+    async with engine.connect() as connection:
+        assert await connection.run_sync(tables) <= {"signing_keys", "alembic_version"}
+    await engine.dispose()
+    await ask(empty_url, "DROP TABLE signing_keys")
+    assert await upgrade(empty_url) == REVISIONS
+
+
+async def fill_log(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO logs (id, format, level, action, message, timestamp, request_id_given, data, salt)"
+                " VALUES ('00000000000070008000000000000001', 1, 'info', 'a', 'm', '2026-01-01', false, '{}', 'x')"
+            )
+        )
+
+
+@pytest.mark.parametrize("change", ["UPDATE logs SET message = 'x'", "DELETE FROM logs", "TRUNCATE logs"])
+async def test_the_log_only_grows(empty_url: str, change: str) -> None:
+    await upgrade(empty_url)
+    engine = make_engine(empty_url)
+    await fill_log(engine)
+    with pytest.raises(DBAPIError):
+        async with engine.begin() as connection:
+            await connection.execute(text(change))
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("SELECT message FROM logs"))).scalars().all() == ["m"]
+    await engine.dispose()
+
+
+async def test_foreign_keys_hold_where_the_service_connects(empty_url: str) -> None:
+    await upgrade(empty_url)
+    with pytest.raises(DBAPIError):
+        await ask(
+            empty_url,
+            "INSERT INTO user_roles (user_id, role_id, granted_at) VALUES"
+            " ('00000000000070008000000000000001', '00000000000070008000000000000001', '2026-01-01')",
+        )
+
+
+async def test_a_url_that_names_no_database_of_ours_is_refused() -> None:
+    for function in (upgrade, check):
+        with pytest.raises(ValueError, match="mysql"):
+            await function("mysql://user:secret@host/name")

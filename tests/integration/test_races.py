@@ -1,0 +1,220 @@
+"""Races that PostgreSQL has to decide: real use cases, real connections, many at the same moment.
+
+Each runs a few rounds with `make test` and the full campaign with `make test-long`. Every call must end in a success or
+in one of the refusals named; anything else, a deadlock or a time-out among them, fails the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+import pytest
+
+from tests.support.plugin import NewDatabase
+from ubr import (
+    SYSTEM,
+    Actor,
+    Application,
+    AssignRoleCommand,
+    ChangePasswordCommand,
+    CreateAdminCommand,
+    DeleteUserCommand,
+    ListUsersCommand,
+    LogInCommand,
+    RefreshSessionCommand,
+    RegisterUserCommand,
+    Settings,
+    UnassignRoleCommand,
+    UpdateUserCommand,
+    UserChanges,
+    connect,
+)
+from ubr.domain.errors import (
+    EmailTaken,
+    GrantExceedsOwn,
+    InvalidCredentials,
+    InvalidToken,
+    LastAdmin,
+    UbrError,
+    UserNotFound,
+)
+from ubr.domain.errors import Forbidden as NotPermitted
+from ubr.domain.user import UserStatus
+from ubr.testing import TINY_HASHING, sign_in
+
+PASSWORD = "a long enough password"
+
+
+@pytest.fixture
+async def instances(new_database: NewDatabase, clean_redis_url: str) -> AsyncIterator[tuple[Application, Application]]:
+    """Two instances of the service on one database, each with a pool of its own."""
+    settings = Settings.memory(
+        database_url=new_database(),
+        redis_url=clean_redis_url,
+        migrate="check",
+        pool_size=10,
+        revocation_poll=timedelta(milliseconds=50),
+        revocation_bound=timedelta(milliseconds=200),
+        **TINY_HASHING,
+    )
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(connect(settings))
+        second = await stack.enter_async_context(connect(settings))
+        yield first, second
+
+
+def rounds(few: int, many: int) -> pytest.MarkDecorator:
+    """So many with `make test`, so many with `make test-long`."""
+    return pytest.mark.parametrize("rounds", [few, pytest.param(many, marks=pytest.mark.long)])
+
+
+async def outcomes(calls: Iterable[Awaitable[object]], *expected: type[UbrError]) -> Counter[str]:
+    """Run everything at once; how often each outcome came. An outcome that was not expected is raised."""
+    counted: Counter[str] = Counter()
+    for result in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(result, BaseException) and type(result) not in expected:
+            raise result
+        counted[type(result).__name__ if isinstance(result, BaseException) else "done"] += 1
+    return counted
+
+
+@rounds(2, 50)
+async def test_of_200_registrations_of_one_email_one_succeeds(
+    instances: tuple[Application, Application], rounds: int
+) -> None:
+    for number in range(rounds):
+        spellings = (f"user{number}@example.org", f"USER{number}@Example.ORG", f" User{number}@example.org ")
+        counted = await outcomes(
+            (
+                instances[at % 2].register_user(RegisterUserCommand(email=spellings[at % 3], password=PASSWORD))
+                for at in range(200)
+            ),
+            EmailTaken,
+        )
+        assert counted == {"done": 1, "EmailTaken": 199}
+    page = await instances[0].list_users(ListUsersCommand(limit=200), actor=SYSTEM)
+    assert len(page.items) == rounds
+
+
+@rounds(20, 1000)
+async def test_two_admins_who_remove_each_other_never_both_succeed(
+    instances: tuple[Application, Application], rounds: int
+) -> None:
+    first, second = instances
+    rng = random.Random(7)  # noqa: S311 - no secret
+    emails = ("left@example.org", "right@example.org")
+    for _ in range(rounds):
+        actors = []
+        for email in emails:
+            command = CreateAdminCommand(email=email, password=PASSWORD, take_over=True)
+            assert await first.create_admin(command, actor=SYSTEM) is not None
+            actors.append(await sign_in(first, email, PASSWORD))
+        left, right = actors
+        await outcomes(
+            (_remove(rng, first, left, right), _remove(rng, second, right, left)),
+            *(LastAdmin, InvalidToken, GrantExceedsOwn, NotPermitted, UserNotFound),
+        )
+        admins = await first.list_users(ListUsersCommand(role="admin", status=UserStatus.ACTIVE), actor=SYSTEM)
+        assert len(admins.items) >= 1
+
+
+def _remove(rng: random.Random, ubr: Application, actor: Actor, target: Actor) -> Awaitable[object]:
+    """One of the ways in which an administrator can be lost."""
+    way: Callable[[], Awaitable[object]] = rng.choice(
+        [
+            lambda: ubr.unassign_role(UnassignRoleCommand(user_id=target.user_id, role="admin"), actor=actor),
+            lambda: ubr.delete_user(DeleteUserCommand(user_id=target.user_id), actor=actor),
+            lambda: ubr.update_user(
+                UpdateUserCommand(user_id=target.user_id, changes=UserChanges(status=UserStatus.DISABLED)), actor=actor
+            ),
+        ]
+    )
+    return way()
+
+
+@rounds(40, 10_000)
+async def test_no_session_opened_with_the_old_password_survives_its_change(
+    instances: tuple[Application, Application], rounds: int
+) -> None:
+    """A log-in with the old password and the change of it run at the same moment, on two instances."""
+    first, second = instances
+    together = 10
+    people = [f"user{number}@example.org" for number in range(together)]
+    passwords = dict.fromkeys(people, PASSWORD)
+    for email in people:
+        await first.register_user(RegisterUserCommand(email=email, password=PASSWORD))
+    lost: Counter[str] = Counter()
+
+    async def one_round(email: str, number: int) -> None:
+        old, new = passwords[email], f"{PASSWORD} {number}"
+        actor = await sign_in(first, email, old)
+        change = first.change_password(ChangePasswordCommand(current_password=old, new_password=new), actor=actor)
+        tokens, _ = await asyncio.gather(_try_to_sign_in(second, email, old), change)
+        passwords[email] = new
+        lost["refused" if tokens is None else "ended"] += 1
+        if tokens is not None:
+            with pytest.raises(InvalidToken):
+                await second.authenticate(tokens[0])
+            with pytest.raises(InvalidToken):
+                await second.refresh_session(RefreshSessionCommand(refresh_token=tokens[1]))
+
+    for number in range(rounds // together):
+        await asyncio.gather(*(one_round(email, number) for email in people))
+    # Both orders came up: the test looked at a race and not at a queue.
+    assert lost["refused"] > 0
+    assert lost["ended"] > 0
+
+
+async def _try_to_sign_in(ubr: Application, email: str, password: str) -> tuple[str, str] | None:
+    try:
+        tokens = await ubr.log_in(LogInCommand(email=email, password=password))
+    except InvalidCredentials:
+        return None
+    return tokens.access_token, tokens.refresh_token
+
+
+@rounds(2, 100)
+async def test_of_200_refreshes_of_one_token_all_get_the_same_successor(
+    instances: tuple[Application, Application], rounds: int
+) -> None:
+    first, second = instances
+    await first.register_user(RegisterUserCommand(email="user@example.org", password=PASSWORD))
+    for _ in range(rounds):
+        tokens = await first.log_in(LogInCommand(email="user@example.org", password=PASSWORD))
+        command = RefreshSessionCommand(refresh_token=tokens.refresh_token)
+        answers = await asyncio.gather(*((first, second)[at % 2].refresh_session(command) for at in range(200)))
+        successors = {answer.refresh_token for answer in answers}
+        assert len(successors) == 1
+        await first.refresh_session(RefreshSessionCommand(refresh_token=successors.pop()))
+
+
+@rounds(10, 500)
+async def test_two_who_make_each_other_rise_and_fall_do_not_lock_up(
+    instances: tuple[Application, Application], rounds: int
+) -> None:
+    """Grants and refreshes of the same two users, in both directions at once: nobody waits for ever."""
+    first, second = instances
+    for email in ("left@example.org", "right@example.org"):
+        await first.create_admin(CreateAdminCommand(email=email, password=PASSWORD), actor=SYSTEM)
+    left, right = [await sign_in(first, email, PASSWORD) for email in ("left@example.org", "right@example.org")]
+    await first.register_user(RegisterUserCommand(email="user@example.org", password=PASSWORD))
+    for _ in range(rounds):
+        tokens = await first.log_in(LogInCommand(email="user@example.org", password=PASSWORD))
+        refresh = RefreshSessionCommand(refresh_token=tokens.refresh_token)
+        await asyncio.gather(
+            first.assign_role(AssignRoleCommand(user_id=right.user_id, role="admin"), actor=left),
+            second.assign_role(AssignRoleCommand(user_id=left.user_id, role="admin"), actor=right),
+            first.update_user(
+                UpdateUserCommand(user_id=right.user_id, changes=UserChanges(full_name="Right")), actor=left
+            ),
+            second.update_user(
+                UpdateUserCommand(user_id=left.user_id, changes=UserChanges(full_name="Left")), actor=right
+            ),
+            first.refresh_session(refresh),
+            second.refresh_session(refresh),
+        )

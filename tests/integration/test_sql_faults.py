@@ -1,0 +1,642 @@
+"""What becomes of a unit of work when the database, the network or the caller does not play along."""
+
+import asyncio
+import os
+import socket
+import sqlite3
+import time
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import anyio
+import anyio.to_thread
+import pytest
+from sqlalchemy import ForeignKeyConstraint, UniqueConstraint, event, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import QueuePool
+
+from tests.contracts.kit import MovableClock, email, new_session, new_token, new_user, put, race, seen
+from tests.support.plugin import NewDatabase, PrivatePostgres
+from tests.support.servers import PostgresServer
+from ubr.adapters.sql import Limits, SqlStore, SqlUnitOfWork, make_engine, normal_url
+from ubr.adapters.sql.errors import CONSTRAINTS, SQLITE_CONSTRAINTS, SQLITE_REFERENCES, TransactionConflict
+from ubr.adapters.sql.migrations import check, upgrade
+from ubr.adapters.sql.tables import metadata
+from ubr.application.actor import SYSTEM
+from ubr.application.ports.repositories import UserFilter
+from ubr.application.recording import Recorder
+from ubr.domain.errors import Contended, EmailTaken, SessionNotFound, StoreUnavailable, UserNotFound
+from ubr.domain.user import User
+from ubr.domain.values import UserId
+
+pytestmark = pytest.mark.anyio
+
+DEFAULT = Limits()
+DEADLINE = 5.0
+"""Nothing takes longer than this, whatever happens to the database."""
+
+
+@dataclass
+class Bench:
+    engine: AsyncEngine
+    uow: SqlUnitOfWork
+    store: SqlStore
+
+    @property
+    def used(self) -> int:
+        pool = self.engine.pool
+        assert isinstance(pool, QueuePool)
+        return pool.checkedout()
+
+
+@asynccontextmanager
+async def bench(url: str, limits: Limits = DEFAULT, *, own_clock: bool = False) -> AsyncIterator[Bench]:
+    engine = make_engine(url, limits, durable=False)
+    uow = SqlUnitOfWork(engine, Recorder(uuid4, os.urandom), None if own_clock else MovableClock())
+    store = SqlStore(engine)
+    try:
+        yield Bench(engine, uow, store)
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+async def sqlite_url(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path / 'ubr.db'}"
+    await upgrade(url)
+    return url
+
+
+@pytest.fixture
+def postgres_url(new_database: NewDatabase) -> str:
+    return new_database()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_url(request: pytest.FixtureRequest) -> str:
+    name = "sqlite_url" if request.param == "sqlite" else "postgres_url"
+    url: str = request.getfixturevalue(name)
+    return url
+
+
+@asynccontextmanager
+async def fails_in_time(within: float = DEADLINE) -> AsyncIterator[pytest.ExceptionInfo[StoreUnavailable]]:
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable) as failure:
+        yield failure
+    assert time.monotonic() - began < within
+    assert failure.value.retry_after >= 1
+    assert failure.value.code == "store-unavailable"
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("given", "normal"),
+    [
+        ("postgresql://u:p@h:1/d", "postgresql+asyncpg://u:p@h:1/d"),
+        ("postgres://u@h/d?sslmode=require", "postgresql+asyncpg://u@h/d?sslmode=require"),
+        ("postgresql+asyncpg://u:p%40ss%2F@h/d", "postgresql+asyncpg://u:p%40ss%2F@h/d"),
+        ("sqlite:///var/ubr.db", "sqlite+aiosqlite:///var/ubr.db"),
+        ("sqlite+aiosqlite:////abs/ubr.db", "sqlite+aiosqlite:////abs/ubr.db"),
+    ],
+)
+def test_an_address_gets_the_driver_used_here(given: str, normal: str) -> None:
+    assert normal_url(given) == normal_url(normal) == normal
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "nonsense-hunter2",
+        "mysql://u:hunter2@h/d",
+        "postgresql+psycopg://u:hunter2@h/d",
+        "postgresql://u:hunter2@h:x/d",
+    ],
+)
+def test_an_address_that_will_not_do_is_refused_without_showing_it(given: str) -> None:
+    with pytest.raises(ValueError, match="database URL") as failure:
+        normal_url(given)
+    assert "hunter2" not in "".join(traceback.format_exception(failure.value))
+
+
+@pytest.mark.parametrize("given", ["sqlite://", "sqlite:///:memory:", "sqlite+aiosqlite://"])
+def test_sqlite_needs_a_file(given: str) -> None:
+    with pytest.raises(ValueError, match="no file"):
+        normal_url(given)
+
+
+# Constraints
+
+
+def test_every_constraint_that_can_be_broken_has_a_meaning() -> None:
+    checked = [
+        constraint
+        for table in metadata.tables.values()
+        for constraint in table.constraints
+        if isinstance(constraint, UniqueConstraint | ForeignKeyConstraint)
+    ]
+    assert {str(constraint.name) for constraint in checked} | {"pk_roles"} == set(CONSTRAINTS)
+    assert {"users.email_key", "roles.name"} == set(SQLITE_CONSTRAINTS)
+    assert {str(c.table.name) for c in checked if isinstance(c, ForeignKeyConstraint)} == set(SQLITE_REFERENCES)
+
+
+async def test_broken_constraints_mean_the_same_in_both_databases(any_url: str) -> None:
+    async with bench(any_url) as it:
+        await put(it.uow, new_user("taken"))
+        with pytest.raises(EmailTaken) as failure:
+            await put(it.uow, new_user("taken"))
+        assert "taken@" not in "".join(traceback.format_exception(failure.value))
+        with pytest.raises(UserNotFound):
+            await put(it.uow, new_session(new_user()))
+        with pytest.raises(SessionNotFound):
+            await put(it.uow, new_token(new_session(new_user())))
+        assert it.used == 0
+
+
+# Misuse
+
+
+async def test_a_unit_that_reads_refuses_to_write(any_url: str) -> None:
+    async with bench(any_url) as it, it.uow.read() as tx:
+        with pytest.raises(RuntimeError, match="only reads"):
+            await tx.users.add(new_user())
+        with pytest.raises(RuntimeError, match="only reads"):
+            await tx.refresh_tokens.forget_successors(tx.now)
+
+
+async def test_a_unit_that_has_ended_is_of_no_more_use(any_url: str) -> None:
+    async with bench(any_url) as it:
+        async with it.uow.begin(SYSTEM) as tx:
+            await tx.commit()
+            with pytest.raises(RuntimeError, match="ended"):
+                await tx.users.add(new_user())
+            with pytest.raises(RuntimeError, match="ended"):
+                await tx.commit()
+        with pytest.raises(RuntimeError, match="ended"):
+            await tx.users.get(UserId(uuid4()))
+
+
+async def test_all_that_one_unit_reads_is_of_one_moment(any_url: str) -> None:
+    async with bench(any_url) as it:
+        await put(it.uow, user := new_user())
+        async with it.uow.read() as tx:
+            assert await tx.users.get(user.id) == user
+            changed = replace(user, full_name="Changed")
+            async with it.uow.begin(SYSTEM) as writing:
+                await writing.users.save(changed)
+                await writing.commit()
+            assert await tx.users.get(user.id) == user
+        assert await seen(it.uow, lambda tx: tx.users.get(user.id)) == changed
+
+
+def test_sqlite_has_to_be_told_the_time(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="clock"):
+        SqlUnitOfWork(make_engine(f"sqlite:///{tmp_path / 'x'}"), Recorder(uuid4, os.urandom))
+
+
+async def test_postgresql_tells_the_time_itself(postgres_url: str, postgres_server: PostgresServer) -> None:
+    async with bench(postgres_url, own_clock=True) as it:
+        before = await anyio.to_thread.run_sync(postgres_server.query, "SELECT clock_timestamp()")
+        async with it.uow.begin(SYSTEM) as writing, it.uow.read() as reading:
+            moments = writing.now, reading.now
+        after = await anyio.to_thread.run_sync(postgres_server.query, "SELECT clock_timestamp()")
+    assert isinstance(before, datetime)
+    assert isinstance(after, datetime)
+    assert before < moments[0] < moments[1] < after
+
+
+# Cancellation
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.001, 0.003, 0.01, 0.05])
+async def test_a_cancelled_task_gives_its_connection_back(any_url: str, delay: float) -> None:
+    async with bench(any_url, Limits(connections=4)) as it:
+        await put(it.uow, user := new_user("kept"))
+
+        async def work() -> None:
+            async with it.uow.begin(SYSTEM) as tx:
+                found = await tx.users.get(user.id)
+                assert found is not None
+                found.full_name = "Changed"
+                await tx.users.save(found)
+                await asyncio.sleep(0.02)
+
+        for _ in range(6):
+            tasks = [asyncio.create_task(work()) for _ in range(8)]
+            await asyncio.sleep(delay)
+            for task in tasks:
+                task.cancel()
+            outcomes = await race(tasks)
+            assert all(outcome is None or isinstance(outcome, asyncio.CancelledError) for outcome in outcomes), outcomes
+            assert it.used == 0
+        async with asyncio.timeout(2), it.uow.begin(SYSTEM) as tx:
+            assert await tx.users.get(user.id) == user
+
+
+async def test_a_scope_that_cancels_again_and_again_does_not_stop_the_roll_back(any_url: str) -> None:
+    """A cancelled scope of anyio, which web frameworks use, interrupts every await there is, the roll-back's too."""
+    made = 0
+    async with bench(any_url, Limits(connections=1)) as it:
+
+        @event.listens_for(it.engine.sync_engine, "connect")
+        def count(*_: object) -> None:
+            nonlocal made
+            made += 1
+
+        for _ in range(5):
+            with anyio.CancelScope() as scope:
+                async with it.uow.begin(SYSTEM) as tx:
+                    await tx.users.add(new_user("gone"))
+                    scope.cancel()
+                    await anyio.sleep_forever()
+            assert it.used == 0
+        assert made == 1  # It was rolled back and given back, and not thrown away.
+        assert await seen(it.uow, lambda tx: tx.users.by_email(email("gone"))) is None
+
+
+async def test_whoever_is_cancelled_waiting_for_a_lock_waits_no_more(
+    postgres_url: str, postgres_server: PostgresServer
+) -> None:
+    async with bench(postgres_url) as it:
+        await put(it.uow, user := new_user())
+
+        async def wait() -> None:
+            async with it.uow.begin(SYSTEM) as tx:
+                await tx.users.get(user.id)
+
+        async with it.uow.begin(SYSTEM) as tx:
+            await tx.users.get(user.id)
+            tasks = [asyncio.create_task(wait()) for _ in range(3)]
+            await until_waiting(3, postgres_url, postgres_server)
+            for task in tasks:
+                task.cancel()
+            await race(tasks)
+            assert it.used == 1
+            await until_waiting(0, postgres_url, postgres_server)
+        assert it.used == 0
+
+
+async def until_waiting(wanted: int, url: str, server: PostgresServer) -> None:
+    """Come back when so many backends wait for a lock of this database."""
+    name = url.rpartition("/")[2]
+    asked = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND wait_event_type = 'Lock'"  # noqa: S608
+    async with asyncio.timeout(DEADLINE):
+        while await anyio.to_thread.run_sync(server.query, asked) != wanted:  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.01)
+
+
+# Out of reach
+
+
+async def test_a_port_where_nobody_listens(free_tcp_port: int) -> None:
+    url = f"postgresql://user:hunter2@127.0.0.1:{free_tcp_port}/name"
+    async with bench(url) as it:
+        for doing in (it.store.ping, lambda: put(it.uow, new_user()), lambda: check(url), lambda: upgrade(url)):
+            async with fails_in_time() as failure:
+                await doing()
+            assert "hunter2" not in "".join(traceback.format_exception(failure.value))
+        assert it.used == 0
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that takes connections and never says a word."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(64)
+        yield server.getsockname()[1]
+
+
+async def test_a_server_that_never_answers(silent_port: int) -> None:
+    async with bench(f"postgresql://user@127.0.0.1:{silent_port}/name", Limits(connect=0.5)) as it:
+        async with fails_in_time(2):
+            await it.store.ping()
+        async with fails_in_time(2):
+            await put(it.uow, new_user())
+        assert it.used == 0
+
+
+async def test_a_host_that_does_not_exist() -> None:
+    async with bench("postgresql://user@nowhere.invalid/name") as it, fails_in_time():
+        await it.store.ping()
+
+
+async def test_a_wrong_password_or_database(postgres_server: PostgresServer) -> None:
+    async with bench(postgres_server.url("no_such_database")) as it, fails_in_time():
+        await it.store.ping()
+
+
+async def test_a_server_that_is_killed_and_started_again(private_postgres: PrivatePostgres) -> None:
+    server = await anyio.to_thread.run_sync(lambda: private_postgres(durable=True))
+    url = await anyio.to_thread.run_sync(server.create_database, "ubr")
+    await upgrade(url)
+    async with bench(url, Limits(connections=5)) as it:
+        await put(it.uow, before := new_user("before"))
+        # Several connections lie in the pool when it happens, and one is in use.
+        await race(seen(it.uow, lambda tx: tx.users.get(before.id)) for _ in range(5))
+        async with fails_in_time(), it.uow.begin(SYSTEM) as tx:
+            await tx.users.add(new_user("during"))
+            await anyio.to_thread.run_sync(server.kill)
+            await tx.commit()
+        for doing in (it.store.ping, lambda: put(it.uow, new_user("during"))):
+            async with fails_in_time():
+                await doing()
+        await anyio.to_thread.run_sync(server.restart)
+        await it.store.ping()
+        await put(it.uow, after := new_user("after"))
+        async with it.uow.read() as tx:
+            assert await tx.users.get(before.id) == before
+            assert await tx.users.get(after.id) == after
+            assert await tx.users.by_email(email("during")) is None
+        assert it.used == 0
+
+
+async def test_a_server_that_is_frozen_and_goes_on(private_postgres: PrivatePostgres) -> None:
+    server = await anyio.to_thread.run_sync(private_postgres)
+    url = await anyio.to_thread.run_sync(server.create_database, "ubr")
+    await upgrade(url)
+    async with bench(url, Limits(connections=2, statement=1.0, connect=0.5, acquire=0.5)) as it:
+        await put(it.uow, user := new_user("before"))
+
+        async def read() -> User | None:
+            return await seen(it.uow, lambda tx: tx.users.get(user.id))
+
+        assert await race([read(), read()]) == [user, user]
+        await anyio.to_thread.run_sync(server.pause)
+        try:
+            began = time.monotonic()
+            outcomes = await race(read() for _ in range(6))
+            assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes), outcomes
+            # 1.5 s for the statement, and none for a roll-back that nobody would answer either.
+            assert time.monotonic() - began < 2.8
+            async with fails_in_time():
+                await it.store.ping()
+        finally:
+            await anyio.to_thread.run_sync(server.resume)
+        assert await race(read() for _ in range(6)) == [user] * 6
+        await put(it.uow, new_user("after"))
+        assert it.used == 0
+
+
+async def test_connections_that_were_ended_in_the_pool_are_replaced_unseen(
+    postgres_url: str, postgres_server: PostgresServer
+) -> None:
+    async with bench(postgres_url) as it:
+        await put(it.uow, user := new_user())
+        await race(it.store.ping() for _ in range(5))
+        await end_all(postgres_url, postgres_server)
+        assert await race(seen(it.uow, lambda tx: tx.users.get(user.id)) for _ in range(5)) == [user] * 5
+        await end_all(postgres_url, postgres_server)
+        assert await race(put(it.uow, new_user()) for _ in range(5)) == [None] * 5
+
+
+async def end_all(url: str, server: PostgresServer) -> None:
+    """End every connection to a database, as an administrator would."""
+    name = url.rpartition("/")[2]
+    ended = f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608
+    await anyio.to_thread.run_sync(server.query, ended)
+
+
+async def test_a_connection_that_is_ended_within_a_unit_ends_the_unit(
+    postgres_url: str, postgres_server: PostgresServer
+) -> None:
+    async with bench(postgres_url) as it:
+        user = new_user("lost")
+        async with fails_in_time(), it.uow.begin(SYSTEM) as tx:
+            await tx.users.add(user)
+            await end_all(postgres_url, postgres_server)
+            await tx.users.get(user.id)
+        assert it.used == 0
+        assert await seen(it.uow, lambda tx: tx.users.get(user.id)) is None
+        await put(it.uow, new_user("lost"))
+
+
+async def test_a_server_with_no_connection_left(private_postgres: PrivatePostgres) -> None:
+    settings = {"max_connections": "4", "superuser_reserved_connections": "0"}
+    server = await anyio.to_thread.run_sync(lambda: private_postgres(settings=settings))
+    url = await anyio.to_thread.run_sync(server.create_database, "ubr")
+    await upgrade(url)
+    async with bench(url) as hog, bench(url) as it:
+        async with hog.uow.read(), hog.uow.read(), hog.uow.read(), hog.uow.read(), fails_in_time():
+            await put(it.uow, new_user())
+        await hog.store.close()
+        await put(it.uow, new_user())
+
+
+async def test_a_database_that_only_reads(postgres_url: str, postgres_server: PostgresServer) -> None:
+    async with bench(postgres_url) as it:
+        await put(it.uow, user := new_user())
+        name = postgres_url.rpartition("/")[2]
+        change = f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'
+        await anyio.to_thread.run_sync(postgres_server.query, change)
+        await it.store.close()  # Connections of before do not know yet.
+        async with fails_in_time():
+            await put(it.uow, new_user())
+        assert await seen(it.uow, lambda tx: tx.users.get(user.id)) == user
+
+
+# Limits
+
+
+@pytest.mark.parametrize("limits", [Limits(lock=0.3), Limits(statement=0.3)], ids=["lock", "statement"])
+async def test_nobody_waits_longer_for_a_lock_than_the_limit(postgres_url: str, limits: Limits) -> None:
+    async with bench(postgres_url, limits) as it:
+        await put(it.uow, user := new_user())
+        async with it.uow.begin(SYSTEM) as tx:
+            await tx.users.get(user.id)
+            async with fails_in_time(2), it.uow.begin(SYSTEM) as other:
+                await other.users.get(user.id)
+        async with it.uow.begin(SYSTEM) as tx:
+            assert await tx.users.get(user.id) == user
+        assert it.used == 0
+
+
+async def test_tidying_up_passes_by_what_is_in_use(postgres_url: str) -> None:
+    async with bench(postgres_url, Limits(lock=0.5)) as it:
+        user = new_user()
+        used, idle = new_session(user), new_session(user)
+        tokens = [new_token(used), new_token(idle)]
+        await put(it.uow, user, used, idle, *tokens)
+        async with it.uow.begin(SYSTEM) as tx:
+            for token in tokens:
+                await tx.refresh_tokens.spend(token.digest, successor=b"sealed", now=tx.now)
+            await tx.commit()
+        async with it.uow.begin(SYSTEM) as tx:
+            await tx.sessions.get(used.id)
+            async with it.uow.begin(SYSTEM) as tidying:
+                await tidying.refresh_tokens.forget_successors(tidying.now + timedelta(seconds=1))
+                assert await tidying.sessions.forget(used.expires_at + timedelta(seconds=1), 10) == 1
+                await tidying.commit()
+        async with it.uow.read() as tx:
+            assert await tx.sessions.get(used.id) == used
+            assert await tx.sessions.get(idle.id) is None
+
+
+async def test_a_unit_in_which_nothing_is_asked_is_ended(postgres_url: str) -> None:
+    async with bench(postgres_url, Limits(idle=0.2)) as it:
+        user = new_user()
+        async with fails_in_time(), it.uow.begin(SYSTEM) as tx:
+            await tx.users.add(user)
+            await asyncio.sleep(0.6)
+            await tx.commit()
+        assert await seen(it.uow, lambda tx: tx.users.get(user.id)) is None
+        assert it.used == 0
+
+
+async def test_nobody_waits_longer_for_a_connection_than_the_limit(any_url: str) -> None:
+    async with bench(any_url, Limits(connections=2, acquire=0.3)) as it:
+        async with it.uow.begin(SYSTEM), it.uow.read():
+            for doing in (it.store.ping, lambda: put(it.uow, new_user())):
+                async with fails_in_time(2):
+                    await doing()
+        await put(it.uow, new_user())
+        assert it.used == 0
+
+
+async def test_units_that_wait_in_a_circle_are_told_apart(postgres_url: str) -> None:
+    async with bench(postgres_url) as it:
+        users = [new_user(), new_user()]
+        await put(it.uow, *users)
+        met = asyncio.Barrier(2)
+
+        async def lock(first: User, second: User) -> None:
+            async with it.uow.begin(SYSTEM) as tx:
+                await tx.users.get(first.id)
+                await met.wait()
+                await tx.users.get(second.id)
+                await tx.commit()
+
+        outcomes = await race([lock(*users), lock(*reversed(users))])
+        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoneType", "TransactionConflict"]
+        assert issubclass(TransactionConflict, Contended)  # which use cases repeat
+        assert it.used == 0
+
+
+async def test_a_change_of_the_tables_under_a_running_service_heals(postgres_url: str) -> None:
+    async with bench(postgres_url, Limits(connections=1)) as it:
+        await put(it.uow, user := new_user())
+        assert await seen(it.uow, lambda tx: tx.users.get(user.id)) == user
+        other = make_engine(postgres_url)
+        async with other.begin() as connection:
+            await connection.execute(text("ALTER TABLE users ALTER COLUMN full_name TYPE varchar(200)"))
+        await other.dispose()
+
+        async def read() -> User | None:
+            return await seen(it.uow, lambda tx: tx.users.get(user.id))
+
+        outcomes = [(await race([read()]))[0] for _ in range(2)]
+        assert outcomes[0] == user or isinstance(outcomes[0], TransactionConflict)
+        assert outcomes[1] == user
+
+
+# SQLite
+
+
+async def test_a_file_that_another_process_is_writing_to(sqlite_url: str) -> None:
+    other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    async with bench(sqlite_url, Limits(acquire=0.3)) as it:
+        await put(it.uow, user := new_user())
+        other.execute("BEGIN IMMEDIATE")
+        async with fails_in_time(2):
+            await put(it.uow, new_user())
+        assert await seen(it.uow, lambda tx: tx.users.get(user.id)) == user
+        other.execute("ROLLBACK")
+        await put(it.uow, new_user())
+    other.close()
+
+
+async def test_two_processes_that_write_to_one_file_lose_nothing(sqlite_url: str) -> None:
+    """The service and the command line, say: no line is common to them, only the lock of the file."""
+    limits = Limits(acquire=30)
+    async with bench(sqlite_url, limits) as one, bench(sqlite_url, limits) as two:
+        await put(one.uow, user := new_user())
+
+        async def change(uow: SqlUnitOfWork) -> None:
+            async with uow.begin(SYSTEM) as tx:
+                found = await tx.users.get(user.id)
+                assert found is not None
+                await asyncio.sleep(0.001)
+                found.version += 1
+                await tx.users.save(found)
+                await tx.commit()
+
+        assert await race(change(it.uow) for it in (one, two) for _ in range(15)) == [None] * 30
+        found = await seen(one.uow, lambda tx: tx.users.get(user.id))
+        assert found is not None
+        assert found.version == 31
+
+
+async def test_writers_of_one_process_wait_in_line_and_not_for_the_file(sqlite_url: str) -> None:
+    async with bench(sqlite_url, Limits(connections=3, acquire=30)) as it:
+        began = time.monotonic()
+        assert await race(put(it.uow, new_user()) for _ in range(200)) == [None] * 200
+        assert time.monotonic() - began < 10
+        assert len(await seen(it.uow, lambda tx: tx.users.page(UserFilter(now=tx.now), None, 500))) == 200
+
+
+@pytest.mark.parametrize("content", [b"not a database" * 100, None], ids=["garbage", "directory"])
+async def test_a_file_that_is_no_database(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "ubr.db"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    async with bench(f"sqlite:///{path}") as it:
+        async with fails_in_time():
+            await it.store.ping()
+        async with fails_in_time():
+            await put(it.uow, new_user())
+        assert it.used == 0
+
+
+async def test_a_disk_that_is_full(sqlite_url: str) -> None:
+    full = False
+    async with bench(sqlite_url, Limits(connections=1)) as it:
+
+        @event.listens_for(it.engine.sync_engine, "begin")
+        def fill(connection: object) -> None:
+            pages = 1 if full else 1_000_000  # SQLite takes the present size where that is more.
+            connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")  # type: ignore[attr-defined]
+
+        await put(it.uow, user := new_user())
+        full = True
+
+        async def write_much() -> None:
+            await put(it.uow, *(new_user() for _ in range(200)))
+
+        async with fails_in_time():
+            await write_much()
+        assert await seen(it.uow, lambda tx: tx.users.page(UserFilter(now=tx.now), None, 500)) == [user]
+        full = False
+        await write_much()
+
+
+async def test_a_file_that_may_only_be_read(sqlite_url: str) -> None:
+    async with bench(sqlite_url, Limits(connections=1)) as it:
+        await put(it.uow, user := new_user())
+
+        @event.listens_for(it.engine.sync_engine, "begin")
+        def protect(connection: object) -> None:
+            connection.exec_driver_sql("PRAGMA query_only=ON")  # type: ignore[attr-defined]
+
+        async with fails_in_time():
+            await put(it.uow, new_user())
+        assert await seen(it.uow, lambda tx: tx.users.get(user.id)) == user
+
+
+async def test_what_was_answered_is_on_the_disk(sqlite_url: str, tmp_path: Path) -> None:
+    engine = make_engine(sqlite_url)
+    async with engine.connect() as connection:
+        found = [
+            (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar() for name in ("synchronous", "journal_mode")
+        ]
+    await engine.dispose()
+    assert found == [2, "wal"]  # FULL

@@ -1,0 +1,58 @@
+"""An example as a process of its own, beside a real service."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from tests.support.servers import free_port
+from tests.support.service import Service
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+FOLLOWER = "notes@example.org"
+PASSWORD = "a long enough password"
+
+
+@contextmanager
+def beside(name: str, folder: Path, service: Service) -> Iterator[str]:
+    """An example as a process, by its URL."""
+    port = free_port()
+    settings = {
+        "USERS_URL": service.url,
+        "USERS_ISSUER": service.url,
+        "USERS_EMAIL": FOLLOWER,
+        "USERS_PASSWORD": PASSWORD,
+    }
+    with (folder / f"{name}.log").open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - what it runs is ours
+            [
+                *(str(Path(sys.executable).with_name("granian")), "--interface", "asgi", "--loop", "asyncio"),
+                *("--host", "127.0.0.1", "--port", str(port), "--working-dir", str(EXAMPLES), f"{name}:app"),
+            ],
+            cwd=folder,
+            env={**os.environ, **settings, "PYTHONWARNINGS": "error"},  # noqa: TID251 - it is handed on
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                httpx.get(f"http://127.0.0.1:{port}/notes")
+                break
+            except httpx.TransportError:
+                assert process.poll() is None, (folder / f"{name}.log").read_text()
+                assert time.monotonic() < deadline, (folder / f"{name}.log").read_text()
+                time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}/notes"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)

@@ -1,0 +1,444 @@
+"""A verifier accepts what is good, and nothing of before an end, whatever happens to it, to ubr or in between."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from tests.integration.http.kit import PASSWORD, Service, bearer
+from tests.integration.verifier.kit import Beside, Ticks, Way, beside, grant, make_follower, make_verifier, until
+from ubr.application.actor import SYSTEM
+from ubr.application.use_cases.create_role import CreateRoleCommand
+from ubr.application.use_cases.delete_role import DeleteRoleCommand
+from ubr.application.use_cases.revoke_session import RevokeSessionCommand
+from ubr.application.use_cases.revoke_signing_key import RevokeSigningKeyCommand
+from ubr.application.use_cases.unassign_role import UnassignRoleCommand
+from ubr.application.use_cases.update_role import RoleChanges, UpdateRoleCommand
+from ubr.verifier import NotFresh, Refused
+
+
+async def test_it_tells_whose_token_it_is(here: Beside) -> None:
+    tokens = await here.signed_in()
+    found = await here.verifier.verify(tokens["access_token"])
+    assert found.user_id == UUID(tokens["user"]["id"])
+    assert found.session_id == UUID(tokens["session_id"])
+    assert found.roles == {"user"}
+    assert found.expires_at - found.issued_at == timedelta(minutes=10)
+    assert found.auth_time == found.issued_at
+
+
+async def test_known_tokens_and_a_fresh_view_need_no_question(here: Beside) -> None:
+    tokens = await here.signed_in()
+    assert await here.accepts(tokens)
+    here.way.open.clear()
+    for _ in range(100):
+        assert await here.accepts(tokens)
+
+
+# --- ends ------------------------------------------------------------------------------------------------------------
+
+
+async def test_what_has_ended_is_refused_after_the_answer_and_nothing_else(here: Beside) -> None:
+    one, other = await here.signed_in(), await here.signed_in()
+    third = await here.signed_in("third@example.org")
+    assert [await here.accepts(each) for each in (one, other, third)] == [True, True, True]
+    began = time.monotonic()
+    assert (await here.service.client.post("/api/auth/logout", headers=bearer(one))).status_code == 204
+    assert time.monotonic() - began < 1.0, "the verifier has acknowledged: nobody waits for the bound"
+    assert [await here.accepts(each) for each in (one, other, third)] == [False, True, True]
+
+
+async def test_a_user_who_changes_refreshes_and_goes_on(here: Beside) -> None:
+    tokens = await here.signed_in()
+    await here.ubr.create_role(CreateRoleCommand(name="editor"), actor=SYSTEM)
+    await grant(here.ubr, UUID(tokens["user"]["id"]), "editor")
+    assert not await here.accepts(tokens)
+    answer = await here.service.client.post("/api/auth/refresh", json={"refresh_token": tokens["refresh_token"]})
+    assert (await here.verifier.verify(answer.json()["access_token"])).roles == {"editor", "user"}
+
+    command = UnassignRoleCommand(user_id=UUID(tokens["user"]["id"]), role="editor")
+    await here.ubr.unassign_role(command, actor=SYSTEM)
+    assert not await here.accepts(answer.json())
+
+
+@pytest.mark.parametrize("change", ["renamed", "deleted", "changed"])
+async def test_a_role_that_changes_makes_everybody_refresh(here: Beside, change: str) -> None:
+    role = await here.ubr.create_role(CreateRoleCommand(name="editor"), actor=SYSTEM)
+    tokens = await here.signed_in()
+    await grant(here.ubr, UUID(tokens["user"]["id"]), "editor")
+    tokens, other = await here.signed_in(), await here.signed_in("other@example.org")
+    assert "editor" in (await here.verifier.verify(tokens["access_token"])).roles
+    if change == "deleted":
+        await here.ubr.delete_role(DeleteRoleCommand(role_id=role.id), actor=SYSTEM)
+    else:
+        changes = RoleChanges(name="writer") if change == "renamed" else RoleChanges(permissions=["logs:read"])
+        await here.ubr.update_role(UpdateRoleCommand(role_id=role.id, changes=changes), actor=SYSTEM)
+    assert not await here.accepts(tokens)
+    assert not await here.accepts(other)
+    assert await here.accepts(await here.signed_in())
+
+
+async def test_whoever_finds_it_ended_waits_as_well(here: Beside) -> None:
+    tokens = await here.signed_in()
+    command = RevokeSessionCommand(session_id=UUID(tokens["session_id"]))
+    await asyncio.gather(*(here.ubr.revoke_session(command, actor=SYSTEM) for _ in range(3)))
+    assert not await here.accepts(tokens)
+
+
+# --- a start ---------------------------------------------------------------------------------------------------------
+
+
+async def test_tokens_of_before_its_start_are_good_but_for_those_that_ended(service: Service) -> None:
+    await service.register("reader@example.org")
+    kept, ended = await service.sign_in("reader@example.org"), await service.sign_in("reader@example.org")
+    await service.client.post("/api/auth/logout", headers=bearer(ended))
+    async with beside(service) as here:
+        assert await here.accepts(kept)
+        assert not await here.accepts(ended)
+
+
+async def test_tokens_older_than_what_it_can_know_of_are_refused(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ubr.verifier.verifier._HISTORY", 3)
+    await service.register("reader@example.org")
+    old = await service.sign_in("reader@example.org")
+    for _ in range(4):
+        await service.client.post("/api/auth/logout", headers=bearer(await service.sign_in("reader@example.org")))
+    async with beside(service) as here:
+        assert not await here.accepts(old)
+        assert await here.accepts(await here.signed_in())
+
+
+async def test_it_starts_where_ubr_is_down_and_heals(service: Service) -> None:
+    assert service.ubr is not None
+    way = Way(service, down=True)
+    access = await make_follower(service.ubr)
+    async with make_verifier(service, way, access, patience=0.3) as verifier:
+        await service.register("reader@example.org")
+        tokens = await service.sign_in("reader@example.org")
+        with pytest.raises(NotFresh):
+            await verifier.verify(tokens["access_token"])
+        way.down = False
+        await until(lambda: Beside(service, way, Ticks(), verifier).answers(tokens))
+
+
+# --- out of reach ----------------------------------------------------------------------------------------------------
+
+
+async def test_nothing_is_accepted_that_rests_on_an_old_answer(here: Beside) -> None:
+    tokens = await here.signed_in()
+    assert await here.accepts(tokens)
+    here.way.open.clear()
+    here.ticks.now += 1.0
+    assert await here.accepts(tokens), "the bound has not passed since the last question was sent"
+    here.ticks.now += 0.001
+    here.be_quick()
+    began = time.monotonic()
+    with pytest.raises(NotFresh):
+        await here.verifier.verify(tokens["access_token"])
+    assert 0.2 < time.monotonic() - began < 1.0
+    here.way.open.set()
+    await until(lambda: here.answers(tokens))
+
+
+async def test_an_answer_counts_from_when_its_question_was_sent(here: Beside) -> None:
+    tokens = await here.signed_in()
+    assert await here.accepts(tokens)
+    here.way.open.clear()
+    asked = here.way.count("/api/revocations")
+
+    async def on_its_way() -> bool:
+        return here.way.count("/api/revocations") > asked
+
+    await until(on_its_way)
+    here.ticks.now += 0.9
+    here.way.open.set()  # for this one alone
+    await asyncio.sleep(0)
+    here.way.open.clear()
+    await asyncio.sleep(0.2)
+    assert await here.accepts(tokens)
+    here.ticks.now += 0.2
+    here.be_quick()
+    with pytest.raises(NotFresh):
+        await here.verifier.verify(tokens["access_token"])
+
+
+async def test_all_who_wait_share_one_question(here: Beside) -> None:
+    tokens = await here.signed_in()
+    here.way.open.clear()
+    here.ticks.now += 2
+    await asyncio.sleep(0.1)
+    before = here.way.count("/api/revocations")
+    waiting = [asyncio.create_task(here.accepts(tokens)) for _ in range(100)]
+    await asyncio.sleep(0.05)
+    assert here.way.count("/api/revocations") == before
+    here.way.open.set()
+    assert await asyncio.gather(*waiting) == [True] * 100
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(500),
+        httpx.Response(503, json={"type": "/problems/busy"}),
+        httpx.Response(200, text="<html>"),
+        httpx.Response(200, json=[]),
+        httpx.Response(200, json={"epoch": "e", "number": "7", "rows": [], "fresh_for_ms": 1000}),
+        httpx.Response(200, json={"epoch": "e", "number": 7, "rows": [{}], "fresh_for_ms": 1000}),
+        httpx.Response(200, json={"epoch": "e", "number": 7, "rows": [{"number": 7, "kind": 1, "id": ""}]}),
+        httpx.Response(302, headers={"location": "http://elsewhere.test/"}),
+        httpx.Response(403),
+        httpx.Response(401),
+    ],
+    ids=range(10),
+)
+async def test_an_answer_that_is_none_is_not_relied_on(here: Beside, answer: httpx.Response) -> None:
+    tokens = await here.signed_in()
+    here.way.answers["/api/revocations"] = answer
+    await asyncio.sleep(0.1)  # the question under way has been answered by ubr
+    here.ticks.now += 1.001
+    here.be_quick()
+    with pytest.raises(NotFresh):
+        await here.verifier.verify(tokens["access_token"])
+    here.way.answers.clear()
+    await until(lambda: here.answers(tokens))
+
+
+async def test_an_end_that_the_verifier_cannot_learn_of_waits_for_the_bound(service: Service) -> None:
+    async with beside(service) as here:
+        tokens = await here.signed_in()
+        assert await here.accepts(tokens)
+        here.way.open.clear()
+        began = time.monotonic()
+        await service.client.post("/api/auth/logout", headers=bearer(tokens))
+        assert 1.0 <= time.monotonic() - began < 2.0
+        here.ticks.now += 1.05  # as much has passed
+        here.be_quick()
+        with pytest.raises(NotFresh):
+            await here.verifier.verify(tokens["access_token"])
+
+
+# --- another history -------------------------------------------------------------------------------------------------
+
+
+def store_of(here: Beside) -> Any:
+    return here.ubr.follow_revocations.feed.store  # type: ignore[attr-defined]
+
+
+async def test_tokens_of_another_epoch_are_refused_even_where_their_number_is_higher(here: Beside) -> None:
+    tokens = await here.signed_in()
+    assert await here.accepts(tokens)
+    here.ticks.now += 0.1
+    store_of(here).epoch = "restored"
+    await until(lambda: here.refuses(tokens))
+    new = await here.signed_in()
+    assert await here.accepts(new)
+    assert not await here.accepts(tokens)
+
+
+async def test_a_token_of_an_epoch_that_has_just_begun_waits_for_the_next_question(service: Service) -> None:
+    async with beside(service, elapsed=time.monotonic) as here:
+        old = await here.signed_in()
+        assert await here.accepts(old)
+        store_of(here).epoch = "restored"
+        # Until the view of ubr itself has noticed, nobody is told anything else.
+        await asyncio.sleep(0.3)
+        new = await here.signed_in()
+        assert await here.accepts(new)
+        assert not await here.accepts(old)
+
+
+async def test_a_feed_that_goes_back_without_a_new_name(here: Beside) -> None:
+    old = await here.signed_in()
+    assert await here.accepts(old)
+    store = store_of(here)
+    del store.feed[-1:]
+    await until(lambda: here.refuses(old))
+    assert here.service.clock is not None
+    here.service.clock.move(seconds=1)
+    assert await here.accepts(await here.signed_in())
+    assert not await here.accepts(old)
+
+
+async def test_whoever_is_too_far_behind_begins_anew(here: Beside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ubr.application.use_cases.follow_revocations.MOST_ROWS", 5)
+    monkeypatch.setattr("ubr.verifier.verifier._HISTORY", 3)
+    old = await here.signed_in()
+    here.way.down = True
+    await asyncio.sleep(0.06)
+    store = store_of(here)
+    store.feed += [type(store.feed[0])(len(store.feed) + 1 + n, store.feed[0].change) for n in range(9)]
+    await here.ubr.follow_revocations.view.cycle()
+    here.way.down = False
+    await until(lambda: here.refuses(old))
+    assert await here.accepts(await here.signed_in())
+
+
+# --- tokens ----------------------------------------------------------------------------------------------------------
+
+
+async def test_expired_tokens_and_those_of_the_future(here: Beside) -> None:
+    tokens = await here.signed_in()
+    assert here.service.clock is not None
+    here.service.clock.move(seconds=-30)
+    assert await here.accepts(tokens)
+    here.service.clock.move(seconds=-1)
+    assert not await here.accepts(tokens)
+    here.service.clock.move(seconds=31 + 599)
+    assert await here.accepts(tokens)
+    here.service.clock.move(seconds=1)
+    assert not await here.accepts(tokens)
+
+
+async def test_a_token_that_expires_while_it_waits_is_refused(here: Beside) -> None:
+    tokens = await here.signed_in()
+    assert await here.accepts(tokens)
+    assert here.service.clock is not None
+    here.way.open.clear()
+    here.ticks.now += 2
+    waiting = asyncio.create_task(here.accepts(tokens))
+    await asyncio.sleep(0.05)
+    here.service.clock.move(seconds=600)
+    here.way.open.set()
+    assert not await waiting
+
+
+@pytest.mark.parametrize("options", [{"audience": "another"}, {"issuer": "https://another.example"}])
+async def test_tokens_for_another_audience_or_of_another_issuer(service: Service, options: dict[str, Any]) -> None:
+    async with beside(service, **options) as here:
+        assert not await here.accepts(await here.signed_in())
+
+
+@pytest.mark.parametrize("token", ["", "x", "a.b.c", "ä", "." * 9000, "eyJhbGciOiJub25lIn0.e30."])
+async def test_what_is_no_token_is_refused_without_a_question(here: Beside, token: str) -> None:
+    before = here.way.count("jwks.json")
+    with pytest.raises(Refused):
+        await here.verifier.verify(token)
+    assert here.way.count("jwks.json") == before
+
+
+async def test_an_unknown_key_is_asked_for_at_most_once_in_a_while(here: Beside, service: Service) -> None:
+    _, payload, signature = (await here.signed_in())["access_token"].split(".")
+    header = '{"typ":"at+jwt","alg":"EdDSA","kid":"%s"}' % ("A" * 43)
+    foreign = base64.urlsafe_b64encode(header.encode()).decode().rstrip("=")
+    before = here.way.count("jwks.json")
+    for _ in range(20):
+        with pytest.raises(Refused):
+            await here.verifier.verify(f"{foreign}.{payload}.{signature}")
+    assert here.way.count("jwks.json") == before
+    here.ticks.now += 1.1
+    for _ in range(20):
+        with pytest.raises(Refused):
+            await here.verifier.verify(f"{foreign}.{payload}.{signature}")
+    assert here.way.count("jwks.json") == before + 1
+    here.ticks.now += 1.1
+    here.way.answers["/.well-known/jwks.json"] = httpx.Response(500)
+    with pytest.raises(NotFresh):
+        await here.verifier.verify(f"{foreign}.{payload}.{signature}")
+
+
+async def test_a_key_that_was_revoked_is_good_no_more_and_the_next_one_is(here: Beside) -> None:
+    old = await here.signed_in()
+    assert await here.accepts(old)
+    header = old["access_token"].partition(".")[0]
+    kid = json.loads(base64.urlsafe_b64decode(header + "=="))["kid"]
+    await here.ubr.revoke_signing_key(RevokeSigningKeyCommand(kid=kid), actor=SYSTEM)
+    assert not await here.accepts(old)
+    answer = await here.service.client.post("/api/auth/refresh", json={"refresh_token": old["refresh_token"]})
+    new = answer.json()
+    assert new["access_token"].partition(".")[0] != header
+    assert await here.accepts(new)
+    assert not await here.accepts(old)
+
+
+async def test_a_key_that_is_new_is_asked_for_when_it_first_signs(here: Beside) -> None:
+    assert here.service.clock is not None
+    old = await here.signed_in()
+    path = "/.well-known/jwks.json"
+    # Something in between shows the list as it was.
+    here.way.answers[path] = httpx.Response(200, json=(await here.service.client.get(path)).json())
+    await here.ubr.rotate_signing_key(actor=SYSTEM)
+    await asyncio.sleep(0.1)
+    here.way.answers.clear()
+    here.service.clock.move(minutes=8)
+    here.ticks.now += 1.1
+    new = await here.signed_in()
+    assert new["access_token"].partition(".")[0] != old["access_token"].partition(".")[0]
+    assert await here.accepts(new)
+    assert await here.accepts(old)
+
+
+# --- access ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_function_may_give_the_access_token(service: Service) -> None:
+    async def access() -> str:
+        return str((await service.admin())["authorization"].partition(" ")[2])
+
+    async with beside(service, access=access) as here:
+        assert await here.accepts(await here.signed_in())
+
+
+async def test_a_function_that_fails_is_asked_again(service: Service) -> None:
+    failures = 3
+
+    async def access() -> str:
+        nonlocal failures
+        failures -= 1
+        if failures > 0:
+            raise RuntimeError("not now")
+        return str((await service.admin())["authorization"].partition(" ")[2])
+
+    async with beside(service, access=access) as here:
+        assert await here.accepts(await here.signed_in())
+    assert failures <= 0
+
+
+async def test_a_session_of_its_own_that_is_ended_is_opened_again(here: Beside) -> None:
+    tokens = await here.signed_in()
+    account = here.verifier._source._account  # noqa: SLF001 - its session is its own
+    assert account is not None
+    follower = account._access  # noqa: SLF001
+    await here.service.client.post("/api/auth/logout", headers={"authorization": f"Bearer {follower}"})
+    here.ticks.now += 0.9
+
+    async def opened() -> bool:
+        return account._access not in {follower, None}  # noqa: SLF001
+
+    await until(opened)
+    here.ticks.now += 0.9
+    assert await here.accepts(tokens)
+
+
+async def test_it_refreshes_before_its_token_expires_and_signs_out_at_the_end(service: Service) -> None:
+    async with beside(service) as here:
+        assert service.clock is not None
+        await here.signed_in()
+        for _ in range(4):
+            service.clock.move(minutes=6)
+            here.ticks.now += 360
+            assert await here.accepts(await here.signed_in())
+        assert here.way.count("/api/auth/login") == 1
+        assert here.way.count("/api/auth/refresh") == 4
+        began = time.monotonic()
+    assert here.way.asked[-2:] == ["DELETE /api/revocations", "POST /api/auth/logout"]
+    assert time.monotonic() - began < 1.0, "nobody waits for who has left"
+
+
+async def test_a_wrong_password_is_not_tried_over_and_over(service: Service) -> None:
+    assert service.ubr is not None
+    way = Way(service)
+    access = await make_follower(service.ubr)
+    wrong = type(access)(access.email, PASSWORD + "x")
+    async with make_verifier(service, way, wrong, elapsed=Ticks(), patience=0.3):
+        await asyncio.sleep(0.5)
+        assert way.count("/api/auth/login") <= 6
