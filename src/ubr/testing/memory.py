@@ -1,0 +1,47 @@
+"""The in-memory environment with tiny hashing costs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from ubr.application.actor import Actor
+from ubr.application.app import Application
+from ubr.application.use_cases.log_in import LogInCommand
+from ubr.bootstrap import connect
+from ubr.settings import Settings
+
+_START: Final = datetime(2030, 1, 1, tzinfo=UTC)
+
+TINY_HASHING: Final[dict[str, Any]] = {"argon2_memory_kib": 8, "argon2_time": 1, "argon2_parallelism": 1}
+"""The least that Argon2 accepts. For tests alone: `Settings.from_env` refuses it."""
+
+
+class MovableClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now: datetime = _START) -> None:
+        self._now = now
+
+    def __call__(self) -> datetime:
+        return self._now
+
+    def move(self, **by: float) -> None:
+        """Move it by so many `days`, `hours`, `minutes`, `seconds` …, as `timedelta` takes them."""
+        self._now += timedelta(**by)
+
+
+@asynccontextmanager
+async def in_memory(**settings: Any) -> AsyncIterator[tuple[Application, MovableClock]]:
+    """An application of its own, and its clock. `settings` are fields of `Settings`."""
+    clock = MovableClock()
+    async with connect(Settings.memory(**{**TINY_HASHING, **settings}), clock=clock) as ubr:
+        yield ubr, clock
+
+
+async def sign_in(ubr: Application, email: str, password: str) -> Actor:
+    """Log somebody in and return who they are from then on."""
+    tokens = await ubr.log_in(LogInCommand(email=email, password=password))
+    return await ubr.authenticate(tokens.access_token)

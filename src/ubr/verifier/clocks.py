@@ -1,0 +1,19 @@
+"""The clocks of this machine."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+# Where there is no such clock, as on macOS, the monotonic one stands in: it may stop while the machine sleeps.
+_RUNNING_ON: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def elapsed() -> float:
+    """Seconds since some moment in the past, on a clock that nobody sets and that runs on while the machine sleeps."""
+    return time.clock_gettime(_RUNNING_ON)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - this is the clock

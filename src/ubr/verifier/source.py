@@ -1,0 +1,170 @@
+"""The way to ubr over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+import httpx
+
+from ubr.domain.feed import Change, FeedRow
+from ubr.verifier.view import Told
+
+Access: TypeAlias = Callable[[], Awaitable[str]]
+"""Gives an access token whose user holds `revocations:read`. Asked for each call."""
+
+_DEADLINE: Final = 5.0
+_GOODBYE: Final = 2.0
+_KINDS: Final = {"session", "user", "role", "key"}
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user of ubr for this service alone, with a role that holds `revocations:read` and nothing else."""
+
+    email: str
+    password: str = field(repr=False)
+
+
+class Unreachable(Exception):
+    """ubr did not answer, or not as it should."""
+
+
+class Denied(Unreachable):
+    """ubr answered that this service may not."""
+
+
+class Source:
+    """What a verifier asks ubr for."""
+
+    def __init__(
+        self,
+        url: str,
+        access: Access | Credentials,
+        elapsed: Callable[[], float],
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._client = httpx.AsyncClient(
+            base_url=url, transport=transport, timeout=_DEADLINE, headers={"user-agent": "ubr-verifier"}
+        )
+        self._account: _Account | None = None
+        if isinstance(access, Credentials):
+            self._account = _Account(self._client, access, elapsed)
+            self._access: Access = self._account.token
+        else:
+            self._access = access
+
+    async def revocations(
+        self, verifier: UUID, *, since: int | None = None, epoch: str | None = None, wait: float = 0
+    ) -> Told:
+        """What ended. Errors: `Unreachable`, `Denied`."""
+        query: dict[str, str] = {"verifier": str(verifier), "wait": str(int(wait * 1000))}
+        if since is not None and epoch is not None:
+            query |= {"since": str(since), "epoch": epoch}
+        async with _answering():
+            headers = {"authorization": f"Bearer {await self._access()}"}
+            answer = await self._client.get("/api/revocations", params=query, headers=headers)
+            if answer.status_code == HTTPStatus.UNAUTHORIZED and self._account is not None:
+                self._account.forget()
+            return _told(_body(answer))
+
+    async def keys(self) -> list[object]:
+        """The published keys. Errors: `Unreachable`."""
+        async with _answering():
+            # Whoever stands in between may keep an answer for a while; a key may have been revoked since.
+            answer = await self._client.get("/.well-known/jwks.json", headers={"cache-control": "no-cache"})
+            keys: list[object] = _body(answer)["keys"]
+            return list(keys)
+
+    async def close(self, verifier: UUID) -> None:
+        """Say that nobody has to wait for a verifier, sign out where this signed in, and hang up."""
+        try:
+            with suppress(Unreachable):
+                async with _answering(_GOODBYE):
+                    headers = {"authorization": f"Bearer {await self._access()}"}
+                    await self._client.delete("/api/revocations", params={"verifier": str(verifier)}, headers=headers)
+                    if self._account is not None:
+                        await self._account.sign_out()
+        finally:
+            await self._client.aclose()
+
+
+class _Account:
+    """Signs in when it has to, and refreshes well before the token expires."""
+
+    def __init__(self, client: httpx.AsyncClient, credentials: Credentials, elapsed: Callable[[], float]) -> None:
+        self._client = client
+        self._credentials = credentials
+        self._elapsed = elapsed
+        self._access: str | None = None
+        self._refresh: str | None = None
+        self._renew_at = 0.0
+
+    async def token(self) -> str:
+        if self._access is None or self._elapsed() >= self._renew_at:
+            await self._renew()
+        assert self._access is not None  # noqa: S101 - else it has raised
+        return self._access
+
+    def forget(self) -> None:
+        """The access token was refused. The refresh token may still be good."""
+        self._access = None
+
+    async def _renew(self) -> None:
+        began = self._elapsed()
+        self._access = None
+        answer: httpx.Response | None = None
+        if self._refresh is not None:
+            answer = await self._client.post("/api/auth/refresh", json={"refresh_token": self._refresh})
+            if answer.status_code == HTTPStatus.UNAUTHORIZED:
+                self._refresh = answer = None
+        if answer is None:
+            credentials = {"email": self._credentials.email, "password": self._credentials.password}
+            answer = await self._client.post("/api/auth/login", json=credentials)
+        tokens = _body(answer)
+        self._access, self._refresh = str(tokens["access_token"]), str(tokens["refresh_token"])
+        self._renew_at = began + float(tokens["expires_in"]) / 2
+
+    async def sign_out(self) -> None:
+        if self._access is not None:
+            await self._client.post("/api/auth/logout", headers={"authorization": f"Bearer {self._access}"})
+
+
+@asynccontextmanager
+async def _answering(deadline: float = _DEADLINE) -> AsyncIterator[None]:
+    """Whatever goes wrong within is that ubr is out of reach."""
+    try:
+        async with asyncio.timeout(deadline):
+            yield
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, KeyError, TypeError, ValueError) as error:
+        # The library's texts can hold what was sent.
+        raise Unreachable(type(error).__name__) from None
+
+
+def _body(answer: httpx.Response) -> dict[str, Any]:
+    if answer.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}:
+        raise Denied(f"{answer.request.url.path} answered {answer.status_code}")
+    if answer.status_code != HTTPStatus.OK:
+        raise Unreachable(f"{answer.request.url.path} answered {answer.status_code}")
+    body = answer.json()
+    if not isinstance(body, dict):
+        raise TypeError
+    return body
+
+
+def _told(body: dict[str, Any]) -> Told:
+    """Errors: `KeyError`, `TypeError` or `ValueError` for an answer that ubr does not give."""
+    number, milliseconds = body["number"], body["fresh_for_ms"]
+    rows = tuple(FeedRow(row["number"], Change(row["kind"], row["id"])) for row in body["rows"])
+    if not all(
+        type(row.number) is int and row.change.kind in _KINDS and isinstance(row.change.id, str) for row in rows
+    ):
+        raise ValueError
+    if type(number) is not int or type(milliseconds) is not int or not isinstance(body["epoch"], str):
+        raise ValueError
+    return Told(epoch=body["epoch"], number=number, rows=rows, fresh_for=milliseconds / 1000)

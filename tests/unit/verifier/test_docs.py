@@ -1,0 +1,47 @@
+"""The page on sessions says what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ubr.application.use_cases.follow_revocations import LONGEST_WAIT, MOST_ROWS
+from ubr.application.view import ViewTimes
+from ubr.domain.policy import ENDS, REVOCATIONS_READ
+from ubr.settings import Settings
+from ubr.verifier.verifier import _HISTORY
+from ubr.verifier.view import HORIZON
+
+DOCS = Path(__file__).parents[3] / "docs"
+SESSIONS = (DOCS / "sessions.md").read_text()
+VERIFIER = (DOCS / "verifier.md").read_text()
+
+
+def test_the_table_of_what_ends_what() -> None:
+    rows = re.findall(r"^\| [^|]+ \| `(\w+)` \| ([^|]+) \|$", SESSIONS, re.MULTILINE)
+    assert rows == [(event.value, reach.value) for event, reach in ENDS.items()]
+
+
+def test_the_table_stands_in_one_place() -> None:
+    assert "sessions.md" in (DOCS / "architecture.md").read_text()
+    for page in DOCS.glob("**/*.md"):
+        assert (page.name == "sessions.md") == ("| sessions that end |" in page.read_text()), page
+
+
+def test_the_numbers() -> None:
+    times, defaults = ViewTimes(), Settings.memory()
+    assert (times.renewal, times.lease, times.row, times.patience) == (3, 10, 60, 1)
+    assert f"every {times.renewal:g} s; a lease lasts for {times.lease:g} s" in SESSIONS
+    assert f"younger than {times.row:g} s" in SESSIONS
+    assert f"(`{times.bound:g} s`)".replace("`", "") in SESSIONS
+    assert defaults.revocation_bound.total_seconds() == times.bound
+    assert f"`UBR_REVOCATION_POLL` ({defaults.revocation_poll.total_seconds() * 1000:g} ms)" in SESSIONS
+    assert f"`UBR_ACCESS_TOKEN_LIFETIME` ({defaults.access_token_lifetime.total_seconds() / 60:g} min)" in SESSIONS
+    assert f"`UBR_SESSION_IDLE` ({defaults.session_idle.days} d)" in SESSIONS
+    assert f"`UBR_SESSION_LIFETIME` ({defaults.session_lifetime.days} d)" in SESSIONS
+    assert f"`UBR_SESSIONS_PER_USER` ({defaults.sessions_per_user})" in SESSIONS
+    assert f"up to {LONGEST_WAIT} ms" in VERIFIER
+    assert f"({MOST_ROWS:,} rows)" in VERIFIER
+    assert f"{_HISTORY:,} rows back" in VERIFIER
+    assert HORIZON < 17 * 60
+    assert f"`{REVOCATIONS_READ}`" in VERIFIER
