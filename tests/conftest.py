@@ -1,0 +1,21 @@
+"""What all tests share."""
+
+from collections.abc import Callable
+
+import pytest
+
+from ubr.adapters.sql.migrations import upgrade
+
+pytest_plugins = ["tests.support.plugin", "pytester"]
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    """One event loop for the whole session, so that pools made in a session fixture work in every test."""
+    return "asyncio", {"use_uvloop": False}
+
+
+@pytest.fixture(scope="session")
+def migrate() -> Callable[[str], object]:
+    """The real migrations."""
+    return upgrade

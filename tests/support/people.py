@@ -1,0 +1,146 @@
+"""Users, roles and tokens for tests over the whole application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from ubr.application.actor import SYSTEM, Actor, System
+from ubr.application.app import Application
+from ubr.application.ports.security import PasswordHasher
+from ubr.application.results import LogEntryResult, RoleResult, TokensResult, UserResult
+from ubr.application.use_cases.assign_role import AssignRoleCommand
+from ubr.application.use_cases.create_role import CreateRoleCommand
+from ubr.application.use_cases.get_user import GetUserCommand
+from ubr.application.use_cases.list_logs import ListLogsCommand
+from ubr.application.use_cases.log_in import LogInCommand
+from ubr.application.use_cases.refresh_session import RefreshSessionCommand
+from ubr.application.use_cases.register_user import RegisterUserCommand
+from ubr.application.use_cases.update_user import UpdateUserCommand, UserChanges
+from ubr.domain.errors import InvalidToken
+from ubr.domain.user import UserStatus
+from ubr.domain.values import PasswordHash
+from ubr.testing import MovableClock, in_memory
+
+PASSWORD = "correct horse battery staple"
+OTHER_PASSWORD = "staple battery horse correct"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Somebody who is signed in."""
+
+    email: str
+    actor: Actor
+    tokens: TokensResult
+
+    @property
+    def id(self) -> UUID:
+        return self.actor.user_id
+
+
+@dataclass(slots=True)
+class World:
+    """An application, its clock, and who lives in it."""
+
+    ubr: Application
+    clock: MovableClock
+    _made: int = 0
+    _read: set[UUID] = field(default_factory=set)
+
+    async def role(self, *permissions: str, name: str | None = None) -> RoleResult:
+        self._made += 1
+        command = CreateRoleCommand(name=name or f"role{self._made}", permissions=list(permissions))
+        return await self.ubr.create_role(command, actor=SYSTEM)
+
+    async def register(self, email: str | None = None, password: str = PASSWORD) -> UserResult:
+        self._made += 1
+        command = RegisterUserCommand(email=email or f"member{self._made}@example.org", password=password)
+        return await self.ubr.register_user(command, actor=SYSTEM)
+
+    async def assign(self, user_id: UUID, role: str, *, actor: Actor | System = SYSTEM) -> None:
+        await self.ubr.assign_role(AssignRoleCommand(user_id=user_id, role=role), actor=actor)
+
+    async def user(self, *permissions: str, role: str | None = None, email: str | None = None) -> Member:
+        """Somebody signed in, with a role of these permissions, or of this name."""
+        user = await self.register(email)
+        if permissions:
+            role = (await self.role(*permissions)).name
+        if role is not None:
+            await self.assign(user.id, role)
+        return await self.sign_in(user.email)
+
+    async def admin(self) -> Member:
+        return await self.user(role="admin")
+
+    async def log_in(self, email: str, password: str = PASSWORD) -> TokensResult:
+        return await self.ubr.log_in(LogInCommand(email=email, password=password))
+
+    async def sign_in(self, email: str, password: str = PASSWORD) -> Member:
+        tokens = await self.log_in(email, password)
+        return Member(email, await self.ubr.authenticate(tokens.access_token), tokens)
+
+    async def refresh(self, refresh_token: str) -> TokensResult:
+        return await self.ubr.refresh_session(RefreshSessionCommand(refresh_token=refresh_token))
+
+    async def set_status(self, user_id: UUID, status: UserStatus, *, actor: Actor | System = SYSTEM) -> UserResult:
+        command = UpdateUserCommand(user_id=user_id, changes=UserChanges(status=status))
+        return await self.ubr.update_user(command, actor=actor)
+
+    async def seen(self, user_id: UUID) -> UserResult:
+        return await self.ubr.get_user(GetUserCommand(user_id=user_id), actor=SYSTEM)
+
+    async def alive(self, tokens: TokensResult) -> bool:
+        """Whether an access token is accepted."""
+        try:
+            await self.ubr.authenticate(tokens.access_token)
+        except InvalidToken:
+            return False
+        return True
+
+    async def acts(self) -> list[LogEntryResult]:
+        """The log entries written since the last time this was asked, oldest first."""
+        found: list[LogEntryResult] = []
+        cursor = None
+        while True:
+            page = await self.ubr.list_logs(ListLogsCommand(limit=200, cursor=cursor), actor=SYSTEM)
+            found += [entry for entry in page.items if entry.id not in self._read]
+            cursor = page.next_cursor
+            if cursor is None or len(found) % 200:
+                break
+        self._read |= {entry.id for entry in found}
+        return found[::-1]
+
+
+@asynccontextmanager
+async def new_world(**settings: Any) -> AsyncIterator[World]:
+    """A world of its own. `settings` are fields of `Settings`."""
+    async with in_memory(**settings) as (ubr, clock):
+        world = World(ubr, clock)
+        await world.acts()
+        yield world
+
+
+@dataclass(slots=True)
+class Meanwhile:
+    """A password hasher during whose work something else happens, once: for races that have to be met each time."""
+
+    hasher: PasswordHasher
+    act: Callable[[], Awaitable[object]]
+    times: int = 1
+
+    async def hash(self, password: str) -> PasswordHash:
+        return await self.hasher.hash(password)
+
+    async def verify(self, password: str, against: PasswordHash | None) -> bool:
+        right = await self.hasher.verify(password, against)
+        if self.times:
+            self.times -= 1
+            await self.act()
+        return right
+
+    def outdated(self, hashed: PasswordHash) -> bool:
+        return self.hasher.outdated(hashed)

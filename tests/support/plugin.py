@@ -1,0 +1,351 @@
+"""The pytest side of the servers: started when a test first asks, shared by all workers, stopped with the run.
+
+With xdist the workers ask the controller over a socket, so one process owns the servers and ends them; a run without
+workers asks itself. Each worker has a database of its own, copied from one that was migrated once, and a numbered
+Redis database of its own.
+"""
+
+import fcntl
+import inspect
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, suppress
+from functools import partial
+from multiprocessing.connection import Client, Listener
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
+
+import pytest
+
+from tests.support.reaper import reaper
+from tests.support.servers import (
+    DATABASES,
+    Kind,
+    Origin,
+    PostgresServer,
+    RedisServer,
+    ServerError,
+    find_postgres,
+    find_redis,
+    run,
+)
+
+Product = Literal["postgres", "redis"]
+Migrate = Callable[[str], object]
+
+
+class Desk(Protocol):
+    """Where servers are asked for."""
+
+    run_id: str
+    folder: Path
+
+    def ask(self, product: Product) -> tuple[str, Origin]:
+        """The address of the shared server, which is started if this is the first to ask."""
+
+    def note(self, origin: Origin) -> None:
+        """Name a server in the report that a test started for itself."""
+
+
+class Controller:
+    """The desk itself, in the process that owns the shared servers."""
+
+    def __init__(self, major: int | None) -> None:
+        self.run_id = f"ubr_test_{secrets.token_hex(4)}"
+        self.folder = Path(tempfile.mkdtemp(prefix="ubr-run-"))
+        self.major = major
+        self.postgres: PostgresServer | None = None
+        self.redis: RedisServer | None = None
+        self.failures: dict[Product, str] = {}
+        self.private: Counter[Origin] = Counter()
+        self._lock = threading.Lock()
+        self._listener: Listener | None = None
+        self._thread: threading.Thread | None = None
+
+    def ask(self, product: Product) -> tuple[str, Origin]:
+        with self._lock:
+            if product in self.failures:  # Not once more for every test.
+                raise ServerError(self.failures[product])
+            reaper.watch(self.folder)
+            try:
+                if product == "postgres":
+                    self.postgres = self.postgres or PostgresServer.start(self.major)
+                    return self.postgres.dsn(), self.postgres.origin
+                self.redis = self.redis or RedisServer.start()
+                return self.redis.url(), self.redis.origin
+            except Exception as error:
+                self.failures[product] = f"{error}" if isinstance(error, ServerError) else f"{error!r}"
+                raise
+
+    def note(self, origin: Origin) -> None:
+        with self._lock:
+            self.private[origin] += 1
+
+    @property
+    def socket(self) -> str:
+        """Where workers reach us."""
+        path = str(self.folder / "desk")
+        if self._listener is None:
+            self._listener = Listener(path, "AF_UNIX")  # In a folder only we may enter.
+            self._thread = threading.Thread(target=self._serve, args=(self._listener,), daemon=True)
+            self._thread.start()
+        return path
+
+    def _serve(self, listener: Listener) -> None:
+        while True:
+            # A worker that dies in the middle of asking is xdist's to report.
+            with suppress(EOFError, OSError), listener.accept() as connection:
+                wish = connection.recv()
+                if wish is None:
+                    return
+                if isinstance(wish, Origin):
+                    self.note(wish)
+                    connection.send(None)
+                    continue
+                try:
+                    connection.send(self.ask(wish))
+                except Exception as error:  # noqa: BLE001 - the worker raises it
+                    connection.send(f"{error}")
+
+    def close(self) -> None:
+        if self._listener is not None and self._thread is not None:
+            with Client(self.socket, "AF_UNIX") as connection:
+                connection.send(None)
+            self._thread.join()
+            self._listener.close()
+        with ExitStack() as stack:
+            stack.callback(reaper.forget, self.folder) if self.postgres or self.redis or self.failures else None
+            stack.callback(shutil.rmtree, self.folder)
+            for server in (self.postgres, self.redis):
+                if server is not None:
+                    stack.callback(server.stop)
+            if self.postgres is not None and self.postgres.origin.rung == 1:
+                for name in self.postgres.databases():
+                    if name.startswith(self.run_id):
+                        stack.callback(self.postgres.drop_database, name)
+
+    def header(self) -> list[str]:
+        """What the ladder will give, as far as can be said before anything is started."""
+        lines = []
+        for name, variable, find in (
+            ("postgres", "UBR_TEST_POSTGRES_URL", partial(find_postgres, self.major)),
+            ("redis", "UBR_TEST_REDIS_URL", partial(find_redis, None)),
+        ):
+            try:
+                what = f"rung 1: {variable}" if os.environ.get(variable) else str(find().origin)
+            except ServerError:
+                what = "none up to rung 3"
+            lines.append(f"{name}: {what}")
+        return lines
+
+    def summary(self) -> list[str]:
+        """What was used."""
+        lines = [f"shared: {server.origin}" for server in (self.postgres, self.redis) if server is not None]
+        lines += [f"private ({count}): {origin}" for origin, count in self.private.items()]
+        lines += [f"no {product}: {why}" for product, why in self.failures.items()]
+        return lines
+
+
+class Worker:
+    """The desk as an xdist worker sees it."""
+
+    def __init__(self, told: dict[str, str]) -> None:
+        self.run_id = told["run_id"]
+        self.folder = Path(told["folder"])
+        self._socket = told["socket"]
+
+    def ask(self, product: Product) -> tuple[str, Origin]:
+        answer = self._send(product)
+        if isinstance(answer, str):
+            raise ServerError(answer)
+        return cast("tuple[str, Origin]", answer)
+
+    def note(self, origin: Origin) -> None:
+        self._send(origin)
+
+    def _send(self, wish: object) -> object:
+        with Client(self._socket, "AF_UNIX") as connection:
+            connection.send(wish)
+            answer: object = connection.recv()
+            return answer
+
+
+_desk = pytest.StashKey[Desk]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("ubr")
+    group.addoption("--postgres-major", type=int, default=None, help="the major version of PostgreSQL to test with")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    told = getattr(config, "workerinput", None)
+    config.stash[_desk] = Worker(told["ubr_desk"]) if told else Controller(config.getoption("postgres_major"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    desk = node.config.stash[_desk]
+    node.workerinput["ubr_desk"] = {"run_id": desk.run_id, "folder": str(desk.folder), "socket": desk.socket}
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    desk = config.stash.get(_desk, None)
+    if isinstance(desk, Controller):
+        desk.close()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    desk = config.stash[_desk]
+    return desk.header() if isinstance(desk, Controller) else []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    desk = config.stash[_desk]
+    lines = desk.summary() if isinstance(desk, Controller) else []
+    if lines:
+        terminalreporter.section("servers")
+        for line in lines:
+            terminalreporter.line(line)
+
+
+@pytest.fixture(scope="session")
+def desk(request: pytest.FixtureRequest) -> Desk:
+    return request.config.stash[_desk]
+
+
+@pytest.fixture(scope="session")
+def worker(request: pytest.FixtureRequest) -> int:
+    """The number of this xdist worker; 0 without xdist as well."""
+    told = getattr(request.config, "workerinput", None)
+    return int(told["workerid"].removeprefix("gw")) if told else 0
+
+
+@pytest.fixture(scope="session")
+def postgres_server(desk: Desk) -> PostgresServer:
+    """The shared PostgreSQL. It can make databases; to kill or freeze one, take `private_postgres`."""
+    return PostgresServer(*desk.ask("postgres"))
+
+
+@pytest.fixture(scope="session")
+def redis_server(desk: Desk) -> RedisServer:
+    """The shared Redis; to kill, freeze or empty a whole one, take `private_redis`."""
+    return RedisServer(*desk.ask("redis"))
+
+
+@pytest.fixture(scope="session")
+def migrate() -> Migrate | None:
+    """What brings an empty database, given by its URL, up to date; a conftest.py puts the real one here."""
+    return None
+
+
+@pytest.fixture(scope="session")
+def migrated_template(desk: Desk, postgres_server: PostgresServer, migrate: Migrate | None) -> str:
+    """The name of the database the others are copied from, migrated once in a run."""
+    name = f"{desk.run_id}_template"
+    done = desk.folder / "template-done"
+    with (desk.folder / "template-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # Falls by itself should this worker die.
+        if not done.exists():
+            postgres_server.drop_database(name)  # Half done by one that failed.
+            url = postgres_server.create_database(name)
+            result = migrate(url) if migrate else None
+            if inspect.isawaitable(result):
+                run(_finish(result))
+            done.touch()
+    return name
+
+
+async def _finish(result: Awaitable[object]) -> None:
+    await result
+
+
+@pytest.fixture(scope="session")
+def database_url(desk: Desk, worker: int, postgres_server: PostgresServer, migrated_template: str) -> str:
+    """A migrated database for all tests of this worker; what one leaves behind the next one finds."""
+    return postgres_server.create_database(f"{desk.run_id}_{worker}", migrated_template)
+
+
+class NewDatabase(Protocol):
+    def __call__(self, *, migrated: bool = True) -> str:
+        """Create a database for this test alone and return its URL."""
+
+
+@pytest.fixture
+def new_database(desk: Desk, postgres_server: PostgresServer, request: pytest.FixtureRequest) -> Iterator[NewDatabase]:
+    with ExitStack() as stack:
+
+        def create(*, migrated: bool = True) -> str:
+            template = request.getfixturevalue("migrated_template") if migrated else None
+            name = f"{desk.run_id}_{secrets.token_hex(6)}"
+            stack.callback(postgres_server.drop_database, name)
+            return postgres_server.create_database(name, template)
+
+        yield create
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_server: RedisServer, worker: int) -> str:
+    """A Redis database for all tests of this worker. Channels, unlike keys, are shared with the other workers."""
+    database = worker % DATABASES
+    redis_server.flush(database)
+    return redis_server.url(database)
+
+
+@pytest.fixture
+def clean_redis_url(redis_server: RedisServer, redis_url: str, worker: int) -> str:
+    """The same, emptied for this test."""
+    redis_server.flush(worker % DATABASES)
+    return redis_url
+
+
+@pytest.fixture(scope="session")
+def redis_prefix(desk: Desk, worker: int) -> str:
+    """What keys and channels of this worker may begin with, where a numbered database does not keep them apart."""
+    return f"{desk.run_id}:{worker}:"
+
+
+class PrivatePostgres(Protocol):
+    def __call__(
+        self, major: int | None = None, *, durable: bool = False, settings: dict[str, str] | None = None
+    ) -> PostgresServer:
+        """Start a PostgreSQL for this test alone, of the version the run was asked for unless told."""
+
+
+@pytest.fixture
+def private_postgres(desk: Desk, request: pytest.FixtureRequest) -> Iterator[PrivatePostgres]:
+    with ExitStack() as stack:
+
+        def start(
+            major: int | None = None, *, durable: bool = False, settings: dict[str, str] | None = None
+        ) -> PostgresServer:
+            major = major or request.config.getoption("postgres_major")
+            server = PostgresServer.start(major, private=True, durable=durable, settings=settings)
+            stack.callback(server.stop)
+            desk.note(server.origin)
+            return server
+
+        yield start
+
+
+class PrivateRedis(Protocol):
+    def __call__(self, kind: Kind | None = None, *, settings: dict[str, str] | None = None) -> RedisServer:
+        """Start a Redis, or a Valkey, for this test alone."""
+
+
+@pytest.fixture
+def private_redis(desk: Desk) -> Iterator[PrivateRedis]:
+    with ExitStack() as stack:
+
+        def start(kind: Kind | None = None, *, settings: dict[str, str] | None = None) -> RedisServer:
+            server = RedisServer.start(kind, private=True, settings=settings)
+            stack.callback(server.stop)
+            desk.note(server.origin)
+            return server
+
+        yield start

