@@ -1,0 +1,202 @@
+"""Bugs, each a small change of a real part. An exploration that does not find them all shows nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from uuid import UUID
+
+from tests.simulation.parts import GatedFeed, GatedNudges, GatedTransaction, GatedUnitOfWork, Storage
+from ubr.application.actor import Actor, System
+from ubr.application.authorization import authority
+from ubr.application.ports.revocation import Announced, FeedPosition, FeedRead, WorkerId
+from ubr.application.settling import Settlement
+from ubr.application.use_cases.revoke_session import RevokeSession, RevokeSessionCommand
+from ubr.application.view import View, _Entry
+from ubr.domain.feed import FeedRow
+from ubr.domain.policy import SecurityEvent
+from ubr.domain.values import SessionId
+
+
+class AnswersAtOnce(Settlement):
+    """The writer does not wait."""
+
+    async def __call__(self, batch: UUID, *, awaited: bool) -> None:
+        await super().__call__(batch, awaited=False)
+
+
+class ShortWait(Settlement):
+    """The writer's deadline is shorter than the bound."""
+
+    async def __call__(self, batch: UUID, *, awaited: bool) -> None:
+        shorter = replace(self.view.times, bound=self.view.times.bound - 1)
+        view = View(self.view.worker, None, self.feed, self.elapsed, shorter)  # type: ignore[arg-type]
+        await Settlement(view, self.feed, self.nudges, self.elapsed)(batch, awaited=awaited)
+
+
+class SubscribersOnly(GatedNudges):
+    """Only the workers that a nudge reached are waited for."""
+
+    async def deliver(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bool:
+        task = asyncio.ensure_future(super().deliver(epoch, rows, to))
+        task.cancel()
+        return True
+
+
+class ShortRows(GatedFeed):
+    """Rows of workers are forgotten before their leases end."""
+
+    async def announced(self, batch: UUID, *, younger: timedelta) -> Announced:
+        return await super().announced(batch, younger=timedelta(0))
+
+
+class LateLease(View):
+    """The lease that a cycle rests on is looked up when it ends."""
+
+    async def _cycle(self) -> None:
+        await super()._cycle()
+        self._cycle_lease = self._lease
+
+
+class NoLease(View):
+    """Being fresh is a matter of the cycle alone."""
+
+    def _fresh(self) -> bool:
+        return self._cycle_began is not None and self._cycle_began >= self._elapsed() - self.times.bound
+
+
+class Replaces(View):
+    """What a cycle reads is put in the place of what nudges brought."""
+
+    async def _cycle(self) -> None:
+        read = self._feed.read
+
+        class Forgetful:
+            async def read(_, since: int | None) -> FeedRead:  # noqa: N805
+                found = await read(since)
+                self._known.clear()
+                return found
+
+        feed = self._feed
+        self._feed = Forgetful()  # type: ignore[assignment]
+        try:
+            await super()._cycle()
+        finally:
+            self._feed = feed
+
+
+class EarlyRow(View):
+    """A lease is used before its commit is known."""
+
+    async def _renew(self) -> None:
+        self._lease = self._elapsed()
+        await super()._renew()
+
+
+class CachedAcross(View):
+    """A reading that crossed an end is kept."""
+
+    def _keep(self, session_id: SessionId, entry: _Entry) -> None:
+        self._entries[session_id] = entry
+
+
+@dataclass(frozen=True, slots=True)
+class SilentSecond(RevokeSession):
+    """Who finds the work done says so at once."""
+
+    async def __call__(self, command: RevokeSessionCommand, /, *, actor: Actor | System) -> None:
+        async with self.unit_of_work.begin(actor) as tx:
+            await authority(tx, actor)
+            session = await tx.sessions.get(SessionId(command.session_id))
+            assert session is not None
+            session.end(SecurityEvent.REVOKED, now=tx.now)
+            await tx.sessions.save(session)
+            await tx.commit()
+
+
+class EpochIgnored(GatedFeed):
+    """A restored database is taken for the one before."""
+
+    async def read(self, since: int | None) -> FeedRead:
+        found = await super().read(since)
+        return replace(found, position=replace(found.position, epoch="0"))
+
+
+class RenewalCrosses(View):
+    """A renewal counts though the database was replaced before it was known."""
+
+    async def _renew(self) -> None:
+        began = self._elapsed()
+        await self._feed.renew(self.worker)
+        self._lease = began
+
+
+class TrustsTooSoon(View):
+    """A database is taken to have been there since it was asked, not since it answered."""
+
+    async def _cycle(self) -> None:
+        began, epoch = self._elapsed(), self._epoch
+        await super()._cycle()
+        if self._epoch != epoch:
+            self._epoch_since = began
+
+
+class NumbersGoOn(View):
+    """A restored database is taken to have had no rows below those of the one before."""
+
+    def _begin(self, position: FeedPosition) -> None:
+        super()._begin(position)
+        self._known_from = 0
+
+
+class AnswersOn(View):
+    """Who leaves forgets, and may be fresh again by what was under way."""
+
+    async def leave(self) -> None:
+        self._entries.clear()
+        self._known.clear()
+        self._lease = self._cycle_began = self._cycle_lease = None
+        await self._feed.leave(self.worker)
+
+
+class TrustsAll(View):
+    """Any database that this worker reads from is taken to have been there for long."""
+
+    def trusts(self, epoch: str) -> bool:
+        return epoch == self._epoch
+
+
+class SequenceTransaction(GatedTransaction):
+    """Takes the number of its row when it begins."""
+
+    def __init__(self, storage: Storage, actor: Actor | System | None, *, writing: bool) -> None:
+        super().__init__(storage, actor, writing=writing)
+        storage.numbered += 1
+        self._number = storage.numbered
+
+    async def commit(self) -> None:
+        store, before = self._store, len(self._store.feed)
+        await super().commit()
+        store.feed[before:] = [FeedRow(self._number, row.change) for row in store.feed[before:]]
+        if self.batch is not None:
+            store.batches[self.batch] = tuple(store.feed[before:])
+
+
+class SequenceUnitOfWork(GatedUnitOfWork):
+    """Rows are numbered when they are written, as a sequence does, not when they are committed."""
+
+    @asynccontextmanager
+    async def begin(self, actor: Actor | System | None) -> AsyncIterator[GatedTransaction]:
+        yield SequenceTransaction(self.storage, actor, writing=True)
+
+
+class SequenceFeed(GatedFeed):
+    async def read(self, since: int | None) -> FeedRead:
+        await self.storage.gate("feed")
+        rows = tuple(row for row in self.inner.store.feed if since is not None and row.number > since)
+        newest = max((row.number for row in self.inner.store.feed), default=0)
+        await self.storage.returned("feed read")
+        return FeedRead(position=FeedPosition(epoch=self.inner.store.epoch, number=newest), rows=rows)
