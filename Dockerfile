@@ -1,0 +1,61 @@
+# The image of ubr; docs/docker.md says how to run it.
+# BASE_IMAGE may be any image of a Debian with Python 3.11 or newer as python3, its modules venv and ensurepip included.
+ARG BASE_IMAGE=python:3.13-slim-bookworm
+
+FROM ${BASE_IMAGE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_NO_INPUT=1 \
+    PIP_ONLY_BINARY=:all: \
+    PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+# pip and what builds the wheel live in an environment of their own; the one that is shipped never had them.
+RUN python3 -m venv tools && python3 -m venv --without-pip /opt/ubr
+COPY requirements requirements
+# A pip.conf, to go by a mirror say, can be lent to the build: --secret id=pip.conf,src=pip.conf
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    tools/bin/python3 -m pip install --quiet --require-hashes -r requirements/build.txt && \
+    tools/bin/python3 -m pip --python /opt/ubr/bin/python3 install --quiet --require-hashes --no-compile \
+        -r requirements/run.txt
+COPY . .
+# Compiled once here, for a file system that cannot be written to. Unchecked: no file will ever be newer.
+RUN tools/bin/python3 -m pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir dist . && \
+    tools/bin/python3 -m pip --python /opt/ubr/bin/python3 install --quiet --no-deps --no-index --no-compile \
+        dist/*.whl && \
+    /opt/ubr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /opt/ubr/lib
+
+FROM ${BASE_IMAGE}
+ARG BASE_IMAGE
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="ubr" \
+      org.opencontainers.image.description="A self-hosted user, role and session backend" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}"
+# What installs other things is of no use to what runs here. The user has a name, for libraries that look it up.
+RUN if python3 -c 'import pip' 2>/dev/null; then \
+        python3 -m pip uninstall --quiet --yes --root-user-action=ignore --break-system-packages pip; \
+    fi && \
+    python3 -c 'import ensurepip, os, shutil; shutil.rmtree(os.path.dirname(ensurepip.__file__))' && \
+    echo 'ubr:x:65532:65532:ubr:/var/lib/ubr:/usr/sbin/nologin' >> /etc/passwd && \
+    echo 'ubr:x:65532:' >> /etc/group && \
+    install -d -o 65532 -g 65532 -m 0700 /var/lib/ubr
+COPY --from=build /opt/ubr /opt/ubr
+ENV PATH=/opt/ubr/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    UBR_HOST=0.0.0.0 \
+    UBR_PORT=8000
+USER 65532:65532
+# The only place that is written to: the embedded database and its key are made here.
+WORKDIR /var/lib/ubr
+VOLUME /var/lib/ubr
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+# http.client, because urllib would ask a proxy where one is set.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
+    CMD ["python3", "-I", "-c", "import http.client, os, sys; host = os.environ['UBR_HOST']; host = {'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host); connection = http.client.HTTPConnection(host, int(os.environ['UBR_PORT']), timeout=4); connection.request('GET', '/health/live'); sys.exit(connection.getresponse().status != 200)"]
+ENTRYPOINT ["ubr"]
+CMD ["serve"]
