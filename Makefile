@@ -42,7 +42,7 @@ test-long: $(VENV)/.dev ## Run the long tests, and what depends on the store on 
 	    tests/integration/test_races.py $(PYTEST_ARGS) || exit 1; \
 	done
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not long" tests/simulation $(PYTEST_ARGS)
-	@$(BIN)/python -m pytest -n $(TEST_WORKERS) -m long $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) -m long -o faulthandler_timeout=7200 $(PYTEST_ARGS)
 
 .PHONY: test-image
 test-image: $(BIN)/python ## Build the image and try it (IMAGE_ARGS="--base-image … -- build arguments")
