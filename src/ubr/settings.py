@@ -25,6 +25,9 @@ EMBEDDED: Final = "sqlite+aiosqlite:///var/ubr.db"
 SECRET_FILE: Final = Path("var/secret_key")
 """Where the secret of the embedded database is kept, under the working directory."""
 
+LIFELINE: Final = 2
+"""The connections of each worker that are not for requests."""
+
 _PREFIX: Final = "UBR_"
 _OTHERS: Final = ("UBR_TEST_", "UBR_BENCH_")
 _SECRET_BYTES: Final = 32
@@ -591,7 +594,12 @@ TABLE: Final = (
         "info",
         "What is logged: `debug`, `info`, `warning` or `error`.",
     ),
-    Setting("UBR_POOL_SIZE", _whole(1, 1000), "10", "The most database connections of each worker."),
+    Setting(
+        "UBR_POOL_SIZE",
+        _whole(1, 1000),
+        "10",
+        f"The most database connections that the requests of each worker use. {LIFELINE} more keep its view fresh.",
+    ),
     Setting("UBR_SMTP_URL", _parse_smtp_url, None, "The mail server, `smtp://` or `smtps://`.", shown="url"),
     Setting("UBR_MAIL_FROM", _parse_email, None, "The e-mail that mails come from."),
     Setting(

@@ -112,6 +112,8 @@ class Following(containers.DeclarativeContainer):
     elapsed: providers.Provider[Elapsed] = providers.Dependency()
     unit_of_work: providers.Provider[UnitOfWork] = providers.Dependency()
     feed: providers.Provider[Feed] = providers.Dependency()
+    lifeline: providers.Provider[Feed] = providers.Dependency()
+    """The same feed, by a way that no request can stand in."""
     nudges: providers.Provider[Nudges] = providers.Dependency()
 
     times = providers.Singleton(times_of, settings)
@@ -119,7 +121,7 @@ class Following(containers.DeclarativeContainer):
         View,
         worker=providers.Singleton(lambda new_id: WorkerId(new_id()), new_id),
         unit_of_work=unit_of_work,
-        feed=feed,
+        feed=lifeline,
         elapsed=elapsed,
         times=times,
     )

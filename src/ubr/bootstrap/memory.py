@@ -18,13 +18,15 @@ class MemoryContainer(containers.DeclarativeContainer):
     store = providers.Singleton(MemoryStore)
     redis: providers.Provider[None] = providers.Object(None)
     unit_of_work = providers.Singleton(MemoryUnitOfWork, store=store, recorder=system.recorder, clock=clock)
+    feed = providers.Singleton(MemoryFeed, store, providers.Object(elapsed))
     following = providers.Container(
         Following,
         settings=settings,
         new_id=system.new_id,
         elapsed=providers.Object(elapsed),
         unit_of_work=unit_of_work,
-        feed=providers.Singleton(MemoryFeed, store, providers.Object(elapsed)),
+        feed=feed,
+        lifeline=feed,
         nudges=providers.Singleton(NoShortWay),
     )
     core = providers.Container(

@@ -16,7 +16,7 @@ from ubr.application.ports.security import Signer
 from ubr.application.ports.system import Clock
 from ubr.application.settling import NoShortWay
 from ubr.bootstrap.core import Core, Following, System
-from ubr.settings import Settings
+from ubr.settings import LIFELINE, Settings
 
 if TYPE_CHECKING:
     from ubr.adapters.redis import RedisLink
@@ -54,7 +54,12 @@ class SqlContainer(containers.DeclarativeContainer):
         settings.provided.database_url,
         providers.Factory(Limits, connections=settings.provided.pool_size),
     )
-    store = providers.Singleton(SqlStore, engine)
+    # One to read the feed and one to renew the lease. Were they to stand in line with requests, a storm of these would
+    # make the view stale, and with it every request that needs no database.
+    lifeline = providers.Singleton(
+        make_engine, settings.provided.database_url, providers.Factory(Limits, connections=LIFELINE)
+    )
+    store = providers.Singleton(SqlStore, engine, lifeline)
     unit_of_work = providers.Singleton(SqlUnitOfWork, engine, system.recorder, clock=store_clock)
     redis = providers.Singleton(link_to, settings.provided.redis_url)
     signer = providers.Singleton(HmacSigner, providers.Singleton(SecretKeys, settings.provided.secret_keys))
@@ -65,6 +70,7 @@ class SqlContainer(containers.DeclarativeContainer):
         elapsed=providers.Object(elapsed),
         unit_of_work=unit_of_work,
         feed=providers.Singleton(SqlFeed, engine, clock=store_clock),
+        lifeline=providers.Singleton(SqlFeed, lifeline, clock=store_clock),
         nudges=providers.Singleton(nudges_through, redis, signer),
     )
     core = providers.Container(

@@ -32,6 +32,7 @@ from ubr import (
     RegisterUserCommand,
     Settings,
     UnassignRoleCommand,
+    connect,
 )
 from ubr.bootstrap import open_environment
 from ubr.entrypoints.http.app import create_app
@@ -150,3 +151,11 @@ async def test_a_role_is_gone_from_a_hot_request_once_it_was_taken(instances: li
             await elsewhere.unassign_role(UnassignRoleCommand(user_id=user.id, role="auditor"), actor=SYSTEM)
             assert (await client.get("/api/logs")).status_code == 403
             assert (await client.get(ME)).json()["roles"] == ["user"]
+
+
+async def test_requests_that_hold_every_connection_make_no_view_stale(new_database: NewDatabase) -> None:
+    settings = Settings.memory(database_url=new_database(), migrate="check", pool_size=1, **TINY_HASHING)
+    async with connect(settings) as ubr, ubr.get_user.unit_of_work.read():
+        view = ubr.authenticate.authorize.view
+        await view.renew()
+        await view.cycle()

@@ -159,10 +159,11 @@ class SqlUnitOfWork:
 
 
 class SqlStore:
-    """The engine, for those who look after it."""
+    """The engine, and others to the same database, for those who look after them."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *others: AsyncEngine) -> None:
         self._engine = engine
+        self._others = others
 
     async def ping(self) -> None:
         link = Link(self._engine.execution_options(**{READ_ONLY: True}), writing=False)
@@ -173,4 +174,5 @@ class SqlStore:
             await link.give_back()
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        for engine in (self._engine, *self._others):
+            await engine.dispose()
