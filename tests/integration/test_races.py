@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import pytest
+from dependency_injector import providers
 
 from tests.support.plugin import NewDatabase
 from ubr import (
@@ -34,6 +35,8 @@ from ubr import (
     UserChanges,
     connect,
 )
+from ubr.adapters.sql import Limits
+from ubr.bootstrap.sql import SqlContainer
 from ubr.domain.errors import (
     EmailTaken,
     GrantExceedsOwn,
@@ -52,17 +55,21 @@ PASSWORD = "a long enough password"
 
 @pytest.fixture
 async def instances(new_database: NewDatabase, clean_redis_url: str) -> AsyncIterator[tuple[Application, Application]]:
-    """Two instances of the service on one database, each with a pool of its own."""
+    """Two instances of the service on one database, each with a pool of its own.
+
+    As in production but for the waits: on a machine that is busy otherwise, many at once may take a while.
+    """
+    patient = providers.Object(Limits(connections=10, acquire=30, connect=30, statement=30, lock=30))
     settings = Settings.memory(
         database_url=new_database(),
         redis_url=clean_redis_url,
         migrate="check",
-        pool_size=10,
         revocation_poll=timedelta(milliseconds=50),
         revocation_bound=timedelta(milliseconds=200),
         **TINY_HASHING,
     )
     async with AsyncExitStack() as stack:
+        stack.enter_context(SqlContainer.limits.override(patient))
         first = await stack.enter_async_context(connect(settings))
         second = await stack.enter_async_context(connect(settings))
         yield first, second

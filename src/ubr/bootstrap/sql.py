@@ -49,11 +49,8 @@ class SqlContainer(containers.DeclarativeContainer):
     """None where the database tells the time: PostgreSQL, whose clock all instances of the service share."""
 
     system = providers.Container(System, clock=clock)
-    engine = providers.Singleton(
-        make_engine,
-        settings.provided.database_url,
-        providers.Factory(Limits, connections=settings.provided.pool_size),
-    )
+    limits = providers.Factory(Limits, connections=settings.provided.pool_size)
+    engine = providers.Singleton(make_engine, settings.provided.database_url, limits)
     # One to read the feed and one to renew the lease. Were they to stand in line with requests, a storm of these would
     # make the view stale, and with it every request that needs no database.
     lifeline = providers.Singleton(
