@@ -11,6 +11,9 @@ from urllib.parse import urlsplit, urlunsplit
 from tests.support.servers import free_port
 
 Direction = Literal["to_server", "to_client"]
+_ACCEPTING = 5
+"""The turns of the event loop from a connection that is taken to somebody who knows of it."""
+
 DIRECTIONS: tuple[Direction, Direction] = ("to_server", "to_client")
 
 
@@ -85,6 +88,8 @@ class FaultProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.refuse()
+        for _ in range(_ACCEPTING):
+            await asyncio.sleep(0)
         for link in self._links:
             link.abort()
         for task in self._tasks:
@@ -143,10 +148,11 @@ class FaultProxy:
             self._server = await asyncio.start_server(self._serve, self.host, self.port)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None or self._server is None:
-            writer.close()  # It came in just before we began to refuse.
+        if self._server is None:
+            writer.transport.abort()  # It came in just before we began to refuse.
             return
+        task = asyncio.current_task()
+        assert task is not None
         self._tasks.add(task)
         self.accepted += 1
         link = _Link(self.accepted, writer)

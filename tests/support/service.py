@@ -22,9 +22,9 @@ _PATIENCE = 30.0
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment of the tests, without any setting of ubr but a secret."""
+    """That of the tests, without any setting of ubr, for a process of it as an installation has it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("UBR_")}
-    return {**kept, "UBR_SECRET_KEY": SECRET_KEY}
+    return {**kept, "PYTHONPATH": str(Path(__file__).parent / "absent")}
 
 
 class Service:
@@ -38,7 +38,7 @@ class Service:
             self.process = subprocess.Popen(
                 [str(Path(sys.executable).with_name("ubr")), "serve"],
                 cwd=folder,
-                env={**clean_environment(), "UBR_PORT": str(self.port), **environment},
+                env={**clean_environment(), "UBR_SECRET_KEY": SECRET_KEY, "UBR_PORT": str(self.port), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -1,8 +1,6 @@
 """Running the real `ubr`, in processes of its own."""
 
-import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +12,9 @@ from typing import IO, cast
 import httpx
 import pytest
 
+from tests.support.servers import free_port
+from tests.support.service import clean_environment
+
 UBR = str(Path(sys.executable).with_name("ubr"))
 PATIENCE = 30
 """Seconds after which something hangs that should not."""
@@ -23,14 +24,7 @@ ENDING = "/api/docs"
 
 def environment(**settings: str) -> dict[str, str]:
     """That of the tests, with these settings and no others."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("UBR_")}  # noqa: TID251
-    return inherited | settings
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return clean_environment() | settings
 
 
 @dataclass

@@ -12,8 +12,9 @@ import anyio
 import httpx
 import pytest
 
-from tests.integration.cli.kit import Run, Serve, Service, free_port
+from tests.integration.cli.kit import Run, Serve, Service
 from tests.support.plugin import NewDatabase
+from tests.support.servers import free_port
 from ubr import SYSTEM, RegisterUserCommand, Settings, connect
 
 KEY = "0123456789abcdef" * 4

@@ -15,6 +15,7 @@ from typing import Any, cast
 import httpx
 
 from tests.support.servers import free_port
+from tests.support.service import clean_environment
 from ubr.application.actor import SYSTEM
 from ubr.application.app import Application
 from ubr.application.use_cases.create_admin import CreateAdminCommand
@@ -136,7 +137,13 @@ async def in_a_process(folder: Path, **environment: str) -> AsyncIterator[Servic
         Path(sys.executable).with_name("ubr"),
         "serve",
         cwd=folder,
-        env={"UBR_PORT": str(port), "UBR_ADMIN_EMAIL": ADMIN, "UBR_ADMIN_PASSWORD": PASSWORD, **environment},
+        env={
+            **clean_environment(),
+            "UBR_PORT": str(port),
+            "UBR_ADMIN_EMAIL": ADMIN,
+            "UBR_ADMIN_PASSWORD": PASSWORD,
+            **environment,
+        },
         stdout=subprocess.DEVNULL,
         stderr=log,
     )
