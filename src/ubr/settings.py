@@ -25,7 +25,7 @@ EMBEDDED: Final = "sqlite+aiosqlite:///var/ubr.db"
 SECRET_FILE: Final = Path("var/secret_key")
 """Where the secret of the embedded database is kept, under the working directory."""
 
-LIFELINE: Final = 2
+LIFELINE: Final = 3
 """The connections of each worker that are not for requests."""
 
 _PREFIX: Final = "UBR_"

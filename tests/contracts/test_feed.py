@@ -31,7 +31,6 @@ from ubr.application.view import View, ViewTimes
 from ubr.domain.feed import Change, FeedRow
 from ubr.domain.user import User, UserStatus
 
-MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 
 
@@ -54,9 +53,9 @@ class Followed:
     async def rows(self, since: int = 0) -> tuple[FeedRow, ...]:
         return (await self.feed.read(since)).rows
 
-    async def living(self, younger: timedelta = MINUTE) -> frozenset[WorkerId]:
+    async def living(self) -> frozenset[WorkerId]:
         """The workers that a unit that commits now has to wait for."""
-        return (await self.feed.announced(await self.announce(session()), younger=younger)).workers
+        return (await self.feed.announced(await self.announce(session()))).workers
 
 
 def session() -> Change:
@@ -83,7 +82,7 @@ async def followed(
     if request.param == "memory":
         store = MemoryStore()
         uow = MemoryUnitOfWork(store, Recorder(uuid4, os.urandom), clock)
-        yield Followed(uow, MemoryFeed(store, lambda: clock().timestamp()))
+        yield Followed(uow, MemoryFeed(store))
         return
     url = f"sqlite:///{tmp_path / 'ubr.db'}"
     if request.param == "sqlite":
@@ -209,7 +208,7 @@ async def test_of_many_units_at_once_none_is_skipped_by_who_follows(followed: Fo
     batches = await writing
 
     for batch in batches:  # The rows of one unit stand side by side.
-        rows = (await followed.feed.announced(batch, younger=MINUTE)).rows
+        rows = (await followed.feed.announced(batch)).rows
         assert rows == tuple(seen[rows[0].number - 1 : rows[-1].number])
 
 
@@ -282,36 +281,59 @@ async def test_a_row_that_was_inserted_first_waits_for_its_number_until_the_comm
 # --- workers ---------------------------------------------------------------------------------------------------------
 
 
-async def test_what_a_unit_wrote_is_announced_with_exactly_the_workers_that_live(
-    followed: Followed, clock: MovableClock
-) -> None:
-    old, young, gone = new_worker(), new_worker(), new_worker()
-    await followed.feed.renew(old)
-    clock.move(MINUTE)
-    await followed.feed.renew(young)
-    await followed.feed.renew(gone)
+async def test_what_a_unit_wrote_is_announced_with_exactly_the_workers_that_have_a_row(followed: Followed) -> None:
+    one, other, gone = new_worker(), new_worker(), new_worker()
+    for worker in (one, other, gone):
+        await followed.feed.renew(worker)
     await followed.feed.leave(gone)
     changes = [session(), session()]
     batch = await followed.announce(*changes)
     await followed.announce(session())
 
-    announced = await followed.feed.announced(batch, younger=MINUTE)
+    announced = await followed.feed.announced(batch)
 
     assert announced.rows == tuple(FeedRow(number, change) for number, change in enumerate(changes, 1))
     assert announced.epoch == (await followed.feed.read(0)).position.epoch
-    assert announced.workers == {old, young}
-    clock.move(timedelta(microseconds=1))
-    assert await followed.living() == {young}
-    clock.move(MINUTE)
-    assert await followed.living() == set()
+    assert announced.workers == {one, other}
 
 
-async def test_a_worker_that_renews_lives_on_and_is_one(followed: Followed, clock: MovableClock) -> None:
+@pytest.mark.parametrize("step", [DAY, -DAY, timedelta(0)], ids=["ahead", "back", "not at all"])
+async def test_a_clock_that_is_set_makes_nobody_look_dead(
+    followed: Followed, clock: MovableClock, step: timedelta
+) -> None:
     worker = new_worker()
-    for _ in range(5):
+    await followed.feed.renew(worker)
+    clock.move(step)
+    assert await followed.living() == {worker}
+
+
+async def test_each_renewal_is_seen_as_another_one(followed: Followed) -> None:
+    """Though the clock stands still, and though the worker has been away in between."""
+    worker, other = new_worker(), new_worker()
+    await followed.feed.renew(other)
+    seen = set()
+    for _ in range(3):
         await followed.feed.renew(worker)
-        clock.move(MINUTE / 2)
-        assert await followed.living() == {worker}
+        seen.add((await followed.feed.workers())[worker])
+        await followed.feed.renew(worker)
+        seen.add((await followed.feed.workers())[worker])
+        await followed.feed.leave(worker)
+    assert len(seen) == 6
+    assert set(await followed.feed.workers()) == {other}
+
+
+async def test_who_has_renewed_since_is_not_buried(followed: Followed) -> None:
+    worker, other = new_worker(), new_worker()
+    for each in (worker, other):
+        await followed.feed.renew(each)
+    seen = (await followed.feed.workers())[worker]
+    await followed.feed.renew(worker)
+    await followed.feed.bury(worker, seen)
+    assert await followed.living() == {worker, other}
+
+    for _ in range(2):
+        await followed.feed.bury(worker, (await followed.feed.workers()).get(worker, seen))
+    assert await followed.living() == {other}
 
 
 async def test_a_worker_can_leave_twice_and_come_back(followed: Followed) -> None:
@@ -335,43 +357,33 @@ async def test_many_workers_renew_and_leave_at_once(followed: Followed) -> None:
     assert await followed.living() == set(staying)
 
 
-async def test_without_a_clock_of_ours_the_servers_counts(postgres: Followed) -> None:
-    worker = new_worker()
-    await postgres.feed.renew(worker)
-
-    assert await postgres.living() == {worker}
-    assert await postgres.living(timedelta(0)) == set()
-
-
 # --- what is old -----------------------------------------------------------------------------------------------------
 
 
 async def test_what_is_old_is_forgotten_and_numbers_go_on(followed: Followed, clock: MovableClock) -> None:
-    old, young = new_worker(), new_worker()
     await followed.announce(session())
-    await followed.feed.renew(old)
     clock.move(DAY)
     kept = session()
     await followed.announce(kept)
-    await followed.feed.renew(young)
 
     clock.move(timedelta(microseconds=1))
-    await followed.feed.forget(DAY)
-    await followed.feed.forget(DAY)
+    for _ in range(2):
+        await followed.feed.forget(DAY, 10)
 
     assert await followed.rows(1) == (FeedRow(2, kept),)
-    assert await followed.living(365 * DAY) == {young}
+    await followed.announce(session())
     assert [row.number for row in await followed.rows(2)] == [3]
 
 
-async def test_a_database_throws_old_rows_away(postgres: Followed) -> None:
+async def test_a_database_throws_old_rows_away_a_few_at_a_time(postgres: Followed) -> None:
     await postgres.announce(session(), session())
+    await postgres.announce(*(session() for _ in range(5)))
 
-    await postgres.feed.forget(timedelta(0))
+    assert [await postgres.feed.forget(timedelta(0), 3) for _ in range(4)] == [3, 3, 1, 0]
 
     read = await postgres.feed.read(0)
     assert read.rows == ()
-    assert read.position.number == 2
+    assert read.position.number == 7
 
 
 # --- the epoch -------------------------------------------------------------------------------------------------------
@@ -382,9 +394,40 @@ async def test_the_epoch_stays_while_nothing_happens_to_the_store(followed: Foll
     for _ in range(3):
         batch = await followed.announce(session())
         epochs.add((await followed.feed.read(None)).position.epoch)
-        epochs.add((await followed.feed.announced(batch, younger=MINUTE)).epoch)
+        epochs.add((await followed.feed.announced(batch)).epoch)
         async with followed.uow.read() as tx:
             epochs.add((await tx.feed_position()).epoch)
+    assert len(epochs) == 1
+
+
+async def test_a_dump_that_is_put_back_into_a_server_that_runs_is_another_epoch(new_database: NewDatabase) -> None:
+    url = new_database()
+    async with on_sql(url, None) as followed:
+        before = (await followed.feed.read(None)).position
+        await followed.announce(session())
+        connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+        try:
+            rows = await connection.fetch("SELECT * FROM feed_head")
+            async with connection.transaction():
+                await connection.execute("TRUNCATE feed, feed_head")
+                await connection.copy_records_to_table("feed_head", records=[tuple(row) for row in rows])
+        finally:
+            await connection.close()
+        after = (await followed.feed.read(None)).position
+    assert after.epoch != before.epoch
+
+
+async def test_how_a_session_writes_times_is_no_part_of_the_epoch(new_database: NewDatabase) -> None:
+    url = new_database()
+    epochs = set()
+    for style in ("ISO", "German", "SQL, DMY"):
+        async with on_sql(url, None) as followed:
+            epochs.add((await followed.feed.read(None)).position.epoch)
+        connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+        try:
+            await connection.execute(f"ALTER DATABASE {url.rpartition('/')[2]} SET datestyle = '{style}'")
+        finally:
+            await connection.close()
     assert len(epochs) == 1
 
 
@@ -433,7 +476,7 @@ async def test_50_units_at_once_are_each_known_to_every_view_when_they_are_answe
     async def revoke() -> int:
         batch = await postgres.announce(session())
         await settle(batch, awaited=True)
-        number = (await postgres.feed.announced(batch, younger=MINUTE)).rows[0].number
+        number = (await postgres.feed.announced(batch)).rows[0].number
         for view in views:
             await view.freshen()
             cursor = view._cursor  # noqa: SLF001 - how far it has read is what this is about

@@ -448,7 +448,7 @@ async def test_nothing_that_is_nudged_makes_a_view_say_anything_but_the_truth(se
     store, clock = MemoryStore(), MovableClock()
     uow = MemoryUnitOfWork(store, Recorder(uuid4, os.urandom), clock)
     loop = asyncio.get_running_loop()
-    view = View(WorkerId(uuid4()), uow, MemoryFeed(store, loop.time), loop.time, ViewTimes())
+    view = View(WorkerId(uuid4()), uow, MemoryFeed(store), loop.time, ViewTimes())
     role = new_role()
     users = [new_user(grants=[new_grant(role)]) for _ in range(3)]
     sessions = [new_session(user) for user in users for _ in range(2)]

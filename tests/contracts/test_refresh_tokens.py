@@ -93,20 +93,36 @@ async def test_a_roll_back_leaves_a_token_good(uow: UnitOfWork, token: RefreshTo
 
 
 async def test_successors_are_erased_of_tokens_spent_before(uow: UnitOfWork, session: Session) -> None:
-    long_ago, now, good = (new_token(session) for _ in range(3))
-    await put(uow, long_ago, now, good)
+    now, good, *long_ago = (new_token(session) for _ in range(5))
+    await put(uow, now, good, *long_ago)
     async with uow.begin(None) as tx:
-        await tx.refresh_tokens.spend(long_ago.digest, successor=SEALED, now=NOON - TICK)
+        for token in long_ago:
+            await tx.refresh_tokens.spend(token.digest, successor=SEALED, now=NOON - TICK)
         await tx.refresh_tokens.spend(now.digest, successor=SEALED, now=NOON)
         await tx.commit()
-    for _ in range(2):  # A second time does nothing more.
+    for expected in (2, 1, 0):
         async with uow.begin(SYSTEM) as tx:
-            await tx.refresh_tokens.forget_successors(NOON)
+            assert await tx.refresh_tokens.forget_successors(NOON, 2) == expected
             await tx.commit()
     async with uow.read() as tx:
-        assert await tx.refresh_tokens.get(long_ago.digest) == replace(long_ago, spent_at=NOON - TICK)
+        for token in long_ago:
+            assert await tx.refresh_tokens.get(token.digest) == replace(token, spent_at=NOON - TICK)
         assert await tx.refresh_tokens.get(now.digest) == replace(now, spent_at=NOON, successor=SEALED)
         assert await tx.refresh_tokens.get(good.digest) == good
+
+
+async def test_tokens_of_sessions_past_their_end_are_deleted_a_few_at_a_time(uow: UnitOfWork) -> None:
+    user = new_user()
+    ended, lasting = new_session(user, lifetime=HOUR), new_session(user, lifetime=HOUR + TICK)
+    kept, *old = new_token(lasting), *(new_token(ended) for _ in range(3))
+    await put(uow, user, ended, lasting, kept, *old)
+    for expected in (2, 1, 0):
+        async with uow.begin(SYSTEM) as tx:
+            assert await tx.refresh_tokens.forget(NOON + HOUR + TICK, 2) == expected
+            await tx.commit()
+    async with uow.read() as tx:
+        assert [await tx.refresh_tokens.get(token.digest) for token in (kept, *old)] == [kept, None, None, None]
+        assert await tx.sessions.get(ended.id) is not None
 
 
 async def test_of_many_who_spend_one_token_one_does(uow: UnitOfWork, token: RefreshToken) -> None:
@@ -154,7 +170,8 @@ async def test_refreshing_ending_and_removing_at_once_end_well(uow: UnitOfWork) 
     async def tidy() -> str:
         async with uow.begin(SYSTEM) as tx:
             await tx.sessions.forget(NOON + 1000 * HOUR, 1)
-            await tx.refresh_tokens.forget_successors(NOON + HOUR)
+            await tx.refresh_tokens.forget_successors(NOON + HOUR, 10)
+            await tx.refresh_tokens.forget(NOON + 1000 * HOUR, 2)
             await tx.commit()
             return "tidied"
 

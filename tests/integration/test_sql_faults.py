@@ -169,7 +169,7 @@ async def test_a_unit_that_reads_refuses_to_write(any_url: str) -> None:
         with pytest.raises(RuntimeError, match="only reads"):
             await tx.users.add(new_user())
         with pytest.raises(RuntimeError, match="only reads"):
-            await tx.refresh_tokens.forget_successors(tx.now)
+            await tx.refresh_tokens.forget_successors(tx.now, 1)
 
 
 async def test_a_unit_that_has_ended_is_of_no_more_use(any_url: str) -> None:
@@ -443,6 +443,32 @@ async def test_a_database_that_only_reads(postgres_url: str, postgres_server: Po
         assert await seen(it.uow, lambda tx: tx.users.get(user.id)) == user
 
 
+async def test_whatever_isolation_is_usual_there_who_waited_for_a_lock_sees_what_was_committed(
+    postgres_url: str, postgres_server: PostgresServer
+) -> None:
+    name = postgres_url.rpartition("/")[2]
+    change = f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'repeatable read'"
+    await anyio.to_thread.run_sync(postgres_server.query, change)
+    async with bench(postgres_url) as it:
+        await put(it.uow, user := new_user())
+        waiting = anyio.Event()
+        found = []
+
+        async def end_all() -> None:
+            async with it.uow.begin(SYSTEM) as tx:
+                waiting.set()
+                await tx.users.get(user.id)
+                found.extend(await tx.sessions.live_of(user.id, tx.now))
+
+        async with anyio.create_task_group() as tasks, it.uow.begin(SYSTEM) as tx:
+            await tx.users.get(user.id)
+            tasks.start_soon(end_all)
+            await waiting.wait()
+            await tx.sessions.add(session := new_session(user))
+            await tx.commit()
+        assert found == [session]
+
+
 # Limits
 
 
@@ -472,7 +498,7 @@ async def test_tidying_up_passes_by_what_is_in_use(postgres_url: str) -> None:
         async with it.uow.begin(SYSTEM) as tx:
             await tx.sessions.get(used.id)
             async with it.uow.begin(SYSTEM) as tidying:
-                await tidying.refresh_tokens.forget_successors(tidying.now + timedelta(seconds=1))
+                await tidying.refresh_tokens.forget_successors(tidying.now + timedelta(seconds=1), 10)
                 assert await tidying.sessions.forget(used.expires_at + timedelta(seconds=1), 10) == 1
                 await tidying.commit()
         async with it.uow.read() as tx:

@@ -346,7 +346,7 @@ async def test_delays_follow_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
             for _ in range(3):
                 assert await sent(proxy, b"x") == b"x"
             assert time.perf_counter() - begun >= sum(drawn)
-        return list(drawn)
+        return [seconds for seconds in drawn if seconds]  # the others are turns of the event loop
 
     first, again, other = await delays(4), await delays(4), await delays(5)
 

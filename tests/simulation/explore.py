@@ -196,7 +196,7 @@ class Shapes:
 _Shape: TypeAlias = Callable[[Shapes, Any], Hashable]
 
 
-def _shape_of(kind: type) -> _Shape:  # noqa: PLR0911 - one line for each kind of thing
+def _shape_of(kind: type) -> _Shape:
     if issubclass(kind, float):
         return Shapes.moment
     if issubclass(kind, UUID):

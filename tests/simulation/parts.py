@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Container, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
@@ -24,11 +24,11 @@ from ubr.domain.errors import StoreUnavailable
 from ubr.domain.feed import FeedRow
 from ubr.domain.values import SessionId
 
-_KEPT = ("epoch", "steady", "writing")
+_KEPT = ("epoch", "steady", "writing", "renewals")
 
 
 def rows_of(store: MemoryStore) -> dict[str, Any]:
-    """A copy of all that a store holds but its workers: their clock is another one."""
+    """A copy of all that a store holds but its workers."""
     held = {each.name: getattr(store, each.name).copy() for each in fields(store) if each.name not in _KEPT}
     return {**held, "workers": {}}
 
@@ -64,6 +64,8 @@ class Storage:
     """Numbers that were given to rows before their commit, where a planted bug does so."""
     commits: dict[str, str] = field(default_factory=dict)
     """By thread, the epoch in which its last unit was committed."""
+    renewed: dict[WorkerId, float] = field(default_factory=dict)
+    """When each worker's row was written last."""
     kept: set[str] = field(default_factory=set)
     """The epochs whose commits the present server has."""
 
@@ -166,14 +168,15 @@ class GatedFeed:
         await self.storage.returned("feed read")
         return read
 
-    async def announced(self, batch: UUID, *, younger: timedelta) -> Announced:
+    async def announced(self, batch: UUID) -> Announced:
         # The answer comes with the asking: one that comes later only makes the writer wait for longer.
         await self.storage.gate("workers")
-        return await self.inner.announced(batch, younger=younger)
+        return await self.inner.announced(batch)
 
     async def renew(self, worker: WorkerId) -> None:
         await self.storage.gate("renew")
         await self.inner.renew(worker)
+        self.storage.renewed[worker] = self.storage.loop.time()
         await self.storage.returned("renewed")
 
     async def leave(self, worker: WorkerId) -> None:
@@ -181,9 +184,19 @@ class GatedFeed:
         await self.inner.leave(worker)
         await self.storage.returned("left")
 
-    async def forget(self, older: timedelta) -> None:
+    async def workers(self) -> Mapping[WorkerId, Hashable]:
+        await self.storage.gate("census")
+        found = await self.inner.workers()
+        await self.storage.returned("census taken")
+        return found
+
+    async def bury(self, worker: WorkerId, renewal: Hashable) -> None:
+        await self.storage.gate("bury")
+        await self.inner.bury(worker, renewal)
+
+    async def forget(self, older: timedelta, limit: int) -> int:
         await self.storage.gate("forget")
-        await self.inner.forget(older)
+        return await self.inner.forget(older, limit)
 
 
 class GatedNudges:

@@ -6,16 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from uuid import UUID
 
 from tests.simulation.parts import GatedFeed, GatedNudges, GatedTransaction, GatedUnitOfWork, Storage
+from ubr.adapters.memory import MemoryStore
 from ubr.application.actor import Actor, System
 from ubr.application.authorization import authority
-from ubr.application.ports.revocation import Announced, FeedPosition, FeedRead, WorkerId
+from ubr.application.jobs.census import Census
+from ubr.application.ports.revocation import Announced, Elapsed, Feed, FeedPosition, FeedRead, WorkerId
 from ubr.application.settling import Settlement
+from ubr.application.use_cases.log_out import LogOut
 from ubr.application.use_cases.revoke_session import RevokeSession, RevokeSessionCommand
 from ubr.application.view import View, _Entry
+from ubr.domain.errors import InvalidToken
 from ubr.domain.feed import FeedRow
 from ubr.domain.policy import SecurityEvent
 from ubr.domain.values import SessionId
@@ -46,11 +49,18 @@ class SubscribersOnly(GatedNudges):
         return True
 
 
-class ShortRows(GatedFeed):
-    """Rows of workers are forgotten before their leases end."""
+class NoRows(GatedFeed):
+    """Rows of workers are not there while their leases last."""
 
-    async def announced(self, batch: UUID, *, younger: timedelta) -> Announced:
-        return await super().announced(batch, younger=timedelta(0))
+    async def announced(self, batch: UUID) -> Announced:
+        return replace(await super().announced(batch), workers=frozenset())
+
+
+class HastyCensus(Census):
+    """A row goes where it was not renewed for a shorter time than a lease lasts."""
+
+    def __init__(self, feed: Feed, elapsed: Elapsed, row: float) -> None:
+        super().__init__(feed, elapsed, row - 2)
 
 
 class LateLease(View):
@@ -101,6 +111,18 @@ class CachedAcross(View):
 
     def _keep(self, session_id: SessionId, entry: _Entry) -> None:
         self._entries[session_id] = entry
+
+
+@dataclass(frozen=True, slots=True)
+class SilentRefusal(LogOut):
+    """Who finds the session ended says so at once."""
+
+    async def __call__(self, *, actor: Actor) -> None:
+        async with self.unit_of_work.read() as tx:
+            session = await tx.sessions.get(actor.session_id)
+        if session is None or session.ended_at is not None:
+            raise InvalidToken
+        await super(SilentRefusal, self).__call__(actor=actor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +191,18 @@ class TrustsAll(View):
         return epoch == self._epoch
 
 
-class SequenceTransaction(GatedTransaction):
+def _newest(store: MemoryStore) -> int:
+    return max((row.number for row in store.feed), default=0)
+
+
+class SequenceReader(GatedTransaction):
+    """Takes the highest number that it sees for where the feed stands."""
+
+    async def feed_position(self) -> FeedPosition:
+        return FeedPosition(epoch=self._store.epoch, number=_newest(self._store))
+
+
+class SequenceTransaction(SequenceReader):
     """Takes the number of its row when it begins."""
 
     def __init__(self, storage: Storage, actor: Actor | System | None, *, writing: bool) -> None:
@@ -192,11 +225,16 @@ class SequenceUnitOfWork(GatedUnitOfWork):
     async def begin(self, actor: Actor | System | None) -> AsyncIterator[GatedTransaction]:
         yield SequenceTransaction(self.storage, actor, writing=True)
 
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[GatedTransaction]:
+        await self.storage.gate("begin")
+        yield SequenceReader(self.storage, None, writing=False)
+
 
 class SequenceFeed(GatedFeed):
     async def read(self, since: int | None) -> FeedRead:
         await self.storage.gate("feed")
         rows = tuple(row for row in self.inner.store.feed if since is not None and row.number > since)
-        newest = max((row.number for row in self.inner.store.feed), default=0)
+        newest = _newest(self.inner.store)
         await self.storage.returned("feed read")
         return FeedRead(position=FeedPosition(epoch=self.inner.store.epoch, number=newest), rows=rows)

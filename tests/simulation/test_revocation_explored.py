@@ -23,11 +23,13 @@ from ubr.adapters.memory import MemoryFeed, MemoryStore
 from ubr.adapters.security.system import Uuid7, random_bytes
 from ubr.application.actor import SYSTEM, Actor
 from ubr.application.authorization import Authorize
+from ubr.application.jobs.census import Census
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.recording import Recorder
 from ubr.application.settling import SettledUnitOfWork, Settlement
 from ubr.application.use_cases.get_user import GetUser, GetUserCommand
 from ubr.application.use_cases.log_in import LogInCommand
+from ubr.application.use_cases.log_out import LogOut
 from ubr.application.use_cases.register_user import RegisterUserCommand
 from ubr.application.use_cases.revoke_session import RevokeSession, RevokeSessionCommand
 from ubr.application.view import View, ViewTimes
@@ -77,6 +79,8 @@ class Worker:
     view: View
     get_user: GetUser
     revoke_session: RevokeSession
+    log_out: LogOut
+    census: Census
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +117,8 @@ class Parts:
     unit_of_work: Callable[..., Any] = GatedUnitOfWork
     nudges: Callable[..., Any] = GatedNudges
     revoke_session: Callable[..., RevokeSession] = RevokeSession
+    log_out: Callable[..., LogOut] = LogOut
+    census: Callable[..., Census] = Census
     times: ViewTimes | None = None
 
 
@@ -149,12 +155,13 @@ class Installation:
         id = WorkerId(UUID(int=number))
         unit_of_work = self.parts.unit_of_work(self.storage)
         elapsed = self.loop.time
-        feed = self.parts.feed(self.storage, MemoryFeed(self.storage.store, elapsed))
+        feed = self.parts.feed(self.storage, MemoryFeed(self.storage.store))
         view = self.parts.view(id, unit_of_work, feed, elapsed, self.times)
         settled = SettledUnitOfWork(unit_of_work, self.parts.settlement(view, feed, self.nudges, elapsed))
         self.nudges.subscribe(id, f"{name}:", view.take)
         get_user = GetUser(Authorize(view, lambda: NOW), settled, lambda: NOW)
-        return Worker(name, id, view, get_user, self.parts.revoke_session(settled))
+        census = self.parts.census(feed, elapsed, self.times.row)
+        return Worker(name, id, view, get_user, self.parts.revoke_session(settled), self.parts.log_out(settled), census)
 
     # --- what the threads do -----------------------------------------------------------------------------------------
 
@@ -178,9 +185,23 @@ class Installation:
             await self.workers[worker].revoke_session(command, actor=SYSTEM)
         except (StoreUnavailable, SessionNotFound):
             return
+        self._answer(actor)
+
+    async def _log_out(self, worker: str, actor: Actor) -> None:
+        with contextlib.suppress(InvalidToken):  # which says that it has ended, too
+            await self.workers[worker].log_out(actor=actor)
+        self._answer(actor)
+
+    def _answer(self, actor: Actor) -> None:
         # What a restored database has forgotten, nobody can hold against a view of it.
-        if actor == start().victim and self.storage.commits[thread()] in self.storage.kept:
+        if actor == start().victim and self.storage.commits.get(thread(), "0") in self.storage.kept:
             self.answered.add(thread())
+
+    async def _bury(self, worker: str) -> None:
+        """What all who count rows do in the end, whenever they looked."""
+        store, id = self.storage.store, self.workers[worker].id
+        if id in store.workers and self.loop.time() - self.storage.renewed[id] >= self.times.row:
+            del store.workers[id]
 
     async def _call(self, act: Callable[[], Awaitable[None]]) -> None:
         with contextlib.suppress(StoreUnavailable):
@@ -194,6 +215,12 @@ class Installation:
                 return self._read(worker, start().victim)
             case "revoke":
                 return self._revoke(worker, start().victim)
+            case "log-out":
+                return self._call(lambda: self._log_out(worker, start().victim))
+            case "census":
+                return self._call(self.workers[worker].census)
+            case "bury":
+                return self._call(lambda: self._bury("A"))
             case "end-other":
                 return self._revoke(worker, start().other)
             case "cycle":
@@ -277,8 +304,9 @@ class Installation:
             frozenset(self.late),
             tuple([(shapes.moment(when), name) for when, name in self.loop.waiting()]),
             (store.epoch, self.storage.writer, shapes.of(store.feed), shapes.of(store.workers)),
+            tuple([shapes.moment(at) for at in self.storage.renewed.values()]),
             store.sessions[start().victim.session_id].ended_at is None,
-            tuple([shapes.of(vars(worker.view)) for worker in self.workers.values()]),
+            tuple([(shapes.of(vars(worker.view)), shapes.of(vars(worker.census))) for worker in self.workers.values()]),
             frozenset([(gate.thread, gate.label) for gate in self.loop.gates]),
             tuple([(name, shapes.of(task)) for name, task in self.loop.threads.items() if not task.done()]),
         )
@@ -294,20 +322,28 @@ _new_id = Uuid7()
 SCOPES: Final = {
     # a reading under way while the session ends elsewhere
     "crossing": Scope(threads=("A:read1", "A:read2", "A:cycle1", "B:revoke1"), warm=(), awake=("A",), ticks=1),
-    # leases run out and are renewed
-    "leases": Scope(threads=("A:read1", "A:cycle1", "A:renew1", "B:revoke1"), ticks=5, gates=("renew",)),
+    # leases run out and are renewed, and the row of one that ran out may go
+    "leases": Scope(threads=("A:read1", "A:cycle1", "A:renew1", "C:bury1", "B:revoke1"), ticks=5, gates=("renew",)),
     # a worker that starts
     "cold": Scope(threads=("A:read1", "A:read2", "A:cycle1", "B:revoke1"), warm=(), ticks=2),
     # a second revoker of the same session, and a first one that may not live to answer
     "second": Scope(
         threads=("A:read1", "A:cycle1", "B:revoke1", "C:revoke2"), ticks=2, crashes=("B",), gates=("workers",)
     ),
+    # a second log-out from the same session, which finds it ended
+    "log-out": Scope(
+        threads=("A:read1", "A:cycle1", "B:log-out1", "C:log-out2"), ticks=2, crashes=("B",), gates=("workers",)
+    ),
+    # a worker whose row goes because it does not renew it
+    "census": Scope(threads=("A:read1", "A:cycle1", "B:census1", "B:census2", "B:revoke1"), ticks=4),
     # the session ends where it is used
     "here": Scope(threads=("A:read1", "A:read2", "A:cycle1", "A:revoke1"), warm=(), awake=("A",), ticks=2),
     # two workers that serve
     "two": Scope(threads=("A:read1", "C:read1", "A:cycle1", "C:cycle1", "B:revoke1"), warm=("A", "C"), ticks=1),
     # two who write at the same time
     "writers": Scope(threads=("A:read1", "A:cycle1", "B:revoke1", "C:end-other1"), ticks=2, gates=("commit",)),
+    # and somebody who is read anew in between
+    "writers, reader": Scope(threads=("A:read1", "A:read2", "B:revoke1", "C:end-other1"), ticks=2, gates=("commit",)),
     # a restored database that a reading meets before the view does
     "restored": Scope(
         threads=("A:read1", "A:read2", "A:cycle1", "B:revoke1"),
@@ -363,9 +399,12 @@ BOUNDS: Final = {
     "leases": ((0, 0), (1, 0)),
     "cold": ((0, 0), (1, 0)),
     "second": ((0, 0), (0, 1)),
+    "log-out": ((0, 1), (1, 1)),
+    "census": ((0, 0), (1, 0)),
     "here": ((1, 0), (3, 0)),
     "two": ((0, 0), (1, 0)),
     "writers": ((0, 0), (1, 0)),
+    "writers, reader": ((0, 0), (1, 0)),
     "restored": ((0, 1), (1, 1)),
     "restored, renewal": ((0, 0), (1, 1)),
     "restored, asking": ((0, 1), (1, 1)),
@@ -396,12 +435,14 @@ BUGS: Final = {
     "freshness is the read's alone": ("leases", 0, 0, Parts(view=planted.NoLease)),
     "a read replaces what nudges brought": ("crossing", 2, 0, Parts(view=planted.Replaces)),
     "the deadline is shorter than the bound": ("leases", 0, 0, Parts(settlement=planted.ShortWait)),
-    "rows are forgotten before leases end": ("crossing", 0, 0, Parts(feed=planted.ShortRows)),
+    "rows are not there while leases last": ("crossing", 0, 0, Parts(feed=planted.NoRows)),
+    "rows are forgotten before leases end": ("census", 0, 0, Parts(census=planted.HastyCensus)),
+    "who finds the session ended says so at once": ("log-out", 0, 1, Parts(log_out=planted.SilentRefusal)),
     "a second revoker answers at once": ("second", 0, 0, Parts(revoke_session=planted.SilentSecond)),
     "a lease is used before its commit is known": ("leases", 1, 0, Parts(view=planted.EarlyRow)),
     "a principal is cached across a revocation": ("crossing", 1, 0, Parts(view=planted.CachedAcross)),
     "the cursor is a sequence number": (
-        "writers",
+        "writers, reader",
         1,
         0,
         Parts(unit_of_work=planted.SequenceUnitOfWork, feed=planted.SequenceFeed),

@@ -25,6 +25,7 @@ from ubr.adapters.memory import MemoryFeed, MemoryStore
 from ubr.adapters.security.system import Uuid7
 from ubr.application.actor import SYSTEM, Actor
 from ubr.application.authorization import Authorize
+from ubr.application.jobs.census import Census
 from ubr.application.jobs.tail import Tail
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.recording import Recorder
@@ -185,7 +186,7 @@ class Run:
         def elapsed() -> float:
             return self.loop.time() * rate
 
-        feed = GatedFeed(self.storage, MemoryFeed(self.storage.store, self.loop.time))
+        feed = GatedFeed(self.storage, MemoryFeed(self.storage.store))
         view = self.parts.view(id, unit_of_work, feed, elapsed, ViewTimes())
         settled = SettledUnitOfWork(unit_of_work, self.parts.settlement(view, feed, self.nudges, elapsed))
         authorize = Authorize(view, self._now)
@@ -204,7 +205,8 @@ class Run:
 
         async def serve() -> None:
             async with AsyncExitStack() as stack:
-                await stack.enter_async_context(Tail(view, self.nudges).following())
+                census = Census(feed, elapsed, view.times.row)
+                await stack.enter_async_context(Tail(view, self.nudges, census).following())
                 await self.loop.create_future()
 
         self.loop.spawn(f"{name}:tail", serve())
@@ -305,10 +307,12 @@ class Run:
 
     async def _log_out(self, worker: Worker, actor: Actor) -> None:
         writes = [self.live[actor.session_id].begin(False, self.steps)]
-        try:
-            await self._writing(actor, "read", writes, worker.log_out(actor=actor))
-        except Unauthenticated:
-            self._check_live(actor, False, writes[0].begun)
+
+        async def log_out() -> None:
+            with suppress(Unauthenticated):  # which says that it has ended, too
+                await worker.log_out(actor=actor)
+
+        await self._writing(actor, "read", writes, log_out())
 
     async def _all(self, worker: Worker, actor: Actor) -> None:
         command = RevokeUserSessionsCommand(user_id=actor.user_id)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Final
 
+from ubr.application.jobs.rounds import repeat
 from ubr.application.ports.revocation import Elapsed
 from ubr.application.ports.security import AccessTokens
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
@@ -46,7 +48,7 @@ class KnownKeys:
 
         Without it everything is right all the same: who needs the keys waits until they are read.
         """
-        task = asyncio.create_task(self._follow())
+        task = asyncio.create_task(repeat(self.current, self._view.times.poll))
         try:
             yield
         finally:
@@ -54,12 +56,6 @@ class KnownKeys:
             # A reading that is under way is shared, so it was not cancelled with those who wait for it.
             running = [each for each in (self._reading, self._asking) if each is not None]
             await asyncio.gather(task, *running, return_exceptions=True)
-
-    async def _follow(self) -> None:
-        while True:
-            with suppress(StoreUnavailable):  # the next round may succeed
-                await self.current()
-            await asyncio.sleep(self._view.times.poll)
 
     async def current(self) -> None:
         """Return when the installed keys are as new as a fresh view.
@@ -79,6 +75,10 @@ class KnownKeys:
         await self.current()
         oldest = self._elapsed() - self._view.times.poll
         await self._until(lambda: self._read_at >= oldest)
+
+    def read_within(self, span: timedelta) -> bool:
+        """Whether the reading of the installed keys began no longer ago than this."""
+        return self._elapsed() - self._read_at <= span.total_seconds()
 
     async def ask(self) -> None:
         """Read the keys because of a token whose key nobody here has heard of.

@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -39,7 +38,7 @@ class Settlement:
         times = self.view.times
         until = self.elapsed() + times.bound + CLOCK_RATES
         try:
-            announced = await self.feed.announced(batch, younger=timedelta(seconds=times.row))
+            announced = await self.feed.announced(batch)
         except StoreUnavailable:
             await self._pause(until if awaited else 0)
             return

@@ -15,6 +15,7 @@ from ubr.adapters.security.tokens import JwtAccessTokens
 from ubr.application.app import Application
 from ubr.application.authorization import Authorize
 from ubr.application.issuing import TokenIssuer
+from ubr.application.jobs.census import Census
 from ubr.application.jobs.janitor import Janitor
 from ubr.application.jobs.tail import Tail
 from ubr.application.known_keys import KnownKeys
@@ -114,6 +115,8 @@ class Following(containers.DeclarativeContainer):
     feed: providers.Provider[Feed] = providers.Dependency()
     lifeline: providers.Provider[Feed] = providers.Dependency()
     """The same feed, by a way that no request can stand in."""
+    lifeline_units: providers.Provider[UnitOfWork] = providers.Dependency()
+    """Units of work by that way."""
     nudges: providers.Provider[Nudges] = providers.Dependency()
 
     times = providers.Singleton(times_of, settings)
@@ -127,7 +130,12 @@ class Following(containers.DeclarativeContainer):
     )
     settlement = providers.Singleton(Settlement, view=view, feed=feed, nudges=nudges, elapsed=elapsed)
     settled = providers.Singleton(SettledUnitOfWork, inner=unit_of_work, settle=settlement)
-    tail = providers.Singleton(Tail, view=view, nudges=nudges)
+    tail = providers.Singleton(
+        Tail,
+        view=view,
+        nudges=nudges,
+        census=providers.Singleton(Census, feed=lifeline, elapsed=elapsed, row=times.provided.row),
+    )
 
 
 class Core(containers.DeclarativeContainer):
@@ -144,6 +152,7 @@ class Core(containers.DeclarativeContainer):
     store: providers.Provider[Store] = providers.Dependency()
     view: providers.Provider[View] = providers.Dependency()
     feed: providers.Provider[Feed] = providers.Dependency()
+    lifeline_units: providers.Provider[UnitOfWork] = providers.Dependency()
     nudges: providers.Provider[Nudges] = providers.Dependency()
     elapsed: providers.Provider[Elapsed] = providers.Dependency()
 
@@ -170,7 +179,7 @@ class Core(containers.DeclarativeContainer):
 
     authorize = providers.Singleton(Authorize, view=view, clock=clock)
     keys = providers.Singleton(
-        KnownKeys, view=view, unit_of_work=unit_of_work, access_tokens=access_tokens, elapsed=elapsed
+        KnownKeys, view=view, unit_of_work=lifeline_units, access_tokens=access_tokens, elapsed=elapsed
     )
 
     application = providers.Singleton(
@@ -240,4 +249,4 @@ class Core(containers.DeclarativeContainer):
         prepare=providers.Singleton(Prepare, unit_of_work=unit_of_work, access_tokens=access_tokens, keys=keys),
     )
 
-    janitor = providers.Singleton(Janitor, unit_of_work=unit_of_work)
+    janitor = providers.Singleton(Janitor, unit_of_work=unit_of_work, feed=feed)

@@ -18,7 +18,7 @@ class MemoryContainer(containers.DeclarativeContainer):
     store = providers.Singleton(MemoryStore)
     redis: providers.Provider[None] = providers.Object(None)
     unit_of_work = providers.Singleton(MemoryUnitOfWork, store=store, recorder=system.recorder, clock=clock)
-    feed = providers.Singleton(MemoryFeed, store, providers.Object(elapsed))
+    feed = providers.Singleton(MemoryFeed, store)
     following = providers.Container(
         Following,
         settings=settings,
@@ -27,6 +27,7 @@ class MemoryContainer(containers.DeclarativeContainer):
         unit_of_work=unit_of_work,
         feed=feed,
         lifeline=feed,
+        lifeline_units=unit_of_work,
         nudges=providers.Singleton(NoShortWay),
     )
     core = providers.Container(
@@ -37,7 +38,8 @@ class MemoryContainer(containers.DeclarativeContainer):
         unit_of_work=following.settled,
         store=store,
         view=following.view,
-        feed=following.feed,
+        feed=following.lifeline,
+        lifeline_units=following.lifeline_units,
         nudges=following.nudges,
         elapsed=following.elapsed,
     )

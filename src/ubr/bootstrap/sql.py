@@ -51,8 +51,8 @@ class SqlContainer(containers.DeclarativeContainer):
     system = providers.Container(System, clock=clock)
     limits = providers.Factory(Limits, connections=settings.provided.pool_size)
     engine = providers.Singleton(make_engine, settings.provided.database_url, limits)
-    # One to read the feed and one to renew the lease. Were they to stand in line with requests, a storm of these would
-    # make the view stale, and with it every request that needs no database.
+    # For reading the feed, here and for verifiers, for leases and for signing keys. Were these to stand in line with
+    # requests, a storm would make views stale, and with them every request that needs no database.
     lifeline = providers.Singleton(
         make_engine, settings.provided.database_url, providers.Factory(Limits, connections=LIFELINE)
     )
@@ -68,6 +68,7 @@ class SqlContainer(containers.DeclarativeContainer):
         unit_of_work=unit_of_work,
         feed=providers.Singleton(SqlFeed, engine, clock=store_clock),
         lifeline=providers.Singleton(SqlFeed, lifeline, clock=store_clock),
+        lifeline_units=providers.Singleton(SqlUnitOfWork, lifeline, system.recorder, clock=store_clock),
         nudges=providers.Singleton(nudges_through, redis, signer),
     )
     core = providers.Container(
@@ -78,7 +79,8 @@ class SqlContainer(containers.DeclarativeContainer):
         unit_of_work=following.settled,
         store=store,
         view=following.view,
-        feed=following.feed,
+        feed=following.lifeline,
+        lifeline_units=following.lifeline_units,
         nudges=following.nudges,
         elapsed=following.elapsed,
     )

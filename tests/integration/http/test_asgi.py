@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
 from structlog.testing import capture_logs
 
-from tests.integration.http.kit import database_settings, memory_settings
+from tests.integration.http.kit import database_settings, memory_settings, sqlite_settings
 from tests.support.servers import free_port
 from ubr.entrypoints.http.asgi import Service
 
@@ -49,4 +51,14 @@ async def test_without_its_database_it_does_not_start() -> None:
     with capture_logs() as lines:
         told = await server.start()
     assert told == {"type": "lifespan.startup.failed", "message": "The database is out of reach"}
+    assert [line["event"] for line in lines] == ["not started"]
+
+
+async def test_whatever_goes_wrong_at_the_start_the_server_is_told(tmp_path: Path) -> None:
+    """Else it goes on without an application, and answers nobody."""
+    settings = replace(sqlite_settings(tmp_path), migrate="check")
+    server = Server(Service(settings))
+    with capture_logs() as lines:
+        told = await server.start()
+    assert told == {"type": "lifespan.startup.failed", "message": "OperationalError"}
     assert [line["event"] for line in lines] == ["not started"]

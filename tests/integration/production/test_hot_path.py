@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import httpx
@@ -34,6 +35,7 @@ from ubr import (
     UnassignRoleCommand,
     connect,
 )
+from ubr.application.use_cases.follow_revocations import FollowRevocationsCommand
 from ubr.bootstrap import open_environment
 from ubr.entrypoints.http.app import create_app
 from ubr.testing import TINY_HASHING
@@ -159,3 +161,8 @@ async def test_requests_that_hold_every_connection_make_no_view_stale(new_databa
         view = ubr.authenticate.authorize.view
         await view.renew()
         await view.cycle()
+        await ubr.authenticate.keys.recent()
+        command = FollowRevocationsCommand(verifier=uuid4())
+        told = await ubr.follow_revocations(command, actor=SYSTEM)
+        command = FollowRevocationsCommand(verifier=command.verifier, since=told.number, epoch=told.epoch)
+        await ubr.follow_revocations(command, actor=SYSTEM)

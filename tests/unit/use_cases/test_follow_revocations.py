@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from tests.support.feeds import PassedOn
 from tests.support.people import World, new_world
 from ubr.adapters.memory import MemoryFeed
 from ubr.application.actor import SYSTEM
-from ubr.application.ports.revocation import Announced, FeedRead, WorkerId
+from ubr.application.ports.revocation import WorkerId
 from ubr.application.results import TokensResult
 from ubr.application.use_cases.follow_revocations import FollowRevocationsCommand, RevocationsResult
 from ubr.application.use_cases.leave_revocations import LeaveRevocationsCommand
@@ -170,32 +170,21 @@ async def test_nobody_sends_away_the_verifier_of_another(world: World) -> None:
 # --- the lease -------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Watched:
+class Watched(PassedOn):
     """A feed whose renewals are seen, and after which something may happen."""
 
-    inner: MemoryFeed
-    renewals: list[WorkerId] = field(default_factory=list)
-    restored_after: int | None = None
-
-    async def read(self, since: int | None) -> FeedRead:
-        return await self.inner.read(since)
-
-    async def announced(self, batch: UUID, *, younger: timedelta) -> Announced:
-        return await self.inner.announced(batch, younger=younger)
+    def __init__(self, inner: MemoryFeed, restored_after: int | None = None) -> None:
+        super().__init__(inner)
+        self.renewals: list[WorkerId] = []
+        self._store = inner.store
+        self._restored_after = restored_after
 
     async def renew(self, worker: WorkerId) -> None:
         self.renewals.append(worker)
-        await self.inner.renew(worker)
-        if len(self.renewals) == self.restored_after:
-            self.inner.store.workers.clear()
-            self.inner.store.epoch = "restored"
-
-    async def leave(self, worker: WorkerId) -> None:
-        await self.inner.leave(worker)
-
-    async def forget(self, older: timedelta) -> None:
-        await self.inner.forget(older)
+        await super().renew(worker)
+        if len(self.renewals) == self._restored_after:
+            self._store.workers.clear()
+            self._store.epoch = "restored"
 
 
 async def test_a_lease_is_renewed_every_few_seconds(world: World) -> None:

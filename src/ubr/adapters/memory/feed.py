@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 from ubr.adapters.memory.store import MemoryStore
-from ubr.application.ports.revocation import Announced, Elapsed, FeedPosition, FeedRead, Listener, WorkerId
+from ubr.application.ports.revocation import Announced, FeedPosition, FeedRead, Listener, WorkerId
 from ubr.domain.feed import FeedRow
 
 
@@ -18,32 +18,36 @@ class MemoryFeed:
     """Reads what the units of a `MemoryStore` wrote."""
 
     store: MemoryStore
-    elapsed: Elapsed
 
     async def read(self, since: int | None) -> FeedRead:
         position = FeedPosition(epoch=self.store.epoch, number=len(self.store.feed))
         return FeedRead(position=position, rows=() if since is None else tuple(self.store.feed[since:]))
 
-    async def announced(self, batch: UUID, *, younger: timedelta) -> Announced:
-        oldest = self.elapsed() - younger.total_seconds()
+    async def announced(self, batch: UUID) -> Announced:
         return Announced(
             epoch=self.store.epoch,
             rows=self.store.batches.get(batch, ()),
-            workers=frozenset(worker for worker, at in self.store.workers.items() if at >= oldest),
+            workers=frozenset(self.store.workers),
             steady=self.store.steady,
         )
 
     async def renew(self, worker: WorkerId) -> None:
-        self.store.workers[worker] = self.elapsed()
+        self.store.renewals += 1
+        self.store.workers[worker] = self.store.renewals
 
     async def leave(self, worker: WorkerId) -> None:
         self.store.workers.pop(worker, None)
 
-    async def forget(self, older: timedelta) -> None:
-        """Rows stay: their place in the list is their number, and a store in memory does not live long."""
-        oldest = self.elapsed() - older.total_seconds()
-        for worker in [worker for worker, at in self.store.workers.items() if at < oldest]:
+    async def workers(self) -> Mapping[WorkerId, Hashable]:
+        return dict(self.store.workers)
+
+    async def bury(self, worker: WorkerId, renewal: Hashable) -> None:
+        if self.store.workers.get(worker) == renewal:
             del self.store.workers[worker]
+
+    async def forget(self, older: timedelta, limit: int) -> int:  # noqa: ARG002
+        """Rows stay: their place in the list is their number, and a store in memory does not live long."""
+        return 0
 
 
 class MemoryNudges:

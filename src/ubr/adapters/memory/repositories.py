@@ -217,6 +217,7 @@ def _age(session: Session) -> tuple[datetime, SessionId]:
 class MemoryRefreshTokens:
     def __init__(self, drafts: Drafts) -> None:
         self._tokens = drafts.refresh_tokens
+        self._sessions = drafts.sessions
 
     async def add(self, token: RefreshToken) -> None:
         self._tokens.put(token.digest, token)
@@ -231,10 +232,19 @@ class MemoryRefreshTokens:
     async def get(self, digest: TokenDigest) -> RefreshToken | None:
         return self._tokens.get(digest)
 
-    async def forget_successors(self, spent_before: datetime) -> None:
-        for token in list(self._tokens):
-            if token.successor is not None and token.spent_at is not None and token.spent_at < spent_before:
-                self._tokens.put(token.digest, replace(token, successor=None))
+    async def forget(self, expired_before: datetime, limit: int) -> int:
+        expired = {session.id for session in self._sessions if session.expires_at < expired_before}
+        found = [token for token in self._tokens if token.session_id in expired][:limit]
+        for token in found:
+            self._tokens.drop(token.digest)
+        return len(found)
+
+    async def forget_successors(self, spent_before: datetime, limit: int) -> int:
+        sealed = (token for token in self._tokens if token.successor is not None)
+        found = [token for token in sealed if token.spent_at is not None and token.spent_at < spent_before][:limit]
+        for token in found:
+            self._tokens.put(token.digest, replace(token, successor=None))
+        return len(found)
 
 
 class MemoryLogs:

@@ -80,7 +80,9 @@ class MemoryStore:
     feed: list[FeedRow] = field(default_factory=list)
     """The row with the number n stands at n - 1."""
     batches: dict[UUID, tuple[FeedRow, ...]] = field(default_factory=dict)
-    workers: dict[WorkerId, float] = field(default_factory=dict)
+    workers: dict[WorkerId, int] = field(default_factory=dict)
+    """By the number of their last renewal."""
+    renewals: int = 0
     epoch: str = "0"
     steady: bool = True
     """Whether the epoch stays as it is. A simulation changes it, as a restore would."""

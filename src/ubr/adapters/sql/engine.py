@@ -117,6 +117,8 @@ def _postgresql_engine(url: URL, limits: Limits) -> AsyncEngine:
     dsn = _dsn(url)
     settings = {
         "application_name": "ubr",
+        # Whatever the installation says: who had to wait for a lock must see what was committed meanwhile.
+        "default_transaction_isolation": "read committed",
         "timezone": "UTC",
         "jit": "off",  # these queries are over before it has compiled anything
         "statement_timeout": _milliseconds(limits.statement),

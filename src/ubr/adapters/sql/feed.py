@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import (
     ColumnElement,
     Interval,
     RowMapping,
-    Text,
     and_,
-    cast,
     delete,
     func,
     insert,
     literal,
+    literal_column,
     select,
     text,
+    tuple_,
     type_coerce,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -33,7 +33,11 @@ from ubr.application.ports.revocation import Announced, FeedPosition, FeedRead, 
 from ubr.application.ports.system import Clock
 from ubr.domain.feed import Change, FeedRow
 
-_POSTMASTER: Final[ColumnElement[str]] = cast(func.pg_postmaster_start_time(), Text)
+_PLACE: Final[ColumnElement[str]] = literal_column(
+    "extract(epoch FROM pg_postmaster_start_time())::text || ' ' || pg_relation_filenode('feed_head')::text"
+)
+"""When this server was started, and the file in which it keeps the head of the feed: a dump that is put back into it
+makes another one. No setting of a session changes how they are written."""
 
 
 async def write_changes(link: Link, batch: UUID, changes: Sequence[Change], now: datetime) -> None:
@@ -49,7 +53,7 @@ def position_of(dialect: str) -> Any:
     """Asks where the feed stands. The epoch is another one after a restore, and on another server."""
     epoch: ColumnElement[str] = feed_head.c.epoch
     if dialect == "postgresql":
-        epoch = feed_head.c.epoch.concat(" ").concat(_POSTMASTER)
+        epoch = feed_head.c.epoch.concat(" ").concat(_PLACE)
     return select(feed_head.c.number.label("head"), epoch.label("epoch"))
 
 
@@ -79,25 +83,26 @@ class SqlFeed:
         found = tuple(_row(row) for row in rows if row["number"] is not None)
         return FeedRead(position=position_from_row(rows[0]), rows=found)
 
-    async def announced(self, batch: UUID, *, younger: timedelta) -> Announced:
+    async def announced(self, batch: UUID) -> Announced:
         written = select(feed.c.number, feed.c.kind, feed.c.thing).where(feed.c.batch == batch)
         async with self._reading() as link:
             rows = await link.rows(written.order_by(feed.c.ordinal))
-            living = await link.rows(select(workers.c.id).where(workers.c.renewed_at >= self._ago(younger)))
+            present = await link.rows(select(workers.c.id))
             position = position_from_row((await link.rows(self._position))[0])
         return Announced(
             epoch=position.epoch,
             rows=tuple(map(_row, rows)),
-            workers=frozenset(WorkerId(row["id"]) for row in living),
+            workers=frozenset(WorkerId(row["id"]) for row in present),
             # A file is not exchanged under a process that has it open; a server behind an address can be.
             steady=self._engine.dialect.name == "sqlite",
         )
 
     async def renew(self, worker: WorkerId) -> None:
         upsert = (sqlite if self._engine.dialect.name == "sqlite" else postgresql).insert(workers)
-        values = {"id": worker, "renewed_at": self._now()}
+        values = {"id": worker, "renewal": uuid4(), "renewed_at": self._now()}
         statement = upsert.values(values).on_conflict_do_update(
-            index_elements=[workers.c.id], set_={"renewed_at": upsert.excluded.renewed_at}
+            index_elements=[workers.c.id],
+            set_={"renewal": upsert.excluded.renewal, "renewed_at": upsert.excluded.renewed_at},
         )
         async with self._writing() as link:
             if link.locking:  # Whatever the installation says: this has to be there after a crash.
@@ -108,10 +113,20 @@ class SqlFeed:
         async with self._writing() as link:
             await link.write(delete(workers).where(workers.c.id == worker))
 
-    async def forget(self, older: timedelta) -> None:
+    async def workers(self) -> Mapping[WorkerId, Hashable]:
+        async with self._reading() as link:
+            found = await link.rows(select(workers.c.id, workers.c.renewal))
+        return {WorkerId(row["id"]): row["renewal"] for row in found}
+
+    async def bury(self, worker: WorkerId, renewal: Hashable) -> None:
         async with self._writing() as link:
-            await link.write(delete(feed).where(feed.c.at < self._ago(older)))
-            await link.write(delete(workers).where(workers.c.renewed_at < self._ago(older)))
+            await link.write(delete(workers).where(workers.c.id == worker, workers.c.renewal == renewal))
+
+    async def forget(self, older: timedelta, limit: int) -> int:
+        key = tuple_(feed.c.batch, feed.c.ordinal)
+        oldest = select(feed.c.batch, feed.c.ordinal).where(feed.c.at < self._ago(older)).order_by(feed.c.at)
+        async with self._writing() as link:
+            return await link.write(delete(feed).where(key.in_(oldest.limit(limit))))
 
     def _now(self) -> ColumnElement[datetime]:
         if self._clock is not None:

@@ -103,11 +103,33 @@ class SqlRefreshTokens:
                 select(sessions.c.id).where(sessions.c.id == session_id).with_for_update(key_share=True)
             )
 
-    async def forget_successors(self, spent_before: datetime) -> None:
+    async def forget(self, expired_before: datetime, limit: int) -> int:
         """Those that somebody has locked are left for the next time."""
-        sealed = (
-            select(refresh_tokens.c.digest)
-            .where(refresh_tokens.c.successor.is_not(None), refresh_tokens.c.spent_at < spent_before)
-            .with_for_update(key_share=True, skip_locked=True)
+        c = refresh_tokens.c
+        expired = (
+            select(c.digest)
+            .join_from(sessions, refresh_tokens, c.session_id == sessions.c.id)
+            .where(sessions.c.expires_at < expired_before)
+            .limit(limit)
+            .with_for_update(of=refresh_tokens, skip_locked=True)
+            .cte("expired")  # evaluated once, as above
         )
-        await self._link.write(update(refresh_tokens).where(refresh_tokens.c.digest.in_(sealed)).values(successor=None))
+        return len(
+            await self._link.change(
+                delete(refresh_tokens).where(c.digest.in_(select(expired.c.digest))).returning(c.digest)
+            )
+        )
+
+    async def forget_successors(self, spent_before: datetime, limit: int) -> int:
+        """Those that somebody has locked are left for the next time."""
+        c = refresh_tokens.c
+        sealed = (
+            select(c.digest)
+            .where(c.successor.is_not(None), c.spent_at < spent_before)
+            .order_by(c.spent_at)
+            .limit(limit)
+            .with_for_update(key_share=True, skip_locked=True)
+            .cte("sealed")
+        )
+        erased = update(refresh_tokens).where(c.digest.in_(select(sealed.c.digest))).values(successor=None)
+        return len(await self._link.change(erased.returning(c.digest)))

@@ -211,9 +211,11 @@ feed_head: Final = Table(
     Column("epoch", Text, nullable=False),
 )
 
+# `renewal` is another value each time: whether a worker still renews is seen by it alone. The time is for people.
 workers: Final = Table(
     "workers",
     metadata,
     Column("id", Uuid, primary_key=True),
+    Column("renewal", Uuid, nullable=False),
     Column("renewed_at", Timestamp, nullable=False),
 )

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from ubr.application.actor import SYSTEM
-from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.ports.revocation import Feed
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.policy import RETRY_WINDOW
+
+FEED_LASTS: Final = timedelta(hours=24)
+"""How long a row of the feed is kept: much longer than anything that rests on it."""
 
 _BATCH: Final = 1000
 
@@ -18,18 +24,29 @@ class Janitor:
 
     - Sealed successors of refresh tokens are erased once their retry window is over.
     - Sessions are deleted once their absolute end has passed: until then every older refresh token is recognised.
+      Their tokens go first, since one session can have very many.
+    - Rows of the feed are deleted after a day.
     """
 
     unit_of_work: UnitOfWork
+    feed: Feed
 
     async def __call__(self) -> int:
         """The number of sessions deleted."""
-        deleted = 0
+        await self._each(lambda tx: tx.refresh_tokens.forget_successors(tx.now - RETRY_WINDOW, _BATCH))
+        await self._each(lambda tx: tx.refresh_tokens.forget(tx.now, _BATCH))
+        deleted = await self._each(lambda tx: tx.sessions.forget(tx.now, _BATCH))
+        while await self.feed.forget(FEED_LASTS, _BATCH) == _BATCH:
+            pass
+        return deleted
+
+    async def _each(self, forget: Callable[[Transaction], Awaitable[int]]) -> int:
+        """A unit for each batch, until there is no whole one any more."""
+        total = 0
         while True:
             async with self.unit_of_work.begin(SYSTEM) as tx:
-                await tx.refresh_tokens.forget_successors(tx.now - RETRY_WINDOW)
-                batch = await tx.sessions.forget(tx.now, _BATCH)
+                count = await forget(tx)
                 await tx.commit()
-            deleted += batch
-            if batch < _BATCH:
-                return deleted
+            total += count
+            if count < _BATCH:
+                return total

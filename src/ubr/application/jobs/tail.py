@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from ubr.application.jobs.census import Census
+from ubr.application.jobs.rounds import repeat
 from ubr.application.ports.revocation import Nudges
 from ubr.application.view import View
 from ubr.domain.errors import StoreUnavailable
@@ -14,20 +16,28 @@ from ubr.domain.errors import StoreUnavailable
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """Follows the feed and renews the lease for as long as a worker serves.
+    """Follows the feed, renews the lease and looks after the rows of others, for as long as a worker serves.
 
     Without it a view is right all the same: the first request after a pause freshens it.
     """
 
     view: View
     nudges: Nudges
+    census: Census
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
         """Follow for as long as the context lasts; at its end nobody has to wait for this worker any more."""
         async with self.nudges.listen(self.view.worker, self.view.take):
-            tasks = [asyncio.create_task(self._every(self.view.times.poll, self.view.cycle))]
-            tasks.append(asyncio.create_task(self._every(self.view.times.renewal, self.view.renew)))
+            times = self.view.times
+            tasks = [
+                asyncio.create_task(repeat(act, every))
+                for act, every in (
+                    (self.view.cycle, times.poll),
+                    (self.view.renew, times.renewal),
+                    (self.census, times.renewal),
+                )
+            ]
             try:
                 yield
             finally:
@@ -36,10 +46,3 @@ class Tail:
                 await asyncio.gather(*tasks, return_exceptions=True)
                 with suppress(StoreUnavailable):  # the row grows old by itself
                     await self.view.leave()
-
-    @staticmethod
-    async def _every(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            with suppress(StoreUnavailable):  # the next round may succeed; until then nothing here is fresh
-                await act()
-            await asyncio.sleep(seconds)

@@ -153,8 +153,12 @@ class RefreshTokens(Protocol):
         """The token, spent or not, of any generation; None where there is none."""
         ...
 
-    async def forget_successors(self, spent_before: datetime) -> None:
-        """Erase the sealed successors of all tokens spent before this."""
+    async def forget(self, expired_before: datetime, limit: int) -> int:
+        """Delete at most `limit` tokens of sessions whose absolute end lies before this. The number deleted."""
+        ...
+
+    async def forget_successors(self, spent_before: datetime, limit: int) -> int:
+        """Erase the sealed successors of at most `limit` tokens spent before this. The number erased."""
         ...
 
 

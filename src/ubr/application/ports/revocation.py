@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -35,7 +35,7 @@ class FeedRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announced:
-    """The rows of one commit, and every worker whose lease may still last."""
+    """The rows of one commit, and every worker that has a row: its lease may still last."""
 
     epoch: str
     rows: tuple[FeedRow, ...]
@@ -51,20 +51,28 @@ class Feed(Protocol):
         """Every row numbered above `since`, from where writers write, without writing. None: only where it stands."""
         ...
 
-    async def announced(self, batch: UUID, *, younger: timedelta) -> Announced:
-        """What a unit that has committed wrote to the feed, and the workers that renewed within `younger`."""
+    async def announced(self, batch: UUID) -> Announced:
+        """What a unit that has committed wrote to the feed, and every worker that has a row."""
         ...
 
     async def renew(self, worker: WorkerId) -> None:
-        """Renew a worker's lease. When this returns, every later `announced` counts it."""
+        """Renew a worker's lease: every `announced` after this counts it, until it leaves or is buried."""
         ...
 
     async def leave(self, worker: WorkerId) -> None:
         """A worker that answers nothing any more need not be waited for. A second time does nothing."""
         ...
 
-    async def forget(self, older: timedelta) -> None:
-        """Delete the rows and workers that are older than this."""
+    async def workers(self) -> Mapping[WorkerId, Hashable]:
+        """Every worker that has a row, with something that is another thing after each renewal."""
+        ...
+
+    async def bury(self, worker: WorkerId, renewal: Hashable) -> None:
+        """Remove the row of a worker that has not renewed since this renewal was seen; else do nothing."""
+        ...
+
+    async def forget(self, older: timedelta, limit: int) -> int:
+        """Delete at most `limit` rows that are older than this, the oldest first; how many it were."""
         ...
 
 

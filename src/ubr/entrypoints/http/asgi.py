@@ -10,7 +10,7 @@ from typing import Any, Final
 import structlog
 from litestar.types import Receive, Scope, Send
 
-from ubr.application.jobs.janitor import Janitor
+from ubr.application.jobs.rounds import repeat
 from ubr.bootstrap import open_environment
 from ubr.domain.errors import UbrError
 from ubr.entrypoints.http import log_lines
@@ -53,11 +53,14 @@ class Service:
                 started = True
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
-        except UbrError as error:
-            _log.exception("not started")
+        except Exception as error:
             if started:
+                _log.exception("failed while it stopped")
                 raise
-            await send({"type": "lifespan.startup.failed", "message": error.detail})
+            _log.exception("not started")
+            # Whatever it was: a server that is not told goes on without an application, and answers nothing.
+            detail = error.detail if isinstance(error, UbrError) else type(error).__name__
+            await send({"type": "lifespan.startup.failed", "message": detail})
             return
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -66,20 +69,10 @@ class Service:
         settings = self._settings
         options = HttpOptions(trusted_proxies=settings.trusted_proxies, public_url=settings.public_url)
         async with open_environment(settings) as environment:
-            cleaning = asyncio.create_task(_clean(environment.janitor))
+            cleaning = asyncio.create_task(repeat(environment.janitor, _CLEANING))
             try:
                 yield create_app(environment.application, options=options)
             finally:
                 cleaning.cancel()
                 with suppress(asyncio.CancelledError):
                     await cleaning
-
-
-async def _clean(janitor: Janitor) -> None:
-    """Clean up now and then. A round that fails is made up for by the next."""
-    while True:
-        await asyncio.sleep(_CLEANING)
-        try:
-            await janitor()
-        except Exception:  # noqa: BLE001 - whatever it was, the service goes on without it
-            _log.exception("cleaning failed")

@@ -38,6 +38,7 @@ def upgrade() -> None:
     op.create_table(
         "workers",
         sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("renewal", sa.Uuid(), nullable=False),
         sa.Column("renewed_at", moment, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_workers"),
     )

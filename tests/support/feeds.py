@@ -1,0 +1,35 @@
+"""A feed that hands everything on, for tests that look at it on its way or hold it up."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from datetime import timedelta
+from uuid import UUID
+
+from ubr.application.ports.revocation import Announced, Feed, FeedRead, WorkerId
+
+
+class PassedOn:
+    def __init__(self, inner: Feed) -> None:
+        self.inner = inner
+
+    async def read(self, since: int | None) -> FeedRead:
+        return await self.inner.read(since)
+
+    async def announced(self, batch: UUID) -> Announced:
+        return await self.inner.announced(batch)
+
+    async def renew(self, worker: WorkerId) -> None:
+        await self.inner.renew(worker)
+
+    async def leave(self, worker: WorkerId) -> None:
+        await self.inner.leave(worker)
+
+    async def workers(self) -> Mapping[WorkerId, Hashable]:
+        return await self.inner.workers()
+
+    async def bury(self, worker: WorkerId, renewal: Hashable) -> None:
+        await self.inner.bury(worker, renewal)
+
+    async def forget(self, older: timedelta, limit: int) -> int:
+        return await self.inner.forget(older, limit)
