@@ -12,7 +12,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator, MutableMapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -21,7 +21,8 @@ from ubr.application.ports.sessions import Principal
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.errors import StoreUnavailable
 from ubr.domain.feed import Change, FeedRow
-from ubr.domain.values import SessionId
+from ubr.domain.role import Role
+from ubr.domain.values import RoleId, SessionId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ class ViewTimes:
     lease: float = 10.0
     renewal: float = 3.0
     row: float = 60.0
-    """How long after its last renewal a worker is waited for; much longer than a lease."""
+    """How long a row that is not renewed is waited for; much longer than a lease."""
     horizon: float = 15 * 60 + 30 + 60
     """How long anything read is kept: the longest life of an access token, clock differences, the longest unit."""
     patience: float = 1.0
@@ -51,6 +52,13 @@ CLOCK_RATES: Final = 0.1
 """Seconds added to every wait for others: clocks that should run alike may differ by so much over the bound."""
 
 _CAPACITY: Final = 100_000
+"""Of how many sessions it is kept whose they are."""
+
+_MOST_KNOWN: Final = 200_000
+"""Of how many things it is kept that they changed."""
+
+_GONE: Final = 10_000
+"""Of how many sessions it is kept that there is no such session any more."""
 
 
 class _Entries(MutableMapping[SessionId, _Entry]):
@@ -129,6 +137,9 @@ class View:
         self._elapsed = elapsed
         self._capacity = capacity
         self._entries = _Entries()
+        self._roles: dict[RoleId, Role] = {}
+        """Each as it was read last: what many entries hold is held once."""
+        self._gone: OrderedDict[SessionId, None] = OrderedDict()
         self._known: OrderedDict[Change, tuple[int, float]] = OrderedDict()
         self._key_listeners: list[Callable[[], None]] = []
         self._epoch: str | None = None
@@ -152,6 +163,8 @@ class View:
         Errors: `StoreUnavailable` where it cannot be known in time.
         """
         await self.freshen()
+        if session_id in self._gone:
+            return None
         entry = self._entries.get(session_id)
         if entry is not None and self._elapsed() - entry.read_at < self.times.horizon:
             self._entries.use(session_id)
@@ -165,8 +178,12 @@ class View:
             position = await tx.feed_position()
             principal = await tx.principals.get(session_id)
         self._entries.pop(session_id, None)
-        if principal is not None and position.epoch == self._epoch:
-            self._keep(session_id, _Entry(principal, position.number, read_at))
+        if position.epoch == self._epoch:
+            if principal is None:
+                self._remember_gone(session_id)
+            else:
+                principal = replace(principal, roles=tuple(map(self._shared, principal.roles)))
+                self._keep(session_id, _Entry(principal, position.number, read_at))
         return principal
 
     async def freshen(self) -> None:
@@ -181,6 +198,8 @@ class View:
         try:
             async with asyncio.timeout(self.times.patience):
                 while not self._fresh():
+                    if self._left:  # meanwhile: renewing would bring its row back
+                        raise StoreUnavailable
                     if not self._lease_lasts():
                         await self.renew()
                     await self.cycle()
@@ -228,30 +247,39 @@ class View:
 
     async def _cycle(self) -> None:
         began, lease = self._elapsed(), self._lease
-        read = await self._feed.read(self._cursor)
+        since = self._cursor
+        if self._cycle_began is not None and began - self._cycle_began > self.times.horizon:
+            since = None  # nothing that was kept counts any more, so no row is needed, however many there are
+        read = await self._feed.read(since)
         position = read.position
-        if position.epoch != self._epoch:
+        if position.epoch != self._epoch or (self._cursor is not None and position.number < self._cursor):
             self._begin(position)
             # A lease is worth what the table is worth that it stands in.
             lease = self._lease = None
-        elif self._cycle_began is not None and began - self._cycle_began > self.times.horizon:
-            # What is known stays known: a reading may be under way.
-            self._entries.clear()
-            self._tell_of_keys()
+        elif since is None or len(read.rows) < position.number - since:
+            self._skip(position)
         self.take(position.epoch, read.rows)
         self._reach(position.number)
         self._cursor = position.number
         self._cycle_began, self._cycle_lease = began, lease
 
     def _begin(self, position: FeedPosition) -> None:
-        """Another database: nothing counts that was known of the one before."""
-        self._entries.clear()
-        self._known.clear()
-        # Numbers need not go on from those before: rows up to here may be missing in what was read.
-        self._known_from = position.number
+        """Another database, or another history of this one: nothing counts that was known before."""
         # Since the answer, not since the question: that may have waited for this database to be there.
         self._epoch, self._epoch_since = position.epoch, self._elapsed()
+        self._known.clear()
         self._newest = 0
+        self._skip(position)
+
+    def _skip(self, position: FeedPosition) -> None:
+        """Rows up to here are missing in what was read: nothing is kept that may rest on what was before them.
+
+        What is known stays known: a reading may be under way.
+        """
+        self._entries.clear()
+        self._roles.clear()
+        self._gone.clear()
+        self._known_from = position.number
         self._tell_of_keys()
 
     async def renew(self) -> None:
@@ -271,9 +299,11 @@ class View:
         self._left = True
         if self._renewing is not None:
             await asyncio.wait([self._renewing])  # it would bring the row back
-        await self._feed.leave(self.worker)
-        if self._cycling is not None:
-            await asyncio.wait([self._cycling])  # whoever asked us to leave may close what it reads from
+        try:
+            await self._feed.leave(self.worker)
+        finally:
+            if self._cycling is not None:
+                await asyncio.wait([self._cycling])  # whoever asked us to leave may close what it reads from
 
     def on_key(self, listener: Callable[[], None]) -> None:
         """Have somebody told, at once, whenever a signing key has changed or may have."""
@@ -313,6 +343,20 @@ class View:
     def _lease_lasts(self) -> bool:
         return self._lease is not None and self._lease > self._elapsed() - self.times.lease / 2
 
+    def _shared(self, role: Role) -> Role:
+        """The same role, as the very object that other entries hold where it has not changed."""
+        known = self._roles.get(role.id)
+        if known == role:
+            return known
+        self._roles[role.id] = role
+        return role
+
+    def _remember_gone(self, session_id: SessionId) -> None:
+        """Whoever asks for it has a token, so there was such a session: it will not come again in this history."""
+        self._gone[session_id] = None
+        while len(self._gone) > _GONE:
+            self._gone.popitem(last=False)
+
     def _keep(self, session_id: SessionId, entry: _Entry) -> None:
         """Keep what was read, unless something later is known of it: a reading that crossed an end is not kept."""
         if entry.number < self._known_from:
@@ -332,11 +376,16 @@ class View:
                 del self._entries[session_id]
 
     def _forget(self, now: float) -> None:
-        """Rows are known for the horizon: nothing that was read before them is kept for longer."""
+        """Rows are known for the horizon: nothing that was read before them is kept for longer.
+
+        Of very many the first are forgotten sooner, and what was read before those is not kept at all.
+        """
         while self._known:
-            change, (_, at) = next(iter(self._known.items()))
+            change, (number, at) = next(iter(self._known.items()))
             if now - at <= self.times.horizon:
-                return
+                if len(self._known) <= _MOST_KNOWN:
+                    return
+                self._known_from = max(self._known_from, number)
             del self._known[change]
 
 
