@@ -25,7 +25,7 @@ from ubr.application.use_cases.get_public_keys import GetPublicKeys
 from ubr.application.view import View, ViewTimes
 from ubr.domain.errors import StoreUnavailable
 from ubr.domain.events import SigningKeyRotated
-from ubr.domain.signing_key import SigningKey
+from ubr.domain.signing_key import JWKS_CACHE, SigningKey
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 POLL = 0.05
@@ -58,11 +58,16 @@ class Worker:
         self.store = MemoryStore()
         self.uow = CountedReads(MemoryUnitOfWork(self.store, Recorder(uuid4, os.urandom), lambda: NOW))
         self.uow.going.set()
-        feed = MemoryFeed(self.store, time.monotonic)
+        feed = MemoryFeed(self.store)
         settings = ViewTimes(**{"poll": POLL, "bound": 30.0, **times})
-        self.view = View(WorkerId(uuid4()), self.uow, feed, time.monotonic, settings)
+        self.passed = 0.0
+        """Seconds beside those that pass by themselves."""
+        self.view = View(WorkerId(uuid4()), self.uow, feed, self.elapsed, settings)
         self.tokens = JwtAccessTokens("iss", "aud", SecretKeys([b"x" * 32]))
-        self.keys = KnownKeys(self.view, self.uow, self.tokens, time.monotonic)
+        self.keys = KnownKeys(self.view, self.uow, self.tokens, self.elapsed)
+
+    def elapsed(self) -> float:
+        return time.monotonic() + self.passed
 
     async def make_key(self) -> SigningKey:
         """As another worker would: this one hears nothing of it before its next cycle."""
@@ -131,7 +136,15 @@ async def test_without_the_store_the_keys_are_not_current_but_are_shown(worker: 
     worker.uow.failing = True
     with pytest.raises(StoreUnavailable):
         await worker.keys.current()
-    assert len(await GetPublicKeys(worker.tokens, worker.keys, lambda: NOW)()) == 1
+    show = GetPublicKeys(worker.tokens, worker.keys, lambda: NOW)
+    assert len(await show()) == 1
+    with pytest.raises(StoreUnavailable):
+        await show(current=True)
+    worker.passed += JWKS_CACHE.total_seconds() - 10
+    assert len(await show()) == 1
+    worker.passed += 11
+    with pytest.raises(StoreUnavailable):
+        await show()
     worker.uow.failing = False
     await worker.keys.current()
     assert worker.known == 2

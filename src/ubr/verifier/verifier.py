@@ -25,6 +25,12 @@ _HISTORY: Final = 5_000
 _KEYS_PAUSE: Final = 1.0
 """Seconds between two readings of the keys for tokens whose key is not known: anybody can make those up."""
 
+_KEYS_RENEWED: Final = 300.0
+"""The age in seconds at which keys are read again: one may have retired."""
+
+_KEYS_LAST: Final = 600.0
+"""The age at which they are no longer relied on."""
+
 _DEADLINE: Final = 1.5
 _PACE: Final = 0.01
 _FIRST_PAUSE: Final = 0.05
@@ -69,7 +75,11 @@ class Verifier:
         self._view = RevocationView()
         self._polled = asyncio.Event()
         self._keys_read: float | None = None
+        """When the reading of the known keys began; None where there are none to rely on."""
+        self._keys_due = True
+        self._keys_dropped = 0
         self._reading: asyncio.Task[bool] | None = None
+        self._readings: set[asyncio.Task[bool]] = set()
 
     async def __aenter__(self) -> Self:
         """Begin to follow. Where ubr is out of reach this goes on all the same, and `verify` says `NotFresh`."""
@@ -79,15 +89,18 @@ class Verifier:
         self._following = asyncio.create_task(self._follow())
         try:
             async with asyncio.timeout(self._patience):
-                await self._until(lambda: self._view.fresh(self._elapsed()) and self._keys_read is not None)
+                await self._until(self._ready)
         except TimeoutError:
             _log.warning("ubr is out of reach; no token is accepted until it is not")
+        except BaseException:
+            await self.__aexit__(None, None, None)  # which nobody else will
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        tasks = [task for task in (self._following, self._reading) if task is not None]
+        tasks = [self._following, *self._readings]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -104,13 +117,14 @@ class Verifier:
             async with asyncio.timeout(self._patience):
                 claims = await self._read(access_token, called)
                 check_times(claims.token, self._clock())
-                await self._until(lambda: self._view.fresh(self._elapsed()))
+                await self._until(self._ready)
                 if claims.epoch != self._view.epoch and not self._view.has_left(claims.epoch):
                     # It may be of an epoch that has just begun.
                     await self._until(lambda: self._view.fresh(self._elapsed()) and self._view.asked_since(called))
         except TimeoutError:
             raise NotFresh("What ubr knows could not be learned in time") from None
-        # From here on nothing is waited for: what is fresh now is what is judged by.
+        # From here on nothing is waited for: what is fresh now is what is judged by, and the keys may be others by now.
+        claims = self._reader.read(access_token)
         check_times(claims.token, self._clock())
         if (objection := self._view.objection(claims)) is not None:
             raise Refused(objection)
@@ -123,6 +137,11 @@ class Verifier:
             if not await self._keys_newer_than(called - _KEYS_PAUSE):
                 raise NotFresh("The keys of ubr could not be read") from None
             return self._reader.read(token)
+
+    def _ready(self) -> bool:
+        """Whether what is known can be relied on."""
+        now = self._elapsed()
+        return self._view.fresh(now) and self._keys_read is not None and now - self._keys_read <= _KEYS_LAST
 
     async def _until(self, satisfied: Callable[[], bool]) -> None:
         """Wait for the one poll that all share, and for the next, until it is so."""
@@ -174,14 +193,22 @@ class Verifier:
             _log.warning("The feed of ubr went back; tokens from before are refused")
             view.begin_anew(None, self._clock())
         else:
-            view.take(sent, told)
+            if not view.take(sent, told):
+                self._drop_keys()
+            for row in told.rows:
+                if row.change.kind == "key":
+                    self._reader.revoke(row.change.id)
+                    self._keys_due = True
             self._tell()
-        for row in told.rows:
-            if row.change.kind == "key":
-                self._reader.revoke(row.change.id)
-                self._keys_read = None
-        if self._keys_read is None:
+        if self._keys_due or self._keys_read is None or self._elapsed() - self._keys_read > _KEYS_RENEWED:
             _ = self._begin_to_read_keys()
+
+    def _drop_keys(self) -> None:
+        """Rows may have been missed, and by one of them a key revoked: none counts until they were read anew."""
+        self._reader.install([])
+        self._keys_read = None
+        self._keys_dropped += 1
+        self._reading = None  # what it brings may be from before
 
     async def _keys_newer_than(self, moment: float) -> bool:
         """Whether the keys were read at this moment or later, or could be now. One reading at a time."""
@@ -192,13 +219,19 @@ class Verifier:
     def _begin_to_read_keys(self) -> asyncio.Task[bool]:
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_keys())
+            self._readings.add(self._reading)
+            self._reading.add_done_callback(self._readings.discard)
         return self._reading
 
     async def _read_keys(self) -> bool:
-        began = self._elapsed()
+        began, dropped = self._elapsed(), self._keys_dropped
+        self._keys_due = False
         try:
             keys = await self._source.keys()
         except Unreachable:
+            self._keys_due = True
+            return False
+        if dropped != self._keys_dropped:
             return False
         self._reader.install(keys)
         self._keys_read = began

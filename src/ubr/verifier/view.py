@@ -54,8 +54,11 @@ class RevocationView:
         """Whether what is known was asked for at this moment or later."""
         return self._began is not None and self._began >= moment
 
-    def take(self, sent: float, told: Told) -> None:
-        """Know what was told in answer to a question sent at a moment, and rely on it from that moment on."""
+    def take(self, sent: float, told: Told) -> bool:
+        """Know what was told in answer to a question sent at a moment, and rely on it from that moment on.
+
+        Whether all of it follows on what was known: else rows may have been missed.
+        """
         if told.epoch != self.epoch:
             raise ValueError("Of another epoch")
         whole = told.number
@@ -63,13 +66,15 @@ class RevocationView:
             if row.number != whole:
                 break
             whole -= 1
-        if self._base is None or whole > self.number:  # between that and this, rows may be missing
+        follows = self._base is not None and whole <= self.number
+        if not follows:
             self._base = whole
         for row in told.rows:
             self._add(row, sent)
         self.number = max(self.number, told.number)
         self._forget(sent)
         self._began, self._fresh_for = sent, told.fresh_for
+        return follows
 
     def begin_anew(self, epoch: str | None, at: datetime | None = None) -> None:
         """Forget everything, in a new epoch or one to be asked for.

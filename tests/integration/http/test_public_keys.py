@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import httpx
+import pytest
 
 from tests.integration.http.kit import Service, assert_problem, bearer
 from ubr.application.actor import SYSTEM
 from ubr.application.use_cases.revoke_signing_key import RevokeSigningKeyCommand
+from ubr.domain.errors import StoreUnavailable
 from ubr.domain.signing_key import JWKS_CACHE, NOTICE, OVERLAP
 
 
@@ -23,6 +25,20 @@ def kids(answer: httpx.Response) -> list[str]:
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     return [key["kid"] for key in json.loads(answer.content)["keys"]]
+
+
+async def test_who_wants_no_answer_of_before_gets_none(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert service.ubr is not None
+    keys = service.ubr.get_public_keys.keys
+    await keys.recent()
+
+    async def out_of_reach() -> None:
+        raise StoreUnavailable
+
+    monkeypatch.setattr(keys, "recent", out_of_reach)
+    for asked, status in (("max-age=0", 200), ("no-cache", 503), ("No-Store, NO-CACHE", 503)):
+        answer = await service.client.get("/.well-known/jwks.json", headers={"cache-control": asked})
+        assert answer.status_code == status
 
 
 async def test_the_list_changes_with_the_keys_and_not_otherwise(each_service: Service) -> None:

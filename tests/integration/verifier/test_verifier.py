@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,7 @@ from ubr.application.use_cases.revoke_session import RevokeSessionCommand
 from ubr.application.use_cases.revoke_signing_key import RevokeSigningKeyCommand
 from ubr.application.use_cases.unassign_role import UnassignRoleCommand
 from ubr.application.use_cases.update_role import RoleChanges, UpdateRoleCommand
+from ubr.domain.feed import epoch_name
 from ubr.verifier import NotFresh, Refused
 
 
@@ -358,6 +360,88 @@ async def test_a_key_that_was_revoked_is_good_no_more_and_the_next_one_is(here: 
     assert new["access_token"].partition(".")[0] != header
     assert await here.accepts(new)
     assert not await here.accepts(old)
+
+
+def forged(here: Beside, tokens: dict[str, Any], **claims: Any) -> dict[str, Any]:
+    """What somebody can make who has the private key: a token that says what they like."""
+    keys = here.ubr.authenticate.access_tokens
+    assert here.service.clock is not None
+    told = keys.verify(tokens["access_token"], here.service.clock())
+    return {"access_token": keys.issue(replace(told, **claims))}
+
+
+async def lose_sight(here: Beside, monkeypatch: pytest.MonkeyPatch, *, epoch: str | None = None) -> None:
+    """The verifier is cut off; the key is revoked, and more happens than it will be told of."""
+    monkeypatch.setattr("ubr.application.use_cases.follow_revocations.MOST_ROWS", 5)
+    monkeypatch.setattr("ubr.verifier.verifier._HISTORY", 3)
+    here.way.down = True
+    await asyncio.sleep(0.06)
+    kid = (await here.ubr.list_signing_keys(actor=SYSTEM))[0].kid
+    await here.ubr.revoke_signing_key(RevokeSigningKeyCommand(kid=kid), actor=SYSTEM)
+    store = store_of(here)
+    store.feed += [type(store.feed[0])(len(store.feed) + 1 + n, store.feed[0].change) for n in range(9)]
+    store.epoch = epoch or store.epoch
+    await here.ubr.follow_revocations.view.cycle()
+    here.way.down = False
+
+
+async def test_a_key_that_was_revoked_unseen_is_good_no_more(here: Beside, monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = forged(here, await here.signed_in(), version=10**6, roles=("admin",))
+    assert await here.accepts(everything)
+    await lose_sight(here, monkeypatch)
+    new = await here.signed_in()
+    await until(lambda: here.accepts(new))
+    assert await here.refuses(everything)
+
+
+async def test_a_key_that_was_revoked_in_another_history_is_good_no_more(
+    here: Beside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = forged(here, await here.signed_in(), version=10**6, epoch=epoch_name("restored"), roles=("admin",))
+    await lose_sight(here, monkeypatch, epoch="restored")
+    new = await here.signed_in()
+    await until(lambda: here.accepts(new))
+    assert await here.refuses(everything)
+
+
+async def test_a_key_that_has_retired_is_good_no_more_after_a_while(here: Beside) -> None:
+    assert here.service.clock is not None
+    tokens = await here.signed_in()
+    end = here.service.clock() + timedelta(hours=1)
+    lasting = forged(here, tokens, expires_at=end)
+    await here.ubr.rotate_signing_key(actor=SYSTEM)
+    here.service.clock.move(minutes=22)
+    assert await here.accepts(lasting), "it reads the keys again, but not all the time"
+    here.ticks.now += 301
+    await until(lambda: here.refuses(lasting))
+
+
+async def test_keys_that_cannot_be_read_again_are_relied_on_for_a_while(here: Beside) -> None:
+    tokens = await here.signed_in()
+    here.way.answers["/.well-known/jwks.json"] = httpx.Response(503)
+    here.ticks.now += 500
+    assert await here.accepts(tokens)
+    here.ticks.now += 101
+    here.be_quick()
+    with pytest.raises(NotFresh):
+        await here.verifier.verify(tokens["access_token"])
+    here.way.answers.clear()
+    await until(lambda: here.answers(tokens))
+
+
+async def test_a_start_that_is_broken_off_leaves_nothing_behind(service: Service) -> None:
+    assert service.ubr is not None
+    way = Way(service)
+    way.open.clear()
+    verifier = make_verifier(service, way, await make_follower(service.ubr))
+    before = asyncio.all_tasks()
+    entering = asyncio.create_task(verifier.__aenter__())
+    await asyncio.sleep(0.05)
+    entering.cancel()
+    way.open.set()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    assert asyncio.all_tasks() == before
 
 
 async def test_a_key_that_is_new_is_asked_for_when_it_first_signs(here: Beside) -> None:

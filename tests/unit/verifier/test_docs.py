@@ -9,7 +9,7 @@ from ubr.application.use_cases.follow_revocations import LONGEST_WAIT, MOST_ROWS
 from ubr.application.view import ViewTimes
 from ubr.domain.policy import ENDS, REVOCATIONS_READ
 from ubr.settings import Settings
-from ubr.verifier.verifier import _HISTORY
+from ubr.verifier.verifier import _HISTORY, _KEYS_LAST, _KEYS_RENEWED
 from ubr.verifier.view import HORIZON
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -32,7 +32,9 @@ def test_the_numbers() -> None:
     times, defaults = ViewTimes(), Settings.memory()
     assert (times.renewal, times.lease, times.row, times.patience) == (3, 10, 60, 1)
     assert f"every {times.renewal:g} s; a lease lasts for {times.lease:g} s" in SESSIONS
-    assert f"younger than {times.row:g} s" in SESSIONS
+    assert f"unchanged for {times.row:g} s" in SESSIONS
+    assert f"every {_KEYS_RENEWED / 60:g} minutes" in VERIFIER
+    assert f"older than {_KEYS_LAST / 60:g} minutes" in VERIFIER
     assert f"(`{times.bound:g} s`)".replace("`", "") in SESSIONS
     assert defaults.revocation_bound.total_seconds() == times.bound
     assert f"`UBR_REVOCATION_POLL` ({defaults.revocation_poll.total_seconds() * 1000:g} ms)" in SESSIONS

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 from ubr.application.known_keys import KnownKeys
 from ubr.application.ports.security import AccessTokens
 from ubr.application.ports.system import Clock
 from ubr.domain.errors import StoreUnavailable
+from ubr.domain.signing_key import JWKS_CACHE
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,13 +14,19 @@ class GetPublicKeys:
     """The public keys that access tokens are verified with (RFC 7517), newest first, as JSON texts.
 
     - A new key is among them before it signs, an old one for as long as one of its tokens can be good.
+    - Where the store is out of reach they are those of a few minutes ago: others may keep them for as long.
+
+    Errors: `StoreUnavailable` where they would be older than that, or where `current` ones are asked for.
     """
 
     access_tokens: AccessTokens
     keys: KnownKeys
     clock: Clock
 
-    async def __call__(self) -> tuple[str, ...]:
-        with suppress(StoreUnavailable):  # what others may keep for minutes need not be newer than what is known here
+    async def __call__(self, *, current: bool = False) -> tuple[str, ...]:
+        try:
             await self.keys.recent()
+        except StoreUnavailable:
+            if current or not self.keys.read_within(JWKS_CACHE):
+                raise
         return self.access_tokens.public_keys(self.clock())

@@ -42,7 +42,9 @@ class Documents(Controller):
         ),
     )
     async def public_keys(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        keys = ",".join(await ubr.get_public_keys())
+        # RFC 9111, 5.2.1.4: whoever says so wants no answer of before.
+        asked = request.headers.get("cache-control", "").lower()
+        keys = ",".join(await ubr.get_public_keys(current="no-cache" in asked))
         return _cacheable(request, f'{{"keys":[{keys}]}}'.encode(), _JSON)
 
     @get(
