@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ubr.application.actor import Actor, System
+from ubr.application.ending import confirm_end
 from ubr.application.ports.sessions import Principal
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import Transaction
 from ubr.application.view import View
 from ubr.domain.errors import Forbidden, InvalidToken, LastAdmin, Unauthenticated
+from ubr.domain.feed import Change
 from ubr.domain.policy import union
 from ubr.domain.user import User
 from ubr.domain.values import EVERYTHING, Permission, Permissions, UserId
@@ -44,13 +46,18 @@ class Authority:
 
 
 async def authority(tx: Transaction, actor: Actor | System | None) -> Authority:
-    """What the actor may do now, by the rows of a unit that writes.
+    """What the actor may do now, by the rows of a unit that writes. To be its first question.
 
-    Errors: `Unauthenticated` for nobody; `InvalidToken` where the session has ended or the user is not active.
+    Errors: `Unauthenticated` for nobody; `InvalidToken` where the session has ended or the user is not active: that is
+    known everywhere when it is raised.
     """
-    if isinstance(actor, Actor):
+    if not isinstance(actor, Actor):
+        return _without_session(actor)
+    try:
         return _authority(actor, await tx.principals.get(actor.session_id), tx.now)
-    return _without_session(actor)
+    except InvalidToken:
+        await confirm_end(tx, Change("session", str(actor.session_id)))
+        raise
 
 
 @dataclass(frozen=True, slots=True)

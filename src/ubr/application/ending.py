@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ubr.application.actor import Actor, System
 from ubr.application.ports.unit_of_work import Transaction
+from ubr.domain.feed import Change
 from ubr.domain.policy import ENDS, Reach, SecurityEvent
 from ubr.domain.values import UserId
 
@@ -16,3 +17,12 @@ async def end_sessions(tx: Transaction, user_id: UserId, cause: SecurityEvent, *
         if session.id != spared:
             session.end(cause, now=tx.now)
             await tx.sessions.save(session)
+
+
+async def confirm_end(tx: Transaction, change: Change) -> None:
+    """Say as the last act of a unit that something has ended, here or before: the unit ends when all know of it.
+
+    Whoever ended it before may have gone without waiting for that, and without an answer.
+    """
+    tx.announce(change)
+    await tx.commit()

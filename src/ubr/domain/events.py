@@ -201,6 +201,11 @@ class RoleUpdated(RoleEvent):
     before: Facts
     after: Facts
 
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """A description says nothing of what anybody may do."""
+        return () if self.before == self.after else (Change("role", str(self.role_id)),)
+
     def data(self) -> Facts:
         return {"before": self.before, "after": self.after}
 

@@ -6,10 +6,12 @@ from uuid import UUID
 from ubr.application.actor import Actor, System
 from ubr.application.authorization import authority
 from ubr.application.command import Command
+from ubr.application.ending import confirm_end
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.repeating import repeatable
 from ubr.application.results import check_revision, role_revision
 from ubr.domain.errors import RoleNotFound
+from ubr.domain.feed import Change
 from ubr.domain.policy import ROLES_WRITE, nobody_rises
 from ubr.domain.values import RoleId
 
@@ -39,6 +41,7 @@ class DeleteRole:
             who.require(ROLES_WRITE)
             role = await tx.roles.get(RoleId(command.role_id))
             if role is None:
+                await confirm_end(tx, Change("role", str(command.role_id)))
                 raise RoleNotFound
             nobody_rises(who.permissions, role.permissions)
             check_revision(command.if_match, role_revision(role))

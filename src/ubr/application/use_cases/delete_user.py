@@ -6,11 +6,12 @@ from uuid import UUID
 from ubr.application.actor import Actor, System
 from ubr.application.authorization import Authority, authority, permissions_of
 from ubr.application.command import Command
-from ubr.application.ending import end_sessions
+from ubr.application.ending import confirm_end, end_sessions
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.application.repeating import repeatable
 from ubr.application.results import check_revision, present_user
 from ubr.domain.errors import LastAdmin, ReauthenticationRequired, UserNotFound
+from ubr.domain.feed import Change
 from ubr.domain.policy import REAUTHENTICATION, USERS_DELETE, SecurityEvent, nobody_rises
 from ubr.domain.values import UserId
 
@@ -41,6 +42,7 @@ class DeleteUser:
             _may_delete(tx, who, user_id)
             user = await tx.users.get(user_id)
             if user is None:
+                await confirm_end(tx, Change("user", str(user_id)))
                 raise UserNotFound
             nobody_rises(who.permissions, await permissions_of(tx, user))
             check_revision(command.if_match, (await present_user(tx, user)).revision)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ubr.application.actor import Actor, System
 from ubr.application.command import Command
+from ubr.application.ending import confirm_end
 from ubr.application.issuing import TokenIssuer
 from ubr.application.known_keys import KnownKeys
 from ubr.application.ports.security import MintedToken, RefreshTokenMint
@@ -13,6 +14,7 @@ from ubr.application.repeating import repeatable
 from ubr.application.results import TokensResult
 from ubr.application.rules import Rules
 from ubr.domain.errors import InvalidToken
+from ubr.domain.feed import Change
 from ubr.domain.policy import RETRY_WINDOW, SecurityEvent
 from ubr.domain.session import RefreshToken
 from ubr.domain.values import SessionId, TokenDigest
@@ -84,7 +86,7 @@ class RefreshSession:
             if session is not None:
                 session.end(SecurityEvent.TOKEN_REUSED, now=tx.now)
                 await tx.sessions.save(session)
-                await tx.commit()
+            await confirm_end(tx, Change("session", str(spent.session_id)))
         raise InvalidToken
 
 

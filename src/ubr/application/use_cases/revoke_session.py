@@ -6,6 +6,7 @@ from uuid import UUID
 from ubr.application.actor import Actor, System
 from ubr.application.authorization import authority
 from ubr.application.command import Command
+from ubr.application.ending import confirm_end
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.repeating import repeatable
 from ubr.domain.errors import SessionNotFound
@@ -36,6 +37,7 @@ class RevokeSession:
             if session is None or not who.is_user(session.user_id):
                 who.require(SESSIONS_REVOKE)
             if session is None:
+                await confirm_end(tx, Change("session", str(command.session_id)))
                 raise SessionNotFound
             tx.announce(Change("session", str(session.id)))
             session.end(SecurityEvent.REVOKED, now=tx.now)

@@ -6,7 +6,7 @@ from uuid import UUID
 from ubr.application.actor import Actor, System
 from ubr.application.authorization import authority
 from ubr.application.command import Command
-from ubr.application.ending import end_sessions
+from ubr.application.ending import confirm_end, end_sessions
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.repeating import repeatable
 from ubr.domain.errors import UserNotFound
@@ -37,6 +37,7 @@ class RevokeUserSessions:
             who.require_self_or(user_id, SESSIONS_REVOKE)
             user = await tx.users.get(user_id)
             if user is None:
+                await confirm_end(tx, Change("user", str(user_id)))
                 raise UserNotFound
             user.end_sessions()
             await tx.users.save(user)

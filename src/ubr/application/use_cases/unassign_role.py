@@ -6,6 +6,7 @@ from uuid import UUID
 from ubr.application.actor import Actor, System
 from ubr.application.authorization import authority, permissions_of, someone_stays
 from ubr.application.command import Command
+from ubr.application.ending import confirm_end
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.repeating import repeatable
 from ubr.domain.errors import RoleNotFound, UserNotFound
@@ -39,9 +40,11 @@ class UnassignRole:
             who.require(ROLES_ASSIGN)
             user = await tx.users.get(UserId(command.user_id))
             if user is None:
+                await confirm_end(tx, Change("user", str(command.user_id)))
                 raise UserNotFound
             role = await tx.roles.by_name(name)
             if role is None:
+                await confirm_end(tx, Change("user", str(user.id)))
                 raise RoleNotFound
             nobody_rises(who.permissions, await permissions_of(tx, user))
             was_lasting = user.lasting_admin

@@ -70,6 +70,8 @@ class UpdateRole:
                 now=tx.now,
             )
             await tx.roles.save(role)
-            tx.announce(Change("role", str(role.id)))
+            if name is not UNSET or permissions is not UNSET:
+                # Also where nothing changed: whoever changed it may have gone before that was known everywhere.
+                tx.announce(Change("role", str(role.id)))
             await tx.commit()
         return role_result(role)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
@@ -16,6 +16,7 @@ from litestar.params import SkipValidation
 from ubr.application.actor import Actor
 from ubr.application.app import Application
 from ubr.application.command import Command
+from ubr.application.use_cases.authenticate import Authenticate
 from ubr.domain.errors import InvalidToken, UbrError, Unauthenticated
 from ubr.entrypoints.http import body, conditional, query
 
@@ -32,8 +33,9 @@ _EMPTY_OBJECT: Final = b"{}"
 class Operation:
     """What a route is: the edge acts on it, and the OpenAPI document is made from it.
 
-    `use_case` lends its docstring. `answer` is the type of a 2xx body. `public` needs no token. `tagged` answers with
-    an `ETag`; `conditional` honours `If-Match`. `problems` are those that not every route of its kind has.
+    `use_case` lends its docstring. `answer` is the type of a 2xx body. `public` needs no token; `ending` ends what one
+    rests on. `tagged` answers with an `ETag`; `conditional` honours `If-Match`. `problems` are those that not every
+    route of its kind has.
     """
 
     use_case: type | None
@@ -47,6 +49,7 @@ class Operation:
     body_optional: bool = False
     query: type[Command] | None = None
     public: bool = False
+    ending: bool = False
     tagged: bool = False
     conditional: bool = False
     located: bool = False
@@ -101,7 +104,7 @@ class Call(Request[None, None, State]):
         found: Operation = self.route_handler.opt["operation"]
         return found
 
-    async def take_in(self, authenticate: Callable[[str], Awaitable[Actor]]) -> None:
+    async def take_in(self, authenticate: Authenticate) -> None:
         """Everything that is known before the use case: 413 and 415 come first, then 401, then 400.
 
         The body is read here and decoded by the controller, so that a stranger learns nothing about a route's fields.
@@ -111,7 +114,8 @@ class Call(Request[None, None, State]):
             self.scope, self.receive, wanted=wanted.body is not None, optional=wanted.body_optional
         )
         if not wanted.public:
-            self._actor = await authenticate(bearer_token(self.scope["headers"]))
+            token = bearer_token(self.scope["headers"])
+            self._actor = await (authenticate.bearer if wanted.ending else authenticate)(token)
         if wanted.query is None and self.scope["query_string"]:
             query.decode(self.scope["query_string"], Command)
 

@@ -76,7 +76,7 @@ class Auth(Controller):
     async def refresh(self, request: Call, ubr: Ubr) -> Response[bytes]:
         return ok(await ubr.refresh_session(request.command(RefreshSessionCommand)))
 
-    @post("/logout", **operation(LogOut, "auth", status=204, summary="Sign out"))
+    @post("/logout", **operation(LogOut, "auth", status=204, summary="Sign out", ending=True))
     async def log_out(self, request: Call, ubr: Ubr) -> None:
         await ubr.log_out(actor=request.actor)
 

@@ -36,14 +36,27 @@ class Sessions(Controller):
 
     @delete(
         "/",
-        **operation(RevokeOtherSessions, "sessions", status=204, summary="End all of one's sessions but this one"),
+        **operation(
+            RevokeOtherSessions,
+            "sessions",
+            status=204,
+            summary="End all of one's sessions but this one",
+            ending=True,
+        ),
     )
     async def revoke_others(self, request: Call, ubr: Ubr) -> None:
         await ubr.revoke_other_sessions(actor=request.actor)
 
     @delete(
         "/{session_id:str}",
-        **operation(RevokeSession, "sessions", status=204, summary="End one session", problems=(SessionNotFound,)),
+        **operation(
+            RevokeSession,
+            "sessions",
+            status=204,
+            summary="End one session",
+            ending=True,
+            problems=(SessionNotFound,),
+        ),
     )
     async def revoke(self, request: Call, ubr: Ubr) -> None:
         await ubr.revoke_session(RevokeSessionCommand(session_id=request.id("session_id")), actor=request.actor)

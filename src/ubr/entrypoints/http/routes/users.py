@@ -146,7 +146,14 @@ class Users(Controller):
 
     @delete(
         "/{user_id:str}/sessions",
-        **operation(RevokeUserSessions, "users", status=204, summary="End a user's sessions", problems=(UserNotFound,)),
+        **operation(
+            RevokeUserSessions,
+            "users",
+            status=204,
+            summary="End a user's sessions",
+            ending=True,
+            problems=(UserNotFound,),
+        ),
     )
     async def revoke_sessions(self, request: Call, ubr: Ubr) -> None:
         command = RevokeUserSessionsCommand(user_id=request.id("user_id"))

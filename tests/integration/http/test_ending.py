@@ -1,0 +1,54 @@
+"""Calls that end what their token rests on, made again with a token whose session has ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.integration.http.kit import Service, assert_problem, bearer
+from tests.integration.http.routes import ROUTES, Route
+from ubr.application.use_cases.log_out import LogOut
+from ubr.application.use_cases.revoke_other_sessions import RevokeOtherSessions
+from ubr.application.use_cases.revoke_session import RevokeSession
+from ubr.application.use_cases.revoke_user_sessions import RevokeUserSessions
+
+ENDING = [route for route in ROUTES if route.operation.ending]
+
+
+def test_these_are_all() -> None:
+    assert {route.operation.use_case for route in ENDING} == {
+        LogOut,
+        RevokeSession,
+        RevokeOtherSessions,
+        RevokeUserSessions,
+    }
+
+
+@pytest.mark.parametrize("route", ENDING, ids=lambda route: route.operation.name)
+async def test_the_refusal_waits_until_it_holds_everywhere(service: Service, route: Route) -> None:
+    """It has a row of the feed behind it, like the first answer, although this worker knew already."""
+    await service.register("reader@example.org")
+    tokens = await service.sign_in("reader@example.org")
+    assert (await service.client.post("/api/auth/logout", headers=bearer(tokens))).status_code == 204
+    assert service.ubr is not None
+    feed: Any = service.ubr.follow_revocations.feed
+    rows = len(feed.store.feed)
+    path = route.path(user_id=tokens["user"]["id"], session_id=tokens["session_id"])
+
+    answer = await service.client.request(route.method, path, headers=bearer(tokens))
+
+    assert assert_problem(answer, 401)["type"] == "/problems/invalid-token"
+    assert [row.change.id for row in feed.store.feed[rows:]] == [tokens["session_id"]]
+
+
+async def test_any_other_refusal_costs_nothing(service: Service) -> None:
+    await service.register("reader@example.org")
+    tokens = await service.sign_in("reader@example.org")
+    await service.client.post("/api/auth/logout", headers=bearer(tokens))
+    assert service.ubr is not None
+    feed: Any = service.ubr.follow_revocations.feed
+    rows = len(feed.store.feed)
+    for method, path in (("GET", "/api/users/me"), ("DELETE", f"/api/users/{tokens['user']['id']}")):
+        assert_problem(await service.client.request(method, path, headers=bearer(tokens)), 401)
+    assert len(feed.store.feed) == rows
