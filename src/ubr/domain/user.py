@@ -154,12 +154,13 @@ class User:
     def grant(self, role_id: RoleId, *, by: UserId | None, now: datetime, expires_at: datetime | None = None) -> None:
         """Give a role, or move the end of one that is held. Giving it again as it is changes nothing.
 
-        Errors: `TooManyRoles` beyond `MOST_ROLES`.
+        Errors: `TooManyRoles` beyond `MOST_ROLES` in force.
         """
         held = self.grants.get(role_id)
         if held is not None and held.expires_at == expires_at:
             return
-        if held is None and len(self.roles_at(now)) >= MOST_ROLES:
+        in_force = self.roles_at(now)
+        if role_id not in in_force and len(in_force) >= MOST_ROLES:
             raise TooManyRoles
         self.grants[role_id] = Grant(role_id=role_id, granted_by=by, granted_at=now, expires_at=expires_at)
         self.events.append(RoleAssigned(user_id=self.id, role_id=role_id, expires_at=expires_at))

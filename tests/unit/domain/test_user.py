@@ -156,6 +156,22 @@ def test_nobody_holds_more_roles_than_a_token_can_name(user: User) -> None:
     assert ids[-1] in user.roles_at(LATER)
 
 
+def test_giving_what_had_ended_counts_like_anything_that_is_given(user: User) -> None:
+    ended, held = ([RoleId(UUID(int=at + number)) for number in range(MOST_ROLES - 1)] for at in (1000, 2000))
+    for role_id in ended:
+        user.grant(role_id, by=None, now=NOW, expires_at=LATER)
+    for role_id in held[:-1]:
+        user.grant(role_id, by=None, now=LATER)
+    user.grant(ended[0], by=None, now=LATER)
+    assert len(user.roles_at(LATER)) == MOST_ROLES
+    before = (user.version, list(user.events))
+    for role_id in (ended[1], held[-1]):
+        with pytest.raises(TooManyRoles):
+            user.grant(role_id, by=None, now=LATER)
+    assert (user.version, user.events) == before
+    assert len(user.roles_at(LATER)) == MOST_ROLES
+
+
 def test_taking_a_role_away(user: User) -> None:
     user.grant(ROLE_ID, by=None, now=NOW)
     user.events.clear()
