@@ -8,6 +8,7 @@ from typing import Literal
 
 from ubr.domain.errors import Invalid
 from ubr.domain.policy import BUILT_IN_PERMISSIONS
+from ubr.domain.role import MOST_PERMISSIONS
 from ubr.domain.session import SessionLimits
 from ubr.domain.values import Permission, Permissions
 
@@ -26,7 +27,12 @@ class Rules:
     """Permissions of the operator's other services, usable in roles beside the built-in ones."""
 
     def permissions(self, raw: list[str]) -> Permissions:
-        """Parse the permissions of a role. Errors: `Invalid` for one that nobody declared."""
+        """Parse the permissions of a role. One that is named twice counts once.
+
+        Errors: `Invalid` for one that nobody declared, and for more than `MOST_PERMISSIONS`.
+        """
+        if len(set(raw)) > MOST_PERMISSIONS:
+            raise Invalid.at("/permissions", f"must name at most {MOST_PERMISSIONS} permissions")
         known = BUILT_IN_PERMISSIONS | self.own_permissions
         parsed = []
         for at, name in enumerate(raw):

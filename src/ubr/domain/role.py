@@ -15,6 +15,9 @@ ADMIN_ROLE_ID: Final = RoleId(UUID("00000000-0000-7000-8000-000000000001"))
 USER_ROLE_ID: Final = RoleId(UUID("00000000-0000-7000-8000-000000000002"))
 """Built-in roles have the same ids in every installation: nothing has to be looked up to know them."""
 
+MOST_PERMISSIONS: Final = 200
+"""How many permissions may be named for one role. A bound on input: who needs more gives several roles, or `*`."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Role:

@@ -12,6 +12,8 @@ from tests.integration.http.kit import Service
 from tests.integration.http.routes import ROUTES, Route
 from ubr.application.app import Application
 from ubr.domain.errors import UbrError
+from ubr.domain.role import MOST_PERMISSIONS
+from ubr.domain.user import MOST_ROLES
 from ubr.entrypoints.http.document import described, document
 from ubr.entrypoints.http.problem import problems, status_of
 
@@ -84,6 +86,17 @@ def test_bodies_take_no_more_than_their_fields() -> None:
         if route.operation.body is not None:
             assert schemas[route.operation.body.__name__]["additionalProperties"] is False
             assert schemas[route.operation.body.__name__]["examples"]
+
+
+def test_lists_in_bodies_say_how_long_they_may_be() -> None:
+    schemas = described()["components"]["schemas"]
+    for name, field, most in (
+        ("CreateUserCommand", "roles", MOST_ROLES),
+        ("CreateRoleCommand", "permissions", MOST_PERMISSIONS),
+        ("RoleChanges", "permissions", MOST_PERMISSIONS),
+    ):
+        assert schemas[name]["properties"][field]["maxItems"] == most
+    assert "maxItems" not in schemas["RoleResult"]["properties"]["permissions"]
 
 
 async def test_the_page_loads_nothing(service: Service) -> None:

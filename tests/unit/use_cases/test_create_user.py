@@ -5,6 +5,7 @@ from ubr.application.actor import SYSTEM
 from ubr.application.use_cases.create_user import CreateUserCommand
 from ubr.application.use_cases.list_user_roles import ListUserRolesCommand
 from ubr.domain.errors import EmailTaken, Forbidden, Invalid, InvalidCredentials, WeakPassword
+from ubr.domain.user import MOST_ROLES
 
 
 async def test_an_account_with_password_name_and_roles(world: World) -> None:
@@ -56,6 +57,20 @@ async def test_a_role_that_is_not_there_is_bad_input(world: World, roles: list[s
         await world.ubr.create_user(CreateUserCommand(email="new@example.org", roles=roles), actor=SYSTEM)
     assert [flaw.pointer for flaw in failure.value.flaws] == [pointer]
     await world.register("new@example.org")
+
+
+async def test_no_more_roles_are_looked_for_than_one_can_hold(world: World) -> None:
+    names = [f"unknown{number}" for number in range(MOST_ROLES + 1)]
+    for roles, pointer in ((names, "/roles"), (names[:-1], "/roles/0")):
+        with pytest.raises(Invalid) as failure:
+            await world.ubr.create_user(CreateUserCommand(email="new@example.org", roles=roles), actor=SYSTEM)
+        assert [flaw.pointer for flaw in failure.value.flaws] == [pointer]
+
+
+async def test_a_role_that_is_named_twice_counts_once(world: World) -> None:
+    role = await world.role()
+    command = CreateUserCommand(email="new@example.org", roles=[role.name, "user"] * MOST_ROLES)
+    assert (await world.ubr.create_user(command, actor=SYSTEM)).roles == sorted([role.name, "user"])
 
 
 async def test_who_may_not_see_roles_does_not_learn_which_there_are(world: World) -> None:

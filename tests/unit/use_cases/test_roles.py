@@ -14,7 +14,7 @@ from ubr.application.use_cases.list_roles import ListRolesCommand
 from ubr.application.use_cases.update_role import RoleChanges, UpdateRoleCommand
 from ubr.domain.errors import BuiltInRole, Forbidden, Invalid, PreconditionFailed, RoleNameTaken, RoleNotFound
 from ubr.domain.policy import BUILT_IN_PERMISSIONS
-from ubr.domain.role import ADMIN_ROLE_ID, USER_ROLE_ID
+from ubr.domain.role import ADMIN_ROLE_ID, MOST_PERMISSIONS, USER_ROLE_ID
 
 
 async def update(
@@ -51,6 +51,12 @@ async def test_an_operators_own_permissions_can_be_given_where_they_are_declared
             await world.role("notes:edit")
 
 
+async def test_a_role_holds_two_hundred_permissions_each_of_them_once() -> None:
+    names = tuple(f"notes:verb{number:03}" for number in range(MOST_PERMISSIONS))
+    async with new_world(permissions=names) as world:
+        assert (await world.role(*names, *names)).permissions == list(names)
+
+
 @pytest.mark.parametrize(
     ("command", "pointer"),
     [
@@ -62,6 +68,8 @@ async def test_an_operators_own_permissions_can_be_given_where_they_are_declared
         (CreateRoleCommand(name="x", permissions=["users:read", "users:fly"]), "/permissions/1"),
         (CreateRoleCommand(name="x", permissions=["users"]), "/permissions/0"),
         (CreateRoleCommand(name="x", permissions=["users:*"]), "/permissions/0"),
+        (CreateRoleCommand(name="x", permissions=[f"a:b{number}" for number in range(201)]), "/permissions"),
+        (CreateRoleCommand(name="x", permissions=[f"a:b{number}" for number in range(200)]), "/permissions/0"),
     ],
 )
 async def test_bad_input_says_where(world: World, command: CreateRoleCommand, pointer: str) -> None:

@@ -16,7 +16,7 @@ from ubr.application.rules import Rules
 from ubr.domain.errors import Invalid
 from ubr.domain.policy import ROLES_ASSIGN, USERS_WRITE, check_password, nobody_rises, union
 from ubr.domain.role import Role
-from ubr.domain.user import User
+from ubr.domain.user import MOST_ROLES, User
 from ubr.domain.values import FULL_NAME_LENGTH, Email, RoleName, UserId, parse_text
 
 
@@ -55,7 +55,7 @@ class CreateUser:
                 command.password, min_length=self.rules.password_min_length, email=email, full_name=full_name
             )
         )
-        names = [RoleName.parse(name, f"/roles/{at}") for at, name in enumerate(command.roles)]
+        names = _names(command.roles)
         needed = (USERS_WRITE, ROLES_ASSIGN) if names else (USERS_WRITE,)
         if password is not None:
             # Asked before the password is hashed: that is dear, and not for those who will be refused.
@@ -77,9 +77,19 @@ class CreateUser:
         return result
 
 
-async def _roles(tx: Transaction, names: list[RoleName]) -> list[Role]:
+def _names(raw: list[str]) -> dict[RoleName, int]:
+    """Each role once, and where it was named first: each will be looked up, so there is a bound to them."""
+    names: dict[RoleName, int] = {}
+    for at, name in enumerate(raw):
+        names.setdefault(RoleName.parse(name, f"/roles/{at}"), at)
+    if len(names) > MOST_ROLES:
+        raise Invalid.at("/roles", f"must name at most {MOST_ROLES} roles")
+    return names
+
+
+async def _roles(tx: Transaction, names: dict[RoleName, int]) -> list[Role]:
     roles = []
-    for at, name in enumerate(names):
+    for name, at in names.items():
         role = await tx.roles.by_name(name)
         if role is None:
             raise Invalid.at(f"/roles/{at}", "there is no such role")

@@ -26,6 +26,8 @@ from ubr.domain.errors import (
     Unauthenticated,
 )
 from ubr.domain.policy import PASSWORD_LENGTH
+from ubr.domain.role import MOST_PERMISSIONS
+from ubr.domain.user import MOST_ROLES
 from ubr.domain.values import DESCRIPTION_LENGTH, EMAIL_LENGTH, FULL_NAME_LENGTH
 from ubr.entrypoints.http import body, problem
 from ubr.entrypoints.http.call import Operation
@@ -53,7 +55,7 @@ _TAGS: Final = {
     "service": "Keys, health and this document.",
 }
 
-# What the domain asks of a text, for the fields of request bodies.
+# What the domain asks of a text, and of how many there are in a list, for the fields of request bodies.
 _BOUNDS: Final[Mapping[str, Json]] = {
     "email": {"format": "email", "maxLength": EMAIL_LENGTH},
     "password": {"format": "password", "minLength": 1, "maxLength": PASSWORD_LENGTH},
@@ -62,6 +64,8 @@ _BOUNDS: Final[Mapping[str, Json]] = {
     "full_name": {"minLength": 1, "maxLength": FULL_NAME_LENGTH},
     "description": {"minLength": 1, "maxLength": DESCRIPTION_LENGTH},
     "name": {"pattern": _ROLE_NAME["pattern"]},
+    "roles": {"maxItems": MOST_ROLES},
+    "permissions": {"maxItems": MOST_PERMISSIONS},
 }
 _MOMENTS: Final = ("timestamp", "since", "until")
 
@@ -222,10 +226,10 @@ def _schemas(declared: Iterable[Operation]) -> _Schemas:
 
 
 def _refine(schema: Json, *, bounded: bool) -> None:
-    """Say what the types leave out: which texts are times, and how long those in requests may be."""
+    """Say what the types leave out: which texts are times, and how long texts and lists in requests may be."""
     for name, member in schema.get("properties", {}).items():
         for part in (member, *member.get("anyOf", ())):
-            if part.get("type") != "string":
+            if part.get("type") not in {"string", "array"}:
                 continue
             if name.endswith("_at") or name in _MOMENTS:
                 part["format"] = "date-time"
