@@ -47,11 +47,13 @@ class Role:
     def update(self, *, name: RoleName, description: str | None, permissions: Permissions, now: datetime) -> None:
         """Take the new values. What stays the same leaves no trace.
 
-        Errors: `BuiltInRole` where a built-in role's name, or any built-in role's permissions, would change: everyone
-        has `user`, and `admin` is what keeps an installation manageable.
+        Errors: `BuiltInRole` where the name of a built-in role would change, or what `admin` allows: that is what
+        keeps an installation manageable.
         """
-        if self.built_in and (name != self.name or permissions != self.permissions):
-            raise BuiltInRole("The name and the permissions of a built-in role do not change")
+        if self.built_in and name != self.name:
+            raise BuiltInRole("The name of a built-in role does not change")
+        if self.id == ADMIN_ROLE_ID and permissions != self.permissions:
+            raise BuiltInRole("The permissions of the role admin do not change")
         before = self._facts()
         described = description != self.description
         self.name, self.description, self.permissions = name, description, permissions
@@ -72,7 +74,7 @@ class Role:
 
 
 def built_in_roles(now: datetime) -> tuple[Role, Role]:
-    """`admin`, which may do everything, and `user`, which everyone has and which allows nothing by itself."""
+    """`admin`, which may do everything, and `user`, which everyone has and which allows nothing at first."""
     admin = Role(
         id=ADMIN_ROLE_ID,
         name=RoleName("admin"),

@@ -202,3 +202,30 @@ async def test_nobody_rises(world: World, method: str, path: str, body: Any) -> 
     answer = await world.service.client.request(method, path.format(**ids), headers=holder, **sent)
     assert assert_problem(answer, 403)["type"] == "/problems/grant-exceeds-own"
     assert await world.service.written() == before
+
+
+async def test_what_everyone_may_changes_for_everyone_at_once(each_service: Service) -> None:
+    client, admin = each_service.client, await each_service.admin()
+    roles = (await client.get("/api/roles", headers=admin)).json()["items"]
+    everyone = next(f"/api/roles/{role['id']}" for role in roles if role["name"] == "user")
+
+    async def members(*names: str) -> list[dict[str, str]]:
+        for name in names:
+            await each_service.register(f"{name}@example.org")
+        return [bearer(await each_service.sign_in(f"{name}@example.org")) for name in names]
+
+    async def change(*permissions: str) -> None:
+        changed = await client.put(everyone, headers=admin, json={"permissions": permissions})
+        assert (changed.status_code, changed.json()["permissions"]) == (200, list(permissions))
+
+    async def statuses() -> set[int]:
+        return {(await client.get("/api/users", headers=headers)).status_code for headers in present}
+
+    present = await members("ada", "bob")
+    assert await statuses() == {403}
+    await change("users:read")
+    assert await statuses() == {200}
+    present += await members("cyd")
+    assert await statuses() == {200}
+    await change()
+    assert await statuses() == {403}

@@ -83,17 +83,36 @@ def test_the_ids_of_the_built_in_roles_never_change() -> None:
 
 
 @pytest.mark.parametrize("at", [0, 1])
-def test_a_built_in_role_keeps_name_and_permissions(at: int) -> None:
+def test_a_built_in_role_keeps_its_name_and_stays(at: int) -> None:
     role = built_in_roles(NOW)[at]
     before = (role.name, role.permissions, role.version)
     with pytest.raises(BuiltInRole):
         update(role, name="other")
     with pytest.raises(BuiltInRole):
-        update(role, permissions=Permissions.of([READ]))
+        update(role, name="other", permissions=Permissions.of([READ]))
     with pytest.raises(BuiltInRole):
         role.delete()
     assert (role.name, role.permissions, role.version) == before
     assert role.events == []
+
+
+@pytest.mark.parametrize("permissions", [Permissions(), Permissions.of([READ]), Permissions.of([EVERYTHING, READ])])
+def test_admin_keeps_its_permissions(permissions: Permissions) -> None:
+    admin, _ = built_in_roles(NOW)
+    with pytest.raises(BuiltInRole):
+        update(admin, permissions=permissions)
+    assert (admin.permissions, admin.version, admin.events) == (Permissions.of([EVERYTHING]), 1, [])
+
+
+def test_what_everyone_may_can_be_changed() -> None:
+    _, user = built_in_roles(NOW)
+    update(user, permissions=Permissions.of([READ]))
+    assert (user.permissions, user.version, user.updated_at) == (Permissions.of([READ]), 2, LATER)
+    [event] = user.events
+    assert event.data() == {
+        "before": {"name": "user", "permissions": []},
+        "after": {"name": "user", "permissions": ["users:read"]},
+    }
 
 
 @pytest.mark.parametrize("at", [0, 1])

@@ -10,6 +10,7 @@ from ubr.application.use_cases.create_role import CreateRoleCommand
 from ubr.application.use_cases.create_user import CreateUserCommand
 from ubr.application.use_cases.delete_role import DeleteRoleCommand
 from ubr.application.use_cases.delete_user import DeleteUserCommand
+from ubr.application.use_cases.get_role import GetRoleCommand
 from ubr.application.use_cases.list_user_roles import ListUserRolesCommand
 from ubr.application.use_cases.revoke_session import RevokeSessionCommand
 from ubr.application.use_cases.revoke_user_sessions import RevokeUserSessionsCommand
@@ -18,6 +19,7 @@ from ubr.application.use_cases.update_role import RoleChanges, UpdateRoleCommand
 from ubr.application.use_cases.update_user import UpdateUserCommand, UserChanges
 from ubr.domain.errors import GrantExceedsOwn
 from ubr.domain.policy import BUILT_IN_PERMISSIONS
+from ubr.domain.role import USER_ROLE_ID
 from ubr.domain.user import UserStatus
 
 MANAGER = ["users:write", "users:delete", "roles:assign", "roles:write", "sessions:revoke"]
@@ -164,6 +166,14 @@ async def test_the_role_one_holds_cannot_be_raised(world: World) -> None:
     for permissions in (["*"], ["roles:write", "roles:assign"]):
         with pytest.raises(GrantExceedsOwn):
             await changed(world, role, RoleChanges(permissions=permissions), actor)
+
+
+@of_every_level
+async def test_what_everyone_would_hold(world: World, held: list[str], allowed: bool) -> None:
+    actor = await world.user(*MANAGER)
+    user = await world.ubr.get_role(GetRoleCommand(role_id=USER_ROLE_ID), actor=SYSTEM)
+    async with Case(world, allowed):
+        await changed(world, user, RoleChanges(permissions=held), actor)
 
 
 async def test_every_permission_by_name_is_less_than_all(world: World) -> None:

@@ -149,16 +149,23 @@ async def test_whoever_held_a_deleted_role_loses_it(world: World) -> None:
     assert (await world.seen(member.id)).roles == ["user"]
 
 
-@pytest.mark.parametrize("role_id", [ADMIN_ROLE_ID, USER_ROLE_ID])
-async def test_a_built_in_role_stays_as_it_is(world: World, role_id: UUID) -> None:
+@pytest.mark.parametrize(
+    ("role_id", "fixed"),
+    [
+        (ADMIN_ROLE_ID, RoleChanges(name="other")),
+        (ADMIN_ROLE_ID, RoleChanges(permissions=["users:read"])),
+        (USER_ROLE_ID, RoleChanges(name="other")),
+        (USER_ROLE_ID, RoleChanges(name="other", permissions=["users:read"])),
+    ],
+)
+async def test_a_built_in_role_stays_what_it_is(world: World, role_id: UUID, fixed: RoleChanges) -> None:
     before = await get(world, role_id)
     await world.acts()
     assert before.built_in
     with pytest.raises(BuiltInRole):
         await world.ubr.delete_role(DeleteRoleCommand(role_id=role_id), actor=SYSTEM)
-    for changes in (RoleChanges(name="other"), RoleChanges(permissions=["users:read"])):
-        with pytest.raises(BuiltInRole):
-            await update(world, role_id, changes)
+    with pytest.raises(BuiltInRole):
+        await update(world, role_id, fixed)
     assert await get(world, role_id) == before
     assert await world.acts() == []
     assert (await update(world, role_id, RoleChanges(description="Ours"))).description == "Ours"

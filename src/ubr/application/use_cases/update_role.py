@@ -40,7 +40,8 @@ class UpdateRole:
 
     - Needs `roles:write`.
     - Nobody rises: neither before nor after may it hold anything that the actor does not.
-    - A built-in role keeps its name and its permissions.
+    - A built-in role keeps its name, and `admin` its permissions.
+    - What `user` allows everyone may, who registers later included.
     """
 
     unit_of_work: UnitOfWork
