@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, cast
@@ -307,6 +308,54 @@ async def test_come_again_later(error: Exception, status: int, slug: str, wait: 
     assert assert_problem(answer, status)["type"] == f"/problems/{slug}"
     assert answer.headers["retry-after"] == wait
     assert "internal" not in answer.text
+
+
+def post(path: str, *headers: tuple[bytes, bytes]) -> Any:
+    """What a server says of a request whose body is yet to come."""
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(b"host", b"ubr.test"), (b"content-type", b"application/json"), *headers],
+        "client": None,
+    }
+
+
+async def told(service: Service, scope: Any, receive: Callable[[], Awaitable[Any]]) -> httpx.Response:
+    """The answer to a request that arrives as a test has it."""
+    assert service.edge is not None
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await service.edge(scope, cast("Any", receive), send)
+    start, content = sent
+    return httpx.Response(start["status"], headers=start["headers"], content=content["body"])
+
+
+@pytest.mark.parametrize("path", ["/api/auth/login", "/api/auth/logout"])
+@pytest.mark.parametrize("pause", [0.01, 60], ids=["drop by drop", "silence"])
+async def test_a_body_has_a_deadline(path: str, pause: float) -> None:
+    asked = 0
+
+    async def slow() -> Any:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            await asyncio.sleep(pause)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    async with in_process(memory_settings(), HttpOptions(body_seconds=0.1)) as service:
+        began = time.perf_counter()
+        answer = await told(service, post(path, (b"transfer-encoding", b"chunked")), slow)
+        took = time.perf_counter() - began
+    assert assert_problem(answer, 408)["type"] == "/problems/request-timeout"
+    assert answer.headers["connection"] == "close"
+    assert 0.1 <= took < 1, "and nobody waits for the rest of it"
 
 
 async def test_a_client_that_hangs_up_is_no_fault(service: Service) -> None:

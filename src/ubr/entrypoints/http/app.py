@@ -25,13 +25,14 @@ __all__ = ["HttpOptions", "create_app"]
 
 def create_app(ubr: Application, *, options: HttpOptions | None = None) -> Edge:
     """The service over an application that is ready. `Edge.app` is the Litestar inside."""
+    options = options or HttpOptions()
     methods: dict[str, str] = {}
     for path, method, _ in operations(CONTROLLERS):
         methods[path] = f"{method}, {methods.get(path, 'OPTIONS')}"
 
     async def take_in(request: Request[Any, Any, Any]) -> Response[None] | None:
         if isinstance(request, Call) and "operation" in request.route_handler.opt:
-            await request.take_in(ubr.authenticate)
+            await request.take_in(ubr.authenticate, within=options.body_seconds)
             return None
         # What is left is OPTIONS, to which Litestar has an answer of its own that misses methods.
         return Response(
@@ -52,4 +53,4 @@ def create_app(ubr: Application, *, options: HttpOptions | None = None) -> Edge:
         # The edge bounds bodies itself, and before it knows who sends them.
         request_max_body_size=None,
     )
-    return Edge(litestar, options or HttpOptions())
+    return Edge(litestar, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
@@ -15,7 +16,13 @@ from litestar.types import HTTPScope, Receive
 
 from ubr.application.command import Command
 from ubr.domain.errors import Flaw, Invalid
-from ubr.entrypoints.http.problem import BodyTooLarge, ClientGone, MalformedBody, UnsupportedMediaType
+from ubr.entrypoints.http.problem import (
+    BodyTooLarge,
+    ClientGone,
+    MalformedBody,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
 
 LARGEST: Final = 64 * 1024
 DEEPEST: Final = 32
@@ -32,11 +39,11 @@ C = TypeVar("C", bound=Command)
 # --- bytes -----------------------------------------------------------------------------------------------------------
 
 
-async def read(scope: HTTPScope, receive: Receive, *, wanted: bool, optional: bool = False) -> bytes:
-    """The body, at most 64 KiB of it, however long its sender says it is.
+async def read(scope: HTTPScope, receive: Receive, *, within: float, wanted: bool, optional: bool = False) -> bytes:
+    """The body, at most 64 KiB of it, however long its sender says it is, `within` so many seconds.
 
-    What a route does not want is read and thrown away. Errors: `BodyTooLarge`; `UnsupportedMediaType` where it is
-    wanted and not JSON, unless it is `optional` and there is none.
+    What a route does not want is read and thrown away. Errors: `BodyTooLarge`; `RequestTimeout`;
+    `UnsupportedMediaType` where it is wanted and not JSON, unless it is `optional` and there is none.
     """
     length, types, codings, chunked = b"", [], [], False
     for name, value in scope["headers"]:
@@ -52,7 +59,7 @@ async def read(scope: HTTPScope, receive: Receive, *, wanted: bool, optional: bo
         raise BodyTooLarge
     absent = not chunked and length.strip(b"0") == b"" and not types
     if not wanted:
-        return b"" if absent else await _bounded(receive)
+        return b"" if absent else await _bounded(receive, within)
     if optional and absent:
         # Without a length there may still be a body, over HTTP/2: whoever sends one says what it is.
         return b""
@@ -60,10 +67,18 @@ async def read(scope: HTTPScope, receive: Receive, *, wanted: bool, optional: bo
     pattern = _JSON_OR_PATCH if patch else _JSON
     if len(types) != 1 or not pattern.fullmatch(types[0]) or any(coding != b"identity" for coding in codings):
         raise UnsupportedMediaType(*((MERGE_PATCH, JSON) if patch else (JSON,)))
-    return await _bounded(receive)
+    return await _bounded(receive, within)
 
 
-async def _bounded(receive: Receive) -> bytes:
+async def _bounded(receive: Receive, within: float) -> bytes:
+    try:
+        async with asyncio.timeout(within):
+            return await _gathered(receive)
+    except TimeoutError:
+        raise RequestTimeout from None
+
+
+async def _gathered(receive: Receive) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:

@@ -103,14 +103,15 @@ class Call(Request[None, None, State]):
         found: Operation = self.route_handler.opt["operation"]
         return found
 
-    async def take_in(self, authenticate: Authenticate) -> None:
+    async def take_in(self, authenticate: Authenticate, *, within: float) -> None:
         """Everything that is known before the use case: 413 and 415 come first, then 401, then 400.
 
-        The body is read here and decoded by the controller, so that a stranger learns nothing about a route's fields.
+        The body is read here, `within` so many seconds, and decoded by the controller, so that a stranger learns
+        nothing about a route's fields.
         """
         wanted = self._operation
         self._raw = await body.read(
-            self.scope, self.receive, wanted=wanted.body is not None, optional=wanted.body_optional
+            self.scope, self.receive, within=within, wanted=wanted.body is not None, optional=wanted.body_optional
         )
         if not wanted.public:
             token = bearer_token(self.scope["headers"])

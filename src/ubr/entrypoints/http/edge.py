@@ -35,10 +35,11 @@ _log = structlog.get_logger("ubr.http")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpOptions:
-    """What an operator decides about HTTP."""
+    """What an operator decides about HTTP, and how long a body may take."""
 
     trusted_proxies: TrustedProxies = ()
     public_url: str | None = None
+    body_seconds: float = 10
 
 
 class Edge:
@@ -170,7 +171,8 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = int(message["status"])
-            if self._unread and self._status >= HTTPStatus.BAD_REQUEST:
+            # Who was waited for long enough is not waited for again.
+            if self._unread and self._status >= HTTPStatus.BAD_REQUEST and self._status != HTTPStatus.REQUEST_TIMEOUT:
                 await self._drain()
             message["headers"] = self._edge.dress(message["headers"], self._request_id)
         elif message["type"] == "http.response.body" and self._head:

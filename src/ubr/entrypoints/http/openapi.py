@@ -36,6 +36,7 @@ from ubr.entrypoints.http.problem import (
     InternalError,
     MalformedBody,
     ProblemDetails,
+    RequestTimeout,
     UnsupportedMediaType,
     UriTooLong,
     status_of,
@@ -334,7 +335,7 @@ def _problems(path: str, operation: Operation) -> Json:
 
 
 def _usual(path: str, operation: Operation) -> Iterator[type[UbrError]]:
-    yield from (Invalid, UriTooLong, BodyTooLarge, InternalError)
+    yield from (Invalid, UriTooLong, BodyTooLarge, RequestTimeout, InternalError)
     if not operation.public:
         yield from (Unauthenticated, InvalidToken, Forbidden)
     if operation.use_case is not None:

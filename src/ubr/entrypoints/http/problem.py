@@ -42,6 +42,11 @@ class MethodNotAllowed(UbrError):
     title = "The path does not take this method"
 
 
+class RequestTimeout(UbrError):
+    code = "request-timeout"
+    title = "The body did not arrive in time"
+
+
 class BodyTooLarge(UbrError):
     code = "body-too-large"
     title = "The body is too large"
@@ -83,6 +88,7 @@ _STATUS: Final[Mapping[type[UbrError], int]] = {
     Forbidden: 403,
     NotFound: 404,
     MethodNotAllowed: 405,
+    RequestTimeout: 408,
     Conflict: 409,
     PreconditionFailed: 412,
     BodyTooLarge: 413,
@@ -190,6 +196,8 @@ def _headers(error: UbrError) -> dict[str, str]:
             return {"retry-after": str(error.retry_after)}
         case UnsupportedMediaType():
             return {"accept": ", ".join(error.accepted)}
+        case RequestTimeout():
+            return {"connection": "close"}
         case _:
             return {}
 
