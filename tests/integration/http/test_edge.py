@@ -359,26 +359,15 @@ async def test_a_body_has_a_deadline(path: str, pause: float) -> None:
 
 
 async def test_a_client_that_hangs_up_is_no_fault(service: Service) -> None:
-    assert service.edge is not None
-    sent: list[Any] = []
+    """Whether it went or sent what is not HTTP, a server does not say: it is answered, in case it is there."""
 
     async def receive() -> Any:
         return {"type": "http.disconnect"}
 
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope: Any = {
-        "type": "http",
-        "method": "POST",
-        "path": "/api/auth/login",
-        "query_string": b"",
-        "headers": [(b"content-type", b"application/json"), (b"content-length", b"9")],
-        "client": None,
-    }
     with capture_logs() as lines:
-        await service.edge(scope, receive, send)
-    assert sent == []
+        answer = await told(service, post("/api/auth/login", (b"content-length", b"9")), receive)
+    assert assert_problem(answer, 400)["type"] == "/problems/malformed-body"
+    assert answer.headers["connection"] == "close"
     assert [(line["event"], line["status"]) for line in lines] == [("request", 499)]
 
 
@@ -417,14 +406,36 @@ async def test_a_websocket_is_refused(service: Service) -> None:
 # --- over a wire -----------------------------------------------------------------------------------------------------
 
 
-async def raw(port: int, request: bytes) -> bytes:
+async def raw(port: int, request: bytes, *, half_closed: bool = False) -> httpx.Response:
+    """The first thing that is answered to these bytes, an interim response included."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(request)
-        await writer.drain()
-        return await asyncio.wait_for(reader.read(65_536), 10)
+        async with asyncio.timeout(10):
+            writer.write(request)
+            if half_closed:
+                writer.write_eof()
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in head[1:] if line)]
+            length = int(dict(headers).get("content-length", "0"))
+            return httpx.Response(int(head[0].split(" ")[1]), headers=headers, content=await reader.readexactly(length))
     finally:
         writer.close()
+
+
+async def check_broken_bodies(port: int) -> None:
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n"
+    for what, body, half_closed in (
+        ("a size that is none", chunked + b"zz\r\n{}\r\n0\r\n\r\n", False),
+        ("a size that is none, later", chunked + b"2\r\n{}\r\nzz\r\n\r\n", False),
+        ("a trailer that is none", chunked + b"2\r\n{}\r\n0\r\nno trailer\r\n\r\n", False),
+        ("chunks that break off", chunked + b"2\r\n{}\r\n", True),
+        ("a body that breaks off", b"Content-Length: 50\r\n\r\n{}", True),
+    ):
+        for line in (b"POST /api/auth/login", b"GET /health/live"):
+            head = line + b" HTTP/1.1\r\nHost: ubr\r\nContent-Type: application/json\r\n"
+            answer = await raw(port, head + body, half_closed=half_closed)
+            assert assert_problem(answer, 400)["type"] == "/problems/malformed-body", (what, line)
+            assert answer.headers["connection"] == "close"
 
 
 async def test_a_real_server(tmp_path: Path) -> None:
@@ -449,9 +460,10 @@ async def test_a_real_server(tmp_path: Path) -> None:
                 assert_problem(await service.client.post(where, headers=json, content=b" " * size), status)
 
         for path in (b"/api/users/%FF", b"/api/users/\xff", b"/api/users/%00", b"/%2e%2e/etc/passwd", b"//", b"/api//"):
-            told = await raw(port, b"GET " + path + b" HTTP/1.1\r\nHost: ubr\r\nConnection: close\r\n\r\n")
-            assert re.match(rb"HTTP/1.1 4\d\d ", told), (path, told[:300])
+            answer = await raw(port, b"GET " + path + b" HTTP/1.1\r\nHost: ubr\r\nConnection: close\r\n\r\n")
+            assert 400 <= answer.status_code < 500, path
         for host in (b"Host: a b\r\n", b"Host: \xff\r\n", b"Host: a\r\nHost: b\r\n", b""):
-            told = await raw(port, b"GET /api/users HTTP/1.1\r\n" + host + b"Connection: close\r\n\r\n")
-            assert re.match(rb"HTTP/1.1 4\d\d ", told), (host, told[:300])
+            answer = await raw(port, b"GET /api/users HTTP/1.1\r\n" + host + b"Connection: close\r\n\r\n")
+            assert 400 <= answer.status_code < 500, host
+        await check_broken_bodies(port)
         assert (await service.client.get("/health/ready")).status_code == 200

@@ -19,7 +19,7 @@ from litestar.types import HTTPReceiveMessage, HTTPScope, Message, Receive, Scop
 
 from ubr.application.actor import Origin, calling_from
 from ubr.entrypoints.http.client_ip import client_ip
-from ubr.entrypoints.http.problem import ClientGone, InternalError, Refusal, UriTooLong
+from ubr.entrypoints.http.problem import ClientGone, InternalError, MalformedBody, Refusal, UriTooLong
 from ubr.settings import TrustedProxies
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -28,7 +28,7 @@ _LONGEST_USER_AGENT: Final = 512
 _DRAIN_BYTES: Final = 8 * 1024 * 1024
 _DRAIN_SECONDS: Final = 2
 _HUNG_UP: Final = 499
-"""In the log alone: the client went before it was answered."""
+"""In the log alone: the client went, or so it seems, before it was answered."""
 
 _log = structlog.get_logger("ubr.http")
 
@@ -97,6 +97,7 @@ class _Exchange:
     """One request and its response."""
 
     __slots__ = (
+        "_broken",
         "_edge",
         "_head",
         "_origin",
@@ -120,6 +121,7 @@ class _Exchange:
         self._origin = edge.origin(scope)
         self._request_id = (self._origin.request_id or "").encode()
         self._status = 0
+        self._broken = False
         self._unread = any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])
 
     async def run(self) -> None:
@@ -137,7 +139,9 @@ class _Exchange:
             else:
                 await self._edge.app(self._scope, self.receive, self.send)
         except ClientGone:
-            return
+            # A server says the same of a body that breaks off or is badly chunked, and its sender is there to be told.
+            await self._refuse(Refusal.of(MalformedBody("The body breaks off or is badly chunked"), self._path))
+            self._status = _HUNG_UP
         except Exception:
             if self._status:  # half an answer is out already: only the server can still break it off
                 raise
@@ -153,6 +157,7 @@ class _Exchange:
     async def receive(self) -> HTTPReceiveMessage:
         message = cast("HTTPReceiveMessage", await self._receive())
         self._unread = message["type"] == "http.request" and message.get("more_body", False)
+        self._broken = message["type"] == "http.disconnect"
         return message
 
     async def _drain(self) -> None:
@@ -174,7 +179,11 @@ class _Exchange:
             # Who was waited for long enough is not waited for again.
             if self._unread and self._status >= HTTPStatus.BAD_REQUEST and self._status != HTTPStatus.REQUEST_TIMEOUT:
                 await self._drain()
-            message["headers"] = self._edge.dress(message["headers"], self._request_id)
+            headers = self._edge.dress(message["headers"], self._request_id)
+            if self._unread or self._broken:
+                # What follows on this connection cannot be told from the rest of the body.
+                headers.append((b"connection", b"close"))
+            message["headers"] = headers
         elif message["type"] == "http.response.body" and self._head:
             message["body"] = b""
         await self._send(message)

@@ -79,7 +79,7 @@ class InternalError(UbrError):
 
 
 class ClientGone(Exception):
-    """The client hung up while it was sending. Nobody is left to answer to."""
+    """The server has no more of the body, and not all of it: the client hung up, or what it sent is not HTTP."""
 
 
 _STATUS: Final[Mapping[type[UbrError], int]] = {
@@ -196,8 +196,6 @@ def _headers(error: UbrError) -> dict[str, str]:
             return {"retry-after": str(error.retry_after)}
         case UnsupportedMediaType():
             return {"accept": ", ".join(error.accepted)}
-        case RequestTimeout():
-            return {"connection": "close"}
         case _:
             return {}
 
