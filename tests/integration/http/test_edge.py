@@ -358,6 +358,43 @@ async def test_a_body_has_a_deadline(path: str, pause: float) -> None:
     assert 0.1 <= took < 1, "and nobody waits for the rest of it"
 
 
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/api/auth/login", [(b"content-length", b"1000000")], 413),
+        ("/api/auth/logout", [(b"content-length", b"1000000")], 413),
+        ("/api/auth/login", [(b"content-length", b"10"), (b"content-encoding", b"gzip")], 415),
+        ("/api/nothing", [(b"transfer-encoding", b"chunked")], 404),
+    ],
+)
+async def test_a_body_that_waits_to_be_asked_for_is_refused_unasked(
+    service: Service, path: str, headers: list[tuple[bytes, bytes]], status: int
+) -> None:
+    async def receive() -> Any:
+        pytest.fail("To receive is to ask for it.")
+
+    answer = await told(service, post(path, (b"expect", b"100-Continue"), *headers), receive)
+    assert_problem(answer, status)
+    assert answer.headers["connection"] == "close"
+
+
+async def test_a_body_that_was_asked_for_is_taken_before_it_is_refused(service: Service) -> None:
+    """As any other: a connection that is closed over what was sent loses the answer."""
+    left = 100
+
+    async def receive() -> Any:
+        nonlocal left
+        left -= 1
+        return {"type": "http.request", "body": b" " * 1024, "more_body": left > 0}
+
+    answer = await told(
+        service, post("/api/auth/login", (b"expect", b"100-continue"), (b"transfer-encoding", b"chunked")), receive
+    )
+    assert_problem(answer, 413)
+    assert left == 0
+    assert "connection" not in answer.headers
+
+
 async def test_a_client_that_hangs_up_is_no_fault(service: Service) -> None:
     """Whether it went or sent what is not HTTP, a server does not say: it is answered, in case it is there."""
 
@@ -438,6 +475,17 @@ async def check_broken_bodies(port: int) -> None:
             assert answer.headers["connection"] == "close"
 
 
+async def check_expectations(port: int) -> None:
+    """A body that may be sent is asked for, and one that is too long is refused at once."""
+    head = b"POST /api/auth/login HTTP/1.1\r\nHost: ubr\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+    assert (await raw(port, head + b"Content-Length: 2\r\n\r\n")).status_code == 100
+    began = time.perf_counter()
+    refused = await raw(port, head + b"Content-Length: 1000000\r\n\r\n")
+    assert time.perf_counter() - began < 1
+    assert_problem(refused, 413)
+    assert refused.headers["connection"] == "close"
+
+
 async def test_a_real_server(tmp_path: Path) -> None:
     """What no client library would send, and what the server adds by itself."""
     async with in_a_process(tmp_path) as service:
@@ -466,4 +514,5 @@ async def test_a_real_server(tmp_path: Path) -> None:
             answer = await raw(port, b"GET /api/users HTTP/1.1\r\n" + host + b"Connection: close\r\n\r\n")
             assert 400 <= answer.status_code < 500, host
         await check_broken_bodies(port)
+        await check_expectations(port)
         assert (await service.client.get("/health/ready")).status_code == 200

@@ -108,6 +108,7 @@ class _Exchange:
         "_send",
         "_status",
         "_unread",
+        "_withheld",
     )
 
     def __init__(self, edge: Edge, scope: HTTPScope, receive: Receive, send: Send) -> None:
@@ -122,6 +123,8 @@ class _Exchange:
         self._request_id = (self._origin.request_id or "").encode()
         self._status = 0
         self._broken = False
+        # Its client sends the body once it is told to (RFC 9110, 10.1.1), which the server does when somebody reads.
+        self._withheld = any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"])
         self._unread = any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])
 
     async def run(self) -> None:
@@ -156,6 +159,7 @@ class _Exchange:
 
     async def receive(self) -> HTTPReceiveMessage:
         message = cast("HTTPReceiveMessage", await self._receive())
+        self._withheld = False
         self._unread = message["type"] == "http.request" and message.get("more_body", False)
         self._broken = message["type"] == "http.disconnect"
         return message
@@ -176,8 +180,9 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = int(message["status"])
-            # Who was waited for long enough is not waited for again.
-            if self._unread and self._status >= HTTPStatus.BAD_REQUEST and self._status != HTTPStatus.REQUEST_TIMEOUT:
+            # Who was waited for long enough is not waited for again, and to read what is withheld is to ask for it.
+            spared = self._withheld or self._status == HTTPStatus.REQUEST_TIMEOUT
+            if self._unread and self._status >= HTTPStatus.BAD_REQUEST and not spared:
                 await self._drain()
             headers = self._edge.dress(message["headers"], self._request_id)
             if self._unread or self._broken:
