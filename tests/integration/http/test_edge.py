@@ -32,6 +32,36 @@ from ubr.entrypoints.http.app import HttpOptions, create_app
 from ubr.entrypoints.http.client_ip import client_ip
 from ubr.settings import TrustedProxies
 
+# --- requests as a server hands them on ------------------------------------------------------------------------------
+
+
+def post(path: str, *headers: tuple[bytes, bytes]) -> Any:
+    """What a server says of a request whose body is yet to come."""
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(b"host", b"ubr.test"), (b"content-type", b"application/json"), *headers],
+        "client": None,
+    }
+
+
+async def told(service: Service, scope: Any, receive: Callable[[], Awaitable[Any]]) -> httpx.Response:
+    """The answer to a request that arrives as a test has it."""
+    assert service.edge is not None
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await service.edge(scope, cast("Any", receive), send)
+    start, content = sent
+    return httpx.Response(start["status"], headers=start["headers"], content=content["body"])
+
+
 # --- request ids -----------------------------------------------------------------------------------------------------
 
 
@@ -158,6 +188,58 @@ async def test_user_agents_are_bounded(service: Service, sent: bytes, kept: str 
     )
     listed = await service.client.get("/api/auth/sessions", headers=bearer(signed_in.json()))
     assert listed.json()["items"][0]["user_agent"] == kept
+
+
+# --- which host it asks for ------------------------------------------------------------------------------------------
+
+GOOD_HOSTS = [
+    b"ubr.test",
+    b"UBR.test:8000",
+    b"192.0.2.1",
+    b"[2001:db8::1]:80",
+    b"my_service:",
+    b"xn--bcher-kva.example",
+]
+BAD_HOSTS = [
+    b"",
+    b"a b",
+    b"a/b",
+    b"a@b",
+    b"a:b",
+    b"a:1:2",
+    b"[::1",
+    b"::1",
+    b"b\xc3\xbccher.example",
+    b"\xff",
+    b"a?b",
+    b"a#b",
+]
+
+
+@pytest.mark.parametrize(
+    ("version", "hosts", "status"),
+    [
+        *(("1.1", [host], 204) for host in GOOD_HOSTS),
+        *(("1.1", [host], 400) for host in BAD_HOSTS),
+        ("1.1", [], 400),
+        ("1.1", [b"ubr.test", b"ubr.test"], 400),
+        ("1.0", [], 204),
+        ("1", [b""], 204),
+        ("1", [b"ubr.test"], 204),
+        ("1", [b"a", b"b"], 400),
+        ("1", [b"a b"], 400),
+    ],
+)
+async def test_a_request_names_one_host(service: Service, version: str, hosts: list[bytes], status: int) -> None:
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = post("/api/auth/login") | {"method": "OPTIONS", "http_version": version}
+    scope["headers"] = [(b"host", host) for host in hosts]
+    answer = await told(service, scope, receive)
+    assert answer.status_code == status
+    if status == 400:
+        assert assert_problem(answer, 400)["type"] == "/problems/invalid-input"
 
 
 # --- what every response has -----------------------------------------------------------------------------------------
@@ -308,33 +390,6 @@ async def test_come_again_later(error: Exception, status: int, slug: str, wait: 
     assert assert_problem(answer, status)["type"] == f"/problems/{slug}"
     assert answer.headers["retry-after"] == wait
     assert "internal" not in answer.text
-
-
-def post(path: str, *headers: tuple[bytes, bytes]) -> Any:
-    """What a server says of a request whose body is yet to come."""
-    return {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "POST",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "headers": [(b"host", b"ubr.test"), (b"content-type", b"application/json"), *headers],
-        "client": None,
-    }
-
-
-async def told(service: Service, scope: Any, receive: Callable[[], Awaitable[Any]]) -> httpx.Response:
-    """The answer to a request that arrives as a test has it."""
-    assert service.edge is not None
-    sent: list[Any] = []
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await service.edge(scope, cast("Any", receive), send)
-    start, content = sent
-    return httpx.Response(start["status"], headers=start["headers"], content=content["body"])
 
 
 @pytest.mark.parametrize("path", ["/api/auth/login", "/api/auth/logout"])
@@ -510,9 +565,19 @@ async def test_a_real_server(tmp_path: Path) -> None:
         for path in (b"/api/users/%FF", b"/api/users/\xff", b"/api/users/%00", b"/%2e%2e/etc/passwd", b"//", b"/api//"):
             answer = await raw(port, b"GET " + path + b" HTTP/1.1\r\nHost: ubr\r\nConnection: close\r\n\r\n")
             assert 400 <= answer.status_code < 500, path
-        for host in (b"Host: a b\r\n", b"Host: \xff\r\n", b"Host: a\r\nHost: b\r\n", b""):
-            answer = await raw(port, b"GET /api/users HTTP/1.1\r\n" + host + b"Connection: close\r\n\r\n")
-            assert 400 <= answer.status_code < 500, host
+        for version, host, status in (
+            (b"1.1", b"Host: a b\r\n", 400),
+            (b"1.1", b"Host: \xff\r\n", 400),
+            (b"1.1", b"Host: a\r\nHost: b\r\n", 400),
+            (b"1.1", b"", 400),
+            (b"1.1", b"Host: ubr:8000\r\n", 200),
+            (b"1.0", b"", 200),
+            (b"1.0", b"Host: a\r\nHost: b\r\n", 400),
+        ):
+            answer = await raw(port, b"GET /health/live HTTP/" + version + b"\r\n" + host + b"\r\n")
+            assert answer.status_code == status, (version, host)
+            if status == 400:
+                assert_problem(answer, 400)
         await check_broken_bodies(port)
         await check_expectations(port)
         assert (await service.client.get("/health/ready")).status_code == 200

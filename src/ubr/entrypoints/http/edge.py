@@ -18,13 +18,16 @@ from litestar import Litestar
 from litestar.types import HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
 
 from ubr.application.actor import Origin, calling_from
+from ubr.domain.errors import Invalid, UbrError
 from ubr.entrypoints.http.client_ip import client_ip
 from ubr.entrypoints.http.problem import ClientGone, InternalError, MalformedBody, Refusal, UriTooLong
 from ubr.settings import TrustedProxies
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_HOST: Final = re.compile(rb"(?:\[[0-9A-Za-z:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]*)?")
 _LONGEST_URI: Final = 8192
 _LONGEST_USER_AGENT: Final = 512
+_WITHOUT_HOST: Final = ("1", "1.0")
 _DRAIN_BYTES: Final = 8 * 1024 * 1024
 _DRAIN_SECONDS: Final = 2
 _HUNG_UP: Final = 499
@@ -137,8 +140,8 @@ class _Exchange:
 
     async def _answer(self) -> None:
         try:
-            if len(self._path) + len(self._scope["query_string"]) > _LONGEST_URI:
-                await self._refuse(Refusal.of(UriTooLong(), self._path))
+            if (error := self._malformed()) is not None:
+                await self._refuse(Refusal.of(error, self._path))
             else:
                 await self._edge.app(self._scope, self.receive, self.send)
         except ClientGone:
@@ -150,6 +153,17 @@ class _Exchange:
                 raise
             _log.exception("failed")
             await self._refuse(Refusal.of(InternalError(), self._path))
+
+    def _malformed(self) -> UbrError | None:
+        """What is wrong with the head of the request, whatever it asks for."""
+        hosts = [value for name, value in self._scope["headers"] if name == b"host"]
+        # A server may put an empty one where there is none.
+        absent = hosts in ([], [b""]) and self._scope["http_version"] in _WITHOUT_HOST
+        if not absent and not (len(hosts) == 1 and _HOST.fullmatch(hosts[0])):
+            return Invalid("The request does not name one host (RFC 9112, 3.2)")
+        if len(self._path) + len(self._scope["query_string"]) > _LONGEST_URI:
+            return UriTooLong()
+        return None
 
     async def _refuse(self, refusal: Refusal) -> None:
         headers = [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
