@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -17,6 +18,7 @@ from structlog.testing import capture_logs
 from tests.integration.http.kit import (
     ADMIN,
     PASSWORD,
+    UNKNOWN,
     Service,
     assert_problem,
     bearer,
@@ -24,7 +26,7 @@ from tests.integration.http.kit import (
     in_process,
     memory_settings,
 )
-from tests.integration.http.routes import ROUTES
+from tests.integration.http.routes import ROUTES, Route
 from ubr.application.app import Application
 from ubr.domain.errors import Busy, RateLimited, StoreUnavailable
 from ubr.domain.user import MOST_ROLES
@@ -41,7 +43,7 @@ def post(path: str, *headers: tuple[bytes, bytes]) -> Any:
         "type": "http",
         "http_version": "1.1",
         "method": "POST",
-        "path": path,
+        "path": unquote(path),
         "raw_path": path.encode(),
         "query_string": b"",
         "headers": [(b"host", b"ubr.test"), (b"content-type", b"application/json"), *headers],
@@ -240,6 +242,45 @@ async def test_a_request_names_one_host(service: Service, version: str, hosts: l
     assert answer.status_code == status
     if status == 400:
         assert assert_problem(answer, 400)["type"] == "/problems/invalid-input"
+
+
+# --- which path ------------------------------------------------------------------------------------------------------
+
+
+def aliases(path: str) -> list[str]:
+    """Other ways to write a path, which somebody on the way may read as this one."""
+    head, _, last = path.rpartition("/")
+    return [
+        *(f"/{path}", f"{path}/", f"{path}//", f"{head}//{last}", f"/%2F{path[1:]}", f"{head}%2f{last}", f"{path}%2F"),
+        *(f"/.{path}", f"{path}/.", f"/x/..{path}", f"{path}/x/..", f"/%2e{path}", f"/x/%2E.{path}"),
+        f"{head}/%{ord(last[0]):02X}{last[1:]}",
+    ]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+async def test_a_route_has_one_path(service: Service, route: Route) -> None:
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    path = route.path(user_id=UNKNOWN, role_id=UNKNOWN, session_id=UNKNOWN)
+    with capture_logs() as lines:
+        assert (await told(service, post(path) | {"method": route.method}, receive)).status_code != 404
+        for alias in aliases(path):
+            answer = await told(service, post(alias) | {"method": route.method}, receive)
+            assert assert_problem(answer, 404)["type"] == "/problems/not-found", alias
+    assert [line["route"] for line in lines if line["event"] == "request"] == [
+        route.template,
+        *(None for _ in aliases(path)),
+    ]
+
+
+@pytest.mark.parametrize("path", ["", "*", "/", "/.", "/..", "/...", "//", "/%2F", "api/users"])
+async def test_where_there_is_nothing(service: Service, path: str) -> None:
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    answer = await told(service, post(path), receive)
+    assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
 
 
 # --- what every response has -----------------------------------------------------------------------------------------
@@ -562,9 +603,18 @@ async def test_a_real_server(tmp_path: Path) -> None:
             for where, status in (("/api/auth/login", 413), ("/api/auth/logout", 413), ("/api/nothing", 404)):
                 assert_problem(await service.client.post(where, headers=json, content=b" " * size), status)
 
-        for path in (b"/api/users/%FF", b"/api/users/\xff", b"/api/users/%00", b"/%2e%2e/etc/passwd", b"//", b"/api//"):
+        for path in (b"/api/users/%FF", b"/api/users/\xff", b"/api/users/%00"):
             answer = await raw(port, b"GET " + path + b" HTTP/1.1\r\nHost: ubr\r\nConnection: close\r\n\r\n")
             assert 400 <= answer.status_code < 500, path
+        for path in (
+            b"/%2e%2e/health/live",
+            b"//",
+            b"/health/live/",
+            b"//health/live",
+            b"/health%2Flive",
+            b"/x/../health/live",
+        ):
+            assert_problem(await raw(port, b"GET " + path + b" HTTP/1.1\r\nHost: ubr\r\n\r\n"), 404)
         for version, host, status in (
             (b"1.1", b"Host: a b\r\n", 400),
             (b"1.1", b"Host: \xff\r\n", 400),

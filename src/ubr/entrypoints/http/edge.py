@@ -18,16 +18,20 @@ from litestar import Litestar
 from litestar.types import HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
 
 from ubr.application.actor import Origin, calling_from
-from ubr.domain.errors import Invalid, UbrError
+from ubr.domain.errors import Invalid, NotFound, UbrError
 from ubr.entrypoints.http.client_ip import client_ip
 from ubr.entrypoints.http.problem import ClientGone, InternalError, MalformedBody, Refusal, UriTooLong
 from ubr.settings import TrustedProxies
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Za-z:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]*)?")
+_CANONICAL: Final = re.compile(rb"/|(?:/(?!\.\.?(?:/|\Z))[^/]+)+")
+_NEEDLESS: Final = re.compile(rb"%(?:2[DEF]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])", re.IGNORECASE)
+"""Escapes of what stands for itself in a path (RFC 3986, 2.3), and of the slash."""
 _LONGEST_URI: Final = 8192
 _LONGEST_USER_AGENT: Final = 512
 _WITHOUT_HOST: Final = ("1", "1.0")
+"""HTTP/1.0, as servers call it."""
 _DRAIN_BYTES: Final = 8 * 1024 * 1024
 _DRAIN_SECONDS: Final = 2
 _HUNG_UP: Final = 499
@@ -163,6 +167,10 @@ class _Exchange:
             return Invalid("The request does not name one host (RFC 9112, 3.2)")
         if len(self._path) + len(self._scope["query_string"]) > _LONGEST_URI:
             return UriTooLong()
+        raw = self._scope.get("raw_path") or self._path.encode()
+        # A thing has one path: with another, a proxy's rule for it could be passed by.
+        if not _CANONICAL.fullmatch(raw) or _NEEDLESS.search(raw):
+            return NotFound("There is nothing at this path")
         return None
 
     async def _refuse(self, refusal: Refusal) -> None:
