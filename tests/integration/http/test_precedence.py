@@ -85,6 +85,23 @@ async def test_body_then_permission_then_thing_then_revision_then_state(service:
     assert await status(admin, there, against) == 409
 
 
+TAGGED = [route for route in SIGNED_IN if route.operation.tagged and route.method == "GET"]
+
+
+@pytest.mark.parametrize("route", TAGGED, ids=lambda route: route.name)
+async def test_token_then_tag_then_permission_then_thing(service: Service, route: Route) -> None:
+    await service.register("plain@example.org")
+    plain, admin = bearer(await service.sign_in("plain@example.org")), await service.admin()
+    path = route.path(user_id=UNKNOWN, role_id=UNKNOWN)
+    malformed, good = {"if-none-match": "0"}, {"if-none-match": '"0"'}
+    assert await told(service, route, path, {**FORGED, **malformed}, b"") == 401
+    for who in (plain, admin):
+        assert await told(service, route, path, {**who, **malformed}, b"") == 400
+    if "{" in route.template:
+        assert await told(service, route, path, {**plain, **good}, b"") == 403
+        assert await told(service, route, path, {**admin, **good}, b"") == 404
+
+
 async def test_a_token_on_a_public_route_is_ignored(service: Service) -> None:
     answer = await service.client.post("/api/auth/login", headers=FORGED, json={"email": ADMIN, "password": PASSWORD})
     assert answer.status_code == 200

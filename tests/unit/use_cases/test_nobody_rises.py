@@ -17,7 +17,7 @@ from ubr.application.use_cases.revoke_user_sessions import RevokeUserSessionsCom
 from ubr.application.use_cases.unassign_role import UnassignRoleCommand
 from ubr.application.use_cases.update_role import RoleChanges, UpdateRoleCommand
 from ubr.application.use_cases.update_user import UpdateUserCommand, UserChanges
-from ubr.domain.errors import GrantExceedsOwn
+from ubr.domain.errors import GrantExceedsOwn, RoleNotFound
 from ubr.domain.policy import BUILT_IN_PERMISSIONS
 from ubr.domain.role import USER_ROLE_ID
 from ubr.domain.user import UserStatus
@@ -115,6 +115,18 @@ async def test_unassigning(world: World, held: list[str], allowed: bool) -> None
     await world.assign(target.id, role.name)
     async with Case(world, allowed):
         await world.ubr.unassign_role(UnassignRoleCommand(user_id=target.id, role=role.name), actor=actor.actor)
+
+
+@of_every_level
+async def test_who_may_not_act_on_a_user_does_not_learn_which_roles_there_are(
+    world: World, held: list[str], allowed: bool
+) -> None:
+    actor, target = await world.user(*MANAGER), await target_of(world, held)
+    expected = RoleNotFound if allowed else GrantExceedsOwn
+    with pytest.raises(expected):
+        await world.ubr.assign_role(AssignRoleCommand(user_id=target.id, role="nobody"), actor=actor.actor)
+    with pytest.raises(expected):
+        await world.ubr.unassign_role(UnassignRoleCommand(user_id=target.id, role="nobody"), actor=actor.actor)
 
 
 @of_every_level

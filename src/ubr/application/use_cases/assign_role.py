@@ -48,11 +48,11 @@ class AssignRole:
             user = await tx.users.get(UserId(command.user_id))
             if user is None:
                 raise UserNotFound
+            nobody_rises(who.permissions, await permissions_of(tx, user))
             role = await tx.roles.by_name(name)
             if role is None:
                 raise RoleNotFound
-            before = await permissions_of(tx, user)
-            nobody_rises(who.permissions, before, role.permissions)
+            nobody_rises(who.permissions, role.permissions)
             if role.id == USER_ROLE_ID:
                 raise BuiltInRole("Everyone has the role user, for good")
             was_lasting = user.lasting_admin

@@ -42,11 +42,11 @@ class UnassignRole:
             if user is None:
                 await confirm_end(tx, Change("user", str(command.user_id)))
                 raise UserNotFound
+            nobody_rises(who.permissions, await permissions_of(tx, user))
             role = await tx.roles.by_name(name)
             if role is None:
                 await confirm_end(tx, Change("user", str(user.id)))
                 raise RoleNotFound
-            nobody_rises(who.permissions, await permissions_of(tx, user))
             was_lasting = user.lasting_admin
             user.ungrant(role.id, now=tx.now)
             await someone_stays(tx, user, was_lasting=was_lasting)

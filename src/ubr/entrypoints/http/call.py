@@ -116,6 +116,9 @@ class Call(Request[None, None, State]):
         if not wanted.public:
             token = bearer_token(self.scope["headers"])
             self._actor = await (authenticate.bearer if wanted.ending else authenticate)(token)
+        if wanted.tagged and self.method == "GET":
+            # Compared once there is a revision; what is wrong with it is told before that.
+            conditional.none_match(self.scope["headers"], "")
         if wanted.query is None and self.scope["query_string"]:
             query.decode(self.scope["query_string"], Command)
 
