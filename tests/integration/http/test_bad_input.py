@@ -261,12 +261,20 @@ QUERIES = [
     ("a long cursor", "cursor=" + "A" * 5000),
 ]
 _VERIFIER = GOOD_QUERIES["follow_revocations"]
+_NO_IDS = [
+    "",
+    "me",
+    "01926E5C-7B0E-4F3A-9C55-0D2F6F1C8A10",
+    "01926e5c7b0e4f3a9c550d2f6f1c8a10",
+    "%7B01926e5c-7b0e-4f3a-9c55-0d2f6f1c8a10%7D",
+    "urn:uuid:01926e5c-7b0e-4f3a-9c55-0d2f6f1c8a10",
+    "01926e5c-7b0e-4f3a-9c55-0d2f6f1c8a10%20",
+]
 OTHER_QUERIES = {
     "follow_revocations": [
         "",
         "since=1",
-        "verifier=",
-        "verifier=me",
+        *(f"verifier={id}" for id in _NO_IDS),
         f"{_VERIFIER}&since=",
         f"{_VERIFIER}&since=-1",
         f"{_VERIFIER}&since=1.0",
@@ -278,12 +286,11 @@ OTHER_QUERIES = {
         f"{_VERIFIER}&epoch=%00",
         f"{_VERIFIER}&limit=1",
     ],
-    "leave_revocations": ["", "verifier=", "verifier=me", f"{_VERIFIER}&since=1"],
+    "leave_revocations": ["", *(f"verifier={id}" for id in _NO_IDS), f"{_VERIFIER}&since=1"],
     "list_users": ["role=", "role=Admin", "role=null%00", "status=gone", "status=", "sort=name", "sort=--email", "q=x"],
     "list_logs": [
         "level=debug",
-        "actor_id=me",
-        "actor_id=",
+        *(f"actor_id={id}" for id in _NO_IDS),
         "since=yesterday",
         "since=2030-01-01",
         "since=2030-01-01T00:00:00",

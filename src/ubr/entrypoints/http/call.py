@@ -23,7 +23,6 @@ from ubr.entrypoints.http import body, conditional, query
 Ubr: TypeAlias = NamedDependency[SkipValidation[Application]]
 C = TypeVar("C", bound=Command)
 
-_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NOBODY: Final = UUID(int=0)
 _EMPTY_OBJECT: Final = b"{}"
 
@@ -91,7 +90,7 @@ class Call(Request[None, None, State]):
     def id(self, name: str) -> UUID:
         """An id in the path. One that is not in its canonical form names nothing: it is answered as unknown."""
         text = self.path_params[name]
-        return UUID(text) if _ID.fullmatch(text) else _NOBODY
+        return UUID(text) if query.ID.fullmatch(text) else _NOBODY
 
     @property
     def if_match(self) -> tuple[str, ...] | None:

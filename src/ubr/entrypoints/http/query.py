@@ -6,12 +6,16 @@ import re
 from functools import cache
 from typing import Final, TypeVar, get_args, get_type_hints
 from urllib.parse import unquote_plus, urlencode
+from uuid import UUID
 
 from ubr.application.command import Command
 from ubr.domain.errors import Flaw, Invalid
 from ubr.entrypoints.http.body import build
 
 C = TypeVar("C", bound=Command)
+
+ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""The one text of an id that is taken, here and in paths."""
 
 _ESCAPES: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROLS: Final = re.compile(r"[\x00-\x1f]")
@@ -48,8 +52,11 @@ def decode(raw: bytes, command: type[C]) -> C:
         if name not in command.__struct_fields__:
             raise Invalid(None, Flaw(_pointer(name), "is not a parameter that is known here"))
         values[name] = value
-    for name in _numbers(command) & values.keys():
+    for name in _of_type(int, command) & values.keys():
         values[name] = _whole(name, str(values[name]))
+    for name in _of_type(UUID, command) & values.keys():
+        if not ID.fullmatch(str(values[name])):
+            raise Invalid.at(f"/{name}", "is not an id")
     return build(values, command)
 
 
@@ -59,10 +66,10 @@ def with_cursor(raw: bytes, cursor: str) -> str:
 
 
 @cache
-def _numbers(command: type[Command]) -> frozenset[str]:
-    """The parameters that are numbers. All arrive as text."""
+def _of_type(type_: type, command: type[Command]) -> frozenset[str]:
+    """The parameters that are numbers, or ids. All arrive as text."""
     types = get_type_hints(command)
-    return frozenset(name for name in command.__struct_fields__ if int in (types[name], *get_args(types[name])))
+    return frozenset(name for name in command.__struct_fields__ if type_ in (types[name], *get_args(types[name])))
 
 
 def _whole(name: str, text: str) -> int:
