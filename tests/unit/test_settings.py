@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import stat
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import timedelta
 from ipaddress import ip_network
@@ -14,6 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ubr.adapters.security.passwords import (
+    MAX_MEMORY_KIB,
+    MAX_PARALLELISM,
+    MAX_TIME_COST,
+    Argon2PasswordHasher,
+)
 from ubr.settings import (
     EMBEDDED,
     MEMORY,
@@ -63,9 +70,9 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
         ("off, 1/hour", LoginRateLimit(None, Limit(1, timedelta(hours=1)))),
     ],
     "UBR_PASSWORD_MIN_LENGTH": [("8", 8), ("64", 64)],
-    "UBR_ARGON2_MEMORY_KIB": [("19456", 19456), ("65536", 65536)],
-    "UBR_ARGON2_TIME": [("2", 2), ("3", 3)],
-    "UBR_ARGON2_PARALLELISM": [("1", 1), ("4", 4)],
+    "UBR_ARGON2_MEMORY_KIB": [("19456", 19456), ("262144", 262144)],
+    "UBR_ARGON2_TIME": [("2", 2), ("16", 16)],
+    "UBR_ARGON2_PARALLELISM": [("1", 1), ("16", 16)],
     "UBR_SESSION_IDLE": [("1h", timedelta(hours=1)), ("90d", timedelta(days=90))],
     "UBR_SESSION_LIFETIME": [("14d", timedelta(days=14)), ("365d", timedelta(days=365))],
     "UBR_SESSIONS_PER_USER": [("1", 1), ("10000", 10000)],
@@ -124,9 +131,9 @@ BAD: dict[str, list[str]] = {
     "UBR_REGISTRATION": ["Open", "invite", "verified"],
     "UBR_LOGIN_RATE_LIMIT": ["10", "10/minute", "10/min,1/min", "0/minute,1/minute", "1/day,1/day,1/day", "none", ","],
     "UBR_PASSWORD_MIN_LENGTH": ["7", "65", *NUMBERS],
-    "UBR_ARGON2_MEMORY_KIB": ["19455", "4194305", *NUMBERS],
-    "UBR_ARGON2_TIME": ["1", "101", *NUMBERS],
-    "UBR_ARGON2_PARALLELISM": ["0", "65", *NUMBERS],
+    "UBR_ARGON2_MEMORY_KIB": ["19455", "262145", *NUMBERS],
+    "UBR_ARGON2_TIME": ["1", "17", *NUMBERS],
+    "UBR_ARGON2_PARALLELISM": ["0", "17", *NUMBERS],
     "UBR_SESSION_IDLE": ["59s", "91d", "14", "1.5h", "1h30m", "1 h", "1w", "-1h", "999999999d"],
     "UBR_SESSION_LIFETIME": ["59s", "13d", "3651d", "90 days"],
     "UBR_SESSIONS_PER_USER": ["0", "10001", *NUMBERS],
@@ -264,6 +271,31 @@ def test_defaults_are_those_of_the_contract() -> None:
         trusted_proxies=(),
     )
     assert settings.embedded
+
+
+COSTS = {
+    "UBR_ARGON2_MEMORY_KIB": MAX_MEMORY_KIB,
+    "UBR_ARGON2_TIME": MAX_TIME_COST,
+    "UBR_ARGON2_PARALLELISM": MAX_PARALLELISM,
+}
+
+
+def hasher_of(settings: Settings) -> Argon2PasswordHasher:
+    return Argon2PasswordHasher(settings.argon2_memory_kib, settings.argon2_time, settings.argon2_parallelism)
+
+
+@pytest.mark.parametrize("dearest", [(), *([name] for name in COSTS), [*COSTS]], ids=",".join)
+def test_whatever_cost_is_taken_can_be_hashed_at(dearest: Sequence[str]) -> None:
+    hasher_of(Settings.from_env({name: str(COSTS[name]) for name in dearest}))
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_a_cost_that_cannot_be_hashed_at_is_a_wrong_setting(name: str) -> None:
+    beyond = COSTS[name] + 1
+    field = next(setting.field for setting in TABLE if setting.name == name)
+    with pytest.raises(ValueError, match="Argon2 needs"):
+        hasher_of(Settings.memory(**{field: beyond}))
+    assert f"to {COSTS[name]}" in str(refused(**{name: str(beyond)}))
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:

@@ -28,7 +28,8 @@ SALT_BYTES: Final = 16
 HASH_BYTES: Final = 32
 """RFC 9106, 3.1 and 4: a salt of 16 bytes, a tag of 32."""
 
-# What a stored hash may ask of us, and what may be configured. At these bounds one hash takes some seconds.
+# What a stored hash may ask of us, and what may be configured: the settings have the same bounds. At these one hash
+# takes some seconds.
 MAX_MEMORY_KIB: Final = 256 * 1024
 MAX_TIME_COST: Final = 16
 MAX_PARALLELISM: Final = 16
