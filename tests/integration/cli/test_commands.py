@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import sqlite3
+import stat
 import subprocess
 import sys
 from contextlib import closing, suppress
@@ -132,7 +133,43 @@ def test_openapi_into_a_file(ubr: Run, tmp_path: Path) -> None:
     assert (done.code, done.out, done.err) == (0, "", "")
     assert json.loads((tmp_path / "document.json").read_text())["openapi"].startswith("3.1")
     assert [path.name for path in tmp_path.iterdir()] == ["document.json"]
-    assert ubr("openapi", "--output", "no/such/folder/document.json").code in {1, 2}
+
+
+def test_openapi_into_a_file_that_is_there(ubr: Run, tmp_path: Path) -> None:
+    file, link = tmp_path / "document.json", tmp_path / "link.json"
+    file.write_text("of yesterday")
+    file.chmod(0o640)
+    link.symlink_to(file)
+    assert ubr("openapi", "--output", "link.json").code == 0
+    assert json.loads(file.read_text())["openapi"].startswith("3.1")
+    assert (link.is_symlink(), stat.S_IMODE(file.stat().st_mode)) == (True, 0o640)
+
+
+def test_openapi_into_a_pipe(ubr: Run, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(
+        [sys.executable, "-c", "print(open('pipe').read())"], cwd=tmp_path, stdout=subprocess.PIPE
+    )
+    try:
+        done = ubr("openapi", "--output", "pipe")
+        assert (done.code, done.out, done.err) == (0, "", "")
+        assert [path.is_fifo() for path in tmp_path.iterdir()] == [True]
+        read, _ = reader.communicate(timeout=PATIENCE)
+    finally:
+        reader.kill()
+        reader.communicate()
+    assert json.loads(read)["openapi"].startswith("3.1")
+
+
+@pytest.mark.parametrize("output", ["no/such/folder/document.json", "file/document.json", "x" * 300])
+def test_openapi_where_nothing_can_be_written(ubr: Run, tmp_path: Path, output: str) -> None:
+    (tmp_path / "file").touch()
+    done = ubr("openapi", "--output", output)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"It is not possible to write to {output}: ")
+    assert done.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 # --- ubr migrate -----------------------------------------------------------------------------------------------------

@@ -125,10 +125,21 @@ def config(*, as_json: bool, markdown: bool) -> None:
 )
 def openapi(*, output: str) -> None:
     """Print the OpenAPI document of the HTTP interface. It needs no database."""
+    from pathlib import Path
+
     from ubr.entrypoints.http.document import document
 
-    with click.open_file(output, "w", encoding="utf-8", atomic=output != "-") as file:
-        file.write(document())
+    try:
+        # A file is put in place when it is whole. What is none, a pipe or a device, is written to and stays.
+        whole = output != "-" and (Path(output).is_file() or not Path(output).exists())
+        with click.open_file(output, "w", encoding="utf-8", atomic=whole) as file:
+            file.write(document())
+            file.flush()
+    except BrokenPipeError:  # whoever reads has read enough: click knows how to end then
+        raise
+    except OSError as error:
+        where = "standard output" if output == "-" else output
+        raise Refused(f"It is not possible to write to {where}: {error.strerror}.") from None
 
 
 @main.group()
