@@ -87,7 +87,7 @@ class LogEntryResult(Result, frozen=True, kw_only=True):
 
 
 class TokensResult(Result, frozen=True, kw_only=True):
-    """What signing in yields. Lifetimes are in seconds. Its `repr` shows no field."""
+    """What signing in yields. Lifetimes are in seconds."""
 
     access_token: str
     token_type: str = "Bearer"
@@ -98,6 +98,7 @@ class TokensResult(Result, frozen=True, kw_only=True):
     user: UserResult
 
     def __repr__(self) -> str:
+        """No field: they are secrets."""
         return "TokensResult(…)"
 
 
@@ -117,7 +118,7 @@ class SigningKeyResult(Result, frozen=True, kw_only=True):
 
 
 class Page(Result, Generic[T], frozen=True, kw_only=True):
-    """Part of a list. `next_cursor` is None on the last page."""
+    """Part of a list. `next_cursor` is null on the last page."""
 
     items: list[T]
     next_cursor: str | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -86,6 +87,65 @@ def test_bodies_take_no_more_than_their_fields() -> None:
         if route.operation.body is not None:
             assert schemas[route.operation.body.__name__]["additionalProperties"] is False
             assert schemas[route.operation.body.__name__]["examples"]
+
+
+def answered() -> dict[str, Any]:
+    """Every schema that an answer can be made of."""
+    told = described()
+    schemas: dict[str, Any] = told["components"]["schemas"]
+    found: set[str] = set()
+    new = refs([each["responses"] for methods in told["paths"].values() for each in methods.values()])
+    while new:
+        names = {ref.rpartition("/")[2] for ref in new} - found
+        found |= names
+        new = refs([schemas[name] for name in names])
+    return {name: schemas[name] for name in found}
+
+
+def test_what_is_always_sent_is_required() -> None:
+    optional = {
+        (name, field)
+        for name, schema in answered().items()
+        for field, member in schema.get("properties", {}).items()
+        if field not in schema.get("required", ()) or "default" in member
+    }
+    assert optional == {("ProblemDetails", "errors")}
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/api/users", {"limit": (1, 200)}),
+        ("/api/logs", {"limit": (1, 200)}),
+        ("/api/revocations", {"since": (0, 2**63 - 1), "wait": (0, 300)}),
+    ],
+)
+def test_numbers_in_queries_say_their_range(path: str, expected: dict[str, tuple[int, int]]) -> None:
+    parameters = described()["paths"][path]["get"]["parameters"]
+    numbers = {each["name"]: each["schema"] for each in parameters if each["schema"].get("type") == "integer"}
+    assert {name: (each["minimum"], each["maximum"]) for name, each in numbers.items()} == expected
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Everything in the document that is written for people."""
+    if isinstance(value, dict):
+        for name, member in value.items():
+            if name in {"description", "summary"} and isinstance(member, str):
+                yield member
+            else:
+                yield from texts(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from texts(member)
+
+
+PYTHON = re.compile(r"\b(None|True|False|repr|Python|tuple|dict|JSON texts?)\b|Errors:|`[A-Z][a-z]+[A-Z]\w*`|__")
+
+
+def test_nothing_that_is_published_speaks_of_python() -> None:
+    published = list(texts(described()))
+    assert len(published) > 100
+    assert [text for text in published if PYTHON.search(text)] == []
 
 
 def test_lists_in_bodies_say_how_long_they_may_be() -> None:

@@ -7,7 +7,10 @@ from ubr.application.ports.unit_of_work import Store
 
 @dataclass(frozen=True, slots=True)
 class CheckHealth:
-    """Whether everything a request needs is in reach. Errors: `StoreUnavailable`."""
+    """Whether everything a request needs is in reach.
+
+    Errors: `StoreUnavailable`.
+    """
 
     store: Store
 

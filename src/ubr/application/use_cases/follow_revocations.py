@@ -22,7 +22,7 @@ LONGEST_WAIT: Final = 300
 MOST_ROWS: Final = 10_000
 """Whoever is further behind than this begins anew."""
 
-_LARGEST: Final = 2**63 - 1
+LARGEST_NUMBER: Final = 2**63 - 1
 _TRIES: Final = 3
 _REMEMBERED: Final = 10_000
 
@@ -76,7 +76,7 @@ class FollowRevocations:
     """The epoch in which this worker renewed a lease, and when it began to."""
 
     async def __call__(self, command: FollowRevocationsCommand, /, *, actor: Actor | System) -> RevocationsResult:
-        if command.since is not None and not 0 <= command.since <= _LARGEST:
+        if command.since is not None and not 0 <= command.since <= LARGEST_NUMBER:
             raise Invalid.at("/since", "is out of range")
         if not 0 <= command.wait <= LONGEST_WAIT:
             raise Invalid.at("/wait", f"must be between 0 and {LONGEST_WAIT}")

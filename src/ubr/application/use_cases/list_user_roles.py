@@ -23,7 +23,7 @@ class ListUserRolesCommand(Command, frozen=True, kw_only=True):
 
 
 class GrantResult(Result, frozen=True, kw_only=True):
-    """`granted_by` is None where the service gave the role; `expires_at` None means for good."""
+    """`granted_by` is null where the service itself gave the role, `expires_at` where it was given for good."""
 
     role: str
     granted_by: UUID | None

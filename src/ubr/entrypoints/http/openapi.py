@@ -14,7 +14,7 @@ from litestar import Controller
 from litestar.handlers import HTTPRouteHandler
 
 from ubr.application.paging import MOST
-from ubr.application.use_cases.follow_revocations import LONGEST_WAIT
+from ubr.application.use_cases.follow_revocations import LARGEST_NUMBER, LONGEST_WAIT
 from ubr.domain.errors import (
     Forbidden,
     Invalid,
@@ -67,6 +67,12 @@ _BOUNDS: Final[Mapping[str, Json]] = {
     "name": {"pattern": _ROLE_NAME["pattern"]},
     "roles": {"maxItems": MOST_ROLES},
     "permissions": {"maxItems": MOST_PERMISSIONS},
+}
+# What is asked of a number in a query.
+_RANGES: Final[Mapping[str, Json]] = {
+    "limit": {"minimum": 1, "maximum": MOST},
+    "since": {"minimum": 0, "maximum": LARGEST_NUMBER},
+    "wait": {"minimum": 0, "maximum": LONGEST_WAIT},
 }
 _MOMENTS: Final = ("timestamp", "since", "until")
 
@@ -211,16 +217,20 @@ class _Schemas:
 
 def _schemas(declared: Iterable[Operation]) -> _Schemas:
     types: list[Any] = [ProblemDetails]
-    bodies = set()
+    bodies, asked = set(), set()
     for operation in declared:
         if operation.body is not None:
             bodies.add(operation.body.__name__)
+        if operation.query is not None:
+            asked.add(operation.query.__name__)
         for type_ in (operation.body, operation.answer, operation.query):
             if type_ is not None and type_ not in types:
                 types.append(type_)
     schemas = _Schemas(types)
     for name, schema in schemas.components.items():
         _refine(schema, bounded=name in bodies)
+        if name not in bodies | asked:
+            _require_what_is_sent(schema)
         if name in _EXAMPLES:
             schema["examples"] = [_EXAMPLES[name]]
     return schemas
@@ -236,6 +246,16 @@ def _refine(schema: Json, *, bounded: bool) -> None:
                 part["format"] = "date-time"
             elif bounded and name in _BOUNDS:
                 part.update(_BOUNDS[name])
+
+
+def _require_what_is_sent(schema: Json) -> None:
+    """In an answer a field with a default is there all the same."""
+    required = schema.get("required", ())
+    sent = [name for name, member in schema.get("properties", {}).items() if name in required or "default" in member]
+    for name in sent:
+        schema["properties"][name].pop("default", None)
+    if sent:
+        schema["required"] = sent
 
 
 def _operation(path: str, method: str, operation: Operation, schemas: _Schemas) -> Json:
@@ -286,10 +306,8 @@ def _query_parameters(operation: Operation, schemas: _Schemas) -> Iterator[Json]
     for parameter, schema in schemas.components[name]["properties"].items():
         shown = {key: value for key, value in schema.items() if value is not None}
         shown = next((part for part in schema.get("anyOf", ()) if part != {"type": "null"}), shown)
-        if parameter == "wait":
-            shown = {**shown, "minimum": 0, "maximum": LONGEST_WAIT}
-        if parameter == "limit":
-            shown = {**shown, "minimum": 1, "maximum": MOST}
+        if shown.get("type") == "integer":
+            shown = {**shown, **_RANGES[parameter]}
         yield {"name": parameter, "in": "query", "required": parameter in required, "schema": shown}
 
 

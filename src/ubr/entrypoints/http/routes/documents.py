@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from litestar import Controller, Response, get
 
+from ubr.application.command import Result
 from ubr.application.use_cases.get_public_keys import GetPublicKeys
 from ubr.domain.signing_key import JWKS_CACHE
 from ubr.entrypoints.http import conditional
@@ -27,6 +28,12 @@ class Pages:
     docs_policy: str
 
 
+class KeySetResult(Result, frozen=True, kw_only=True):
+    """A JWK set (RFC 7517, 5)."""
+
+    keys: list[dict[str, str]]
+
+
 class Documents(Controller):
     path = "/"
 
@@ -36,7 +43,7 @@ class Documents(Controller):
             GetPublicKeys,
             "service",
             summary="Read the public keys",
-            answer=dict[str, list[dict[str, str]]],
+            answer=KeySetResult,
             public=True,
             tagged=True,
         ),
