@@ -524,7 +524,12 @@ TABLE: Final = (
         "How many log-ins may fail, per account and per client IP, in a `second`, `minute`, `hour` or `day`; `off` in "
         "place of one limit or of both.",
     ),
-    Setting("UBR_PASSWORD_MIN_LENGTH", _whole(8, 64), "15", "The fewest characters of a new password, 8 to 64."),
+    Setting(
+        "UBR_PASSWORD_MIN_LENGTH",
+        _whole(8, 64),
+        "15",
+        "The fewest characters of a new password, 8 to 64. Common passwords are refused, however long.",
+    ),
     Setting(
         "UBR_ARGON2_MEMORY_KIB",
         _whole(19456, 262144),
@@ -741,6 +746,8 @@ def _contradictions(values: Mapping[str, Any], given: set[str]) -> list[str]:
                 values["admin_password"],
                 min_length=values["password_min_length"],
                 email=Email.parse(values["admin_email"]),
+                # The list of common passwords is looked at where the administrator is made.
+                is_common=lambda _: False,
             )
         except Invalid as error:
             wrong.append(f"UBR_ADMIN_PASSWORD {error.detail}.")

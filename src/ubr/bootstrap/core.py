@@ -7,6 +7,7 @@ from typing import Final
 
 from dependency_injector import containers, providers
 
+from ubr.adapters.security.common_passwords import is_common
 from ubr.adapters.security.passwords import Argon2PasswordHasher, cores
 from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
@@ -166,6 +167,7 @@ class Core(containers.DeclarativeContainer):
         settings.provided.argon2_parallelism,
         workers=providers.Callable(hashing_threads, settings),
     )
+    common = providers.Object(is_common)
     access_tokens = providers.Singleton(
         JwtAccessTokens,
         settings.provided.issuer,
@@ -185,7 +187,7 @@ class Core(containers.DeclarativeContainer):
     application = providers.Singleton(
         Application,
         register_user=providers.Singleton(
-            RegisterUser, unit_of_work=unit_of_work, hasher=hasher, new_id=new_id, rules=rules
+            RegisterUser, unit_of_work=unit_of_work, hasher=hasher, is_common=common, new_id=new_id, rules=rules
         ),
         log_in=providers.Singleton(
             LogIn,
@@ -202,7 +204,7 @@ class Core(containers.DeclarativeContainer):
         ),
         log_out=providers.Singleton(LogOut, unit_of_work=unit_of_work),
         change_password=providers.Singleton(
-            ChangePassword, authorize=authorize, unit_of_work=unit_of_work, hasher=hasher, rules=rules
+            ChangePassword, authorize=authorize, unit_of_work=unit_of_work, hasher=hasher, is_common=common, rules=rules
         ),
         authenticate=providers.Singleton(
             Authenticate, authorize=authorize, access_tokens=access_tokens, keys=keys, clock=clock
@@ -218,7 +220,13 @@ class Core(containers.DeclarativeContainer):
         get_user=providers.Singleton(GetUser, authorize=authorize, unit_of_work=unit_of_work, clock=clock),
         list_users=providers.Singleton(ListUsers, authorize=authorize, unit_of_work=unit_of_work, pager=pager),
         create_user=providers.Singleton(
-            CreateUser, authorize=authorize, unit_of_work=unit_of_work, hasher=hasher, new_id=new_id, rules=rules
+            CreateUser,
+            authorize=authorize,
+            unit_of_work=unit_of_work,
+            hasher=hasher,
+            is_common=common,
+            new_id=new_id,
+            rules=rules,
         ),
         update_user=providers.Singleton(UpdateUser, unit_of_work=unit_of_work),
         delete_user=providers.Singleton(DeleteUser, unit_of_work=unit_of_work),
@@ -232,7 +240,7 @@ class Core(containers.DeclarativeContainer):
         list_user_roles=providers.Singleton(ListUserRoles, authorize=authorize, unit_of_work=unit_of_work, pager=pager),
         list_logs=providers.Singleton(ListLogs, authorize=authorize, unit_of_work=unit_of_work, pager=pager),
         create_admin=providers.Singleton(
-            CreateAdmin, unit_of_work=unit_of_work, hasher=hasher, new_id=new_id, rules=rules
+            CreateAdmin, unit_of_work=unit_of_work, hasher=hasher, is_common=common, new_id=new_id, rules=rules
         ),
         list_signing_keys=providers.Singleton(ListSigningKeys, unit_of_work=unit_of_work),
         rotate_signing_key=providers.Singleton(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from enum import Enum, StrEnum
 from typing import Final
@@ -73,12 +73,21 @@ def bounded_password(raw: str, pointer: str = "/password") -> str:
 
 
 def check_password(
-    raw: str, *, min_length: int, email: Email, full_name: str | None = None, pointer: str = "/password"
+    raw: str,
+    *,
+    min_length: int,
+    email: Email,
+    is_common: Callable[[str], bool],
+    full_name: str | None = None,
+    pointer: str = "/password",
 ) -> str:
     """The normal form of a password that may be set. No composition rules (NIST SP 800-63B-4, 3.1.1.2).
 
+    `is_common` says of a text in lower case whether everybody tries it first. The whole password is asked about, and
+    what it is a row of, but no word in it.
+
     Errors: `Invalid` as `bounded_password` has it; `WeakPassword` where it is too short, of one repeated character, or
-    the owner's e-mail, name or the service's name, however often repeated.
+    the owner's e-mail, name, the service's name or a common password, however often repeated.
     """
     password = bounded_password(raw, pointer)
     if len(password) < min_length:
@@ -86,7 +95,14 @@ def check_password(
     known = [_SERVICE_NAME, email.address, email.key, email.key.partition("@")[0], full_name or ""]
     if len(set(password)) == 1 or any(_repeats(password, word) for word in known):
         raise WeakPassword(None, Flaw(pointer, "is too easy to guess"))
+    if any(map(is_common, _units(password.casefold()))):
+        raise WeakPassword(None, Flaw(pointer, "is one of the most common passwords, or a row of one"))
     return password
+
+
+def _units(text: str) -> Iterator[str]:
+    """The text itself, and each beginning of it that it is a row of, the last one perhaps cut short."""
+    return (text[:length] for length in range(1, len(text) + 1) if text.startswith(text[length:]))
 
 
 def _repeats(password: str, word: str) -> bool:

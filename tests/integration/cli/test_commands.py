@@ -232,6 +232,7 @@ def test_a_prompted_password(service: Service) -> None:
     [
         ("ada", ("--generate",), "", "The e-mail"),
         ("ada@example.com", ("--password-stdin",), "short", "The password must have at least 15 characters."),
+        ("ada@example.com", ("--password-stdin",), "passwordpassword", "The password is one of the most common"),
         ("ada@example.com", ("--password-stdin",), "", "The password"),
         ("ada@example.com", ("--password-stdin",), b"\xff" * 20, "not UTF-8"),
         ("ada@example.com", ("--password-stdin",), "two lines of a\npassword\n", "control character"),

@@ -208,6 +208,14 @@ def test_wrong_settings(ubr: Run, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_password_that_everybody_tries_first(ubr: Run, tmp_path: Path) -> None:
+    settings = {"UBR_ADMIN_EMAIL": "ada@example.com", "UBR_ADMIN_PASSWORD": "hunter2hunter2hunter2"}
+    done = ubr("serve", **settings, UBR_PORT=str(free_port()))
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "UBR_ADMIN_PASSWORD is one of the most common passwords, or a row of one.\n"
+    assert not (tmp_path / "var/ubr.db").exists()
+
+
 def test_a_schema_that_is_behind(ubr: Run) -> None:
     done = ubr("serve", UBR_MIGRATE="check", UBR_PORT=str(free_port()))
     assert (done.code, done.out) == (1, "")

@@ -9,10 +9,11 @@ from ubr.domain.policy import bounded_password, check_password
 from ubr.domain.values import Email
 
 EMAIL = Email.parse("User.One@bücher.example")
+COMMON = {"password", "1234567890", "monkey", "123456789qwerty", "pässword"}
 
 
 def check(raw: str, *, min_length: int = 15, full_name: str | None = None) -> str:
-    return check_password(raw, min_length=min_length, email=EMAIL, full_name=full_name)
+    return check_password(raw, min_length=min_length, email=EMAIL, is_common=COMMON.__contains__, full_name=full_name)
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,6 @@ def check(raw: str, *, min_length: int = 15, full_name: str | None = None) -> st
     [
         "correct horse battery",
         "aaaaaaaaaaaaaab",  # no rule about composition
-        "123456789012345",
         "  leading and trailing  ",
         "пароль из многих букв",
         "\U0001f600\U0001f601" * 8,
@@ -94,6 +94,48 @@ def test_a_short_password_can_still_be_asked_about() -> None:
 def test_what_anybody_would_guess_is_weak(raw: str) -> None:
     with pytest.raises(WeakPassword, match="easy to guess"):
         check(raw, full_name="Name of Someone")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "123456789qwerty",
+        "123456789QWERTY",
+        "passwordpassword",
+        "PassWordPassWord",
+        "pa\u0308sswordP\u00c4SSWORD",
+        "passwordpasswordpass",
+        "123456789012345",
+        "monkey" * 170,
+    ],
+)
+def test_what_everybody_tries_first_is_weak(raw: str) -> None:
+    with pytest.raises(WeakPassword, match="most common") as failure:
+        check(raw)
+    assert [flaw.pointer for flaw in failure.value.flaws] == ["/password"]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "password password",
+        "my password is long",
+        "passwordpasswordx",
+        "xpasswordpassword",
+        "monkeypasswordmonkey",
+        "passwordpassworp",
+    ],
+)
+def test_a_common_password_inside_a_longer_one_is_no_fault(raw: str) -> None:
+    """NIST SP 800-63B-4, 3.1.1.2: the whole is compared, and no word in it."""
+    assert check(raw) == raw
+
+
+def test_a_short_password_is_not_looked_for() -> None:
+    with pytest.raises(WeakPassword, match="at least 15"):
+        check("password")
+    with pytest.raises(WeakPassword, match="most common"):
+        check("password", min_length=8)
 
 
 def test_a_name_inside_a_longer_password_is_no_fault() -> None:

@@ -38,9 +38,11 @@ async def test_the_email_must_not_be_anothers(world: World) -> None:
     assert await world.acts() == []
 
 
-async def test_the_password_has_to_meet_the_policy(world: World) -> None:
-    with pytest.raises(WeakPassword):
-        await world.ubr.create_user(CreateUserCommand(email="new@example.org", password="short"), actor=SYSTEM)
+@pytest.mark.parametrize("password", ["short", "new@example.org", "passwordpassword"])
+async def test_the_password_has_to_meet_the_policy(world: World, password: str) -> None:
+    with pytest.raises(WeakPassword) as failure:
+        await world.ubr.create_user(CreateUserCommand(email="new@example.org", password=password), actor=SYSTEM)
+    assert [flaw.pointer for flaw in failure.value.flaws] == ["/password"]
 
 
 @pytest.mark.parametrize(

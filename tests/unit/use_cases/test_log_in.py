@@ -41,6 +41,16 @@ async def test_any_spelling_of_the_email_and_any_form_of_the_password_will_do(wo
     await world.log_in(" J\u00dcRGEN@xn--bcher-kva.EXAMPLE", "passe\u0301 simple et compose\u0301")
 
 
+async def test_a_common_password_of_before_signs_in_and_can_be_given_up(world: World) -> None:
+    """The policy is for passwords that are set."""
+    unlisted = replace(world.ubr.register_user, is_common=lambda _: False)
+    await unlisted(RegisterUserCommand(email="user1@example.org", password="passwordpassword"))
+    member = await world.sign_in("user1@example.org", "passwordpassword")
+    change = ChangePasswordCommand(current_password="passwordpassword", new_password=PASSWORD)
+    await world.ubr.change_password(change, actor=member.actor)
+    await world.log_in("user1@example.org")
+
+
 async def test_unknown_email_wrong_password_no_password_and_disabled_user_are_refused_alike(world: World) -> None:
     await world.register("user1@example.org")
     disabled = await world.register("user2@example.org")

@@ -34,7 +34,8 @@ async def test_nobody_but_the_service_may_where_it_is_closed() -> None:
 
 
 @pytest.mark.parametrize(
-    "password", ["short", "x" * 14, "aaaaaaaaaaaaaaaaaaaa", "user1@example.org", "User One User One"]
+    "password",
+    ["short", "x" * 14, "aaaaaaaaaaaaaaaaaaaa", "user1@example.org", "User One User One", "PasswordPassword"],
 )
 async def test_the_password_has_to_meet_the_policy(world: World, password: str) -> None:
     with pytest.raises(WeakPassword) as failure:

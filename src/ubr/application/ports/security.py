@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from ubr.domain.signing_key import SigningKey
 from ubr.domain.values import PasswordHash, SessionId, TokenDigest, UserId
@@ -28,6 +28,10 @@ class PasswordHasher(Protocol):
     def outdated(self, hashed: PasswordHash) -> bool:
         """Whether a hash was made at a lower cost than today's."""
         ...
+
+
+CommonPasswords: TypeAlias = Callable[[str], bool]
+"""Whether a password, in lower case, is one of those that everybody tries first. Nobody outside is told of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

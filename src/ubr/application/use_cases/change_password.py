@@ -6,7 +6,7 @@ from ubr.application.actor import Actor
 from ubr.application.authorization import Authorize, authority
 from ubr.application.command import Command
 from ubr.application.ending import end_sessions
-from ubr.application.ports.security import PasswordHasher
+from ubr.application.ports.security import CommonPasswords, PasswordHasher
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.repeating import repeatable
 from ubr.application.rules import Rules
@@ -31,6 +31,7 @@ class ChangePassword:
     authorize: Authorize
     unit_of_work: UnitOfWork
     hasher: PasswordHasher
+    is_common: CommonPasswords
     rules: Rules
 
     @repeatable
@@ -45,6 +46,7 @@ class ChangePassword:
             command.new_password,
             min_length=self.rules.password_min_length,
             email=user.email,
+            is_common=self.is_common,
             full_name=user.full_name,
             pointer="/new_password",
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ubr.application.actor import System
 from ubr.application.command import Command
 from ubr.application.ending import end_sessions
-from ubr.application.ports.security import PasswordHasher
+from ubr.application.ports.security import CommonPasswords, PasswordHasher
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.repeating import repeatable
@@ -38,6 +38,7 @@ class CreateAdmin:
 
     unit_of_work: UnitOfWork
     hasher: PasswordHasher
+    is_common: CommonPasswords
     new_id: NewId
     rules: Rules
 
@@ -47,7 +48,9 @@ class CreateAdmin:
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may make an administrator")
         email = Email.parse(command.email)
-        password = check_password(command.password, min_length=self.rules.password_min_length, email=email)
+        password = check_password(
+            command.password, min_length=self.rules.password_min_length, email=email, is_common=self.is_common
+        )
         if command.first_only and await self.exists():
             return None
         hashed = await self.hasher.hash(password)

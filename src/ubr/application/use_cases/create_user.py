@@ -7,7 +7,7 @@ import msgspec
 from ubr.application.actor import Actor, System
 from ubr.application.authorization import Authorize, authority
 from ubr.application.command import Command
-from ubr.application.ports.security import PasswordHasher
+from ubr.application.ports.security import CommonPasswords, PasswordHasher
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.application.repeating import repeatable
@@ -39,6 +39,7 @@ class CreateUser:
     authorize: Authorize
     unit_of_work: UnitOfWork
     hasher: PasswordHasher
+    is_common: CommonPasswords
     new_id: NewId
     rules: Rules
 
@@ -52,7 +53,11 @@ class CreateUser:
             None
             if command.password is None
             else check_password(
-                command.password, min_length=self.rules.password_min_length, email=email, full_name=full_name
+                command.password,
+                min_length=self.rules.password_min_length,
+                email=email,
+                is_common=self.is_common,
+                full_name=full_name,
             )
         )
         names = _names(command.roles)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ubr.application.actor import Actor, System
 from ubr.application.command import Command
-from ubr.application.ports.security import PasswordHasher
+from ubr.application.ports.security import CommonPasswords, PasswordHasher
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.repeating import repeatable
@@ -27,12 +27,13 @@ class RegisterUser:
     """Make an account of one's own.
 
     - Anyone may, where registration is open; the service itself always may.
-    - The password has to meet the policy.
+    - The password has to be long enough, and neither a common one nor the e-mail, the name or the service's name.
     - The e-mail must not belong to another account, however it is spelled.
     """
 
     unit_of_work: UnitOfWork
     hasher: PasswordHasher
+    is_common: CommonPasswords
     new_id: NewId
     rules: Rules
 
@@ -43,7 +44,11 @@ class RegisterUser:
             None if command.full_name is None else parse_text(command.full_name, "/full_name", longest=FULL_NAME_LENGTH)
         )
         password = check_password(
-            command.password, min_length=self.rules.password_min_length, email=email, full_name=full_name
+            command.password,
+            min_length=self.rules.password_min_length,
+            email=email,
+            is_common=self.is_common,
+            full_name=full_name,
         )
         if self.rules.registration == "closed" and not isinstance(actor, System):
             raise RegistrationClosed

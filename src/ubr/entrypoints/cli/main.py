@@ -180,7 +180,9 @@ def create(*, email: str, password_stdin: bool, generate: bool, take_over: bool)
     else:
         raise click.UsageError("There is no terminal to ask for a password: use --password-stdin or --generate.")
     # Before anything is opened: most mistakes are in the password.
-    check_password(password, min_length=settings.password_min_length, email=parsed)
+    from ubr.bootstrap import is_common
+
+    check_password(password, min_length=settings.password_min_length, email=parsed, is_common=is_common)
     asyncio.run(_create(settings, email, password, take_over=take_over))
     click.echo(f"{parsed.address} is an administrator.")
     if generate:

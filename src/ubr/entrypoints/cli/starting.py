@@ -11,10 +11,12 @@ from typing import Final
 from ubr.application.actor import SYSTEM
 from ubr.application.app import Application
 from ubr.application.use_cases.create_admin import CreateAdminCommand
-from ubr.bootstrap import migrate, open_environment, schema_state
-from ubr.domain.errors import EmailTaken
+from ubr.bootstrap import is_common, migrate, open_environment, schema_state
+from ubr.domain.errors import EmailTaken, Invalid
+from ubr.domain.policy import check_password
+from ubr.domain.values import Email
 from ubr.entrypoints.cli.output import ExitCode, Refused, new_password
-from ubr.settings import MEMORY, Settings
+from ubr.settings import MEMORY, Settings, WrongSetting
 
 FIRST_ADMIN: Final = "admin@ubr.localhost"
 """Who the first administrator is where nobody said so. Mail to it goes nowhere (RFC 6761, 6.3)."""
@@ -72,8 +74,19 @@ async def prepare(settings: Settings) -> Credentials | None:
     """Schema, built-in roles, signing keys and the first administrator: all that happens once, before any worker.
 
     The credentials of an administrator whom nobody named, made on the embedded default database where there is none.
-    Errors: `Refused` where the administrator's e-mail is somebody else's.
+    Errors: `Refused` where the administrator's e-mail is somebody else's; `WrongSetting` where their password is one of
+    the common ones, which takes a list that settings do not have.
     """
+    if settings.admin_email is not None and settings.admin_password is not None:
+        try:
+            check_password(
+                settings.admin_password,
+                min_length=settings.password_min_length,
+                email=Email.parse(settings.admin_email),
+                is_common=is_common,
+            )
+        except Invalid as error:
+            raise WrongSetting(f"UBR_ADMIN_PASSWORD {error.detail}.") from None
     async with opened(settings) as ubr:
         if settings.admin_email is not None and settings.admin_password is not None:
             await _first_admin(ubr, Credentials(settings.admin_email, settings.admin_password))
