@@ -373,7 +373,7 @@ async def test_refusing_spares_connections_there_are() -> None:
         writer.write(b"a")
         assert await reader.readexactly(1) == b"a"
 
-        proxy.refuse()
+        await proxy.refuse()
 
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(proxy.host, proxy.port)

@@ -11,9 +11,6 @@ from urllib.parse import urlsplit, urlunsplit
 from tests.support.servers import free_port
 
 Direction = Literal["to_server", "to_client"]
-_ACCEPTING = 5
-"""The turns of the event loop from a connection that is taken to somebody who knows of it."""
-
 DIRECTIONS: tuple[Direction, Direction] = ("to_server", "to_client")
 
 
@@ -87,9 +84,7 @@ class FaultProxy:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.refuse()
-        for _ in range(_ACCEPTING):
-            await asyncio.sleep(0)
+        await self.refuse()
         for link in self._links:
             link.abort()
         for task in self._tasks:
@@ -132,11 +127,17 @@ class FaultProxy:
         for link in self._links:
             self._cut(link)
 
-    def refuse(self) -> None:
+    async def refuse(self) -> None:
         """Refuse new connections; those there are live on."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        for listening in server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+        # What was accepted a moment ago must find its server open, or asyncio loses it without closing it.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        server.close()
 
     async def heal(self) -> None:
         """End all faults: what was held back goes on its way."""

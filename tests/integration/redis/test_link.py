@@ -227,7 +227,7 @@ async def test_a_network_that_swallows_everything_is_as_a_frozen_server(
         await proxy.heal()
         assert await healed_after(link.ping) < HEALED_WITHIN
 
-        proxy.refuse()
+        await proxy.refuse()
         proxy.cut()
         for _ in range(8):
             assert await refused_after(link.ping) < AT_MOST
