@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -19,7 +20,13 @@ from ubr.domain.errors import StoreUnavailable
 
 pytestmark = pytest.mark.anyio
 
-REVISIONS = tuple(sorted(path.name[:4] for path in Path(migrations.__file__).parent.glob("versions/0*.py")))
+REVISIONS = tuple(
+    step.revision for step in reversed([*ScriptDirectory(Path(migrations.__file__).parent).walk_revisions()])
+)
+
+
+def test_files_are_named_for_their_revisions_in_the_order_of_these() -> None:
+    assert migrations.REVISIONS == REVISIONS
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,7 +1,7 @@
 """Bringing a database up to date, from anywhere: `await upgrade(url)`.
 
 Everything of one call happens in one transaction, and however many call at once, one does it and the others find it
-done.
+done. Alembic is loaded where there is something to be done, and not to find out that there is nothing.
 """
 
 from __future__ import annotations
@@ -11,20 +11,23 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ubr.adapters.sql.engine import Limits, make_engine, normal_url, sqlite_engine
 from ubr.adapters.sql.errors import translated
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 T = TypeVar("T")
+
+_FOLDER: Final = Path(__file__).parent
+REVISIONS: Final = tuple(sorted(path.name.partition("_")[0] for path in (_FOLDER / "versions").glob("[0-9]*.py")))
+"""All there are, oldest first: a file begins with the name of its revision."""
 
 # Whoever upgrades holds this lock; any number that is not used for another purpose will do.
 _LOCK: Final = 0x7562_722D_6D69_6772
@@ -80,14 +83,17 @@ async def check(url: str) -> SchemaState:
 
 
 def _upgrade(connection: Connection, revision: str) -> tuple[str, ...]:
+    from alembic import command  # noqa: PLC0415
+
     _known(connection)
-    before = _revision(connection)
+    before = _steps(connection)
     command.upgrade(_config(connection), revision)
-    steps = list(_script(connection).iterate_revisions(_revision(connection), before))
-    return tuple(step.revision for step in reversed(steps))
+    return _steps(connection)[len(before) :]
 
 
 def _downgrade(connection: Connection, revision: str) -> None:
+    from alembic import command  # noqa: PLC0415
+
     _known(connection)
     command.downgrade(_config(connection), revision)
 
@@ -101,24 +107,29 @@ def _state(connection: Connection) -> SchemaState:
     at = _revision(connection)
     if at is None:
         return SchemaState.EMPTY
-    script = _script(connection)
-    if at == script.get_current_head():
+    if at == REVISIONS[-1]:
         return SchemaState.CURRENT
-    known = {step.revision for step in script.walk_revisions()}
-    return SchemaState.BEHIND if at in known else SchemaState.UNKNOWN
-
-
-def _script(connection: Connection) -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config(connection))
+    return SchemaState.BEHIND if at in REVISIONS else SchemaState.UNKNOWN
 
 
 def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    at: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return at
+
+
+def _steps(connection: Connection) -> tuple[str, ...]:
+    """The revisions that a database has behind it."""
+    at = _revision(connection)
+    return () if at is None else REVISIONS[: REVISIONS.index(at) + 1]
 
 
 def _config(connection: Connection) -> Config:
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     return config
