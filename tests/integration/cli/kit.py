@@ -51,7 +51,7 @@ class Service:
     said: list[str] = field(default_factory=list)
 
     @classmethod
-    def start(cls, folder: Path, port: int | None = None, **settings: str) -> "Service":
+    def start(cls, folder: Path, port: int | None = None, /, **settings: str) -> "Service":
         port = port or free_port()
         settings = {"UBR_PORT": str(port)} | settings
         log = folder / f"log-{port}.txt"

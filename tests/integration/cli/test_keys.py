@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import httpx
@@ -12,20 +12,28 @@ from tests.integration.cli.kit import Run, Service
 
 OLD, NEW = "old-secret-" * 4, "new-secret-" * 4
 DATABASE = "sqlite+aiosqlite:///ubr.db"
+QUICK = {"UBR_REVOCATION_POLL": "50ms", "UBR_REVOCATION_BOUND": "200ms"}
+"""Between two processes on one file there is no short way: every end waits for the bound."""
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service whose keys these tests change."""
-    service = Service.start(tmp_path_factory.mktemp("keys"))
+    service = Service.start(tmp_path_factory.mktemp("keys"), **QUICK)
     try:
         yield service.ready()
     finally:
         service.end()
 
 
-def keys_of(ubr: Run, folder: Path, **settings: str) -> dict[str, dict[str, Any]]:
-    done = ubr("keys", "list", "--json", folder=folder, **settings)
+@pytest.fixture
+def beside(ubr: Run, running: Service) -> Run:
+    """Run a command beside it."""
+    return partial(ubr, folder=running.folder, **QUICK)
+
+
+def keys_of(ubr: Run, **settings: str) -> dict[str, dict[str, Any]]:
+    done = ubr("keys", "list", "--json", **settings)
     assert (done.code, done.err) == (0, "")
     return {key["kid"]: key for key in json.loads(done.out)}
 
@@ -47,31 +55,31 @@ def who_am_i(service: Service, tokens: dict[str, Any]) -> int:
 # --- beside a service that runs --------------------------------------------------------------------------------------
 
 
-def test_keys_are_listed_without_anything_private(ubr: Run, running: Service) -> None:
-    [key] = keys_of(ubr, running.folder).values()
+def test_keys_are_listed_without_anything_private(beside: Run, running: Service) -> None:
+    [key] = keys_of(beside).values()
     assert (key["state"], key["algorithm"], key["retired_at"], key["revoked_at"]) == ("signing", "EdDSA", None, None)
     assert set(key) == {"kid", "algorithm", "state", "created_at", "signs_from", "retired_at", "revoked_at"}
-    done = ubr("keys", "list", folder=running.folder)
+    done = beside("keys", "list")
     assert (done.code, done.err) == (0, "")
     for word in (key["kid"], "signing", "EdDSA", "signs from"):
         assert word in done.out
     assert "\x1b[" not in done.out
 
 
-def test_a_rotation_and_a_revocation_need_no_restart(ubr: Run, running: Service) -> None:
+def test_a_rotation_and_a_revocation_need_no_restart(beside: Run, running: Service) -> None:
     tokens = running.sign_in(*running.credentials).json()
     assert who_am_i(running, tokens) == 200
-    old = in_state(keys_of(ubr, running.folder), "signing")
+    old = in_state(keys_of(beside), "signing")
 
-    done = ubr("keys", "rotate", folder=running.folder)
+    done = beside("keys", "rotate")
     assert (done.code, done.err) == (0, "")
-    new = in_state(keys_of(ubr, running.folder), "published")
+    new = in_state(keys_of(beside), "published")
     assert done.out.startswith(f"{new} (EdDSA) is published, and signs from 20")
     assert published(running) == {old, new}
     assert who_am_i(running, tokens) == 200
-    assert ubr("keys", "rotate", folder=running.folder).out == done.out
+    assert beside("keys", "rotate").out == done.out
 
-    done = ubr("keys", "revoke", old, folder=running.folder)
+    done = beside("keys", "revoke", old)
     assert (done.code, done.out, done.err) == (0, f"{old} is revoked. {new} (EdDSA) signs.\n", "")
     assert published(running) == {new}
     assert who_am_i(running, tokens) == 401
@@ -80,19 +88,19 @@ def test_a_rotation_and_a_revocation_need_no_restart(ubr: Run, running: Service)
     assert again.status_code == 200
     assert who_am_i(running, again.json()) == 200
 
-    done = ubr("keys", "revoke", new, folder=running.folder)
+    done = beside("keys", "revoke", new)
     assert done.code == 0
     assert who_am_i(running, again.json()) == 401
     assert who_am_i(running, running.sign_in(*running.credentials).json()) == 200
-    assert ubr("keys", "revoke", new, folder=running.folder).out == done.out
-    states = [key["state"] for key in keys_of(ubr, running.folder).values()]
+    assert beside("keys", "revoke", new).out == done.out
+    states = [key["state"] for key in keys_of(beside).values()]
     assert sorted(states) == ["revoked", "revoked", "signing"]
 
 
-@pytest.mark.parametrize("kid", ["nope", "-x7", "-hx", "--help-me", "x" * 1000])
-def test_a_key_that_is_not_there(ubr: Run, running: Service, kid: str) -> None:
+@pytest.mark.parametrize("kid", ["nope", "-hx", "--help-me"])
+def test_a_key_that_is_not_there(beside: Run, running: Service, kid: str) -> None:
     """A name may begin with a dash."""
-    done = ubr("keys", "revoke", kid, folder=running.folder)
+    done = beside("keys", "revoke", kid)
     assert (done.code, done.out) == (1, "")
     assert done.err == f"There is no signing key {kid}.\n"
 
@@ -127,23 +135,18 @@ def sentence(kid: str) -> str:
     )
 
 
-STARTS = [
-    ("serve",),
-    ("keys", "rotate"),
-    ("keys", "rewrap"),
-    ("admin", "create", "--email", "a@example.org", "--generate"),
-]
+STARTS = [("serve",), ("keys", "rewrap")]
 
 
-def test_a_secret_is_replaced(ubr: Run, tmp_path: Path) -> None:
+def test_a_secret_is_replaced(ubr: Run) -> None:
     assert ubr("keys", "rotate", **settings(OLD)).code == 0
-    before = keys_of(ubr, tmp_path, **settings(OLD))
+    before = keys_of(ubr, **settings(OLD))
     kid = in_state(before, "published")
     for arguments in STARTS:
         done = ubr(*arguments, **settings(NEW))
         assert (done.code, done.out) == (2, "")
         assert done.err == sentence(kid)
-    assert keys_of(ubr, tmp_path, **settings(NEW)) == before
+    assert keys_of(ubr, **settings(NEW)) == before
 
     said = "The first secret of UBR_SECRET_KEY opens the signing keys: {} of 2 rewrapped.\n"
     for expected in (2, 0):
@@ -153,9 +156,9 @@ def test_a_secret_is_replaced(ubr: Run, tmp_path: Path) -> None:
     assert ubr("keys", "rotate", **settings(OLD)).err == sentence(kid)
 
 
-def test_where_every_secret_is_lost_the_keys_are_given_up(ubr: Run, tmp_path: Path) -> None:
+def test_where_every_secret_is_lost_the_keys_are_given_up(ubr: Run) -> None:
     assert ubr("keys", "rotate", **settings(OLD)).code == 0
-    found = keys_of(ubr, tmp_path, **settings(NEW))
+    found = keys_of(ubr, **settings(NEW))
     signing, waiting = in_state(found, "signing"), in_state(found, "published")
     for kid in (waiting, signing):
         assert ubr("keys", "revoke", kid, **settings(NEW)).code == 0
@@ -163,11 +166,11 @@ def test_where_every_secret_is_lost_the_keys_are_given_up(ubr: Run, tmp_path: Pa
     assert (done.code, done.err) == (0, "")
 
 
-def test_another_algorithm_comes_with_the_next_rotation(ubr: Run, tmp_path: Path) -> None:
+def test_another_algorithm_comes_with_the_next_rotation(ubr: Run) -> None:
     assert ubr("keys", "rotate", **settings(OLD)).code == 0
     done = ubr("keys", "rotate", **settings(OLD, UBR_JWT_ALGORITHM="ES256"))
     assert "(ES256) is published" in done.out
-    found = keys_of(ubr, tmp_path, **settings(OLD))
+    found = keys_of(ubr, **settings(OLD))
     assert sorted((key["state"], key["algorithm"]) for key in found.values()) == [
         ("published", "ES256"),
         ("published", "EdDSA"),
