@@ -107,6 +107,12 @@ def test_a_port_in_use(service: Service, ubr: Run, tmp_path: Path) -> None:
 # --- a life of their own ---------------------------------------------------------------------------------------------
 
 
+def test_what_is_logged_before_there_are_workers_is_json_too(serve: Serve) -> None:
+    service = serve(UBR_REDIS_URL="redis://127.0.0.1:1").ready()
+    lines = [json.loads(line)["event"] for line in service.log.read_text().splitlines()]
+    assert "The short way is lost (ConnectionError): an end takes up to the bound" in lines
+
+
 def test_it_stops_and_starts_again(serve: Serve) -> None:
     first = serve().ready()
     credentials = first.credentials

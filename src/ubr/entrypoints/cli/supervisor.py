@@ -46,11 +46,11 @@ def run(settings: Settings) -> ExitCode:
         # What whoever started us waits for must not stay in a buffer because it is read through a pipe.
         sys.stdout.reconfigure(line_buffering=True)
     address = _claim(settings)
+    configure(settings.log_level)
     credentials = asyncio.run(prepare(settings))
     _greet(settings, credentials)
     # The workers are copies of this process: what it has loaded is there, and held in memory once.
     import_app()
-    configure(settings.log_level)
     return serve(settings, address)
 
 
