@@ -486,7 +486,8 @@ TABLE: Final = (
         "UBR_REDIS_URL",
         _parse_redis_url,
         None,
-        "`redis://` or `rediss://`. Without it several processes are still right, only slower to revoke.",
+        "`redis://` or `rediss://`. Without it several processes are still right, only slower to revoke. Installations "
+        "that share a server have a database each: `redis://host:6379/1`.",
         shown="url",
     ),
     Setting(

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from tests.contracts.kit import MovableClock, new_grant, new_role, new_session, new_user, put
 from tests.support.plugin import PrivateRedis
 from tests.support.proxy import FaultProxy
-from tests.support.servers import RedisServer
+from tests.support.servers import DATABASES, RedisServer
 from ubr.adapters.memory import MemoryFeed, MemoryNudges, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.redis import Envelope, RedisLink, RedisNudges
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
@@ -283,6 +283,19 @@ async def test_rows_are_believed_only_in_the_epoch_and_from_the_installation_tha
         await enemy.publish(channel, msgspec.msgpack.encode(("epoch 2", sealed)))
         assert await arrives(writer, rows(3), heard)
         assert {(epoch, row.number) for epoch, row in heard.rows} == {(EPOCH, 1), (EPOCH, 3)}
+
+
+async def test_installations_with_a_database_each_on_one_server_do_not_hear_each_other(
+    connect_redis: Connect, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    # From the last ones: every worker of the tests has one of the first.
+    one, writer = (connect_redis(redis_server.url(DATABASES - 1)) for _ in range(2))
+    stranger, strange, heard = connect_redis(redis_server.url(DATABASES - 2), secret=b"x" * 32), Heard(), Heard()
+    async with listening((one, heard), (writer, Heard()), (stranger, strange)):
+        assert await arrives(writer, rows(1), heard)
+        await gives_up(writer, rows(2), strange)
+        assert strange.rows == []
+    assert caplog.records == []
 
 
 async def test_an_acknowledgement_counts_for_its_own_rows_worker_epoch_and_writer_alone(

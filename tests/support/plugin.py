@@ -291,7 +291,7 @@ def new_database(desk: Desk, postgres_server: PostgresServer, request: pytest.Fi
 
 @pytest.fixture(scope="session")
 def redis_url(redis_server: RedisServer, worker: int) -> str:
-    """A Redis database for all tests of this worker. Channels, unlike keys, are shared with the other workers."""
+    """A Redis database for all tests of this worker."""
     database = worker % DATABASES
     redis_server.flush(database)
     return redis_server.url(database)

@@ -74,6 +74,7 @@ class RedisLink:
         except Exception:  # noqa: BLE001 - the library's errors quote what they could not read
             raise ValueError("The Redis URL cannot be read; it looks like redis://host:6379/0") from None
         self.name_space = name_space
+        self._database = int(library.connection_kwargs.get("db") or 0)
         self._make: Make = library.make_connection
         self._deadline = deadline
         self._connect_deadline = connect_deadline
@@ -83,8 +84,12 @@ class RedisLink:
         self._last_complaint = float("-inf")
 
     def key(self, *parts: str) -> str:
-        """A key, or a channel, of ours."""
+        """A key of ours."""
         return self.name_space + ":".join(parts)
+
+    def channel(self, *parts: str) -> str:
+        """A channel of ours. The number is in it because Redis keeps keys of its databases apart, but not channels."""
+        return self.key(f"{self._database}", *parts)
 
     async def call(self, *words: Word) -> Any:
         """Run one command and return its reply."""

@@ -113,8 +113,8 @@ class RedisNudges:
         self._link = link
         self._envelope = envelope
         self._dice = dice
-        self._everybody = link.key("feed", "rows")
-        self._back = link.key("feed", "taken", uuid4().hex)
+        self._everybody = link.channel("feed", "rows")
+        self._back = link.channel("feed", "taken", uuid4().hex)
         self._deliveries: set[_Delivery] = set()
         self._verifiers: OrderedDict[WorkerId, _Verifier] = OrderedDict()
         self._last_complaint = float("-inf")
