@@ -4,7 +4,8 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
-TEST_WORKERS ?= 2
+# More than the two cores this is meant for: much of a test is waiting for a server.
+TEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 
 # Which Python makes the environment; left empty, tools/make-venv looks for the first that will do.
