@@ -666,3 +666,17 @@ async def test_what_was_answered_is_on_the_disk(sqlite_url: str, tmp_path: Path)
         ]
     await engine.dispose()
     assert found == [2, "wal"]  # FULL
+
+
+async def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
+    async def write(url: str, name: str) -> None:
+        engine = make_engine(url, durable=False)
+        try:
+            async with engine.begin() as connection:
+                await connection.exec_driver_sql(f"CREATE TABLE {name} (id INTEGER)")
+        finally:
+            await engine.dispose()
+
+    for number in range(20):
+        url = f"sqlite:///{tmp_path / f'{number}.db'}"
+        assert await race(write(url, f"t{n}") for n in range(8)) == [None] * 8

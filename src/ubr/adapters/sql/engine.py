@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import time
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +18,9 @@ from ubr.adapters.sql.uninterrupted import uninterrupted
 
 READ_ONLY: Final = "ubr_read"
 """The execution option of a unit that only reads."""
+
+_SHORT: Final = 0.005
+"""Seconds between two tries of what SQLite does not wait for: such a change of another takes about as long."""
 
 _DRIVERS: Final = {
     "postgres": "postgresql+asyncpg",
@@ -73,8 +78,7 @@ def make_engine(url: str, limits: Limits = Limits(), *, durable: bool = True) ->
 
 def sqlite_engine(url: URL, limits: Limits, *, durable: bool = True, foreign_keys: bool = True) -> AsyncEngine:
     pragmas = (
-        f"busy_timeout={_milliseconds(limits.acquire)}",  # first: the next one may have to wait
-        "journal_mode=WAL",
+        f"busy_timeout={_milliseconds(limits.acquire)}",
         # In WAL mode NORMAL may lose what was answered last when the power fails, and with it a revocation.
         f"synchronous={'FULL' if durable else 'OFF'}",
         f"foreign_keys={'ON' if foreign_keys else 'OFF'}",
@@ -88,6 +92,7 @@ def sqlite_engine(url: URL, limits: Limits, *, durable: bool = True, foreign_key
         try:
             _ = await connection
             await connection.executescript("".join(f"PRAGMA {pragma};" for pragma in pragmas))
+            await _write_ahead(connection, limits.acquire)
         except BaseException:
             await connection.close()
             await asyncio.to_thread(thread.join)  # It ends by itself, but might outlive the event loop.
@@ -111,6 +116,24 @@ def sqlite_engine(url: URL, limits: Limits, *, durable: bool = True, foreign_key
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
+
+
+async def _write_ahead(connection: aiosqlite.Connection, patience: float) -> None:
+    """Put the file into WAL mode, which it keeps.
+
+    SQLite does not wait, whatever the busy timeout is, where two connections are about to change the mode of one file
+    (https://www.sqlite.org/c3ref/busy_handler.html): so whoever comes second tries again, for `patience` seconds.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            await connection.executescript("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+            await asyncio.sleep(_SHORT)
+        else:
+            return
 
 
 def _postgresql_engine(url: URL, limits: Limits) -> AsyncEngine:
