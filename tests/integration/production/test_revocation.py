@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.verifier.processes import FOLLOWER, PASSWORD, beside
 from tests.support.plugin import NewDatabase, PrivateRedis
 from tests.support.reaper import children
 from tests.support.servers import RedisServer
@@ -38,7 +39,6 @@ from ubr import (
 from ubr.domain.errors import StoreUnavailable
 from ubr.testing import TINY_HASHING
 
-PASSWORD = "a long enough password"
 BOUND = 1.0
 PROMISED = BOUND + 0.25
 ISSUER = "https://users.example.org"
@@ -61,14 +61,42 @@ class Person:
     sessions: list[Session]
 
 
+class Pace:
+    """Gives turns to those who ask, one in so many seconds: a load that does not grow where answers come sooner."""
+
+    def __init__(self, every: float) -> None:
+        self._every = every
+        self._next = 0.0
+
+    async def turn(self) -> None:
+        now = time.monotonic()
+        at = max(now, self._next)
+        self._next = at + self._every
+        await asyncio.sleep(at - now)
+
+
 @dataclass
 class Tally:
-    """What was seen in a campaign."""
+    """What was seen in a campaign, and at what pace."""
+
+    pace: Pace = field(default_factory=lambda: Pace(0))
 
     answered: list[float] = field(default_factory=list)
-    before: Counter[int] = field(default_factory=Counter)
+    before: Counter[tuple[str, int]] = field(default_factory=Counter)
     after: Counter[tuple[str, int]] = field(default_factory=Counter)
     repeated: int = 0
+    fault: tuple[str, float] = ("the start", 0.0)
+    late: list[str] = field(default_factory=list)
+    """What was answered later than promised, and after which fault."""
+
+    def struck(self, fault: str) -> None:
+        self.fault = fault, time.monotonic()
+
+    def took(self, seconds: float) -> None:
+        self.answered.append(seconds)
+        if seconds > PROMISED:
+            name, since = self.fault
+            self.late.append(f"{1000 * seconds:.0f} ms, {time.monotonic() - since:.1f} s after {name}")
 
     def accepted(self) -> list[tuple[str, int]]:
         return [seen for seen in self.after if seen[1] < 400]
@@ -79,17 +107,18 @@ class Tally:
         return (
             f"{len(times)} revocations, {self.after.total()} uses after the answer, accepted {len(self.accepted())}; "
             f"answers p50 {p50:.0f} ms, p99 {p99:.0f} ms, longest {1000 * times[-1]:.0f} ms; repeated {self.repeated}; "
-            f"before {dict(self.before)}; after {dict(self.after)}"
+            f"before {dict(self.before)}; after {dict(self.after)}; late {self.late}"
         )
 
 
 class Campaign:
-    """One who ends things: an administrator's token, and connections to every instance."""
+    """One who ends things: an administrator's token, and connections to every instance and to a verifier."""
 
-    def __init__(self, admin: Person, wires: Sequence[Wire], tally: Tally) -> None:
+    def __init__(self, admin: Person, wires: Sequence[Wire], verifier: Sequence[Wire], tally: Tally) -> None:
         self.admin = admin.sessions[0].access
         self.elsewhere = f"/api/users/{admin.id}"
         self.wires = wires
+        self.verifier = verifier
         self.tally = tally
         self.dice = random.Random(len(wires))  # noqa: S311
 
@@ -102,7 +131,7 @@ class Campaign:
                 await self.trial("role taken", last, self.elsewhere, ("DELETE", role, self.admin))
                 await self.insist("PUT", role, self.admin, {})
                 continue
-            session = ending.pop()
+            session = await self.fresh(ending.pop())
             if number % 4:
                 await self.trial("log-out", session, ME, ("POST", "/api/auth/logout", session.access))
             else:
@@ -114,14 +143,21 @@ class Campaign:
         await self.refused(last)
 
     async def trial(self, name: str, session: Session, use: str, call: Call) -> None:
+        await self.tally.pace.turn()
         for answer in await self.everywhere(use, session.access):
             assert answer.status in {200, 503}, (name, answer, answer.body)
-            self.tally.before[answer.status] += 1
+            self.tally.before[name, answer.status] += 1
+        for answer in await self.at_verifier(session.access):
+            # To a verifier a token is good until the roles change, which they have for the last session.
+            assert answer.status in {200, 503} or name in {"role taken", "disabled"}, (name, answer, answer.body)
+            self.tally.before[f"{name}, verifier", answer.status] += 1
         if not await self.end(call):
             # The answer was lost, and who asks again has no session to ask in: an administrator has.
             assert await self.end(("DELETE", f"/api/auth/sessions/{session.id}", self.admin))
         for answer in await self.everywhere(use, session.access):
             self.tally.after[name, answer.status] += 1
+        for answer in await self.at_verifier(session.access):
+            self.tally.after[f"{name}, verifier", answer.status] += 1
 
     async def end(self, call: Call) -> bool:
         """End something, asking until it is answered; False where who asks is not known any more."""
@@ -130,7 +166,7 @@ class Campaign:
             with suppress(ConnectionError):
                 answer = await self.dice.choice(self.wires).ask(*call)
                 if answer.status in {200, 204}:
-                    self.tally.answered.append(time.monotonic() - began)
+                    self.tally.took(time.monotonic() - began)
                     return True
                 if answer.status == 401 and attempt:
                     return False
@@ -138,6 +174,13 @@ class Campaign:
             self.tally.repeated += 1
             await asyncio.sleep(0.02)
         raise AssertionError("it is never answered")
+
+    async def fresh(self, session: Session) -> Session:
+        """The session with a token that a verifier takes: the roles changed since the last."""
+        answer = await self.insist("POST", "/api/auth/refresh", None, {"refresh_token": session.refresh})
+        assert answer.status == 200, answer.body
+        tokens = answer.json()
+        return Session(session.id, tokens["access_token"], tokens["refresh_token"])
 
     async def refused(self, session: Session) -> None:
         """A refresh token ends with its session."""
@@ -156,6 +199,9 @@ class Campaign:
 
     async def everywhere(self, path: str, token: str) -> list[Answer]:
         return await asyncio.gather(*(self.once(wire, path, token) for wire in self.wires))
+
+    async def at_verifier(self, token: str) -> list[Answer]:
+        return await asyncio.gather(*(self.once(wire, "/notes", token) for wire in self.verifier))
 
     async def once(self, wire: Wire, path: str, token: str) -> Answer:
         """Use a token. A connection whose worker died is opened anew, to another."""
@@ -195,6 +241,7 @@ async def populate(database_url: str, people: int, sessions: int) -> tuple[Perso
     """An administrator, and people with so many sessions each."""
     async with prepared(database_url) as ubr:
         await ubr.create_role(CreateRoleCommand(name="reader", permissions=["users:read"]), actor=SYSTEM)
+        await ubr.create_role(CreateRoleCommand(name="follower", permissions=["revocations:read"]), actor=SYSTEM)
 
         async def make(name: str, role: str, sessions: int) -> Person:
             email = f"{name}@example.org"
@@ -202,6 +249,8 @@ async def populate(database_url: str, people: int, sessions: int) -> tuple[Perso
             await ubr.assign_role(AssignRoleCommand(user_id=user.id, role=role), actor=SYSTEM)
             return Person(str(user.id), [await log_in(ubr, email) for _ in range(sessions)])
 
+        follower = await ubr.register_user(RegisterUserCommand(email=FOLLOWER, password=PASSWORD))
+        await ubr.assign_role(AssignRoleCommand(user_id=follower.id, role="follower"), actor=SYSTEM)
         made: list[Person] = []
         while len(made) < people:
             more = range(len(made), min(len(made) + 8, people))
@@ -211,13 +260,14 @@ async def populate(database_url: str, people: int, sessions: int) -> tuple[Perso
 
 @asynccontextmanager
 async def campaigns(
-    services: Sequence[Service], admin: Person, tally: Tally, count: int, wires: int
+    services: Sequence[Service], admin: Person, tally: Tally, count: int, wires: int, *, verifier: str | None = None
 ) -> AsyncIterator[list[Campaign]]:
     async with AsyncExitStack() as stack:
         made = []
         for _ in range(count):
             own = [await stack.enter_async_context(Wire(service.url)) for service in services for _ in range(wires)]
-            made.append(Campaign(admin, own, tally))
+            beside = [await stack.enter_async_context(Wire(verifier)) for _ in range(2)] if verifier else []
+            made.append(Campaign(admin, own, beside, tally))
         yield made
 
 
@@ -257,7 +307,7 @@ async def test_no_worker_accepts_what_has_ended(
 # --- the long one ----------------------------------------------------------------------------------------------------
 
 
-async def harm(redis: RedisServer, stop: asyncio.Event) -> Counter[str]:
+async def harm(redis: RedisServer, tally: Tally, stop: asyncio.Event) -> Counter[str]:
     """Kill, freeze, empty and restart Redis, in turn, with a while of health in between."""
 
     async def kill() -> None:
@@ -280,6 +330,7 @@ async def harm(redis: RedisServer, stop: asyncio.Event) -> Counter[str]:
     done: Counter[str] = Counter()
     while not stop.is_set():
         fault = faults[done.total() % len(faults)]
+        tally.struck(fault.__name__)
         await fault()
         done[fault.__name__] += 1
         with suppress(TimeoutError):
@@ -292,20 +343,22 @@ async def harm(redis: RedisServer, stop: asyncio.Event) -> Counter[str]:
 async def test_10_000_ends_hold_while_redis_is_killed_frozen_emptied_and_restarted(
     tmp_path: Path, new_database: NewDatabase, private_redis: PrivateRedis
 ) -> None:
-    url, redis, tally, stop = new_database(), private_redis(), Tally(), asyncio.Event()
+    url, redis, tally, stop = new_database(), private_redis(), Tally(Pace(0.1)), asyncio.Event()
     admin, people = await populate(url, 250, 21)
     with (
-        serving(tmp_path, environment(url, redis, workers=4)) as first,
+        serving(tmp_path, environment(url, redis, workers=2)) as first,
         serving(tmp_path, environment(url, redis, workers=2)) as second,
+        beside("fastapi_service", tmp_path, first, issuer=ISSUER) as notes,
     ):
-        async with campaigns([first, second], admin, tally, 6, 6) as all_of_them:
-            harming = asyncio.create_task(harm(redis, stop))
+        async with campaigns([first, second], admin, tally, 12, 4, verifier=notes) as all_of_them:
+            harming = asyncio.create_task(harm(redis, tally, stop))
             working = asyncio.create_task(work(all_of_them, people, 40))
             for many in (2000, 6000):
                 while len(tally.answered) < many and not working.done():  # noqa: ASYNC110 - it is a count
                     await asyncio.sleep(0.1)
-                victim = random.choice(children(first.process.pid))  # noqa: S311
+                victim = random.choice(children(second.process.pid))  # noqa: S311
                 os.kill(victim, signal.SIGKILL)
+                tally.struck("the death of a worker")
             try:
                 await working
             finally:
@@ -315,6 +368,7 @@ async def test_10_000_ends_hold_while_redis_is_killed_frozen_emptied_and_restart
     print(dict(done))  # noqa: T201
     assert tally.accepted() == []
     assert len(tally.answered) >= 10_000
+    assert tally.before["log-out, verifier", 200] >= 1_000
     assert set(done) == {"kill", "freeze", "flush", "restart"}
     assert {status for _, status in tally.after} <= {401, 403, 503}
     assert max(tally.answered) <= PROMISED  # of a machine that does nothing else

@@ -21,12 +21,12 @@ PASSWORD = "a long enough password"
 
 
 @contextmanager
-def beside(name: str, folder: Path, service: Service) -> Iterator[str]:
-    """An example as a process, by its URL."""
+def beside(name: str, folder: Path, service: Service, *, issuer: str | None = None) -> Iterator[str]:
+    """An example as a process, by its URL. The issuer is that of the service's tokens, where it is not its URL."""
     port = free_port()
     settings = {
         "USERS_URL": service.url,
-        "USERS_ISSUER": service.url,
+        "USERS_ISSUER": issuer or service.url,
         "USERS_EMAIL": FOLLOWER,
         "USERS_PASSWORD": PASSWORD,
     }
