@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -420,10 +421,14 @@ async def test_a_reply_cut_anywhere_is_no_reply(redis_server: RedisServer, new_l
 # --- no answer of somebody else --------------------------------------------------------------------------------------
 
 
-async def crossed(server: RedisServer, new_link: NewLink, commands: int, seed: int) -> dict[str, int]:
-    """Ask in parallel through a slow network, giving up at random; what came of it."""
+async def crossed(server: RedisServer, new_link: NewLink, *, commands: int, enough: int, seed: int) -> dict[str, int]:
+    """Ask in parallel through a slow network, giving up at random; what came of it.
+
+    On a machine that is busy most answers come too late: then it goes on until there are enough that did not.
+    """
     dice = random.Random(seed)  # noqa: S311
     outcomes = {"right": 0, "wrong": 0, "refused": 0, "cancelled": 0}
+    asked_in_all = 0
     async with FaultProxy(server.host, server.port, seed=seed) as proxy:
         # Some answers come later than the deadline: giving up by time is the same danger as being cancelled.
         link = new_link(proxy.url(server.url()), breaker=never_opens(), deadline=0.06, connect_deadline=5)
@@ -439,8 +444,12 @@ async def crossed(server: RedisServer, new_link: NewLink, commands: int, seed: i
             else:
                 outcomes["right" if answer == asked else "wrong"] += 1
 
-        async def worker(numbers: range) -> None:
+        async def worker(numbers: Iterable[int]) -> None:
+            nonlocal asked_in_all
             for number in numbers:
+                if number >= commands and min(outcomes["right"], outcomes["cancelled"]) >= enough:
+                    return
+                asked_in_all += 1
                 task = asyncio.ensure_future(ask(number))
                 if dice.random() < 0.3:
                     await asyncio.wait([task], timeout=dice.uniform(0, 0.04))
@@ -450,7 +459,7 @@ async def crossed(server: RedisServer, new_link: NewLink, commands: int, seed: i
                 except asyncio.CancelledError:
                     outcomes["cancelled"] += 1
 
-        await asyncio.gather(*(worker(range(start, commands, 24)) for start in range(24)))
+        await asyncio.gather(*(worker(itertools.count(start, 24)) for start in range(24)))
         await proxy.heal()
         # None of the connections that are left is spoilt, and none is lost.
         for _ in range(3):
@@ -461,23 +470,21 @@ async def crossed(server: RedisServer, new_link: NewLink, commands: int, seed: i
                 answer == f"{number}".encode() or isinstance(answer, StoreUnavailable)
                 for number, answer in enumerate(answers)
             )
-    assert sum(outcomes.values()) == commands
+    assert sum(outcomes.values()) == asked_in_all
     return outcomes
 
 
 async def test_every_answer_belongs_to_its_caller(redis_server: RedisServer, new_link: NewLink) -> None:
-    outcomes = await crossed(redis_server, new_link, 600, seed=1)
+    outcomes = await crossed(redis_server, new_link, commands=600, enough=50, seed=1)
 
     assert outcomes["wrong"] == 0
-    assert min(outcomes["right"], outcomes["cancelled"]) > 50
 
 
 @pytest.mark.long
 async def test_every_answer_of_very_many_belongs_to_its_caller(server: RedisServer, new_link: NewLink) -> None:
-    outcomes = await crossed(server, new_link, 10_000, seed=2)
+    outcomes = await crossed(server, new_link, commands=10_000, enough=1000, seed=2)
 
     assert outcomes["wrong"] == 0
-    assert min(outcomes["right"], outcomes["cancelled"]) > 1000
 
 
 async def test_callers_who_give_up_at_any_moment_lose_no_connection(
