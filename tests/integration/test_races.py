@@ -57,7 +57,8 @@ PASSWORD = "a long enough password"
 async def instances(new_database: NewDatabase, clean_redis_url: str) -> AsyncIterator[tuple[Application, Application]]:
     """Two instances of the service on one database, each with a pool of its own.
 
-    As in production but for the waits: on a machine that is busy otherwise, many at once may take a while.
+    As in production but for the waits and the bound: where many are at once, on a machine that is busy otherwise, they
+    may take a while, and a cycle with them.
     """
     patient = providers.Object(Limits(connections=10, acquire=30, connect=30, statement=30, lock=30))
     settings = Settings.memory(
@@ -65,7 +66,7 @@ async def instances(new_database: NewDatabase, clean_redis_url: str) -> AsyncIte
         redis_url=clean_redis_url,
         migrate="check",
         revocation_poll=timedelta(milliseconds=50),
-        revocation_bound=timedelta(milliseconds=200),
+        revocation_bound=timedelta(seconds=2),
         **TINY_HASHING,
     )
     async with AsyncExitStack() as stack:
