@@ -14,6 +14,7 @@ from typing import Any
 import jwt
 import pytest
 
+from tests.support.patience import unhurried
 from tests.support.plugin import NewDatabase
 from ubr import (
     SYSTEM,
@@ -272,10 +273,11 @@ def rounds(few: int, many: int) -> pytest.MarkDecorator:
 
 @pytest.fixture
 async def instances(new_database: NewDatabase) -> AsyncIterator[tuple[Application, Application]]:
-    url = new_database()
+    settings = settings_for(new_database())
     async with AsyncExitStack() as stack:
-        first = await stack.enter_async_context(connect(settings_for(url)))
-        second = await stack.enter_async_context(connect(settings_for(url)))
+        stack.enter_context(unhurried(settings))
+        first = await stack.enter_async_context(connect(settings))
+        second = await stack.enter_async_context(connect(settings))
         yield first, second
 
 
