@@ -10,13 +10,12 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import pytest
 
-from tests.support.patience import unhurried
 from tests.support.plugin import NewDatabase
+from tests.support.races import rounds, two_instances
 from ubr import (
     SYSTEM,
     Actor,
@@ -33,7 +32,6 @@ from ubr import (
     UnassignRoleCommand,
     UpdateUserCommand,
     UserChanges,
-    connect,
 )
 from ubr.application.use_cases import refresh_session
 from ubr.domain.errors import (
@@ -54,7 +52,6 @@ PASSWORD = "a long enough password"
 
 @pytest.fixture
 async def instances(new_database: NewDatabase, clean_redis_url: str) -> AsyncIterator[tuple[Application, Application]]:
-    """Two instances of the service on one database, each with a pool of its own."""
     settings = Settings.memory(
         database_url=new_database(),
         redis_url=clean_redis_url,
@@ -63,16 +60,8 @@ async def instances(new_database: NewDatabase, clean_redis_url: str) -> AsyncIte
         revocation_bound=timedelta(seconds=2),
         **TINY_HASHING,
     )
-    async with AsyncExitStack() as stack:
-        stack.enter_context(unhurried(settings))
-        first = await stack.enter_async_context(connect(settings))
-        second = await stack.enter_async_context(connect(settings))
-        yield first, second
-
-
-def rounds(few: int, many: int) -> pytest.MarkDecorator:
-    """So many with `make test`, so many with `make test-long`."""
-    return pytest.mark.parametrize("rounds", [few, pytest.param(many, marks=pytest.mark.long)])
+    async with two_instances(settings) as both:
+        yield both
 
 
 async def outcomes(calls: Iterable[Awaitable[object]], *expected: type[UbrError]) -> Counter[str]:

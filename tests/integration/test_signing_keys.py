@@ -14,8 +14,8 @@ from typing import Any
 import jwt
 import pytest
 
-from tests.support.patience import unhurried
 from tests.support.plugin import NewDatabase
+from tests.support.races import rounds, two_instances
 from ubr import (
     SYSTEM,
     Application,
@@ -266,19 +266,10 @@ async def test_a_key_made_with_another_secret_does_not_stop_who_cannot_open_it(
 # --- at once ---------------------------------------------------------------------------------------------------------
 
 
-def rounds(few: int, many: int) -> pytest.MarkDecorator:
-    """So many with `make test`, so many with `make test-long`."""
-    return pytest.mark.parametrize("rounds", [few, pytest.param(many, marks=pytest.mark.long)])
-
-
 @pytest.fixture
 async def instances(new_database: NewDatabase) -> AsyncIterator[tuple[Application, Application]]:
-    settings = settings_for(new_database())
-    async with AsyncExitStack() as stack:
-        stack.enter_context(unhurried(settings))
-        first = await stack.enter_async_context(connect(settings))
-        second = await stack.enter_async_context(connect(settings))
-        yield first, second
+    async with two_instances(settings_for(new_database())) as both:
+        yield both
 
 
 @rounds(3, 100)

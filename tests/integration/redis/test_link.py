@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -444,7 +443,7 @@ async def crossed(server: RedisServer, new_link: NewLink, *, commands: int, enou
             else:
                 outcomes["right" if answer == asked else "wrong"] += 1
 
-        async def worker(numbers: Iterable[int]) -> None:
+        async def worker(numbers: range) -> None:
             nonlocal asked_in_all
             for number in numbers:
                 if number >= commands and min(outcomes["right"], outcomes["cancelled"]) >= enough:
@@ -459,7 +458,7 @@ async def crossed(server: RedisServer, new_link: NewLink, *, commands: int, enou
                 except asyncio.CancelledError:
                     outcomes["cancelled"] += 1
 
-        await asyncio.gather(*(worker(itertools.count(start, 24)) for start in range(24)))
+        await asyncio.gather(*(worker(range(start, 20 * commands, 24)) for start in range(24)))
         await proxy.heal()
         # None of the connections that are left is spoilt, and none is lost.
         for _ in range(3):
@@ -475,16 +474,18 @@ async def crossed(server: RedisServer, new_link: NewLink, *, commands: int, enou
 
 
 async def test_every_answer_belongs_to_its_caller(redis_server: RedisServer, new_link: NewLink) -> None:
-    outcomes = await crossed(redis_server, new_link, commands=600, enough=50, seed=1)
+    outcomes = await crossed(redis_server, new_link, commands=600, enough=51, seed=1)
 
     assert outcomes["wrong"] == 0
+    assert min(outcomes["right"], outcomes["cancelled"]) > 50
 
 
 @pytest.mark.long
 async def test_every_answer_of_very_many_belongs_to_its_caller(server: RedisServer, new_link: NewLink) -> None:
-    outcomes = await crossed(server, new_link, commands=10_000, enough=1000, seed=2)
+    outcomes = await crossed(server, new_link, commands=10_000, enough=1001, seed=2)
 
     assert outcomes["wrong"] == 0
+    assert min(outcomes["right"], outcomes["cancelled"]) > 1000
 
 
 async def test_callers_who_give_up_at_any_moment_lose_no_connection(

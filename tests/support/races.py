@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final
 
+import pytest
 from dependency_injector import providers
 
-from ubr import Settings
+from ubr import Application, Settings, connect
 from ubr.adapters.sql import Limits
 from ubr.bootstrap.core import times_of
 from ubr.bootstrap.sql import SqlContainer
@@ -17,13 +18,19 @@ from ubr.bootstrap.sql import SqlContainer
 _SECONDS: Final = 30.0
 
 
-@contextmanager
-def unhurried(settings: Settings) -> Iterator[None]:
-    """What is connected meanwhile is as in production, but for how long anything waits."""
+def rounds(few: int, many: int) -> pytest.MarkDecorator:
+    """So many with `make test`, so many with `make test-long`."""
+    return pytest.mark.parametrize("rounds", [few, pytest.param(many, marks=pytest.mark.long)])
+
+
+@asynccontextmanager
+async def two_instances(settings: Settings) -> AsyncIterator[tuple[Application, Application]]:
+    """Two on one database, each with a pool of its own, as in production but for how long anything waits."""
     limits = Limits(connections=10, acquire=_SECONDS, connect=_SECONDS, statement=_SECONDS, lock=_SECONDS)
     times = replace(times_of(settings), patience=_SECONDS)
     with (
         SqlContainer.limits.override(providers.Object(limits)),
         SqlContainer.following.times.override(providers.Object(times)),
     ):
-        yield
+        async with connect(settings) as first, connect(settings) as second:
+            yield first, second
