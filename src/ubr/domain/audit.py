@@ -6,12 +6,16 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
+from uuid import UUID
 
 from ubr.domain.events import Event, Facts, Level, Target, actor_of
+from ubr.domain.merkle import leaf_hash
 from ubr.domain.values import LogEntryId, UserId
 
 CANONICAL_VERSION: Final = 1
 SALT_BYTES: Final = 16
+
+_MOMENT: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +24,7 @@ class LogEntry:
 
     `data` is the text of a JSON object in canonical form (sorted keys, no white space), kept as text so that no
     storage can change a byte of it. `salt` is 128 random bits: a digest of the entry tells nothing once its content is
-    gone. `request_id_given` marks a request id that the client chose.
+    gone. `request_id_given` marks a request id that the client chose. `format` is the version of its canonical bytes.
     """
 
     id: LogEntryId
@@ -35,6 +39,7 @@ class LogEntry:
     request_id_given: bool
     data: str
     salt: bytes
+    format: int = CANONICAL_VERSION
 
     @classmethod
     def of(
@@ -77,7 +82,7 @@ class LogEntry:
             self.level,
             self.action,
             self.message,
-            self.timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            self.timestamp.astimezone(UTC).strftime(_MOMENT),
             None if self.actor_id is None else str(self.actor_id),
             None if self.target is None else self.target.type,
             None if self.target is None else self.target.id,
@@ -87,7 +92,76 @@ class LogEntry:
             self.data,
             self.salt,
         )
-        return bytes([CANONICAL_VERSION]) + b"".join(map(_prefixed, fields))
+        # There is one format yet. Whatever else stands in the store must give other bytes, and must not fail here.
+        version = min(max(self.format, 0), 255)
+        return bytes([version]) + b"".join(map(_prefixed, fields))
+
+    @property
+    def leaf(self) -> bytes:
+        """The hash of this entry in the tree."""
+        return leaf_hash(self.canonical())
+
+    @property
+    def in_order(self) -> bool:
+        """Whether every field is of its type. In what comes from elsewhere some may not be."""
+        texts = [self.level, self.action, self.message]
+        texts += [text for text in (self.ip, self.request_id) if text is not None]
+        texts += [] if self.target is None else [self.target.type, self.target.id]
+        return all(isinstance(text, str) for text in texts) and isinstance(self.request_id_given, bool)
+
+    @property
+    def facts(self) -> Facts:
+        """What `data` holds. Errors: `ValueError` where it is no JSON, and so not what was written."""
+        facts: Facts = json.loads(self.data)
+        return facts
+
+    def exported(self) -> Facts:
+        """All of it as an object of JSON, from which `imported` makes it again."""
+        try:
+            data: object = self.facts
+        except ValueError:
+            data = self.data
+        return {
+            "id": str(self.id),
+            "format": self.format,
+            "level": self.level,
+            "action": self.action,
+            "message": self.message,
+            "timestamp": self.timestamp.astimezone(UTC).strftime(_MOMENT),
+            "actor_id": None if self.actor_id is None else str(self.actor_id),
+            "target": None if self.target is None else {"type": self.target.type, "id": self.target.id},
+            "ip": self.ip,
+            "request_id": self.request_id,
+            "request_id_given": self.request_id_given,
+            "data": data,
+            "salt": self.salt.hex(),
+        }
+
+    @classmethod
+    def imported(cls, record: Facts) -> LogEntry:
+        """Errors: `ValueError` where an object is not one that `exported` makes."""
+        try:
+            target, actor_id = record["target"], record["actor_id"]
+            entry = cls(
+                id=LogEntryId(UUID(record["id"])),
+                level=record["level"],
+                action=record["action"],
+                message=record["message"],
+                timestamp=datetime.strptime(record["timestamp"], _MOMENT).replace(tzinfo=UTC),
+                actor_id=None if actor_id is None else UserId(UUID(actor_id)),
+                target=None if target is None else Target(target["type"], target["id"]),
+                ip=record["ip"],
+                request_id=record["request_id"],
+                request_id_given=record["request_id_given"],
+                data=canonical_json(record["data"]),
+                salt=bytes.fromhex(record["salt"]),
+                format=record["format"],
+            )
+        except (KeyError, TypeError, AttributeError, RecursionError):
+            raise ValueError("This is not an entry of a log") from None
+        if not entry.in_order or entry.exported() != record:
+            raise ValueError("This is not an entry of a log")
+        return entry
 
 
 def canonical_json(facts: Facts) -> str:

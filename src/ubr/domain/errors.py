@@ -171,6 +171,11 @@ class SessionNotFound(NotFound):
     title = "There is no such session"
 
 
+class LogEntryNotFound(NotFound):
+    code = "log-entry-not-found"
+    title = "There is no such entry of the log"
+
+
 class SigningKeyNotFound(NotFound):
     """Only operators name signing keys, and only at the command line."""
 
@@ -197,6 +202,10 @@ class TooManyRoles(Conflict):
     title = "The user holds as many roles as one can"
 
 
+class CheckpointMismatch(Conflict):
+    """The log is not the continuation of a checkpoint that was kept. Only operators compare the two."""
+
+
 class LastAdmin(Conflict):
     """Someone stays: this user is the last active one with an unlimited grant of the admin role."""
 
@@ -217,6 +226,21 @@ class SigningKeyLocked(Unavailable):
     def __init__(self, *kids: str) -> None:
         super().__init__(f"No secret key opens the signing key {' or '.join(kids)}")
         self.kids = kids
+
+
+class LogKeyLocked(Unavailable):
+    """No secret opens the key that signs the log, so nothing new in it is protected. Only operators are told."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(f"No secret key opens the key {label}, which signs the log")
+        self.label = label
+
+
+class LogDamaged(Unavailable):
+    """The tree over the log is not the one that was signed. Nothing is added to it until an operator has looked."""
+
+    code = "log-damaged"
+    title = "The log is not what was signed"
 
 
 class StoreUnavailable(Unavailable):
