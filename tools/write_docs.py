@@ -5,10 +5,24 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from ubr.domain.events import (
+    Event,
+    LogEntryRead,
+    LogInFailed,
+    LogKeyEvent,
+    RoleEvent,
+    SessionEvent,
+    SigningKeyEvent,
+    UserEvent,
+    actions,
+)
 from ubr.entrypoints.http.problem import problems
 from ubr.settings import documentation
 
 DOCS = Path(__file__).parents[1] / "docs"
+
+_MADE = "<!-- made by `make docs` -->"
+_END = "<!-- end -->"
 
 
 def problems_page() -> str:
@@ -30,9 +44,44 @@ def problems_page() -> str:
     )
 
 
+def actions_table() -> str:
+    """Every action of the log, by name."""
+    rows = [
+        f"| `{action}` | {event.level} | {_about(event)} | {event.message} |"
+        for action, event in sorted(actions().items())
+    ]
+    return "\n".join(["| action | level | about a | message |", "| --- | --- | --- | --- |", *rows])
+
+
+def _about(event: type[Event]) -> str:
+    """The type of its target; empty where it has none."""
+    kinds = {
+        UserEvent: "user",
+        RoleEvent: "role",
+        SessionEvent: "session",
+        SigningKeyEvent: "signing key",
+        LogKeyEvent: "key of the log",
+        LogEntryRead: "log entry",
+        LogInFailed: "user",
+    }
+    return next((name for kind, name in kinds.items() if issubclass(event, kind)), "")
+
+
+def audit_page() -> str:
+    """The page about the log, with the table of today."""
+    page = (DOCS / "audit.md").read_text()
+    before, begin, rest = page.partition(_MADE)
+    _, end, after = rest.partition(_END)
+    return f"{before}{begin}\n{actions_table()}\n{end}{after}"
+
+
 def pages() -> dict[Path, str]:
     """The pages and what has to stand in them."""
-    return {DOCS / "settings.md": documentation(), DOCS / "problems.md": problems_page()}
+    return {
+        DOCS / "settings.md": documentation(),
+        DOCS / "problems.md": problems_page(),
+        DOCS / "audit.md": audit_page(),
+    }
 
 
 if __name__ == "__main__":

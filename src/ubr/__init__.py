@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ubr.application.actor import SYSTEM, Actor, Origin, calling_from
     from ubr.application.app import Application
     from ubr.application.results import (
+        CheckpointResult,
         LogEntryResult,
         Page,
         RoleResult,
@@ -24,14 +25,18 @@ if TYPE_CHECKING:
     from ubr.application.use_cases.authenticate import Authenticate
     from ubr.application.use_cases.change_password import ChangePassword, ChangePasswordCommand
     from ubr.application.use_cases.check_health import CheckHealth
+    from ubr.application.use_cases.compare_checkpoint import CompareCheckpoint, CompareCheckpointCommand
     from ubr.application.use_cases.create_admin import CreateAdmin, CreateAdminCommand
     from ubr.application.use_cases.create_role import CreateRole, CreateRoleCommand
     from ubr.application.use_cases.create_user import CreateUser, CreateUserCommand
     from ubr.application.use_cases.delete_role import DeleteRole, DeleteRoleCommand
     from ubr.application.use_cases.delete_user import DeleteUser, DeleteUserCommand
+    from ubr.application.use_cases.export_log import ExportLog, ExportResult
+    from ubr.application.use_cases.get_checkpoint import GetCheckpoint
     from ubr.application.use_cases.get_public_keys import GetPublicKeys
     from ubr.application.use_cases.get_role import GetRole, GetRoleCommand
     from ubr.application.use_cases.get_user import GetUser, GetUserCommand
+    from ubr.application.use_cases.list_log_keys import KnownLogKeyResult, ListLogKeys
     from ubr.application.use_cases.list_logs import ListLogs, ListLogsCommand
     from ubr.application.use_cases.list_roles import ListRoles, ListRolesCommand
     from ubr.application.use_cases.list_sessions import ListSessions, ListSessionsCommand
@@ -41,6 +46,8 @@ if TYPE_CHECKING:
     from ubr.application.use_cases.log_in import LogIn, LogInCommand
     from ubr.application.use_cases.log_out import LogOut
     from ubr.application.use_cases.prepare import Prepare
+    from ubr.application.use_cases.prove_log_entry import ProofResult, ProveLogEntry, ProveLogEntryCommand
+    from ubr.application.use_cases.prune_log import PrunedResult, PruneLog, PruneLogCommand
     from ubr.application.use_cases.refresh_session import RefreshSession, RefreshSessionCommand
     from ubr.application.use_cases.register_user import RegisterUser, RegisterUserCommand
     from ubr.application.use_cases.revoke_other_sessions import RevokeOtherSessions
@@ -48,10 +55,13 @@ if TYPE_CHECKING:
     from ubr.application.use_cases.revoke_signing_key import RevokeSigningKey, RevokeSigningKeyCommand
     from ubr.application.use_cases.revoke_user_sessions import RevokeUserSessions, RevokeUserSessionsCommand
     from ubr.application.use_cases.rewrap_signing_keys import RewrapResult, RewrapSigningKeys
+    from ubr.application.use_cases.rotate_log_key import LogKeyResult, RotateLogKey
     from ubr.application.use_cases.rotate_signing_key import RotateSigningKey
+    from ubr.application.use_cases.settle_restore import SettledResult, SettleRestore, SettleRestoreCommand
     from ubr.application.use_cases.unassign_role import UnassignRole, UnassignRoleCommand
     from ubr.application.use_cases.update_role import RoleChanges, UpdateRole, UpdateRoleCommand
     from ubr.application.use_cases.update_user import UpdateUser, UpdateUserCommand, UserChanges
+    from ubr.application.use_cases.verify_log import VerifiedLogResult, VerifyLog, VerifyLogCommand
     from ubr.bootstrap import connect
     from ubr.domain.errors import UbrError
     from ubr.settings import Settings, WrongSetting
@@ -66,6 +76,9 @@ __all__ = [
     "ChangePassword",
     "ChangePasswordCommand",
     "CheckHealth",
+    "CheckpointResult",
+    "CompareCheckpoint",
+    "CompareCheckpointCommand",
     "CreateAdmin",
     "CreateAdminCommand",
     "CreateRole",
@@ -76,12 +89,17 @@ __all__ = [
     "DeleteRoleCommand",
     "DeleteUser",
     "DeleteUserCommand",
+    "ExportLog",
+    "ExportResult",
+    "GetCheckpoint",
     "GetPublicKeys",
     "GetRole",
     "GetRoleCommand",
     "GetUser",
     "GetUserCommand",
     "GrantResult",
+    "KnownLogKeyResult",
+    "ListLogKeys",
     "ListLogs",
     "ListLogsCommand",
     "ListRoles",
@@ -96,10 +114,17 @@ __all__ = [
     "LogEntryResult",
     "LogIn",
     "LogInCommand",
+    "LogKeyResult",
     "LogOut",
     "Origin",
     "Page",
     "Prepare",
+    "ProofResult",
+    "ProveLogEntry",
+    "ProveLogEntryCommand",
+    "PruneLog",
+    "PruneLogCommand",
+    "PrunedResult",
     "RefreshSession",
     "RefreshSessionCommand",
     "RegisterUser",
@@ -115,9 +140,13 @@ __all__ = [
     "RewrapSigningKeys",
     "RoleChanges",
     "RoleResult",
+    "RotateLogKey",
     "RotateSigningKey",
     "SessionResult",
     "Settings",
+    "SettleRestore",
+    "SettleRestoreCommand",
+    "SettledResult",
     "SigningKeyResult",
     "TokensResult",
     "UbrError",
@@ -129,6 +158,9 @@ __all__ = [
     "UpdateUserCommand",
     "UserChanges",
     "UserResult",
+    "VerifiedLogResult",
+    "VerifyLog",
+    "VerifyLogCommand",
     "WrongSetting",
     "calling_from",
     "connect",
@@ -143,6 +175,7 @@ _HOMES = {
     ),
     "ubr.application.app": ("Application",),
     "ubr.application.results": (
+        "CheckpointResult",
         "LogEntryResult",
         "Page",
         "RoleResult",
@@ -257,6 +290,43 @@ _HOMES = {
         "UpdateUser",
         "UpdateUserCommand",
         "UserChanges",
+    ),
+    "ubr.application.use_cases.get_checkpoint": ("GetCheckpoint",),
+    "ubr.application.use_cases.prove_log_entry": (
+        "ProofResult",
+        "ProveLogEntry",
+        "ProveLogEntryCommand",
+    ),
+    "ubr.application.use_cases.compare_checkpoint": (
+        "CompareCheckpoint",
+        "CompareCheckpointCommand",
+    ),
+    "ubr.application.use_cases.verify_log": (
+        "VerifiedLogResult",
+        "VerifyLog",
+        "VerifyLogCommand",
+    ),
+    "ubr.application.use_cases.export_log": (
+        "ExportLog",
+        "ExportResult",
+    ),
+    "ubr.application.use_cases.prune_log": (
+        "PrunedResult",
+        "PruneLog",
+        "PruneLogCommand",
+    ),
+    "ubr.application.use_cases.list_log_keys": (
+        "KnownLogKeyResult",
+        "ListLogKeys",
+    ),
+    "ubr.application.use_cases.rotate_log_key": (
+        "LogKeyResult",
+        "RotateLogKey",
+    ),
+    "ubr.application.use_cases.settle_restore": (
+        "SettledResult",
+        "SettleRestore",
+        "SettleRestoreCommand",
     ),
     "ubr.bootstrap": ("connect",),
     "ubr.domain.errors": ("UbrError",),

@@ -25,7 +25,7 @@ EMBEDDED: Final = "sqlite+aiosqlite:///var/ubr.db"
 SECRET_FILE: Final = Path("var/secret_key")
 """Where the secret of the embedded database is kept, under the working directory."""
 
-LIFELINE: Final = 3
+LIFELINE: Final = 4
 """The connections of each worker that are not for requests."""
 
 _PREFIX: Final = "UBR_"
@@ -78,6 +78,7 @@ class Settings:
     """All that an operator decides. `TABLE` says what each means; its `repr` shows no secret."""
 
     database_url: str = field(repr=False)
+    migration_database_url: str | None = field(repr=False)
     redis_url: str | None = field(repr=False)
     secret_keys: tuple[bytes, ...] = field(repr=False)
     admin_email: str | None
@@ -106,19 +107,23 @@ class Settings:
     metrics_token: str | None = field(repr=False)
     log_level: Literal["debug", "info", "warning", "error"]
     pool_size: int
+    audit_checkpoint: str | None
     smtp_url: str | None = field(repr=False)
     mail_from: str | None
     public_url: str | None
     trusted_proxies: TrustedProxies
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+    def from_env(cls, environ: Mapping[str, str] = os.environ, *, secret: bool = True) -> Settings:
         """What the environment says, and the defaults for the rest.
+
+        Where no `secret` is needed it may be missing. Then nothing can be opened, and what is signed is good for
+        nobody.
 
         On the embedded database a secret is made, once, in `var/secret_key`. Errors: `WrongSetting`, with a sentence
         for each setting that is wrong; nothing is written then.
         """
-        values, _ = _read(environ)
+        values, _ = _read(environ, secret=secret)
         if values["database_url"] == EMBEDDED:
             _make_folder()
         if values["secret_keys"] is None:
@@ -280,6 +285,12 @@ def _parse_permissions(raw: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _parse_file(raw: str) -> str:
+    if raw.endswith("/"):
+        raise ValueError("must name a file")
+    return raw
+
+
 def _parse_token(raw: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._~+/-]{16,512}=*", raw):
         raise ValueError("must have 16 to 512 letters, digits or any of . _ ~ + / -, as a bearer token has")
@@ -358,6 +369,13 @@ def _parse_database_url(raw: str) -> str:
         options["ssl"] = mode
     rest = rest.partition("?")[0]
     return f"postgresql+asyncpg://{rest}" + (f"?{urlencode(options, safe='/')}" if options else "")
+
+
+def _parse_postgres_url(raw: str) -> str:
+    url = _parse_database_url(raw)
+    if not url.startswith("postgresql"):
+        raise ValueError("must begin with postgresql://")
+    return url
 
 
 def _parse_redis_url(raw: str) -> str:
@@ -480,6 +498,16 @@ TABLE: Final = (
         EMBEDDED,
         "Where everything is kept: `postgresql://user:password@host:5432/database`, `sqlite:///file` "
         "(relative to the working directory, with a fourth slash absolute), or `memory:`.",
+        shown="url",
+    ),
+    Setting(
+        "UBR_MIGRATION_DATABASE_URL",
+        _parse_postgres_url,
+        None,
+        "The same PostgreSQL database, as the role that owns the tables: `ubr migrate` and `ubr audit prune` use it. "
+        "The role of `UBR_DATABASE_URL` is then given what the service needs, and can neither change nor delete an "
+        "entry of the log.",
+        otherwise="the role of `UBR_DATABASE_URL` owns the tables",
         shown="url",
     ),
     Setting(
@@ -607,7 +635,15 @@ TABLE: Final = (
         "UBR_POOL_SIZE",
         _whole(1, 1000),
         "10",
-        f"The most database connections that the requests of each worker use. {LIFELINE} more keep its view fresh.",
+        f"The most database connections that the requests of each worker use. {LIFELINE} more keep its view fresh "
+        "and the log signed.",
+    ),
+    Setting(
+        "UBR_AUDIT_CHECKPOINT",
+        _parse_file,
+        None,
+        "A file with a checkpoint of the log, as `ubr audit checkpoint` writes it, outside the database. The start is "
+        "refused where the log is not its continuation. A file that is not there is passed over.",
     ),
     Setting("UBR_SMTP_URL", _parse_smtp_url, None, "The mail server, `smtp://` or `smtps://`.", shown="url"),
     Setting("UBR_MAIL_FROM", _parse_email, None, "The e-mail that mails come from."),
@@ -677,7 +713,7 @@ def documentation() -> str:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def _read(environ: Mapping[str, str]) -> tuple[dict[str, Any], frozenset[str]]:
+def _read(environ: Mapping[str, str], *, secret: bool = True) -> tuple[dict[str, Any], frozenset[str]]:
     """Every field's value, and which variables were given. `secret_keys` may be None: the caller's to make."""
     wrong = _unknown(environ)
     values: dict[str, Any] = {}
@@ -696,7 +732,7 @@ def _read(environ: Mapping[str, str]) -> tuple[dict[str, Any], frozenset[str]]:
             wrong.append(setting.wrong(raw, error.detail))
         except ValueError as error:
             wrong.append(setting.wrong(raw, str(error)))
-    wrong += _contradictions(values, given)
+    wrong += _contradictions(values, given, secret=secret)
     if wrong:
         raise WrongSetting(*wrong)
     values["migrate"] = values["migrate"] or ("auto" if values["database_url"] == EMBEDDED else "check")
@@ -718,7 +754,7 @@ def _unknown(environ: Mapping[str, str]) -> list[str]:
     return wrong
 
 
-def _contradictions(values: Mapping[str, Any], given: set[str]) -> list[str]:
+def _contradictions(values: Mapping[str, Any], given: set[str], *, secret: bool) -> list[str]:
     """What is wrong between settings that are right by themselves. A field that was wrong is missing here."""
     wrong = []
 
@@ -728,11 +764,14 @@ def _contradictions(values: Mapping[str, Any], given: set[str]) -> list[str]:
     if known("database_url", "workers") and values["workers"] > 1 and not values["database_url"].startswith("postgres"):
         wrong.append("UBR_WORKERS must be 1 on SQLite and in memory: several processes need PostgreSQL.")
     lasting = known("database_url") and values["database_url"] not in {EMBEDDED, MEMORY}
-    if lasting and known("secret_keys") and values["secret_keys"] is None:
+    if secret and lasting and known("secret_keys") and values["secret_keys"] is None:
         wrong.append(
             "UBR_SECRET_KEY must be set, unless the database is the embedded default: 32 bytes or more, "
             "for instance the output of `openssl rand -hex 32`."
         )
+    owner = values.get("migration_database_url")
+    if owner is not None and known("database_url") and not values["database_url"].startswith("postgresql"):
+        wrong.append("UBR_MIGRATION_DATABASE_URL must not be set unless UBR_DATABASE_URL is a PostgreSQL database.")
     if known("session_idle", "session_lifetime") and values["session_idle"] > values["session_lifetime"]:
         wrong.append("UBR_SESSION_IDLE must not be longer than UBR_SESSION_LIFETIME.")
     if known("revocation_poll", "revocation_bound") and values["revocation_poll"] >= values["revocation_bound"]:

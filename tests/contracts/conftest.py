@@ -16,7 +16,7 @@ from tests.support.servers import run
 from ubr.adapters.memory import MemoryStore, MemoryUnitOfWork
 from ubr.adapters.sql import Limits, SqlStore, SqlUnitOfWork, make_engine
 from ubr.adapters.sql.migrations import upgrade
-from ubr.adapters.sql.tables import feed_head, metadata
+from ubr.adapters.sql.tables import feed_head, log_head, log_pruned, metadata
 from ubr.application.ports.unit_of_work import Store, UnitOfWork
 from ubr.application.recording import Recorder
 
@@ -61,11 +61,13 @@ async def stored(request: pytest.FixtureRequest, clock: MovableClock) -> AsyncIt
 
 
 async def _empty(url: str) -> None:
-    """Delete all rows of a PostgreSQL, also those that its triggers protect. Only the feed's head is always there."""
+    """Delete all rows of a PostgreSQL, also those that its triggers protect. The tables of one row keep it."""
     statements = [
         "SET session_replication_role = replica",
-        *(str(delete(table)) for table in metadata.sorted_tables if table is not feed_head),
+        *(str(delete(table)) for table in metadata.sorted_tables if table not in {feed_head, log_head, log_pruned}),
         "UPDATE feed_head SET number = 0",
+        "UPDATE log_head SET size = 0, frontier = ''",
+        "UPDATE log_pruned SET size = 0",
     ]
     connection = await asyncpg.connect(url.replace("+asyncpg", ""))
     try:

@@ -30,7 +30,7 @@ from ubr import (
     connect,
 )
 from ubr.bootstrap import open_environment
-from ubr.domain.errors import InvalidToken, SigningKeyLocked
+from ubr.domain.errors import InvalidToken, LogKeyLocked, SigningKeyLocked
 from ubr.domain.signing_key import NOTICE, OVERLAP
 from ubr.testing import TINY_HASHING, MovableClock
 
@@ -212,9 +212,9 @@ async def test_a_secret_is_replaced_while_the_service_runs(start: Start) -> None
     with pytest.raises(SigningKeyLocked):
         await start(secret_keys=(NEW,))
     done = await both.rewrap_signing_keys(actor=SYSTEM)
-    assert (done.keys, done.rewrapped) == (2, 2)
+    assert (done.keys, done.rewrapped) == (3, 3)  # the key of the log is one of them
     done = await both.rewrap_signing_keys(actor=SYSTEM)
-    assert (done.keys, done.rewrapped) == (2, 0)
+    assert (done.keys, done.rewrapped) == (3, 0)
 
     alone = await start(secret_keys=(NEW,))
     assert not await refused(alone, tokens)
@@ -241,6 +241,10 @@ async def test_without_any_of_its_secrets_an_installation_can_start_anew(
         with pytest.raises(SigningKeyLocked):
             await ubr.rewrap_signing_keys(actor=SYSTEM)
         new = await revoke(ubr, kid_of(tokens))
+    with pytest.raises(LogKeyLocked):
+        await start(secret_keys=(NEW,))
+    async with open_environment(settings_for(url, secret_keys=(NEW,)), clock=clock, prepared=False) as unprepared:
+        await unprepared.application.rotate_log_key(actor=SYSTEM)
     second = await start(secret_keys=(NEW,))
     assert await refused(second, tokens)
     again = await second.refresh_session(RefreshSessionCommand(refresh_token=tokens.refresh_token))
@@ -248,7 +252,7 @@ async def test_without_any_of_its_secrets_an_installation_can_start_anew(
     # What is of no use any more need not open.
     async with open_environment(settings_for(url, secret_keys=(NEW,)), clock=clock) as prepared:
         done = await prepared.application.rewrap_signing_keys(actor=SYSTEM)
-    assert (done.keys, done.rewrapped) == (2, 0)
+    assert (done.keys, done.rewrapped) == (4, 0)
 
 
 async def test_a_key_made_with_another_secret_does_not_stop_who_cannot_open_it(

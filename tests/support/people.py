@@ -102,7 +102,7 @@ class World:
         return True
 
     async def acts(self) -> list[LogEntryResult]:
-        """The log entries written since the last time this was asked, oldest first."""
+        """What was done since the last time this was asked, oldest first: no refusals, and not the asking itself."""
         found: list[LogEntryResult] = []
         cursor = None
         while True:
@@ -112,7 +112,8 @@ class World:
             if cursor is None or len(found) % 200:
                 break
         self._read |= {entry.id for entry in found}
-        return found[::-1]
+        asking = ("log.read", None)
+        return [e for e in reversed(found) if e.action != "act.refused" and (e.action, e.actor_id) != asking]
 
 
 @asynccontextmanager

@@ -53,6 +53,7 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
         ("postgresql://[::1]:5432/d?ssl=verify-full", "postgresql+asyncpg://[::1]:5432/d?ssl=verify-full"),
         ("postgresql://u@/d?host=/run/postgresql", "postgresql+asyncpg://u@/d?host=/run/postgresql"),
     ],
+    "UBR_MIGRATION_DATABASE_URL": [("postgresql://o:p@h/d", "postgresql+asyncpg://o:p@h/d")],
     "UBR_REDIS_URL": [
         (url, url) for url in ("redis://h", "rediss://:p@h:6380/2", "redis://u:p@h/0?ssl_cert_reqs=none")
     ],
@@ -90,6 +91,7 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
     "UBR_METRICS_TOKEN": [("Zm9vYmFyYmF6cXV4==", "Zm9vYmFyYmF6cXV4==")],
     "UBR_LOG_LEVEL": [(level, level) for level in ("debug", "info", "warning", "error")],
     "UBR_POOL_SIZE": [("1", 1), ("1000", 1000)],
+    "UBR_AUDIT_CHECKPOINT": [("/srv/log.checkpoint", "/srv/log.checkpoint"), ("a b", "a b")],
     "UBR_SMTP_URL": [
         ("smtp://u:p@mail.example.com:587", "smtp://u:p@mail.example.com:587"),
         ("smtps://h/", "smtps://h/"),
@@ -113,6 +115,7 @@ BAD: dict[str, list[str]] = {
         *("postgresql://u:1?{0}@h/d", "postgresql://u:{0}#x@h/d", "postgresql://u:{0}@/d", "postgresql://u:{0}@[::1/d"),
         *("postgresql://u:{0}@h/d?sslmode=maybe", "postgresql://u:{0}@h/d?password={0}", "postgresql://u:{0}@h/d#x"),
     ],
+    "UBR_MIGRATION_DATABASE_URL": ["sqlite:///a.db", "memory:", "mysql://u:{0}@h/d", "postgresql://u:{0}@h"],
     "UBR_REDIS_URL": [
         "http://h",
         "redis://",
@@ -155,6 +158,7 @@ BAD: dict[str, list[str]] = {
     "UBR_METRICS_TOKEN": ["short", "with space {0}", "{0}{0},", "é" * 20],
     "UBR_LOG_LEVEL": ["INFO", "trace", "20"],
     "UBR_POOL_SIZE": ["0", "1001", *NUMBERS],
+    "UBR_AUDIT_CHECKPOINT": ["/srv/", "/"],
     "UBR_SMTP_URL": [
         "mail.example.com",
         "http://h",
@@ -183,6 +187,7 @@ BESIDE = {
     "UBR_ADMIN_PASSWORD": {"UBR_ADMIN_EMAIL": "ada@example.com"},
     "UBR_SMTP_URL": {"UBR_PUBLIC_URL": "https://id.example.com"},
     "UBR_DATABASE_URL": {"UBR_SECRET_KEY": KEY},
+    "UBR_MIGRATION_DATABASE_URL": {"UBR_DATABASE_URL": "postgresql://u@h/d", "UBR_SECRET_KEY": KEY},
 }
 
 
@@ -237,6 +242,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     settings = Settings.from_env({})
     assert settings == Settings(
         database_url=EMBEDDED,
+        migration_database_url=None,
         redis_url=None,
         secret_keys=settings.secret_keys,
         admin_email=None,
@@ -265,6 +271,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         metrics_token=None,
         log_level="info",
         pool_size=10,
+        audit_checkpoint=None,
         smtp_url=None,
         mail_from=None,
         public_url=None,

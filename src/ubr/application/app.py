@@ -8,16 +8,20 @@ from ubr.application.use_cases.assign_role import AssignRole
 from ubr.application.use_cases.authenticate import Authenticate
 from ubr.application.use_cases.change_password import ChangePassword
 from ubr.application.use_cases.check_health import CheckHealth
+from ubr.application.use_cases.compare_checkpoint import CompareCheckpoint
 from ubr.application.use_cases.create_admin import CreateAdmin
 from ubr.application.use_cases.create_role import CreateRole
 from ubr.application.use_cases.create_user import CreateUser
 from ubr.application.use_cases.delete_role import DeleteRole
 from ubr.application.use_cases.delete_user import DeleteUser
+from ubr.application.use_cases.export_log import ExportLog
 from ubr.application.use_cases.follow_revocations import FollowRevocations
+from ubr.application.use_cases.get_checkpoint import GetCheckpoint
 from ubr.application.use_cases.get_public_keys import GetPublicKeys
 from ubr.application.use_cases.get_role import GetRole
 from ubr.application.use_cases.get_user import GetUser
 from ubr.application.use_cases.leave_revocations import LeaveRevocations
+from ubr.application.use_cases.list_log_keys import ListLogKeys
 from ubr.application.use_cases.list_logs import ListLogs
 from ubr.application.use_cases.list_roles import ListRoles
 from ubr.application.use_cases.list_sessions import ListSessions
@@ -27,6 +31,8 @@ from ubr.application.use_cases.list_users import ListUsers
 from ubr.application.use_cases.log_in import LogIn
 from ubr.application.use_cases.log_out import LogOut
 from ubr.application.use_cases.prepare import Prepare
+from ubr.application.use_cases.prove_log_entry import ProveLogEntry
+from ubr.application.use_cases.prune_log import PruneLog
 from ubr.application.use_cases.refresh_session import RefreshSession
 from ubr.application.use_cases.register_user import RegisterUser
 from ubr.application.use_cases.revoke_other_sessions import RevokeOtherSessions
@@ -34,10 +40,13 @@ from ubr.application.use_cases.revoke_session import RevokeSession
 from ubr.application.use_cases.revoke_signing_key import RevokeSigningKey
 from ubr.application.use_cases.revoke_user_sessions import RevokeUserSessions
 from ubr.application.use_cases.rewrap_signing_keys import RewrapSigningKeys
+from ubr.application.use_cases.rotate_log_key import RotateLogKey
 from ubr.application.use_cases.rotate_signing_key import RotateSigningKey
+from ubr.application.use_cases.settle_restore import SettleRestore
 from ubr.application.use_cases.unassign_role import UnassignRole
 from ubr.application.use_cases.update_role import UpdateRole
 from ubr.application.use_cases.update_user import UpdateUser
+from ubr.application.use_cases.verify_log import VerifyLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +88,14 @@ class Application:
 
     # the log
     list_logs: ListLogs
+    get_checkpoint: GetCheckpoint
+    prove_log_entry: ProveLogEntry
+    compare_checkpoint: CompareCheckpoint
+    verify_log: VerifyLog
+    export_log: ExportLog
+    prune_log: PruneLog
+    list_log_keys: ListLogKeys
+    rotate_log_key: RotateLogKey
 
     # signing keys
     list_signing_keys: ListSigningKeys
@@ -91,3 +108,4 @@ class Application:
     get_public_keys: GetPublicKeys
     check_health: CheckHealth
     prepare: Prepare
+    settle_restore: SettleRestore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ from uuid import UUID
 from ubr.application.command import Result
 from ubr.application.ports.unit_of_work import Transaction
 from ubr.domain.audit import LogEntry
+from ubr.domain.checkpoint import Checkpoint, Note
 from ubr.domain.errors import PreconditionFailed
 from ubr.domain.events import Level
 from ubr.domain.role import Role
@@ -84,6 +86,15 @@ class LogEntryResult(Result, frozen=True, kw_only=True):
     ip: str | None
     request_id: str | None
     data: dict[str, Any]
+
+
+class CheckpointResult(Result, frozen=True, kw_only=True):
+    """`note` is the signed text (C2SP tlog-checkpoint), the rest what it says; `root` is base64."""
+
+    note: str
+    origin: str
+    size: int
+    root: str
 
 
 class TokensResult(Result, frozen=True, kw_only=True):
@@ -221,3 +232,9 @@ async def present_users(tx: Transaction, users: Sequence[User]) -> list[UserResu
 async def present_user(tx: Transaction, user: User) -> UserResult:
     [result] = await present_users(tx, [user])
     return result
+
+
+def checkpoint_result(note: Note) -> CheckpointResult:
+    checkpoint = Checkpoint.of(note)
+    root = base64.b64encode(checkpoint.root).decode()
+    return CheckpointResult(note=str(note), origin=checkpoint.origin, size=checkpoint.size, root=root)

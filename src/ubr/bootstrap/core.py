@@ -8,6 +8,7 @@ from typing import Final
 from dependency_injector import containers, providers
 
 from ubr.adapters.security.common_passwords import is_common
+from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.passwords import Argon2PasswordHasher, cores
 from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
@@ -16,6 +17,7 @@ from ubr.adapters.security.tokens import JwtAccessTokens
 from ubr.application.app import Application
 from ubr.application.authorization import Authorize
 from ubr.application.issuing import TokenIssuer
+from ubr.application.jobs.bookkeeping import Bookkeeping
 from ubr.application.jobs.census import Census
 from ubr.application.jobs.janitor import Janitor
 from ubr.application.jobs.tail import Tail
@@ -25,22 +27,28 @@ from ubr.application.ports.revocation import Elapsed, Feed, Nudges, WorkerId
 from ubr.application.ports.system import Clock, NewId
 from ubr.application.ports.unit_of_work import Store, UnitOfWork
 from ubr.application.recording import Recorder
+from ubr.application.refusals import Refusals, noting_refusals
 from ubr.application.rules import Rules
+from ubr.application.sequencing import Sequencer
 from ubr.application.settling import SettledUnitOfWork, Settlement
 from ubr.application.use_cases.assign_role import AssignRole
 from ubr.application.use_cases.authenticate import Authenticate
 from ubr.application.use_cases.change_password import ChangePassword
 from ubr.application.use_cases.check_health import CheckHealth
+from ubr.application.use_cases.compare_checkpoint import CompareCheckpoint
 from ubr.application.use_cases.create_admin import CreateAdmin
 from ubr.application.use_cases.create_role import CreateRole
 from ubr.application.use_cases.create_user import CreateUser
 from ubr.application.use_cases.delete_role import DeleteRole
 from ubr.application.use_cases.delete_user import DeleteUser
+from ubr.application.use_cases.export_log import ExportLog
 from ubr.application.use_cases.follow_revocations import FollowRevocations
+from ubr.application.use_cases.get_checkpoint import GetCheckpoint
 from ubr.application.use_cases.get_public_keys import GetPublicKeys
 from ubr.application.use_cases.get_role import GetRole
 from ubr.application.use_cases.get_user import GetUser
 from ubr.application.use_cases.leave_revocations import LeaveRevocations
+from ubr.application.use_cases.list_log_keys import ListLogKeys
 from ubr.application.use_cases.list_logs import ListLogs
 from ubr.application.use_cases.list_roles import ListRoles
 from ubr.application.use_cases.list_sessions import ListSessions
@@ -50,6 +58,8 @@ from ubr.application.use_cases.list_users import ListUsers
 from ubr.application.use_cases.log_in import LogIn
 from ubr.application.use_cases.log_out import LogOut
 from ubr.application.use_cases.prepare import Prepare
+from ubr.application.use_cases.prove_log_entry import ProveLogEntry
+from ubr.application.use_cases.prune_log import PruneLog
 from ubr.application.use_cases.refresh_session import RefreshSession
 from ubr.application.use_cases.register_user import RegisterUser
 from ubr.application.use_cases.revoke_other_sessions import RevokeOtherSessions
@@ -57,10 +67,13 @@ from ubr.application.use_cases.revoke_session import RevokeSession
 from ubr.application.use_cases.revoke_signing_key import RevokeSigningKey
 from ubr.application.use_cases.revoke_user_sessions import RevokeUserSessions
 from ubr.application.use_cases.rewrap_signing_keys import RewrapSigningKeys
+from ubr.application.use_cases.rotate_log_key import RotateLogKey
 from ubr.application.use_cases.rotate_signing_key import RotateSigningKey
+from ubr.application.use_cases.settle_restore import SettleRestore
 from ubr.application.use_cases.unassign_role import UnassignRole
 from ubr.application.use_cases.update_role import UpdateRole
 from ubr.application.use_cases.update_user import UpdateUser
+from ubr.application.use_cases.verify_log import VerifyLog
 from ubr.application.view import View, ViewTimes
 from ubr.domain.session import SessionLimits
 from ubr.domain.values import Permission, Permissions
@@ -180,11 +193,16 @@ class Core(containers.DeclarativeContainer):
     pager = providers.Singleton(Pager, signer)
 
     authorize = providers.Singleton(Authorize, view=view, clock=clock)
+    refusals = providers.Singleton(Refusals, unit_of_work=unit_of_work, clock=clock)
+    log_signing = providers.Singleton(
+        Ed25519LogSigning, secret_keys, settings.provided.issuer, providers.Object(random_bytes)
+    )
+    sequencer = providers.Singleton(Sequencer, unit_of_work=lifeline_units, signing=log_signing)
     keys = providers.Singleton(
         KnownKeys, view=view, unit_of_work=lifeline_units, access_tokens=access_tokens, elapsed=elapsed
     )
 
-    application = providers.Singleton(
+    use_cases = providers.Singleton(
         Application,
         register_user=providers.Singleton(
             RegisterUser, unit_of_work=unit_of_work, hasher=hasher, is_common=common, new_id=new_id, rules=rules
@@ -239,6 +257,29 @@ class Core(containers.DeclarativeContainer):
         unassign_role=providers.Singleton(UnassignRole, unit_of_work=unit_of_work),
         list_user_roles=providers.Singleton(ListUserRoles, authorize=authorize, unit_of_work=unit_of_work, pager=pager),
         list_logs=providers.Singleton(ListLogs, authorize=authorize, unit_of_work=unit_of_work, pager=pager),
+        get_checkpoint=providers.Singleton(
+            GetCheckpoint, authorize=authorize, unit_of_work=unit_of_work, sequencer=sequencer
+        ),
+        prove_log_entry=providers.Singleton(
+            ProveLogEntry, authorize=authorize, unit_of_work=unit_of_work, sequencer=sequencer
+        ),
+        compare_checkpoint=providers.Singleton(
+            CompareCheckpoint, unit_of_work=unit_of_work, sequencer=sequencer, signing=log_signing
+        ),
+        verify_log=providers.Singleton(VerifyLog, unit_of_work=unit_of_work, verify=log_signing.provided.verify),
+        export_log=providers.Singleton(ExportLog, unit_of_work=unit_of_work, sequencer=sequencer),
+        prune_log=providers.Singleton(PruneLog, unit_of_work=unit_of_work, clock=clock),
+        list_log_keys=providers.Singleton(ListLogKeys, unit_of_work=unit_of_work),
+        rotate_log_key=providers.Singleton(
+            RotateLogKey, unit_of_work=unit_of_work, signing=log_signing, sequencer=sequencer
+        ),
+        settle_restore=providers.Singleton(
+            SettleRestore,
+            unit_of_work=unit_of_work,
+            access_tokens=access_tokens,
+            signing=log_signing,
+            sequencer=sequencer,
+        ),
         create_admin=providers.Singleton(
             CreateAdmin, unit_of_work=unit_of_work, hasher=hasher, is_common=common, new_id=new_id, rules=rules
         ),
@@ -250,11 +291,15 @@ class Core(containers.DeclarativeContainer):
             RevokeSigningKey, unit_of_work=unit_of_work, access_tokens=access_tokens
         ),
         rewrap_signing_keys=providers.Singleton(
-            RewrapSigningKeys, unit_of_work=unit_of_work, access_tokens=access_tokens
+            RewrapSigningKeys, unit_of_work=unit_of_work, access_tokens=access_tokens, log_signing=log_signing
         ),
         get_public_keys=providers.Singleton(GetPublicKeys, access_tokens=access_tokens, keys=keys, clock=clock),
         check_health=providers.Singleton(CheckHealth, store),
-        prepare=providers.Singleton(Prepare, unit_of_work=unit_of_work, access_tokens=access_tokens, keys=keys),
+        prepare=providers.Singleton(
+            Prepare, unit_of_work=unit_of_work, access_tokens=access_tokens, keys=keys, log_signing=log_signing
+        ),
     )
+    application = providers.Singleton(noting_refusals, use_cases, refusals)
 
+    bookkeeping = providers.Singleton(Bookkeeping, sequencer=sequencer, refusals=refusals)
     janitor = providers.Singleton(Janitor, unit_of_work=unit_of_work, feed=feed)

@@ -13,6 +13,7 @@ from ubr.adapters.security.system import utc_now
 from ubr.application.app import Application
 from ubr.application.jobs.janitor import Janitor
 from ubr.application.ports.system import Clock
+from ubr.application.refusals import Refusals
 from ubr.settings import MEMORY, Settings
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Environment:
 
     application: Application
     janitor: Janitor
+    refusals: Refusals
 
 
 def _container(settings: Settings, clock: Clock | None) -> MemoryContainer | SqlContainer:
@@ -48,11 +50,12 @@ def _container(settings: Settings, clock: Clock | None) -> MemoryContainer | Sql
 
 @asynccontextmanager
 async def open_environment(
-    settings: Settings, *, clock: Clock | None = None, prepared: bool = True
+    settings: Settings, *, clock: Clock | None = None, prepared: bool = True, following: bool = True
 ) -> AsyncIterator[Environment]:
     """Everything a process needs, on a schema that is up to date. `clock` replaces every clock, for tests.
 
     What is not `prepared` can look after signing keys that no secret opens, and neither makes nor verifies tokens.
+    What is not `following` leaves no trace in the database: good for reading the log, and for nothing else.
     Errors: `StoreUnavailable` where the database is out of reach; `SigningKeyLocked`.
     """
     container = _container(settings, clock)
@@ -64,11 +67,12 @@ async def open_environment(
         application = container.core.application()
         if prepared:
             await application.prepare()
-        if settings.database_url != MEMORY:  # there nobody else writes, and nothing runs beside a test
+        if following and settings.database_url != MEMORY:  # there nothing runs beside a test
             await stack.enter_async_context(container.following.tail().following())
             if prepared:
                 await stack.enter_async_context(container.core.keys().following())
-        yield Environment(application=application, janitor=container.core.janitor())
+                await stack.enter_async_context(container.core.bookkeeping().going_on())
+        yield Environment(application=application, janitor=container.core.janitor(), refusals=container.core.refusals())
 
 
 @asynccontextmanager
@@ -84,11 +88,20 @@ async def connect(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
 
 
 async def migrate(settings: Settings) -> None:
-    """Bring the schema up to date. Safe to run from any number of processes at once."""
-    if settings.database_url != MEMORY:
-        from ubr.adapters.sql import migrations  # noqa: PLC0415
+    """Bring the schema up to date. Safe to run from any number of processes at once.
 
+    Where another role owns the tables, that of the service is given what it needs. Errors: `ValueError` where it has
+    no name.
+    """
+    if settings.database_url == MEMORY:
+        return
+    from ubr.adapters.sql import migrations  # noqa: PLC0415
+
+    owner = settings.migration_database_url
+    if owner is None:
         await migrations.upgrade(settings.database_url)
+    else:
+        await migrations.upgrade(owner, service=migrations.role_of(settings.database_url))
 
 
 async def schema_state(settings: Settings) -> Literal["current", "behind", "unknown"]:

@@ -148,8 +148,8 @@ def test_a_secret_is_replaced(ubr: Run) -> None:
         assert done.err == sentence(kid)
     assert keys_of(ubr, **settings(NEW)) == before
 
-    said = "The first secret of UBR_SECRET_KEY opens the signing keys: {} of 2 rewrapped.\n"
-    for expected in (2, 0):
+    said = "The first secret of UBR_SECRET_KEY opens every key: {} of 3 rewrapped.\n"
+    for expected in (3, 0):
         done = ubr("keys", "rewrap", **settings(NEW, OLD))
         assert (done.code, done.out, done.err) == (0, said.format(expected), "")
     assert ubr("keys", "rotate", **settings(NEW)).code == 0
@@ -163,6 +163,12 @@ def test_where_every_secret_is_lost_the_keys_are_given_up(ubr: Run) -> None:
     for kid in (waiting, signing):
         assert ubr("keys", "revoke", kid, **settings(NEW)).code == 0
     done = ubr("keys", "rotate", **settings(NEW))
+    assert (done.code, done.out) == (2, "")
+    assert done.err.endswith("or make another key:\n  ubr audit rotate-key\n")
+    assert ubr("audit", "rotate-key", **settings(NEW)).code == 0
+    done = ubr("keys", "rotate", **settings(NEW))
+    assert (done.code, done.err) == (0, "")
+    done = ubr("audit", "verify", **settings(NEW))
     assert (done.code, done.err) == (0, "")
 
 

@@ -27,6 +27,7 @@ from ubr.application.use_cases.list_roles import ListRolesCommand
 from ubr.application.use_cases.list_sessions import ListSessionsCommand
 from ubr.application.use_cases.list_user_roles import ListUserRolesCommand
 from ubr.application.use_cases.list_users import ListUsersCommand
+from ubr.application.use_cases.prove_log_entry import ProveLogEntryCommand
 from ubr.application.use_cases.revoke_session import RevokeSessionCommand
 from ubr.application.use_cases.revoke_user_sessions import RevokeUserSessionsCommand
 from ubr.application.use_cases.unassign_role import UnassignRoleCommand
@@ -66,6 +67,11 @@ def create_user(
 ) -> Awaitable[object]:
     command = CreateUserCommand(email="new@example.org", password=password, roles=list(roles))
     return scene.world.ubr.create_user(command, actor=who)
+
+
+async def prove_entry(scene: Scene, who: Anyone) -> None:
+    [entry] = (await scene.world.ubr.list_logs(ListLogsCommand(limit=1), actor=SYSTEM)).items
+    await scene.world.ubr.prove_log_entry(ProveLogEntryCommand(entry_id=entry.id), actor=who)
 
 
 ACTS: dict[str, tuple[set[str], Act]] = {
@@ -142,6 +148,8 @@ ACTS: dict[str, tuple[set[str], Act]] = {
         lambda s, who: s.world.ubr.leave_revocations(LeaveRevocationsCommand(verifier=s.target.id), actor=who),
     ),
     "list_logs": ({"logs:read"}, lambda s, who: s.world.ubr.list_logs(ListLogsCommand(), actor=who)),
+    "get_checkpoint": ({"logs:read"}, lambda s, who: s.world.ubr.get_checkpoint(actor=who)),
+    "prove_log_entry": ({"logs:read"}, prove_entry),
 }
 OWN: dict[str, Act] = {
     "log_out": lambda s, who: s.world.ubr.log_out(actor=who),  # type: ignore[arg-type]
@@ -310,6 +318,7 @@ def test_every_use_case_with_an_actor_is_asked() -> None:
     others = {
         "register_user", "log_in", "refresh_session", "authenticate", "create_admin", "get_public_keys",
         "check_health", "prepare", "list_signing_keys", "rotate_signing_key", "revoke_signing_key",
-        "rewrap_signing_keys",
+        "rewrap_signing_keys", "compare_checkpoint", "verify_log", "export_log", "prune_log", "list_log_keys",
+        "rotate_log_key", "settle_restore",
     }  # fmt: skip
     assert asked | others == {field.name for field in fields(Application)}

@@ -3,9 +3,12 @@
 import asyncio
 import json
 
+import pytest
+
 from tests.support.people import World
 from ubr.application.actor import SYSTEM
 from ubr.application.use_cases.list_logs import ListLogsCommand
+from ubr.domain.checkpoint import NoteKey
 
 
 async def test_preparing_again_changes_nothing(world: World) -> None:
@@ -18,12 +21,15 @@ async def test_preparing_again_changes_nothing(world: World) -> None:
     assert await world.acts() == []
 
 
-async def test_the_first_key_is_in_the_log(world: World) -> None:
-    entries = (await world.ubr.list_logs(ListLogsCommand(), actor=SYSTEM)).items
-    assert [(entry.action, entry.actor_id) for entry in entries] == [("signing_key.created", None)]
-    assert entries[0].target is not None
-    [key] = map(json.loads, await world.ubr.get_public_keys())
-    assert (entries[0].target.type, entries[0].target.id) == ("signing_key", key["kid"])
+@pytest.mark.parametrize("action", ["signing_key.created", "log_key.created"])
+async def test_the_first_keys_are_in_the_log(world: World, action: str) -> None:
+    [entry] = (await world.ubr.list_logs(ListLogsCommand(action=action), actor=SYSTEM)).items
+    assert entry.actor_id is None
+    assert entry.target is not None
+    [signs_tokens] = map(json.loads, await world.ubr.get_public_keys())
+    [signs_log] = await world.ubr.list_log_keys(actor=SYSTEM)
+    expected = {"signing_key": signs_tokens["kid"], "log_key": NoteKey.parse(signs_log.key).label}
+    assert entry.target.id == expected[entry.target.type]
 
 
 async def test_public_keys_hold_nothing_private(world: World) -> None:

@@ -18,7 +18,7 @@ from ubr.domain.role import Role
 from ubr.domain.session import RefreshToken, Session
 from ubr.domain.signing_key import SigningKey, newest_first
 from ubr.domain.user import User
-from ubr.domain.values import Email, RoleId, RoleName, SessionId, TokenDigest, UserId
+from ubr.domain.values import Email, LogEntryId, RoleId, RoleName, SessionId, TokenDigest, UserId
 
 T = TypeVar("T")
 
@@ -196,6 +196,12 @@ class MemorySessions:
         if self._drafts.sessions.get(session.id) is not None:
             self._write(session)
 
+    async def end_any(self, now: datetime, limit: int) -> int:
+        live = [session for session in self._drafts.sessions if session.ended_at is None][:limit]
+        for session in live:
+            self._drafts.sessions.put(session.id, replace(session, ended_at=now, events=[]))
+        return len(live)
+
     async def forget(self, expired_before: datetime, limit: int) -> int:
         expired = sorted((s for s in self._drafts.sessions if s.expires_at < expired_before), key=_age)[:limit]
         _forget(self._drafts, {session.id for session in expired})
@@ -254,6 +260,9 @@ class MemoryLogs:
     async def page(self, which: LogFilter, after: After[datetime] | None, limit: int) -> list[LogEntry]:
         rows = ((entry.timestamp, entry.id, entry) for entry in self._logs if _fits(entry, which))
         return _cut(rows, after, limit, newest=True)
+
+    async def get(self, entry_id: LogEntryId) -> LogEntry | None:
+        return self._logs.get(entry_id)
 
 
 def _fits(entry: LogEntry, which: LogFilter) -> bool:

@@ -10,7 +10,9 @@ from uuid import UUID
 
 from ubr.application.ports.revocation import WorkerId
 from ubr.domain.audit import LogEntry
+from ubr.domain.checkpoint import LogKey
 from ubr.domain.feed import Change, FeedRow
+from ubr.domain.merkle import Frontier, Node
 from ubr.domain.role import Role
 from ubr.domain.session import RefreshToken, Session
 from ubr.domain.signing_key import SigningKey
@@ -76,6 +78,13 @@ class MemoryStore:
     sessions: dict[SessionId, Session] = field(default_factory=dict)
     refresh_tokens: dict[TokenDigest, RefreshToken] = field(default_factory=dict)
     logs: dict[LogEntryId, LogEntry] = field(default_factory=dict)
+    log_queue: dict[LogEntryId, LogEntryId] = field(default_factory=dict)
+    log_leaves: dict[int, tuple[LogEntryId, bytes]] = field(default_factory=dict)
+    log_nodes: dict[Node, bytes] = field(default_factory=dict)
+    log_checkpoints: dict[int, tuple[int, str]] = field(default_factory=dict)
+    log_head: dict[str, Frontier] = field(default_factory=dict)
+    log_pruned: dict[str, int] = field(default_factory=dict)
+    log_keys: dict[int, LogKey] = field(default_factory=dict)
     signing_keys: dict[str, SigningKey] = field(default_factory=dict)
     feed: list[FeedRow] = field(default_factory=list)
     """The row with the number n stands at n - 1."""
@@ -113,6 +122,13 @@ class Drafts:
         self.sessions = Draft(store.sessions)
         self.refresh_tokens = Draft(store.refresh_tokens)
         self.logs = Draft(store.logs)
+        self.log_queue = Draft(store.log_queue)
+        self.log_leaves = Draft(store.log_leaves)
+        self.log_nodes = Draft(store.log_nodes)
+        self.log_checkpoints = Draft(store.log_checkpoints)
+        self.log_head = Draft(store.log_head)
+        self.log_pruned = Draft(store.log_pruned)
+        self.log_keys = Draft(store.log_keys)
         self.signing_keys = Draft(store.signing_keys)
 
     def apply(self) -> None:
@@ -124,4 +140,11 @@ class Drafts:
         self.sessions.apply()
         self.refresh_tokens.apply()
         self.logs.apply()
+        self.log_queue.apply()
+        self.log_leaves.apply()
+        self.log_nodes.apply()
+        self.log_checkpoints.apply()
+        self.log_head.apply()
+        self.log_pruned.apply()
+        self.log_keys.apply()
         self.signing_keys.apply()

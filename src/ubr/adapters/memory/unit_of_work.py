@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from ubr.adapters.memory.log_tree import MemoryLogKeys, MemoryLogRecords, MemoryLogTree
 from ubr.adapters.memory.repositories import (
     MemoryLogs,
     MemoryPrincipals,
@@ -37,6 +38,7 @@ class MemoryTransaction:
         self._events: list[Event] = []
         self._store = store
         self._announcement = Announcement()
+        self._epoch: str | None = None
         self.batch: UUID | None = None
         self.now = now
         self.users = MemoryUsers(self._drafts, self._events)
@@ -44,6 +46,9 @@ class MemoryTransaction:
         self.sessions = MemorySessions(self._drafts, self._events)
         self.refresh_tokens = MemoryRefreshTokens(self._drafts)
         self.logs = MemoryLogs(self._drafts)
+        self.log_tree = MemoryLogTree(self._drafts)
+        self.log_records = MemoryLogRecords(self._drafts)
+        self.log_keys = MemoryLogKeys(self._drafts)
         self.signing_keys = MemorySigningKeys(self._drafts)
         self.principals = MemoryPrincipals(self._drafts)
 
@@ -57,15 +62,20 @@ class MemoryTransaction:
     def announce(self, change: Change) -> None:
         self._announcement.say(change)
 
+    async def begin_epoch(self) -> None:
+        self._epoch = self._recorder.random_bytes(16).hex()
+
     def record(self, event: Event) -> None:
         self._events.append(event)
 
     async def commit(self) -> None:
         for entry in self._recorder.entries(self._events, actor=self._actor, now=self.now):
             self._drafts.logs.put(entry.id, entry)
+            self._drafts.log_queue.put(entry.id, entry.id)
         self._announcement.gather(self._events)
         self._events.clear()
         self._drafts.apply()
+        self._store.epoch = self._epoch or self._store.epoch
         if changes := self._announcement.changes:
             self.batch = self._recorder.new_id()
             self._store.append(self.batch, changes)

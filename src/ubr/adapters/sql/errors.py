@@ -13,6 +13,7 @@ from ubr.adapters.sql.tables import metadata
 from ubr.domain.errors import (
     Contended,
     EmailTaken,
+    LogDamaged,
     RoleNameTaken,
     RoleNotFound,
     SessionNotFound,
@@ -25,6 +26,7 @@ CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
     "uq_users_email_key": EmailTaken,
     "uq_roles_name": RoleNameTaken,
     "pk_roles": RoleNameTaken,  # built-in roles have known ids, which two services may add at the same moment
+    "uq_log_leaves_entry_id": LogDamaged,  # what waits to be in the tree is in it already
     # These are broken where a thing went away between being read without a lock and being pointed at.
     "fk_user_roles_role_id_roles": RoleNotFound,
     "fk_user_roles_user_id_users": UserNotFound,

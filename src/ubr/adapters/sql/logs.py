@@ -12,6 +12,7 @@ from ubr.adapters.sql.rows import entry_from_row, entry_to_row
 from ubr.adapters.sql.tables import logs
 from ubr.application.ports.repositories import After, LogFilter
 from ubr.domain.audit import LogEntry
+from ubr.domain.values import LogEntryId
 
 
 class SqlLogs:
@@ -38,6 +39,10 @@ class SqlLogs:
             statement = statement.where(tuple_(c.timestamp, c.id) < there)
         statement = statement.order_by(c.timestamp.desc(), c.id.desc()).limit(limit)
         return [entry_from_row(row) for row in await self._link.rows(statement)]
+
+    async def get(self, entry_id: LogEntryId) -> LogEntry | None:
+        row = await self._link.row(select(logs).where(logs.c.id == entry_id))
+        return None if row is None else entry_from_row(row)
 
 
 async def write_entries(link: Link, entries: Sequence[LogEntry]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from sqlalchemy import RowMapping
 
-from ubr.adapters.sql.tables import logs, refresh_tokens, roles, sessions, signing_keys, user_roles, users
-from ubr.domain.audit import CANONICAL_VERSION, LogEntry
+from ubr.adapters.sql.tables import log_keys, logs, refresh_tokens, roles, sessions, signing_keys, user_roles, users
+from ubr.domain.audit import LogEntry
+from ubr.domain.checkpoint import LogKey
 from ubr.domain.events import Target
 from ubr.domain.role import Role
 from ubr.domain.session import RefreshToken, Session
@@ -150,7 +151,7 @@ def token_from_row(row: RowMapping) -> RefreshToken:
 def entry_to_row(entry: LogEntry) -> Row:
     return {
         "id": entry.id,
-        "format": CANONICAL_VERSION,
+        "format": entry.format,
         "level": entry.level,
         "action": entry.action,
         "message": entry.message,
@@ -168,7 +169,7 @@ def entry_to_row(entry: LogEntry) -> Row:
 
 def entry_from_row(row: RowMapping) -> LogEntry:
     c = logs.c
-    target_type = row[c.target_type]
+    target_type, target_id = row[c.target_type], row[c.target_id]
     return LogEntry(
         id=row[c.id],
         level=row[c.level],
@@ -176,12 +177,14 @@ def entry_from_row(row: RowMapping) -> LogEntry:
         message=row[c.message],
         timestamp=row[c.timestamp],
         actor_id=row[c.actor_id],
-        target=None if target_type is None else Target(target_type, row[c.target_id]),
+        # One without the other was never written: it has to be seen that somebody did.
+        target=None if target_type is target_id is None else Target(cast("Any", target_type or ""), target_id or ""),
         ip=row[c.ip],
         request_id=row[c.request_id],
         request_id_given=row[c.request_id_given],
         data=row[c.data],
         salt=row[c.salt],
+        format=row[c.format],
     )
 
 
@@ -209,4 +212,25 @@ def key_from_row(row: RowMapping) -> SigningKey:
         signs_from=row[c.signs_from],
         retired_at=row[c.retired_at],
         revoked_at=row[c.revoked_at],
+    )
+
+
+def log_key_to_row(key: LogKey) -> Row:
+    return {
+        "number": key.number,
+        "name": key.name,
+        "public": key.public,
+        "private": key.private,
+        "created_at": key.created_at,
+    }
+
+
+def log_key_from_row(row: RowMapping) -> LogKey:
+    c = log_keys.c
+    return LogKey(
+        number=row[c.number],
+        name=row[c.name],
+        public=row[c.public],
+        private=row[c.private],
+        created_at=row[c.created_at],
     )

@@ -58,6 +58,11 @@ class SqlSessions:
         if await self._link.write(statement):
             self._link.note(session.events)
 
+    async def end_any(self, now: datetime, limit: int) -> int:
+        some = select(sessions.c.id).where(sessions.c.ended_at.is_(None)).limit(limit).cte("some")
+        ended = update(sessions).where(sessions.c.id.in_(select(some.c.id))).values(ended_at=now)
+        return len(await self._link.change(ended.returning(sessions.c.id)))
+
     async def forget(self, expired_before: datetime, limit: int) -> int:
         """One that somebody has locked is left for the next time."""
         expired = (

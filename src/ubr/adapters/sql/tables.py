@@ -149,8 +149,8 @@ Index(
     sqlite_where=refresh_tokens.c.successor.is_not(None),
 )
 
-# Rows are only ever added: triggers, made by the migration, refuse the rest. `format` is the version of the canonical
-# bytes an entry is known by. No foreign keys: an entry outlives what it speaks of.
+# Rows are only ever added, and deleted by pruning: triggers, made by the migrations, refuse the rest. `format` is the
+# version of the canonical bytes an entry is known by. No foreign keys: an entry outlives what it speaks of.
 logs: Final = Table(
     "logs",
     metadata,
@@ -173,6 +173,59 @@ logs: Final = Table(
     Index(None, "action", "timestamp", "id"),
     Index(None, "actor_id", "timestamp", "id"),
     Index(None, "target_id", "timestamp", "id"),
+)
+
+# Which entries are not in the tree yet. A trigger, made by the migration, puts every new one here.
+log_queue: Final = Table("log_queue", metadata, Column("entry_id", Uuid, primary_key=True))
+
+# The tree: its leaves, and of its nodes every eighth level, from which the others are computed. Rows are only added.
+log_leaves: Final = Table(
+    "log_leaves",
+    metadata,
+    Column("leaf_index", BigInteger, primary_key=True, autoincrement=False),
+    Column("entry_id", Uuid, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    UniqueConstraint("entry_id"),
+)
+log_nodes: Final = Table(
+    "log_nodes",
+    metadata,
+    Column("level", SmallInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+log_checkpoints: Final = Table(
+    "log_checkpoints",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("note", Text, nullable=False),
+)
+
+# One row: the tree as it stands, to add to.
+log_head: Final = Table(
+    "log_head",
+    metadata,
+    Column("only", SmallInteger, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("frontier", LargeBinary, nullable=False),
+)
+
+# One row: of how many leaves the entries may be gone. A trigger lets nobody delete any other.
+log_pruned: Final = Table(
+    "log_pruned",
+    metadata,
+    Column("only", SmallInteger, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+)
+
+log_keys: Final = Table(
+    "log_keys",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("public", LargeBinary, nullable=False),
+    Column("private", LargeBinary, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
 )
 
 signing_keys: Final = Table(

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import DateTime, func, literal, select
+from sqlalchemy import DateTime, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
@@ -17,11 +17,13 @@ from ubr.adapters.sql.engine import READ_ONLY
 from ubr.adapters.sql.errors import SqlUnavailable
 from ubr.adapters.sql.feed import position_from_row, position_of, write_changes
 from ubr.adapters.sql.link import Link
+from ubr.adapters.sql.log_tree import SqlLogKeys, SqlLogRecords, SqlLogTree
 from ubr.adapters.sql.logs import SqlLogs, write_entries
 from ubr.adapters.sql.principals import SqlPrincipals
 from ubr.adapters.sql.roles import SqlRoles
 from ubr.adapters.sql.sessions import SqlRefreshTokens, SqlSessions
 from ubr.adapters.sql.signing_keys import SqlSigningKeys
+from ubr.adapters.sql.tables import feed_head
 from ubr.adapters.sql.users import SqlUsers
 from ubr.application.actor import Actor, System
 from ubr.application.announcing import Announcement
@@ -44,6 +46,9 @@ class SqlTransaction:
         self.sessions: Final = SqlSessions(link)
         self.refresh_tokens: Final = SqlRefreshTokens(link)
         self.logs: Final = SqlLogs(link)
+        self.log_tree: Final = SqlLogTree(link)
+        self.log_records: Final = SqlLogRecords(link)
+        self.log_keys: Final = SqlLogKeys(link)
         self.signing_keys: Final = SqlSigningKeys(link)
         self.principals: Final = SqlPrincipals(link)
         self._link = link
@@ -61,6 +66,9 @@ class SqlTransaction:
 
     def announce(self, change: Change) -> None:
         self._announcement.say(change)
+
+    async def begin_epoch(self) -> None:
+        await self._link.write(update(feed_head).values(epoch=self._recorder.random_bytes(16).hex()))
 
     def record(self, event: Event) -> None:
         self._link.note([event])

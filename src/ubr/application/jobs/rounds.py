@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final, TypeAlias
 
 from ubr.domain.errors import StoreUnavailable
+
+Act: TypeAlias = Callable[[], Awaitable[object]]
 
 _log: Final = logging.getLogger("ubr.jobs")
 
 
-async def repeat(act: Callable[[], Awaitable[object]], seconds: float) -> None:
+@asynccontextmanager
+async def beside(*rounds: tuple[Act, float]) -> AsyncIterator[None]:
+    """Repeat all of these, each with its pause in seconds, for as long as the context lasts."""
+    tasks = [asyncio.create_task(repeat(act, seconds)) for act, seconds in rounds]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def repeat(act: Act, seconds: float) -> None:
     """Do something for ever, with a pause of so many seconds. What goes wrong in one round may succeed in the next.
 
     Of what could not have been foreseen the first is logged, and then the first after a success.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from ubr.application.jobs.census import Census
-from ubr.application.jobs.rounds import repeat
+from ubr.application.jobs.rounds import beside
 from ubr.application.ports.revocation import Nudges
 from ubr.application.view import View
 from ubr.domain.errors import StoreUnavailable
@@ -30,19 +29,11 @@ class Tail:
         """Follow for as long as the context lasts; at its end nobody has to wait for this worker any more."""
         async with self.nudges.listen(self.view.worker, self.view.take):
             times = self.view.times
-            tasks = [
-                asyncio.create_task(repeat(act, every))
-                for act, every in (
-                    (self.view.cycle, times.poll),
-                    (self.view.renew, times.renewal),
-                    (self.census, times.renewal),
-                )
-            ]
+            cycles = (self.view.cycle, times.poll)
+            renewals, looks = (self.view.renew, times.renewal), (self.census, times.renewal)
             try:
-                yield
+                async with beside(cycles, renewals, looks):
+                    yield
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
                 with suppress(StoreUnavailable):  # the row grows old by itself
                     await self.view.leave()

@@ -14,7 +14,7 @@ from ubr.domain.role import Role
 from ubr.domain.session import RefreshToken, Session
 from ubr.domain.signing_key import SigningKey
 from ubr.domain.user import User, UserStatus
-from ubr.domain.values import Email, RoleId, RoleName, SessionId, TokenDigest, UserId
+from ubr.domain.values import Email, LogEntryId, RoleId, RoleName, SessionId, TokenDigest, UserId
 
 Key = TypeVar("Key")
 
@@ -128,6 +128,13 @@ class Sessions(Protocol):
         """Store the new state of a session that was read here."""
         ...
 
+    async def end_any(self, now: datetime, limit: int) -> int:
+        """End at most `limit` sessions that have not ended, whosever they are. The number ended.
+
+        Nothing is recorded and nothing announced: that is for whoever ends them all.
+        """
+        ...
+
     async def forget(self, expired_before: datetime, limit: int) -> int:
         """Delete at most `limit` sessions whose absolute end lies before this, with their refresh tokens.
 
@@ -177,6 +184,10 @@ class LogFilter:
 class Logs(Protocol):
     async def page(self, which: LogFilter, after: After[datetime] | None, limit: int) -> list[LogEntry]:
         """At most `limit` entries behind `after`, newest first. Entries are written by committing a unit."""
+        ...
+
+    async def get(self, entry_id: LogEntryId) -> LogEntry | None:
+        """The entry; None where there is none, or its content is gone."""
         ...
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
+from ubr.domain.checkpoint import LogKey
 from ubr.domain.signing_key import SigningKey
 from ubr.domain.values import PasswordHash, SessionId, TokenDigest, UserId
 
@@ -130,4 +131,31 @@ class Signer(Protocol):
 
     def verify(self, purpose: str, message: bytes, tag: bytes) -> bool:
         """Whether the tag was made here, with the present key or one before it, for this purpose."""
+        ...
+
+
+class LogSigning(Protocol):
+    """The keys of the log: Ed25519 (RFC 8032), kept sealed."""
+
+    def generate(self, now: datetime, after: LogKey | None = None, *, anew: bool = False) -> LogKey:
+        """A new key, sealed with the newest secret, that follows another or is the first.
+
+        It signs for the same log; `anew` for one with a new name, as the first does.
+        """
+        ...
+
+    def sign(self, key: LogKey, message: bytes) -> bytes:
+        """A signature of 64 bytes. Errors: `LogKeyLocked` where no secret opens the key."""
+        ...
+
+    def check(self, key: LogKey) -> None:
+        """Errors: `LogKeyLocked` where no secret opens the key."""
+        ...
+
+    def reseal(self, key: LogKey) -> LogKey:
+        """The key sealed with the newest secret; the very same where it is already. Errors: `LogKeyLocked`."""
+        ...
+
+    def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
+        """Whether a signature is right."""
         ...

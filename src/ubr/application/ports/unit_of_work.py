@@ -8,6 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from ubr.application.actor import Actor, System
+from ubr.application.ports.log_tree import LogKeys, LogRecords, LogTree
 from ubr.application.ports.repositories import Logs, RefreshTokens, Roles, Sessions, SigningKeys, Users
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.sessions import Principals
@@ -38,6 +39,12 @@ class Transaction(Protocol):
     @property
     def logs(self) -> Logs: ...
     @property
+    def log_tree(self) -> LogTree: ...
+    @property
+    def log_records(self) -> LogRecords: ...
+    @property
+    def log_keys(self) -> LogKeys: ...
+    @property
     def signing_keys(self) -> SigningKeys: ...
     @property
     def principals(self) -> Principals: ...
@@ -61,6 +68,10 @@ class Transaction(Protocol):
 
         Whoever says that something has ended waits like the one who ended it: that one may have gone without waiting.
         """
+        ...
+
+    async def begin_epoch(self) -> None:
+        """Give the feed another epoch: whatever anybody knows by it is dropped."""
         ...
 
     def record(self, event: Event) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from ubr.application.actor import Actor, System
@@ -12,9 +14,12 @@ from ubr.application.ports.repositories import LogFilter
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.repeating import repeatable
 from ubr.application.results import LogEntryResult, Page, log_entry_result
-from ubr.domain.events import Level
+from ubr.domain.events import Facts, Level, LogRead, actions
 from ubr.domain.policy import LOGS_READ
 from ubr.domain.values import UserId, parse_moment
+
+_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UNKNOWN: Final = "?"
 
 
 class ListLogsCommand(Command, frozen=True, kw_only=True):
@@ -32,7 +37,11 @@ class ListLogsCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class ListLogs:
-    """List entries of the log, newest first. Needs `logs:read`."""
+    """List entries of the log, newest first.
+
+    - Needs `logs:read`.
+    - It is an entry of the log itself, written before the answer and not part of it.
+    """
 
     authorize: Authorize
     unit_of_work: UnitOfWork
@@ -54,5 +63,22 @@ class ListLogs:
         (await self.authorize(actor)).require(LOGS_READ)
         async with self.unit_of_work.read() as tx:
             found = await tx.logs.page(which, after, limit + 1)
+        async with self.unit_of_work.begin(actor) as tx:
+            tx.record(LogRead(filters=_filters(which), entries=min(len(found), limit)))
+            await tx.commit()
         entries, cursor = self.pager.cut(found, limit, scope, lambda entry: (entry.timestamp, entry.id))
         return Page(items=[log_entry_result(entry) for entry in entries], next_cursor=cursor)
+
+
+def _filters(which: LogFilter) -> Facts:
+    """The conditions as the log may hold them: of what was typed freely only what names something that is known."""
+    action, target_id = which.action, which.target_id
+    filters = {
+        "level": which.level,
+        "action": action if action is None or action in actions() else _UNKNOWN,
+        "actor_id": which.actor_id and str(which.actor_id),
+        "target_id": target_id if target_id is None or _ID.fullmatch(target_id) else _UNKNOWN,
+        "since": which.since and which.since.isoformat(),
+        "until": which.until and which.until.isoformat(),
+    }
+    return {name: value for name, value in filters.items() if value is not None}

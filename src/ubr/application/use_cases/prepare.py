@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from ubr.application.actor import SYSTEM
 from ubr.application.known_keys import KnownKeys
-from ubr.application.ports.security import AccessTokens
+from ubr.application.ports.security import AccessTokens, LogSigning
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.application.repeating import repeatable
 from ubr.domain.errors import RoleNameTaken, SigningKeyLocked
-from ubr.domain.events import SigningKeyCreated
+from ubr.domain.events import LogKeyCreated, SigningKeyCreated
 from ubr.domain.role import ADMIN_ROLE_ID, built_in_roles
 from ubr.domain.signing_key import signer
 
@@ -18,16 +18,18 @@ from ubr.domain.signing_key import signer
 class Prepare:
     """Bring a store to the state that every other use case relies on, and load its signing keys.
 
-    - The built-in roles and a signing key are made once, whichever process comes first. That key signs at once.
-    - Every key whose tokens may be good must open with one of the secrets.
+    - The built-in roles, a signing key and the key of the log are made once, whichever process comes first. They sign
+      at once.
+    - Every key whose tokens may be good must open with one of the secrets, and so must the newest key of the log.
     - Run it as often as you like.
 
-    Errors: `SigningKeyLocked`.
+    Errors: `SigningKeyLocked`, `LogKeyLocked`.
     """
 
     unit_of_work: UnitOfWork
     access_tokens: AccessTokens
     keys: KnownKeys
+    log_signing: LogSigning
 
     @repeatable
     async def __call__(self) -> None:
@@ -39,11 +41,13 @@ class Prepare:
     async def _load(self) -> bool:
         async with self.unit_of_work.read() as tx:
             signs = signer(await tx.signing_keys.all(), tx.now) is not None
-            if not signs or await tx.roles.get(ADMIN_ROLE_ID) is None:
+            log_keys = await tx.log_keys.all()
+            if not signs or not log_keys or await tx.roles.get(ADMIN_ROLE_ID) is None:
                 return False
             locked = await self.keys.read(tx)
         if locked:
             raise SigningKeyLocked(*locked)
+        self.log_signing.check(log_keys[-1])
         return True
 
     async def _make(self) -> None:
@@ -52,6 +56,7 @@ class Prepare:
                 if await tx.roles.get(role.id) is None:
                     await tx.roles.add(role)
             await self._make_key(tx)
+            await self._make_log_key(tx)
             await tx.commit()
 
     async def _make_key(self, tx: Transaction) -> None:
@@ -60,3 +65,10 @@ class Prepare:
         key = self.access_tokens.generate(tx.now)
         tx.record(SigningKeyCreated(kid=key.kid))
         await tx.signing_keys.add(key)
+
+    async def _make_log_key(self, tx: Transaction) -> None:
+        if await tx.log_keys.all_to_change():
+            return
+        key = self.log_signing.generate(tx.now)
+        tx.record(LogKeyCreated(label=key.label, key=str(key)))
+        await tx.log_keys.add(key)

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ubr.application.actor import System
 from ubr.application.command import Result
-from ubr.application.ports.security import AccessTokens
-from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.ports.security import AccessTokens, LogSigning
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.application.repeating import repeatable
-from ubr.domain.errors import Forbidden, SigningKeyLocked
-from ubr.domain.events import SigningKeyRewrapped
+from ubr.domain.checkpoint import LogKey
+from ubr.domain.errors import Forbidden, LogKeyLocked, SigningKeyLocked
+from ubr.domain.events import LogKeyRewrapped, SigningKeyRewrapped
 
 
 class RewrapResult(Result, frozen=True, kw_only=True):
@@ -23,16 +25,20 @@ class RewrapSigningKeys:
     """Seal every private key with the newest secret. After it the other secrets open nothing that is still needed.
 
     - Only the service itself may.
+    - The keys that sign the log are among them.
     - A key that is of no use any more and that no secret opens is left as it is.
     - A second time does nothing.
     """
 
     unit_of_work: UnitOfWork
     access_tokens: AccessTokens
+    log_signing: LogSigning
 
     @repeatable
     async def __call__(self, *, actor: System) -> RewrapResult:
-        """Errors: `SigningKeyLocked` where no secret opens a key whose tokens may be good; nothing is changed then."""
+        """Errors: `SigningKeyLocked` where no secret opens a key whose tokens may be good; `LogKeyLocked` where none
+        opens the newest key of the log. Nothing is changed then.
+        """
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may seal signing keys anew")
         rewrapped = 0
@@ -49,5 +55,23 @@ class RewrapSigningKeys:
                     await tx.signing_keys.save(sealed)
                     tx.record(SigningKeyRewrapped(kid=key.kid))
                     rewrapped += 1
+            log_keys = await tx.log_keys.all_to_change()
+            rewrapped += await self._rewrap(tx, log_keys)
             await tx.commit()
-        return RewrapResult(keys=len(keys), rewrapped=rewrapped)
+        return RewrapResult(keys=len(keys) + len(log_keys), rewrapped=rewrapped)
+
+    async def _rewrap(self, tx: Transaction, keys: Sequence[LogKey]) -> int:
+        """How many keys of the log had to be sealed anew."""
+        rewrapped = 0
+        for key in keys:
+            try:
+                sealed = self.log_signing.reseal(key)
+            except LogKeyLocked:
+                if key == keys[-1]:
+                    raise
+                continue
+            if sealed.private != key.private:
+                await tx.log_keys.save(sealed)
+                tx.record(LogKeyRewrapped(label=key.label, key=str(key)))
+                rewrapped += 1
+        return rewrapped

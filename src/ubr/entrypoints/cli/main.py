@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from ubr.entrypoints.cli.audit import after_restore, audit
 from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain
 from ubr.settings import Settings, documentation, in_force
 
@@ -204,6 +205,10 @@ async def _create(settings: Settings, email: str, password: str, *, take_over: b
             raise Refused("The e-mail belongs to an account: --take-over makes it an administrator's.") from None
 
 
+main.add_command(audit)
+main.add_command(after_restore)
+
+
 @main.group()
 def keys() -> None:
     """Look after the keys that sign access tokens.
@@ -274,7 +279,7 @@ def revoke(*, kid: str) -> None:
 
 @keys.command()
 def rewrap() -> None:
-    """Seal all signing keys with the first secret of UBR_SECRET_KEY.
+    """Seal all signing keys, and the key of the log, with the first secret of UBR_SECRET_KEY.
 
     After it the other secrets can be removed.
     """
@@ -282,7 +287,7 @@ def rewrap() -> None:
     import asyncio
 
     done = asyncio.run(_rewrap_keys(settings))
-    click.echo(f"The first secret of UBR_SECRET_KEY opens the signing keys: {done.rewrapped} of {done.keys} rewrapped.")
+    click.echo(f"The first secret of UBR_SECRET_KEY opens every key: {done.rewrapped} of {done.keys} rewrapped.")
 
 
 def _moment(time: datetime) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import Final
 
-from ubr.domain.errors import Invalid, SigningKeyLocked, StoreUnavailable, UbrError
+from ubr.domain.errors import Invalid, LogKeyLocked, SigningKeyLocked, StoreUnavailable, UbrError
 from ubr.settings import WrongSetting, debugging
 
 _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -54,14 +54,8 @@ def explain(error: WrongSetting | Refused | UbrError) -> ExitCode:
         case Invalid() if error.flaws:
             complain(f"{_NAMES.get(flaw.pointer, flaw.pointer)} {flaw.detail}." for flaw in error.flaws)
             return ExitCode.USAGE
-        case SigningKeyLocked(kids=[kid, *_]):
-            complain(
-                [
-                    f"UBR_SECRET_KEY does not open the signing key {kid}.",
-                    "Put the secret that it was sealed with at the end of the list again, or give the key up:",
-                    f"  ubr keys revoke {kid}",
-                ]
-            )
+        case SigningKeyLocked() | LogKeyLocked():
+            complain(_locked(error))
             return ExitCode.USAGE
         case StoreUnavailable():
             reason = getattr(error, "reason", None)
@@ -70,6 +64,20 @@ def explain(error: WrongSetting | Refused | UbrError) -> ExitCode:
         case _:
             complain([f"{error.detail}."])
             return ExitCode.FAILED
+
+
+def _locked(error: SigningKeyLocked | LogKeyLocked) -> list[str]:
+    """Which key, and the two ways out."""
+    if isinstance(error, LogKeyLocked):
+        key, way = f"the key {error.label}, which signs the log", ("make another key", "ubr audit rotate-key")
+    else:
+        kid = error.kids[0]
+        key, way = f"the signing key {kid}", ("give the key up", f"ubr keys revoke {kid}")
+    return [
+        f"UBR_SECRET_KEY does not open {key}.",
+        f"Put the secret that it was sealed with at the end of the list again, or {way[0]}:",
+        f"  {way[1]}",
+    ]
 
 
 def complain(sentences: Iterable[str]) -> None:

@@ -10,9 +10,10 @@ from typing import Final
 
 from ubr.application.actor import SYSTEM
 from ubr.application.app import Application
+from ubr.application.use_cases.compare_checkpoint import CompareCheckpointCommand
 from ubr.application.use_cases.create_admin import CreateAdminCommand
 from ubr.bootstrap import is_common, migrate, open_environment, schema_state
-from ubr.domain.errors import EmailTaken, Invalid
+from ubr.domain.errors import CheckpointMismatch, EmailTaken, Invalid
 from ubr.domain.policy import check_password
 from ubr.domain.values import Email
 from ubr.entrypoints.cli.output import ExitCode, Refused, new_password
@@ -54,20 +55,60 @@ async def check_schema(settings: Settings) -> bool:
 
 async def bring_up(settings: Settings) -> None:
     """Bring the schema up to date. Errors: `Refused` where that is not possible."""
-    if not await check_schema(settings):
-        await migrate(settings)
+    if settings.migration_database_url is not None or not await check_schema(settings):
+        try:
+            await migrate(settings)
+        except ValueError as error:
+            raise Refused(f"{error}.", ExitCode.USAGE) from None
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, prepared: bool = True) -> AsyncIterator[Application]:
-    """The use cases, on a database that is up to date. `prepared` is what `open_environment` says it is."""
+async def opened(settings: Settings, *, prepared: bool = True, following: bool = True) -> AsyncIterator[Application]:
+    """The use cases, on a database that is up to date.
+
+    `prepared` and `following` are what `open_environment` says they are. Errors: `Refused`.
+    """
     lasting(settings)
-    if settings.migrate == "auto":
+    if settings.migrate == "auto" and following:
         await bring_up(settings)
     elif not await check_schema(settings):
         raise Refused(BEHIND)
-    async with open_environment(settings, prepared=prepared) as environment:
+    async with open_environment(settings, prepared=prepared, following=following) as environment:
         yield environment.application
+
+
+def _kept(path: str) -> str | None:
+    """The checkpoint in a file; None where there is none yet."""
+    try:
+        return Path(path).read_text("utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError):
+        raise Refused(f"UBR_AUDIT_CHECKPOINT names {path}, which cannot be read.", ExitCode.USAGE) from None
+
+
+async def _continues(settings: Settings) -> None:
+    """Errors: `Refused` where the log is not the continuation of the checkpoint that was kept.
+
+    Asked before anything can be signed: a log that was rolled back must not be forked as well.
+    """
+    if settings.audit_checkpoint is None:
+        return
+    kept = _kept(settings.audit_checkpoint)
+    if kept is None:
+        return
+    async with opened(settings, prepared=False, following=False) as ubr:
+        try:
+            await ubr.compare_checkpoint(CompareCheckpointCommand(checkpoint=kept), actor=SYSTEM)
+        except Invalid as error:
+            raise Refused(
+                f"UBR_AUDIT_CHECKPOINT names {settings.audit_checkpoint}, which {error.detail}.", ExitCode.USAGE
+            ) from None
+        except CheckpointMismatch as error:
+            raise Refused(
+                f"{error.detail}. If a backup was restored, run `ubr after-restore`; else `ubr audit verify` shows "
+                "what does not fit."
+            ) from None
 
 
 async def prepare(settings: Settings) -> Credentials | None:
@@ -87,6 +128,10 @@ async def prepare(settings: Settings) -> Credentials | None:
             )
         except Invalid as error:
             raise WrongSetting(f"UBR_ADMIN_PASSWORD {error.detail}.") from None
+    lasting(settings)
+    if settings.migrate == "auto":
+        await bring_up(settings)
+    await _continues(settings)
     async with opened(settings) as ubr:
         if settings.admin_email is not None and settings.admin_password is not None:
             await _first_admin(ubr, Credentials(settings.admin_email, settings.admin_password))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
 from litestar.types import Receive, Scope, Send
 
-from ubr.application.jobs.rounds import repeat
+from ubr.application.jobs.rounds import beside
 from ubr.bootstrap import open_environment
 from ubr.domain.errors import UbrError
 from ubr.entrypoints.http import log_lines
@@ -69,10 +69,6 @@ class Service:
         settings = self._settings
         options = HttpOptions(trusted_proxies=settings.trusted_proxies, public_url=settings.public_url)
         async with open_environment(settings) as environment:
-            cleaning = asyncio.create_task(repeat(environment.janitor, _CLEANING))
-            try:
+            options = replace(options, rejected=environment.refusals.reject)
+            async with beside((environment.janitor, _CLEANING)):
                 yield create_app(environment.application, options=options)
-            finally:
-                cleaning.cancel()
-                with suppress(asyncio.CancelledError):
-                    await cleaning

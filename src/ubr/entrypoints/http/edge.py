@@ -18,9 +18,10 @@ from litestar import Litestar
 from litestar.types import HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
 
 from ubr.application.actor import Origin, calling_from
-from ubr.domain.errors import Invalid, NotFound, UbrError
+from ubr.application.refusals import CountRejection
+from ubr.domain.errors import Invalid, InvalidCredentials, NotFound, UbrError
 from ubr.entrypoints.http.client_ip import client_ip
-from ubr.entrypoints.http.problem import ClientGone, InternalError, MalformedBody, Refusal, UriTooLong
+from ubr.entrypoints.http.problem import PROBLEM, ClientGone, InternalError, MalformedBody, Refusal, UriTooLong
 from ubr.settings import TrustedProxies
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -37,7 +38,15 @@ _DRAIN_SECONDS: Final = 2
 _HUNG_UP: Final = 499
 """In the log alone: the client went, or so it seems, before it was answered."""
 
+_TURNED_AWAY: Final = (400, 401, 408, 413, 414, 415, 429)
+_RECORDED: Final = InvalidCredentials.code
+"""A failed log-in is an entry of the log by itself."""
+
 _log = structlog.get_logger("ubr.http")
+
+
+def _uncounted(_problem: str) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +56,8 @@ class HttpOptions:
     trusted_proxies: TrustedProxies = ()
     public_url: str | None = None
     body_seconds: float = 10
+    rejected: CountRejection = _uncounted
+    """Told of each request that was turned away before it was known who asked."""
 
 
 class Edge:
@@ -55,6 +66,7 @@ class Edge:
     def __init__(self, app: Litestar, options: HttpOptions) -> None:
         self.app = app
         self._trusted = options.trusted_proxies
+        self.rejected = options.rejected
         self._defaults = {
             b"cache-control": b"no-store",
             b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
@@ -122,7 +134,7 @@ class _Exchange:
         self._edge = edge
         self._head = scope["method"] == "HEAD"
         # HEAD is GET without the body (RFC 9110, 9.3.2).
-        self._scope = cast("HTTPScope", {**scope, "method": "GET"}) if self._head else scope
+        self._scope = cast("HTTPScope", {**scope, "method": "GET" if self._head else scope["method"], "state": {}})
         self._path = scope["path"]
         self._receive = receive
         self._send = send
@@ -145,18 +157,18 @@ class _Exchange:
     async def _answer(self) -> None:
         try:
             if (error := self._malformed()) is not None:
-                await self._refuse(Refusal.of(error, self._path))
+                await self._refuse(error)
             else:
                 await self._edge.app(self._scope, self.receive, self.send)
         except ClientGone:
             # A server says the same of a body that breaks off or is badly chunked, and its sender is there to be told.
-            await self._refuse(Refusal.of(MalformedBody("The body breaks off or is badly chunked"), self._path))
+            await self._refuse(MalformedBody("The body breaks off or is badly chunked"))
             self._status = _HUNG_UP
         except Exception:
             if self._status:  # half an answer is out already: only the server can still break it off
                 raise
             _log.exception("failed")
-            await self._refuse(Refusal.of(InternalError(), self._path))
+            await self._refuse(InternalError())
 
     def _malformed(self) -> UbrError | None:
         """What is wrong with the head of the request, whatever it asks for."""
@@ -173,7 +185,9 @@ class _Exchange:
             return NotFound("There is nothing at this path")
         return None
 
-    async def _refuse(self, refusal: Refusal) -> None:
+    async def _refuse(self, error: UbrError) -> None:
+        self._scope["state"][PROBLEM] = error.code
+        refusal = Refusal.of(error, self._path)
         headers = [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
         headers.append((b"content-length", str(len(refusal.body)).encode()))
         await self.send({"type": "http.response.start", "status": refusal.status, "headers": headers})
@@ -218,12 +232,16 @@ class _Exchange:
     def _write_line(self, began: float) -> None:
         """Never the path itself, the query or the body: the template says where, and the id who."""
         status = self._status or _HUNG_UP
+        problem = self._scope["state"].get(PROBLEM) if status >= HTTPStatus.BAD_REQUEST else None
+        if problem is not None and status in _TURNED_AWAY and problem != _RECORDED:
+            self._edge.rejected(problem)
         _log.log(
             logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO,
             "request",
             method="HEAD" if self._head else self._scope["method"],
             route=self._scope.get("path_template"),
             status=status,
+            problem=problem,
             ms=round((time.perf_counter() - began) * 1000, 2),
             request_id=self._origin.request_id,
         )

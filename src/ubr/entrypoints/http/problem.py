@@ -30,6 +30,8 @@ from ubr.domain.errors import (
 )
 
 MEDIA_TYPE: Final = "application/problem+json"
+PROBLEM: Final = "problem"
+"""Where the code of what went wrong is left for the edge, in the state of the request."""
 
 _log = structlog.get_logger("ubr.http")
 
@@ -205,6 +207,7 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     if isinstance(error, ClientGone):
         raise error
     known = _known(error)
+    request.scope["state"][PROBLEM] = known.code
     refusal = Refusal.of(known, request.scope["path"])
     headers = dict(refusal.headers)
     media_type = headers.pop("content-type")

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ubr.adapters.sql.engine import Limits, make_engine, normal_url, sqlite_engine
 from ubr.adapters.sql.errors import translated
+from ubr.adapters.sql.grants import grants
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -48,13 +49,31 @@ class UnknownSchema(Exception):
     """The database is at a revision that this version of ubr does not know."""
 
 
-async def upgrade(url: str, revision: str = "head", *, wait: float = _LIMITS.lock) -> tuple[str, ...]:
+async def upgrade(
+    url: str, revision: str = "head", *, wait: float = _LIMITS.lock, service: str | None = None
+) -> tuple[str, ...]:
     """Bring a database up to date; the revisions that this call ran, oldest first.
 
-    `wait` is for another upgrade to end, in seconds. Errors: `ValueError` for the URL, `UnknownSchema`,
-    `StoreUnavailable`.
+    `wait` is for another upgrade to end, in seconds. `service` is a role of PostgreSQL that does not own the tables,
+    and is given what the service needs of them. Errors: `ValueError` for the URL, `UnknownSchema`, `StoreUnavailable`.
     """
-    return await _run(url, wait, lambda connection: _upgrade(connection, revision))
+
+    def both(connection: Connection) -> tuple[str, ...]:
+        done = _upgrade(connection, revision)
+        if service is not None:
+            for statement in grants(connection, service):
+                connection.execute(text(statement))
+        return done
+
+    return await _run(url, wait, both)
+
+
+def role_of(url: str) -> str:
+    """The role that a URL connects as. Errors: `ValueError` where it names none."""
+    role = make_url(normal_url(url)).username
+    if not role:
+        raise ValueError("The database URL names no role that could be given anything")
+    return role
 
 
 async def downgrade(url: str, revision: str, *, wait: float = _LIMITS.lock) -> None:

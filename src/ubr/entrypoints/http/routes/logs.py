@@ -1,13 +1,15 @@
-"""The log."""
+"""The log, and what shows that it is the one that was written."""
 
 from __future__ import annotations
 
 from litestar import Controller, Response, get
 
 from ubr.application.results import LogEntryResult, Page
+from ubr.application.use_cases.get_checkpoint import GetCheckpoint
 from ubr.application.use_cases.list_logs import ListLogs, ListLogsCommand
-from ubr.domain.errors import InvalidCursor
-from ubr.entrypoints.http.answers import page
+from ubr.application.use_cases.prove_log_entry import ProofResult, ProveLogEntry, ProveLogEntryCommand
+from ubr.domain.errors import InvalidCursor, LogDamaged, LogEntryNotFound
+from ubr.entrypoints.http.answers import ok, page
 from ubr.entrypoints.http.call import Call, Ubr, operation
 
 
@@ -27,3 +29,32 @@ class Logs(Controller):
     )
     async def list_all(self, request: Call, ubr: Ubr) -> Response[bytes]:
         return page(request, await ubr.list_logs(request.filters(ListLogsCommand), actor=request.actor))
+
+    @get(
+        "/checkpoint",
+        **operation(
+            GetCheckpoint,
+            "logs",
+            summary="Read the newest checkpoint of the log",
+            answer=str,
+            media_type="text/plain",
+            problems=(LogDamaged,),
+        ),
+    )
+    async def checkpoint(self, request: Call, ubr: Ubr) -> Response[bytes]:
+        result = await ubr.get_checkpoint(actor=request.actor)
+        return Response(result.note.encode(), media_type="text/plain")
+
+    @get(
+        "/{entry_id:str}/proof",
+        **operation(
+            ProveLogEntry,
+            "logs",
+            summary="Read the proof that an entry is in the log",
+            answer=ProofResult,
+            problems=(LogEntryNotFound, LogDamaged),
+        ),
+    )
+    async def proof(self, request: Call, ubr: Ubr) -> Response[bytes]:
+        command = ProveLogEntryCommand(entry_id=request.id("entry_id"))
+        return ok(await ubr.prove_log_entry(command, actor=request.actor))

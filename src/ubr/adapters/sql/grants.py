@@ -1,0 +1,38 @@
+"""What the role of the service may do where another one owns the tables, in PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+
+from ubr.adapters.sql.tables import metadata
+
+_READ: Final = "SELECT"
+_ADD: Final = "SELECT, INSERT"
+_ALL: Final = "SELECT, INSERT, UPDATE, DELETE"
+
+_LESS: Final = {
+    "logs": _ADD,
+    "log_leaves": _ADD,
+    "log_nodes": _ADD,
+    "log_checkpoints": _ADD,
+    "log_queue": "SELECT, INSERT, DELETE",
+    "log_head": "SELECT, UPDATE",
+    "log_pruned": _READ,
+    "log_keys": "SELECT, INSERT, UPDATE",
+    "signing_keys": "SELECT, INSERT, UPDATE",
+    "feed_head": "SELECT, UPDATE",
+    "alembic_version": _READ,
+}
+"""Where it may not do everything. Above all it can neither change nor delete what is in the log."""
+
+
+def grants(connection: Connection, role: str) -> list[str]:
+    """The statements that give a role what the service needs, and take from it what else it had."""
+    schema, name = connection.execute(select(func.quote_ident(func.current_schema()), func.quote_ident(role))).one()
+    statements = [f"GRANT USAGE ON SCHEMA {schema} TO {name}"]
+    for table in [*metadata.tables, "alembic_version"]:
+        statements.append(f"REVOKE ALL ON {schema}.{table} FROM {name}")
+        statements.append(f"GRANT {_LESS.get(table, _ALL)} ON {schema}.{table} TO {name}")
+    return statements

@@ -1,0 +1,220 @@
+"""The tree over the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import RowMapping, and_, delete, func, insert, or_, select, text, update
+
+from ubr.adapters.sql.link import Link
+from ubr.adapters.sql.rows import entry_from_row, log_key_from_row, log_key_to_row
+from ubr.adapters.sql.tables import (
+    log_checkpoints,
+    log_head,
+    log_keys,
+    log_leaves,
+    log_nodes,
+    log_pruned,
+    log_queue,
+    logs,
+)
+from ubr.domain.audit import LogEntry
+from ubr.domain.checkpoint import LogKey
+from ubr.domain.errors import LogDamaged
+from ubr.domain.log_check import Leaf
+from ubr.domain.merkle import Frontier, Node
+from ubr.domain.values import LogEntryId
+
+# Whoever adds to the tree holds this lock; any number that is not used for another purpose will do.
+_LOCK: Final = 0x7562_722D_7472_6565
+_TRY: Final = select(func.pg_try_advisory_xact_lock(_LOCK).label("leads"))
+_WAIT: Final = select(func.pg_advisory_xact_lock(_LOCK))
+_KEYS_ALONE: Final = text("LOCK TABLE log_keys IN SHARE ROW EXCLUSIVE MODE")
+
+
+class SqlLogTree:
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def anything_waiting(self) -> bool:
+        return bool(await self._link.rows(select(log_queue.c.entry_id).limit(1)))
+
+    async def lead(self, *, wait: bool) -> bool:
+        if not self._link.locking:  # a writing unit of SQLite is alone
+            return True
+        if wait:
+            await self._link.rows(_WAIT)
+            return True
+        return bool((await self._link.rows(_TRY))[0]["leads"])
+
+    async def state(self) -> Frontier:
+        [row] = await self._link.rows(select(log_head.c.size, log_head.c.frontier))
+        try:
+            return Frontier.from_bytes(row["size"], row["frontier"])
+        except ValueError:
+            raise LogDamaged("The head of the log is no tree") from None
+
+    async def waiting(self, limit: int) -> list[LogEntry]:
+        statement = select(logs).join(log_queue, log_queue.c.entry_id == logs.c.id).order_by(logs.c.id).limit(limit)
+        return [entry_from_row(row) for row in await self._link.rows(statement)]
+
+    async def extend(
+        self,
+        first: int,
+        entries: Sequence[LogEntry],
+        nodes: Sequence[tuple[Node, bytes]],
+        grown: Frontier,
+        note: str,
+    ) -> None:
+        leaves = [
+            {"leaf_index": index, "entry_id": entry.id, "hash": entry.leaf}
+            for index, entry in enumerate(entries, first)
+        ]
+        await self._link.write(insert(log_leaves), leaves)
+        if nodes:
+            rows = [{"level": node.level, "position": node.position, "hash": hashed} for node, hashed in nodes]
+            await self._link.write(insert(log_nodes), rows)
+        sequenced = select(log_leaves.c.entry_id).where(log_leaves.c.leaf_index >= first)
+        await self._link.write(delete(log_queue).where(log_queue.c.entry_id.in_(sequenced)))
+        await self._link.write(insert(log_checkpoints), {"size": grown.size, "note": note})
+        await self._link.write(update(log_head).values(size=grown.size, frontier=grown.to_bytes()))
+
+    async def index_of(self, entry_id: LogEntryId) -> int | None:
+        row = await self._link.row(select(log_leaves.c.leaf_index).where(log_leaves.c.entry_id == entry_id))
+        return None if row is None else int(row["leaf_index"])
+
+    async def hashes(self, level: int, first: int, count: int) -> list[bytes]:
+        if level == 0:
+            at = log_leaves.c.leaf_index
+            statement = select(log_leaves.c.hash).where(at >= first, at < first + count).order_by(at)
+        else:
+            at = log_nodes.c.position
+            within = and_(log_nodes.c.level == level, at >= first, at < first + count)
+            statement = select(log_nodes.c.hash).where(within).order_by(at)
+        return [row["hash"] for row in await self._link.rows(statement)]
+
+    async def newest_checkpoint(self) -> str | None:
+        statement = select(log_checkpoints.c.note).order_by(log_checkpoints.c.size.desc()).limit(1)
+        row = await self._link.row(statement)
+        return None if row is None else str(row["note"])
+
+
+class SqlLogRecords:
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def leaves(self, first: int, limit: int) -> list[Leaf]:
+        try:
+            return await self._leaves(first, limit)
+        except (ValueError, TypeError, AttributeError):
+            # Something stands where nothing of ours could have written it: the others are read all the same.
+            return [leaf for index in range(first, first + limit) for leaf in await self._one(index)]
+
+    async def _one(self, index: int) -> list[Leaf]:
+        try:
+            return await self._leaves(index, 1, at_most=index)
+        except (ValueError, TypeError, AttributeError):
+            return [Leaf(index=index, entry_id=UUID(int=0), hash=b"", entry=None, readable=False)]
+
+    async def _leaves(self, first: int, limit: int, at_most: int | None = None) -> list[Leaf]:
+        c = log_leaves.c
+        statement = (
+            select(c.leaf_index, c.entry_id, c.hash, logs)
+            .select_from(log_leaves.outerjoin(logs, logs.c.id == c.entry_id))
+            .where(c.leaf_index >= first)
+            .order_by(c.leaf_index)
+            .limit(limit)
+        )
+        if at_most is not None:
+            statement = statement.where(c.leaf_index <= at_most)
+        return [_leaf(row) for row in await self._link.rows(statement)]
+
+    async def checkpoints(self, above: int, limit: int) -> list[tuple[int, str]]:
+        c = log_checkpoints.c
+        statement = select(c.size, c.note).where(c.size > above).order_by(c.size).limit(limit)
+        return [(row["size"], row["note"]) for row in await self._link.rows(statement)]
+
+    async def strays(self, limit: int) -> list[LogEntryId]:
+        statement = (
+            select(logs.c.id)
+            .select_from(
+                logs.outerjoin(log_leaves, log_leaves.c.entry_id == logs.c.id).outerjoin(
+                    log_queue, log_queue.c.entry_id == logs.c.id
+                )
+            )
+            .where(log_leaves.c.entry_id.is_(None), log_queue.c.entry_id.is_(None))
+            .limit(limit)
+        )
+        return [row["id"] for row in await self._link.rows(statement)]
+
+    async def lost(self, limit: int) -> list[LogEntryId]:
+        statement = (
+            select(log_queue.c.entry_id)
+            .select_from(
+                log_queue.outerjoin(logs, logs.c.id == log_queue.c.entry_id).outerjoin(
+                    log_leaves, log_leaves.c.entry_id == log_queue.c.entry_id
+                )
+            )
+            .where(or_(logs.c.id.is_(None), log_leaves.c.entry_id.is_not(None)))
+            .limit(limit)
+        )
+        return [row["entry_id"] for row in await self._link.rows(statement)]
+
+    async def older(self, than: datetime, first: int, limit: int) -> int:
+        c = log_leaves.c
+        within = and_(c.leaf_index >= first, c.leaf_index < first + limit)
+        young = (
+            select(func.min(c.leaf_index).label("first"))
+            .select_from(log_leaves.join(logs, logs.c.id == c.entry_id))
+            .where(within, logs.c.timestamp >= than)
+        )
+        [row] = await self._link.rows(young)
+        if row["first"] is not None:
+            return int(row["first"]) - first
+        [row] = await self._link.rows(select(func.count().label("count")).select_from(log_leaves).where(within))
+        return int(row["count"])
+
+    async def pruned(self) -> int:
+        [row] = await self._link.rows(select(log_pruned.c.size))
+        return int(row["size"])
+
+    async def prune(self, until: int) -> int:
+        if self._link.dialect == "postgresql":
+            [row] = await self._link.change(select(func.prune_logs(until).label("deleted")))
+            return int(row["deleted"])
+        before = await self.pruned()
+        await self._link.write(update(log_pruned).where(log_pruned.c.size < until).values(size=until))
+        c = log_leaves.c
+        old = select(c.entry_id).where(c.leaf_index >= before, c.leaf_index < until)
+        return await self._link.write(delete(logs).where(logs.c.id.in_(old)))
+
+
+class SqlLogKeys:
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def all(self) -> Sequence[LogKey]:
+        statement = select(log_keys).order_by(log_keys.c.number)
+        return [log_key_from_row(row) for row in await self._link.rows(statement)]
+
+    async def all_to_change(self) -> Sequence[LogKey]:
+        if self._link.locking:
+            await self._link.write(_KEYS_ALONE)
+        return await self.all()
+
+    async def add(self, key: LogKey) -> None:
+        await self._link.write(insert(log_keys), log_key_to_row(key))
+
+    async def save(self, key: LogKey) -> None:
+        here = log_keys.c.number == key.number
+        await self._link.write(update(log_keys).where(here).values(private=key.private))
+
+
+def _leaf(row: RowMapping) -> Leaf:
+    entry = None if row[logs.c.id] is None else entry_from_row(row)
+    hashed, entry_id = row[log_leaves.c.hash], row[log_leaves.c.entry_id]
+    readable = isinstance(hashed, bytes) and (entry is None or (entry.in_order and isinstance(entry.salt, bytes)))
+    return Leaf(index=row[log_leaves.c.leaf_index], entry_id=entry_id, hash=hashed, entry=entry, readable=readable)

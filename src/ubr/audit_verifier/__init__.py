@@ -1,0 +1,12 @@
+"""Checks an export of the log without ubr: `python -m ubr.audit_verifier EXPORT`.
+
+It needs nothing but the standard library and `cryptography`, no database and no secret, and shares with the service
+the words of its domain alone.
+"""
+
+from ubr.audit_verifier.export import NotAnExport, check_export
+from ubr.audit_verifier.files import read_keys, read_note
+from ubr.audit_verifier.report import report
+from ubr.audit_verifier.signatures import verify_signature
+
+__all__ = ["NotAnExport", "check_export", "read_keys", "read_note", "report", "verify_signature"]

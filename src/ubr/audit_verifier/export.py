@@ -1,0 +1,97 @@
+"""Walks an export, line by line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from ubr.audit_verifier.signatures import verify_signature
+from ubr.domain.audit import LogEntry
+from ubr.domain.checkpoint import BadNote, Note, NoteKey
+from ubr.domain.log_check import Checked, Leaf, LogCheck, Tampered
+from ubr.domain.merkle import HASH_BYTES
+
+EXPORT_VERSION: Final = 1
+
+Line = dict[str, Any]
+
+
+class NotAnExport(Exception):
+    """What was given is not an export of a log, from its first line on."""
+
+
+def check_export(lines: Iterable[str], *, keys: Sequence[NoteKey] = (), against: Sequence[Note] = ()) -> Checked:
+    """What was found to be right. Without keys those are trusted that the export itself names.
+
+    Errors: `Tampered`; `NotAnExport`; `BadNote` for a checkpoint of another log.
+    """
+    rest = iter(lines)
+    size, declared = _head(next(rest, ""))
+    check = LogCheck(verify_signature, keys or declared, declared=not keys, against=against)
+    for line in rest:
+        _take(check, line)
+    checked = check.end()
+    if checked.size != size:
+        raise Tampered(
+            f"The export says that it has {size} entries, and has {checked.size}", index=min(size, checked.size)
+        )
+    return checked
+
+
+def _head(line: str) -> tuple[int, list[NoteKey]]:
+    try:
+        head = _read(line)
+        if head["ubr_log"] != EXPORT_VERSION:
+            raise NotAnExport("The export is of a version that is not known here")
+        return int(head["size"]), [NoteKey.parse(key) for key in head["keys"]]
+    except (BadNote, KeyError, TypeError, ValueError):
+        raise NotAnExport("This is not an export of a log: its first line says nothing of one") from None
+
+
+def _take(check: LogCheck, line: str) -> None:
+    """An entry, or a checkpoint. Errors: `Tampered`."""
+    at = check.frontier.size
+    try:
+        record = _read(line)
+        if "checkpoint" in record:
+            size, note = int(record["size"]), str(record["checkpoint"])
+            leaf = None
+        else:
+            leaf, size, note = _leaf(record), 0, ""
+    except (KeyError, TypeError, ValueError):
+        raise Tampered(f"What stands where entry {at} should be cannot be read", index=at) from None
+    if leaf is None:
+        check.checkpoint(size, note)
+    else:
+        check.leaf(leaf)
+
+
+def _leaf(record: Line) -> Leaf:
+    """Errors: `ValueError`, `KeyError`, `TypeError`."""
+    hashed, raw = bytes.fromhex(record["leaf"]), record["entry"]
+    if len(hashed) != HASH_BYTES:
+        raise ValueError("A leaf is a hash")
+    entry, readable = None, True
+    if raw is not None:
+        try:
+            entry = LogEntry.imported(raw)
+        except ValueError:
+            readable = False
+    return Leaf(index=int(record["index"]), entry_id=UUID(record["id"]), hash=hashed, entry=entry, readable=readable)
+
+
+def _read(line: str) -> Line:
+    """Errors: `ValueError`, also for a name that stands twice: one of the two would not be looked at."""
+    found = json.loads(line, object_pairs_hook=_once)
+    if not isinstance(found, dict):
+        raise ValueError("A line is an object")  # noqa: TRY004 - whoever reads lines looks for one error
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Line:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("A name stands twice")
+    return found

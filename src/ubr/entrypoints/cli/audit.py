@@ -1,0 +1,309 @@
+"""The commands about the log, and what a restore asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+import rich_click as click
+
+from ubr.entrypoints.cli.output import ExitCode, Refused
+from ubr.settings import Settings, parse_duration
+
+if TYPE_CHECKING:
+    from ubr.application.use_cases.verify_log import Progress, VerifiedLogResult
+    from ubr.domain.checkpoint import Note, NoteKey
+
+# Each command loads what it needs when it runs, so that help and mistakes are quick.
+# ruff: noqa: PLC0415
+
+T = TypeVar("T")
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group()
+def audit() -> None:
+    """Look after the log: check it, sign for it, export it, delete what is old."""
+
+
+@audit.command()
+@click.argument("export", type=_FILE, required=False)
+@click.option("--checkpoint", type=_FILE, multiple=True, help="A checkpoint that was kept elsewhere. May be repeated.")
+@click.option("--key", type=_FILE, help="The key to trust. Without it the log's own word is taken.")
+def verify(*, export: Path | None, checkpoint: tuple[Path, ...], key: Path | None) -> None:
+    """Check every entry of the log against what was signed.
+
+    Of the database, or of the file EXPORT that `ubr audit export` wrote. It takes no secret. The checkpoint that
+    UBR_AUDIT_CHECKPOINT names is compared as well. Exit code 1, and a sentence, where something does not fit.
+    """
+    from ubr.audit_verifier import read_keys, read_note, report
+
+    keys = [] if key is None else _opened(key, read_keys)
+    notes = [_opened(path, read_note) for path in checkpoint]
+    found = _verify_export(export, keys, notes) if export is not None else _verify_database(keys, notes)
+    if found.finding is not None:
+        raise Refused(f"{found.finding}.")
+    for line in report(
+        found.size,
+        pruned=found.pruned,
+        checkpoints=found.checkpoints,
+        unsigned=found.unsigned,
+        signer=found.signer,
+        trusted=bool(keys),
+    ):
+        click.echo(line)
+
+
+@audit.command()
+@click.option("--output", type=_FILE, help="Write to this file, in place of an older one that it continues.")
+def checkpoint(*, output: Path | None) -> None:
+    """Print the newest checkpoint: how far the log reaches, and the signed root of the tree over it.
+
+    Keep it where nobody who can write to the database can write. A file that is there already is replaced only where
+    the log is its continuation: else the log was cut, rolled back or forked, and the exit code is 1.
+    """
+    settings = Settings.from_env()
+    kept = _note(output) if output is not None and output.exists() else None
+    note = _run(_checkpoint(settings, kept))
+    if output is None:
+        click.echo(note, nl=False)
+    else:
+        with _whole(output) as file:
+            file.write(note)
+        click.echo(f"{output} is written.", err=True)
+
+
+@audit.command()
+@click.option("--output", type=_FILE, help="Write to this file instead of standard output.")
+def export(*, output: Path | None) -> None:
+    """Write the whole log as lines of JSON, which `ubr audit verify` checks without the database.
+
+    It is an entry of the log itself.
+    """
+    settings = Settings.from_env()
+    with _whole(output) as file, _progress("exported") as progress:
+        result = _run(_export(settings, file, progress))
+    click.echo(f"{result} entries are exported.", err=True)
+
+
+@audit.command()
+@click.option("--before", metavar="DATE", help="Delete what was written before this day (UTC), such as 2026-01-31.")
+@click.option("--keep", metavar="SPAN", help="Delete what is older, such as 365d.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def prune(*, before: str | None, keep: str | None, yes: bool) -> None:
+    """Delete the content of old entries for good. Their hashes stay, so what remains still verifies.
+
+    On PostgreSQL the role of UBR_MIGRATION_DATABASE_URL does it, where that is set. It is an entry of the log itself.
+    """
+    if (before is None) == (keep is None):
+        raise click.UsageError("Say --before or --keep, and not both.")
+    moment = _moment(before, keep)
+    settings = Settings.from_env()
+    if not yes:
+        click.confirm(f"Delete the content of all entries before {moment:%Y-%m-%d %H:%M:%S}Z?", abort=True)
+    with _progress("pruned") as progress:
+        result = _run(_prune(settings, moment, progress))
+    click.echo(f"The content of {result} entries is deleted.")
+
+
+@audit.command()
+def key() -> None:
+    """Print the key that signs the log, for `--key`. Earlier keys go to standard error."""
+    settings = Settings.from_env()
+    newest, *earlier = _run(_keys(settings))
+    for one in earlier:
+        click.echo(f"earlier: {one}", err=True)
+    click.echo(newest)
+
+
+@audit.command("rotate-key")
+def rotate_key() -> None:
+    """Make a new key that signs the log in place of the present one, and print it.
+
+    The first checkpoint over the change is signed by both: whoever trusts the present key can trust the new one.
+    """
+    click.echo(_run(_rotate_key(Settings.from_env())))
+
+
+@click.command("after-restore")
+@click.option("--checkpoint", type=_FILE, help="The newest checkpoint that was kept. Default: UBR_AUDIT_CHECKPOINT.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def after_restore(*, checkpoint: Path | None, yes: bool) -> None:
+    """Settle that the database was put back to an earlier state. Stop every instance before.
+
+    All sessions end, all signing keys are revoked, and the log goes on under another name and key, which are printed:
+    whoever verifies the log has to be given the new one.
+    """
+    settings = Settings.from_env()
+    if checkpoint is None and settings.audit_checkpoint is not None and Path(settings.audit_checkpoint).exists():
+        checkpoint = Path(settings.audit_checkpoint)
+    note = None if checkpoint is None else _note(checkpoint)
+    if not yes:
+        click.confirm("End every session and revoke every signing key?", abort=True)
+    click.echo(_run(_after_restore(settings, note)))
+
+
+# --- the same with an application ------------------------------------------------------------------------------------
+
+
+def _verify_database(keys: list[NoteKey], notes: list[Note]) -> VerifiedLogResult:
+    from ubr.audit_verifier import read_note
+
+    settings = Settings.from_env(secret=False)
+    kept = Path(settings.audit_checkpoint or "")
+    if settings.audit_checkpoint is not None and kept.exists():
+        notes = [*notes, _opened(kept, read_note)]
+    return _run(_verify(settings, keys, notes))
+
+
+async def _verify(settings: Settings, keys: list[NoteKey], notes: list[Note]) -> VerifiedLogResult:
+    from ubr.application.actor import SYSTEM
+    from ubr.application.use_cases.verify_log import VerifyLogCommand
+    from ubr.entrypoints.cli.starting import opened
+
+    command = VerifyLogCommand(keys=tuple(map(str, keys)), checkpoints=tuple(map(str, notes)))
+    async with opened(settings, prepared=False, following=False) as ubr:
+        with _progress("verified") as progress:
+            return await ubr.verify_log(command, actor=SYSTEM, progress=progress)
+
+
+def _verify_export(export: Path, keys: list[NoteKey], notes: list[Note]) -> VerifiedLogResult:
+    from ubr.application.use_cases.verify_log import finding_result, verified_result
+    from ubr.audit_verifier import NotAnExport, check_export
+    from ubr.domain.checkpoint import BadNote
+    from ubr.domain.log_check import Tampered
+
+    try:
+        with export.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
+            return verified_result(check_export(lines, keys=keys, against=notes))
+    except OSError as error:
+        raise Refused(f"{export} cannot be read: {error.strerror}.") from None
+    except NotAnExport as error:
+        raise Refused(f"{error}.", ExitCode.USAGE) from None
+    except BadNote as error:
+        raise Refused(f"A checkpoint {error}.", ExitCode.USAGE) from None
+    except Tampered as found:
+        return finding_result(found, 0)
+
+
+async def _checkpoint(settings: Settings, kept: str | None) -> str:
+    from ubr.application.actor import SYSTEM
+    from ubr.application.use_cases.compare_checkpoint import CompareCheckpointCommand
+    from ubr.entrypoints.cli.starting import opened
+
+    async with opened(settings, prepared=False) as ubr:
+        if kept is None:
+            return (await ubr.get_checkpoint(actor=SYSTEM)).note
+        return (await ubr.compare_checkpoint(CompareCheckpointCommand(checkpoint=kept), actor=SYSTEM)).note
+
+
+async def _export(settings: Settings, file: IO[str], progress: Progress) -> int:
+    from ubr.application.actor import SYSTEM
+    from ubr.entrypoints.cli.starting import opened
+
+    async with opened(settings) as ubr:
+        return (await ubr.export_log(file.write, actor=SYSTEM, progress=progress)).size
+
+
+async def _prune(settings: Settings, before: datetime, progress: Progress) -> int:
+    from ubr.application.actor import SYSTEM
+    from ubr.application.use_cases.prune_log import PruneLogCommand
+    from ubr.entrypoints.cli.starting import opened
+
+    owner = replace(settings, database_url=settings.migration_database_url or settings.database_url)
+    async with opened(owner) as ubr:
+        return (await ubr.prune_log(PruneLogCommand(before=before), actor=SYSTEM, progress=progress)).entries
+
+
+async def _keys(settings: Settings) -> list[str]:
+    from ubr.application.actor import SYSTEM
+    from ubr.entrypoints.cli.starting import opened
+
+    async with opened(settings) as ubr:
+        return [known.key for known in await ubr.list_log_keys(actor=SYSTEM)]
+
+
+async def _rotate_key(settings: Settings) -> str:
+    from ubr.application.actor import SYSTEM
+    from ubr.entrypoints.cli.starting import opened
+
+    async with opened(settings, prepared=False) as ubr:
+        return (await ubr.rotate_log_key(actor=SYSTEM)).key
+
+
+async def _after_restore(settings: Settings, note: str | None) -> str:
+    from ubr.application.actor import SYSTEM
+    from ubr.application.use_cases.settle_restore import SettleRestoreCommand
+    from ubr.entrypoints.cli.starting import opened
+
+    async with opened(settings, prepared=False, following=False) as ubr:
+        settled = await ubr.settle_restore(SettleRestoreCommand(checkpoint=note), actor=SYSTEM)
+    return f"{settled.sessions} sessions have ended. The log is signed by\n{settled.key}"
+
+
+# --- what they share -------------------------------------------------------------------------------------------------
+
+
+def _run(doing: Coroutine[Any, Any, T]) -> T:
+    import asyncio
+
+    return asyncio.run(doing)
+
+
+def _moment(before: str | None, keep: str | None) -> datetime:
+    try:
+        if keep is not None:
+            from ubr.adapters.security.system import utc_now
+
+            return utc_now() - parse_duration(keep)
+        return datetime.combine(date.fromisoformat(before or ""), time(), UTC)
+    except (ValueError, OverflowError):
+        raise click.UsageError("--before takes a day such as 2026-01-31, --keep a span such as 365d.") from None
+
+
+def _opened(path: Path, read: Callable[[Path], T]) -> T:
+    from ubr.domain.checkpoint import BadNote
+
+    try:
+        return read(path)
+    except BadNote as error:
+        raise Refused(f"{path} {error}.", ExitCode.USAGE) from None
+    except OSError as error:
+        raise Refused(f"{path} cannot be read: {error.strerror}.", ExitCode.USAGE) from None
+
+
+def _note(path: Path) -> str:
+    from ubr.audit_verifier import read_note
+
+    return str(_opened(path, read_note))
+
+
+@contextmanager
+def _whole(output: Path | None) -> Iterator[IO[str]]:
+    """A file that is put in place when all of it is there; standard output for None."""
+    try:
+        with click.open_file(str(output or "-"), "w", encoding="utf-8", atomic=output is not None) as file:
+            yield file
+            file.flush()
+    except BrokenPipeError:  # whoever reads has read enough: click knows how to end then
+        raise
+    except OSError as error:
+        raise Refused(f"It is not possible to write to {output or 'standard output'}: {error.strerror}.") from None
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Any]:
+    """A bar on standard error, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
