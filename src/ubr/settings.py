@@ -124,10 +124,11 @@ class Settings:
         for each setting that is wrong; nothing is written then.
         """
         values, _ = _read(environ, secret=secret)
-        if values["database_url"] == EMBEDDED:
+        kept = secret and values["database_url"] == EMBEDDED
+        if kept:
             _make_folder()
         if values["secret_keys"] is None:
-            values["secret_keys"] = _kept_secret() if values["database_url"] == EMBEDDED else _parse_secrets(_secret())
+            values["secret_keys"] = _kept_secret() if kept else _parse_secrets(_secret())
         return cls(**values)
 
     @classmethod

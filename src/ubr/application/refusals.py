@@ -36,9 +36,8 @@ class _Kind:
 
 @dataclass(slots=True)
 class _Count:
-    """How many came in a minute and are not in the log yet, and from where the last of them came."""
+    """How many are not in the log yet, and from where the last of them came."""
 
-    minute: datetime
     count: int = 0
     origin: Origin = field(default_factory=current_origin)
 
@@ -55,53 +54,65 @@ class Refusals:
 
     unit_of_work: UnitOfWork
     clock: Clock
-    _counts: dict[_Kind, _Count] = field(default_factory=dict, init=False, repr=False)
-    _rejected: Counter[str] = field(default_factory=Counter, init=False, repr=False)
+    _counts: dict[tuple[_Kind, datetime], _Count] = field(default_factory=dict, init=False, repr=False)
+    """By the minute in which they came."""
+    _rejected: dict[datetime, Counter[str]] = field(default_factory=dict, init=False, repr=False)
 
     async def note(self, actor: Actor, act: str, problem: str) -> None:
-        """Somebody signed in was refused."""
-        kind, minute = _Kind(actor, act, problem), self.clock().replace(second=0, microsecond=0)
-        counted = self._counts.get(kind)
-        if counted is not None and counted.minute == minute:
+        """Somebody signed in was refused. Errors: `StoreUnavailable`, and then it is counted."""
+        kind, minute = _Kind(actor, act, problem), self._minute()
+        counted = self._counts.get((kind, minute))
+        if counted is not None:
             counted.count += 1
             counted.origin = current_origin()
             return
-        if counted is not None:
-            await self._write_count(kind)
         if len(self._counts) < _MOST:
-            self._counts[kind] = _Count(minute)
+            self._counts[kind, minute] = _Count()
         try:
             await self._write(actor, ActRefused(act=act, problem=problem, count=1))
-        except StoreUnavailable:
-            if kind in self._counts:
-                self._counts[kind].count += 1
+        except BaseException:
+            self._put_back(kind, minute, _Count(1))
+            raise
 
     def reject(self, problem: str) -> None:
         """A request was turned away."""
-        self._rejected[problem] += 1
+        self._rejected.setdefault(self._minute(), Counter())[problem] += 1
 
     async def settle(self, *, everything: bool = False) -> None:
         """Write what was counted in minutes that are over, or everything. Errors: `StoreUnavailable`."""
-        minute = self.clock().replace(second=0, microsecond=0)
-        for kind in [kind for kind, counted in self._counts.items() if everything or counted.minute != minute]:
-            await self._write_count(kind)
-        if self._rejected:
-            counts = dict(sorted(self._rejected.items()))
-            await self._write(None, RequestsRejected(counts=counts))
-            self._rejected.subtract(counts)
-            for problem in [problem for problem, count in self._rejected.items() if not count]:
-                del self._rejected[problem]
+        minute = self._minute()
+        for kind, over in [key for key in self._counts if everything or key[1] != minute]:
+            await self._write_count(kind, over)
+        for over in [one for one in self._rejected if everything or one != minute]:
+            await self._write_rejected(over)
 
-    async def _write_count(self, kind: _Kind) -> None:
-        counted = self._counts.pop(kind, None)
+    async def _write_count(self, kind: _Kind, minute: datetime) -> None:
+        counted = self._counts.pop((kind, minute), None)
         if counted is None or not counted.count:
             return
         try:
             with calling_from(counted.origin):
                 await self._write(kind.actor, ActRefused(act=kind.act, problem=kind.problem, count=counted.count))
-        except StoreUnavailable:
-            self._counts.setdefault(kind, counted)
+        except BaseException:
+            self._put_back(kind, minute, counted)
             raise
+
+    async def _write_rejected(self, minute: datetime) -> None:
+        counts = self._rejected.pop(minute, None)
+        if not counts:
+            return
+        try:
+            await self._write(None, RequestsRejected(counts=dict(sorted(counts.items()))))
+        except BaseException:
+            self._rejected.setdefault(minute, Counter()).update(counts)
+            raise
+
+    def _put_back(self, kind: _Kind, minute: datetime, counted: _Count) -> None:
+        """What could not be written, with what came meanwhile."""
+        self._counts.setdefault((kind, minute), _Count(origin=counted.origin)).count += counted.count
+
+    def _minute(self) -> datetime:
+        return self.clock().replace(second=0, microsecond=0)
 
     async def _write(self, actor: Actor | None, event: Event) -> None:
         async with self.unit_of_work.begin(actor or SYSTEM) as tx:

@@ -72,22 +72,24 @@ class Sequencer:
             entries = await tx.log_tree.waiting(BATCH)
             if not entries:
                 return 0
-            first, nodes = frontier.size, await self._grow(frontier, entries)
+            first, leaves = frontier.size, [(entry.id, entry.leaf) for entry in entries]
+            nodes = self._grow(frontier, [leaf for _, leaf in leaves])
             note = self._sign(frontier, self._with_successor(signers, keys, entries))
-            await tx.log_tree.extend(first, entries, nodes, frontier, str(note))
+            await tx.log_tree.extend(first, leaves, nodes, frontier, str(note))
             await tx.commit()
         self._memory.origin, self._memory.size = Checkpoint.of(note).origin, frontier.size
         return len(entries)
 
-    async def _grow(self, frontier: Frontier, entries: Sequence[LogEntry]) -> list[tuple[Node, bytes]]:
+    def _grow(self, frontier: Frontier, leaves: Sequence[bytes]) -> list[tuple[Node, bytes]]:
+        """Add leaves; the nodes that became whole by it and are kept."""
         kept: list[tuple[Node, bytes]] = []
 
         def completed(node: Node, hashed: bytes) -> None:
             if node.level % STORED_LEVELS == 0:
                 kept.append((node, hashed))
 
-        for entry in entries:
-            frontier.append(entry.leaf, completed)
+        for leaf in leaves:
+            frontier.append(leaf, completed)
         return kept
 
     def _signers(self, keys: Sequence[LogKey], signed: str | None, frontier: Frontier) -> list[LogKey]:
@@ -100,7 +102,7 @@ class Sequencer:
         if signed is None:
             if frontier.size:
                 raise LogDamaged("The log has no checkpoint")
-            return [keys[-1]]
+            return list(keys[:1])  # where another one follows already, some entry says so
         try:
             note = Note.parse(signed)
             checkpoint = Checkpoint.of(note)

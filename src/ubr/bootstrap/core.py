@@ -279,6 +279,7 @@ class Core(containers.DeclarativeContainer):
             access_tokens=access_tokens,
             signing=log_signing,
             sequencer=sequencer,
+            view=view,
         ),
         create_admin=providers.Singleton(
             CreateAdmin, unit_of_work=unit_of_work, hasher=hasher, is_common=common, new_id=new_id, rules=rules

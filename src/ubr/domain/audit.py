@@ -107,12 +107,17 @@ class LogEntry:
         texts = [self.level, self.action, self.message]
         texts += [text for text in (self.ip, self.request_id) if text is not None]
         texts += [] if self.target is None else [self.target.type, self.target.id]
-        return all(isinstance(text, str) for text in texts) and isinstance(self.request_id_given, bool)
+        kinds = [isinstance(text, str) for text in texts]
+        kinds += [isinstance(self.request_id_given, bool), type(self.format) is int]
+        return all(kinds) and self.timestamp.year > 1  # before that year a moment has no other time zones
 
     @property
     def facts(self) -> Facts:
         """What `data` holds. Errors: `ValueError` where it is no JSON, and so not what was written."""
-        facts: Facts = json.loads(self.data)
+        try:
+            facts: Facts = json.loads(self.data)
+        except RecursionError:
+            raise ValueError("The data of an entry is not nested that deep") from None
         return facts
 
     def exported(self) -> Facts:

@@ -6,7 +6,7 @@ It does not matter where the log comes from: a live database and an export are w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -85,67 +85,76 @@ class LogCheck:
     _announced: dict[str, NoteKey] = field(default_factory=dict, init=False)
     _anchored: bool = field(init=False)
     """Whether it is known from some entry on who signs."""
-    _missing: list[tuple[int, UUID]] = field(default_factory=list, init=False)
-    """The first of every run of entries whose content is gone."""
     _gone: int = field(default=0, init=False)
-    _last_gone: int = field(default=-1, init=False)
+    """How many entries, from the first on, have no content."""
+    _hole: Leaf | None = field(default=None, init=False)
+    """The first whose content is gone behind one that has it."""
     _pruned: int = field(default=0, init=False)
+    _covered: int = field(default=0, init=False)
+    """The size of the last checkpoint."""
     _fits: int = field(default=0, init=False)
-    """The size up to which a checkpoint fits."""
+    """The size of the last one that a trusted key signed."""
+    _fits_kept: int = field(default=0, init=False)
+    """The size of the last one that was kept elsewhere: it fits even if somebody has the very key."""
     _checkpoints: int = field(default=0, init=False)
     _unsigned: int = field(default=0, init=False)
     _signer: NoteKey | None = field(default=None, init=False)
-    _kept: dict[int, list[Checkpoint]] = field(default_factory=dict, init=False)
+    _kept: dict[int, list[Note]] = field(default_factory=dict, init=False)
+    _strange: list[tuple[Note, Tampered]] = field(default_factory=list, init=False)
+    """Kept ones that do not fit, and what that means if a key signed them that is met later."""
 
     def __post_init__(self) -> None:
         self._trusted = {key.label: key for key in self.keys}
         self._known = dict(self._trusted)
         self._anchored = self.declared
         for note in self.against:
-            checkpoint = Checkpoint.of(note)
-            self._kept.setdefault(checkpoint.size, []).append(checkpoint)
+            self._kept.setdefault(Checkpoint.of(note).size, []).append(note)
         self._compare()
 
     def leaf(self, leaf: Leaf) -> None:
-        """The next entry. Errors: `Tampered`."""
+        """The next entry. Errors: `Tampered`, `BadNote`."""
         at = self.frontier.size
         if leaf.index != at:
             raise Tampered(f"Entry {at} is not there", index=at)
-        if not leaf.readable:
+        try:
+            computed = leaf.hash if leaf.entry is None else leaf.entry.leaf
+        except (ValueError, TypeError, AttributeError, OverflowError):  # a moment before all calendars, and the like
+            computed = None
+        if not leaf.readable or computed is None:
             raise Tampered(f"Entry {at} ({leaf.entry_id}) cannot be read", index=at, entry_id=leaf.entry_id)
         if leaf.entry is None:
             self._miss(leaf)
-        elif leaf.entry.id != leaf.entry_id or leaf.entry.leaf != leaf.hash:
+        elif leaf.entry.id != leaf.entry_id or computed != leaf.hash:
             raise Tampered(f"Entry {at} ({leaf.entry_id}) was changed", index=at, entry_id=leaf.entry_id)
         self.frontier.append(leaf.hash, self.completed)
-        self._compare()
         if leaf.entry is not None:
             self._heed(at, leaf.entry)
+        self._compare()
 
     def checkpoint(self, size: int, raw: str) -> None:
         """The checkpoint that was written down for a size, behind the last entry of it. Errors: `Tampered`."""
-        if size != self.frontier.size or size <= self._fits:
-            raise Tampered(f"There is a checkpoint of size {size} where none should be", index=min(size, self._fits))
+        if size != self.frontier.size or size <= self._covered:
+            raise self._within(f"There is a checkpoint of size {size} where none should be", size)
         try:
             note = Note.parse(raw)
             checkpoint = Checkpoint.of(note)
             signers = self._signers(note, checkpoint)
         except BadNote as error:
-            raise Tampered(f"The checkpoint of size {size} {error}", index=self._fits, last=size - 1) from None
+            raise self._within(f"The checkpoint of size {size} {error}", size) from None
         if checkpoint.size != size:
-            raise Tampered(f"The checkpoint of size {size} is that of another size", index=self._fits, last=size - 1)
-        self._fit(checkpoint, "The checkpoint")
+            raise self._within(f"The checkpoint of size {size} is that of another size", size)
+        if checkpoint.root != self.frontier.root():
+            raise self._within(f"The checkpoint of size {size} does not fit", size)
+        self._covered = size
         if signers:
             self._anchored = True
             self._signer = signers[-1]
             self._checkpoints += 1
+            self._fits = size
         elif self._anchored:
-            raise Tampered(
-                f"The checkpoint of size {size} is not signed by a key that is trusted", index=self._fits, last=size - 1
-            )
+            raise self._within(f"The checkpoint of size {size} is not signed by a key that is trusted", size)
         else:
             self._unsigned += 1
-        self._fits = size
 
     def waiting(self, entry: LogEntry) -> None:
         """An entry that is not in the tree yet. What it says of pruning counts: that has been done already."""
@@ -155,15 +164,18 @@ class LogCheck:
     def end(self) -> Checked:
         """There are no more entries. Errors: `Tampered`; `BadNote` for a checkpoint of another log."""
         size = self.frontier.size
-        if size != self._fits:
-            raise Tampered(f"No checkpoint covers the entries from {self._fits} on", index=self._fits, last=size - 1)
-        for index, entry_id in self._missing:
-            if index >= self._pruned:
-                raise Tampered(f"Entry {index} ({entry_id}) is gone", index=index, entry_id=entry_id)
-        if self._last_gone >= self._pruned:
-            raise Tampered(f"Entry {self._pruned} is gone", index=self._pruned)
+        if size != self._covered:
+            raise Tampered(
+                f"No checkpoint covers the entries from {self._covered} on", index=self._covered, last=size - 1
+            )
         if size and not self._anchored:
             raise Tampered("No checkpoint is signed by a key that is trusted", index=0, last=size - 1)
+        if self._gone > self._pruned:
+            raise Tampered(f"Entry {self._pruned} is gone", index=self._pruned)
+        if self._hole is not None:
+            raise _gone(self._hole)
+        for note, finding in self._strange:
+            raise finding if self._kept_by(note, self._known) else _of_another_log(note)
         for note in self.against:
             self._look_back(note, size)
         return Checked(
@@ -177,10 +189,18 @@ class LogCheck:
         )
 
     def _miss(self, leaf: Leaf) -> None:
-        if leaf.index != self._last_gone + 1 or not self._missing:
-            self._missing.append((leaf.index, leaf.entry_id))
-        self._last_gone = leaf.index
-        self._gone += 1
+        """Content goes in the order of the tree. Where some stands before it, that may have been slipped in."""
+        if self._gone == leaf.index:
+            self._gone += 1
+        elif self._hole is None:
+            self._hole = leaf
+
+    def _within(self, sentence: str, size: int) -> Tampered:
+        """A checkpoint of that size shows that something is wrong, since the last one that did not."""
+        if self._hole is not None and self._hole.index < self._fits:
+            return _gone(self._hole)  # All before it is what was signed.
+        since = max(self._fits, self._fits_kept if self._fits_kept < self.frontier.size else 0)
+        return Tampered(sentence, index=since, last=max(since, self.frontier.size - 1, size - 1))
 
     def _heed(self, at: int, entry: LogEntry) -> None:
         """What an entry says to whoever checks the log. A later checkpoint will show whether it was signed."""
@@ -192,7 +212,7 @@ class LogCheck:
                 self._pruned = max(self._pruned, min(int(facts["size"]), at))
                 return
             key = NoteKey.parse(facts["key"])
-        except (BadNote, KeyError, TypeError, ValueError):
+        except (BadNote, KeyError, TypeError, ValueError, OverflowError):
             raise Tampered(f"Entry {at} ({entry.id}) says nothing that is known", index=at, entry_id=entry.id) from None
         if entry.action == LOG_KEY_CREATED:
             self._anchored = self._anchored or key.label in self._trusted
@@ -214,28 +234,45 @@ class LogCheck:
         return signers
 
     def _compare(self) -> None:
-        for checkpoint in self._kept.get(self.frontier.size, ()):
-            self._fit(checkpoint, "The checkpoint that was kept")
-
-    def _fit(self, checkpoint: Checkpoint, what: str) -> None:
-        if checkpoint.root != self.frontier.root():
-            last = self.frontier.size - 1
-            raise Tampered(
-                f"{what} of size {checkpoint.size} does not fit: of the entries {self._fits} to {last} at least one is "
-                "not what was signed",
-                index=self._fits,
-                last=last,
+        """Compare those of this size that were kept elsewhere."""
+        size = self.frontier.size
+        for note in self._kept.get(size, ()):
+            # A key that is announced signs the first checkpoint over the entry that names it: here it may come first.
+            known = self._kept_by(note, self._known | self._announced)
+            if Checkpoint.of(note).root == self.frontier.root():
+                self._fits_kept = max(self._fits_kept, size if known else 0)
+                continue
+            finding = Tampered(
+                f"The checkpoint of size {size} that was kept does not fit",
+                index=min(self._fits_kept, max(size - 1, 0)),
+                last=max(size - 1, 0),
             )
+            if known:
+                raise finding
+            self._strange.append((note, finding))
+
+    def _kept_by(self, note: Note, keys: Mapping[str, NoteKey]) -> bool:
+        """Whether a checkpoint of this log was kept, by any of these keys. Errors: `BadNote`."""
+        origin = Checkpoint.of(note).origin
+        signers = [key for key in keys.values() if note.signed_by(key, self.verify)]
+        return any(key.name == origin for key in signers)
 
     def _look_back(self, note: Note, size: int) -> None:
-        checkpoint = Checkpoint.of(note)
-        signers = [key for key in self._known.values() if note.signed_by(key, self.verify)]
-        if not signers or all(key.name != checkpoint.origin for key in signers):
-            raise BadNote(f"is not signed by a key of this log, but of {checkpoint.origin}")
-        if checkpoint.size > size:
+        kept = Checkpoint.of(note).size
+        if not self._kept_by(note, self._known):
+            raise _of_another_log(note)
+        if kept > size:
             raise Tampered(
-                f"The log ends at size {size}, and the checkpoint that was kept is of size {checkpoint.size}: the "
-                f"entries from {size} on are gone",
+                f"The log ends at size {size}, and the checkpoint that was kept is of size {kept}: the entries from "
+                f"{size} on are gone",
                 index=size,
-                last=checkpoint.size - 1,
+                last=kept - 1,
             )
+
+
+def _gone(leaf: Leaf) -> Tampered:
+    return Tampered(f"Entry {leaf.index} ({leaf.entry_id}) is gone", index=leaf.index, entry_id=leaf.entry_id)
+
+
+def _of_another_log(note: Note) -> BadNote:
+    return BadNote(f"is not signed by a key of this log, but for {Checkpoint.of(note).origin}")

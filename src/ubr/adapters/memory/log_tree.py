@@ -9,6 +9,7 @@ from typing import Final
 from ubr.adapters.memory.store import Drafts
 from ubr.domain.audit import LogEntry
 from ubr.domain.checkpoint import LogKey
+from ubr.domain.errors import LogDamaged
 from ubr.domain.log_check import Leaf
 from ubr.domain.merkle import Frontier, Node
 from ubr.domain.values import LogEntryId
@@ -37,14 +38,18 @@ class MemoryLogTree:
     async def extend(
         self,
         first: int,
-        entries: Sequence[LogEntry],
+        leaves: Sequence[tuple[LogEntryId, bytes]],
         nodes: Sequence[tuple[Node, bytes]],
         grown: Frontier,
         note: str,
     ) -> None:
-        for index, entry in enumerate(entries, first):
-            self._drafts.log_leaves.put(index, (entry.id, entry.leaf))
-            self._drafts.log_queue.drop(entry.id)
+        placed = {entry_id for entry_id, _ in self._drafts.log_leaves}
+        for index, (entry_id, leaf) in enumerate(leaves, first):
+            if entry_id in placed:
+                raise LogDamaged
+            placed.add(entry_id)
+            self._drafts.log_leaves.put(index, (entry_id, leaf))
+            self._drafts.log_queue.drop(entry_id)
         for node, hashed in nodes:
             self._drafts.log_nodes.put(node, hashed)
         self._drafts.log_checkpoints.put(grown.size, (grown.size, note))

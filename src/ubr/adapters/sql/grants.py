@@ -29,9 +29,19 @@ _LESS: Final = {
 
 
 def grants(connection: Connection, role: str) -> list[str]:
-    """The statements that give a role what the service needs, and take from it what else it had."""
-    schema, name = connection.execute(select(func.quote_ident(func.current_schema()), func.quote_ident(role))).one()
-    statements = [f"GRANT USAGE ON SCHEMA {schema} TO {name}"]
+    """The statements that give a role what the service needs, and take from it what else it had.
+
+    None for the role that owns the tables itself.
+    """
+    schema, name, owner = connection.execute(
+        select(func.quote_ident(func.current_schema()), func.quote_ident(role), func.current_user())
+    ).one()
+    if role == owner:
+        return []
+    statements = [
+        f"GRANT USAGE ON SCHEMA {schema} TO {name}",
+        f"REVOKE ALL ON FUNCTION {schema}.prune_logs(bigint) FROM {name}",
+    ]
     for table in [*metadata.tables, "alembic_version"]:
         statements.append(f"REVOKE ALL ON {schema}.{table} FROM {name}")
         statements.append(f"GRANT {_LESS.get(table, _ALL)} ON {schema}.{table} TO {name}")

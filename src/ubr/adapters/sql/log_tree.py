@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, and_, delete, func, insert, or_, select, text, update
 
 from ubr.adapters.sql.link import Link
-from ubr.adapters.sql.rows import entry_from_row, log_key_from_row, log_key_to_row
+from ubr.adapters.sql.rows import Row, entry_from_row, log_key_from_row, log_key_to_row
 from ubr.adapters.sql.tables import (
     log_checkpoints,
     log_head,
@@ -30,6 +30,9 @@ from ubr.domain.values import LogEntryId
 
 # Whoever adds to the tree holds this lock; any number that is not used for another purpose will do.
 _LOCK: Final = 0x7562_722D_7472_6565
+_UNREADABLE: Final = (ValueError, TypeError, AttributeError, OverflowError)
+"""What comes of values that nothing of ours could have written."""
+
 _TRY: Final = select(func.pg_try_advisory_xact_lock(_LOCK).label("leads"))
 _WAIT: Final = select(func.pg_advisory_xact_lock(_LOCK))
 _KEYS_ALONE: Final = text("LOCK TABLE log_keys IN SHARE ROW EXCLUSIVE MODE")
@@ -51,10 +54,10 @@ class SqlLogTree:
         return bool((await self._link.rows(_TRY))[0]["leads"])
 
     async def state(self) -> Frontier:
-        [row] = await self._link.rows(select(log_head.c.size, log_head.c.frontier))
         try:
-            return Frontier.from_bytes(row["size"], row["frontier"])
-        except ValueError:
+            [row] = await self._link.rows(select(log_head.c.size, log_head.c.frontier))
+            return Frontier.from_bytes(row["size"], bytes(row["frontier"]))
+        except _UNREADABLE:
             raise LogDamaged("The head of the log is no tree") from None
 
     async def waiting(self, limit: int) -> list[LogEntry]:
@@ -64,16 +67,16 @@ class SqlLogTree:
     async def extend(
         self,
         first: int,
-        entries: Sequence[LogEntry],
+        leaves: Sequence[tuple[LogEntryId, bytes]],
         nodes: Sequence[tuple[Node, bytes]],
         grown: Frontier,
         note: str,
     ) -> None:
-        leaves = [
-            {"leaf_index": index, "entry_id": entry.id, "hash": entry.leaf}
-            for index, entry in enumerate(entries, first)
+        rows: list[Row] = [
+            {"leaf_index": index, "entry_id": entry_id, "hash": leaf}
+            for index, (entry_id, leaf) in enumerate(leaves, first)
         ]
-        await self._link.write(insert(log_leaves), leaves)
+        await self._link.write(insert(log_leaves), rows)
         if nodes:
             rows = [{"level": node.level, "position": node.position, "hash": hashed} for node, hashed in nodes]
             await self._link.write(insert(log_nodes), rows)
@@ -109,14 +112,17 @@ class SqlLogRecords:
     async def leaves(self, first: int, limit: int) -> list[Leaf]:
         try:
             return await self._leaves(first, limit)
-        except (ValueError, TypeError, AttributeError):
+        except _UNREADABLE:
             # Something stands where nothing of ours could have written it: the others are read all the same.
-            return [leaf for index in range(first, first + limit) for leaf in await self._one(index)]
+            c = log_leaves.c
+            some = select(c.leaf_index).where(c.leaf_index >= first).order_by(c.leaf_index).limit(limit)
+            indexes = [row["leaf_index"] for row in await self._link.rows(some)]
+            return [leaf for index in indexes for leaf in await self._one(index)]
 
     async def _one(self, index: int) -> list[Leaf]:
         try:
             return await self._leaves(index, 1, at_most=index)
-        except (ValueError, TypeError, AttributeError):
+        except _UNREADABLE:
             return [Leaf(index=index, entry_id=UUID(int=0), hash=b"", entry=None, readable=False)]
 
     async def _leaves(self, first: int, limit: int, at_most: int | None = None) -> list[Leaf]:

@@ -59,8 +59,9 @@ class SqlSessions:
             self._link.note(session.events)
 
     async def end_any(self, now: datetime, limit: int) -> int:
-        some = select(sessions.c.id).where(sessions.c.ended_at.is_(None)).limit(limit).cte("some")
-        ended = update(sessions).where(sessions.c.id.in_(select(some.c.id))).values(ended_at=now)
+        live = sessions.c.ended_at.is_(None)
+        some = select(sessions.c.id).where(live).limit(limit).with_for_update().cte("some")
+        ended = update(sessions).where(live, sessions.c.id.in_(select(some.c.id))).values(ended_at=now)
         return len(await self._link.change(ended.returning(sessions.c.id)))
 
     async def forget(self, expired_before: datetime, limit: int) -> int:

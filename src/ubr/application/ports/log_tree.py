@@ -38,14 +38,14 @@ class LogTree(Protocol):
     async def extend(
         self,
         first: int,
-        entries: Sequence[LogEntry],
+        leaves: Sequence[tuple[LogEntryId, bytes]],
         nodes: Sequence[tuple[Node, bytes]],
         grown: Frontier,
         note: str,
     ) -> None:
-        """Add entries as leaves from `first` on, with the nodes they complete and the signed checkpoint over them.
+        """Add the leaves of entries, from `first` on, the nodes they complete, and the signed checkpoint over them.
 
-        They wait no longer.
+        The entries wait no longer. Errors: `LogDamaged` where one of them is in the tree already.
         """
         ...
 

@@ -9,6 +9,7 @@ from ubr.application.ports.security import AccessTokens, LogSigning
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.repeating import repeatable
 from ubr.application.sequencing import Sequencer
+from ubr.application.view import View
 from ubr.domain.checkpoint import BadNote, Note
 from ubr.domain.errors import Forbidden, Invalid
 from ubr.domain.events import Restored, SigningKeyCreated, SigningKeyRevoked
@@ -45,6 +46,7 @@ class SettleRestore:
     access_tokens: AccessTokens
     signing: LogSigning
     sequencer: Sequencer
+    view: View
 
     async def __call__(self, command: SettleRestoreCommand, /, *, actor: System) -> SettledResult:
         """Errors: `Invalid` for what is no checkpoint; `LogDamaged` where the log is not what was signed."""
@@ -59,6 +61,7 @@ class SettleRestore:
         while ended := await self._end_sessions(actor):
             sessions += ended
         key = await self._settle(command.checkpoint, actor)
+        await self.view.cycle()  # the program that this is a part of goes on with the same view
         await self.sequencer(wait=True)
         return SettledResult(key=key, sessions=sessions)
 

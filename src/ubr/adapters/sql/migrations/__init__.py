@@ -62,7 +62,7 @@ async def upgrade(
         done = _upgrade(connection, revision)
         if service is not None:
             for statement in grants(connection, service):
-                connection.execute(text(statement))
+                connection.exec_driver_sql(statement)  # a name may hold what looks like a parameter
         return done
 
     return await _run(url, wait, both)

@@ -13,8 +13,8 @@ depends_on = None
 _GROWING = ("log_leaves", "log_nodes", "log_checkpoints")
 _REFUSAL = "entries of the log are only ever added"
 _PRUNED = (
-    "EXISTS (SELECT 1 FROM log_leaves, log_pruned "
-    "WHERE log_leaves.entry_id = OLD.id AND log_leaves.leaf_index < log_pruned.size)"
+    "EXISTS (SELECT 1 FROM {0}log_leaves AS leaf, {0}log_pruned AS pruned "
+    "WHERE leaf.entry_id = OLD.id AND leaf.leaf_index < pruned.size)"
 )
 """Whether an entry is one of those whose content may go."""
 
@@ -94,11 +94,11 @@ def _key(table: str, *columns: str) -> sa.PrimaryKeyConstraint:
 
 
 def _guard_postgresql() -> None:
+    # Everywhere with the schema: whoever has a table of the same name of their own must not be taken at its word.
+    schema = op.get_bind().execute(sa.select(sa.func.quote_ident(sa.func.current_schema()))).scalar_one()
     # A transition table instead of a row at a time: whatever an act wrote waits by one statement.
-    op.execute(
-        "CREATE FUNCTION logs_wait() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN INSERT INTO log_queue (entry_id) SELECT id FROM fresh; RETURN NULL; END $$"
-    )
+    waits = f"INSERT INTO {schema}.log_queue (entry_id) SELECT id FROM fresh"  # noqa: S608 - quoted by PostgreSQL
+    op.execute(f"CREATE FUNCTION logs_wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {waits}; RETURN NULL; END $$")
     op.execute(
         "CREATE TRIGGER logs_wait AFTER INSERT ON logs REFERENCING NEW TABLE AS fresh "
         "FOR EACH STATEMENT EXECUTE FUNCTION logs_wait()"
@@ -109,14 +109,15 @@ def _guard_postgresql() -> None:
         op.execute(_only_grow(table, "UPDATE OR DELETE OR TRUNCATE"))
     op.execute(
         "CREATE FUNCTION logs_are_pruned() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN IF NOT {_PRUNED} THEN RAISE EXCEPTION '{_REFUSAL}'; END IF; RETURN OLD; END $$"
+        f"$$ BEGIN IF NOT {_PRUNED.format(f'{schema}.')} THEN RAISE EXCEPTION '{_REFUSAL}'; END IF; RETURN OLD; END $$"
     )
     op.execute("CREATE TRIGGER logs_are_pruned BEFORE DELETE ON logs FOR EACH ROW EXECUTE FUNCTION logs_are_pruned()")
-    # Whoever may call it deletes as the owner of the tables does. Nobody else finds other tables under these names.
-    schema = op.get_bind().execute(sa.select(sa.func.quote_ident(sa.func.current_schema()))).scalar_one()
+    # Whoever may call it deletes as the owner of the tables does.
     body = (
-        "DECLARE deleted bigint; BEGIN UPDATE log_pruned SET size = until WHERE size < until; "
-        "DELETE FROM logs USING log_leaves WHERE logs.id = log_leaves.entry_id AND log_leaves.leaf_index < until; "
+        "DECLARE done bigint; deleted bigint; BEGIN SELECT size INTO done FROM log_pruned FOR UPDATE; "
+        "UPDATE log_pruned SET size = until WHERE size < until; "
+        "DELETE FROM logs USING log_leaves WHERE logs.id = log_leaves.entry_id "
+        "AND log_leaves.leaf_index >= done AND log_leaves.leaf_index < until; "
         "GET DIAGNOSTICS deleted = ROW_COUNT; RETURN deleted; END"
     )
     op.execute(
@@ -137,7 +138,7 @@ def _guard_sqlite() -> None:
     )
     op.execute("DROP TRIGGER logs_only_grow_delete")
     op.execute(
-        f"CREATE TRIGGER logs_only_grow_delete BEFORE DELETE ON logs WHEN NOT {_PRUNED} "
+        f"CREATE TRIGGER logs_only_grow_delete BEFORE DELETE ON logs WHEN NOT {_PRUNED.format('')} "
         f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END"
     )
     for table in _GROWING:
