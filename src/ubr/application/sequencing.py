@@ -133,7 +133,7 @@ class Sequencer:
                     raise LogDamaged(f"The entry {entry.id} names a key that is not there")
                 self.signing.check(key)
                 signers = [*(one for one in signers if one != key), key]
-        return signers
+        return sorted(signers, key=lambda key: key.number)
 
     def _sign(self, frontier: Frontier, signers: Sequence[LogKey]) -> Note:
         """Signed by all of them, in the name of the last, which has to be open. One that goes may be locked."""

@@ -10,12 +10,12 @@ from uuid import UUID
 from ubr.audit_verifier.signatures import verify_signature
 from ubr.domain.audit import LogEntry
 from ubr.domain.checkpoint import BadNote, Note, NoteKey
-from ubr.domain.log_check import Checked, Leaf, LogCheck, Tampered
+from ubr.domain.log_check import EXPORT_VERSION, Checked, Leaf, LogCheck, Tampered
 from ubr.domain.merkle import HASH_BYTES
 
-EXPORT_VERSION: Final = 1
-
 Line = dict[str, Any]
+
+_LARGEST: Final = 2**63
 
 
 class NotAnExport(Exception):
@@ -45,7 +45,7 @@ def _head(line: str) -> tuple[int, list[NoteKey]]:
         head = _read(line)
         if head["ubr_log"] != EXPORT_VERSION:
             raise NotAnExport("The export is of a version that is not known here")
-        return int(head["size"]), [NoteKey.parse(key) for key in head["keys"]]
+        return _number(head["size"]), [NoteKey.parse(key) for key in head["keys"]]
     except (BadNote, KeyError, TypeError, ValueError):
         raise NotAnExport("This is not an export of a log: its first line says nothing of one") from None
 
@@ -56,7 +56,7 @@ def _take(check: LogCheck, line: str) -> None:
     try:
         record = _read(line)
         if "checkpoint" in record:
-            size, note = int(record["size"]), str(record["checkpoint"])
+            size, note = _number(record["size"]), str(record["checkpoint"])
             leaf = None
         else:
             leaf, size, note = _leaf(record), 0, ""
@@ -79,7 +79,16 @@ def _leaf(record: Line) -> Leaf:
             entry = LogEntry.imported(raw)
         except ValueError:
             readable = False
-    return Leaf(index=int(record["index"]), entry_id=UUID(record["id"]), hash=hashed, entry=entry, readable=readable)
+    return Leaf(
+        index=_number(record["index"]), entry_id=UUID(record["id"]), hash=hashed, entry=entry, readable=readable
+    )
+
+
+def _number(raw: object) -> int:
+    """Errors: `ValueError` for what is no whole number, and for one that no log has."""
+    if type(raw) is not int or not 0 <= raw < _LARGEST:
+        raise ValueError("This is no number of entries")
+    return raw
 
 
 def _read(line: str) -> Line:

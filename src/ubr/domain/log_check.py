@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 from uuid import UUID
 
 from ubr.domain.audit import LogEntry
 from ubr.domain.checkpoint import BadNote, Checkpoint, Note, NoteKey, VerifySignature
 from ubr.domain.events import LOG_KEY_CREATED, LOG_KEY_ROTATED, LOG_PRUNED, RESTORED
 from ubr.domain.merkle import Frontier, Node
+
+EXPORT_VERSION: Final = 1
+"""Of the lines in which a log is exported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +224,10 @@ class LogCheck:
             self._announced[key.label] = key
 
     def _signers(self, note: Note, checkpoint: Checkpoint) -> list[NoteKey]:
-        """The trusted keys that signed it. One that is announced and signs beside them is trusted in their place."""
+        """The trusted keys that signed it, in the order of that: whoever signs last goes on.
+
+        One that is announced and signs beside them is trusted in their place.
+        """
         signers = [key for key in self._trusted.values() if note.signed_by(key, self.verify)]
         coming = [key for key in self._announced.values() if note.signed_by(key, self.verify)]
         if signers and coming:
@@ -231,7 +238,8 @@ class LogCheck:
             signers += [key for key in coming if key not in signers]
         if signers and all(key.name != checkpoint.origin for key in signers):
             raise BadNote("is of another log than its key")
-        return signers
+        order = [one.key_id for one in note.signatures]
+        return sorted(signers, key=lambda key: order.index(key.id))
 
     def _compare(self) -> None:
         """Compare those of this size that were kept elsewhere."""

@@ -1,13 +1,16 @@
 """The real `ubr`, as processes of their own in folders of their own."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.integration.cli.kit import PATIENCE, UBR, Ended, Run, Serve, Service, environment
+from ubr.entrypoints.cli.main import main
 
 
 @pytest.fixture
@@ -25,6 +28,27 @@ def ubr(tmp_path: Path) -> Run:
             check=False,
         )
         return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return run
+
+
+@pytest.fixture
+def in_process(ubr: Run, tmp_path: Path) -> Run:
+    """The same in this process, but for `serve`: to start one takes longer than what most commands do."""
+
+    def run(*arguments: str, stdin: str | bytes = "", folder: Path = tmp_path, **settings: str) -> Ended:
+        if arguments[:1] == ("serve",):
+            return ubr(*arguments, stdin=stdin, folder=folder, **settings)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            for name in [name for name in os.environ if name.startswith("UBR_")]:  # noqa: TID251 - to have none of them
+                patch.delenv(name)
+            for name, value in settings.items():
+                patch.setenv(name, value)
+            done = CliRunner().invoke(main, arguments, input=stdin)
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return Ended(done.exit_code, done.stdout, done.stderr)
 
     return run
 

@@ -50,7 +50,7 @@ def on_a_terminal(folder: Path, *arguments: str, typed: tuple[str, ...] = (), **
 def test_help_and_version(ubr: Run) -> None:
     done = ubr("--help")
     assert (done.code, done.err) == (0, "")
-    for command in ("serve", "migrate", "config", "openapi", "admin", "keys"):
+    for command in ("serve", "migrate", "config", "openapi", "admin", "keys", "audit", "after-restore"):
         assert command in done.out
     assert "Run the service." in ubr("serve", "--help").out
     assert ubr("--version").out == "ubr 0.1.0\n"
@@ -60,7 +60,15 @@ def test_help_and_mistakes_load_nothing_heavy() -> None:
     program = """if True:
         import sys
         from ubr.entrypoints.cli.main import main
-        for arguments in (["--help"], ["admin", "create", "--help"], ["keys", "list", "--help"], ["serve"]):
+        for arguments in (
+            ["--help"],
+            ["admin", "create", "--help"],
+            ["keys", "list", "--help"],
+            ["audit", "verify", "--help"],
+            ["audit", "prune"],
+            ["after-restore", "--help"],
+            ["serve"],
+        ):
             try:
                 main(arguments)
             except SystemExit:

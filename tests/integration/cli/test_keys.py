@@ -16,6 +16,11 @@ QUICK = {"UBR_REVOCATION_POLL": "50ms", "UBR_REVOCATION_BOUND": "200ms"}
 """Between two processes on one file there is no short way: every end waits for the bound."""
 
 
+@pytest.fixture
+def ubr(in_process: Run) -> Run:
+    return in_process
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service whose keys these tests change."""

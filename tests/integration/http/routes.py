@@ -23,7 +23,7 @@ class Route:
 
     def path(self, **ids: str) -> str:
         """The path to these things; a thing that is not named exists for nobody."""
-        known = {"user_id": "0", "role_id": "0", "session_id": "0", "name": "editor", **ids}
+        known = {"user_id": "0", "role_id": "0", "session_id": "0", "entry_id": "0", "name": "editor", **ids}
         return self.template.format(**known)
 
     def target(self, **ids: str) -> str:

@@ -41,6 +41,8 @@ RIGHTS: dict[str, tuple[list[str] | None, bool]] = {
     "update_role": (["roles:write"], False),
     "delete_role": (["roles:write"], False),
     "list_logs": (["logs:read"], False),
+    "get_checkpoint": (["logs:read"], False),
+    "prove_log_entry": (["logs:read"], False),
     "get_public_keys": (None, True),
     "check_liveness": (None, True),
     "check_readiness": (None, True),
@@ -85,7 +87,13 @@ class World:
         self.admin = await self.service.admin()
         role = await self.service.client.post("/api/roles", headers=self.admin, json={"name": "editor"})
         self.target = await self.service.sign_in("target@example.org")
-        self.ids = {"user_id": user["id"], "role_id": role.json()["id"], "session_id": self.target["session_id"]}
+        entries = (await self.service.client.get("/api/logs", headers=self.admin)).json()["items"]
+        self.ids = {
+            "user_id": user["id"],
+            "role_id": role.json()["id"],
+            "session_id": self.target["session_id"],
+            "entry_id": entries[0]["id"],
+        }
         return self
 
     async def holder(self, permissions: list[str]) -> dict[str, str]:
@@ -201,7 +209,9 @@ async def test_nobody_rises(world: World, method: str, path: str, body: Any) -> 
     sent = {} if body is None else {"json": body}
     answer = await world.service.client.request(method, path.format(**ids), headers=holder, **sent)
     assert assert_problem(answer, 403)["type"] == "/problems/grant-exceeds-own"
-    assert await world.service.written() == before
+    [(action, _), *entries], users, roles = await world.service.written()
+    assert action == "act.refused"
+    assert (entries, users, roles) == before
 
 
 async def test_what_everyone_may_changes_for_everyone_at_once(each_service: Service) -> None:

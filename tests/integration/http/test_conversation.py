@@ -13,6 +13,7 @@ import pytest
 from tests.integration.http.kit import (
     ADMIN,
     ANOTHER_PASSWORD,
+    COUNTED,
     ID,
     LOG,
     PASSWORD,
@@ -88,6 +89,7 @@ def _check_log(log: str, talk: Talk) -> None:
         assert set(line) == {"event", "level", "timestamp", "method", "route", "status", "ms"} | {
             "request_id",
             "request_id_given",
+            "problem",
         }
         assert line["status"] == said["status"]
     for secret in (PASSWORD, ANOTHER_PASSWORD, "example.org", "cursor", "sort", "eyJ", "ubr_rt_"):
@@ -218,6 +220,7 @@ async def converse(talk: Talk) -> None:
     await _verifiers(talk, admin, ada)
     await _leaving(talk, admin, ada)
     await _the_log(talk, admin, ada)
+    await _what_shows_that_it_is_the_log(talk, admin, ada)
 
 
 async def _the_service_itself(talk: Talk) -> None:
@@ -541,38 +544,78 @@ async def _the_log(talk: Talk, admin: Any, ada: Any) -> None:
     assert refused.json() == problem(403, "forbidden", "/api/logs")
     whole = await talk.say("GET", "/api/logs?limit=200", who=admin)
     assert whole.json()["next_cursor"] is None
-    entries = whole.json()["items"]
-    assert entries[0] == {
+    told = {
         "id": ID,
+        "timestamp": TIME,
+        "ip": "127.0.0.1",
+        "request_id": Like(r"line-\d+"),
+    }
+    [refusal] = [each for each in whole.json()["items"] if each["data"].get("act") == "list_logs"]
+    assert refusal == {
+        **told,
+        "level": "warning",
+        "action": "act.refused",
+        "message": "An act was refused",
+        "actor_id": ada["user"]["id"],
+        "target": None,
+        "data": {"act": "list_logs", "problem": "forbidden", "count": 1},
+    }
+    entries = [each for each in whole.json()["items"] if each["action"] not in COUNTED]
+    assert entries[0] == {
+        **told,
         "level": "info",
         "action": "role.unassigned",
         "message": "A role was taken from a user",
-        "timestamp": TIME,
         "actor_id": admin["user"]["id"],
         "target": {"type": "user", "id": ada["user"]["id"]},
-        "ip": "127.0.0.1",
-        "request_id": Like(r"line-\d+"),
         "data": {"role_id": ID},
     }
     walked: list[Any] = []
-    url = "/api/logs?limit=20"
+    url = "/api/logs?action=session.opened&limit=3"
     while url:
         part = await talk.say("GET", url, who=admin)
         walked += part.json()["items"]
         url = part.links.get("next", {}).get("url", "")
-    assert walked == entries
+    assert walked == [each for each in entries if each["action"] == "session.opened"]
+    assert len(walked) > 6
 
     async def actions(query: str) -> set[str]:
-        return {each["action"] for each in (await talk.say("GET", f"/api/logs?{query}", who=admin)).json()["items"]}
+        found = (await talk.say("GET", f"/api/logs?limit=200&{query}", who=admin)).json()["items"]
+        return {each["action"] for each in found}
 
     assert await actions("action=user.deleted") == {"user.deleted"}
-    warnings = {each["action"] for each in entries if each["level"] == "warning"}
+    assert await actions("action=log.read") == {"log.read"}
+    warnings = {each["action"] for each in whole.json()["items"] if each["level"] == "warning"}
     assert await actions("level=warning") == warnings
-    assert "session.login_failed" in warnings
+    assert {"session.login_failed", "act.refused"} <= warnings
     assert await actions(f"actor_id={ada['user']['id']}&action=user.updated") == {"user.updated"}
     assert "user.registered" in await actions(f"target_id={ada['user']['id']}")
     assert await actions("until=2001-01-01T00:00:00Z") == set()
     since = entries[3]["timestamp"]
     later = await talk.say("GET", f"/api/logs?since={since}", who=admin)
-    assert later.json()["items"] == entries[: len(later.json()["items"])]
-    assert len(later.json()["items"]) >= 4
+    acts = [each for each in later.json()["items"] if each["action"] not in {*COUNTED, "log.read"}]
+    assert acts == entries[: len(acts)]
+    assert len(acts) >= 4
+
+
+async def _what_shows_that_it_is_the_log(talk: Talk, admin: Any, ada: Any) -> None:
+    path = "/api/logs/checkpoint"
+    assert (await talk.say("GET", path, who=ada)).json() == problem(403, "forbidden", path)
+    newest = await talk.say("GET", path, who=admin)
+    assert (newest.status_code, newest.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    assert re.fullmatch(r"127\.0\.0\.1:\d+/log/[0-9a-f]{16}\n\d+\n[\w+/]{43}=\n\n\u2014 .+\n", newest.text)
+    # Every log has random bits in its name, and in each of its entries.
+    talk.lines[-1]["body"] = "new each time"
+
+    read = {"action": "log.read", "actor_id": admin["user"]["id"]}
+    entry = (await talk.say("GET", "/api/logs?action=log.read&limit=1", who=admin)).json()["items"][0]
+    assert {name: entry[name] for name in read} == read
+    path = f"/api/logs/{entry['id']}/proof"
+    proof = await talk.say("GET", path, who=admin)
+    said = proof.json()
+    assert (proof.status_code, said["entry_id"]) == (200, entry["id"])
+    assert 0 <= said["index"] < said["size"] == int(said["checkpoint"].split("\n")[1])
+    talk.lines[-1]["body"] |= {"index": 0, "size": 1, "checkpoint": "new", "leaf_hash": "", "hashes": [], "content": ""}
+    assert (await talk.say("GET", path, who=ada)).json() == problem(403, "forbidden", path)
+    nothing = f"/api/logs/{UNKNOWN}/proof"
+    assert (await talk.say("GET", nothing, who=admin)).json() == problem(404, "log-entry-not-found", nothing)

@@ -518,9 +518,10 @@ async def test_the_log_line(service: Service) -> None:
         "method": "GET",
         "route": "/api/users",
         "status": 200,
+        "problem": None,
         "request_id": "r-2",
     }
-    assert (unknown["route"], unknown["status"]) == (None, 404)
+    assert (unknown["route"], unknown["status"], unknown["problem"]) == (None, 404, "not-found")
     assert "secret" not in str(lines)
 
 

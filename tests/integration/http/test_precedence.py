@@ -38,7 +38,7 @@ async def test_route_then_size_and_type_then_token_then_body(service: Service, r
 async def test_token_then_query_then_permission(service: Service, route: Route) -> None:
     await service.register("plain@example.org")
     plain = bearer(await service.sign_in("plain@example.org"))
-    path = route.path(user_id=UNKNOWN, role_id=UNKNOWN, session_id=UNKNOWN)
+    path = route.path(user_id=UNKNOWN, role_id=UNKNOWN, session_id=UNKNOWN, entry_id=UNKNOWN)
     body = {"json": GOOD_BODIES[route.name]} if route.operation.body is not None else {}
     for headers, query, status in (({}, "?x=1", 401), (FORGED, "?x=1", 401), (plain, "?x=1", 400)):
         answer = await service.client.request(route.method, path + query, headers=headers, **body)  # type: ignore[arg-type]

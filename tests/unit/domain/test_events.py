@@ -12,6 +12,7 @@ from ubr.domain import events
 from ubr.domain.audit import canonical_json
 from ubr.domain.events import (
     Event,
+    LogKeyEvent,
     RoleEvent,
     SessionEvent,
     SessionRevoked,
@@ -28,7 +29,7 @@ MOMENT = datetime(2030, 1, 1, tzinfo=UTC)
 PERSONAL = re.compile(r"e?mail|address|full_name|password|secret|token|hash|user_agent", re.IGNORECASE)
 
 
-ROOTS = {Event, UserEvent, RoleEvent, SessionEvent, SigningKeyEvent}
+ROOTS = {Event, UserEvent, RoleEvent, SessionEvent, SigningKeyEvent, LogKeyEvent}
 # Whatever this module defines that is an event and no root of others.
 KINDS: list[type[Event]] = [
     kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event) and kind not in ROOTS
@@ -41,7 +42,7 @@ def example(kind: Any) -> Any:
         kind = next(part for part in get_args(kind) if part is not type(None))
     kind = getattr(kind, "__supertype__", kind)
     origin = get_origin(kind) or kind
-    return {UUID: ID, datetime: MOMENT, str: "text", tuple: ("text",), dict: {"name": "text"}}[origin]
+    return {UUID: ID, datetime: MOMENT, str: "text", int: 7, tuple: ("text",), dict: {"name": "text"}}[origin]
 
 
 def made(kind: type[Event], *, absent: bool = False) -> Event:
@@ -61,7 +62,12 @@ def test_every_action_belongs_to_one_event() -> None:
 
 def test_actions_are_what_clients_filter_by() -> None:
     assert sorted(actions()) == [
+        "act.refused",
+        "log.entry_read", "log.exported", "log.pruned", "log.read",
+        "log_key.created", "log_key.rewrapped", "log_key.rotated",
+        "requests.rejected",
         "role.assigned", "role.created", "role.deleted", "role.unassigned", "role.updated",
+        "service.restored",
         "session.login_failed", "session.opened", "session.refreshed", "session.revoked", "session.token_reused",
         "signing_key.created", "signing_key.revoked", "signing_key.rewrapped", "signing_key.rotated",
         "user.created", "user.deleted", "user.disabled", "user.enabled", "user.password_changed", "user.registered",
@@ -103,11 +109,15 @@ def test_what_an_event_holds_is_in_its_facts_or_its_target(kind: type[Event]) ->
         assert text in shown or field.name in event.data()
 
 
+# About the whole log, or about what was not done.
+ABOUT_NOTHING = {"act.refused", "log.exported", "log.pruned", "log.read", "requests.rejected"}
+
+
 @of_every_kind
 def test_the_target_is_what_the_action_is_about(kind: type[Event]) -> None:
     target = made(kind).target
-    assert target is not None
-    assert target.id in {str(ID), "text"}
+    assert (target is None) == (kind.action in ABOUT_NOTHING)
+    assert target is None or target.id in {str(ID), "text"}
 
 
 def test_whoever_is_signed_in_comes_before_whom_the_act_names() -> None:

@@ -69,6 +69,7 @@ def test_the_canonical_bytes_of_format_1(entry: LogEntry, expected: str) -> None
 def test_the_leaf_of_an_entry_never_changes() -> None:
     digest = hashlib.sha256(b"\0" + ENTRY.canonical()).hexdigest()
     assert digest == "da22d84ae142d4612c6862004193cc02d50ef67896e604ffbc8d3d566d353731"
+    assert ENTRY.leaf.hex() == digest
 
 
 def test_equal_moments_have_equal_bytes() -> None:
@@ -89,12 +90,20 @@ OTHER: dict[str, Any] = {
     "request_id_given": False,
     "data": "{}",
     "salt": bytes(16),
+    "format": 2,
 }
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(LogEntry)])
 def test_every_field_counts(name: str) -> None:
     assert replace(ENTRY, **{name: OTHER[name]}).canonical() != ENTRY.canonical()
+
+
+@pytest.mark.parametrize(("number", "version"), [(0, 0), (2, 2), (255, 255), (-1, 0), (256, 255), (2**63 - 1, 255)])
+def test_a_format_that_is_not_known_has_other_bytes(number: int, version: int) -> None:
+    """There is none yet but the first: what says so was not written by us, and is seen by its hash."""
+    raw = replace(ENTRY, format=number).canonical()
+    assert (raw[0], raw[1:]) == (version, ENTRY.canonical()[1:])
 
 
 def test_absent_is_not_empty() -> None:
@@ -145,6 +154,45 @@ def test_the_fields_can_be_read_back(entry: LogEntry) -> None:
     assert found[2] == entry.action.encode()
     assert found[8] == (None if entry.ip is None else entry.ip.encode())
     assert found[12] == entry.salt
+
+
+facts = st.dictionaries(
+    texts, st.none() | st.booleans() | st.integers() | texts | st.lists(texts, max_size=2), max_size=2
+)
+
+
+@given(entries, facts)
+def test_an_entry_is_the_same_when_it_was_written_to_a_file(entry: LogEntry, held: dict[str, Any]) -> None:
+    entry = replace(entry, data=canonical_json(held))
+    assert LogEntry.imported(json.loads(json.dumps(entry.exported()))) == entry
+
+
+MALFORMED: dict[str, list[Any]] = {
+    "id": ["", "x", 1, None, str(ENTRY.id).upper(), ENTRY.id.hex, f"{{{ENTRY.id}}}"],
+    "format": ["1", 1.0, True, None],
+    "level": [1, None],
+    "action": [None, ["user.disabled"]],
+    "message": [None, True],
+    "timestamp": ["", "2030-01-02T03:04:05Z", "2030-01-02T03:04:05.678901+00:00", 0, None],
+    "actor_id": ["", 7, str(ENTRY.actor_id).upper()],
+    "target": ["user", [], {"type": "user"}, {"type": "user", "id": "1", "name": "x"}, {"type": None, "id": "1"}],
+    "ip": [1, False],
+    "request_id": [1, []],
+    "request_id_given": [1, 0, "true", None],
+    "salt": ["0", "zz", None, bytes(range(16)).hex().upper(), "00 01"],
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_what_is_no_entry_in_a_file_is_none(name: str) -> None:
+    record = ENTRY.exported()
+    assert LogEntry.imported(record) == ENTRY
+    for value in MALFORMED[name]:
+        with pytest.raises(ValueError, match=r"not an entry|badly formed|hexadecimal|does not match|UUID"):
+            LogEntry.imported({**record, name: value})
+    for other in ({key: value for key, value in record.items() if key != name}, {**record, f"{name}2": None}):
+        with pytest.raises(ValueError, match="not an entry"):
+            LogEntry.imported(other)
 
 
 def test_facts_have_one_text() -> None:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ubr.adapters.security.secrets import SecretKeys, Unsealable
 from ubr.application.ports.system import RandomBytes
+from ubr.audit_verifier.signatures import verify_signature
 from ubr.domain.checkpoint import LogKey
 from ubr.domain.errors import LogKeyLocked
 
@@ -57,11 +57,7 @@ class Ed25519LogSigning:
         return replace(key, private=self._secrets.seal(_PURPOSE, private, key.public))
 
     def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
-        try:
-            Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+        return verify_signature(public, message, signature)
 
     def _open(self, key: LogKey) -> Ed25519PrivateKey:
         """The private key. One that was open before stays so, however it is sealed now."""

@@ -48,6 +48,8 @@ class CompareCheckpoint:
         except BadNote as error:
             raise Invalid.at("/checkpoint", str(error)) from None
         async with self.unit_of_work.read() as tx:
+            if await tx.log_tree.newest_checkpoint() is None:
+                raise CheckpointMismatch(f"The checkpoint that was kept has {kept.size} entries, and the log none")
             here = Checkpoint.of(await current_checkpoint(tx))
             if not await self._settled(tx, note):
                 await self._signed_here(tx, note)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from ubr.application.actor import System
 from ubr.application.command import Result
@@ -13,9 +13,7 @@ from ubr.application.use_cases.verify_log import PAGE, Progress
 from ubr.domain.checkpoint import Checkpoint
 from ubr.domain.errors import Forbidden
 from ubr.domain.events import LogExported
-from ubr.domain.log_check import Leaf
-
-EXPORT_VERSION: Final = 1
+from ubr.domain.log_check import EXPORT_VERSION, Leaf
 
 Write: TypeAlias = Callable[[str], object]
 """Takes a line, its end included."""

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
-from ubr.entrypoints.cli.output import ExitCode, Refused
+from ubr.entrypoints.cli.output import ExitCode, Refused, written
 from ubr.settings import Settings, parse_duration
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def checkpoint(*, output: Path | None) -> None:
     if output is None:
         click.echo(note, nl=False)
     else:
-        with _whole(output) as file:
+        with written(output) as file:
             file.write(note)
         click.echo(f"{output} is written.", err=True)
 
@@ -86,7 +86,7 @@ def export(*, output: Path | None) -> None:
     It is an entry of the log itself.
     """
     settings = Settings.from_env()
-    with _whole(output) as file, _progress("exported") as progress:
+    with written(output) as file, _progress("exported") as progress:
         result = _run(_export(settings, file, progress))
     click.echo(f"{result} entries are exported.", err=True)
 
@@ -182,7 +182,7 @@ def _verify_export(export: Path, keys: list[NoteKey], notes: list[Note]) -> Veri
         with export.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
             return verified_result(check_export(lines, keys=keys, against=notes))
     except OSError as error:
-        raise Refused(f"{export} cannot be read: {error.strerror}.") from None
+        raise Refused(f"{export} cannot be read: {error.strerror}.", ExitCode.USAGE) from None
     except NotAnExport as error:
         raise Refused(f"{error}.", ExitCode.USAGE) from None
     except BadNote as error:
@@ -281,19 +281,6 @@ def _note(path: Path) -> str:
     from ubr.audit_verifier import read_note
 
     return str(_opened(path, read_note))
-
-
-@contextmanager
-def _whole(output: Path | None) -> Iterator[IO[str]]:
-    """A file that is put in place when all of it is there; standard output for None."""
-    try:
-        with click.open_file(str(output or "-"), "w", encoding="utf-8", atomic=output is not None) as file:
-            yield file
-            file.flush()
-    except BrokenPipeError:  # whoever reads has read enough: click knows how to end then
-        raise
-    except OSError as error:
-        raise Refused(f"It is not possible to write to {output or 'standard output'}: {error.strerror}.") from None
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from ubr.entrypoints.cli.audit import after_restore, audit
-from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain
+from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain, written
 from ubr.settings import Settings, documentation, in_force
 
 if TYPE_CHECKING:
@@ -130,17 +130,8 @@ def openapi(*, output: str) -> None:
 
     from ubr.entrypoints.http.document import document
 
-    try:
-        # A file is put in place when it is whole. What is none, a pipe or a device, is written to and stays.
-        whole = output != "-" and (Path(output).is_file() or not Path(output).exists())
-        with click.open_file(output, "w", encoding="utf-8", atomic=whole) as file:
-            file.write(document())
-            file.flush()
-    except BrokenPipeError:  # whoever reads has read enough: click knows how to end then
-        raise
-    except OSError as error:
-        where = "standard output" if output == "-" else output
-        raise Refused(f"It is not possible to write to {where}: {error.strerror}.") from None
+    with written(None if output == "-" else Path(output)) as file:
+        file.write(document())
 
 
 @main.group()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
-from typing import Final
+from pathlib import Path
+from typing import IO, Final
 
 from ubr.domain.errors import Invalid, LogKeyLocked, SigningKeyLocked, StoreUnavailable, UbrError
 from ubr.settings import WrongSetting, debugging
@@ -17,7 +20,14 @@ _GROUP: Final = 5
 _SHORTEST: Final = 29
 """Five groups: 123 random bits."""
 
-_NAMES: Final = {"/email": "The e-mail", "/password": "The password"}
+_NAMES: Final = {
+    "/before": "The moment",
+    "/checkpoint": "The checkpoint",
+    "/checkpoints": "A checkpoint",
+    "/email": "The e-mail",
+    "/keys": "A key",
+    "/password": "The password",
+}
 
 
 class ExitCode(IntEnum):
@@ -95,3 +105,39 @@ def new_password(length: int) -> str:
     while len("-".join(groups)) < max(length, _SHORTEST):
         groups.append("".join(secrets.choice(_ALPHABET) for _ in range(_GROUP)))
     return "-".join(groups)
+
+
+@contextmanager
+def written(output: Path | None) -> Iterator[IO[str]]:
+    """A file that is put in place once all of it is there, and not before; standard output for None.
+
+    What is no file, a pipe or a device, is written to and stays. Errors: `Refused` where that is not possible.
+    """
+    try:
+        if output is None:
+            yield sys.stdout
+            sys.stdout.flush()
+        elif output.exists() and not output.is_file():
+            with output.open("w", encoding="utf-8") as file:
+                yield file
+        else:
+            with _draft_of(output.resolve()) as file:  # a link stays one
+                yield file
+    except BrokenPipeError:  # whoever reads has read enough: click knows how to end then
+        raise
+    except OSError as error:
+        raise Refused(f"It is not possible to write to {output or 'standard output'}: {error.strerror}.") from None
+
+
+@contextmanager
+def _draft_of(output: Path) -> Iterator[IO[str]]:
+    draft = output.with_name(f".{output.name}.{secrets.token_hex(8)}")
+    try:
+        with draft.open("x", encoding="utf-8") as file:
+            yield file
+        if output.exists():
+            draft.chmod(output.stat().st_mode & 0o777)
+        draft.replace(output)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
