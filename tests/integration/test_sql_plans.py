@@ -1,22 +1,31 @@
 """Every question that is asked of a table that grows is answered by an index."""
 
+import asyncio
+import json
 import os
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
+from typing import Any, TypeAlias
+from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.contracts.kit import NOON, MovableClock, email
+from tests.support.plugin import Desk
+from tests.support.servers import PostgresServer
 from ubr.adapters.sql import SqlUnitOfWork, make_engine
 from ubr.adapters.sql.migrations import upgrade
 from ubr.application.actor import SYSTEM
 from ubr.application.ports.repositories import After, LogFilter, UserFilter
+from ubr.application.ports.unit_of_work import Transaction
 from ubr.application.recording import Recorder
 from ubr.domain.user import UserStatus
-from ubr.domain.values import RoleName, SessionId, TokenDigest, UserId
+from ubr.domain.values import LogEntryId, RoleName, SessionId, TokenDigest, UserId
 
 pytestmark = pytest.mark.anyio
 
@@ -75,3 +84,187 @@ async def test_no_question_reads_a_whole_table_or_sorts_one(tmp_path: Path) -> N
             # Only a principal's few roles are put in order when they are read.
             assert "LEFT OUTER JOIN roles" in statement or not [step for step in steps if "B-TREE" in step], statement
     await engine.dispose()
+
+
+# --- the log ---------------------------------------------------------------------------------------------------------
+
+Question: TypeAlias = Callable[[Transaction], Awaitable[object]]
+
+MANY = 10_000
+"""Entries of the log in PostgreSQL: so many that reading all of them is not what a plan would come to by itself."""
+LIMIT = 50
+SIZES = {"many": MANY, "waiting": LIMIT}
+ACTOR, TARGET = UserId(UUID(int=7)), str(UUID(int=7))
+LAST = After(NOON + timedelta(seconds=MANY // 2), UUID(int=0))
+
+PAGES: dict[str, LogFilter] = {
+    "everything": LogFilter(),
+    "level": LogFilter(level="warning"),
+    "action": LogFilter(action="user.created"),
+    "actor": LogFilter(actor_id=ACTOR),
+    "target": LogFilter(target_id=TARGET),
+    "since": LogFilter(since=NOON + timedelta(hours=1)),
+    "until": LogFilter(until=NOON + timedelta(hours=1)),
+    "level within": LogFilter(level="warning", since=NOON + timedelta(hours=1), until=NOON + timedelta(hours=2)),
+    "actor within": LogFilter(actor_id=ACTOR, since=NOON + timedelta(hours=1), until=NOON + timedelta(hours=2)),
+}
+TREE: dict[str, Question] = {
+    "waiting": lambda tx: tx.log_tree.waiting(LIMIT),
+    "anything waiting": lambda tx: tx.log_tree.anything_waiting(),
+    "newest checkpoint": lambda tx: tx.log_tree.newest_checkpoint(),
+    "index of": lambda tx: tx.log_tree.index_of(LogEntryId(uuid4())),
+    "leaf hashes": lambda tx: tx.log_tree.hashes(0, MANY // 2, LIMIT),
+    "node hashes": lambda tx: tx.log_tree.hashes(8, 10, LIMIT),
+    "leaves": lambda tx: tx.log_records.leaves(MANY // 2, LIMIT),
+    "checkpoints": lambda tx: tx.log_records.checkpoints(MANY // 2, LIMIT),
+    "older": lambda tx: tx.log_records.older(NOON + timedelta(seconds=MANY // 2), 100, LIMIT),
+    "entry": lambda tx: tx.logs.get(LogEntryId(uuid4())),
+}
+
+
+def page_of(which: LogFilter, after: After[Any] | None) -> Question:
+    return lambda tx: tx.logs.page(which, after, LIMIT)
+
+
+QUESTIONS: dict[str, Question] = {
+    **TREE,
+    **{f"first page, {name}": page_of(which, None) for name, which in PAGES.items()},
+    **{f"next page, {name}": page_of(which, LAST) for name, which in PAGES.items()},
+}
+
+
+@contextmanager
+def listening(engine: AsyncEngine) -> Iterator[list[tuple[str, Any]]]:
+    """Every question that is asked meanwhile, with its parameters."""
+    asked: list[tuple[str, Any]] = []
+
+    def remember(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        if statement.startswith("SELECT") and "clock_timestamp" not in statement:
+            asked.append((statement, parameters))
+
+    event.listen(engine.sync_engine, "before_cursor_execute", remember)
+    try:
+        yield asked
+    finally:
+        event.remove(engine.sync_engine, "before_cursor_execute", remember)
+
+
+def units(engine: AsyncEngine) -> SqlUnitOfWork:
+    return SqlUnitOfWork(engine, Recorder(uuid4, os.urandom), MovableClock())
+
+
+SMALL = {"SCAN log_queue"}
+"""What is read only until something is found. The queue is as long as what came in within a second."""
+
+
+async def test_in_sqlite_an_index_answers_every_question_about_the_log(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ubr.db'}"
+    await upgrade(url)
+    engine = make_engine(url, durable=False)
+    bad: dict[str, list[str]] = {}
+    for name, question in QUESTIONS.items():
+        with listening(engine) as asked:
+            async with units(engine).read() as tx:
+                await question(tx)
+        assert asked
+        async with engine.connect() as connection:
+            for statement, parameters in asked:
+                plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                bad[name] = [str(step.detail) for step in plan if reads_or_sorts_all(str(step.detail), statement)]
+    await engine.dispose()
+    assert {name: steps for name, steps in bad.items() if steps} == {}
+
+
+def reads_or_sorts_all(step: str, statement: str) -> bool:
+    if step.startswith("SCAN ") and step not in SMALL:
+        # Along an index from one of its ends, up to a limit, is no more than that many rows; but not in a join.
+        return " USING " not in step or "LIMIT" not in statement or ("JOIN" in statement and "log_queue" not in step)
+    return "B-TREE" in step
+
+
+FILL = """
+SET LOCAL session_replication_role = replica;
+INSERT INTO logs (id, format, level, action, message, timestamp, actor_id, target_id, request_id_given, data, salt)
+    SELECT (lpad(to_hex(n), 12, '0') || '70008000000000000000')::uuid, 1,
+        CASE WHEN n % 50 = 0 THEN 'warning' ELSE 'info' END,
+        CASE WHEN n % 40 = 0 THEN 'user.created' ELSE 'session.refreshed' END, 'something happened',
+        timestamptz '2026-03-01 12:00+00' + n * interval '1 second',
+        lpad(to_hex(n % 100), 32, '0')::uuid, lpad(to_hex(n % 100), 32, '0')::uuid::text, false,
+        '{"user_id":"00000000-0000-0000-0000-000000000000"}', sha256(n::text::bytea)
+    FROM generate_series(1, CAST(:many AS int) + CAST(:waiting AS int)) AS n;
+INSERT INTO log_leaves
+    SELECT row_number() OVER (ORDER BY id) - 1, id, sha256(id::text::bytea) FROM logs ORDER BY id LIMIT :many;
+INSERT INTO log_nodes SELECT 8, n, sha256(n::text::bytea) FROM generate_series(0, CAST(:many AS int) / 256) AS n;
+INSERT INTO log_checkpoints
+    SELECT n, 'a note of about as many bytes as one has that is signed by a key, which is ' || n
+    FROM generate_series(1, CAST(:many AS int)) AS n
+"""
+
+
+@pytest.fixture(scope="module")
+async def large(desk: Desk, postgres_server: PostgresServer, migrated_template: str) -> AsyncIterator[AsyncEngine]:
+    """A log of many entries, all of them in the tree but the last few."""
+    name = f"{desk.run_id}_{uuid4().hex[:12]}"
+    engine = make_engine(await asyncio.to_thread(postgres_server.create_database, name, migrated_template))
+    async with engine.begin() as connection:
+        for statement in FILL.split(";"):
+            values = {name: value for name, value in SIZES.items() if f":{name}" in statement}
+            await connection.execute(text(statement), values)
+    yield engine
+    await engine.dispose()
+    await asyncio.to_thread(postgres_server.drop_database, name)
+
+
+async def let_wait(engine: AsyncEngine, *, believed: int, really: int) -> None:
+    """So many wait, the newest, and the statistics say that so many do."""
+    async with engine.begin() as connection:
+        for count in (believed, really):
+            await connection.execute(text("DELETE FROM log_queue"))
+            await connection.execute(
+                text("INSERT INTO log_queue SELECT id FROM logs ORDER BY id DESC LIMIT :count"), {"count": count}
+            )
+            if count == believed:
+                await connection.execute(text("ANALYZE logs, log_leaves, log_queue, log_nodes, log_checkpoints"))
+
+
+async def rows_looked_at(engine: AsyncEngine, question: Question) -> Counter[str]:
+    """How many rows of each table PostgreSQL looks at to answer a question."""
+    with listening(engine) as asked:
+        async with units(engine).read() as tx:
+            await question(tx)
+    assert asked
+    rows: Counter[str] = Counter()
+    async with engine.connect() as connection:
+        for statement, parameters in asked:
+            found = await connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
+            told = found.scalar_one()
+            for step in steps_of((json.loads(told) if isinstance(told, str) else told)[0]["Plan"]):
+                if "Relation Name" in step:
+                    passed = step.get("Rows Removed by Filter", 0) + step.get("Rows Removed by Index Recheck", 0)
+                    rows[step["Relation Name"]] += round((step["Actual Rows"] + passed) * step["Actual Loops"])
+    return rows
+
+
+def steps_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from steps_of(inner)
+
+
+ENOUGH = 2 * LIMIT
+"""Whoever sorts a table or passes over its rows looks at more of them."""
+
+
+async def test_in_postgresql_an_index_answers_every_question_about_a_large_log(large: AsyncEngine) -> None:
+    await let_wait(large, believed=LIMIT, really=LIMIT)
+    found = {name: await rows_looked_at(large, question) for name, question in QUESTIONS.items()}
+    assert {name: rows for name, rows in found.items() if max(rows.values()) > ENOUGH} == {}
+
+
+@pytest.mark.parametrize(("believed", "really"), [(MANY, LIMIT), (0, MANY)])
+async def test_what_waits_is_found_whatever_is_believed_of_how_much_does(
+    large: AsyncEngine, believed: int, really: int
+) -> None:
+    """After a migration all waited, and the statistics say so still; or they say that nothing does, and all does."""
+    await let_wait(large, believed=believed, really=really)
+    assert (await rows_looked_at(large, TREE["waiting"]))["logs"] <= ENOUGH

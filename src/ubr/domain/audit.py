@@ -109,7 +109,7 @@ class LogEntry:
         texts += [] if self.target is None else [self.target.type, self.target.id]
         kinds = [isinstance(text, str) for text in texts]
         kinds += [isinstance(self.request_id_given, bool), type(self.format) is int]
-        return all(kinds) and self.timestamp.year > 1  # before that year a moment has no other time zones
+        return all(kinds) and self.timestamp.tzinfo is not None  # what lies beyond all calendars comes without
 
     @property
     def facts(self) -> Facts:

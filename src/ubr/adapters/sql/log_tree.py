@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, and_, delete, func, insert, or_, select, text, update
+from sqlalchemy import RowMapping, Select, and_, delete, func, insert, or_, select, text, update
 
 from ubr.adapters.sql.link import Link
 from ubr.adapters.sql.rows import Row, entry_from_row, log_key_from_row, log_key_to_row
@@ -61,7 +61,20 @@ class SqlLogTree:
             raise LogDamaged("The head of the log is no tree") from None
 
     async def waiting(self, limit: int) -> list[LogEntry]:
-        statement = select(logs).join(log_queue, log_queue.c.entry_id == logs.c.id).order_by(logs.c.id).limit(limit)
+        # By the ids and not by a join: however little is known of the tables, nobody reads all of the log for it.
+        first = select(log_queue.c.entry_id).order_by(log_queue.c.entry_id)
+        entries = await self._entries(first.limit(limit))
+        while not entries:
+            # Some that wait may be gone. They must not keep the others waiting.
+            lost = [row["entry_id"] for row in await self._link.rows(first.limit(limit))]
+            if len(lost) < limit:
+                break
+            first = first.where(log_queue.c.entry_id > lost[-1])
+            entries = await self._entries(first.limit(limit))
+        return entries
+
+    async def _entries(self, ids: Select[Any]) -> list[LogEntry]:
+        statement = select(logs).where(logs.c.id.in_(ids)).order_by(logs.c.id)
         return [entry_from_row(row) for row in await self._link.rows(statement)]
 
     async def extend(

@@ -18,6 +18,8 @@ _BEFORE_ALL: Final = -(2**63)
 """Below every number that a database can hold: what was slipped in before the beginning is met as well."""
 
 _WAITING: Final = 10_000
+_UNREADABLE: Final = (ValueError, TypeError, AttributeError, OverflowError)
+"""What comes of values that nothing of ours could have written."""
 
 Progress: TypeAlias = Callable[[int, int], object]
 """Is told how many entries are done, and of how many."""
@@ -73,14 +75,16 @@ class VerifyLog:
         against = [_parsed(Note.parse, raw, "/checkpoints") for raw in command.checkpoints]
         async with self.unit_of_work.read() as tx:
             declared = not keys
-            if declared:
-                keys = [key.note_key for key in await tx.log_keys.all()]
             walk: _Walk | None = None
             try:
+                if declared:
+                    keys = [key.note_key for key in await tx.log_keys.all()]
                 walk = _Walk(tx, LogCheck(self.verify, keys, declared=declared, against=against), progress)
                 return verified_result(await walk())
             except (Tampered, LogDamaged) as found:
-                return finding_result(found, 0 if walk is None else walk.check.frontier.size)
+                return finding_result(found, _done(walk))
+            except _UNREADABLE:
+                return finding_result(LogDamaged("A part of what is kept of the log cannot be read"), _done(walk))
             except BadNote as error:
                 raise Invalid.at("/checkpoints", str(error)) from None
 
@@ -149,8 +153,12 @@ class _Walk:
             raise Tampered(f"The entry {strays[0]} is neither in the tree nor waits to be", entry_id=strays[0])
         if lost := await self.tx.log_records.lost(1):
             raise Tampered(f"The entry {lost[0]} waits to be in the tree, and is gone or in it already")
-        if await self.tx.log_records.pruned() != checked.pruned_to:
+        if await self.tx.log_records.pruned() > checked.pruned_to:
             raise Tampered("No entry says how far the log may be pruned")
+
+
+def _done(walk: _Walk | None) -> int:
+    return 0 if walk is None else walk.check.frontier.size
 
 
 def _parsed(parse: Callable[[str], T], raw: str, pointer: str) -> T:

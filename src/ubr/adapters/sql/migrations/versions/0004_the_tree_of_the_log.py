@@ -115,6 +115,7 @@ def _guard_postgresql() -> None:
     # Whoever may call it deletes as the owner of the tables does.
     body = (
         "DECLARE done bigint; deleted bigint; BEGIN SELECT size INTO done FROM log_pruned FOR UPDATE; "
+        "SELECT LEAST(until, size) INTO until FROM log_head; "
         "UPDATE log_pruned SET size = until WHERE size < until; "
         "DELETE FROM logs USING log_leaves WHERE logs.id = log_leaves.entry_id "
         "AND log_leaves.leaf_index >= done AND log_leaves.leaf_index < until; "
