@@ -46,7 +46,7 @@ def _head(line: str) -> tuple[int, list[NoteKey]]:
         if head["ubr_log"] != EXPORT_VERSION:
             raise NotAnExport("The export is of a version that is not known here")
         return _number(head["size"]), [NoteKey.parse(key) for key in head["keys"]]
-    except (BadNote, KeyError, TypeError, ValueError):
+    except (BadNote, KeyError, TypeError, ValueError, AttributeError):
         raise NotAnExport("This is not an export of a log: its first line says nothing of one") from None
 
 
@@ -60,7 +60,7 @@ def _take(check: LogCheck, line: str) -> None:
             leaf = None
         else:
             leaf, size, note = _leaf(record), 0, ""
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise Tampered(f"What stands where entry {at} should be cannot be read", index=at) from None
     if leaf is None:
         check.checkpoint(size, note)
@@ -93,7 +93,10 @@ def _number(raw: object) -> int:
 
 def _read(line: str) -> Line:
     """Errors: `ValueError`, also for a name that stands twice: one of the two would not be looked at."""
-    found = json.loads(line, object_pairs_hook=_once)
+    try:
+        found = json.loads(line, object_pairs_hook=_once)
+    except RecursionError:
+        raise ValueError("A line is not nested that deep") from None
     if not isinstance(found, dict):
         raise ValueError("A line is an object")  # noqa: TRY004 - whoever reads lines looks for one error
     return found

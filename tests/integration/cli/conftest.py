@@ -45,7 +45,7 @@ def in_process(ubr: Run, tmp_path: Path) -> Run:
                 patch.delenv(name)
             for name, value in settings.items():
                 patch.setenv(name, value)
-            done = CliRunner().invoke(main, arguments, input=stdin)
+            done = CliRunner().invoke(main, arguments, input=stdin, prog_name="ubr")
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
         return Ended(done.exit_code, done.stdout, done.stderr)

@@ -20,6 +20,11 @@ PASSWORD = "correct horse battery staple"
 ESCAPE = "\x1b["
 
 
+@pytest.fixture
+def ubr(in_process: Run) -> Run:
+    return in_process
+
+
 def on_a_terminal(folder: Path, *arguments: str, typed: tuple[str, ...] = (), **settings: str) -> tuple[int, str]:
     """Run a command on a terminal, type a line at each colon it shows, and return what was to be seen."""
     ours, its = pty.openpty()

@@ -85,8 +85,9 @@ class MemoryLogRecords:
             if leaf is not None
         ]
 
-    async def checkpoints(self, above: int, limit: int) -> list[tuple[int, str]]:
-        return sorted(found for found in self._drafts.log_checkpoints if found[0] > above)[:limit]
+    async def checkpoints(self, above: int | None, limit: int) -> list[tuple[int, str]]:
+        found = (one for one in self._drafts.log_checkpoints if above is None or one[0] > above)
+        return sorted(found)[:limit]
 
     async def strays(self, limit: int) -> list[LogEntryId]:
         placed = {entry_id for entry_id, _ in self._drafts.log_leaves} | set(self._drafts.log_queue)

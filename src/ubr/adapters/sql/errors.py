@@ -48,6 +48,8 @@ SQLITE_REFERENCES: Final[dict[str, type[UbrError]]] = {
     "refresh_tokens": SessionNotFound,
 }
 """The same for foreign keys, of which SQLite tells nothing at all, by the table that was written."""
+_NOT_TEXT: Final = "Could not decode to UTF-8"
+"""How the driver begins to say that a text is none."""
 _SQLITE_UNIQUE: Final = "UNIQUE constraint failed: "
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -125,6 +127,8 @@ def _of_sqlite(error: sqlite3.Error, statement: str) -> UbrError | None:
         broken = SQLITE_REFERENCES.get(words[2]) if words[:2] == ["INSERT", "INTO"] else None
     if broken is not None:
         return broken()
+    if code is None and str(error).startswith(_NOT_TEXT):
+        return None
     if code is None:  # Of SQLAlchemy's own making: the connection was closed under us.
         return SqlUnavailable("connection closed") if isinstance(error, sqlite3.OperationalError) else None
     if code & 0xFF in _SQLITE_UNAVAILABLE:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy import RowMapping, Select, and_, delete, func, insert, or_, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from ubr.adapters.sql.link import Link
 from ubr.adapters.sql.rows import Row, entry_from_row, log_key_from_row, log_key_to_row
@@ -28,10 +30,31 @@ from ubr.domain.log_check import Leaf
 from ubr.domain.merkle import Frontier, Node
 from ubr.domain.values import LogEntryId
 
+T = TypeVar("T")
+
 # Whoever adds to the tree holds this lock; any number that is not used for another purpose will do.
 _LOCK: Final = 0x7562_722D_7472_6565
-_UNREADABLE: Final = (ValueError, TypeError, AttributeError, OverflowError)
-"""What comes of values that nothing of ours could have written."""
+_UNREADABLE: Final = (ValueError, TypeError, AttributeError, OverflowError, DBAPIError)
+"""What comes of values that nothing of ours could have written. Of the driver's errors those that mean anything else
+have been translated.
+"""
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Errors: `LogDamaged` where a value is none of ours."""
+    try:
+        yield
+    except _UNREADABLE:
+        raise LogDamaged("A part of what is kept of the log cannot be read") from None
+
+
+def _is(kind: type[T], value: object) -> T:
+    """Errors: `TypeError`. SQLite keeps whatever it is given."""
+    if not isinstance(value, kind):
+        raise TypeError
+    return value
+
 
 _TRY: Final = select(func.pg_try_advisory_xact_lock(_LOCK).label("leads"))
 _WAIT: Final = select(func.pg_advisory_xact_lock(_LOCK))
@@ -54,11 +77,9 @@ class SqlLogTree:
         return bool((await self._link.rows(_TRY))[0]["leads"])
 
     async def state(self) -> Frontier:
-        try:
+        with _readable():
             [row] = await self._link.rows(select(log_head.c.size, log_head.c.frontier))
-            return Frontier.from_bytes(row["size"], bytes(row["frontier"]))
-        except _UNREADABLE:
-            raise LogDamaged("The head of the log is no tree") from None
+            return Frontier.from_bytes(_is(int, row["size"]), _is(bytes, row["frontier"]))
 
     async def waiting(self, limit: int) -> list[LogEntry]:
         # By the ids and not by a join: however little is known of the tables, nobody reads all of the log for it.
@@ -75,7 +96,17 @@ class SqlLogTree:
 
     async def _entries(self, ids: Select[Any]) -> list[LogEntry]:
         statement = select(logs).where(logs.c.id.in_(ids)).order_by(logs.c.id)
-        return [entry_from_row(row) for row in await self._link.rows(statement)]
+        try:
+            return [entry_from_row(row) for row in await self._link.rows(statement)]
+        except _UNREADABLE:
+            # What nobody could have written does not get into the tree, and keeps nothing else from it.
+            waiting = [row["entry_id"] for row in await self._link.rows(ids)]
+            return [entry for entry_id in waiting for entry in await self._readable_entry(entry_id)]
+
+    async def _readable_entry(self, entry_id: UUID) -> list[LogEntry]:
+        with suppress(*_UNREADABLE):
+            return [entry_from_row(row) for row in await self._link.rows(select(logs).where(logs.c.id == entry_id))]
+        return []
 
     async def extend(
         self,
@@ -110,12 +141,14 @@ class SqlLogTree:
             at = log_nodes.c.position
             within = and_(log_nodes.c.level == level, at >= first, at < first + count)
             statement = select(log_nodes.c.hash).where(within).order_by(at)
-        return [row["hash"] for row in await self._link.rows(statement)]
+        with _readable():
+            return [_is(bytes, row["hash"]) for row in await self._link.rows(statement)]
 
     async def newest_checkpoint(self) -> str | None:
         statement = select(log_checkpoints.c.note).order_by(log_checkpoints.c.size.desc()).limit(1)
-        row = await self._link.row(statement)
-        return None if row is None else str(row["note"])
+        with _readable():
+            row = await self._link.row(statement)
+            return None if row is None else _is(str, row["note"])
 
 
 class SqlLogRecords:
@@ -151,10 +184,25 @@ class SqlLogRecords:
             statement = statement.where(c.leaf_index <= at_most)
         return [_leaf(row) for row in await self._link.rows(statement)]
 
-    async def checkpoints(self, above: int, limit: int) -> list[tuple[int, str]]:
+    async def checkpoints(self, above: int | None, limit: int) -> list[tuple[int, str]]:
         c = log_checkpoints.c
-        statement = select(c.size, c.note).where(c.size > above).order_by(c.size).limit(limit)
-        return [(row["size"], row["note"]) for row in await self._link.rows(statement)]
+        statement = select(c.size, c.note).order_by(c.size).limit(limit)
+        if above is not None:
+            statement = statement.where(c.size > above)
+        try:
+            return [(_is(int, row["size"]), _is(str, row["note"])) for row in await self._link.rows(statement)]
+        except _UNREADABLE:
+            with _readable():
+                sizes = [_is(int, row["size"]) for row in await self._link.rows(statement.with_only_columns(c.size))]
+            return [(size, await self._readable_note(size)) for size in sizes]
+
+    async def _readable_note(self, size: int) -> str:
+        """A note; an empty text, which is none, where what stands there is not even a text."""
+        note = select(log_checkpoints.c.note).where(log_checkpoints.c.size == size)
+        with suppress(*_UNREADABLE):
+            [row] = await self._link.rows(note)
+            return _is(str, row["note"])
+        return ""
 
     async def strays(self, limit: int) -> list[LogEntryId]:
         statement = (
@@ -167,7 +215,8 @@ class SqlLogRecords:
             .where(log_leaves.c.entry_id.is_(None), log_queue.c.entry_id.is_(None))
             .limit(limit)
         )
-        return [row["id"] for row in await self._link.rows(statement)]
+        with _readable():
+            return [row["id"] for row in await self._link.rows(statement)]
 
     async def lost(self, limit: int) -> list[LogEntryId]:
         statement = (
@@ -180,7 +229,8 @@ class SqlLogRecords:
             .where(or_(logs.c.id.is_(None), log_leaves.c.entry_id.is_not(None)))
             .limit(limit)
         )
-        return [row["entry_id"] for row in await self._link.rows(statement)]
+        with _readable():
+            return [row["entry_id"] for row in await self._link.rows(statement)]
 
     async def older(self, than: datetime, first: int, limit: int) -> int:
         c = log_leaves.c
@@ -197,8 +247,9 @@ class SqlLogRecords:
         return int(row["count"])
 
     async def pruned(self) -> int:
-        [row] = await self._link.rows(select(log_pruned.c.size))
-        return int(row["size"])
+        with _readable():
+            [row] = await self._link.rows(select(log_pruned.c.size))
+            return _is(int, row["size"])
 
     async def prune(self, until: int) -> int:
         if self._link.dialect == "postgresql":
@@ -217,7 +268,9 @@ class SqlLogKeys:
 
     async def all(self) -> Sequence[LogKey]:
         statement = select(log_keys).order_by(log_keys.c.number)
-        return [log_key_from_row(row) for row in await self._link.rows(statement)]
+        with _readable():
+            keys = [log_key_from_row(row) for row in await self._link.rows(statement)]
+            return [key for key in keys if str(key)]
 
     async def all_to_change(self) -> Sequence[LogKey]:
         if self._link.locking:

@@ -17,7 +17,10 @@ STORED_LEVELS: Final = 8
 
 
 class LogTree(Protocol):
-    """What the tree is made of. It only grows, in whole batches."""
+    """What the tree is made of. It only grows, in whole batches.
+
+    Errors of whatever reads here: `LogDamaged` for what nothing of ours could have written.
+    """
 
     async def anything_waiting(self) -> bool:
         """Whether an entry is not in the tree yet."""
@@ -63,14 +66,20 @@ class LogTree(Protocol):
 
 
 class LogRecords(Protocol):
-    """The whole log, as it is kept: for whoever checks it, exports it or deletes what is old."""
+    """The whole log, as it is kept: for whoever checks it, exports it or deletes what is old.
+
+    Errors as of `LogTree`, but for `leaves`.
+    """
 
     async def leaves(self, first: int, limit: int) -> list[Leaf]:
         """At most `limit` leaves from an index on, in order, with their entries. What cannot be read is marked so."""
         ...
 
-    async def checkpoints(self, above: int, limit: int) -> list[tuple[int, str]]:
-        """At most `limit` checkpoints of more than so many entries, with the size each is kept under, in order."""
+    async def checkpoints(self, above: int | None, limit: int) -> list[tuple[int, str]]:
+        """At most `limit` checkpoints of more than so many entries, with the size each is kept under, in order.
+
+        None: from the least on.
+        """
         ...
 
     async def strays(self, limit: int) -> list[LogEntryId]:

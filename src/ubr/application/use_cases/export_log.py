@@ -70,6 +70,8 @@ class ExportLog:
 
 
 def _leaf(leaf: Leaf) -> str:
+    if not leaf.readable:
+        return _line(index=leaf.index, id=str(leaf.entry_id), leaf="", entry="cannot be read")
     entry = None if leaf.entry is None else leaf.entry.exported()
     return _line(index=leaf.index, id=str(leaf.entry_id), leaf=leaf.hash.hex(), entry=entry)
 

@@ -18,8 +18,6 @@ _BEFORE_ALL: Final = -(2**63)
 """Below every number that a database can hold: what was slipped in before the beginning is met as well."""
 
 _WAITING: Final = 10_000
-_UNREADABLE: Final = (ValueError, TypeError, AttributeError, OverflowError)
-"""What comes of values that nothing of ours could have written."""
 
 Progress: TypeAlias = Callable[[int, int], object]
 """Is told how many entries are done, and of how many."""
@@ -83,8 +81,6 @@ class VerifyLog:
                 return verified_result(await walk())
             except (Tampered, LogDamaged) as found:
                 return finding_result(found, _done(walk))
-            except _UNREADABLE:
-                return finding_result(LogDamaged("A part of what is kept of the log cannot be read"), _done(walk))
             except BadNote as error:
                 raise Invalid.at("/checkpoints", str(error)) from None
 
@@ -102,7 +98,8 @@ class _Walk:
         """Errors: `Tampered`, `LogDamaged`, `BadNote`."""
         self.check.completed = self._completed
         head = await self.tx.log_tree.state()
-        first, above = _BEFORE_ALL, _BEFORE_ALL
+        first: int = _BEFORE_ALL
+        above: int | None = None
         while leaves := await self.tx.log_records.leaves(first, PAGE):
             # There are no more checkpoints than leaves, so a page of them reaches as far.
             notes = dict(await self.tx.log_records.checkpoints(above, PAGE))
@@ -111,12 +108,10 @@ class _Walk:
             first = above = self.check.frontier.size
             if self.progress is not None:
                 self.progress(first, max(first, head.size))
-        more = await self.tx.log_records.checkpoints(above, 1)
-        if more:
+        if more := await self.tx.log_records.checkpoints(above, 1):
+            [(size, _)], end = more, self.check.frontier.size
             raise Tampered(
-                f"There is a checkpoint of size {more[0][0]}, and the log ends at {self.check.frontier.size}",
-                index=self.check.frontier.size,
-                last=max(self.check.frontier.size, more[0][0] - 1),
+                f"There is a checkpoint of size {size}, and the log ends at {end}", index=end, last=max(end, size - 1)
             )
         for entry in await self.tx.log_tree.waiting(_WAITING):
             self.check.waiting(entry)
@@ -153,7 +148,7 @@ class _Walk:
             raise Tampered(f"The entry {strays[0]} is neither in the tree nor waits to be", entry_id=strays[0])
         if lost := await self.tx.log_records.lost(1):
             raise Tampered(f"The entry {lost[0]} waits to be in the tree, and is gone or in it already")
-        if await self.tx.log_records.pruned() > checked.pruned_to:
+        if await self.tx.log_records.pruned() != checked.pruned_to:
             raise Tampered("No entry says how far the log may be pruned")
 
 
