@@ -34,7 +34,7 @@ PEOPLE = 20
 POOL = 8
 
 
-@pytest.mark.parametrize("aborts", [300, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("aborts", [150, pytest.param(10_000, marks=pytest.mark.long)])
 async def test_calls_given_up_at_random_points_leave_nothing_behind(new_database: NewDatabase, aborts: int) -> None:
     url = new_database()
     address = urlsplit(url)

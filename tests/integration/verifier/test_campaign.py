@@ -107,7 +107,7 @@ def _bearer(tokens: dict[str, Any]) -> dict[str, str]:
     return {"authorization": f"Bearer {tokens['access_token']}"}
 
 
-@pytest.mark.parametrize("ends", [30, pytest.param(2_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("ends", [15, pytest.param(2_000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("short_way", [True, False])
 async def test_nothing_is_accepted_after_the_answer(
     tmp_path: Path, new_database: NewDatabase, redis_url: str, ends: int, short_way: bool

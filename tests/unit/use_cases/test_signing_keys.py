@@ -303,4 +303,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestKeys = Machine.TestCase
-TestKeys.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestKeys.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)
