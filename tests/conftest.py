@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -7,6 +8,15 @@ import pytest
 from ubr.adapters.sql.migrations import upgrade
 
 pytest_plugins = ["tests.support.plugin", "pytester"]
+
+
+def pytest_collection_finish() -> None:
+    """What stays for the whole run is not looked through for garbage again and again.
+
+    On a busy machine that takes so long that a store in memory seems out of reach.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -129,7 +129,7 @@ async def test_an_end_waits_for_it_until_it_acknowledges(world: World) -> None:
     await asyncio.sleep(0.1)
     assert not ending.done(), "that it was told is not that it knows"
     await follow(world, after)
-    assert 0.2 <= await ending < BOUND
+    assert 0.15 <= await ending < BOUND  # a sleep may end a little early
 
 
 async def test_an_end_waits_for_the_bound_where_it_does_not(world: World) -> None:
