@@ -371,12 +371,15 @@ def test_an_export_verifies_and_a_damaged_one_does_not(here: Here) -> None:
 
     lines = file.read_text().splitlines(keepends=True)
     at, entry = next((at, json.loads(line)) for at, line in enumerate(lines) if "role.created" in line)
+    missing = f"Entry {entry['index']} is not there."
+    if '"index"' not in lines[at + 1]:  # it was the last of what one round took into the tree
+        missing = f"There is a checkpoint of size {entry['index'] + 1} where none should be"
     damages: dict[str, tuple[list[str], str]] = {
         "changed": (
             [line.replace("role.created", "role.deleted") if n == at else line for n, line in enumerate(lines)],
             f"Entry {entry['index']} ({entry['id']}) was changed.",
         ),
-        "taken out": (lines[:at] + lines[at + 1 :], f"Entry {entry['index']} is not there."),
+        "taken out": (lines[:at] + lines[at + 1 :], missing),
         "cut": (lines[:-1], "No checkpoint covers the entries from"),
         "garbled": ([*lines[:at], "{\n", *lines[at + 1 :]], "What stands where entry"),
         "no number": (
