@@ -118,6 +118,13 @@ class InvalidCursor(Invalid):
     title = "The cursor does not belong to this list"
 
 
+class InvalidLink(Invalid):
+    """A one-time link that is malformed, expired, redeemed, or overtaken by a newer one or by what happened since."""
+
+    code = "invalid-token"
+    title = "The link is not valid, or not any more"
+
+
 class InvalidCredentials(Unauthenticated):
     """Wrong password, unknown e-mail or disabled user: deliberately one and the same."""
 
@@ -174,6 +181,10 @@ class SessionNotFound(NotFound):
 class LogEntryNotFound(NotFound):
     code = "log-entry-not-found"
     title = "There is no such entry of the log"
+
+
+class LetterNotFound(NotFound):
+    """Only operators name letters, and only at the command line."""
 
 
 class SigningKeyNotFound(NotFound):
@@ -241,6 +252,14 @@ class LogDamaged(Unavailable):
 
     code = "log-damaged"
     title = "The log is not what was signed"
+
+
+class MailUnavailable(Unavailable):
+    """A mail could not be handed over now. Nobody who asks for a mail is told."""
+
+
+class MailRefused(MailUnavailable):
+    """A mail was refused for good, for its recipient or for what it is: it is no use to try again."""
 
 
 class StoreUnavailable(Unavailable):

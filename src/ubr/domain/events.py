@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Final, Literal, TypeAlias
+from uuid import UUID
 
 from ubr.domain.feed import KEYS_CHANGED, Change
 from ubr.domain.values import LogEntryId, RoleId, SessionId, UserId
 
 Level: TypeAlias = Literal["info", "warning", "error"]
-TargetType: TypeAlias = Literal["user", "role", "session", "signing_key", "log_key", "log_entry"]
+TargetType: TypeAlias = Literal["user", "role", "session", "signing_key", "log_key", "log_entry", "mail"]
 Facts: TypeAlias = dict[str, Any]
 
 # Those that say something to whoever checks the log.
@@ -174,6 +175,59 @@ class PasswordChanged(UserEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PersonEvent(UserEvent):
+    """Somebody did something to their own account, by a link that was mailed to them."""
+
+    @property
+    def subject(self) -> UserId:
+        return self.user_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PasswordReset(PersonEvent):
+    action = "user.password_reset"
+    message = "A password was reset"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmailVerified(PersonEvent):
+    action = "user.email_verified"
+    message = "An e-mail was verified"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountClaimed(PersonEvent):
+    """The owner of an e-mail took over the account that somebody had registered with it."""
+
+    action = "user.claimed"
+    message = "The owner of an e-mail claimed the account with it"
+    level: ClassVar[Level] = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmailChangeAsked(PersonEvent):
+    action = "user.email_change_asked"
+    message = "Another e-mail was asked for"
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmailChanged(PersonEvent):
+    action = "user.email_changed"
+    message = "An e-mail was changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmailChangeUndone(PersonEvent):
+    action = "user.email_change_undone"
+    message = "A change of e-mail was taken back"
+    level: ClassVar[Level] = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdminTakenOver(UserEvent):
     """An operator made an existing account the administrator's, from the command line."""
 
@@ -318,6 +372,58 @@ class LogInFailed(Event):
     @property
     def target(self) -> Target | None:
         return None if self.user_id is None else Target("user", str(self.user_id))
+
+
+# --- mail ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkIssued(Event):
+    """A one-time link was made, to be mailed. `user_id` is None where there is no account yet."""
+
+    action = "link.issued"
+    message = "A one-time link was made"
+    user_id: UserId | None
+    kind: str
+
+    @property
+    def target(self) -> Target | None:
+        return None if self.user_id is None else Target("user", str(self.user_id))
+
+    def data(self) -> Facts:
+        return {"kind": self.kind}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailEvent(Event):
+    letter_id: UUID
+    kind: str
+
+    @property
+    def target(self) -> Target:
+        return Target("mail", str(self.letter_id))
+
+    def data(self) -> Facts:
+        return {"kind": self.kind}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailGivenUp(MailEvent):
+    """It could not be sent, and nobody tries any more. `why` says nothing of what is in it, nor to whom."""
+
+    action = "mail.given_up"
+    message = "A mail could not be sent"
+    level: ClassVar[Level] = "warning"
+    why: str
+
+    def data(self) -> Facts:
+        return {"kind": self.kind, "why": self.why}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailRetried(MailEvent):
+    action = "mail.retried"
+    message = "A mail that was given up is tried again"
 
 
 # --- the service itself ----------------------------------------------------------------------------------------------

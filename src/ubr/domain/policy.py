@@ -129,7 +129,10 @@ class SecurityEvent(StrEnum):
     OTHERS_REVOKED = "others_revoked"
     ALL_REVOKED = "all_revoked"
     PASSWORD_CHANGED = "password_changed"
+    PASSWORD_RESET = "password_reset"
+    CLAIMED = "claimed"
     EMAIL_CHANGED = "email_changed"
+    EMAIL_CHANGE_UNDONE = "email_change_undone"
     ROLE_CHANGED = "role_changed"
     GRANT_EXPIRED = "grant_expired"
     DISABLED = "disabled"
@@ -154,7 +157,10 @@ ENDS: Final[dict[SecurityEvent, Reach]] = {
     SecurityEvent.OTHERS_REVOKED: Reach.OTHERS,
     SecurityEvent.ALL_REVOKED: Reach.ALL,
     SecurityEvent.PASSWORD_CHANGED: Reach.OTHERS,
+    SecurityEvent.PASSWORD_RESET: Reach.ALL,
+    SecurityEvent.CLAIMED: Reach.ALL,
     SecurityEvent.EMAIL_CHANGED: Reach.OTHERS,
+    SecurityEvent.EMAIL_CHANGE_UNDONE: Reach.ALL,
     SecurityEvent.ROLE_CHANGED: Reach.NONE,
     SecurityEvent.GRANT_EXPIRED: Reach.NONE,
     SecurityEvent.DISABLED: Reach.ALL,
@@ -164,6 +170,23 @@ ENDS: Final[dict[SecurityEvent, Reach]] = {
     SecurityEvent.EVICTED: Reach.ONE,
 }
 """What ends what. A session that ends takes its refresh tokens with it."""
+
+ENDS_LINKS: Final = frozenset(
+    {
+        SecurityEvent.PASSWORD_CHANGED,
+        SecurityEvent.PASSWORD_RESET,
+        SecurityEvent.CLAIMED,
+        SecurityEvent.EMAIL_CHANGED,
+        SecurityEvent.EMAIL_CHANGE_UNDONE,
+        SecurityEvent.DISABLED,
+        SecurityEvent.DELETED,
+        SecurityEvent.TAKEN_OVER,
+    }
+)
+"""After which the one-time links of a user are no longer good: they were sent to, or asked for by, who was before.
+
+But for one: a change of e-mail can be taken back whatever happened since, other than that.
+"""
 
 RETRY_WINDOW: Final = timedelta(seconds=10)
 """How long a spent refresh token still yields its successor, so that a lost answer signs nobody out."""

@@ -9,9 +9,14 @@ from typing import Final, TypeAlias
 
 from ubr.domain.errors import BuiltInRole, TooManyRoles
 from ubr.domain.events import (
+    AccountClaimed,
     AdminTakenOver,
+    EmailChanged,
+    EmailChangeUndone,
+    EmailVerified,
     Event,
     PasswordChanged,
+    PasswordReset,
     RoleAssigned,
     RoleUnassigned,
     UserCreated,
@@ -89,6 +94,15 @@ class User:
         return user
 
     @classmethod
+    def register_verified(
+        cls, *, id: UserId, email: Email, full_name: str | None, password_hash: PasswordHash, now: datetime
+    ) -> User:
+        """Somebody makes an account of their own by the link that was sent to their e-mail."""
+        user = cls.register(id=id, email=email, full_name=full_name, password_hash=password_hash, now=now)
+        user.email_verified = True
+        return user
+
+    @classmethod
     def _new(
         cls, id: UserId, email: Email, full_name: str | None, password_hash: PasswordHash | None, now: datetime
     ) -> User:
@@ -144,6 +158,45 @@ class User:
     def change_password(self, password_hash: PasswordHash, *, now: datetime) -> None:
         self.password_hash = password_hash
         self.events.append(PasswordChanged(user_id=self.id))
+        self.security_version += 1
+        self._touch(now)
+
+    def reset_password(self, password_hash: PasswordHash, *, now: datetime) -> None:
+        """Whoever has the mailbox sets a password. Where the e-mail was never verified, the account is theirs now."""
+        if not self.email_verified:
+            self._claim()
+        self.password_hash = password_hash
+        self.email_verified = True
+        self.events.append(PasswordReset(user_id=self.id))
+        self.security_version += 1
+        self._touch(now)
+
+    def verify_email(self, *, now: datetime) -> None:
+        """Whoever has the mailbox also knows the password: the account is theirs, and stays what it is."""
+        self.email_verified = True
+        self.events.append(EmailVerified(user_id=self.id))
+        self._touch(now)
+
+    def _claim(self) -> None:
+        """Nothing of whoever registered with somebody else's e-mail stays. Without a password nobody had."""
+        if self.password_hash is not None:
+            self.full_name = None
+            self.events.append(AccountClaimed(user_id=self.id))
+
+    def change_email(self, email: Email, *, now: datetime) -> None:
+        """Take another e-mail, whose mailbox its holder has shown to have."""
+        self.email = email
+        self.email_verified = True
+        self.events.append(EmailChanged(user_id=self.id))
+        self.security_version += 1
+        self._touch(now)
+
+    def undo_email_change(self, email: Email, *, now: datetime) -> None:
+        """Take the e-mail of before back. Whoever changed it knew the password, so that is good no longer."""
+        self.email = email
+        self.email_verified = True
+        self.password_hash = None
+        self.events.append(EmailChangeUndone(user_id=self.id))
         self.security_version += 1
         self._touch(now)
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from ubr.adapters.memory.store import Drafts
+from ubr.adapters.memory.store import Drafts, Reservation
 from ubr.application.ports.repositories import After, LogFilter, UserFilter
 from ubr.application.ports.sessions import Principal
 from ubr.domain.audit import LogEntry
@@ -37,9 +37,10 @@ def _cut(rows: Iterable[tuple[Any, UUID, T]], after: After[Any] | None, limit: i
 
 
 class MemoryUsers:
-    def __init__(self, drafts: Drafts, events: list[Event]) -> None:
+    def __init__(self, drafts: Drafts, events: list[Event], now: datetime) -> None:
         self._drafts = drafts
         self._events = events
+        self._now = now
 
     async def get(self, user_id: UserId) -> User | None:
         user = self._drafts.users.get(user_id)
@@ -83,14 +84,34 @@ class MemoryUsers:
             return
         self._drafts.users.drop(user.id)
         self._drafts.user_by_email.drop(user.email.key)
+        for link in [link for link in self._drafts.links if link.user_id == user.id]:
+            self._drafts.links.drop(link.digest)
+        for letter in [letter for letter in self._drafts.outbox if letter.user_id == user.id]:
+            self._drafts.outbox.drop(letter.id)
+        await self.release(user.id)
         gone = {session.id for session in self._drafts.sessions if session.user_id == user.id}
         _forget(self._drafts, gone)
+
+    async def reserve(self, email: Email, user_id: UserId, until: datetime) -> None:
+        self._drafts.reserved_emails.put(email.key, Reservation(email.key, user_id, until))
+
+    async def release(self, user_id: UserId) -> None:
+        for kept in [kept for kept in self._drafts.reserved_emails if kept.user_id == user_id]:
+            self._drafts.reserved_emails.drop(kept.email_key)
+
+    async def forget_reservations(self, ended_before: datetime, limit: int) -> int:
+        ended = [kept for kept in self._drafts.reserved_emails if kept.until < ended_before][:limit]
+        for kept in ended:
+            self._drafts.reserved_emails.drop(kept.email_key)
+        return len(ended)
 
     async def another_admin_stays(self, user_id: UserId) -> bool:
         return any(user.lasting_admin and user.id != user_id for user in self._drafts.users)
 
     def _claim(self, user: User) -> None:
-        if self._drafts.user_by_email.get(user.email.key) is not None:
+        kept = self._drafts.reserved_emails.get(user.email.key)
+        reserved = kept is not None and kept.user_id != user.id and kept.until > self._now
+        if reserved or self._drafts.user_by_email.get(user.email.key) is not None:
             raise EmailTaken
         self._drafts.user_by_email.put(user.email.key, user.id)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
@@ -12,6 +13,8 @@ from ubr.application.ports.revocation import WorkerId
 from ubr.domain.audit import LogEntry
 from ubr.domain.checkpoint import LogKey
 from ubr.domain.feed import Change, FeedRow
+from ubr.domain.link import Link
+from ubr.domain.mail import Letter
 from ubr.domain.merkle import Frontier, Node
 from ubr.domain.role import Role
 from ubr.domain.session import RefreshToken, Session
@@ -67,6 +70,15 @@ class Draft(Generic[K, V]):
                 self._below[key] = change
 
 
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """An e-mail that a user has given up and can still take back."""
+
+    email_key: str
+    user_id: UserId
+    until: datetime
+
+
 @dataclass(slots=True)
 class MemoryStore:
     """The rows themselves. Only whole units of work change them, one after the other."""
@@ -77,6 +89,9 @@ class MemoryStore:
     role_by_name: dict[RoleName, RoleId] = field(default_factory=dict)
     sessions: dict[SessionId, Session] = field(default_factory=dict)
     refresh_tokens: dict[TokenDigest, RefreshToken] = field(default_factory=dict)
+    links: dict[TokenDigest, Link] = field(default_factory=dict)
+    outbox: dict[UUID, Letter] = field(default_factory=dict)
+    reserved_emails: dict[str, Reservation] = field(default_factory=dict)
     logs: dict[LogEntryId, LogEntry] = field(default_factory=dict)
     log_queue: dict[LogEntryId, LogEntryId] = field(default_factory=dict)
     log_leaves: dict[int, tuple[LogEntryId, bytes]] = field(default_factory=dict)
@@ -121,6 +136,9 @@ class Drafts:
         self.role_by_name = Draft(store.role_by_name)
         self.sessions = Draft(store.sessions)
         self.refresh_tokens = Draft(store.refresh_tokens)
+        self.links = Draft(store.links)
+        self.outbox = Draft(store.outbox)
+        self.reserved_emails = Draft(store.reserved_emails)
         self.logs = Draft(store.logs)
         self.log_queue = Draft(store.log_queue)
         self.log_leaves = Draft(store.log_leaves)
@@ -139,6 +157,9 @@ class Drafts:
         self.role_by_name.apply()
         self.sessions.apply()
         self.refresh_tokens.apply()
+        self.links.apply()
+        self.outbox.apply()
+        self.reserved_emails.apply()
         self.logs.apply()
         self.log_queue.apply()
         self.log_leaves.apply()

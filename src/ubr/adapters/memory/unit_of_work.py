@@ -9,6 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from ubr.adapters.memory.log_tree import MemoryLogKeys, MemoryLogRecords, MemoryLogTree
+from ubr.adapters.memory.mailing import MemoryLinks, MemoryOutbox
 from ubr.adapters.memory.repositories import (
     MemoryLogs,
     MemoryPrincipals,
@@ -41,7 +42,7 @@ class MemoryTransaction:
         self._epoch: str | None = None
         self.batch: UUID | None = None
         self.now = now
-        self.users = MemoryUsers(self._drafts, self._events)
+        self.users = MemoryUsers(self._drafts, self._events, now)
         self.roles = MemoryRoles(self._drafts, self._events)
         self.sessions = MemorySessions(self._drafts, self._events)
         self.refresh_tokens = MemoryRefreshTokens(self._drafts)
@@ -51,6 +52,8 @@ class MemoryTransaction:
         self.log_keys = MemoryLogKeys(self._drafts)
         self.signing_keys = MemorySigningKeys(self._drafts)
         self.principals = MemoryPrincipals(self._drafts)
+        self.links = MemoryLinks(self._drafts)
+        self.outbox = MemoryOutbox(self._drafts)
 
     async def feed_position(self) -> FeedPosition:
         return FeedPosition(epoch=self._store.epoch, number=len(self._store.feed))

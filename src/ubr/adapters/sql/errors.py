@@ -31,6 +31,9 @@ CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
     "fk_user_roles_role_id_roles": RoleNotFound,
     "fk_user_roles_user_id_users": UserNotFound,
     "fk_sessions_user_id_users": UserNotFound,
+    "fk_links_user_id_users": UserNotFound,
+    "fk_outbox_user_id_users": UserNotFound,
+    "fk_reserved_emails_user_id_users": UserNotFound,
     "fk_refresh_tokens_session_id_sessions": SessionNotFound,
 }
 """What it means that a constraint is broken. PostgreSQL tells its name, SQLite the columns of a unique one."""
@@ -45,6 +48,9 @@ SQLITE_REFERENCES: Final[dict[str, type[UbrError]]] = {
     # The other reference of a grant is to its user, whose row is written just before.
     "user_roles": RoleNotFound,
     "sessions": UserNotFound,
+    "links": UserNotFound,
+    "outbox": UserNotFound,
+    "reserved_emails": UserNotFound,
     "refresh_tokens": SessionNotFound,
 }
 """The same for foreign keys, of which SQLite tells nothing at all, by the table that was written."""

@@ -6,10 +6,23 @@ from typing import Any, TypeAlias, cast
 
 from sqlalchemy import RowMapping
 
-from ubr.adapters.sql.tables import log_keys, logs, refresh_tokens, roles, sessions, signing_keys, user_roles, users
+from ubr.adapters.sql.tables import (
+    links,
+    log_keys,
+    logs,
+    outbox,
+    refresh_tokens,
+    roles,
+    sessions,
+    signing_keys,
+    user_roles,
+    users,
+)
 from ubr.domain.audit import LogEntry
 from ubr.domain.checkpoint import LogKey
 from ubr.domain.events import Target
+from ubr.domain.link import Link, LinkKind
+from ubr.domain.mail import Letter, MailKind
 from ubr.domain.role import Role
 from ubr.domain.session import RefreshToken, Session
 from ubr.domain.signing_key import SigningKey
@@ -233,4 +246,72 @@ def log_key_from_row(row: RowMapping) -> LogKey:
         public=row[c.public],
         private=row[c.private],
         created_at=row[c.created_at],
+    )
+
+
+def link_to_row(link: Link) -> Row:
+    return {
+        "digest": link.digest,
+        "kind": link.kind.value,
+        "email": link.email.address,
+        "email_key": link.email.key,
+        "user_id": link.user_id,
+        "full_name": link.full_name,
+        "session_id": link.session_id,
+        "created_at": link.created_at,
+        "expires_at": link.expires_at,
+    }
+
+
+def link_from_row(row: RowMapping) -> Link:
+    c = links.c
+    return Link(
+        digest=row[c.digest],
+        kind=LinkKind(row[c.kind]),
+        email=Email(row[c.email], row[c.email_key]),
+        user_id=row[c.user_id],
+        full_name=row[c.full_name],
+        session_id=row[c.session_id],
+        created_at=row[c.created_at],
+        expires_at=row[c.expires_at],
+    )
+
+
+def letter_to_row(letter: Letter) -> Row:
+    return {
+        "id": letter.id,
+        "kind": letter.kind.value,
+        "email": letter.email.address,
+        "email_key": letter.email.key,
+        "user_id": letter.user_id,
+        "full_name": letter.full_name,
+        "session_id": letter.session_id,
+        "ip": letter.ip,
+        "request_id": letter.request_id,
+        "request_id_given": letter.request_id_given,
+        "created_at": letter.created_at,
+        "next_try_at": letter.next_try_at,
+        "tries": letter.tries,
+        "dead": letter.dead,
+        "last_error": letter.last_error,
+    }
+
+
+def letter_from_row(row: RowMapping) -> Letter:
+    c = outbox.c
+    return Letter(
+        id=row[c.id],
+        kind=MailKind(row[c.kind]),
+        email=Email(row[c.email], row[c.email_key]),
+        user_id=row[c.user_id],
+        full_name=row[c.full_name],
+        session_id=row[c.session_id],
+        ip=row[c.ip],
+        request_id=row[c.request_id],
+        request_id_given=row[c.request_id_given],
+        created_at=row[c.created_at],
+        next_try_at=row[c.next_try_at],
+        tries=row[c.tries],
+        dead=row[c.dead],
+        last_error=row[c.last_error],
     )

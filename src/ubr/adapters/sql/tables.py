@@ -149,6 +149,64 @@ Index(
     sqlite_where=refresh_tokens.c.successor.is_not(None),
 )
 
+# A link is redeemed by deleting its row.
+links: Final = Table(
+    "links",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("email_key", _exact(), nullable=False),
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE")),
+    Column("full_name", Text),
+    Column("session_id", Uuid),
+    Column("created_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp, nullable=False),
+    Index(None, "user_id"),
+    Index(None, "email_key"),
+    Index(None, "expires_at"),
+)
+
+outbox: Final = Table(
+    "outbox",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("email_key", _exact(), nullable=False),
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE")),
+    Column("full_name", Text),
+    Column("session_id", Uuid),
+    Column("ip", Text),
+    Column("request_id", Text),
+    Column("request_id_given", Boolean, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("next_try_at", Timestamp, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("dead", Boolean, nullable=False),
+    Column("last_error", Text),
+    Index(None, "user_id"),
+    Index(None, "email_key"),
+    Index(None, "created_at", "id"),
+)
+Index(
+    "ix_outbox_due",
+    outbox.c.next_try_at,
+    postgresql_where=outbox.c.dead.is_(False),
+    sqlite_where=outbox.c.dead.is_(False),
+)
+
+# E-mails that users have given up and can still take back.
+reserved_emails: Final = Table(
+    "reserved_emails",
+    metadata,
+    Column("email_key", _exact(), primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("until", Timestamp, nullable=False),
+    Index(None, "user_id"),
+    Index(None, "until"),
+)
+
 # Rows are only ever added, and deleted by pruning: triggers, made by the migrations, refuse the rest. `format` is the
 # version of the canonical bytes an entry is known by. No foreign keys: an entry outlives what it speaks of.
 logs: Final = Table(

@@ -17,8 +17,10 @@ from ubr.adapters.sql.engine import READ_ONLY
 from ubr.adapters.sql.errors import SqlUnavailable
 from ubr.adapters.sql.feed import position_from_row, position_of, write_changes
 from ubr.adapters.sql.link import Link
+from ubr.adapters.sql.links import SqlLinks
 from ubr.adapters.sql.log_tree import SqlLogKeys, SqlLogRecords, SqlLogTree
 from ubr.adapters.sql.logs import SqlLogs, write_entries
+from ubr.adapters.sql.outbox import SqlOutbox
 from ubr.adapters.sql.principals import SqlPrincipals
 from ubr.adapters.sql.roles import SqlRoles
 from ubr.adapters.sql.sessions import SqlRefreshTokens, SqlSessions
@@ -41,7 +43,7 @@ class SqlTransaction:
 
     def __init__(self, link: Link, now: datetime, recorder: Recorder, actor: Actor | System | None) -> None:
         self.now: Final = now
-        self.users: Final = SqlUsers(link)
+        self.users: Final = SqlUsers(link, now)
         self.roles: Final = SqlRoles(link)
         self.sessions: Final = SqlSessions(link)
         self.refresh_tokens: Final = SqlRefreshTokens(link)
@@ -51,6 +53,8 @@ class SqlTransaction:
         self.log_keys: Final = SqlLogKeys(link)
         self.signing_keys: Final = SqlSigningKeys(link)
         self.principals: Final = SqlPrincipals(link)
+        self.links: Final = SqlLinks(link)
+        self.outbox: Final = SqlOutbox(link)
         self._link = link
         self._recorder = recorder
         self._actor = actor

@@ -24,8 +24,9 @@ from sqlalchemy import (
 
 from ubr.adapters.sql.link import Link
 from ubr.adapters.sql.rows import grant_from_row, grant_to_row, user_from_row, user_to_row
-from ubr.adapters.sql.tables import roles, user_roles, users
+from ubr.adapters.sql.tables import reserved_emails, roles, user_roles, users
 from ubr.application.ports.repositories import After, UserFilter
+from ubr.domain.errors import EmailTaken
 from ubr.domain.role import ADMIN_ROLE_ID
 from ubr.domain.user import Grants, User, UserStatus
 from ubr.domain.values import Email, UserId
@@ -39,8 +40,10 @@ _WITH_GRANTS: Final = select(users, user_roles).select_from(
 class SqlUsers:
     """Users of one unit of work. The grants a user had when read are kept, so that saving writes the difference."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, now: datetime) -> None:
         self._link = link
+        self._now = now
+        self._emails: dict[UserId, str] = {}
         self._grants: dict[UserId, Grants] = {}
 
     async def get(self, user_id: UserId) -> User | None:
@@ -82,21 +85,47 @@ class SqlUsers:
 
     async def add(self, user: User) -> None:
         await self._link.write(insert(users), user_to_row(user))
+        await self._check_reserved(user)
         await self._write_grants(user, {})
         self._link.note(user.events)
 
     async def save(self, user: User) -> None:
         """Where there is no such user any more, nothing is stored and nothing recorded."""
-        if await self._link.write(update(users).where(users.c.id == user.id).values(user_to_row(user))) == 0:
-            return
         if user.id not in self._grants:
             await self._load(_WITH_GRANTS.where(users.c.id == user.id))
+        if await self._link.write(update(users).where(users.c.id == user.id).values(user_to_row(user))) == 0:
+            return
+        if user.email.key != self._emails[user.id]:
+            await self._check_reserved(user)
         await self._write_grants(user, self._grants[user.id])
         self._link.note(user.events)
 
     async def remove(self, user: User) -> None:
         await self._link.write(delete(users).where(users.c.id == user.id))
         self._link.note(user.events)
+
+    async def _check_reserved(self, user: User) -> None:
+        """Asked once the row is written: whoever gives the e-mail up at this moment has been waited for by then."""
+        kept = select(reserved_emails.c.email_key).where(
+            reserved_emails.c.email_key == user.email.key,
+            reserved_emails.c.user_id != user.id,
+            reserved_emails.c.until > self._now,
+        )
+        if await self._link.row(kept) is not None:
+            raise EmailTaken
+
+    async def reserve(self, email: Email, user_id: UserId, until: datetime) -> None:
+        # Nobody else can have it reserved: it was this user's a moment ago, and a reservation that has ended is no one's.
+        await self._link.write(delete(reserved_emails).where(reserved_emails.c.email_key == email.key))
+        row = {"email_key": email.key, "user_id": user_id, "until": until}
+        await self._link.write(insert(reserved_emails), row)
+
+    async def release(self, user_id: UserId) -> None:
+        await self._link.write(delete(reserved_emails).where(reserved_emails.c.user_id == user_id))
+
+    async def forget_reservations(self, ended_before: datetime, limit: int) -> int:
+        ended = select(reserved_emails.c.email_key).where(reserved_emails.c.until < ended_before).limit(limit)
+        return await self._link.write(delete(reserved_emails).where(reserved_emails.c.email_key.in_(ended)))
 
     async def another_admin_stays(self, user_id: UserId) -> bool:
         if self._link.locking:
@@ -114,6 +143,7 @@ class SqlUsers:
         rows = await self._link.rows(statement.order_by(users.c.id, user_roles.c.role_id))
         found = [_user(list(group)) for _, group in groupby(rows, key=lambda row: row[users.c.id])]
         self._grants.update((user.id, dict(user.grants)) for user in found)
+        self._emails.update((user.id, user.email.key) for user in found)
         return found
 
     async def _write_grants(self, user: User, before: Grants) -> None:
@@ -130,6 +160,7 @@ class SqlUsers:
         if fresh:
             await self._link.write(insert(user_roles), [grant_to_row(user.id, grant) for grant in fresh])
         self._grants[user.id] = dict(user.grants)
+        self._emails[user.id] = user.email.key
 
 
 def _user(rows: Sequence[RowMapping]) -> User:

@@ -15,6 +15,9 @@ from ubr.domain.policy import RETRY_WINDOW
 FEED_LASTS: Final = timedelta(hours=24)
 """How long a row of the feed is kept: much longer than anything that rests on it."""
 
+GIVEN_UP_LASTS: Final = timedelta(days=30)
+"""How long a mail that was given up is kept, for an operator to look at."""
+
 _BATCH: Final = 1000
 
 
@@ -25,6 +28,8 @@ class Janitor:
     - Sealed successors of refresh tokens are erased once their retry window is over.
     - Sessions are deleted once their absolute end has passed: until then every older refresh token is recognised.
       Their tokens go first, since one session can have very many.
+    - Links are deleted once they have expired, mails that were given up after 30 days, and e-mails are nobody's once
+      their reservation has ended.
     - Rows of the feed are deleted after a day.
     """
 
@@ -35,6 +40,9 @@ class Janitor:
         """The number of sessions deleted."""
         await self._each(lambda tx: tx.refresh_tokens.forget_successors(tx.now - RETRY_WINDOW, _BATCH))
         await self._each(lambda tx: tx.refresh_tokens.forget(tx.now, _BATCH))
+        await self._each(lambda tx: tx.links.forget(tx.now, _BATCH))
+        await self._each(lambda tx: tx.outbox.forget(tx.now - GIVEN_UP_LASTS, _BATCH))
+        await self._each(lambda tx: tx.users.forget_reservations(tx.now, _BATCH))
         deleted = await self._each(lambda tx: tx.sessions.forget(tx.now, _BATCH))
         while await self.feed.forget(FEED_LASTS, _BATCH) == _BATCH:
             pass

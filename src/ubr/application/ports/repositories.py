@@ -54,18 +54,33 @@ class Users(Protocol):
         ...
 
     async def add(self, user: User) -> None:
-        """Store a new user and what happened to them. Errors: `EmailTaken`; `RoleNotFound` for a role that is gone."""
+        """Store a new user and what happened to them.
+
+        Errors: `EmailTaken`, also for one that is reserved for another user; `RoleNotFound` for a role that is gone.
+        """
         ...
 
     async def save(self, user: User) -> None:
         """Store the new state of a user who was read here; one who is gone by then stays gone.
 
-        Errors: `EmailTaken`; `RoleNotFound` for a role that is gone.
+        Errors: as of `add`.
         """
         ...
 
     async def remove(self, user: User) -> None:
         """Delete a user with all grants, sessions and refresh tokens. A second time does nothing."""
+        ...
+
+    async def reserve(self, email: Email, user_id: UserId, until: datetime) -> None:
+        """Keep an e-mail that a user has given up: until then it becomes nobody else's. Again moves the end."""
+        ...
+
+    async def release(self, user_id: UserId) -> None:
+        """Keep none of a user's former e-mails any longer."""
+        ...
+
+    async def forget_reservations(self, ended_before: datetime, limit: int) -> int:
+        """Delete at most `limit` reservations that ended before this. The number deleted."""
         ...
 
     async def another_admin_stays(self, user_id: UserId) -> bool:

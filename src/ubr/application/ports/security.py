@@ -96,7 +96,7 @@ class AccessTokens(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MintedToken:
-    """A refresh token on its way to its holder: the secret and the digest it is stored under."""
+    """A token on its way to its holder: the secret and the digest it is stored under."""
 
     secret: str = field(repr=False)
     digest: TokenDigest
@@ -119,6 +119,18 @@ class RefreshTokenMint(Protocol):
 
     def unseal(self, sealed: bytes, under: str) -> str:
         """The token that was sealed. Errors: `InvalidToken`."""
+        ...
+
+
+class LinkTokenMint(Protocol):
+    """The tokens of one-time links: 256 random bits each, known to the store by their SHA-256 digest alone."""
+
+    def mint(self) -> MintedToken:
+        """A token nobody has seen."""
+        ...
+
+    def digest(self, secret: str) -> TokenDigest:
+        """Under what a link is stored. Errors: `InvalidLink` for what cannot be its token."""
         ...
 
 

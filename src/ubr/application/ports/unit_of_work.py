@@ -8,7 +8,9 @@ from typing import Protocol
 from uuid import UUID
 
 from ubr.application.actor import Actor, System
+from ubr.application.ports.links import Links
 from ubr.application.ports.log_tree import LogKeys, LogRecords, LogTree
+from ubr.application.ports.mail import Outbox
 from ubr.application.ports.repositories import Logs, RefreshTokens, Roles, Sessions, SigningKeys, Users
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.sessions import Principals
@@ -48,6 +50,10 @@ class Transaction(Protocol):
     def signing_keys(self) -> SigningKeys: ...
     @property
     def principals(self) -> Principals: ...
+    @property
+    def links(self) -> Links: ...
+    @property
+    def outbox(self) -> Outbox: ...
 
     async def feed_position(self) -> FeedPosition:
         """Where the feed stands. What is read after this call is as new as that, or newer."""

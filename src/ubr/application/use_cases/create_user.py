@@ -10,10 +10,12 @@ from ubr.application.command import Command
 from ubr.application.ports.security import CommonPasswords, PasswordHasher
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.posting import Post
 from ubr.application.repeating import repeatable
 from ubr.application.results import UserResult, present_user
 from ubr.application.rules import Rules
 from ubr.domain.errors import Invalid
+from ubr.domain.mail import MailKind
 from ubr.domain.policy import ROLES_ASSIGN, USERS_WRITE, check_password, nobody_rises, union
 from ubr.domain.role import Role
 from ubr.domain.user import MOST_ROLES, User
@@ -33,7 +35,7 @@ class CreateUser:
 
     - Needs `users:write`, and `roles:assign` where roles are given.
     - Nobody rises: the roles given may hold nothing that the actor does not.
-    - Without a password nobody can sign in to the account yet.
+    - Without a password a link is mailed with which it is set; nobody can sign in to the account before.
     """
 
     authorize: Authorize
@@ -41,6 +43,7 @@ class CreateUser:
     hasher: PasswordHasher
     is_common: CommonPasswords
     new_id: NewId
+    post: Post
     rules: Rules
 
     @repeatable
@@ -77,6 +80,8 @@ class CreateUser:
             for role in roles:
                 user.grant(role.id, by=who.user_id, now=tx.now)
             await tx.users.add(user)
+            if hashed is None:
+                await self.post(tx, MailKind.INVITATION, email, user_id=user.id)
             result = await present_user(tx, user)
             await tx.commit()
         return result

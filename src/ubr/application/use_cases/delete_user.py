@@ -51,6 +51,7 @@ class DeleteUser:
             await end_sessions(tx, user.id, SecurityEvent.DELETED, actor=actor)
             user.delete()
             await tx.users.remove(user)
+            await tx.outbox.forget_email(user.email)
             await tx.commit()
 
 

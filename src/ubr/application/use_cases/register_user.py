@@ -2,15 +2,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgspec import UNSET, UnsetType
+
 from ubr.application.actor import Actor, System
 from ubr.application.command import Command
 from ubr.application.ports.security import CommonPasswords, PasswordHasher
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.posting import Post
 from ubr.application.repeating import repeatable
 from ubr.application.results import UserResult, present_user
 from ubr.application.rules import Rules
-from ubr.domain.errors import RegistrationClosed
+from ubr.domain.errors import Invalid, RegistrationClosed
+from ubr.domain.mail import MailKind
 from ubr.domain.policy import check_password
 from ubr.domain.user import User
 from ubr.domain.values import FULL_NAME_LENGTH, Email, UserId, parse_text
@@ -18,7 +22,7 @@ from ubr.domain.values import FULL_NAME_LENGTH, Email, UserId, parse_text
 
 class RegisterUserCommand(Command, frozen=True, kw_only=True):
     email: str
-    password: str
+    password: str | UnsetType = UNSET
     full_name: str | None = None
 
 
@@ -28,21 +32,36 @@ class RegisterUser:
 
     - Anyone may, where registration is open; the service itself always may.
     - The password has to be long enough, and neither a common one nor the e-mail, the name or the service's name.
-    - The e-mail must not belong to another account, however it is spelled.
+    - The e-mail must not belong to another account, however it is spelled. A link to verify it is mailed.
+    - Where registration is `verified` no password is taken, and the answer is the same for every e-mail: the link that
+      is mailed makes the account, and there is none before.
     """
 
     unit_of_work: UnitOfWork
     hasher: PasswordHasher
     is_common: CommonPasswords
     new_id: NewId
+    post: Post
     rules: Rules
 
     @repeatable
-    async def __call__(self, command: RegisterUserCommand, /, *, actor: Actor | System | None = None) -> UserResult:
+    async def __call__(
+        self, command: RegisterUserCommand, /, *, actor: Actor | System | None = None
+    ) -> UserResult | None:
+        """The user; None where the mail decides."""
         email = Email.parse(command.email)
         full_name = (
             None if command.full_name is None else parse_text(command.full_name, "/full_name", longest=FULL_NAME_LENGTH)
         )
+        if self.rules.registration == "verified" and not isinstance(actor, System):
+            if command.password is not UNSET:
+                raise Invalid.at("/password", "is not taken here: it is set with the link that is mailed")
+            async with self.unit_of_work.begin(actor) as tx:
+                await self.post(tx, MailKind.REGISTRATION, email, full_name=full_name)
+                await tx.commit()
+            return None
+        if command.password is UNSET:
+            raise Invalid.at("/password", "is required")
         password = check_password(
             command.password,
             min_length=self.rules.password_min_length,
@@ -58,6 +77,7 @@ class RegisterUser:
                 id=UserId(self.new_id()), email=email, full_name=full_name, password_hash=hashed, now=tx.now
             )
             await tx.users.add(user)
+            await self.post(tx, MailKind.VERIFICATION, email, user_id=user.id)
             result = await present_user(tx, user)
             await tx.commit()
         return result

@@ -35,7 +35,8 @@ class SettleRestore:
     """Settle that the database was put back to an earlier state: nothing that was good then is good because of it.
 
     - Only the service itself may, while no instance runs.
-    - Every session ends, and every signing key is revoked: what had ended since then must not live again.
+    - Every session ends, every one-time link is worthless, and every signing key is revoked: what had ended since then
+      must not live again. Mails that wait are not sent.
     - The feed gets another epoch, so that every view of it is dropped.
     - The log goes on under another origin and key. The entry that says so names the checkpoint of before: what lay
       between is lost, and is not forged anew under the old name.
@@ -60,6 +61,8 @@ class SettleRestore:
         sessions = 0
         while ended := await self._end_sessions(actor):
             sessions += ended
+        while await self._forget_links(actor) or await self._forget_letters(actor):
+            pass
         key = await self._settle(command.checkpoint, actor)
         await self.view.cycle()  # the program that this is a part of goes on with the same view
         await self.sequencer(wait=True)
@@ -71,6 +74,20 @@ class SettleRestore:
             ended = await tx.sessions.end_any(tx.now, _BATCH)
             await tx.commit()
         return ended
+
+    @repeatable
+    async def _forget_links(self, actor: System) -> int:
+        async with self.unit_of_work.begin(actor) as tx:
+            forgotten = await tx.links.forget_all(_BATCH)
+            await tx.commit()
+        return forgotten
+
+    @repeatable
+    async def _forget_letters(self, actor: System) -> int:
+        async with self.unit_of_work.begin(actor) as tx:
+            forgotten = await tx.outbox.forget_all(_BATCH)
+            await tx.commit()
+        return forgotten
 
     @repeatable
     async def _settle(self, checkpoint: str | None, actor: System) -> str:

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ubr.application.actor import Actor
+from ubr.application.authorization import Authorize, authority
+from ubr.application.command import Command
+from ubr.application.ports.security import PasswordHasher
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.posting import Post
+from ubr.application.repeating import repeatable
+from ubr.domain.errors import Invalid, InvalidToken, WrongPassword
+from ubr.domain.events import EmailChangeAsked
+from ubr.domain.mail import MailKind
+from ubr.domain.policy import bounded_password
+from ubr.domain.values import Email
+
+
+class RequestEmailChangeCommand(Command, frozen=True, kw_only=True):
+    email: str
+    current_password: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEmailChange:
+    """Ask for another e-mail.
+
+    - The current password has to be given: a stolen access token is not enough.
+    - A link is mailed to the new e-mail, and a notice to the present one. Nothing changes before the link is opened.
+    - Whether the new e-mail belongs to another account is told to its holder alone.
+    """
+
+    authorize: Authorize
+    unit_of_work: UnitOfWork
+    hasher: PasswordHasher
+    post: Post
+
+    @repeatable
+    async def __call__(self, command: RequestEmailChangeCommand, /, *, actor: Actor) -> None:
+        email = Email.parse(command.email)
+        current = bounded_password(command.current_password, "/current_password")
+        await self.authorize(actor)
+        async with self.unit_of_work.read() as tx:
+            user = await tx.users.get(actor.user_id)
+        if user is None:
+            raise InvalidToken
+        if not await self.hasher.verify(current, user.password_hash):
+            raise WrongPassword
+        if email.key == user.email.key:
+            raise Invalid.at("/email", "is the one you have")
+        async with self.unit_of_work.begin(actor) as tx:
+            await authority(tx, actor)
+            locked = await tx.users.get(actor.user_id)
+            if locked is None:
+                raise InvalidToken
+            if locked.security_version != user.security_version:
+                raise WrongPassword
+            tx.record(EmailChangeAsked(user_id=locked.id))
+            await self.post(tx, MailKind.EMAIL_CHANGE, email, user_id=locked.id, session_id=actor.session_id)
+            await self.post(tx, MailKind.EMAIL_CHANGE_ASKED, locked.email, user_id=locked.id)
+            await tx.commit()
