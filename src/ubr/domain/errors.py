@@ -206,6 +206,10 @@ class CheckpointMismatch(Conflict):
     """The log is not the continuation of a checkpoint that was kept. Only operators compare the two."""
 
 
+class MailRefused(Conflict):
+    """This mail will never be taken, for certain. Only what sends mails is told."""
+
+
 class LastAdmin(Conflict):
     """Someone stays: this user is the last active one with an unlimited grant of the admin role."""
 
@@ -241,6 +245,10 @@ class LogDamaged(Unavailable):
 
     code = "log-damaged"
     title = "The log is not what was signed"
+
+
+class MailUnavailable(Unavailable):
+    """A mail did not leave, or perhaps it did. It can be tried again. Only what sends mails is told."""
 
 
 class StoreUnavailable(Unavailable):
