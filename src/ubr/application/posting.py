@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from ubr.application.actor import current_origin
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import Transaction
-from ubr.domain.mail import Letter, MailKind
+from ubr.domain.letter import Letter
+from ubr.domain.mail import MailKind
 from ubr.domain.values import Email, SessionId, UserId
 
 

@@ -217,6 +217,10 @@ class CheckpointMismatch(Conflict):
     """The log is not the continuation of a checkpoint that was kept. Only operators compare the two."""
 
 
+class MailRefused(Conflict):
+    """This mail will never be taken, for certain. Only what sends mails is told."""
+
+
 class LastAdmin(Conflict):
     """Someone stays: this user is the last active one with an unlimited grant of the admin role."""
 
@@ -255,11 +259,7 @@ class LogDamaged(Unavailable):
 
 
 class MailUnavailable(Unavailable):
-    """A mail could not be handed over now. Nobody who asks for a mail is told."""
-
-
-class MailRefused(MailUnavailable):
-    """A mail was refused for good, for its recipient or for what it is: it is no use to try again."""
+    """A mail did not leave, or perhaps it did. It can be tried again. Only what sends mails is told."""
 
 
 class StoreUnavailable(Unavailable):

@@ -10,8 +10,8 @@ from uuid import UUID
 from ubr.adapters.memory.store import Drafts
 from ubr.application.ports.repositories import After
 from ubr.domain.errors import UserNotFound
+from ubr.domain.letter import Letter
 from ubr.domain.link import Link, LinkKind
-from ubr.domain.mail import Letter
 from ubr.domain.values import Email, TokenDigest, UserId
 
 
@@ -109,7 +109,9 @@ class MemoryOutbox:
         return self._drop(list(self._letters)[:limit])
 
     async def forget(self, dead_before: datetime, limit: int) -> int:
-        return self._drop([letter for letter in self._letters if letter.dead and letter.created_at < dead_before][:limit])
+        return self._drop(
+            [letter for letter in self._letters if letter.dead and letter.created_at < dead_before][:limit]
+        )
 
     def _due(self, now: datetime) -> Iterator[Letter]:
         return (letter for letter in self._letters if not letter.dead and letter.next_try_at <= now)

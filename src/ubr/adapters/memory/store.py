@@ -13,8 +13,8 @@ from ubr.application.ports.revocation import WorkerId
 from ubr.domain.audit import LogEntry
 from ubr.domain.checkpoint import LogKey
 from ubr.domain.feed import Change, FeedRow
+from ubr.domain.letter import Letter
 from ubr.domain.link import Link
-from ubr.domain.mail import Letter
 from ubr.domain.merkle import Frontier, Node
 from ubr.domain.role import Role
 from ubr.domain.session import RefreshToken, Session

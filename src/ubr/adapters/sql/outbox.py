@@ -11,7 +11,7 @@ from ubr.adapters.sql.link import Link
 from ubr.adapters.sql.rows import letter_from_row, letter_to_row
 from ubr.adapters.sql.tables import outbox
 from ubr.application.ports.repositories import After
-from ubr.domain.mail import Letter
+from ubr.domain.letter import Letter
 from ubr.domain.values import Email
 
 

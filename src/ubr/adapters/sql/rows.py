@@ -21,8 +21,9 @@ from ubr.adapters.sql.tables import (
 from ubr.domain.audit import LogEntry
 from ubr.domain.checkpoint import LogKey
 from ubr.domain.events import Target
+from ubr.domain.letter import Letter
 from ubr.domain.link import Link, LinkKind
-from ubr.domain.mail import Letter, MailKind
+from ubr.domain.mail import MailKind
 from ubr.domain.role import Role
 from ubr.domain.session import RefreshToken, Session
 from ubr.domain.signing_key import SigningKey

@@ -10,7 +10,7 @@ from uuid import UUID
 from ubr.application.actor import Actor, System
 from ubr.application.ports.links import Links
 from ubr.application.ports.log_tree import LogKeys, LogRecords, LogTree
-from ubr.application.ports.mail import Outbox
+from ubr.application.ports.outbox import Outbox
 from ubr.application.ports.repositories import Logs, RefreshTokens, Roles, Sessions, SigningKeys, Users
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.sessions import Principals

@@ -13,8 +13,9 @@ from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.application.repeating import repeatable
 from ubr.domain.errors import Forbidden, MailRefused, MailUnavailable, StoreUnavailable
 from ubr.domain.events import LinkIssued, MailGivenUp
+from ubr.domain.letter import Letter
 from ubr.domain.link import LINK_LIFETIME, UNDO_LIFETIME, Link, LinkKind
-from ubr.domain.mail import Letter, MailKind
+from ubr.domain.mail import MailKind
 from ubr.domain.user import User
 from ubr.domain.values import Email, SessionId, UserId
 
@@ -79,7 +80,7 @@ class DeliverMail:
                     else:
                         await self.mailer.send(self.composer.compose(facts, letter.id))
                 await self._done(letter, actor)
-        except MailUnavailable as error:
+        except (MailRefused, MailUnavailable) as error:
             await self._failed(letter, error, actor)
         except StoreUnavailable:
             return False  # it is due again once nobody has it any more
@@ -97,7 +98,7 @@ class DeliverMail:
             await tx.commit()
 
     @repeatable
-    async def _failed(self, letter: Letter, error: MailUnavailable, actor: System) -> None:
+    async def _failed(self, letter: Letter, error: MailRefused | MailUnavailable, actor: System) -> None:
         async with self.unit_of_work.begin(actor) as tx:
             failed = letter.failed(error.detail, for_good=isinstance(error, MailRefused), now=tx.now)
             await tx.outbox.save(failed)

@@ -1,0 +1,17 @@
+"""No mails at all."""
+
+from __future__ import annotations
+
+from ubr.application.ports.mail import Mail
+from ubr.domain.errors import MailUnavailable
+
+
+class NoMailer:
+    """Where no mail server is configured. What would mail has to ask `sends` first."""
+
+    @property
+    def sends(self) -> bool:
+        return False
+
+    async def send(self, mail: Mail) -> None:  # noqa: ARG002 - the port's signature
+        raise MailUnavailable("no mail server is configured")

@@ -1,0 +1,147 @@
+"""Mails by SMTP (RFC 5321), over TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from aiosmtplib import (
+    SMTP,
+    SMTPDataError,
+    SMTPException,
+    SMTPRecipientRefused,
+    SMTPResponseException,
+    SMTPSenderRefused,
+)
+
+from ubr.adapters.mail.message import mailbox, written
+from ubr.application.ports.mail import Mail
+from ubr.application.ports.system import Clock
+from ubr.domain.errors import MailRefused, MailUnavailable
+
+_PORTS: Final = {"smtp": 587, "smtps": 465}
+_PERMANENT: Final = 500
+_OUR_FAULT: Final = (503, 530, 534, 535, 538)
+"""Sign in first, or otherwise (RFC 4954): said of a recipient, but about the settings, which can be put right."""
+_FAREWELL: Final = 1.0
+"""Seconds for a QUIT, which nothing depends on."""
+
+
+class SmtpMailer:
+    """A connection for each mail, which is taken whole or not at all.
+
+    - `smtps://` is TLS from the first byte; `smtp://` turns to it by STARTTLS, or sends nothing. The certificate has to
+      be good for the host. Only on the way to this machine itself there may be none.
+    - `url` has the account, percent-encoded. `ssl_context` trusts others than the machine does. All takes `timeout`
+      seconds at most.
+    - A server has taken a mail when it says so after the last line of it. Whatever happens then, the mail is not sent
+      again.
+    """
+
+    def __init__(
+        self, url: str, sender: str, clock: Clock, *, timeout: float = 10, ssl_context: ssl.SSLContext | None = None
+    ) -> None:
+        split = urlsplit(url)
+        self._host = split.hostname or ""
+        self._port = split.port or _PORTS[split.scheme]
+        self._account = (unquote(split.username or ""), unquote(split.password or ""))
+        self._at_once = split.scheme == "smtps"
+        self._required = not _is_this_machine(self._host)
+        self._context = ssl_context or _context(verified=self._at_once or self._required)
+        self._sender = sender
+        self._own = mailbox(sender)
+        self._clock = clock
+        self._timeout = timeout
+
+    @property
+    def sends(self) -> bool:
+        return True
+
+    async def send(self, mail: Mail) -> None:
+        message = written(mail, self._sender, self._clock())
+        try:
+            async with self._connection() as client:
+                await self._hand_over(client, mailbox(mail.to), message)
+        except SMTPResponseException as error:
+            raise _said(error) from None
+        except ssl.SSLCertVerificationError as error:
+            raise MailUnavailable(f"the server's certificate is not good: {error.verify_message}") from None
+        except ssl.SSLError:
+            raise MailUnavailable("there is no TLS with the server") from None
+        except TimeoutError:
+            raise MailUnavailable("the server did not answer in time") from None
+        # Also what the library raises for lines that are no SMTP. None of it is told: it may quote what was sent.
+        except (SMTPException, OSError, ValueError):
+            raise MailUnavailable("the connection to the server failed") from None
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[SMTP]:
+        """A connection that may be used for as long as there is time."""
+        client = SMTP(
+            hostname=self._host,
+            port=self._port,
+            local_hostname=self._own.rpartition("@")[2],
+            timeout=self._timeout,
+            use_tls=self._at_once,
+            start_tls=False,
+            tls_context=self._context,
+        )
+        try:
+            async with asyncio.timeout(self._timeout):
+                await client.connect()
+                yield client
+            with suppress(SMTPException, OSError):
+                await client.quit(timeout=_FAREWELL)
+        finally:
+            client.close()
+
+    async def _hand_over(self, client: SMTP, to: str, message: bytes) -> None:
+        await client.ehlo()
+        if not self._at_once:
+            if client.supports_extension("starttls"):
+                await client.starttls(tls_context=self._context, server_hostname=self._host)
+                await client.ehlo()
+            elif self._required:
+                raise MailUnavailable("the server offers no STARTTLS, and nothing is sent without TLS")
+        if any(self._account):
+            if not client.supports_extension("auth"):
+                raise MailUnavailable("the server offers no way to sign in")
+            await client.login(*self._account)
+        international = not (to + self._own).isascii()
+        if international and not client.supports_extension("smtputf8"):
+            raise MailRefused("the server takes no e-mail with such characters")
+        encoding = "utf-8" if international else "ascii"
+        await client.mail(
+            self._own, options=["SMTPUTF8", "BODY=8BITMIME"] if international else None, encoding=encoding
+        )
+        await client.rcpt(to, encoding=encoding)
+        await client.data(message)
+
+
+def _said(error: SMTPResponseException) -> MailRefused | MailUnavailable:
+    """What an answer means. Its text is left out: servers repeat in it what they were sent."""
+    about_the_mail = isinstance(error, SMTPRecipientRefused | SMTPDataError)
+    if about_the_mail and error.code >= _PERMANENT and error.code not in _OUR_FAULT:
+        return MailRefused(f"the server answered {error.code}")
+    to_what = " to the sender" if isinstance(error, SMTPSenderRefused) else ""
+    return MailUnavailable(f"the server answered {error.code}{to_what}")
+
+
+def _is_this_machine(host: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host.lower() == "localhost"
+
+
+def _context(*, verified: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if not verified:
+        # Nobody stands in between, and mail servers are installed with certificates that they signed themselves.
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,188 @@
+"""Words for mails, out of templates."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from ubr.application.ports.mail import Mail, MailFacts
+from ubr.domain.mail import MailKind
+
+if TYPE_CHECKING:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+# The template engine is loaded with the first mail, or where an operator's templates are tried: most processes write
+# none.
+
+PARTS: Final = ("subject", "txt", "html")
+"""What a mail of each kind is made of; the templates are called by the kind and one of these."""
+
+_BUILT_IN: Final = Path(__file__).parent / "templates"
+_EVERY: Final = ("service", "to")
+_LINKED: Final = ("link", "minutes", "lasts")
+
+# Only one kind has a name in it. The others go, or may go, to people who have nothing to do with the account, and then
+# a name is whatever a stranger wanted to mail to them. The one of an invitation was typed by who may make accounts.
+_FACTS: Final[Mapping[MailKind, tuple[str, ...]]] = {
+    MailKind.REGISTRATION: _LINKED,
+    MailKind.ACCOUNT_EXISTS: (),
+    MailKind.VERIFICATION: _LINKED,
+    MailKind.PASSWORD_RESET: _LINKED,
+    MailKind.INVITATION: (*_LINKED, "full_name"),
+    MailKind.EMAIL_CHANGE: _LINKED,
+    MailKind.EMAIL_CHANGE_ASKED: ("new_email",),
+    MailKind.EMAIL_CHANGED: (*_LINKED, "new_email"),
+    MailKind.EMAIL_IN_USE: (),
+}
+
+_LONGEST_NAME: Final = 64
+_LIKE_A_LINK: Final = re.compile(r"[/:@]|\w\.\w{2}")
+
+_HOUR: Final = 60
+_DAY: Final = 24 * _HOUR
+
+_NOBODY: Final = UUID(int=0)
+
+
+class BrokenTemplate(Exception):
+    """A template does not make a mail. The message says which, and why."""
+
+
+class TemplateComposer:
+    """Jinja2, in its sandbox. A name that a mail of its kind does not have is an error, not an empty text.
+
+    A file in `folder` takes the place of the built-in template of its name. Then every kind is written once, for an
+    invented case, before anything is mailed. Errors: `BrokenTemplate`.
+    """
+
+    def __init__(self, public_url: str, folder: Path | None = None) -> None:
+        self._public_url = public_url
+        self._service = urlsplit(public_url).netloc
+        self._folder = folder
+        if folder is not None:
+            self._try_out(folder)
+
+    def link(self, page: str, token: str) -> str:
+        return f"{self._public_url}/{page}#token={token}"
+
+    def compose(self, facts: MailFacts, id: UUID) -> Mail:
+        shown = self._shown(facts)
+        subject, text, html = (self._render(f"{facts.kind}.{part}", shown) for part in PARTS)
+        return Mail(to=facts.to, subject=" ".join(subject.split()), text=text, html=html, id=id)
+
+    def _shown(self, facts: MailFacts) -> dict[str, object]:
+        """What the templates of this kind know. Errors: `ValueError` where something is missing."""
+        minutes = facts.minutes
+        all_ = {
+            "service": self._service,
+            "to": facts.to,
+            "link": facts.link,
+            "minutes": minutes,
+            "lasts": None if minutes is None else _lasts(minutes),
+            "full_name": _harmless(facts.full_name or ""),
+            "new_email": None if facts.new_email is None else _masked(facts.new_email),
+        }
+        shown: dict[str, object] = {name: all_[name] for name in (*_EVERY, *_FACTS[facts.kind])}
+        if missing := [name for name, value in shown.items() if value is None]:
+            raise ValueError(f"A mail about {facts.kind} needs {', '.join(missing)}")
+        return shown
+
+    def _render(self, name: str, shown: Mapping[str, object]) -> str:
+        return self._environment.get_template(name).render(shown)
+
+    @cached_property
+    def _environment(self) -> ImmutableSandboxedEnvironment:
+        from jinja2 import FileSystemLoader, StrictUndefined, select_autoescape  # noqa: PLC0415
+        from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
+
+        folders = [_BUILT_IN] if self._folder is None else [self._folder, _BUILT_IN]
+        return ImmutableSandboxedEnvironment(
+            loader=FileSystemLoader(folders),
+            autoescape=select_autoescape(["html"]),
+            undefined=StrictUndefined,
+            auto_reload=False,
+            cache_size=-1,
+        )
+
+    def _try_out(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise BrokenTemplate("there is no such folder")
+        for kind in MailKind:
+            for full_name in ("Ada Lovelace", None):
+                case = MailFacts(
+                    kind=kind,
+                    to="ada@example.org",
+                    full_name=full_name,
+                    link=self.link("verify-email", "token"),
+                    minutes=_HOUR,
+                    new_email="ada@example.com",
+                )
+                for part in PARTS:
+                    self._try(f"{kind}.{part}", case)
+                self.compose(case, _NOBODY)
+        self._all_used(folder)
+
+    def _try(self, name: str, case: MailFacts) -> None:
+        try:
+            text = self._render(name, self._shown(case)).strip()
+        except Exception as error:  # noqa: BLE001 - a template can raise whatever it wants
+            raise BrokenTemplate(f"{_guilty(error) or name} cannot be used: {_told(error)}") from None
+        if not text:
+            raise BrokenTemplate(f"{name} says nothing")
+        if name.endswith(".subject") and not " ".join(text.split()).isprintable():
+            raise BrokenTemplate(f"{name} holds control characters")
+
+    def _all_used(self, folder: Path) -> None:
+        """Errors: `BrokenTemplate` for a file that was meant to be used, and is misspelled."""
+        used = {template.filename for template in (self._environment.cache or {}).values()}
+        for path in sorted(folder.iterdir()):
+            if path.suffix.removeprefix(".") in PARTS and str(path) not in used:
+                raise BrokenTemplate(f"{path.name} is used by no mail")
+
+
+def _guilty(error: BaseException) -> str | None:
+    """The name of the template in which something went wrong, which may be one that another includes."""
+    frames = [Path(frame.filename).name for frame in traceback.extract_tb(error.__traceback__)]
+    named = [getattr(error, "filename", None), *reversed(frames)]
+    names = [Path(str(name)).name for name in named if name]
+    return next((name for name in names if name.rpartition(".")[2] in PARTS), None)
+
+
+def _told(error: Exception) -> str:
+    from jinja2 import TemplateNotFound, TemplateSyntaxError  # noqa: PLC0415
+
+    match error:
+        case TemplateNotFound():
+            return f"there is no {error.name}"
+        case TemplateSyntaxError():
+            return f"{error.message} (line {error.lineno})"
+        case _:
+            return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _lasts(minutes: int) -> str:
+    for unit, name in ((_DAY, "day"), (_HOUR, "hour")):
+        if minutes >= unit and minutes % unit == 0:
+            return _counted(minutes // unit, name)
+    return _counted(minutes, "minute")
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}{'' if count == 1 else 's'}"
+
+
+def _harmless(full_name: str) -> str:
+    """A name as it may be shown: nothing in place of one that could be read as a link or as a message."""
+    return "" if len(full_name) > _LONGEST_NAME or _LIKE_A_LINK.search(full_name) else full_name
+
+
+def _masked(email: str) -> str:
+    """Enough to recognise one's own by. The old e-mail may be somebody else's by now, or never have been theirs."""
+    local, _, domain = email.rpartition("@")
+    return f"{local[:1]}...@{domain}"
