@@ -14,6 +14,7 @@ from ubr.application.use_cases.create_role import CreateRole
 from ubr.application.use_cases.create_user import CreateUser
 from ubr.application.use_cases.delete_role import DeleteRole
 from ubr.application.use_cases.delete_user import DeleteUser
+from ubr.application.use_cases.deliver_mail import DeliverMail
 from ubr.application.use_cases.export_log import ExportLog
 from ubr.application.use_cases.follow_revocations import FollowRevocations
 from ubr.application.use_cases.get_checkpoint import GetCheckpoint
@@ -23,6 +24,7 @@ from ubr.application.use_cases.get_user import GetUser
 from ubr.application.use_cases.leave_revocations import LeaveRevocations
 from ubr.application.use_cases.list_log_keys import ListLogKeys
 from ubr.application.use_cases.list_logs import ListLogs
+from ubr.application.use_cases.list_mail import ListMail
 from ubr.application.use_cases.list_roles import ListRoles
 from ubr.application.use_cases.list_sessions import ListSessions
 from ubr.application.use_cases.list_signing_keys import ListSigningKeys
@@ -35,6 +37,11 @@ from ubr.application.use_cases.prove_log_entry import ProveLogEntry
 from ubr.application.use_cases.prune_log import PruneLog
 from ubr.application.use_cases.refresh_session import RefreshSession
 from ubr.application.use_cases.register_user import RegisterUser
+from ubr.application.use_cases.request_email_change import RequestEmailChange
+from ubr.application.use_cases.request_password_reset import RequestPasswordReset
+from ubr.application.use_cases.resend_verification import ResendVerification
+from ubr.application.use_cases.reset_password import ResetPassword
+from ubr.application.use_cases.retry_mail import RetryMail
 from ubr.application.use_cases.revoke_other_sessions import RevokeOtherSessions
 from ubr.application.use_cases.revoke_session import RevokeSession
 from ubr.application.use_cases.revoke_signing_key import RevokeSigningKey
@@ -44,8 +51,10 @@ from ubr.application.use_cases.rotate_log_key import RotateLogKey
 from ubr.application.use_cases.rotate_signing_key import RotateSigningKey
 from ubr.application.use_cases.settle_restore import SettleRestore
 from ubr.application.use_cases.unassign_role import UnassignRole
+from ubr.application.use_cases.undo_email_change import UndoEmailChange
 from ubr.application.use_cases.update_role import UpdateRole
 from ubr.application.use_cases.update_user import UpdateUser
+from ubr.application.use_cases.verify_email import VerifyEmail
 from ubr.application.use_cases.verify_log import VerifyLog
 
 
@@ -60,6 +69,17 @@ class Application:
     log_out: LogOut
     change_password: ChangePassword
     authenticate: Authenticate
+
+    # what the mail decides
+    request_password_reset: RequestPasswordReset
+    reset_password: ResetPassword
+    request_email_change: RequestEmailChange
+    verify_email: VerifyEmail
+    resend_verification: ResendVerification
+    undo_email_change: UndoEmailChange
+    deliver_mail: DeliverMail
+    list_mail: ListMail
+    retry_mail: RetryMail
 
     # sessions
     list_sessions: ListSessions

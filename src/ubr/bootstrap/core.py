@@ -8,6 +8,7 @@ from typing import Final
 from dependency_injector import containers, providers
 
 from ubr.adapters.security.common_passwords import is_common
+from ubr.adapters.security.link_tokens import OpaqueLinkTokens
 from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.passwords import Argon2PasswordHasher, cores
 from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
@@ -26,6 +27,7 @@ from ubr.application.paging import Pager
 from ubr.application.ports.revocation import Elapsed, Feed, Nudges, WorkerId
 from ubr.application.ports.system import Clock, NewId
 from ubr.application.ports.unit_of_work import Store, UnitOfWork
+from ubr.application.posting import Post
 from ubr.application.recording import Recorder
 from ubr.application.refusals import Refusals, noting_refusals
 from ubr.application.rules import Rules
@@ -41,6 +43,7 @@ from ubr.application.use_cases.create_role import CreateRole
 from ubr.application.use_cases.create_user import CreateUser
 from ubr.application.use_cases.delete_role import DeleteRole
 from ubr.application.use_cases.delete_user import DeleteUser
+from ubr.application.use_cases.deliver_mail import DeliverMail
 from ubr.application.use_cases.export_log import ExportLog
 from ubr.application.use_cases.follow_revocations import FollowRevocations
 from ubr.application.use_cases.get_checkpoint import GetCheckpoint
@@ -50,6 +53,7 @@ from ubr.application.use_cases.get_user import GetUser
 from ubr.application.use_cases.leave_revocations import LeaveRevocations
 from ubr.application.use_cases.list_log_keys import ListLogKeys
 from ubr.application.use_cases.list_logs import ListLogs
+from ubr.application.use_cases.list_mail import ListMail
 from ubr.application.use_cases.list_roles import ListRoles
 from ubr.application.use_cases.list_sessions import ListSessions
 from ubr.application.use_cases.list_signing_keys import ListSigningKeys
@@ -62,6 +66,11 @@ from ubr.application.use_cases.prove_log_entry import ProveLogEntry
 from ubr.application.use_cases.prune_log import PruneLog
 from ubr.application.use_cases.refresh_session import RefreshSession
 from ubr.application.use_cases.register_user import RegisterUser
+from ubr.application.use_cases.request_email_change import RequestEmailChange
+from ubr.application.use_cases.request_password_reset import RequestPasswordReset
+from ubr.application.use_cases.resend_verification import ResendVerification
+from ubr.application.use_cases.reset_password import ResetPassword
+from ubr.application.use_cases.retry_mail import RetryMail
 from ubr.application.use_cases.revoke_other_sessions import RevokeOtherSessions
 from ubr.application.use_cases.revoke_session import RevokeSession
 from ubr.application.use_cases.revoke_signing_key import RevokeSigningKey
@@ -71,10 +80,13 @@ from ubr.application.use_cases.rotate_log_key import RotateLogKey
 from ubr.application.use_cases.rotate_signing_key import RotateSigningKey
 from ubr.application.use_cases.settle_restore import SettleRestore
 from ubr.application.use_cases.unassign_role import UnassignRole
+from ubr.application.use_cases.undo_email_change import UndoEmailChange
 from ubr.application.use_cases.update_role import UpdateRole
 from ubr.application.use_cases.update_user import UpdateUser
+from ubr.application.use_cases.verify_email import VerifyEmail
 from ubr.application.use_cases.verify_log import VerifyLog
 from ubr.application.view import View, ViewTimes
+from ubr.bootstrap.mailing import composer_of, mailer_of
 from ubr.domain.session import SessionLimits
 from ubr.domain.values import Permission, Permissions
 from ubr.settings import Settings
@@ -83,7 +95,7 @@ from ubr.settings import Settings
 def rules_of(settings: Settings) -> Rules:
     """The operator's decisions, as the use cases know them."""
     return Rules(
-        registration="closed" if settings.registration == "closed" else "open",
+        registration=settings.registration,
         password_min_length=settings.password_min_length,
         access_token_lifetime=settings.access_token_lifetime,
         sessions=SessionLimits(
@@ -191,6 +203,10 @@ class Core(containers.DeclarativeContainer):
     mint = providers.Singleton(OpaqueRefreshTokens)
     issuer = providers.Singleton(TokenIssuer, access_tokens=access_tokens, new_id=new_id, rules=rules)
     pager = providers.Singleton(Pager, signer)
+    link_tokens = providers.Singleton(OpaqueLinkTokens)
+    post = providers.Singleton(Post, new_id=new_id)
+    mailer = providers.Singleton(mailer_of, settings, clock)
+    composer = providers.Singleton(composer_of, settings)
 
     authorize = providers.Singleton(Authorize, view=view, clock=clock)
     refusals = providers.Singleton(Refusals, unit_of_work=unit_of_work, clock=clock)
@@ -205,7 +221,13 @@ class Core(containers.DeclarativeContainer):
     use_cases = providers.Singleton(
         Application,
         register_user=providers.Singleton(
-            RegisterUser, unit_of_work=unit_of_work, hasher=hasher, is_common=common, new_id=new_id, rules=rules
+            RegisterUser,
+            unit_of_work=unit_of_work,
+            hasher=hasher,
+            is_common=common,
+            new_id=new_id,
+            post=post,
+            rules=rules,
         ),
         log_in=providers.Singleton(
             LogIn,
@@ -227,6 +249,37 @@ class Core(containers.DeclarativeContainer):
         authenticate=providers.Singleton(
             Authenticate, authorize=authorize, access_tokens=access_tokens, keys=keys, clock=clock
         ),
+        request_password_reset=providers.Singleton(RequestPasswordReset, unit_of_work=unit_of_work, post=post),
+        reset_password=providers.Singleton(
+            ResetPassword,
+            unit_of_work=unit_of_work,
+            tokens=link_tokens,
+            hasher=hasher,
+            is_common=common,
+            rules=rules,
+        ),
+        request_email_change=providers.Singleton(
+            RequestEmailChange, authorize=authorize, unit_of_work=unit_of_work, hasher=hasher, post=post
+        ),
+        verify_email=providers.Singleton(
+            VerifyEmail,
+            unit_of_work=unit_of_work,
+            tokens=link_tokens,
+            hasher=hasher,
+            is_common=common,
+            new_id=new_id,
+            post=post,
+            rules=rules,
+        ),
+        resend_verification=providers.Singleton(ResendVerification, unit_of_work=unit_of_work, post=post),
+        undo_email_change=providers.Singleton(
+            UndoEmailChange, unit_of_work=unit_of_work, tokens=link_tokens, post=post
+        ),
+        deliver_mail=providers.Singleton(
+            DeliverMail, unit_of_work=unit_of_work, tokens=link_tokens, composer=composer, mailer=mailer
+        ),
+        list_mail=providers.Singleton(ListMail, unit_of_work=unit_of_work, pager=pager),
+        retry_mail=providers.Singleton(RetryMail, unit_of_work=unit_of_work),
         list_sessions=providers.Singleton(ListSessions, authorize=authorize, unit_of_work=unit_of_work, pager=pager),
         revoke_session=providers.Singleton(RevokeSession, unit_of_work=unit_of_work),
         revoke_other_sessions=providers.Singleton(RevokeOtherSessions, unit_of_work=unit_of_work),
@@ -244,6 +297,7 @@ class Core(containers.DeclarativeContainer):
             hasher=hasher,
             is_common=common,
             new_id=new_id,
+            post=post,
             rules=rules,
         ),
         update_user=providers.Singleton(UpdateUser, unit_of_work=unit_of_work),

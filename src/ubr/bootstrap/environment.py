@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Final, Literal
 
 from dependency_injector import providers
 
 from ubr.adapters.security.system import utc_now
+from ubr.application.actor import SYSTEM
 from ubr.application.app import Application
 from ubr.application.jobs.janitor import Janitor
+from ubr.application.jobs.rounds import beside
 from ubr.application.ports.system import Clock
 from ubr.application.refusals import Refusals
 from ubr.settings import MEMORY, Settings
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
     from ubr.bootstrap.sql import SqlContainer
 
 # Each environment is imported only when it is asked for: whoever tests in memory does not load a database toolkit.
+
+
+_DELIVERING: Final = 1.0
+"""Seconds between two looks for mails to send."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +63,8 @@ async def open_environment(
 
     What is not `prepared` can look after signing keys that no secret opens, and neither makes nor verifies tokens.
     What is not `following` leaves no trace in the database: good for reading the log, and for nothing else.
-    Errors: `StoreUnavailable` where the database is out of reach; `SigningKeyLocked`.
+    Errors: `StoreUnavailable` where the database is out of reach; `SigningKeyLocked`; `WrongSetting` where a template
+    of the operator's cannot be used.
     """
     container = _container(settings, clock)
     async with AsyncExitStack() as stack:
@@ -64,6 +72,7 @@ async def open_environment(
         stack.callback(container.core.hasher().close)
         if (redis := container.redis()) is not None:
             stack.push_async_callback(redis.close)
+        container.core.composer()  # an operator's template that cannot be used stops the start
         application = container.core.application()
         if prepared:
             await application.prepare()
@@ -72,6 +81,8 @@ async def open_environment(
             if prepared:
                 await stack.enter_async_context(container.core.keys().following())
                 await stack.enter_async_context(container.core.bookkeeping().going_on())
+                deliver = partial(application.deliver_mail, actor=SYSTEM)
+                await stack.enter_async_context(beside((deliver, _DELIVERING)))
         yield Environment(application=application, janitor=container.core.janitor(), refusals=container.core.refusals())
 
 

@@ -108,10 +108,8 @@ class MemoryOutbox:
     async def forget_all(self, limit: int) -> int:
         return self._drop(list(self._letters)[:limit])
 
-    async def forget(self, dead_before: datetime, limit: int) -> int:
-        return self._drop(
-            [letter for letter in self._letters if letter.dead and letter.created_at < dead_before][:limit]
-        )
+    async def forget(self, made_before: datetime, limit: int) -> int:
+        return self._drop([letter for letter in self._letters if letter.created_at < made_before][:limit])
 
     def _due(self, now: datetime) -> Iterator[Letter]:
         return (letter for letter in self._letters if not letter.dead and letter.next_try_at <= now)

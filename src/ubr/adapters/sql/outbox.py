@@ -63,6 +63,6 @@ class SqlOutbox:
         some = select(outbox.c.id).limit(limit)
         return await self._link.write(delete(outbox).where(outbox.c.id.in_(some)))
 
-    async def forget(self, dead_before: datetime, limit: int) -> int:
-        old = select(outbox.c.id).where(outbox.c.dead.is_(True), outbox.c.created_at < dead_before).limit(limit)
+    async def forget(self, made_before: datetime, limit: int) -> int:
+        old = select(outbox.c.id).where(outbox.c.created_at < made_before).limit(limit)
         return await self._link.write(delete(outbox).where(outbox.c.id.in_(old)))

@@ -115,7 +115,7 @@ class SqlUsers:
             raise EmailTaken
 
     async def reserve(self, email: Email, user_id: UserId, until: datetime) -> None:
-        # Nobody else can have it reserved: it was this user's a moment ago, and a reservation that has ended is no one's.
+        # It was this user's until now, so nobody else's reservation of it can be in force.
         await self._link.write(delete(reserved_emails).where(reserved_emails.c.email_key == email.key))
         row = {"email_key": email.key, "user_id": user_id, "until": until}
         await self._link.write(insert(reserved_emails), row)

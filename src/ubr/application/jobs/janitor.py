@@ -15,8 +15,8 @@ from ubr.domain.policy import RETRY_WINDOW
 FEED_LASTS: Final = timedelta(hours=24)
 """How long a row of the feed is kept: much longer than anything that rests on it."""
 
-GIVEN_UP_LASTS: Final = timedelta(days=30)
-"""How long a mail that was given up is kept, for an operator to look at."""
+LETTERS_LAST: Final = timedelta(days=7)
+"""How long a mail that nobody could send is kept, for an operator to look at."""
 
 _BATCH: Final = 1000
 
@@ -28,8 +28,8 @@ class Janitor:
     - Sealed successors of refresh tokens are erased once their retry window is over.
     - Sessions are deleted once their absolute end has passed: until then every older refresh token is recognised.
       Their tokens go first, since one session can have very many.
-    - Links are deleted once they have expired, mails that were given up after 30 days, and e-mails are nobody's once
-      their reservation has ended.
+    - Links are deleted once they have expired, mails that nobody could send after a week, and reservations of e-mails
+      once they have ended.
     - Rows of the feed are deleted after a day.
     """
 
@@ -41,7 +41,7 @@ class Janitor:
         await self._each(lambda tx: tx.refresh_tokens.forget_successors(tx.now - RETRY_WINDOW, _BATCH))
         await self._each(lambda tx: tx.refresh_tokens.forget(tx.now, _BATCH))
         await self._each(lambda tx: tx.links.forget(tx.now, _BATCH))
-        await self._each(lambda tx: tx.outbox.forget(tx.now - GIVEN_UP_LASTS, _BATCH))
+        await self._each(lambda tx: tx.outbox.forget(tx.now - LETTERS_LAST, _BATCH))
         await self._each(lambda tx: tx.users.forget_reservations(tx.now, _BATCH))
         deleted = await self._each(lambda tx: tx.sessions.forget(tx.now, _BATCH))
         while await self.feed.forget(FEED_LASTS, _BATCH) == _BATCH:

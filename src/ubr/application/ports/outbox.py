@@ -53,6 +53,6 @@ class Outbox(Protocol):
         """Delete at most `limit` letters, to whomever. The number deleted."""
         ...
 
-    async def forget(self, dead_before: datetime, limit: int) -> int:
-        """Delete at most `limit` dead letters that were made before this. The number deleted."""
+    async def forget(self, made_before: datetime, limit: int) -> int:
+        """Delete at most `limit` letters that were made before this. The number deleted."""
         ...

@@ -38,7 +38,7 @@ _log: Final = logging.getLogger("ubr.mail")
 class DeliverMail:
     """Send the mails that wait and are due.
 
-    - Only the service itself may. Several may at once: each sends others.
+    - Only the service itself may. Several may at once: each sends others. Who has no way to send any leaves them.
     - Whether there is anybody to write to is decided now, and so is what good a link is: it is made now, only its
       digest is stored, and a mail that has to be sent again has another one.
     - What cannot be sent is tried again, later each time, and given up in the end.
@@ -55,6 +55,8 @@ class DeliverMail:
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may deliver mail")
         done = 0
+        if not self.mailer.sends:  # another process may be able to
+            return done
         while letters := await self._claim(actor):
             done += sum(await asyncio.gather(*(self._deliver(letter, actor) for letter in letters)))
         return done
@@ -75,16 +77,13 @@ class DeliverMail:
             with calling_from(origin):
                 facts = await self._written(letter, actor)
                 if facts is not None:
-                    if not self.mailer.sends:
-                        _log.warning("A mail was asked for, and there is no way to send any: UBR_SMTP_URL is not set")
-                    else:
-                        await self.mailer.send(self.composer.compose(facts, letter.id))
+                    await self.mailer.send(self.composer.compose(facts, letter.id))
                 await self._done(letter, actor)
         except (MailRefused, MailUnavailable) as error:
             await self._failed(letter, error, actor)
         except StoreUnavailable:
             return False  # it is due again once nobody has it any more
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever is wrong with one letter, the others go out
             _log.exception("A mail could not be written")
             await self._failed(letter, MailUnavailable("it could not be written"), actor)
         else:
@@ -129,11 +128,7 @@ class DeliverMail:
             case MailKind.EMAIL_CHANGE:
                 return await self._email_change(tx, letter)
             case MailKind.EMAIL_CHANGED:
-                user = await _owner(tx, letter)
-                end = letter.created_at + UNDO_LIFETIME
-                if user is None or tx.now >= end or user.email.key == letter.email.key:
-                    return None
-                return await self._with_link(tx, letter, LinkKind.EMAIL_UNDO, user, email=letter.email, end=end)
+                return await self._email_changed(tx, letter)
             case _:
                 user = await _owner(tx, letter)
                 return None if user is None else _plain(letter.kind, letter.email, user)
@@ -165,6 +160,13 @@ class DeliverMail:
                 tx, letter, LinkKind.EMAIL_CHANGE, user, email=letter.email, session_id=letter.session_id
             )
         return _plain(MailKind.EMAIL_IN_USE, other.email, other) if other.active and other.id != user.id else None
+
+    async def _email_changed(self, tx: Transaction, letter: Letter) -> MailFacts | None:
+        user = await _owner(tx, letter)
+        end = letter.created_at + UNDO_LIFETIME
+        if user is None or tx.now >= end or user.email.key == letter.email.key:
+            return None
+        return await self._with_link(tx, letter, LinkKind.EMAIL_UNDO, user, email=letter.email, end=end)
 
     async def _with_link(
         self,

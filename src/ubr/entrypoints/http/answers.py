@@ -46,5 +46,10 @@ def created(request: Call, result: Revised, at: str, id: UUID) -> Response[bytes
     return response
 
 
+def accepted() -> Response[bytes]:
+    """It was asked for, and nothing more is told."""
+    return Response(b"", status_code=HTTPStatus.ACCEPTED)
+
+
 def unchanged(revision: str) -> Response[bytes]:
     return Response(b"", status_code=HTTPStatus.NOT_MODIFIED, headers={"etag": f'"{revision}"'})

@@ -31,9 +31,9 @@ _EMPTY_OBJECT: Final = b"{}"
 class Operation:
     """What a route is: the edge acts on it, and the OpenAPI document is made from it.
 
-    `use_case` lends its docstring. `answer` is the type of a 2xx body. `public` needs no token; `ending` ends what one
-    rests on. `tagged` answers with an `ETag`; `conditional` honours `If-Match`. `problems` are those that not every
-    route of its kind has.
+    `use_case` lends its docstring. `answer` is the type of a 2xx body; where that may be `deferred`, a 202 has none.
+    `public` needs no token; `ending` ends what one rests on. `tagged` answers with an `ETag`; `conditional` honours
+    `If-Match`. `problems` are those that not every route of its kind has.
     """
 
     use_case: type | None
@@ -51,6 +51,7 @@ class Operation:
     tagged: bool = False
     conditional: bool = False
     located: bool = False
+    deferred: bool = False
     problems: tuple[type[UbrError], ...] = ()
 
 

@@ -276,8 +276,10 @@ def _operation(path: str, method: str, operation: Operation, schemas: _Schemas) 
             "content": {type_: {"schema": schemas.ref(operation.body)} for type_ in types},
         }
     unchanged = {"304": {"description": HTTPStatus.NOT_MODIFIED.phrase}} if cached else {}
+    deferred = {"202": _deferred()} if operation.deferred else {}
     described["responses"] = {
         str(operation.status): _success(operation, schemas),
+        **deferred,
         **unchanged,
         **_problems(path, operation),
     }
@@ -333,6 +335,11 @@ def _success(operation: Operation, schemas: _Schemas) -> Json:
     if operation.answer is not None:
         response["content"] = {operation.media_type: {"schema": schemas.ref(operation.answer)}}
     return response
+
+
+def _deferred() -> Json:
+    headers = {"X-Request-ID": _header("The id of this request, in every log line and log entry of it.")}
+    return {"description": "A mail decides, where the service is set so", "headers": headers}
 
 
 def _header(text: str) -> Json:

@@ -10,17 +10,24 @@ from ubr.application.use_cases.log_in import LogIn, LogInCommand
 from ubr.application.use_cases.log_out import LogOut
 from ubr.application.use_cases.refresh_session import RefreshSession, RefreshSessionCommand
 from ubr.application.use_cases.register_user import RegisterUser, RegisterUserCommand
+from ubr.application.use_cases.request_email_change import RequestEmailChange, RequestEmailChangeCommand
+from ubr.application.use_cases.request_password_reset import RequestPasswordReset, RequestPasswordResetCommand
+from ubr.application.use_cases.resend_verification import ResendVerification, ResendVerificationCommand
+from ubr.application.use_cases.reset_password import ResetPassword, ResetPasswordCommand
+from ubr.application.use_cases.undo_email_change import UndoEmailChange, UndoEmailChangeCommand
+from ubr.application.use_cases.verify_email import VerifyEmail, VerifyEmailCommand
 from ubr.domain.errors import (
     Busy,
     EmailTaken,
     InvalidCredentials,
+    InvalidLink,
     InvalidToken,
     RateLimited,
     RegistrationClosed,
     WeakPassword,
     WrongPassword,
 )
-from ubr.entrypoints.http.answers import created, ok
+from ubr.entrypoints.http.answers import accepted, created, ok
 from ubr.entrypoints.http.call import Call, Ubr, operation
 
 
@@ -39,12 +46,13 @@ class Auth(Controller):
             public=True,
             tagged=True,
             located=True,
+            deferred=True,
             problems=(WeakPassword, EmailTaken, RegistrationClosed, Busy),
         ),
     )
     async def register(self, request: Call, ubr: Ubr) -> Response[bytes]:
         user = await ubr.register_user(request.command(RegisterUserCommand))
-        return created(request, user, "/api/users", user.id)
+        return accepted() if user is None else created(request, user, "/api/users", user.id)
 
     @post(
         "/login",
@@ -93,3 +101,92 @@ class Auth(Controller):
     )
     async def change_password(self, request: Call, ubr: Ubr) -> None:
         await ubr.change_password(request.command(ChangePasswordCommand), actor=request.actor)
+
+    @post(
+        "/password/forgot",
+        **operation(
+            RequestPasswordReset,
+            "auth",
+            status=202,
+            summary="Ask for a link to set a new password",
+            body=RequestPasswordResetCommand,
+            public=True,
+            problems=(RateLimited,),
+        ),
+    )
+    async def forgot_password(self, request: Call, ubr: Ubr) -> None:
+        await ubr.request_password_reset(request.command(RequestPasswordResetCommand))
+
+    @post(
+        "/password/reset",
+        **operation(
+            ResetPassword,
+            "auth",
+            status=204,
+            summary="Set a new password with a link",
+            body=ResetPasswordCommand,
+            public=True,
+            problems=(InvalidLink, WeakPassword, RateLimited, Busy),
+        ),
+    )
+    async def reset_password(self, request: Call, ubr: Ubr) -> None:
+        await ubr.reset_password(request.command(ResetPasswordCommand))
+
+    @post(
+        "/email",
+        **operation(
+            RequestEmailChange,
+            "auth",
+            status=202,
+            summary="Ask for another e-mail",
+            body=RequestEmailChangeCommand,
+            problems=(WrongPassword, RateLimited, Busy),
+        ),
+    )
+    async def change_email(self, request: Call, ubr: Ubr) -> None:
+        await ubr.request_email_change(request.command(RequestEmailChangeCommand), actor=request.actor)
+
+    @post(
+        "/email/verify",
+        **operation(
+            VerifyEmail,
+            "auth",
+            status=204,
+            summary="Verify an e-mail with a link",
+            body=VerifyEmailCommand,
+            public=True,
+            problems=(InvalidLink, WeakPassword, EmailTaken, RateLimited, Busy),
+        ),
+    )
+    async def verify_email(self, request: Call, ubr: Ubr) -> None:
+        await ubr.verify_email(request.command(VerifyEmailCommand))
+
+    @post(
+        "/email/verify/resend",
+        **operation(
+            ResendVerification,
+            "auth",
+            status=202,
+            summary="Ask for another link to verify an e-mail",
+            body=ResendVerificationCommand,
+            public=True,
+            problems=(RateLimited,),
+        ),
+    )
+    async def resend_verification(self, request: Call, ubr: Ubr) -> None:
+        await ubr.resend_verification(request.command(ResendVerificationCommand))
+
+    @post(
+        "/email/undo",
+        **operation(
+            UndoEmailChange,
+            "auth",
+            status=204,
+            summary="Take back a change of e-mail with a link",
+            body=UndoEmailChangeCommand,
+            public=True,
+            problems=(InvalidLink, RateLimited),
+        ),
+    )
+    async def undo_email_change(self, request: Call, ubr: Ubr) -> None:
+        await ubr.undo_email_change(request.command(UndoEmailChangeCommand))
