@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ubr.application.use_cases.create_user import CreateUser, CreateUserCommand
     from ubr.application.use_cases.delete_role import DeleteRole, DeleteRoleCommand
     from ubr.application.use_cases.delete_user import DeleteUser, DeleteUserCommand
+    from ubr.application.use_cases.deliver_mail import DeliverMail
     from ubr.application.use_cases.export_log import ExportLog, ExportResult
     from ubr.application.use_cases.get_checkpoint import GetCheckpoint
     from ubr.application.use_cases.get_public_keys import GetPublicKeys
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from ubr.application.use_cases.get_user import GetUser, GetUserCommand
     from ubr.application.use_cases.list_log_keys import KnownLogKeyResult, ListLogKeys
     from ubr.application.use_cases.list_logs import ListLogs, ListLogsCommand
+    from ubr.application.use_cases.list_mail import LetterResult, ListMail, ListMailCommand
     from ubr.application.use_cases.list_roles import ListRoles, ListRolesCommand
     from ubr.application.use_cases.list_sessions import ListSessions, ListSessionsCommand
     from ubr.application.use_cases.list_signing_keys import ListSigningKeys
@@ -50,6 +52,11 @@ if TYPE_CHECKING:
     from ubr.application.use_cases.prune_log import PrunedResult, PruneLog, PruneLogCommand
     from ubr.application.use_cases.refresh_session import RefreshSession, RefreshSessionCommand
     from ubr.application.use_cases.register_user import RegisterUser, RegisterUserCommand
+    from ubr.application.use_cases.request_email_change import RequestEmailChange, RequestEmailChangeCommand
+    from ubr.application.use_cases.request_password_reset import RequestPasswordReset, RequestPasswordResetCommand
+    from ubr.application.use_cases.resend_verification import ResendVerification, ResendVerificationCommand
+    from ubr.application.use_cases.reset_password import ResetPassword, ResetPasswordCommand
+    from ubr.application.use_cases.retry_mail import RetryMail, RetryMailCommand
     from ubr.application.use_cases.revoke_other_sessions import RevokeOtherSessions
     from ubr.application.use_cases.revoke_session import RevokeSession, RevokeSessionCommand
     from ubr.application.use_cases.revoke_signing_key import RevokeSigningKey, RevokeSigningKeyCommand
@@ -59,8 +66,10 @@ if TYPE_CHECKING:
     from ubr.application.use_cases.rotate_signing_key import RotateSigningKey
     from ubr.application.use_cases.settle_restore import SettledResult, SettleRestore, SettleRestoreCommand
     from ubr.application.use_cases.unassign_role import UnassignRole, UnassignRoleCommand
+    from ubr.application.use_cases.undo_email_change import UndoEmailChange, UndoEmailChangeCommand
     from ubr.application.use_cases.update_role import RoleChanges, UpdateRole, UpdateRoleCommand
     from ubr.application.use_cases.update_user import UpdateUser, UpdateUserCommand, UserChanges
+    from ubr.application.use_cases.verify_email import VerifyEmail, VerifyEmailCommand
     from ubr.application.use_cases.verify_log import VerifiedLogResult, VerifyLog, VerifyLogCommand
     from ubr.bootstrap import connect
     from ubr.domain.errors import UbrError
@@ -89,6 +98,7 @@ __all__ = [
     "DeleteRoleCommand",
     "DeleteUser",
     "DeleteUserCommand",
+    "DeliverMail",
     "ExportLog",
     "ExportResult",
     "GetCheckpoint",
@@ -99,9 +109,12 @@ __all__ = [
     "GetUserCommand",
     "GrantResult",
     "KnownLogKeyResult",
+    "LetterResult",
     "ListLogKeys",
     "ListLogs",
     "ListLogsCommand",
+    "ListMail",
+    "ListMailCommand",
     "ListRoles",
     "ListRolesCommand",
     "ListSessions",
@@ -129,6 +142,16 @@ __all__ = [
     "RefreshSessionCommand",
     "RegisterUser",
     "RegisterUserCommand",
+    "RequestEmailChange",
+    "RequestEmailChangeCommand",
+    "RequestPasswordReset",
+    "RequestPasswordResetCommand",
+    "ResendVerification",
+    "ResendVerificationCommand",
+    "ResetPassword",
+    "ResetPasswordCommand",
+    "RetryMail",
+    "RetryMailCommand",
     "RevokeOtherSessions",
     "RevokeSession",
     "RevokeSessionCommand",
@@ -152,6 +175,8 @@ __all__ = [
     "UbrError",
     "UnassignRole",
     "UnassignRoleCommand",
+    "UndoEmailChange",
+    "UndoEmailChangeCommand",
     "UpdateRole",
     "UpdateRoleCommand",
     "UpdateUser",
@@ -159,6 +184,8 @@ __all__ = [
     "UserChanges",
     "UserResult",
     "VerifiedLogResult",
+    "VerifyEmail",
+    "VerifyEmailCommand",
     "VerifyLog",
     "VerifyLogCommand",
     "WrongSetting",
@@ -322,6 +349,40 @@ _HOMES = {
     "ubr.application.use_cases.rotate_log_key": (
         "LogKeyResult",
         "RotateLogKey",
+    ),
+    "ubr.application.use_cases.request_password_reset": (
+        "RequestPasswordReset",
+        "RequestPasswordResetCommand",
+    ),
+    "ubr.application.use_cases.reset_password": (
+        "ResetPassword",
+        "ResetPasswordCommand",
+    ),
+    "ubr.application.use_cases.request_email_change": (
+        "RequestEmailChange",
+        "RequestEmailChangeCommand",
+    ),
+    "ubr.application.use_cases.verify_email": (
+        "VerifyEmail",
+        "VerifyEmailCommand",
+    ),
+    "ubr.application.use_cases.resend_verification": (
+        "ResendVerification",
+        "ResendVerificationCommand",
+    ),
+    "ubr.application.use_cases.undo_email_change": (
+        "UndoEmailChange",
+        "UndoEmailChangeCommand",
+    ),
+    "ubr.application.use_cases.deliver_mail": ("DeliverMail",),
+    "ubr.application.use_cases.list_mail": (
+        "LetterResult",
+        "ListMail",
+        "ListMailCommand",
+    ),
+    "ubr.application.use_cases.retry_mail": (
+        "RetryMail",
+        "RetryMailCommand",
     ),
     "ubr.application.use_cases.settle_restore": (
         "SettledResult",

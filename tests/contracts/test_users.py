@@ -12,6 +12,7 @@ import pytest
 from tests.contracts.kit import (
     HOUR,
     NOON,
+    MovableClock,
     email,
     new_grant,
     new_role,
@@ -440,3 +441,87 @@ async def test_a_user_is_removed_once(uow: UnitOfWork) -> None:
 
     assert sorted(map(str, await race(remove() for _ in range(8)))) == [*["False"] * 7, "True"]
     assert len(await seen(uow, lambda tx: tx.logs.page(LogFilter(action="user.deleted"), None, 10))) == 1
+
+
+# --- e-mails that are kept -------------------------------------------------------------------------------------------
+
+
+async def test_a_reserved_e_mail_becomes_nobody_elses(uow: UnitOfWork, clock: MovableClock) -> None:
+    owner, other = new_user("owner"), new_user("other")
+    await put(uow, owner, other)
+    kept = email("kept")
+    async with uow.begin(SYSTEM) as tx:
+        await tx.users.reserve(kept, owner.id, clock() + HOUR)
+        await tx.users.reserve(kept, owner.id, clock() + 2 * HOUR)
+        await tx.commit()
+
+    async def take(who: User) -> None:
+        async with uow.begin(SYSTEM) as tx:
+            user = await tx.users.get(who.id)
+            if user is None:
+                await tx.users.add(who)
+            else:
+                user.email = kept
+                await tx.users.save(user)
+            # not committed: each tries it alone
+
+    clock.move(2 * HOUR - timedelta(microseconds=1))
+    for who in (other, new_user("kept")):
+        with pytest.raises(EmailTaken):
+            await take(who)
+    await take(owner)
+    clock.move(timedelta(microseconds=1))
+    for who in (other, new_user("kept"), owner):
+        await take(who)
+
+
+async def test_a_user_lets_go_of_what_was_kept(uow: UnitOfWork, clock: MovableClock) -> None:
+    owner = new_user("owner")
+    await put(uow, owner)
+    for act in ("release", "remove", "forget"):
+        async with uow.begin(SYSTEM) as tx:
+            if await tx.users.get(owner.id) is None:
+                await tx.users.add(owner)
+            await tx.users.reserve(email("kept"), owner.id, clock() + HOUR)
+            await tx.commit()
+        with pytest.raises(EmailTaken):
+            await put(uow, new_user("kept"))
+        async with uow.begin(SYSTEM) as tx:
+            if act == "release":
+                await tx.users.release(owner.id)
+            elif act == "remove":
+                await tx.users.remove(owner)
+            else:
+                assert await tx.users.forget_reservations(clock() + HOUR, 10) == 0
+                assert await tx.users.forget_reservations(clock() + 2 * HOUR, 10) == 1
+            await tx.commit()
+        async with uow.begin(SYSTEM) as tx:
+            await tx.users.add(new_user("kept"))
+
+
+async def test_an_e_mail_is_not_taken_while_it_is_given_up(uow: UnitOfWork, clock: MovableClock) -> None:
+    """Whoever waits for the one who has it must see that it is kept, though it was not when they began."""
+    owner = new_user("kept")
+    await put(uow, owner)
+    given_up = asyncio.Event()
+
+    async def give_up() -> None:
+        async with uow.begin(SYSTEM) as tx:
+            user = await tx.users.get(owner.id)
+            assert user is not None
+            old, user.email = user.email, email("new")
+            await tx.users.save(user)
+            await tx.users.reserve(old, user.id, clock() + HOUR)
+            given_up.set()
+            await asyncio.sleep(0.05)  # the other one comes to wait: in the database, where nobody can tell
+            await tx.commit()
+
+    async def take() -> None:
+        await given_up.wait()
+        async with uow.begin(SYSTEM) as tx:
+            await tx.users.add(new_user("kept"))
+            await tx.commit()
+
+    done = await asyncio.gather(give_up(), take(), return_exceptions=True)
+    assert done[0] is None
+    assert isinstance(done[1], EmailTaken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from uuid import UUID
 
 from ubr.application.actor import SYSTEM, Actor, System
 from ubr.application.app import Application
+from ubr.application.ports.mail import Mail
 from ubr.application.ports.security import PasswordHasher
 from ubr.application.results import LogEntryResult, RoleResult, TokensResult, UserResult
 from ubr.application.use_cases.assign_role import AssignRoleCommand
@@ -23,10 +25,20 @@ from ubr.application.use_cases.update_user import UpdateUserCommand, UserChanges
 from ubr.domain.errors import InvalidToken
 from ubr.domain.user import UserStatus
 from ubr.domain.values import PasswordHash
-from ubr.testing import MovableClock, in_memory
+from ubr.testing import MovableClock, delivered, in_memory
 
 PASSWORD = "correct horse battery staple"
 OTHER_PASSWORD = "staple battery horse correct"
+THIRD_PASSWORD = "battery correct staple horse"
+
+_TOKEN = re.compile(r"#token=([A-Za-z0-9_-]+)")
+
+
+def token_in(mail: Mail) -> str:
+    """The token of the one link in a mail, the same in its text and its HTML."""
+    [text], [html] = {*_TOKEN.findall(mail.text)}, {*_TOKEN.findall(mail.html)}
+    assert text == html
+    return str(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +71,9 @@ class World:
     async def register(self, email: str | None = None, password: str = PASSWORD) -> UserResult:
         self._made += 1
         command = RegisterUserCommand(email=email or f"member{self._made}@example.org", password=password)
-        return await self.ubr.register_user(command, actor=SYSTEM)
+        made = await self.ubr.register_user(command, actor=SYSTEM)
+        assert made is not None
+        return made
 
     async def assign(self, user_id: UUID, role: str, *, actor: Actor | System = SYSTEM) -> None:
         await self.ubr.assign_role(AssignRoleCommand(user_id=user_id, role=role), actor=actor)
@@ -100,6 +114,15 @@ class World:
         except InvalidToken:
             return False
         return True
+
+    async def mails(self) -> list[Mail]:
+        """What has been mailed since the last time this was asked, oldest first."""
+        return await delivered(self.ubr)
+
+    async def link(self, to: str | None = None) -> str:
+        """The token of the newest link that was mailed since the last time; to this e-mail."""
+        found = [mail for mail in await self.mails() if to is None or mail.to == to]
+        return token_in(found[-1])
 
     async def acts(self) -> list[LogEntryResult]:
         """What was done since the last time this was asked, oldest first: no refusals, and not the asking itself."""

@@ -29,6 +29,7 @@ class Post:
         *,
         user_id: UserId | None = None,
         full_name: str | None = None,
+        new_email: Email | None = None,
         session_id: SessionId | None = None,
     ) -> None:
         origin = current_origin()
@@ -39,6 +40,7 @@ class Post:
                 email=email,
                 user_id=user_id,
                 full_name=full_name,
+                new_email=None if new_email is None else new_email.address,
                 session_id=session_id,
                 ip=origin.ip,
                 request_id=origin.request_id,

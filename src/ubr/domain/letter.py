@@ -30,6 +30,7 @@ class Letter:
     email: Email
     user_id: UserId | None = None
     full_name: str | None = field(default=None, repr=False)
+    new_email: str | None = field(default=None, repr=False)
     session_id: SessionId | None = None
     ip: str | None = field(default=None, repr=False)
     request_id: str | None = None

@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from ubr.application.actor import Actor
+from ubr.adapters.memory.mail import MemoryMailer
+from ubr.application.actor import SYSTEM, Actor
 from ubr.application.app import Application
+from ubr.application.ports.mail import Mail
 from ubr.application.use_cases.log_in import LogInCommand
 from ubr.bootstrap import connect
 from ubr.settings import Settings
@@ -39,6 +41,19 @@ async def in_memory(**settings: Any) -> AsyncIterator[tuple[Application, Movable
     clock = MovableClock()
     async with connect(Settings.memory(**{**TINY_HASHING, **settings}), clock=clock) as ubr:
         yield ubr, clock
+
+
+async def delivered(ubr: Application) -> list[Mail]:
+    """Deliver the mails that wait; all since the last time this was asked, oldest first.
+
+    For an application in memory: nothing runs beside a test, so nobody else delivers them.
+    """
+    await ubr.deliver_mail(actor=SYSTEM)
+    mailer = ubr.deliver_mail.mailer
+    if not isinstance(mailer, MemoryMailer):
+        raise TypeError("Only an application in memory keeps its mails")
+    mails, mailer.sent = mailer.sent, []
+    return mails
 
 
 async def sign_in(ubr: Application, email: str, password: str) -> Actor:

@@ -13,6 +13,8 @@ from ubr.domain.audit import canonical_json
 from ubr.domain.events import (
     Event,
     LogKeyEvent,
+    MailEvent,
+    PersonEvent,
     RoleEvent,
     SessionEvent,
     SessionRevoked,
@@ -29,7 +31,7 @@ MOMENT = datetime(2030, 1, 1, tzinfo=UTC)
 PERSONAL = re.compile(r"e?mail|address|full_name|password|secret|token|hash|user_agent", re.IGNORECASE)
 
 
-ROOTS = {Event, UserEvent, RoleEvent, SessionEvent, SigningKeyEvent, LogKeyEvent}
+ROOTS = {Event, UserEvent, RoleEvent, SessionEvent, SigningKeyEvent, LogKeyEvent, PersonEvent, MailEvent}
 # Whatever this module defines that is an event and no root of others.
 KINDS: list[type[Event]] = [
     kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event) and kind not in ROOTS
@@ -63,15 +65,18 @@ def test_every_action_belongs_to_one_event() -> None:
 def test_actions_are_what_clients_filter_by() -> None:
     assert sorted(actions()) == [
         "act.refused",
+        "link.issued",
         "log.entry_read", "log.exported", "log.pruned", "log.read",
         "log_key.created", "log_key.rewrapped", "log_key.rotated",
+        "mail.given_up", "mail.retried",
         "requests.rejected",
         "role.assigned", "role.created", "role.deleted", "role.unassigned", "role.updated",
         "service.restored",
         "session.login_failed", "session.opened", "session.refreshed", "session.revoked", "session.token_reused",
         "signing_key.created", "signing_key.revoked", "signing_key.rewrapped", "signing_key.rotated",
-        "user.created", "user.deleted", "user.disabled", "user.enabled", "user.password_changed", "user.registered",
-        "user.taken_over", "user.updated",
+        "user.claimed", "user.created", "user.deleted", "user.disabled", "user.email_change_asked",
+        "user.email_change_undone", "user.email_changed", "user.email_verified", "user.enabled",
+        "user.password_changed", "user.password_reset", "user.registered", "user.taken_over", "user.updated",
     ]  # fmt: skip
 
 

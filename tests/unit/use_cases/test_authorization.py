@@ -28,6 +28,7 @@ from ubr.application.use_cases.list_sessions import ListSessionsCommand
 from ubr.application.use_cases.list_user_roles import ListUserRolesCommand
 from ubr.application.use_cases.list_users import ListUsersCommand
 from ubr.application.use_cases.prove_log_entry import ProveLogEntryCommand
+from ubr.application.use_cases.request_email_change import RequestEmailChangeCommand
 from ubr.application.use_cases.revoke_session import RevokeSessionCommand
 from ubr.application.use_cases.revoke_user_sessions import RevokeUserSessionsCommand
 from ubr.application.use_cases.unassign_role import UnassignRoleCommand
@@ -156,6 +157,10 @@ OWN: dict[str, Act] = {
     "revoke_other_sessions": lambda s, who: s.world.ubr.revoke_other_sessions(actor=who),  # type: ignore[arg-type]
     "change_password": lambda s, who: s.world.ubr.change_password(
         ChangePasswordCommand(current_password=PASSWORD, new_password=PASSWORD + "!"),
+        actor=who,  # type: ignore[arg-type]
+    ),
+    "request_email_change": lambda s, who: s.world.ubr.request_email_change(
+        RequestEmailChangeCommand(email="other@example.org", current_password=PASSWORD),
         actor=who,  # type: ignore[arg-type]
     ),
 }
@@ -319,6 +324,7 @@ def test_every_use_case_with_an_actor_is_asked() -> None:
         "register_user", "log_in", "refresh_session", "authenticate", "create_admin", "get_public_keys",
         "check_health", "prepare", "list_signing_keys", "rotate_signing_key", "revoke_signing_key",
         "rewrap_signing_keys", "compare_checkpoint", "verify_log", "export_log", "prune_log", "list_log_keys",
-        "rotate_log_key", "settle_restore",
+        "rotate_log_key", "settle_restore", "request_password_reset", "reset_password", "verify_email",
+        "resend_verification", "undo_email_change", "deliver_mail", "list_mail", "retry_mail",
     }  # fmt: skip
     assert asked | others == {field.name for field in fields(Application)}

@@ -36,6 +36,7 @@ from ubr.application.use_cases.get_role import GetRoleCommand
 from ubr.application.use_cases.get_user import GetUserCommand
 from ubr.application.use_cases.leave_revocations import LeaveRevocationsCommand
 from ubr.application.use_cases.list_logs import ListLogsCommand
+from ubr.application.use_cases.list_mail import ListMailCommand
 from ubr.application.use_cases.list_roles import ListRolesCommand
 from ubr.application.use_cases.list_sessions import ListSessionsCommand
 from ubr.application.use_cases.list_user_roles import ListUserRolesCommand
@@ -43,6 +44,8 @@ from ubr.application.use_cases.list_users import ListUsersCommand
 from ubr.application.use_cases.prove_log_entry import ProveLogEntryCommand
 from ubr.application.use_cases.prune_log import PruneLogCommand
 from ubr.application.use_cases.register_user import RegisterUserCommand
+from ubr.application.use_cases.request_email_change import RequestEmailChangeCommand
+from ubr.application.use_cases.retry_mail import RetryMailCommand
 from ubr.application.use_cases.revoke_session import RevokeSessionCommand
 from ubr.application.use_cases.revoke_signing_key import RevokeSigningKeyCommand
 from ubr.application.use_cases.revoke_user_sessions import RevokeUserSessionsCommand
@@ -380,9 +383,18 @@ CALLS: dict[str, Callable[[Application, Any, UUID], Awaitable[object]]] = {
     "create_admin": lambda u, a, _: u.create_admin(
         CreateAdminCommand(email="new@example.org", password=PASSWORD), actor=a
     ),
+    "request_email_change": lambda u, a, _: u.request_email_change(
+        RequestEmailChangeCommand(email="new@example.org", current_password=OTHER_PASSWORD), actor=a
+    ),
+    "deliver_mail": lambda u, a, _: u.deliver_mail(actor=a),
+    "list_mail": lambda u, a, _: u.list_mail(ListMailCommand(), actor=a),
+    "retry_mail": lambda u, a, id: u.retry_mail(RetryMailCommand(letter_id=id), actor=a),
     "settle_restore": lambda u, a, _: u.settle_restore(SettleRestoreCommand(), actor=a),
 }
-EVERYONE_MAY = {"log_in", "refresh_session", "log_out", "revoke_other_sessions", "register_user"}
+EVERYONE_MAY = {
+    "log_in", "refresh_session", "log_out", "revoke_other_sessions", "register_user", "request_password_reset",
+    "reset_password", "verify_email", "resend_verification", "undo_email_change",
+}  # fmt: skip
 
 
 def test_every_use_case_is_called_below() -> None:

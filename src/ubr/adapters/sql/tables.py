@@ -176,6 +176,7 @@ outbox: Final = Table(
     Column("email_key", _exact(), nullable=False),
     Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE")),
     Column("full_name", Text),
+    Column("new_email", Text),
     Column("session_id", Uuid),
     Column("ip", Text),
     Column("request_id", Text),

@@ -131,7 +131,7 @@ class DeliverMail:
                 return await self._email_changed(tx, letter)
             case _:
                 user = await _owner(tx, letter)
-                return None if user is None else _plain(letter.kind, letter.email, user)
+                return None if user is None else _plain(letter.kind, letter.email, user, letter.new_email)
 
     async def _registration(self, tx: Transaction, letter: Letter) -> MailFacts | None:
         user = await tx.users.by_email(letter.email)
@@ -198,14 +198,13 @@ class DeliverMail:
             )
         )
         tx.record(LinkIssued(user_id=user_id, kind=kind.value))
-        # A name that somebody gave to an account whose e-mail may not be theirs says nothing to whoever has that.
-        known = user is not None and user.email_verified and to.key == user.email.key
         mail = MailKind.REGISTRATION if kind is LinkKind.REGISTRATION else letter.kind
         return MailFacts(
             kind=mail,
             to=to.address,
-            full_name=user.full_name if user is not None and known else None,
+            full_name=None if user is None else user.full_name,
             link=self.composer.link(_PAGES[kind], token.secret),
+            new_email=letter.new_email,
             minutes=max(1, int((end - tx.now) / timedelta(minutes=1))),
         )
 
@@ -224,5 +223,5 @@ async def _owner(tx: Transaction, letter: Letter) -> User | None:
     return user if user is not None and user.active else None
 
 
-def _plain(kind: MailKind, to: Email, user: User) -> MailFacts:
-    return MailFacts(kind=kind, to=to.address, full_name=user.full_name if user.email_verified else None)
+def _plain(kind: MailKind, to: Email, user: User, new_email: str | None = None) -> MailFacts:
+    return MailFacts(kind=kind, to=to.address, full_name=user.full_name, new_email=new_email)

@@ -57,5 +57,5 @@ class RequestEmailChange:
                 raise WrongPassword
             tx.record(EmailChangeAsked(user_id=locked.id))
             await self.post(tx, MailKind.EMAIL_CHANGE, email, user_id=locked.id, session_id=actor.session_id)
-            await self.post(tx, MailKind.EMAIL_CHANGE_ASKED, locked.email, user_id=locked.id)
+            await self.post(tx, MailKind.EMAIL_CHANGE_ASKED, locked.email, user_id=locked.id, new_email=email)
             await tx.commit()

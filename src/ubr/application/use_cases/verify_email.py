@@ -121,7 +121,7 @@ class VerifyEmail:
             if was_verified:
                 # An e-mail that nobody has shown to be theirs may be a stranger's, who must not get the account.
                 await tx.users.reserve(old, user.id, tx.now + UNDO_LIFETIME)
-                await self.post(tx, MailKind.EMAIL_CHANGED, old, user_id=user.id)
+                await self.post(tx, MailKind.EMAIL_CHANGED, old, user_id=user.id, new_email=user.email)
             await tx.commit()
 
     def _checked(self, raw: str, link: Link, full_name: str | None) -> str:

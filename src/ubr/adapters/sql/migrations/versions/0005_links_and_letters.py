@@ -38,6 +38,7 @@ def upgrade() -> None:
         sa.Column("email_key", _exact(), nullable=False),
         sa.Column("user_id", sa.Uuid(), nullable=True),
         sa.Column("full_name", sa.Text(), nullable=True),
+        sa.Column("new_email", sa.Text(), nullable=True),
         sa.Column("session_id", sa.Uuid(), nullable=True),
         sa.Column("ip", sa.Text(), nullable=True),
         sa.Column("request_id", sa.Text(), nullable=True),

@@ -1,0 +1,177 @@
+"""What a store promises about one-time links."""
+
+import secrets
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.contracts.kit import HOUR, NOON, email, new_user, put, race, seen
+from ubr.application.actor import SYSTEM
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.errors import UserNotFound
+from ubr.domain.link import Link, LinkKind
+from ubr.domain.user import User
+from ubr.domain.values import SessionId, TokenDigest
+
+pytestmark = pytest.mark.anyio
+
+TICK = timedelta(microseconds=1)
+
+
+def new_link(
+    user: User | None = None, kind: LinkKind = LinkKind.PASSWORD_RESET, to: str | None = None, *, made: int = 0
+) -> Link:
+    return Link(
+        digest=TokenDigest(secrets.token_bytes(32)),
+        kind=kind,
+        email=email(to) if to or user is None else user.email,
+        user_id=None if user is None else user.id,
+        full_name="Somebody" if user is None else None,
+        session_id=None if user is None else SessionId(user.id),
+        created_at=NOON + made * TICK,
+        expires_at=NOON + HOUR,
+    )
+
+
+async def add(uow: UnitOfWork, *links: Link) -> None:
+    async with uow.begin(SYSTEM) as tx:
+        for link in links:
+            await tx.links.add(link)
+        await tx.commit()
+
+
+async def there(uow: UnitOfWork, *links: Link) -> list[bool]:
+    return [await seen(uow, lambda tx, link=link: tx.links.get(link.digest)) is not None for link in links]
+
+
+@pytest.fixture
+async def user(uow: UnitOfWork) -> User:
+    user = new_user()
+    await put(uow, user)
+    return user
+
+
+async def test_a_link_comes_back_as_it_was(uow: UnitOfWork, user: User) -> None:
+    links = [new_link(user), new_link(to="somebody", kind=LinkKind.REGISTRATION)]
+    await add(uow, *links)
+    for link in links:
+        for unit in (uow.begin(SYSTEM), uow.read()):
+            async with unit as tx:
+                assert await tx.links.get(link.digest) == link
+    unknown = TokenDigest(secrets.token_bytes(32))
+    assert await seen(uow, lambda tx: tx.links.get(unknown)) is None
+
+
+async def test_a_link_is_redeemed_once(uow: UnitOfWork, user: User) -> None:
+    await add(uow, link := new_link(user))
+    async with uow.begin(SYSTEM) as tx:
+        assert await tx.links.redeem(link.digest, NOON) == link
+        assert await tx.links.redeem(link.digest, NOON) is None
+        await tx.commit()
+    assert await there(uow, link) == [False]
+
+
+async def test_a_link_that_was_redeemed_in_vain_is_good(uow: UnitOfWork, user: User) -> None:
+    await add(uow, link := new_link(user))
+    async with uow.begin(SYSTEM) as tx:
+        assert await tx.links.redeem(link.digest, NOON) == link
+    async with uow.begin(SYSTEM) as tx:
+        assert await tx.links.redeem(link.digest, NOON) == link
+
+
+async def test_a_link_is_good_until_its_end(uow: UnitOfWork, user: User) -> None:
+    await add(uow, link := new_link(user))
+    async with uow.begin(SYSTEM) as tx:
+        assert await tx.links.redeem(link.digest, link.expires_at) is None
+        assert await tx.links.redeem(link.digest, link.expires_at - TICK) == link
+
+
+async def test_of_many_who_redeem_at_once_one_does(uow: UnitOfWork, user: User) -> None:
+    await add(uow, link := new_link(user))
+
+    async def redeem() -> Link | None:
+        async with uow.begin(None) as tx:
+            found = await tx.links.redeem(link.digest, NOON)
+            await tx.commit()
+            return found
+
+    done = await race(redeem() for _ in range(8))
+    assert sorted(outcome is None for outcome in done) == [False] + [True] * 7
+
+
+@pytest.mark.parametrize("kind", [kind for kind in LinkKind if kind is not LinkKind.EMAIL_UNDO])
+async def test_a_newer_one_of_its_kind_takes_the_place_of_the_older(
+    uow: UnitOfWork, user: User, kind: LinkKind
+) -> None:
+    another = new_user()
+    await put(uow, another)
+    of_kind = next(other for other in LinkKind if other is not kind)
+    kept = [new_link(another, kind), new_link(user, of_kind), new_link(kind=kind, to="nobody")]
+    older = new_link(user, kind)
+    await add(uow, *kept, older)
+    await add(uow, newer := new_link(user, kind))
+    assert await there(uow, older, newer, *kept) == [False, True, True, True, True]
+
+
+async def test_without_an_account_that_is_so_for_the_e_mail(uow: UnitOfWork) -> None:
+    older, other = new_link(to="one"), new_link(to="other")
+    await add(uow, older, other)
+    await add(uow, newer := replace(new_link(to="one"), email=replace(email("one"), address="ONE@example.com")))
+    assert await there(uow, older, other, newer) == [False, True, True]
+
+
+async def test_each_link_that_undoes_goes_back_to_another_e_mail(uow: UnitOfWork, user: User) -> None:
+    links = [new_link(user, LinkKind.EMAIL_UNDO, to="one"), new_link(user, LinkKind.EMAIL_UNDO, to="other")]
+    await add(uow, *links)
+    assert await there(uow, *links) == [True, True]
+
+
+async def test_what_is_pending_for_an_e_mail(uow: UnitOfWork, user: User) -> None:
+    await add(
+        uow, new_link(user, LinkKind.REGISTRATION), new_link(to="one"), new_link(to="x", kind=LinkKind.VERIFICATION)
+    )
+    link = new_link(to="one", kind=LinkKind.REGISTRATION)
+    await add(uow, link)
+    registration = LinkKind.REGISTRATION
+    assert await seen(uow, lambda tx: tx.links.pending(registration, email("one"))) == link
+    assert await seen(uow, lambda tx: tx.links.pending(registration, email("other"))) is None
+    assert await seen(uow, lambda tx: tx.links.pending(registration, user.email)) is None
+
+
+@pytest.mark.parametrize("undoing", [True, False])
+async def test_the_links_of_a_user_are_forgotten(uow: UnitOfWork, user: User, *, undoing: bool) -> None:
+    another = new_user()
+    await put(uow, another)
+    links = [new_link(user), new_link(user, LinkKind.VERIFICATION), new_link(user, LinkKind.EMAIL_UNDO)]
+    await add(uow, *links, others := new_link(another))
+    async with uow.begin(SYSTEM) as tx:
+        await tx.links.forget_of(user.id, undoing=undoing)
+        await tx.commit()
+    assert await there(uow, *links, others) == [False, False, not undoing, True]
+
+
+async def test_links_go_with_their_user_and_belong_to_one(uow: UnitOfWork, user: User) -> None:
+    await add(uow, link := new_link(user))
+    async with uow.begin(SYSTEM) as tx:
+        await tx.users.remove(user)
+        await tx.commit()
+    assert await there(uow, link) == [False]
+    with pytest.raises(UserNotFound):
+        await add(uow, new_link(user))
+
+
+async def test_links_are_forgotten_in_batches(uow: UnitOfWork, user: User) -> None:
+    early = [replace(new_link(to=f"n{n}"), expires_at=NOON - n * HOUR) for n in range(1, 4)]
+    await add(uow, *early, late := new_link(user))
+    counts = []
+    for _ in range(3):
+        async with uow.begin(SYSTEM) as tx:
+            counts.append(await tx.links.forget(NOON, 2))
+            await tx.commit()
+    assert counts == [2, 1, 0]
+    assert await there(uow, *early, late) == [False, False, False, True]
+    async with uow.begin(SYSTEM) as tx:
+        assert (await tx.links.forget_all(5), await tx.links.forget_all(5)) == (1, 0)
+        await tx.commit()
+    assert await there(uow, late) == [False]

@@ -1,0 +1,166 @@
+"""What a store promises about letters that wait."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from tests.contracts.kit import HOUR, NOON, email, new_user, put, race, seen
+from ubr.application.actor import SYSTEM
+from ubr.application.ports.repositories import After
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.errors import UserNotFound
+from ubr.domain.letter import Letter
+from ubr.domain.mail import MailKind
+from ubr.domain.user import User
+from ubr.domain.values import SessionId
+
+pytestmark = pytest.mark.anyio
+
+TICK = timedelta(microseconds=1)
+
+
+def new_letter(to: str = "somebody", *, user: User | None = None, due: timedelta = timedelta(0)) -> Letter:
+    return Letter(
+        id=uuid4(),
+        kind=MailKind.EMAIL_CHANGE,
+        email=email(to),
+        user_id=None if user is None else user.id,
+        full_name="Somebody",
+        new_email="new@example.com",
+        session_id=SessionId(uuid4()),
+        ip="2001:db8::1",
+        request_id="one",
+        request_id_given=True,
+        created_at=NOON + due,
+        next_try_at=NOON + due,
+    )
+
+
+async def add(uow: UnitOfWork, *letters: Letter) -> None:
+    async with uow.begin(SYSTEM) as tx:
+        for letter in letters:
+            await tx.outbox.add(letter)
+        await tx.commit()
+
+
+async def claim(uow: UnitOfWork, limit: int = 10) -> list[Letter]:
+    async with uow.begin(SYSTEM) as tx:
+        letters = await tx.outbox.claim(NOON, NOON + HOUR, limit)
+        await tx.commit()
+        return letters
+
+
+def ids(letters: Iterable[Letter]) -> list[object]:
+    return [letter.id for letter in letters]
+
+
+async def listed(uow: UnitOfWork, *, dead: bool | None = None) -> list[Letter]:
+    return await seen(uow, lambda tx: tx.outbox.page(None, 100, dead=dead))
+
+
+async def test_a_letter_comes_back_as_it_was(uow: UnitOfWork) -> None:
+    user = new_user()
+    await put(uow, user)
+    letters = [new_letter(user=user), replace(new_letter("other", due=TICK), full_name=None, ip=None, session_id=None)]
+    await add(uow, *letters)
+    for letter in letters:
+        assert await seen(uow, lambda tx, letter=letter: tx.outbox.get(letter.id)) == letter
+    assert await seen(uow, lambda tx: tx.outbox.get(uuid4())) is None
+    assert await listed(uow) == letters
+
+
+async def test_what_is_due_is_claimed_for_a_time(uow: UnitOfWork) -> None:
+    later, last, first, dead = (
+        new_letter(due=TICK), new_letter(), new_letter(due=-HOUR), replace(new_letter(due=-HOUR), dead=True)
+    )  # fmt: skip
+    assert not await seen(uow, lambda tx: tx.outbox.due(NOON))
+    await add(uow, later, last, first, dead)
+    assert await seen(uow, lambda tx: tx.outbox.due(NOON))
+    assert ids(await claim(uow, 1)) == [first.id]
+    [claimed] = await claim(uow)
+    assert claimed == replace(last, next_try_at=NOON + HOUR)
+    assert await claim(uow) == []
+    assert not await seen(uow, lambda tx: tx.outbox.due(NOON))
+    async with uow.begin(SYSTEM) as tx:
+        again = await tx.outbox.claim(NOON + HOUR, NOON + 2 * HOUR, 10)
+        assert {*ids(again)} == {first.id, last.id, later.id}
+
+
+async def test_a_claim_that_comes_to_nothing_takes_nothing(uow: UnitOfWork) -> None:
+    await add(uow, letter := new_letter())
+    async with uow.begin(SYSTEM) as tx:
+        assert ids(await tx.outbox.claim(NOON, NOON + HOUR, 1)) == [letter.id]
+    assert ids(await claim(uow)) == [letter.id]
+
+
+async def test_no_letter_is_claimed_twice(uow: UnitOfWork) -> None:
+    letters = [new_letter(f"n{n}") for n in range(20)]
+    await add(uow, *letters)
+    done = await race(claim(uow, 3) for _ in range(8))
+    found = [id for claimed in done if isinstance(claimed, list) for id in ids(claimed)]
+    assert len(found) == len(set(found))
+    rest = ids(await claim(uow, 100))
+    assert {*found, *rest} == set(ids(letters))
+
+
+async def test_a_new_state_is_stored_and_a_letter_removed(uow: UnitOfWork) -> None:
+    await add(uow, letter := new_letter(), other := new_letter("other", due=TICK))
+    failed = letter.failed("the server answered 451", for_good=True, now=NOON)
+    gone = new_letter()
+    async with uow.begin(SYSTEM) as tx:
+        await tx.outbox.save(failed)
+        await tx.outbox.save(gone)
+        await tx.commit()
+    assert (await listed(uow), await listed(uow, dead=True), await listed(uow, dead=False)) == (
+        [failed, other], [failed], [other]
+    )  # fmt: skip
+    for _ in range(2):
+        async with uow.begin(SYSTEM) as tx:
+            await tx.outbox.remove(letter.id)
+            await tx.commit()
+    assert await listed(uow) == [other]
+
+
+async def test_letters_are_paged_oldest_first(uow: UnitOfWork) -> None:
+    letters = [new_letter(due=n // 2 * TICK) for n in range(6)]
+    await add(uow, *reversed(letters))
+    letters.sort(key=lambda letter: (letter.created_at, letter.id))
+    after = None
+    found = []
+    while page := await seen(uow, lambda tx, after=after: tx.outbox.page(after, 2)):
+        found += page
+        after = After(page[-1].created_at, page[-1].id)
+    assert found == letters
+
+
+async def test_letters_go_with_their_user_or_their_e_mail(uow: UnitOfWork) -> None:
+    user = new_user()
+    await put(uow, user)
+    own, other = new_letter(user=user), new_letter("other")
+    await add(uow, own, other, new_letter("other"))
+    async with uow.begin(SYSTEM) as tx:
+        await tx.users.remove(user)
+        await tx.commit()
+    assert len(await listed(uow)) == 2
+    async with uow.begin(SYSTEM) as tx:
+        await tx.outbox.forget_email(other.email)
+        await tx.commit()
+    assert await listed(uow) == []
+    with pytest.raises(UserNotFound):
+        await add(uow, new_letter(user=user))
+
+
+async def test_letters_are_forgotten_in_batches(uow: UnitOfWork) -> None:
+    await add(uow, *(new_letter(due=-n * HOUR) for n in range(1, 4)), late := new_letter())
+    counts = []
+    for _ in range(3):
+        async with uow.begin(SYSTEM) as tx:
+            counts.append(await tx.outbox.forget(NOON, 2))
+            await tx.commit()
+    assert counts == [2, 1, 0]
+    assert await listed(uow) == [late]
+    async with uow.begin(SYSTEM) as tx:
+        assert (await tx.outbox.forget_all(5), await tx.outbox.forget_all(5)) == (1, 0)
