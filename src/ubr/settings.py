@@ -25,6 +25,12 @@ EMBEDDED: Final = "sqlite+aiosqlite:///var/ubr.db"
 SECRET_FILE: Final = Path("var/secret_key")
 """Where the secret of the embedded database is kept, under the working directory."""
 
+MAIL_FOLDER: Final = Path("var/mail")
+"""Where mails go with the embedded database, under the working directory, while there is no mail server."""
+
+LOCAL_SENDER: Final = "ubr@localhost"
+"""Whom those mails come from."""
+
 LIFELINE: Final = 4
 """The connections of each worker that are not for requests."""
 
@@ -87,7 +93,7 @@ class Settings:
     host: str
     port: int
     workers: int
-    registration: Literal["open", "closed"]
+    registration: Literal["open", "verified", "closed"]
     login_rate_limit: LoginRateLimit
     password_min_length: int
     argon2_memory_kib: int
@@ -110,6 +116,7 @@ class Settings:
     audit_checkpoint: str | None
     smtp_url: str | None = field(repr=False)
     mail_from: str | None
+    mail_templates: str | None
     public_url: str | None
     trusted_proxies: TrustedProxies
 
@@ -228,12 +235,6 @@ def _items(raw: str) -> list[str]:
     return list(dict.fromkeys(item for part in raw.split(",") if (item := part.strip())))
 
 
-def _parse_registration(raw: str) -> str:
-    if raw == "verified":
-        raise ValueError("must be open or closed: verified needs mail, and this version sends no mail yet")
-    return str(_one_of("open", "closed")(raw))
-
-
 def _parse_secrets(raw: str) -> tuple[bytes, ...]:
     keys = tuple(item.encode() for item in _items(raw))
     if not keys or any(len(key) < _SECRET_BYTES for key in keys):
@@ -243,6 +244,10 @@ def _parse_secrets(raw: str) -> tuple[bytes, ...]:
 
 def _parse_email(raw: str) -> str:
     return Email.parse(raw).address
+
+
+def _parse_sender(raw: str) -> str:
+    return raw if raw == LOCAL_SENDER else _parse_email(raw)
 
 
 def _parse_host(raw: str) -> str:
@@ -289,6 +294,12 @@ def _parse_permissions(raw: str) -> tuple[str, ...]:
 def _parse_file(raw: str) -> str:
     if raw.endswith("/"):
         raise ValueError("must name a file")
+    return raw
+
+
+def _parse_folder(raw: str) -> str:
+    if not Path(raw).is_dir():
+        raise ValueError("must name a folder that is there")
     return raw
 
 
@@ -546,7 +557,12 @@ TABLE: Final = (
     Setting("UBR_HOST", _parse_host, "127.0.0.1", "The network interface to listen on, by address or name."),
     Setting("UBR_PORT", _whole(1, 65535), "8000", "The port to listen on."),
     Setting("UBR_WORKERS", _whole(1, 256), "1", "How many processes answer requests. One on SQLite."),
-    Setting("UBR_REGISTRATION", _parse_registration, "open", "Whether anyone may make an account: `open` or `closed`."),
+    Setting(
+        "UBR_REGISTRATION",
+        _one_of("open", "verified", "closed"),
+        "open",
+        "Whether anyone may make an account: `open`, `verified` (with a link that is mailed) or `closed`.",
+    ),
     Setting(
         "UBR_LOGIN_RATE_LIMIT",
         _parse_login_rate_limit,
@@ -646,13 +662,33 @@ TABLE: Final = (
         "A file with a checkpoint of the log, as `ubr audit checkpoint` writes it, outside the database. The start is "
         "refused where the log is not its continuation. A file that is not there is passed over.",
     ),
-    Setting("UBR_SMTP_URL", _parse_smtp_url, None, "The mail server, `smtp://` or `smtps://`.", shown="url"),
-    Setting("UBR_MAIL_FROM", _parse_email, None, "The e-mail that mails come from."),
+    Setting(
+        "UBR_SMTP_URL",
+        _parse_smtp_url,
+        None,
+        "The mail server: `smtp://user:password@host:587`, where STARTTLS is required, or `smtps://`.",
+        otherwise="none; on the embedded default database mails are files in `var/mail/`",
+        shown="url",
+    ),
+    Setting(
+        "UBR_MAIL_FROM",
+        _parse_sender,
+        None,
+        "The e-mail that mails come from. Required with `UBR_SMTP_URL`.",
+        otherwise=f"none; `{LOCAL_SENDER}` on the embedded default database",
+    ),
+    Setting(
+        "UBR_MAIL_TEMPLATES",
+        _parse_folder,
+        None,
+        "A folder with templates of your own for mails, in place of the built-in ones of the same names.",
+    ),
     Setting(
         "UBR_PUBLIC_URL",
         _parse_http_url,
         None,
         "Where people reach the service; links in mails begin with it.",
+        otherwise="none; on the embedded default database `http://` with host and port",
         shown="url",
     ),
     Setting(
@@ -737,6 +773,9 @@ def _read(environ: Mapping[str, str], *, secret: bool = True) -> tuple[dict[str,
     if wrong:
         raise WrongSetting(*wrong)
     values["migrate"] = values["migrate"] or ("auto" if values["database_url"] == EMBEDDED else "check")
+    if values["database_url"] in {EMBEDDED, MEMORY}:
+        values["public_url"] = values["public_url"] or _address(values["host"], values["port"])
+        values["mail_from"] = values["mail_from"] or LOCAL_SENDER
     values["issuer"] = values["issuer"] or values["public_url"] or _address(values["host"], values["port"])
     return values, frozenset(given)
 
@@ -779,6 +818,12 @@ def _contradictions(values: Mapping[str, Any], given: set[str], *, secret: bool)
         wrong.append("UBR_REVOCATION_POLL must be shorter than UBR_REVOCATION_BOUND.")
     if "UBR_SMTP_URL" in given and "UBR_PUBLIC_URL" not in given:
         wrong.append("UBR_SMTP_URL must not be set without UBR_PUBLIC_URL, with which the links in mails begin.")
+    if "UBR_SMTP_URL" in given and "UBR_MAIL_FROM" not in given:
+        wrong.append("UBR_SMTP_URL must not be set without UBR_MAIL_FROM, the e-mail that mails come from.")
+    if lasting and values.get("registration") == "verified" and "UBR_SMTP_URL" not in given:
+        wrong.append(
+            "UBR_REGISTRATION must not be verified without UBR_SMTP_URL: it takes mails, and none could be sent."
+        )
     if ("UBR_ADMIN_EMAIL" in given) != ("UBR_ADMIN_PASSWORD" in given):
         wrong.append("UBR_ADMIN_EMAIL and UBR_ADMIN_PASSWORD must be set together, or neither.")
     elif "UBR_ADMIN_EMAIL" in given and known("admin_email", "admin_password", "password_min_length"):

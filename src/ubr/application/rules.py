@@ -17,7 +17,7 @@ from ubr.domain.values import Permission, Permissions
 class Rules:
     """The operator's decisions, with the defaults of the service."""
 
-    registration: Literal["open", "closed"] = "open"
+    registration: Literal["open", "verified", "closed"] = "open"
     password_min_length: int = 15
     access_token_lifetime: timedelta = timedelta(minutes=10)
     sessions: SessionLimits = field(

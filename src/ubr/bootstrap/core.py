@@ -75,6 +75,7 @@ from ubr.application.use_cases.update_role import UpdateRole
 from ubr.application.use_cases.update_user import UpdateUser
 from ubr.application.use_cases.verify_log import VerifyLog
 from ubr.application.view import View, ViewTimes
+from ubr.bootstrap.mailing import composer_of, mailer_of
 from ubr.domain.session import SessionLimits
 from ubr.domain.values import Permission, Permissions
 from ubr.settings import Settings
@@ -83,7 +84,7 @@ from ubr.settings import Settings
 def rules_of(settings: Settings) -> Rules:
     """The operator's decisions, as the use cases know them."""
     return Rules(
-        registration="closed" if settings.registration == "closed" else "open",
+        registration=settings.registration,
         password_min_length=settings.password_min_length,
         access_token_lifetime=settings.access_token_lifetime,
         sessions=SessionLimits(
@@ -304,3 +305,5 @@ class Core(containers.DeclarativeContainer):
 
     bookkeeping = providers.Singleton(Bookkeeping, sequencer=sequencer, refusals=refusals)
     janitor = providers.Singleton(Janitor, unit_of_work=unit_of_work, feed=feed)
+    mailer = providers.Singleton(mailer_of, settings, clock)
+    composer = providers.Singleton(composer_of, settings)

@@ -12,6 +12,7 @@ from dependency_injector import providers
 from ubr.adapters.security.system import utc_now
 from ubr.application.app import Application
 from ubr.application.jobs.janitor import Janitor
+from ubr.application.ports.mail import Composer, Mailer
 from ubr.application.ports.system import Clock
 from ubr.application.refusals import Refusals
 from ubr.settings import MEMORY, Settings
@@ -30,6 +31,8 @@ class Environment:
     application: Application
     janitor: Janitor
     refusals: Refusals
+    mailer: Mailer
+    composer: Composer
 
 
 def _container(settings: Settings, clock: Clock | None) -> MemoryContainer | SqlContainer:
@@ -56,7 +59,8 @@ async def open_environment(
 
     What is not `prepared` can look after signing keys that no secret opens, and neither makes nor verifies tokens.
     What is not `following` leaves no trace in the database: good for reading the log, and for nothing else.
-    Errors: `StoreUnavailable` where the database is out of reach; `SigningKeyLocked`.
+    Errors: `StoreUnavailable` where the database is out of reach; `SigningKeyLocked`; `WrongSetting` where a template
+    for mails cannot be used.
     """
     container = _container(settings, clock)
     async with AsyncExitStack() as stack:
@@ -64,6 +68,7 @@ async def open_environment(
         stack.callback(container.core.hasher().close)
         if (redis := container.redis()) is not None:
             stack.push_async_callback(redis.close)
+        composer = container.core.composer()
         application = container.core.application()
         if prepared:
             await application.prepare()
@@ -72,7 +77,13 @@ async def open_environment(
             if prepared:
                 await stack.enter_async_context(container.core.keys().following())
                 await stack.enter_async_context(container.core.bookkeeping().going_on())
-        yield Environment(application=application, janitor=container.core.janitor(), refusals=container.core.refusals())
+        yield Environment(
+            application=application,
+            janitor=container.core.janitor(),
+            refusals=container.core.refusals(),
+            mailer=container.core.mailer(),
+            composer=composer,
+        )
 
 
 @asynccontextmanager

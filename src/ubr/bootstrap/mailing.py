@@ -1,0 +1,40 @@
+"""How mails are written and sent here. What it takes is loaded only where it is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ubr.adapters.mail.none import NoMailer
+from ubr.adapters.mail.templates import BrokenTemplate, TemplateComposer
+from ubr.application.ports.mail import Composer, Mailer
+from ubr.application.ports.system import Clock
+from ubr.settings import LOCAL_SENDER, MAIL_FOLDER, MEMORY, Settings, WrongSetting
+
+# ruff: noqa: PLC0415
+
+
+def mailer_of(settings: Settings, clock: Clock) -> Mailer:
+    """A mail server where one is set; else what the database goes with."""
+    sender = settings.mail_from or LOCAL_SENDER
+    if settings.database_url == MEMORY:
+        from ubr.adapters.memory.mail import MemoryMailer
+
+        return MemoryMailer()
+    if settings.smtp_url is not None:
+        from ubr.adapters.mail.smtp import SmtpMailer
+
+        return SmtpMailer(settings.smtp_url, sender, clock)
+    if settings.embedded:
+        from ubr.adapters.mail.folder import FolderMailer
+
+        return FolderMailer(MAIL_FOLDER, sender, clock)
+    return NoMailer()
+
+
+def composer_of(settings: Settings) -> Composer:
+    """Errors: `WrongSetting` where an operator's template cannot be used."""
+    folder = settings.mail_templates
+    try:
+        return TemplateComposer(settings.public_url or settings.address, None if folder is None else Path(folder))
+    except BrokenTemplate as error:
+        raise WrongSetting(f"UBR_MAIL_TEMPLATES names {folder}: {error}.") from None
