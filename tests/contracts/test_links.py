@@ -25,7 +25,7 @@ def new_link(
     return Link(
         digest=TokenDigest(secrets.token_bytes(32)),
         kind=kind,
-        email=email(to) if to or user is None else user.email,
+        email=email(to or "nobody") if to or user is None else user.email,
         user_id=None if user is None else user.id,
         full_name="Somebody" if user is None else None,
         session_id=None if user is None else SessionId(user.id),
@@ -42,7 +42,8 @@ async def add(uow: UnitOfWork, *links: Link) -> None:
 
 
 async def there(uow: UnitOfWork, *links: Link) -> list[bool]:
-    return [await seen(uow, lambda tx, link=link: tx.links.get(link.digest)) is not None for link in links]
+    async with uow.read() as tx:
+        return [await tx.links.get(link.digest) is not None for link in links]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.contracts.kit import HOUR, NOON, email, new_user, put, race, seen
+from tests.contracts.kit import HOUR, NOON, email, new_user, pages, put, race, seen
 from ubr.application.actor import SYSTEM
 from ubr.application.ports.repositories import After
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -66,8 +66,8 @@ async def test_a_letter_comes_back_as_it_was(uow: UnitOfWork) -> None:
     await put(uow, user)
     letters = [new_letter(user=user), replace(new_letter("other", due=TICK), full_name=None, ip=None, session_id=None)]
     await add(uow, *letters)
-    for letter in letters:
-        assert await seen(uow, lambda tx, letter=letter: tx.outbox.get(letter.id)) == letter
+    async with uow.read() as tx:
+        assert [await tx.outbox.get(letter.id) for letter in letters] == letters
     assert await seen(uow, lambda tx: tx.outbox.get(uuid4())) is None
     assert await listed(uow) == letters
 
@@ -128,11 +128,12 @@ async def test_letters_are_paged_oldest_first(uow: UnitOfWork) -> None:
     letters = [new_letter(due=n // 2 * TICK) for n in range(6)]
     await add(uow, *reversed(letters))
     letters.sort(key=lambda letter: (letter.created_at, letter.id))
-    after = None
-    found = []
-    while page := await seen(uow, lambda tx, after=after: tx.outbox.page(after, 2)):
-        found += page
-        after = After(page[-1].created_at, page[-1].id)
+
+    async def page(last: Letter | None) -> list[Letter]:
+        after = None if last is None else After(last.created_at, last.id)
+        return await seen(uow, lambda tx: tx.outbox.page(after, 2))
+
+    found = await pages(page)
     assert found == letters
 
 

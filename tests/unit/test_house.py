@@ -56,6 +56,7 @@ def test_the_memory_environment_loads_neither_a_database_nor_a_web_framework() -
     assert "ubr" in loaded
     unwanted = {"sqlalchemy", "alembic", "asyncpg", "aiosqlite", "redis", "litestar", "granian", "click", "rich_click"}
     unwanted |= {"zxcvbn"}  # a list for those who set a password
+    unwanted |= {"aiosmtplib", "jinja2"}  # for those who mail
     assert not loaded & unwanted
 
 

@@ -64,7 +64,7 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
     "UBR_HOST": [(host, host) for host in ("0.0.0.0", "::1", "localhost", "api-1.example.com")],  # noqa: S104
     "UBR_PORT": [("1", 1), ("65535", 65535)],
     "UBR_WORKERS": [("1", 1)],
-    "UBR_REGISTRATION": [("open", "open"), ("closed", "closed")],
+    "UBR_REGISTRATION": [("open", "open"), ("verified", "verified"), ("closed", "closed")],
     "UBR_LOGIN_RATE_LIMIT": [
         ("off", LoginRateLimit(None, None)),
         ("5/second,7/day", LoginRateLimit(Limit(5, timedelta(seconds=1)), Limit(7, timedelta(days=1)))),
@@ -96,7 +96,8 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
         ("smtp://u:p@mail.example.com:587", "smtp://u:p@mail.example.com:587"),
         ("smtps://h/", "smtps://h/"),
     ],
-    "UBR_MAIL_FROM": [("ubr@example.com", "ubr@example.com")],
+    "UBR_MAIL_FROM": [("ubr@example.com", "ubr@example.com"), ("ubr@localhost", "ubr@localhost")],
+    "UBR_MAIL_TEMPLATES": [("/", "/"), (".", ".")],
     "UBR_PUBLIC_URL": [("https://id.example.com/auth/", "https://id.example.com/auth")],
     "UBR_TRUSTED_PROXIES": [
         ("hops:2", 2),
@@ -131,7 +132,7 @@ BAD: dict[str, list[str]] = {
     "UBR_HOST": ["http://localhost", "localhost:8000", "[::1]", "a b", "-a", "1.2.3", "256.1.1.1", "a" * 254],
     "UBR_PORT": ["0", "65536", *NUMBERS],
     "UBR_WORKERS": ["0", "2", "257", "auto", *NUMBERS],
-    "UBR_REGISTRATION": ["Open", "invite", "verified"],
+    "UBR_REGISTRATION": ["Open", "invite", "VERIFIED"],
     "UBR_LOGIN_RATE_LIMIT": ["10", "10/minute", "10/min,1/min", "0/minute,1/minute", "1/day,1/day,1/day", "none", ","],
     "UBR_PASSWORD_MIN_LENGTH": ["7", "65", *NUMBERS],
     "UBR_ARGON2_MEMORY_KIB": ["19455", "262145", *NUMBERS],
@@ -167,7 +168,8 @@ BAD: dict[str, list[str]] = {
         "smtp://u:{0}@h:x",
         "smtp://u:{0}@h?a=1",
     ],
-    "UBR_MAIL_FROM": ["ubr", "Ubr <ubr@example.com>"],
+    "UBR_MAIL_FROM": ["ubr", "Ubr <ubr@example.com>", "ada@localhost"],
+    "UBR_MAIL_TEMPLATES": ["no/such/folder", "/dev/null"],
     "UBR_PUBLIC_URL": ["id.example.com", "https://h/?a", "https://h/#", "https://u:{0}@h", "javascript:alert(1)"],
     "UBR_TRUSTED_PROXIES": [
         "*",
@@ -185,7 +187,7 @@ BAD: dict[str, list[str]] = {
 BESIDE = {
     "UBR_ADMIN_EMAIL": {"UBR_ADMIN_PASSWORD": "correct horse battery"},
     "UBR_ADMIN_PASSWORD": {"UBR_ADMIN_EMAIL": "ada@example.com"},
-    "UBR_SMTP_URL": {"UBR_PUBLIC_URL": "https://id.example.com"},
+    "UBR_SMTP_URL": {"UBR_PUBLIC_URL": "https://id.example.com", "UBR_MAIL_FROM": "ubr@example.com"},
     "UBR_DATABASE_URL": {"UBR_SECRET_KEY": KEY},
     "UBR_MIGRATION_DATABASE_URL": {"UBR_DATABASE_URL": "postgresql://u@h/d", "UBR_SECRET_KEY": KEY},
 }
@@ -273,8 +275,9 @@ def test_defaults_are_those_of_the_contract() -> None:
         pool_size=10,
         audit_checkpoint=None,
         smtp_url=None,
-        mail_from=None,
-        public_url=None,
+        mail_from="ubr@localhost",
+        mail_templates=None,
+        public_url="http://127.0.0.1:8000",
         trusted_proxies=(),
     )
     assert settings.embedded
@@ -361,7 +364,16 @@ def test_the_default_said_aloud_is_the_default() -> None:
     [
         ({"UBR_WORKERS": "2", "UBR_DATABASE_URL": "memory:"}, "UBR_WORKERS"),
         ({"UBR_SESSION_IDLE": "2h", "UBR_SESSION_LIFETIME": "1h"}, "UBR_SESSION_IDLE"),
-        ({"UBR_SMTP_URL": "smtp://h"}, "UBR_SMTP_URL"),
+        ({"UBR_SMTP_URL": "smtp://h", "UBR_MAIL_FROM": "ubr@example.com"}, "UBR_SMTP_URL"),
+        ({"UBR_SMTP_URL": "smtp://h", "UBR_PUBLIC_URL": "https://id.example.com"}, "UBR_MAIL_FROM"),
+        (
+            {"UBR_REGISTRATION": "verified", "UBR_DATABASE_URL": "sqlite:///a.db", "UBR_SECRET_KEY": KEY},
+            "UBR_REGISTRATION",
+        ),
+        (
+            {"UBR_REGISTRATION": "verified", "UBR_DATABASE_URL": "sqlite:///a.db", "UBR_SECRET_KEY": KEY},
+            "UBR_SMTP_URL",
+        ),
         ({"UBR_ADMIN_EMAIL": "ada@example.com"}, "UBR_ADMIN_PASSWORD"),
         ({"UBR_ADMIN_PASSWORD": "correct horse battery"}, "UBR_ADMIN_EMAIL"),
         (
@@ -399,6 +411,22 @@ def test_the_issuer_follows_what_is_known() -> None:
     assert Settings.from_env(public | {"UBR_ISSUER": "https://other.example"}).issuer == "https://other.example"
 
 
+def test_who_registers_with_a_link_gets_one() -> None:
+    for where in ({}, {"UBR_DATABASE_URL": "memory:"}):
+        assert Settings.from_env({"UBR_REGISTRATION": "verified", **where}).registration == "verified"
+    own = {"UBR_DATABASE_URL": "postgresql://h/d", "UBR_SECRET_KEY": KEY, "UBR_REGISTRATION": "verified"}
+    mail = {"UBR_SMTP_URL": "smtp://h", "UBR_MAIL_FROM": "ubr@example.com", "UBR_PUBLIC_URL": "https://id.example.com"}
+    assert Settings.from_env(own | mail).registration == "verified"
+
+
+def test_links_begin_where_people_reach_the_service() -> None:
+    address = {"UBR_HOST": "::1", "UBR_PORT": "81"}
+    assert Settings.from_env(address).public_url == "http://[::1]:81"
+    assert Settings.from_env(address | {"UBR_DATABASE_URL": "memory:"}).public_url == "http://[::1]:81"
+    own = Settings.from_env(address | {"UBR_DATABASE_URL": "sqlite:///a.db", "UBR_SECRET_KEY": KEY})
+    assert (own.public_url, own.mail_from) == (None, None)
+
+
 def test_no_secret_in_repr_or_in_what_is_in_force() -> None:
     environ = {
         "UBR_DATABASE_URL": f"postgresql://u:{CANARY}@h/d",
@@ -408,6 +436,7 @@ def test_no_secret_in_repr_or_in_what_is_in_force() -> None:
         "UBR_ADMIN_PASSWORD": f"{CANARY} horse",
         "UBR_METRICS_TOKEN": f"{CANARY}",
         "UBR_SMTP_URL": f"smtp://u:{CANARY}@h",
+        "UBR_MAIL_FROM": "ubr@example.com",
         "UBR_PUBLIC_URL": "https://id.example.com",
     }
     settings = Settings.from_env(environ)

@@ -48,6 +48,11 @@ RIGHTS: dict[str, tuple[list[str] | None, bool]] = {
     "check_readiness": (None, True),
     "get_openapi": (None, True),
     "get_docs": (None, True),
+    "get_reset_password_page": (None, True),
+    "get_verify_email_page": (None, True),
+    "get_undo_email_page": (None, True),
+    "get_page_script": (None, True),
+    "get_page_style": (None, True),
 }
 ALL_PERMISSIONS = {
     "users:read",

@@ -241,6 +241,8 @@ async def _the_service_itself(talk: Talk) -> None:
     assert (await talk.say("GET", "/api/openapi.json", if_none_match=document.headers["etag"])).status_code == 304
     docs = await talk.say("GET", "/api/docs")
     assert docs.headers["content-type"] == "text/html; charset=utf-8"
+    for path in ("/reset-password", "/verify-email", "/undo-email", "/assets/page.js", "/assets/page.css"):
+        assert (await talk.say("GET", path)).status_code == 200
 
     nothing = await talk.say("GET", "/api/nothing")
     assert nothing.json() == problem(404, "not-found", "/api/nothing")

@@ -61,6 +61,11 @@ def test_operations_are_called_what_their_use_cases_are() -> None:
         "check_readiness",
         "get_openapi",
         "get_docs",
+        "get_reset_password_page",
+        "get_verify_email_page",
+        "get_undo_email_page",
+        "get_page_script",
+        "get_page_style",
     }
 
 

@@ -141,7 +141,7 @@ async def test_a_hot_request_asks_nobody_and_is_refused_once_its_session_has_end
 
 async def test_a_role_is_gone_from_a_hot_request_once_it_was_taken(instances: list[Application]) -> None:
     here, elsewhere = instances
-    user = await here.register_user(RegisterUserCommand(email=EMAIL, password=PASSWORD))
+    user = await here.register_user(RegisterUserCommand(email=EMAIL, password=PASSWORD), actor=SYSTEM)
     await here.create_role(CreateRoleCommand(name="auditor", permissions=["logs:read"]), actor=SYSTEM)
     tokens = await elsewhere.log_in(LogInCommand(email=EMAIL, password=PASSWORD))
     async with client_of(here, tokens.access_token) as client:

@@ -245,7 +245,7 @@ async def populate(database_url: str, people: int, sessions: int) -> tuple[Perso
 
         async def make(name: str, role: str, sessions: int) -> Person:
             email = f"{name}@example.org"
-            user = await ubr.register_user(RegisterUserCommand(email=email, password=PASSWORD))
+            user = await ubr.register_user(RegisterUserCommand(email=email, password=PASSWORD), actor=SYSTEM)
             await ubr.assign_role(AssignRoleCommand(user_id=user.id, role=role), actor=SYSTEM)
             return Person(str(user.id), [await log_in(ubr, email) for _ in range(sessions)])
 

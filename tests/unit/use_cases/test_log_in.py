@@ -107,7 +107,7 @@ async def test_a_cheaper_hash_is_replaced_unnoticed() -> None:
     async with new_world(argon2_time=2) as world:
         cheap = Argon2PasswordHasher(8, 1, 1)
         register = replace(world.ubr.register_user, hasher=cheap)
-        user = await register(RegisterUserCommand(email="user1@example.org", password=PASSWORD))
+        user = await register(RegisterUserCommand(email="user1@example.org", password=PASSWORD), actor=SYSTEM)
         cheap.close()
         hashes = []
         for _ in range(2):

@@ -17,6 +17,7 @@ def command(
 
 async def test_anyone_may_register_where_registration_is_open(world: World) -> None:
     user = await world.ubr.register_user(command(full_name="  User One "))
+    assert user is not None
     assert (user.email, user.full_name, user.status) == ("User1@example.org", "User One", UserStatus.ACTIVE)
     assert (user.email_verified, user.roles) == (False, ["user"])
     assert user.created_at == user.updated_at == world.clock()

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from aiosmtplib import (
     SMTP,
+    SMTPConnectError,
     SMTPDataError,
     SMTPException,
     SMTPRecipientRefused,
@@ -67,17 +68,9 @@ class SmtpMailer:
         try:
             async with self._connection() as client:
                 await self._hand_over(client, mailbox(mail.to), message)
-        except SMTPResponseException as error:
-            raise _said(error) from None
-        except ssl.SSLCertVerificationError as error:
-            raise MailUnavailable(f"the server's certificate is not good: {error.verify_message}") from None
-        except ssl.SSLError:
-            raise MailUnavailable("there is no TLS with the server") from None
-        except TimeoutError:
-            raise MailUnavailable("the server did not answer in time") from None
-        # Also what the library raises for lines that are no SMTP. None of it is told: it may quote what was sent.
-        except (SMTPException, OSError, ValueError):
-            raise MailUnavailable("the connection to the server failed") from None
+        # A ValueError is what the library makes of lines that are no SMTP.
+        except (SMTPException, OSError, ValueError) as error:
+            raise _told(error) from None
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[SMTP]:
@@ -123,8 +116,22 @@ class SmtpMailer:
         await client.data(message)
 
 
-def _said(error: SMTPResponseException) -> MailRefused | MailUnavailable:
-    """What an answer means. Its text is left out: servers repeat in it what they were sent."""
+def _told(error: Exception) -> MailRefused | MailUnavailable:
+    """What went wrong, without the words of server or library: they repeat what they were sent."""
+    if isinstance(error, SMTPResponseException):
+        return _answered(error)
+    match (error.__cause__ or error) if isinstance(error, SMTPConnectError) else error:
+        case ssl.SSLCertVerificationError() as bad:
+            return MailUnavailable(f"the server's certificate is not good: {bad.verify_message}")
+        case ssl.SSLError():
+            return MailUnavailable("the server and ubr did not agree on TLS")
+        case TimeoutError():
+            return MailUnavailable("the server did not answer in time")
+        case _:
+            return MailUnavailable("the connection to the server failed")
+
+
+def _answered(error: SMTPResponseException) -> MailRefused | MailUnavailable:
     about_the_mail = isinstance(error, SMTPRecipientRefused | SMTPDataError)
     if about_the_mail and error.code >= _PERMANENT and error.code not in _OUR_FAULT:
         return MailRefused(f"the server answered {error.code}")
@@ -139,9 +146,10 @@ def _is_this_machine(host: str) -> bool:
 
 
 def _context(*, verified: bool) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if not verified:
-        # Nobody stands in between, and mail servers are installed with certificates that they signed themselves.
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+    if verified:
+        return ssl.create_default_context()
+    # Nobody stands in between, and mail servers are installed with certificates that they signed themselves.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     return context

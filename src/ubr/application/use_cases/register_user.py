@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import overload
 
 from msgspec import UNSET, UnsetType
 
@@ -43,6 +44,13 @@ class RegisterUser:
     new_id: NewId
     post: Post
     rules: Rules
+
+    @overload
+    async def __call__(self, command: RegisterUserCommand, /, *, actor: System) -> UserResult: ...
+    @overload
+    async def __call__(
+        self, command: RegisterUserCommand, /, *, actor: Actor | System | None = None
+    ) -> UserResult | None: ...
 
     @repeatable
     async def __call__(

@@ -54,6 +54,7 @@ _TAGS: Final = {
     "roles": "Names for sets of permissions.",
     "logs": "What happened, and who did it.",
     "service": "Keys, health and this document.",
+    "pages": "What links in mails lead to.",
 }
 
 # What the domain asks of a text, and of how many there are in a list, for the fields of request bodies.

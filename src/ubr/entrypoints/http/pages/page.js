@@ -1,0 +1,91 @@
+// The pages behind links in mails. The token stands behind the # of the address, which no browser sends to a server;
+// nothing is sent before somebody presses the button.
+
+const form = document.querySelector("form");
+const button = form.querySelector("button");
+const field = document.querySelector("#field"); // not on every page
+const password = document.querySelector("#password");
+const show = document.querySelector("#show");
+const message = document.querySelector("#message");
+const done = document.querySelector("#done");
+const hiddenAtFirst = field !== null && field.hidden;
+
+let token = "";
+
+// As text, always: what an answer says is not part of this page.
+function say(text) {
+  message.textContent = text;
+}
+
+function askForPassword(asked) {
+  if (field !== null) {
+    field.hidden = !asked;
+    password.disabled = !asked;
+    password.value = "";
+  }
+}
+
+function takeToken() {
+  token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
+  // Neither the history nor whoever looks at the screen keeps it.
+  history.replaceState(null, "", location.pathname);
+  askForPassword(!hiddenAtFirst);
+  form.hidden = token === "";
+  done.textContent = "";
+  say(token === "" ? "This link is not complete. Open it from the mail once more." : "");
+}
+
+async function send() {
+  const asked = field !== null && !field.hidden;
+  const answer = await fetch(form.dataset.path, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(asked ? { token, [form.dataset.name]: password.value } : { token }),
+    cache: "no-store",
+    credentials: "omit",
+    redirect: "error",
+    referrerPolicy: "no-referrer",
+  });
+  if (answer.ok) {
+    token = "";
+    askForPassword(false);
+    form.hidden = true;
+    done.textContent = form.dataset.done;
+    done.focus();
+    return;
+  }
+  const problem = await answer.json().catch(() => ({}));
+  const flaws = Array.isArray(problem.errors) ? problem.errors : [];
+  if (answer.status === 400 && hiddenAtFirst && !asked && flaws.some((flaw) => flaw.pointer === "/password")) {
+    askForPassword(true);
+    password.focus();
+    return;
+  }
+  say(typeof problem.detail === "string" ? problem.detail : "Something went wrong. Try again in a moment.");
+}
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  if (button.disabled) {
+    return;
+  }
+  button.disabled = true;
+  say("");
+  try {
+    await send();
+  } catch {
+    say("The service cannot be reached. Try again in a moment.");
+  } finally {
+    button.disabled = false;
+  }
+});
+
+if (show !== null) {
+  show.addEventListener("change", () => {
+    password.type = show.checked ? "text" : "password";
+  });
+}
+
+// Another link of the kind, opened where this page is open already.
+addEventListener("hashchange", takeToken);
+takeToken();

@@ -1,0 +1,54 @@
+"""What links in mails lead to: pages for people, who have no client of the interface at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from litestar import Controller, Response, get
+
+from ubr.entrypoints.http.call import operation
+
+_FOLDER: Final = Path(__file__).parents[1] / "pages"
+_HTML: Final = "text/html"
+_SCRIPT: Final = "text/javascript"
+_STYLE: Final = "text/css"
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def _file(name: str, media_type: str) -> Response[bytes]:
+    return Response(_FILES[name], media_type=media_type, headers={"content-security-policy": _POLICY})
+
+
+_FILES: Final = {path.name: path.read_bytes() for path in _FOLDER.iterdir()}
+
+
+def _operation(name: str, summary: str, media_type: str) -> dict[str, Any]:
+    return operation(None, "pages", name=name, summary=summary, answer=str, media_type=media_type, public=True)
+
+
+class Pages(Controller):
+    path = "/"
+
+    @get("/reset-password", **_operation("get_reset_password_page", "Set a password, as a page", _HTML))
+    async def reset_password(self) -> Response[bytes]:
+        return _file("reset-password.html", _HTML)
+
+    @get("/verify-email", **_operation("get_verify_email_page", "Confirm an e-mail, as a page", _HTML))
+    async def verify_email(self) -> Response[bytes]:
+        return _file("verify-email.html", _HTML)
+
+    @get("/undo-email", **_operation("get_undo_email_page", "Bring an e-mail back, as a page", _HTML))
+    async def undo_email(self) -> Response[bytes]:
+        return _file("undo-email.html", _HTML)
+
+    @get("/assets/page.js", **_operation("get_page_script", "Read the script of the pages", _SCRIPT))
+    async def script(self) -> Response[bytes]:
+        return _file("page.js", _SCRIPT)
+
+    @get("/assets/page.css", **_operation("get_page_style", "Read the style of the pages", _STYLE))
+    async def style(self) -> Response[bytes]:
+        return _file("page.css", _STYLE)

@@ -1,0 +1,144 @@
+"""A real browser, spoken to over two pipes (Chrome DevTools Protocol)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+Handler = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Tab:
+    """One page. `notes` is what the browser has to say about it: its console, and its log."""
+
+    def __init__(self, say: Callable[[bytes], None]) -> None:
+        self._say = say
+        self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._handlers: dict[str, Handler] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.session: str | None = None
+        self.notes: list[str] = []
+
+    async def call(self, method: str, **params: Any) -> dict[str, Any]:
+        number = len(self._answers)
+        self._answers[number] = asyncio.get_running_loop().create_future()
+        message = {"id": number, "method": method, "params": params}
+        if self.session is not None:
+            message["sessionId"] = self.session
+        self._say(json.dumps(message).encode() + b"\0")
+        async with asyncio.timeout(60):
+            return await self._answers[number]
+
+    def on(self, event: str, handler: Handler) -> None:
+        self._handlers[event] = handler
+
+    def hear(self, message: dict[str, Any]) -> None:
+        if "id" in message:
+            answer = self._answers[message["id"]]
+            if "error" in message:
+                answer.set_exception(AssertionError(message["error"]))
+            else:
+                answer.set_result(message["result"])
+            return
+        params = message.get("params", {})
+        match message["method"]:
+            case "Log.entryAdded":
+                if params["entry"]["level"] in {"warning", "error"}:
+                    self.notes.append(params["entry"]["text"])
+            case "Runtime.consoleAPICalled":
+                self.notes.append(str(params["args"]))
+            case "Runtime.exceptionThrown":
+                self.notes.append(str(params["exceptionDetails"]))
+            case event if event in self._handlers:
+                task = asyncio.ensure_future(_run(self._handlers[event], params))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            case _:
+                pass
+
+    async def value(self, expression: str) -> Any:
+        """What an expression of JavaScript is in the page."""
+        told = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in told, told
+        return told["result"].get("value")
+
+    async def until(self, expression: str) -> None:
+        """Wait until an expression holds."""
+        looking = f"const look = () => ({expression}) ? done() : setTimeout(look, 10); look();"
+        await self.value(f"new Promise((done) => {{ {looking} }})")
+
+
+def _installed() -> str:
+    assert CHROMIUM.exists(), f"there is no {CHROMIUM}: install the package chromium"
+    return str(CHROMIUM)
+
+
+async def _run(handler: Handler, params: dict[str, Any]) -> None:
+    await handler(params)
+
+
+@asynccontextmanager
+async def chromium(folder: Path) -> AsyncIterator[Tab]:
+    """A tab of a browser of its own. Errors: `AssertionError` where there is no browser."""
+    program = _installed()
+    to_browser, from_test = os.pipe()
+    to_test, from_browser = os.pipe()
+    # The browser listens on the descriptor 3 and answers on 4.
+    command = (
+        f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}',
+        program,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--no-first-run",
+        f"--user-data-dir={folder / 'browser'}",
+        "--remote-debugging-pipe",
+    )
+    with (folder / "browser.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            "bash", "-c", *command, pass_fds=(to_browser, from_browser), stdout=log, stderr=log
+        )
+    os.close(to_browser)
+    os.close(from_browser)
+    tab = Tab(lambda message: _write(from_test, message))
+    loop = asyncio.get_running_loop()
+    heard = asyncio.StreamReader(limit=2**26)
+    pipe = os.fdopen(to_test, "rb", 0)
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(heard), pipe)
+
+    async def listen() -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                tab.hear(json.loads((await heard.readuntil(b"\0"))[:-1]))
+
+    listening = asyncio.create_task(listen())
+    try:
+        target = await tab.call("Target.createTarget", url="about:blank")
+        attached = await tab.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        tab.session = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Log"):
+            await tab.call(f"{domain}.enable")
+        yield tab
+    finally:
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
+        transport.close()
+        os.close(from_test)
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+def _write(descriptor: int, message: bytes) -> None:
+    while message:
+        message = message[os.write(descriptor, message) :]
