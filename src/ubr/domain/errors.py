@@ -124,6 +124,9 @@ class InvalidLink(Invalid):
     code = "invalid-token"
     title = "The link is not valid, or not any more"
 
+    def __init__(self) -> None:
+        super().__init__(None, Flaw("/token", "is not that of a link that is good"))
+
 
 class InvalidCredentials(Unauthenticated):
     """Wrong password, unknown e-mail or disabled user: deliberately one and the same."""

@@ -176,8 +176,8 @@ async def _listening(client: httpx.AsyncClient, process: asyncio.subprocess.Proc
 
 # --- what was said ---------------------------------------------------------------------------------------------------
 
-COUNTED = {"act.refused", "requests.rejected"}
-"""Entries of the log of which there are as many as minutes and workers have it."""
+COUNTED = {"act.refused", "requests.rejected", "link.issued"}
+"""Entries of the log that are written beside: as many, or as late, as minutes and workers have it."""
 
 _KEPT_HEADERS = (
     "allow",

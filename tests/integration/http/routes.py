@@ -42,6 +42,12 @@ GOOD_BODIES: dict[str, dict[str, Any]] = {
     "log_in": {"email": "target@example.org", "password": PASSWORD},
     "refresh_session": {"refresh_token": "ubr_rt_" + "A" * 43},
     "change_password": {"current_password": PASSWORD, "new_password": ANOTHER_PASSWORD},
+    "request_password_reset": {"email": "target@example.org"},
+    "reset_password": {"token": "ubr_link_" + "A" * 43, "new_password": ANOTHER_PASSWORD},
+    "request_email_change": {"email": "new@example.org", "current_password": PASSWORD},
+    "verify_email": {"token": "ubr_link_" + "A" * 43, "password": PASSWORD},
+    "resend_verification": {"email": "target@example.org"},
+    "undo_email_change": {"token": "ubr_link_" + "A" * 43},
     "create_user": {"email": "new@example.org", "password": PASSWORD, "full_name": "New", "roles": ["editor"]},
     "update_user": {"email": "new@example.org", "full_name": "New", "status": "active"},
     "patch_user": {"email": "new@example.org", "full_name": "New", "status": "active"},
@@ -49,6 +55,9 @@ GOOD_BODIES: dict[str, dict[str, Any]] = {
     "create_role": {"name": "writer", "description": "Writes", "permissions": ["users:read"]},
     "update_role": {"name": "writer", "description": "Writes", "permissions": ["users:read"]},
 }
+
+WITHOUT_LINK = {"reset_password": 400, "verify_email": 400, "undo_email_change": 400, "refresh_session": 401}
+"""What is answered to those bodies, whose tokens are of the right form and nobody's."""
 
 GOOD_QUERIES = {
     "follow_revocations": "verifier=01926e5c-7b0e-4f3a-9c55-0d2f6f1c8a10",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.integration.http.kit import PASSWORD, Service, assert_problem, bearer
-from tests.integration.http.routes import BY_NAME, GOOD_BODIES, ROUTES, SIGNED_IN
+from tests.integration.http.routes import BY_NAME, GOOD_BODIES, ROUTES, SIGNED_IN, WITHOUT_LINK
 
 # What is done is done to the user "target", to their session, or to the role "editor", which holds nothing. For each
 # route: the permissions it needs when done to another, or None where anyone may; and whether the target may, to itself.
@@ -18,6 +18,12 @@ RIGHTS: dict[str, tuple[list[str] | None, bool]] = {
     "refresh_session": (None, True),
     "log_out": (ANYONE, True),
     "change_password": (ANYONE, True),
+    "request_password_reset": (None, True),
+    "reset_password": (None, True),
+    "request_email_change": (ANYONE, True),
+    "verify_email": (None, True),
+    "resend_verification": (None, True),
+    "undo_email_change": (None, True),
     "list_own_sessions": (ANYONE, True),
     "revoke_other_sessions": (ANYONE, True),
     "revoke_session": (["sessions:revoke"], True),
@@ -125,8 +131,8 @@ class World:
 
 
 def success(name: str) -> int:
-    """What a route answers to whom it lets do it. No refresh token here is a good one."""
-    return 401 if name == "refresh_session" else BY_NAME[name].operation.status
+    """What a route answers to whom it lets do it. No token in a body here is a good one."""
+    return WITHOUT_LINK.get(name) or BY_NAME[name].operation.status
 
 
 @pytest.fixture

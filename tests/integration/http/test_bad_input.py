@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from tests.integration.http.kit import Service, assert_problem
-from tests.integration.http.routes import GOOD_BODIES, GOOD_QUERIES, ROUTES, WITH_BODY, Route
+from tests.integration.http.routes import GOOD_BODIES, GOOD_QUERIES, ROUTES, WITH_BODY, WITHOUT_LINK, Route
 from ubr.domain.errors import Invalid
 from ubr.entrypoints.http.body import parse
 
@@ -118,7 +118,7 @@ def mistyped(route: Route) -> Iterator[tuple[str, bytes]]:
     for field in described.fields:
         found, nullable = kinds(field.type)
         for value in [value for kind in found for value in MISTYPED[kind]] + ([] if nullable else [None]):
-            if value == " " and route.name in {"log_in", "change_password"}:
+            if value == " " and route.name in {"log_in", "change_password", "request_email_change"}:
                 continue  # as anybody's password might have been
             # Python writes a half of a surrogate pair as an escape.
             yield field.encode_name, json.dumps({**good, field.encode_name: value}).encode()
@@ -166,6 +166,8 @@ async def test_mistyped_fields(each_service: Service, route: Route) -> None:
         if route.name == "refresh_session" and answer.status_code == 401:
             continue  # text that is no refresh token of ours is not signed in
         told = assert_problem(answer, 400)
+        if route.name in WITHOUT_LINK and told["type"] == "/problems/invalid-token":
+            continue  # the token is looked at before the password
         assert told["type"] in {"/problems/invalid-input", "/problems/weak-password"}, content
         assert [flaw["pointer"].split("/")[1] for flaw in told["errors"]] == [field], (content[:200], told)
         assert len(answer.content) < 1000  # nothing that was sent comes back
@@ -177,7 +179,7 @@ async def test_a_good_body_is_taken(service: Service, route: Route) -> None:
     """What the tests above break is whole."""
     path, headers = route.path(**await target(service)), await service.admin()
     answer = await service.client.request(route.method, path, headers=headers, json=GOOD_BODIES[route.name])
-    assert answer.status_code == (401 if route.name == "refresh_session" else route.operation.status), answer.text
+    assert answer.status_code == (WITHOUT_LINK.get(route.name) or route.operation.status), answer.text
 
 
 async def test_a_body_without_a_length_is_counted(service: Service) -> None:

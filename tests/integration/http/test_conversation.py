@@ -214,6 +214,7 @@ async def converse(talk: Talk) -> None:
     ada = await _signing_up_and_in(talk)
     await _sessions(talk, ada)
     ada = await _passwords(talk, ada)
+    await _mail(talk, ada)
     await _users(talk, admin, ada)
     await _roles(talk, admin, ada)
     await _grants(talk, admin, ada)
@@ -346,6 +347,28 @@ async def _passwords(talk: Talk, ada: Any) -> Any:
     new = await talk.say("POST", "/api/auth/login", {"email": "ada@example.org", "password": ANOTHER_PASSWORD})
     assert new.status_code == 200
     return new.json()
+
+
+async def _mail(talk: Talk, ada: Any) -> None:
+    """As far as it goes without a mailbox."""
+    for path in ("/api/auth/password/forgot", "/api/auth/email/verify/resend"):
+        for email in ("ada@example.org", "nobody@example.org"):
+            asked = await talk.say("POST", path, {"email": email})
+            assert (asked.status_code, asked.content) == (202, b"")
+    path = "/api/auth/email"
+    wrong = {"email": "countess@example.org", "current_password": PASSWORD}
+    assert (await talk.say("POST", path, wrong, who=ada)).json() == problem(403, "wrong-password", path)
+    same = {"email": "ADA@example.org", "current_password": ANOTHER_PASSWORD}
+    assert (await talk.say("POST", path, same, who=ada)).json() == problem(400, "invalid-input", path, "/email")
+    asked = await talk.say("POST", path, {**same, "email": "countess@example.org"}, who=ada)
+    assert (asked.status_code, asked.content) == (202, b"")
+    token = {"token": "ubr_link_" + "A" * 43}
+    for path, body in (
+        ("/api/auth/password/reset", {**token, "new_password": PASSWORD}),
+        ("/api/auth/email/verify", {**token, "password": PASSWORD}),
+        ("/api/auth/email/undo", token),
+    ):
+        assert (await talk.say("POST", path, body)).json() == problem(400, "invalid-token", path, "/token")
 
 
 async def _users(talk: Talk, admin: Any, ada: Any) -> None:

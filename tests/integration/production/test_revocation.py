@@ -249,7 +249,7 @@ async def populate(database_url: str, people: int, sessions: int) -> tuple[Perso
             await ubr.assign_role(AssignRoleCommand(user_id=user.id, role=role), actor=SYSTEM)
             return Person(str(user.id), [await log_in(ubr, email) for _ in range(sessions)])
 
-        follower = await ubr.register_user(RegisterUserCommand(email=FOLLOWER, password=PASSWORD))
+        follower = await ubr.register_user(RegisterUserCommand(email=FOLLOWER, password=PASSWORD), actor=SYSTEM)
         await ubr.assign_role(AssignRoleCommand(user_id=follower.id, role="follower"), actor=SYSTEM)
         made: list[Person] = []
         while len(made) < people:

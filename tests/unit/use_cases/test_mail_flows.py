@@ -206,7 +206,9 @@ async def test_what_is_no_link_is_refused_alike(world: World, token: str) -> Non
     for act in (reset(world, token), verify(world, token), undo(world, token)):
         with pytest.raises(InvalidLink) as failure:
             await act
-        assert failure.value.detail == InvalidLink.title
+        assert [(flaw.pointer, flaw.detail) for flaw in failure.value.flaws] == [
+            ("/token", "is not that of a link that is good")
+        ]
 
 
 async def test_a_link_is_good_for_nothing_else(world: World) -> None:

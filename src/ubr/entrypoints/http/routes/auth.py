@@ -114,8 +114,9 @@ class Auth(Controller):
             problems=(RateLimited,),
         ),
     )
-    async def forgot_password(self, request: Call, ubr: Ubr) -> None:
+    async def forgot_password(self, request: Call, ubr: Ubr) -> Response[bytes]:
         await ubr.request_password_reset(request.command(RequestPasswordResetCommand))
+        return accepted()
 
     @post(
         "/password/reset",
@@ -143,8 +144,9 @@ class Auth(Controller):
             problems=(WrongPassword, RateLimited, Busy),
         ),
     )
-    async def change_email(self, request: Call, ubr: Ubr) -> None:
+    async def change_email(self, request: Call, ubr: Ubr) -> Response[bytes]:
         await ubr.request_email_change(request.command(RequestEmailChangeCommand), actor=request.actor)
+        return accepted()
 
     @post(
         "/email/verify",
@@ -173,8 +175,9 @@ class Auth(Controller):
             problems=(RateLimited,),
         ),
     )
-    async def resend_verification(self, request: Call, ubr: Ubr) -> None:
+    async def resend_verification(self, request: Call, ubr: Ubr) -> Response[bytes]:
         await ubr.resend_verification(request.command(ResendVerificationCommand))
+        return accepted()
 
     @post(
         "/email/undo",
