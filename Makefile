@@ -11,8 +11,9 @@ PYTEST_ARGS ?=
 # Which Python makes the environment; left empty, tools/make-venv looks for the first that will do.
 PYTHON ?=
 
-# What make finds in its own environment must not reach the interpreter in $(VENV).
-unexport PYTHONHOME PYTHONPATH
+# What make finds in its own environment must not reach the interpreter in $(VENV). Without bytecode kept from one process
+# to the next, each of the many that the tests start would compile all of ubr anew.
+unexport PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 # A lock names all there is to install. An older pip that resolves besides looks at newer versions than the locked one,
