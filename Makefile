@@ -4,15 +4,18 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
-# More than the two cores this is meant for: much of a test is waiting for a server.
+# More than the two cores this is meant for: much of a test is waiting for a server. Each begins with a stretch of its
+# own, so that what a module shares is made by one of them; one that is done takes over half of what another has left.
 TEST_WORKERS ?= 3
+PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal
 PYTEST_ARGS ?=
 
 # Which Python makes the environment; left empty, tools/make-venv looks for the first that will do.
 PYTHON ?=
 
-# What make finds in its own environment must not reach the interpreter in $(VENV).
-unexport PYTHONHOME PYTHONPATH
+# What make finds in its own environment must not reach the interpreter in $(VENV). Were bytecode not kept, each of the
+# many processes that the tests start would compile all of ubr anew.
+unexport PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 # A lock names all there is to install. An older pip that resolves besides looks at newer versions than the locked one,
@@ -33,17 +36,17 @@ serve: $(VENV)/.run ## Start ubr on this machine
 
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests, all but the long ones
-	@$(BIN)/python -m pytest -n $(TEST_WORKERS) tests/unit tests/contracts tests/integration $(PYTEST_ARGS)
+	@$(PYTEST) tests/unit tests/contracts tests/integration $(PYTEST_ARGS)
 
 .PHONY: test-long
 test-long: $(VENV)/.dev ## Run the long tests, and what depends on the store on PostgreSQL 15 and 18
 	@for major in 15 18; do \
-	  $(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not long" --postgres-major=$$major \
+	  $(PYTEST) -m "not long" --postgres-major=$$major \
 	    tests/contracts tests/integration/http/test_conversation.py tests/integration/test_migrations.py \
 	    tests/integration/test_races.py $(PYTEST_ARGS) || exit 1; \
 	done
-	@$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not long" tests/simulation $(PYTEST_ARGS)
-	@$(BIN)/python -m pytest -n $(TEST_WORKERS) -m long -o faulthandler_timeout=7200 $(PYTEST_ARGS)
+	@$(PYTEST) -m "not long" tests/simulation $(PYTEST_ARGS)
+	@$(PYTEST) -m long -o faulthandler_timeout=7200 $(PYTEST_ARGS)
 
 .PHONY: test-image
 test-image: $(BIN)/python ## Build the image and try it (IMAGE_ARGS="--base-image … -- build arguments")

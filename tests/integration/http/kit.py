@@ -9,14 +9,17 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 from uuid import UUID
 
 import httpx
 
-from tests.support.servers import free_port
+from tests.support.servers import free_port, run
 from tests.support.service import clean_environment
+from ubr.adapters.sql.migrations import upgrade
 from ubr.application.actor import SYSTEM
 from ubr.application.app import Application
 from ubr.application.use_cases.create_admin import CreateAdminCommand
@@ -125,7 +128,22 @@ def database_settings(url: str) -> Settings:
 
 
 def sqlite_settings(folder: Path) -> Settings:
-    return database_settings(f"sqlite+aiosqlite:///{folder / 'ubr.db'}")
+    """A database of its own: to copy a file is sooner done than to bring an empty one up to date."""
+    file = folder / "ubr.db"
+    file.write_bytes(_migrated_file())
+    return database_settings(_address(file))
+
+
+@cache
+def _migrated_file() -> bytes:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "ubr.db"
+        run(upgrade(_address(file)))
+        return file.read_bytes()
+
+
+def _address(file: Path) -> str:
+    return f"sqlite+aiosqlite:///{file}"
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from structlog.testing import capture_logs
 
-from tests.integration.http.kit import database_settings, memory_settings, sqlite_settings
+from tests.integration.http.kit import database_settings, memory_settings
 from tests.support.servers import free_port
 from ubr.entrypoints.http.asgi import Service
 
@@ -56,7 +56,7 @@ async def test_without_its_database_it_does_not_start() -> None:
 
 async def test_whatever_goes_wrong_at_the_start_the_server_is_told(tmp_path: Path) -> None:
     """Else it goes on without an application, and answers nobody."""
-    settings = replace(sqlite_settings(tmp_path), migrate="check")
+    settings = replace(database_settings(f"sqlite+aiosqlite:///{tmp_path / 'ubr.db'}"), migrate="check")
     server = Server(Service(settings))
     with capture_logs() as lines:
         told = await server.start()

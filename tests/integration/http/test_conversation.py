@@ -55,12 +55,19 @@ def opened(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Abstra
     return in_process(sqlite_settings(tmp_path))
 
 
-async def test_conversation(store: str, opened: AbstractAsyncContextManager[Service], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+async def expected() -> list[str]:
+    """What is said where everything is kept in memory."""
     async with in_process(memory_settings()) as service:
-        expected = await talk_over(service)
+        return transcript(await talk_over(service))
+
+
+async def test_conversation(
+    store: str, opened: AbstractAsyncContextManager[Service], expected: list[str], tmp_path: Path
+) -> None:
     async with opened as service:
         talk = await talk_over(service)
-    assert transcript(talk) == transcript(expected)
+    assert transcript(talk) == expected
     if store in {"process", "production"}:
         _check_log((tmp_path / LOG).read_text(), talk)
 
