@@ -57,12 +57,18 @@ def _container(settings: Settings, clock: Clock | None) -> MemoryContainer | Sql
 
 @asynccontextmanager
 async def open_environment(
-    settings: Settings, *, clock: Clock | None = None, prepared: bool = True, following: bool = True
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    prepared: bool = True,
+    following: bool = True,
+    delivering: bool = True,
 ) -> AsyncIterator[Environment]:
     """Everything a process needs, on a schema that is up to date. `clock` replaces every clock, for tests.
 
     What is not `prepared` can look after signing keys that no secret opens, and neither makes nor verifies tokens.
     What is not `following` leaves no trace in the database: good for reading the log, and for nothing else.
+    What is not `delivering` leaves mails to those who last longer.
     Errors: `StoreUnavailable` where the database is out of reach; `SigningKeyLocked`; `WrongSetting` where a template
     of the operator's cannot be used.
     """
@@ -81,6 +87,7 @@ async def open_environment(
             if prepared:
                 await stack.enter_async_context(container.core.keys().following())
                 await stack.enter_async_context(container.core.bookkeeping().going_on())
+            if prepared and delivering:
                 deliver = partial(application.deliver_mail, actor=SYSTEM)
                 await stack.enter_async_context(beside((deliver, _DELIVERING)))
         yield Environment(application=application, janitor=container.core.janitor(), refusals=container.core.refusals())

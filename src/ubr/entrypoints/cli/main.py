@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from ubr.entrypoints.cli.audit import after_restore, audit
+from ubr.entrypoints.cli.outbox import outbox
 from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain, written
 from ubr.settings import Settings, documentation, in_force
 
@@ -198,6 +199,7 @@ async def _create(settings: Settings, email: str, password: str, *, take_over: b
 
 main.add_command(audit)
 main.add_command(after_restore)
+main.add_command(outbox)
 
 
 @main.group()

@@ -73,7 +73,7 @@ async def opened(settings: Settings, *, prepared: bool = True, following: bool =
         await bring_up(settings)
     elif not await check_schema(settings):
         raise Refused(BEHIND)
-    async with open_environment(settings, prepared=prepared, following=following) as environment:
+    async with open_environment(settings, prepared=prepared, following=following, delivering=False) as environment:
         yield environment.application
 
 
