@@ -27,6 +27,12 @@ def mailer(url: str, **more: Any) -> SmtpMailer:
 
 
 @pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    """The loop that the service runs on."""
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return certificate(tmp_path_factory.mktemp("tls"), AFAR, HERE)
 
