@@ -194,6 +194,9 @@ async def test_an_e_mail_that_the_server_cannot_write() -> None:
         with pytest.raises(MailRefused, match="such characters"):
             await out.send(Mail(to="josé@example.org", subject="", text="", html="", id=UUID(int=1)))
         await out.send(Mail(to="ada@bücher.example", subject="ü", text="ü", html="ü", id=UUID(int=1)))
+        # That is about the settings: a mail is not lost by it.
+        own = SmtpMailer(f"smtp://{HERE}:{server.port}", "josé@example.org", lambda: NOON)
+        assert "sender" in await unavailable(own)
     assert [received.recipients for received in server.received] == [["ada@xn--bcher-kva.example"]]
 
 
