@@ -28,7 +28,7 @@ LINKED = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def composer() -> Composer:
     return TemplateComposer(URL)
 

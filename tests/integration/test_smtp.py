@@ -27,6 +27,12 @@ def mailer(url: str, **more: Any) -> SmtpMailer:
 
 
 @pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    """The loop that the service runs on."""
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return certificate(tmp_path_factory.mktemp("tls"), AFAR, HERE)
 
@@ -188,6 +194,9 @@ async def test_an_e_mail_that_the_server_cannot_write() -> None:
         with pytest.raises(MailRefused, match="such characters"):
             await out.send(Mail(to="josé@example.org", subject="", text="", html="", id=UUID(int=1)))
         await out.send(Mail(to="ada@bücher.example", subject="ü", text="ü", html="ü", id=UUID(int=1)))
+        # That is about the settings: a mail is not lost by it.
+        own = SmtpMailer(f"smtp://{HERE}:{server.port}", "josé@example.org", lambda: NOON)
+        assert "sender" in await unavailable(own)
     assert [received.recipients for received in server.received] == [["ada@xn--bcher-kva.example"]]
 
 

@@ -107,7 +107,9 @@ class SmtpMailer:
             await client.login(*self._account)
         international = not (to + self._own).isascii()
         if international and not client.supports_extension("smtputf8"):
-            raise MailRefused("the server takes no e-mail with such characters")
+            if self._own.isascii():
+                raise MailRefused("the server takes no e-mail with such characters")
+            raise MailUnavailable("the server takes no sender with such characters")
         encoding = "utf-8" if international else "ascii"
         await client.mail(
             self._own, options=["SMTPUTF8", "BODY=8BITMIME"] if international else None, encoding=encoding
