@@ -146,13 +146,15 @@ def complaint(walk: Walk, tampering: Tampering, check: LogCheck | None = None) -
     # Where nobody knows who should have signed, no checkpoint shows that what is before it is right. And what was kept
     # elsewhere is believed before whatever was signed here.
     known = known_from(log, walk.trust)
-    if (known and tampering.at <= log.where[known - 1] + 1) or fits == log.fits(walk.kept - 1):
+    if known and tampering.at <= log.where[known - 1] + 1:
         starts.add(0)
     try:
         walked(walk.until(tampering.at) if check is None else check, tampering.steps)
     except Tampered as found:
         if found.index is None or found.last is None:
             return f"row {row}: no place at all, but {str(found)!r}"
+        if "that was kept" in str(found):
+            starts.add(0)
         if tampering.exact:
             right = (found.index, found.last) == (row, row)
         elif tampering.vague:
