@@ -28,6 +28,7 @@ from ubr.application.ports.system import Clock, NewId
 from ubr.application.ports.unit_of_work import Store, UnitOfWork
 from ubr.application.recording import Recorder
 from ubr.application.refusals import Refusals, noting_refusals
+from ubr.application.replaying import Replaying
 from ubr.application.rules import Rules
 from ubr.application.sequencing import Sequencer
 from ubr.application.settling import SettledUnitOfWork, Settlement
@@ -191,6 +192,7 @@ class Core(containers.DeclarativeContainer):
     mint = providers.Singleton(OpaqueRefreshTokens)
     issuer = providers.Singleton(TokenIssuer, access_tokens=access_tokens, new_id=new_id, rules=rules)
     pager = providers.Singleton(Pager, signer)
+    replaying = providers.Singleton(Replaying, unit_of_work=unit_of_work, signer=signer)
 
     authorize = providers.Singleton(Authorize, view=view, clock=clock)
     refusals = providers.Singleton(Refusals, unit_of_work=unit_of_work, clock=clock)
@@ -205,7 +207,13 @@ class Core(containers.DeclarativeContainer):
     use_cases = providers.Singleton(
         Application,
         register_user=providers.Singleton(
-            RegisterUser, unit_of_work=unit_of_work, hasher=hasher, is_common=common, new_id=new_id, rules=rules
+            RegisterUser,
+            unit_of_work=unit_of_work,
+            hasher=hasher,
+            is_common=common,
+            new_id=new_id,
+            rules=rules,
+            replaying=replaying,
         ),
         log_in=providers.Singleton(
             LogIn,
@@ -245,12 +253,15 @@ class Core(containers.DeclarativeContainer):
             is_common=common,
             new_id=new_id,
             rules=rules,
+            replaying=replaying,
         ),
         update_user=providers.Singleton(UpdateUser, unit_of_work=unit_of_work),
         delete_user=providers.Singleton(DeleteUser, unit_of_work=unit_of_work),
         get_role=providers.Singleton(GetRole, authorize=authorize, unit_of_work=unit_of_work),
         list_roles=providers.Singleton(ListRoles, authorize=authorize, unit_of_work=unit_of_work, pager=pager),
-        create_role=providers.Singleton(CreateRole, unit_of_work=unit_of_work, new_id=new_id, rules=rules),
+        create_role=providers.Singleton(
+            CreateRole, unit_of_work=unit_of_work, new_id=new_id, rules=rules, replaying=replaying
+        ),
         update_role=providers.Singleton(UpdateRole, unit_of_work=unit_of_work, rules=rules),
         delete_role=providers.Singleton(DeleteRole, unit_of_work=unit_of_work),
         assign_role=providers.Singleton(AssignRole, unit_of_work=unit_of_work, clock=clock),

@@ -83,6 +83,13 @@ class PreconditionFailed(UbrError):
     title = "The thing has changed since it was read"
 
 
+class Contradictory(UbrError):
+    """The input is right by itself, but it is not what the same caller has said before."""
+
+    code = "contradictory"
+    title = "The request is not the one that it says it is"
+
+
 class RateLimited(UbrError):
     """Too many tries. `retry_after` is in whole seconds, at least 1."""
 
@@ -204,6 +211,13 @@ class TooManyRoles(Conflict):
 
 class CheckpointMismatch(Conflict):
     """The log is not the continuation of a checkpoint that was kept. Only operators compare the two."""
+
+
+class IdempotencyKeyReused(Contradictory):
+    """Of the call that the key belongs to nothing is told."""
+
+    code = "idempotency-key-reused"
+    title = "The idempotency key belongs to another request"
 
 
 class LastAdmin(Conflict):

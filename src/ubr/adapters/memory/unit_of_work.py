@@ -9,6 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from ubr.adapters.memory.log_tree import MemoryLogKeys, MemoryLogRecords, MemoryLogTree
+from ubr.adapters.memory.replays import MemoryReplays
 from ubr.adapters.memory.repositories import (
     MemoryLogs,
     MemoryPrincipals,
@@ -50,6 +51,7 @@ class MemoryTransaction:
         self.log_records = MemoryLogRecords(self._drafts)
         self.log_keys = MemoryLogKeys(self._drafts)
         self.signing_keys = MemorySigningKeys(self._drafts)
+        self.replays = MemoryReplays(self._drafts)
         self.principals = MemoryPrincipals(self._drafts)
 
     async def feed_position(self) -> FeedPosition:

@@ -20,6 +20,7 @@ from ubr.adapters.sql.link import Link
 from ubr.adapters.sql.log_tree import SqlLogKeys, SqlLogRecords, SqlLogTree
 from ubr.adapters.sql.logs import SqlLogs, write_entries
 from ubr.adapters.sql.principals import SqlPrincipals
+from ubr.adapters.sql.replays import SqlReplays
 from ubr.adapters.sql.roles import SqlRoles
 from ubr.adapters.sql.sessions import SqlRefreshTokens, SqlSessions
 from ubr.adapters.sql.signing_keys import SqlSigningKeys
@@ -50,6 +51,7 @@ class SqlTransaction:
         self.log_records: Final = SqlLogRecords(link)
         self.log_keys: Final = SqlLogKeys(link)
         self.signing_keys: Final = SqlSigningKeys(link)
+        self.replays: Final = SqlReplays(link)
         self.principals: Final = SqlPrincipals(link)
         self._link = link
         self._recorder = recorder

@@ -26,6 +26,7 @@ class Janitor:
     - Sessions are deleted once their absolute end has passed: until then every older refresh token is recognised.
       Their tokens go first, since one session can have very many.
     - Rows of the feed are deleted after a day.
+    - So are answers that were kept for calls with a key.
     """
 
     unit_of_work: UnitOfWork
@@ -36,6 +37,7 @@ class Janitor:
         await self._each(lambda tx: tx.refresh_tokens.forget_successors(tx.now - RETRY_WINDOW, _BATCH))
         await self._each(lambda tx: tx.refresh_tokens.forget(tx.now, _BATCH))
         deleted = await self._each(lambda tx: tx.sessions.forget(tx.now, _BATCH))
+        await self._each(lambda tx: tx.replays.forget(tx.now, _BATCH))
         while await self.feed.forget(FEED_LASTS, _BATCH) == _BATCH:
             pass
         return deleted

@@ -8,6 +8,7 @@ from ubr.application.ports.security import CommonPasswords, PasswordHasher
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.repeating import repeatable
+from ubr.application.replaying import Attempt, Replaying
 from ubr.application.results import UserResult, present_user
 from ubr.application.rules import Rules
 from ubr.domain.errors import RegistrationClosed
@@ -29,6 +30,7 @@ class RegisterUser:
     - Anyone may, where registration is open; the service itself always may.
     - The password has to be long enough, and neither a common one nor the e-mail, the name or the service's name.
     - The e-mail must not belong to another account, however it is spelled.
+    - Tried again with its key, within a day, it is answered as it was before.
     """
 
     unit_of_work: UnitOfWork
@@ -36,9 +38,17 @@ class RegisterUser:
     is_common: CommonPasswords
     new_id: NewId
     rules: Rules
+    replaying: Replaying
 
     @repeatable
-    async def __call__(self, command: RegisterUserCommand, /, *, actor: Actor | System | None = None) -> UserResult:
+    async def __call__(
+        self,
+        command: RegisterUserCommand,
+        /,
+        *,
+        actor: Actor | System | None = None,
+        attempt: Attempt | None = None,
+    ) -> UserResult:
         email = Email.parse(command.email)
         full_name = (
             None if command.full_name is None else parse_text(command.full_name, "/full_name", longest=FULL_NAME_LENGTH)
@@ -52,12 +62,18 @@ class RegisterUser:
         )
         if self.rules.registration == "closed" and not isinstance(actor, System):
             raise RegistrationClosed
+        call = self.replaying.of(attempt, command, actor=actor, answer=UserResult)
+        if (before := await call.answered()) is not None:
+            return before.result
         hashed = await self.hasher.hash(password)
         async with self.unit_of_work.begin(actor) as tx:
+            if (before := await call.claim(tx)) is not None:
+                return before.result
             user = User.register(
                 id=UserId(self.new_id()), email=email, full_name=full_name, password_hash=hashed, now=tx.now
             )
             await tx.users.add(user)
             result = await present_user(tx, user)
+            await call.keep(tx, result, made=user.id)
             await tx.commit()
         return result

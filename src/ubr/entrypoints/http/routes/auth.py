@@ -39,11 +39,12 @@ class Auth(Controller):
             public=True,
             tagged=True,
             located=True,
+            keyed=True,
             problems=(WeakPassword, EmailTaken, RegistrationClosed, Busy),
         ),
     )
     async def register(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        user = await ubr.register_user(request.command(RegisterUserCommand))
+        user = await ubr.register_user(request.command(RegisterUserCommand), attempt=request.attempt)
         return created(request, user, "/api/users", user.id)
 
     @post(
