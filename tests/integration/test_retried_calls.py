@@ -175,6 +175,18 @@ of_each = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 of_each_signed_in = pytest.mark.parametrize("kind", list(KINDS.values())[1:], ids=list(KINDS)[1:])
 
 
+of_each_everywhere = pytest.mark.parametrize(
+    ("world", "kind"),
+    [
+        pytest.param(world, kind, id=f"{name}-{world}", marks=[pytest.mark.long] if slow else [])
+        for name, kind in KINDS.items()
+        for world in ("memory", "sqlite", "postgresql")
+        for slow in [world != "memory" and name.startswith("create_user")]
+    ],
+    indirect=["world"],
+)
+
+
 async def users(world: World) -> list[str]:
     page = await world.ubr.list_users(ListUsersCommand(limit=200), actor=SYSTEM)
     return [user.email for user in page.items if user.email.lower() == "new@example.org"]
@@ -183,8 +195,7 @@ async def users(world: World) -> list[str]:
 # --- the same call ---------------------------------------------------------------------------------------------------
 
 
-@everywhere
-@of_each
+@of_each_everywhere
 async def test_it_is_done_once_and_answered_alike(world: World, kind: Kind) -> None:
     member = await world.user(*kind.needed)
     await world.acts()
@@ -224,7 +235,7 @@ async def test_of_20_at_once_one_makes_the_user_and_all_are_told_of_it(world: Wo
     assert [entry.action for entry in await world.acts()] == ["user.registered"]
 
 
-@everywhere
+@in_memory
 async def test_of_many_bodies_at_once_under_one_key_one_is_taken(world: World) -> None:
     calls = (register(world, None, KEY, email=f"new{number}@example.org") for number in range(20))
     results = await asyncio.gather(*calls, return_exceptions=True)
@@ -232,7 +243,7 @@ async def test_of_many_bodies_at_once_under_one_key_one_is_taken(world: World) -
     assert [entry.action for entry in await world.acts()] == ["user.registered"]
 
 
-@everywhere
+@in_memory
 async def test_what_was_refused_is_not_kept(world: World) -> None:
     role = await world.role(name="editor")
     for _ in range(2):
@@ -473,6 +484,7 @@ def test_any_such_key_will_do(key: str) -> None:
 # --- on a database that is shared, and out of reach at the wrong moment ----------------------------------------------
 
 
+@pytest.mark.long
 async def test_20_at_once_on_two_instances_make_one_user(new_database: NewDatabase) -> None:
     async with two_instances(settings_on(new_database())) as both:
         worlds = [World(ubr, MovableClock()) for ubr in both]

@@ -103,6 +103,7 @@ async def test_so_can_every_refusal(open_to_pages: Service, method: str, path: s
     assert answer.headers["vary"] == "Origin"
 
 
+@pytest.mark.long  # to make a service takes longer than all of this
 async def test_so_can_what_went_wrong_inside() -> None:
     async with broken(HttpOptions(cors_origins=(APP,))) as client:
         answer = await client.get("/health/ready", headers={"origin": APP})

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.integration.http.kit import ADMIN, PASSWORD, Service, assert_problem, bearer
+from tests.integration.http.kit import (
+    ADMIN,
+    PASSWORD,
+    Service,
+    assert_problem,
+    bearer,
+    database_settings,
+    in_process,
+)
 from tests.integration.http.routes import BY_NAME, GOOD_BODIES, ROUTES
+from tests.support.plugin import NewDatabase
+from ubr.bootstrap import connect
+from ubr.entrypoints.http.app import create_app
 from ubr.entrypoints.http.document import described
+from ubr.settings import Settings
+from ubr.testing import MovableClock
 
 KEYED = ["register_user", "create_user", "create_role"]
 KEY = "8c9a2b1e-1f9d-4a53-9d55-5d8f0d2f6f1c"
@@ -41,21 +57,40 @@ def test_these_routes_take_a_key() -> None:
 
 
 @of_each
-async def test_the_same_bytes_at_the_same_place(each_service: Service, name: str) -> None:
-    first = await call(each_service, name)
+async def test_the_same_bytes_at_the_same_place(service: Service, name: str) -> None:
+    first = await call(service, name)
     assert first.status_code == 201
     assert {"etag", "location"} <= set(first.headers)
-    before = await each_service.written()
+    before = await service.written()
     for _ in range(2):
-        assert said(await call(each_service, name)) == said(first)
-    changed = [entry for entry in (await each_service.written())[0] if entry not in before[0]]
+        assert said(await call(service, name)) == said(first)
+    changed = [entry for entry in (await service.written())[0] if entry not in before[0]]
     assert {action for action, _ in changed} <= {"session.opened"}, "nobody but the administrator did anything"
 
 
-async def test_20_at_once_are_answered_alike(each_service: Service) -> None:
-    answers = await asyncio.gather(*(call(each_service, "register_user") for _ in range(20)))
+async def test_20_at_once_are_answered_alike(service: Service) -> None:
+    answers = await asyncio.gather(*(call(service, "register_user") for _ in range(20)))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.content for answer in answers}) == 1
+
+
+async def test_20_at_once_are_answered_alike_by_two_workers_on_postgresql(new_database: NewDatabase) -> None:
+    settings = replace(database_settings(new_database()), secret_keys=(bytes(32),))
+    async with in_process(settings) as one, beside(settings) as other:
+        answers = await asyncio.gather(*(call((one, other)[at % 2], "register_user") for at in range(20)))
+        assert {answer.status_code for answer in answers} == {201}
+        assert len({(answer.content, answer.headers["location"], answer.headers["etag"]) for answer in answers}) == 1
+        written, *_ = await one.written()
+        assert [action for action, _ in written].count("user.registered") == 1
+
+
+@asynccontextmanager
+async def beside(settings: Settings) -> AsyncIterator[Service]:
+    """Another worker, once there is one."""
+    async with connect(settings, clock=MovableClock()) as ubr:
+        transport = httpx.ASGITransport(create_app(ubr), raise_app_exceptions=False)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://ubr.test") as client:
+            yield Service(client, ubr)
 
 
 @of_each
