@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ubr.application.actor import SYSTEM, Actor, Origin, calling_from
     from ubr.application.app import Application
+    from ubr.application.replaying import Attempt
     from ubr.application.results import (
         CheckpointResult,
         LogEntryResult,
@@ -81,6 +82,7 @@ __all__ = [
     "Application",
     "AssignRole",
     "AssignRoleCommand",
+    "Attempt",
     "Authenticate",
     "ChangePassword",
     "ChangePasswordCommand",
@@ -201,6 +203,7 @@ _HOMES = {
         "calling_from",
     ),
     "ubr.application.app": ("Application",),
+    "ubr.application.replaying": ("Attempt",),
     "ubr.application.results": (
         "CheckpointResult",
         "LogEntryResult",

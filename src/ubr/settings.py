@@ -430,7 +430,7 @@ def _parse_origins(raw: str) -> tuple[str, ...]:
 def _origin(raw: str) -> str:
     """An origin as browsers send it: in lower case, without a port that goes without saying."""
     url = urlsplit(_parse_http_url(raw))
-    if url.path:
+    if url.path or "*" in (url.hostname or ""):  # which would stand for itself, and let nobody in
         raise ValueError
     host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
     usual = {"http": 80, "https": 443}[url.scheme]

@@ -25,6 +25,7 @@ class _Cut:
     pattern: bytes = b""
     after: int = 0
     answered: bool = False
+    having: bytes = b""
 
 
 @dataclass(eq=False)
@@ -36,6 +37,7 @@ class _Link:
     server: asyncio.StreamWriter | None = None
     passed: dict[Direction, int] = field(default_factory=_none_passed)
     drop_answer: bool = False
+    said: set[bytes] = field(default_factory=set)
 
     def _ends(self) -> list[asyncio.StreamWriter]:
         return [self.client] if self.server is None else [self.client, self.server]
@@ -113,14 +115,20 @@ class FaultProxy:
         self._cuts.append(_Cut(direction, times, after=count))
 
     def cut_on(
-        self, pattern: bytes, direction: Direction = "to_server", *, answered: bool = False, times: int | None = 1
+        self,
+        pattern: bytes,
+        direction: Direction = "to_server",
+        *,
+        having: bytes = b"",
+        answered: bool = False,
+        times: int | None = 1,
     ) -> None:
         """Cut a connection when these bytes come by; they do not get through.
 
         With `answered`, which is for requests, they do: the cut comes when the server has answered, and it is the
-        answer that is lost.
+        answer that is lost. Only a connection counts by which, from now on, what it is to be `having` went before.
         """
-        self._cuts.append(_Cut(direction, times, pattern=pattern, answered=answered))
+        self._cuts.append(_Cut(direction, times, pattern=pattern, answered=answered, having=having))
 
     def cut(self) -> None:
         """Cut every connection there is, now."""
@@ -201,6 +209,10 @@ class FaultProxy:
     def _until_cut(self, link: _Link, direction: Direction, tail: bytes, chunk: bytes) -> int | None:
         """How much of the chunk passes before the cut, or None when all does and the connection lives on."""
         for rule in [rule for rule in self._cuts if rule.direction == direction]:
+            if rule.having and rule.having in tail + chunk:
+                link.said.add(rule.having)
+            if rule.having and rule.having not in link.said:
+                continue
             if rule.pattern:
                 # A pattern may have begun in what went by before.
                 before = tail[len(tail) - min(len(tail), len(rule.pattern) - 1) :]

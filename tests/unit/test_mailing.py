@@ -37,8 +37,9 @@ def test_mails_go(changes: dict[str, Any], expected: type) -> None:
 
 async def test_in_memory_they_are_there_to_be_looked_at() -> None:
     async with open_environment(Settings.memory()) as environment:
-        assert isinstance(environment.mailer, MemoryMailer)
-        assert environment.composer.link("verify-email", "abc") == "http://127.0.0.1:8000/verify-email#token=abc"
+        delivering = environment.application.deliver_mail
+        assert isinstance(delivering.mailer, MemoryMailer)
+        assert delivering.composer.link("verify-email", "abc") == "http://127.0.0.1:8000/verify-email#token=abc"
 
 
 def test_links_begin_with_the_public_url() -> None:

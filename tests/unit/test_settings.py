@@ -150,6 +150,7 @@ BAD: dict[str, list[str]] = {
     "UBR_PERMISSIONS": ["*", "notes", "Notes:edit", "notes:edit:all", "users:read", "notes:edit,logs:read", "a:b c:d"],
     "UBR_CORS_ORIGINS": [
         "*",
+        "https://*.example.com",
         "null",
         "app.example.com",
         "https://a.example/x",

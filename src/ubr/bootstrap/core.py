@@ -30,6 +30,7 @@ from ubr.application.ports.unit_of_work import Store, UnitOfWork
 from ubr.application.posting import Post
 from ubr.application.recording import Recorder
 from ubr.application.refusals import Refusals, noting_refusals
+from ubr.application.replaying import Replaying
 from ubr.application.rules import Rules
 from ubr.application.sequencing import Sequencer
 from ubr.application.settling import SettledUnitOfWork, Settlement
@@ -207,6 +208,7 @@ class Core(containers.DeclarativeContainer):
     post = providers.Singleton(Post, new_id=new_id)
     mailer = providers.Singleton(mailer_of, settings, clock)
     composer = providers.Singleton(composer_of, settings)
+    replaying = providers.Singleton(Replaying, unit_of_work=unit_of_work, signer=signer)
 
     authorize = providers.Singleton(Authorize, view=view, clock=clock)
     refusals = providers.Singleton(Refusals, unit_of_work=unit_of_work, clock=clock)
@@ -228,6 +230,7 @@ class Core(containers.DeclarativeContainer):
             new_id=new_id,
             post=post,
             rules=rules,
+            replaying=replaying,
         ),
         log_in=providers.Singleton(
             LogIn,
@@ -299,12 +302,15 @@ class Core(containers.DeclarativeContainer):
             new_id=new_id,
             post=post,
             rules=rules,
+            replaying=replaying,
         ),
         update_user=providers.Singleton(UpdateUser, unit_of_work=unit_of_work),
         delete_user=providers.Singleton(DeleteUser, unit_of_work=unit_of_work),
         get_role=providers.Singleton(GetRole, authorize=authorize, unit_of_work=unit_of_work),
         list_roles=providers.Singleton(ListRoles, authorize=authorize, unit_of_work=unit_of_work, pager=pager),
-        create_role=providers.Singleton(CreateRole, unit_of_work=unit_of_work, new_id=new_id, rules=rules),
+        create_role=providers.Singleton(
+            CreateRole, unit_of_work=unit_of_work, new_id=new_id, rules=rules, replaying=replaying
+        ),
         update_role=providers.Singleton(UpdateRole, unit_of_work=unit_of_work, rules=rules),
         delete_role=providers.Singleton(DeleteRole, unit_of_work=unit_of_work),
         assign_role=providers.Singleton(AssignRole, unit_of_work=unit_of_work, clock=clock),

@@ -83,6 +83,13 @@ class PreconditionFailed(UbrError):
     title = "The thing has changed since it was read"
 
 
+class Contradictory(UbrError):
+    """The input is right by itself, but it is not what the same caller has said before."""
+
+    code = "contradictory"
+    title = "The request is not the one that it says it is"
+
+
 class RateLimited(UbrError):
     """Too many tries. `retry_after` is in whole seconds, at least 1."""
 
@@ -222,6 +229,13 @@ class CheckpointMismatch(Conflict):
 
 class MailRefused(Conflict):
     """This mail will never be taken, for certain. Only what sends mails is told."""
+
+
+class IdempotencyKeyReused(Contradictory):
+    """Of the call that the key belongs to nothing is told."""
+
+    code = "idempotency-key-reused"
+    title = "The idempotency key belongs to another request"
 
 
 class LastAdmin(Conflict):

@@ -12,6 +12,7 @@ KINDS = {
     errors.NotFound,
     errors.Conflict,
     errors.PreconditionFailed,
+    errors.Contradictory,
     errors.RateLimited,
     errors.Unavailable,
 }

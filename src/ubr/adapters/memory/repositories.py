@@ -91,6 +91,9 @@ class MemoryUsers:
         await self.release(user.id)
         gone = {session.id for session in self._drafts.sessions if session.user_id == user.id}
         _forget(self._drafts, gone)
+        for replay in list(self._drafts.replays):
+            if user.id in {replay.actor_id, replay.user_id}:
+                self._drafts.replays.drop(replay.digest)
 
     async def reserve(self, email: Email, user_id: UserId, until: datetime) -> None:
         self._drafts.reserved_emails.put(email.key, Reservation(email.key, user_id, until))

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
+from ubr.application.ports.replays import Replay
 from ubr.application.ports.revocation import WorkerId
 from ubr.domain.audit import LogEntry
 from ubr.domain.checkpoint import LogKey
@@ -101,6 +102,7 @@ class MemoryStore:
     log_pruned: dict[str, int] = field(default_factory=dict)
     log_keys: dict[int, LogKey] = field(default_factory=dict)
     signing_keys: dict[str, SigningKey] = field(default_factory=dict)
+    replays: dict[bytes, Replay] = field(default_factory=dict)
     feed: list[FeedRow] = field(default_factory=list)
     """The row with the number n stands at n - 1."""
     batches: dict[UUID, tuple[FeedRow, ...]] = field(default_factory=dict)
@@ -148,6 +150,7 @@ class Drafts:
         self.log_pruned = Draft(store.log_pruned)
         self.log_keys = Draft(store.log_keys)
         self.signing_keys = Draft(store.signing_keys)
+        self.replays = Draft(store.replays)
 
     def apply(self) -> None:
         """Write all changes down. No other task runs in between."""
@@ -169,3 +172,4 @@ class Drafts:
         self.log_pruned.apply()
         self.log_keys.apply()
         self.signing_keys.apply()
+        self.replays.apply()

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from ubr.adapters.memory.log_tree import MemoryLogKeys, MemoryLogRecords, MemoryLogTree
 from ubr.adapters.memory.mailing import MemoryLinks, MemoryOutbox
+from ubr.adapters.memory.replays import MemoryReplays
 from ubr.adapters.memory.repositories import (
     MemoryLogs,
     MemoryPrincipals,
@@ -51,6 +52,7 @@ class MemoryTransaction:
         self.log_records = MemoryLogRecords(self._drafts)
         self.log_keys = MemoryLogKeys(self._drafts)
         self.signing_keys = MemorySigningKeys(self._drafts)
+        self.replays = MemoryReplays(self._drafts)
         self.principals = MemoryPrincipals(self._drafts)
         self.links = MemoryLinks(self._drafts)
         self.outbox = MemoryOutbox(self._drafts)

@@ -35,6 +35,9 @@ CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
     "fk_outbox_user_id_users": UserNotFound,
     "fk_reserved_emails_user_id_users": UserNotFound,
     "fk_refresh_tokens_session_id_sessions": SessionNotFound,
+    # Who acts went away meanwhile. Done again, the call is told what there is to be told of that.
+    "fk_replays_actor_id_users": Contended,
+    "fk_replays_user_id_users": Contended,
 }
 """What it means that a constraint is broken. PostgreSQL tells its name, SQLite the columns of a unique one."""
 
@@ -52,6 +55,7 @@ SQLITE_REFERENCES: Final[dict[str, type[UbrError]]] = {
     "outbox": UserNotFound,
     "reserved_emails": UserNotFound,
     "refresh_tokens": SessionNotFound,
+    "replays": Contended,
 }
 """The same for foreign keys, of which SQLite tells nothing at all, by the table that was written."""
 _NOT_TEXT: Final = "Could not decode to UTF-8"
@@ -129,8 +133,8 @@ def _of_sqlite(error: sqlite3.Error, statement: str) -> UbrError | None:
     if code == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
         broken = SQLITE_CONSTRAINTS.get(str(error).removeprefix(_SQLITE_UNIQUE))
     elif code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-        words = statement.split(maxsplit=3)
-        broken = SQLITE_REFERENCES.get(words[2]) if words[:2] == ["INSERT", "INTO"] else None
+        words = statement.removeprefix("INSERT INTO ").removeprefix("UPDATE ").split(maxsplit=1)
+        broken = SQLITE_REFERENCES.get(words[0]) if words else None
     if broken is not None:
         return broken()
     if code is None and str(error).startswith(_NOT_TEXT):

@@ -12,12 +12,14 @@ from ubr.adapters.sql.tables import (
     logs,
     outbox,
     refresh_tokens,
+    replays,
     roles,
     sessions,
     signing_keys,
     user_roles,
     users,
 )
+from ubr.application.ports.replays import Replay
 from ubr.domain.audit import LogEntry
 from ubr.domain.checkpoint import LogKey
 from ubr.domain.events import Target
@@ -226,6 +228,29 @@ def key_from_row(row: RowMapping) -> SigningKey:
         signs_from=row[c.signs_from],
         retired_at=row[c.retired_at],
         revoked_at=row[c.revoked_at],
+    )
+
+
+def replay_to_row(replay: Replay) -> Row:
+    return {
+        "digest": replay.digest,
+        "fingerprint": replay.fingerprint,
+        "actor_id": replay.actor_id,
+        "user_id": replay.user_id,
+        "result": replay.result,
+        "expires_at": replay.expires_at,
+    }
+
+
+def replay_from_row(row: RowMapping) -> Replay:
+    c = replays.c
+    return Replay(
+        digest=row[c.digest],
+        fingerprint=row[c.fingerprint],
+        actor_id=row[c.actor_id],
+        user_id=row[c.user_id],
+        result=row[c.result],
+        expires_at=row[c.expires_at],
     )
 
 

@@ -300,6 +300,21 @@ signing_keys: Final = Table(
     Column("revoked_at", Timestamp),
 )
 
+# What was answered to calls that came with a key. It goes with the actor and with the user who was made.
+replays: Final = Table(
+    "replays",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("actor_id", Uuid, ForeignKey("users.id", ondelete="CASCADE")),
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE")),
+    Column("result", LargeBinary, nullable=False),
+    Column("expires_at", Timestamp, nullable=False),
+    Index(None, "actor_id"),
+    Index(None, "user_id"),
+    Index(None, "expires_at"),
+)
+
 # What ended or changed. A trigger, made by the migration, gives the numbers in the order of the commits.
 feed: Final = Table(
     "feed",

@@ -22,6 +22,7 @@ from ubr.adapters.sql.log_tree import SqlLogKeys, SqlLogRecords, SqlLogTree
 from ubr.adapters.sql.logs import SqlLogs, write_entries
 from ubr.adapters.sql.outbox import SqlOutbox
 from ubr.adapters.sql.principals import SqlPrincipals
+from ubr.adapters.sql.replays import SqlReplays
 from ubr.adapters.sql.roles import SqlRoles
 from ubr.adapters.sql.sessions import SqlRefreshTokens, SqlSessions
 from ubr.adapters.sql.signing_keys import SqlSigningKeys
@@ -52,6 +53,7 @@ class SqlTransaction:
         self.log_records: Final = SqlLogRecords(link)
         self.log_keys: Final = SqlLogKeys(link)
         self.signing_keys: Final = SqlSigningKeys(link)
+        self.replays: Final = SqlReplays(link)
         self.principals: Final = SqlPrincipals(link)
         self.links: Final = SqlLinks(link)
         self.outbox: Final = SqlOutbox(link)

@@ -31,6 +31,7 @@ class Janitor:
     - Links are deleted once they have expired, mails that nobody could send after a week, and reservations of e-mails
       once they have ended.
     - Rows of the feed are deleted after a day.
+    - So are answers that were kept for calls with a key.
     """
 
     unit_of_work: UnitOfWork
@@ -44,6 +45,7 @@ class Janitor:
         await self._each(lambda tx: tx.outbox.forget(tx.now - LETTERS_LAST, _BATCH))
         await self._each(lambda tx: tx.users.forget_reservations(tx.now, _BATCH))
         deleted = await self._each(lambda tx: tx.sessions.forget(tx.now, _BATCH))
+        await self._each(lambda tx: tx.replays.forget(tx.now, _BATCH))
         while await self.feed.forget(FEED_LASTS, _BATCH) == _BATCH:
             pass
         return deleted

@@ -11,6 +11,7 @@ from ubr.application.actor import Actor, System
 from ubr.application.ports.links import Links
 from ubr.application.ports.log_tree import LogKeys, LogRecords, LogTree
 from ubr.application.ports.outbox import Outbox
+from ubr.application.ports.replays import Replays
 from ubr.application.ports.repositories import Logs, RefreshTokens, Roles, Sessions, SigningKeys, Users
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.sessions import Principals
@@ -48,6 +49,8 @@ class Transaction(Protocol):
     def log_keys(self) -> LogKeys: ...
     @property
     def signing_keys(self) -> SigningKeys: ...
+    @property
+    def replays(self) -> Replays: ...
     @property
     def principals(self) -> Principals: ...
     @property

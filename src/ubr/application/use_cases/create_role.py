@@ -10,6 +10,7 @@ from ubr.application.command import Command
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.repeating import repeatable
+from ubr.application.replaying import Attempt, Replaying
 from ubr.application.results import RoleResult, role_result
 from ubr.application.rules import Rules
 from ubr.domain.policy import ROLES_WRITE, nobody_rises
@@ -29,14 +30,18 @@ class CreateRole:
 
     - Needs `roles:write`.
     - Nobody rises: it may hold nothing that the actor does not.
+    - Tried again with its key, within a day, by who still may, it is answered as it was before.
     """
 
     unit_of_work: UnitOfWork
     new_id: NewId
     rules: Rules
+    replaying: Replaying
 
     @repeatable
-    async def __call__(self, command: CreateRoleCommand, /, *, actor: Actor | System) -> RoleResult:
+    async def __call__(
+        self, command: CreateRoleCommand, /, *, actor: Actor | System, attempt: Attempt | None = None
+    ) -> RoleResult:
         name = RoleName.parse(command.name)
         description = (
             None
@@ -44,13 +49,18 @@ class CreateRole:
             else parse_text(command.description, "/description", longest=DESCRIPTION_LENGTH)
         )
         permissions = self.rules.permissions(command.permissions)
+        call = self.replaying.of(attempt, command, actor=actor, answer=RoleResult)
         async with self.unit_of_work.begin(actor) as tx:
             who = await authority(tx, actor)
             who.require(ROLES_WRITE)
+            if (before := await call.claim(tx)) is not None:
+                return before.result
             nobody_rises(who.permissions, permissions)
             role = Role.create(
                 id=RoleId(self.new_id()), name=name, description=description, permissions=permissions, now=tx.now
             )
             await tx.roles.add(role)
+            result = role_result(role)
+            await call.keep(tx, result)
             await tx.commit()
-        return role_result(role)
+        return result

@@ -12,6 +12,7 @@ from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.application.posting import Post
 from ubr.application.repeating import repeatable
+from ubr.application.replaying import Attempt, Replaying
 from ubr.application.results import UserResult, present_user
 from ubr.application.rules import Rules
 from ubr.domain.errors import Invalid
@@ -36,6 +37,7 @@ class CreateUser:
     - Needs `users:write`, and `roles:assign` where roles are given.
     - Nobody rises: the roles given may hold nothing that the actor does not.
     - Without a password a link is mailed with which it is set; nobody can sign in to the account before.
+    - Tried again with its key, within a day, by who still may, it is answered as it was before.
     """
 
     authorize: Authorize
@@ -45,9 +47,12 @@ class CreateUser:
     new_id: NewId
     post: Post
     rules: Rules
+    replaying: Replaying
 
     @repeatable
-    async def __call__(self, command: CreateUserCommand, /, *, actor: Actor | System) -> UserResult:
+    async def __call__(
+        self, command: CreateUserCommand, /, *, actor: Actor | System, attempt: Attempt | None = None
+    ) -> UserResult:
         email = Email.parse(command.email)
         full_name = (
             None if command.full_name is None else parse_text(command.full_name, "/full_name", longest=FULL_NAME_LENGTH)
@@ -65,13 +70,18 @@ class CreateUser:
         )
         names = _names(command.roles)
         needed = (USERS_WRITE, ROLES_ASSIGN) if names else (USERS_WRITE,)
+        call = self.replaying.of(attempt, command, actor=actor, answer=UserResult)
         if password is not None:
             # Asked before the password is hashed: that is dear, and not for those who will be refused.
             (await self.authorize(actor)).require(*needed)
+            if (before := await call.answered()) is not None:
+                return before.result
         hashed = None if password is None else await self.hasher.hash(password)
         async with self.unit_of_work.begin(actor) as tx:
             who = await authority(tx, actor)
             who.require(*needed)
+            if (before := await call.claim(tx)) is not None:
+                return before.result
             roles = await _roles(tx, names)
             nobody_rises(who.permissions, union(role.permissions for role in roles))
             user = User.create(
@@ -83,6 +93,7 @@ class CreateUser:
             if hashed is None:
                 await self.post(tx, MailKind.INVITATION, email, user_id=user.id)
             result = await present_user(tx, user)
+            await call.keep(tx, result, made=user.id)
             await tx.commit()
         return result
 

@@ -12,6 +12,7 @@ from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.posting import Post
 from ubr.application.repeating import repeatable
+from ubr.application.replaying import Attempt, KeyedCall, Replaying
 from ubr.application.results import UserResult, present_user
 from ubr.application.rules import Rules
 from ubr.domain.errors import Invalid, RegistrationClosed
@@ -36,6 +37,7 @@ class RegisterUser:
     - The e-mail must not belong to another account, however it is spelled. A link to verify it is mailed.
     - Where registration is `verified` no password is taken, and the answer is the same for every e-mail: the link that
       is mailed makes the account, and there is none before.
+    - Tried again with its key, within a day, it is answered as it was before.
     """
 
     unit_of_work: UnitOfWork
@@ -44,29 +46,41 @@ class RegisterUser:
     new_id: NewId
     post: Post
     rules: Rules
+    replaying: Replaying
 
     @overload
-    async def __call__(self, command: RegisterUserCommand, /, *, actor: System) -> UserResult: ...
+    async def __call__(
+        self, command: RegisterUserCommand, /, *, actor: System, attempt: Attempt | None = None
+    ) -> UserResult: ...
     @overload
     async def __call__(
-        self, command: RegisterUserCommand, /, *, actor: Actor | System | None = None
+        self,
+        command: RegisterUserCommand,
+        /,
+        *,
+        actor: Actor | System | None = None,
+        attempt: Attempt | None = None,
     ) -> UserResult | None: ...
 
     @repeatable
     async def __call__(
-        self, command: RegisterUserCommand, /, *, actor: Actor | System | None = None
+        self,
+        command: RegisterUserCommand,
+        /,
+        *,
+        actor: Actor | System | None = None,
+        attempt: Attempt | None = None,
     ) -> UserResult | None:
         """The user; None where the mail decides."""
         email = Email.parse(command.email)
         full_name = (
             None if command.full_name is None else parse_text(command.full_name, "/full_name", longest=FULL_NAME_LENGTH)
         )
+        call: KeyedCall[UserResult | None] = self.replaying.of(attempt, command, actor=actor, answer=UserResult)
         if self.rules.registration == "verified" and not isinstance(actor, System):
             if command.password is not UNSET:
                 raise Invalid.at("/password", "is not taken here: it is set with the link that is mailed")
-            async with self.unit_of_work.begin(actor) as tx:
-                await self.post(tx, MailKind.REGISTRATION, email, full_name=full_name)
-                await tx.commit()
+            await self._ask(call, email, full_name, actor)
             return None
         if command.password is UNSET:
             raise Invalid.at("/password", "is required")
@@ -79,13 +93,29 @@ class RegisterUser:
         )
         if self.rules.registration == "closed" and not isinstance(actor, System):
             raise RegistrationClosed
+        if (before := await call.answered()) is not None:
+            return before.result
         hashed = await self.hasher.hash(password)
         async with self.unit_of_work.begin(actor) as tx:
+            if (before := await call.claim(tx)) is not None:
+                return before.result
             user = User.register(
                 id=UserId(self.new_id()), email=email, full_name=full_name, password_hash=hashed, now=tx.now
             )
             await tx.users.add(user)
             await self.post(tx, MailKind.VERIFICATION, email, user_id=user.id)
             result = await present_user(tx, user)
+            await call.keep(tx, result, made=user.id)
             await tx.commit()
         return result
+
+    async def _ask(
+        self, call: KeyedCall[UserResult | None], email: Email, full_name: str | None, actor: Actor | System | None
+    ) -> None:
+        """Have the mail decide. The same is done for every e-mail."""
+        async with self.unit_of_work.begin(actor) as tx:
+            if await call.claim(tx) is not None:
+                return
+            await self.post(tx, MailKind.REGISTRATION, email, full_name=full_name)
+            await call.keep(tx, None)
+            await tx.commit()

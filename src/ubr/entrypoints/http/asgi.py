@@ -67,7 +67,11 @@ class Service:
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[Edge]:
         settings = self._settings
-        options = HttpOptions(trusted_proxies=settings.trusted_proxies, public_url=settings.public_url)
+        options = HttpOptions(
+            trusted_proxies=settings.trusted_proxies,
+            public_url=settings.public_url,
+            cors_origins=settings.cors_origins,
+        )
         async with open_environment(settings) as environment:
             options = replace(options, rejected=environment.refusals.reject)
             async with beside((environment.janitor, _CLEANING)):

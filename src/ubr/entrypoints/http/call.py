@@ -16,9 +16,10 @@ from litestar.params import SkipValidation
 from ubr.application.actor import Actor
 from ubr.application.app import Application
 from ubr.application.command import Command
+from ubr.application.replaying import Attempt
 from ubr.application.use_cases.authenticate import Authenticate
 from ubr.domain.errors import InvalidToken, UbrError, Unauthenticated
-from ubr.entrypoints.http import body, conditional, query
+from ubr.entrypoints.http import body, conditional, query, retries
 
 Ubr: TypeAlias = NamedDependency[SkipValidation[Application]]
 C = TypeVar("C", bound=Command)
@@ -33,7 +34,7 @@ class Operation:
 
     `use_case` lends its docstring. `answer` is the type of a 2xx body; where that may be `deferred`, a 202 has none.
     `public` needs no token; `ending` ends what one rests on. `tagged` answers with an `ETag`; `conditional` honours
-    `If-Match`. `problems` are those that not every route of its kind has.
+    `If-Match`, and `keyed` an `Idempotency-Key`. `problems` are those that not every route of its kind has.
     """
 
     use_case: type | None
@@ -50,6 +51,7 @@ class Operation:
     ending: bool = False
     tagged: bool = False
     conditional: bool = False
+    keyed: bool = False
     located: bool = False
     deferred: bool = False
     problems: tuple[type[UbrError], ...] = ()
@@ -97,6 +99,11 @@ class Call(Request[None, None, State]):
     def if_match(self) -> tuple[str, ...] | None:
         """The revisions the caller would accept; None for any. Errors: `Invalid`."""
         return conditional.if_match(self.scope["headers"])
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """By which key the call is known when it is tried again; None without one. Errors: `Invalid`."""
+        return retries.attempt(self.scope["headers"])
 
     @property
     def _operation(self) -> Operation:

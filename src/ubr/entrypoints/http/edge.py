@@ -21,6 +21,7 @@ from ubr.application.actor import Origin, calling_from
 from ubr.application.refusals import CountRejection
 from ubr.domain.errors import Invalid, InvalidCredentials, NotFound, UbrError
 from ubr.entrypoints.http.client_ip import client_ip
+from ubr.entrypoints.http.cors import Cors
 from ubr.entrypoints.http.problem import PROBLEM, ClientGone, InternalError, MalformedBody, Refusal, UriTooLong
 from ubr.settings import TrustedProxies
 
@@ -55,6 +56,7 @@ class HttpOptions:
 
     trusted_proxies: TrustedProxies = ()
     public_url: str | None = None
+    cors_origins: tuple[str, ...] = ()
     body_seconds: float = 10
     rejected: CountRejection = _uncounted
     """Told of each request that was turned away before it was known who asked."""
@@ -66,6 +68,7 @@ class Edge:
     def __init__(self, app: Litestar, options: HttpOptions) -> None:
         self.app = app
         self._trusted = options.trusted_proxies
+        self._cors = Cors(options.cors_origins)
         self.rejected = options.rejected
         self._defaults = {
             b"cache-control": b"no-store",
@@ -100,7 +103,9 @@ class Edge:
             request_id_given=kept,
         )
 
-    def dress(self, headers: Iterable[tuple[bytes, bytes]], request_id: bytes) -> list[tuple[bytes, bytes]]:
+    def dress(
+        self, headers: Iterable[tuple[bytes, bytes]], scope: HTTPScope, request_id: bytes
+    ) -> list[tuple[bytes, bytes]]:
         """A response's own headers, and those that every response has."""
         dressed = []
         own = set()
@@ -109,6 +114,7 @@ class Edge:
             dressed.append((name, _methods(value) if name.lower() == b"allow" else value))
         dressed += [(name, value) for name, value in self._defaults.items() if name not in own]
         dressed.append((b"x-request-id", request_id))
+        dressed += list(self._cors.headers(scope["method"], scope["headers"], dressed))
         return dressed
 
 
@@ -220,7 +226,7 @@ class _Exchange:
             spared = self._withheld or self._status == HTTPStatus.REQUEST_TIMEOUT
             if self._unread and self._status >= HTTPStatus.BAD_REQUEST and not spared:
                 await self._drain()
-            headers = self._edge.dress(message["headers"], self._request_id)
+            headers = self._edge.dress(message["headers"], self._scope, self._request_id)
             if self._unread or self._broken:
                 # What follows on this connection cannot be told from the rest of the body.
                 headers.append((b"connection", b"close"))

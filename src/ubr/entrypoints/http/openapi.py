@@ -17,6 +17,7 @@ from ubr.application.paging import MOST
 from ubr.application.use_cases.follow_revocations import LARGEST_NUMBER, LONGEST_WAIT
 from ubr.domain.errors import (
     Forbidden,
+    IdempotencyKeyReused,
     Invalid,
     InvalidToken,
     NotFound,
@@ -319,6 +320,10 @@ def _header_parameters(operation: Operation, *, cached: bool) -> Iterator[Json]:
     if operation.conditional:
         text = "Entity tags of the revisions that may be changed; without it the last write wins."
         yield {"name": "If-Match", **told, "description": text}
+    if operation.keyed:
+        text = "Names this call: tried again with the same body within a day, it is answered as before, done once."
+        key = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+        yield {"name": "Idempotency-Key", **told, "schema": key, "description": text}
     if cached:
         yield {"name": "If-None-Match", **told, "description": "Entity tags of what the caller has already."}
 
@@ -370,5 +375,7 @@ def _usual(path: str, operation: Operation) -> Iterator[type[UbrError]]:
         yield from (MalformedBody, UnsupportedMediaType)
     if operation.conditional:
         yield PreconditionFailed
+    if operation.keyed:
+        yield IdempotencyKeyReused
     if "{" in path:
         yield NotFound

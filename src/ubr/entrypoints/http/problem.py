@@ -17,6 +17,7 @@ from msgspec import UNSET, UnsetType
 from ubr.application.actor import current_origin
 from ubr.domain.errors import (
     Conflict,
+    Contradictory,
     Flaw,
     Forbidden,
     Invalid,
@@ -96,6 +97,7 @@ _STATUS: Final[Mapping[type[UbrError], int]] = {
     BodyTooLarge: 413,
     UriTooLong: 414,
     UnsupportedMediaType: 415,
+    Contradictory: 422,
     RateLimited: 429,
     InternalError: 500,
     Unavailable: 503,

@@ -47,11 +47,12 @@ class Auth(Controller):
             tagged=True,
             located=True,
             deferred=True,
+            keyed=True,
             problems=(WeakPassword, EmailTaken, RegistrationClosed, Busy),
         ),
     )
     async def register(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        user = await ubr.register_user(request.command(RegisterUserCommand))
+        user = await ubr.register_user(request.command(RegisterUserCommand), attempt=request.attempt)
         return accepted() if user is None else created(request, user, "/api/users", user.id)
 
     @post(

@@ -43,11 +43,13 @@ class Roles(Controller):
             answer=RoleResult,
             tagged=True,
             located=True,
+            keyed=True,
             problems=(GrantExceedsOwn, RoleNameTaken),
         ),
     )
     async def create(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        role = await ubr.create_role(request.command(CreateRoleCommand), actor=request.actor)
+        command = request.command(CreateRoleCommand)
+        role = await ubr.create_role(command, actor=request.actor, attempt=request.attempt)
         return created(request, role, "/api/roles", role.id)
 
     @get(

@@ -80,11 +80,13 @@ class Users(Controller):
             answer=UserResult,
             tagged=True,
             located=True,
+            keyed=True,
             problems=(WeakPassword, GrantExceedsOwn, EmailTaken, TooManyRoles, Busy),
         ),
     )
     async def create(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        user = await ubr.create_user(request.command(CreateUserCommand), actor=request.actor)
+        command = request.command(CreateUserCommand)
+        user = await ubr.create_user(command, actor=request.actor, attempt=request.attempt)
         return created(request, user, "/api/users", user.id)
 
     @get("/me", **operation(GetUser, "users", name="get_me", summary="Read oneself", answer=UserResult, tagged=True))
