@@ -59,7 +59,8 @@ class MemoryUsers:
         rows = (
             (user.email.key if by_email else user.created_at, user.id, user)
             for user in self._drafts.users
-            if (which.status is None or user.status is which.status)
+            if (which.prefix is None or which.prefix.begins(user.email, user.full_name))
+            and (which.status is None or user.status is which.status)
             and (role_id is None or role_id in user.roles_at(which.now))
         )
         return [_copy(user) for user in _cut(rows, after, limit, newest=which.sort.startswith("-"))]
@@ -85,6 +86,20 @@ class MemoryUsers:
         self._drafts.user_by_email.drop(user.email.key)
         gone = {session.id for session in self._drafts.sessions if session.user_id == user.id}
         _forget(self._drafts, gone)
+
+    async def forget_grants(self, ended_before: datetime, limit: int) -> int:
+        ended = [
+            (user.id, role_id)
+            for user in self._drafts.users
+            for role_id, grant in user.grants.items()
+            if grant.expires_at is not None and grant.expires_at < ended_before
+        ][:limit]
+        for user_id, role_id in ended:
+            user = self._drafts.users.get(user_id)
+            assert user is not None  # noqa: S101 - just found
+            grants = {held: grant for held, grant in user.grants.items() if held != role_id}
+            self._drafts.users.put(user_id, replace(user, grants=grants))
+        return len(ended)
 
     async def another_admin_stays(self, user_id: UserId) -> bool:
         return any(user.lasting_admin and user.id != user_id for user in self._drafts.users)

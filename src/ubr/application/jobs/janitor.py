@@ -15,6 +15,9 @@ from ubr.domain.policy import RETRY_WINDOW
 FEED_LASTS: Final = timedelta(hours=24)
 """How long a row of the feed is kept: much longer than anything that rests on it."""
 
+ENDED_GRANTS_LAST: Final = timedelta(days=30)
+"""How long a grant is kept that has ended. Nobody is shown one: it is for whoever looks at the rows themselves."""
+
 _BATCH: Final = 1000
 
 
@@ -25,6 +28,7 @@ class Janitor:
     - Sealed successors of refresh tokens are erased once their retry window is over.
     - Sessions are deleted once their absolute end has passed: until then every older refresh token is recognised.
       Their tokens go first, since one session can have very many.
+    - Grants are deleted a month after their end. They have counted for nothing since, so nothing changes with them.
     - Rows of the feed are deleted after a day.
     """
 
@@ -36,6 +40,7 @@ class Janitor:
         await self._each(lambda tx: tx.refresh_tokens.forget_successors(tx.now - RETRY_WINDOW, _BATCH))
         await self._each(lambda tx: tx.refresh_tokens.forget(tx.now, _BATCH))
         deleted = await self._each(lambda tx: tx.sessions.forget(tx.now, _BATCH))
+        await self._each(lambda tx: tx.users.forget_grants(tx.now - ENDED_GRANTS_LAST, _BATCH))
         while await self.feed.forget(FEED_LASTS, _BATCH) == _BATCH:
             pass
         return deleted
