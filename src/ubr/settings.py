@@ -96,6 +96,7 @@ class Settings:
     registration: Literal["open", "verified", "closed"]
     login_rate_limit: LoginRateLimit
     password_min_length: int
+    password_block_list: str | None
     argon2_memory_kib: int
     argon2_time: int
     argon2_parallelism: int
@@ -575,6 +576,13 @@ TABLE: Final = (
         _whole(8, 64),
         "15",
         "The fewest characters of a new password, 8 to 64. Common passwords are refused, however long.",
+    ),
+    Setting(
+        "UBR_PASSWORD_BLOCK_LIST",
+        _parse_file,
+        None,
+        "A file with passwords that nobody may set, beside the common ones: UTF-8, one a line, no comments, 1,000,000 "
+        "lines at most. Read at start; one that cannot be read stops it.",
     ),
     Setting(
         "UBR_ARGON2_MEMORY_KIB",

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import product
 from operator import attrgetter
 from uuid import uuid4
 
@@ -24,13 +25,14 @@ from tests.contracts.kit import (
     race,
     seen,
 )
+from ubr.adapters.sql import user_pages
 from ubr.application.actor import SYSTEM
 from ubr.application.ports.repositories import After, LogFilter, UserFilter, UserSort
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.errors import EmailTaken, RoleNotFound
 from ubr.domain.role import ADMIN_ROLE_ID, Role, built_in_roles
 from ubr.domain.user import User, UserStatus
-from ubr.domain.values import Email, PasswordHash, RoleId, RoleName, UserId
+from ubr.domain.values import Email, PasswordHash, Prefix, RoleId, RoleName, UserId
 
 pytestmark = pytest.mark.anyio
 
@@ -303,6 +305,161 @@ async def test_a_page_can_be_of_those_who_hold_a_role_now(uow: UnitOfWork) -> No
         assert await tx.users.page(replace(which, status=UserStatus.ACTIVE), None, 10) == [for_good, for_now]
         assert await tx.users.page(replace(which, now=NOON - HOUR), None, 10) == [for_good, for_now, no_more, off]
         assert await tx.users.page(replace(which, role=RoleName("unknown")), None, 10) == []
+
+
+# Beginning like this
+
+
+def named(name: str, full_name: str | None = None, *, created: datetime = NOON) -> User:
+    return replace(new_user(name, created=created), full_name=full_name)
+
+
+async def found(uow: UnitOfWork, q: str) -> set[str]:
+    which = UserFilter(prefix=Prefix.parse(q), now=NOON)
+    return {user.email.key.partition("@")[0] for user in await seen(uow, lambda tx: tx.users.page(which, None, 100))}
+
+
+async def test_users_are_found_by_how_their_email_or_name_begins(uow: UnitOfWork) -> None:
+    await put(uow, named("ada", "Grace Hopper"), named("grace", "Ada Lovelace"), named("adam"), named("x", "An Ada"))
+    assert await found(uow, "ada") == {"ada", "adam", "grace"}
+    assert await found(uow, "ADA ") == {"ada", "adam", "grace"}
+    assert await found(uow, "ada l") == {"grace"}
+    assert await found(uow, "ada@example.com") == {"ada"}
+    assert await found(uow, "a") == {"ada", "adam", "grace", "x"}
+    assert await found(uow, "lovelace") == set()
+
+
+async def test_every_character_stands_for_itself(uow: UnitOfWork) -> None:
+    chars = ["%", "_", "*", "?", "'", "\\", "\u0301", "\U0010fffd"]
+    await put(uow, named("x1", "axb"), named("x2", "ab"))
+    await put(uow, *(named(f"in{at}", f"a{char}b") for at, char in enumerate(chars)))
+    await put(uow, *(named(f"at{at}", f"{char}a") for at, char in enumerate(chars)))
+    for at, char in enumerate(chars):
+        assert await found(uow, f"A{char}") == {f"in{at}"}
+        assert await found(uow, f"{char}") == {f"at{at}"}
+
+
+async def test_a_name_is_found_in_any_of_its_forms(uow: UnitOfWork) -> None:
+    await put(
+        uow, named("one", "STRA\u1e9eE"), named("two", "\ufb01nal"), named("three", "\u00c9mile"), named("4", "ΣΑΣ")
+    )
+    assert await found(uow, "strasse") == await found(uow, "Straße") == {"one"}
+    assert await found(uow, "fin") == await found(uow, "\ufb01N") == {"two"}
+    assert await found(uow, "e\u0301m") == await found(uow, "Ém") == {"three"}
+    assert await found(uow, "Emile") == set()
+    assert await found(uow, "σας") == {"4"}
+
+
+async def test_an_email_is_found_by_either_form_of_its_domain(uow: UnitOfWork) -> None:
+    await put(uow, replace(new_user(), email=Email.parse("one@bücher.example")))
+    for q in ("one@bücher.example", "ONE@BÜCHER.EXAMPLE", "one@xn--bch", "one@"):
+        assert await found(uow, q) == {"one"}
+
+
+async def test_what_stands_at_the_end_of_an_order_is_found(uow: UnitOfWork) -> None:
+    ends = ["z", "\ud7ff", "\U0010ffff", "z\U0010ffff", "\ud7ff\U0010ffff"]
+    names = [end + rest for end in ends for rest in ("", "a", "\U0010ffff")] + ["\ue000", "{", "y"]
+    await put(uow, *(named(f"u{at}", name) for at, name in enumerate(names)))
+    for end in [*ends, "\U0010ffff\U0010ffff"]:
+        assert await found(uow, end) == {f"u{at}" for at, name in enumerate(names) if name.startswith(end)}
+
+
+async def test_a_name_is_found_by_what_it_is_now(uow: UnitOfWork) -> None:
+    user = named("one", "Before")
+    await put(uow, user)
+    for full_name in ("After", None):
+        async with uow.begin(SYSTEM) as tx:
+            user.update(email=user.email, full_name=full_name, status=user.status, now=tx.now)
+            await tx.users.save(user)
+            await tx.commit()
+        assert await found(uow, "before") == set()
+        assert await found(uow, "after") == ({"one"} if full_name else set())
+
+
+async def test_a_name_that_grows_when_it_is_folded_is_kept_and_found(uow: UnitOfWork) -> None:
+    long = "".join(chr(0x12000 + at * 7 % 900) for at in range(100)) + "\ufdfa" * 100
+    await put(uow, named("one", long), named("two", long[:99]))
+    assert await found(uow, long) == {"one"}
+    assert await found(uow, long[:90]) == {"one", "two"}
+
+
+async def test_what_is_sought_comes_in_pages_whichever_way_it_is_found(
+    uow: UnitOfWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role, users = new_role("wanted"), []
+    for number in range(24):
+        name = f"{'a' if number % 2 else 'b'}{(number * 7) % 24:02}"
+        user = named(name, "Aa" if number % 3 == 0 else None, created=NOON + timedelta(seconds=number // 5))
+        user.status = UserStatus.DISABLED if number % 7 == 3 else UserStatus.ACTIVE
+        if number > 14:
+            user.grants = {role.id: new_grant(role)}
+        users.append(user)
+    await put(uow, role, *users)
+    prefix = Prefix.parse("A")
+    of_both = UserFilter(prefix=prefix, role=role.name, status=UserStatus.ACTIVE, now=NOON)
+    expected: list[tuple[UserFilter, list[User]]] = [
+        (UserFilter(prefix=prefix, now=NOON), [u for u in users if prefix.begins(u.email, u.full_name)]),
+        (UserFilter(role=role.name, now=NOON), [u for u in users if u.grants]),
+        (of_both, [u for u in users if u.active and u.grants and prefix.begins(u.email, u.full_name)]),
+    ]
+    # All that is found is few; or some are, and the order is walked, whether that is enough or not.
+    for few, ahead in ((1_000, 5_000), (3, 5_000), (3, 6)):
+        monkeypatch.setattr(user_pages, "FEW", few)
+        monkeypatch.setattr(user_pages, "AHEAD", ahead)
+        for (which, fitting), (sort, key, down) in product(expected, SORTS):
+
+            def page(last: User | None, which: UserFilter = which, sort: UserSort = sort) -> Awaitable[list[User]]:
+                return seen(uow, lambda tx: tx.users.page(replace(which, sort=sort), behind(sort, last), 7))
+
+            assert await pages(page) == sorted(fitting, key=key, reverse=down)  # type: ignore[arg-type]
+
+
+# Grants that have ended
+
+
+async def test_grants_that_ended_are_forgotten_and_nothing_else(uow: UnitOfWork) -> None:
+    roles = [new_role() for _ in range(4)]
+    before, at, later, lasting = roles
+    user = new_user(grants=[new_grant(before, until=NOON - HOUR), new_grant(at, until=NOON), new_grant(lasting)])
+    other = new_user(grants=[new_grant(before, until=NOON - HOUR), new_grant(later, until=NOON + HOUR)])
+    await put(uow, *roles, user, other)
+    for expected in (1, 1, 0):
+        async with uow.begin(SYSTEM) as tx:
+            assert await tx.users.forget_grants(NOON, 1) == expected
+            await tx.commit()
+    async with uow.read() as tx:
+        kept, others = await tx.users.get(user.id), await tx.users.get(other.id)
+        assert (kept, others) == (
+            replace(user, grants={at.id: new_grant(at, until=NOON), lasting.id: new_grant(lasting)}),
+            replace(other, grants={later.id: new_grant(later, until=NOON + HOUR)}),
+        )
+        assert await tx.logs.page(LogFilter(), None, 10) == []
+
+
+async def test_a_grant_that_is_given_again_is_never_forgotten(uow: UnitOfWork) -> None:
+    role = new_role()
+    users = [new_user(grants=[new_grant(role, until=NOON - HOUR)]) for _ in range(8)]
+    await put(uow, role, *users)
+
+    async def give(user_id: UserId) -> None:
+        async with uow.begin(SYSTEM) as tx:
+            user = await tx.users.get(user_id)
+            assert user is not None
+            await asyncio.sleep(0)
+            user.grant(role.id, by=None, now=tx.now)
+            await tx.users.save(user)
+            await asyncio.sleep(0)
+            await tx.commit()
+
+    async def forget() -> None:
+        async with uow.begin(SYSTEM) as tx:
+            await tx.users.forget_grants(NOON, 3)
+            await tx.commit()
+
+    doings = [doing for user in users for doing in (give(user.id), forget())]
+    assert await race(doings) == [None] * 16
+    held = await seen(uow, lambda tx: tx.users.page(UserFilter(role=role.name, now=NOON), None, 30))
+    assert len(held) == 8
 
 
 async def test_a_page_waits_for_nobody(uow: UnitOfWork) -> None:

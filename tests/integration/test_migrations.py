@@ -17,6 +17,7 @@ from ubr.adapters.sql import make_engine, migrations
 from ubr.adapters.sql.migrations import SchemaState, UnknownSchema, check, downgrade, upgrade
 from ubr.adapters.sql.tables import metadata
 from ubr.domain.errors import StoreUnavailable
+from ubr.domain.values import name_key
 
 pytestmark = pytest.mark.anyio
 
@@ -142,6 +143,31 @@ async def test_an_upgrade_that_fails_leaves_nothing_behind(empty_url: str) -> No
     await engine.dispose()
     await ask(empty_url, "DROP TABLE signing_keys")
     assert await upgrade(empty_url) == REVISIONS
+
+
+async def test_those_who_are_there_already_are_found_by_their_names(empty_url: str) -> None:
+    await upgrade(empty_url, "0004")
+    names = ["STRA\u1e9eE", None, *(f"Name {number}" for number in range(2_000))]  # two batches and a bit
+    engine = make_engine(empty_url)
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO users (id, email, email_key, full_name, status, email_verified, created_at, updated_at,"
+                " security_version, version) VALUES (:id, :key, :key, :name, 'active', false, '2026-01-01',"
+                " '2026-01-01', 1, 1)"
+            ),
+            [{"id": f"{at:032x}", "key": f"{at}@x.example", "name": name} for at, name in enumerate(names)],
+        )
+    await engine.dispose()
+    await upgrade(empty_url)
+    engine = make_engine(empty_url)
+    async with engine.connect() as connection:
+        found = (await connection.execute(text("SELECT full_name, full_name_key FROM users"))).all()
+    await engine.dispose()
+    assert len(found) == len(names)
+    assert all(key == (None if name is None else name_key(name)) for name, key in found)
+    await downgrade(empty_url, "0004")
+    assert await upgrade(empty_url) == REVISIONS[REVISIONS.index("0004") + 1 :]
 
 
 async def fill_log(engine: AsyncEngine) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from dependency_injector import containers, providers
 
-from ubr.adapters.security.common_passwords import is_common
+from ubr.adapters.security.common_passwords import common_and_listed, is_common
 from ubr.adapters.security.link_tokens import OpaqueLinkTokens
 from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.passwords import Argon2PasswordHasher, cores
@@ -25,6 +25,7 @@ from ubr.application.jobs.tail import Tail
 from ubr.application.known_keys import KnownKeys
 from ubr.application.paging import Pager
 from ubr.application.ports.revocation import Elapsed, Feed, Nudges, WorkerId
+from ubr.application.ports.security import CommonPasswords
 from ubr.application.ports.system import Clock, NewId
 from ubr.application.ports.unit_of_work import Store, UnitOfWork
 from ubr.application.posting import Post
@@ -90,7 +91,7 @@ from ubr.application.view import View, ViewTimes
 from ubr.bootstrap.mailing import composer_of, mailer_of
 from ubr.domain.session import SessionLimits
 from ubr.domain.values import Permission, Permissions
-from ubr.settings import Settings
+from ubr.settings import Settings, WrongSetting
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -104,6 +105,17 @@ def rules_of(settings: Settings) -> Rules:
         ),
         own_permissions=Permissions.of(Permission(name) for name in settings.permissions),
     )
+
+
+def common_of(settings: Settings) -> CommonPasswords:
+    """The passwords that nobody may set. Errors: `WrongSetting` where the operator's list is of no use."""
+    path = settings.password_block_list
+    if path is None:
+        return is_common
+    try:
+        return common_and_listed(path)
+    except ValueError as error:
+        raise WrongSetting(f"UBR_PASSWORD_BLOCK_LIST names {path}, which {error}.") from None
 
 
 class System(containers.DeclarativeContainer):
@@ -193,7 +205,7 @@ class Core(containers.DeclarativeContainer):
         settings.provided.argon2_parallelism,
         workers=providers.Callable(hashing_threads, settings),
     )
-    common = providers.Object(is_common)
+    common = providers.Singleton(common_of, settings)
     access_tokens = providers.Singleton(
         JwtAccessTokens,
         settings.provided.issuer,

@@ -225,6 +225,19 @@ def test_a_password_that_everybody_tries_first(ubr: Run, tmp_path: Path) -> None
     assert not (tmp_path / "var/ubr.db").exists()
 
 
+def test_an_own_list_of_passwords(ubr: Run, tmp_path: Path) -> None:
+    listed = {"UBR_PASSWORD_BLOCK_LIST": "listed.txt", "UBR_PORT": str(free_port())}
+    done = ubr("serve", **listed)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == ("UBR_PASSWORD_BLOCK_LIST names listed.txt, which cannot be read: No such file or directory.\n")
+    (tmp_path / "listed.txt").write_text("widgets of the example company\n")
+    settings = {"UBR_ADMIN_EMAIL": "ada@example.com", "UBR_ADMIN_PASSWORD": "Widgets of the Example Company"}
+    done = ubr("serve", **settings, **listed)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "UBR_ADMIN_PASSWORD is one of the most common passwords, or a row of one.\n"
+    assert not (tmp_path / "var/ubr.db").exists()
+
+
 def test_a_schema_that_is_behind(ubr: Run) -> None:
     done = ubr("serve", UBR_MIGRATE="check", UBR_PORT=str(free_port()))
     assert (done.code, done.out) == (1, "")

@@ -380,7 +380,7 @@ async def _mail(talk: Talk, ada: Any) -> None:
 
 async def _users(talk: Talk, admin: Any, ada: Any) -> None:
     grace = await _making_users(talk, admin, ada)
-    await _finding_users(talk, admin, ada)
+    await _finding_users(talk, admin, ada, grace)
     await _changing_users(talk, admin, ada, grace)
 
 
@@ -399,7 +399,7 @@ async def _making_users(talk: Talk, admin: Any, ada: Any) -> Any:
     return grace
 
 
-async def _finding_users(talk: Talk, admin: Any, ada: Any) -> None:
+async def _finding_users(talk: Talk, admin: Any, ada: Any, grace: Any) -> None:
     by_email = await talk.say("GET", "/api/users?sort=email", who=admin)
     emails = [each["email"] for each in by_email.json()["items"]]
     assert emails == ["Ada@Example.org", ADMIN, "grace@example.org", "zoe@example.org"]
@@ -413,7 +413,20 @@ async def _finding_users(talk: Talk, admin: Any, ada: Any) -> None:
     assert [each["email"] for each in admins.json()["items"]] == [ADMIN]
     assert (await talk.say("GET", "/api/users?status=disabled", who=admin)).json() == page()
     assert (await talk.say("GET", "/api/users", who=ada)).json() == problem(403, "forbidden", "/api/users")
-    for query, pointer in (("limit=0", "/limit"), ("sort=name", "/sort"), ("status=gone", "/status"), ("x=1", "/x")):
+    begins = await talk.say("GET", "/api/users?q=GRA&sort=-email&limit=1", who=admin)
+    assert begins.json() == page(grace)
+    of_two = await talk.say("GET", "/api/users?q=a&role=user&status=active&sort=email&limit=1", who=admin)
+    assert [each["email"] for each in of_two.json()["items"]] == emails[:1]
+    rest = await talk.say("GET", of_two.links["next"]["url"], who=admin)
+    assert [each["email"] for each in rest.json()["items"]] == [ADMIN]
+    assert (await talk.say("GET", "/api/users?q=%25", who=admin)).json() == page()
+    for query, pointer in (
+        ("q=", "/q"),
+        ("limit=0", "/limit"),
+        ("sort=name", "/sort"),
+        ("status=gone", "/status"),
+        ("x=1", "/x"),
+    ):
         bad = await talk.say("GET", f"/api/users?{query}", who=admin)
         assert bad.json() == problem(400, "invalid-input", "/api/users", pointer)
 

@@ -17,6 +17,7 @@ import pytest
 from tests.integration.http.kit import PASSWORD, Service, bearer
 from tests.integration.verifier.kit import Beside, Ticks, Way, beside, grant, make_follower, make_verifier, until
 from ubr.application.actor import SYSTEM
+from ubr.application.use_cases.assign_role import AssignRoleCommand
 from ubr.application.use_cases.create_role import CreateRoleCommand
 from ubr.application.use_cases.delete_role import DeleteRoleCommand
 from ubr.application.use_cases.revoke_session import RevokeSessionCommand
@@ -69,6 +70,22 @@ async def test_a_user_who_changes_refreshes_and_goes_on(here: Beside) -> None:
     command = UnassignRoleCommand(user_id=UUID(tokens["user"]["id"]), role="editor")
     await here.ubr.unassign_role(command, actor=SYSTEM)
     assert not await here.accepts(answer.json())
+
+
+async def test_an_end_that_comes_nearer_is_told_to_those_who_verify_tokens(here: Beside) -> None:
+    """A token made under a later end, or under none, would outlive the one there is now."""
+    await here.ubr.create_role(CreateRoleCommand(name="editor"), actor=SYSTEM)
+    tokens = await here.signed_in()
+    user_id = UUID(tokens["user"]["id"])
+    await grant(here.ubr, user_id, "editor")
+    tokens = await here.signed_in()
+    assert "editor" in (await here.verifier.verify(tokens["access_token"])).roles
+    assert here.service.clock is not None
+    end = here.service.clock() + timedelta(seconds=60)
+    await here.ubr.assign_role(AssignRoleCommand(user_id=user_id, role="editor", expires_at=end), actor=SYSTEM)
+    assert not await here.accepts(tokens)
+    tokens = await here.signed_in()
+    assert (await here.verifier.verify(tokens["access_token"])).expires_at == end
 
 
 @pytest.mark.parametrize("change", ["renamed", "deleted", "changed"])

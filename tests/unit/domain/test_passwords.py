@@ -142,6 +142,70 @@ def test_a_name_inside_a_longer_password_is_no_fault() -> None:
     assert check("name of someone and their dog", full_name="Name of Someone")
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "user.one12345",
+        "12345user.one",
+        "User-One-2026!!",
+        "user2026one123",
+        "name.of.someone1",
+        "Someone-1234567",
+        "1234567 SOMEONE",
+        "someone123someone4567",
+        "user.one@bücher.example1",
+        "ubr1234567!",
+        "ubr-ubr-ubr-12345",
+    ],
+)
+def test_what_is_known_with_little_beside_it_is_weak(raw: str) -> None:
+    with pytest.raises(WeakPassword, match="too much like") as failure:
+        check(raw, min_length=8, full_name="Name of Someone")
+    assert [flaw.pointer for flaw in failure.value.flaws] == ["/password"]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "someone-kettle-77",  # eight beside it
+        "one of eight horses",
+        "of 12345",  # too short a word to be looked for
+        "userless 123456",
+        "brook under bridges",
+    ],
+)
+def test_what_is_known_with_enough_beside_it_is_taken(raw: str) -> None:
+    assert check(raw, min_length=8, full_name="Name of Someone")
+
+
+WORD = st.text("abcdefghijklmnopqrstuvwxyzäßéøя", min_size=4, max_size=9)
+
+
+@given(st.lists(WORD, min_size=4, max_size=7), st.integers(0, 3), st.booleans())
+def test_a_passphrase_may_hold_a_name(words: list[str], at: int, whole: bool) -> None:
+    """Four words, one of which is the owner's: the other three are enough, whatever they are but that one again."""
+    name = words[at]
+    others = [word for word in words[:4] if not set(word) & set(name)]
+    raw = " ".join([name, *others, "0000 0000"])
+    assert check(raw, min_length=8, full_name=f"{name} Example" if whole else name)
+
+
+def letters(text: str) -> str:
+    return "".join(char for char in text.casefold() if char.isalnum())
+
+
+@given(st.text(min_size=15, max_size=60), st.text(min_size=1, max_size=30))
+def test_what_holds_nothing_that_is_known_is_not_like_it(raw: str, name: str) -> None:
+    plain = letters(unicodedata.normalize("NFC", raw))
+    spaced = "".join(char if char.isalnum() else " " for char in name)
+    known = ["ubr", "user", "one", letters(name), *map(letters, spaced.split())]
+    try:
+        check(raw, full_name=name)
+    except Invalid as failure:
+        if any("too much like" in flaw.detail for flaw in failure.flaws):
+            assert any(len(word) >= 3 and word in plain for word in known)
+
+
 def test_a_refusal_never_quotes_the_password() -> None:
     for raw in ("canary", "canary\n" * 5, "canary" * 500):
         with pytest.raises(Invalid) as failure:

@@ -134,6 +134,7 @@ async def test_a_cursor_is_good_for_its_list_alone(lists: Lists, name: str) -> N
         ("users", {"sort": "email"}),
         ("users", {"status": UserStatus.ACTIVE}),
         ("users", {"role": "user"}),
+        ("users", {"q": "member"}),
         ("logs", {"level": "info"}),
         ("logs", {"action": "user.registered"}),
         ("logs", {"actor_id": NOBODY}),

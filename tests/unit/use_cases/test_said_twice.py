@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,6 +15,7 @@ from tests.support.people import Member, World
 from ubr.application.actor import SYSTEM
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.results import RoleResult
+from ubr.application.use_cases.assign_role import AssignRoleCommand
 from ubr.application.use_cases.delete_role import DeleteRoleCommand
 from ubr.application.use_cases.delete_user import DeleteUserCommand
 from ubr.application.use_cases.follow_revocations import FollowRevocationsCommand
@@ -68,6 +70,11 @@ async def unassign(world: World, member: Member, role: RoleResult) -> None:
     await world.ubr.unassign_role(UnassignRoleCommand(user_id=member.id, role=role.name), actor=SYSTEM)
 
 
+async def give_an_end(world: World, member: Member, role: RoleResult) -> None:
+    end = world.clock() + timedelta(days=1)
+    await world.ubr.assign_role(AssignRoleCommand(user_id=member.id, role=role.name, expires_at=end), actor=SYSTEM)
+
+
 async def delete_role(world: World, _: Member, role: RoleResult) -> None:
     await world.ubr.delete_role(DeleteRoleCommand(role_id=role.id), actor=SYSTEM)
 
@@ -120,6 +127,7 @@ def about(member: Member, role: RoleResult, kind: ChangeKind) -> Change:
         (disable, disable, "user"),
         (disable, log_out, "session"),
         (unassign, unassign, "user"),
+        (give_an_end, give_an_end, "user"),
         (delete_role, unassign, "user"),
         (delete, unassign, "user"),
         (delete_role, delete_role, "role"),

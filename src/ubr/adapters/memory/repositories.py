@@ -60,7 +60,8 @@ class MemoryUsers:
         rows = (
             (user.email.key if by_email else user.created_at, user.id, user)
             for user in self._drafts.users
-            if (which.status is None or user.status is which.status)
+            if (which.prefix is None or which.prefix.begins(user.email, user.full_name))
+            and (which.status is None or user.status is which.status)
             and (role_id is None or role_id in user.roles_at(which.now))
         )
         return [_copy(user) for user in _cut(rows, after, limit, newest=which.sort.startswith("-"))]
@@ -106,6 +107,20 @@ class MemoryUsers:
         ended = [kept for kept in self._drafts.reserved_emails if kept.until < ended_before][:limit]
         for kept in ended:
             self._drafts.reserved_emails.drop(kept.email_key)
+        return len(ended)
+
+    async def forget_grants(self, ended_before: datetime, limit: int) -> int:
+        ended = [
+            (user.id, role_id)
+            for user in self._drafts.users
+            for role_id, grant in user.grants.items()
+            if grant.expires_at is not None and grant.expires_at < ended_before
+        ][:limit]
+        for user_id, role_id in ended:
+            user = self._drafts.users.get(user_id)
+            assert user is not None  # noqa: S101 - just found
+            grants = {held: grant for held, grant in user.grants.items() if held != role_id}
+            self._drafts.users.put(user_id, replace(user, grants=grants))
         return len(ended)
 
     async def another_admin_stays(self, user_id: UserId) -> bool:

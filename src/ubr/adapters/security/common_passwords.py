@@ -1,8 +1,22 @@
-"""The passwords that everybody tries first, out of a list that comes along: nobody outside is asked."""
+"""The passwords that nobody may set: a list that comes along, and an operator's own. Nobody outside is asked."""
 
 from __future__ import annotations
 
-from functools import cache
+import stat
+import unicodedata
+from array import array
+from bisect import bisect_left
+from functools import cache, lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+from ubr.application.ports.security import CommonPasswords
+from ubr.domain.policy import PASSWORD_LENGTH
+
+MOST_LINES: Final = 1_000_000
+_LONGEST_LINE: Final = 4 * PASSWORD_LENGTH + 2
+"""In bytes: the longest password there is, and the end of a line."""
 
 
 def is_common(password: str) -> bool:
@@ -16,3 +30,51 @@ def _listed() -> frozenset[str]:
     from zxcvbn.frequency_lists import FREQUENCY_LISTS  # noqa: PLC0415
 
     return frozenset(FREQUENCY_LISTS["passwords"])
+
+
+def common_and_listed(path: str) -> CommonPasswords:
+    """The same, and those of a file in UTF-8: one a line, none of them a comment, blank lines passed over.
+
+    Errors: `ValueError` with the end of a sentence that begins with the file.
+    """
+    try:
+        found = Path(path).stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("is no file")
+        digests = _read(path, found.st_mtime_ns, found.st_size)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+
+    def is_listed(password: str) -> bool:
+        digest = _digest(password)
+        at = bisect_left(digests, digest)
+        return at < len(digests) and digests[at] == digest
+
+    return lambda password: is_common(password) or is_listed(password)
+
+
+@lru_cache(maxsize=1)
+def _read(path: str, _changed: int, _size: int) -> array[int]:
+    """In order. Workers are copies of a process that has read it, and hold it in memory once."""
+    # Eight bytes for each, whatever its length. That two texts share them by chance is never seen to happen, and a
+    # password would be refused that might have been taken.
+    digests = array("Q")
+    with Path(path).open("rb") as file:
+        number = 0
+        while line := file.readline(_LONGEST_LINE + 1):
+            number += 1
+            if number > MOST_LINES:
+                raise ValueError(f"has more than {MOST_LINES} lines")
+            if len(line) > _LONGEST_LINE:
+                raise ValueError(f"holds in line {number} what is longer than any password")
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError:
+                raise ValueError(f"is not UTF-8 in line {number}") from None
+            if text and not text.isspace():
+                digests.append(_digest(unicodedata.normalize("NFC", text).casefold()))
+    return array("Q", sorted(digests))
+
+
+def _digest(password: str) -> int:
+    return int.from_bytes(blake2b(password.encode("utf-8", "surrogatepass"), digest_size=8).digest())

@@ -30,7 +30,7 @@ from ubr.domain.role import Role
 from ubr.domain.session import RefreshToken, Session
 from ubr.domain.signing_key import SigningKey
 from ubr.domain.user import Grant, Grants, User, UserStatus
-from ubr.domain.values import Email, PasswordHash, Permission, Permissions, RoleName, UserId
+from ubr.domain.values import Email, PasswordHash, Permission, Permissions, RoleName, UserId, name_key
 
 Row: TypeAlias = dict[str, Any]
 
@@ -41,6 +41,7 @@ def user_to_row(user: User) -> Row:
         "email": user.email.address,
         "email_key": user.email.key,
         "full_name": user.full_name,
+        "full_name_key": None if user.full_name is None else name_key(user.full_name),
         "password_hash": None if user.password_hash is None else user.password_hash.encoded,
         "status": user.status.value,
         "email_verified": user.email_verified,

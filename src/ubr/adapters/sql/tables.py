@@ -67,6 +67,7 @@ users: Final = Table(
     Column("email", Text, nullable=False),
     Column("email_key", _exact(), nullable=False),
     Column("full_name", Text),
+    Column("full_name_key", _exact()),
     Column("password_hash", Text),
     Column("status", Text, nullable=False),
     Column("email_verified", Boolean, nullable=False),
@@ -75,7 +76,10 @@ users: Final = Table(
     Column("security_version", Integer, nullable=False),
     Column("version", Integer, nullable=False),
     UniqueConstraint("email_key"),
+    Index(None, "full_name_key"),
     Index(None, "created_at", "id"),
+    Index(None, "status", "created_at", "id"),
+    Index(None, "status", "email_key"),
 )
 
 # The permissions of a role are a column and not a table: they are only ever read and written as a whole, and the
@@ -104,6 +108,13 @@ user_roles: Final = Table(
     Column("granted_at", Timestamp, nullable=False),
     Column("expires_at", Timestamp),
     Index(None, "role_id", "user_id"),
+)
+# Most grants have no end.
+Index(
+    "ix_user_roles_ending",
+    user_roles.c.expires_at,
+    postgresql_where=user_roles.c.expires_at.is_not(None),
+    sqlite_where=user_roles.c.expires_at.is_not(None),
 )
 
 sessions: Final = Table(

@@ -7,24 +7,12 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import (
-    ColumnElement,
-    RowMapping,
-    Select,
-    and_,
-    delete,
-    exists,
-    insert,
-    literal,
-    or_,
-    select,
-    tuple_,
-    update,
-)
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, delete, insert, select, tuple_, update
 
 from ubr.adapters.sql.link import Link
 from ubr.adapters.sql.rows import grant_from_row, grant_to_row, user_from_row, user_to_row
 from ubr.adapters.sql.tables import reserved_emails, roles, user_roles, users
+from ubr.adapters.sql.user_pages import Listing, role_id_of
 from ubr.application.ports.repositories import After, UserFilter
 from ubr.domain.errors import EmailTaken
 from ubr.domain.role import ADMIN_ROLE_ID
@@ -62,26 +50,28 @@ class SqlUsers:
         return found[0] if found else None
 
     async def page(self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int) -> list[User]:
-        down = which.sort.startswith("-")
-        by_email = which.sort.endswith("email")
-        listed = users.alias("listed").c
-        key: ColumnElement[Any] = listed.email_key if by_email else listed.created_at
-        ids = select(listed.id)
-        if which.status is not None:
-            ids = ids.where(listed.status == which.status.value)
-        if which.role is not None:
-            role_id = select(roles.c.id).where(roles.c.name == str(which.role)).scalar_subquery()
-            held = or_(user_roles.c.expires_at.is_(None), user_roles.c.expires_at > which.now)
-            ids = ids.where(exists().where(user_roles.c.user_id == listed.id, user_roles.c.role_id == role_id, held))
-        if after is not None:
-            here = tuple_(key, listed.id)
-            there = tuple_(literal(after.key, key.type), literal(after.id, listed.id.type))
-            ids = ids.where(here < there if down else here > there)
-        # No two users have one e-mail: its own index gives the order, and there are no ties to break.
-        order: list[ColumnElement[Any]] = [key] if by_email else [key, listed.id]
-        ids = ids.order_by(*(column.desc() if down else column.asc() for column in order)).limit(limit)
-        found = await self._load(_WITH_GRANTS.where(users.c.id.in_(ids)))
-        return sorted(found, key=lambda user: (user.email.key if by_email else user.created_at, user.id), reverse=down)
+        role_id = None
+        if which.role is not None and (role_id := await role_id_of(self._link, which)) is None:
+            return []
+        listing = Listing(which=which, role_id=role_id, after=after, limit=limit)
+        found = await self._list(listing)
+        by_email = listing.by_email
+        return sorted(
+            found, key=lambda user: (user.email.key if by_email else user.created_at, user.id), reverse=listing.down
+        )
+
+    async def _list(self, listing: Listing) -> list[User]:
+        if listing.anybody:
+            return await self._listed(listing.straight())
+        counts = [row["count"] for row in await self._link.rows(listing.counts())]
+        if not listing.few(counts):
+            found = await self._listed(listing.walked())
+            if len(found) == listing.limit or await self._link.row(listing.further()) is None:
+                return found
+        return await self._listed(listing.taken())
+
+    async def _listed(self, ids: Select[Any]) -> list[User]:
+        return await self._load(_WITH_GRANTS.where(users.c.id.in_(ids)))
 
     async def add(self, user: User) -> None:
         await self._link.write(insert(users), user_to_row(user))
@@ -126,6 +116,25 @@ class SqlUsers:
     async def forget_reservations(self, ended_before: datetime, limit: int) -> int:
         ended = select(reserved_emails.c.email_key).where(reserved_emails.c.until < ended_before).limit(limit)
         return await self._link.write(delete(reserved_emails).where(reserved_emails.c.email_key.in_(ended)))
+
+    async def forget_grants(self, ended_before: datetime, limit: int) -> int:
+        """Those of somebody who is being changed are left for the next time."""
+        c = user_roles.c
+        ended = (
+            select(c.user_id, c.role_id)
+            .join_from(user_roles, users, users.c.id == c.user_id)
+            .where(c.expires_at < ended_before)
+            .order_by(c.expires_at)
+            .limit(limit)
+            # Whoever changes grants has locked their user before reading them.
+            .with_for_update(of=users, key_share=True, skip_locked=True)
+            .cte("ended")
+        )
+        # The end once more: it may have been moved since the statement began, by somebody who is done with the user.
+        gone = delete(user_roles).where(
+            tuple_(c.user_id, c.role_id).in_(select(ended.c.user_id, ended.c.role_id)), c.expires_at < ended_before
+        )
+        return len(await self._link.change(gone.returning(c.role_id)))
 
     async def another_admin_stays(self, user_id: UserId) -> bool:
         if self._link.locking:

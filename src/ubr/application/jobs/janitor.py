@@ -18,6 +18,9 @@ FEED_LASTS: Final = timedelta(hours=24)
 LETTERS_LAST: Final = timedelta(days=7)
 """How long a mail that nobody could send is kept, for an operator to look at."""
 
+ENDED_GRANTS_LAST: Final = timedelta(days=30)
+"""How long a grant is kept that has ended. Nobody is shown one: it is for whoever looks at the rows themselves."""
+
 _BATCH: Final = 1000
 
 
@@ -30,6 +33,7 @@ class Janitor:
       Their tokens go first, since one session can have very many.
     - Links are deleted once they have expired, mails that nobody could send after a week, and reservations of e-mails
       once they have ended.
+    - Grants are deleted a month after their end. They have counted for nothing since, so nothing changes with them.
     - Rows of the feed are deleted after a day.
     - So are answers that were kept for calls with a key.
     """
@@ -46,6 +50,7 @@ class Janitor:
         await self._each(lambda tx: tx.users.forget_reservations(tx.now, _BATCH))
         deleted = await self._each(lambda tx: tx.sessions.forget(tx.now, _BATCH))
         await self._each(lambda tx: tx.replays.forget(tx.now, _BATCH))
+        await self._each(lambda tx: tx.users.forget_grants(tx.now - ENDED_GRANTS_LAST, _BATCH))
         while await self.feed.forget(FEED_LASTS, _BATCH) == _BATCH:
             pass
         return deleted

@@ -14,7 +14,7 @@ from ubr.domain.role import Role
 from ubr.domain.session import RefreshToken, Session
 from ubr.domain.signing_key import SigningKey
 from ubr.domain.user import User, UserStatus
-from ubr.domain.values import Email, LogEntryId, RoleId, RoleName, SessionId, TokenDigest, UserId
+from ubr.domain.values import Email, LogEntryId, Prefix, RoleId, RoleName, SessionId, TokenDigest, UserId
 
 Key = TypeVar("Key")
 
@@ -34,6 +34,7 @@ UserSort: TypeAlias = Literal["created_at", "-created_at", "email", "-email"]
 class UserFilter:
     """Which users, and in which order. `role` counts grants that hold at `now`."""
 
+    prefix: Prefix | None = None
     role: RoleName | None = None
     status: UserStatus | None = None
     sort: UserSort = "created_at"
@@ -81,6 +82,13 @@ class Users(Protocol):
 
     async def forget_reservations(self, ended_before: datetime, limit: int) -> int:
         """Delete at most `limit` reservations that ended before this. The number deleted."""
+        ...
+
+    async def forget_grants(self, ended_before: datetime, limit: int) -> int:
+        """Delete at most `limit` grants whose end lies before this, whosever they are. The number deleted.
+
+        Nothing is recorded and no version rises: nobody could tell that they were there.
+        """
         ...
 
     async def another_admin_stays(self, user_id: UserId) -> bool:

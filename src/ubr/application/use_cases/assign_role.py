@@ -11,6 +11,7 @@ from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.repeating import repeatable
 from ubr.domain.errors import BuiltInRole, Invalid, RoleNotFound, UserNotFound
+from ubr.domain.feed import Change
 from ubr.domain.policy import ROLES_ASSIGN, SHORTEST_GRANT, nobody_rises
 from ubr.domain.role import USER_ROLE_ID
 from ubr.domain.values import RoleName, UserId, parse_moment
@@ -59,6 +60,8 @@ class AssignRole:
             user.grant(role.id, by=who.user_id, now=tx.now, expires_at=expires_at)
             await someone_stays(tx, user, was_lasting=was_lasting)
             await tx.users.save(user)
+            if expires_at is not None:  # an end may take something away, perhaps for the second time
+                tx.announce(Change("user", str(user.id)))
             await tx.commit()
 
     def _end(self, raw: datetime | None) -> datetime | None:

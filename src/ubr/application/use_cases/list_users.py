@@ -13,10 +13,13 @@ from ubr.application.repeating import repeatable
 from ubr.application.results import Page, UserResult, present_users
 from ubr.domain.policy import USERS_READ
 from ubr.domain.user import User, UserStatus
-from ubr.domain.values import RoleName, UserId
+from ubr.domain.values import Prefix, RoleName, UserId
 
 
 class ListUsersCommand(Command, frozen=True, kw_only=True):
+    """`q` is how the e-mail or the full name begins, in whatever case, with 1 to 254 characters."""
+
+    q: str | None = None
     role: str | None = None
     status: UserStatus | None = None
     sort: UserSort = "created_at"
@@ -29,6 +32,8 @@ class ListUsers:
     """List users, by role and status, in the order of creation or e-mail.
 
     - Needs `users:read`.
+    - `q` finds those whose e-mail or full name begins with it, in whatever case. Every character stands for itself.
+    - Of those with a role, it counts who holds it at this moment.
     """
 
     authorize: Authorize
@@ -39,7 +44,9 @@ class ListUsers:
     async def __call__(self, command: ListUsersCommand, /, *, actor: Actor | System) -> Page[UserResult]:
         limit = check_limit(command.limit)
         role = None if command.role is None else RoleName.parse(command.role, "/role")
-        scope = ("users", role, command.status, command.sort)
+        prefix = None if command.q is None else Prefix.parse(command.q)
+        sought = (None, None) if prefix is None else (prefix.email, prefix.name)
+        scope = ("users", *sought, role, command.status, command.sort)
         by_email = command.sort.endswith("email")
         after: After[datetime] | After[str] | None
         if by_email:
@@ -48,7 +55,7 @@ class ListUsers:
             after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
         (await self.authorize(actor)).require(USERS_READ)
         async with self.unit_of_work.read() as tx:
-            which = UserFilter(role=role, status=command.status, sort=command.sort, now=tx.now)
+            which = UserFilter(prefix=prefix, role=role, status=command.status, sort=command.sort, now=tx.now)
             found = await tx.users.page(which, after, limit + 1)
 
             def key(user: User) -> tuple[datetime | str, UserId]:

@@ -173,9 +173,9 @@ def create(*, email: str, password_stdin: bool, generate: bool, take_over: bool)
     else:
         raise click.UsageError("There is no terminal to ask for a password: use --password-stdin or --generate.")
     # Before anything is opened: most mistakes are in the password.
-    from ubr.bootstrap import is_common
+    from ubr.bootstrap import common_of
 
-    check_password(password, min_length=settings.password_min_length, email=parsed, is_common=is_common)
+    check_password(password, min_length=settings.password_min_length, email=parsed, is_common=common_of(settings))
     asyncio.run(_create(settings, email, password, take_over=take_over))
     click.echo(f"{parsed.address} is an administrator.")
     if generate:

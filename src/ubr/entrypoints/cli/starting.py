@@ -12,7 +12,7 @@ from ubr.application.actor import SYSTEM
 from ubr.application.app import Application
 from ubr.application.use_cases.compare_checkpoint import CompareCheckpointCommand
 from ubr.application.use_cases.create_admin import CreateAdminCommand
-from ubr.bootstrap import is_common, migrate, open_environment, schema_state
+from ubr.bootstrap import common_of, migrate, open_environment, schema_state
 from ubr.domain.errors import CheckpointMismatch, EmailTaken, Invalid
 from ubr.domain.policy import check_password
 from ubr.domain.values import Email
@@ -116,8 +116,9 @@ async def prepare(settings: Settings) -> Credentials | None:
 
     The credentials of an administrator whom nobody named, made on the embedded default database where there is none.
     Errors: `Refused` where the administrator's e-mail is somebody else's; `WrongSetting` where their password is one of
-    the common ones, which takes a list that settings do not have.
+    the common ones, which takes a list that settings do not have, and where the operator's own list cannot be read.
     """
+    is_common = common_of(settings)
     if settings.admin_email is not None and settings.admin_password is not None:
         try:
             check_password(

@@ -65,6 +65,7 @@ _BOUNDS: Final[Mapping[str, Json]] = {
     "current_password": {"format": "password", "minLength": 1, "maxLength": PASSWORD_LENGTH},
     "new_password": {"format": "password", "minLength": 1, "maxLength": PASSWORD_LENGTH},
     "full_name": {"minLength": 1, "maxLength": FULL_NAME_LENGTH},
+    "q": {"minLength": 1, "maxLength": EMAIL_LENGTH},
     "description": {"minLength": 1, "maxLength": DESCRIPTION_LENGTH},
     "name": {"pattern": _ROLE_NAME["pattern"]},
     "roles": {"maxItems": MOST_ROLES},

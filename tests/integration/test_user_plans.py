@@ -1,0 +1,134 @@
+"""However many users there are, whoever is sought: a page is found without looking at most of them."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from itertools import product
+from typing import get_args
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tests.contracts.conftest import LIMITS
+from tests.contracts.kit import NOON
+from tests.integration.test_sql_plans import listening, rows_looked_at, units
+from tests.support.plugin import Desk
+from tests.support.servers import PostgresServer
+from ubr.adapters.sql import make_engine
+from ubr.adapters.sql.user_pages import AHEAD, FEW
+from ubr.application.ports.repositories import UserFilter, UserSort
+from ubr.domain.user import UserStatus
+from ubr.domain.values import Prefix, RoleName
+
+LOGGER = logging.getLogger(__name__)
+
+pytestmark = pytest.mark.anyio
+
+MOST = 100_000
+LIMIT = 51
+
+# A third are `member…`, a sixteenth begins with each hexadecimal digit, and the newest 3 % are `zz…`. Everybody has
+# the role user, a fifth `often`, the newest 1.5 % `late`, and three `rare`. Five are disabled.
+FILL = """
+SET LOCAL session_replication_role = replica;
+INSERT INTO roles (id, name, permissions, created_at, updated_at, version)
+    SELECT lpad(to_hex(n), 32, '0')::uuid, (ARRAY['user', 'often', 'late', 'rare'])[n], '[]', now(), now(), 1
+    FROM generate_series(1, 4) AS n;
+INSERT INTO users (id, email, email_key, full_name, full_name_key, status, email_verified, created_at, updated_at,
+                   security_version, version)
+    SELECT (lpad(to_hex(n), 12, '0') || '70008000000000000000')::uuid, key, key, name, name,
+        CASE WHEN n % (CAST(:many AS int) / 5) = 7 THEN 'disabled' ELSE 'active' END, false, at, at, 1, 1
+    FROM (SELECT n, timestamptz '2026-01-01 12:00+00' + n * interval '1 second' AS at,
+            CASE WHEN n > CAST(:many AS int) * 0.97 THEN 'zz' WHEN n % 3 = 0 THEN 'member' ELSE '' END
+                || substr(md5(n::text), 1, 8) || n || '@example.com' AS key,
+            substr(md5('name' || n), 1, 12) || ' of house ' || n AS name
+        FROM generate_series(1, CAST(:many AS int)) AS n) AS made;
+INSERT INTO user_roles (user_id, role_id, granted_at)
+    SELECT (lpad(to_hex(n), 12, '0') || '70008000000000000000')::uuid, lpad(to_hex(role), 32, '0')::uuid, now()
+    FROM generate_series(1, CAST(:many AS int)) AS n, generate_series(1, 4) AS role
+    WHERE role = 1 OR role = 2 AND n % 5 = 0 OR role = 3 AND n > CAST(:many AS int) * 0.985
+        OR role = 4 AND n % (CAST(:many AS int) / 3) = 5
+"""
+
+
+@pytest.fixture(scope="module", params=[10_000, pytest.param(MOST, marks=pytest.mark.long)])
+async def crowd(
+    request: pytest.FixtureRequest, desk: Desk, postgres_server: PostgresServer, migrated_template: str
+) -> AsyncIterator[AsyncEngine]:
+    name = f"{desk.run_id}_{uuid4().hex[:12]}"
+    engine = make_engine(await asyncio.to_thread(postgres_server.create_database, name, migrated_template), LIMITS)
+    async with engine.begin() as connection:
+        found = await connection.execute(
+            text("SELECT indexname, indexdef FROM pg_indexes WHERE indexname ~ '^ix_user'")
+        )
+        indexes = {row.indexname: row.indexdef for row in found}
+        drop = [f"DROP INDEX {name}" for name in indexes]  # one at a time they are made much faster
+        for statement in [*drop, *FILL.split(";"), *indexes.values(), "ANALYZE users, roles, user_roles"]:
+            await connection.execute(text(statement), {"many": request.param} if ":many" in statement else {})
+    yield engine
+    await engine.dispose()
+    await asyncio.to_thread(postgres_server.drop_database, name)
+
+
+def which(name: str, sort: UserSort) -> UserFilter:
+    """A filter by its name: `prefix, role, status`, each perhaps `-`."""
+    prefix, role, status = (None if part == "-" else part for part in name.split())
+    return UserFilter(
+        prefix=None if prefix is None else Prefix.parse(prefix),
+        role=None if role is None else RoleName(role),
+        status=None if status is None else UserStatus(status),
+        sort=sort,
+        now=NOON,
+    )
+
+
+async def looked_at(crowd: AsyncEngine, name: str, sort: UserSort) -> int:
+    return (await rows_looked_at(crowd, lambda tx: tx.users.page(which(name, sort), None, LIMIT)))["users"]
+
+
+@pytest.mark.parametrize("sort", get_args(UserSort))
+async def test_few_are_found_by_the_index_they_are_in(crowd: AsyncEngine, sort: UserSort) -> None:
+    names = ["ab1 - -", "ab1 user -", "ab1 often active", "zzab - -", "nobody - -", "nobody user disabled"]
+    names += ["- rare -", "ab1 rare -", "- - disabled", "- rare disabled", "ab1 - disabled", "- user disabled"]
+    found = {name: await looked_at(crowd, name, sort) for name in names}
+    assert {name: rows for name, rows in found.items() if rows > 5 * LIMIT} == {}
+
+
+@pytest.mark.parametrize("sort", get_args(UserSort))
+async def test_many_are_found_along_the_order(crowd: AsyncEngine, sort: UserSort) -> None:
+    names = ["- - -", "- - active", "- user -", "- user active", "- often -"]
+    names += ["a - -", "a user -", "a often active", *(["member - -", "member often active"] * ("email" not in sort))]
+    found = {name: await looked_at(crowd, name, sort) for name in names}
+    assert {name: rows for name, rows in found.items() if rows > 2 * FEW + AHEAD + 3 * LIMIT} == {}
+
+
+async def test_a_prefix_is_looked_up_in_both_indexes(crowd: AsyncEngine) -> None:
+    with listening(crowd) as asked:
+        async with units(crowd).read() as tx:
+            assert await tx.users.page(which("ab1 - -", "created_at"), None, LIMIT)
+    statement, parameters = asked[-1]
+    async with crowd.connect() as connection:
+        plan = "\n".join((await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).scalars())
+    assert "BitmapOr" in plan
+    assert "uq_users_email_key" in plan
+    assert "ix_users_full_name_key" in plan
+    assert "Seq Scan" not in plan
+
+
+@pytest.mark.long
+async def test_in_no_case_is_more_looked_at_than_there_is(crowd: AsyncEngine) -> None:
+    """Nothing is asked of the time: it is for whoever runs this with `--log-cli-level=INFO`."""
+    prefixes, roles = ["-", "ab1", "a", "member", "zz"], ["-", "user", "often", "late", "rare"]
+    for sort in get_args(UserSort):
+        for prefix, role, status in product(prefixes, roles, ["-", "active", "disabled"]):
+            name = f"{prefix} {role} {status}"
+            rows = await looked_at(crowd, name, sort)
+            began = time.perf_counter()
+            async with units(crowd).read() as tx:
+                found = len(await tx.users.page(which(name, sort), None, LIMIT))
+            took = 1000 * (time.perf_counter() - began)
+            LOGGER.info("%-24s %-11s %2d found, %6d rows, %5.1f ms", name, sort, found, rows, took)
+            assert rows <= 2 * FEW + 2 * AHEAD + MOST + LIMIT
