@@ -101,6 +101,9 @@ class Email:
         local, at, domain = _fold(address).rpartition("@")
         if not at or not _LOCAL_PART.fullmatch(local) or ".." in local or local[0] == "." or local[-1] == ".":
             raise Invalid.at(pointer, "is not an e-mail")
+        if "=?" in local and "?=" in local:
+            # Mail programs read it as an encoded word (RFC 2047), in which anything can be hidden.
+            raise Invalid.at(pointer, "looks like an encoded word before the @")
         if len(local.encode()) > 64:  # noqa: PLR2004 - RFC 5321 4.5.3.1.1
             raise Invalid.at(pointer, "has more than 64 bytes before the @")
         try:

@@ -96,6 +96,11 @@ def test_another_at_sign_is_refused(char: str) -> None:
             Email.parse(raw)
 
 
+def test_an_encoded_word_is_refused() -> None:
+    with pytest.raises(Invalid, match="encoded word"):
+        Email.parse("=?utf-8?q?=0d=0aBcc=3ax=40y.z?=@example.org")
+
+
 def test_a_dotless_i_is_another_letter_and_never_an_i() -> None:
     assert Email.parse("m\u0131ke@example.org").key != Email.parse("mike@example.org").key
     assert Email.parse("m\u0131ke@example.org").key != Email.parse("MIKE@example.org").key
