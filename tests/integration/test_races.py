@@ -10,10 +10,12 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from tests.support.people import token_in
 from tests.support.plugin import NewDatabase
 from tests.support.races import rounds, two_instances
 from ubr import (
@@ -24,20 +26,25 @@ from ubr import (
     ChangePasswordCommand,
     CreateAdminCommand,
     DeleteUserCommand,
+    DeliverMail,
     ListUsersCommand,
     LogInCommand,
     RefreshSessionCommand,
     RegisterUserCommand,
+    RequestPasswordResetCommand,
+    ResetPasswordCommand,
     Settings,
     UnassignRoleCommand,
     UpdateUserCommand,
     UserChanges,
 )
+from ubr.adapters.memory.mail import MemoryMailer
 from ubr.application.use_cases import refresh_session
 from ubr.domain.errors import (
     EmailTaken,
     GrantExceedsOwn,
     InvalidCredentials,
+    InvalidLink,
     InvalidToken,
     LastAdmin,
     UbrError,
@@ -90,6 +97,32 @@ async def test_of_200_registrations_of_one_email_one_succeeds(
         assert counted == {"done": 1, "EmailTaken": 199}
     page = await instances[0].list_users(ListUsersCommand(limit=200), actor=SYSTEM)
     assert len(page.items) == rounds
+
+
+@rounds(2, 100)
+async def test_of_200_who_redeem_one_link_one_does(instances: tuple[Application, Application], rounds: int) -> None:
+    first, second = (_with_mail(instance) for instance in instances)
+    email = "owner@example.org"
+    await first[0].register_user(RegisterUserCommand(email=email, password=PASSWORD), actor=SYSTEM)
+    for number in range(rounds):
+        await first[0].request_password_reset(RequestPasswordResetCommand(email=email))
+        await first[1](actor=SYSTEM)
+        token = token_in(first[2].sent[-1])
+        password = f"{PASSWORD} {number}"
+        counted = await outcomes(
+            (
+                (first, second)[at % 2][0].reset_password(ResetPasswordCommand(token=token, new_password=password))
+                for at in range(200)
+            ),
+            InvalidLink,
+        )
+        assert counted == {"done": 1, "InvalidLink": 199}
+        await sign_in(second[0], email, password)
+
+
+def _with_mail(ubr: Application) -> tuple[Application, DeliverMail, MemoryMailer]:
+    mailer = MemoryMailer()
+    return ubr, replace(ubr.deliver_mail, mailer=mailer), mailer
 
 
 @rounds(20, 1000)
