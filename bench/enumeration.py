@@ -3,8 +3,8 @@
 Run it as `python -m bench.enumeration [PAIRS]`: `ubr serve` on PostgreSQL, where registration is `verified`, with a
 real mail server. Log-in, registration, forgotten password and resending are asked for an e-mail that has an account and
 for one that has none, in pairs whose order is drawn by lot. Answers must be equal but for their request id and date. Of
-the differences in time it prints the median, with its interval of 95 % (by order statistics): it has to contain 0, or to be
-within a millisecond of it; one that is wider than 2 ms to either side shows nothing, and fails as well.
+the differences in time it prints the median, with its interval of 95 % (by order statistics). It has to contain 0, or
+be within a millisecond of it; one wider than 2 ms to either side shows nothing, and fails as well.
 """
 
 # ruff: noqa: INP001, T201 - a script, not a package, that talks to whoever runs it
