@@ -48,6 +48,9 @@ RIGHTS: dict[str, tuple[list[str] | None, bool]] = {
     "check_readiness": (None, True),
     "get_openapi": (None, True),
     "get_docs": (None, True),
+    "get_docs_asset": (None, True),
+    "list_problems": (None, True),
+    "get_problem": (None, True),
 }
 ALL_PERMISSIONS = {
     "users:read",

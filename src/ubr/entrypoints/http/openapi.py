@@ -235,7 +235,7 @@ _HEADERS: Final[Mapping[str, Json]] = {
     "X-Request-ID": _header(
         "The id of this request, in every log line and log entry of it.", pattern="^[A-Za-z0-9._-]{1,64}$"
     ),
-    "ETag": _header("The revision, for `If-Match` and `If-None-Match`.", pattern='^"[^"]+"$'),
+    "ETag": _header("The revision, to be sent back when the thing is changed or read again.", pattern='^"[^"]+"$'),
     "Location": _header("The path of what was made.", format="uri-reference"),
     "Link": _header('The next page, as `rel="next"`, where there is one.', required=False),
     "WWW-Authenticate": _header(
