@@ -288,7 +288,7 @@ def document(controllers: Iterable[type[Controller]]) -> Json:
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
         "components": {
-            "schemas": dict(sorted(schemas.components.items())),
+            "schemas": dict(sorted(schemas.published().items())),
             "headers": _HEADERS,
             "examples": {
                 _example_name(row.slug, row.status): {
@@ -327,9 +327,14 @@ class _Schemas:
     def __init__(self, types: list[Any]) -> None:
         refs, self.components = msgspec.json.schema_components(types, ref_template=_REF)
         self._refs = dict(zip(types, refs, strict=True))
+        self.asked: set[str] = set()
 
     def ref(self, type_: Any) -> Json:
         return dict(self._refs[type_])
+
+    def published(self) -> dict[str, Json]:
+        """Without those of queries, whose fields are parameters."""
+        return {name: schema for name, schema in self.components.items() if name not in self.asked}
 
 
 def _schemas(declared: Iterable[Operation]) -> _Schemas:
@@ -346,6 +351,7 @@ def _schemas(declared: Iterable[Operation]) -> _Schemas:
             if type_ is not None and type_ not in types:
                 types.append(type_)
     schemas = _Schemas(types)
+    schemas.asked = asked - bodies
     for name, schema in schemas.components.items():
         _refine(schema, sent=name in bodies | asked, bounds=_BOUNDS if name in bodies else _QUERY)
         if name in bodies:
