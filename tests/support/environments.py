@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+FUZZ_REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "20000"))
+"""How many requests are made from the OpenAPI document, in all."""
 
 
 def programs_of(name: str) -> Path:

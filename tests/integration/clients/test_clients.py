@@ -5,7 +5,6 @@ They take node, npm and a package index. Where there is none the tests fail: it 
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,7 +69,6 @@ def test_a_client_in_python(described: Path, tmp_path: Path, service: Service) -
         *(programs / "openapi-python-client", "generate", "--path", described, "--meta", "none"),
         *("--config", "config.yml", "--output-path", "ubr_client", "--fail-on-warning"),
         cwd=folder,
-        PATH=f"{programs}{os.pathsep}{os.environ['PATH']}",  # it formats with the ruff beside it
     )
     assert "Warning" not in told
     run(programs / "mypy", "--strict", "--config-file=", "ubr_client", "program.py", "wrong.py", cwd=folder)

@@ -30,7 +30,7 @@ from ubr.domain.policy import PASSWORD_LENGTH
 from ubr.domain.role import MOST_PERMISSIONS
 from ubr.domain.user import MOST_ROLES
 from ubr.domain.values import DESCRIPTION_LENGTH, EMAIL_LENGTH, FULL_NAME_LENGTH
-from ubr.entrypoints.http import body, problem, problem_advice
+from ubr.entrypoints.http import body, conditional, problem, problem_advice
 from ubr.entrypoints.http.call import NOT_KEPT, Operation
 from ubr.entrypoints.http.problem import (
     BodyTooLarge,
@@ -480,7 +480,8 @@ def _told(name: str, schema: Json) -> Json:
 
 
 def _header_parameters(operation: Operation, *, cached: bool) -> Iterator[Json]:
-    told = {"in": "header", "required": False, "schema": {"type": "string"}}
+    tags = {"type": "string", "maxLength": conditional.LONGEST, "pattern": conditional.PATTERN}
+    told = {"in": "header", "required": False, "schema": tags}
     if operation.conditional:
         text = "Entity tags of the revisions that may be changed; without it the last write wins."
         yield {"name": "If-Match", **told, "description": text, "example": '"3"'}

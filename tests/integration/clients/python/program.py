@@ -59,7 +59,7 @@ def main(url: str, email: str, password: str) -> None:
     admin = AuthenticatedClient(base_url=url, token=tokens.access_token)
     assert [each.email for each in every_user(admin)] == [email, "reader@example.org"]
 
-    changed = patch_user.sync(user.id, client=admin, body=UserChanges(full_name="Reader"), if_match='"of another time"')
+    changed = patch_user.sync(user.id, client=admin, body=UserChanges(full_name="Reader"), if_match='"0-another"')
     assert isinstance(changed, ProblemDetails)
     assert changed.type_ == "/problems/precondition-failed"
 

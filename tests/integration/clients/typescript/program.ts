@@ -50,7 +50,7 @@ check(found.includes("reader@example.org") && found.length === 2, `found ${found
 
 const changed = await client.PATCH("/api/users/{user_id}", {
   headers: { authorization: `Bearer ${token}` },
-  params: { path: { user_id: user.id }, header: { "If-Match": '"of another time"' } },
+  params: { path: { user_id: user.id }, header: { "If-Match": '"0-another"' } },
   body: { full_name: "Reader" },
 });
 check(changed.error?.type === "/problems/precondition-failed", "changed");

@@ -16,8 +16,8 @@ await client.PUT("/api/users", {});
 // @ts-expect-error a sort that there is not
 await client.GET("/api/users", { params: { query: { sort: "password" } } });
 
-// @ts-expect-error a field that there is not
-await client.POST("/api/roles", { body: { name: "editor", colour: "red" } });
+// @ts-expect-error one text, where a list belongs
+await client.POST("/api/roles", { body: { name: "editor", permissions: "users:read" } });
 
 // @ts-expect-error no id
 await client.DELETE("/api/users/{user_id}", {});
