@@ -57,8 +57,8 @@ def test_a_client_in_typescript(described: Path, tmp_path: Path, service: Servic
 
     wrong = folder / "wrong.ts"
     wrong.write_text(wrong.read_text().replace("// @ts-expect-error", "//"))
-    told = ran("npx", "tsc", "--strict", "--noEmit", cwd=folder)
-    assert told.stdout.count("wrong.ts(") == told.stdout.count("error TS") == WRONG_USES, told.stdout
+    complaints = ran("npx", "tsc", "--strict", "--noEmit", cwd=folder).stdout
+    assert complaints.count("wrong.ts(") == complaints.count("error TS") == WRONG_USES, complaints
 
 
 def test_a_client_in_python(described: Path, tmp_path: Path, service: Service) -> None:
