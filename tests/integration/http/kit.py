@@ -180,6 +180,7 @@ COUNTED = {"act.refused", "requests.rejected"}
 """Entries of the log of which there are as many as minutes and workers have it."""
 
 _KEPT_HEADERS = (
+    "accept",
     "allow",
     "cache-control",
     "content-security-policy",
