@@ -76,7 +76,7 @@ lock: ## Make requirements/*.txt anew from pyproject.toml (LOCK_ARGS=--upgrade t
 
 .PHONY: clean
 clean: ## Remove the virtual environment and everything the tools left behind
-	rm -rf $(VENV) $(VENV)-clients $(VENV)-campaigns .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) $(VENV)-clients* $(VENV)-campaigns* .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. A stamp is touched last, so a step that was interrupted is taken again.
