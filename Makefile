@@ -28,7 +28,7 @@ PIP_LOCKED := $(PIP_INSTALL) --require-hashes --no-deps
 
 .PHONY: help
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: serve
 serve: $(VENV)/.run ## Start ubr on this machine
@@ -47,6 +47,14 @@ test-long: $(VENV)/.dev ## Run the long tests, and what depends on the store on 
 	done
 	@$(PYTEST) -m "not long" tests/simulation $(PYTEST_ARGS)
 	@$(PYTEST) -m long -o faulthandler_timeout=7200 $(PYTEST_ARGS)
+
+.PHONY: test-clients
+test-clients: $(VENV)/.dev ## Make the clients in TypeScript (takes node and npm) and Python, and try them
+	@$(BIN)/python -m pytest -m long tests/integration/clients $(PYTEST_ARGS)
+
+.PHONY: test-fuzz
+test-fuzz: $(VENV)/.dev ## Send 20,000 requests made from the OpenAPI document (FUZZ_REQUESTS=… for another number)
+	@$(BIN)/python -m pytest -m long -s -o faulthandler_timeout=7200 tests/integration/http/test_schemathesis.py $(PYTEST_ARGS)
 
 .PHONY: test-image
 test-image: $(BIN)/python ## Build the image and try it (IMAGE_ARGS="--base-image … -- build arguments")
@@ -71,7 +79,7 @@ lock: ## Make requirements/*.txt anew from pyproject.toml (LOCK_ARGS=--upgrade t
 
 .PHONY: clean
 clean: ## Remove the virtual environment and everything the tools left behind
-	rm -rf $(VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) $(VENV)-clients* $(VENV)-campaigns* .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. A stamp is touched last, so a step that was interrupted is taken again.

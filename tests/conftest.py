@@ -4,8 +4,13 @@ import gc
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
 
 from ubr.adapters.sql.migrations import upgrade
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("ubr", deadline=None)
+settings.load_profile("ubr")
 
 pytest_plugins = ["tests.support.plugin", "pytester"]
 

@@ -35,6 +35,8 @@ def main() -> int:
         *unanswered(locks / "build.txt", groups["build"]),
         *unanswered(locks / "dev.txt", [*run, *groups["dev"]]),
         *unanswered(locks / "servers.txt", groups["test-servers"]),
+        *unanswered(locks / "clients.txt", groups["clients"]),
+        *unanswered(locks / "campaigns.txt", groups["campaigns"]),
     ]
     # Run and tested are two files: a version that differs would be tested in one and run in the other.
     tested = pins(locks / "dev.txt")

@@ -16,10 +16,13 @@ from ubr.domain.events import (
     UserEvent,
     actions,
 )
+from ubr.entrypoints.http import problem_pages
+from ubr.entrypoints.http.document import described
 from ubr.entrypoints.http.problem import problems
 from ubr.settings import documentation
 
 DOCS = Path(__file__).parents[1] / "docs"
+PROBLEMS = DOCS / "problems"
 
 _MADE = "<!-- made by `make docs` -->"
 _END = "<!-- end -->"
@@ -27,14 +30,17 @@ _END = "<!-- end -->"
 
 def problems_page() -> str:
     """Every problem, by status and name."""
-    rows = [f"| `{problem.slug}` | {problem.status} | {problem.title} |" for problem in problems()]
+    rows = [
+        f"| [`{problem.slug}`](problems/{problem.slug}.md) | {problem.status} | {problem.title} |"
+        for problem in problems()
+    ]
     return "\n".join(
         [
             "# Problems",
             "",
             "Every refusal is an `application/problem+json` (RFC 9457). Its `type` is `/problems/` and the name below;",
             "names do not change. `detail` says more about the case at hand, `errors` where the input was wrong, and",
-            "`request_id` finds the request in the service's own log.",
+            "`request_id` finds the request in the service's own log. The service shows each page below at that path.",
             "",
             "| name | status | title |",
             "| --- | --- | --- |",
@@ -81,10 +87,22 @@ def pages() -> dict[Path, str]:
         DOCS / "settings.md": documentation(),
         DOCS / "problems.md": problems_page(),
         DOCS / "audit.md": audit_page(),
+        **{
+            PROBLEMS / f"{slug}.md": problem_pages.markdown(page)
+            for slug, page in problem_pages.pages(described()).items()
+        },
     }
 
 
+def left_over() -> list[Path]:
+    """Pages about problems that there are no more."""
+    return sorted(set(PROBLEMS.glob("*")) - pages().keys())
+
+
 if __name__ == "__main__":
+    PROBLEMS.mkdir(exist_ok=True)
     for page, text in pages().items():
         page.write_text(text)
         sys.stdout.write(f"{page.name}\n")
+    for page in left_over():
+        page.unlink()

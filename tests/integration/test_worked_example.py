@@ -25,10 +25,13 @@ EDITS = {
             '            changed.append("locale")\n            self.locale = locale\n',
         ),
     ],
-    "adapters/sql/tables.py": [('Column("full_name", Text),\n', '    Column("locale", Text),\n')],
+    "adapters/sql/tables.py": [('Column("full_name_key", _exact()),\n', '    Column("locale", Text),\n')],
     "adapters/sql/rows.py": [
         ('"full_name": user.full_name,\n', '        "locale": user.locale,\n'),
-        ("full_name=row[c.full_name],\n", "        locale=row[c.locale],\n"),
+        (
+            "email=Email(row[c.email], row[c.email_key]),\n        full_name=row[c.full_name],\n",
+            "        locale=row[c.locale],\n",
+        ),
     ],
     "application/results.py": [
         ("    full_name: str | None\n", "    locale: str | None\n"),

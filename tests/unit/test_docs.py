@@ -10,7 +10,9 @@ ROOT = Path(__file__).parents[2]
 COMPARE = """
 import sys
 sys.path.insert(0, "tools")
-from write_docs import pages
+from write_docs import left_over, pages
+for page in left_over():
+    print(page.name)
 for page, text in pages().items():
     if not page.exists() or page.read_text() != text:
         print(page.name)

@@ -198,6 +198,7 @@ COUNTED = {"act.refused", "requests.rejected", "link.issued"}
 """Entries of the log that are written beside: as many, or as late, as minutes and workers have it."""
 
 _KEPT_HEADERS = (
+    "accept",
     "allow",
     "cache-control",
     "content-security-policy",

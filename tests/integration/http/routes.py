@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.integration.http.kit import ANOTHER_PASSWORD, PASSWORD
 from ubr.entrypoints.http.call import Operation
+from ubr.entrypoints.http.files import assets_revision
 from ubr.entrypoints.http.openapi import operations
 from ubr.entrypoints.http.routes import CONTROLLERS
 
@@ -23,7 +24,7 @@ class Route:
 
     def path(self, **ids: str) -> str:
         """The path to these things; a thing that is not named exists for nobody."""
-        known = {"user_id": "0", "role_id": "0", "session_id": "0", "entry_id": "0", "name": "editor", **ids}
+        known = {"user_id": "0", "role_id": "0", "session_id": "0", "entry_id": "0", "name": "editor", **KNOWN, **ids}
         return self.template.format(**known)
 
     def target(self, **ids: str) -> str:
@@ -33,6 +34,8 @@ class Route:
 
 
 ROUTES = [Route(method, path, operation) for path, method, operation in operations(CONTROLLERS)]
+KNOWN = {"slug": "invalid-input", "revision": assets_revision(), "asset": "start.js"}
+"""What is always there."""
 BY_NAME = {route.name: route for route in ROUTES}
 WITH_BODY = [route for route in ROUTES if route.operation.body is not None]
 SIGNED_IN = [route for route in ROUTES if not route.operation.public]

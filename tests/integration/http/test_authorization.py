@@ -59,6 +59,9 @@ RIGHTS: dict[str, tuple[list[str] | None, bool]] = {
     "get_undo_email_page": (None, True),
     "get_page_script": (None, True),
     "get_page_style": (None, True),
+    "get_docs_asset": (None, True),
+    "list_problems": (None, True),
+    "get_problem": (None, True),
 }
 ALL_PERMISSIONS = {
     "users:read",

@@ -111,12 +111,20 @@ def assert_as_described(line: dict[str, Any], document: dict[str, Any]) -> None:
     if described is None:  # OPTIONS, HEAD, and what there is not
         return
     assert str(line["status"]) in described["responses"], line
-    content = described["responses"][str(line["status"])].get("content")
+    response = described["responses"][str(line["status"])]
+    for name, header in response["headers"].items():
+        told = document["components"]["headers"][name] if "$ref" in header else header
+        assert name.lower() in line["headers"] or not told["required"], (name, line)
+        if "const" in told["schema"]:
+            assert line["headers"][name.lower()] == told["schema"]["const"], line
+    content = response.get("content")
     if content is None:
         assert line["body"] == "", line
         return
     [(media_type, body)] = content.items()
     assert line["headers"]["content-type"].partition(";")[0] == media_type
+    if "problem" in media_type:
+        assert line["body"]["type"].removeprefix("/problems/") in body["examples"], line
     if "json" in media_type:
         assert_fits(line["body"], body["schema"], document["components"]["schemas"])
 
@@ -251,6 +259,8 @@ async def _the_service_itself(talk: Talk) -> None:
     assert docs.headers["content-type"] == "text/html; charset=utf-8"
     for path in ("/reset-password", "/verify-email", "/undo-email", "/assets/page.js", "/assets/page.css"):
         assert (await talk.say("GET", path)).status_code == 200
+    assert "last-admin" in (await talk.say("GET", "/problems")).text
+    assert "last-admin" in (await talk.say("GET", "/problems/last-admin")).text
 
     nothing = await talk.say("GET", "/api/nothing")
     assert nothing.json() == problem(404, "not-found", "/api/nothing")

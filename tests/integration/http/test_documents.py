@@ -1,22 +1,31 @@
-"""The OpenAPI document says what the server does, and the page says what the document does."""
+"""The OpenAPI document says what the server does, and the pages about problems say what the document does."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
+from jsonschema import FormatChecker
+from jsonschema.validators import Draft202012Validator
 from litestar.routes import HTTPRoute
 
-from tests.integration.http.kit import Service
-from tests.integration.http.routes import ROUTES, Route
+from tests.integration.http.kit import Service, assert_problem
+from tests.integration.http.routes import ROUTES, WITH_BODY, Route
 from ubr.application.app import Application
-from ubr.domain.errors import UbrError
+from ubr.domain.errors import Conflict, InvalidToken, NotFound, SigningKeyNotFound, UbrError
 from ubr.domain.role import MOST_PERMISSIONS
 from ubr.domain.user import MOST_ROLES
+from ubr.entrypoints.http.body import decode
 from ubr.entrypoints.http.document import described, document
-from ubr.entrypoints.http.problem import problems, status_of
+from ubr.entrypoints.http.openapi import LEAST_PASSWORD
+from ubr.entrypoints.http.problem import Problem, problems, rows, status_of
+from ubr.entrypoints.http.problem_advice import ADVICE
+from ubr.entrypoints.http.problem_pages import ProblemPage, html, markdown
+from ubr.settings import Settings, WrongSetting
 
 
 async def test_every_route_of_the_server_is_described(service: Service) -> None:
@@ -30,7 +39,12 @@ async def test_every_route_of_the_server_is_described(service: Service) -> None:
     }
     assert served == {(route.method, route.template) for route in ROUTES}
     paths = described()["paths"]
-    assert served == {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    told = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    assert told == {(route.method, route.template) for route in DESCRIBED}
+    assert [route.name for route in ROUTES if route not in DESCRIBED] == ["get_docs_asset"]
+
+
+DESCRIBED = [route for route in ROUTES if route.operation.described]
 
 
 def refs(value: Any) -> set[str]:
@@ -41,8 +55,10 @@ def refs(value: Any) -> set[str]:
 
 def test_the_document_is_whole() -> None:
     told = described()
-    schemas = told["components"]["schemas"]
-    assert {ref.rpartition("/")[2] for ref in refs(told)} <= set(schemas)
+    for ref in refs(told):
+        at: Any = told
+        for part in ref.removeprefix("#/").split("/"):
+            at = at[part]
     operations = [each for methods in told["paths"].values() for each in methods.values()]
     names = [each["operationId"] for each in operations]
     assert len(names) == len(set(names))
@@ -66,20 +82,29 @@ def test_operations_are_called_what_their_use_cases_are() -> None:
         "get_undo_email_page",
         "get_page_script",
         "get_page_style",
+        "get_docs_asset",
+        "list_problems",
+        "get_problem",
     }
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+@pytest.mark.parametrize("route", DESCRIBED, ids=lambda route: route.name)
 def test_an_operation_is_told_in_full(route: Route) -> None:
     told = described()["paths"][route.template][route.method.lower()]
     assert told["summary"]
     assert (told.get("security") == []) == route.operation.public
     assert ("requestBody" in told) == (route.operation.body is not None)
-    assert len([status for status in told["responses"] if status.startswith("2")]) == 1
+    good = [status for status in told["responses"] if status.startswith("2")]
+    assert good == [str(route.operation.status), *(["202"] if route.operation.deferred else [])]
     for status, response in told["responses"].items():
         assert response["description"]
+        assert {"X-Request-ID", "Cache-Control"} <= set(response["headers"])
         if status >= "400":
-            assert list(response["content"]) == ["application/problem+json"]
+            [(media_type, content)] = response["content"].items()
+            assert media_type == "application/problem+json"
+            assert content["examples"]
+        assert ("WWW-Authenticate" in response["headers"]) == (status == "401")
+        assert ("Retry-After" in response["headers"]) == (status in {"429", "503"})
     if not route.operation.public:
         assert {"401", "403"} <= set(told["responses"])
     named = {each["name"] for each in told.get("parameters", ()) if each["in"] == "path"}
@@ -101,7 +126,7 @@ def answered() -> dict[str, Any]:
     found: set[str] = set()
     new = refs([each["responses"] for methods in told["paths"].values() for each in methods.values()])
     while new:
-        names = {ref.rpartition("/")[2] for ref in new} - found
+        names = {ref.rpartition("/")[2] for ref in new if "/schemas/" in ref} - found
         found |= names
         new = refs([schemas[name] for name in names])
     return {name: schemas[name] for name in found}
@@ -164,19 +189,6 @@ def test_lists_in_bodies_say_how_long_they_may_be() -> None:
     assert "maxItems" not in schemas["RoleResult"]["properties"]["permissions"]
 
 
-async def test_the_page_loads_nothing(service: Service) -> None:
-    answer = await service.client.get("/api/docs")
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert "<script" not in answer.text
-    assert re.findall(r'(?:src|href)="([^"]*)"', answer.text) == ["/api/openapi.json"]
-    for route in ROUTES:
-        assert f'id="{route.name}"' in answer.text
-    style = answer.text.partition("<style>")[2].partition("</style>")[0]
-    assert " style=" not in answer.text
-    assert style
-    assert "'unsafe-inline'" not in answer.headers["content-security-policy"]
-
-
 def test_every_problem_is_in_the_table() -> None:
     found = {problem.slug: problem for problem in problems()}
     for slug, status in (
@@ -198,3 +210,146 @@ def test_every_problem_is_in_the_table() -> None:
     used = {error for route in ROUTES for error in route.operation.problems}
     assert {error.code for error in used} <= set(found)
     assert all(isinstance(status_of(error), int) and issubclass(error, UbrError) for error in used)
+
+
+def test_a_slug_with_two_statuses_has_two_rows() -> None:
+    class Elsewhere(Conflict):
+        code = InvalidToken.code
+        title = InvalidToken.title
+
+    assert rows([Elsewhere, InvalidToken, SigningKeyNotFound, NotFound]) == [
+        Problem("invalid-token", 401, InvalidToken.title),
+        Problem("not-found", 404, NotFound.title),
+        Problem("invalid-token", 409, InvalidToken.title),
+    ]
+
+
+# --- examples --------------------------------------------------------------------------------------------------------
+
+
+def examples(told: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Every example: where it is, its schema, itself."""
+    schemas, named = told["components"]["schemas"], told["components"]["examples"]
+    for name, schema in schemas.items():
+        for example in schema.get("examples", ()):
+            yield name, schema, example
+    for path, methods in told["paths"].items():
+        for method, operation in methods.items():
+            for each in operation.get("parameters", ()):
+                if "example" in each:
+                    yield f"{method} {path} {each['name']}", each["schema"], each["example"]
+            for status, response in operation["responses"].items():
+                for content in response.get("content", {}).values():
+                    if "example" in content:
+                        yield f"{method} {path} {status}", content["schema"], content["example"]
+                    for slug, ref in content.get("examples", {}).items():
+                        value = named[ref["$ref"].rpartition("/")[2]]["value"]
+                        assert (value["status"], value["type"]) == (int(status), f"/problems/{slug}")
+                        yield f"{method} {path} {status} {slug}", content["schema"], value
+
+
+def test_examples_fit_their_schemas() -> None:
+    told = described()
+    found = list(examples(told))
+    assert len(found) > 300
+    seen = set()
+    for where, schema, example in found:
+        if (key := json.dumps([schema, example])) not in seen:
+            seen.add(key)
+            whole = {**schema, "components": told["components"]}
+            errors = list(Draft202012Validator(whole, format_checker=FormatChecker()).iter_errors(example))
+            assert not errors, (where, errors)
+
+
+def spoken(which: str) -> list[tuple[Any, dict[str, Any]]]:
+    """The types that operations speak in, with the example of each."""
+    schemas = described()["components"]["schemas"]
+    types = {getattr(route.operation, which) for route in DESCRIBED}
+    return [
+        (type_, example)
+        for type_ in types
+        for example in schemas.get(getattr(type_, "__name__", ""), {}).get("examples", ())
+    ]
+
+
+def test_examples_of_bodies_are_taken() -> None:
+    found = spoken("body")
+    assert {type_ for type_, _ in found} == {route.operation.body for route in WITH_BODY}
+    for type_, example in found:
+        assert decode(json.dumps(example).encode(), type_)
+
+
+def test_examples_of_answers_are_what_is_sent() -> None:
+    found = spoken("answer")
+    assert len(found) > 6
+    for type_, example in found:
+        assert json.loads(msgspec.json.encode(msgspec.convert(example, type_))) == example
+
+
+def test_every_answer_that_is_a_thing_has_an_example() -> None:
+    silent = {name for name, schema in answered().items() if "examples" not in schema and schema["type"] == "object"}
+    # These are parts of others, or made of others.
+    assert {name for name in silent if not name.startswith("Page_")} == {
+        "ProblemFlaw",
+        "RevocationResult",
+        "TargetResult",
+    }
+
+
+def test_a_password_that_is_set_has_the_least_length_that_a_setting_can_ask_for() -> None:
+    with pytest.raises(WrongSetting):
+        Settings.from_env({"UBR_PASSWORD_MIN_LENGTH": str(LEAST_PASSWORD - 1)}, secret=False)
+    least = Settings.from_env({"UBR_PASSWORD_MIN_LENGTH": str(LEAST_PASSWORD)}, secret=False)
+    assert least.password_min_length == LEAST_PASSWORD
+    schemas = described()["components"]["schemas"]
+    assert schemas["RegisterUserCommand"]["properties"]["password"]["minLength"] == LEAST_PASSWORD
+    assert schemas["LogInCommand"]["properties"]["password"]["minLength"] == 1
+
+
+# --- the pages about problems ----------------------------------------------------------------------------------------
+
+
+def test_every_problem_has_its_advice() -> None:
+    # Tests define errors too, and these are nobody's to explain.
+    assert set(ADVICE) == {row.slug for row in problems()}
+    for slug, advice in ADVICE.items():
+        assert min(len(advice.meaning), len(advice.remedy)) > 20, slug
+        assert advice.meaning.endswith(".")
+        assert advice.remedy.endswith(".")
+
+
+async def test_a_problem_has_a_page_at_its_type(service: Service) -> None:
+    refused = (await service.client.get("/api/users/me")).json()
+    answer = await service.client.get(refused["type"])
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["cache-control"] == "public, max-age=300"
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    assert "<script" not in answer.text
+    assert " style=" not in answer.text
+    for told in ("unauthenticated", "401", refused["title"], "What to do", "GET /api/users/me"):
+        assert told in answer.text
+    assert "GET /health/live" not in answer.text
+
+
+async def test_there_is_a_page_for_each_and_one_for_all(service: Service) -> None:
+    index = await service.client.get("/problems")
+    links = re.findall(r'href="(/[^"]*)"', index.text)
+    assert sorted(links) == sorted(f"/problems/{row.slug}" for row in problems())
+    for link in set(links):
+        answer = await service.client.get(link)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert 'href="/problems"' in answer.text
+
+
+async def test_there_is_no_page_for_what_is_no_problem(service: Service) -> None:
+    for slug in ("nothing", "Invalid-input", "None", "index"):
+        assert assert_problem(await service.client.get(f"/problems/{slug}"), 404)["type"] == "/problems/not-found"
+
+
+def test_a_page_tells_both_statuses_of_a_slug() -> None:
+    row = Problem("conflict", 409, "One thing")
+    page = ProblemPage("conflict", (row, Problem("conflict", 400, "Another")), ADVICE["conflict"], "Nobody.")
+    for text in (html(page), markdown(page)):
+        for told in ("409: One thing", "400: Another", '"status": 409', '"status": 400', "Nobody."):
+            assert told in text

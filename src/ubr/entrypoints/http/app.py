@@ -5,7 +5,6 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
 from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -13,12 +12,10 @@ from litestar.di import Provide
 from ubr.application.app import Application
 from ubr.entrypoints.http import problem
 from ubr.entrypoints.http.call import Call
-from ubr.entrypoints.http.docs_page import page, policy
 from ubr.entrypoints.http.document import described
 from ubr.entrypoints.http.edge import Edge, HttpOptions
 from ubr.entrypoints.http.openapi import operations
 from ubr.entrypoints.http.routes import CONTROLLERS
-from ubr.entrypoints.http.routes.documents import Pages
 
 __all__ = ["HttpOptions", "create_app"]
 
@@ -39,15 +36,13 @@ def create_app(ubr: Application, *, options: HttpOptions | None = None) -> Edge:
             None, status_code=HTTPStatus.NO_CONTENT, headers={"allow": methods[request.scope["path_template"]]}
         )
 
-    document = described()
-    pages = Pages(openapi=msgspec.json.encode(document), docs=page(document).encode(), docs_policy=policy())
     litestar = Litestar(
         CONTROLLERS,
         dependencies={"ubr": Provide(lambda: ubr, sync_to_thread=False)},
         request_class=Call,
         before_request=take_in,
         exception_handlers={Exception: problem.answer},
-        state=State({"pages": pages}),
+        state=State({"described": described}),
         openapi_config=None,
         logging_config=None,
         # The edge bounds bodies itself, and before it knows who sends them.

@@ -26,6 +26,7 @@ C = TypeVar("C", bound=Command)
 
 _NOBODY: Final = UUID(int=0)
 _EMPTY_OBJECT: Final = b"{}"
+NOT_KEPT: Final = "no-store"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,8 @@ class Operation:
 
     `use_case` lends its docstring. `answer` is the type of a 2xx body; where that may be `deferred`, a 202 has none.
     `public` needs no token; `ending` ends what one rests on. `tagged` answers with an `ETag`; `conditional` honours
-    `If-Match`, and `keyed` an `Idempotency-Key`. `problems` are those that not every route of its kind has.
+    `If-Match`, and `keyed` an `Idempotency-Key`. `problems` are those that not every route of its kind has. `example`
+    is an answer, where its type has none. What is not `described` is part of a page, and not in the document.
     """
 
     use_case: type | None
@@ -55,6 +57,9 @@ class Operation:
     located: bool = False
     deferred: bool = False
     problems: tuple[type[UbrError], ...] = ()
+    cache_control: str = NOT_KEPT
+    example: Any = None
+    described: bool = True
 
 
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")

@@ -10,8 +10,10 @@ from ubr.domain.errors import Invalid
 
 _TAG: Final = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _LIST: Final = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
+PATTERN: Final = rf"^[ \t]*(?:\*[ \t]*|{_LIST.pattern})$"
+"""Of a whole field, as JSON Schema has patterns."""
 _ITEM: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
-_LONGEST: Final = 4096
+LONGEST: Final = 4096
 
 
 def if_match(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...] | None:
@@ -40,6 +42,6 @@ def _field(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> str | None:
 
 
 def _tags(text: str, name: str) -> list[tuple[str, str]]:
-    if len(text) > _LONGEST or not _LIST.fullmatch(text):
+    if len(text) > LONGEST or not _LIST.fullmatch(text):
         raise Invalid(f"{name} is neither * nor a list of entity tags")
     return _ITEM.findall(text)

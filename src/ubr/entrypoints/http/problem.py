@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
@@ -31,6 +31,8 @@ from ubr.domain.errors import (
 )
 
 MEDIA_TYPE: Final = "application/problem+json"
+TYPE: Final = "/problems/{slug}"
+"""A problem's `type`, and the path of the page about it."""
 PROBLEM: Final = "problem"
 """Where the code of what went wrong is left for the edge, in the state of the request."""
 
@@ -111,7 +113,7 @@ def status_of(error: type[UbrError]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A row of the table of problems."""
+    """A row of the table of problems. Its slug may stand in another row too, with another status."""
 
     slug: str
     status: int
@@ -120,8 +122,13 @@ class Problem:
 
 def problems() -> list[Problem]:
     """Every problem that the service can answer with, by status and name."""
-    found = {error.code: Problem(error.code, status_of(error), error.title) for error in _errors(UbrError)}
-    return sorted(found.values(), key=lambda problem: (problem.status, problem.slug))
+    return rows(_errors(UbrError))
+
+
+def rows(errors: Iterable[type[UbrError]]) -> list[Problem]:
+    """These errors as a table: a row for each name and status."""
+    found = {(status_of(error), error.code): Problem(error.code, status_of(error), error.title) for error in errors}
+    return [found[key] for key in sorted(found)]
 
 
 def _errors(root: type[UbrError]) -> Iterator[type[UbrError]]:
@@ -169,7 +176,7 @@ class Refusal:
         status = status_of(type(error))
         flaws = error.flaws if isinstance(error, Invalid) else ()
         details = ProblemDetails(
-            type=f"/problems/{error.code}",
+            type=TYPE.format(slug=error.code),
             title=error.title,
             status=status,
             # What an adapter says of its trouble is for the log alone.

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+import asyncio
+from functools import cache
 from typing import Any, Final
 
+import msgspec
 from litestar import Controller, Response, get
 
 from ubr.application.command import Result
 from ubr.application.use_cases.get_public_keys import GetPublicKeys
+from ubr.domain.errors import NotFound
 from ubr.domain.signing_key import JWKS_CACHE
-from ubr.entrypoints.http import conditional
-from ubr.entrypoints.http.answers import unchanged
+from ubr.entrypoints.http import docs_page, files
 from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.files import Described, File, described_by, serve
 
 _JSON: Final = "application/json"
 _BRIEFLY: Final = f"public, max-age={JWKS_CACHE.seconds}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pages:
-    """The documents that are the same for as long as the process runs."""
-
-    openapi: bytes
-    docs: bytes
-    docs_policy: str
+_ASKED_FOR_EACH_TIME: Final = "public, no-cache"
+"""A page of before would look for assets that are no longer there."""
+_FOR_GOOD: Final = "public, max-age=31536000, immutable"
 
 
 class KeySetResult(Result, frozen=True, kw_only=True):
@@ -46,13 +42,14 @@ class Documents(Controller):
             answer=KeySetResult,
             public=True,
             tagged=True,
+            cache_control=_BRIEFLY,
         ),
     )
     async def public_keys(self, request: Call, ubr: Ubr) -> Response[bytes]:
         # RFC 9111, 5.2.1.4: whoever says so wants no answer of before.
         asked = request.headers.get("cache-control", "").lower()
         keys = ",".join(await ubr.get_public_keys(current="no-cache" in asked))
-        return _cacheable(request, f'{{"keys":[{keys}]}}'.encode(), _JSON)
+        return serve(request, File.of(f'{{"keys":[{keys}]}}'.encode(), _JSON, pack=False), cache_control=_BRIEFLY)
 
     @get(
         "/api/openapi.json",
@@ -64,10 +61,11 @@ class Documents(Controller):
             answer=dict[str, Any],
             public=True,
             tagged=True,
+            cache_control=_BRIEFLY,
         ),
     )
     async def openapi(self, request: Call) -> Response[bytes]:
-        return _cacheable(request, _pages(request).openapi, _JSON)
+        return serve(request, await asyncio.to_thread(_openapi, described_by(request)), cache_control=_BRIEFLY)
 
     @get(
         "/api/docs",
@@ -80,25 +78,44 @@ class Documents(Controller):
             media_type="text/html",
             public=True,
             tagged=True,
+            cache_control=_ASKED_FOR_EACH_TIME,
         ),
     )
     async def docs(self, request: Call) -> Response[bytes]:
-        pages = _pages(request)
-        response = _cacheable(request, pages.docs, "text/html")
-        response.headers["content-security-policy"] = pages.docs_policy
+        response = serve(request, await asyncio.to_thread(_docs), cache_control=_ASKED_FOR_EACH_TIME)
+        response.headers["content-security-policy"] = docs_page.POLICY
         return response
 
+    @get(
+        "/api/docs/{revision:str}/{asset:str}",
+        **operation(
+            None,
+            "service",
+            name="get_docs_asset",
+            summary="Load a part of the page",
+            answer=str,
+            public=True,
+            tagged=True,
+            cache_control=_FOR_GOOD,
+            described=False,
+        ),
+    )
+    async def docs_asset(self, request: Call) -> Response[bytes]:
+        assets = await asyncio.to_thread(files.assets)
+        wanted = assets.get(request.path_params["asset"])
+        if wanted is None or request.path_params["revision"] != files.assets_revision():
+            raise NotFound("There is nothing at this path")
+        return serve(request, wanted, cache_control=_FOR_GOOD)
 
-def _pages(request: Call) -> Pages:
-    pages: Pages = request.app.state["pages"]
-    return pages
+
+# The first to ask for one of these waits while it is made; nobody else does.
 
 
-def _cacheable(request: Call, content: bytes, media_type: str) -> Response[bytes]:
-    revision = hashlib.sha256(content).hexdigest()[:32]
-    if conditional.none_match(request.scope["headers"], revision):
-        response = Response(content, media_type=media_type, headers={"etag": f'"{revision}"'})
-    else:
-        response = unchanged(revision)
-    response.headers["cache-control"] = _BRIEFLY
-    return response
+@cache
+def _openapi(described: Described) -> File:
+    return File.of(msgspec.json.encode(described()), _JSON)
+
+
+@cache
+def _docs() -> File:
+    return File.of(docs_page.page(files.assets_revision()).encode(), "text/html")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from litestar import Controller, Response, get
 
 from ubr.application.results import LogEntryResult, Page
@@ -11,6 +13,12 @@ from ubr.application.use_cases.prove_log_entry import ProofResult, ProveLogEntry
 from ubr.domain.errors import InvalidCursor, LogDamaged, LogEntryNotFound
 from ubr.entrypoints.http.answers import ok, page
 from ubr.entrypoints.http.call import Call, Ubr, operation
+
+_ORIGIN: Final = "ubr.example.org/log/3e32012da7780fca"
+_NOTE: Final = (
+    f"{_ORIGIN}\n5\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n"
+    f"— {_ORIGIN} Zub5zfgn5mlq1uwHgvn57QHfnQn6dDM/7vmSIZRtdeBk5LDcAD8GM6PiYD4vN5RcESk6lEBWZu4Iy4gVnqE/Q3LDY6E=\n"
+)
 
 
 class Logs(Controller):
@@ -38,6 +46,7 @@ class Logs(Controller):
             summary="Read the newest checkpoint of the log",
             answer=str,
             media_type="text/plain",
+            example=_NOTE,
             problems=(LogDamaged,),
         ),
     )

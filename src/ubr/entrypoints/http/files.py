@@ -1,0 +1,93 @@
+"""Documents that are the same for everybody: made or read when somebody asks for one, and kept for as long as the
+process runs.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final, TypeAlias
+
+from litestar import Response
+
+from ubr.entrypoints.http import conditional
+from ubr.entrypoints.http.answers import unchanged
+from ubr.entrypoints.http.call import Call
+
+Described: TypeAlias = Callable[[], dict[str, Any]]
+"""Makes the OpenAPI document, once."""
+
+_WORTH_PACKING: Final = 1024
+_GZIP: Final = re.compile(rb"(?:^|,)[ \t]*(?:x-)?gzip[ \t]*(?:;[ \t]*q=(?P<q>[0-9.]+)[ \t]*)?(?=,|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """Its content, as it is and packed; where packing saves nothing worth while, `packed` is None."""
+
+    content: bytes
+    packed: bytes | None
+    media_type: str
+    revision: str
+
+    @classmethod
+    def of(cls, content: bytes, media_type: str, *, pack: bool = True) -> File:
+        packed = gzip.compress(content, mtime=0) if pack and len(content) > _WORTH_PACKING else None
+        return cls(content, packed, media_type, hashlib.sha256(content).hexdigest()[:32])
+
+
+def serve(request: Call, file: File, *, cache_control: str) -> Response[bytes]:
+    """The file, packed for those who take it so; nothing but its tag for those who have it."""
+    content, revision = file.content, file.revision
+    packed = file.packed is not None and _takes_gzip(request.scope["headers"])
+    if packed and file.packed is not None:
+        # Other bytes, so another tag (RFC 9110, 8.8.3.3).
+        content, revision = file.packed, f"{file.revision}-gzip"
+    if conditional.none_match(request.scope["headers"], revision):
+        response = Response(content, media_type=file.media_type, headers={"etag": f'"{revision}"'})
+        if packed:
+            response.headers["content-encoding"] = "gzip"
+    else:
+        response = unchanged(revision)
+    response.headers["cache-control"] = cache_control
+    if file.packed is not None:
+        response.headers["vary"] = "accept-encoding"
+    return response
+
+
+def described_by(request: Call) -> Described:
+    """The document of the application: the routes are part of it, so they cannot import it."""
+    made: Described = request.app.state["described"]
+    return made
+
+
+def _takes_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    found = _GZIP.search(b",".join(value for name, value in headers if name == b"accept-encoding"))
+    return found is not None and (found["q"] or b"1").strip(b"0.") != b""
+
+
+# --- what the page at /api/docs is made of ---------------------------------------------------------------------------
+
+_ASSETS: Final[Mapping[str, str]] = {
+    "start.js": "text/javascript",
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+}
+
+
+@cache
+def assets() -> Mapping[str, File]:
+    """The files that the page loads, by name."""
+    folder = files("ubr.entrypoints.http") / "assets"
+    return {name: File.of((folder / name).read_bytes(), type_) for name, type_ in _ASSETS.items()}
+
+
+@cache
+def assets_revision() -> str:
+    """A text that differs whenever one of them does: it stands in their paths, so that each may be kept for good."""
+    return hashlib.sha256(",".join(asset.revision for asset in assets().values()).encode()).hexdigest()[:16]

@@ -1,0 +1,77 @@
+"""What can go wrong, as pages for people."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import cache
+from typing import Final
+
+from litestar import Controller, Response, get
+
+from ubr.domain.errors import NotFound
+from ubr.entrypoints.http import problem_pages
+from ubr.entrypoints.http.call import Call, operation
+from ubr.entrypoints.http.files import Described, File, described_by, serve
+
+_BRIEFLY: Final = "public, max-age=300"
+_HTML: Final = "text/html"
+
+
+class Problems(Controller):
+    path = "/problems"
+
+    @get(
+        "/",
+        **operation(
+            None,
+            "service",
+            name="list_problems",
+            summary="Read what can go wrong",
+            answer=str,
+            media_type=_HTML,
+            public=True,
+            tagged=True,
+            cache_control=_BRIEFLY,
+        ),
+    )
+    async def list_all(self, request: Call) -> Response[bytes]:
+        return await _page(request, None)
+
+    @get(
+        "/{slug:str}",
+        **operation(
+            None,
+            "service",
+            name="get_problem",
+            summary="Read about one problem",
+            answer=str,
+            media_type=_HTML,
+            public=True,
+            tagged=True,
+            cache_control=_BRIEFLY,
+        ),
+    )
+    async def read(self, request: Call) -> Response[bytes]:
+        return await _page(request, request.path_params["slug"])
+
+
+async def _page(request: Call, slug: str | None) -> Response[bytes]:
+    # The first to ask waits while they are made; nobody else does.
+    made = await asyncio.to_thread(_made, described_by(request))
+    if slug not in made:
+        raise NotFound("There is no such problem")
+    response = serve(request, made[slug], cache_control=_BRIEFLY)
+    response.headers["content-security-policy"] = problem_pages.policy()
+    return response
+
+
+@cache
+def _made(described: Described) -> Mapping[str | None, File]:
+    """Every page by its slug; the list under None."""
+    pages = problem_pages.pages(described())
+    made: dict[str | None, File] = {
+        slug: File.of(problem_pages.html(page).encode(), _HTML) for slug, page in pages.items()
+    }
+    made[None] = File.of(problem_pages.index_html(pages).encode(), _HTML)
+    return made
