@@ -16,13 +16,16 @@ from ubr.adapters.security.system import Uuid7, random_bytes
 from ubr.adapters.security.tokens import JwtAccessTokens
 from ubr.application.app import Application
 from ubr.application.authorization import Authorize
+from ubr.application.guarding import PasswordGuard
 from ubr.application.issuing import TokenIssuer
 from ubr.application.jobs.bookkeeping import Bookkeeping
 from ubr.application.jobs.census import Census
 from ubr.application.jobs.janitor import Janitor
 from ubr.application.jobs.tail import Tail
 from ubr.application.known_keys import KnownKeys
+from ubr.application.limiting import Limits, Quotas
 from ubr.application.paging import Pager
+from ubr.application.ports.counters import Counters, Quota
 from ubr.application.ports.revocation import Elapsed, Feed, Nudges, WorkerId
 from ubr.application.ports.system import Clock, NewId
 from ubr.application.ports.unit_of_work import Store, UnitOfWork
@@ -77,7 +80,7 @@ from ubr.application.use_cases.verify_log import VerifyLog
 from ubr.application.view import View, ViewTimes
 from ubr.domain.session import SessionLimits
 from ubr.domain.values import Permission, Permissions
-from ubr.settings import Settings
+from ubr.settings import Limit, LoginRateLimit, Settings
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -91,6 +94,18 @@ def rules_of(settings: Settings) -> Rules:
         ),
         own_permissions=Permissions.of(Permission(name) for name in settings.permissions),
     )
+
+
+def quotas_of(settings: Settings) -> Quotas:
+    """Where both of the operator's limits are off, so are the others."""
+    chosen = settings.login_rate_limit
+    if chosen == LoginRateLimit(None, None):
+        return Quotas.off()
+    return Quotas(account=_quota(chosen.per_account), log_in=_quota(chosen.per_ip))
+
+
+def _quota(limit: Limit | None) -> Quota | None:
+    return None if limit is None else Quota(limit=limit.count, per=limit.per)
 
 
 class System(containers.DeclarativeContainer):
@@ -169,6 +184,7 @@ class Core(containers.DeclarativeContainer):
     lifeline_units: providers.Provider[UnitOfWork] = providers.Dependency()
     nudges: providers.Provider[Nudges] = providers.Dependency()
     elapsed: providers.Provider[Elapsed] = providers.Dependency()
+    counters: providers.Provider[Counters] = providers.Dependency()
 
     rules = providers.Singleton(rules_of, settings)
     secret_keys = providers.Singleton(SecretKeys, settings.provided.secret_keys)
@@ -192,6 +208,9 @@ class Core(containers.DeclarativeContainer):
     issuer = providers.Singleton(TokenIssuer, access_tokens=access_tokens, new_id=new_id, rules=rules)
     pager = providers.Singleton(Pager, signer)
 
+    quotas = providers.Singleton(quotas_of, settings)
+    limits = providers.Singleton(Limits, counters=counters, quotas=quotas)
+    guard = providers.Singleton(PasswordGuard, unit_of_work=unit_of_work, limits=limits, signer=signer, elapsed=elapsed)
     authorize = providers.Singleton(Authorize, view=view, clock=clock)
     refusals = providers.Singleton(Refusals, unit_of_work=unit_of_work, clock=clock)
     log_signing = providers.Singleton(
@@ -205,11 +224,18 @@ class Core(containers.DeclarativeContainer):
     use_cases = providers.Singleton(
         Application,
         register_user=providers.Singleton(
-            RegisterUser, unit_of_work=unit_of_work, hasher=hasher, is_common=common, new_id=new_id, rules=rules
+            RegisterUser,
+            unit_of_work=unit_of_work,
+            limits=limits,
+            hasher=hasher,
+            is_common=common,
+            new_id=new_id,
+            rules=rules,
         ),
         log_in=providers.Singleton(
             LogIn,
             unit_of_work=unit_of_work,
+            guard=guard,
             hasher=hasher,
             keys=keys,
             mint=mint,
@@ -218,11 +244,23 @@ class Core(containers.DeclarativeContainer):
             rules=rules,
         ),
         refresh_session=providers.Singleton(
-            RefreshSession, unit_of_work=unit_of_work, keys=keys, mint=mint, issuer=issuer, rules=rules
+            RefreshSession,
+            unit_of_work=unit_of_work,
+            limits=limits,
+            keys=keys,
+            mint=mint,
+            issuer=issuer,
+            rules=rules,
         ),
         log_out=providers.Singleton(LogOut, unit_of_work=unit_of_work),
         change_password=providers.Singleton(
-            ChangePassword, authorize=authorize, unit_of_work=unit_of_work, hasher=hasher, is_common=common, rules=rules
+            ChangePassword,
+            authorize=authorize,
+            unit_of_work=unit_of_work,
+            guard=guard,
+            hasher=hasher,
+            is_common=common,
+            rules=rules,
         ),
         authenticate=providers.Singleton(
             Authenticate, authorize=authorize, access_tokens=access_tokens, keys=keys, clock=clock
@@ -303,4 +341,4 @@ class Core(containers.DeclarativeContainer):
     application = providers.Singleton(noting_refusals, use_cases, refusals)
 
     bookkeeping = providers.Singleton(Bookkeeping, sequencer=sequencer, refusals=refusals)
-    janitor = providers.Singleton(Janitor, unit_of_work=unit_of_work, feed=feed)
+    janitor = providers.Singleton(Janitor, unit_of_work=unit_of_work, feed=feed, counters=counters, quotas=quotas)

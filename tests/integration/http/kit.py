@@ -15,6 +15,7 @@ from uuid import UUID
 
 import httpx
 
+from tests.support.people import NO_LIMITS
 from tests.support.servers import free_port
 from tests.support.service import clean_environment
 from ubr.application.actor import SYSTEM
@@ -117,15 +118,15 @@ async def in_process(settings: Settings, options: HttpOptions | None = None) -> 
 
 
 def memory_settings(**changes: Any) -> Settings:
-    return Settings.memory(**{**TINY_HASHING, **changes})
+    return Settings.memory(**{**TINY_HASHING, "login_rate_limit": NO_LIMITS, **changes})
 
 
-def database_settings(url: str) -> Settings:
-    return Settings.memory(**TINY_HASHING, database_url=url, migrate="auto")
+def database_settings(url: str, **changes: Any) -> Settings:
+    return memory_settings(database_url=url, migrate="auto", **changes)
 
 
-def sqlite_settings(folder: Path) -> Settings:
-    return database_settings(f"sqlite+aiosqlite:///{folder / 'ubr.db'}")
+def sqlite_settings(folder: Path, **changes: Any) -> Settings:
+    return database_settings(f"sqlite+aiosqlite:///{folder / 'ubr.db'}", **changes)
 
 
 @asynccontextmanager

@@ -85,6 +85,9 @@ class MemoryUsers:
         self._drafts.user_by_email.drop(user.email.key)
         gone = {session.id for session in self._drafts.sessions if session.user_id == user.id}
         _forget(self._drafts, gone)
+        for (user_id, client), _ in list(self._drafts.known_clients.items()):
+            if user_id == user.id:
+                self._drafts.known_clients.drop((user_id, client))
 
     async def another_admin_stays(self, user_id: UserId) -> bool:
         return any(user.lasting_admin and user.id != user_id for user in self._drafts.users)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
@@ -50,6 +51,11 @@ class Draft(Generic[K, V]):
     def drop(self, key: K) -> None:
         self._changes[key] = _GONE
 
+    def items(self) -> Iterator[tuple[K, V]]:
+        for key in dict.fromkeys([*self._below, *self._changes]):
+            if (value := self.get(key)) is not None:
+                yield key, value
+
     def __iter__(self) -> Iterator[V]:
         for key, value in self._below.items():
             if key not in self._changes:
@@ -65,6 +71,15 @@ class Draft(Generic[K, V]):
                 self._below.pop(key, None)
             else:
                 self._below[key] = change
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The tries of one bucket since it began: how many were taken, and how many of these failed."""
+
+    began_at: datetime
+    taken: int = 1
+    failed: int = 0
 
 
 @dataclass(slots=True)
@@ -86,6 +101,8 @@ class MemoryStore:
     log_pruned: dict[str, int] = field(default_factory=dict)
     log_keys: dict[int, LogKey] = field(default_factory=dict)
     signing_keys: dict[str, SigningKey] = field(default_factory=dict)
+    password_tries: dict[bytes, Window] = field(default_factory=dict)
+    known_clients: dict[tuple[UserId, bytes], datetime] = field(default_factory=dict)
     feed: list[FeedRow] = field(default_factory=list)
     """The row with the number n stands at n - 1."""
     batches: dict[UUID, tuple[FeedRow, ...]] = field(default_factory=dict)
@@ -130,6 +147,8 @@ class Drafts:
         self.log_pruned = Draft(store.log_pruned)
         self.log_keys = Draft(store.log_keys)
         self.signing_keys = Draft(store.signing_keys)
+        self.password_tries = Draft(store.password_tries)
+        self.known_clients = Draft(store.known_clients)
 
     def apply(self) -> None:
         """Write all changes down. No other task runs in between."""
@@ -148,3 +167,5 @@ class Drafts:
         self.log_pruned.apply()
         self.log_keys.apply()
         self.signing_keys.apply()
+        self.password_tries.apply()
+        self.known_clients.apply()

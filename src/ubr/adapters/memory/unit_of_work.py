@@ -19,6 +19,7 @@ from ubr.adapters.memory.repositories import (
     MemoryUsers,
 )
 from ubr.adapters.memory.store import Drafts, MemoryStore
+from ubr.adapters.memory.tries import MemoryKnownClients, MemoryPasswordTries
 from ubr.application.actor import Actor, System
 from ubr.application.announcing import Announcement
 from ubr.application.ports.revocation import FeedPosition
@@ -51,6 +52,8 @@ class MemoryTransaction:
         self.log_keys = MemoryLogKeys(self._drafts)
         self.signing_keys = MemorySigningKeys(self._drafts)
         self.principals = MemoryPrincipals(self._drafts)
+        self.password_tries = MemoryPasswordTries(self._drafts)
+        self.known_clients = MemoryKnownClients(self._drafts)
 
     async def feed_position(self) -> FeedPosition:
         return FeedPosition(epoch=self._store.epoch, number=len(self._store.feed))

@@ -32,6 +32,7 @@ CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
     "fk_user_roles_user_id_users": UserNotFound,
     "fk_sessions_user_id_users": UserNotFound,
     "fk_refresh_tokens_session_id_sessions": SessionNotFound,
+    "fk_known_clients_user_id_users": UserNotFound,
 }
 """What it means that a constraint is broken. PostgreSQL tells its name, SQLite the columns of a unique one."""
 
@@ -46,6 +47,7 @@ SQLITE_REFERENCES: Final[dict[str, type[UbrError]]] = {
     "user_roles": RoleNotFound,
     "sessions": UserNotFound,
     "refresh_tokens": SessionNotFound,
+    "known_clients": UserNotFound,
 }
 """The same for foreign keys, of which SQLite tells nothing at all, by the table that was written."""
 _NOT_TEXT: Final = "Could not decode to UTF-8"

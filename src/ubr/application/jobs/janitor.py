@@ -8,6 +8,9 @@ from datetime import timedelta
 from typing import Final
 
 from ubr.application.actor import SYSTEM
+from ubr.application.guarding import KNOWN_FOR
+from ubr.application.limiting import Quotas
+from ubr.application.ports.counters import Counters
 from ubr.application.ports.revocation import Feed
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.policy import RETRY_WINDOW
@@ -26,10 +29,13 @@ class Janitor:
     - Sessions are deleted once their absolute end has passed: until then every older refresh token is recognised.
       Their tokens go first, since one session can have very many.
     - Rows of the feed are deleted after a day.
+    - Tries of passwords are deleted with their window, known clients after 30 days, and counters that are full again.
     """
 
     unit_of_work: UnitOfWork
     feed: Feed
+    counters: Counters
+    quotas: Quotas
 
     async def __call__(self) -> int:
         """The number of sessions deleted."""
@@ -37,6 +43,11 @@ class Janitor:
         await self._each(lambda tx: tx.refresh_tokens.forget(tx.now, _BATCH))
         deleted = await self._each(lambda tx: tx.sessions.forget(tx.now, _BATCH))
         while await self.feed.forget(FEED_LASTS, _BATCH) == _BATCH:
+            pass
+        window = self.quotas.account.per if self.quotas.account is not None else timedelta(0)
+        await self._each(lambda tx: tx.password_tries.forget(tx.now - window, _BATCH))
+        await self._each(lambda tx: tx.known_clients.forget(tx.now - KNOWN_FOR, _BATCH))
+        while await self.counters.forget(_BATCH) >= _BATCH:
             pass
         return deleted
 

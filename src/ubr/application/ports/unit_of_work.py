@@ -9,7 +9,16 @@ from uuid import UUID
 
 from ubr.application.actor import Actor, System
 from ubr.application.ports.log_tree import LogKeys, LogRecords, LogTree
-from ubr.application.ports.repositories import Logs, RefreshTokens, Roles, Sessions, SigningKeys, Users
+from ubr.application.ports.repositories import (
+    KnownClients,
+    Logs,
+    PasswordTries,
+    RefreshTokens,
+    Roles,
+    Sessions,
+    SigningKeys,
+    Users,
+)
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.sessions import Principals
 from ubr.domain.events import Event
@@ -48,6 +57,10 @@ class Transaction(Protocol):
     def signing_keys(self) -> SigningKeys: ...
     @property
     def principals(self) -> Principals: ...
+    @property
+    def password_tries(self) -> PasswordTries: ...
+    @property
+    def known_clients(self) -> KnownClients: ...
 
     async def feed_position(self) -> FeedPosition:
         """Where the feed stands. What is read after this call is as new as that, or newer."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ubr.application.actor import Actor, System
 from ubr.application.command import Command
+from ubr.application.limiting import Limits
 from ubr.application.ports.security import CommonPasswords, PasswordHasher
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -28,10 +29,12 @@ class RegisterUser:
 
     - Anyone may, where registration is open; the service itself always may.
     - The password has to be long enough, and neither a common one nor the e-mail, the name or the service's name.
+    - A client IP may do so 60 times an hour: 429 `rate-limited` beyond.
     - The e-mail must not belong to another account, however it is spelled.
     """
 
     unit_of_work: UnitOfWork
+    limits: Limits
     hasher: PasswordHasher
     is_common: CommonPasswords
     new_id: NewId
@@ -50,8 +53,10 @@ class RegisterUser:
             is_common=self.is_common,
             full_name=full_name,
         )
-        if self.rules.registration == "closed" and not isinstance(actor, System):
-            raise RegistrationClosed
+        if not isinstance(actor, System):
+            if self.rules.registration == "closed":
+                raise RegistrationClosed
+            await self.limits.registration()
         hashed = await self.hasher.hash(password)
         async with self.unit_of_work.begin(actor) as tx:
             user = User.register(

@@ -32,8 +32,8 @@ class Operation:
     """What a route is: the edge acts on it, and the OpenAPI document is made from it.
 
     `use_case` lends its docstring. `answer` is the type of a 2xx body. `public` needs no token; `ending` ends what one
-    rests on. `tagged` answers with an `ETag`; `conditional` honours `If-Match`. `problems` are those that not every
-    route of its kind has.
+    rests on. `tagged` answers with an `ETag`; `conditional` honours `If-Match`. `limited` counts calls of a client IP
+    and says so whatever it answers. `problems` are those that not every route of its kind has.
     """
 
     use_case: type | None
@@ -51,6 +51,7 @@ class Operation:
     tagged: bool = False
     conditional: bool = False
     located: bool = False
+    limited: bool = False
     problems: tuple[type[UbrError], ...] = ()
 
 

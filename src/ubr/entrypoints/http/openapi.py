@@ -21,6 +21,7 @@ from ubr.domain.errors import (
     InvalidToken,
     NotFound,
     PreconditionFailed,
+    RateLimited,
     StoreUnavailable,
     UbrError,
     Unauthenticated,
@@ -327,6 +328,8 @@ def _success(operation: Operation, schemas: _Schemas) -> Json:
         headers["ETag"] = _header("The revision, for If-Match.")
     if operation.located:
         headers["Location"] = _header("The path of what was made.")
+    if operation.limited:
+        headers |= _LIMITS
     if operation.query is not None and "cursor" in operation.query.__struct_fields__:
         headers["Link"] = _header('The next page, as `rel="next"`, where there is one.')
     response["headers"] = headers
@@ -339,6 +342,20 @@ def _header(text: str) -> Json:
     return {"description": text, "schema": {"type": "string"}}
 
 
+_TOO_MANY: Final = status_of(RateLimited)
+_RETRY_AFTER: Final[Json] = {
+    "description": "The seconds after which a try is accepted.",
+    "schema": {"type": "integer", "minimum": 1},
+}
+# What is counted for an account is told to nobody, so these may be missing where that was too much.
+_LIMITS: Final[Json] = {
+    "RateLimit-Policy": _header(
+        "How many tries (`q`) a client IP has in so many seconds (`w`): draft-ietf-httpapi-ratelimit-headers-11."
+    ),
+    "RateLimit": _header("How many of them are left (`r`), and in how many seconds there will be more (`t`)."),
+}
+
+
 def _problems(path: str, operation: Operation) -> Json:
     found: dict[int, set[str]] = {}
     for error in (*_usual(path, operation), *operation.problems):
@@ -346,6 +363,7 @@ def _problems(path: str, operation: Operation) -> Json:
     return {
         str(status): {
             "description": ", ".join(f"`{slug}`" for slug in sorted(slugs)),
+            **({"headers": {"Retry-After": _RETRY_AFTER, **_LIMITS}} if status == _TOO_MANY else {}),
             "content": {problem.MEDIA_TYPE: {"schema": {"$ref": _REF.format(name="ProblemDetails")}}},
         }
         for status, slugs in sorted(found.items())

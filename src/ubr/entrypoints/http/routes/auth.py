@@ -39,7 +39,8 @@ class Auth(Controller):
             public=True,
             tagged=True,
             located=True,
-            problems=(WeakPassword, EmailTaken, RegistrationClosed, Busy),
+            limited=True,
+            problems=(WeakPassword, EmailTaken, RegistrationClosed, RateLimited, Busy),
         ),
     )
     async def register(self, request: Call, ubr: Ubr) -> Response[bytes]:
@@ -55,6 +56,7 @@ class Auth(Controller):
             body=LogInCommand,
             answer=TokensResult,
             public=True,
+            limited=True,
             problems=(InvalidCredentials, RateLimited, Busy),
         ),
     )
@@ -70,7 +72,7 @@ class Auth(Controller):
             body=RefreshSessionCommand,
             answer=TokensResult,
             public=True,
-            problems=(InvalidToken,),
+            problems=(InvalidToken, RateLimited),
         ),
     )
     async def refresh(self, request: Call, ubr: Ubr) -> Response[bytes]:
@@ -88,7 +90,8 @@ class Auth(Controller):
             status=204,
             summary="Change one's password",
             body=ChangePasswordCommand,
-            problems=(WeakPassword, WrongPassword, Busy),
+            limited=True,
+            problems=(WeakPassword, WrongPassword, RateLimited, Busy),
         ),
     )
     async def change_password(self, request: Call, ubr: Ubr) -> None:
