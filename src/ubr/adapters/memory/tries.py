@@ -8,6 +8,7 @@ from datetime import datetime
 from ubr.adapters.memory.store import Drafts, Window
 from ubr.application.ports.counters import Quota
 from ubr.application.ports.repositories import NoSlot, Slot
+from ubr.domain.errors import UserNotFound
 from ubr.domain.values import Email, UserId
 
 
@@ -46,6 +47,7 @@ class MemoryPasswordTries:
 class MemoryKnownClients:
     def __init__(self, drafts: Drafts) -> None:
         self._known = drafts.known_clients
+        self._people = drafts.users
         self._users = drafts.user_by_email
 
     async def seen_at(self, email: Email, client: bytes) -> datetime | None:
@@ -53,6 +55,8 @@ class MemoryKnownClients:
         return None if user_id is None else self._known.get((user_id, client))
 
     async def see(self, user_id: UserId, client: bytes, now: datetime) -> None:
+        if self._people.get(user_id) is None:
+            raise UserNotFound
         self._known.put((user_id, client), now)
 
     async def forget(self, seen_before: datetime, limit: int) -> int:

@@ -258,7 +258,7 @@ class KnownClients(Protocol):
         ...
 
     async def see(self, user_id: UserId, client: bytes, now: datetime) -> None:
-        """It signs in now."""
+        """It signs in now. Errors: `UserNotFound`."""
         ...
 
     async def forget(self, seen_before: datetime, limit: int) -> int:
