@@ -36,7 +36,7 @@ async def slot(uow: UnitOfWork, bucket: bytes = A) -> Slot:
 async def give_back(uow: UnitOfWork, *slots: Slot) -> None:
     async with uow.begin(None) as tx:
         for each in slots:
-            await tx.password_tries.give_back(each)
+            await tx.password_tries.give_back(each, passed=True)
         await tx.commit()
 
 
@@ -58,7 +58,7 @@ async def free(uow: UnitOfWork, bucket: bytes = A) -> int:
 
 async def test_there_are_as_many_slots_as_the_quota_has_and_each_bucket_has_its_own(uow: UnitOfWork) -> None:
     taken = [await take(uow) for _ in range(4)]
-    assert taken == [Slot(A, NOON)] * 3 + [NoSlot(until=NOON + MINUTE, all_failed=False)]
+    assert taken == [Slot(A, NOON)] * 3 + [NoSlot(until=NOON + MINUTE, all_failed=False, passed=0)]
     assert await free(uow, B) == 3
 
 
@@ -70,7 +70,7 @@ async def test_a_window_begins_with_the_first_slot_and_is_over_for_all_at_once(
     await slot(uow)
     await slot(uow)
     clock.move(timedelta(microseconds=999_999))
-    assert await take(uow) == NoSlot(until=NOON + MINUTE, all_failed=False)
+    assert await take(uow) == NoSlot(until=NOON + MINUTE, all_failed=False, passed=0)
     clock.move(timedelta(microseconds=1))
     assert await take(uow) == Slot(A, NOON + MINUTE)
     assert await free(uow) == 2
@@ -82,13 +82,13 @@ async def test_a_slot_given_back_is_free_and_a_failure_never_is(uow: UnitOfWork)
     await give_back(uow, second)
     assert await free(uow) == 1
     await slot(uow)
-    assert await take(uow) == NoSlot(until=NOON + MINUTE, all_failed=False)
+    assert await take(uow) == NoSlot(until=NOON + MINUTE, all_failed=False, passed=1)
     await fail(uow, second, third)
-    assert await take(uow) == NoSlot(until=NOON + MINUTE, all_failed=True)
+    assert await take(uow) == NoSlot(until=NOON + MINUTE, all_failed=True, passed=1)
     # Neither more failures than slots nor fewer slots than failures, whatever is said twice.
     await fail(uow, third)
     await give_back(uow, third)
-    assert await take(uow) == NoSlot(until=NOON + MINUTE, all_failed=True)
+    assert await take(uow) == NoSlot(until=NOON + MINUTE, all_failed=True, passed=1)
 
 
 async def test_a_window_from_which_all_was_given_back_begins_anew(uow: UnitOfWork, clock: MovableClock) -> None:
@@ -124,7 +124,7 @@ async def test_what_was_rolled_back_was_not_taken(uow: UnitOfWork) -> None:
     assert await free(uow) == 3
     taken = await slot(uow)
     async with uow.begin(None) as tx:
-        await tx.password_tries.give_back(taken)
+        await tx.password_tries.give_back(taken, passed=True)
     assert await free(uow) == 2
 
 

@@ -1,4 +1,4 @@
-"""Guesses at once, on two instances with one PostgreSQL: as many are looked at as the limit says, whoever else comes."""
+"""Guesses at once, on two instances with one PostgreSQL: as many are looked at as the limit says, whoever comes."""
 
 from __future__ import annotations
 

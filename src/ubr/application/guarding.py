@@ -26,12 +26,25 @@ KNOWN_FOR: Final = timedelta(days=30)
 _FRESH: Final = timedelta(days=1)
 """A client that was seen since is not written down anew."""
 _PATIENCE: Final = 2.0
-"""Seconds that a try waits for a slot, since it came or since the last one was given back."""
+"""Seconds that a try waits for a slot, since it came or since another one passed anywhere."""
+_AT_MOST: Final = 30.0
+"""Seconds that it waits, however many pass."""
 _POLL: Final = 0.025
 _WAITING: Final = 64
 """How many tries of one account may wait in this process: as many as would wait for their password to be hashed."""
+_READERS: Final = 2
+"""How many connections the tries of one account take at a time: a storm on one leaves the others to everybody else."""
+_IN_LINE: Final = 512
 
 Pause: TypeAlias = Callable[[float], Awaitable[object]]
+
+
+@dataclass(slots=True)
+class _Line:
+    """The tries of one account in this process whose user has not been read yet."""
+
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_READERS))
+    waiting: int = 0
 
 
 @dataclass(slots=True)
@@ -41,7 +54,8 @@ class _Queue:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
     moved_at: float = float("-inf")
-    """When one of them got a slot last."""
+    """When it was seen last that a slot had become free."""
+    passed: int = 0
     refused_at: float = float("-inf")
     refused_for: int = 0
     """When it was found that all slots are of failures, and how many seconds it will stay so."""
@@ -65,6 +79,7 @@ class PasswordGuard:
     signer: Signer
     elapsed: Elapsed
     pause: Pause = asyncio.sleep
+    _lines: dict[str, _Line] = field(default_factory=dict, init=False, repr=False)
     _queues: dict[bytes, _Queue] = field(default_factory=dict, init=False, repr=False)
     _rest: set[asyncio.Task[None]] = field(default_factory=set, init=False, repr=False)
 
@@ -81,6 +96,26 @@ class PasswordGuard:
                 await self._finish(attempt.keep())
             raise
         await self.limits.give_back(attempt.allowance)
+
+    @asynccontextmanager
+    async def reading(self, email: Email) -> AsyncIterator[Transaction]:
+        """A unit in which to read who has this e-mail. Errors: `RateLimited` where very many want to at once."""
+        quota = self.limits.quotas.account
+        if quota is None:
+            async with self.unit_of_work.read() as tx:
+                yield tx
+            return
+        line = self._lines.setdefault(email.key, _Line())
+        if line.waiting >= _IN_LINE:
+            raise RateLimited(whole_seconds(quota.per))
+        line.waiting += 1
+        try:
+            async with line.places, self.unit_of_work.read() as tx:
+                yield tx
+        finally:
+            line.waiting -= 1
+            if not line.waiting:
+                self._lines.pop(email.key, None)
 
     def bucket(self, email: Email, network: str | None = None) -> bytes:
         """Of an account, or of a client it knows."""
@@ -111,10 +146,12 @@ class PasswordGuard:
             if isinstance(found, Slot):
                 queue.moved_at = asked
                 return found
+            if found.passed != queue.passed:
+                queue.moved_at, queue.passed = asked, found.passed
             seconds = whole_seconds(found.until - now)
             if found.all_failed:
                 queue.refused_at, queue.refused_for = asked, seconds
-            elif asked - max(came, queue.moved_at) >= _PATIENCE:
+            elif asked - max(came, queue.moved_at) >= _PATIENCE or asked - came >= _AT_MOST:
                 raise RateLimited(seconds)
             else:
                 await self.pause(_POLL)
@@ -181,7 +218,7 @@ class Attempt:
         """It was right. Whoever is signed in by it is known from now on to come from here."""
         self._passed = True
         if self._slot is not None:
-            await tx.password_tries.give_back(self._slot)
+            await tx.password_tries.give_back(self._slot, passed=True)
         if signed_in is not None and self._client is not None:
             await tx.known_clients.see(signed_in, self._client, tx.now)
 
@@ -202,7 +239,7 @@ class Attempt:
         await self._guard.limits.give_back(self.allowance)
         if self._slot is not None:
             async with self._guard.unit_of_work.begin(None) as tx:
-                await tx.password_tries.give_back(self._slot)
+                await tx.password_tries.give_back(self._slot, passed=False)
                 await tx.commit()
 
     async def keep(self) -> None:

@@ -75,11 +75,12 @@ class Draft(Generic[K, V]):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The tries of one bucket since it began: how many were taken, and how many of these failed."""
+    """The tries of one bucket since it began: how many are taken, how many of these failed, how many others passed."""
 
     began_at: datetime
     taken: int = 1
     failed: int = 0
+    passed: int = 0
 
 
 @dataclass(slots=True)

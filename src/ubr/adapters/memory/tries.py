@@ -18,19 +18,23 @@ class MemoryPasswordTries:
 
     async def take(self, bucket: bytes, quota: Quota, now: datetime) -> Slot | NoSlot:
         window = self._windows.get(bucket)
-        if window is None or not window.taken or not now - quota.per < window.began_at <= now + quota.per:
+        if window is None or not now - quota.per < window.began_at <= now + quota.per:
             window = Window(now)
+        elif not window.taken:
+            window = replace(window, began_at=now, taken=1)
         elif window.taken < quota.limit:
             window = replace(window, taken=window.taken + 1)
         else:
-            return NoSlot(until=window.began_at + quota.per, all_failed=window.failed >= quota.limit)
+            return NoSlot(
+                until=window.began_at + quota.per, all_failed=window.failed >= quota.limit, passed=window.passed
+            )
         self._windows.put(bucket, window)
         return Slot(bucket, window.began_at)
 
-    async def give_back(self, slot: Slot) -> None:
+    async def give_back(self, slot: Slot, *, passed: bool) -> None:
         window = self._windows.get(slot.bucket)
         if window is not None and window.began_at == slot.began_at and window.taken > window.failed:
-            self._windows.put(slot.bucket, replace(window, taken=window.taken - 1))
+            self._windows.put(slot.bucket, replace(window, taken=window.taken - 1, passed=window.passed + passed))
 
     async def fail(self, slot: Slot) -> None:
         window = self._windows.get(slot.bucket)

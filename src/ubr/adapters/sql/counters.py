@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -12,6 +13,8 @@ from ubr.application.ports.security import Signer
 PURPOSE: Final = "sql counter"
 
 _MICROSECOND: Final = timedelta(microseconds=1)
+_CONNECTIONS: Final = 3
+"""How many it takes at a time: a storm of strangers leaves the others to everybody else."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -21,10 +24,11 @@ class SqlCounters:
     def __init__(self, unit_of_work: SqlUnitOfWork, signer: Signer) -> None:
         self._unit_of_work = unit_of_work
         self._signer = signer
+        self._places = asyncio.Semaphore(_CONNECTIONS)
 
     async def take(self, name: str, quota: Quota) -> Verdict:
         interval, span = _times(quota)
-        async with self._unit_of_work.begin(None) as tx:
+        async with self._places, self._unit_of_work.begin(None) as tx:
             now = _microseconds(tx.now)
             allowed, full_at = await tx.counters.take(self._key(name), now, interval, span)
             await tx.commit()
@@ -36,7 +40,7 @@ class SqlCounters:
 
     async def give_back(self, name: str, quota: Quota) -> None:
         interval, span = _times(quota)
-        async with self._unit_of_work.begin(None) as tx:
+        async with self._places, self._unit_of_work.begin(None) as tx:
             await tx.counters.give_back(self._key(name), interval, _microseconds(tx.now) + span)
             await tx.commit()
 

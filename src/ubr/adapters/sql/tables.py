@@ -281,6 +281,7 @@ password_tries: Final = Table(
     Column("began_at", Timestamp, nullable=False),
     Column("taken", Integer, nullable=False),
     Column("failed", Integer, nullable=False),
+    Column("passed", Integer, nullable=False),
     Index(None, "began_at"),
 )
 

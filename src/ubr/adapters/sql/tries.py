@@ -28,26 +28,29 @@ class SqlPasswordTries:
         c = password_tries.c
         # One that begins far in the future is of a clock that was set back since.
         over = or_(c.began_at <= now - quota.per, c.began_at > now + quota.per)
-        upsert = _insert(self._link, password_tries).values(bucket=bucket, began_at=now, taken=1, failed=0)
+        upsert = _insert(self._link, password_tries).values(bucket=bucket, began_at=now, taken=1, failed=0, passed=0)
         statement = upsert.on_conflict_do_update(
             index_elements=[c.bucket],
             set_={
                 "began_at": case((or_(over, c.taken == 0), upsert.excluded.began_at), else_=c.began_at),
                 "taken": case((over, 1), else_=c.taken + 1),
                 "failed": case((over, 0), else_=c.failed),
+                "passed": case((over, 0), else_=c.passed),
             },
             where=or_(over, c.taken < quota.limit),
         )
         taken = await self._link.change(statement.returning(c.began_at))
         if taken:
             return Slot(bucket, taken[0][c.began_at])
-        row = await self._link.row(select(c.began_at, c.failed).where(c.bucket == bucket))
+        row = await self._link.row(select(c.began_at, c.failed, c.passed).where(c.bucket == bucket))
         if row is None:  # deleted a moment ago, so the next one is free
-            return NoSlot(until=now, all_failed=False)
-        return NoSlot(until=row[c.began_at] + quota.per, all_failed=row[c.failed] >= quota.limit)
+            return NoSlot(until=now, all_failed=False, passed=0)
+        all_failed = row[c.failed] >= quota.limit
+        return NoSlot(until=row[c.began_at] + quota.per, all_failed=all_failed, passed=row[c.passed])
 
-    async def give_back(self, slot: Slot) -> None:
-        await self._write(slot, taken=password_tries.c.taken - 1)
+    async def give_back(self, slot: Slot, *, passed: bool) -> None:
+        c = password_tries.c
+        await self._write(slot, taken=c.taken - 1, passed=c.passed + int(passed))
 
     async def fail(self, slot: Slot) -> None:
         await self._write(slot, failed=password_tries.c.failed + 1)

@@ -224,10 +224,14 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoSlot:
-    """None is free before `until`, unless one is given back; where all of them failed, none will be."""
+    """None is free before `until`, unless one is given back; where all of them failed, none will be.
+
+    `passed` grows whenever one is given back because its password was right.
+    """
 
     until: datetime
     all_failed: bool
+    passed: int
 
 
 class PasswordTries(Protocol):
@@ -237,8 +241,11 @@ class PasswordTries(Protocol):
         """Take a slot, in one step: of any number of takers at once exactly as many get one as the quota has."""
         ...
 
-    async def give_back(self, slot: Slot) -> None:
-        """Return the slot of a try that did not fail. Of a window that is over nothing is returned to the next one."""
+    async def give_back(self, slot: Slot, *, passed: bool) -> None:
+        """Return the slot of a try that passed, or that came to no end.
+
+        Of a window that is over nothing is returned to the next one.
+        """
         ...
 
     async def fail(self, slot: Slot) -> None:

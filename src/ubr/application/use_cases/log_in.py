@@ -64,7 +64,7 @@ class LogIn:
     ) -> TokensResult:
         overtaken: UserId | None = None
         for _ in range(_TRIES):
-            async with self.unit_of_work.read() as tx:
+            async with self.guard.reading(email) as tx:
                 user = await tx.users.by_email(email)
                 await attempt.find(tx, email)
             right = await attempt.verify(self.hasher, password, user.password_hash if user else None)

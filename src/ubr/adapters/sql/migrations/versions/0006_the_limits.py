@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("began_at", moment, nullable=False),
         sa.Column("taken", sa.Integer(), nullable=False),
         sa.Column("failed", sa.Integer(), nullable=False),
+        sa.Column("passed", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("bucket", name="pk_password_tries"),
     )
     op.create_index("ix_password_tries_began_at", "password_tries", ["began_at"])
