@@ -3,21 +3,87 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import and_, case, delete, or_, select, update
+from sqlalchemy import BigInteger, Executable, Integer, and_, bindparam, case, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ubr.adapters.sql.link import Link
-from ubr.adapters.sql.tables import counters, known_clients, password_tries, users
+from ubr.adapters.sql.tables import Timestamp, counters, known_clients, password_tries, users
 from ubr.application.ports.counters import Quota
 from ubr.application.ports.repositories import NoSlot, Slot
 from ubr.domain.values import Email, UserId
 
+# Each log-in runs these. They are built once, since that takes longer than running them.
 
-def _insert(link: Link, table: Any) -> Any:
+
+def _insert(dialect: str, table: Any) -> Any:
     """An INSERT that can say what to do about a row that is there already."""
-    return (sqlite if link.dialect == "sqlite" else postgresql).insert(table)
+    return (sqlite if dialect == "sqlite" else postgresql).insert(table)
+
+
+@cache
+def _taking(dialect: str) -> Executable:
+    c = password_tries.c
+    # One that begins far in the future is of a clock that was set back since.
+    over = or_(c.began_at <= bindparam("since", type_=Timestamp), c.began_at > bindparam("ahead", type_=Timestamp))
+    new: dict[str, Any] = {name: bindparam(name) for name in ("bucket", "began_at", "taken", "failed", "passed")}
+    upsert = _insert(dialect, password_tries).values(new)
+    statement: Executable = upsert.on_conflict_do_update(
+        index_elements=[c.bucket],
+        set_={
+            "began_at": case((or_(over, c.taken == 0), upsert.excluded.began_at), else_=c.began_at),
+            "taken": case((over, upsert.excluded.taken), else_=c.taken + 1),
+            "failed": case((over, upsert.excluded.failed), else_=c.failed),
+            "passed": case((over, upsert.excluded.passed), else_=c.passed),
+        },
+        where=or_(over, c.taken < bindparam("limit", type_=Integer)),
+    ).returning(c.began_at)
+    return statement
+
+
+def _changing(**values: Any) -> Executable:
+    """A change of the window that a slot is of."""
+    c = password_tries.c
+    same = and_(c.bucket == bindparam("its_bucket"), c.began_at == bindparam("its_start"))
+    return update(password_tries).where(same, c.taken > c.failed).values(values)
+
+
+_GIVE_BACK: Final = {
+    passed: _changing(taken=password_tries.c.taken - 1, passed=password_tries.c.passed + int(passed))
+    for passed in (True, False)
+}
+_FAIL: Final = _changing(failed=password_tries.c.failed + 1)
+_SEEN_AT: Final = (
+    select(known_clients.c.seen_at)
+    .join_from(known_clients, users, known_clients.c.user_id == users.c.id)
+    .where(users.c.email_key == bindparam("email_key"), known_clients.c.client == bindparam("client"))
+)
+
+
+@cache
+def _counting(dialect: str) -> Executable:
+    c = counters.c
+    upsert = _insert(dialect, counters).values(name=bindparam("name"), full_at=bindparam("full_at"))
+    later = c.full_at + bindparam("interval", type_=BigInteger)
+    statement: Executable = upsert.on_conflict_do_update(
+        index_elements=[c.name],
+        set_={"full_at": case((c.full_at > bindparam("now", type_=BigInteger), later), else_=upsert.excluded.full_at)},
+        where=c.full_at <= bindparam("latest", type_=BigInteger),
+    ).returning(c.full_at)
+    return statement
+
+
+_MOST: Final = bindparam("most", type_=BigInteger)
+_COUNT_BACK: Final = (
+    update(counters)
+    .where(counters.c.name == bindparam("its_name"))
+    .values(
+        full_at=case((counters.c.full_at > _MOST, _MOST), else_=counters.c.full_at)
+        - bindparam("interval", type_=BigInteger)
+    )
+)
 
 
 class SqlPasswordTries:
@@ -26,22 +92,11 @@ class SqlPasswordTries:
 
     async def take(self, bucket: bytes, quota: Quota, now: datetime) -> Slot | NoSlot:
         c = password_tries.c
-        # One that begins far in the future is of a clock that was set back since.
-        over = or_(c.began_at <= now - quota.per, c.began_at > now + quota.per)
-        upsert = _insert(self._link, password_tries).values(bucket=bucket, began_at=now, taken=1, failed=0, passed=0)
-        statement = upsert.on_conflict_do_update(
-            index_elements=[c.bucket],
-            set_={
-                "began_at": case((or_(over, c.taken == 0), upsert.excluded.began_at), else_=c.began_at),
-                "taken": case((over, 1), else_=c.taken + 1),
-                "failed": case((over, 0), else_=c.failed),
-                "passed": case((over, 0), else_=c.passed),
-            },
-            where=or_(over, c.taken < quota.limit),
-        )
-        taken = await self._link.change(statement.returning(c.began_at))
+        new = {"bucket": bucket, "began_at": now, "taken": 1, "failed": 0, "passed": 0}
+        bounds = {"since": now - quota.per, "ahead": now + quota.per, "limit": quota.limit}
+        taken = await self._link.change(_taking(self._link.dialect), new | bounds)
         if taken:
-            return Slot(bucket, taken[0][c.began_at])
+            return Slot(bucket, taken[0]["began_at"])
         row = await self._link.row(select(c.began_at, c.failed, c.passed).where(c.bucket == bucket))
         if row is None:  # deleted a moment ago, so the next one is free
             return NoSlot(until=now, all_failed=False, passed=0)
@@ -49,16 +104,13 @@ class SqlPasswordTries:
         return NoSlot(until=row[c.began_at] + quota.per, all_failed=all_failed, passed=row[c.passed])
 
     async def give_back(self, slot: Slot, *, passed: bool) -> None:
-        c = password_tries.c
-        await self._write(slot, taken=c.taken - 1, passed=c.passed + int(passed))
+        await self._write(_GIVE_BACK[passed], slot)
 
     async def fail(self, slot: Slot) -> None:
-        await self._write(slot, failed=password_tries.c.failed + 1)
+        await self._write(_FAIL, slot)
 
-    async def _write(self, slot: Slot, **values: Any) -> None:
-        c = password_tries.c
-        here = and_(c.bucket == slot.bucket, c.began_at == slot.began_at, c.taken > c.failed)
-        await self._link.write(update(password_tries).where(here).values(values))
+    async def _write(self, statement: Executable, slot: Slot) -> None:
+        await self._link.write(statement, {"its_bucket": slot.bucket, "its_start": slot.began_at})
 
     async def forget(self, began_before: datetime, limit: int) -> int:
         """One that somebody has locked is left for the next time."""
@@ -74,14 +126,12 @@ class SqlKnownClients:
         self._link = link
 
     async def seen_at(self, email: Email, client: bytes) -> datetime | None:
-        c = known_clients.c
-        known = select(c.seen_at).join_from(known_clients, users, c.user_id == users.c.id)
-        row = await self._link.row(known.where(users.c.email_key == email.key, c.client == client))
-        return None if row is None else row[c.seen_at]
+        row = await self._link.row(_SEEN_AT, {"email_key": email.key, "client": client})
+        return None if row is None else row["seen_at"]
 
     async def see(self, user_id: UserId, client: bytes, now: datetime) -> None:
         c = known_clients.c
-        upsert = _insert(self._link, known_clients).values(user_id=user_id, client=client, seen_at=now)
+        upsert = _insert(self._link.dialect, known_clients).values(user_id=user_id, client=client, seen_at=now)
         await self._link.write(
             upsert.on_conflict_do_update(
                 index_elements=[c.user_id, c.client], set_={"seen_at": upsert.excluded.seen_at}
@@ -107,15 +157,12 @@ class CounterRows:
     async def take(self, name: bytes, now: int, interval: int, span: int) -> tuple[bool, int]:
         """Whether one was taken, and when the quota will be full."""
         c = counters.c
-        upsert = _insert(self._link, counters).values(name=name, full_at=now + interval)
-        statement = upsert.on_conflict_do_update(
-            index_elements=[c.name],
-            set_={"full_at": case((c.full_at > now, c.full_at + interval), else_=now + interval)},
-            where=c.full_at <= now + span - interval,
+        times = {"now": now, "interval": interval, "latest": now + span - interval}
+        taken = await self._link.change(
+            _counting(self._link.dialect), {"name": name, "full_at": now + interval, **times}
         )
-        taken = await self._link.change(statement.returning(c.full_at))
         if taken:
-            return True, taken[0][c.full_at]
+            return True, taken[0]["full_at"]
         # Never later than with nothing left: a clock that was set back, or a smaller quota, shuts nobody out for long.
         cut = update(counters).where(c.name == name, c.full_at > now + span).values(full_at=now + span)
         if await self._link.write(cut):
@@ -124,9 +171,7 @@ class CounterRows:
         return False, now + span if row is None else row[c.full_at]
 
     async def give_back(self, name: bytes, interval: int, most: int) -> None:
-        c = counters.c
-        full_at = case((c.full_at > most, most), else_=c.full_at)
-        await self._link.write(update(counters).where(c.name == name).values(full_at=full_at - interval))
+        await self._link.write(_COUNT_BACK, {"its_name": name, "interval": interval, "most": most})
 
     async def forget(self, full_before: int, limit: int) -> int:
         """One that somebody has locked is left for the next time."""
