@@ -569,7 +569,7 @@ TABLE: Final = (
         _parse_login_rate_limit,
         "10/minute,100/minute",
         "How many log-ins may fail, per account and per client IP, in a `second`, `minute`, `hour` or `day`; `off` in "
-        "place of one limit or of both.",
+        "place of one of them. A single `off` is for benchmarks: it switches off every limit of `docs/limits.md`.",
     ),
     Setting(
         "UBR_PASSWORD_MIN_LENGTH",

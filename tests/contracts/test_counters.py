@@ -1,21 +1,29 @@
-"""The Counters port: in memory and in Redis alike."""
+"""The Counters port: in memory, in Redis and in SQL alike."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
+from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
 
+from tests.contracts.conftest import LIMITS
 from ubr.adapters.memory.counters import MemoryCounters
 from ubr.adapters.redis import RedisCounters, RedisLink
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
+from ubr.adapters.sql import SqlUnitOfWork, make_engine
+from ubr.adapters.sql.counters import SqlCounters
 from ubr.application.ports.counters import Counters, Quota, Verdict
+from ubr.application.recording import Recorder
 
 QUOTA = Quota(limit=10, per=timedelta(hours=1))
 INTERVAL = timedelta(minutes=6)
@@ -34,6 +42,8 @@ class Bench:
     other: Counters
     time: Time
     slack: timedelta
+    rounds: int = 5
+    """How much is tried: less where each try is a transaction."""
 
 
 class MemoryTime:
@@ -62,8 +72,12 @@ class RedisTime:
                 await self.client.set(key, moved, keepttl=True)
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "sqlite", "postgresql"])
 async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    if request.param in {"sqlite", "postgresql"}:
+        async with in_sql(request) as made:
+            yield made
+        return
     if request.param == "memory":
         clock = MemoryTime()
         counters = MemoryCounters(clock)
@@ -79,6 +93,26 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
         yield Bench(one, other, RedisTime(client, prefix), timedelta(seconds=30))
     for link in links:
         await link.close()
+
+
+@asynccontextmanager
+async def in_sql(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    """Two instances on one database."""
+    if request.param == "sqlite":
+        path = request.getfixturevalue("tmp_path") / "ubr.db"
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
+        url = f"sqlite:///{path}"
+    else:
+        url = request.getfixturevalue("database_url")
+    time = MemoryTime()
+    # Names of its own, so that nothing is left of the test before.
+    signer = HmacSigner(SecretKeys([os.urandom(32)]))
+    engines = [make_engine(url, LIMITS, durable=False) for _ in range(2)]
+    one, other = (SqlCounters(SqlUnitOfWork(engine, Recorder(uuid4, os.urandom), time), signer) for engine in engines)
+    yield Bench(one, other, time, timedelta(microseconds=1), rounds=1)
+    await one.forget(100_000)
+    for engine in engines:
+        await engine.dispose()
 
 
 async def taken(counters: Counters, name: str, quota: Quota, times: int) -> list[Verdict]:
@@ -210,9 +244,13 @@ async def test_a_quota_that_becomes_smaller_shuts_nobody_out_for_longer_than_its
 
 
 async def test_of_many_at_once_exactly_the_quota_is_allowed(bench: Bench) -> None:
-    for name in range(5):
+    for name in range(bench.rounds):
         verdicts = await asyncio.gather(
-            *(counters.take(f"{name}", QUOTA) for _ in range(100) for counters in (bench.one, bench.other))
+            *(
+                counters.take(f"{name}", QUOTA)
+                for _ in range(20 * bench.rounds)
+                for counters in (bench.one, bench.other)
+            )
         )
         assert sum(verdict.allowed for verdict in verdicts) == 10
         assert sorted(verdict.remaining for verdict in verdicts if verdict.allowed) == list(range(10))
@@ -225,7 +263,7 @@ async def test_takers_and_givers_at_once_lose_nothing(bench: Bench) -> None:
             await counters.give_back("a", QUOTA)
         return allowed
 
-    assert any(await asyncio.gather(*(borrow(c) for _ in range(50) for c in (bench.one, bench.other))))
+    assert any(await asyncio.gather(*(borrow(c) for _ in range(10 * bench.rounds) for c in (bench.one, bench.other))))
 
     assert [verdict.allowed for verdict in await taken(bench.one, "a", QUOTA, 11)] == [True] * 10 + [False]
 
@@ -234,7 +272,7 @@ async def test_takers_and_givers_at_once_lose_nothing(bench: Bench) -> None:
 async def test_however_time_passes_no_more_is_allowed_than_comes_back(bench: Bench, seed: int) -> None:
     dice = random.Random(seed)  # noqa: S311
     passed, allowed = timedelta(0), 0
-    for _ in range(150):
+    for _ in range(30 * bench.rounds):
         if dice.random() < 0.3:
             by = timedelta(seconds=dice.uniform(0, 900))
             await bench.time.move(by)
@@ -256,3 +294,15 @@ async def test_memory_forgets_names_only_when_their_quota_is_full_again() -> Non
     verdicts = [(await counters.take(f"{name}", once)).allowed for name in range(5000)]
 
     assert verdicts == [name <= 1400 for name in range(5000)]
+
+
+async def test_what_is_full_again_is_forgotten_and_nothing_else(bench: Bench) -> None:
+    await taken(bench.one, "a", QUOTA, 2)
+    await bench.one.take("b", QUOTA)
+    await bench.time.move(INTERVAL + bench.slack)
+
+    assert await bench.other.forget(10) <= 1
+
+    assert (await bench.one.take("a", QUOTA)).remaining == 8
+    assert (await bench.one.take("b", QUOTA)).remaining == 9
+    assert await bench.one.forget(10) == 0

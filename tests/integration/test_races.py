@@ -15,7 +15,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.people import token_in
+from tests.support.people import NO_LIMITS, token_in
 from tests.support.plugin import NewDatabase
 from tests.support.races import rounds, two_instances
 from ubr import (
@@ -63,6 +63,7 @@ async def instances(new_database: NewDatabase, clean_redis_url: str) -> AsyncIte
         database_url=new_database(),
         redis_url=clean_redis_url,
         migrate="check",
+        login_rate_limit=NO_LIMITS,
         revocation_poll=timedelta(milliseconds=50),
         revocation_bound=timedelta(seconds=2),
         **TINY_HASHING,

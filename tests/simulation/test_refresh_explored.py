@@ -22,10 +22,12 @@ from tests.simulation.explore import Event, Outcome, Shapes, explore
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.parts import GatedUnitOfWork, Storage, put_back, rows_of
 from ubr.adapters.memory import MemoryStore
+from ubr.adapters.memory.counters import MemoryCounters
 from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
 from ubr.adapters.security.system import Uuid7, random_bytes
 from ubr.application.actor import Actor, System
 from ubr.application.issuing import TokenIssuer
+from ubr.application.limiting import Limits, Quotas
 from ubr.application.ports.security import AccessClaims
 from ubr.application.recording import Recorder
 from ubr.application.results import TokensResult
@@ -114,6 +116,7 @@ class Chain:
         issuer = TokenIssuer(PlainAccessTokens(), _new_id, Rules())  # type: ignore[arg-type]
         self.refresh = refresh(
             unit_of_work=GatedUnitOfWork(self.storage),
+            limits=Limits(MemoryCounters(self._now), Quotas.off()),
             keys=KeysAtHand(),  # type: ignore[arg-type]
             mint=self.mint,
             issuer=issuer,

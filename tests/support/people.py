@@ -25,11 +25,13 @@ from ubr.application.use_cases.update_user import UpdateUserCommand, UserChanges
 from ubr.domain.errors import InvalidToken
 from ubr.domain.user import UserStatus
 from ubr.domain.values import PasswordHash
+from ubr.settings import LoginRateLimit
 from ubr.testing import MovableClock, delivered, in_memory
 
 PASSWORD = "correct horse battery staple"
 OTHER_PASSWORD = "staple battery horse correct"
 THIRD_PASSWORD = "battery correct staple horse"
+NO_LIMITS = LoginRateLimit(None, None)
 
 _TOKEN = re.compile(r"#token=([A-Za-z0-9_-]+)")
 
@@ -141,8 +143,8 @@ class World:
 
 @asynccontextmanager
 async def new_world(**settings: Any) -> AsyncIterator[World]:
-    """A world of its own. `settings` are fields of `Settings`."""
-    async with in_memory(**settings) as (ubr, clock):
+    """A world of its own, without limits. `settings` are fields of `Settings`."""
+    async with in_memory(**{"login_rate_limit": NO_LIMITS, **settings}) as (ubr, clock):
         world = World(ubr, clock)
         await world.acts()
         yield world

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 from ubr.domain.values import SessionId, UserId
@@ -36,14 +37,30 @@ SYSTEM: Final = System()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a call comes from: written into sessions and log entries, and never a ground for a decision."""
+    """Where a call comes from: written into sessions and log entries, and a ground for no decision but the limits'."""
 
     ip: str | None = None
     user_agent: str | None = None
     request_id: str | None = None
     request_id_given: bool = False
 
+    @property
+    def network(self) -> str | None:
+        """What counts as one client: an IPv4 address, or an IPv6 network of 64 bits, of which one client has all."""
+        if self.ip is None:
+            return None
+        try:
+            address = ip_address(self.ip)
+        except ValueError:
+            return self.ip
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        if isinstance(address, IPv6Address):
+            return str(IPv6Network((int(address), _CLIENT_BITS), strict=False))
+        return str(address)
 
+
+_CLIENT_BITS: Final = 64
 _NOWHERE: Final = Origin()
 _origin: ContextVar[Origin] = ContextVar("ubr_origin", default=_NOWHERE)
 

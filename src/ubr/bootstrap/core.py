@@ -17,13 +17,16 @@ from ubr.adapters.security.system import Uuid7, random_bytes
 from ubr.adapters.security.tokens import JwtAccessTokens
 from ubr.application.app import Application
 from ubr.application.authorization import Authorize
+from ubr.application.guarding import PasswordGuard
 from ubr.application.issuing import TokenIssuer
 from ubr.application.jobs.bookkeeping import Bookkeeping
 from ubr.application.jobs.census import Census
 from ubr.application.jobs.janitor import Janitor
 from ubr.application.jobs.tail import Tail
 from ubr.application.known_keys import KnownKeys
+from ubr.application.limiting import Limits, Quotas
 from ubr.application.paging import Pager
+from ubr.application.ports.counters import Counters, Quota
 from ubr.application.ports.revocation import Elapsed, Feed, Nudges, WorkerId
 from ubr.application.ports.security import CommonPasswords
 from ubr.application.ports.system import Clock, NewId
@@ -91,7 +94,7 @@ from ubr.application.view import View, ViewTimes
 from ubr.bootstrap.mailing import composer_of, mailer_of
 from ubr.domain.session import SessionLimits
 from ubr.domain.values import Permission, Permissions
-from ubr.settings import Settings, WrongSetting
+from ubr.settings import Limit, LoginRateLimit, Settings, WrongSetting
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -116,6 +119,18 @@ def common_of(settings: Settings) -> CommonPasswords:
         return common_and_listed(path)
     except ValueError as error:
         raise WrongSetting(f"UBR_PASSWORD_BLOCK_LIST names {path}, which {error}.") from None
+
+
+def quotas_of(settings: Settings) -> Quotas:
+    """Where both of the operator's limits are off, so are the others."""
+    chosen = settings.login_rate_limit
+    if chosen == LoginRateLimit(None, None):
+        return Quotas.off()
+    return Quotas(account=_quota(chosen.per_account), log_in=_quota(chosen.per_ip))
+
+
+def _quota(limit: Limit | None) -> Quota | None:
+    return None if limit is None else Quota(limit=limit.count, per=limit.per)
 
 
 class System(containers.DeclarativeContainer):
@@ -194,6 +209,7 @@ class Core(containers.DeclarativeContainer):
     lifeline_units: providers.Provider[UnitOfWork] = providers.Dependency()
     nudges: providers.Provider[Nudges] = providers.Dependency()
     elapsed: providers.Provider[Elapsed] = providers.Dependency()
+    counters: providers.Provider[Counters] = providers.Dependency()
 
     rules = providers.Singleton(rules_of, settings)
     secret_keys = providers.Singleton(SecretKeys, settings.provided.secret_keys)
@@ -222,6 +238,9 @@ class Core(containers.DeclarativeContainer):
     composer = providers.Singleton(composer_of, settings)
     replaying = providers.Singleton(Replaying, unit_of_work=unit_of_work, signer=signer)
 
+    quotas = providers.Singleton(quotas_of, settings)
+    limits = providers.Singleton(Limits, counters=counters, quotas=quotas)
+    guard = providers.Singleton(PasswordGuard, unit_of_work=unit_of_work, limits=limits, signer=signer, elapsed=elapsed)
     authorize = providers.Singleton(Authorize, view=view, clock=clock)
     refusals = providers.Singleton(Refusals, unit_of_work=unit_of_work, clock=clock)
     log_signing = providers.Singleton(
@@ -241,12 +260,14 @@ class Core(containers.DeclarativeContainer):
             is_common=common,
             new_id=new_id,
             post=post,
+            limits=limits,
             rules=rules,
             replaying=replaying,
         ),
         log_in=providers.Singleton(
             LogIn,
             unit_of_work=unit_of_work,
+            guard=guard,
             hasher=hasher,
             keys=keys,
             mint=mint,
@@ -255,40 +276,64 @@ class Core(containers.DeclarativeContainer):
             rules=rules,
         ),
         refresh_session=providers.Singleton(
-            RefreshSession, unit_of_work=unit_of_work, keys=keys, mint=mint, issuer=issuer, rules=rules
+            RefreshSession,
+            unit_of_work=unit_of_work,
+            limits=limits,
+            keys=keys,
+            mint=mint,
+            issuer=issuer,
+            rules=rules,
         ),
         log_out=providers.Singleton(LogOut, unit_of_work=unit_of_work),
         change_password=providers.Singleton(
-            ChangePassword, authorize=authorize, unit_of_work=unit_of_work, hasher=hasher, is_common=common, rules=rules
+            ChangePassword,
+            authorize=authorize,
+            unit_of_work=unit_of_work,
+            guard=guard,
+            hasher=hasher,
+            is_common=common,
+            rules=rules,
         ),
         authenticate=providers.Singleton(
             Authenticate, authorize=authorize, access_tokens=access_tokens, keys=keys, clock=clock
         ),
-        request_password_reset=providers.Singleton(RequestPasswordReset, unit_of_work=unit_of_work, post=post),
+        request_password_reset=providers.Singleton(
+            RequestPasswordReset, unit_of_work=unit_of_work, post=post, limits=limits
+        ),
         reset_password=providers.Singleton(
             ResetPassword,
             unit_of_work=unit_of_work,
             tokens=link_tokens,
+            limits=limits,
             hasher=hasher,
             is_common=common,
             rules=rules,
         ),
         request_email_change=providers.Singleton(
-            RequestEmailChange, authorize=authorize, unit_of_work=unit_of_work, hasher=hasher, post=post
+            RequestEmailChange,
+            authorize=authorize,
+            unit_of_work=unit_of_work,
+            guard=guard,
+            limits=limits,
+            hasher=hasher,
+            post=post,
         ),
         verify_email=providers.Singleton(
             VerifyEmail,
             unit_of_work=unit_of_work,
             tokens=link_tokens,
+            limits=limits,
             hasher=hasher,
             is_common=common,
             new_id=new_id,
             post=post,
             rules=rules,
         ),
-        resend_verification=providers.Singleton(ResendVerification, unit_of_work=unit_of_work, post=post),
+        resend_verification=providers.Singleton(
+            ResendVerification, unit_of_work=unit_of_work, post=post, limits=limits
+        ),
         undo_email_change=providers.Singleton(
-            UndoEmailChange, unit_of_work=unit_of_work, tokens=link_tokens, post=post
+            UndoEmailChange, unit_of_work=unit_of_work, tokens=link_tokens, limits=limits, post=post
         ),
         deliver_mail=providers.Singleton(
             DeliverMail, unit_of_work=unit_of_work, tokens=link_tokens, composer=composer, mailer=mailer
@@ -375,4 +420,4 @@ class Core(containers.DeclarativeContainer):
     application = providers.Singleton(noting_refusals, use_cases, refusals)
 
     bookkeeping = providers.Singleton(Bookkeeping, sequencer=sequencer, refusals=refusals)
-    janitor = providers.Singleton(Janitor, unit_of_work=unit_of_work, feed=feed)
+    janitor = providers.Singleton(Janitor, unit_of_work=unit_of_work, feed=feed, counters=counters, quotas=quotas)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dependency_injector import containers, providers
 
 from ubr.adapters.memory import MemoryFeed, MemoryStore, MemoryUnitOfWork
+from ubr.adapters.memory.counters import MemoryCounters
 from ubr.adapters.security.system import elapsed, utc_now
 from ubr.application.settling import NoShortWay
 from ubr.bootstrap.core import Core, Following, System
@@ -42,4 +43,5 @@ class MemoryContainer(containers.DeclarativeContainer):
         lifeline_units=following.lifeline_units,
         nudges=following.nudges,
         elapsed=following.elapsed,
+        counters=providers.Singleton(MemoryCounters, clock),
     )

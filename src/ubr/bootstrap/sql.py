@@ -8,9 +8,12 @@ from dependency_injector import containers, providers
 
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
 from ubr.adapters.security.system import elapsed, utc_now
+from ubr.adapters.sql.counters import SqlCounters
 from ubr.adapters.sql.engine import Limits, make_engine
 from ubr.adapters.sql.feed import SqlFeed
 from ubr.adapters.sql.unit_of_work import SqlStore, SqlUnitOfWork
+from ubr.application.limiting import FallbackCounters
+from ubr.application.ports.counters import Counters
 from ubr.application.ports.revocation import Nudges
 from ubr.application.ports.security import Signer
 from ubr.application.ports.system import Clock
@@ -40,6 +43,16 @@ def nudges_through(redis: RedisLink | None, signer: Signer) -> Nudges:
     from ubr.adapters.redis import Envelope, RedisNudges  # noqa: PLC0415
 
     return RedisNudges(redis, Envelope(signer))
+
+
+def counters_in(redis: RedisLink | None, unit_of_work: SqlUnitOfWork, signer: Signer) -> Counters:
+    """Counters for all workers: in Redis, and in the database where there is none or it is out of reach."""
+    in_sql = SqlCounters(unit_of_work, signer)
+    if redis is None:
+        return in_sql
+    from ubr.adapters.redis import RedisCounters  # noqa: PLC0415
+
+    return FallbackCounters(RedisCounters(redis, signer), in_sql)
 
 
 class SqlContainer(containers.DeclarativeContainer):
@@ -83,4 +96,5 @@ class SqlContainer(containers.DeclarativeContainer):
         lifeline_units=following.lifeline_units,
         nudges=following.nudges,
         elapsed=following.elapsed,
+        counters=providers.Singleton(counters_in, redis, unit_of_work, signer),
     )

@@ -17,6 +17,7 @@ from uuid import UUID
 
 import httpx
 
+from tests.support.people import NO_LIMITS
 from tests.support.servers import free_port, run
 from tests.support.service import clean_environment
 from ubr.adapters.sql.migrations import upgrade
@@ -120,18 +121,18 @@ async def in_process(settings: Settings, options: HttpOptions | None = None) -> 
 
 
 def memory_settings(**changes: Any) -> Settings:
-    return Settings.memory(**{**TINY_HASHING, **changes})
+    return Settings.memory(**{**TINY_HASHING, "login_rate_limit": NO_LIMITS, **changes})
 
 
-def database_settings(url: str) -> Settings:
-    return Settings.memory(**TINY_HASHING, database_url=url, migrate="auto")
+def database_settings(url: str, **changes: Any) -> Settings:
+    return memory_settings(database_url=url, migrate="auto", **changes)
 
 
-def sqlite_settings(folder: Path) -> Settings:
+def sqlite_settings(folder: Path, **changes: Any) -> Settings:
     """A database of its own: to copy a file is sooner done than to bring an empty one up to date."""
     file = folder / "ubr.db"
     file.write_bytes(_migrated_file())
-    return database_settings(_address(file))
+    return database_settings(_address(file), **changes)
 
 
 @cache

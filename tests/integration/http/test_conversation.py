@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,10 @@ from tests.integration.http.kit import (
     sqlite_settings,
 )
 from tests.support.service import SECRET_KEY
+from ubr.settings import Limit, LoginRateLimit
+
+_MINUTE = timedelta(minutes=1)
+USUAL_LIMITS = LoginRateLimit(Limit(10, _MINUTE), Limit(100, _MINUTE))
 
 
 @pytest.fixture(params=["sqlite", "postgres", "process", "production"])
@@ -51,15 +57,18 @@ def opened(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Abstra
             UBR_WORKERS="2",
         )
     if store == "postgres":
-        return in_process(database_settings(request.getfixturevalue("new_database")(migrated=False)))
-    return in_process(sqlite_settings(tmp_path))
+        url = request.getfixturevalue("new_database")(migrated=False)
+        return in_process(database_settings(url, login_rate_limit=USUAL_LIMITS))
+    return in_process(sqlite_settings(tmp_path, login_rate_limit=USUAL_LIMITS))
 
 
 @pytest.fixture(scope="module")
 async def expected() -> list[str]:
     """What is said where everything is kept in memory."""
-    async with in_process(memory_settings()) as service:
-        return transcript(await talk_over(service))
+    async with in_process(memory_settings(login_rate_limit=USUAL_LIMITS)) as service:
+        talk = await talk_over(service)
+        await guess(service)
+        return transcript(talk)
 
 
 async def test_conversation(
@@ -67,6 +76,7 @@ async def test_conversation(
 ) -> None:
     async with opened as service:
         talk = await talk_over(service)
+        await guess(service)
     assert transcript(talk) == expected
     if store in {"process", "production"}:
         _check_log((tmp_path / LOG).read_text(), talk)
@@ -80,6 +90,23 @@ async def talk_over(service: Service) -> Talk:
     for line in talk.lines:
         assert_as_described(line, document)
     return talk
+
+
+async def guess(service: Service) -> None:
+    """Of 12 guesses at once 10 are looked at, and the right password is one too many. Each answer tells the limits of
+    the client, and none that of the account. How long there is to wait depends on the clock.
+    """
+    path, body = "/api/auth/login", {"email": "guessed@example.org", "password": ANOTHER_PASSWORD}
+    answers = await asyncio.gather(*(service.client.post(path, json=body) for _ in range(12)))
+    assert sorted(answer.status_code for answer in answers) == [401] * 10 + [429] * 2
+    for answer in answers:
+        assert answer.headers["ratelimit-policy"] == '"login-ip";q=100;w=60'
+        assert re.fullmatch(r'"login-ip";r=\d\d;t=\d+', answer.headers["ratelimit"])
+        if answer.status_code == 429:
+            assert answer.json() == problem(429, "rate-limited", path)
+            assert 0 < int(answer.headers["retry-after"]) <= 60
+    others = await service.client.post(path, json={"email": ADMIN, "password": PASSWORD})
+    assert others.status_code == 200
 
 
 def transcript(talk: Talk) -> list[str]:

@@ -42,6 +42,9 @@ class MemoryCounters:
         else:
             self._full_at.pop(name, None)
 
+    async def forget(self, limit: int) -> int:  # noqa: ARG002
+        return 0
+
     def _times(self, quota: Quota) -> tuple[datetime, timedelta, timedelta]:
         """Now, the time in which one try comes back, and that in which all do."""
         # Rounded up: of a third of a second a microsecond more or less must not make one try more.

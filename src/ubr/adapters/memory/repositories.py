@@ -89,6 +89,9 @@ class MemoryUsers:
             self._drafts.links.drop(link.digest)
         for letter in [letter for letter in self._drafts.outbox if letter.user_id == user.id]:
             self._drafts.outbox.drop(letter.id)
+        for (user_id, client), _ in list(self._drafts.known_clients.items()):
+            if user_id == user.id:
+                self._drafts.known_clients.drop((user_id, client))
         await self.release(user.id)
         gone = {session.id for session in self._drafts.sessions if session.user_id == user.id}
         _forget(self._drafts, gone)

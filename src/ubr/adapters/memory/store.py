@@ -54,6 +54,11 @@ class Draft(Generic[K, V]):
     def drop(self, key: K) -> None:
         self._changes[key] = _GONE
 
+    def items(self) -> Iterator[tuple[K, V]]:
+        for key in dict.fromkeys([*self._below, *self._changes]):
+            if (value := self.get(key)) is not None:
+                yield key, value
+
     def __iter__(self) -> Iterator[V]:
         for key, value in self._below.items():
             if key not in self._changes:
@@ -80,6 +85,16 @@ class Reservation:
     until: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The tries of one bucket since it began: how many are taken, how many of these failed, how many others passed."""
+
+    began_at: datetime
+    taken: int = 1
+    failed: int = 0
+    passed: int = 0
+
+
 @dataclass(slots=True)
 class MemoryStore:
     """The rows themselves. Only whole units of work change them, one after the other."""
@@ -103,6 +118,8 @@ class MemoryStore:
     log_keys: dict[int, LogKey] = field(default_factory=dict)
     signing_keys: dict[str, SigningKey] = field(default_factory=dict)
     replays: dict[bytes, Replay] = field(default_factory=dict)
+    password_tries: dict[bytes, Window] = field(default_factory=dict)
+    known_clients: dict[tuple[UserId, bytes], datetime] = field(default_factory=dict)
     feed: list[FeedRow] = field(default_factory=list)
     """The row with the number n stands at n - 1."""
     batches: dict[UUID, tuple[FeedRow, ...]] = field(default_factory=dict)
@@ -151,6 +168,8 @@ class Drafts:
         self.log_keys = Draft(store.log_keys)
         self.signing_keys = Draft(store.signing_keys)
         self.replays = Draft(store.replays)
+        self.password_tries = Draft(store.password_tries)
+        self.known_clients = Draft(store.known_clients)
 
     def apply(self) -> None:
         """Write all changes down. No other task runs in between."""
@@ -173,3 +192,5 @@ class Drafts:
         self.log_keys.apply()
         self.signing_keys.apply()
         self.replays.apply()
+        self.password_tries.apply()
+        self.known_clients.apply()

@@ -21,6 +21,7 @@ from ubr.adapters.memory.repositories import (
     MemoryUsers,
 )
 from ubr.adapters.memory.store import Drafts, MemoryStore
+from ubr.adapters.memory.tries import MemoryKnownClients, MemoryPasswordTries
 from ubr.application.actor import Actor, System
 from ubr.application.announcing import Announcement
 from ubr.application.ports.revocation import FeedPosition
@@ -56,6 +57,8 @@ class MemoryTransaction:
         self.principals = MemoryPrincipals(self._drafts)
         self.links = MemoryLinks(self._drafts)
         self.outbox = MemoryOutbox(self._drafts)
+        self.password_tries = MemoryPasswordTries(self._drafts)
+        self.known_clients = MemoryKnownClients(self._drafts)
 
     async def feed_position(self) -> FeedPosition:
         return FeedPosition(epoch=self._store.epoch, number=len(self._store.feed))

@@ -71,6 +71,9 @@ class RedisCounters:
     async def give_back(self, name: str, quota: Quota) -> None:
         await self._step("give", name, quota)
 
+    async def forget(self, limit: int) -> int:  # noqa: ARG002
+        return 0
+
     async def _step(self, what: Literal["take", "give"], name: str, quota: Quota) -> tuple[int, int, int]:
         # Rounded up: of a third of a second a microsecond more or less must not make one try more.
         interval = -(-(quota.per // _MICROSECOND) // quota.limit)

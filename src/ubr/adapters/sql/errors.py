@@ -38,6 +38,7 @@ CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
     # Who acts went away meanwhile. Done again, the call is told what there is to be told of that.
     "fk_replays_actor_id_users": Contended,
     "fk_replays_user_id_users": Contended,
+    "fk_known_clients_user_id_users": UserNotFound,
 }
 """What it means that a constraint is broken. PostgreSQL tells its name, SQLite the columns of a unique one."""
 
@@ -56,6 +57,7 @@ SQLITE_REFERENCES: Final[dict[str, type[UbrError]]] = {
     "reserved_emails": UserNotFound,
     "refresh_tokens": SessionNotFound,
     "replays": Contended,
+    "known_clients": UserNotFound,
 }
 """The same for foreign keys, of which SQLite tells nothing at all, by the table that was written."""
 _NOT_TEXT: Final = "Could not decode to UTF-8"

@@ -42,20 +42,20 @@ class Link:
         self._check()
         return (await self._call(self._connection.execute(statement))).mappings().all()
 
-    async def row(self, statement: Executable) -> RowMapping | None:
+    async def row(self, statement: Executable, parameters: Parameters | None = None) -> RowMapping | None:
         """The one row a query finds, or None."""
         self._check()
-        return (await self._call(self._connection.execute(statement))).mappings().one_or_none()
+        return (await self._call(self._connection.execute(statement, parameters))).mappings().one_or_none()
 
     async def write(self, statement: Executable, parameters: Parameters | None = None) -> int:
         """Change something; how many rows, where there is one set of parameters."""
         self._check_writing()
         return (await self._call(self._connection.execute(statement, parameters))).rowcount
 
-    async def change(self, statement: Executable) -> Sequence[RowMapping]:
+    async def change(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[RowMapping]:
         """Change something; what the statement returns of it. (SQLite counts no rows where a WITH stands in front.)"""
         self._check_writing()
-        return (await self._call(self._connection.execute(statement))).mappings().all()
+        return (await self._call(self._connection.execute(statement, parameters))).mappings().all()
 
     def note(self, events: list[Event]) -> None:
         """Take over what happened to something that was stored."""

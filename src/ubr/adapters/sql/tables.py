@@ -357,3 +357,34 @@ workers: Final = Table(
     Column("renewal", Uuid, nullable=False),
     Column("renewed_at", Timestamp, nullable=False),
 )
+
+# Tries of passwords, by an HMAC of the account's e-mail: nothing that somebody typed is here.
+password_tries: Final = Table(
+    "password_tries",
+    metadata,
+    Column("bucket", LargeBinary, primary_key=True),
+    Column("began_at", Timestamp, nullable=False),
+    Column("taken", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("passed", Integer, nullable=False),
+    Index(None, "began_at"),
+)
+
+# From where users signed in, by an HMAC of the network.
+known_clients: Final = Table(
+    "known_clients",
+    metadata,
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("client", LargeBinary, primary_key=True),
+    Column("seen_at", Timestamp, nullable=False),
+    Index(None, "seen_at"),
+)
+
+# Where there is no Redis: when a quota will be full again, in microseconds since 1970, by an HMAC of its name.
+counters: Final = Table(
+    "counters",
+    metadata,
+    Column("name", LargeBinary, primary_key=True),
+    Column("full_at", BigInteger, nullable=False),
+    Index(None, "full_at"),
+)

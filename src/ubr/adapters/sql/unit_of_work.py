@@ -27,6 +27,7 @@ from ubr.adapters.sql.roles import SqlRoles
 from ubr.adapters.sql.sessions import SqlRefreshTokens, SqlSessions
 from ubr.adapters.sql.signing_keys import SqlSigningKeys
 from ubr.adapters.sql.tables import feed_head
+from ubr.adapters.sql.tries import CounterRows, SqlKnownClients, SqlPasswordTries
 from ubr.adapters.sql.users import SqlUsers
 from ubr.application.actor import Actor, System
 from ubr.application.announcing import Announcement
@@ -57,6 +58,9 @@ class SqlTransaction:
         self.principals: Final = SqlPrincipals(link)
         self.links: Final = SqlLinks(link)
         self.outbox: Final = SqlOutbox(link)
+        self.password_tries: Final = SqlPasswordTries(link)
+        self.known_clients: Final = SqlKnownClients(link)
+        self.counters: Final = CounterRows(link)
         self._link = link
         self._recorder = recorder
         self._actor = actor

@@ -8,6 +8,9 @@ from datetime import timedelta
 from typing import Final
 
 from ubr.application.actor import SYSTEM
+from ubr.application.guarding import KNOWN_FOR
+from ubr.application.limiting import Quotas
+from ubr.application.ports.counters import Counters
 from ubr.application.ports.revocation import Feed
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.policy import RETRY_WINDOW
@@ -36,10 +39,13 @@ class Janitor:
     - Grants are deleted a month after their end. They have counted for nothing since, so nothing changes with them.
     - Rows of the feed are deleted after a day.
     - So are answers that were kept for calls with a key.
+    - Tries of passwords are deleted with their window, known clients after 30 days, and counters that are full again.
     """
 
     unit_of_work: UnitOfWork
     feed: Feed
+    counters: Counters
+    quotas: Quotas
 
     async def __call__(self) -> int:
         """The number of sessions deleted."""
@@ -52,6 +58,11 @@ class Janitor:
         await self._each(lambda tx: tx.replays.forget(tx.now, _BATCH))
         await self._each(lambda tx: tx.users.forget_grants(tx.now - ENDED_GRANTS_LAST, _BATCH))
         while await self.feed.forget(FEED_LASTS, _BATCH) == _BATCH:
+            pass
+        window = self.quotas.account.per if self.quotas.account is not None else timedelta(0)
+        await self._each(lambda tx: tx.password_tries.forget(tx.now - window, _BATCH))
+        await self._each(lambda tx: tx.known_clients.forget(tx.now - KNOWN_FOR, _BATCH))
+        while await self.counters.forget(_BATCH) >= _BATCH:
             pass
         return deleted
 

@@ -36,3 +36,7 @@ class Counters(Protocol):
     async def give_back(self, name: str, quota: Quota) -> None:
         """Return a try that turned out not to count. One that was never taken leaves a full quota full."""
         ...
+
+    async def forget(self, limit: int) -> int:
+        """Delete at most `limit` of what is kept of full quotas, where it does not go by itself. The number deleted."""
+        ...

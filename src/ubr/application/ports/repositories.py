@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
+from ubr.application.ports.counters import Quota
 from ubr.domain.audit import LogEntry
 from ubr.domain.events import Level
 from ubr.domain.role import Role
@@ -233,4 +234,63 @@ class SigningKeys(Protocol):
 
     async def save(self, key: SigningKey) -> None:
         """Store the new state of a key that was read here."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One of the tries that an account has in a window, taken. The window is known by the moment it began."""
+
+    bucket: bytes
+    began_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoSlot:
+    """None is free before `until`, unless one is given back; where all of them failed, none will be.
+
+    `passed` grows whenever one is given back because its password was right.
+    """
+
+    until: datetime
+    all_failed: bool
+    passed: int
+
+
+class PasswordTries(Protocol):
+    """Tries of a password, counted in windows that begin with the first slot taken. A bucket is an HMAC of its name."""
+
+    async def take(self, bucket: bytes, quota: Quota, now: datetime) -> Slot | NoSlot:
+        """Take a slot, in one step: of any number of takers at once exactly as many get one as the quota has."""
+        ...
+
+    async def give_back(self, slot: Slot, *, passed: bool) -> None:
+        """Return the slot of a try that passed, or that came to no end.
+
+        Of a window that is over nothing is returned to the next one.
+        """
+        ...
+
+    async def fail(self, slot: Slot) -> None:
+        """Say that a slot is not going to be given back."""
+        ...
+
+    async def forget(self, began_before: datetime, limit: int) -> int:
+        """Delete at most `limit` windows that began before this. The number deleted."""
+        ...
+
+
+class KnownClients(Protocol):
+    """From where people signed in. A client is an HMAC of its network. All of a user's go with the user."""
+
+    async def seen_at(self, email: Email, client: bytes) -> datetime | None:
+        """When this client last signed in to the account of this e-mail; None where it did not, or there is none."""
+        ...
+
+    async def see(self, user_id: UserId, client: bytes, now: datetime) -> None:
+        """It signs in now. Errors: `UserNotFound`."""
+        ...
+
+    async def forget(self, seen_before: datetime, limit: int) -> int:
+        """Delete at most `limit` of those last seen before this. The number deleted."""
         ...

@@ -12,7 +12,16 @@ from ubr.application.ports.links import Links
 from ubr.application.ports.log_tree import LogKeys, LogRecords, LogTree
 from ubr.application.ports.outbox import Outbox
 from ubr.application.ports.replays import Replays
-from ubr.application.ports.repositories import Logs, RefreshTokens, Roles, Sessions, SigningKeys, Users
+from ubr.application.ports.repositories import (
+    KnownClients,
+    Logs,
+    PasswordTries,
+    RefreshTokens,
+    Roles,
+    Sessions,
+    SigningKeys,
+    Users,
+)
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.sessions import Principals
 from ubr.domain.events import Event
@@ -57,6 +66,10 @@ class Transaction(Protocol):
     def links(self) -> Links: ...
     @property
     def outbox(self) -> Outbox: ...
+    @property
+    def password_tries(self) -> PasswordTries: ...
+    @property
+    def known_clients(self) -> KnownClients: ...
 
     async def feed_position(self) -> FeedPosition:
         """Where the feed stands. What is read after this call is as new as that, or newer."""

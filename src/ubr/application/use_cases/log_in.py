@@ -5,6 +5,7 @@ from typing import Final
 
 from ubr.application.actor import Actor, System, current_origin
 from ubr.application.command import Command
+from ubr.application.guarding import Attempt, PasswordGuard
 from ubr.application.issuing import TokenIssuer
 from ubr.application.known_keys import KnownKeys
 from ubr.application.ports.revocation import FeedPosition
@@ -36,12 +37,14 @@ class LogIn:
     """Open a session.
 
     - An unknown e-mail, a wrong password and a disabled user are refused alike, in words and in time.
+    - Of wrong passwords for an account, or from a client IP, only so many are looked at: 429 `rate-limited` beyond.
     - A log-in during which the account's security changes is decided anew on the changed account.
     - A hash of lower cost than today's is replaced.
     - Beyond the most sessions that one user may have, the one longest unused ends.
     """
 
     unit_of_work: UnitOfWork
+    guard: PasswordGuard
     hasher: PasswordHasher
     keys: KnownKeys
     mint: RefreshTokenMint
@@ -53,13 +56,20 @@ class LogIn:
     async def __call__(self, command: LogInCommand, /, *, actor: Actor | System | None = None) -> TokensResult:
         email = Email.parse(command.email)
         password = bounded_password(command.password)
+        async with self.guard() as attempt:
+            return await self._log_in(email, password, attempt, actor)
+
+    async def _log_in(
+        self, email: Email, password: str, attempt: Attempt, actor: Actor | System | None
+    ) -> TokensResult:
         overtaken: UserId | None = None
         for _ in range(_TRIES):
-            async with self.unit_of_work.read() as tx:
+            async with self.guard.reading(email) as tx:
                 user = await tx.users.by_email(email)
-            right = await self.hasher.verify(password, user.password_hash if user else None)
+                await attempt.find(tx, email)
+            right = await attempt.verify(self.hasher, password, user.password_hash if user else None)
             if user is None or user.password_hash is None or not right or not user.active:
-                await self._note_failure(None if user is None else user.id)
+                await self._note_failure(attempt, None if user is None else user.id)
                 raise InvalidCredentials
             outdated = self.hasher.outdated(user.password_hash)
             upgraded = await self.hasher.hash(password) if outdated else None
@@ -74,9 +84,10 @@ class LogIn:
                     current.upgrade_hash(upgraded)
                     await tx.users.save(current)
                 tokens = await self._open(tx, current, position)
+                await attempt.passed(tx, signed_in=current.id)
                 await tx.commit()
             return tokens
-        await self._note_failure(overtaken)
+        await self._note_failure(attempt, overtaken)
         raise InvalidCredentials
 
     async def _open(self, tx: Transaction, user: User, position: FeedPosition) -> TokensResult:
@@ -100,7 +111,8 @@ class LogIn:
         principal = Principal(user=user, session=session, roles=tuple(roles))
         return self.issuer.issue(principal, token.secret, tx.now, position)
 
-    async def _note_failure(self, user_id: UserId | None) -> None:
+    async def _note_failure(self, attempt: Attempt, user_id: UserId | None) -> None:
         async with self.unit_of_work.begin(None) as tx:
+            await attempt.failed(tx)
             tx.record(LogInFailed(user_id=user_id))
             await tx.commit()

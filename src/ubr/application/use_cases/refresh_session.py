@@ -7,6 +7,7 @@ from ubr.application.command import Command
 from ubr.application.ending import confirm_end
 from ubr.application.issuing import TokenIssuer
 from ubr.application.known_keys import KnownKeys
+from ubr.application.limiting import Limits
 from ubr.application.ports.security import MintedToken, RefreshTokenMint
 from ubr.application.ports.sessions import Principal
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
@@ -32,9 +33,11 @@ class RefreshSession:
     - Within 10 seconds of that, the same token yields the very same successor: an answer may have been lost.
     - Later, or once that successor was spent in its turn, somebody holds a copy: the session ends.
     - A session that has ended stays ended.
+    - A client IP that comes with more than 100 invalid tokens a minute is told 429 `rate-limited`.
     """
 
     unit_of_work: UnitOfWork
+    limits: Limits
     keys: KnownKeys
     mint: RefreshTokenMint
     issuer: TokenIssuer
@@ -42,6 +45,13 @@ class RefreshSession:
 
     @repeatable
     async def __call__(self, command: RefreshSessionCommand, /, *, actor: Actor | System | None = None) -> TokensResult:
+        try:
+            return await self._refresh(command, actor)
+        except InvalidToken:
+            await self.limits.bad_refresh()
+            raise
+
+    async def _refresh(self, command: RefreshSessionCommand, actor: Actor | System | None) -> TokensResult:
         digest = self.mint.digest(command.refresh_token)
         successor = self.mint.mint()
         sealed = self.mint.seal(successor.secret, command.refresh_token)

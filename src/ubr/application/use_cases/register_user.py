@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from ubr.application.actor import Actor, System
 from ubr.application.command import Command
+from ubr.application.limiting import Limits
 from ubr.application.ports.security import CommonPasswords, PasswordHasher
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -38,9 +39,11 @@ class RegisterUser:
     - Where registration is `verified` no password is taken, and the answer is the same for every e-mail: the link that
       is mailed makes the account, and there is none before.
     - Tried again with its key, within a day, it is answered as it was before.
+    - A client IP may do so 60 times an hour: 429 `rate-limited` beyond.
     """
 
     unit_of_work: UnitOfWork
+    limits: Limits
     hasher: PasswordHasher
     is_common: CommonPasswords
     new_id: NewId
@@ -80,6 +83,8 @@ class RegisterUser:
         if self.rules.registration == "verified" and not isinstance(actor, System):
             if command.password is not UNSET:
                 raise Invalid.at("/password", "is not taken here: it is set with the link that is mailed")
+            await self.limits.registration()
+            await self.limits.mail(email)
             await self._ask(call, email, full_name, actor)
             return None
         if command.password is UNSET:
@@ -95,6 +100,8 @@ class RegisterUser:
             raise RegistrationClosed
         if (before := await call.answered()) is not None:
             return before.result
+        if not isinstance(actor, System):
+            await self.limits.registration()
         hashed = await self.hasher.hash(password)
         async with self.unit_of_work.begin(actor) as tx:
             if (before := await call.claim(tx)) is not None:

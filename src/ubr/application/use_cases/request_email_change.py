@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from ubr.application.actor import Actor
 from ubr.application.authorization import Authorize, authority
 from ubr.application.command import Command
+from ubr.application.guarding import Attempt, PasswordGuard
+from ubr.application.limiting import Limits
 from ubr.application.ports.security import PasswordHasher
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.posting import Post
@@ -25,13 +27,16 @@ class RequestEmailChangeCommand(Command, frozen=True, kw_only=True):
 class RequestEmailChange:
     """Ask for another e-mail.
 
-    - The current password has to be given: a stolen access token is not enough.
+    - The current password has to be given: a stolen access token is not enough. Wrong ones are counted with those of
+      log-ins: 429 `rate-limited` beyond the limit.
     - A link is mailed to the new e-mail, and a notice to the present one. Nothing changes before the link is opened.
     - Whether the new e-mail belongs to another account is told to its holder alone.
     """
 
     authorize: Authorize
     unit_of_work: UnitOfWork
+    guard: PasswordGuard
+    limits: Limits
     hasher: PasswordHasher
     post: Post
 
@@ -40,14 +45,20 @@ class RequestEmailChange:
         email = Email.parse(command.email)
         current = bounded_password(command.current_password, "/current_password")
         await self.authorize(actor)
+        async with self.guard() as attempt:
+            await self._ask(email, current, attempt, actor)
+
+    async def _ask(self, email: Email, current: str, attempt: Attempt, actor: Actor) -> None:
         async with self.unit_of_work.read() as tx:
             user = await tx.users.get(actor.user_id)
-        if user is None:
-            raise InvalidToken
-        if not await self.hasher.verify(current, user.password_hash):
+            if user is None:
+                raise InvalidToken
+            await attempt.find(tx, user.email)
+        if not await attempt.verify(self.hasher, current, user.password_hash):
             raise WrongPassword
         if email.key == user.email.key:
             raise Invalid.at("/email", "is the one you have")
+        await self.limits.mail(email)
         async with self.unit_of_work.begin(actor) as tx:
             await authority(tx, actor)
             locked = await tx.users.get(actor.user_id)
@@ -58,4 +69,5 @@ class RequestEmailChange:
             tx.record(EmailChangeAsked(user_id=locked.id))
             await self.post(tx, MailKind.EMAIL_CHANGE, email, user_id=locked.id, session_id=actor.session_id)
             await self.post(tx, MailKind.EMAIL_CHANGE_ASKED, locked.email, user_id=locked.id, new_email=email)
+            await attempt.passed(tx)
             await tx.commit()

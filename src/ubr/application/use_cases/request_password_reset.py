@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ubr.application.actor import Actor, System
 from ubr.application.command import Command
+from ubr.application.limiting import Limits
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.posting import Post
 from ubr.application.repeating import repeatable
@@ -25,10 +26,12 @@ class RequestPasswordReset:
 
     unit_of_work: UnitOfWork
     post: Post
+    limits: Limits
 
     @repeatable
     async def __call__(self, command: RequestPasswordResetCommand, /, *, actor: Actor | System | None = None) -> None:
         email = Email.parse(command.email)
+        await self.limits.mail(email)
         async with self.unit_of_work.begin(actor) as tx:
             await self.post(tx, MailKind.PASSWORD_RESET, email)
             await tx.commit()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ubr.application.actor import Actor, System
 from ubr.application.command import Command
 from ubr.application.ending import end_sessions
+from ubr.application.limiting import Limits
 from ubr.application.ports.security import CommonPasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.repeating import repeatable
@@ -31,12 +32,17 @@ class ResetPassword:
 
     unit_of_work: UnitOfWork
     tokens: LinkTokenMint
+    limits: Limits
     hasher: PasswordHasher
     is_common: CommonPasswords
     rules: Rules
 
     @repeatable
     async def __call__(self, command: ResetPasswordCommand, /, *, actor: Actor | System | None = None) -> None:
+        async with self.limits.redeeming():
+            await self._reset(command, actor)
+
+    async def _reset(self, command: ResetPasswordCommand, actor: Actor | System | None) -> None:
         digest = self.tokens.digest(command.token)
         async with self.unit_of_work.read() as tx:
             link = await tx.links.get(digest)

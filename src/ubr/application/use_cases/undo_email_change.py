@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ubr.application.actor import Actor, System
 from ubr.application.command import Command
 from ubr.application.ending import end_sessions
+from ubr.application.limiting import Limits
 from ubr.application.ports.security import LinkTokenMint
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.posting import Post
@@ -30,10 +31,15 @@ class UndoEmailChange:
 
     unit_of_work: UnitOfWork
     tokens: LinkTokenMint
+    limits: Limits
     post: Post
 
     @repeatable
     async def __call__(self, command: UndoEmailChangeCommand, /, *, actor: Actor | System | None = None) -> None:
+        async with self.limits.redeeming():
+            await self._undo(command, actor)
+
+    async def _undo(self, command: UndoEmailChangeCommand, actor: Actor | System | None) -> None:
         digest = self.tokens.digest(command.token)
         async with self.unit_of_work.read() as tx:
             link = await tx.links.get(digest)

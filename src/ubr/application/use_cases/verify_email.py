@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 from ubr.application.actor import Actor, System
 from ubr.application.command import Command
 from ubr.application.ending import end_sessions
+from ubr.application.limiting import Limits
 from ubr.application.ports.security import CommonPasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -41,6 +42,7 @@ class VerifyEmail:
 
     unit_of_work: UnitOfWork
     tokens: LinkTokenMint
+    limits: Limits
     hasher: PasswordHasher
     is_common: CommonPasswords
     new_id: NewId
@@ -49,6 +51,10 @@ class VerifyEmail:
 
     @repeatable
     async def __call__(self, command: VerifyEmailCommand, /, *, actor: Actor | System | None = None) -> None:
+        async with self.limits.redeeming():
+            await self._redeem(command, actor)
+
+    async def _redeem(self, command: VerifyEmailCommand, actor: Actor | System | None) -> None:
         link = await self._link(command.token)
         match link.kind:
             case LinkKind.REGISTRATION:

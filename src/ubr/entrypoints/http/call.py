@@ -35,8 +35,9 @@ class Operation:
 
     `use_case` lends its docstring. `answer` is the type of a 2xx body; where that may be `deferred`, a 202 has none.
     `public` needs no token; `ending` ends what one rests on. `tagged` answers with an `ETag`; `conditional` honours
-    `If-Match`, and `keyed` an `Idempotency-Key`. `problems` are those that not every route of its kind has. `example`
-    is an answer, where its type has none. What is not `described` is part of a page, and not in the document.
+    `If-Match`, and `keyed` an `Idempotency-Key`. `limited` counts calls of a client IP and says so whatever it answers.
+    `problems` are those that not every route of its kind has. `example` is an answer, where its type has none. What is
+    not `described` is part of a page, and not in the document.
     """
 
     use_case: type | None
@@ -56,6 +57,7 @@ class Operation:
     keyed: bool = False
     located: bool = False
     deferred: bool = False
+    limited: bool = False
     problems: tuple[type[UbrError], ...] = ()
     cache_control: str = NOT_KEPT
     example: Any = None

@@ -7,7 +7,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -18,6 +18,7 @@ from litestar import Litestar
 from litestar.types import HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
 
 from ubr.application.actor import Origin, calling_from
+from ubr.application.limiting import Allowance, noting_allowances, whole_seconds
 from ubr.application.refusals import CountRejection
 from ubr.domain.errors import Invalid, InvalidCredentials, NotFound, UbrError
 from ubr.entrypoints.http.client_ip import client_ip
@@ -122,6 +123,7 @@ class _Exchange:
     """One request and its response."""
 
     __slots__ = (
+        "_allowances",
         "_broken",
         "_edge",
         "_head",
@@ -147,6 +149,7 @@ class _Exchange:
         self._origin = edge.origin(scope)
         self._request_id = (self._origin.request_id or "").encode()
         self._status = 0
+        self._allowances: dict[str, Allowance] = {}
         self._broken = False
         # Its client sends the body once it is told to (RFC 9110, 10.1.1), which the server does when somebody reads.
         self._withheld = any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"])
@@ -154,7 +157,7 @@ class _Exchange:
 
     async def run(self) -> None:
         began = time.perf_counter()
-        with calling_from(self._origin):
+        with calling_from(self._origin), noting_allowances() as self._allowances:
             try:
                 await self._answer()
             finally:
@@ -227,6 +230,7 @@ class _Exchange:
             if self._unread and self._status >= HTTPStatus.BAD_REQUEST and not spared:
                 await self._drain()
             headers = self._edge.dress(message["headers"], self._scope, self._request_id)
+            headers += _limits(self._allowances.values())
             if self._unread or self._broken:
                 # What follows on this connection cannot be told from the rest of the body.
                 headers.append((b"connection", b"close"))
@@ -251,6 +255,17 @@ class _Exchange:
             ms=round((time.perf_counter() - began) * 1000, 2),
             request_id=self._origin.request_id,
         )
+
+
+def _limits(allowances: Collection[Allowance]) -> list[tuple[bytes, bytes]]:
+    """What was counted for the client IP, as draft-ietf-httpapi-ratelimit-headers-11 has it."""
+    if not allowances:
+        return []
+    policies, left = [], []
+    for each in allowances:
+        policies.append(f'"{each.policy}";q={each.quota.limit};w={whole_seconds(each.quota.per)}')
+        left.append(f'"{each.policy}";r={each.remaining};t={each.seconds}')
+    return [(b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(left).encode())]
 
 
 def _methods(allowed: bytes) -> bytes:

@@ -257,12 +257,21 @@ _HEADERS: Final[Mapping[str, Json]] = {
         "schema": {"type": "integer", "minimum": 1},
     },
     "Accept": _header("The media types that are taken."),
+    # What is counted for an account is told to nobody, so these may be missing where that was too much.
+    "RateLimit-Policy": _header(
+        "How many tries (`q`) a client IP has in so many seconds (`w`): draft-ietf-httpapi-ratelimit-headers-11.",
+        required=False,
+    ),
+    "RateLimit": _header(
+        "How many of them are left (`r`), and in how many seconds there will be more (`t`).", required=False
+    ),
     "Cache-Control": _header("The answer is not kept.", const=NOT_KEPT),
 }
+_LIMITS: Final = ("RateLimit-Policy", "RateLimit")
 _OF_STATUS: Final[Mapping[int, tuple[str, ...]]] = {
     401: ("WWW-Authenticate",),
     415: ("Accept",),
-    429: ("Retry-After",),
+    429: ("Retry-After", *_LIMITS),
     503: ("Retry-After",),
 }
 
@@ -511,6 +520,8 @@ def _success(operation: Operation, schemas: _Schemas) -> Json:
         names.append("ETag")
     if operation.located:
         names.append("Location")
+    if operation.limited:
+        names += _LIMITS
     if operation.query is not None and "cursor" in operation.query.__struct_fields__:
         names.append("Link")
     response: Json = {

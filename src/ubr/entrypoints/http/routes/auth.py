@@ -48,7 +48,8 @@ class Auth(Controller):
             located=True,
             deferred=True,
             keyed=True,
-            problems=(WeakPassword, EmailTaken, RegistrationClosed, Busy),
+            limited=True,
+            problems=(WeakPassword, EmailTaken, RegistrationClosed, RateLimited, Busy),
         ),
     )
     async def register(self, request: Call, ubr: Ubr) -> Response[bytes]:
@@ -64,6 +65,7 @@ class Auth(Controller):
             body=LogInCommand,
             answer=TokensResult,
             public=True,
+            limited=True,
             problems=(InvalidCredentials, RateLimited, Busy),
         ),
     )
@@ -79,7 +81,7 @@ class Auth(Controller):
             body=RefreshSessionCommand,
             answer=TokensResult,
             public=True,
-            problems=(InvalidToken,),
+            problems=(InvalidToken, RateLimited),
         ),
     )
     async def refresh(self, request: Call, ubr: Ubr) -> Response[bytes]:
@@ -97,7 +99,8 @@ class Auth(Controller):
             status=204,
             summary="Change one's password",
             body=ChangePasswordCommand,
-            problems=(WeakPassword, WrongPassword, Busy),
+            limited=True,
+            problems=(WeakPassword, WrongPassword, RateLimited, Busy),
         ),
     )
     async def change_password(self, request: Call, ubr: Ubr) -> None:
@@ -112,6 +115,7 @@ class Auth(Controller):
             summary="Ask for a link to set a new password",
             body=RequestPasswordResetCommand,
             public=True,
+            limited=True,
             problems=(RateLimited,),
         ),
     )
@@ -173,6 +177,7 @@ class Auth(Controller):
             summary="Ask for another link to verify an e-mail",
             body=ResendVerificationCommand,
             public=True,
+            limited=True,
             problems=(RateLimited,),
         ),
     )
