@@ -16,6 +16,7 @@ import pytest
 import ubr.application.use_cases
 from tests.support.people import OTHER_PASSWORD, PASSWORD, Meanwhile, World, new_world
 from ubr.application.actor import SYSTEM, Actor, Origin, System, calling_from
+from ubr.application.app import Application
 from ubr.application.limiting import FallbackCounters, Limits, Quotas
 from ubr.application.ports.counters import Quota, Verdict
 from ubr.application.use_cases.change_password import ChangePasswordCommand
@@ -317,8 +318,8 @@ async def test_mails_are_counted(exists: bool) -> None:
 async def test_nobody_is_flooded_with_mails_by_asking_otherwise() -> None:
     async with limited(registration="verified") as world:
         member = await world.user()
+        command = RequestEmailChangeCommand(email=OWNER, current_password=PASSWORD)
         for _ in range(5):
-            command = RequestEmailChangeCommand(email=OWNER, current_password=PASSWORD)
             await world.ubr.request_email_change(command, actor=member.actor)
         assert await outcome(world.ubr.register_user(RegisterUserCommand(email=OWNER))) == LIMITED
         with pytest.raises(RateLimited):
@@ -330,14 +331,16 @@ async def test_bad_links_are_counted(kind: str) -> None:
     token = "ubr_link_" + "A" * 43
     async with limited() as world:
 
+        app: Application = world.ubr
+
         def redeem() -> Awaitable[object]:
             match kind:
                 case "reset":
-                    return world.ubr.reset_password(ResetPasswordCommand(token=token, new_password=PASSWORD))
+                    return app.reset_password(ResetPasswordCommand(token=token, new_password=PASSWORD))
                 case "verify":
-                    return world.ubr.verify_email(VerifyEmailCommand(token=token, password=PASSWORD))
+                    return app.verify_email(VerifyEmailCommand(token=token, password=PASSWORD))
                 case _:
-                    return world.ubr.undo_email_change(UndoEmailChangeCommand(token="nonsense"))
+                    return app.undo_email_change(UndoEmailChangeCommand(token="nonsense"))
 
         with at(HOME):
             assert [await outcome(redeem()) for _ in range(31)] == [InvalidLink.code] * 30 + [LIMITED]
