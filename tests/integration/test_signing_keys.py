@@ -14,6 +14,7 @@ from typing import Any
 import jwt
 import pytest
 
+from tests.integration.http.kit import migrated_file
 from tests.support.plugin import NewDatabase
 from tests.support.races import rounds, two_instances
 from ubr import (
@@ -43,6 +44,7 @@ Start = Callable[..., Awaitable[Application]]
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
+        (tmp_path / "ubr.db").write_bytes(migrated_file())
         return f"sqlite+aiosqlite:///{tmp_path / 'ubr.db'}"
     new_database: NewDatabase = request.getfixturevalue("new_database")
     return new_database()

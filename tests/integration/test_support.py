@@ -41,6 +41,7 @@ async def test_each_new_database_is_its_own(new_database: NewDatabase, postgres_
     assert set(names) <= set(postgres_server.databases())
 
 
+@pytest.mark.long
 def test_a_database_is_copied_and_dropped(private_postgres: PrivatePostgres) -> None:
     server = private_postgres()
     server.create_database("a")
@@ -53,6 +54,7 @@ def test_a_database_is_copied_and_dropped(private_postgres: PrivatePostgres) -> 
     assert server.databases() == ["a", "postgres", "template0", "template1"]
 
 
+@pytest.mark.long
 async def test_a_committed_row_survives_kill(private_postgres: PrivatePostgres) -> None:
     server = private_postgres(durable=True)
     assert server.query("SHOW fsync") == "on"
@@ -78,6 +80,7 @@ async def test_a_committed_row_survives_kill(private_postgres: PrivatePostgres) 
     assert "not properly shut down" in server.log()
 
 
+@pytest.mark.long
 async def test_a_paused_postgres_keeps_connections_and_does_not_answer(private_postgres: PrivatePostgres) -> None:
     server = private_postgres()
     connection = await asyncpg.connect(server.dsn())
@@ -94,6 +97,7 @@ async def test_a_paused_postgres_keeps_connections_and_does_not_answer(private_p
         await connection.close()
 
 
+@pytest.mark.long
 def test_a_restart_takes_new_settings_and_keeps_data(private_postgres: PrivatePostgres) -> None:
     server = private_postgres(settings={"work_mem": "5MB"})
     server.query("CREATE TABLE kept (id int)")
@@ -105,6 +109,7 @@ def test_a_restart_takes_new_settings_and_keeps_data(private_postgres: PrivatePo
         server.query("INSERT INTO kept VALUES (1)")
 
 
+@pytest.mark.long
 def test_stopping_leaves_nothing_behind(private_postgres: PrivatePostgres, private_redis: PrivateRedis) -> None:
     paused, redis = private_postgres(), private_redis()
     folders = [server.data_directory.parent for server in (paused, redis)]
@@ -213,6 +218,7 @@ def test_a_major_that_is_nowhere_is_named() -> None:
         find_postgres(3)
 
 
+@pytest.mark.long
 def test_servers_end_with_a_process_that_is_killed() -> None:
     script = """
 import sys, time

@@ -17,9 +17,9 @@ async def service() -> AsyncIterator[Service]:
         yield made
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", pytest.param("sqlite", marks=pytest.mark.long)])
 async def each_service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Service]:
-    """On every store that needs no server."""
+    """On every store that needs no server; what is refused comes to none, so that memory stands for all day by day."""
     settings = memory_settings() if request.param == "memory" else sqlite_settings(tmp_path)
     async with in_process(settings) as made:
         yield made

@@ -131,12 +131,13 @@ def database_settings(url: str, **changes: Any) -> Settings:
 def sqlite_settings(folder: Path, **changes: Any) -> Settings:
     """A database of its own: to copy a file is sooner done than to bring an empty one up to date."""
     file = folder / "ubr.db"
-    file.write_bytes(_migrated_file())
+    file.write_bytes(migrated_file())
     return database_settings(_address(file), **changes)
 
 
 @cache
-def _migrated_file() -> bytes:
+def migrated_file() -> bytes:
+    """What is in the file of a SQLite database that was brought up to date and is empty."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / "ubr.db"
         run(upgrade(_address(file)))

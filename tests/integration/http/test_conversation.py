@@ -38,7 +38,11 @@ _MINUTE = timedelta(minutes=1)
 USUAL_LIMITS = LoginRateLimit(Limit(10, _MINUTE), Limit(100, _MINUTE))
 
 
-@pytest.fixture(params=["sqlite", "postgres", "process", "production"])
+# A process has SQLite and production PostgreSQL: within this process they say the same.
+_IN_PROCESS = [pytest.param(store, marks=pytest.mark.long) for store in ("sqlite", "postgres")]
+
+
+@pytest.fixture(params=[*_IN_PROCESS, "process", "production"])
 def store(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -69,7 +69,7 @@ async def test_a_preflight_is_told_the_methods_of_the_route(open_to_pages: Servi
     assert told == {"allow-origin": APP, "allow-headers": ASKED, "max-age": "7200"}
     assert methods == answer.headers["allow"].split(", ")
     assert set(methods) >= {each.method for each in ROUTES if each.template == route.template}
-    assert answer.headers["vary"] == "Origin"
+    assert answer.headers["vary"].split(", ")[-1] == "Origin"
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
@@ -77,7 +77,7 @@ async def test_an_answer_can_be_read(open_to_pages: Service, route: Route) -> No
     for origin in (APP, OTHER):
         answer = await open_to_pages.client.request(route.method, route.path(), headers={"origin": origin})
         assert granted(answer) == {"allow-origin": origin, "expose-headers": TOLD}
-        assert answer.headers["vary"] == "Origin"
+        assert answer.headers["vary"].split(", ")[-1] == "Origin"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ async def test_so_can_every_refusal(open_to_pages: Service, method: str, path: s
     answer = await open_to_pages.client.request(method, path, headers=headers, **more)
     assert answer.status_code == status
     assert granted(answer) == {"allow-origin": APP, "expose-headers": TOLD}
-    assert answer.headers["vary"] == "Origin"
+    assert answer.headers["vary"].split(", ")[-1] == "Origin"
 
 
 @pytest.mark.long  # to make a service takes longer than all of this
@@ -134,7 +134,7 @@ async def test_another_origin_is_granted_nothing(open_to_pages: Service, origin:
         await open_to_pages.client.get("/nothing", headers={"origin": origin}),
     ):
         assert granted(answer) == {}
-        assert answer.headers["vary"] == "Origin"
+        assert answer.headers["vary"].split(", ")[-1] == "Origin"
 
 
 async def test_two_origins_are_none(open_to_pages: Service) -> None:
@@ -146,7 +146,7 @@ async def test_two_origins_are_none(open_to_pages: Service) -> None:
 async def test_without_an_origin_a_cache_is_told_all_the_same(open_to_pages: Service) -> None:
     for path in ("/health/live", "/nothing", "/api/openapi.json", "/.well-known/jwks.json", "/api/docs"):
         answer = await open_to_pages.client.get(path)
-        assert answer.headers["vary"] == "Origin"
+        assert answer.headers["vary"].split(", ")[-1] == "Origin"
         assert granted(answer) == {}
 
 

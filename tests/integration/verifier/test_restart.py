@@ -23,6 +23,7 @@ async def _log_in(ubr: httpx.AsyncClient, email: str, password: str = PASSWORD) 
     return tokens
 
 
+@pytest.mark.long
 async def test_what_was_good_and_what_had_ended_stay_so(tmp_path: Path) -> None:
     service = Service(tmp_path, ENVIRONMENT)
     again: Service | None = None

@@ -330,7 +330,6 @@ async def test_nobody_is_flooded_with_mails_by_asking_otherwise() -> None:
 async def test_bad_links_are_counted(kind: str) -> None:
     token = "ubr_link_" + "A" * 43
     async with limited() as world:
-
         app: Application = world.ubr
 
         def redeem() -> Awaitable[object]:
