@@ -8,15 +8,16 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from shutil import which
 from typing import Any
 
-CHROMIUM = Path("/usr/bin/chromium")
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 Handler = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Tab:
-    """One page. `notes` is what the browser has to say about it: its console, and its log."""
+    """One page. `notes` is what the browser has to say about it: its console, and its log. `requests` are addresses."""
 
     def __init__(self, say: Callable[[bytes], None]) -> None:
         self._say = say
@@ -25,6 +26,7 @@ class Tab:
         self._tasks: set[asyncio.Task[None]] = set()
         self.session: str | None = None
         self.notes: list[str] = []
+        self.requests: list[str] = []
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
         number = len(self._answers)
@@ -54,6 +56,8 @@ class Tab:
                     self.notes.append(params["entry"]["text"])
             case "Runtime.consoleAPICalled":
                 self.notes.append(str(params["args"]))
+            case "Network.requestWillBeSent":
+                self.requests.append(params["request"]["url"])
             case "Runtime.exceptionThrown":
                 self.notes.append(str(params["exceptionDetails"]))
             case event if event in self._handlers:
@@ -76,8 +80,9 @@ class Tab:
 
 
 def _installed() -> str:
-    assert CHROMIUM.exists(), f"there is no {CHROMIUM}: install the package chromium"
-    return str(CHROMIUM)
+    found = next(filter(None, map(which, _NAMES)), None)
+    assert found, "there is no Chromium on PATH: install the package chromium"
+    return found
 
 
 async def _run(handler: Handler, params: dict[str, Any]) -> None:
@@ -98,7 +103,10 @@ async def chromium(folder: Path) -> AsyncIterator[Tab]:
         "--no-sandbox",
         "--disable-gpu",
         "--disable-dev-shm-usage",
+        "--disable-quic",
         "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
         "--no-first-run",
         f"--user-data-dir={folder / 'browser'}",
         "--remote-debugging-pipe",
@@ -125,7 +133,7 @@ async def chromium(folder: Path) -> AsyncIterator[Tab]:
         target = await tab.call("Target.createTarget", url="about:blank")
         attached = await tab.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         tab.session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
+        for domain in ("Page", "Network", "Log", "Runtime"):
             await tab.call(f"{domain}.enable")
         yield tab
     finally:

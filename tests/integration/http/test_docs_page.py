@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.http.kit import Service, assert_problem
 from tests.integration.http.routes import ROUTES
-from tests.support.browser import browsing
+from tests.support.chromium import chromium
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, serving
 from ubr.entrypoints.http import docs_page, files
 from ubr.entrypoints.http.document import described
@@ -89,42 +89,44 @@ def click(selector: str) -> str:
     return f"document.querySelector({selector!r}).click()"
 
 
-@pytest.mark.long
-def test_the_page_in_a_browser(tmp_path: Path) -> None:
-    environment = {"UBR_ADMIN_EMAIL": ADMIN_EMAIL, "UBR_ADMIN_PASSWORD": ADMIN_PASSWORD}
-    with serving(tmp_path, environment) as service, browsing(tmp_path) as tab:
-        tab.call("Page.navigate", url=f"{service.url}/api/docs")
-        tab.wait_for(OPERATIONS)
-        paths = described()["paths"]
-        assert tab.evaluate(OPERATIONS) == sum(map(len, paths.values()))
-        for route in ROUTES:
-            if route.operation.described:
-                shown = f"operations-{route.operation.tag}-{route.name}"
-                assert tab.evaluate(f"document.getElementById({shown!r}) !== null"), shown
+def answered(status: int) -> str:
+    cell = "document.querySelector('.live-responses-table tbody .response-col_status')"
+    return f"{cell}?.textContent.includes('{status}')"
 
-        # With no token one is turned away; with one that was typed in one is not.
-        tab.evaluate(click("#operations-users-get_me .opblock-summary-control"))
-        tab.wait_for("document.querySelector('.try-out__btn')")
-        tab.evaluate(click(".try-out__btn"))
-        tab.wait_for("document.querySelector('.execute')")
-        tab.evaluate(click(".execute"))
-        tab.wait_for(
-            "document.querySelector('.live-responses-table tbody .response-col_status')?.textContent.includes('401')"
-        )
-        tab.evaluate(click(".authorize"))
-        tab.wait_for("document.querySelector('.modal-ux input')")
-        token = _token(service.url)
-        tab.evaluate(TYPE_IN.format(field=".modal-ux input", text=token))
-        tab.evaluate(click(".modal-ux .authorize"))
-        tab.wait_for("document.querySelector('.modal-ux').textContent.includes('Logout')")
-        tab.evaluate(click(".modal-ux .btn-done"))
-        tab.evaluate(click(".execute"))
-        tab.wait_for(
-            "document.querySelector('.live-responses-table tbody .response-col_status')?.textContent.includes('200')"
-        )
-        assert ADMIN_EMAIL in tab.evaluate("document.querySelector('.live-responses-table').textContent")
+
+@pytest.mark.long
+async def test_the_page_in_a_browser(tmp_path: Path) -> None:
+    environment = {"UBR_ADMIN_EMAIL": ADMIN_EMAIL, "UBR_ADMIN_PASSWORD": ADMIN_PASSWORD}
+    async with chromium(tmp_path) as tab:
+        with serving(tmp_path, environment) as service:
+            await tab.call("Page.navigate", url=f"{service.url}/api/docs")
+            await tab.until(OPERATIONS)
+            paths = described()["paths"]
+            assert await tab.value(OPERATIONS) == sum(map(len, paths.values()))
+            for route in ROUTES:
+                if route.operation.described:
+                    shown = f"operations-{route.operation.tag}-{route.name}"
+                    assert await tab.value(f"document.getElementById({shown!r}) !== null"), shown
+
+            # With no token one is turned away; with one that was typed in one is not.
+            await tab.value(click("#operations-users-get_me .opblock-summary-control"))
+            await tab.until("document.querySelector('.try-out__btn')")
+            await tab.value(click(".try-out__btn"))
+            await tab.until("document.querySelector('.execute')")
+            await tab.value(click(".execute"))
+            await tab.until(answered(401))
+            await tab.value(click(".authorize"))
+            await tab.until("document.querySelector('.modal-ux input')")
+            token = _token(service.url)
+            await tab.value(TYPE_IN.format(field=".modal-ux input", text=token))
+            await tab.value(click(".modal-ux .authorize"))
+            await tab.until("document.querySelector('.modal-ux').textContent.includes('Logout')")
+            await tab.value(click(".modal-ux .btn-done"))
+            await tab.value(click(".execute"))
+            await tab.until(answered(200))
+            assert ADMIN_EMAIL in await tab.value("document.querySelector('.live-responses-table').textContent")
     # A 401 is an error to the console of a browser, and the only one there was.
-    assert [text for text in tab.complaints if "401" not in text] == []
+    assert [text for text in tab.notes if "401" not in text] == []
     assert len(tab.requests) >= 7
     assert [url for url in tab.requests if not url.startswith((service.url, "data:"))] == []
 
@@ -160,9 +162,10 @@ def bad_page() -> Iterator[str]:
 
 
 @pytest.mark.long
-def test_what_a_page_must_not_do_is_seen(tmp_path: Path) -> None:
-    with bad_page() as url, browsing(tmp_path) as tab:
-        tab.call("Page.navigate", url=url)
-        tab.wait_for("document.readyState === 'complete'")
-    assert any("Content Security Policy" in text for text in tab.complaints)
+async def test_what_a_page_must_not_do_is_seen(tmp_path: Path) -> None:
+    with bad_page() as url:
+        async with chromium(tmp_path) as tab:
+            await tab.call("Page.navigate", url=url)
+            await tab.until("document.readyState === 'complete'")
+    assert any("Content Security Policy" in text for text in tab.notes)
     assert any(url.startswith("http://elsewhere.invalid") for url in tab.requests)
