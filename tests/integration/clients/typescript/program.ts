@@ -23,6 +23,7 @@ async function register(address: string): Promise<User> {
     body: { email: address, password: "correct horse battery staple", full_name: null },
   });
   if (error) throw new Error(`${error.status} ${error.detail}`);
+  if (!data) throw new Error("A mail decides"); // 202, where registration is verified
   check(response.headers.get("location") === `/api/users/${data.id}`, "no location");
   return data;
 }
