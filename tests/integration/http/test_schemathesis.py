@@ -33,15 +33,25 @@ CONFIGURATION = """
 hooks = {hooks!r}
 
 [checks.positive_data_acceptance]
-# That a revision is of another time is not in the schema.
-expected-statuses = ["2xx", "3xx", "401", "403", "404", "409", "412", "429", "503"]
+# That a revision is of another time is not in the schema, nor that a key was said with another body.
+expected-statuses = ["2xx", "3xx", "401", "403", "404", "409", "412", "422", "429", "503"]
 
 [auth.dynamic.openapi.bearer]
 path = "/api/auth/login"
 payload = {{ email = "{email}", password = "{password}" }}
 extract_selector = "/access_token"
 retry_on = [401]
+{links}"""
+
+# Nor that nobody was sent a link with this token.
+LINK = """
+[[operations]]
+include-path = "{path}"
+
+[operations.checks.positive_data_acceptance]
+expected-statuses = ["2xx", "400", "409", "429", "503"]
 """
+LINKS = ("/api/auth/password/reset", "/api/auth/email/verify", "/api/auth/email/undo")
 
 pytestmark = pytest.mark.long
 
@@ -68,7 +78,9 @@ class Fuzzed:
 
     def prepare(self, email: str, known: dict[str, Any]) -> None:
         (self.folder / "known.json").write_text(json.dumps(known))
-        configuration = CONFIGURATION.format(hooks=str(HOOKS), email=email, password=PASSWORD)
+        configuration = CONFIGURATION.format(
+            hooks=str(HOOKS), email=email, password=PASSWORD, links="".join(LINK.format(path=path) for path in LINKS)
+        )
         (self.folder / "schemathesis.toml").write_text(configuration)
 
     def run(self, wanted: int) -> None:

@@ -75,7 +75,6 @@ _TAGS: Final = {
 # What the domain asks of a text, and of how many there are in a list, for the fields of request bodies.
 _BOUNDS: Final[Mapping[str, Json]] = {
     "email": {"format": "email", "maxLength": EMAIL_LENGTH},
-    "q": {"minLength": 1, "maxLength": EMAIL_LENGTH},
     "password": {"format": "password", "minLength": 1, "maxLength": PASSWORD_LENGTH, "pattern": _NO_CONTROLS},
     "current_password": {"format": "password", "minLength": 1, "maxLength": PASSWORD_LENGTH, "pattern": _NO_CONTROLS},
     "new_password": {"format": "password", "minLength": 1, "maxLength": PASSWORD_LENGTH, "pattern": _NO_CONTROLS},
@@ -85,6 +84,8 @@ _BOUNDS: Final[Mapping[str, Json]] = {
     "roles": {"maxItems": MOST_ROLES, "items": _ROLE_NAME},
     "permissions": {"maxItems": MOST_PERMISSIONS, "items": _PERMISSION},
 }
+# What is asked of a text in a query.
+_TEXTS: Final[Mapping[str, Json]] = {"q": {"minLength": 1, "maxLength": EMAIL_LENGTH, "pattern": _NO_CONTROLS}}
 # What is asked of a number in a query.
 _RANGES: Final[Mapping[str, Json]] = {
     "limit": {"minimum": 1, "maximum": MOST},
@@ -489,6 +490,7 @@ def _query_parameters(operation: Operation, schemas: _Schemas) -> Iterator[Json]
             shown = {**shown, **_RANGES[parameter]}
         if shown.get("format") == "uuid":
             shown = _CANONICAL_ID
+        shown = {**shown, **_TEXTS.get(parameter, {})}
         told = _told(parameter, shown)
         yield {"name": parameter, "in": "query", "required": parameter in required, **told, "schema": shown}
 
