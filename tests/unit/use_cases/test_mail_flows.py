@@ -23,6 +23,7 @@ from ubr.application.use_cases.settle_restore import SettleRestoreCommand
 from ubr.application.use_cases.undo_email_change import UndoEmailChangeCommand
 from ubr.application.use_cases.update_user import UpdateUserCommand, UserChanges
 from ubr.application.use_cases.verify_email import VerifyEmailCommand
+from ubr.bootstrap import open_environment
 from ubr.domain.errors import (
     EmailTaken,
     Forbidden,
@@ -34,6 +35,8 @@ from ubr.domain.errors import (
     WrongPassword,
 )
 from ubr.domain.user import UserStatus
+from ubr.settings import Settings
+from ubr.testing import TINY_HASHING, MovableClock
 
 OWNER, OTHER, THIRD = "owner@example.org", "other@example.org", "third@example.org"
 UNKNOWN = "ubr_link_" + "A" * 43
@@ -576,3 +579,32 @@ async def test_nobody_but_the_service_looks_after_mails(world: World) -> None:
             await act
     with pytest.raises(NotFound):
         await world.ubr.retry_mail(RetryMailCommand(letter_id=id), actor=SYSTEM)
+
+
+async def test_what_is_of_no_more_use_is_taken_away() -> None:
+    clock = MovableClock()
+    async with open_environment(Settings.memory(**TINY_HASHING), clock=clock) as environment:
+        world, janitor = World(environment.application, clock), environment.janitor
+        member = await verified(world)
+        await changed(world, member)
+        await forgot(world, OTHER)
+        await world.mails()
+        await resend(world, THIRD)
+
+        async def left() -> tuple[int, int]:
+            async with world.ubr.reset_password.unit_of_work.begin(SYSTEM) as tx:
+                return await tx.links.forget_all(9), len(await tx.outbox.page(None, 9))  # not committed
+
+        assert await left() == (2, 1)
+        await janitor()
+        assert await left() == (2, 1)
+        clock.move(minutes=31)
+        await janitor()
+        assert await left() == (1, 1), "the one that undoes is good for a day"
+        clock.move(days=1)
+        await janitor()
+        assert await left() == (0, 1)
+        clock.move(days=6)
+        await janitor()
+        assert await left() == (0, 0)
+        await register(world, OWNER)
