@@ -545,6 +545,7 @@ async def test_a_thief_does_not_get_away_by_going_on(world: World) -> None:
     assert (await world.seen(member.id)).email == OWNER
     with pytest.raises(InvalidLink):
         await undo(world, further)
+    await register(world, OTHER)
 
 
 async def test_a_mailbox_that_was_never_shown_to_be_theirs_gets_no_way_back(world: World) -> None:
@@ -562,6 +563,7 @@ async def test_a_deleted_user_leaves_no_mail_behind(world: World) -> None:
     await changed(world, member)
     await forgot(world, OTHER)
     await world.ubr.delete_user(DeleteUserCommand(user_id=member.id), actor=SYSTEM)
+    assert (await world.ubr.list_mail(ListMailCommand(), actor=SYSTEM)).items == []
     assert await world.mails() == []
     await register(world, OWNER)
     await register(world, OTHER)
