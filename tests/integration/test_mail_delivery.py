@@ -19,16 +19,22 @@ import pytest
 from tests.integration.http.kit import PASSWORD, Service, database_settings, in_process, sqlite_settings
 from tests.support.mail import AFAR, Certificate, MailServer, certificate, mail_server, strange_server
 from tests.support.people import OTHER_PASSWORD, World, new_world
+from tests.support.people import PASSWORD as THEIRS
 from ubr.adapters.mail.smtp import SmtpMailer
 from ubr.adapters.security.system import utc_now
 from ubr.application.actor import SYSTEM
+from ubr.application.use_cases.create_user import CreateUserCommand
 from ubr.application.use_cases.deliver_mail import DeliverMail
 from ubr.application.use_cases.list_mail import LetterResult, ListMailCommand
+from ubr.application.use_cases.register_user import RegisterUserCommand
+from ubr.application.use_cases.request_email_change import RequestEmailChangeCommand
 from ubr.application.use_cases.request_password_reset import RequestPasswordResetCommand
 from ubr.application.use_cases.reset_password import ResetPasswordCommand
 from ubr.application.use_cases.retry_mail import RetryMailCommand
+from ubr.application.use_cases.verify_email import VerifyEmailCommand
 from ubr.domain.errors import InvalidLink
 from ubr.domain.letter import LAST_TRY
+from ubr.domain.mail import MailKind
 
 EMAIL = "owner@example.org"
 
@@ -225,3 +231,41 @@ async def _claimed(service: Service) -> None:
         if letter.next_try_at is not None and letter.next_try_at > service.clock():
             return
         await asyncio.sleep(0.01)
+
+
+async def test_each_mail_arrives(tls: Certificate) -> None:
+    """All there are, by what makes them."""
+    async with new_world() as world, mail_server(tls) as server:
+        ubr = world.ubr
+        deliver = sent_through(server.port, tls, ubr.deliver_mail)
+
+        async def arrived() -> list[tuple[str, str]]:
+            await deliver(actor=SYSTEM)
+            received, server.received = server.received, []
+            assert all(each.encrypted for each in received)
+            found = [message_from_bytes(each.content, policy=default) for each in received]
+            return sorted((str(mail["To"]), str(mail["Subject"])) for mail in found)
+
+        async def token() -> str:
+            await deliver(actor=SYSTEM)
+            received, server.received = server.received, []
+            return next(token_of(each.content) for each in received if b"#token" in each.content)
+
+        await world.register(EMAIL)
+        await ubr.verify_email(VerifyEmailCommand(token=await token(), password=THEIRS))
+        member = await world.sign_in(EMAIL, THEIRS)
+        await world.register("taken@example.org")
+        subjects = [subject for _, subject in await arrived()]
+        await ubr.create_user(CreateUserCommand(email="invited@example.org"), actor=SYSTEM)
+        await ubr.request_password_reset(RequestPasswordResetCommand(email=EMAIL))
+        for email in ("taken@example.org", "new@example.org"):
+            command = RequestEmailChangeCommand(email=email, current_password=THEIRS)
+            await ubr.request_email_change(command, actor=member.actor)
+        await deliver(actor=SYSTEM)
+        change = next(each for each in server.received if each.recipients == ["new@example.org"])
+        await ubr.verify_email(VerifyEmailCommand(token=token_of(change.content)))
+        mail_only = replace(ubr.register_user, rules=replace(ubr.register_user.rules, registration="verified"))
+        for email in ("taken@example.org", "another@example.org"):
+            await mail_only(RegisterUserCommand(email=email))
+        subjects += [subject for _, subject in await arrived()]
+        assert len(set(subjects)) == len(MailKind)
