@@ -2,7 +2,7 @@
 
 import secrets
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.contracts.kit import HOUR, NOON, email, new_user, put, race, seen
 from ubr.application.actor import SYSTEM
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.errors import UserNotFound
-from ubr.domain.link import Link, LinkKind
+from ubr.domain.link import UNDO_LIFETIME, Link, LinkKind
 from ubr.domain.user import User
 from ubr.domain.values import SessionId, TokenDigest
 
@@ -135,21 +135,23 @@ async def test_what_is_pending_for_an_e_mail(uow: UnitOfWork, user: User) -> Non
     link = new_link(to="one", kind=LinkKind.REGISTRATION)
     await add(uow, link)
     registration = LinkKind.REGISTRATION
-    assert await seen(uow, lambda tx: tx.links.pending(registration, email("one"))) == link
-    assert await seen(uow, lambda tx: tx.links.pending(registration, email("other"))) is None
-    assert await seen(uow, lambda tx: tx.links.pending(registration, user.email)) is None
+    assert await seen(uow, lambda tx: tx.links.pending(registration, email("one"), NOON)) == link
+    assert await seen(uow, lambda tx: tx.links.pending(registration, email("one"), NOON + HOUR)) is None
+    assert await seen(uow, lambda tx: tx.links.pending(registration, email("other"), NOON)) is None
+    assert await seen(uow, lambda tx: tx.links.pending(registration, user.email, NOON)) is None
 
 
-@pytest.mark.parametrize("undoing", [True, False])
-async def test_the_links_of_a_user_are_forgotten(uow: UnitOfWork, user: User, *, undoing: bool) -> None:
+@pytest.mark.parametrize("since", [None, NOON, NOON + TICK])
+async def test_the_links_of_a_user_are_forgotten(uow: UnitOfWork, user: User, since: datetime | None) -> None:
     another = new_user()
     await put(uow, another)
-    links = [new_link(user), new_link(user, LinkKind.VERIFICATION), new_link(user, LinkKind.EMAIL_UNDO)]
+    undo = replace(new_link(user, LinkKind.EMAIL_UNDO), expires_at=NOON + UNDO_LIFETIME)
+    links = [new_link(user), new_link(user, LinkKind.VERIFICATION), undo]
     await add(uow, *links, others := new_link(another))
     async with uow.begin(SYSTEM) as tx:
-        await tx.links.forget_of(user.id, undoing=undoing)
+        await tx.links.forget_of(user.id, changed_since=since)
         await tx.commit()
-    assert await there(uow, *links, others) == [False, False, not undoing, True]
+    assert await there(uow, *links, others) == [False, False, since != NOON, True]
 
 
 async def test_links_go_with_their_user_and_belong_to_one(uow: UnitOfWork, user: User) -> None:

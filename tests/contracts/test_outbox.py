@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -111,17 +111,44 @@ async def test_a_new_state_is_stored_and_a_letter_removed(uow: UnitOfWork) -> No
     failed = letter.failed("the server answered 451", for_good=True, now=NOON)
     gone = new_letter()
     async with uow.begin(SYSTEM) as tx:
-        await tx.outbox.save(failed)
-        await tx.outbox.save(gone)
+        assert await tx.outbox.save(failed, was=letter)
+        assert not await tx.outbox.save(gone, was=gone)
         await tx.commit()
     assert (await listed(uow), await listed(uow, dead=True), await listed(uow, dead=False)) == (
-        [failed, other], [failed], [other]
-    )  # fmt: skip
+        [failed, other],
+        [failed],
+        [other],
+    )
     for _ in range(2):
         async with uow.begin(SYSTEM) as tx:
-            await tx.outbox.remove(letter.id)
+            await tx.outbox.remove(failed)
             await tx.commit()
     assert await listed(uow) == [other]
+
+
+async def test_who_lost_their_claim_changes_nothing(uow: UnitOfWork) -> None:
+    await add(uow, letter := new_letter())
+    [claimed] = await claim(uow)
+    async with uow.begin(SYSTEM) as tx:
+        assert not await tx.outbox.save(letter.again(NOON), was=letter)
+        await tx.outbox.remove(letter)
+        await tx.commit()
+    assert await listed(uow) == [claimed]
+
+
+@pytest.mark.parametrize("since", [None, NOON, NOON + TICK])
+async def test_letters_about_changes_of_an_e_mail_are_forgotten(uow: UnitOfWork, since: datetime | None) -> None:
+    user, another = new_user(), new_user()
+    await put(uow, user, another)
+    change = new_letter(user=user)
+    undo = replace(new_letter(user=user), kind=MailKind.EMAIL_CHANGED)
+    kept = [replace(new_letter(user=user), kind=MailKind.PASSWORD_RESET), new_letter(user=another), new_letter()]
+    await add(uow, change, undo, *kept)
+    async with uow.begin(SYSTEM) as tx:
+        await tx.outbox.forget_changes(user.id, changed_since=since)
+        await tx.commit()
+    left = {letter.id for letter in await listed(uow)}
+    assert left == {*(letter.id for letter in kept), *(() if since == NOON else (undo.id,))}
 
 
 async def test_letters_are_paged_oldest_first(uow: UnitOfWork) -> None:

@@ -645,7 +645,8 @@ async def test_a_user_lets_go_of_what_was_kept(uow: UnitOfWork, clock: MovableCl
             await put(uow, new_user("kept"))
         async with uow.begin(SYSTEM) as tx:
             if act == "release":
-                await tx.users.release(owner.id)
+                await tx.users.release(owner.id, clock() + 2 * HOUR)  # not that one
+                await tx.users.release(owner.id, clock() + HOUR)
             elif act == "remove":
                 await tx.users.remove(owner)
             else:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from math import inf
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -28,6 +28,7 @@ from ubr.application.authorization import Authorize
 from ubr.application.jobs.census import Census
 from ubr.application.jobs.tail import Tail
 from ubr.application.ports.revocation import WorkerId
+from ubr.application.posting import Post
 from ubr.application.recording import Recorder
 from ubr.application.rules import Rules
 from ubr.application.settling import SettledUnitOfWork, Settlement
@@ -193,7 +194,7 @@ class Run:
         self.workers[name] = Worker(
             name,
             GetUser(authorize, settled, self._now),
-            UpdateUser(settled),
+            UpdateUser(settled, Post(uuid4)),
             DeleteUser(settled),
             RevokeSession(settled),
             RevokeUserSessions(settled),

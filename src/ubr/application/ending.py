@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from ubr.application.actor import Actor, System
 from ubr.application.ports.unit_of_work import Transaction
 from ubr.domain.feed import Change
+from ubr.domain.link import EVER, UNDO_LIFETIME
 from ubr.domain.policy import ENDS, ENDS_LINKS, Reach, SecurityEvent
 from ubr.domain.values import UserId
 
@@ -21,7 +24,19 @@ async def end_sessions(tx: Transaction, user_id: UserId, cause: SecurityEvent, *
             session.end(cause, now=tx.now)
             await tx.sessions.save(session)
     if cause in ENDS_LINKS:
-        await tx.links.forget_of(user_id, undoing=cause is SecurityEvent.EMAIL_CHANGE_UNDONE)
+        await end_links(tx, user_id, changed_since=EVER if cause is SecurityEvent.TAKEN_OVER else None)
+
+
+async def end_links(tx: Transaction, user_id: UserId, *, changed_since: datetime | None) -> None:
+    """End the links of a user, and the letters that would bring others like them.
+
+    What takes back a change of e-mail ends only for changes since then, and with it what was reserved for it: whoever
+    changes it again must not be able to take from the owner what the first change gave them.
+    """
+    await tx.links.forget_of(user_id, changed_since=changed_since)
+    await tx.outbox.forget_changes(user_id, changed_since=changed_since)
+    if changed_since is not None:
+        await tx.users.release(user_id, changed_since + UNDO_LIFETIME)
 
 
 async def confirm_end(tx: Transaction, change: Change) -> None:

@@ -187,6 +187,7 @@ class Attempt:
         self._client: bytes | None = None
         self._slot: Slot | None = None
         self._wrong = False
+        self._right = False
         self._passed = False
         self._settled = False
         """Whether the store was told what became of the slot."""
@@ -211,8 +212,9 @@ class Attempt:
         """As the hasher does, once there is a slot for it. Errors: `RateLimited`, `Busy`."""
         if self._bucket and self._slot is None:
             self._slot = await self._guard.take(self._bucket)
-        self._wrong = not await hasher.verify(password, against)
-        return not self._wrong
+        self._right = await hasher.verify(password, against)
+        self._wrong = not self._right
+        return self._right
 
     async def passed(self, tx: Transaction, *, signed_in: UserId | None = None) -> None:
         """It was right. Whoever is signed in by it is known from now on to come from here."""
@@ -230,8 +232,10 @@ class Attempt:
 
     def innocent(self, error: BaseException) -> bool:
         """Whether nobody has been told that the password is wrong, and what was given back was not for certain."""
-        if self._wrong or isinstance(error, InvalidCredentials | WrongPassword | RateLimited):
+        if self._wrong or isinstance(error, InvalidCredentials | WrongPassword):
             return False
+        if isinstance(error, RateLimited):
+            return self._right  # then it was another limit
         return not self._passed or isinstance(error, Contended)
 
     async def undo(self) -> None:

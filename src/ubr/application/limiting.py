@@ -13,6 +13,7 @@ from typing import Final
 from ubr.application.actor import current_origin
 from ubr.application.ports.counters import Counters, Quota, Verdict
 from ubr.domain.errors import InvalidLink, RateLimited, StoreUnavailable
+from ubr.domain.mail import MailKind
 from ubr.domain.values import Email
 
 _SECOND: Final = timedelta(seconds=1)
@@ -145,12 +146,23 @@ class Limits:
         """Somebody is about to register."""
         await self._client("register-ip", self.quotas.registrations)
 
-    async def mail(self, email: Email) -> None:
-        """Somebody asks for a mail to an e-mail, whether there is such an account or not."""
+    async def mail(self, kind: MailKind, email: Email) -> None:
+        """Somebody asks for a mail to an e-mail, whether there is such an account or not.
+
+        Each kind counts by itself: whoever uses up one for somebody else has had them mailed just that.
+        """
         await self._client("mail-ip", self.quotas.mails)
         quota = self.quotas.mails_to_one
         if quota is not None:
-            _allow(await self.counters.take(f"mail {email.key}", quota))
+            _allow(await self.counters.take(f"mail {kind} {email.key}", quota))
+
+    async def may_mail(self, kind: MailKind, email: Email) -> bool:
+        """The same, where it is only a mail more that goes with something else."""
+        try:
+            await self.mail(kind, email)
+        except RateLimited:
+            return False
+        return True
 
     async def bad_refresh(self) -> None:
         """A refresh token was not valid."""

@@ -361,7 +361,7 @@ class Core(containers.DeclarativeContainer):
             rules=rules,
             replaying=replaying,
         ),
-        update_user=providers.Singleton(UpdateUser, unit_of_work=unit_of_work),
+        update_user=providers.Singleton(UpdateUser, unit_of_work=unit_of_work, post=post),
         delete_user=providers.Singleton(DeleteUser, unit_of_work=unit_of_work),
         get_role=providers.Singleton(GetRole, authorize=authorize, unit_of_work=unit_of_work),
         list_roles=providers.Singleton(ListRoles, authorize=authorize, unit_of_work=unit_of_work, pager=pager),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -25,6 +25,9 @@ LINK_LIFETIME: Final = timedelta(minutes=30)
 
 UNDO_LIFETIME: Final = timedelta(days=1)
 """How long a change of e-mail can be taken back, and the old e-mail is nobody else's."""
+
+EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before every change of e-mail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

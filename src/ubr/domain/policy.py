@@ -206,7 +206,8 @@ ENDS_LINKS: Final = frozenset(
 )
 """After which the one-time links of a user are no longer good: they were sent to, or asked for by, who was before.
 
-But for one: a change of e-mail can be taken back whatever happened since, other than that.
+But for those that take back a change of e-mail: that can be done whatever happened since, but for what an operator
+does, or a change before it that is taken back.
 """
 
 RETRY_WINDOW: Final = timedelta(seconds=10)

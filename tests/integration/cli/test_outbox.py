@@ -41,9 +41,10 @@ async def _two_letters(settings: Settings) -> None:
         await ubr.create_user(CreateUserCommand(email="dead@example.org"), actor=SYSTEM)
         async with ubr.deliver_mail.unit_of_work.begin(SYSTEM) as tx:
             [letter] = [each for each in await tx.outbox.page(None, 9) if each.email.key == "dead@example.org"]
+            failed = letter
             for _ in range(LAST_TRY):
-                letter = letter.failed("the server answered 451", for_good=False, now=tx.now)
-            await tx.outbox.save(letter)
+                failed = failed.failed("the server answered 451", for_good=False, now=tx.now)
+            assert await tx.outbox.save(failed, was=letter)
             await tx.commit()
 
 

@@ -379,7 +379,7 @@ async def test_whoever_has_an_account_is_told_so_by_mail_alone(by_mail: World) -
 async def test_a_registration_is_sent_again(by_mail: World) -> None:
     await ask(by_mail, name="Somebody")
     older = await by_mail.link()
-    by_mail.clock.move(hours=1)
+    by_mail.clock.move(minutes=29)
     await resend(by_mail)
     newer = await by_mail.link(OWNER)
     with pytest.raises(InvalidLink):
@@ -388,6 +388,16 @@ async def test_a_registration_is_sent_again(by_mail: World) -> None:
     assert (await by_mail.seen((await by_mail.sign_in(OWNER)).id)).full_name == "Somebody"
     await resend(by_mail, THIRD)
     assert await by_mail.mails() == []
+
+
+async def test_a_registration_that_was_too_slow_begins_anew(by_mail: World) -> None:
+    await ask(by_mail)
+    await by_mail.mails()
+    by_mail.clock.move(minutes=30)
+    await resend(by_mail)
+    assert await by_mail.mails() == []
+    await ask(by_mail)
+    await verify(by_mail, await by_mail.link(OWNER))
 
 
 async def test_an_account_that_was_made_meanwhile_stays(by_mail: World) -> None:
@@ -546,6 +556,83 @@ async def test_a_thief_does_not_get_away_by_going_on(world: World) -> None:
     with pytest.raises(InvalidLink):
         await undo(world, further)
     await register(world, OTHER)
+
+
+async def test_a_thief_cannot_take_the_way_back_from_the_owner(world: World) -> None:
+    """By changing the e-mail once more, and undoing that."""
+    member = await verified(world)
+    token = await changed(world, member)
+    world.clock.move(minutes=1)
+    further = await changed(world, await world.sign_in(OTHER), THIRD)
+    await undo(world, further)
+    assert (await world.seen(member.id)).email == OTHER
+    with pytest.raises(EmailTaken):
+        await register(world, OWNER)
+    await undo(world, token)
+    assert (await world.seen(member.id)).email == OWNER
+
+
+@pytest.mark.parametrize("act", ["reset", "undo", "disable"])
+async def test_a_letter_on_its_way_does_not_outlive_what_ends_links(world: World, act: str) -> None:
+    member = await verified(world)
+    token = await changed(world, member) if act == "undo" else ""
+    thief = await world.sign_in(OTHER if act == "undo" else OWNER)
+    await ask_change(world, thief, THIRD)  # no mail goes out for a while
+    if act == "reset":
+        command = CreateAdminCommand(email=OWNER, password=OTHER_PASSWORD, take_over=True)
+        await world.ubr.create_admin(command, actor=SYSTEM)
+    elif act == "undo":
+        await undo(world, token)
+    else:
+        await off_and_on(world, member)
+    assert THIRD not in {mail.to for mail in await world.mails()}
+
+
+async def test_an_undoing_that_waits_to_be_mailed_goes_with_the_change(world: World) -> None:
+    member = await verified(world)
+    token = await changed(world, member)
+    thief = await world.sign_in(OTHER)
+    await ask_change(world, thief, THIRD)
+    to_change = await world.link(THIRD)
+    world.clock.move(minutes=1)
+    await verify(world, to_change, None)  # the letter to OTHER waits
+    await undo(world, token)
+    assert [mail.to for mail in await world.mails()] == [OWNER], "who may set another password"
+
+
+async def test_what_an_operator_does_is_not_taken_back(world: World) -> None:
+    member = await verified(world)
+    token = await changed(world, member)
+    command = CreateAdminCommand(email=OTHER, password=OTHER_PASSWORD, take_over=True)
+    await world.ubr.create_admin(command, actor=SYSTEM)
+    with pytest.raises(InvalidLink):
+        await undo(world, token)
+    await register(world, OWNER)
+
+
+async def test_who_may_change_their_e_mail_at_once_can_take_it_back_too(world: World) -> None:
+    member = await verified(world)
+    await world.assign(member.id, (await world.role("users:write")).name)
+    command = UpdateUserCommand(user_id=member.id, changes=UserChanges(email=OTHER))
+    await world.ubr.update_user(command, actor=member.actor)
+    mails = {mail.to: token_in(mail) for mail in await world.mails()}
+    assert set(mails) == {OWNER, OTHER}
+    await verify(world, mails[OTHER])
+    with pytest.raises(EmailTaken):
+        await register(world, OWNER)
+    await undo(world, mails[OWNER])
+    assert (await world.seen(member.id)).email == OWNER
+
+
+async def test_another_e_mail_by_an_operator_has_to_be_verified(world: World) -> None:
+    member = await verified(world)
+    command = UpdateUserCommand(user_id=member.id, changes=UserChanges(email=OTHER))
+    await world.ubr.update_user(command, actor=SYSTEM)
+    [mail] = await world.mails()
+    assert mail.to == OTHER
+    await verify(world, token_in(mail))
+    assert (await world.seen(member.id)).email_verified
+    await register(world, OWNER)
 
 
 async def test_a_mailbox_that_was_never_shown_to_be_theirs_gets_no_way_back(world: World) -> None:

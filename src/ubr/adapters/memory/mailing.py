@@ -11,7 +11,8 @@ from ubr.adapters.memory.store import Drafts
 from ubr.application.ports.repositories import After
 from ubr.domain.errors import UserNotFound
 from ubr.domain.letter import Letter
-from ubr.domain.link import Link, LinkKind
+from ubr.domain.link import UNDO_LIFETIME, Link, LinkKind
+from ubr.domain.mail import MailKind
 from ubr.domain.values import Email, TokenDigest, UserId
 
 
@@ -42,18 +43,21 @@ class MemoryLinks:
         self._links.drop(digest)
         return link
 
-    async def pending(self, kind: LinkKind, email: Email) -> Link | None:
+    async def pending(self, kind: LinkKind, email: Email, now: datetime) -> Link | None:
         found = [
-            link for link in self._links if link.kind is kind and link.user_id is None and link.email.key == email.key
+            link
+            for link in self._links
+            if link.kind is kind and link.user_id is None and link.email.key == email.key and link.live_at(now)
         ]
         return max(found, key=lambda link: link.created_at, default=None)
 
-    async def forget_of(self, user_id: UserId, *, undoing: bool) -> None:
-        self._drop(
-            link
-            for link in self._links
-            if link.user_id == user_id and (undoing or link.kind is not LinkKind.EMAIL_UNDO)
-        )
+    async def forget_of(self, user_id: UserId, *, changed_since: datetime | None) -> None:
+        def ends(link: Link) -> bool:
+            if link.kind is not LinkKind.EMAIL_UNDO:
+                return True
+            return changed_since is not None and link.expires_at >= changed_since + UNDO_LIFETIME
+
+        self._drop(link for link in self._links if link.user_id == user_id and ends(link))
 
     async def forget_all(self, limit: int) -> int:
         return self._drop(list(self._links)[:limit])
@@ -95,12 +99,28 @@ class MemoryOutbox:
         found = sorted((letter for letter in self._letters if dead is None or letter.dead is dead), key=_age)
         return [letter for letter in found if after is None or _age(letter) > (after.key, after.id)][:limit]
 
-    async def save(self, letter: Letter) -> None:
-        if self._letters.get(letter.id) is not None:
-            self._letters.put(letter.id, letter)
+    async def save(self, letter: Letter, *, was: Letter) -> bool:
+        if not self._as(was):
+            return False
+        self._letters.put(letter.id, letter)
+        return True
 
-    async def remove(self, letter_id: UUID) -> None:
-        self._letters.drop(letter_id)
+    async def remove(self, letter: Letter) -> None:
+        if self._as(letter):
+            self._letters.drop(letter.id)
+
+    def _as(self, letter: Letter) -> bool:
+        """Whether it is as somebody has it in hand."""
+        found = self._letters.get(letter.id)
+        return found is not None and found.next_try_at == letter.next_try_at
+
+    async def forget_changes(self, user_id: UserId, *, changed_since: datetime | None) -> None:
+        def ends(letter: Letter) -> bool:
+            if letter.kind is MailKind.EMAIL_CHANGED:
+                return changed_since is not None and letter.created_at >= changed_since
+            return letter.kind is MailKind.EMAIL_CHANGE
+
+        self._drop(letter for letter in self._letters if letter.user_id == user_id and ends(letter))
 
     async def forget_email(self, email: Email) -> None:
         self._drop(letter for letter in self._letters if letter.email.key == email.key)

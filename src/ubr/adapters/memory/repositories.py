@@ -14,6 +14,7 @@ from ubr.application.ports.sessions import Principal
 from ubr.domain.audit import LogEntry
 from ubr.domain.errors import EmailTaken, RoleNameTaken, RoleNotFound
 from ubr.domain.events import Event
+from ubr.domain.link import EVER
 from ubr.domain.role import Role
 from ubr.domain.session import RefreshToken, Session
 from ubr.domain.signing_key import SigningKey, newest_first
@@ -92,7 +93,7 @@ class MemoryUsers:
         for (user_id, client), _ in list(self._drafts.known_clients.items()):
             if user_id == user.id:
                 self._drafts.known_clients.drop((user_id, client))
-        await self.release(user.id)
+        await self.release(user.id, EVER)
         gone = {session.id for session in self._drafts.sessions if session.user_id == user.id}
         _forget(self._drafts, gone)
         for replay in list(self._drafts.replays):
@@ -102,8 +103,8 @@ class MemoryUsers:
     async def reserve(self, email: Email, user_id: UserId, until: datetime) -> None:
         self._drafts.reserved_emails.put(email.key, Reservation(email.key, user_id, until))
 
-    async def release(self, user_id: UserId) -> None:
-        for kept in [kept for kept in self._drafts.reserved_emails if kept.user_id == user_id]:
+    async def release(self, user_id: UserId, until: datetime) -> None:
+        for kept in [k for k in self._drafts.reserved_emails if k.user_id == user_id and k.until >= until]:
             self._drafts.reserved_emails.drop(kept.email_key)
 
     async def forget_reservations(self, ended_before: datetime, limit: int) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Select, delete, insert, or_, select
 
 from ubr.adapters.sql.link import Link as Connection
 from ubr.adapters.sql.rows import link_from_row, link_to_row
 from ubr.adapters.sql.tables import links
-from ubr.domain.link import Link, LinkKind
+from ubr.domain.link import UNDO_LIFETIME, Link, LinkKind
 from ubr.domain.values import Email, TokenDigest, UserId
 
 
@@ -33,23 +33,31 @@ class SqlLinks:
         rows = await self._connection.change(taken)
         return link_from_row(rows[0]) if rows else None
 
-    async def pending(self, kind: LinkKind, email: Email) -> Link | None:
+    async def pending(self, kind: LinkKind, email: Email, now: datetime) -> Link | None:
         found = select(links).where(
-            links.c.email_key == email.key, links.c.kind == kind.value, links.c.user_id.is_(None)
+            links.c.email_key == email.key,
+            links.c.kind == kind.value,
+            links.c.user_id.is_(None),
+            links.c.expires_at > now,
         )
         rows = await self._connection.rows(found.order_by(links.c.created_at.desc()).limit(1))
         return link_from_row(rows[0]) if rows else None
 
-    async def forget_of(self, user_id: UserId, *, undoing: bool) -> None:
-        which = delete(links).where(links.c.user_id == user_id)
-        if not undoing:
-            which = which.where(links.c.kind != LinkKind.EMAIL_UNDO.value)
-        await self._connection.write(which)
+    async def forget_of(self, user_id: UserId, *, changed_since: datetime | None) -> None:
+        which = links.c.kind != LinkKind.EMAIL_UNDO.value
+        if changed_since is not None:
+            which = or_(which, links.c.expires_at >= changed_since + UNDO_LIFETIME)
+        await self._connection.write(delete(links).where(links.c.user_id == user_id, which))
 
     async def forget_all(self, limit: int) -> int:
-        some = select(links.c.digest).limit(limit)
-        return await self._connection.write(delete(links).where(links.c.digest.in_(some)))
+        return await self._forget(select(links.c.digest).limit(limit))
 
     async def forget(self, expired_before: datetime, limit: int) -> int:
-        expired = select(links.c.digest).where(links.c.expires_at < expired_before).limit(limit)
-        return await self._connection.write(delete(links).where(links.c.digest.in_(expired)))
+        """One that somebody has locked is left for the next time."""
+        expired = select(links.c.digest).where(links.c.expires_at < expired_before).order_by(links.c.expires_at)
+        return await self._forget(expired.limit(limit).with_for_update(skip_locked=True))
+
+    async def _forget(self, which: Select[tuple[bytes]]) -> int:
+        some = which.cte("some")  # evaluated once; a subquery may be evaluated anew, and then has another `limit`
+        gone = delete(links).where(links.c.digest.in_(select(some.c.digest))).returning(links.c.digest)
+        return len(await self._connection.change(gone))

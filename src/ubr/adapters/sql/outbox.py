@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, insert, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, and_, delete, insert, literal, or_, select, tuple_, update
 
 from ubr.adapters.sql.link import Link
 from ubr.adapters.sql.rows import letter_from_row, letter_to_row
 from ubr.adapters.sql.tables import outbox
 from ubr.application.ports.repositories import After
 from ubr.domain.letter import Letter
-from ubr.domain.values import Email
+from ubr.domain.mail import MailKind
+from ubr.domain.values import Email, UserId
 
 
 class SqlOutbox:
@@ -31,7 +32,8 @@ class SqlOutbox:
         due = due.order_by(outbox.c.next_try_at, outbox.c.id).limit(limit)
         if self._link.locking:
             due = due.with_for_update(skip_locked=True)
-        taken = update(outbox).where(outbox.c.id.in_(due)).values(next_try_at=until).returning(*outbox.c)
+        some = due.cte("due")  # evaluated once; a subquery may be evaluated anew, and then has another `limit`
+        taken = update(outbox).where(outbox.c.id.in_(select(some.c.id))).values(next_try_at=until).returning(*outbox.c)
         letters = [letter_from_row(row) for row in await self._link.change(taken)]
         return sorted(letters, key=lambda letter: (letter.created_at, letter.id))
 
@@ -50,19 +52,36 @@ class SqlOutbox:
         rows = await self._link.rows(found.order_by(outbox.c.created_at, outbox.c.id).limit(limit))
         return [letter_from_row(row) for row in rows]
 
-    async def save(self, letter: Letter) -> None:
-        await self._link.write(update(outbox).where(outbox.c.id == letter.id).values(letter_to_row(letter)))
+    async def save(self, letter: Letter, *, was: Letter) -> bool:
+        return await self._link.write(update(outbox).where(*_as(was)).values(letter_to_row(letter))) > 0
 
-    async def remove(self, letter_id: UUID) -> None:
-        await self._link.write(delete(outbox).where(outbox.c.id == letter_id))
+    async def remove(self, letter: Letter) -> None:
+        await self._link.write(delete(outbox).where(*_as(letter)))
+
+    async def forget_changes(self, user_id: UserId, *, changed_since: datetime | None) -> None:
+        which = outbox.c.kind == MailKind.EMAIL_CHANGE.value
+        if changed_since is not None:
+            undoing = outbox.c.kind == MailKind.EMAIL_CHANGED.value
+            which = or_(which, and_(undoing, outbox.c.created_at >= changed_since))
+        await self._link.write(delete(outbox).where(outbox.c.user_id == user_id, which))
 
     async def forget_email(self, email: Email) -> None:
         await self._link.write(delete(outbox).where(outbox.c.email_key == email.key))
 
     async def forget_all(self, limit: int) -> int:
-        some = select(outbox.c.id).limit(limit)
-        return await self._link.write(delete(outbox).where(outbox.c.id.in_(some)))
+        return await self._forget(select(outbox.c.id).limit(limit))
 
     async def forget(self, made_before: datetime, limit: int) -> int:
-        old = select(outbox.c.id).where(outbox.c.created_at < made_before).limit(limit)
-        return await self._link.write(delete(outbox).where(outbox.c.id.in_(old)))
+        """One that somebody has locked is left for the next time."""
+        old = select(outbox.c.id).where(outbox.c.created_at < made_before).order_by(outbox.c.created_at)
+        return await self._forget(old.limit(limit).with_for_update(skip_locked=True))
+
+    async def _forget(self, which: Select[tuple[UUID]]) -> int:
+        some = which.cte("some")  # evaluated once, as above
+        gone = delete(outbox).where(outbox.c.id.in_(select(some.c.id))).returning(outbox.c.id)
+        return len(await self._link.change(gone))
+
+
+def _as(letter: Letter) -> tuple[ColumnElement[bool], ...]:
+    """As somebody has it in hand."""
+    return outbox.c.id == letter.id, outbox.c.next_try_at == letter.next_try_at

@@ -110,12 +110,16 @@ class SqlUsers:
         row = {"email_key": email.key, "user_id": user_id, "until": until}
         await self._link.write(insert(reserved_emails), row)
 
-    async def release(self, user_id: UserId) -> None:
-        await self._link.write(delete(reserved_emails).where(reserved_emails.c.user_id == user_id))
+    async def release(self, user_id: UserId, until: datetime) -> None:
+        kept = reserved_emails.c
+        await self._link.write(delete(reserved_emails).where(kept.user_id == user_id, kept.until >= until))
 
     async def forget_reservations(self, ended_before: datetime, limit: int) -> int:
-        ended = select(reserved_emails.c.email_key).where(reserved_emails.c.until < ended_before).limit(limit)
-        return await self._link.write(delete(reserved_emails).where(reserved_emails.c.email_key.in_(ended)))
+        kept = reserved_emails.c
+        ended = select(kept.email_key).where(kept.until < ended_before).order_by(kept.until).limit(limit)
+        some = ended.with_for_update(skip_locked=True).cte("ended")
+        gone = delete(reserved_emails).where(kept.email_key.in_(select(some.c.email_key)))
+        return len(await self._link.change(gone.returning(kept.email_key)))
 
     async def forget_grants(self, ended_before: datetime, limit: int) -> int:
         """Those of somebody who is being changed are left for the next time."""

@@ -28,12 +28,12 @@ class Links(Protocol):
         """
         ...
 
-    async def pending(self, kind: LinkKind, email: Email) -> Link | None:
-        """A link of this kind to an e-mail, for no account yet, expired or not, never locked."""
+    async def pending(self, kind: LinkKind, email: Email, now: datetime) -> Link | None:
+        """A link of this kind to an e-mail, for no account yet, that is good; never locked."""
         ...
 
-    async def forget_of(self, user_id: UserId, *, undoing: bool) -> None:
-        """Delete the links of a user; those that undo a change of e-mail only where `undoing`."""
+    async def forget_of(self, user_id: UserId, *, changed_since: datetime | None) -> None:
+        """Delete the links of a user; of those that undo a change of e-mail those of changes since then, or none."""
         ...
 
     async def forget_all(self, limit: int) -> int:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from ubr.application.ports.repositories import After
 from ubr.domain.letter import Letter
-from ubr.domain.values import Email
+from ubr.domain.values import Email, UserId
 
 
 class Outbox(Protocol):
@@ -37,12 +37,16 @@ class Outbox(Protocol):
         """At most `limit` letters behind `after`, oldest first, never locked; `dead` ones, others, or both."""
         ...
 
-    async def save(self, letter: Letter) -> None:
-        """Store the new state of a letter; one that is gone stays gone."""
+    async def save(self, letter: Letter, *, was: Letter) -> bool:
+        """Store the new state of a letter, where nobody has claimed, changed or deleted it since; whether it was so."""
         ...
 
-    async def remove(self, letter_id: UUID) -> None:
-        """Delete a letter. A second time does nothing."""
+    async def remove(self, letter: Letter) -> None:
+        """Delete a letter, where nobody has claimed or changed it since."""
+        ...
+
+    async def forget_changes(self, user_id: UserId, *, changed_since: datetime | None) -> None:
+        """Delete letters that would change the e-mail of a user, and those that would undo a change since then."""
         ...
 
     async def forget_email(self, email: Email) -> None:

@@ -77,8 +77,8 @@ class Users(Protocol):
         """Keep an e-mail that a user has given up: until then it becomes nobody else's. Again moves the end."""
         ...
 
-    async def release(self, user_id: UserId) -> None:
-        """Keep none of a user's former e-mails any longer."""
+    async def release(self, user_id: UserId, until: datetime) -> None:
+        """Keep none of a user's former e-mails any longer that are reserved until then, or longer."""
         ...
 
     async def forget_reservations(self, ended_before: datetime, limit: int) -> int:

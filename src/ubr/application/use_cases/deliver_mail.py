@@ -23,6 +23,9 @@ _AT_ONCE: Final = 10
 _CLAIMED: Final = timedelta(minutes=2)
 """How long a letter is nobody else's: longer than a try can last."""
 
+_FAREWELL: Final = 3.0
+"""Seconds that what is being sent has to its end when the process stops."""
+
 _PAGES: Final = {
     LinkKind.REGISTRATION: "verify-email",
     LinkKind.VERIFICATION: "verify-email",
@@ -42,7 +45,7 @@ class DeliverMail:
     - Whether there is anybody to write to is decided now, and so is what good a link is: it is made now, only its
       digest is stored, and a mail that has to be sent again has another one.
     - What cannot be sent is tried again, later each time, and given up in the end.
-    - A mail is sent once, unless somebody dies between sending it and saying so.
+    - A mail is sent once, unless somebody dies between sending it and saying so. What was ended meanwhile is not sent.
     """
 
     unit_of_work: UnitOfWork
@@ -58,7 +61,18 @@ class DeliverMail:
         if not self.mailer.sends:  # another process may be able to
             return done
         while letters := await self._claim(actor):
-            done += sum(await asyncio.gather(*(self._deliver(letter, actor) for letter in letters)))
+            sending = asyncio.gather(*(self._deliver(letter, actor) for letter in letters), return_exceptions=True)
+            try:
+                outcomes = await asyncio.shield(sending)
+            except asyncio.CancelledError:
+                # What is on its way is brought to its end, or it would be sent twice.
+                await asyncio.wait([sending], timeout=_FAREWELL)
+                sending.cancel()
+                raise
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                done += outcome
         return done
 
     @repeatable
@@ -72,36 +86,45 @@ class DeliverMail:
         return letters
 
     async def _deliver(self, letter: Letter, actor: System) -> bool:
+        """Whether it is done with. Where the store is out of reach it is due again once nobody has it any more."""
         origin = Origin(ip=letter.ip, request_id=letter.request_id, request_id_given=letter.request_id_given)
+        with calling_from(origin):
+            try:
+                failure = await self._sent(letter, actor)
+                if failure is None:
+                    await self._done(letter, actor)
+                else:
+                    await self._failed(letter, failure, actor)
+            except StoreUnavailable:
+                return False
+        return failure is None
+
+    async def _sent(self, letter: Letter, actor: System) -> MailRefused | MailUnavailable | None:
+        """Why it was not; None where it was, or there is nothing to send."""
         try:
-            with calling_from(origin):
-                facts = await self._written(letter, actor)
-                if facts is not None:
-                    await self.mailer.send(self.composer.compose(facts, letter.id))
-                await self._done(letter, actor)
+            facts = await self._written(letter, actor)
+            if facts is not None:
+                await self.mailer.send(self.composer.compose(facts, letter.id))
         except (MailRefused, MailUnavailable) as error:
-            await self._failed(letter, error, actor)
+            return error
         except StoreUnavailable:
-            return False  # it is due again once nobody has it any more
+            raise
         except Exception:  # noqa: BLE001 - whatever is wrong with one letter, the others go out
             _log.exception("A mail could not be written")
-            await self._failed(letter, MailUnavailable("it could not be written"), actor)
-        else:
-            return True
-        return False
+            return MailUnavailable("it could not be written")
+        return None
 
     @repeatable
     async def _done(self, letter: Letter, actor: System) -> None:
         async with self.unit_of_work.begin(actor) as tx:
-            await tx.outbox.remove(letter.id)
+            await tx.outbox.remove(letter)
             await tx.commit()
 
     @repeatable
     async def _failed(self, letter: Letter, error: MailRefused | MailUnavailable, actor: System) -> None:
         async with self.unit_of_work.begin(actor) as tx:
             failed = letter.failed(error.detail, for_good=isinstance(error, MailRefused), now=tx.now)
-            await tx.outbox.save(failed)
-            if failed.dead:
+            if await tx.outbox.save(failed, was=letter) and failed.dead:
                 tx.record(MailGivenUp(letter_id=letter.id, kind=letter.kind.value, why=error.detail))
             await tx.commit()
         _log.warning("A mail could not be sent: %s", error.detail)
@@ -113,6 +136,10 @@ class DeliverMail:
         """What the mail says; None where there is nothing to say to anybody."""
         async with self.unit_of_work.begin(actor) as tx:
             facts = await self._facts(tx, letter)
+            # Its user is locked by now: whoever ended what it is about has deleted it, or waits for us.
+            current = await tx.outbox.get(letter.id)
+            if current is None or current.next_try_at != letter.next_try_at:
+                return None
             await tx.commit()
         return facts
 
@@ -143,7 +170,7 @@ class DeliverMail:
         user = await _addressee(tx, letter)
         if user is not None:
             return None if user.email_verified else await self._with_link(tx, letter, LinkKind.VERIFICATION, user)
-        pending = await tx.links.pending(LinkKind.REGISTRATION, letter.email)
+        pending = await tx.links.pending(LinkKind.REGISTRATION, letter.email, tx.now)
         if pending is None or await tx.users.by_email(letter.email) is not None:
             return None
         return await self._with_link(

@@ -83,8 +83,10 @@ class RegisterUser:
         if self.rules.registration == "verified" and not isinstance(actor, System):
             if command.password is not UNSET:
                 raise Invalid.at("/password", "is not taken here: it is set with the link that is mailed")
+            if await call.answered() is not None:
+                return None
             await self.limits.registration()
-            await self.limits.mail(email)
+            await self.limits.mail(MailKind.REGISTRATION, email)
             await self._ask(call, email, full_name, actor)
             return None
         if command.password is UNSET:
@@ -100,8 +102,10 @@ class RegisterUser:
             raise RegistrationClosed
         if (before := await call.answered()) is not None:
             return before.result
+        mailed = True
         if not isinstance(actor, System):
             await self.limits.registration()
+            mailed = await self.limits.may_mail(MailKind.VERIFICATION, email)
         hashed = await self.hasher.hash(password)
         async with self.unit_of_work.begin(actor) as tx:
             if (before := await call.claim(tx)) is not None:
@@ -110,7 +114,8 @@ class RegisterUser:
                 id=UserId(self.new_id()), email=email, full_name=full_name, password_hash=hashed, now=tx.now
             )
             await tx.users.add(user)
-            await self.post(tx, MailKind.VERIFICATION, email, user_id=user.id)
+            if mailed:
+                await self.post(tx, MailKind.VERIFICATION, email, user_id=user.id)
             result = await present_user(tx, user)
             await call.keep(tx, result, made=user.id)
             await tx.commit()

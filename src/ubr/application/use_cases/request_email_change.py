@@ -58,7 +58,7 @@ class RequestEmailChange:
             raise WrongPassword
         if email.key == user.email.key:
             raise Invalid.at("/email", "is the one you have")
-        await self.limits.mail(email)
+        await self.limits.mail(MailKind.EMAIL_CHANGE, email)
         async with self.unit_of_work.begin(actor) as tx:
             await authority(tx, actor)
             locked = await tx.users.get(actor.user_id)

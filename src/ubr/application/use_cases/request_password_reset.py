@@ -31,7 +31,7 @@ class RequestPasswordReset:
     @repeatable
     async def __call__(self, command: RequestPasswordResetCommand, /, *, actor: Actor | System | None = None) -> None:
         email = Email.parse(command.email)
-        await self.limits.mail(email)
+        await self.limits.mail(MailKind.PASSWORD_RESET, email)
         async with self.unit_of_work.begin(actor) as tx:
             await self.post(tx, MailKind.PASSWORD_RESET, email)
             await tx.commit()

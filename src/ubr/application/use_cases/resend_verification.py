@@ -31,7 +31,7 @@ class ResendVerification:
     @repeatable
     async def __call__(self, command: ResendVerificationCommand, /, *, actor: Actor | System | None = None) -> None:
         email = Email.parse(command.email)
-        await self.limits.mail(email)
+        await self.limits.mail(MailKind.VERIFICATION, email)
         async with self.unit_of_work.begin(actor) as tx:
             await self.post(tx, MailKind.VERIFICATION, email)
             await tx.commit()

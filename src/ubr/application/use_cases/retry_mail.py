@@ -33,6 +33,6 @@ class RetryMail:
             letter = await tx.outbox.get(command.letter_id)
             if letter is None:
                 raise LetterNotFound
-            await tx.outbox.save(letter.again(tx.now))
+            await tx.outbox.save(letter.again(tx.now), was=letter)
             tx.record(MailRetried(letter_id=letter.id, kind=letter.kind.value))
             await tx.commit()

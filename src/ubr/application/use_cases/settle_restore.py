@@ -13,6 +13,7 @@ from ubr.application.view import View
 from ubr.domain.checkpoint import BadNote, Note
 from ubr.domain.errors import Forbidden, Invalid
 from ubr.domain.events import Restored, SigningKeyCreated, SigningKeyRevoked
+from ubr.domain.link import UNDO_LIFETIME
 
 _BATCH: Final = 10_000
 
@@ -63,6 +64,8 @@ class SettleRestore:
             sessions += ended
         while await self._forget_links(actor) or await self._forget_letters(actor):
             pass
+        while await self._forget_reservations(actor):
+            pass
         key = await self._settle(command.checkpoint, actor)
         await self.view.cycle()  # the program that this is a part of goes on with the same view
         await self.sequencer(wait=True)
@@ -79,6 +82,13 @@ class SettleRestore:
     async def _forget_links(self, actor: System) -> int:
         async with self.unit_of_work.begin(actor) as tx:
             forgotten = await tx.links.forget_all(_BATCH)
+            await tx.commit()
+        return forgotten
+
+    @repeatable
+    async def _forget_reservations(self, actor: System) -> int:
+        async with self.unit_of_work.begin(actor) as tx:
+            forgotten = await tx.users.forget_reservations(tx.now + 2 * UNDO_LIFETIME, _BATCH)
             await tx.commit()
         return forgotten
 

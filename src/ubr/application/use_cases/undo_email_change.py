@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from ubr.application.actor import Actor, System
 from ubr.application.command import Command
-from ubr.application.ending import end_sessions
+from ubr.application.ending import end_links, end_sessions
 from ubr.application.limiting import Limits
 from ubr.application.ports.security import LinkTokenMint
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.posting import Post
 from ubr.application.repeating import repeatable
 from ubr.domain.errors import InvalidLink
-from ubr.domain.link import LinkKind
+from ubr.domain.link import UNDO_LIFETIME, LinkKind
 from ubr.domain.mail import MailKind
 from ubr.domain.policy import SecurityEvent
 
@@ -25,7 +25,8 @@ class UndoEmailChange:
     """Take back a change of e-mail, with the link that was mailed to the e-mail of before.
 
     - Within a day. Until then that e-mail becomes nobody else's.
-    - Every session and link of the user ends.
+    - Every session and link of the user ends, and so does every later change of e-mail; an earlier one can still be
+      taken back.
     - Whoever changed it knew the password: it is good no longer, and a link to set a new one is mailed.
     """
 
@@ -51,7 +52,7 @@ class UndoEmailChange:
                 raise InvalidLink
             user.undo_email_change(link.email, now=tx.now)
             await tx.users.save(user)
-            await tx.users.release(user.id)
+            await end_links(tx, user.id, changed_since=link.expires_at - UNDO_LIFETIME)
             await end_sessions(tx, user.id, SecurityEvent.EMAIL_CHANGE_UNDONE, actor=None)
             await self.post(tx, MailKind.PASSWORD_RESET, user.email, user_id=user.id)
             await tx.commit()

@@ -8,12 +8,15 @@ from msgspec import UNSET, UnsetType
 from ubr.application.actor import Actor, System
 from ubr.application.authorization import authority, permissions_of, someone_stays
 from ubr.application.command import Command
-from ubr.application.ending import end_sessions
+from ubr.application.ending import end_links, end_sessions
 from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.posting import Post
 from ubr.application.repeating import repeatable
 from ubr.application.results import UserResult, check_revision, present_user
 from ubr.domain.errors import UserNotFound
 from ubr.domain.feed import Change
+from ubr.domain.link import EVER, UNDO_LIFETIME
+from ubr.domain.mail import MailKind
 from ubr.domain.policy import USERS_WRITE, SecurityEvent, nobody_rises
 from ubr.domain.user import UserStatus
 from ubr.domain.values import FULL_NAME_LENGTH, Email, UserId, parse_text
@@ -41,11 +44,14 @@ class UpdateUser:
 
     - Oneself may change the full name; all else, and other users, need `users:write`.
     - Nobody rises: e-mail and status of a user who may more than the actor stay as they are.
-    - Another e-mail ends the user's other sessions; disabling a user ends all, for good.
+    - Another e-mail has to be verified anew: a link is mailed to it. It ends the user's other sessions. Who changes
+      their own can take it back for a day, by a link to the old one, if that was verified.
+    - Disabling a user ends all sessions, for good.
     - Someone stays: the last administrator cannot be disabled.
     """
 
     unit_of_work: UnitOfWork
+    post: Post
 
     @repeatable
     async def __call__(self, command: UpdateUserCommand, /, *, actor: Actor | System) -> UserResult:
@@ -65,7 +71,8 @@ class UpdateUser:
             if protected:
                 nobody_rises(who.permissions, await permissions_of(tx, user))
             check_revision(command.if_match, (await present_user(tx, user)).revision)
-            key, active, was_lasting = user.email.key, user.active, user.lasting_admin
+            old, active, was_lasting = user.email, user.active, user.lasting_admin
+            was_verified = user.email_verified
             user.update(
                 email=user.email if email is UNSET else email,
                 full_name=user.full_name if full_name is UNSET else full_name,
@@ -75,8 +82,14 @@ class UpdateUser:
             await someone_stays(tx, user, was_lasting=was_lasting)
             await tx.users.save(user)
             tx.announce(Change("user", str(user.id)))
-            if user.email.key != key:
+            if user.email.key != old.key:
                 await end_sessions(tx, user.id, SecurityEvent.EMAIL_CHANGED, actor=actor)
+                if not who.is_user(user.id):
+                    await end_links(tx, user.id, changed_since=EVER)  # what an operator does is not taken back
+                elif was_verified:
+                    await tx.users.reserve(old, user.id, tx.now + UNDO_LIFETIME)
+                    await self.post(tx, MailKind.EMAIL_CHANGED, old, user_id=user.id, new_email=user.email)
+                await self.post(tx, MailKind.VERIFICATION, user.email, user_id=user.id)
             if active and not user.active:
                 await end_sessions(tx, user.id, SecurityEvent.DISABLED, actor=actor)
             result = await present_user(tx, user)

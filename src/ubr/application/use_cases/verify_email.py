@@ -14,7 +14,7 @@ from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.posting import Post
 from ubr.application.repeating import repeatable
 from ubr.application.rules import Rules
-from ubr.domain.errors import Invalid, InvalidLink
+from ubr.domain.errors import Invalid, InvalidLink, RegistrationClosed
 from ubr.domain.link import UNDO_LIFETIME, Link, LinkKind
 from ubr.domain.mail import MailKind
 from ubr.domain.policy import SecurityEvent, bounded_password, check_password
@@ -77,6 +77,8 @@ class VerifyEmail:
         return link
 
     async def _register(self, link: Link, raw: str, actor: Actor | System | None) -> None:
+        if self.rules.registration == "closed":
+            raise RegistrationClosed
         hashed = await self.hasher.hash(self._checked(raw, link, link.full_name))
         async with self.unit_of_work.begin(actor) as tx:
             if await tx.links.redeem(link.digest, tx.now) is None:
@@ -97,6 +99,8 @@ class VerifyEmail:
             user = await tx.users.get(_owner(link))
         if user is None:
             raise InvalidLink
+        # Not to protect the account, which is theirs who have the link; but hashing is dear.
+        allowance = await self.limits.password()
         known = await self.hasher.verify(password, user.password_hash)
         hashed = None if known else await self.hasher.hash(self._checked(raw, link, user.full_name))
         async with self.unit_of_work.begin(actor) as tx:
@@ -112,6 +116,7 @@ class VerifyEmail:
                 await end_sessions(tx, current.id, SecurityEvent.CLAIMED, actor=None)
             await tx.users.save(current)
             await tx.commit()
+        await self.limits.give_back(allowance)
 
     async def _change(self, link: Link) -> None:
         user_id = _owner(link)
