@@ -100,7 +100,7 @@ async def test_of_200_registrations_of_one_email_one_succeeds(
     assert len(page.items) == rounds
 
 
-@rounds(2, 100)
+@rounds(1, 100)
 async def test_of_200_who_redeem_one_link_one_does(instances: tuple[Application, Application], rounds: int) -> None:
     first, second = (_with_mail(instance) for instance in instances)
     email = "owner@example.org"
@@ -126,7 +126,7 @@ def _with_mail(ubr: Application) -> tuple[Application, DeliverMail, MemoryMailer
     return ubr, replace(ubr.deliver_mail, mailer=mailer), mailer
 
 
-@rounds(20, 1000)
+@rounds(10, 1000)
 async def test_two_admins_who_remove_each_other_never_both_succeed(
     instances: tuple[Application, Application], rounds: int
 ) -> None:
@@ -162,7 +162,7 @@ def _remove(rng: random.Random, ubr: Application, actor: Actor, target: Actor) -
     return way()
 
 
-@rounds(40, 10_000)
+@rounds(20, 10_000)
 async def test_no_session_opened_with_the_old_password_survives_its_change(
     instances: tuple[Application, Application], rounds: int
 ) -> None:
@@ -220,7 +220,7 @@ async def test_of_200_refreshes_of_one_token_all_get_the_same_successor(
         await first.refresh_session(RefreshSessionCommand(refresh_token=successors.pop()))
 
 
-@rounds(10, 500)
+@rounds(5, 500)
 async def test_two_who_make_each_other_rise_and_fall_do_not_lock_up(
     instances: tuple[Application, Application], rounds: int
 ) -> None:

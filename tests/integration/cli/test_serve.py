@@ -107,6 +107,7 @@ def test_a_port_in_use(service: Service, ubr: Run, tmp_path: Path) -> None:
 # --- a life of their own ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_what_is_logged_before_there_are_workers_is_json_too(serve: Serve) -> None:
     service = serve(UBR_REDIS_URL="redis://127.0.0.1:1").ready()
     lines = [json.loads(line)["event"] for line in service.log.read_text().splitlines()]
@@ -225,6 +226,7 @@ def test_a_password_that_everybody_tries_first(ubr: Run, tmp_path: Path) -> None
     assert not (tmp_path / "var/ubr.db").exists()
 
 
+@pytest.mark.long
 def test_an_own_list_of_passwords(ubr: Run, tmp_path: Path) -> None:
     listed = {"UBR_PASSWORD_BLOCK_LIST": "listed.txt", "UBR_PORT": str(free_port())}
     done = ubr("serve", **listed)

@@ -58,7 +58,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield made
 
 
-@pytest.mark.parametrize("name", ["litestar_service", "fastapi_service"])
+@pytest.mark.parametrize("name", ["litestar_service", pytest.param("fastapi_service", marks=pytest.mark.long)])
 def test_an_example(name: str, tmp_path: Path, service: Service) -> None:
     with talking(service) as talk, beside(name, tmp_path, service) as notes:
         reader, other = talk.log_in("reader@example.org"), talk.log_in("reader@example.org")

@@ -363,4 +363,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestApplication = Machine.TestCase
-TestApplication.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestApplication.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
