@@ -275,6 +275,7 @@ def test_debugging_shows_where(ubr: Run) -> None:
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_two_services_of_two_workers_prepare_one_database_once(
     serve: Serve, ubr: Run, new_database: NewDatabase
 ) -> None:
