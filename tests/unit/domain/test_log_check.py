@@ -153,14 +153,16 @@ def complaint(walk: Walk, tampering: Tampering, check: LogCheck | None = None) -
     except Tampered as found:
         if found.index is None or found.last is None:
             return f"row {row}: no place at all, but {str(found)!r}"
+        last = found.last
         if "that was kept" in str(found):
             starts.add(0)
+            last += 1  # of two that say they have one number it cannot tell which was slipped in
         if tampering.exact:
             right = (found.index, found.last) == (row, row)
         elif tampering.vague:
             right = 0 <= found.index <= found.last <= log.size
         else:
-            right = found.index in starts and found.index <= row <= found.last
+            right = found.index in starts and found.index <= row <= last
         return None if right else f"row {row} (fits up to {fits}): named {found.index} to {found.last}, {str(found)!r}"
     except Exception as error:  # noqa: BLE001 - whatever else is raised is what is looked for
         return f"row {row}: {error!r}"
@@ -623,7 +625,9 @@ def _moved(log: Log, size: int, random: Random) -> Tampering | None:
     steps = [moved, *steps] if to < size else [*steps, moved]
     after = stop + 1 if to < size else stop
     fits = max([0, *(other for other in log.sizes if other < to and other != size)])
-    return Tampering(at=start, steps=_from(log, after, *steps), row=to - 1, fits=fits)
+    # Without the one that hands over, those behind it are signed by nobody who is trusted: that is found first.
+    handing = size == log.handover
+    return Tampering(at=start, steps=_from(log, after, *steps), row=to - 1, fits=fits, vague=handing)
 
 
 def _says_another_size(by: int) -> Kind:
@@ -790,7 +794,8 @@ def _any_tampering(log: Log, trust: str, random: Random) -> tuple[str, Tampering
     ("count", "times"), [(100, 500), pytest.param(10_000, 100_000, marks=pytest.mark.long)], ids=["few", "many"]
 )
 def test_whatever_is_tampered_with_at_random_is_found(count: int, times: int) -> None:
-    seed = randbits(32)
+    # Day by day the same; the long run looks for what nobody has thought of.
+    seed = randbits(32) if count > 100 else 20260301
     random = seeded(seed)
     log = new_log(count, seed=seed, pruned=random.choice([0, count // 10]))
     newest = log.note(log.size)
