@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from sqlalchemy import Executable, RowMapping
+from sqlalchemy import Column, Executable, RowMapping, Select, delete, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -56,6 +56,12 @@ class Link:
         """Change something; what the statement returns of it. (SQLite counts no rows where a WITH stands in front.)"""
         self._check_writing()
         return (await self._call(self._connection.execute(statement, parameters))).mappings().all()
+
+    async def forget(self, key: Column[Any], which: Select[Any]) -> int:
+        """Delete the rows of a table whose keys a query finds; how many."""
+        # A CTE is evaluated once; a subquery may be evaluated anew, and then has another `limit`.
+        ended = which.cte("ended")
+        return len(await self.change(delete(key.table).where(key.in_(select(ended.c[key.name]))).returning(key)))
 
     def note(self, events: list[Event]) -> None:
         """Take over what happened to something that was stored."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Select, delete, insert, or_, select
+from sqlalchemy import delete, insert, or_, select
 
 from ubr.adapters.sql.link import Link as Connection
 from ubr.adapters.sql.rows import link_from_row, link_to_row
@@ -50,14 +50,9 @@ class SqlLinks:
         await self._connection.write(delete(links).where(links.c.user_id == user_id, which))
 
     async def forget_all(self, limit: int) -> int:
-        return await self._forget(select(links.c.digest).limit(limit))
+        return await self._connection.forget(links.c.digest, select(links.c.digest).limit(limit))
 
     async def forget(self, expired_before: datetime, limit: int) -> int:
         """One that somebody has locked is left for the next time."""
         expired = select(links.c.digest).where(links.c.expires_at < expired_before).order_by(links.c.expires_at)
-        return await self._forget(expired.limit(limit).with_for_update(skip_locked=True))
-
-    async def _forget(self, which: Select[tuple[bytes]]) -> int:
-        some = which.cte("some")  # evaluated once; a subquery may be evaluated anew, and then has another `limit`
-        gone = delete(links).where(links.c.digest.in_(select(some.c.digest))).returning(links.c.digest)
-        return len(await self._connection.change(gone))
+        return await self._connection.forget(links.c.digest, expired.limit(limit).with_for_update(skip_locked=True))

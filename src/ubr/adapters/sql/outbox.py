@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, delete, insert, literal, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, insert, literal, or_, select, tuple_, update
 
 from ubr.adapters.sql.link import Link
 from ubr.adapters.sql.rows import letter_from_row, letter_to_row
@@ -69,17 +69,12 @@ class SqlOutbox:
         await self._link.write(delete(outbox).where(outbox.c.email_key == email.key))
 
     async def forget_all(self, limit: int) -> int:
-        return await self._forget(select(outbox.c.id).limit(limit))
+        return await self._link.forget(outbox.c.id, select(outbox.c.id).limit(limit))
 
     async def forget(self, made_before: datetime, limit: int) -> int:
         """One that somebody has locked is left for the next time."""
         old = select(outbox.c.id).where(outbox.c.created_at < made_before).order_by(outbox.c.created_at)
-        return await self._forget(old.limit(limit).with_for_update(skip_locked=True))
-
-    async def _forget(self, which: Select[tuple[UUID]]) -> int:
-        some = which.cte("some")  # evaluated once, as above
-        gone = delete(outbox).where(outbox.c.id.in_(select(some.c.id))).returning(outbox.c.id)
-        return len(await self._link.change(gone))
+        return await self._link.forget(outbox.c.id, old.limit(limit).with_for_update(skip_locked=True))
 
 
 def _as(letter: Letter) -> tuple[ColumnElement[bool], ...]:

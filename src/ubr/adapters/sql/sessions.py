@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, delete, insert, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, insert, literal, select, tuple_, update
 
 from ubr.adapters.sql.link import Link
 from ubr.adapters.sql.rows import session_from_row, session_to_row, token_from_row, token_to_row
@@ -72,10 +72,8 @@ class SqlSessions:
             .order_by(sessions.c.expires_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
-            .cte("expired")  # which is evaluated once; a subquery may be evaluated anew, and then has another `limit`
         )
-        forgotten = delete(sessions).where(sessions.c.id.in_(select(expired.c.id))).returning(sessions.c.id)
-        return len(await self._link.change(forgotten))
+        return await self._link.forget(sessions.c.id, expired)
 
 
 class SqlRefreshTokens:
@@ -118,13 +116,8 @@ class SqlRefreshTokens:
             .where(sessions.c.expires_at < expired_before)
             .limit(limit)
             .with_for_update(of=refresh_tokens, skip_locked=True)
-            .cte("expired")  # evaluated once, as above
         )
-        return len(
-            await self._link.change(
-                delete(refresh_tokens).where(c.digest.in_(select(expired.c.digest))).returning(c.digest)
-            )
-        )
+        return await self._link.forget(c.digest, expired)
 
     async def forget_successors(self, spent_before: datetime, limit: int) -> int:
         """Those that somebody has locked are left for the next time."""

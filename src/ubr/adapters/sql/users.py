@@ -117,9 +117,7 @@ class SqlUsers:
     async def forget_reservations(self, ended_before: datetime, limit: int) -> int:
         kept = reserved_emails.c
         ended = select(kept.email_key).where(kept.until < ended_before).order_by(kept.until).limit(limit)
-        some = ended.with_for_update(skip_locked=True).cte("ended")
-        gone = delete(reserved_emails).where(kept.email_key.in_(select(some.c.email_key)))
-        return len(await self._link.change(gone.returning(kept.email_key)))
+        return await self._link.forget(kept.email_key, ended.with_for_update(skip_locked=True))
 
     async def forget_grants(self, ended_before: datetime, limit: int) -> int:
         """Those of somebody who is being changed are left for the next time."""

@@ -17,7 +17,7 @@ from ubr.domain.letter import Letter
 from ubr.domain.link import LINK_LIFETIME, UNDO_LIFETIME, Link, LinkKind
 from ubr.domain.mail import MailKind
 from ubr.domain.user import User
-from ubr.domain.values import Email, SessionId, UserId
+from ubr.domain.values import Email, SessionId
 
 _AT_ONCE: Final = 10
 _CLAIMED: Final = timedelta(minutes=2)
@@ -246,7 +246,7 @@ async def _addressee(tx: Transaction, letter: Letter) -> User | None:
 
 async def _owner(tx: Transaction, letter: Letter) -> User | None:
     """The active user whom a letter is about."""
-    user = None if letter.user_id is None else await tx.users.get(UserId(letter.user_id))
+    user = None if letter.user_id is None else await tx.users.get(letter.user_id)
     return user if user is not None and user.active else None
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from ubr.entrypoints.cli.audit import after_restore, audit
 from ubr.entrypoints.cli.outbox import outbox
-from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain, written
+from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain, moment, written
 from ubr.settings import Settings, documentation, in_force
 
 if TYPE_CHECKING:
@@ -235,7 +234,7 @@ def list_keys(*, as_json: bool) -> None:
         table.add_column(name, no_wrap=name == "kid")
     for key in found:
         end = key.revoked_at or key.retired_at
-        times = [_moment(key.created_at), _moment(key.signs_from), "" if end is None else _moment(end)]
+        times = [moment(key.created_at), moment(key.signs_from), "" if end is None else moment(end)]
         table.add_row(key.kid, key.algorithm, key.state, *times)
     console.print(table)
 
@@ -251,7 +250,7 @@ def rotate() -> None:
     import asyncio
 
     key = asyncio.run(_rotate_key(settings))
-    click.echo(f"{key.kid} ({key.algorithm}) is published, and signs from {_moment(key.signs_from)} on.")
+    click.echo(f"{key.kid} ({key.algorithm}) is published, and signs from {moment(key.signs_from)} on.")
 
 
 # A kid may begin with a dash.
@@ -281,10 +280,6 @@ def rewrap() -> None:
 
     done = asyncio.run(_rewrap_keys(settings))
     click.echo(f"The first secret of UBR_SECRET_KEY opens every key: {done.rewrapped} of {done.keys} rewrapped.")
-
-
-def _moment(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 async def _list_keys(settings: Settings) -> list[SigningKeyResult]:

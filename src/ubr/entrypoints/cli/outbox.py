@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 import rich_click as click
 
-from ubr.entrypoints.cli.output import Refused
+from ubr.entrypoints.cli.output import Refused, moment
 from ubr.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,8 +51,8 @@ def list_letters(*, given_up: bool, as_json: bool) -> None:
     for name in ("id", "kind", "to", "asked for", "tries", "next try", "what was wrong"):
         table.add_column(name, no_wrap=name in {"id", "asked for", "next try"})
     for letter in found:
-        following = "given up" if letter.next_try_at is None else _moment(letter.next_try_at)
-        asked, tries = _moment(letter.created_at), str(letter.tries)
+        following = "given up" if letter.next_try_at is None else moment(letter.next_try_at)
+        asked, tries = moment(letter.created_at), str(letter.tries)
         table.add_row(str(letter.id), letter.kind, letter.email, asked, tries, following, letter.last_error or "")
     console.print(table)
 
@@ -111,7 +110,3 @@ async def _retry(settings: Settings, ids: Sequence[UUID]) -> int:
             except LetterNotFound:
                 raise Refused(f"There is no mail {id} in the outbox: it may have been sent.") from None
     return len(chosen)
-
-
-def _moment(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"

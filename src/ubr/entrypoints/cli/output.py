@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 from typing import IO, Final
@@ -141,3 +142,8 @@ def _draft_of(output: Path) -> Iterator[IO[str]]:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def moment(time: datetime) -> str:
+    """A moment as people read it, in UTC."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
