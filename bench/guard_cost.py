@@ -19,7 +19,7 @@ from datetime import timedelta
 from typing import Final
 
 from ubr import Application, LogInCommand, RegisterUserCommand, Settings, connect
-from ubr.application.actor import Origin, calling_from
+from ubr.application.kernel.origin import Origin, calling_from
 from ubr.domain.errors import EmailTaken
 from ubr.settings import Limit, LoginRateLimit
 

@@ -57,16 +57,16 @@ from ubr.adapters.security.system import Uuid7, random_bytes, utc_now
 from ubr.adapters.sql.engine import Limits, make_engine
 from ubr.adapters.sql.tables import log_queue, logs
 from ubr.adapters.sql.unit_of_work import SqlUnitOfWork
-from ubr.application.actor import System
-from ubr.application.jobs.rounds import beside
-from ubr.application.recording import Recorder
-from ubr.application.rules import Rules
-from ubr.application.sequencing import Sequencer
-from ubr.application.use_cases.assign_role import AssignRole
-from ubr.application.use_cases.unassign_role import UnassignRole
-from ubr.application.use_cases.update_role import UpdateRole
-from ubr.application.use_cases.update_user import UpdateUser
-from ubr.domain.audit import LogEntry
+from ubr.application.accounts.update_user import UpdateUser
+from ubr.application.audit.recorder import Recorder
+from ubr.application.audit.sequencer import Sequencer
+from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.periodic import beside
+from ubr.application.roles.assign_role import AssignRole
+from ubr.application.roles.unassign_role import UnassignRole
+from ubr.application.roles.update_role import UpdateRole
+from ubr.domain.actor import System
+from ubr.domain.audit.entry import LogEntry
 from ubr.domain.events import Event
 from ubr.settings import LIFELINE
 from ubr.testing import TINY_HASHING

@@ -11,16 +11,15 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import fields
 from functools import wraps
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 import pytest
 
 from ubr.application.app import Application
 
 ROOT: Final = Path(__file__).parent.parent
-TESTS: Final = ROOT / "tests" / "unit" / "use_cases"
+TESTS: Final = ROOT / "tests" / "unit"
 
 calls: Counter[str] = Counter()
 
@@ -37,9 +36,9 @@ def counted(name: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
 
 
 def main() -> int:
+    types = get_type_hints(Application)
     for field in fields(Application):
-        module = import_module(f"ubr.application.use_cases.{field.name}")
-        use_case: Any = getattr(module, str(field.type))
+        use_case: Any = types[field.name]
         use_case.__call__ = counted(field.name, use_case.__call__)
     # ubr is loaded already, so its pytest plugin cannot be rewritten, and need not be.
     quiet = ["-q", "--no-header", "-W", "ignore::pytest.PytestAssertRewriteWarning"]

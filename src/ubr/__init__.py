@@ -9,10 +9,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ubr.application.actor import SYSTEM, Actor, Origin, calling_from
+    from ubr.application.accounts.change_password import ChangePassword, ChangePasswordCommand
+    from ubr.application.accounts.create_admin import CreateAdmin, CreateAdminCommand
+    from ubr.application.accounts.create_user import CreateUser, CreateUserCommand
+    from ubr.application.accounts.delete_user import DeleteUser, DeleteUserCommand
+    from ubr.application.accounts.get_user import GetUser, GetUserCommand
+    from ubr.application.accounts.list_users import ListUsers, ListUsersCommand
+    from ubr.application.accounts.register_user import RegisterUser, RegisterUserCommand
+    from ubr.application.accounts.request_email_change import RequestEmailChange, RequestEmailChangeCommand
+    from ubr.application.accounts.request_password_reset import RequestPasswordReset, RequestPasswordResetCommand
+    from ubr.application.accounts.resend_verification import ResendVerification, ResendVerificationCommand
+    from ubr.application.accounts.reset_password import ResetPassword, ResetPasswordCommand
+    from ubr.application.accounts.undo_email_change import UndoEmailChange, UndoEmailChangeCommand
+    from ubr.application.accounts.update_user import UpdateUser, UpdateUserCommand, UserChanges
+    from ubr.application.accounts.verify_email import VerifyEmail, VerifyEmailCommand
     from ubr.application.app import Application
-    from ubr.application.replaying import Attempt
-    from ubr.application.results import (
+    from ubr.application.audit.compare_checkpoint import CompareCheckpoint, CompareCheckpointCommand
+    from ubr.application.audit.export_log import ExportLog, ExportResult
+    from ubr.application.audit.get_checkpoint import GetCheckpoint
+    from ubr.application.audit.list_log_keys import KnownLogKeyResult, ListLogKeys
+    from ubr.application.audit.list_logs import ListLogs, ListLogsCommand
+    from ubr.application.audit.prove_log_entry import ProofResult, ProveLogEntry, ProveLogEntryCommand
+    from ubr.application.audit.prune_log import PrunedResult, PruneLog, PruneLogCommand
+    from ubr.application.audit.rotate_log_key import LogKeyResult, RotateLogKey
+    from ubr.application.audit.verify_log import VerifiedLogResult, VerifyLog, VerifyLogCommand
+    from ubr.application.kernel.idempotency import Attempt
+    from ubr.application.kernel.origin import Origin, calling_from
+    from ubr.application.kernel.representations import (
         CheckpointResult,
         LogEntryResult,
         Page,
@@ -22,57 +45,35 @@ if TYPE_CHECKING:
         TokensResult,
         UserResult,
     )
-    from ubr.application.use_cases.assign_role import AssignRole, AssignRoleCommand
-    from ubr.application.use_cases.authenticate import Authenticate
-    from ubr.application.use_cases.change_password import ChangePassword, ChangePasswordCommand
-    from ubr.application.use_cases.check_health import CheckHealth
-    from ubr.application.use_cases.compare_checkpoint import CompareCheckpoint, CompareCheckpointCommand
-    from ubr.application.use_cases.create_admin import CreateAdmin, CreateAdminCommand
-    from ubr.application.use_cases.create_role import CreateRole, CreateRoleCommand
-    from ubr.application.use_cases.create_user import CreateUser, CreateUserCommand
-    from ubr.application.use_cases.delete_role import DeleteRole, DeleteRoleCommand
-    from ubr.application.use_cases.delete_user import DeleteUser, DeleteUserCommand
-    from ubr.application.use_cases.deliver_mail import DeliverMail
-    from ubr.application.use_cases.export_log import ExportLog, ExportResult
-    from ubr.application.use_cases.get_checkpoint import GetCheckpoint
-    from ubr.application.use_cases.get_public_keys import GetPublicKeys
-    from ubr.application.use_cases.get_role import GetRole, GetRoleCommand
-    from ubr.application.use_cases.get_user import GetUser, GetUserCommand
-    from ubr.application.use_cases.list_log_keys import KnownLogKeyResult, ListLogKeys
-    from ubr.application.use_cases.list_logs import ListLogs, ListLogsCommand
-    from ubr.application.use_cases.list_mail import LetterResult, ListMail, ListMailCommand
-    from ubr.application.use_cases.list_roles import ListRoles, ListRolesCommand
-    from ubr.application.use_cases.list_sessions import ListSessions, ListSessionsCommand
-    from ubr.application.use_cases.list_signing_keys import ListSigningKeys
-    from ubr.application.use_cases.list_user_roles import GrantResult, ListUserRoles, ListUserRolesCommand
-    from ubr.application.use_cases.list_users import ListUsers, ListUsersCommand
-    from ubr.application.use_cases.log_in import LogIn, LogInCommand
-    from ubr.application.use_cases.log_out import LogOut
-    from ubr.application.use_cases.prepare import Prepare
-    from ubr.application.use_cases.prove_log_entry import ProofResult, ProveLogEntry, ProveLogEntryCommand
-    from ubr.application.use_cases.prune_log import PrunedResult, PruneLog, PruneLogCommand
-    from ubr.application.use_cases.refresh_session import RefreshSession, RefreshSessionCommand
-    from ubr.application.use_cases.register_user import RegisterUser, RegisterUserCommand
-    from ubr.application.use_cases.request_email_change import RequestEmailChange, RequestEmailChangeCommand
-    from ubr.application.use_cases.request_password_reset import RequestPasswordReset, RequestPasswordResetCommand
-    from ubr.application.use_cases.resend_verification import ResendVerification, ResendVerificationCommand
-    from ubr.application.use_cases.reset_password import ResetPassword, ResetPasswordCommand
-    from ubr.application.use_cases.retry_mail import RetryMail, RetryMailCommand
-    from ubr.application.use_cases.revoke_other_sessions import RevokeOtherSessions
-    from ubr.application.use_cases.revoke_session import RevokeSession, RevokeSessionCommand
-    from ubr.application.use_cases.revoke_signing_key import RevokeSigningKey, RevokeSigningKeyCommand
-    from ubr.application.use_cases.revoke_user_sessions import RevokeUserSessions, RevokeUserSessionsCommand
-    from ubr.application.use_cases.rewrap_signing_keys import RewrapResult, RewrapSigningKeys
-    from ubr.application.use_cases.rotate_log_key import LogKeyResult, RotateLogKey
-    from ubr.application.use_cases.rotate_signing_key import RotateSigningKey
-    from ubr.application.use_cases.settle_restore import SettledResult, SettleRestore, SettleRestoreCommand
-    from ubr.application.use_cases.unassign_role import UnassignRole, UnassignRoleCommand
-    from ubr.application.use_cases.undo_email_change import UndoEmailChange, UndoEmailChangeCommand
-    from ubr.application.use_cases.update_role import RoleChanges, UpdateRole, UpdateRoleCommand
-    from ubr.application.use_cases.update_user import UpdateUser, UpdateUserCommand, UserChanges
-    from ubr.application.use_cases.verify_email import VerifyEmail, VerifyEmailCommand
-    from ubr.application.use_cases.verify_log import VerifiedLogResult, VerifyLog, VerifyLogCommand
+    from ubr.application.keys.get_public_keys import GetPublicKeys
+    from ubr.application.keys.list_signing_keys import ListSigningKeys
+    from ubr.application.keys.revoke_signing_key import RevokeSigningKey, RevokeSigningKeyCommand
+    from ubr.application.keys.rewrap_signing_keys import RewrapResult, RewrapSigningKeys
+    from ubr.application.keys.rotate_signing_key import RotateSigningKey
+    from ubr.application.mail.deliver_mail import DeliverMail
+    from ubr.application.mail.list_mail import LetterResult, ListMail, ListMailCommand
+    from ubr.application.mail.retry_mail import RetryMail, RetryMailCommand
+    from ubr.application.operations.check_health import CheckHealth
+    from ubr.application.operations.prepare import Prepare
+    from ubr.application.operations.settle_restore import SettledResult, SettleRestore, SettleRestoreCommand
+    from ubr.application.roles.assign_role import AssignRole, AssignRoleCommand
+    from ubr.application.roles.create_role import CreateRole, CreateRoleCommand
+    from ubr.application.roles.delete_role import DeleteRole, DeleteRoleCommand
+    from ubr.application.roles.get_role import GetRole, GetRoleCommand
+    from ubr.application.roles.list_roles import ListRoles, ListRolesCommand
+    from ubr.application.roles.list_user_roles import GrantResult, ListUserRoles, ListUserRolesCommand
+    from ubr.application.roles.unassign_role import UnassignRole, UnassignRoleCommand
+    from ubr.application.roles.update_role import RoleChanges, UpdateRole, UpdateRoleCommand
+    from ubr.application.sessions.authenticate import Authenticate
+    from ubr.application.sessions.list_sessions import ListSessions, ListSessionsCommand
+    from ubr.application.sessions.log_in import LogIn, LogInCommand
+    from ubr.application.sessions.log_out import LogOut
+    from ubr.application.sessions.refresh_session import RefreshSession, RefreshSessionCommand
+    from ubr.application.sessions.revoke_other_sessions import RevokeOtherSessions
+    from ubr.application.sessions.revoke_session import RevokeSession, RevokeSessionCommand
+    from ubr.application.sessions.revoke_user_sessions import RevokeUserSessions, RevokeUserSessionsCommand
     from ubr.bootstrap import connect
+    from ubr.domain.actor import SYSTEM, Actor
     from ubr.domain.errors import UbrError
     from ubr.settings import Settings, WrongSetting
 
@@ -196,15 +197,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ubr.application.actor": (
-        "Actor",
+    "ubr.application.kernel.origin": (
         "Origin",
-        "SYSTEM",
         "calling_from",
     ),
+    "ubr.domain.actor": (
+        "Actor",
+        "SYSTEM",
+    ),
     "ubr.application.app": ("Application",),
-    "ubr.application.replaying": ("Attempt",),
-    "ubr.application.results": (
+    "ubr.application.kernel.idempotency": ("Attempt",),
+    "ubr.application.kernel.representations": (
         "CheckpointResult",
         "LogEntryResult",
         "Page",
@@ -214,180 +217,180 @@ _HOMES = {
         "TokensResult",
         "UserResult",
     ),
-    "ubr.application.use_cases.assign_role": (
+    "ubr.application.roles.assign_role": (
         "AssignRole",
         "AssignRoleCommand",
     ),
-    "ubr.application.use_cases.authenticate": ("Authenticate",),
-    "ubr.application.use_cases.change_password": (
+    "ubr.application.sessions.authenticate": ("Authenticate",),
+    "ubr.application.accounts.change_password": (
         "ChangePassword",
         "ChangePasswordCommand",
     ),
-    "ubr.application.use_cases.check_health": ("CheckHealth",),
-    "ubr.application.use_cases.create_admin": (
+    "ubr.application.operations.check_health": ("CheckHealth",),
+    "ubr.application.accounts.create_admin": (
         "CreateAdmin",
         "CreateAdminCommand",
     ),
-    "ubr.application.use_cases.create_role": (
+    "ubr.application.roles.create_role": (
         "CreateRole",
         "CreateRoleCommand",
     ),
-    "ubr.application.use_cases.create_user": (
+    "ubr.application.accounts.create_user": (
         "CreateUser",
         "CreateUserCommand",
     ),
-    "ubr.application.use_cases.delete_role": (
+    "ubr.application.roles.delete_role": (
         "DeleteRole",
         "DeleteRoleCommand",
     ),
-    "ubr.application.use_cases.delete_user": (
+    "ubr.application.accounts.delete_user": (
         "DeleteUser",
         "DeleteUserCommand",
     ),
-    "ubr.application.use_cases.get_public_keys": ("GetPublicKeys",),
-    "ubr.application.use_cases.get_role": (
+    "ubr.application.keys.get_public_keys": ("GetPublicKeys",),
+    "ubr.application.roles.get_role": (
         "GetRole",
         "GetRoleCommand",
     ),
-    "ubr.application.use_cases.get_user": (
+    "ubr.application.accounts.get_user": (
         "GetUser",
         "GetUserCommand",
     ),
-    "ubr.application.use_cases.list_logs": (
+    "ubr.application.audit.list_logs": (
         "ListLogs",
         "ListLogsCommand",
     ),
-    "ubr.application.use_cases.list_roles": (
+    "ubr.application.roles.list_roles": (
         "ListRoles",
         "ListRolesCommand",
     ),
-    "ubr.application.use_cases.list_sessions": (
+    "ubr.application.sessions.list_sessions": (
         "ListSessions",
         "ListSessionsCommand",
     ),
-    "ubr.application.use_cases.list_signing_keys": ("ListSigningKeys",),
-    "ubr.application.use_cases.list_user_roles": (
+    "ubr.application.keys.list_signing_keys": ("ListSigningKeys",),
+    "ubr.application.roles.list_user_roles": (
         "GrantResult",
         "ListUserRoles",
         "ListUserRolesCommand",
     ),
-    "ubr.application.use_cases.list_users": (
+    "ubr.application.accounts.list_users": (
         "ListUsers",
         "ListUsersCommand",
     ),
-    "ubr.application.use_cases.log_in": (
+    "ubr.application.sessions.log_in": (
         "LogIn",
         "LogInCommand",
     ),
-    "ubr.application.use_cases.log_out": ("LogOut",),
-    "ubr.application.use_cases.prepare": ("Prepare",),
-    "ubr.application.use_cases.refresh_session": (
+    "ubr.application.sessions.log_out": ("LogOut",),
+    "ubr.application.operations.prepare": ("Prepare",),
+    "ubr.application.sessions.refresh_session": (
         "RefreshSession",
         "RefreshSessionCommand",
     ),
-    "ubr.application.use_cases.register_user": (
+    "ubr.application.accounts.register_user": (
         "RegisterUser",
         "RegisterUserCommand",
     ),
-    "ubr.application.use_cases.revoke_other_sessions": ("RevokeOtherSessions",),
-    "ubr.application.use_cases.revoke_session": (
+    "ubr.application.sessions.revoke_other_sessions": ("RevokeOtherSessions",),
+    "ubr.application.sessions.revoke_session": (
         "RevokeSession",
         "RevokeSessionCommand",
     ),
-    "ubr.application.use_cases.revoke_signing_key": (
+    "ubr.application.keys.revoke_signing_key": (
         "RevokeSigningKey",
         "RevokeSigningKeyCommand",
     ),
-    "ubr.application.use_cases.revoke_user_sessions": (
+    "ubr.application.sessions.revoke_user_sessions": (
         "RevokeUserSessions",
         "RevokeUserSessionsCommand",
     ),
-    "ubr.application.use_cases.rewrap_signing_keys": (
+    "ubr.application.keys.rewrap_signing_keys": (
         "RewrapResult",
         "RewrapSigningKeys",
     ),
-    "ubr.application.use_cases.rotate_signing_key": ("RotateSigningKey",),
-    "ubr.application.use_cases.unassign_role": (
+    "ubr.application.keys.rotate_signing_key": ("RotateSigningKey",),
+    "ubr.application.roles.unassign_role": (
         "UnassignRole",
         "UnassignRoleCommand",
     ),
-    "ubr.application.use_cases.update_role": (
+    "ubr.application.roles.update_role": (
         "RoleChanges",
         "UpdateRole",
         "UpdateRoleCommand",
     ),
-    "ubr.application.use_cases.update_user": (
+    "ubr.application.accounts.update_user": (
         "UpdateUser",
         "UpdateUserCommand",
         "UserChanges",
     ),
-    "ubr.application.use_cases.get_checkpoint": ("GetCheckpoint",),
-    "ubr.application.use_cases.prove_log_entry": (
+    "ubr.application.audit.get_checkpoint": ("GetCheckpoint",),
+    "ubr.application.audit.prove_log_entry": (
         "ProofResult",
         "ProveLogEntry",
         "ProveLogEntryCommand",
     ),
-    "ubr.application.use_cases.compare_checkpoint": (
+    "ubr.application.audit.compare_checkpoint": (
         "CompareCheckpoint",
         "CompareCheckpointCommand",
     ),
-    "ubr.application.use_cases.verify_log": (
+    "ubr.application.audit.verify_log": (
         "VerifiedLogResult",
         "VerifyLog",
         "VerifyLogCommand",
     ),
-    "ubr.application.use_cases.export_log": (
+    "ubr.application.audit.export_log": (
         "ExportLog",
         "ExportResult",
     ),
-    "ubr.application.use_cases.prune_log": (
+    "ubr.application.audit.prune_log": (
         "PrunedResult",
         "PruneLog",
         "PruneLogCommand",
     ),
-    "ubr.application.use_cases.list_log_keys": (
+    "ubr.application.audit.list_log_keys": (
         "KnownLogKeyResult",
         "ListLogKeys",
     ),
-    "ubr.application.use_cases.rotate_log_key": (
+    "ubr.application.audit.rotate_log_key": (
         "LogKeyResult",
         "RotateLogKey",
     ),
-    "ubr.application.use_cases.request_password_reset": (
+    "ubr.application.accounts.request_password_reset": (
         "RequestPasswordReset",
         "RequestPasswordResetCommand",
     ),
-    "ubr.application.use_cases.reset_password": (
+    "ubr.application.accounts.reset_password": (
         "ResetPassword",
         "ResetPasswordCommand",
     ),
-    "ubr.application.use_cases.request_email_change": (
+    "ubr.application.accounts.request_email_change": (
         "RequestEmailChange",
         "RequestEmailChangeCommand",
     ),
-    "ubr.application.use_cases.verify_email": (
+    "ubr.application.accounts.verify_email": (
         "VerifyEmail",
         "VerifyEmailCommand",
     ),
-    "ubr.application.use_cases.resend_verification": (
+    "ubr.application.accounts.resend_verification": (
         "ResendVerification",
         "ResendVerificationCommand",
     ),
-    "ubr.application.use_cases.undo_email_change": (
+    "ubr.application.accounts.undo_email_change": (
         "UndoEmailChange",
         "UndoEmailChangeCommand",
     ),
-    "ubr.application.use_cases.deliver_mail": ("DeliverMail",),
-    "ubr.application.use_cases.list_mail": (
+    "ubr.application.mail.deliver_mail": ("DeliverMail",),
+    "ubr.application.mail.list_mail": (
         "LetterResult",
         "ListMail",
         "ListMailCommand",
     ),
-    "ubr.application.use_cases.retry_mail": (
+    "ubr.application.mail.retry_mail": (
         "RetryMail",
         "RetryMailCommand",
     ),
-    "ubr.application.use_cases.settle_restore": (
+    "ubr.application.operations.settle_restore": (
         "SettledResult",
         "SettleRestore",
         "SettleRestoreCommand",

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
+from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.passwords import check_password
 from ubr.domain.errors import Invalid
-from ubr.domain.policy import BUILT_IN_PERMISSIONS, check_password
-from ubr.domain.values import Email, Permission
+from ubr.domain.roles.permissions import BUILT_IN_PERMISSIONS, Permission
 
 MEMORY: Final = "memory:"
 EMBEDDED: Final = "sqlite+aiosqlite:///var/ubr.db"

@@ -7,24 +7,18 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import uuid4
 
-from ubr.application.actor import SYSTEM
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.passwords import PasswordHash
+from ubr.domain.accounts.user import User, UserStatus
+from ubr.domain.actor import SYSTEM
 from ubr.domain.events import Event, LogInFailed
-from ubr.domain.role import Role
-from ubr.domain.session import RefreshToken, Session
-from ubr.domain.signing_key import SigningKey
-from ubr.domain.user import Grant, User, UserStatus
-from ubr.domain.values import (
-    Email,
-    PasswordHash,
-    Permission,
-    Permissions,
-    RoleId,
-    RoleName,
-    SessionId,
-    TokenDigest,
-    UserId,
-)
+from ubr.domain.ids import RoleId, SessionId, TokenDigest, UserId
+from ubr.domain.keys.signing_key import SigningKey
+from ubr.domain.roles.grant import Grant
+from ubr.domain.roles.permissions import Permission, Permissions
+from ubr.domain.roles.role import Role, RoleName
+from ubr.domain.sessions.session import RefreshToken, Session
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ import pytest
 from ubr.adapters.redis import Envelope, RedisLink, RedisNudges
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
 from ubr.application.ports.revocation import Nudges, WorkerId
-from ubr.application.settling import NoShortWay
-from ubr.domain.feed import Change, FeedRow
+from ubr.application.revocation.propagation import NoShortWay
+from ubr.domain.revocation.changes import Change, FeedRow
 
 EPOCH = "epoch 1"
 PATIENCE = 20.0
@@ -123,7 +123,7 @@ async def test_all_are_waited_for(workers: Workers) -> None:
 
 
 async def test_what_is_remembered_is_bounded(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-    for home in ("ubr.adapters.redis.nudges._VERIFIERS", "ubr.application.settling._REMEMBERED"):
+    for home in ("ubr.adapters.redis.nudges._VERIFIERS", "ubr.application.revocation.propagation._REMEMBERED"):
         monkeypatch.setattr(home, 3)
     writer, other = workers
     verifiers = [new_id() for _ in range(5)]

@@ -12,7 +12,7 @@ import pytest
 
 from ubr.adapters.mail.templates import PARTS, BrokenTemplate, TemplateComposer
 from ubr.application.ports.mail import Composer, MailFacts
-from ubr.domain.mail import MailKind
+from ubr.domain.mail.kinds import MailKind
 
 URL = "https://id.example.org/auth"
 TOKEN = "ubr_t-" + "A" * 43

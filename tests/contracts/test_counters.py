@@ -17,13 +17,13 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.contracts.conftest import LIMITS
-from ubr.adapters.memory.counters import MemoryCounters
+from ubr.adapters.memory.rate_limit_store import MemoryCounters
 from ubr.adapters.redis import RedisCounters, RedisLink
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
 from ubr.adapters.sql import SqlUnitOfWork, make_engine
-from ubr.adapters.sql.counters import SqlCounters
-from ubr.application.ports.counters import Counters, Quota, Verdict
-from ubr.application.recording import Recorder
+from ubr.adapters.sql.rate_limit_store import SqlCounters
+from ubr.application.audit.recorder import Recorder
+from ubr.application.ports.protection import Counters, Quota, Verdict
 
 QUOTA = Quota(limit=10, per=timedelta(hours=1))
 INTERVAL = timedelta(minutes=6)

@@ -20,16 +20,16 @@ from tests.contracts.kit import MovableClock, new_user
 from tests.support.plugin import NewDatabase, PrivatePostgres
 from ubr.adapters.memory import MemoryFeed, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.sql import SqlUnitOfWork, make_engine
-from ubr.adapters.sql.feed import SqlFeed
 from ubr.adapters.sql.migrations import upgrade
-from ubr.application.actor import SYSTEM
+from ubr.adapters.sql.revocation import SqlFeed
+from ubr.application.access.session_cache import View, ViewTimes
+from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import Feed, WorkerId
 from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.application.recording import Recorder
-from ubr.application.settling import NoShortWay, Settlement
-from ubr.application.view import View, ViewTimes
-from ubr.domain.feed import Change, FeedRow
-from ubr.domain.user import User, UserStatus
+from ubr.application.revocation.propagation import NoShortWay, Settlement
+from ubr.domain.accounts.user import User, UserStatus
+from ubr.domain.actor import SYSTEM
+from ubr.domain.revocation.changes import Change, FeedRow
 
 DAY = timedelta(days=1)
 

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, email, new_user, put, race, seen
-from ubr.application.actor import SYSTEM
 from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, Link, LinkKind
+from ubr.domain.accounts.user import User
+from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import UserNotFound
-from ubr.domain.link import UNDO_LIFETIME, Link, LinkKind
-from ubr.domain.user import User
-from ubr.domain.values import SessionId, TokenDigest
+from ubr.domain.ids import SessionId, TokenDigest
 
 pytestmark = pytest.mark.anyio
 

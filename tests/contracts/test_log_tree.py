@@ -25,18 +25,18 @@ from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.secrets import SecretKeys
 from ubr.adapters.sql import make_engine
 from ubr.adapters.sql.tables import log_head, log_leaves, log_queue, logs
-from ubr.application.actor import SYSTEM
-from ubr.application.ports.repositories import LogFilter
+from ubr.application.audit.sequencer import BATCH, Sequencer
+from ubr.application.audit.verify_log import VerifyLog, VerifyLogCommand
+from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
-from ubr.application.sequencing import BATCH, Sequencer
-from ubr.application.use_cases.verify_log import VerifyLog, VerifyLogCommand
-from ubr.domain.audit import LogEntry
-from ubr.domain.checkpoint import LogKey
+from ubr.domain.actor import SYSTEM
+from ubr.domain.audit.checkpoint import LogKey
+from ubr.domain.audit.entry import LogEntry
+from ubr.domain.audit.log_check import Leaf
+from ubr.domain.audit.merkle import EMPTY_ROOT, Frontier, Node, root_of
 from ubr.domain.errors import LogDamaged
-from ubr.domain.feed import Change
-from ubr.domain.log_check import Leaf
-from ubr.domain.merkle import EMPTY_ROOT, Frontier, Node, root_of
-from ubr.domain.values import LogEntryId
+from ubr.domain.ids import LogEntryId
+from ubr.domain.revocation.changes import Change
 
 pytestmark = pytest.mark.anyio
 

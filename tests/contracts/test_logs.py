@@ -7,12 +7,14 @@ from uuid import uuid4
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, MovableClock, new_user, pages, put, race, seen, something_happened
-from ubr.application.actor import SYSTEM, Actor, Origin, calling_from
-from ubr.application.ports.repositories import After, LogFilter
+from ubr.application.kernel.origin import Origin, calling_from
+from ubr.application.ports.audit import LogFilter
+from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.domain.audit import LogEntry
+from ubr.domain.actor import SYSTEM, Actor
+from ubr.domain.audit.entry import LogEntry
 from ubr.domain.events import Event, LogInFailed, RoleUpdated, SigningKeyCreated, UserCreated, UserDisabled
-from ubr.domain.values import RoleId, SessionId, UserId
+from ubr.domain.ids import RoleId, SessionId, UserId
 
 pytestmark = pytest.mark.anyio
 

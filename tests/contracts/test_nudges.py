@@ -23,14 +23,14 @@ from tests.support.servers import DATABASES, RedisServer
 from ubr.adapters.memory import MemoryFeed, MemoryNudges, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.redis import Envelope, RedisLink, RedisNudges
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
-from ubr.application.actor import SYSTEM
+from ubr.application.access.session_cache import View, ViewTimes
+from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import Nudges, WorkerId
 from ubr.application.ports.sessions import Principal
-from ubr.application.recording import Recorder
-from ubr.application.view import View, ViewTimes
-from ubr.domain.feed import Change, FeedRow
-from ubr.domain.policy import SecurityEvent
-from ubr.domain.values import SessionId
+from ubr.domain.actor import SYSTEM
+from ubr.domain.ids import SessionId
+from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.sessions.termination import SecurityEvent
 
 EPOCH = "epoch 1"
 PATIENCE = 20.0

@@ -8,14 +8,14 @@ from uuid import uuid4
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, email, new_user, pages, put, race, seen
-from ubr.application.actor import SYSTEM
-from ubr.application.ports.repositories import After
+from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.accounts.user import User
+from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import UserNotFound
-from ubr.domain.letter import Letter
-from ubr.domain.mail import MailKind
-from ubr.domain.user import User
-from ubr.domain.values import SessionId
+from ubr.domain.ids import SessionId
+from ubr.domain.mail.kinds import MailKind
+from ubr.domain.mail.queued_mail import Letter
 
 pytestmark = pytest.mark.anyio
 

@@ -8,8 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, MovableClock, new_user, put, race, seen
-from ubr.application.ports.counters import Quota
-from ubr.application.ports.repositories import NoSlot, Slot
+from ubr.application.ports.protection import NoSlot, Quota, Slot
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.errors import UserNotFound
 

@@ -6,13 +6,14 @@ from uuid import uuid4
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, new_grant, new_role, new_session, new_user, put, race, seen
-from ubr.application.actor import SYSTEM
 from ubr.application.ports.sessions import Principal
 from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.domain.policy import SecurityEvent
-from ubr.domain.session import Session
-from ubr.domain.user import UserStatus
-from ubr.domain.values import Permission, Permissions, SessionId
+from ubr.domain.accounts.user import UserStatus
+from ubr.domain.actor import SYSTEM
+from ubr.domain.ids import SessionId
+from ubr.domain.roles.permissions import Permission, Permissions
+from ubr.domain.sessions.session import Session
+from ubr.domain.sessions.termination import SecurityEvent
 
 pytestmark = pytest.mark.anyio
 

@@ -9,11 +9,11 @@ from itertools import pairwise
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, new_session, new_token, new_user, put, race, seen
-from ubr.application.actor import SYSTEM
 from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.domain.policy import SecurityEvent
-from ubr.domain.session import RefreshToken, Session
-from ubr.domain.values import SessionId, TokenDigest
+from ubr.domain.actor import SYSTEM
+from ubr.domain.ids import SessionId, TokenDigest
+from ubr.domain.sessions.session import RefreshToken, Session
+from ubr.domain.sessions.termination import SecurityEvent
 
 pytestmark = pytest.mark.anyio
 

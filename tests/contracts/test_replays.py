@@ -7,12 +7,12 @@ from datetime import datetime
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, MovableClock, new_user, put, race, seen, something_happened
-from ubr.application.actor import SYSTEM
-from ubr.application.ports.replays import Replay
-from ubr.application.ports.repositories import LogFilter
+from ubr.application.ports.audit import LogFilter
+from ubr.application.ports.idempotency import Replay
 from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.accounts.user import User
+from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import Contended
-from ubr.domain.user import User
 
 pytestmark = pytest.mark.anyio
 

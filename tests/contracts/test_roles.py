@@ -9,12 +9,15 @@ from uuid import uuid4
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, new_grant, new_role, new_user, pages, put, race, seen
-from ubr.application.actor import SYSTEM
-from ubr.application.ports.repositories import After, LogFilter, UserFilter
+from ubr.application.ports.accounts import UserFilter
+from ubr.application.ports.audit import LogFilter
+from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import RoleNameTaken, RoleNotFound
-from ubr.domain.role import Role, built_in_roles
-from ubr.domain.values import Permission, Permissions, RoleId, RoleName
+from ubr.domain.ids import RoleId
+from ubr.domain.roles.permissions import Permission, Permissions
+from ubr.domain.roles.role import Role, RoleName, built_in_roles
 
 pytestmark = pytest.mark.anyio
 

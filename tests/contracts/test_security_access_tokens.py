@@ -32,10 +32,10 @@ from jwt.algorithms import ECAlgorithm
 
 from ubr.adapters.security.secrets import SecretKeys
 from ubr.adapters.security.tokens import SEALING_PURPOSE, TOKEN_LENGTH, JwtAccessTokens
-from ubr.application.ports.security import AccessClaims, AccessTokens
+from ubr.application.ports.keys import AccessClaims, AccessTokens
 from ubr.domain.errors import InvalidToken, SigningKeyLocked, Unavailable
-from ubr.domain.signing_key import OVERLAP, SigningKey
-from ubr.domain.values import SessionId, UserId
+from ubr.domain.ids import SessionId, UserId
+from ubr.domain.keys.signing_key import OVERLAP, SigningKey
 from ubr.verifier.errors import Refused
 from ubr.verifier.tokens import Claims, TokenReader, check_times
 

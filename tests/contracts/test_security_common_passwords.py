@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ubr.adapters.security.common_passwords import MOST_LINES, common_and_listed, is_common
-from ubr.application.ports.security import CommonPasswords
+from ubr.application.ports.accounts import CommonPasswords
 
 COMMON: CommonPasswords = is_common
 

@@ -22,9 +22,9 @@ from argon2.low_level import hash_secret_raw
 
 from ubr.adapters.security import passwords
 from ubr.adapters.security.passwords import Argon2PasswordHasher
-from ubr.application.ports.security import PasswordHasher
+from ubr.application.ports.accounts import PasswordHasher
+from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.errors import Busy, Unavailable
-from ubr.domain.values import PasswordHash
 
 MEMORY, TIME = 16, 2
 PASSWORD = "correct horse battery staple"

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
-from ubr.application.ports.security import RefreshTokenMint
+from ubr.application.ports.sessions import RefreshTokenMint
 from ubr.domain.errors import InvalidToken
 
 MINT: RefreshTokenMint = OpaqueRefreshTokens()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys, Unsealable
-from ubr.application.ports.security import Signer
+from ubr.application.ports.secrets import Signer
 
 NEW, OLD, OTHER = (hashlib.sha256(name).digest() for name in (b"new", b"old", b"other"))
 

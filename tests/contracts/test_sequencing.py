@@ -21,16 +21,24 @@ from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.secrets import SecretKeys
 from ubr.adapters.sql import make_engine
 from ubr.adapters.sql.tables import log_checkpoints, log_head, log_leaves
-from ubr.application.actor import SYSTEM
+from ubr.application.audit.sequencer import BATCH, Sequencer, current_checkpoint, hash_of
+from ubr.application.audit.verify_log import VerifiedLogResult, VerifyLog, VerifyLogCommand
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
-from ubr.application.sequencing import BATCH, Sequencer, current_checkpoint, hash_of
-from ubr.application.use_cases.verify_log import VerifiedLogResult, VerifyLog, VerifyLogCommand
-from ubr.domain.audit import LogEntry
-from ubr.domain.checkpoint import Checkpoint, LogKey, Note
+from ubr.domain.actor import SYSTEM
+from ubr.domain.audit.checkpoint import Checkpoint, LogKey, Note
+from ubr.domain.audit.entry import LogEntry
+from ubr.domain.audit.log_check import Leaf
+from ubr.domain.audit.merkle import (
+    Frontier,
+    Span,
+    check_consistency,
+    consistency,
+    inclusion,
+    root_by_inclusion,
+    root_of,
+)
 from ubr.domain.errors import LogDamaged, LogKeyLocked
 from ubr.domain.events import Event, LogKeyRotated, Restored
-from ubr.domain.log_check import Leaf
-from ubr.domain.merkle import Frontier, Span, check_consistency, consistency, inclusion, root_by_inclusion, root_of
 
 pytestmark = pytest.mark.anyio
 

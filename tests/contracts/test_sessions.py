@@ -9,14 +9,15 @@ from uuid import uuid4
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, new_session, new_token, new_user, pages, put, race, seen
-from ubr.application.actor import SYSTEM
-from ubr.application.ports.repositories import After, LogFilter
+from ubr.application.ports.audit import LogFilter
+from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.accounts.user import User
+from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import UbrError
-from ubr.domain.policy import SecurityEvent
-from ubr.domain.session import Session, SessionLimits
-from ubr.domain.user import User
-from ubr.domain.values import SessionId
+from ubr.domain.ids import SessionId
+from ubr.domain.sessions.session import Session, SessionLimits
+from ubr.domain.sessions.termination import SecurityEvent
 
 pytestmark = pytest.mark.anyio
 

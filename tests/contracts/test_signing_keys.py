@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, new_key, put, race, seen
-from ubr.application.actor import SYSTEM
 from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.actor import SYSTEM
 
 pytestmark = pytest.mark.anyio
 

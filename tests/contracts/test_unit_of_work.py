@@ -20,14 +20,16 @@ from tests.contracts.kit import (
     seen,
     something_happened,
 )
-from ubr.application.actor import SYSTEM, Actor, Origin, calling_from
-from ubr.application.ports.repositories import LogFilter
+from ubr.application.kernel.origin import Origin, calling_from
+from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.unit_of_work import Store, UnitOfWork
-from ubr.domain.audit import LogEntry
+from ubr.domain.accounts.passwords import PasswordHash
+from ubr.domain.accounts.user import User
+from ubr.domain.actor import SYSTEM, Actor
+from ubr.domain.audit.entry import LogEntry
 from ubr.domain.events import LogInFailed, SessionOpened, Target
-from ubr.domain.session import Session, SessionLimits
-from ubr.domain.user import User
-from ubr.domain.values import PasswordHash, SessionId, UserId
+from ubr.domain.ids import SessionId, UserId
+from ubr.domain.sessions.session import Session, SessionLimits
 
 pytestmark = pytest.mark.anyio
 

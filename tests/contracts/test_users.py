@@ -25,14 +25,19 @@ from tests.contracts.kit import (
     race,
     seen,
 )
-from ubr.adapters.sql import user_pages
-from ubr.application.actor import SYSTEM
-from ubr.application.ports.repositories import After, LogFilter, UserFilter, UserSort
+from ubr.adapters.sql import user_search as user_pages
+from ubr.application.ports.accounts import UserFilter, UserSort
+from ubr.application.ports.audit import LogFilter
+from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.passwords import PasswordHash
+from ubr.domain.accounts.search import Prefix
+from ubr.domain.accounts.user import User, UserStatus
+from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import EmailTaken, RoleNotFound
-from ubr.domain.role import ADMIN_ROLE_ID, Role, built_in_roles
-from ubr.domain.user import User, UserStatus
-from ubr.domain.values import Email, PasswordHash, Prefix, RoleId, RoleName, UserId
+from ubr.domain.ids import RoleId, UserId
+from ubr.domain.roles.role import ADMIN_ROLE_ID, Role, RoleName, built_in_roles
 
 pytestmark = pytest.mark.anyio
 

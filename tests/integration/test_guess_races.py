@@ -12,7 +12,7 @@ import pytest
 from tests.support.plugin import NewDatabase
 from tests.support.races import rounds, two_instances
 from ubr import SYSTEM, Application, ListLogsCommand, LogInCommand, RegisterUserCommand, Settings
-from ubr.application.actor import Origin, calling_from
+from ubr.application.kernel.origin import Origin, calling_from
 from ubr.domain.errors import InvalidCredentials, RateLimited
 from ubr.settings import Limit, LoginRateLimit
 from ubr.testing import TINY_HASHING

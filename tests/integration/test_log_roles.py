@@ -61,15 +61,15 @@ from ubr.adapters.sql import SqlUnitOfWork, make_engine
 from ubr.adapters.sql.migrations import SchemaState, check, downgrade, role_of, upgrade
 from ubr.adapters.sql.rows import entry_from_row, entry_to_row
 from ubr.adapters.sql.tables import logs, metadata
-from ubr.application.recording import Recorder
-from ubr.application.sequencing import Sequencer
-from ubr.application.use_cases.follow_revocations import FollowRevocationsCommand
-from ubr.application.use_cases.leave_revocations import LeaveRevocationsCommand
-from ubr.application.use_cases.verify_log import VerifyLog
+from ubr.application.audit.recorder import Recorder
+from ubr.application.audit.sequencer import Sequencer
+from ubr.application.audit.verify_log import VerifyLog
+from ubr.application.revocation.follow_revocations import FollowRevocationsCommand
+from ubr.application.revocation.leave_revocations import LeaveRevocationsCommand
 from ubr.bootstrap import migrate, open_environment
-from ubr.domain.audit import LogEntry
+from ubr.domain.accounts.user import UserStatus
+from ubr.domain.audit.entry import LogEntry
 from ubr.domain.errors import Forbidden, InvalidCredentials
-from ubr.domain.user import UserStatus
 from ubr.testing import TINY_HASHING, MovableClock
 
 pytestmark = pytest.mark.anyio

@@ -38,20 +38,21 @@ from ubr import SYSTEM, Application, Settings, connect
 from ubr.adapters.sql import Limits, SqlUnitOfWork, make_engine
 from ubr.adapters.sql.migrations import upgrade
 from ubr.adapters.sql.tables import metadata
-from ubr.application.actor import Actor, Origin, System, calling_from
-from ubr.application.recording import Recorder
-from ubr.application.use_cases.prune_log import PruneLogCommand
-from ubr.application.use_cases.verify_log import VerifiedLogResult, VerifyLog, VerifyLogCommand
+from ubr.application.audit.prune_log import PruneLogCommand
+from ubr.application.audit.recorder import Recorder
+from ubr.application.audit.verify_log import VerifiedLogResult, VerifyLog, VerifyLogCommand
+from ubr.application.kernel.origin import Origin, calling_from
 from ubr.audit_verifier import NotAnExport, check_export
 from ubr.audit_verifier.__main__ import main
 from ubr.bootstrap import open_environment
-from ubr.domain.checkpoint import Note, NoteKey
+from ubr.domain.accounts.user import UserStatus
+from ubr.domain.actor import Actor, System
+from ubr.domain.audit.checkpoint import Note, NoteKey
+from ubr.domain.audit.log_check import Tampered
+from ubr.domain.audit.merkle import Frontier
 from ubr.domain.errors import Forbidden, Invalid, LogDamaged
 from ubr.domain.events import Event, LogInFailed, UserRegistered
-from ubr.domain.log_check import Tampered
-from ubr.domain.merkle import Frontier
-from ubr.domain.user import UserStatus
-from ubr.domain.values import UserId
+from ubr.domain.ids import UserId
 from ubr.testing import TINY_HASHING, MovableClock, in_memory
 
 pytestmark = pytest.mark.anyio

@@ -22,19 +22,19 @@ from tests.support.people import OTHER_PASSWORD, World, new_world
 from tests.support.people import PASSWORD as THEIRS
 from ubr.adapters.mail.smtp import SmtpMailer
 from ubr.adapters.security.system import utc_now
-from ubr.application.actor import SYSTEM
-from ubr.application.use_cases.create_user import CreateUserCommand
-from ubr.application.use_cases.deliver_mail import DeliverMail
-from ubr.application.use_cases.list_mail import LetterResult, ListMailCommand
-from ubr.application.use_cases.register_user import RegisterUserCommand
-from ubr.application.use_cases.request_email_change import RequestEmailChangeCommand
-from ubr.application.use_cases.request_password_reset import RequestPasswordResetCommand
-from ubr.application.use_cases.reset_password import ResetPasswordCommand
-from ubr.application.use_cases.retry_mail import RetryMailCommand
-from ubr.application.use_cases.verify_email import VerifyEmailCommand
+from ubr.application.accounts.create_user import CreateUserCommand
+from ubr.application.accounts.register_user import RegisterUserCommand
+from ubr.application.accounts.request_email_change import RequestEmailChangeCommand
+from ubr.application.accounts.request_password_reset import RequestPasswordResetCommand
+from ubr.application.accounts.reset_password import ResetPasswordCommand
+from ubr.application.accounts.verify_email import VerifyEmailCommand
+from ubr.application.mail.deliver_mail import DeliverMail
+from ubr.application.mail.list_mail import LetterResult, ListMailCommand
+from ubr.application.mail.retry_mail import RetryMailCommand
+from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import InvalidLink
-from ubr.domain.letter import LAST_TRY
-from ubr.domain.mail import MailKind
+from ubr.domain.mail.kinds import MailKind
+from ubr.domain.mail.queued_mail import LAST_TRY
 
 EMAIL = "owner@example.org"
 

@@ -16,8 +16,8 @@ from tests.support.plugin import NewDatabase
 from ubr.adapters.sql import make_engine, migrations
 from ubr.adapters.sql.migrations import SchemaState, UnknownSchema, check, downgrade, upgrade
 from ubr.adapters.sql.tables import metadata
+from ubr.domain.accounts.search import name_key
 from ubr.domain.errors import StoreUnavailable
-from ubr.domain.values import name_key
 
 pytestmark = pytest.mark.anyio
 

@@ -9,11 +9,11 @@ from sqlalchemy import text
 from tests.integration.http.kit import sqlite_settings
 from tests.support.people import PASSWORD, World
 from ubr.adapters.sql import make_engine
-from ubr.application.actor import SYSTEM
-from ubr.application.use_cases.change_password import ChangePasswordCommand
-from ubr.application.use_cases.create_admin import CreateAdminCommand
-from ubr.application.use_cases.create_user import CreateUserCommand
+from ubr.application.accounts.change_password import ChangePasswordCommand
+from ubr.application.accounts.create_admin import CreateAdminCommand
+from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.bootstrap import connect
+from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import InvalidCredentials, WeakPassword
 from ubr.settings import Settings, WrongSetting
 from ubr.testing import MovableClock, in_memory

@@ -39,7 +39,8 @@ from ubr import (
     UserChanges,
 )
 from ubr.adapters.memory.mail import MemoryMailer
-from ubr.application.use_cases import refresh_session
+from ubr.application.sessions import refresh_session
+from ubr.domain.accounts.user import UserStatus
 from ubr.domain.errors import (
     EmailTaken,
     GrantExceedsOwn,
@@ -51,7 +52,6 @@ from ubr.domain.errors import (
     UserNotFound,
 )
 from ubr.domain.errors import Forbidden as NotPermitted
-from ubr.domain.user import UserStatus
 from ubr.testing import TINY_HASHING, sign_in
 
 PASSWORD = "a long enough password"

@@ -37,11 +37,13 @@ from ubr import (
     UserChanges,
     connect,
 )
-from ubr.application.actor import System
-from ubr.application.ports.security import PasswordHasher
-from ubr.application.replaying import Answered, KeyedCall
-from ubr.application.results import RoleResult, UserResult
+from ubr.application.kernel.idempotency import Answered, KeyedCall
+from ubr.application.kernel.representations import RoleResult, UserResult
+from ubr.application.ports.accounts import PasswordHasher
 from ubr.bootstrap import open_environment
+from ubr.domain.accounts.passwords import PasswordHash
+from ubr.domain.accounts.user import UserStatus
+from ubr.domain.actor import System
 from ubr.domain.errors import (
     EmailTaken,
     Forbidden,
@@ -54,8 +56,6 @@ from ubr.domain.errors import (
     StoreUnavailable,
     WeakPassword,
 )
-from ubr.domain.user import UserStatus
-from ubr.domain.values import PasswordHash
 from ubr.testing import TINY_HASHING, MovableClock
 
 KEY = Attempt("8c9a2b1e-1f9d-4a53-9d55-5d8f0d2f6f1c")

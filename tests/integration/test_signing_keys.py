@@ -32,7 +32,7 @@ from ubr import (
 )
 from ubr.bootstrap import open_environment
 from ubr.domain.errors import InvalidToken, LogKeyLocked, SigningKeyLocked
-from ubr.domain.signing_key import NOTICE, OVERLAP
+from ubr.domain.keys.signing_key import NOTICE, OVERLAP
 from ubr.testing import TINY_HASHING, MovableClock
 
 EMAIL, PASSWORD = "user@example.org", "a long enough password"

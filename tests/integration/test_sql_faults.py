@@ -27,12 +27,12 @@ from ubr.adapters.sql import Limits, SqlStore, SqlUnitOfWork, make_engine, norma
 from ubr.adapters.sql.errors import CONSTRAINTS, SQLITE_CONSTRAINTS, SQLITE_REFERENCES, TransactionConflict
 from ubr.adapters.sql.migrations import check, upgrade
 from ubr.adapters.sql.tables import metadata
-from ubr.application.actor import SYSTEM
-from ubr.application.ports.repositories import UserFilter
-from ubr.application.recording import Recorder
+from ubr.application.audit.recorder import Recorder
+from ubr.application.ports.accounts import UserFilter
+from ubr.domain.accounts.user import User
+from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import Contended, EmailTaken, SessionNotFound, StoreUnavailable, UserNotFound
-from ubr.domain.user import User
-from ubr.domain.values import UserId
+from ubr.domain.ids import UserId
 
 pytestmark = pytest.mark.anyio
 

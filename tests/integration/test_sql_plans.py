@@ -19,14 +19,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.contracts.kit import NOON, MovableClock, email, new_role
 from tests.support.plugin import Desk
 from tests.support.servers import PostgresServer
-from ubr.adapters.sql import SqlUnitOfWork, make_engine, user_pages
+from ubr.adapters.sql import SqlUnitOfWork, make_engine
+from ubr.adapters.sql import user_search as user_pages
 from ubr.adapters.sql.migrations import upgrade
-from ubr.application.actor import SYSTEM
-from ubr.application.ports.repositories import After, LogFilter, UserFilter
+from ubr.application.audit.recorder import Recorder
+from ubr.application.ports.accounts import UserFilter
+from ubr.application.ports.audit import LogFilter
+from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import Transaction
-from ubr.application.recording import Recorder
-from ubr.domain.user import UserStatus
-from ubr.domain.values import LogEntryId, Prefix, RoleName, SessionId, TokenDigest, UserId
+from ubr.domain.accounts.search import Prefix
+from ubr.domain.accounts.user import UserStatus
+from ubr.domain.actor import SYSTEM
+from ubr.domain.ids import LogEntryId, SessionId, TokenDigest, UserId
+from ubr.domain.roles.role import RoleName
 
 pytestmark = pytest.mark.anyio
 

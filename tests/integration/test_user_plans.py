@@ -18,10 +18,11 @@ from tests.integration.test_sql_plans import listening, rows_looked_at, units
 from tests.support.plugin import Desk
 from tests.support.servers import PostgresServer
 from ubr.adapters.sql import make_engine
-from ubr.adapters.sql.user_pages import AHEAD, FEW
-from ubr.application.ports.repositories import UserFilter, UserSort
-from ubr.domain.user import UserStatus
-from ubr.domain.values import Prefix, RoleName
+from ubr.adapters.sql.user_search import AHEAD, FEW
+from ubr.application.ports.accounts import UserFilter, UserSort
+from ubr.domain.accounts.search import Prefix
+from ubr.domain.accounts.user import UserStatus
+from ubr.domain.roles.role import RoleName
 
 LOGGER = logging.getLogger(__name__)
 

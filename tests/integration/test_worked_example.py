@@ -16,7 +16,7 @@ MIGRATION = "adapters/sql/migrations/versions/9999_user_locale.py"
 
 # For each file what is added, and behind what.
 EDITS = {
-    "domain/user.py": [
+    "domain/accounts/user.py": [
         ("    email_verified: bool\n", "    locale: str | None = None\n"),
         ("status: UserStatus, now: datetime", ", locale: str | None = None"),
         ("            self.full_name = full_name\n", "        if locale != self.locale:\n"),
@@ -33,11 +33,11 @@ EDITS = {
             "        locale=row[c.locale],\n",
         ),
     ],
-    "application/results.py": [
+    "application/kernel/representations.py": [
         ("    full_name: str | None\n", "    locale: str | None\n"),
         ("full_name=user.full_name,\n", "        locale=user.locale,\n"),
     ],
-    "application/use_cases/update_user.py": [
+    "application/accounts/update_user.py": [
         ("    status: UserStatus | UnsetType = UNSET\n", "    locale: str | UnsetType | None = UNSET\n"),
         (
             "if changes.status is UNSET else changes.status,\n",

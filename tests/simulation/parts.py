@@ -12,17 +12,17 @@ from uuid import UUID
 
 from tests.simulation.loop import SimulatedLoop, thread, worker_of
 from ubr.adapters.memory import MemoryFeed, MemoryStore
-from ubr.adapters.memory.repositories import MemoryPrincipals
+from ubr.adapters.memory.sessions import MemoryPrincipals
 from ubr.adapters.memory.store import Drafts
 from ubr.adapters.memory.unit_of_work import MemoryTransaction
-from ubr.application.actor import Actor, System
+from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import Announced, FeedRead, Listener, WorkerId
 from ubr.application.ports.sessions import Principal
 from ubr.application.ports.system import Clock
-from ubr.application.recording import Recorder
+from ubr.domain.actor import Actor, System
 from ubr.domain.errors import StoreUnavailable
-from ubr.domain.feed import FeedRow
-from ubr.domain.values import SessionId
+from ubr.domain.ids import SessionId
+from ubr.domain.revocation.changes import FeedRow
 
 _KEPT = ("epoch", "steady", "writing", "renewals")
 

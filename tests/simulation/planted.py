@@ -10,18 +10,18 @@ from uuid import UUID
 
 from tests.simulation.parts import GatedFeed, GatedNudges, GatedTransaction, GatedUnitOfWork, Storage
 from ubr.adapters.memory import MemoryStore
-from ubr.application.actor import Actor, System
-from ubr.application.authorization import authority
-from ubr.application.jobs.census import Census
+from ubr.application.access.authorization import authority
+from ubr.application.access.session_cache import View, _Entry
 from ubr.application.ports.revocation import Announced, Elapsed, Feed, FeedPosition, FeedRead, WorkerId
-from ubr.application.settling import Settlement
-from ubr.application.use_cases.log_out import LogOut
-from ubr.application.use_cases.revoke_session import RevokeSession, RevokeSessionCommand
-from ubr.application.view import View, _Entry
+from ubr.application.revocation.propagation import Settlement
+from ubr.application.revocation.worker_reaper import Census
+from ubr.application.sessions.log_out import LogOut
+from ubr.application.sessions.revoke_session import RevokeSession, RevokeSessionCommand
+from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidToken
-from ubr.domain.feed import FeedRow
-from ubr.domain.policy import SecurityEvent
-from ubr.domain.values import SessionId
+from ubr.domain.ids import SessionId
+from ubr.domain.revocation.changes import FeedRow
+from ubr.domain.sessions.termination import SecurityEvent
 
 
 class AnswersAtOnce(Settlement):

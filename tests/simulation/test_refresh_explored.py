@@ -22,24 +22,23 @@ from tests.simulation.explore import Event, Outcome, Shapes, explore
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.parts import GatedUnitOfWork, Storage, put_back, rows_of
 from ubr.adapters.memory import MemoryStore
-from ubr.adapters.memory.counters import MemoryCounters
+from ubr.adapters.memory.rate_limit_store import MemoryCounters
 from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
 from ubr.adapters.security.system import Uuid7, random_bytes
-from ubr.application.actor import Actor, System
-from ubr.application.issuing import TokenIssuer
-from ubr.application.limiting import Limits, Quotas
-from ubr.application.ports.security import AccessClaims
-from ubr.application.recording import Recorder
-from ubr.application.results import TokensResult
-from ubr.application.rules import Rules
-from ubr.application.use_cases.log_in import LogInCommand
-from ubr.application.use_cases.refresh_session import RefreshSession, RefreshSessionCommand
-from ubr.application.use_cases.register_user import RegisterUserCommand
+from ubr.application.accounts.register_user import RegisterUserCommand
+from ubr.application.audit.recorder import Recorder
+from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.representations import TokensResult
+from ubr.application.ports.keys import AccessClaims
+from ubr.application.protection.rate_limits import Limits, Quotas
+from ubr.application.sessions.log_in import LogInCommand
+from ubr.application.sessions.refresh_session import RefreshSession, RefreshSessionCommand
+from ubr.application.sessions.token_issuer import TokenIssuer
 from ubr.bootstrap.memory import MemoryContainer
+from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidToken, StoreUnavailable
-from ubr.domain.policy import RETRY_WINDOW
-from ubr.domain.session import RefreshToken
-from ubr.domain.values import SessionId, TokenDigest
+from ubr.domain.ids import SessionId, TokenDigest
+from ubr.domain.sessions.session import RETRY_WINDOW, RefreshToken
 from ubr.settings import Settings
 from ubr.testing import TINY_HASHING
 
@@ -379,6 +378,6 @@ def test_a_planted_bug_is_found() -> None:
 
 
 def test_a_window_that_never_closes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ubr.application.use_cases.refresh_session.RETRY_WINDOW", timedelta(days=1))
+    monkeypatch.setattr("ubr.application.sessions.refresh_session.RETRY_WINDOW", timedelta(days=1))
     found = explored(ROBBED["two refreshes"].scope, interruptions=0, faults=0)
     assert found.violation == "a replay after the window was answered"

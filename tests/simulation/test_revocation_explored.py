@@ -21,21 +21,21 @@ from tests.simulation.loop import SimulatedLoop, thread, worker_of
 from tests.simulation.parts import GatedFeed, GatedNudges, GatedUnitOfWork, Storage, put_back, rows_of
 from ubr.adapters.memory import MemoryFeed, MemoryStore
 from ubr.adapters.security.system import Uuid7, random_bytes
-from ubr.application.actor import SYSTEM, Actor
-from ubr.application.authorization import Authorize
-from ubr.application.jobs.census import Census
+from ubr.application.access.authorization import Authorize
+from ubr.application.access.session_cache import View, ViewTimes
+from ubr.application.accounts.get_user import GetUser, GetUserCommand
+from ubr.application.accounts.register_user import RegisterUserCommand
+from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import WorkerId
-from ubr.application.recording import Recorder
-from ubr.application.settling import SettledUnitOfWork, Settlement
-from ubr.application.use_cases.get_user import GetUser, GetUserCommand
-from ubr.application.use_cases.log_in import LogInCommand
-from ubr.application.use_cases.log_out import LogOut
-from ubr.application.use_cases.register_user import RegisterUserCommand
-from ubr.application.use_cases.revoke_session import RevokeSession, RevokeSessionCommand
-from ubr.application.view import View, ViewTimes
+from ubr.application.revocation.propagation import SettledUnitOfWork, Settlement
+from ubr.application.revocation.worker_reaper import Census
+from ubr.application.sessions.log_in import LogInCommand
+from ubr.application.sessions.log_out import LogOut
+from ubr.application.sessions.revoke_session import RevokeSession, RevokeSessionCommand
 from ubr.bootstrap.memory import MemoryContainer
+from ubr.domain.actor import SYSTEM, Actor
 from ubr.domain.errors import InvalidToken, SessionNotFound, StoreUnavailable
-from ubr.domain.feed import Change
+from ubr.domain.revocation.changes import Change
 from ubr.settings import Settings
 from ubr.testing import TINY_HASHING
 

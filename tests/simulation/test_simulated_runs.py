@@ -23,32 +23,32 @@ from tests.simulation.loop import SimulatedLoop, worker_of
 from tests.simulation.parts import GatedFeed, GatedNudges, GatedUnitOfWork, Storage, put_back, rows_of
 from ubr.adapters.memory import MemoryFeed, MemoryStore
 from ubr.adapters.security.system import Uuid7
-from ubr.application.actor import SYSTEM, Actor
-from ubr.application.authorization import Authorize
-from ubr.application.jobs.census import Census
-from ubr.application.jobs.tail import Tail
+from ubr.application.access.authorization import Authorize
+from ubr.application.access.session_cache import View, ViewTimes
+from ubr.application.accounts.delete_user import DeleteUser, DeleteUserCommand
+from ubr.application.accounts.get_user import GetUser, GetUserCommand
+from ubr.application.accounts.register_user import RegisterUserCommand
+from ubr.application.accounts.update_user import UpdateUser, UpdateUserCommand, UserChanges
+from ubr.application.audit.recorder import Recorder
+from ubr.application.kernel.operator_policy import Rules
+from ubr.application.mail.queue import Post
 from ubr.application.ports.revocation import WorkerId
-from ubr.application.posting import Post
-from ubr.application.recording import Recorder
-from ubr.application.rules import Rules
-from ubr.application.settling import SettledUnitOfWork, Settlement
-from ubr.application.use_cases.assign_role import AssignRole, AssignRoleCommand
-from ubr.application.use_cases.create_role import CreateRoleCommand
-from ubr.application.use_cases.delete_user import DeleteUser, DeleteUserCommand
-from ubr.application.use_cases.get_user import GetUser, GetUserCommand
-from ubr.application.use_cases.log_in import LogInCommand
-from ubr.application.use_cases.log_out import LogOut
-from ubr.application.use_cases.register_user import RegisterUserCommand
-from ubr.application.use_cases.revoke_session import RevokeSession, RevokeSessionCommand
-from ubr.application.use_cases.revoke_user_sessions import RevokeUserSessions, RevokeUserSessionsCommand
-from ubr.application.use_cases.unassign_role import UnassignRole, UnassignRoleCommand
-from ubr.application.use_cases.update_role import RoleChanges, UpdateRole, UpdateRoleCommand
-from ubr.application.use_cases.update_user import UpdateUser, UpdateUserCommand, UserChanges
-from ubr.application.view import View, ViewTimes
+from ubr.application.revocation.feed_follower import Tail
+from ubr.application.revocation.propagation import SettledUnitOfWork, Settlement
+from ubr.application.revocation.worker_reaper import Census
+from ubr.application.roles.assign_role import AssignRole, AssignRoleCommand
+from ubr.application.roles.create_role import CreateRoleCommand
+from ubr.application.roles.unassign_role import UnassignRole, UnassignRoleCommand
+from ubr.application.roles.update_role import RoleChanges, UpdateRole, UpdateRoleCommand
+from ubr.application.sessions.log_in import LogInCommand
+from ubr.application.sessions.log_out import LogOut
+from ubr.application.sessions.revoke_session import RevokeSession, RevokeSessionCommand
+from ubr.application.sessions.revoke_user_sessions import RevokeUserSessions, RevokeUserSessionsCommand
 from ubr.bootstrap.memory import MemoryContainer
+from ubr.domain.accounts.user import UserStatus
+from ubr.domain.actor import SYSTEM, Actor
 from ubr.domain.errors import Forbidden, LastAdmin, NotFound, StoreUnavailable, Unauthenticated
-from ubr.domain.user import UserStatus
-from ubr.domain.values import SessionId, UserId
+from ubr.domain.ids import SessionId, UserId
 from ubr.settings import Settings
 from ubr.testing import TINY_HASHING
 

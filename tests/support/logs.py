@@ -15,8 +15,10 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ubr.domain.audit import SALT_BYTES, LogEntry
-from ubr.domain.checkpoint import Checkpoint, Note, NoteKey
+from ubr.domain.audit.checkpoint import Checkpoint, Note, NoteKey
+from ubr.domain.audit.entry import SALT_BYTES, LogEntry
+from ubr.domain.audit.log_check import Leaf
+from ubr.domain.audit.merkle import Frontier
 from ubr.domain.events import (
     ActRefused,
     Event,
@@ -43,9 +45,7 @@ from ubr.domain.events import (
     UserRegistered,
     UserUpdated,
 )
-from ubr.domain.log_check import Leaf
-from ubr.domain.merkle import Frontier
-from ubr.domain.values import LogEntryId, RoleId, SessionId, UserId
+from ubr.domain.ids import LogEntryId, RoleId, SessionId, UserId
 
 ORIGIN: Final = "auth.example.org/log/0123456789abcdef"
 START: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -9,22 +9,22 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from ubr.application.actor import SYSTEM, Actor, System
+from ubr.application.accounts.get_user import GetUserCommand
+from ubr.application.accounts.register_user import RegisterUserCommand
+from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
 from ubr.application.app import Application
+from ubr.application.audit.list_logs import ListLogsCommand
+from ubr.application.kernel.representations import LogEntryResult, RoleResult, TokensResult, UserResult
+from ubr.application.ports.accounts import PasswordHasher
 from ubr.application.ports.mail import Mail
-from ubr.application.ports.security import PasswordHasher
-from ubr.application.results import LogEntryResult, RoleResult, TokensResult, UserResult
-from ubr.application.use_cases.assign_role import AssignRoleCommand
-from ubr.application.use_cases.create_role import CreateRoleCommand
-from ubr.application.use_cases.get_user import GetUserCommand
-from ubr.application.use_cases.list_logs import ListLogsCommand
-from ubr.application.use_cases.log_in import LogInCommand
-from ubr.application.use_cases.refresh_session import RefreshSessionCommand
-from ubr.application.use_cases.register_user import RegisterUserCommand
-from ubr.application.use_cases.update_user import UpdateUserCommand, UserChanges
+from ubr.application.roles.assign_role import AssignRoleCommand
+from ubr.application.roles.create_role import CreateRoleCommand
+from ubr.application.sessions.log_in import LogInCommand
+from ubr.application.sessions.refresh_session import RefreshSessionCommand
+from ubr.domain.accounts.passwords import PasswordHash
+from ubr.domain.accounts.user import UserStatus
+from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.errors import InvalidToken
-from ubr.domain.user import UserStatus
-from ubr.domain.values import PasswordHash
 from ubr.settings import LoginRateLimit
 from ubr.testing import MovableClock, delivered, in_memory
 

@@ -14,15 +14,22 @@ from typing import Any
 import pytest
 
 import ubr
+import ubr.application
 import ubr.application.ports
-import ubr.application.use_cases
 import ubr.domain
 from ubr.application.app import Application
 from ubr.bootstrap import connect
 from ubr.settings import Settings
 from ubr.testing.memory import TINY_HASHING
 
-USE_CASES = sorted(found.name for found in pkgutil.iter_modules(ubr.application.use_cases.__path__))
+ROOMS = sorted(found.name for found in pkgutil.iter_modules(ubr.application.__path__) if found.ispkg)
+MODULES = [
+    importlib.import_module(f"ubr.application.{room}.{found.name}")
+    for room in ROOMS
+    for found in pkgutil.iter_modules(importlib.import_module(f"ubr.application.{room}").__path__)
+]
+# The docstring of a use case is that of its class. Every other module says above its first line what it is for.
+USE_CASES = {module.__name__.rpartition(".")[2]: module for module in MODULES if module.__doc__ is None}
 PORTS = sorted(found.name for found in pkgutil.iter_modules(ubr.application.ports.__path__))
 DOMAIN = sorted(Path(ubr.domain.__path__[0]).glob("**/*.py"))
 FIELDS = {field.name: field.type for field in fields(Application)}
@@ -39,7 +46,8 @@ EMPTY = modules_after("")
 
 
 def test_importing_the_domain_loads_nothing_but_the_standard_library() -> None:
-    names = [f"ubr.domain.{path.stem}" for path in DOMAIN if path.stem != "__init__"]
+    folder = Path(ubr.__path__[0]).parent
+    names = [".".join(path.relative_to(folder).with_suffix("").parts) for path in DOMAIN if path.stem != "__init__"]
     loaded = modules_after("import " + ", ".join(["ubr.domain", *names]))
     assert loaded - EMPTY - set(sys.stdlib_module_names) == {"ubr"}
 
@@ -60,7 +68,7 @@ def test_the_memory_environment_loads_neither_a_database_nor_a_web_framework() -
     assert not loaded & unwanted
 
 
-@pytest.mark.parametrize("path", DOMAIN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", DOMAIN, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_domain_imports_the_standard_library_and_itself(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
@@ -73,7 +81,7 @@ def test_the_domain_imports_the_standard_library_and_itself(path: Path) -> None:
             assert name.startswith("ubr.domain") or name.partition(".")[0] in sys.stdlib_module_names
 
 
-@pytest.mark.parametrize("path", DOMAIN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", DOMAIN, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_domain_waits_for_nothing_and_asks_no_clock(path: Path) -> None:
     tree = ast.parse(path.read_text())
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef | ast.Await)]
@@ -86,12 +94,12 @@ def in_camel_case(name: str) -> str:
 
 
 def test_every_use_case_is_a_field_of_the_application_and_has_a_file() -> None:
-    assert sorted(FIELDS) == USE_CASES
+    assert sorted(FIELDS) == sorted(USE_CASES)
 
 
-@pytest.mark.parametrize("name", USE_CASES)
+@pytest.mark.parametrize("name", sorted(USE_CASES))
 def test_a_use_case_is_named_after_its_file_and_says_its_rules(name: str) -> None:
-    module = importlib.import_module(f"ubr.application.use_cases.{name}")
+    module = USE_CASES[name]
     use_case = getattr(module, in_camel_case(name))
     assert use_case.__module__ == module.__name__
     assert str(FIELDS[name]) == in_camel_case(name)

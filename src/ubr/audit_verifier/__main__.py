@@ -14,8 +14,8 @@ from typing import TypeVar
 from ubr.audit_verifier.export import NotAnExport, check_export
 from ubr.audit_verifier.files import read_keys, read_note
 from ubr.audit_verifier.report import report
-from ubr.domain.checkpoint import BadNote
-from ubr.domain.log_check import Checked, Tampered
+from ubr.domain.audit.checkpoint import BadNote
+from ubr.domain.audit.log_check import Checked, Tampered
 
 T = TypeVar("T")
 

@@ -8,10 +8,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from ubr.audit_verifier.signatures import verify_signature
-from ubr.domain.audit import LogEntry
-from ubr.domain.checkpoint import BadNote, Note, NoteKey
-from ubr.domain.log_check import EXPORT_VERSION, Checked, Leaf, LogCheck, Tampered
-from ubr.domain.merkle import HASH_BYTES
+from ubr.domain.audit.checkpoint import BadNote, Note, NoteKey
+from ubr.domain.audit.entry import LogEntry
+from ubr.domain.audit.log_check import EXPORT_VERSION, Checked, Leaf, LogCheck, Tampered
+from ubr.domain.audit.merkle import HASH_BYTES
 
 Line = dict[str, Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ubr.domain.checkpoint import MOST_NOTE_BYTES, BadNote, Note, NoteKey
+from ubr.domain.audit.checkpoint import MOST_NOTE_BYTES, BadNote, Note, NoteKey
 
 
 def read_keys(path: Path) -> list[NoteKey]:

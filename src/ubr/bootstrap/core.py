@@ -15,85 +15,85 @@ from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
 from ubr.adapters.security.system import Uuid7, random_bytes
 from ubr.adapters.security.tokens import JwtAccessTokens
+from ubr.application.access.authorization import Authorize
+from ubr.application.access.session_cache import View, ViewTimes
+from ubr.application.accounts.change_password import ChangePassword
+from ubr.application.accounts.create_admin import CreateAdmin
+from ubr.application.accounts.create_user import CreateUser
+from ubr.application.accounts.delete_user import DeleteUser
+from ubr.application.accounts.get_user import GetUser
+from ubr.application.accounts.list_users import ListUsers
+from ubr.application.accounts.register_user import RegisterUser
+from ubr.application.accounts.request_email_change import RequestEmailChange
+from ubr.application.accounts.request_password_reset import RequestPasswordReset
+from ubr.application.accounts.resend_verification import ResendVerification
+from ubr.application.accounts.reset_password import ResetPassword
+from ubr.application.accounts.undo_email_change import UndoEmailChange
+from ubr.application.accounts.update_user import UpdateUser
+from ubr.application.accounts.verify_email import VerifyEmail
 from ubr.application.app import Application
-from ubr.application.authorization import Authorize
-from ubr.application.guarding import PasswordGuard
-from ubr.application.issuing import TokenIssuer
-from ubr.application.jobs.bookkeeping import Bookkeeping
-from ubr.application.jobs.census import Census
-from ubr.application.jobs.janitor import Janitor
-from ubr.application.jobs.tail import Tail
-from ubr.application.known_keys import KnownKeys
-from ubr.application.limiting import Limits, Quotas
-from ubr.application.paging import Pager
-from ubr.application.ports.counters import Counters, Quota
+from ubr.application.audit.compare_checkpoint import CompareCheckpoint
+from ubr.application.audit.denials import Refusals, noting_refusals
+from ubr.application.audit.export_log import ExportLog
+from ubr.application.audit.get_checkpoint import GetCheckpoint
+from ubr.application.audit.list_log_keys import ListLogKeys
+from ubr.application.audit.list_logs import ListLogs
+from ubr.application.audit.maintenance import Bookkeeping
+from ubr.application.audit.prove_log_entry import ProveLogEntry
+from ubr.application.audit.prune_log import PruneLog
+from ubr.application.audit.recorder import Recorder
+from ubr.application.audit.rotate_log_key import RotateLogKey
+from ubr.application.audit.sequencer import Sequencer
+from ubr.application.audit.verify_log import VerifyLog
+from ubr.application.kernel.idempotency import Replaying
+from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.paging import Pager
+from ubr.application.keys.get_public_keys import GetPublicKeys
+from ubr.application.keys.key_ring import KnownKeys
+from ubr.application.keys.list_signing_keys import ListSigningKeys
+from ubr.application.keys.revoke_signing_key import RevokeSigningKey
+from ubr.application.keys.rewrap_signing_keys import RewrapSigningKeys
+from ubr.application.keys.rotate_signing_key import RotateSigningKey
+from ubr.application.mail.deliver_mail import DeliverMail
+from ubr.application.mail.list_mail import ListMail
+from ubr.application.mail.queue import Post
+from ubr.application.mail.retry_mail import RetryMail
+from ubr.application.operations.check_health import CheckHealth
+from ubr.application.operations.janitor import Janitor
+from ubr.application.operations.prepare import Prepare
+from ubr.application.operations.settle_restore import SettleRestore
+from ubr.application.ports.accounts import CommonPasswords
+from ubr.application.ports.protection import Counters, Quota
 from ubr.application.ports.revocation import Elapsed, Feed, Nudges, WorkerId
-from ubr.application.ports.security import CommonPasswords
 from ubr.application.ports.system import Clock, NewId
 from ubr.application.ports.unit_of_work import Store, UnitOfWork
-from ubr.application.posting import Post
-from ubr.application.recording import Recorder
-from ubr.application.refusals import Refusals, noting_refusals
-from ubr.application.replaying import Replaying
-from ubr.application.rules import Rules
-from ubr.application.sequencing import Sequencer
-from ubr.application.settling import SettledUnitOfWork, Settlement
-from ubr.application.use_cases.assign_role import AssignRole
-from ubr.application.use_cases.authenticate import Authenticate
-from ubr.application.use_cases.change_password import ChangePassword
-from ubr.application.use_cases.check_health import CheckHealth
-from ubr.application.use_cases.compare_checkpoint import CompareCheckpoint
-from ubr.application.use_cases.create_admin import CreateAdmin
-from ubr.application.use_cases.create_role import CreateRole
-from ubr.application.use_cases.create_user import CreateUser
-from ubr.application.use_cases.delete_role import DeleteRole
-from ubr.application.use_cases.delete_user import DeleteUser
-from ubr.application.use_cases.deliver_mail import DeliverMail
-from ubr.application.use_cases.export_log import ExportLog
-from ubr.application.use_cases.follow_revocations import FollowRevocations
-from ubr.application.use_cases.get_checkpoint import GetCheckpoint
-from ubr.application.use_cases.get_public_keys import GetPublicKeys
-from ubr.application.use_cases.get_role import GetRole
-from ubr.application.use_cases.get_user import GetUser
-from ubr.application.use_cases.leave_revocations import LeaveRevocations
-from ubr.application.use_cases.list_log_keys import ListLogKeys
-from ubr.application.use_cases.list_logs import ListLogs
-from ubr.application.use_cases.list_mail import ListMail
-from ubr.application.use_cases.list_roles import ListRoles
-from ubr.application.use_cases.list_sessions import ListSessions
-from ubr.application.use_cases.list_signing_keys import ListSigningKeys
-from ubr.application.use_cases.list_user_roles import ListUserRoles
-from ubr.application.use_cases.list_users import ListUsers
-from ubr.application.use_cases.log_in import LogIn
-from ubr.application.use_cases.log_out import LogOut
-from ubr.application.use_cases.prepare import Prepare
-from ubr.application.use_cases.prove_log_entry import ProveLogEntry
-from ubr.application.use_cases.prune_log import PruneLog
-from ubr.application.use_cases.refresh_session import RefreshSession
-from ubr.application.use_cases.register_user import RegisterUser
-from ubr.application.use_cases.request_email_change import RequestEmailChange
-from ubr.application.use_cases.request_password_reset import RequestPasswordReset
-from ubr.application.use_cases.resend_verification import ResendVerification
-from ubr.application.use_cases.reset_password import ResetPassword
-from ubr.application.use_cases.retry_mail import RetryMail
-from ubr.application.use_cases.revoke_other_sessions import RevokeOtherSessions
-from ubr.application.use_cases.revoke_session import RevokeSession
-from ubr.application.use_cases.revoke_signing_key import RevokeSigningKey
-from ubr.application.use_cases.revoke_user_sessions import RevokeUserSessions
-from ubr.application.use_cases.rewrap_signing_keys import RewrapSigningKeys
-from ubr.application.use_cases.rotate_log_key import RotateLogKey
-from ubr.application.use_cases.rotate_signing_key import RotateSigningKey
-from ubr.application.use_cases.settle_restore import SettleRestore
-from ubr.application.use_cases.unassign_role import UnassignRole
-from ubr.application.use_cases.undo_email_change import UndoEmailChange
-from ubr.application.use_cases.update_role import UpdateRole
-from ubr.application.use_cases.update_user import UpdateUser
-from ubr.application.use_cases.verify_email import VerifyEmail
-from ubr.application.use_cases.verify_log import VerifyLog
-from ubr.application.view import View, ViewTimes
+from ubr.application.protection.password_throttle import PasswordGuard
+from ubr.application.protection.rate_limits import Limits, Quotas
+from ubr.application.revocation.feed_follower import Tail
+from ubr.application.revocation.follow_revocations import FollowRevocations
+from ubr.application.revocation.leave_revocations import LeaveRevocations
+from ubr.application.revocation.propagation import SettledUnitOfWork, Settlement
+from ubr.application.revocation.worker_reaper import Census
+from ubr.application.roles.assign_role import AssignRole
+from ubr.application.roles.create_role import CreateRole
+from ubr.application.roles.delete_role import DeleteRole
+from ubr.application.roles.get_role import GetRole
+from ubr.application.roles.list_roles import ListRoles
+from ubr.application.roles.list_user_roles import ListUserRoles
+from ubr.application.roles.unassign_role import UnassignRole
+from ubr.application.roles.update_role import UpdateRole
+from ubr.application.sessions.authenticate import Authenticate
+from ubr.application.sessions.list_sessions import ListSessions
+from ubr.application.sessions.log_in import LogIn
+from ubr.application.sessions.log_out import LogOut
+from ubr.application.sessions.refresh_session import RefreshSession
+from ubr.application.sessions.revoke_other_sessions import RevokeOtherSessions
+from ubr.application.sessions.revoke_session import RevokeSession
+from ubr.application.sessions.revoke_user_sessions import RevokeUserSessions
+from ubr.application.sessions.token_issuer import TokenIssuer
 from ubr.bootstrap.mailing import composer_of, mailer_of
-from ubr.domain.session import SessionLimits
-from ubr.domain.values import Permission, Permissions
+from ubr.domain.roles.permissions import Permission, Permissions
+from ubr.domain.sessions.session import SessionLimits
 from ubr.settings import Limit, LoginRateLimit, Settings, WrongSetting
 
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final, Literal
 from dependency_injector import providers
 
 from ubr.adapters.security.system import utc_now
-from ubr.application.actor import SYSTEM
 from ubr.application.app import Application
-from ubr.application.jobs.janitor import Janitor
-from ubr.application.jobs.rounds import beside
+from ubr.application.audit.denials import Refusals
+from ubr.application.kernel.periodic import beside
+from ubr.application.operations.janitor import Janitor
 from ubr.application.ports.system import Clock
-from ubr.application.refusals import Refusals
+from ubr.domain.actor import SYSTEM
 from ubr.settings import MEMORY, Settings
 
 if TYPE_CHECKING:

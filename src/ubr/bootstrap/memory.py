@@ -5,9 +5,9 @@ from __future__ import annotations
 from dependency_injector import containers, providers
 
 from ubr.adapters.memory import MemoryFeed, MemoryStore, MemoryUnitOfWork
-from ubr.adapters.memory.counters import MemoryCounters
+from ubr.adapters.memory.rate_limit_store import MemoryCounters
 from ubr.adapters.security.system import elapsed, utc_now
-from ubr.application.settling import NoShortWay
+from ubr.application.revocation.propagation import NoShortWay
 from ubr.bootstrap.core import Core, Following, System
 from ubr.settings import Settings
 

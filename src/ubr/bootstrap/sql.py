@@ -8,16 +8,16 @@ from dependency_injector import containers, providers
 
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
 from ubr.adapters.security.system import elapsed, utc_now
-from ubr.adapters.sql.counters import SqlCounters
 from ubr.adapters.sql.engine import Limits, make_engine
-from ubr.adapters.sql.feed import SqlFeed
+from ubr.adapters.sql.rate_limit_store import SqlCounters
+from ubr.adapters.sql.revocation import SqlFeed
 from ubr.adapters.sql.unit_of_work import SqlStore, SqlUnitOfWork
-from ubr.application.limiting import FallbackCounters
-from ubr.application.ports.counters import Counters
+from ubr.application.ports.protection import Counters
 from ubr.application.ports.revocation import Nudges
-from ubr.application.ports.security import Signer
+from ubr.application.ports.secrets import Signer
 from ubr.application.ports.system import Clock
-from ubr.application.settling import NoShortWay
+from ubr.application.protection.rate_limits import FallbackCounters
+from ubr.application.revocation.propagation import NoShortWay
 from ubr.bootstrap.core import Core, Following, System
 from ubr.settings import LIFELINE, Settings
 

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from ubr.adapters.memory.mail import MemoryMailer
-from ubr.application.actor import SYSTEM, Actor
 from ubr.application.app import Application
 from ubr.application.ports.mail import Mail
-from ubr.application.use_cases.log_in import LogInCommand
+from ubr.application.sessions.log_in import LogInCommand
 from ubr.bootstrap import connect
+from ubr.domain.actor import SYSTEM, Actor
 from ubr.settings import Settings
 
 _START: Final = datetime(2030, 1, 1, tzinfo=UTC)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from ubr.application.actor import Actor
     from ubr.application.app import Application
+    from ubr.domain.actor import Actor
     from ubr.testing.memory import MovableClock
 
 # Every run of pytest loads this module, also where nothing asks for ubr: it imports nothing until something does.

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import httpx
 
-from ubr.domain.feed import Change, FeedRow
+from ubr.domain.revocation.changes import Change, FeedRow
 from ubr.verifier.view import Told
 
 Access: TypeAlias = Callable[[], Awaitable[str]]

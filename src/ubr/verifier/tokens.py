@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from ubr.domain.feed import EPOCH_NAME_LENGTH
+from ubr.domain.revocation.changes import EPOCH_NAME_LENGTH
 from ubr.verifier.errors import Refused, UnknownKey
 
 LEEWAY: Final = timedelta(seconds=30)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from ubr.domain.feed import Change, FeedRow
+from ubr.domain.revocation.changes import Change, FeedRow
 from ubr.verifier.tokens import Claims
 
 HORIZON: Final = 15 * 60 + 30 + 60

@@ -20,10 +20,10 @@ from click.testing import CliRunner
 
 from tests.integration.cli.kit import Ended, Run
 from tests.support import notes
-from ubr.application.actor import SYSTEM
 from ubr.application.app import Application
-from ubr.application.use_cases.create_role import CreateRoleCommand
-from ubr.application.use_cases.log_in import LogInCommand
+from ubr.application.roles.create_role import CreateRoleCommand
+from ubr.application.sessions.log_in import LogInCommand
+from ubr.domain.actor import SYSTEM
 from ubr.entrypoints.cli.main import main
 from ubr.entrypoints.cli.output import ExitCode, Refused
 from ubr.entrypoints.cli.starting import Credentials, opened, prepare

@@ -17,7 +17,7 @@ from ubr import (
     Settings,
     connect,
 )
-from ubr.domain.letter import LAST_TRY
+from ubr.domain.mail.queued_mail import LAST_TRY
 
 DATABASE = "sqlite+aiosqlite:///ubr.db"
 SETTINGS = {"UBR_DATABASE_URL": DATABASE, "UBR_SECRET_KEY": "a-secret-for-tests-" * 3, "UBR_MIGRATE": "auto"}

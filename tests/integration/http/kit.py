@@ -21,13 +21,13 @@ from tests.support.people import NO_LIMITS
 from tests.support.servers import free_port, run
 from tests.support.service import clean_environment
 from ubr.adapters.sql.migrations import upgrade
-from ubr.application.actor import SYSTEM
+from ubr.application.accounts.create_admin import CreateAdminCommand
+from ubr.application.accounts.list_users import ListUsersCommand
 from ubr.application.app import Application
-from ubr.application.use_cases.create_admin import CreateAdminCommand
-from ubr.application.use_cases.list_logs import ListLogsCommand
-from ubr.application.use_cases.list_roles import ListRolesCommand
-from ubr.application.use_cases.list_users import ListUsersCommand
+from ubr.application.audit.list_logs import ListLogsCommand
+from ubr.application.roles.list_roles import ListRolesCommand
 from ubr.bootstrap import connect
+from ubr.domain.actor import SYSTEM
 from ubr.entrypoints.http.app import HttpOptions, create_app
 from ubr.entrypoints.http.edge import Edge
 from ubr.settings import Settings

@@ -16,9 +16,12 @@ from urllib.parse import unquote
 
 import schemathesis
 
+from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.passwords import check_password
+from ubr.domain.accounts.search import Prefix
 from ubr.domain.errors import Invalid
-from ubr.domain.policy import BUILT_IN_PERMISSIONS, check_password
-from ubr.domain.values import Email, Prefix, parse_text
+from ubr.domain.roles.permissions import BUILT_IN_PERMISSIONS
+from ubr.domain.text import parse_text
 
 KNOWN: dict[str, Any] = json.loads(Path("known.json").read_text())
 """Who asks (`self`), what belongs to another (`foreign`: ids by the parameter that takes them), and the `secrets` of

@@ -17,8 +17,8 @@ from tests.integration.http.kit import Service, assert_problem
 from tests.integration.http.routes import ROUTES, WITH_BODY, Route
 from ubr.application.app import Application
 from ubr.domain.errors import Conflict, InvalidToken, NotFound, SigningKeyNotFound, UbrError
-from ubr.domain.role import MOST_PERMISSIONS
-from ubr.domain.user import MOST_ROLES
+from ubr.domain.roles.grant import MOST_ROLES
+from ubr.domain.roles.role import MOST_PERMISSIONS
 from ubr.entrypoints.http.body import decode
 from ubr.entrypoints.http.document import described, document
 from ubr.entrypoints.http.openapi import LEAST_PASSWORD

@@ -29,7 +29,7 @@ from tests.integration.http.kit import (
 from tests.integration.http.routes import ROUTES, Route
 from ubr.application.app import Application
 from ubr.domain.errors import Busy, RateLimited, StoreUnavailable
-from ubr.domain.user import MOST_ROLES
+from ubr.domain.roles.grant import MOST_ROLES
 from ubr.entrypoints.http.app import HttpOptions, create_app
 from ubr.entrypoints.http.client_ip import client_ip
 from ubr.settings import TrustedProxies

@@ -8,10 +8,10 @@ import pytest
 
 from tests.integration.http.kit import Service, assert_problem, bearer
 from tests.integration.http.routes import ROUTES, Route
-from ubr.application.use_cases.log_out import LogOut
-from ubr.application.use_cases.revoke_other_sessions import RevokeOtherSessions
-from ubr.application.use_cases.revoke_session import RevokeSession
-from ubr.application.use_cases.revoke_user_sessions import RevokeUserSessions
+from ubr.application.sessions.log_out import LogOut
+from ubr.application.sessions.revoke_other_sessions import RevokeOtherSessions
+from ubr.application.sessions.revoke_session import RevokeSession
+from ubr.application.sessions.revoke_user_sessions import RevokeUserSessions
 
 ENDING = [route for route in ROUTES if route.operation.ending]
 

@@ -15,14 +15,14 @@ import pytest
 
 from tests.integration.http.kit import ADMIN, PASSWORD, UNKNOWN, Service, assert_problem, bearer, memory_settings
 from tests.support import notes
-from tests.unit.use_cases.test_checkpoints import led_to
-from ubr.application.actor import SYSTEM
+from tests.unit.audit.test_checkpoints import led_to
+from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.app import Application
-from ubr.application.refusals import Refusals
-from ubr.application.use_cases.create_admin import CreateAdminCommand
-from ubr.application.use_cases.list_logs import ListLogsCommand
+from ubr.application.audit.denials import Refusals
+from ubr.application.audit.list_logs import ListLogsCommand
 from ubr.bootstrap import open_environment
 from ubr.bootstrap.memory import MemoryContainer
+from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import Busy, RateLimited, StoreUnavailable
 from ubr.entrypoints.http.app import HttpOptions, create_app
 from ubr.testing import MovableClock

@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from tests.integration.http.kit import Service, assert_problem, bearer
-from ubr.application.actor import SYSTEM
-from ubr.application.use_cases.revoke_signing_key import RevokeSigningKeyCommand
+from ubr.application.keys.revoke_signing_key import RevokeSigningKeyCommand
+from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import StoreUnavailable
-from ubr.domain.signing_key import JWKS_CACHE, NOTICE, OVERLAP
+from ubr.domain.keys.signing_key import JWKS_CACHE, NOTICE, OVERLAP
 
 
 async def ask(service: Service, etag: str | None = None) -> httpx.Response:

@@ -35,7 +35,7 @@ from ubr import (
     UnassignRoleCommand,
     connect,
 )
-from ubr.application.use_cases.follow_revocations import FollowRevocationsCommand
+from ubr.application.revocation.follow_revocations import FollowRevocationsCommand
 from ubr.bootstrap import open_environment
 from ubr.entrypoints.http.app import create_app
 from ubr.testing import TINY_HASHING

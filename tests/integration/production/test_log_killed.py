@@ -34,16 +34,16 @@ from ubr import SYSTEM, Settings, VerifyLogCommand, connect
 from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.secrets import SecretKeys
 from ubr.adapters.security.system import Uuid7, random_bytes
-from ubr.adapters.sql import log_tree
+from ubr.adapters.sql import audit as log_tree
 from ubr.adapters.sql.engine import Limits, make_engine
 from ubr.adapters.sql.migrations import upgrade
 from ubr.adapters.sql.unit_of_work import SqlUnitOfWork
-from ubr.application.recording import Recorder
-from ubr.application.sequencing import Sequencer
+from ubr.application.audit.recorder import Recorder
+from ubr.application.audit.sequencer import Sequencer
 from ubr.bootstrap import open_environment
 from ubr.domain.errors import StoreUnavailable
 from ubr.domain.events import LogInFailed
-from ubr.domain.role import ADMIN_ROLE_ID, USER_ROLE_ID
+from ubr.domain.roles.role import ADMIN_ROLE_ID, USER_ROLE_ID
 from ubr.testing import TINY_HASHING
 
 pytestmark = pytest.mark.anyio

@@ -26,7 +26,7 @@ from tests.support.servers import RedisServer, free_port
 from ubr.adapters.redis import RedisCounters, RedisLink
 from ubr.adapters.redis.breaker import Breaker
 from ubr.adapters.security.secrets import HmacSigner
-from ubr.application.ports.counters import Quota
+from ubr.application.ports.protection import Quota
 from ubr.domain.errors import StoreUnavailable
 
 QUOTA = Quota(limit=1000, per=timedelta(hours=1))

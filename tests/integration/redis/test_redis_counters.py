@@ -15,7 +15,7 @@ from tests.integration.redis.conftest import NewLink
 from tests.support.servers import RedisServer
 from ubr.adapters.redis import RedisCounters, RedisLink
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
-from ubr.application.ports.counters import Quota
+from ubr.application.ports.protection import Quota
 from ubr.domain.errors import StoreUnavailable
 
 QUOTA = Quota(limit=3, per=timedelta(hours=3))

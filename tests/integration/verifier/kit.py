@@ -11,11 +11,11 @@ from typing import Any, cast
 import httpx
 
 from tests.integration.http.kit import PASSWORD, Service
-from ubr.application.actor import SYSTEM
+from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.app import Application
-from ubr.application.use_cases.assign_role import AssignRoleCommand
-from ubr.application.use_cases.create_role import CreateRoleCommand
-from ubr.application.use_cases.create_user import CreateUserCommand
+from ubr.application.roles.assign_role import AssignRoleCommand
+from ubr.application.roles.create_role import CreateRoleCommand
+from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import UbrError
 from ubr.settings import Settings
 from ubr.verifier import Access, Credentials, NotFresh, Refused, Verifier

@@ -16,15 +16,15 @@ import pytest
 
 from tests.integration.http.kit import PASSWORD, Service, bearer
 from tests.integration.verifier.kit import Beside, Ticks, Way, beside, grant, make_follower, make_verifier, until
-from ubr.application.actor import SYSTEM
-from ubr.application.use_cases.assign_role import AssignRoleCommand
-from ubr.application.use_cases.create_role import CreateRoleCommand
-from ubr.application.use_cases.delete_role import DeleteRoleCommand
-from ubr.application.use_cases.revoke_session import RevokeSessionCommand
-from ubr.application.use_cases.revoke_signing_key import RevokeSigningKeyCommand
-from ubr.application.use_cases.unassign_role import UnassignRoleCommand
-from ubr.application.use_cases.update_role import RoleChanges, UpdateRoleCommand
-from ubr.domain.feed import epoch_name
+from ubr.application.keys.revoke_signing_key import RevokeSigningKeyCommand
+from ubr.application.roles.assign_role import AssignRoleCommand
+from ubr.application.roles.create_role import CreateRoleCommand
+from ubr.application.roles.delete_role import DeleteRoleCommand
+from ubr.application.roles.unassign_role import UnassignRoleCommand
+from ubr.application.roles.update_role import RoleChanges, UpdateRoleCommand
+from ubr.application.sessions.revoke_session import RevokeSessionCommand
+from ubr.domain.actor import SYSTEM
+from ubr.domain.revocation.changes import epoch_name
 from ubr.verifier import NotFresh, Refused
 
 
@@ -289,7 +289,7 @@ async def test_a_feed_that_goes_back_without_a_new_name(here: Beside) -> None:
 
 
 async def test_whoever_is_too_far_behind_begins_anew(here: Beside, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ubr.application.use_cases.follow_revocations.MOST_ROWS", 5)
+    monkeypatch.setattr("ubr.application.revocation.follow_revocations.MOST_ROWS", 5)
     monkeypatch.setattr("ubr.verifier.verifier._HISTORY", 3)
     old = await here.signed_in()
     here.way.down = True
@@ -389,7 +389,7 @@ def forged(here: Beside, tokens: dict[str, Any], **claims: Any) -> dict[str, Any
 
 async def lose_sight(here: Beside, monkeypatch: pytest.MonkeyPatch, *, epoch: str | None = None) -> None:
     """The verifier is cut off; the key is revoked, and more happens than it will be told of."""
-    monkeypatch.setattr("ubr.application.use_cases.follow_revocations.MOST_ROWS", 5)
+    monkeypatch.setattr("ubr.application.revocation.follow_revocations.MOST_ROWS", 5)
     monkeypatch.setattr("ubr.verifier.verifier._HISTORY", 3)
     here.way.down = True
     await asyncio.sleep(0.06)

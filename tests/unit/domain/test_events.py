@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from ubr.domain import events
-from ubr.domain.audit import canonical_json
+from ubr.domain.audit.entry import canonical_json
 from ubr.domain.events import (
     Event,
     LogKeyEvent,
@@ -23,8 +23,8 @@ from ubr.domain.events import (
     actions,
     actor_of,
 )
-from ubr.domain.policy import SecurityEvent
-from ubr.domain.values import SessionId, UserId
+from ubr.domain.ids import SessionId, UserId
+from ubr.domain.sessions.termination import SecurityEvent
 
 ID = UUID("0190a5d0-0000-7000-8000-00000000000f")
 MOMENT = datetime(2030, 1, 1, tzinfo=UTC)

@@ -2,8 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.errors import Invalid
-from ubr.domain.values import EVERYTHING, PasswordHash, Permission, Permissions, RoleName, parse_text
+from ubr.domain.roles.permissions import EVERYTHING, Permission, Permissions
+from ubr.domain.roles.role import RoleName
+from ubr.domain.text import parse_text
 
 
 def test_a_text_is_trimmed_and_brought_to_nfc() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ubr.application.use_cases.follow_revocations import LONGEST_WAIT, MOST_ROWS
-from ubr.application.view import ViewTimes
-from ubr.domain.policy import ENDS, REVOCATIONS_READ
+from ubr.application.access.session_cache import ViewTimes
+from ubr.application.revocation.follow_revocations import LONGEST_WAIT, MOST_ROWS
+from ubr.domain.roles.permissions import REVOCATIONS_READ
+from ubr.domain.sessions.termination import ENDS
 from ubr.settings import Settings
 from ubr.verifier.verifier import _HISTORY, _KEYS_LAST, _KEYS_RENEWED
 from ubr.verifier.view import HORIZON

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from ubr.domain.feed import Change, FeedRow
+from ubr.domain.revocation.changes import Change, FeedRow
 from ubr.verifier.tokens import Claims, VerifiedToken
 from ubr.verifier.view import HORIZON, RevocationView, Told
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from ubr.application.ports.mail import Mail, MailFacts
-from ubr.domain.mail import MailKind
+from ubr.domain.mail.kinds import MailKind
 
 if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
-from ubr.application.ports.replays import Replay
+from ubr.application.ports.idempotency import Replay
 from ubr.application.ports.revocation import WorkerId
-from ubr.domain.audit import LogEntry
-from ubr.domain.checkpoint import LogKey
-from ubr.domain.feed import Change, FeedRow
-from ubr.domain.letter import Letter
-from ubr.domain.link import Link
-from ubr.domain.merkle import Frontier, Node
-from ubr.domain.role import Role
-from ubr.domain.session import RefreshToken, Session
-from ubr.domain.signing_key import SigningKey
-from ubr.domain.user import User
-from ubr.domain.values import LogEntryId, RoleId, RoleName, SessionId, TokenDigest, UserId
+from ubr.domain.accounts.one_time_link import Link
+from ubr.domain.accounts.user import User
+from ubr.domain.audit.checkpoint import LogKey
+from ubr.domain.audit.entry import LogEntry
+from ubr.domain.audit.merkle import Frontier, Node
+from ubr.domain.ids import LogEntryId, RoleId, SessionId, TokenDigest, UserId
+from ubr.domain.keys.signing_key import SigningKey
+from ubr.domain.mail.queued_mail import Letter
+from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.roles.role import Role, RoleName
+from ubr.domain.sessions.session import RefreshToken, Session
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -194,3 +194,7 @@ class Drafts:
         self.replays.apply()
         self.password_tries.apply()
         self.known_clients.apply()
+
+
+def copy_user(user: User) -> User:
+    return replace(user, grants=dict(user.grants), events=[])

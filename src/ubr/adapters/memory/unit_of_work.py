@@ -8,27 +8,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from ubr.adapters.memory.log_tree import MemoryLogKeys, MemoryLogRecords, MemoryLogTree
-from ubr.adapters.memory.mailing import MemoryLinks, MemoryOutbox
-from ubr.adapters.memory.replays import MemoryReplays
-from ubr.adapters.memory.repositories import (
-    MemoryLogs,
-    MemoryPrincipals,
-    MemoryRefreshTokens,
-    MemoryRoles,
-    MemorySessions,
-    MemorySigningKeys,
-    MemoryUsers,
-)
+from ubr.adapters.memory.accounts import MemoryLinks, MemoryUsers
+from ubr.adapters.memory.audit import MemoryLogKeys, MemoryLogRecords, MemoryLogs, MemoryLogTree
+from ubr.adapters.memory.idempotency import MemoryReplays
+from ubr.adapters.memory.keys import MemorySigningKeys
+from ubr.adapters.memory.mail import MemoryOutbox
+from ubr.adapters.memory.protection import MemoryKnownClients, MemoryPasswordTries
+from ubr.adapters.memory.roles import MemoryRoles
+from ubr.adapters.memory.sessions import MemoryPrincipals, MemoryRefreshTokens, MemorySessions
 from ubr.adapters.memory.store import Drafts, MemoryStore
-from ubr.adapters.memory.tries import MemoryKnownClients, MemoryPasswordTries
-from ubr.application.actor import Actor, System
-from ubr.application.announcing import Announcement
+from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.system import Clock
-from ubr.application.recording import Recorder
+from ubr.application.revocation.pending_changes import Announcement
+from ubr.domain.actor import Actor, System
 from ubr.domain.events import Event
-from ubr.domain.feed import Change
+from ubr.domain.revocation.changes import Change
 
 
 class MemoryTransaction:

@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Final, Literal
 
 from ubr.adapters.redis.client import RedisLink, Script
-from ubr.application.ports.counters import Quota, Verdict
-from ubr.application.ports.security import Signer
+from ubr.application.ports.protection import Quota, Verdict
+from ubr.application.ports.secrets import Signer
 from ubr.domain.errors import StoreUnavailable
 
 PURPOSE: Final = "redis counter"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ubr.application.ports.security import Signer
+from ubr.application.ports.secrets import Signer
 
 PURPOSE: Final = "redis envelope"
 

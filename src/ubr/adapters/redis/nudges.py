@@ -26,7 +26,7 @@ from ubr.adapters.redis.client import RedisLink
 from ubr.adapters.redis.envelope import Envelope
 from ubr.application.ports.revocation import Listener, WorkerId
 from ubr.domain.errors import StoreUnavailable
-from ubr.domain.feed import FeedRow
+from ubr.domain.revocation.changes import FeedRow
 
 ROWS: Final = "feed rows"
 ACKNOWLEDGEMENT: Final = "feed acknowledgement"

@@ -11,8 +11,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-from ubr.application.ports.security import CommonPasswords
-from ubr.domain.policy import PASSWORD_LENGTH
+from ubr.application.ports.accounts import CommonPasswords
+from ubr.domain.accounts.passwords import PASSWORD_LENGTH
 
 MOST_LINES: Final = 1_000_000
 _LONGEST_LINE: Final = 4 * PASSWORD_LENGTH + 2

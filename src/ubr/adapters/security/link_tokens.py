@@ -6,10 +6,10 @@ import os
 from typing import Final
 
 from ubr.adapters.security.opaque import OpaqueForm
-from ubr.application.ports.security import MintedToken
+from ubr.application.ports.secrets import MintedToken
 from ubr.application.ports.system import RandomBytes
 from ubr.domain.errors import InvalidLink
-from ubr.domain.values import TokenDigest
+from ubr.domain.ids import TokenDigest
 
 PREFIX: Final = "ubr_link_"
 _FORM: Final = OpaqueForm(PREFIX, InvalidLink)

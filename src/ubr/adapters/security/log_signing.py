@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ubr.adapters.security.secrets import SecretKeys, Unsealable
 from ubr.application.ports.system import RandomBytes
 from ubr.audit_verifier.signatures import verify_signature
-from ubr.domain.checkpoint import LogKey
+from ubr.domain.audit.checkpoint import LogKey
 from ubr.domain.errors import LogKeyLocked
 
 _PURPOSE: Final = "log-key"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from ubr.adapters.security import base64url
-from ubr.application.ports.security import MintedToken
+from ubr.application.ports.secrets import MintedToken
 from ubr.application.ports.system import RandomBytes
 from ubr.domain.errors import UbrError
-from ubr.domain.values import TokenDigest
+from ubr.domain.ids import TokenDigest
 
 SECRET_BYTES: Final = 32
 _ENCODED: Final = 43

@@ -21,8 +21,8 @@ from argon2.exceptions import HashingError
 from argon2.low_level import ARGON2_VERSION, Type, hash_secret_raw
 
 from ubr.application.ports.system import RandomBytes
+from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.errors import Busy, Unavailable
-from ubr.domain.values import PasswordHash
 
 SALT_BYTES: Final = 16
 HASH_BYTES: Final = 32

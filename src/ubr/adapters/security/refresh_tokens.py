@@ -7,10 +7,10 @@ from typing import Final
 
 from ubr.adapters.security.opaque import OpaqueForm, digest
 from ubr.adapters.security.secrets import Unsealable, derive_key, seal, unseal
-from ubr.application.ports.security import MintedToken
+from ubr.application.ports.secrets import MintedToken
 from ubr.application.ports.system import RandomBytes
 from ubr.domain.errors import InvalidToken
-from ubr.domain.values import TokenDigest
+from ubr.domain.ids import TokenDigest
 
 PREFIX: Final = "ubr_rt_"
 _FORM: Final = OpaqueForm(PREFIX, InvalidToken)

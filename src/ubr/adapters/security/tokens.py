@@ -26,11 +26,11 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
 from ubr.adapters.security import base64url
 from ubr.adapters.security.secrets import SecretKeys, Unsealable
-from ubr.application.ports.security import AccessClaims
+from ubr.application.ports.keys import AccessClaims
 from ubr.domain.errors import InvalidToken, SigningKeyLocked, Unavailable
-from ubr.domain.feed import EPOCH_NAME_LENGTH
-from ubr.domain.signing_key import LEEWAY, SigningKey, newest_first, signer
-from ubr.domain.values import SessionId, UserId
+from ubr.domain.ids import SessionId, UserId
+from ubr.domain.keys.signing_key import LEEWAY, SigningKey, newest_first, signer
+from ubr.domain.revocation.changes import EPOCH_NAME_LENGTH
 
 Algorithm: TypeAlias = Literal["EdDSA", "ES256"]
 PrivateKey: TypeAlias = Ed25519PrivateKey | EllipticCurvePrivateKey

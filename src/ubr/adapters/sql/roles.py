@@ -7,12 +7,12 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, delete, insert, literal, select, tuple_, update
 
-from ubr.adapters.sql.link import Link
+from ubr.adapters.sql.connection import Link
 from ubr.adapters.sql.rows import role_from_row, role_to_row
 from ubr.adapters.sql.tables import roles
-from ubr.application.ports.repositories import After
-from ubr.domain.role import Role
-from ubr.domain.values import RoleId, RoleName
+from ubr.application.ports.paging import After
+from ubr.domain.ids import RoleId
+from ubr.domain.roles.role import Role, RoleName
 
 
 class SqlRoles:

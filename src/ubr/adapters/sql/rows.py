@@ -19,18 +19,23 @@ from ubr.adapters.sql.tables import (
     user_roles,
     users,
 )
-from ubr.application.ports.replays import Replay
-from ubr.domain.audit import LogEntry
-from ubr.domain.checkpoint import LogKey
+from ubr.application.ports.idempotency import Replay
+from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.one_time_link import Link, LinkKind
+from ubr.domain.accounts.passwords import PasswordHash
+from ubr.domain.accounts.search import name_key
+from ubr.domain.accounts.user import User, UserStatus
+from ubr.domain.audit.checkpoint import LogKey
+from ubr.domain.audit.entry import LogEntry
 from ubr.domain.events import Target
-from ubr.domain.letter import Letter
-from ubr.domain.link import Link, LinkKind
-from ubr.domain.mail import MailKind
-from ubr.domain.role import Role
-from ubr.domain.session import RefreshToken, Session
-from ubr.domain.signing_key import SigningKey
-from ubr.domain.user import Grant, Grants, User, UserStatus
-from ubr.domain.values import Email, PasswordHash, Permission, Permissions, RoleName, UserId, name_key
+from ubr.domain.ids import UserId
+from ubr.domain.keys.signing_key import SigningKey
+from ubr.domain.mail.kinds import MailKind
+from ubr.domain.mail.queued_mail import Letter
+from ubr.domain.roles.grant import Grant, Grants
+from ubr.domain.roles.permissions import Permission, Permissions
+from ubr.domain.roles.role import Role, RoleName
+from ubr.domain.sessions.session import RefreshToken, Session
 
 Row: TypeAlias = dict[str, Any]
 

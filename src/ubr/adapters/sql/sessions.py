@@ -1,4 +1,4 @@
-"""Sessions and their refresh tokens.
+"""Sessions and their refresh tokens, and who is behind a session.
 
 In PostgreSQL whoever touches a token locks its session first, as deleting a session does: all who meet here come by
 the same way, so nobody waits in a circle.
@@ -7,15 +7,25 @@ the same way, so nobody waits in a circle.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import ColumnElement, and_, insert, literal, select, tuple_, update
 
-from ubr.adapters.sql.link import Link
-from ubr.adapters.sql.rows import session_from_row, session_to_row, token_from_row, token_to_row
-from ubr.adapters.sql.tables import refresh_tokens, sessions
-from ubr.application.ports.repositories import After
-from ubr.domain.session import RefreshToken, Session
-from ubr.domain.values import SessionId, TokenDigest, UserId
+from ubr.adapters.sql.connection import Link
+from ubr.adapters.sql.rows import (
+    grant_from_row,
+    role_from_row,
+    session_from_row,
+    session_to_row,
+    token_from_row,
+    token_to_row,
+    user_from_row,
+)
+from ubr.adapters.sql.tables import refresh_tokens, roles, sessions, user_roles, users
+from ubr.application.ports.paging import After
+from ubr.application.ports.sessions import Principal
+from ubr.domain.ids import SessionId, TokenDigest, UserId
+from ubr.domain.sessions.session import RefreshToken, Session
 
 
 def _live(user_id: UserId, now: datetime) -> ColumnElement[bool]:
@@ -132,3 +142,31 @@ class SqlRefreshTokens:
         )
         erased = update(refresh_tokens).where(c.digest.in_(select(sealed.c.digest))).values(successor=None)
         return len(await self._link.change(erased.returning(c.digest)))
+
+
+_PRINCIPAL: Final = (
+    select(sessions, users, user_roles, roles)
+    .select_from(
+        sessions.join(users, users.c.id == sessions.c.user_id)
+        .outerjoin(user_roles, user_roles.c.user_id == users.c.id)
+        .outerjoin(roles, roles.c.id == user_roles.c.role_id)
+    )
+    .order_by(roles.c.name)
+)
+
+
+class SqlPrincipals:
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def get(self, session_id: SessionId) -> Principal | None:
+        rows = await self._link.rows(_PRINCIPAL.where(sessions.c.id == session_id))
+        if not rows:
+            return None
+        held = [row for row in rows if row[roles.c.id] is not None]
+        grants = [grant_from_row(row) for row in held]
+        return Principal(
+            user=user_from_row(rows[0], {grant.role_id: grant for grant in grants}),
+            session=session_from_row(rows[0]),
+            roles=tuple(map(role_from_row, held)),
+        )

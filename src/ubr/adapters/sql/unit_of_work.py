@@ -13,29 +13,26 @@ from sqlalchemy import DateTime, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
+from ubr.adapters.sql.accounts import SqlLinks, SqlUsers
+from ubr.adapters.sql.audit import SqlLogKeys, SqlLogRecords, SqlLogs, SqlLogTree, write_entries
+from ubr.adapters.sql.connection import Link
 from ubr.adapters.sql.engine import READ_ONLY
 from ubr.adapters.sql.errors import SqlUnavailable
-from ubr.adapters.sql.feed import position_from_row, position_of, write_changes
-from ubr.adapters.sql.link import Link
-from ubr.adapters.sql.links import SqlLinks
-from ubr.adapters.sql.log_tree import SqlLogKeys, SqlLogRecords, SqlLogTree
-from ubr.adapters.sql.logs import SqlLogs, write_entries
-from ubr.adapters.sql.outbox import SqlOutbox
-from ubr.adapters.sql.principals import SqlPrincipals
-from ubr.adapters.sql.replays import SqlReplays
+from ubr.adapters.sql.idempotency import SqlReplays
+from ubr.adapters.sql.keys import SqlSigningKeys
+from ubr.adapters.sql.mail import SqlOutbox
+from ubr.adapters.sql.protection import CounterRows, SqlKnownClients, SqlPasswordTries
+from ubr.adapters.sql.revocation import position_from_row, position_of, write_changes
 from ubr.adapters.sql.roles import SqlRoles
-from ubr.adapters.sql.sessions import SqlRefreshTokens, SqlSessions
-from ubr.adapters.sql.signing_keys import SqlSigningKeys
+from ubr.adapters.sql.sessions import SqlPrincipals, SqlRefreshTokens, SqlSessions
 from ubr.adapters.sql.tables import feed_head
-from ubr.adapters.sql.tries import CounterRows, SqlKnownClients, SqlPasswordTries
-from ubr.adapters.sql.users import SqlUsers
-from ubr.application.actor import Actor, System
-from ubr.application.announcing import Announcement
+from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.system import Clock
-from ubr.application.recording import Recorder
+from ubr.application.revocation.pending_changes import Announcement
+from ubr.domain.actor import Actor, System
 from ubr.domain.events import Event
-from ubr.domain.feed import Change
+from ubr.domain.revocation.changes import Change
 
 _CLOCK: Final = select(func.clock_timestamp(type_=DateTime(timezone=True)).label("now"))
 

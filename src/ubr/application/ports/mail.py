@@ -1,12 +1,17 @@
-"""Mails: what they say, and how they leave."""
+"""Mails: what they say, how they wait, and how they leave."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from ubr.domain.mail import MailKind
+from ubr.application.ports.paging import After
+from ubr.domain.accounts.email import Email
+from ubr.domain.ids import UserId
+from ubr.domain.mail.kinds import MailKind
+from ubr.domain.mail.queued_mail import Letter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,4 +78,55 @@ class Mailer(Protocol):
     @property
     def sends(self) -> bool:
         """Whether there is a way out at all."""
+        ...
+
+
+class Outbox(Protocol):
+    """Letters that wait. Inside a unit of work: what asks for a mail and the letter become true together."""
+
+    async def add(self, letter: Letter) -> None:
+        """Store a new letter."""
+        ...
+
+    async def due(self, now: datetime) -> bool:
+        """Whether there is a letter to try."""
+        ...
+
+    async def claim(self, now: datetime, until: datetime, limit: int) -> list[Letter]:
+        """At most `limit` letters to try, those first that are due longest. Nobody else gets them before `until`.
+
+        Whoever else claims at the same moment gets others, and waits for nobody.
+        """
+        ...
+
+    async def get(self, letter_id: UUID) -> Letter | None:
+        """The letter; None where there is none."""
+        ...
+
+    async def page(self, after: After[datetime] | None, limit: int, *, dead: bool | None = None) -> list[Letter]:
+        """At most `limit` letters behind `after`, oldest first, never locked; `dead` ones, others, or both."""
+        ...
+
+    async def save(self, letter: Letter, *, was: Letter) -> bool:
+        """Store the new state of a letter, where nobody has claimed, changed or deleted it since; whether it was so."""
+        ...
+
+    async def remove(self, letter: Letter) -> None:
+        """Delete a letter, where nobody has claimed or changed it since."""
+        ...
+
+    async def forget_changes(self, user_id: UserId, *, changed_since: datetime | None) -> None:
+        """Delete letters that would change the e-mail of a user, and those that would undo a change since then."""
+        ...
+
+    async def forget_email(self, email: Email) -> None:
+        """Delete all letters to an e-mail, however it is spelled."""
+        ...
+
+    async def forget_all(self, limit: int) -> int:
+        """Delete at most `limit` letters, to whomever. The number deleted."""
+        ...
+
+    async def forget(self, made_before: datetime, limit: int) -> int:
+        """Delete at most `limit` letters that were made before this. The number deleted."""
         ...

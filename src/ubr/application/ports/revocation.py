@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import NewType, Protocol, TypeAlias
 from uuid import UUID
 
-from ubr.domain.feed import FeedRow
+from ubr.domain.revocation.changes import FeedRow
 
 WorkerId = NewType("WorkerId", UUID)
 

@@ -7,25 +7,18 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from ubr.application.actor import Actor, System
-from ubr.application.ports.links import Links
-from ubr.application.ports.log_tree import LogKeys, LogRecords, LogTree
-from ubr.application.ports.outbox import Outbox
-from ubr.application.ports.replays import Replays
-from ubr.application.ports.repositories import (
-    KnownClients,
-    Logs,
-    PasswordTries,
-    RefreshTokens,
-    Roles,
-    Sessions,
-    SigningKeys,
-    Users,
-)
+from ubr.application.ports.accounts import Links, Users
+from ubr.application.ports.audit import LogKeys, LogRecords, Logs, LogTree
+from ubr.application.ports.idempotency import Replays
+from ubr.application.ports.keys import SigningKeys
+from ubr.application.ports.mail import Outbox
+from ubr.application.ports.protection import KnownClients, PasswordTries
 from ubr.application.ports.revocation import FeedPosition
-from ubr.application.ports.sessions import Principals
+from ubr.application.ports.roles import Roles
+from ubr.application.ports.sessions import Principals, RefreshTokens, Sessions
+from ubr.domain.actor import Actor, System
 from ubr.domain.events import Event
-from ubr.domain.feed import Change
+from ubr.domain.revocation.changes import Change
 
 
 class Transaction(Protocol):

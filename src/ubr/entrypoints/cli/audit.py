@@ -15,8 +15,8 @@ from ubr.entrypoints.cli.output import ExitCode, Refused, written
 from ubr.settings import Settings, parse_duration
 
 if TYPE_CHECKING:
-    from ubr.application.use_cases.verify_log import Progress, VerifiedLogResult
-    from ubr.domain.checkpoint import Note, NoteKey
+    from ubr.application.audit.verify_log import Progress, VerifiedLogResult
+    from ubr.domain.audit.checkpoint import Note, NoteKey
 
 # Each command loads what it needs when it runs, so that help and mistakes are quick.
 # ruff: noqa: PLC0415
@@ -162,8 +162,8 @@ def _verify_database(keys: list[NoteKey], notes: list[Note]) -> VerifiedLogResul
 
 
 async def _verify(settings: Settings, keys: list[NoteKey], notes: list[Note]) -> VerifiedLogResult:
-    from ubr.application.actor import SYSTEM
-    from ubr.application.use_cases.verify_log import VerifyLogCommand
+    from ubr.application.audit.verify_log import VerifyLogCommand
+    from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
     command = VerifyLogCommand(keys=tuple(map(str, keys)), checkpoints=tuple(map(str, notes)))
@@ -173,10 +173,10 @@ async def _verify(settings: Settings, keys: list[NoteKey], notes: list[Note]) ->
 
 
 def _verify_export(export: Path, keys: list[NoteKey], notes: list[Note]) -> VerifiedLogResult:
-    from ubr.application.use_cases.verify_log import finding_result, verified_result
+    from ubr.application.audit.verify_log import finding_result, verified_result
     from ubr.audit_verifier import NotAnExport, check_export
-    from ubr.domain.checkpoint import BadNote
-    from ubr.domain.log_check import Tampered
+    from ubr.domain.audit.checkpoint import BadNote
+    from ubr.domain.audit.log_check import Tampered
 
     try:
         with export.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
@@ -192,8 +192,8 @@ def _verify_export(export: Path, keys: list[NoteKey], notes: list[Note]) -> Veri
 
 
 async def _checkpoint(settings: Settings, kept: str | None) -> str:
-    from ubr.application.actor import SYSTEM
-    from ubr.application.use_cases.compare_checkpoint import CompareCheckpointCommand
+    from ubr.application.audit.compare_checkpoint import CompareCheckpointCommand
+    from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings, prepared=False) as ubr:
@@ -203,7 +203,7 @@ async def _checkpoint(settings: Settings, kept: str | None) -> str:
 
 
 async def _export(settings: Settings, file: IO[str], progress: Progress) -> int:
-    from ubr.application.actor import SYSTEM
+    from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings) as ubr:
@@ -211,8 +211,8 @@ async def _export(settings: Settings, file: IO[str], progress: Progress) -> int:
 
 
 async def _prune(settings: Settings, before: datetime, progress: Progress) -> int:
-    from ubr.application.actor import SYSTEM
-    from ubr.application.use_cases.prune_log import PruneLogCommand
+    from ubr.application.audit.prune_log import PruneLogCommand
+    from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
     owner = replace(settings, database_url=settings.migration_database_url or settings.database_url)
@@ -221,7 +221,7 @@ async def _prune(settings: Settings, before: datetime, progress: Progress) -> in
 
 
 async def _keys(settings: Settings) -> list[str]:
-    from ubr.application.actor import SYSTEM
+    from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings) as ubr:
@@ -229,7 +229,7 @@ async def _keys(settings: Settings) -> list[str]:
 
 
 async def _rotate_key(settings: Settings) -> str:
-    from ubr.application.actor import SYSTEM
+    from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings, prepared=False) as ubr:
@@ -237,8 +237,8 @@ async def _rotate_key(settings: Settings) -> str:
 
 
 async def _after_restore(settings: Settings, note: str | None) -> str:
-    from ubr.application.actor import SYSTEM
-    from ubr.application.use_cases.settle_restore import SettleRestoreCommand
+    from ubr.application.operations.settle_restore import SettleRestoreCommand
+    from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings, prepared=False, following=False) as ubr:
@@ -267,7 +267,7 @@ def _moment(before: str | None, keep: str | None) -> datetime:
 
 
 def _opened(path: Path, read: Callable[[Path], T]) -> T:
-    from ubr.domain.checkpoint import BadNote
+    from ubr.domain.audit.checkpoint import BadNote
 
     try:
         return read(path)

@@ -14,8 +14,8 @@ from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain, mom
 from ubr.settings import Settings, documentation, in_force
 
 if TYPE_CHECKING:
-    from ubr.application.results import SigningKeyResult
-    from ubr.application.use_cases.rewrap_signing_keys import RewrapResult
+    from ubr.application.kernel.representations import SigningKeyResult
+    from ubr.application.keys.rewrap_signing_keys import RewrapResult
 
 # Loading libraries inside a command is this module's habit, see above.
 # ruff: noqa: PLC0415
@@ -155,8 +155,8 @@ def create(*, email: str, password_stdin: bool, generate: bool, take_over: bool)
     """
     import asyncio
 
-    from ubr.domain.policy import check_password
-    from ubr.domain.values import Email
+    from ubr.domain.accounts.email import Email
+    from ubr.domain.accounts.passwords import check_password
     from ubr.entrypoints.cli.output import new_password
 
     if password_stdin and generate:
@@ -182,8 +182,8 @@ def create(*, email: str, password_stdin: bool, generate: bool, take_over: bool)
 
 
 async def _create(settings: Settings, email: str, password: str, *, take_over: bool) -> None:
-    from ubr.application.actor import SYSTEM
-    from ubr.application.use_cases.create_admin import CreateAdminCommand
+    from ubr.application.accounts.create_admin import CreateAdminCommand
+    from ubr.domain.actor import SYSTEM
     from ubr.domain.errors import EmailTaken
     from ubr.entrypoints.cli.starting import opened
 
@@ -283,7 +283,7 @@ def rewrap() -> None:
 
 
 async def _list_keys(settings: Settings) -> list[SigningKeyResult]:
-    from ubr.application.actor import SYSTEM
+    from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings, prepared=False) as ubr:
@@ -291,7 +291,7 @@ async def _list_keys(settings: Settings) -> list[SigningKeyResult]:
 
 
 async def _rotate_key(settings: Settings) -> SigningKeyResult:
-    from ubr.application.actor import SYSTEM
+    from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings) as ubr:
@@ -299,8 +299,8 @@ async def _rotate_key(settings: Settings) -> SigningKeyResult:
 
 
 async def _revoke_key(settings: Settings, kid: str) -> SigningKeyResult:
-    from ubr.application.actor import SYSTEM
-    from ubr.application.use_cases.revoke_signing_key import RevokeSigningKeyCommand
+    from ubr.application.keys.revoke_signing_key import RevokeSigningKeyCommand
+    from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings, prepared=False) as ubr:
@@ -308,7 +308,7 @@ async def _revoke_key(settings: Settings, kid: str) -> SigningKeyResult:
 
 
 async def _rewrap_keys(settings: Settings) -> RewrapResult:
-    from ubr.application.actor import SYSTEM
+    from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings) as ubr:

@@ -13,7 +13,7 @@ from ubr.settings import Settings
 
 if TYPE_CHECKING:
     from ubr.application.app import Application
-    from ubr.application.use_cases.list_mail import LetterResult
+    from ubr.application.mail.list_mail import LetterResult
 
 # Each command loads what it needs when it runs, so that help and mistakes are quick.
 # ruff: noqa: PLC0415
@@ -82,9 +82,9 @@ async def _list(settings: Settings, state: State | None) -> list[LetterResult]:
 
 
 async def _letters(ubr: Application, state: State | None) -> list[LetterResult]:
-    from ubr.application.actor import SYSTEM
-    from ubr.application.paging import MOST
-    from ubr.application.use_cases.list_mail import ListMailCommand
+    from ubr.application.kernel.paging import MOST
+    from ubr.application.mail.list_mail import ListMailCommand
+    from ubr.domain.actor import SYSTEM
 
     found: list[LetterResult] = []
     cursor = None
@@ -97,8 +97,8 @@ async def _letters(ubr: Application, state: State | None) -> list[LetterResult]:
 
 
 async def _retry(settings: Settings, ids: Sequence[UUID]) -> int:
-    from ubr.application.actor import SYSTEM
-    from ubr.application.use_cases.retry_mail import RetryMailCommand
+    from ubr.application.mail.retry_mail import RetryMailCommand
+    from ubr.domain.actor import SYSTEM
     from ubr.domain.errors import LetterNotFound
     from ubr.entrypoints.cli.starting import opened
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ubr.application.actor import SYSTEM
+from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.app import Application
-from ubr.application.use_cases.compare_checkpoint import CompareCheckpointCommand
-from ubr.application.use_cases.create_admin import CreateAdminCommand
+from ubr.application.audit.compare_checkpoint import CompareCheckpointCommand
 from ubr.bootstrap import common_of, migrate, open_environment, schema_state
+from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.passwords import check_password
+from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import CheckpointMismatch, EmailTaken, Invalid
-from ubr.domain.policy import check_password
-from ubr.domain.values import Email
 from ubr.entrypoints.cli.output import ExitCode, Refused, new_password
 from ubr.settings import MEMORY, Settings, WrongSetting
 

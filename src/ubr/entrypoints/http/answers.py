@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from litestar import Response
 
-from ubr.application.results import Page, Revised
+from ubr.application.kernel.representations import Page, Revised
 from ubr.entrypoints.http import conditional, query
 from ubr.entrypoints.http.call import Call
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import structlog
 from litestar.types import Receive, Scope, Send
 
-from ubr.application.jobs.rounds import beside
+from ubr.application.kernel.periodic import beside
 from ubr.bootstrap import open_environment
 from ubr.domain.errors import UbrError
 from ubr.entrypoints.http import log_lines

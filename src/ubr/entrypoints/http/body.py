@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from litestar.types import HTTPScope, Receive
 
-from ubr.application.command import Command
+from ubr.application.kernel.command import Command
 from ubr.domain.errors import Flaw, Invalid
 from ubr.entrypoints.http.problem import (
     BodyTooLarge,

@@ -13,11 +13,11 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from ubr.application.actor import Actor
 from ubr.application.app import Application
-from ubr.application.command import Command
-from ubr.application.replaying import Attempt
-from ubr.application.use_cases.authenticate import Authenticate
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.idempotency import Attempt
+from ubr.application.sessions.authenticate import Authenticate
+from ubr.domain.actor import Actor
 from ubr.domain.errors import InvalidToken, UbrError, Unauthenticated
 from ubr.entrypoints.http import body, conditional, query, retries
 

@@ -17,9 +17,9 @@ import structlog
 from litestar import Litestar
 from litestar.types import HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
 
-from ubr.application.actor import Origin, calling_from
-from ubr.application.limiting import Allowance, noting_allowances, whole_seconds
-from ubr.application.refusals import CountRejection
+from ubr.application.audit.denials import CountRejection
+from ubr.application.kernel.origin import Origin, calling_from
+from ubr.application.protection.rate_limits import Allowance, noting_allowances, whole_seconds
 from ubr.domain.errors import Invalid, InvalidCredentials, NotFound, UbrError
 from ubr.entrypoints.http.client_ip import client_ip
 from ubr.entrypoints.http.cors import Cors

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor
 
-from ubr.application.actor import current_origin
+from ubr.application.kernel.origin import current_origin
 
 
 def configure(level: str) -> None:

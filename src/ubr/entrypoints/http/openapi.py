@@ -13,8 +13,11 @@ import msgspec
 from litestar import Controller
 from litestar.handlers import HTTPRouteHandler
 
-from ubr.application.paging import MOST
-from ubr.application.use_cases.follow_revocations import LARGEST_NUMBER, LONGEST_WAIT
+from ubr.application.kernel.paging import MOST
+from ubr.application.revocation.follow_revocations import LARGEST_NUMBER, LONGEST_WAIT
+from ubr.domain.accounts.email import EMAIL_LENGTH
+from ubr.domain.accounts.passwords import PASSWORD_LENGTH
+from ubr.domain.accounts.user import FULL_NAME_LENGTH
 from ubr.domain.errors import (
     Forbidden,
     IdempotencyKeyReused,
@@ -27,10 +30,8 @@ from ubr.domain.errors import (
     Unauthenticated,
     WeakPassword,
 )
-from ubr.domain.policy import PASSWORD_LENGTH
-from ubr.domain.role import MOST_PERMISSIONS
-from ubr.domain.user import MOST_ROLES
-from ubr.domain.values import DESCRIPTION_LENGTH, EMAIL_LENGTH, FULL_NAME_LENGTH
+from ubr.domain.roles.grant import MOST_ROLES
+from ubr.domain.roles.role import DESCRIPTION_LENGTH, MOST_PERMISSIONS
 from ubr.entrypoints.http import body, conditional, problem, problem_advice
 from ubr.entrypoints.http.call import NOT_KEPT, Operation
 from ubr.entrypoints.http.problem import (

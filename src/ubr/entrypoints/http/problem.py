@@ -14,7 +14,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from msgspec import UNSET, UnsetType
 
-from ubr.application.actor import current_origin
+from ubr.application.kernel.origin import current_origin
 from ubr.domain.errors import (
     Conflict,
     Contradictory,

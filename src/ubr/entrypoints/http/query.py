@@ -8,7 +8,7 @@ from typing import Final, TypeVar, get_args, get_type_hints
 from urllib.parse import unquote_plus, urlencode
 from uuid import UUID
 
-from ubr.application.command import Command
+from ubr.application.kernel.command import Command
 from ubr.domain.errors import Flaw, Invalid
 from ubr.entrypoints.http.body import build
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ubr.application.replaying import Attempt
+from ubr.application.kernel.idempotency import Attempt
 from ubr.domain.errors import Invalid
 
 

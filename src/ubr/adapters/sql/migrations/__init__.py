@@ -17,9 +17,9 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ubr.adapters.sql.database_grants import grants
 from ubr.adapters.sql.engine import Limits, make_engine, normal_url, sqlite_engine
 from ubr.adapters.sql.errors import translated
-from ubr.adapters.sql.grants import grants
 
 if TYPE_CHECKING:
     from alembic.config import Config

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from litestar import Controller, Response, post
 
-from ubr.application.results import TokensResult, UserResult
-from ubr.application.use_cases.change_password import ChangePassword, ChangePasswordCommand
-from ubr.application.use_cases.log_in import LogIn, LogInCommand
-from ubr.application.use_cases.log_out import LogOut
-from ubr.application.use_cases.refresh_session import RefreshSession, RefreshSessionCommand
-from ubr.application.use_cases.register_user import RegisterUser, RegisterUserCommand
-from ubr.application.use_cases.request_email_change import RequestEmailChange, RequestEmailChangeCommand
-from ubr.application.use_cases.request_password_reset import RequestPasswordReset, RequestPasswordResetCommand
-from ubr.application.use_cases.resend_verification import ResendVerification, ResendVerificationCommand
-from ubr.application.use_cases.reset_password import ResetPassword, ResetPasswordCommand
-from ubr.application.use_cases.undo_email_change import UndoEmailChange, UndoEmailChangeCommand
-from ubr.application.use_cases.verify_email import VerifyEmail, VerifyEmailCommand
+from ubr.application.accounts.change_password import ChangePassword, ChangePasswordCommand
+from ubr.application.accounts.register_user import RegisterUser, RegisterUserCommand
+from ubr.application.accounts.request_email_change import RequestEmailChange, RequestEmailChangeCommand
+from ubr.application.accounts.request_password_reset import RequestPasswordReset, RequestPasswordResetCommand
+from ubr.application.accounts.resend_verification import ResendVerification, ResendVerificationCommand
+from ubr.application.accounts.reset_password import ResetPassword, ResetPasswordCommand
+from ubr.application.accounts.undo_email_change import UndoEmailChange, UndoEmailChangeCommand
+from ubr.application.accounts.verify_email import VerifyEmail, VerifyEmailCommand
+from ubr.application.kernel.representations import TokensResult, UserResult
+from ubr.application.sessions.log_in import LogIn, LogInCommand
+from ubr.application.sessions.log_out import LogOut
+from ubr.application.sessions.refresh_session import RefreshSession, RefreshSessionCommand
 from ubr.domain.errors import (
     Busy,
     EmailTaken,

@@ -9,10 +9,10 @@ from typing import Any, Final
 import msgspec
 from litestar import Controller, Response, get
 
-from ubr.application.command import Result
-from ubr.application.use_cases.get_public_keys import GetPublicKeys
+from ubr.application.kernel.command import Result
+from ubr.application.keys.get_public_keys import GetPublicKeys
 from ubr.domain.errors import NotFound
-from ubr.domain.signing_key import JWKS_CACHE
+from ubr.domain.keys.signing_key import JWKS_CACHE
 from ubr.entrypoints.http import docs_page, files
 from ubr.entrypoints.http.call import Call, Ubr, operation
 from ubr.entrypoints.http.files import Described, File, described_by, serve

@@ -6,8 +6,8 @@ from typing import Literal
 
 from litestar import Controller, Response, get
 
-from ubr.application.command import Result
-from ubr.application.use_cases.check_health import CheckHealth
+from ubr.application.kernel.command import Result
+from ubr.application.operations.check_health import CheckHealth
 from ubr.domain.errors import StoreUnavailable
 from ubr.entrypoints.http.answers import ok
 from ubr.entrypoints.http.call import Call, Ubr, operation

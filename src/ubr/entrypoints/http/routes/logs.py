@@ -6,10 +6,10 @@ from typing import Final
 
 from litestar import Controller, Response, get
 
-from ubr.application.results import LogEntryResult, Page
-from ubr.application.use_cases.get_checkpoint import GetCheckpoint
-from ubr.application.use_cases.list_logs import ListLogs, ListLogsCommand
-from ubr.application.use_cases.prove_log_entry import ProofResult, ProveLogEntry, ProveLogEntryCommand
+from ubr.application.audit.get_checkpoint import GetCheckpoint
+from ubr.application.audit.list_logs import ListLogs, ListLogsCommand
+from ubr.application.audit.prove_log_entry import ProofResult, ProveLogEntry, ProveLogEntryCommand
+from ubr.application.kernel.representations import LogEntryResult, Page
 from ubr.domain.errors import InvalidCursor, LogDamaged, LogEntryNotFound
 from ubr.entrypoints.http.answers import ok, page
 from ubr.entrypoints.http.call import Call, Ubr, operation

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ubr.application.command import Command
-from ubr.application.paging import DEFAULT_LIMIT
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.paging import DEFAULT_LIMIT
 
 
 class Paging(Command, frozen=True, kw_only=True):

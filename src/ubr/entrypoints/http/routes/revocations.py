@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from litestar import Controller, Response, delete, get
 
-from ubr.application.use_cases.follow_revocations import (
-    FollowRevocations,
-    FollowRevocationsCommand,
-    RevocationsResult,
-)
-from ubr.application.use_cases.leave_revocations import LeaveRevocations, LeaveRevocationsCommand
+from ubr.application.revocation.follow_revocations import FollowRevocations, FollowRevocationsCommand, RevocationsResult
+from ubr.application.revocation.leave_revocations import LeaveRevocations, LeaveRevocationsCommand
 from ubr.entrypoints.http.answers import ok
 from ubr.entrypoints.http.call import Call, Ubr, operation
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from litestar import Controller, Response, delete, get, post, put
 
-from ubr.application.results import Page, RoleResult
-from ubr.application.use_cases.create_role import CreateRole, CreateRoleCommand
-from ubr.application.use_cases.delete_role import DeleteRole, DeleteRoleCommand
-from ubr.application.use_cases.get_role import GetRole, GetRoleCommand
-from ubr.application.use_cases.list_roles import ListRoles, ListRolesCommand
-from ubr.application.use_cases.update_role import RoleChanges, UpdateRole, UpdateRoleCommand
+from ubr.application.kernel.representations import Page, RoleResult
+from ubr.application.roles.create_role import CreateRole, CreateRoleCommand
+from ubr.application.roles.delete_role import DeleteRole, DeleteRoleCommand
+from ubr.application.roles.get_role import GetRole, GetRoleCommand
+from ubr.application.roles.list_roles import ListRoles, ListRolesCommand
+from ubr.application.roles.update_role import RoleChanges, UpdateRole, UpdateRoleCommand
 from ubr.domain.errors import BuiltInRole, GrantExceedsOwn, InvalidCursor, RoleNameTaken, RoleNotFound
 from ubr.entrypoints.http.answers import created, page, revised
 from ubr.entrypoints.http.call import Call, Ubr, operation

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from litestar import Controller, Response, delete, get
 
-from ubr.application.results import Page, SessionResult
-from ubr.application.use_cases.list_sessions import ListSessions, ListSessionsCommand
-from ubr.application.use_cases.revoke_other_sessions import RevokeOtherSessions
-from ubr.application.use_cases.revoke_session import RevokeSession, RevokeSessionCommand
+from ubr.application.kernel.representations import Page, SessionResult
+from ubr.application.sessions.list_sessions import ListSessions, ListSessionsCommand
+from ubr.application.sessions.revoke_other_sessions import RevokeOtherSessions
+from ubr.application.sessions.revoke_session import RevokeSession, RevokeSessionCommand
 from ubr.domain.errors import InvalidCursor, SessionNotFound
 from ubr.entrypoints.http.answers import page
 from ubr.entrypoints.http.call import Call, Ubr, operation

@@ -7,18 +7,18 @@ from typing import Any, Final
 
 from litestar import Controller, Response, delete, get, patch, post, put
 
-from ubr.application.command import Command
-from ubr.application.results import Page, SessionResult, UserResult
-from ubr.application.use_cases.assign_role import AssignRole, AssignRoleCommand
-from ubr.application.use_cases.create_user import CreateUser, CreateUserCommand
-from ubr.application.use_cases.delete_user import DeleteUser, DeleteUserCommand
-from ubr.application.use_cases.get_user import GetUser, GetUserCommand
-from ubr.application.use_cases.list_sessions import ListSessions, ListSessionsCommand
-from ubr.application.use_cases.list_user_roles import GrantResult, ListUserRoles, ListUserRolesCommand
-from ubr.application.use_cases.list_users import ListUsers, ListUsersCommand
-from ubr.application.use_cases.revoke_user_sessions import RevokeUserSessions, RevokeUserSessionsCommand
-from ubr.application.use_cases.unassign_role import UnassignRole, UnassignRoleCommand
-from ubr.application.use_cases.update_user import UpdateUser, UpdateUserCommand, UserChanges
+from ubr.application.accounts.create_user import CreateUser, CreateUserCommand
+from ubr.application.accounts.delete_user import DeleteUser, DeleteUserCommand
+from ubr.application.accounts.get_user import GetUser, GetUserCommand
+from ubr.application.accounts.list_users import ListUsers, ListUsersCommand
+from ubr.application.accounts.update_user import UpdateUser, UpdateUserCommand, UserChanges
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.representations import Page, SessionResult, UserResult
+from ubr.application.roles.assign_role import AssignRole, AssignRoleCommand
+from ubr.application.roles.list_user_roles import GrantResult, ListUserRoles, ListUserRolesCommand
+from ubr.application.roles.unassign_role import UnassignRole, UnassignRoleCommand
+from ubr.application.sessions.list_sessions import ListSessions, ListSessionsCommand
+from ubr.application.sessions.revoke_user_sessions import RevokeUserSessions, RevokeUserSessionsCommand
 from ubr.domain.errors import (
     BuiltInRole,
     Busy,

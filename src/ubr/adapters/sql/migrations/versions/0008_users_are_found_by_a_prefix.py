@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from ubr.domain.values import name_key
+from ubr.domain.accounts.search import name_key
 
 revision = "0008"
 down_revision = "0007"

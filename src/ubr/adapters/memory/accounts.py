@@ -1,0 +1,186 @@
+"""Users and one-time links, over drafts of the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from ubr.adapters.memory.paging import cut
+from ubr.adapters.memory.sessions import forget_sessions
+from ubr.adapters.memory.store import Drafts, Reservation, copy_user
+from ubr.application.ports.accounts import UserFilter
+from ubr.application.ports.paging import After
+from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME, Link, LinkKind
+from ubr.domain.accounts.user import User
+from ubr.domain.errors import EmailTaken, RoleNotFound, UserNotFound
+from ubr.domain.events import Event
+from ubr.domain.ids import TokenDigest, UserId
+
+
+class MemoryUsers:
+    def __init__(self, drafts: Drafts, events: list[Event], now: datetime) -> None:
+        self._drafts = drafts
+        self._events = events
+        self._now = now
+
+    async def get(self, user_id: UserId) -> User | None:
+        user = self._drafts.users.get(user_id)
+        return None if user is None else copy_user(user)
+
+    async def by_email(self, email: Email) -> User | None:
+        user_id = self._drafts.user_by_email.get(email.key)
+        return None if user_id is None else await self.get(user_id)
+
+    async def page(self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int) -> list[User]:
+        role_id = None
+        if which.role is not None:
+            role_id = self._drafts.role_by_name.get(which.role)
+            if role_id is None:
+                return []
+        by_email = which.sort.endswith("email")
+        rows = (
+            (user.email.key if by_email else user.created_at, user.id, user)
+            for user in self._drafts.users
+            if (which.prefix is None or which.prefix.begins(user.email, user.full_name))
+            and (which.status is None or user.status is which.status)
+            and (role_id is None or role_id in user.roles_at(which.now))
+        )
+        return [copy_user(user) for user in cut(rows, after, limit, newest=which.sort.startswith("-"))]
+
+    async def add(self, user: User) -> None:
+        self._claim(user)
+        self._write(user)
+
+    async def save(self, user: User) -> None:
+        before = self._drafts.users.get(user.id)
+        if before is None:
+            return
+        if before.email.key != user.email.key:
+            self._claim(user)
+            self._drafts.user_by_email.drop(before.email.key)
+        self._write(user)
+
+    async def remove(self, user: User) -> None:
+        self._note(user)
+        if self._drafts.users.get(user.id) is None:
+            return
+        self._drafts.users.drop(user.id)
+        self._drafts.user_by_email.drop(user.email.key)
+        for link in [link for link in self._drafts.links if link.user_id == user.id]:
+            self._drafts.links.drop(link.digest)
+        for letter in [letter for letter in self._drafts.outbox if letter.user_id == user.id]:
+            self._drafts.outbox.drop(letter.id)
+        for (user_id, client), _ in list(self._drafts.known_clients.items()):
+            if user_id == user.id:
+                self._drafts.known_clients.drop((user_id, client))
+        await self.release(user.id, EVER)
+        gone = {session.id for session in self._drafts.sessions if session.user_id == user.id}
+        forget_sessions(self._drafts, gone)
+        for replay in list(self._drafts.replays):
+            if user.id in {replay.actor_id, replay.user_id}:
+                self._drafts.replays.drop(replay.digest)
+
+    async def reserve(self, email: Email, user_id: UserId, until: datetime) -> None:
+        self._drafts.reserved_emails.put(email.key, Reservation(email.key, user_id, until))
+
+    async def release(self, user_id: UserId, until: datetime) -> None:
+        for kept in [k for k in self._drafts.reserved_emails if k.user_id == user_id and k.until >= until]:
+            self._drafts.reserved_emails.drop(kept.email_key)
+
+    async def forget_reservations(self, ended_before: datetime, limit: int) -> int:
+        ended = [kept for kept in self._drafts.reserved_emails if kept.until < ended_before][:limit]
+        for kept in ended:
+            self._drafts.reserved_emails.drop(kept.email_key)
+        return len(ended)
+
+    async def forget_grants(self, ended_before: datetime, limit: int) -> int:
+        ended = [
+            (user.id, role_id)
+            for user in self._drafts.users
+            for role_id, grant in user.grants.items()
+            if grant.expires_at is not None and grant.expires_at < ended_before
+        ][:limit]
+        for user_id, role_id in ended:
+            user = self._drafts.users.get(user_id)
+            assert user is not None  # noqa: S101 - just found
+            grants = {held: grant for held, grant in user.grants.items() if held != role_id}
+            self._drafts.users.put(user_id, replace(user, grants=grants))
+        return len(ended)
+
+    async def another_admin_stays(self, user_id: UserId) -> bool:
+        return any(user.lasting_admin and user.id != user_id for user in self._drafts.users)
+
+    def _claim(self, user: User) -> None:
+        kept = self._drafts.reserved_emails.get(user.email.key)
+        reserved = kept is not None and kept.user_id != user.id and kept.until > self._now
+        if reserved or self._drafts.user_by_email.get(user.email.key) is not None:
+            raise EmailTaken
+        self._drafts.user_by_email.put(user.email.key, user.id)
+
+    def _write(self, user: User) -> None:
+        if any(self._drafts.roles.get(role_id) is None for role_id in user.grants):
+            raise RoleNotFound
+        self._note(user)
+        self._drafts.users.put(user.id, copy_user(user))
+
+    def _note(self, user: User) -> None:
+        self._events += user.events
+        user.events.clear()
+
+
+class MemoryLinks:
+    def __init__(self, drafts: Drafts) -> None:
+        self._links = drafts.links
+        self._users = drafts.users
+
+    async def add(self, link: Link) -> None:
+        if link.user_id is not None and self._users.get(link.user_id) is None:
+            raise UserNotFound
+        if link.kind is not LinkKind.EMAIL_UNDO:
+            self._drop(
+                other
+                for other in self._links
+                if other.kind is link.kind
+                and (other.email.key == link.email.key if link.user_id is None else other.user_id == link.user_id)
+            )
+        self._links.put(link.digest, link)
+
+    async def get(self, digest: TokenDigest) -> Link | None:
+        return self._links.get(digest)
+
+    async def redeem(self, digest: TokenDigest, now: datetime) -> Link | None:
+        link = self._links.get(digest)
+        if link is None or not link.live_at(now):
+            return None
+        self._links.drop(digest)
+        return link
+
+    async def pending(self, kind: LinkKind, email: Email, now: datetime) -> Link | None:
+        found = [
+            link
+            for link in self._links
+            if link.kind is kind and link.user_id is None and link.email.key == email.key and link.live_at(now)
+        ]
+        return max(found, key=lambda link: link.created_at, default=None)
+
+    async def forget_of(self, user_id: UserId, *, changed_since: datetime | None) -> None:
+        def ends(link: Link) -> bool:
+            if link.kind is not LinkKind.EMAIL_UNDO:
+                return True
+            return changed_since is not None and link.expires_at >= changed_since + UNDO_LIFETIME
+
+        self._drop(link for link in self._links if link.user_id == user_id and ends(link))
+
+    async def forget_all(self, limit: int) -> int:
+        return self._drop(list(self._links)[:limit])
+
+    async def forget(self, expired_before: datetime, limit: int) -> int:
+        return self._drop([link for link in self._links if link.expires_at < expired_before][:limit])
+
+    def _drop(self, which: Iterable[Link]) -> int:
+        gone = list(which)
+        for link in gone:
+            self._links.drop(link.digest)
+        return len(gone)

@@ -1,0 +1,33 @@
+"""Answers that were kept, over a draft of their table."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ubr.adapters.memory.store import Drafts
+from ubr.application.ports.idempotency import Replay
+from ubr.domain.errors import Contended
+
+
+class MemoryReplays:
+    def __init__(self, drafts: Drafts) -> None:
+        self._drafts = drafts
+
+    async def find(self, digest: bytes, now: datetime) -> Replay | None:
+        replay = self._drafts.replays.get(digest)
+        return replay if replay is not None and replay.expires_at > now else None
+
+    async def claim(self, digest: bytes, now: datetime) -> Replay | None:
+        """Whoever writes is alone: there is nothing to take."""
+        return await self.find(digest, now)
+
+    async def keep(self, replay: Replay) -> None:
+        if any(id is not None and self._drafts.users.get(id) is None for id in (replay.actor_id, replay.user_id)):
+            raise Contended
+        self._drafts.replays.put(replay.digest, replay)
+
+    async def forget(self, expired_before: datetime, limit: int) -> int:
+        expired = [replay for replay in self._drafts.replays if replay.expires_at < expired_before][:limit]
+        for replay in expired:
+            self._drafts.replays.drop(replay.digest)
+        return len(expired)

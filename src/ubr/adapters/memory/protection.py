@@ -1,0 +1,70 @@
+"""Tries of passwords, and from where people signed in, over drafts of the tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from ubr.adapters.memory.store import Drafts, Window
+from ubr.application.ports.protection import NoSlot, Quota, Slot
+from ubr.domain.accounts.email import Email
+from ubr.domain.errors import UserNotFound
+from ubr.domain.ids import UserId
+
+
+class MemoryPasswordTries:
+    def __init__(self, drafts: Drafts) -> None:
+        self._windows = drafts.password_tries
+
+    async def take(self, bucket: bytes, quota: Quota, now: datetime) -> Slot | NoSlot:
+        window = self._windows.get(bucket)
+        if window is None or not now - quota.per < window.began_at <= now + quota.per:
+            window = Window(now)
+        elif not window.taken:
+            window = replace(window, began_at=now, taken=1)
+        elif window.taken < quota.limit:
+            window = replace(window, taken=window.taken + 1)
+        else:
+            return NoSlot(
+                until=window.began_at + quota.per, all_failed=window.failed >= quota.limit, passed=window.passed
+            )
+        self._windows.put(bucket, window)
+        return Slot(bucket, window.began_at)
+
+    async def give_back(self, slot: Slot, *, passed: bool) -> None:
+        window = self._windows.get(slot.bucket)
+        if window is not None and window.began_at == slot.began_at and window.taken > window.failed:
+            self._windows.put(slot.bucket, replace(window, taken=window.taken - 1, passed=window.passed + passed))
+
+    async def fail(self, slot: Slot) -> None:
+        window = self._windows.get(slot.bucket)
+        if window is not None and window.began_at == slot.began_at and window.taken > window.failed:
+            self._windows.put(slot.bucket, replace(window, failed=window.failed + 1))
+
+    async def forget(self, began_before: datetime, limit: int) -> int:
+        over = [bucket for bucket, window in self._windows.items() if window.began_at < began_before][:limit]
+        for bucket in over:
+            self._windows.drop(bucket)
+        return len(over)
+
+
+class MemoryKnownClients:
+    def __init__(self, drafts: Drafts) -> None:
+        self._known = drafts.known_clients
+        self._people = drafts.users
+        self._users = drafts.user_by_email
+
+    async def seen_at(self, email: Email, client: bytes) -> datetime | None:
+        user_id = self._users.get(email.key)
+        return None if user_id is None else self._known.get((user_id, client))
+
+    async def see(self, user_id: UserId, client: bytes, now: datetime) -> None:
+        if self._people.get(user_id) is None:
+            raise UserNotFound
+        self._known.put((user_id, client), now)
+
+    async def forget(self, seen_before: datetime, limit: int) -> int:
+        old = [key for key, seen_at in self._known.items() if seen_at < seen_before][:limit]
+        for key in old:
+            self._known.drop(key)
+        return len(old)

@@ -1,0 +1,62 @@
+"""Counting tries in memory."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from ubr.application.ports.protection import Quota, Verdict
+from ubr.application.ports.system import Clock
+
+_MICROSECOND: Final = timedelta(microseconds=1)
+_SWEEP_FROM: Final = 1024
+
+
+class MemoryCounters:
+    """The generic cell rate algorithm: all that is kept of a name is when its quota will be full again."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._full_at: dict[str, datetime] = {}
+        self._sweep_at = _SWEEP_FROM
+
+    async def take(self, name: str, quota: Quota) -> Verdict:
+        now, interval, span = self._times(quota)
+        full_at = self._state(name, now, span)
+        allowed = full_at + interval <= now + span
+        if allowed:
+            full_at += interval
+            self._full_at[name] = full_at
+            self._sweep(now)
+        return Verdict(
+            allowed=allowed,
+            remaining=(now + span - full_at) // interval,
+            retry_after=max(timedelta(0), full_at + interval - span - now),
+        )
+
+    async def give_back(self, name: str, quota: Quota) -> None:
+        now, interval, span = self._times(quota)
+        full_at = self._state(name, now, span) - interval
+        if full_at > now:
+            self._full_at[name] = full_at
+        else:
+            self._full_at.pop(name, None)
+
+    async def forget(self, limit: int) -> int:  # noqa: ARG002
+        return 0
+
+    def _times(self, quota: Quota) -> tuple[datetime, timedelta, timedelta]:
+        """Now, the time in which one try comes back, and that in which all do."""
+        # Rounded up: of a third of a second a microsecond more or less must not make one try more.
+        interval = -(-(quota.per // _MICROSECOND) // quota.limit) * _MICROSECOND
+        return self._clock(), interval, interval * quota.limit
+
+    def _state(self, name: str, now: datetime, span: timedelta) -> datetime:
+        # Never later than with nothing left: a clock that was set back, or a smaller quota, shuts nobody out for long.
+        return min(max(self._full_at.get(name, now), now), now + span)
+
+    def _sweep(self, now: datetime) -> None:
+        """Forget what is full again, now and then, so that names do not gather for ever."""
+        if len(self._full_at) >= self._sweep_at:
+            self._full_at = {name: full_at for name, full_at in self._full_at.items() if full_at > now}
+            self._sweep_at = max(_SWEEP_FROM, 2 * len(self._full_at))

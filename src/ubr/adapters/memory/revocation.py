@@ -1,0 +1,73 @@
+"""The feed in memory, and the short way between workers of one process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from ubr.adapters.memory.store import MemoryStore
+from ubr.application.ports.revocation import Announced, FeedPosition, FeedRead, Listener, WorkerId
+from ubr.domain.revocation.changes import FeedRow
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFeed:
+    """Reads what the units of a `MemoryStore` wrote."""
+
+    store: MemoryStore
+
+    async def read(self, since: int | None) -> FeedRead:
+        position = FeedPosition(epoch=self.store.epoch, number=len(self.store.feed))
+        return FeedRead(position=position, rows=() if since is None else tuple(self.store.feed[since:]))
+
+    async def announced(self, batch: UUID) -> Announced:
+        return Announced(
+            epoch=self.store.epoch,
+            rows=self.store.batches.get(batch, ()),
+            workers=frozenset(self.store.workers),
+            steady=self.store.steady,
+        )
+
+    async def renew(self, worker: WorkerId) -> None:
+        self.store.renewals += 1
+        self.store.workers[worker] = self.store.renewals
+
+    async def leave(self, worker: WorkerId) -> None:
+        self.store.workers.pop(worker, None)
+
+    async def workers(self) -> Mapping[WorkerId, Hashable]:
+        return dict(self.store.workers)
+
+    async def bury(self, worker: WorkerId, renewal: Hashable) -> None:
+        if self.store.workers.get(worker) == renewal:
+            del self.store.workers[worker]
+
+    async def forget(self, older: timedelta, limit: int) -> int:  # noqa: ARG002
+        """Rows stay: their place in the list is their number, and a store in memory does not live long."""
+        return 0
+
+
+class MemoryNudges:
+    """Hands rows over at once, to workers of the same process."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[WorkerId, Listener] = {}
+
+    async def deliver(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bool:
+        for worker in to & self._listeners.keys():
+            self._listeners[worker](epoch, rows)
+        return to <= self._listeners.keys()
+
+    async def acknowledge(self, worker: WorkerId, epoch: str, number: int) -> None:
+        """Nobody here waits for those who do not listen."""
+
+    @asynccontextmanager
+    async def listen(self, worker: WorkerId, listener: Listener) -> AsyncIterator[None]:
+        self._listeners[worker] = listener
+        try:
+            yield
+        finally:
+            del self._listeners[worker]

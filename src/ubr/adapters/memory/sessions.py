@@ -1,0 +1,120 @@
+"""Sessions, their refresh tokens and who is behind them, over drafts of the tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from ubr.adapters.memory.paging import cut
+from ubr.adapters.memory.store import Drafts, copy_user
+from ubr.application.ports.paging import After
+from ubr.application.ports.sessions import Principal
+from ubr.domain.events import Event
+from ubr.domain.ids import SessionId, TokenDigest, UserId
+from ubr.domain.sessions.session import RefreshToken, Session
+
+
+def forget_sessions(drafts: Drafts, session_ids: set[SessionId]) -> None:
+    """Delete sessions with their refresh tokens."""
+    for session_id in session_ids:
+        drafts.sessions.drop(session_id)
+    for token in list(drafts.refresh_tokens):
+        if token.session_id in session_ids:
+            drafts.refresh_tokens.drop(token.digest)
+
+
+class MemorySessions:
+    def __init__(self, drafts: Drafts, events: list[Event]) -> None:
+        self._drafts = drafts
+        self._events = events
+
+    async def get(self, session_id: SessionId) -> Session | None:
+        session = self._drafts.sessions.get(session_id)
+        return None if session is None else replace(session, events=[])
+
+    async def live_of(self, user_id: UserId, now: datetime) -> list[Session]:
+        return [replace(session, events=[]) for session in sorted(self._live(user_id, now), key=_age)]
+
+    async def page(self, user_id: UserId, now: datetime, after: After[datetime] | None, limit: int) -> list[Session]:
+        rows = ((session.created_at, session.id, session) for session in self._live(user_id, now))
+        return [replace(session, events=[]) for session in cut(rows, after, limit, newest=True)]
+
+    async def add(self, session: Session) -> None:
+        self._write(session)
+
+    async def save(self, session: Session) -> None:
+        if self._drafts.sessions.get(session.id) is not None:
+            self._write(session)
+
+    async def end_any(self, now: datetime, limit: int) -> int:
+        live = [session for session in self._drafts.sessions if session.ended_at is None][:limit]
+        for session in live:
+            self._drafts.sessions.put(session.id, replace(session, ended_at=now, events=[]))
+        return len(live)
+
+    async def forget(self, expired_before: datetime, limit: int) -> int:
+        expired = sorted((s for s in self._drafts.sessions if s.expires_at < expired_before), key=_age)[:limit]
+        forget_sessions(self._drafts, {session.id for session in expired})
+        return len(expired)
+
+    def _live(self, user_id: UserId, now: datetime) -> list[Session]:
+        return [session for session in self._drafts.sessions if session.user_id == user_id and session.live_at(now)]
+
+    def _write(self, session: Session) -> None:
+        self._events += session.events
+        session.events.clear()
+        self._drafts.sessions.put(session.id, replace(session, events=[]))
+
+
+def _age(session: Session) -> tuple[datetime, SessionId]:
+    return session.created_at, session.id
+
+
+class MemoryRefreshTokens:
+    def __init__(self, drafts: Drafts) -> None:
+        self._tokens = drafts.refresh_tokens
+        self._sessions = drafts.sessions
+
+    async def add(self, token: RefreshToken) -> None:
+        self._tokens.put(token.digest, token)
+
+    async def spend(self, digest: TokenDigest, *, successor: bytes, now: datetime) -> SessionId | None:
+        token = self._tokens.get(digest)
+        if token is None or token.spent_at is not None:
+            return None
+        self._tokens.put(digest, replace(token, spent_at=now, successor=successor))
+        return token.session_id
+
+    async def get(self, digest: TokenDigest) -> RefreshToken | None:
+        return self._tokens.get(digest)
+
+    async def forget(self, expired_before: datetime, limit: int) -> int:
+        expired = {session.id for session in self._sessions if session.expires_at < expired_before}
+        found = [token for token in self._tokens if token.session_id in expired][:limit]
+        for token in found:
+            self._tokens.drop(token.digest)
+        return len(found)
+
+    async def forget_successors(self, spent_before: datetime, limit: int) -> int:
+        sealed = (token for token in self._tokens if token.successor is not None)
+        found = [token for token in sealed if token.spent_at is not None and token.spent_at < spent_before][:limit]
+        for token in found:
+            self._tokens.put(token.digest, replace(token, successor=None))
+        return len(found)
+
+
+class MemoryPrincipals:
+    def __init__(self, drafts: Drafts) -> None:
+        self._drafts = drafts
+
+    async def get(self, session_id: SessionId) -> Principal | None:
+        session = self._drafts.sessions.get(session_id)
+        user = None if session is None else self._drafts.users.get(session.user_id)
+        if session is None or user is None:
+            return None
+        roles = (self._drafts.roles.get(role_id) for role_id in user.grants)
+        return Principal(
+            user=copy_user(user),
+            session=replace(session, events=[]),
+            roles=tuple(replace(role, events=[]) for role in roles if role is not None),
+        )

@@ -1,0 +1,333 @@
+"""The log: its entries, written by committing a unit, and the tree over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from sqlalchemy import RowMapping, Select, and_, delete, func, insert, literal, or_, select, text, tuple_, update
+from sqlalchemy.exc import DBAPIError
+
+from ubr.adapters.sql.connection import Link
+from ubr.adapters.sql.rows import Row, entry_from_row, entry_to_row, log_key_from_row, log_key_to_row
+from ubr.adapters.sql.tables import (
+    log_checkpoints,
+    log_head,
+    log_keys,
+    log_leaves,
+    log_nodes,
+    log_pruned,
+    log_queue,
+    logs,
+)
+from ubr.application.ports.audit import LogFilter
+from ubr.application.ports.paging import After
+from ubr.domain.audit.checkpoint import LogKey
+from ubr.domain.audit.entry import LogEntry
+from ubr.domain.audit.log_check import Leaf
+from ubr.domain.audit.merkle import Frontier, Node
+from ubr.domain.errors import LogDamaged
+from ubr.domain.ids import LogEntryId
+
+T = TypeVar("T")
+
+# Whoever adds to the tree holds this lock; any number that is not used for another purpose will do.
+_LOCK: Final = 0x7562_722D_7472_6565
+
+_UNREADABLE: Final = (ValueError, TypeError, AttributeError, OverflowError, DBAPIError)
+"""What comes of values that nothing of ours could have written. Of the driver's errors those that mean anything else
+have been translated.
+"""
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Errors: `LogDamaged` where a value is none of ours."""
+    try:
+        yield
+    except _UNREADABLE:
+        raise LogDamaged("A part of what is kept of the log cannot be read") from None
+
+
+def _is(kind: type[T], value: object) -> T:
+    """Errors: `TypeError`. SQLite keeps whatever it is given."""
+    if not isinstance(value, kind):
+        raise TypeError
+    return value
+
+
+_TRY: Final = select(func.pg_try_advisory_xact_lock(_LOCK).label("leads"))
+
+_WAIT: Final = select(func.pg_advisory_xact_lock(_LOCK))
+
+_KEYS_ALONE: Final = text("LOCK TABLE log_keys IN SHARE ROW EXCLUSIVE MODE")
+
+
+class SqlLogTree:
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def anything_waiting(self) -> bool:
+        return bool(await self._link.rows(select(log_queue.c.entry_id).limit(1)))
+
+    async def lead(self, *, wait: bool) -> bool:
+        if not self._link.locking:  # a writing unit of SQLite is alone
+            return True
+        if wait:
+            await self._link.rows(_WAIT)
+            return True
+        return bool((await self._link.rows(_TRY))[0]["leads"])
+
+    async def state(self) -> Frontier:
+        with _readable():
+            [row] = await self._link.rows(select(log_head.c.size, log_head.c.frontier))
+            return Frontier.from_bytes(_is(int, row["size"]), _is(bytes, row["frontier"]))
+
+    async def waiting(self, limit: int) -> list[LogEntry]:
+        # By the ids and not by a join: however little is known of the tables, nobody reads all of the log for it.
+        first = select(log_queue.c.entry_id).order_by(log_queue.c.entry_id)
+        entries = await self._entries(first.limit(limit))
+        while not entries:
+            # Some that wait may be gone. They must not keep the others waiting.
+            lost = [row["entry_id"] for row in await self._link.rows(first.limit(limit))]
+            if len(lost) < limit:
+                break
+            first = first.where(log_queue.c.entry_id > lost[-1])
+            entries = await self._entries(first.limit(limit))
+        return entries
+
+    async def _entries(self, ids: Select[Any]) -> list[LogEntry]:
+        statement = select(logs).where(logs.c.id.in_(ids)).order_by(logs.c.id)
+        try:
+            return [entry_from_row(row) for row in await self._link.rows(statement)]
+        except _UNREADABLE:
+            # What nobody could have written does not get into the tree, and keeps nothing else from it.
+            waiting = [row["entry_id"] for row in await self._link.rows(ids)]
+            return [entry for entry_id in waiting for entry in await self._readable_entry(entry_id)]
+
+    async def _readable_entry(self, entry_id: UUID) -> list[LogEntry]:
+        with suppress(*_UNREADABLE):
+            return [entry_from_row(row) for row in await self._link.rows(select(logs).where(logs.c.id == entry_id))]
+        return []
+
+    async def extend(
+        self,
+        first: int,
+        leaves: Sequence[tuple[LogEntryId, bytes]],
+        nodes: Sequence[tuple[Node, bytes]],
+        grown: Frontier,
+        note: str,
+    ) -> None:
+        rows: list[Row] = [
+            {"leaf_index": index, "entry_id": entry_id, "hash": leaf}
+            for index, (entry_id, leaf) in enumerate(leaves, first)
+        ]
+        await self._link.write(insert(log_leaves), rows)
+        if nodes:
+            rows = [{"level": node.level, "position": node.position, "hash": hashed} for node, hashed in nodes]
+            await self._link.write(insert(log_nodes), rows)
+        sequenced = select(log_leaves.c.entry_id).where(log_leaves.c.leaf_index >= first)
+        await self._link.write(delete(log_queue).where(log_queue.c.entry_id.in_(sequenced)))
+        await self._link.write(insert(log_checkpoints), {"size": grown.size, "note": note})
+        await self._link.write(update(log_head).values(size=grown.size, frontier=grown.to_bytes()))
+
+    async def index_of(self, entry_id: LogEntryId) -> int | None:
+        row = await self._link.row(select(log_leaves.c.leaf_index).where(log_leaves.c.entry_id == entry_id))
+        return None if row is None else int(row["leaf_index"])
+
+    async def hashes(self, level: int, first: int, count: int) -> list[bytes]:
+        if level == 0:
+            at = log_leaves.c.leaf_index
+            statement = select(log_leaves.c.hash).where(at >= first, at < first + count).order_by(at)
+        else:
+            at = log_nodes.c.position
+            within = and_(log_nodes.c.level == level, at >= first, at < first + count)
+            statement = select(log_nodes.c.hash).where(within).order_by(at)
+        with _readable():
+            return [_is(bytes, row["hash"]) for row in await self._link.rows(statement)]
+
+    async def newest_checkpoint(self) -> str | None:
+        statement = select(log_checkpoints.c.note).order_by(log_checkpoints.c.size.desc()).limit(1)
+        with _readable():
+            row = await self._link.row(statement)
+            return None if row is None else _is(str, row["note"])
+
+
+class SqlLogRecords:
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def leaves(self, first: int, limit: int) -> list[Leaf]:
+        try:
+            return await self._leaves(first, limit)
+        except _UNREADABLE:
+            # Something stands where nothing of ours could have written it: the others are read all the same.
+            c = log_leaves.c
+            some = select(c.leaf_index).where(c.leaf_index >= first).order_by(c.leaf_index).limit(limit)
+            indexes = [row["leaf_index"] for row in await self._link.rows(some)]
+            return [leaf for index in indexes for leaf in await self._one(index)]
+
+    async def _one(self, index: int) -> list[Leaf]:
+        try:
+            return await self._leaves(index, 1, at_most=index)
+        except _UNREADABLE:
+            return [Leaf(index=index, entry_id=UUID(int=0), hash=b"", entry=None, readable=False)]
+
+    async def _leaves(self, first: int, limit: int, at_most: int | None = None) -> list[Leaf]:
+        c = log_leaves.c
+        statement = (
+            select(c.leaf_index, c.entry_id, c.hash, logs)
+            .select_from(log_leaves.outerjoin(logs, logs.c.id == c.entry_id))
+            .where(c.leaf_index >= first)
+            .order_by(c.leaf_index)
+            .limit(limit)
+        )
+        if at_most is not None:
+            statement = statement.where(c.leaf_index <= at_most)
+        return [_leaf(row) for row in await self._link.rows(statement)]
+
+    async def checkpoints(self, above: int | None, limit: int) -> list[tuple[int, str]]:
+        c = log_checkpoints.c
+        statement = select(c.size, c.note).order_by(c.size).limit(limit)
+        if above is not None:
+            statement = statement.where(c.size > above)
+        try:
+            return [(_is(int, row["size"]), _is(str, row["note"])) for row in await self._link.rows(statement)]
+        except _UNREADABLE:
+            with _readable():
+                sizes = [_is(int, row["size"]) for row in await self._link.rows(statement.with_only_columns(c.size))]
+            return [(size, await self._readable_note(size)) for size in sizes]
+
+    async def _readable_note(self, size: int) -> str:
+        """A note; an empty text, which is none, where what stands there is not even a text."""
+        note = select(log_checkpoints.c.note).where(log_checkpoints.c.size == size)
+        with suppress(*_UNREADABLE):
+            [row] = await self._link.rows(note)
+            return _is(str, row["note"])
+        return ""
+
+    async def strays(self, limit: int) -> list[LogEntryId]:
+        statement = (
+            select(logs.c.id)
+            .select_from(
+                logs.outerjoin(log_leaves, log_leaves.c.entry_id == logs.c.id).outerjoin(
+                    log_queue, log_queue.c.entry_id == logs.c.id
+                )
+            )
+            .where(log_leaves.c.entry_id.is_(None), log_queue.c.entry_id.is_(None))
+            .limit(limit)
+        )
+        with _readable():
+            return [row["id"] for row in await self._link.rows(statement)]
+
+    async def lost(self, limit: int) -> list[LogEntryId]:
+        statement = (
+            select(log_queue.c.entry_id)
+            .select_from(
+                log_queue.outerjoin(logs, logs.c.id == log_queue.c.entry_id).outerjoin(
+                    log_leaves, log_leaves.c.entry_id == log_queue.c.entry_id
+                )
+            )
+            .where(or_(logs.c.id.is_(None), log_leaves.c.entry_id.is_not(None)))
+            .limit(limit)
+        )
+        with _readable():
+            return [row["entry_id"] for row in await self._link.rows(statement)]
+
+    async def older(self, than: datetime, first: int, limit: int) -> int:
+        c = log_leaves.c
+        within = and_(c.leaf_index >= first, c.leaf_index < first + limit)
+        young = (
+            select(func.min(c.leaf_index).label("first"))
+            .select_from(log_leaves.join(logs, logs.c.id == c.entry_id))
+            .where(within, logs.c.timestamp >= than)
+        )
+        [row] = await self._link.rows(young)
+        if row["first"] is not None:
+            return int(row["first"]) - first
+        [row] = await self._link.rows(select(func.count().label("count")).select_from(log_leaves).where(within))
+        return int(row["count"])
+
+    async def pruned(self) -> int:
+        with _readable():
+            [row] = await self._link.rows(select(log_pruned.c.size))
+            return _is(int, row["size"])
+
+    async def prune(self, until: int) -> int:
+        if self._link.dialect == "postgresql":
+            [row] = await self._link.change(select(func.prune_logs(until).label("deleted")))
+            return int(row["deleted"])
+        before = await self.pruned()
+        await self._link.write(update(log_pruned).where(log_pruned.c.size < until).values(size=until))
+        c = log_leaves.c
+        old = select(c.entry_id).where(c.leaf_index >= before, c.leaf_index < until)
+        return await self._link.write(delete(logs).where(logs.c.id.in_(old)))
+
+
+class SqlLogKeys:
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def all(self) -> Sequence[LogKey]:
+        statement = select(log_keys).order_by(log_keys.c.number)
+        with _readable():
+            keys = [log_key_from_row(row) for row in await self._link.rows(statement)]
+            return [key for key in keys if str(key)]
+
+    async def all_to_change(self) -> Sequence[LogKey]:
+        if self._link.locking:
+            await self._link.write(_KEYS_ALONE)
+        return await self.all()
+
+    async def add(self, key: LogKey) -> None:
+        await self._link.write(insert(log_keys), log_key_to_row(key))
+
+    async def save(self, key: LogKey) -> None:
+        here = log_keys.c.number == key.number
+        await self._link.write(update(log_keys).where(here).values(private=key.private))
+
+
+def _leaf(row: RowMapping) -> Leaf:
+    entry = None if row[logs.c.id] is None else entry_from_row(row)
+    hashed, entry_id = row[log_leaves.c.hash], row[log_leaves.c.entry_id]
+    readable = isinstance(hashed, bytes) and (entry is None or (entry.in_order and isinstance(entry.salt, bytes)))
+    return Leaf(index=row[log_leaves.c.leaf_index], entry_id=entry_id, hash=hashed, entry=entry, readable=readable)
+
+
+class SqlLogs:
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def page(self, which: LogFilter, after: After[datetime] | None, limit: int) -> list[LogEntry]:
+        c = logs.c
+        statement = select(logs)
+        if which.level is not None:
+            statement = statement.where(c.level == which.level)
+        if which.action is not None:
+            statement = statement.where(c.action == which.action)
+        if which.actor_id is not None:
+            statement = statement.where(c.actor_id == which.actor_id)
+        if which.target_id is not None:
+            statement = statement.where(c.target_id == which.target_id)
+        if which.since is not None:
+            statement = statement.where(c.timestamp >= which.since)
+        if which.until is not None:
+            statement = statement.where(c.timestamp < which.until)
+        if after is not None:
+            there = tuple_(literal(after.key, c.timestamp.type), literal(after.id, c.id.type))
+            statement = statement.where(tuple_(c.timestamp, c.id) < there)
+        statement = statement.order_by(c.timestamp.desc(), c.id.desc()).limit(limit)
+        return [entry_from_row(row) for row in await self._link.rows(statement)]
+
+    async def get(self, entry_id: LogEntryId) -> LogEntry | None:
+        row = await self._link.row(select(logs).where(logs.c.id == entry_id))
+        return None if row is None else entry_from_row(row)
+
+
+async def write_entries(link: Link, entries: Sequence[LogEntry]) -> None:
+    """Add entries to the log, all in one statement."""
+    if entries:
+        await link.write(insert(logs), [entry_to_row(entry) for entry in entries])

@@ -1,0 +1,62 @@
+"""Answers that were kept for calls with a key."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ubr.adapters.sql.connection import Link
+from ubr.adapters.sql.errors import TransactionConflict
+from ubr.adapters.sql.rows import Row, replay_from_row, replay_to_row
+from ubr.adapters.sql.tables import replays
+from ubr.application.ports.idempotency import Replay
+
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_CLAIM: Final[Row] = {"fingerprint": b"", "actor_id": None, "user_id": None, "result": b"", "expires_at": _LONG_AGO}
+"""What has no answer yet has expired: where a unit ends without one, nobody finds it. Whose it is is not said before
+the end of the unit, because that locks users, and roles are locked before.
+"""
+
+
+class SqlReplays:
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def find(self, digest: bytes, now: datetime) -> Replay | None:
+        statement = select(replays).where(replays.c.digest == digest, replays.c.expires_at > now)
+        row = await self._link.row(statement)
+        return None if row is None else replay_from_row(row)
+
+    async def claim(self, digest: bytes, now: datetime) -> Replay | None:
+        insert = (sqlite if self._link.dialect == "sqlite" else postgresql).insert(replays)
+        # PostgreSQL waits here for whoever has inserted the same and is not done. Whichever way it goes, the row is
+        # locked afterwards, and so it is there to be read.
+        claim = insert.values(digest=digest, **_CLAIM).on_conflict_do_update(
+            index_elements=[replays.c.digest], set_=_CLAIM, where=replays.c.expires_at <= now
+        )
+        if await self._link.change(claim.returning(replays.c.digest)):
+            return None
+        found = await self.find(digest, now)
+        if found is None:
+            raise TransactionConflict("a row went away")
+        return found
+
+    async def keep(self, replay: Replay) -> None:
+        await self._link.write(update(replays).where(replays.c.digest == replay.digest).values(replay_to_row(replay)))
+
+    async def forget(self, expired_before: datetime, limit: int) -> int:
+        """Those that somebody has locked are left for the next time."""
+        c = replays.c
+        expired = (
+            select(c.digest)
+            .where(c.expires_at < expired_before)
+            .order_by(c.expires_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+            .cte("expired")  # evaluated once
+        )
+        forgotten = delete(replays).where(c.digest.in_(select(expired.c.digest))).returning(c.digest)
+        return len(await self._link.change(forgotten))

@@ -1,0 +1,182 @@
+"""Tries of passwords, from where people signed in, and counters."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Executable, Integer, and_, bindparam, case, delete, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ubr.adapters.sql.connection import Link
+from ubr.adapters.sql.tables import Timestamp, counters, known_clients, password_tries, users
+from ubr.application.ports.protection import NoSlot, Quota, Slot
+from ubr.domain.accounts.email import Email
+from ubr.domain.ids import UserId
+
+# Each log-in runs these. They are built once, since that takes longer than running them.
+
+
+def _insert(dialect: str, table: Any) -> Any:
+    """An INSERT that can say what to do about a row that is there already."""
+    return (sqlite if dialect == "sqlite" else postgresql).insert(table)
+
+
+@cache
+def _taking(dialect: str) -> Executable:
+    c = password_tries.c
+    # One that begins far in the future is of a clock that was set back since.
+    over = or_(c.began_at <= bindparam("since", type_=Timestamp), c.began_at > bindparam("ahead", type_=Timestamp))
+    new: dict[str, Any] = {name: bindparam(name) for name in ("bucket", "began_at", "taken", "failed", "passed")}
+    upsert = _insert(dialect, password_tries).values(new)
+    statement: Executable = upsert.on_conflict_do_update(
+        index_elements=[c.bucket],
+        set_={
+            "began_at": case((or_(over, c.taken == 0), upsert.excluded.began_at), else_=c.began_at),
+            "taken": case((over, upsert.excluded.taken), else_=c.taken + 1),
+            "failed": case((over, upsert.excluded.failed), else_=c.failed),
+            "passed": case((over, upsert.excluded.passed), else_=c.passed),
+        },
+        where=or_(over, c.taken < bindparam("limit", type_=Integer)),
+    ).returning(c.began_at)
+    return statement
+
+
+def _changing(**values: Any) -> Executable:
+    """A change of the window that a slot is of."""
+    c = password_tries.c
+    same = and_(c.bucket == bindparam("its_bucket"), c.began_at == bindparam("its_start"))
+    return update(password_tries).where(same, c.taken > c.failed).values(values)
+
+
+_GIVE_BACK: Final = {
+    passed: _changing(taken=password_tries.c.taken - 1, passed=password_tries.c.passed + int(passed))
+    for passed in (True, False)
+}
+_FAIL: Final = _changing(failed=password_tries.c.failed + 1)
+_SEEN_AT: Final = (
+    select(known_clients.c.seen_at)
+    .join_from(known_clients, users, known_clients.c.user_id == users.c.id)
+    .where(users.c.email_key == bindparam("email_key"), known_clients.c.client == bindparam("client"))
+)
+
+
+@cache
+def _counting(dialect: str) -> Executable:
+    c = counters.c
+    upsert = _insert(dialect, counters).values(name=bindparam("name"), full_at=bindparam("full_at"))
+    later = c.full_at + bindparam("interval", type_=BigInteger)
+    statement: Executable = upsert.on_conflict_do_update(
+        index_elements=[c.name],
+        set_={"full_at": case((c.full_at > bindparam("now", type_=BigInteger), later), else_=upsert.excluded.full_at)},
+        where=c.full_at <= bindparam("latest", type_=BigInteger),
+    ).returning(c.full_at)
+    return statement
+
+
+_MOST: Final = bindparam("most", type_=BigInteger)
+_COUNT_BACK: Final = (
+    update(counters)
+    .where(counters.c.name == bindparam("its_name"))
+    .values(
+        full_at=case((counters.c.full_at > _MOST, _MOST), else_=counters.c.full_at)
+        - bindparam("interval", type_=BigInteger)
+    )
+)
+
+
+class SqlPasswordTries:
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def take(self, bucket: bytes, quota: Quota, now: datetime) -> Slot | NoSlot:
+        c = password_tries.c
+        new = {"bucket": bucket, "began_at": now, "taken": 1, "failed": 0, "passed": 0}
+        bounds = {"since": now - quota.per, "ahead": now + quota.per, "limit": quota.limit}
+        taken = await self._link.change(_taking(self._link.dialect), new | bounds)
+        if taken:
+            return Slot(bucket, taken[0]["began_at"])
+        row = await self._link.row(select(c.began_at, c.failed, c.passed).where(c.bucket == bucket))
+        if row is None:  # deleted a moment ago, so the next one is free
+            return NoSlot(until=now, all_failed=False, passed=0)
+        all_failed = row[c.failed] >= quota.limit
+        return NoSlot(until=row[c.began_at] + quota.per, all_failed=all_failed, passed=row[c.passed])
+
+    async def give_back(self, slot: Slot, *, passed: bool) -> None:
+        await self._write(_GIVE_BACK[passed], slot)
+
+    async def fail(self, slot: Slot) -> None:
+        await self._write(_FAIL, slot)
+
+    async def _write(self, statement: Executable, slot: Slot) -> None:
+        await self._link.write(statement, {"its_bucket": slot.bucket, "its_start": slot.began_at})
+
+    async def forget(self, began_before: datetime, limit: int) -> int:
+        """One that somebody has locked is left for the next time."""
+        c = password_tries.c
+        over = select(c.bucket).where(c.began_at < began_before).order_by(c.began_at).limit(limit)
+        over_cte = over.with_for_update(skip_locked=True).cte("over")
+        forgotten = delete(password_tries).where(c.bucket.in_(select(over_cte.c.bucket)))
+        return len(await self._link.change(forgotten.returning(c.bucket)))
+
+
+class SqlKnownClients:
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def seen_at(self, email: Email, client: bytes) -> datetime | None:
+        row = await self._link.row(_SEEN_AT, {"email_key": email.key, "client": client})
+        return None if row is None else row["seen_at"]
+
+    async def see(self, user_id: UserId, client: bytes, now: datetime) -> None:
+        c = known_clients.c
+        upsert = _insert(self._link.dialect, known_clients).values(user_id=user_id, client=client, seen_at=now)
+        await self._link.write(
+            upsert.on_conflict_do_update(
+                index_elements=[c.user_id, c.client], set_={"seen_at": upsert.excluded.seen_at}
+            )
+        )
+
+    async def forget(self, seen_before: datetime, limit: int) -> int:
+        """One that somebody has locked is left for the next time."""
+        c = known_clients.c
+        old = select(c.user_id, c.client).where(c.seen_at < seen_before).order_by(c.seen_at).limit(limit)
+        old_cte = old.with_for_update(skip_locked=True).cte("old")
+        same = and_(c.user_id == old_cte.c.user_id, c.client == old_cte.c.client)
+        forgotten = delete(known_clients).where(select(old_cte.c.client).where(same).exists())
+        return len(await self._link.change(forgotten.returning(c.client)))
+
+
+class CounterRows:
+    """When quotas will be full again, in microseconds since 1970."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def take(self, name: bytes, now: int, interval: int, span: int) -> tuple[bool, int]:
+        """Whether one was taken, and when the quota will be full."""
+        c = counters.c
+        times = {"now": now, "interval": interval, "latest": now + span - interval}
+        taken = await self._link.change(
+            _counting(self._link.dialect), {"name": name, "full_at": now + interval, **times}
+        )
+        if taken:
+            return True, taken[0]["full_at"]
+        # Never later than with nothing left: a clock that was set back, or a smaller quota, shuts nobody out for long.
+        cut = update(counters).where(c.name == name, c.full_at > now + span).values(full_at=now + span)
+        if await self._link.write(cut):
+            return False, now + span
+        row = await self._link.row(select(c.full_at).where(c.name == name))
+        return False, now + span if row is None else row[c.full_at]
+
+    async def give_back(self, name: bytes, interval: int, most: int) -> None:
+        await self._link.write(_COUNT_BACK, {"its_name": name, "interval": interval, "most": most})
+
+    async def forget(self, full_before: int, limit: int) -> int:
+        """One that somebody has locked is left for the next time."""
+        c = counters.c
+        full = select(c.name).where(c.full_at < full_before).order_by(c.full_at).limit(limit)
+        full_cte = full.with_for_update(skip_locked=True).cte("full_ones")
+        forgotten = delete(counters).where(c.name.in_(select(full_cte.c.name)))
+        return len(await self._link.change(forgotten.returning(c.name)))

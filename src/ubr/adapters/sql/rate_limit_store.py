@@ -1,0 +1,65 @@
+"""Counting tries in the database, where there is no Redis or none within reach."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from ubr.adapters.sql.unit_of_work import SqlUnitOfWork
+from ubr.application.ports.protection import Quota, Verdict
+from ubr.application.ports.secrets import Signer
+
+PURPOSE: Final = "sql counter"
+
+_MICROSECOND: Final = timedelta(microseconds=1)
+_CONNECTIONS: Final = 3
+"""How many it takes at a time: a storm of strangers leaves the others to everybody else."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class SqlCounters:
+    """The generic cell rate algorithm, a row for each name, under an HMAC of it. A take is one upsert."""
+
+    def __init__(self, unit_of_work: SqlUnitOfWork, signer: Signer) -> None:
+        self._unit_of_work = unit_of_work
+        self._signer = signer
+        self._places = asyncio.Semaphore(_CONNECTIONS)
+
+    async def take(self, name: str, quota: Quota) -> Verdict:
+        interval, span = _times(quota)
+        async with self._places, self._unit_of_work.begin(None) as tx:
+            now = _microseconds(tx.now)
+            allowed, full_at = await tx.counters.take(self._key(name), now, interval, span)
+            await tx.commit()
+        return Verdict(
+            allowed=allowed,
+            remaining=(now + span - full_at) // interval,
+            retry_after=max(timedelta(0), (full_at + interval - span - now) * _MICROSECOND),
+        )
+
+    async def give_back(self, name: str, quota: Quota) -> None:
+        interval, span = _times(quota)
+        async with self._places, self._unit_of_work.begin(None) as tx:
+            await tx.counters.give_back(self._key(name), interval, _microseconds(tx.now) + span)
+            await tx.commit()
+
+    async def forget(self, limit: int) -> int:
+        async with self._unit_of_work.begin(None) as tx:
+            forgotten = await tx.counters.forget(_microseconds(tx.now), limit)
+            await tx.commit()
+        return forgotten
+
+    def _key(self, name: str) -> bytes:
+        return self._signer.sign(PURPOSE, name.encode("utf-8", "surrogatepass"))
+
+
+def _times(quota: Quota) -> tuple[int, int]:
+    """The time in which one try comes back, and that in which all do."""
+    # Rounded up: of a third of a second a microsecond more or less must not make one try more.
+    interval = -(-(quota.per // _MICROSECOND) // quota.limit)
+    return interval, interval * quota.limit
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND

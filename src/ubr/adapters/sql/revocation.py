@@ -1,0 +1,162 @@
+"""The feed, and the workers that follow it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import (
+    ColumnElement,
+    Interval,
+    RowMapping,
+    and_,
+    delete,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+    text,
+    tuple_,
+    type_coerce,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from ubr.adapters.sql.connection import Link
+from ubr.adapters.sql.engine import READ_ONLY
+from ubr.adapters.sql.tables import Timestamp, feed, feed_head, workers
+from ubr.application.ports.revocation import Announced, FeedPosition, FeedRead, WorkerId
+from ubr.application.ports.system import Clock
+from ubr.domain.revocation.changes import Change, FeedRow
+
+_PLACE: Final[ColumnElement[str]] = literal_column(
+    "extract(epoch FROM pg_postmaster_start_time())::text || ' ' || pg_relation_filenode('feed_head')::text"
+)
+"""When this server was started, and the file in which it keeps the head of the feed: a dump that is put back into it
+makes another one. No setting of a session changes how they are written."""
+
+
+async def write_changes(link: Link, batch: UUID, changes: Sequence[Change], now: datetime) -> None:
+    """Add rows to the feed. They get their numbers when the transaction commits."""
+    rows = [
+        {"batch": batch, "ordinal": ordinal, "kind": change.kind, "thing": change.id, "at": now}
+        for ordinal, change in enumerate(changes)
+    ]
+    await link.write(insert(feed), rows)
+
+
+def position_of(dialect: str) -> Any:
+    """Asks where the feed stands. The epoch is another one after a restore, and on another server."""
+    epoch: ColumnElement[str] = feed_head.c.epoch
+    if dialect == "postgresql":
+        epoch = feed_head.c.epoch.concat(" ").concat(_PLACE)
+    return select(feed_head.c.number.label("head"), epoch.label("epoch"))
+
+
+def position_from_row(row: RowMapping) -> FeedPosition:
+    return FeedPosition(epoch=row["epoch"], number=row["head"])
+
+
+class SqlFeed:
+    """Over one engine, beside its units of work. Without a clock of ours PostgreSQL's counts."""
+
+    def __init__(self, engine: AsyncEngine, clock: Clock | None = None) -> None:
+        self._engine = engine
+        self._reader = engine.execution_options(**{READ_ONLY: True})
+        self._clock = clock
+        self._position = position_of(engine.dialect.name)
+
+    async def read(self, since: int | None) -> FeedRead:
+        later = and_(feed.c.number > literal(since, feed.c.number.type)) if since is not None else literal(False)
+        # One statement, so one snapshot: every row up to where the feed stands is in it.
+        statement = (
+            self._position.add_columns(feed.c.number, feed.c.kind, feed.c.thing)
+            .select_from(feed_head.outerjoin(feed, later))
+            .order_by(feed.c.number)
+        )
+        async with self._reading() as link:
+            rows = await link.rows(statement)
+        found = tuple(_row(row) for row in rows if row["number"] is not None)
+        return FeedRead(position=position_from_row(rows[0]), rows=found)
+
+    async def announced(self, batch: UUID) -> Announced:
+        written = select(feed.c.number, feed.c.kind, feed.c.thing).where(feed.c.batch == batch)
+        async with self._reading() as link:
+            rows = await link.rows(written.order_by(feed.c.ordinal))
+            present = await link.rows(select(workers.c.id))
+            position = position_from_row((await link.rows(self._position))[0])
+        return Announced(
+            epoch=position.epoch,
+            rows=tuple(map(_row, rows)),
+            workers=frozenset(WorkerId(row["id"]) for row in present),
+            # A file is not exchanged under a process that has it open; a server behind an address can be.
+            steady=self._engine.dialect.name == "sqlite",
+        )
+
+    async def renew(self, worker: WorkerId) -> None:
+        upsert = (sqlite if self._engine.dialect.name == "sqlite" else postgresql).insert(workers)
+        values = {"id": worker, "renewal": uuid4(), "renewed_at": self._now()}
+        statement = upsert.values(values).on_conflict_do_update(
+            index_elements=[workers.c.id],
+            set_={"renewal": upsert.excluded.renewal, "renewed_at": upsert.excluded.renewed_at},
+        )
+        async with self._writing() as link:
+            if link.locking:  # Whatever the installation says: this has to be there after a crash.
+                await link.write(text("SET LOCAL synchronous_commit TO on"))
+            await link.write(statement)
+
+    async def leave(self, worker: WorkerId) -> None:
+        async with self._writing() as link:
+            await link.write(delete(workers).where(workers.c.id == worker))
+
+    async def workers(self) -> Mapping[WorkerId, Hashable]:
+        async with self._reading() as link:
+            found = await link.rows(select(workers.c.id, workers.c.renewal))
+        return {WorkerId(row["id"]): row["renewal"] for row in found}
+
+    async def bury(self, worker: WorkerId, renewal: Hashable) -> None:
+        async with self._writing() as link:
+            await link.write(delete(workers).where(workers.c.id == worker, workers.c.renewal == renewal))
+
+    async def forget(self, older: timedelta, limit: int) -> int:
+        key = tuple_(feed.c.batch, feed.c.ordinal)
+        oldest = select(feed.c.batch, feed.c.ordinal).where(feed.c.at < self._ago(older)).order_by(feed.c.at)
+        async with self._writing() as link:
+            return await link.write(delete(feed).where(key.in_(oldest.limit(limit))))
+
+    def _now(self) -> ColumnElement[datetime]:
+        if self._clock is not None:
+            return literal(self._clock(), Timestamp())
+        return func.clock_timestamp(type_=Timestamp())
+
+    def _ago(self, span: timedelta) -> ColumnElement[datetime]:
+        if self._clock is not None:
+            return literal(self._clock() - span, Timestamp())
+        return type_coerce(func.clock_timestamp() - literal(span, Interval()), Timestamp())
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Link]:
+        link = Link(self._reader, writing=False)
+        try:
+            await link.start()
+            yield link
+        finally:
+            await link.give_back()
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[Link]:
+        link = Link(self._engine, writing=True)
+        try:
+            await link.start()
+            yield link
+            await link.commit()
+        finally:
+            await link.give_back()
+
+
+def _row(row: RowMapping) -> FeedRow:
+    return FeedRow(row["number"], Change(row["kind"], row["thing"]))

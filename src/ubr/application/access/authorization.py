@@ -1,0 +1,107 @@
+"""What an actor may do at this moment. Looked up by every use case: nothing an actor carries counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ubr.application.access.session_cache import View
+from ubr.application.ports.sessions import Principal
+from ubr.application.ports.system import Clock
+from ubr.application.ports.unit_of_work import Transaction
+from ubr.application.sessions.termination import confirm_end
+from ubr.domain.accounts.user import User
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import Forbidden, InvalidToken, LastAdmin, Unauthenticated
+from ubr.domain.ids import UserId
+from ubr.domain.revocation.changes import Change
+from ubr.domain.roles.permissions import EVERYTHING, Permission, Permissions, union
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """What somebody may do, decided on the rows of one unit of work. `principal` is None for the service itself."""
+
+    permissions: Permissions
+    principal: Principal | None = None
+
+    def require(self, *needed: Permission) -> None:
+        """Errors: `Forbidden` where any of the permissions is missing."""
+        for permission in needed:
+            if not self.permissions.allow(permission):
+                raise Forbidden(f"This needs the permission {permission}")
+
+    @property
+    def user_id(self) -> UserId | None:
+        """Who it is; None for the service itself."""
+        return None if self.principal is None else self.principal.user.id
+
+    def is_user(self, user_id: UserId) -> bool:
+        return self.user_id == user_id
+
+    def require_self_or(self, user_id: UserId, permission: Permission) -> None:
+        """Errors: `Forbidden` for anyone but the user themselves and the holders of the permission."""
+        if not self.is_user(user_id):
+            self.require(permission)
+
+
+async def authority(tx: Transaction, actor: Actor | System | None) -> Authority:
+    """What the actor may do now, by the rows of a unit that writes. To be its first question.
+
+    Errors: `Unauthenticated` for nobody; `InvalidToken` where the session has ended or the user is not active: that is
+    known everywhere when it is raised.
+    """
+    if not isinstance(actor, Actor):
+        return _without_session(actor)
+    try:
+        return _authority(actor, await tx.principals.get(actor.session_id), tx.now)
+    except InvalidToken:
+        await confirm_end(tx, Change("session", str(actor.session_id)))
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class Authorize:
+    """What an actor may do at the moment a use case is entered, by the view: without asking the store, as a rule.
+
+    Errors: those of `authority`; `StoreUnavailable` where it cannot be known in time.
+    """
+
+    view: View
+    clock: Clock
+
+    async def __call__(self, actor: Actor | System | None) -> Authority:
+        if not isinstance(actor, Actor):
+            return _without_session(actor)
+        principal = await self.view.principal(actor.session_id)
+        now = self.clock()
+        if principal is not None and principal.session.ended_at is None and not principal.session.live_at(now):
+            # A refresh moves the idle end of a session, and no feed row tells of it.
+            principal = await self.view.look_up(actor.session_id)
+        return _authority(actor, principal, now)
+
+
+def _authority(actor: Actor, principal: Principal | None, now: datetime) -> Authority:
+    if principal is None or principal.user.id != actor.user_id or not principal.live_at(now):
+        raise InvalidToken("The session has ended")
+    return Authority(principal.permissions_at(now), principal)
+
+
+def _without_session(actor: System | None) -> Authority:
+    if actor is None:
+        raise Unauthenticated
+    return Authority(Permissions.of([EVERYTHING]))
+
+
+async def permissions_of(tx: Transaction, user: User) -> Permissions:
+    """What a user may do now, for "nobody rises"."""
+    return union(role.permissions for role in await tx.roles.many(user.roles_at(tx.now)))
+
+
+async def someone_stays(tx: Transaction, user: User, *, was_lasting: bool) -> None:
+    """Hold on to the last administrator. To be asked after the change and before the commit.
+
+    Errors: `LastAdmin` where the user counted as a lasting administrator before, does not any more, and is the last.
+    """
+    if was_lasting and not user.lasting_admin and not await tx.users.another_admin_stays(user.id):
+        raise LastAdmin

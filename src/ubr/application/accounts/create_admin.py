@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.representations import UserResult, present_user
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
+from ubr.application.ports.system import NewId
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.sessions.termination import end_sessions
+from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.passwords import check_password
+from ubr.domain.accounts.user import User
+from ubr.domain.actor import System
+from ubr.domain.errors import EmailTaken, Forbidden
+from ubr.domain.ids import UserId
+from ubr.domain.roles.role import ADMIN_ROLE_ID
+from ubr.domain.sessions.termination import SecurityEvent
+
+
+class CreateAdminCommand(Command, frozen=True, kw_only=True):
+    """`first_only` does nothing where there is an administrator; `take_over` allows the e-mail to be a user's."""
+
+    email: str
+    password: str
+    first_only: bool = False
+    take_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CreateAdmin:
+    """Make an administrator: how an installation gets its first one, and a locked-out operator a new one.
+
+    - Only the service itself may.
+    - An e-mail that is somebody's account is refused, unless it is to be taken over: that account gets the new
+      password and the role, and all its sessions end.
+    """
+
+    unit_of_work: UnitOfWork
+    hasher: PasswordHasher
+    is_common: CommonPasswords
+    new_id: NewId
+    rules: Rules
+
+    @repeatable
+    async def __call__(self, command: CreateAdminCommand, /, *, actor: System) -> UserResult | None:
+        """The administrator; None where `first_only` found one already."""
+        if not isinstance(actor, System):
+            raise Forbidden("Only the service itself may make an administrator")
+        email = Email.parse(command.email)
+        password = check_password(
+            command.password, min_length=self.rules.password_min_length, email=email, is_common=self.is_common
+        )
+        if command.first_only and await self.exists():
+            return None
+        hashed = await self.hasher.hash(password)
+        async with self.unit_of_work.begin(actor) as tx:
+            nobody = UserId(self.new_id())
+            if command.first_only and await tx.users.another_admin_stays(nobody):
+                return None
+            user = await tx.users.by_email(email)
+            if user is None:
+                user = User.create(id=nobody, email=email, full_name=None, password_hash=hashed, now=tx.now)
+                user.grant(ADMIN_ROLE_ID, by=None, now=tx.now)
+                await tx.users.add(user)
+            elif command.take_over:
+                user.take_over(hashed, now=tx.now)
+                await tx.users.save(user)
+                await end_sessions(tx, user.id, SecurityEvent.TAKEN_OVER, actor=actor)
+            else:
+                raise EmailTaken
+            result = await present_user(tx, user)
+            await tx.commit()
+        return result
+
+    async def exists(self) -> bool:
+        """Whether there is an administrator who stays."""
+        async with self.unit_of_work.read() as tx:
+            return await tx.users.another_admin_stays(UserId(self.new_id()))

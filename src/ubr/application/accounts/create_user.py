@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from ubr.application.access.authorization import Authorize, authority
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.idempotency import Attempt, Replaying
+from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.representations import UserResult, present_user
+from ubr.application.kernel.retry import repeatable
+from ubr.application.mail.queue import Post
+from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
+from ubr.application.ports.system import NewId
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.passwords import check_password
+from ubr.domain.accounts.user import FULL_NAME_LENGTH, User
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import Invalid
+from ubr.domain.ids import UserId
+from ubr.domain.mail.kinds import MailKind
+from ubr.domain.roles.grant import MOST_ROLES
+from ubr.domain.roles.permissions import ROLES_ASSIGN, USERS_WRITE, nobody_rises, union
+from ubr.domain.roles.role import Role, RoleName
+from ubr.domain.text import parse_text
+
+
+class CreateUserCommand(Command, frozen=True, kw_only=True):
+    email: str
+    password: str | None = None
+    full_name: str | None = None
+    roles: list[str] = msgspec.field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateUser:
+    """Make an account for somebody.
+
+    - Needs `users:write`, and `roles:assign` where roles are given.
+    - Nobody rises: the roles given may hold nothing that the actor does not.
+    - Without a password a link is mailed with which it is set; nobody can sign in to the account before.
+    - Tried again with its key, within a day, by who still may, it is answered as it was before.
+    """
+
+    authorize: Authorize
+    unit_of_work: UnitOfWork
+    hasher: PasswordHasher
+    is_common: CommonPasswords
+    new_id: NewId
+    post: Post
+    rules: Rules
+    replaying: Replaying
+
+    @repeatable
+    async def __call__(
+        self, command: CreateUserCommand, /, *, actor: Actor | System, attempt: Attempt | None = None
+    ) -> UserResult:
+        email = Email.parse(command.email)
+        full_name = (
+            None if command.full_name is None else parse_text(command.full_name, "/full_name", longest=FULL_NAME_LENGTH)
+        )
+        password = (
+            None
+            if command.password is None
+            else check_password(
+                command.password,
+                min_length=self.rules.password_min_length,
+                email=email,
+                is_common=self.is_common,
+                full_name=full_name,
+            )
+        )
+        names = _names(command.roles)
+        needed = (USERS_WRITE, ROLES_ASSIGN) if names else (USERS_WRITE,)
+        call = self.replaying.of(attempt, command, actor=actor, answer=UserResult)
+        if password is not None:
+            # Asked before the password is hashed: that is dear, and not for those who will be refused.
+            (await self.authorize(actor)).require(*needed)
+            if (before := await call.answered()) is not None:
+                return before.result
+        hashed = None if password is None else await self.hasher.hash(password)
+        async with self.unit_of_work.begin(actor) as tx:
+            who = await authority(tx, actor)
+            who.require(*needed)
+            if (before := await call.claim(tx)) is not None:
+                return before.result
+            roles = await _roles(tx, names)
+            nobody_rises(who.permissions, union(role.permissions for role in roles))
+            user = User.create(
+                id=UserId(self.new_id()), email=email, full_name=full_name, password_hash=hashed, now=tx.now
+            )
+            for role in roles:
+                user.grant(role.id, by=who.user_id, now=tx.now)
+            await tx.users.add(user)
+            if hashed is None:
+                await self.post(tx, MailKind.INVITATION, email, user_id=user.id)
+            result = await present_user(tx, user)
+            await call.keep(tx, result, made=user.id)
+            await tx.commit()
+        return result
+
+
+def _names(raw: list[str]) -> dict[RoleName, int]:
+    """Each role once, and where it was named first: each will be looked up, so there is a bound to them."""
+    names: dict[RoleName, int] = {}
+    for at, name in enumerate(raw):
+        names.setdefault(RoleName.parse(name, f"/roles/{at}"), at)
+    if len(names) > MOST_ROLES:
+        raise Invalid.at("/roles", f"must name at most {MOST_ROLES} roles")
+    return names
+
+
+async def _roles(tx: Transaction, names: dict[RoleName, int]) -> list[Role]:
+    roles = []
+    for name, at in names.items():
+        role = await tx.roles.by_name(name)
+        if role is None:
+            raise Invalid.at(f"/roles/{at}", "there is no such role")
+        roles.append(role)
+    return roles

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from ubr.application.access.authorization import Authority, authority, permissions_of
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.representations import check_revision, present_user
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.sessions.termination import confirm_end, end_sessions
+from ubr.domain.accounts.user import REAUTHENTICATION
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import LastAdmin, ReauthenticationRequired, UserNotFound
+from ubr.domain.ids import UserId
+from ubr.domain.revocation.changes import Change
+from ubr.domain.roles.permissions import USERS_DELETE, nobody_rises
+from ubr.domain.sessions.termination import SecurityEvent
+
+
+class DeleteUserCommand(Command, frozen=True, kw_only=True):
+    """`if_match` holds the revisions the caller would accept; None accepts any."""
+
+    user_id: UUID
+    if_match: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteUser:
+    """Delete a user: sessions, grants and all personal data go; the log keeps the id.
+
+    - Oneself within 10 minutes of signing in; otherwise it needs `users:delete`.
+    - Nobody rises: a user who may more than the actor stays.
+    - Someone stays: the last administrator cannot be deleted.
+    """
+
+    unit_of_work: UnitOfWork
+
+    @repeatable
+    async def __call__(self, command: DeleteUserCommand, /, *, actor: Actor | System) -> None:
+        user_id = UserId(command.user_id)
+        async with self.unit_of_work.begin(actor) as tx:
+            who = await authority(tx, actor)
+            _may_delete(tx, who, user_id)
+            user = await tx.users.get(user_id)
+            if user is None:
+                await confirm_end(tx, Change("user", str(user_id)))
+                raise UserNotFound
+            nobody_rises(who.permissions, await permissions_of(tx, user))
+            check_revision(command.if_match, (await present_user(tx, user)).revision)
+            if user.lasting_admin and not await tx.users.another_admin_stays(user.id):
+                raise LastAdmin
+            await end_sessions(tx, user.id, SecurityEvent.DELETED, actor=actor)
+            user.delete()
+            await tx.users.remove(user)
+            await tx.outbox.forget_email(user.email)
+            await tx.commit()
+
+
+def _may_delete(tx: Transaction, who: Authority, user_id: UserId) -> None:
+    if not who.is_user(user_id) or who.permissions.allow(USERS_DELETE):
+        who.require(USERS_DELETE)
+    elif who.principal is not None and tx.now - who.principal.session.created_at > REAUTHENTICATION:
+        raise ReauthenticationRequired

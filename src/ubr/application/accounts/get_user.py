@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from ubr.application.access.authorization import Authorize
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.representations import UserResult, present_user, user_result
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.system import Clock
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import UserNotFound
+from ubr.domain.ids import UserId
+from ubr.domain.roles.permissions import USERS_READ
+
+
+class GetUserCommand(Command, frozen=True, kw_only=True):
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class GetUser:
+    """Read one user.
+
+    - Oneself; another needs `users:read`, without which it is not told whether the user exists.
+    """
+
+    authorize: Authorize
+    unit_of_work: UnitOfWork
+    clock: Clock
+
+    @repeatable
+    async def __call__(self, command: GetUserCommand, /, *, actor: Actor | System) -> UserResult:
+        user_id = UserId(command.user_id)
+        who = await self.authorize(actor)
+        if who.principal is not None and who.is_user(user_id):
+            return user_result(who.principal.user, who.principal.roles, self.clock())
+        who.require(USERS_READ)
+        async with self.unit_of_work.read() as tx:
+            user = await tx.users.get(user_id)
+            if user is None:
+                raise UserNotFound
+            return await present_user(tx, user)

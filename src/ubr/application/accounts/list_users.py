@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ubr.application.access.authorization import Authorize
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
+from ubr.application.kernel.representations import Page, UserResult, present_users
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.accounts import UserFilter, UserSort
+from ubr.application.ports.paging import After
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.accounts.search import Prefix
+from ubr.domain.accounts.user import User, UserStatus
+from ubr.domain.actor import Actor, System
+from ubr.domain.ids import UserId
+from ubr.domain.roles.permissions import USERS_READ
+from ubr.domain.roles.role import RoleName
+
+
+class ListUsersCommand(Command, frozen=True, kw_only=True):
+    """`q` is how the e-mail or the full name begins, in whatever case, with 1 to 254 characters."""
+
+    q: str | None = None
+    role: str | None = None
+    status: UserStatus | None = None
+    sort: UserSort = "created_at"
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListUsers:
+    """List users, by role and status, in the order of creation or e-mail.
+
+    - Needs `users:read`.
+    - `q` finds those whose e-mail or full name begins with it, in whatever case. Every character stands for itself.
+    - Of those with a role, it counts who holds it at this moment.
+    """
+
+    authorize: Authorize
+    unit_of_work: UnitOfWork
+    pager: Pager
+
+    @repeatable
+    async def __call__(self, command: ListUsersCommand, /, *, actor: Actor | System) -> Page[UserResult]:
+        limit = check_limit(command.limit)
+        role = None if command.role is None else RoleName.parse(command.role, "/role")
+        prefix = None if command.q is None else Prefix.parse(command.q)
+        sought = (None, None) if prefix is None else (prefix.email, prefix.name)
+        scope = ("users", *sought, role, command.status, command.sort)
+        by_email = command.sort.endswith("email")
+        after: After[datetime] | After[str] | None
+        if by_email:
+            after = self.pager.after(command.cursor, scope, str)
+        else:
+            after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
+        (await self.authorize(actor)).require(USERS_READ)
+        async with self.unit_of_work.read() as tx:
+            which = UserFilter(prefix=prefix, role=role, status=command.status, sort=command.sort, now=tx.now)
+            found = await tx.users.page(which, after, limit + 1)
+
+            def key(user: User) -> tuple[datetime | str, UserId]:
+                return (user.email.key if by_email else user.created_at), user.id
+
+            users, cursor = self.pager.cut(found, limit, scope, key)
+            return Page(items=await present_users(tx, users), next_cursor=cursor)

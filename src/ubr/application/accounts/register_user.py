@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import overload
+
+from msgspec import UNSET, UnsetType
+
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.idempotency import Attempt, KeyedCall, Replaying
+from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.representations import UserResult, present_user
+from ubr.application.kernel.retry import repeatable
+from ubr.application.mail.queue import Post
+from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
+from ubr.application.ports.system import NewId
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.protection.rate_limits import Limits
+from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.passwords import check_password
+from ubr.domain.accounts.user import FULL_NAME_LENGTH, User
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import Invalid, RegistrationClosed
+from ubr.domain.ids import UserId
+from ubr.domain.mail.kinds import MailKind
+from ubr.domain.text import parse_text
+
+
+class RegisterUserCommand(Command, frozen=True, kw_only=True):
+    email: str
+    password: str | UnsetType = UNSET
+    full_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterUser:
+    """Make an account of one's own.
+
+    - Anyone may, where registration is open; the service itself always may.
+    - The password has to be long enough, and neither a common one nor the e-mail, the name or the service's name.
+    - The e-mail must not belong to another account, however it is spelled. A link to verify it is mailed.
+    - Where registration is `verified` no password is taken, and the answer is the same for every e-mail: the link that
+      is mailed makes the account, and there is none before.
+    - Tried again with its key, within a day, it is answered as it was before.
+    - A client IP may do so 60 times an hour: 429 `rate-limited` beyond.
+    """
+
+    unit_of_work: UnitOfWork
+    limits: Limits
+    hasher: PasswordHasher
+    is_common: CommonPasswords
+    new_id: NewId
+    post: Post
+    rules: Rules
+    replaying: Replaying
+
+    @overload
+    async def __call__(
+        self, command: RegisterUserCommand, /, *, actor: System, attempt: Attempt | None = None
+    ) -> UserResult: ...
+    @overload
+    async def __call__(
+        self,
+        command: RegisterUserCommand,
+        /,
+        *,
+        actor: Actor | System | None = None,
+        attempt: Attempt | None = None,
+    ) -> UserResult | None: ...
+
+    @repeatable
+    async def __call__(
+        self,
+        command: RegisterUserCommand,
+        /,
+        *,
+        actor: Actor | System | None = None,
+        attempt: Attempt | None = None,
+    ) -> UserResult | None:
+        """The user; None where the mail decides."""
+        email = Email.parse(command.email)
+        full_name = (
+            None if command.full_name is None else parse_text(command.full_name, "/full_name", longest=FULL_NAME_LENGTH)
+        )
+        call: KeyedCall[UserResult | None] = self.replaying.of(attempt, command, actor=actor, answer=UserResult)
+        if self.rules.registration == "verified" and not isinstance(actor, System):
+            if command.password is not UNSET:
+                raise Invalid.at("/password", "is not taken here: it is set with the link that is mailed")
+            if await call.answered() is not None:
+                return None
+            await self.limits.registration()
+            await self.limits.mail(MailKind.REGISTRATION, email)
+            await self._ask(call, email, full_name, actor)
+            return None
+        if command.password is UNSET:
+            raise Invalid.at("/password", "is required")
+        password = check_password(
+            command.password,
+            min_length=self.rules.password_min_length,
+            email=email,
+            is_common=self.is_common,
+            full_name=full_name,
+        )
+        if self.rules.registration == "closed" and not isinstance(actor, System):
+            raise RegistrationClosed
+        if (before := await call.answered()) is not None:
+            return before.result
+        mailed = True
+        if not isinstance(actor, System):
+            await self.limits.registration()
+            mailed = await self.limits.may_mail(MailKind.VERIFICATION, email)
+        hashed = await self.hasher.hash(password)
+        async with self.unit_of_work.begin(actor) as tx:
+            if (before := await call.claim(tx)) is not None:
+                return before.result
+            user = User.register(
+                id=UserId(self.new_id()), email=email, full_name=full_name, password_hash=hashed, now=tx.now
+            )
+            await tx.users.add(user)
+            if mailed:
+                await self.post(tx, MailKind.VERIFICATION, email, user_id=user.id)
+            result = await present_user(tx, user)
+            await call.keep(tx, result, made=user.id)
+            await tx.commit()
+        return result
+
+    async def _ask(
+        self, call: KeyedCall[UserResult | None], email: Email, full_name: str | None, actor: Actor | System | None
+    ) -> None:
+        """Have the mail decide. The same is done for every e-mail."""
+        async with self.unit_of_work.begin(actor) as tx:
+            if await call.claim(tx) is not None:
+                return
+            await self.post(tx, MailKind.REGISTRATION, email, full_name=full_name)
+            await call.keep(tx, None)
+            await tx.commit()

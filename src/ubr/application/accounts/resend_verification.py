@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.retry import repeatable
+from ubr.application.mail.queue import Post
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.protection.rate_limits import Limits
+from ubr.domain.accounts.email import Email
+from ubr.domain.actor import Actor, System
+from ubr.domain.mail.kinds import MailKind
+
+
+class ResendVerificationCommand(Command, frozen=True, kw_only=True):
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResendVerification:
+    """Ask for another link with which an e-mail is verified, or a registration finished.
+
+    - It is mailed where there is something to verify. The answer is the same in every case.
+    - It is good once and for half an hour; asking again makes the one before worthless.
+    """
+
+    unit_of_work: UnitOfWork
+    post: Post
+    limits: Limits
+
+    @repeatable
+    async def __call__(self, command: ResendVerificationCommand, /, *, actor: Actor | System | None = None) -> None:
+        email = Email.parse(command.email)
+        await self.limits.mail(MailKind.VERIFICATION, email)
+        async with self.unit_of_work.begin(actor) as tx:
+            await self.post(tx, MailKind.VERIFICATION, email)
+            await tx.commit()

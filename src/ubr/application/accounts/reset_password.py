@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.protection.rate_limits import Limits
+from ubr.application.sessions.termination import end_sessions
+from ubr.domain.accounts.one_time_link import LinkKind
+from ubr.domain.accounts.passwords import check_password
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import InvalidLink
+from ubr.domain.sessions.termination import SecurityEvent
+
+
+class ResetPasswordCommand(Command, frozen=True, kw_only=True):
+    token: str
+    new_password: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResetPassword:
+    """Set a new password with the link that was mailed.
+
+    - The link is good once, and for the account as it was when it was sent. Where the password does not meet the
+      policy it stays good.
+    - Every session of the user ends. The e-mail counts as verified.
+    - Of an account whose e-mail had never been verified nothing stays that its first registrant gave.
+    """
+
+    unit_of_work: UnitOfWork
+    tokens: LinkTokenMint
+    limits: Limits
+    hasher: PasswordHasher
+    is_common: CommonPasswords
+    rules: Rules
+
+    @repeatable
+    async def __call__(self, command: ResetPasswordCommand, /, *, actor: Actor | System | None = None) -> None:
+        async with self.limits.redeeming():
+            await self._reset(command, actor)
+
+    async def _reset(self, command: ResetPasswordCommand, actor: Actor | System | None) -> None:
+        digest = self.tokens.digest(command.token)
+        async with self.unit_of_work.read() as tx:
+            link = await tx.links.get(digest)
+            if link is None or link.kind is not LinkKind.PASSWORD_RESET or not link.live_at(tx.now):
+                raise InvalidLink
+            user = None if link.user_id is None else await tx.users.get(link.user_id)
+        if user is None:
+            raise InvalidLink
+        password = check_password(
+            command.new_password,
+            min_length=self.rules.password_min_length,
+            email=user.email,
+            is_common=self.is_common,
+            full_name=user.full_name,
+            pointer="/new_password",
+        )
+        hashed = await self.hasher.hash(password)
+        async with self.unit_of_work.begin(actor) as tx:
+            user = await tx.users.get(user.id)  # before its link: whoever ends the links has locked the user too
+            if user is None or not user.active or await tx.links.redeem(digest, tx.now) is None:
+                raise InvalidLink
+            claimed = not user.email_verified
+            user.reset_password(hashed, now=tx.now)
+            await tx.users.save(user)
+            cause = SecurityEvent.CLAIMED if claimed else SecurityEvent.PASSWORD_RESET
+            await end_sessions(tx, user.id, cause, actor=None)
+            await tx.commit()

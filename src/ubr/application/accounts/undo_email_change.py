@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.retry import repeatable
+from ubr.application.mail.queue import Post
+from ubr.application.ports.accounts import LinkTokenMint
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.protection.rate_limits import Limits
+from ubr.application.sessions.termination import end_links, end_sessions
+from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import InvalidLink
+from ubr.domain.mail.kinds import MailKind
+from ubr.domain.sessions.termination import SecurityEvent
+
+
+class UndoEmailChangeCommand(Command, frozen=True, kw_only=True):
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class UndoEmailChange:
+    """Take back a change of e-mail, with the link that was mailed to the e-mail of before.
+
+    - Within a day. Until then that e-mail becomes nobody else's.
+    - Every session and link of the user ends, and so does every later change of e-mail; an earlier one can still be
+      taken back.
+    - Whoever changed it knew the password: it is good no longer, and a link to set a new one is mailed.
+    """
+
+    unit_of_work: UnitOfWork
+    tokens: LinkTokenMint
+    limits: Limits
+    post: Post
+
+    @repeatable
+    async def __call__(self, command: UndoEmailChangeCommand, /, *, actor: Actor | System | None = None) -> None:
+        async with self.limits.redeeming():
+            await self._undo(command, actor)
+
+    async def _undo(self, command: UndoEmailChangeCommand, actor: Actor | System | None) -> None:
+        digest = self.tokens.digest(command.token)
+        async with self.unit_of_work.read() as tx:
+            link = await tx.links.get(digest)
+        if link is None or link.kind is not LinkKind.EMAIL_UNDO or link.user_id is None:
+            raise InvalidLink
+        async with self.unit_of_work.begin(actor) as tx:
+            user = await tx.users.get(link.user_id)
+            if user is None or await tx.links.redeem(digest, tx.now) is None:
+                raise InvalidLink
+            user.undo_email_change(link.email, now=tx.now)
+            await tx.users.save(user)
+            await end_links(tx, user.id, changed_since=link.expires_at - UNDO_LIFETIME)
+            await end_sessions(tx, user.id, SecurityEvent.EMAIL_CHANGE_UNDONE, actor=None)
+            await self.post(tx, MailKind.PASSWORD_RESET, user.email, user_id=user.id)
+            await tx.commit()

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from msgspec import UNSET, UnsetType
+
+from ubr.application.access.authorization import authority, permissions_of, someone_stays
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.representations import UserResult, check_revision, present_user
+from ubr.application.kernel.retry import repeatable
+from ubr.application.mail.queue import Post
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.sessions.termination import end_links, end_sessions
+from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME
+from ubr.domain.accounts.user import FULL_NAME_LENGTH, UserStatus
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import UserNotFound
+from ubr.domain.ids import UserId
+from ubr.domain.mail.kinds import MailKind
+from ubr.domain.revocation.changes import Change
+from ubr.domain.roles.permissions import USERS_WRITE, nobody_rises
+from ubr.domain.sessions.termination import SecurityEvent
+from ubr.domain.text import parse_text
+
+
+class UserChanges(Command, frozen=True, kw_only=True):
+    """A field that is absent stays as it is; null clears the full name."""
+
+    email: str | UnsetType = UNSET
+    full_name: str | UnsetType | None = UNSET
+    status: UserStatus | UnsetType = UNSET
+
+
+class UpdateUserCommand(Command, frozen=True, kw_only=True):
+    """`if_match` holds the revisions the caller would accept; None accepts any."""
+
+    user_id: UUID
+    changes: UserChanges
+    if_match: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateUser:
+    """Change a user.
+
+    - Oneself may change the full name; all else, and other users, need `users:write`.
+    - Nobody rises: e-mail and status of a user who may more than the actor stay as they are.
+    - Another e-mail has to be verified anew: a link is mailed to it. It ends the user's other sessions. Who changes
+      their own can take it back for a day, by a link to the old one, if that was verified.
+    - Disabling a user ends all sessions, for good.
+    - Someone stays: the last administrator cannot be disabled.
+    """
+
+    unit_of_work: UnitOfWork
+    post: Post
+
+    @repeatable
+    async def __call__(self, command: UpdateUserCommand, /, *, actor: Actor | System) -> UserResult:
+        changes, user_id = command.changes, UserId(command.user_id)
+        email = UNSET if changes.email is UNSET else Email.parse(changes.email)
+        full_name = changes.full_name
+        if isinstance(full_name, str):
+            full_name = parse_text(full_name, "/full_name", longest=FULL_NAME_LENGTH)
+        protected = email is not UNSET or changes.status is not UNSET
+        async with self.unit_of_work.begin(actor) as tx:
+            who = await authority(tx, actor)
+            if protected or not who.is_user(user_id):
+                who.require(USERS_WRITE)
+            user = await tx.users.get(user_id)
+            if user is None:
+                raise UserNotFound
+            if protected:
+                nobody_rises(who.permissions, await permissions_of(tx, user))
+            check_revision(command.if_match, (await present_user(tx, user)).revision)
+            old, active, was_lasting = user.email, user.active, user.lasting_admin
+            was_verified = user.email_verified
+            user.update(
+                email=user.email if email is UNSET else email,
+                full_name=user.full_name if full_name is UNSET else full_name,
+                status=user.status if changes.status is UNSET else changes.status,
+                now=tx.now,
+            )
+            await someone_stays(tx, user, was_lasting=was_lasting)
+            await tx.users.save(user)
+            tx.announce(Change("user", str(user.id)))
+            if user.email.key != old.key:
+                await end_sessions(tx, user.id, SecurityEvent.EMAIL_CHANGED, actor=actor)
+                if not who.is_user(user.id):
+                    await end_links(tx, user.id, changed_since=EVER)  # what an operator does is not taken back
+                elif was_verified:
+                    await tx.users.reserve(old, user.id, tx.now + UNDO_LIFETIME)
+                    await self.post(tx, MailKind.EMAIL_CHANGED, old, user_id=user.id, new_email=user.email)
+                await self.post(tx, MailKind.VERIFICATION, user.email, user_id=user.id)
+            if active and not user.active:
+                await end_sessions(tx, user.id, SecurityEvent.DISABLED, actor=actor)
+            result = await present_user(tx, user)
+            await tx.commit()
+        return result

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from msgspec import UNSET, UnsetType
+
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.retry import repeatable
+from ubr.application.mail.queue import Post
+from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
+from ubr.application.ports.system import NewId
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.protection.rate_limits import Limits
+from ubr.application.sessions.termination import end_sessions
+from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, Link, LinkKind
+from ubr.domain.accounts.passwords import bounded_password, check_password
+from ubr.domain.accounts.user import User
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import Invalid, InvalidLink, RegistrationClosed
+from ubr.domain.ids import UserId
+from ubr.domain.mail.kinds import MailKind
+from ubr.domain.sessions.termination import SecurityEvent
+
+
+class VerifyEmailCommand(Command, frozen=True, kw_only=True):
+    token: str
+    password: str | UnsetType = UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyEmail:
+    """Show that an e-mail is one's own, with the link that was mailed to it.
+
+    - A registration is finished by it: the password is set here, and the account is made now.
+    - For the e-mail of an account that was made without it the account's password has to be given. Another one, that
+      meets the policy, makes the account that of whoever has the mailbox: it is the password from then on, and nothing
+      stays that the first registrant gave.
+    - Another e-mail becomes that of the account, and takes no password. The user's other sessions end. The old e-mail,
+      where it was verified, is told, can take it back for a day, and becomes nobody else's until then.
+    - The link is good once. Where something is wrong with the password it stays good.
+    """
+
+    unit_of_work: UnitOfWork
+    tokens: LinkTokenMint
+    limits: Limits
+    hasher: PasswordHasher
+    is_common: CommonPasswords
+    new_id: NewId
+    post: Post
+    rules: Rules
+
+    @repeatable
+    async def __call__(self, command: VerifyEmailCommand, /, *, actor: Actor | System | None = None) -> None:
+        async with self.limits.redeeming():
+            await self._redeem(command, actor)
+
+    async def _redeem(self, command: VerifyEmailCommand, actor: Actor | System | None) -> None:
+        link = await self._link(command.token)
+        match link.kind:
+            case LinkKind.REGISTRATION:
+                await self._register(link, _given(command.password), actor)
+            case LinkKind.VERIFICATION:
+                await self._verify(link, _given(command.password), actor)
+            case LinkKind.EMAIL_CHANGE:
+                if command.password is not UNSET:
+                    raise Invalid.at("/password", "is not taken for a change of e-mail")
+                await self._change(link)
+            case _:
+                raise InvalidLink
+
+    async def _link(self, token: str) -> Link:
+        digest = self.tokens.digest(token)
+        async with self.unit_of_work.read() as tx:
+            link = await tx.links.get(digest)
+            if link is None or not link.live_at(tx.now):
+                raise InvalidLink
+        return link
+
+    async def _register(self, link: Link, raw: str, actor: Actor | System | None) -> None:
+        if self.rules.registration == "closed":
+            raise RegistrationClosed
+        hashed = await self.hasher.hash(self._checked(raw, link, link.full_name))
+        async with self.unit_of_work.begin(actor) as tx:
+            if await tx.links.redeem(link.digest, tx.now) is None:
+                raise InvalidLink
+            user = User.register_verified(
+                id=UserId(self.new_id()),
+                email=link.email,
+                full_name=link.full_name,
+                password_hash=hashed,
+                now=tx.now,
+            )
+            await tx.users.add(user)
+            await tx.commit()
+
+    async def _verify(self, link: Link, raw: str, actor: Actor | System | None) -> None:
+        password = bounded_password(raw)
+        async with self.unit_of_work.read() as tx:
+            user = await tx.users.get(_owner(link))
+        if user is None:
+            raise InvalidLink
+        # Not to protect the account, which is theirs who have the link; but hashing is dear.
+        allowance = await self.limits.password()
+        known = await self.hasher.verify(password, user.password_hash)
+        hashed = None if known else await self.hasher.hash(self._checked(raw, link, user.full_name))
+        async with self.unit_of_work.begin(actor) as tx:
+            current = await tx.users.get(user.id)
+            if current is None or not current.active or current.email_verified:
+                raise InvalidLink
+            if current.security_version != user.security_version or await tx.links.redeem(link.digest, tx.now) is None:
+                raise InvalidLink
+            if hashed is None:
+                current.verify_email(now=tx.now)
+            else:
+                current.reset_password(hashed, now=tx.now)
+                await end_sessions(tx, current.id, SecurityEvent.CLAIMED, actor=None)
+            await tx.users.save(current)
+            await tx.commit()
+        await self.limits.give_back(allowance)
+
+    async def _change(self, link: Link) -> None:
+        user_id = _owner(link)
+        asked = None if link.session_id is None else Actor(user_id, link.session_id)
+        async with self.unit_of_work.begin(asked) as tx:
+            user = await tx.users.get(user_id)
+            if user is None or not user.active or await tx.links.redeem(link.digest, tx.now) is None:
+                raise InvalidLink
+            old, was_verified = user.email, user.email_verified
+            user.change_email(link.email, now=tx.now)
+            await tx.users.save(user)
+            await end_sessions(tx, user.id, SecurityEvent.EMAIL_CHANGED, actor=asked)
+            if was_verified:
+                # An e-mail that nobody has shown to be theirs may be a stranger's, who must not get the account.
+                await tx.users.reserve(old, user.id, tx.now + UNDO_LIFETIME)
+                await self.post(tx, MailKind.EMAIL_CHANGED, old, user_id=user.id, new_email=user.email)
+            await tx.commit()
+
+    def _checked(self, raw: str, link: Link, full_name: str | None) -> str:
+        return check_password(
+            raw,
+            min_length=self.rules.password_min_length,
+            email=link.email,
+            is_common=self.is_common,
+            full_name=full_name,
+        )
+
+
+def _given(password: str | UnsetType) -> str:
+    if password is UNSET:
+        raise Invalid.at("/password", "is required")
+    return password
+
+
+def _owner(link: Link) -> UserId:
+    if link.user_id is None:
+        raise InvalidLink
+    return link.user_id

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ubr.application.audit.sequencer import Sequencer, current_checkpoint, hash_of
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.representations import CheckpointResult, checkpoint_result
+from ubr.application.ports.audit import LogFilter, LogSigning
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.domain.actor import System
+from ubr.domain.audit.checkpoint import BadNote, Checkpoint, Note
+from ubr.domain.audit.merkle import BadProof, check_consistency, consistency
+from ubr.domain.errors import CheckpointMismatch, Forbidden, Invalid
+from ubr.domain.events import RESTORED
+
+_RESTORES: Final = 100
+"""The newest of these are looked at."""
+
+
+class CompareCheckpointCommand(Command, frozen=True, kw_only=True):
+    """`checkpoint` is the text of one that was kept."""
+
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompareCheckpoint:
+    """See whether the log is the continuation of a checkpoint that was kept outside the database.
+
+    - Only the service itself may.
+    - It is not where the log is shorter, or where its beginning is not what was signed then.
+    - A checkpoint from before a restore that was settled is not compared any more: the log has another origin since.
+    """
+
+    unit_of_work: UnitOfWork
+    sequencer: Sequencer
+    signing: LogSigning
+
+    async def __call__(self, command: CompareCheckpointCommand, /, *, actor: System) -> CheckpointResult:
+        """The newest checkpoint. Errors: `Invalid` for what is no checkpoint; `CheckpointMismatch`; `LogDamaged`."""
+        if not isinstance(actor, System):
+            raise Forbidden("Only the service itself may compare checkpoints")
+        try:
+            note = Note.parse(command.checkpoint)
+            kept = Checkpoint.of(note)
+        except BadNote as error:
+            raise Invalid.at("/checkpoint", str(error)) from None
+        async with self.unit_of_work.read() as tx:
+            if await tx.log_tree.newest_checkpoint() is None:
+                raise CheckpointMismatch(f"The checkpoint that was kept has {kept.size} entries, and the log none")
+            here = Checkpoint.of(await current_checkpoint(tx))
+            if not await self._settled(tx, note):
+                await self._signed_here(tx, note)
+            if kept.origin == here.origin:
+                await self._continued(tx, kept, here)
+        # Not earlier: where the two do not fit, nothing more may be signed under this name.
+        await self.sequencer(wait=True)
+        async with self.unit_of_work.read() as tx:
+            return checkpoint_result(await current_checkpoint(tx))
+
+    async def _settled(self, tx: Transaction, note: Note) -> bool:
+        """Whether a restore that was settled named this very checkpoint: its key may be lost with the rest."""
+        restores = await tx.logs.page(LogFilter(action=RESTORED), None, _RESTORES)
+        return any(entry.facts.get("checkpoint") == str(note) for entry in restores)
+
+    async def _signed_here(self, tx: Transaction, note: Note) -> None:
+        try:
+            keys = await tx.log_keys.all()
+            if any(note.signed_by(key.note_key, self.signing.verify) for key in keys):
+                return
+        except BadNote as error:
+            raise CheckpointMismatch(f"The checkpoint {error}") from None
+        raise CheckpointMismatch("The checkpoint is signed by no key that this log has, or had")
+
+    async def _continued(self, tx: Transaction, kept: Checkpoint, here: Checkpoint) -> None:
+        if kept.size > here.size:
+            raise CheckpointMismatch(
+                f"The checkpoint that was kept has {kept.size} entries and the log {here.size}: the log was cut, or "
+                "the database was put back to an earlier state"
+            )
+        proof = [await hash_of(tx, span) for span in consistency(kept.size, here.size)] if kept.size else []
+        try:
+            check_consistency(kept.size, kept.root, here.size, here.root, [] if kept.size == here.size else proof)
+        except BadProof:
+            raise CheckpointMismatch(
+                f"The first {kept.size} entries of the log are not those that were signed when the checkpoint was kept"
+            ) from None

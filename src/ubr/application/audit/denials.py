@@ -1,0 +1,155 @@
+"""What was not done: refusals of those who are signed in, and what was turned away before it was known who asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from functools import cache, wraps
+from inspect import signature
+from typing import Any, Final, TypeAlias, TypeVar
+
+from ubr.application.app import Application
+from ubr.application.kernel.origin import Origin, calling_from, current_origin
+from ubr.application.ports.system import Clock
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.actor import SYSTEM, Actor
+from ubr.domain.errors import Forbidden, StoreUnavailable
+from ubr.domain.events import ActRefused, Event, RequestsRejected
+
+U = TypeVar("U")
+
+_MOST: Final = 10_000
+"""How many kinds of refusals are counted at a time. Whatever is beyond is an entry by itself."""
+
+CountRejection: TypeAlias = Callable[[str], None]
+"""Counts a request that was turned away, by the code of the error."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    actor: Actor
+    act: str
+    problem: str
+
+
+@dataclass(slots=True)
+class _Count:
+    """How many are not in the log yet, and from where the last of them came."""
+
+    count: int = 0
+    origin: Origin = field(default_factory=current_origin)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """Writes what was refused into the log, in units of their own, and never more than a few entries a minute for it.
+
+    - The first refusal of an actor, an act and a problem is an entry at once. Those that follow in the same minute
+      are counted, and are one entry more when it is over.
+    - What was turned away before it was known who asked is one entry a minute for all of it.
+    - Where the store is out of reach the answer is the same, and they are counted for later.
+    """
+
+    unit_of_work: UnitOfWork
+    clock: Clock
+    _counts: dict[tuple[_Kind, datetime], _Count] = field(default_factory=dict, init=False, repr=False)
+    """By the minute in which they came."""
+    _rejected: dict[datetime, Counter[str]] = field(default_factory=dict, init=False, repr=False)
+
+    async def note(self, actor: Actor, act: str, problem: str) -> None:
+        """Somebody signed in was refused. Errors: `StoreUnavailable`, and then it is counted."""
+        kind, minute = _Kind(actor, act, problem), self._minute()
+        counted = self._counts.get((kind, minute))
+        if counted is not None:
+            counted.count += 1
+            counted.origin = current_origin()
+            return
+        if len(self._counts) < _MOST:
+            self._counts[kind, minute] = _Count()
+        try:
+            await self._write(actor, ActRefused(act=act, problem=problem, count=1))
+        except BaseException:
+            self._put_back(kind, minute, _Count(1))
+            raise
+
+    def reject(self, problem: str) -> None:
+        """A request was turned away."""
+        self._rejected.setdefault(self._minute(), Counter())[problem] += 1
+
+    async def settle(self, *, everything: bool = False) -> None:
+        """Write what was counted in minutes that are over, or everything. Errors: `StoreUnavailable`."""
+        minute = self._minute()
+        for kind, over in [key for key in self._counts if everything or key[1] != minute]:
+            await self._write_count(kind, over)
+        for over in [one for one in self._rejected if everything or one != minute]:
+            await self._write_rejected(over)
+
+    async def _write_count(self, kind: _Kind, minute: datetime) -> None:
+        counted = self._counts.pop((kind, minute), None)
+        if counted is None or not counted.count:
+            return
+        try:
+            with calling_from(counted.origin):
+                await self._write(kind.actor, ActRefused(act=kind.act, problem=kind.problem, count=counted.count))
+        except BaseException:
+            self._put_back(kind, minute, counted)
+            raise
+
+    async def _write_rejected(self, minute: datetime) -> None:
+        counts = self._rejected.pop(minute, None)
+        if not counts:
+            return
+        try:
+            await self._write(None, RequestsRejected(counts=dict(sorted(counts.items()))))
+        except BaseException:
+            self._rejected.setdefault(minute, Counter()).update(counts)
+            raise
+
+    def _put_back(self, kind: _Kind, minute: datetime, counted: _Count) -> None:
+        """What could not be written, with what came meanwhile."""
+        self._counts.setdefault((kind, minute), _Count(origin=counted.origin)).count += counted.count
+
+    def _minute(self) -> datetime:
+        return self.clock().replace(second=0, microsecond=0)
+
+    async def _write(self, actor: Actor | None, event: Event) -> None:
+        async with self.unit_of_work.begin(actor or SYSTEM) as tx:
+            tx.record(event)
+            await tx.commit()
+
+
+def noting_refusals(application: Application, refusals: Refusals) -> Application:
+    """The same use cases, each of which writes down whom it refused: done here, so that none can forget it."""
+    use_cases = {field.name: getattr(application, field.name) for field in fields(application)}
+    return Application(**{name: _noting(name, use_case, refusals) for name, use_case in use_cases.items()})
+
+
+def _noting(act: str, use_case: U, refusals: Refusals) -> U:
+    kind: type[Any] = type(use_case)
+    inner = kind.__call__
+    if not _takes_an_actor(inner):
+        return use_case
+
+    @wraps(inner)
+    async def call(self: U, *args: Any, **named: Any) -> Any:
+        try:
+            return await inner(self, *args, **named)
+        except Forbidden as refusal:
+            if isinstance(actor := named.get("actor"), Actor):
+                with suppress(StoreUnavailable):
+                    await refusals.note(actor, act, refusal.code)
+            raise
+
+    own = {"__call__": call, "__slots__": (), "__doc__": kind.__doc__, "__module__": kind.__module__}
+    ports = {field.name: getattr(use_case, field.name) for field in fields(kind) if field.init}
+    made: U = type(kind.__name__, (kind,), own)(**ports)
+    return made
+
+
+@cache
+def _takes_an_actor(call: Callable[..., Any]) -> bool:
+    """Kept, because to ask takes longer than all else here: whoever tests makes an application for each test."""
+    return "actor" in signature(call).parameters

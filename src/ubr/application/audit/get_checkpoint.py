@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ubr.application.access.authorization import Authorize
+from ubr.application.audit.sequencer import Sequencer, current_checkpoint
+from ubr.application.kernel.representations import CheckpointResult, checkpoint_result
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.actor import Actor, System
+from ubr.domain.roles.permissions import LOGS_READ
+
+
+@dataclass(frozen=True, slots=True)
+class GetCheckpoint:
+    """Read the newest checkpoint of the log: how far it reaches, and the signed root of the tree over it.
+
+    - Needs `logs:read`.
+    - It covers every entry whose act was answered before this was asked.
+    - Kept outside the database it shows, later on, that the log was cut, rolled back or forked.
+    """
+
+    authorize: Authorize
+    unit_of_work: UnitOfWork
+    sequencer: Sequencer
+
+    async def __call__(self, *, actor: Actor | System) -> CheckpointResult:
+        """Errors: `LogDamaged` where the log is not what was signed."""
+        (await self.authorize(actor)).require(LOGS_READ)
+        await self.sequencer(wait=True)
+        async with self.unit_of_work.read() as tx:
+            return checkpoint_result(await current_checkpoint(tx))

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ubr.application.kernel.command import Result
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.actor import System
+from ubr.domain.errors import Forbidden
+
+
+class KnownLogKeyResult(Result, frozen=True, kw_only=True):
+    """`key` is the text that verifiers take."""
+
+    key: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ListLogKeys:
+    """Every key that signs the log or did, newest first. Only the service itself may. Nothing private is shown."""
+
+    unit_of_work: UnitOfWork
+
+    async def __call__(self, *, actor: System) -> list[KnownLogKeyResult]:
+        if not isinstance(actor, System):
+            raise Forbidden("Only the service itself may list the keys of the log")
+        async with self.unit_of_work.read() as tx:
+            keys = await tx.log_keys.all()
+        return [KnownLogKeyResult(key=str(key), created_at=key.created_at) for key in reversed(keys)]

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from ubr.application.access.authorization import Authorize
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
+from ubr.application.kernel.representations import LogEntryResult, Page, log_entry_result
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import LogFilter
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.actor import Actor, System
+from ubr.domain.events import Facts, Level, LogRead, actions
+from ubr.domain.ids import UserId
+from ubr.domain.roles.permissions import LOGS_READ
+from ubr.domain.text import parse_moment
+
+_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UNKNOWN: Final = "?"
+
+
+class ListLogsCommand(Command, frozen=True, kw_only=True):
+    """`since` is the first moment that counts, `until` the first that does not."""
+
+    level: Level | None = None
+    action: str | None = None
+    actor_id: UUID | None = None
+    target_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListLogs:
+    """List entries of the log, newest first.
+
+    - Needs `logs:read`.
+    - It is an entry of the log itself, written before the answer and not part of it.
+    """
+
+    authorize: Authorize
+    unit_of_work: UnitOfWork
+    pager: Pager
+
+    @repeatable
+    async def __call__(self, command: ListLogsCommand, /, *, actor: Actor | System) -> Page[LogEntryResult]:
+        limit = check_limit(command.limit)
+        which = LogFilter(
+            level=command.level,
+            action=command.action,
+            actor_id=None if command.actor_id is None else UserId(command.actor_id),
+            target_id=command.target_id,
+            since=None if command.since is None else parse_moment(command.since, "/since"),
+            until=None if command.until is None else parse_moment(command.until, "/until"),
+        )
+        scope = ("logs", which.level, which.action, which.actor_id, which.target_id, which.since, which.until)
+        after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
+        (await self.authorize(actor)).require(LOGS_READ)
+        async with self.unit_of_work.read() as tx:
+            found = await tx.logs.page(which, after, limit + 1)
+        async with self.unit_of_work.begin(actor) as tx:
+            tx.record(LogRead(filters=_filters(which), entries=min(len(found), limit)))
+            await tx.commit()
+        entries, cursor = self.pager.cut(found, limit, scope, lambda entry: (entry.timestamp, entry.id))
+        return Page(items=[log_entry_result(entry) for entry in entries], next_cursor=cursor)
+
+
+def _filters(which: LogFilter) -> Facts:
+    """The conditions as the log may hold them: of what was typed freely only what names something that is known."""
+    action, target_id = which.action, which.target_id
+    filters = {
+        "level": which.level,
+        "action": action if action is None or action in actions() else _UNKNOWN,
+        "actor_id": which.actor_id and str(which.actor_id),
+        "target_id": target_id if target_id is None or _ID.fullmatch(target_id) else _UNKNOWN,
+        "since": which.since and which.since.isoformat(),
+        "until": which.until and which.until.isoformat(),
+    }
+    return {name: value for name, value in filters.items() if value is not None}

@@ -1,0 +1,34 @@
+"""Keeps the log: what was written gets its place in the tree, and what was refused is written."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+from ubr.application.audit.denials import Refusals
+from ubr.application.audit.sequencer import Sequencer
+from ubr.application.kernel.periodic import beside
+from ubr.domain.errors import UbrError
+
+_SEQUENCING: Final = 0.5
+_SETTLING: Final = 20.0
+"""Seconds between two rounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bookkeeping:
+    """Runs in every process that serves; of all of them one at a time adds to the tree."""
+
+    sequencer: Sequencer
+    refusals: Refusals
+
+    @asynccontextmanager
+    async def going_on(self) -> AsyncIterator[None]:
+        """Keep the log for as long as the context lasts. At its end what was counted is written, and signed."""
+        async with beside((self.sequencer, _SEQUENCING), (self.refusals.settle, _SETTLING)):
+            yield
+        with suppress(UbrError):  # another process will do it, or the next one
+            await self.refusals.settle(everything=True)
+            await self.sequencer()

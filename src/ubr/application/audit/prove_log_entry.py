@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from uuid import UUID
+
+from ubr.application.access.authorization import Authorize
+from ubr.application.audit.sequencer import Sequencer, current_checkpoint, hash_of
+from ubr.application.kernel.command import Command, Result
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.domain.actor import Actor, System
+from ubr.domain.audit.checkpoint import Checkpoint
+from ubr.domain.audit.merkle import inclusion
+from ubr.domain.errors import LogEntryNotFound
+from ubr.domain.events import LogEntryRead
+from ubr.domain.ids import LogEntryId
+from ubr.domain.roles.permissions import LOGS_READ
+
+
+class ProveLogEntryCommand(Command, frozen=True, kw_only=True):
+    entry_id: UUID
+
+
+class ProofResult(Result, frozen=True, kw_only=True):
+    """That an entry is in the log. Hashes and content are base64.
+
+    `content` is the canonical bytes of the entry, null once they were pruned: SHA-256 of a zero byte and these is
+    `leaf_hash`. From there `hashes`, nearest first, lead to the root of the checkpoint (RFC 9162, 2.1.3.2).
+    """
+
+    entry_id: UUID
+    index: int
+    size: int
+    leaf_hash: str
+    hashes: list[str]
+    content: str | None
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProveLogEntry:
+    """Read the proof that an entry is in the log, against the newest checkpoint. Needs `logs:read`."""
+
+    authorize: Authorize
+    unit_of_work: UnitOfWork
+    sequencer: Sequencer
+
+    @repeatable
+    async def __call__(self, command: ProveLogEntryCommand, /, *, actor: Actor | System) -> ProofResult:
+        """Errors: `LogEntryNotFound`; `LogDamaged` where the log is not what was signed."""
+        (await self.authorize(actor)).require(LOGS_READ)
+        await self.sequencer(wait=True)
+        entry_id = LogEntryId(command.entry_id)
+        async with self.unit_of_work.read() as tx:
+            proof = await self._prove(tx, entry_id)
+        async with self.unit_of_work.begin(actor) as tx:
+            tx.record(LogEntryRead(entry_id=entry_id))
+            await tx.commit()
+        return proof
+
+    async def _prove(self, tx: Transaction, entry_id: LogEntryId) -> ProofResult:
+        index = await tx.log_tree.index_of(entry_id)
+        if index is None:
+            raise LogEntryNotFound
+        note = await current_checkpoint(tx)
+        checkpoint = Checkpoint.of(note)
+        entry = await tx.logs.get(entry_id)
+        [leaf] = await tx.log_tree.hashes(0, index, 1)
+        return ProofResult(
+            entry_id=entry_id,
+            index=index,
+            size=checkpoint.size,
+            leaf_hash=_text(leaf),
+            hashes=[_text(await hash_of(tx, span)) for span in inclusion(index, checkpoint.size)],
+            content=None if entry is None else _text(entry.canonical()),
+            checkpoint=str(note),
+        )
+
+
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()

@@ -1,0 +1,40 @@
+"""From events to log entries: the one way in which the log is written, whatever the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from ubr.application.kernel.origin import current_origin
+from ubr.application.ports.system import NewId, RandomBytes
+from ubr.domain.actor import Actor, System
+from ubr.domain.audit.entry import SALT_BYTES, LogEntry
+from ubr.domain.events import Event
+from ubr.domain.ids import LogEntryId
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Makes the entries that a unit of work writes when it commits."""
+
+    new_id: NewId
+    random_bytes: RandomBytes
+
+    def entries(self, events: Iterable[Event], *, actor: Actor | System | None, now: datetime) -> list[LogEntry]:
+        """One entry for each event, in order, with the origin of the present call."""
+        origin = current_origin()
+        actor_id = actor.user_id if isinstance(actor, Actor) else None
+        return [
+            LogEntry.of(
+                event,
+                id=LogEntryId(self.new_id()),
+                actor_id=actor_id,
+                ip=origin.ip,
+                request_id=origin.request_id,
+                request_id_given=origin.request_id_given,
+                now=now,
+                salt=self.random_bytes(SALT_BYTES),
+            )
+            for event in events
+        ]

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ubr.application.audit.sequencer import Sequencer
+from ubr.application.kernel.command import Result
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import LogSigning
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.actor import System
+from ubr.domain.errors import Forbidden
+from ubr.domain.events import LogKeyRotated
+
+
+class LogKeyResult(Result, frozen=True, kw_only=True):
+    """`key` is the text that verifiers take."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class RotateLogKey:
+    """Make a new key that signs the log in place of the present one.
+
+    - Only the service itself may.
+    - It is an entry of the log, and the first checkpoint over that is signed by both: whoever trusts the one can trust
+      the other. Later ones are signed by the new one alone.
+    - A present key that no secret opens cannot sign any more: then whoever verifies has to be given the new one.
+    """
+
+    unit_of_work: UnitOfWork
+    signing: LogSigning
+    sequencer: Sequencer
+
+    async def __call__(self, *, actor: System) -> LogKeyResult:
+        """The new key. Errors: `LogDamaged` where the log is not what was signed."""
+        if not isinstance(actor, System):
+            raise Forbidden("Only the service itself may rotate the key of the log")
+        key = await self._rotate(actor)
+        await self.sequencer(wait=True)
+        return LogKeyResult(key=key)
+
+    @repeatable
+    async def _rotate(self, actor: System) -> str:
+        async with self.unit_of_work.begin(actor) as tx:
+            keys = await tx.log_keys.all_to_change()
+            new = self.signing.generate(tx.now, keys[-1] if keys else None)
+            await tx.log_keys.add(new)
+            tx.record(LogKeyRotated(label=new.label, key=str(new), before=str(keys[-1]) if keys else ""))
+            await tx.commit()
+        return str(new)

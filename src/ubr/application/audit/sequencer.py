@@ -1,0 +1,171 @@
+"""From entries to leaves: whatever was written into the log gets its place in the tree, and is signed for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import STORED_LEVELS, LogSigning
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.domain.actor import SYSTEM
+from ubr.domain.audit.checkpoint import BadNote, Checkpoint, LogKey, Note
+from ubr.domain.audit.entry import LogEntry
+from ubr.domain.audit.merkle import Frontier, Node, Span, join, nodes_of, root_of
+from ubr.domain.errors import LogDamaged, LogKeyLocked
+from ubr.domain.events import LOG_KEY_ROTATED, RESTORED
+
+BATCH: Final = 256
+"""Entries in one unit. What is computed for them holds the event loop for about 3 ms."""
+
+_ROUNDS: Final = 1000
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What this process has seen of the log: it does not get shorter under one name."""
+
+    origin: str = ""
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sequencer:
+    """One round: puts all entries that wait into the tree, in units of at most 256, each with a signed checkpoint.
+
+    - One process at a time adds to the tree. Whoever acts waits for none.
+    - Before anything is added, what is kept of the tree has to be what was signed last: else nothing is.
+    - A new key signs, beside the one before it, the first checkpoint over the entry that names it, and all later ones.
+    """
+
+    unit_of_work: UnitOfWork
+    signing: LogSigning
+    _memory: _Memory = field(default_factory=_Memory, init=False, repr=False)
+
+    async def __call__(self, *, wait: bool = False) -> int:
+        """The number of entries that were added; 0 also where another process is at it, unless that is waited for.
+
+        Errors: `LogDamaged`; `LogKeyLocked`; `StoreUnavailable`.
+        """
+        total = 0
+        for _ in range(_ROUNDS):
+            async with self.unit_of_work.read() as tx:
+                if not await tx.log_tree.anything_waiting():
+                    break
+            added = await self._batch(wait=wait)
+            total += added
+            if added < BATCH:
+                break
+        return total
+
+    @repeatable
+    async def _batch(self, *, wait: bool) -> int:
+        async with self.unit_of_work.begin(SYSTEM) as tx:
+            if not await tx.log_tree.lead(wait=wait):
+                return 0
+            frontier = await tx.log_tree.state()
+            signed = await tx.log_tree.newest_checkpoint()
+            keys = await tx.log_keys.all()
+            signers = self._signers(keys, signed, frontier)
+            entries = await tx.log_tree.waiting(BATCH)
+            if not entries:
+                return 0
+            first, leaves = frontier.size, [(entry.id, entry.leaf) for entry in entries]
+            nodes = self._grow(frontier, [leaf for _, leaf in leaves])
+            note = self._sign(frontier, self._with_successor(signers, keys, entries))
+            await tx.log_tree.extend(first, leaves, nodes, frontier, str(note))
+            await tx.commit()
+        self._memory.origin, self._memory.size = Checkpoint.of(note).origin, frontier.size
+        return len(entries)
+
+    def _grow(self, frontier: Frontier, leaves: Sequence[bytes]) -> list[tuple[Node, bytes]]:
+        """Add leaves; the nodes that became whole by it and are kept."""
+        kept: list[tuple[Node, bytes]] = []
+
+        def completed(node: Node, hashed: bytes) -> None:
+            if node.level % STORED_LEVELS == 0:
+                kept.append((node, hashed))
+
+        for leaf in leaves:
+            frontier.append(leaf, completed)
+        return kept
+
+    def _signers(self, keys: Sequence[LogKey], signed: str | None, frontier: Frontier) -> list[LogKey]:
+        """The key that signs at present: the youngest that signed last.
+
+        Errors: `LogDamaged` where the tree is not what was signed last.
+        """
+        if not keys:
+            raise LogDamaged("There is no key that signs the log")
+        if signed is None:
+            if frontier.size:
+                raise LogDamaged("The log has no checkpoint")
+            return list(keys[:1])  # where another one follows already, some entry says so
+        try:
+            note = Note.parse(signed)
+            checkpoint = Checkpoint.of(note)
+            signers = [key for key in keys if note.signed_by(key.note_key, self.signing.verify)]
+        except BadNote as error:
+            raise LogDamaged(f"The newest checkpoint {error}") from None
+        if not signers:
+            raise LogDamaged("The newest checkpoint is not signed by a key of this log")
+        if (checkpoint.size, checkpoint.root) != (frontier.size, frontier.root()):
+            raise LogDamaged("The head of the log is not what was signed")
+        if checkpoint.origin == self._memory.origin and checkpoint.size < self._memory.size:
+            raise LogDamaged("The log is shorter than it was")
+        return signers[-1:]
+
+    def _with_successor(
+        self, signers: list[LogKey], keys: Sequence[LogKey], entries: Sequence[LogEntry]
+    ) -> list[LogKey]:
+        """The same keys, and the one that these entries name as the next.
+
+        It has to be one of ours, which only who has a secret can seal: the present key vouches for no other. Errors:
+        `LogDamaged`, `LogKeyLocked`.
+        """
+        known = {key.label: key for key in keys}
+        for entry in entries:
+            if entry.action in {LOG_KEY_ROTATED, RESTORED}:
+                key = known.get("" if entry.target is None else entry.target.id)
+                if key is None:
+                    raise LogDamaged(f"The entry {entry.id} names a key that is not there")
+                self.signing.check(key)
+                signers = [*(one for one in signers if one != key), key]
+        return sorted(signers, key=lambda key: key.number)
+
+    def _sign(self, frontier: Frontier, signers: Sequence[LogKey]) -> Note:
+        """Signed by all of them, in the name of the last, which has to be open. One that goes may be locked."""
+        checkpoint = Checkpoint(signers[-1].name, frontier.size, frontier.root())
+        note = Note(checkpoint.text, ())
+        for key in signers:
+            try:
+                note = note.with_signature(key.note_key, self.signing.sign(key, note.text.encode()))
+            except LogKeyLocked:
+                if key == signers[-1]:
+                    raise
+        return note
+
+
+async def hash_of(tx: Transaction, span: Span) -> bytes:
+    """The hash of a range of the tree, by the nodes that are kept. Errors: `LogDamaged` where some are not there."""
+    return join([await _hash_of_node(tx, node) for node in nodes_of(span)])
+
+
+async def _hash_of_node(tx: Transaction, node: Node) -> bytes:
+    deeper = node.level % STORED_LEVELS
+    kept = await tx.log_tree.hashes(node.level - deeper, node.position << deeper, 1 << deeper)
+    if len(kept) != 1 << deeper:
+        raise LogDamaged("A part of the tree over the log is not there")
+    return root_of(kept)
+
+
+async def current_checkpoint(tx: Transaction) -> Note:
+    """The newest checkpoint. Errors: `LogDamaged` where there is none, or it cannot be read."""
+    raw = await tx.log_tree.newest_checkpoint()
+    if raw is None:
+        raise LogDamaged("The log has no checkpoint")
+    try:
+        return Note.parse(raw)
+    except BadNote as error:
+        raise LogDamaged(f"The newest checkpoint {error}") from None

@@ -1,0 +1,42 @@
+"""What an operator decides about accounts and sessions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal
+
+from ubr.domain.errors import Invalid
+from ubr.domain.roles.permissions import BUILT_IN_PERMISSIONS, Permission, Permissions
+from ubr.domain.roles.role import MOST_PERMISSIONS
+from ubr.domain.sessions.session import SessionLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The operator's decisions, with the defaults of the service."""
+
+    registration: Literal["open", "verified", "closed"] = "open"
+    password_min_length: int = 15
+    access_token_lifetime: timedelta = timedelta(minutes=10)
+    sessions: SessionLimits = field(
+        default_factory=lambda: SessionLimits(idle=timedelta(days=14), lifetime=timedelta(days=90), per_user=50)
+    )
+    own_permissions: Permissions = field(default_factory=Permissions)
+    """Permissions of the operator's other services, usable in roles beside the built-in ones."""
+
+    def permissions(self, raw: list[str]) -> Permissions:
+        """Parse the permissions of a role. One that is named twice counts once.
+
+        Errors: `Invalid` for one that nobody declared, and for more than `MOST_PERMISSIONS`.
+        """
+        if len(set(raw)) > MOST_PERMISSIONS:
+            raise Invalid.at("/permissions", f"must name at most {MOST_PERMISSIONS} permissions")
+        known = BUILT_IN_PERMISSIONS | self.own_permissions
+        parsed = []
+        for at, name in enumerate(raw):
+            permission = Permission.parse(name, f"/permissions/{at}")
+            if permission not in known.names:
+                raise Invalid.at(f"/permissions/{at}", "is not a permission of this service")
+            parsed.append(permission)
+        return Permissions.of(parsed)

@@ -1,0 +1,80 @@
+"""Pages by key, not by number: what exists throughout a walk appears in it exactly once."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeVar
+from uuid import UUID
+
+from ubr.application.ports.paging import After
+from ubr.application.ports.secrets import Signer
+from ubr.domain.errors import Invalid, InvalidCursor
+
+DEFAULT_LIMIT: Final = 50
+MOST: Final = 200
+_TAG: Final = 32
+_LONGEST_CURSOR: Final = 2048
+
+T = TypeVar("T")
+K = TypeVar("K", datetime, str)
+
+
+def check_limit(limit: int) -> int:
+    """Errors: `Invalid` outside 1 to 200."""
+    if not 1 <= limit <= MOST:
+        raise Invalid.at("/limit", f"must be between 1 and {MOST}")
+    return limit
+
+
+@dataclass(frozen=True, slots=True)
+class Pager:
+    """Opens and makes cursors: positions in one list, signed together with that list's filters and sort."""
+
+    signer: Signer
+
+    def after(self, cursor: str | None, scope: Sequence[object], read: Callable[[str], K]) -> After[K] | None:
+        """Where the page begins; None for the first. `read` makes the sort key of its text.
+
+        Errors: `InvalidCursor` for one that was not made here, or for another list, filter or sort.
+        """
+        if cursor is None:
+            return None
+        try:
+            if len(cursor) > _LONGEST_CURSOR:
+                raise InvalidCursor
+            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            if _text(raw) != cursor:  # one position has one cursor, though base64 has several ways to write it
+                raise InvalidCursor
+            tag, message = raw[:_TAG], raw[_TAG:]
+            if not self.signer.verify("cursor", _bound(message, scope), tag):
+                raise InvalidCursor
+            key, id = json.loads(message)
+            return After(read(key), UUID(id))
+        except (binascii.Error, ValueError):
+            raise InvalidCursor from None
+
+    def cut(
+        self, found: Sequence[T], limit: int, scope: Sequence[object], key: Callable[[T], tuple[datetime | str, UUID]]
+    ) -> tuple[list[T], str | None]:
+        """At most `limit` of the things found, and the cursor behind the last one where more were found."""
+        if len(found) <= limit:
+            return list(found), None
+        items = list(found[:limit])
+        position, id = key(items[-1])
+        text = position if isinstance(position, str) else position.isoformat()
+        message = json.dumps([text, str(id)], separators=(",", ":")).encode()
+        raw = self.signer.sign("cursor", _bound(message, scope)) + message
+        return items, _text(raw)
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _bound(message: bytes, scope: Sequence[object]) -> bytes:
+    return message + b"\0" + json.dumps([None if part is None else str(part) for part in scope]).encode()

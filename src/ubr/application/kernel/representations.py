@@ -1,0 +1,240 @@
+"""The representations that several use cases answer with, and how they are made from the domain."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from ubr.application.kernel.command import Result
+from ubr.application.ports.unit_of_work import Transaction
+from ubr.domain.accounts.user import User, UserStatus
+from ubr.domain.audit.checkpoint import Checkpoint, Note
+from ubr.domain.audit.entry import LogEntry
+from ubr.domain.errors import PreconditionFailed
+from ubr.domain.events import Level
+from ubr.domain.ids import RoleId
+from ubr.domain.keys.signing_key import SigningKey
+from ubr.domain.roles.role import Role
+from ubr.domain.sessions.session import Session
+
+T = TypeVar("T")
+
+
+class Revised(Result, frozen=True, kw_only=True, dict=True):
+    """A representation that knows its revision: no field of it, but its `ETag` over HTTP."""
+
+    @property
+    def revision(self) -> str:
+        """A text that differs whenever the thing does."""
+        return str(self.__dict__["revision"])
+
+
+class UserResult(Revised, frozen=True, kw_only=True):
+    """A user as others see one: never a hash, never a secret."""
+
+    id: UUID
+    email: str
+    full_name: str | None
+    status: UserStatus
+    email_verified: bool
+    roles: list[str]
+    created_at: datetime
+    updated_at: datetime
+
+
+class RoleResult(Revised, frozen=True, kw_only=True):
+    id: UUID
+    name: str
+    description: str | None
+    permissions: list[str]
+    built_in: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class SessionResult(Result, frozen=True, kw_only=True):
+    """`current` marks the session that asks. `last_seen_at` is the log-in or the last refresh."""
+
+    id: UUID
+    user_id: UUID
+    created_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+    ip: str | None
+    user_agent: str | None
+    current: bool
+
+
+class TargetResult(Result, frozen=True, kw_only=True):
+    type: str
+    id: str
+
+
+class LogEntryResult(Result, frozen=True, kw_only=True):
+    id: UUID
+    level: Level
+    action: str
+    message: str
+    timestamp: datetime
+    actor_id: UUID | None
+    target: TargetResult | None
+    ip: str | None
+    request_id: str | None
+    data: dict[str, Any]
+
+
+class CheckpointResult(Result, frozen=True, kw_only=True):
+    """`note` is the signed text (C2SP tlog-checkpoint), the rest what it says; `root` is base64."""
+
+    note: str
+    origin: str
+    size: int
+    root: str
+
+
+class TokensResult(Result, frozen=True, kw_only=True):
+    """What signing in yields. Lifetimes are in seconds."""
+
+    access_token: str
+    token_type: str = "Bearer"
+    expires_in: int
+    refresh_token: str
+    refresh_expires_in: int
+    session_id: UUID
+    user: UserResult
+
+    def __repr__(self) -> str:
+        """No field: they are secrets."""
+        return "TokensResult(…)"
+
+
+class SigningKeyResult(Result, frozen=True, kw_only=True):
+    """`state` is `published` (it will sign), `signing`, `retiring` (its last tokens are good), `retired` or `revoked`.
+
+    `retired_at` is known once another key follows it.
+    """
+
+    kid: str
+    algorithm: str
+    state: str
+    created_at: datetime
+    signs_from: datetime
+    retired_at: datetime | None
+    revoked_at: datetime | None
+
+
+class Page(Result, Generic[T], frozen=True, kw_only=True):
+    """Part of a list. `next_cursor` is null on the last page."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+def user_result(user: User, roles: Iterable[Role], now: datetime) -> UserResult:
+    """`roles` holds at least every role of the user; those whose grant has ended are left out."""
+    held = user.roles_at(now)
+    names = sorted(role.name for role in roles if role.id in held)
+    result = UserResult(
+        id=user.id,
+        email=user.email.address,
+        full_name=user.full_name,
+        status=user.status,
+        email_verified=user.email_verified,
+        roles=[str(name) for name in names],
+        created_at=user.created_at,
+        updated_at=user.updated_at,
+    )
+    result.__dict__["revision"] = user_revision(user, names)
+    return result
+
+
+def user_revision(user: User, role_names: Sequence[str]) -> str:
+    """The version alone does not tell: a grant can end, or a role change its name, without the user being touched."""
+    return f"{user.version}-{hashlib.sha256(','.join(role_names).encode()).hexdigest()[:16]}"
+
+
+def role_result(role: Role) -> RoleResult:
+    result = RoleResult(
+        id=role.id,
+        name=str(role.name),
+        description=role.description,
+        permissions=[str(permission) for permission in role.permissions],
+        built_in=role.built_in,
+        created_at=role.created_at,
+        updated_at=role.updated_at,
+    )
+    result.__dict__["revision"] = role_revision(role)
+    return result
+
+
+def role_revision(role: Role) -> str:
+    return str(role.version)
+
+
+def check_revision(accepted: Sequence[str] | None, revision: str) -> None:
+    """Errors: `PreconditionFailed` where the caller named revisions and this is none of them."""
+    if accepted is not None and revision not in accepted:
+        raise PreconditionFailed
+
+
+def session_result(session: Session, current: UUID | None) -> SessionResult:
+    return SessionResult(
+        id=session.id,
+        user_id=session.user_id,
+        created_at=session.created_at,
+        last_seen_at=session.last_seen_at,
+        expires_at=min(session.idle_expires_at, session.expires_at),
+        ip=session.ip,
+        user_agent=session.user_agent,
+        current=session.id == current,
+    )
+
+
+def signing_key_result(key: SigningKey, now: datetime) -> SigningKeyResult:
+    return SigningKeyResult(
+        kid=key.kid,
+        algorithm=key.algorithm,
+        state=key.state_at(now),
+        created_at=key.created_at,
+        signs_from=key.signs_from,
+        retired_at=key.retired_at,
+        revoked_at=key.revoked_at,
+    )
+
+
+def log_entry_result(entry: LogEntry) -> LogEntryResult:
+    return LogEntryResult(
+        id=entry.id,
+        level=entry.level,
+        action=entry.action,
+        message=entry.message,
+        timestamp=entry.timestamp,
+        actor_id=entry.actor_id,
+        target=None if entry.target is None else TargetResult(type=entry.target.type, id=entry.target.id),
+        ip=entry.ip,
+        request_id=entry.request_id,
+        data=json.loads(entry.data),
+    )
+
+
+async def present_users(tx: Transaction, users: Sequence[User]) -> list[UserResult]:
+    """Users with the names of their roles, read at once for all."""
+    wanted = {role_id for user in users for role_id in user.grants}
+    roles: Mapping[RoleId, Role] = {role.id: role for role in await tx.roles.many(wanted)}
+    return [user_result(user, (roles[id] for id in user.grants if id in roles), tx.now) for user in users]
+
+
+async def present_user(tx: Transaction, user: User) -> UserResult:
+    [result] = await present_users(tx, [user])
+    return result
+
+
+def checkpoint_result(note: Note) -> CheckpointResult:
+    checkpoint = Checkpoint.of(note)
+    root = base64.b64encode(checkpoint.root).decode()
+    return CheckpointResult(note=str(note), origin=checkpoint.origin, size=checkpoint.size, root=root)

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ubr.application.kernel.representations import SigningKeyResult, signing_key_result
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.actor import System
+from ubr.domain.errors import Forbidden
+
+
+@dataclass(frozen=True, slots=True)
+class ListSigningKeys:
+    """Every signing key that there is or was, newest first, and what becomes of it. Nothing private is shown.
+
+    - Only the service itself may.
+    """
+
+    unit_of_work: UnitOfWork
+
+    async def __call__(self, *, actor: System) -> list[SigningKeyResult]:
+        if not isinstance(actor, System):
+            raise Forbidden("Only the service itself may list signing keys")
+        async with self.unit_of_work.read() as tx:
+            return [signing_key_result(key, tx.now) for key in await tx.signing_keys.all()]

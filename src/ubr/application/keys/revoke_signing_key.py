@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.representations import SigningKeyResult, signing_key_result
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.keys import AccessTokens
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.domain.actor import System
+from ubr.domain.errors import Forbidden, SigningKeyNotFound
+from ubr.domain.events import SigningKeyCreated, SigningKeyRevoked
+from ubr.domain.keys.signing_key import SigningKey, scheduled, signer
+from ubr.domain.revocation.changes import Change
+
+
+class RevokeSigningKeyCommand(Command, frozen=True, kw_only=True):
+    kid: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeSigningKey:
+    """Give up a signing key, as after a leak: when the answer arrives no worker takes a token of it any more.
+
+    - Only the service itself may.
+    - Sessions live on: who holds a token of that key gets a new one by refreshing.
+    - Where it was the one that signs, the one that waits to does so at once; where none waits, a new one does.
+    - Where it was the one that waits to sign, the present one goes on.
+    - A second time changes nothing.
+    """
+
+    unit_of_work: UnitOfWork
+    access_tokens: AccessTokens
+
+    @repeatable
+    async def __call__(self, command: RevokeSigningKeyCommand, /, *, actor: System) -> SigningKeyResult:
+        """The key that signs from now on. Errors: `SigningKeyNotFound`."""
+        if not isinstance(actor, System):
+            raise Forbidden("Only the service itself may revoke signing keys")
+        async with self.unit_of_work.begin(actor) as tx:
+            keys = {key.kid: key for key in await tx.signing_keys.all_to_change()}
+            key = keys.get(command.kid)
+            if key is None:
+                raise SigningKeyNotFound(f"There is no signing key {command.kid}")
+            # Also where this finds its work done: whoever did it may have gone before it held everywhere.
+            tx.announce(Change("key", key.kid))
+            if not key.revoked:
+                keys[key.kid] = replace(key, revoked_at=tx.now)
+                await tx.signing_keys.save(keys[key.kid])
+                tx.record(SigningKeyRevoked(kid=key.kid))
+            signing = await self._signing(tx, keys)
+            await tx.commit()
+        return signing_key_result(signing, tx.now)
+
+    async def _signing(self, tx: Transaction, keys: dict[str, SigningKey]) -> SigningKey:
+        """The key that signs now, made or brought forward where there is none."""
+        found = signer(keys.values(), tx.now)
+        if found is None:
+            found = self.access_tokens.generate(tx.now)
+            tx.record(SigningKeyCreated(kid=found.kid))
+            await tx.signing_keys.add(found)
+        elif found.signs_from > tx.now:
+            found = replace(found, signs_from=tx.now)
+            await tx.signing_keys.save(found)
+        keys[found.kid] = found
+        for key in scheduled(keys.values(), tx.now):
+            keys[key.kid] = key
+            await tx.signing_keys.save(key)
+        return keys[found.kid]

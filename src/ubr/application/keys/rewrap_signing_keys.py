@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ubr.application.kernel.command import Result
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import LogSigning
+from ubr.application.ports.keys import AccessTokens
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.domain.actor import System
+from ubr.domain.audit.checkpoint import LogKey
+from ubr.domain.errors import Forbidden, LogKeyLocked, SigningKeyLocked
+from ubr.domain.events import LogKeyRewrapped, SigningKeyRewrapped
+
+
+class RewrapResult(Result, frozen=True, kw_only=True):
+    """Of how many keys how many had to be sealed anew."""
+
+    keys: int
+    rewrapped: int
+
+
+@dataclass(frozen=True, slots=True)
+class RewrapSigningKeys:
+    """Seal every private key with the newest secret. After it the other secrets open nothing that is still needed.
+
+    - Only the service itself may.
+    - The keys that sign the log are among them.
+    - A key that is of no use any more and that no secret opens is left as it is.
+    - A second time does nothing.
+    """
+
+    unit_of_work: UnitOfWork
+    access_tokens: AccessTokens
+    log_signing: LogSigning
+
+    @repeatable
+    async def __call__(self, *, actor: System) -> RewrapResult:
+        """Errors: `SigningKeyLocked` where no secret opens a key whose tokens may be good; `LogKeyLocked` where none
+        opens the newest key of the log. Nothing is changed then.
+        """
+        if not isinstance(actor, System):
+            raise Forbidden("Only the service itself may seal signing keys anew")
+        rewrapped = 0
+        async with self.unit_of_work.begin(actor) as tx:
+            keys = await tx.signing_keys.all_to_change()
+            for key in keys:
+                try:
+                    sealed = self.access_tokens.reseal(key)
+                except SigningKeyLocked:
+                    if key.accepted_at(tx.now):
+                        raise
+                    continue
+                if sealed.private != key.private:
+                    await tx.signing_keys.save(sealed)
+                    tx.record(SigningKeyRewrapped(kid=key.kid))
+                    rewrapped += 1
+            log_keys = await tx.log_keys.all_to_change()
+            rewrapped += await self._rewrap(tx, log_keys)
+            await tx.commit()
+        return RewrapResult(keys=len(keys) + len(log_keys), rewrapped=rewrapped)
+
+    async def _rewrap(self, tx: Transaction, keys: Sequence[LogKey]) -> int:
+        """How many keys of the log had to be sealed anew."""
+        rewrapped = 0
+        for key in keys:
+            try:
+                sealed = self.log_signing.reseal(key)
+            except LogKeyLocked:
+                if key == keys[-1]:
+                    raise
+                continue
+            if sealed.private != key.private:
+                await tx.log_keys.save(sealed)
+                tx.record(LogKeyRewrapped(label=key.label, key=str(key)))
+                rewrapped += 1
+        return rewrapped

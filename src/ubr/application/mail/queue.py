@@ -1,0 +1,52 @@
+"""Asking for a mail: a letter, written down with whatever it tells of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ubr.application.kernel.origin import current_origin
+from ubr.application.ports.system import NewId
+from ubr.application.ports.unit_of_work import Transaction
+from ubr.domain.accounts.email import Email
+from ubr.domain.ids import SessionId, UserId
+from ubr.domain.mail.kinds import MailKind
+from ubr.domain.mail.queued_mail import Letter
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Puts letters into the outbox. Whether there is anybody to write to is found out later, by whoever sends it.
+
+    So a call that asks for a mail does the same for every e-mail, and takes as long.
+    """
+
+    new_id: NewId
+
+    async def __call__(
+        self,
+        tx: Transaction,
+        kind: MailKind,
+        email: Email,
+        *,
+        user_id: UserId | None = None,
+        full_name: str | None = None,
+        new_email: Email | None = None,
+        session_id: SessionId | None = None,
+    ) -> None:
+        origin = current_origin()
+        await tx.outbox.add(
+            Letter(
+                id=self.new_id(),
+                kind=kind,
+                email=email,
+                user_id=user_id,
+                full_name=full_name,
+                new_email=None if new_email is None else new_email.address,
+                session_id=session_id,
+                ip=origin.ip,
+                request_id=origin.request_id,
+                request_id_given=origin.request_id_given,
+                created_at=tx.now,
+                next_try_at=tx.now,
+            )
+        )

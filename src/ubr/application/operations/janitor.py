@@ -1,0 +1,78 @@
+"""Removes what has no more use."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from ubr.application.ports.protection import Counters
+from ubr.application.ports.revocation import Feed
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.protection.password_throttle import KNOWN_FOR
+from ubr.application.protection.rate_limits import Quotas
+from ubr.domain.actor import SYSTEM
+from ubr.domain.sessions.session import RETRY_WINDOW
+
+FEED_LASTS: Final = timedelta(hours=24)
+"""How long a row of the feed is kept: much longer than anything that rests on it."""
+
+LETTERS_LAST: Final = timedelta(days=7)
+"""How long a mail that nobody could send is kept, for an operator to look at."""
+
+ENDED_GRANTS_LAST: Final = timedelta(days=30)
+"""How long a grant is kept that has ended. Nobody is shown one: it is for whoever looks at the rows themselves."""
+
+_BATCH: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Janitor:
+    """One round of cleaning, in small units so that nobody waits for it.
+
+    - Sealed successors of refresh tokens are erased once their retry window is over.
+    - Sessions are deleted once their absolute end has passed: until then every older refresh token is recognised.
+      Their tokens go first, since one session can have very many.
+    - Links are deleted once they have expired, mails that nobody could send after a week, and reservations of e-mails
+      once they have ended.
+    - Grants are deleted a month after their end. They have counted for nothing since, so nothing changes with them.
+    - Rows of the feed are deleted after a day.
+    - So are answers that were kept for calls with a key.
+    - Tries of passwords are deleted with their window, known clients after 30 days, and counters that are full again.
+    """
+
+    unit_of_work: UnitOfWork
+    feed: Feed
+    counters: Counters
+    quotas: Quotas
+
+    async def __call__(self) -> int:
+        """The number of sessions deleted."""
+        await self._each(lambda tx: tx.refresh_tokens.forget_successors(tx.now - RETRY_WINDOW, _BATCH))
+        await self._each(lambda tx: tx.refresh_tokens.forget(tx.now, _BATCH))
+        await self._each(lambda tx: tx.links.forget(tx.now, _BATCH))
+        await self._each(lambda tx: tx.outbox.forget(tx.now - LETTERS_LAST, _BATCH))
+        await self._each(lambda tx: tx.users.forget_reservations(tx.now, _BATCH))
+        deleted = await self._each(lambda tx: tx.sessions.forget(tx.now, _BATCH))
+        await self._each(lambda tx: tx.replays.forget(tx.now, _BATCH))
+        await self._each(lambda tx: tx.users.forget_grants(tx.now - ENDED_GRANTS_LAST, _BATCH))
+        while await self.feed.forget(FEED_LASTS, _BATCH) == _BATCH:
+            pass
+        window = self.quotas.account.per if self.quotas.account is not None else timedelta(0)
+        await self._each(lambda tx: tx.password_tries.forget(tx.now - window, _BATCH))
+        await self._each(lambda tx: tx.known_clients.forget(tx.now - KNOWN_FOR, _BATCH))
+        while await self.counters.forget(_BATCH) >= _BATCH:
+            pass
+        return deleted
+
+    async def _each(self, forget: Callable[[Transaction], Awaitable[int]]) -> int:
+        """A unit for each batch, until there is no whole one any more."""
+        total = 0
+        while True:
+            async with self.unit_of_work.begin(SYSTEM) as tx:
+                count = await forget(tx)
+                await tx.commit()
+            total += count
+            if count < _BATCH:
+                return total

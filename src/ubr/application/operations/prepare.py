@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ubr.application.kernel.retry import repeatable
+from ubr.application.keys.key_ring import KnownKeys
+from ubr.application.ports.audit import LogSigning
+from ubr.application.ports.keys import AccessTokens
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.domain.actor import SYSTEM
+from ubr.domain.errors import RoleNameTaken, SigningKeyLocked
+from ubr.domain.events import LogKeyCreated, SigningKeyCreated
+from ubr.domain.keys.signing_key import signer
+from ubr.domain.roles.role import ADMIN_ROLE_ID, built_in_roles
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Bring a store to the state that every other use case relies on, and load its signing keys.
+
+    - The built-in roles, a signing key and the key of the log are made once, whichever process comes first. They sign
+      at once.
+    - Every key whose tokens may be good must open with one of the secrets, and so must the newest key of the log.
+    - Run it as often as you like.
+
+    Errors: `SigningKeyLocked`, `LogKeyLocked`.
+    """
+
+    unit_of_work: UnitOfWork
+    access_tokens: AccessTokens
+    keys: KnownKeys
+    log_signing: LogSigning
+
+    @repeatable
+    async def __call__(self) -> None:
+        if not await self._load():
+            with suppress(RoleNameTaken):  # another process was faster, and has committed
+                await self._make()
+            await self._load()
+
+    async def _load(self) -> bool:
+        async with self.unit_of_work.read() as tx:
+            signs = signer(await tx.signing_keys.all(), tx.now) is not None
+            log_keys = await tx.log_keys.all()
+            if not signs or not log_keys or await tx.roles.get(ADMIN_ROLE_ID) is None:
+                return False
+            locked = await self.keys.read(tx)
+        if locked:
+            raise SigningKeyLocked(*locked)
+        self.log_signing.check(log_keys[-1])
+        return True
+
+    async def _make(self) -> None:
+        async with self.unit_of_work.begin(SYSTEM) as tx:
+            for role in built_in_roles(tx.now):
+                if await tx.roles.get(role.id) is None:
+                    await tx.roles.add(role)
+            await self._make_key(tx)
+            await self._make_log_key(tx)
+            await tx.commit()
+
+    async def _make_key(self, tx: Transaction) -> None:
+        if signer(await tx.signing_keys.all_to_change(), tx.now) is not None:
+            return
+        key = self.access_tokens.generate(tx.now)
+        tx.record(SigningKeyCreated(kid=key.kid))
+        await tx.signing_keys.add(key)
+
+    async def _make_log_key(self, tx: Transaction) -> None:
+        if await tx.log_keys.all_to_change():
+            return
+        key = self.log_signing.generate(tx.now)
+        tx.record(LogKeyCreated(label=key.label, key=str(key)))
+        await tx.log_keys.add(key)

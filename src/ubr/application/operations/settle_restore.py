@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from ubr.application.access.session_cache import View
+from ubr.application.audit.sequencer import Sequencer
+from ubr.application.kernel.command import Command, Result
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import LogSigning
+from ubr.application.ports.keys import AccessTokens
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.accounts.one_time_link import UNDO_LIFETIME
+from ubr.domain.actor import System
+from ubr.domain.audit.checkpoint import BadNote, Note
+from ubr.domain.errors import Forbidden, Invalid
+from ubr.domain.events import Restored, SigningKeyCreated, SigningKeyRevoked
+
+_BATCH: Final = 10_000
+
+
+class SettleRestoreCommand(Command, frozen=True, kw_only=True):
+    """`checkpoint` is the newest that was kept outside the database; without it the database's own is named."""
+
+    checkpoint: str | None = None
+
+
+class SettledResult(Result, frozen=True, kw_only=True):
+    """`key` is the one that signs the log from now on. `sessions` have ended."""
+
+    key: str
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettleRestore:
+    """Settle that the database was put back to an earlier state: nothing that was good then is good because of it.
+
+    - Only the service itself may, while no instance runs.
+    - Every session ends, every one-time link is worthless, and every signing key is revoked: what had ended since then
+      must not live again. Mails that wait are not sent.
+    - The feed gets another epoch, so that every view of it is dropped.
+    - The log goes on under another origin and key. The entry that says so names the checkpoint of before: what lay
+      between is lost, and is not forged anew under the old name.
+    - It can be repeated, also where it was interrupted.
+    """
+
+    unit_of_work: UnitOfWork
+    access_tokens: AccessTokens
+    signing: LogSigning
+    sequencer: Sequencer
+    view: View
+
+    async def __call__(self, command: SettleRestoreCommand, /, *, actor: System) -> SettledResult:
+        """Errors: `Invalid` for what is no checkpoint; `LogDamaged` where the log is not what was signed."""
+        if not isinstance(actor, System):
+            raise Forbidden("Only the service itself may settle a restore")
+        if command.checkpoint is not None:
+            try:
+                Note.parse(command.checkpoint)
+            except BadNote as error:
+                raise Invalid.at("/checkpoint", str(error)) from None
+        sessions = 0
+        while ended := await self._end_sessions(actor):
+            sessions += ended
+        while await self._forget_links(actor) or await self._forget_letters(actor):
+            pass
+        while await self._forget_reservations(actor):
+            pass
+        key = await self._settle(command.checkpoint, actor)
+        await self.view.cycle()  # the program that this is a part of goes on with the same view
+        await self.sequencer(wait=True)
+        return SettledResult(key=key, sessions=sessions)
+
+    @repeatable
+    async def _end_sessions(self, actor: System) -> int:
+        async with self.unit_of_work.begin(actor) as tx:
+            ended = await tx.sessions.end_any(tx.now, _BATCH)
+            await tx.commit()
+        return ended
+
+    @repeatable
+    async def _forget_links(self, actor: System) -> int:
+        async with self.unit_of_work.begin(actor) as tx:
+            forgotten = await tx.links.forget_all(_BATCH)
+            await tx.commit()
+        return forgotten
+
+    @repeatable
+    async def _forget_reservations(self, actor: System) -> int:
+        async with self.unit_of_work.begin(actor) as tx:
+            forgotten = await tx.users.forget_reservations(tx.now + 2 * UNDO_LIFETIME, _BATCH)
+            await tx.commit()
+        return forgotten
+
+    @repeatable
+    async def _forget_letters(self, actor: System) -> int:
+        async with self.unit_of_work.begin(actor) as tx:
+            forgotten = await tx.outbox.forget_all(_BATCH)
+            await tx.commit()
+        return forgotten
+
+    @repeatable
+    async def _settle(self, checkpoint: str | None, actor: System) -> str:
+        async with self.unit_of_work.begin(actor) as tx:
+            for key in await tx.signing_keys.all_to_change():
+                if not key.revoked:
+                    await tx.signing_keys.save(replace(key, revoked_at=tx.now))
+                    tx.record(SigningKeyRevoked(kid=key.kid))
+            made = self.access_tokens.generate(tx.now)
+            await tx.signing_keys.add(made)
+            tx.record(SigningKeyCreated(kid=made.kid))
+            await tx.begin_epoch()
+            known = await tx.log_keys.all_to_change()
+            new = self.signing.generate(tx.now, known[-1] if known else None, anew=True)
+            await tx.log_keys.add(new)
+            tx.record(
+                Restored(
+                    label=new.label,
+                    key=str(new),
+                    before=str(known[-1]) if known else "",
+                    checkpoint=checkpoint or await tx.log_tree.newest_checkpoint(),
+                )
+            )
+            await tx.commit()
+        return str(new)

@@ -1,0 +1,28 @@
+"""Secrets that several capabilities use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ubr.domain.ids import TokenDigest
+
+
+@dataclass(frozen=True, slots=True)
+class MintedToken:
+    """A token on its way to its holder: the secret and the digest it is stored under."""
+
+    secret: str = field(repr=False)
+    digest: TokenDigest
+
+
+class Signer(Protocol):
+    """Message authentication with a key of this installation, one for each purpose."""
+
+    def sign(self, purpose: str, message: bytes) -> bytes:
+        """A tag of 32 bytes."""
+        ...
+
+    def verify(self, purpose: str, message: bytes, tag: bytes) -> bool:
+        """Whether the tag was made here, with the present key or one before it, for this purpose."""
+        ...

@@ -1,0 +1,1 @@
+"""Limits, and the guard before every password."""

@@ -1,0 +1,256 @@
+"""The guard before every password: so many may be wrong, for an account and from a client IP, and no more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeAlias
+
+from ubr.application.kernel.origin import current_origin
+from ubr.application.ports.accounts import PasswordHasher
+from ubr.application.ports.protection import NoSlot, Quota, Slot
+from ubr.application.ports.revocation import Elapsed
+from ubr.application.ports.secrets import Signer
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.protection.rate_limits import Allowance, Limits, whole_seconds
+from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.passwords import PasswordHash
+from ubr.domain.errors import Contended, InvalidCredentials, RateLimited, UbrError, WrongPassword
+from ubr.domain.ids import UserId
+
+PURPOSE: Final = "password tries"
+KNOWN_FOR: Final = timedelta(days=30)
+"""How long a client IP from which somebody signed in has a bucket of its own."""
+
+_FRESH: Final = timedelta(days=1)
+"""A client that was seen since is not written down anew."""
+_PATIENCE: Final = 2.0
+"""Seconds that a try waits for a slot, since it came or since another one passed anywhere."""
+_AT_MOST: Final = 30.0
+"""Seconds that it waits, however many pass."""
+_POLL: Final = 0.025
+_WAITING: Final = 64
+"""How many tries of one account may wait in this process: as many as would wait for their password to be hashed."""
+_READERS: Final = 2
+"""How many connections the tries of one account take at a time: a storm on one leaves the others to everybody else."""
+_IN_LINE: Final = 512
+
+Pause: TypeAlias = Callable[[float], Awaitable[object]]
+
+
+@dataclass(slots=True)
+class _Line:
+    """The tries of one account in this process whose user has not been read yet."""
+
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_READERS))
+    waiting: int = 0
+
+
+@dataclass(slots=True)
+class _Queue:
+    """The tries of one bucket in this process. They ask for slots one after the other, on one connection."""
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: int = 0
+    moved_at: float = float("-inf")
+    """When it was seen last that a slot had become free."""
+    passed: int = 0
+    refused_at: float = float("-inf")
+    refused_for: int = 0
+    """When it was found that all slots are of failures, and how many seconds it will stay so."""
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordGuard:
+    """Counts wrong passwords, and has too many refused before they are hashed.
+
+    - A slot of the account is taken before a password is hashed, and given back if it was right, in the unit that
+      this opens. So of any number of guesses at once exactly the limit is verified, and a right one beside wrong ones
+      gives back its own slot alone.
+    - Where all slots are taken by tries on their way, a try waits for as long as others are given back.
+    - An account is an e-mail, whether there is one or not. A client IP from which the account was signed in to has a
+      bucket of its own, so that a stranger shuts nobody out.
+    - It is the store that counts, whatever becomes of Redis.
+    """
+
+    unit_of_work: UnitOfWork
+    limits: Limits
+    signer: Signer
+    elapsed: Elapsed
+    pause: Pause = asyncio.sleep
+    _lines: dict[str, _Line] = field(default_factory=dict, init=False, repr=False)
+    _queues: dict[bytes, _Queue] = field(default_factory=dict, init=False, repr=False)
+    _rest: set[asyncio.Task[None]] = field(default_factory=set, init=False, repr=False)
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[Attempt]:
+        """Try one password within. Errors: `RateLimited`."""
+        attempt = Attempt(self, await self.limits.password())
+        try:
+            yield attempt
+        except BaseException as error:
+            if attempt.innocent(error):
+                await self._finish(attempt.undo())
+            elif isinstance(error, UbrError):
+                await self._finish(attempt.keep())
+            raise
+        await self.limits.give_back(attempt.allowance)
+
+    @asynccontextmanager
+    async def reading(self, email: Email) -> AsyncIterator[Transaction]:
+        """A unit in which to read who has this e-mail. Errors: `RateLimited` where very many want to at once."""
+        quota = self.limits.quotas.account
+        if quota is None:
+            async with self.unit_of_work.read() as tx:
+                yield tx
+            return
+        line = self._lines.setdefault(email.key, _Line())
+        if line.waiting >= _IN_LINE:
+            raise RateLimited(whole_seconds(quota.per))
+        line.waiting += 1
+        try:
+            async with line.places, self.unit_of_work.read() as tx:
+                yield tx
+        finally:
+            line.waiting -= 1
+            if not line.waiting:
+                self._lines.pop(email.key, None)
+
+    def bucket(self, email: Email, network: str | None = None) -> bytes:
+        """Of an account, or of a client it knows."""
+        return self.signer.sign(PURPOSE, f"{email.key}\0{network or ''}".encode())
+
+    async def take(self, bucket: bytes) -> Slot | None:
+        """A slot; None where nothing is limited. Errors: `RateLimited`."""
+        quota = self.limits.quotas.account
+        if quota is None:
+            return None
+        queue = self._queues.setdefault(bucket, _Queue())
+        if queue.waiting >= _WAITING:
+            raise RateLimited(whole_seconds(quota.per))
+        queue.waiting += 1
+        try:
+            came = self.elapsed()
+            async with queue.turn:
+                return await self._in_turn(queue, bucket, quota, came)
+        finally:
+            queue.waiting -= 1
+            if not queue.waiting:
+                self._queues.pop(bucket, None)
+
+    async def _in_turn(self, queue: _Queue, bucket: bytes, quota: Quota, came: float) -> Slot:
+        while queue.refused_at < came:
+            asked = self.elapsed()
+            found, now = await self._ask(bucket, quota)
+            if isinstance(found, Slot):
+                queue.moved_at = asked
+                return found
+            if found.passed != queue.passed:
+                queue.moved_at, queue.passed = asked, found.passed
+            seconds = whole_seconds(found.until - now)
+            if found.all_failed:
+                queue.refused_at, queue.refused_for = asked, seconds
+            elif asked - max(came, queue.moved_at) >= _PATIENCE or asked - came >= _AT_MOST:
+                raise RateLimited(seconds)
+            else:
+                await self.pause(_POLL)
+        raise RateLimited(queue.refused_for)
+
+    async def _ask(self, bucket: bytes, quota: Quota) -> tuple[Slot | NoSlot, datetime]:
+        async with self.unit_of_work.begin(None) as tx:
+            found = await tx.password_tries.take(bucket, quota, tx.now)
+            if isinstance(found, Slot):
+                await tx.commit()
+            return found, tx.now
+
+    async def _finish(self, rest: Coroutine[Any, Any, None]) -> None:
+        """Do what is left to do, also where the caller goes away. What fails now is over with its window."""
+        task = asyncio.create_task(_quietly(rest))
+        self._rest.add(task)
+        task.add_done_callback(self._rest.discard)
+        await asyncio.shield(task)
+
+
+async def _quietly(doing: Coroutine[Any, Any, None]) -> None:
+    with suppress(UbrError):
+        await doing
+
+
+class Attempt:
+    """One password that is tried. `find` whose it is, `verify` it, and say so where it has `passed` or `failed`."""
+
+    def __init__(self, guard: PasswordGuard, allowance: Allowance | None) -> None:
+        self.allowance = allowance
+        self._guard = guard
+        self._bucket = b""
+        self._client: bytes | None = None
+        self._slot: Slot | None = None
+        self._wrong = False
+        self._right = False
+        self._passed = False
+        self._settled = False
+        """Whether the store was told what became of the slot."""
+
+    async def find(self, tx: Transaction, email: Email) -> None:
+        """Whose password it is, and whether this client is known there. It asks the same for an unknown e-mail."""
+        guard = self._guard
+        if self._bucket or guard.limits.quotas.account is None:
+            return
+        self._bucket = guard.bucket(email)
+        network = current_origin().network
+        if network is None:
+            return
+        client = guard.signer.sign(PURPOSE, network.encode())
+        seen_at = await tx.known_clients.seen_at(email, client)
+        if seen_at is not None and tx.now - seen_at <= KNOWN_FOR:
+            self._bucket = guard.bucket(email, network)
+        if seen_at is None or tx.now - seen_at >= _FRESH:
+            self._client = client
+
+    async def verify(self, hasher: PasswordHasher, password: str, against: PasswordHash | None) -> bool:
+        """As the hasher does, once there is a slot for it. Errors: `RateLimited`, `Busy`."""
+        if self._bucket and self._slot is None:
+            self._slot = await self._guard.take(self._bucket)
+        self._right = await hasher.verify(password, against)
+        self._wrong = not self._right
+        return self._right
+
+    async def passed(self, tx: Transaction, *, signed_in: UserId | None = None) -> None:
+        """It was right. Whoever is signed in by it is known from now on to come from here."""
+        self._passed = True
+        if self._slot is not None:
+            await tx.password_tries.give_back(self._slot, passed=True)
+        if signed_in is not None and self._client is not None:
+            await tx.known_clients.see(signed_in, self._client, tx.now)
+
+    async def failed(self, tx: Transaction) -> None:
+        """It was wrong, or right and of no use."""
+        self._wrong = self._settled = True
+        if self._slot is not None:
+            await tx.password_tries.fail(self._slot)
+
+    def innocent(self, error: BaseException) -> bool:
+        """Whether nobody has been told that the password is wrong, and what was given back was not for certain."""
+        if self._wrong or isinstance(error, InvalidCredentials | WrongPassword):
+            return False
+        if isinstance(error, RateLimited):
+            return self._right  # then it was another limit
+        return not self._passed or isinstance(error, Contended)
+
+    async def undo(self) -> None:
+        """It was not tried after all."""
+        await self._guard.limits.give_back(self.allowance)
+        if self._slot is not None:
+            async with self._guard.unit_of_work.begin(None) as tx:
+                await tx.password_tries.give_back(self._slot, passed=False)
+                await tx.commit()
+
+    async def keep(self) -> None:
+        """It was wrong: whoever waits for this slot waits in vain."""
+        if self._slot is not None and not self._settled and not self._passed:
+            async with self._guard.unit_of_work.begin(None) as tx:
+                await tx.password_tries.fail(self._slot)
+                await tx.commit()

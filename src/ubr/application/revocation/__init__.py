@@ -1,0 +1,1 @@
+"""How an end becomes known everywhere."""

@@ -1,0 +1,39 @@
+"""Keeps a worker's view fresh, so that no request has to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from ubr.application.access.session_cache import View
+from ubr.application.kernel.periodic import beside
+from ubr.application.ports.revocation import Nudges
+from ubr.application.revocation.worker_reaper import Census
+from ubr.domain.errors import StoreUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Follows the feed, renews the lease and looks after the rows of others, for as long as a worker serves.
+
+    Without it a view is right all the same: the first request after a pause freshens it.
+    """
+
+    view: View
+    nudges: Nudges
+    census: Census
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        """Follow for as long as the context lasts; at its end nobody has to wait for this worker any more."""
+        async with self.nudges.listen(self.view.worker, self.view.take):
+            times = self.view.times
+            cycles = (self.view.cycle, times.poll)
+            renewals, looks = (self.view.renew, times.renewal), (self.census, times.renewal)
+            try:
+                async with beside(cycles, renewals, looks):
+                    yield
+            finally:
+                with suppress(StoreUnavailable):  # the row grows old by itself
+                    await self.view.leave()

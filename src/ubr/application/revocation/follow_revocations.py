@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID, uuid5
+
+from ubr.application.access.authorization import Authority, Authorize
+from ubr.application.access.session_cache import View
+from ubr.application.kernel.command import Command, Result
+from ubr.application.ports.revocation import Elapsed, Feed, FeedPosition, FeedRead, Nudges, WorkerId
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import Invalid, StoreUnavailable
+from ubr.domain.revocation.changes import ChangeKind, epoch_name
+from ubr.domain.roles.permissions import REVOCATIONS_READ
+
+LONGEST_WAIT: Final = 300
+"""Milliseconds."""
+
+MOST_ROWS: Final = 10_000
+"""Whoever is further behind than this begins anew."""
+
+LARGEST_NUMBER: Final = 2**63 - 1
+_TRIES: Final = 3
+_REMEMBERED: Final = 10_000
+
+
+class FollowRevocationsCommand(Command, frozen=True, kw_only=True):
+    """`verifier` is an id that its process has made up. `since` and `epoch` are those of the answer before."""
+
+    verifier: UUID
+    since: int | None = None
+    epoch: str | None = None
+    wait: int = 0
+
+
+class RevocationResult(Result, frozen=True, kw_only=True):
+    """`id` is that of a session, user or role, or the `kid` of a signing key."""
+
+    number: int
+    kind: ChangeKind
+    id: str
+
+
+class RevocationsResult(Result, frozen=True, kw_only=True):
+    """`fresh_for_ms` counts from the moment at which the call was sent."""
+
+    epoch: str
+    number: int
+    rows: list[RevocationResult]
+    fresh_for_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FollowRevocations:
+    """Tell a verifier in another service what ended or changed. Needs `revocations:read`.
+
+    - Every answer that something has ended waits for the verifier, up to the bound, from its first call until 60
+      seconds after its last.
+    - The call is held for `wait` milliseconds, 300 and a third of the bound at most, or until there is something to
+      tell.
+    - What was numbered after `since` is told, where that is of the present epoch and no more than 10,000 rows behind.
+      Else `rows` is empty and `number` is where to begin.
+    - The next call, with `since` and `epoch` as they were told, says that the verifier acts on all of it.
+    - A verifier is known by its id and its user: nobody can speak for the verifier of another.
+    """
+
+    authorize: Authorize
+    view: View
+    feed: Feed
+    nudges: Nudges
+    elapsed: Elapsed
+    _leases: OrderedDict[WorkerId, tuple[str, float]] = field(default_factory=OrderedDict, init=False, repr=False)
+    """The epoch in which this worker renewed a lease, and when it began to."""
+
+    async def __call__(self, command: FollowRevocationsCommand, /, *, actor: Actor | System) -> RevocationsResult:
+        if command.since is not None and not 0 <= command.since <= LARGEST_NUMBER:
+            raise Invalid.at("/since", "is out of range")
+        if not 0 <= command.wait <= LONGEST_WAIT:
+            raise Invalid.at("/wait", f"must be between 0 and {LONGEST_WAIT}")
+        who = await self.authorize(actor)
+        who.require(REVOCATIONS_READ)
+        verifier = lease_of(who, command.verifier)
+        here = await self._position()
+        since = command.since
+        if since is not None and command.epoch in {None, epoch_name(here.epoch)}:
+            if command.epoch is not None:
+                await self.nudges.acknowledge(verifier, here.epoch, since)
+            # Before the call is held: from here on whoever ends something knows that there is somebody to wait for.
+            await self._renew(verifier, here.epoch)
+            await self._hold(since, command.wait)
+            if here.number - since > MOST_ROWS:
+                since = None
+        else:
+            since = None
+        read = await self._read(verifier, since, here.epoch)
+        return RevocationsResult(
+            epoch=epoch_name(read.position.epoch),
+            number=read.position.number,
+            rows=[RevocationResult(number=row.number, kind=row.change.kind, id=row.change.id) for row in read.rows],
+            fresh_for_ms=int(self.view.times.bound * 1000),
+        )
+
+    async def _position(self) -> FeedPosition:
+        """Where this worker knows the feed to have stood a moment ago."""
+        await self.view.freshen()
+        position = self.view.position
+        if position is None:
+            raise StoreUnavailable
+        return position
+
+    async def _hold(self, since: int, wait: int) -> None:
+        """Where the bound is short, so is this: whoever asks again at once has to stay fresh."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(wait / 1000, self.view.times.bound / 3)):
+                await self.view.news(since)
+
+    async def _read(self, verifier: WorkerId, since: int | None, epoch: str) -> FeedRead:
+        """What there is to tell, read after a lease was committed in the very database that it is read from."""
+        for _ in range(_TRIES):
+            await self._renew(verifier, epoch)
+            read = await self.feed.read(since)
+            if read.position.epoch == epoch:
+                return read
+            # Another database has come in the place of the one that holds the lease.
+            epoch, since = read.position.epoch, None
+        raise StoreUnavailable
+
+    async def _renew(self, verifier: WorkerId, epoch: str) -> None:
+        """Renew a lease that this worker has not renewed of late in this epoch."""
+        now = self.elapsed()
+        renewed_in, began = self._leases.get(verifier, (None, 0.0))
+        if renewed_in == epoch and now - began < self.view.times.renewal:
+            return
+        await self.feed.renew(verifier)
+        self._leases[verifier] = (epoch, now)
+        self._leases.move_to_end(verifier)
+        while len(self._leases) > _REMEMBERED:
+            self._leases.popitem(last=False)
+
+
+def lease_of(who: Authority, verifier: UUID) -> WorkerId:
+    """Under what id a verifier is waited for."""
+    return WorkerId(verifier if who.user_id is None else uuid5(who.user_id, str(verifier)))

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from ubr.application.access.authorization import Authorize
+from ubr.application.kernel.command import Command
+from ubr.application.ports.revocation import Feed
+from ubr.application.revocation.follow_revocations import lease_of
+from ubr.domain.actor import Actor, System
+from ubr.domain.roles.permissions import REVOCATIONS_READ
+
+
+class LeaveRevocationsCommand(Command, frozen=True, kw_only=True):
+    verifier: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveRevocations:
+    """A verifier accepts nothing any more and need not be waited for. Needs `revocations:read`.
+
+    - Its id is not used again: who begins anew makes up another.
+    - One that is not known has left already.
+    """
+
+    authorize: Authorize
+    feed: Feed
+
+    async def __call__(self, command: LeaveRevocationsCommand, /, *, actor: Actor | System) -> None:
+        who = await self.authorize(actor)
+        who.require(REVOCATIONS_READ)
+        await self.feed.leave(lease_of(who, command.verifier))

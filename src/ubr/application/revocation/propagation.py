@@ -1,0 +1,118 @@
+"""The wait: an answer that says something has ended is sent when no worker acts on what was before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from ubr.application.access.session_cache import CLOCK_RATES, View
+from ubr.application.ports.revocation import Elapsed, Feed, Listener, Nudges, WorkerId
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import StoreUnavailable
+from ubr.domain.revocation.changes import FeedRow
+
+_REMEMBERED: Final = 10_000
+"""Of how many verifiers it is known what they acknowledged last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """Makes what was committed known to this worker, tells the others, and waits for them."""
+
+    view: View
+    feed: Feed
+    nudges: Nudges
+    elapsed: Elapsed
+
+    async def __call__(self, batch: UUID, *, awaited: bool) -> None:
+        """Return when every worker that may hold a lease has acknowledged a unit, or when the bound has passed.
+
+        Where nobody waits for it, this worker knows at once and the others with their next cycle.
+        """
+        times = self.view.times
+        until = self.elapsed() + times.bound + CLOCK_RATES
+        try:
+            announced = await self.feed.announced(batch)
+        except StoreUnavailable:
+            await self._pause(until if awaited else 0)
+            return
+        self.view.take(announced.epoch, announced.rows)
+        if not awaited:
+            return
+        others = announced.workers - {self.view.worker}
+        whole = not (announced.steady or self.view.trusts(announced.epoch))
+        known = not others
+        if others:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, until - self.elapsed())):
+                    known = await self.nudges.deliver(announced.epoch, announced.rows, others)
+        if whole or not known:
+            await self._pause(until)
+
+    async def _pause(self, until: float) -> None:
+        while (left := until - self.elapsed()) > 0:  # noqa: ASYNC110 - it is time that is waited for
+            await asyncio.sleep(left)
+
+
+class NoShortWay:
+    """Nudges where there is nothing to send them through: an end is known when the next cycle has read it.
+
+    What a verifier acknowledges still counts, where it arrives at the worker that waits for it.
+    """
+
+    def __init__(self) -> None:
+        self._acknowledged: OrderedDict[WorkerId, tuple[str, int]] = OrderedDict()
+        self._news = asyncio.Event()
+
+    async def deliver(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bool:
+        number = max((row.number for row in rows), default=0)
+        while not all(self._acts(worker, epoch, number) for worker in to):
+            await self._news.wait()
+        return True
+
+    def _acts(self, worker: WorkerId, epoch: str, number: int) -> bool:
+        known, reached = self._acknowledged.get(worker, ("", 0))
+        return known == epoch and reached >= number
+
+    async def acknowledge(self, worker: WorkerId, epoch: str, number: int) -> None:
+        self._acknowledged[worker] = (epoch, number)
+        self._acknowledged.move_to_end(worker)
+        while len(self._acknowledged) > _REMEMBERED:
+            self._acknowledged.popitem(last=False)
+        told, self._news = self._news, asyncio.Event()
+        told.set()
+
+    @asynccontextmanager
+    async def listen(self, worker: WorkerId, listener: Listener) -> AsyncIterator[None]:  # noqa: ARG002
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class SettledUnitOfWork:
+    """A unit of work whose end is not reported before it holds everywhere."""
+
+    inner: UnitOfWork
+    settle: Settlement
+
+    def begin(self, actor: Actor | System | None) -> AbstractAsyncContextManager[Transaction]:
+        return self._begin(actor)
+
+    def read(self) -> AbstractAsyncContextManager[Transaction]:
+        return self.inner.read()
+
+    @asynccontextmanager
+    async def _begin(self, actor: Actor | System | None) -> AsyncIterator[Transaction]:
+        transaction: Transaction | None = None
+        try:
+            async with self.inner.begin(actor) as transaction:
+                yield transaction
+        finally:
+            # The connection is given back by now: nobody waits for it while we wait.
+            if transaction is not None and transaction.batch is not None:
+                await self.settle(transaction.batch, awaited=transaction.awaited)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from ubr.application.access.authorization import authority, permissions_of, someone_stays
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.system import Clock
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import BuiltInRole, Invalid, RoleNotFound, UserNotFound
+from ubr.domain.ids import UserId
+from ubr.domain.revocation.changes import Change
+from ubr.domain.roles.grant import SHORTEST_GRANT
+from ubr.domain.roles.permissions import ROLES_ASSIGN, nobody_rises
+from ubr.domain.roles.role import USER_ROLE_ID, RoleName
+from ubr.domain.text import parse_moment
+
+
+class AssignRoleCommand(Command, frozen=True, kw_only=True):
+    """`expires_at` None means for good."""
+
+    user_id: UUID
+    role: str
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssignRole:
+    """Give a role to a user, for good or until a moment at least 60 seconds ahead.
+
+    - Needs `roles:assign`.
+    - Nobody rises: neither the user nor the role may hold anything that the actor does not.
+    - Giving it again moves its end, and is no error where nothing changes.
+    - Someone stays: the last administrator's grant gets no end.
+    - Everyone has `user`: it can be neither given nor ended.
+    """
+
+    unit_of_work: UnitOfWork
+    clock: Clock
+
+    @repeatable
+    async def __call__(self, command: AssignRoleCommand, /, *, actor: Actor | System) -> None:
+        name = RoleName.parse(command.role, "")
+        expires_at = self._end(command.expires_at)
+        async with self.unit_of_work.begin(actor) as tx:
+            who = await authority(tx, actor)
+            who.require(ROLES_ASSIGN)
+            user = await tx.users.get(UserId(command.user_id))
+            if user is None:
+                raise UserNotFound
+            nobody_rises(who.permissions, await permissions_of(tx, user))
+            role = await tx.roles.by_name(name)
+            if role is None:
+                raise RoleNotFound
+            nobody_rises(who.permissions, role.permissions)
+            if role.id == USER_ROLE_ID:
+                raise BuiltInRole("Everyone has the role user, for good")
+            was_lasting = user.lasting_admin
+            user.grant(role.id, by=who.user_id, now=tx.now, expires_at=expires_at)
+            await someone_stays(tx, user, was_lasting=was_lasting)
+            await tx.users.save(user)
+            if expires_at is not None:  # an end may take something away, perhaps for the second time
+                tx.announce(Change("user", str(user.id)))
+            await tx.commit()
+
+    def _end(self, raw: datetime | None) -> datetime | None:
+        if raw is None:
+            return None
+        end = parse_moment(raw, "/expires_at")
+        if end - self.clock() < SHORTEST_GRANT:
+            raise Invalid.at("/expires_at", "must be at least 60 seconds ahead")
+        return end

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from ubr.application.access.authorization import authority
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.idempotency import Attempt, Replaying
+from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.representations import RoleResult, role_result
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.system import NewId
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.actor import Actor, System
+from ubr.domain.ids import RoleId
+from ubr.domain.roles.permissions import ROLES_WRITE, nobody_rises
+from ubr.domain.roles.role import DESCRIPTION_LENGTH, Role, RoleName
+from ubr.domain.text import parse_text
+
+
+class CreateRoleCommand(Command, frozen=True, kw_only=True):
+    name: str
+    description: str | None = None
+    permissions: list[str] = msgspec.field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRole:
+    """Make a role.
+
+    - Needs `roles:write`.
+    - Nobody rises: it may hold nothing that the actor does not.
+    - Tried again with its key, within a day, by who still may, it is answered as it was before.
+    """
+
+    unit_of_work: UnitOfWork
+    new_id: NewId
+    rules: Rules
+    replaying: Replaying
+
+    @repeatable
+    async def __call__(
+        self, command: CreateRoleCommand, /, *, actor: Actor | System, attempt: Attempt | None = None
+    ) -> RoleResult:
+        name = RoleName.parse(command.name)
+        description = (
+            None
+            if command.description is None
+            else parse_text(command.description, "/description", longest=DESCRIPTION_LENGTH)
+        )
+        permissions = self.rules.permissions(command.permissions)
+        call = self.replaying.of(attempt, command, actor=actor, answer=RoleResult)
+        async with self.unit_of_work.begin(actor) as tx:
+            who = await authority(tx, actor)
+            who.require(ROLES_WRITE)
+            if (before := await call.claim(tx)) is not None:
+                return before.result
+            nobody_rises(who.permissions, permissions)
+            role = Role.create(
+                id=RoleId(self.new_id()), name=name, description=description, permissions=permissions, now=tx.now
+            )
+            await tx.roles.add(role)
+            result = role_result(role)
+            await call.keep(tx, result)
+            await tx.commit()
+        return result

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from ubr.application.access.authorization import authority
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.representations import check_revision, role_revision
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.sessions.termination import confirm_end
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import RoleNotFound
+from ubr.domain.ids import RoleId
+from ubr.domain.revocation.changes import Change
+from ubr.domain.roles.permissions import ROLES_WRITE, nobody_rises
+
+
+class DeleteRoleCommand(Command, frozen=True, kw_only=True):
+    """`if_match` holds the revisions the caller would accept; None accepts any."""
+
+    role_id: UUID
+    if_match: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRole:
+    """Delete a role. Whoever held it loses it at once.
+
+    - Needs `roles:write`.
+    - Nobody rises: it may hold nothing that the actor does not.
+    - A built-in role stays.
+    """
+
+    unit_of_work: UnitOfWork
+
+    @repeatable
+    async def __call__(self, command: DeleteRoleCommand, /, *, actor: Actor | System) -> None:
+        async with self.unit_of_work.begin(actor) as tx:
+            who = await authority(tx, actor)
+            who.require(ROLES_WRITE)
+            role = await tx.roles.get(RoleId(command.role_id))
+            if role is None:
+                await confirm_end(tx, Change("role", str(command.role_id)))
+                raise RoleNotFound
+            nobody_rises(who.permissions, role.permissions)
+            check_revision(command.if_match, role_revision(role))
+            role.delete()
+            await tx.roles.remove(role)
+            await tx.commit()

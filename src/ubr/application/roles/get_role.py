@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from ubr.application.access.authorization import Authorize
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.representations import RoleResult, role_result
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import RoleNotFound
+from ubr.domain.ids import RoleId
+from ubr.domain.roles.permissions import ROLES_READ
+
+
+class GetRoleCommand(Command, frozen=True, kw_only=True):
+    role_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class GetRole:
+    """Read one role. Needs `roles:read`."""
+
+    authorize: Authorize
+    unit_of_work: UnitOfWork
+
+    @repeatable
+    async def __call__(self, command: GetRoleCommand, /, *, actor: Actor | System) -> RoleResult:
+        (await self.authorize(actor)).require(ROLES_READ)
+        async with self.unit_of_work.read() as tx:
+            role = await tx.roles.get(RoleId(command.role_id))
+        if role is None:
+            raise RoleNotFound
+        return role_result(role)

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ubr.application.access.authorization import Authorize
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
+from ubr.application.kernel.representations import Page, RoleResult, role_result
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.actor import Actor, System
+from ubr.domain.roles.permissions import ROLES_READ
+
+
+class ListRolesCommand(Command, frozen=True, kw_only=True):
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListRoles:
+    """List roles, oldest first. Needs `roles:read`."""
+
+    authorize: Authorize
+    unit_of_work: UnitOfWork
+    pager: Pager
+
+    @repeatable
+    async def __call__(self, command: ListRolesCommand, /, *, actor: Actor | System) -> Page[RoleResult]:
+        limit = check_limit(command.limit)
+        scope = ("roles",)
+        after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
+        (await self.authorize(actor)).require(ROLES_READ)
+        async with self.unit_of_work.read() as tx:
+            found = await tx.roles.page(after, limit + 1)
+        roles, cursor = self.pager.cut(found, limit, scope, lambda role: (role.created_at, role.id))
+        return Page(items=[role_result(role) for role in roles], next_cursor=cursor)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from ubr.application.access.authorization import Authorize
+from ubr.application.kernel.command import Command, Result
+from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
+from ubr.application.kernel.representations import Page
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import UserNotFound
+from ubr.domain.ids import UserId
+from ubr.domain.roles.permissions import USERS_READ
+
+
+class ListUserRolesCommand(Command, frozen=True, kw_only=True):
+    user_id: UUID
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None
+
+
+class GrantResult(Result, frozen=True, kw_only=True):
+    """`granted_by` is null where the service itself gave the role, `expires_at` where it was given for good."""
+
+    role: str
+    granted_by: UUID | None
+    granted_at: datetime
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListUserRoles:
+    """List the roles that a user holds: who gave each, when, and until when. By name.
+
+    - One's own; another's need `users:read`.
+    """
+
+    authorize: Authorize
+    unit_of_work: UnitOfWork
+    pager: Pager
+
+    @repeatable
+    async def __call__(self, command: ListUserRolesCommand, /, *, actor: Actor | System) -> Page[GrantResult]:
+        limit = check_limit(command.limit)
+        user_id = UserId(command.user_id)
+        scope = ("grants", user_id)
+        after = self.pager.after(command.cursor, scope, str)
+        who = await self.authorize(actor)
+        who.require_self_or(user_id, USERS_READ)
+        async with self.unit_of_work.read() as tx:
+            user = await tx.users.get(user_id)
+            if user is None:
+                raise UserNotFound
+            roles = await tx.roles.many(user.roles_at(tx.now))
+            held = sorted((role.name, role.id) for role in roles)
+            rest = [pair for pair in held if after is None or pair > (after.key, after.id)]
+            page, cursor = self.pager.cut(rest, limit, scope, lambda pair: pair)
+        grants = [(name, user.grants[role_id]) for name, role_id in page]
+        return Page(
+            items=[
+                GrantResult(
+                    role=str(name),
+                    granted_by=grant.granted_by,
+                    granted_at=grant.granted_at,
+                    expires_at=grant.expires_at,
+                )
+                for name, grant in grants
+            ],
+            next_cursor=cursor,
+        )

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from msgspec import UNSET, UnsetType
+
+from ubr.application.access.authorization import authority
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.representations import RoleResult, check_revision, role_result, role_revision
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import RoleNotFound
+from ubr.domain.ids import RoleId
+from ubr.domain.revocation.changes import Change
+from ubr.domain.roles.permissions import ROLES_WRITE, nobody_rises
+from ubr.domain.roles.role import DESCRIPTION_LENGTH, RoleName
+from ubr.domain.text import parse_text
+
+
+class RoleChanges(Command, frozen=True, kw_only=True):
+    """A field that is absent stays as it is; null clears the description."""
+
+    name: str | UnsetType = UNSET
+    description: str | UnsetType | None = UNSET
+    permissions: list[str] | UnsetType = UNSET
+
+
+class UpdateRoleCommand(Command, frozen=True, kw_only=True):
+    """`if_match` holds the revisions the caller would accept; None accepts any."""
+
+    role_id: UUID
+    changes: RoleChanges
+    if_match: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRole:
+    """Change a role. Whoever holds it has the new permissions at once, and nobody is signed out.
+
+    - Needs `roles:write`.
+    - Nobody rises: neither before nor after may it hold anything that the actor does not.
+    - A built-in role keeps its name, and `admin` its permissions.
+    - What `user` allows everyone may, who registers later included.
+    """
+
+    unit_of_work: UnitOfWork
+    rules: Rules
+
+    @repeatable
+    async def __call__(self, command: UpdateRoleCommand, /, *, actor: Actor | System) -> RoleResult:
+        changes = command.changes
+        name = UNSET if changes.name is UNSET else RoleName.parse(changes.name)
+        description = changes.description
+        if isinstance(description, str):
+            description = parse_text(description, "/description", longest=DESCRIPTION_LENGTH)
+        permissions = UNSET if changes.permissions is UNSET else self.rules.permissions(changes.permissions)
+        async with self.unit_of_work.begin(actor) as tx:
+            who = await authority(tx, actor)
+            who.require(ROLES_WRITE)
+            role = await tx.roles.get(RoleId(command.role_id))
+            if role is None:
+                raise RoleNotFound
+            after = role.permissions if permissions is UNSET else permissions
+            nobody_rises(who.permissions, role.permissions, after)
+            check_revision(command.if_match, role_revision(role))
+            role.update(
+                name=role.name if name is UNSET else name,
+                description=role.description if description is UNSET else description,
+                permissions=after,
+                now=tx.now,
+            )
+            await tx.roles.save(role)
+            if name is not UNSET or permissions is not UNSET:
+                # Also where nothing changed: whoever changed it may have gone before that was known everywhere.
+                tx.announce(Change("role", str(role.id)))
+            await tx.commit()
+        return role_result(role)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ubr.application.access.authorization import Authorize
+from ubr.application.keys.key_ring import KnownKeys
+from ubr.application.ports.keys import AccessClaims, AccessTokens
+from ubr.application.ports.system import Clock
+from ubr.domain.actor import Actor
+from ubr.domain.errors import InvalidToken
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Find out whose access token this is.
+
+    - The token must be ours, to the letter, and in its time.
+    - Its key must not have been revoked, its session must not have ended, and its user must be active, now.
+
+    Errors: `InvalidToken`.
+    """
+
+    authorize: Authorize
+    access_tokens: AccessTokens
+    keys: KnownKeys
+    clock: Clock
+
+    async def __call__(self, token: str, /) -> Actor:
+        actor = await self._actor(token)
+        await self.authorize(actor)
+        # What was just said of the session was new enough. The key may have been looked at before that.
+        await self._check_again(token)
+        return actor
+
+    async def bearer(self, token: str, /) -> Actor:
+        """Whose token it is, also where its session has ended: for calls that end it, which find that out themselves.
+
+        They do not say so before it holds everywhere. Errors: `InvalidToken`.
+        """
+        actor = await self._actor(token)
+        await self._check_again(token)
+        return actor
+
+    async def _check_again(self, token: str) -> None:
+        await self.keys.current()
+        self.access_tokens.verify(token, self.clock())
+
+    async def _actor(self, token: str) -> Actor:
+        claims = await self._claims(token)
+        return Actor(claims.user_id, claims.session_id)
+
+    async def _claims(self, token: str) -> AccessClaims:
+        try:
+            return self.access_tokens.verify(token, self.clock())
+        except InvalidToken:
+            if not self.access_tokens.names_unknown_key(token):
+                raise
+        await self.keys.ask()
+        return self.access_tokens.verify(token, self.clock())

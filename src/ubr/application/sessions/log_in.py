@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.origin import current_origin
+from ubr.application.kernel.representations import TokensResult
+from ubr.application.kernel.retry import repeatable
+from ubr.application.keys.key_ring import KnownKeys
+from ubr.application.ports.accounts import PasswordHasher
+from ubr.application.ports.revocation import FeedPosition
+from ubr.application.ports.sessions import Principal, RefreshTokenMint
+from ubr.application.ports.system import NewId
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.protection.password_throttle import Attempt, PasswordGuard
+from ubr.application.sessions.token_issuer import TokenIssuer
+from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.passwords import bounded_password
+from ubr.domain.accounts.user import User
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import InvalidCredentials
+from ubr.domain.events import LogInFailed
+from ubr.domain.ids import SessionId, UserId
+from ubr.domain.sessions.session import RefreshToken, Session
+from ubr.domain.sessions.termination import SecurityEvent
+
+_TRIES: Final = 3
+"""How often a log-in starts again because the account changed while its password was being hashed."""
+
+
+class LogInCommand(Command, frozen=True, kw_only=True):
+    email: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogIn:
+    """Open a session.
+
+    - An unknown e-mail, a wrong password and a disabled user are refused alike, in words and in time.
+    - Of wrong passwords for an account, or from a client IP, only so many are looked at: 429 `rate-limited` beyond.
+    - A log-in during which the account's security changes is decided anew on the changed account.
+    - A hash of lower cost than today's is replaced.
+    - Beyond the most sessions that one user may have, the one longest unused ends.
+    """
+
+    unit_of_work: UnitOfWork
+    guard: PasswordGuard
+    hasher: PasswordHasher
+    keys: KnownKeys
+    mint: RefreshTokenMint
+    issuer: TokenIssuer
+    new_id: NewId
+    rules: Rules
+
+    @repeatable
+    async def __call__(self, command: LogInCommand, /, *, actor: Actor | System | None = None) -> TokensResult:
+        email = Email.parse(command.email)
+        password = bounded_password(command.password)
+        async with self.guard() as attempt:
+            return await self._log_in(email, password, attempt, actor)
+
+    async def _log_in(
+        self, email: Email, password: str, attempt: Attempt, actor: Actor | System | None
+    ) -> TokensResult:
+        overtaken: UserId | None = None
+        for _ in range(_TRIES):
+            async with self.guard.reading(email) as tx:
+                user = await tx.users.by_email(email)
+                await attempt.find(tx, email)
+            right = await attempt.verify(self.hasher, password, user.password_hash if user else None)
+            if user is None or user.password_hash is None or not right or not user.active:
+                await self._note_failure(attempt, None if user is None else user.id)
+                raise InvalidCredentials
+            outdated = self.hasher.outdated(user.password_hash)
+            upgraded = await self.hasher.hash(password) if outdated else None
+            await self.keys.current()
+            async with self.unit_of_work.begin(actor) as tx:
+                position = await tx.feed_position()
+                current = await tx.users.get(user.id)
+                if current is None or current.security_version != user.security_version:
+                    overtaken = user.id
+                    continue
+                if upgraded is not None:
+                    current.upgrade_hash(upgraded)
+                    await tx.users.save(current)
+                tokens = await self._open(tx, current, position)
+                await attempt.passed(tx, signed_in=current.id)
+                await tx.commit()
+            return tokens
+        await self._note_failure(attempt, overtaken)
+        raise InvalidCredentials
+
+    async def _open(self, tx: Transaction, user: User, position: FeedPosition) -> TokensResult:
+        live = sorted(await tx.sessions.live_of(user.id, tx.now), key=lambda session: session.last_seen_at)
+        for session in live[: max(0, len(live) + 1 - self.rules.sessions.per_user)]:
+            session.end(SecurityEvent.EVICTED, now=tx.now)
+            await tx.sessions.save(session)
+        origin = current_origin()
+        session = Session.open(
+            id=SessionId(self.new_id()),
+            user_id=user.id,
+            limits=self.rules.sessions,
+            ip=origin.ip,
+            user_agent=origin.user_agent,
+            now=tx.now,
+        )
+        token = self.mint.mint()
+        await tx.sessions.add(session)
+        await tx.refresh_tokens.add(RefreshToken(digest=token.digest, session_id=session.id, issued_at=tx.now))
+        roles = await tx.roles.many(user.roles_at(tx.now))
+        principal = Principal(user=user, session=session, roles=tuple(roles))
+        return self.issuer.issue(principal, token.secret, tx.now, position)
+
+    async def _note_failure(self, attempt: Attempt, user_id: UserId | None) -> None:
+        async with self.unit_of_work.begin(None) as tx:
+            await attempt.failed(tx)
+            tx.record(LogInFailed(user_id=user_id))
+            await tx.commit()

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.representations import TokensResult
+from ubr.application.kernel.retry import repeatable
+from ubr.application.keys.key_ring import KnownKeys
+from ubr.application.ports.secrets import MintedToken
+from ubr.application.ports.sessions import Principal, RefreshTokenMint
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.protection.rate_limits import Limits
+from ubr.application.sessions.termination import confirm_end
+from ubr.application.sessions.token_issuer import TokenIssuer
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import InvalidToken
+from ubr.domain.ids import SessionId, TokenDigest
+from ubr.domain.revocation.changes import Change
+from ubr.domain.sessions.session import RETRY_WINDOW, RefreshToken
+from ubr.domain.sessions.termination import SecurityEvent
+
+
+class RefreshSessionCommand(Command, frozen=True, kw_only=True):
+    refresh_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshSession:
+    """Exchange a refresh token for new tokens.
+
+    - A refresh token is good once. However many come with it at the same moment, there is one successor.
+    - Within 10 seconds of that, the same token yields the very same successor: an answer may have been lost.
+    - Later, or once that successor was spent in its turn, somebody holds a copy: the session ends.
+    - A session that has ended stays ended.
+    - A client IP that comes with more than 100 invalid tokens a minute is told 429 `rate-limited`.
+    """
+
+    unit_of_work: UnitOfWork
+    limits: Limits
+    keys: KnownKeys
+    mint: RefreshTokenMint
+    issuer: TokenIssuer
+    rules: Rules
+
+    @repeatable
+    async def __call__(self, command: RefreshSessionCommand, /, *, actor: Actor | System | None = None) -> TokensResult:
+        try:
+            return await self._refresh(command, actor)
+        except InvalidToken:
+            await self.limits.bad_refresh()
+            raise
+
+    async def _refresh(self, command: RefreshSessionCommand, actor: Actor | System | None) -> TokensResult:
+        digest = self.mint.digest(command.refresh_token)
+        successor = self.mint.mint()
+        sealed = self.mint.seal(successor.secret, command.refresh_token)
+        await self.keys.current()
+        async with self.unit_of_work.begin(actor) as tx:
+            session_id = await tx.refresh_tokens.spend(digest, successor=sealed, now=tx.now)
+            if session_id is not None:
+                return await self._exchange(tx, session_id, successor)
+        return await self._again(digest, command.refresh_token, actor)
+
+    async def _exchange(self, tx: Transaction, session_id: SessionId, successor: MintedToken) -> TokensResult:
+        """The session is locked before its user is read: whatever ends it comes wholly before or wholly after this."""
+        position = await tx.feed_position()
+        session = await tx.sessions.get(session_id)
+        if session is None:
+            raise InvalidToken
+        principal = await _live(tx, session_id)
+        session.refresh(limits=self.rules.sessions, now=tx.now)
+        await tx.sessions.save(session)
+        await tx.refresh_tokens.add(RefreshToken(digest=successor.digest, session_id=session_id, issued_at=tx.now))
+        tokens = self.issuer.issue(principal.with_session(session), successor.secret, tx.now, position)
+        await tx.commit()
+        return tokens
+
+    async def _again(self, digest: TokenDigest, secret: str, actor: Actor | System | None) -> TokensResult:
+        """A token that could not be spent: a retry, a copy, or nothing we know. A retry changes nothing, so it only
+        reads, and many of them wait for nobody.
+        """
+        async with self.unit_of_work.read() as tx:
+            spent = await tx.refresh_tokens.get(digest)
+            if spent is None or spent.spent_at is None:
+                raise InvalidToken
+            if spent.successor is not None and tx.now - spent.spent_at <= RETRY_WINDOW:
+                successor = self.mint.unseal(spent.successor, secret)
+                newer = await tx.refresh_tokens.get(self.mint.digest(successor))
+                if newer is not None and newer.spent_at is None:  # else this one is of an older generation
+                    position = await tx.feed_position()
+                    principal = await _live(tx, spent.session_id)
+                    return self.issuer.issue(principal, successor, tx.now, position)
+        async with self.unit_of_work.begin(actor) as tx:
+            session = await tx.sessions.get(spent.session_id)
+            if session is not None:
+                session.end(SecurityEvent.TOKEN_REUSED, now=tx.now)
+                await tx.sessions.save(session)
+            await confirm_end(tx, Change("session", str(spent.session_id)))
+        raise InvalidToken
+
+
+async def _live(tx: Transaction, session_id: SessionId) -> Principal:
+    principal = await tx.principals.get(session_id)
+    if principal is None or not principal.live_at(tx.now):
+        raise InvalidToken
+    return principal

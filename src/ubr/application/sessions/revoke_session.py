@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from ubr.application.access.authorization import authority
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.sessions.termination import confirm_end
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import SessionNotFound
+from ubr.domain.ids import SessionId
+from ubr.domain.revocation.changes import Change
+from ubr.domain.roles.permissions import SESSIONS_REVOKE
+from ubr.domain.sessions.termination import SecurityEvent
+
+
+class RevokeSessionCommand(Command, frozen=True, kw_only=True):
+    session_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeSession:
+    """End one session.
+
+    - One's own; another's needs `sessions:revoke`, without which it is not told whether the session exists.
+    - One that has ended already is no error.
+    """
+
+    unit_of_work: UnitOfWork
+
+    @repeatable
+    async def __call__(self, command: RevokeSessionCommand, /, *, actor: Actor | System) -> None:
+        async with self.unit_of_work.begin(actor) as tx:
+            who = await authority(tx, actor)
+            session = await tx.sessions.get(SessionId(command.session_id))
+            if session is None or not who.is_user(session.user_id):
+                who.require(SESSIONS_REVOKE)
+            if session is None:
+                await confirm_end(tx, Change("session", str(command.session_id)))
+                raise SessionNotFound
+            tx.announce(Change("session", str(session.id)))
+            session.end(SecurityEvent.REVOKED, now=tx.now)
+            await tx.sessions.save(session)
+            await tx.commit()

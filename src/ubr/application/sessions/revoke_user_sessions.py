@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from ubr.application.access.authorization import authority
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.sessions.termination import confirm_end, end_sessions
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import UserNotFound
+from ubr.domain.ids import UserId
+from ubr.domain.revocation.changes import Change
+from ubr.domain.roles.permissions import SESSIONS_REVOKE
+from ubr.domain.sessions.termination import SecurityEvent
+
+
+class RevokeUserSessionsCommand(Command, frozen=True, kw_only=True):
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeUserSessions:
+    """End every session of a user, the one that asks included where it is theirs.
+
+    - One's own; another's needs `sessions:revoke`.
+    - A log-in that is under way is decided anew.
+    """
+
+    unit_of_work: UnitOfWork
+
+    @repeatable
+    async def __call__(self, command: RevokeUserSessionsCommand, /, *, actor: Actor | System) -> None:
+        user_id = UserId(command.user_id)
+        async with self.unit_of_work.begin(actor) as tx:
+            who = await authority(tx, actor)
+            who.require_self_or(user_id, SESSIONS_REVOKE)
+            user = await tx.users.get(user_id)
+            if user is None:
+                await confirm_end(tx, Change("user", str(user_id)))
+                raise UserNotFound
+            user.end_sessions()
+            await tx.users.save(user)
+            tx.announce(Change("user", str(user.id)))
+            await end_sessions(tx, user.id, SecurityEvent.ALL_REVOKED, actor=actor)
+            await tx.commit()

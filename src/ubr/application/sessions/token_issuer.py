@@ -1,0 +1,63 @@
+"""The tokens of a session that was opened or refreshed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.representations import TokensResult, user_result
+from ubr.application.ports.keys import AccessClaims, AccessTokens
+from ubr.application.ports.revocation import FeedPosition
+from ubr.application.ports.sessions import Principal
+from ubr.application.ports.system import NewId
+from ubr.domain.accounts.user import User
+from ubr.domain.revocation.changes import epoch_name
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIssuer:
+    """Signs access tokens. None outlives a grant it rests on, nor its session."""
+
+    access_tokens: AccessTokens
+    new_id: NewId
+    rules: Rules
+
+    def issue(self, principal: Principal, refresh_token: str, now: datetime, position: FeedPosition) -> TokensResult:
+        """The answer to a log-in or a refresh, for a principal as it was read in that unit of work.
+
+        `position` was read before the principal: whatever the feed says later may not be in the token.
+        """
+        user, session = principal.user, principal.session
+        shown = user_result(user, principal.roles, now)
+        session_end = min(session.idle_expires_at, session.expires_at)
+        expires_at = min(now + self.rules.access_token_lifetime, session_end, *_ends(user, now))
+        token = self.access_tokens.issue(
+            AccessClaims(
+                user_id=user.id,
+                session_id=session.id,
+                token_id=str(self.new_id()),
+                issued_at=now,
+                expires_at=expires_at,
+                auth_time=session.created_at,
+                version=position.number,
+                epoch=epoch_name(position.epoch),
+                roles=tuple(shown.roles),
+            )
+        )
+        return TokensResult(
+            access_token=token,
+            expires_in=_seconds(now, expires_at),
+            refresh_token=refresh_token,
+            refresh_expires_in=_seconds(now, session_end),
+            session_id=session.id,
+            user=shown,
+        )
+
+
+def _ends(user: User, now: datetime) -> list[datetime]:
+    return [grant.expires_at for grant in user.grants.values() if grant.expires_at is not None and grant.holds_at(now)]
+
+
+def _seconds(now: datetime, end: datetime) -> int:
+    return max(0, int((end - now).total_seconds()))

@@ -1,0 +1,61 @@
+"""Errors about accounts."""
+
+from __future__ import annotations
+
+from ubr.domain.error_kinds import Conflict, Flaw, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
+
+
+class WeakPassword(Invalid):
+    code = "weak-password"
+    title = "The password does not meet the policy"
+
+
+class InvalidLink(Invalid):
+    """A one-time link that is malformed, expired, redeemed, or overtaken by a newer one or by what happened since."""
+
+    code = "invalid-token"
+    title = "The link is not valid, or not any more"
+
+    def __init__(self) -> None:
+        super().__init__(None, Flaw("/token", "is not that of a link that is good"))
+
+
+class InvalidCredentials(Unauthenticated):
+    """Wrong password, unknown e-mail or disabled user: deliberately one and the same."""
+
+    code = "invalid-credentials"
+    title = "The e-mail or the password is wrong"
+
+
+class WrongPassword(Forbidden):
+    """Somebody signed in could not confirm who they are. Not a 401: their token is good, and stays so."""
+
+    code = "wrong-password"
+    title = "The current password is wrong"
+
+
+class RegistrationClosed(Forbidden):
+    code = "registration-closed"
+    title = "Registration is closed"
+
+
+class ReauthenticationRequired(Forbidden):
+    code = "reauthentication-required"
+    title = "Sign in again before doing this"
+
+
+class UserNotFound(NotFound):
+    code = "user-not-found"
+    title = "There is no such user"
+
+
+class EmailTaken(Conflict):
+    code = "email-taken"
+    title = "The e-mail belongs to another account"
+
+
+class Busy(Unavailable):
+    """More passwords are waiting to be hashed than the service takes at once."""
+
+    code = "busy"
+    title = "The service is busy"

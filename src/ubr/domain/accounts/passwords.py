@@ -1,0 +1,110 @@
+"""Passwords: which may be set, and how they are kept."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.errors import WeakPassword
+from ubr.domain.error_kinds import Flaw, Invalid
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PasswordHash:
+    """An encoded password hash (PHC string). Its `repr` shows nothing."""
+
+    encoded: str
+
+    def __repr__(self) -> str:
+        return "PasswordHash(…)"
+
+
+PASSWORD_LENGTH: Final = 1024
+"""The most code points a password may have. A bound on input, not a rule about strength."""
+
+_SERVICE_NAME: Final = "ubr"
+
+_SHORTEST_WORD: Final = 3
+
+_BESIDE: Final = 8
+"""How many letters and digits a password has beside what anybody knows of its owner, where it holds any of that."""
+
+
+def bounded_password(raw: str, pointer: str = "/password") -> str:
+    """A password as it is hashed: NFC (NIST SP 800-63B-4, 3.1.1.2), nothing trimmed, nothing cut off.
+
+    Errors: `Invalid` for what cannot be anybody's password: too long to be looked at, or with control characters or
+    halves of surrogate pairs. Whether it is a *good* one is asked where a password is set, never at log-in.
+    """
+    if not 1 <= len(raw) <= PASSWORD_LENGTH:
+        raise Invalid.at(pointer, f"must have between 1 and {PASSWORD_LENGTH} characters")
+    if any(unicodedata.category(char) in {"Cc", "Cs"} for char in raw):
+        raise Invalid.at(pointer, "holds a control character")
+    return unicodedata.normalize("NFC", raw)
+
+
+def check_password(
+    raw: str,
+    *,
+    min_length: int,
+    email: Email,
+    is_common: Callable[[str], bool],
+    full_name: str | None = None,
+    pointer: str = "/password",
+) -> str:
+    """The normal form of a password that may be set. No composition rules (NIST SP 800-63B-4, 3.1.1.2).
+
+    `is_common` says of a text in lower case whether everybody tries it first. The whole password is asked about, and
+    what it is a row of, but no word in it. What anybody knows of the owner may be in it where enough else is.
+
+    Errors: `Invalid` as `bounded_password` has it; `WeakPassword` where it is too short, of one repeated character, a
+    common password, however often repeated, or the owner's e-mail, name, the service's name, or a word of these, with
+    fewer than eight letters and digits beside it.
+    """
+    password = bounded_password(raw, pointer)
+    if len(password) < min_length:
+        raise WeakPassword(None, Flaw(pointer, f"must have at least {min_length} characters"))
+    local, name = email.key.partition("@")[0], full_name or ""
+    known = [_SERVICE_NAME, email.address, email.key, local, name]
+    if len(set(password)) == 1 or any(_repeats(password, word) for word in known):
+        raise WeakPassword(None, Flaw(pointer, "is too easy to guess"))
+    if _little_beside(password, [*known, *_words(local), *_words(name)]):
+        raise WeakPassword(None, Flaw(pointer, "is too much like the e-mail, the name or the name of the service"))
+    if any(map(is_common, _units(password.casefold()))):
+        raise WeakPassword(None, Flaw(pointer, "is one of the most common passwords, or a row of one"))
+    return password
+
+
+def _units(text: str) -> Iterator[str]:
+    """The text itself, and each beginning of it that it is a row of, the last one perhaps cut short."""
+    return (text[:length] for length in range(1, len(text) + 1) if text.startswith(text[length:]))
+
+
+def _repeats(password: str, word: str) -> bool:
+    """Whether a password is a word, or a row of it, but for case, spaces and punctuation.
+
+    One with fewer letters than the word is something else, however many other characters it has.
+    """
+    plain, unit = (_letters(password), _letters(word))
+    return 0 < len(unit) <= len(plain) and plain == (unit * (len(plain) // len(unit) + 1))[: len(plain)]
+
+
+def _words(text: str) -> list[str]:
+    return "".join(char if char.isalnum() else " " for char in text).split()
+
+
+def _little_beside(password: str, known: Iterable[str]) -> bool:
+    """Whether a password holds what is known, and less than enough else, but for case, spaces and punctuation."""
+    plain = _letters(password)
+    rest = plain
+    for word in sorted({_letters(word) for word in known}, key=len, reverse=True):
+        if len(word) >= _SHORTEST_WORD:
+            rest = rest.replace(word, " ")  # and not nothing: what stood around it makes no new word
+    return rest != plain and sum(char != " " for char in rest) < _BESIDE
+
+
+def _letters(text: str) -> str:
+    return "".join(char for char in text.casefold() if char.isalnum())

@@ -1,0 +1,184 @@
+"""What the log signs: checkpoints (C2SP tlog-checkpoint), which are notes (C2SP signed-note), and the keys to them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Final, TypeAlias
+
+from ubr.domain.audit.merkle import HASH_BYTES
+
+VerifySignature: TypeAlias = Callable[[bytes, bytes, bytes], bool]
+"""Whether a signature of Ed25519 (RFC 8032) is right: by a public key, of a message, the signature."""
+
+MOST_NOTE_BYTES: Final = 64 * 1024
+
+_ED25519: Final = b"\x01"
+_PUBLIC_BYTES: Final = 32
+_ID_BYTES: Final = 4
+_MOST_SIGNATURES: Final = 100
+_DASH: Final = "\N{EM DASH} "
+_KEY: Final = re.compile(r"(?P<name>[^\s+]+)\+(?P<id>[0-9a-f]{8})\+(?P<key>[A-Za-z0-9+/=]+)")
+_NAME: Final = re.compile(r"[^\s+]{1,255}")
+_SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}")
+
+
+class BadNote(Exception):
+    """A text that is not a note, or a note that is not what it should be. Its message is the end of a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoteKey:
+    """A public key, as those who verify have it. Its name is the origin of the log that it signs for."""
+
+    name: str
+    public: bytes
+
+    @property
+    def id(self) -> bytes:
+        """Four bytes that tell keys of one name apart."""
+        return sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:_ID_BYTES]
+
+    @property
+    def label(self) -> str:
+        """Name and id, as people read them."""
+        return f"{self.name}+{self.id.hex()}"
+
+    def __str__(self) -> str:
+        """The text that verifiers take: name, id and key."""
+        return f"{self.label}+{_base64(_ED25519 + self.public)}"
+
+    @classmethod
+    def parse(cls, text: str) -> NoteKey:
+        """Errors: `BadNote`."""
+        found = _KEY.fullmatch(text)
+        if found is None:
+            raise BadNote("is not the key of a log: name+id+key")
+        raw = _unbase64(found["key"])
+        if raw[:1] != _ED25519 or len(raw) != 1 + _PUBLIC_BYTES:
+            raise BadNote("is not an Ed25519 key")
+        key = cls(found["name"], raw[1:])
+        if key.id.hex() != found["id"]:
+            raise BadNote("has an id that is not its own")
+        return key
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    name: str
+    key_id: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A text, which ends with a line break, and who signed it."""
+
+    text: str
+    signatures: tuple[Signature, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{_DASH}{one.name} {_base64(one.key_id + one.value)}\n" for one in self.signatures]
+        return f"{self.text}\n{''.join(lines)}"
+
+    @classmethod
+    def parse(cls, raw: str) -> Note:
+        """Errors: `BadNote`."""
+        if len(raw) > MOST_NOTE_BYTES or any(mark < " " and mark != "\n" for mark in raw):
+            raise BadNote("is not a note")
+        text, blank, tail = raw.rpartition("\n\n")
+        lines = tail.split("\n")
+        if not blank or not text or lines.pop() != "" or not 0 < len(lines) <= _MOST_SIGNATURES:
+            raise BadNote("is not a note: a text, an empty line, and signatures")
+        return cls(text + "\n", tuple(map(_signature, lines)))
+
+    def signed_by(self, key: NoteKey, verify: VerifySignature) -> bool:
+        """Whether this key signed it. Errors: `BadNote` where a signature in its name is wrong."""
+        found = False
+        for one in self.signatures:
+            if (one.name, one.key_id) == (key.name, key.id):
+                if not verify(key.public, self.text.encode(), one.value):
+                    raise BadNote(f"has a signature of {key.label} that is wrong")
+                found = True
+        return found
+
+    def with_signature(self, key: NoteKey, value: bytes) -> Note:
+        return Note(self.text, (*self.signatures, Signature(key.name, key.id, value)))
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a log reaches, and the root of the tree over it. Lines of others behind these three are passed over."""
+
+    origin: str
+    size: int
+    root: bytes
+
+    @property
+    def text(self) -> str:
+        """What is signed."""
+        return f"{self.origin}\n{self.size}\n{_base64(self.root)}\n"
+
+    @classmethod
+    def of(cls, note: Note) -> Checkpoint:
+        """What a note says. Errors: `BadNote`."""
+        origin, size, root, *_ = [*note.text.split("\n"), "", ""]
+        if not _NAME.fullmatch(origin) or not _SIZE.fullmatch(size):
+            raise BadNote("is not a checkpoint: origin, size and root")
+        raw = _unbase64(root)
+        if len(raw) != HASH_BYTES:
+            raise BadNote("has a root that is no hash of SHA-256")
+        return cls(origin, int(size), raw)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogKey:
+    """A key that signs checkpoints. `private` is sealed. They are numbered from 1 on: a clock can be set back."""
+
+    number: int
+    name: str
+    public: bytes
+    private: bytes = field(repr=False)
+    created_at: datetime
+
+    @property
+    def note_key(self) -> NoteKey:
+        return NoteKey(self.name, self.public)
+
+    @property
+    def label(self) -> str:
+        return self.note_key.label
+
+    def __str__(self) -> str:
+        """The text that verifiers take."""
+        return str(self.note_key)
+
+
+def _signature(line: str) -> Signature:
+    name, space, encoded = line.removeprefix(_DASH).partition(" ")
+    if not line.startswith(_DASH) or not space or not _NAME.fullmatch(name):
+        raise BadNote("has a line that is no signature")
+    raw = _unbase64(encoded)
+    if len(raw) <= _ID_BYTES:
+        raise BadNote("has a line that is no signature")
+    return Signature(name, raw[:_ID_BYTES], raw[_ID_BYTES:])
+
+
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+def _unbase64(text: str) -> bytes:
+    """Errors: `BadNote` for anything but the one way to write these bytes."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadNote("holds something that is not base64") from None
+    if _base64(raw) != text:
+        raise BadNote("holds something that is not base64")
+    return raw

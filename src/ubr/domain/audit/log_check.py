@@ -1,0 +1,286 @@
+"""Whether a log is what was signed: one walk over it, from the first entry to the last, in which nothing is believed
+that has not been computed.
+
+It does not matter where the log comes from: a live database and an export are walked alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from ubr.domain.audit.checkpoint import BadNote, Checkpoint, Note, NoteKey, VerifySignature
+from ubr.domain.audit.entry import LogEntry
+from ubr.domain.audit.events import LOG_KEY_CREATED, LOG_KEY_ROTATED, LOG_PRUNED, RESTORED
+from ubr.domain.audit.merkle import Frontier, Node
+
+EXPORT_VERSION: Final = 1
+"""Of the lines in which a log is exported."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """An entry in its place. `entry` is None where its content is gone; `readable` is False where it is no entry."""
+
+    index: int
+    entry_id: UUID
+    hash: bytes
+    entry: LogEntry | None
+    readable: bool = True
+
+
+class Tampered(Exception):
+    """Something does not fit. `index` is the first entry of which that is known.
+
+    Where the tree was computed anew, only that one of the entries from `index` to `last` is not what was signed. Both
+    are None where it is about none.
+    """
+
+    def __init__(
+        self, sentence: str, *, index: int | None = None, last: int | None = None, entry_id: UUID | None = None
+    ) -> None:
+        self.index = index
+        self.last = index if last is None else last
+        self.entry_id = entry_id
+        super().__init__(sentence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What was found to be right. `unsigned` counts checkpoints of keys that are not known."""
+
+    size: int
+    root: bytes
+    pruned: int
+    """How many entries have no content any more."""
+    pruned_to: int
+    """Up to where the log says that they need not have any."""
+    checkpoints: int
+    unsigned: int
+    signer: NoteKey | None
+
+
+@dataclass(slots=True)
+class LogCheck:
+    """The walk: every leaf in its order, after each the checkpoint of that size, and then the end.
+
+    `keys` are those that are trusted. Where they are `declared` they come from the log's own keeper: then every
+    checkpoint has to be signed by one of them, and it is not shown that the keeper has not made them up. Else a key
+    that follows is trusted once a trusted one has signed the first checkpoint over the entry that names it.
+
+    `against` are checkpoints that were kept elsewhere.
+
+    Errors: `BadNote` for one of those that no key here could have signed.
+    """
+
+    verify: VerifySignature
+    keys: Sequence[NoteKey]
+    declared: bool = False
+    against: Sequence[Note] = ()
+    completed: Callable[[Node, bytes], object] | None = None
+    """Told of every node of the tree that is whole."""
+
+    frontier: Frontier = field(default_factory=Frontier, init=False)
+    _trusted: dict[str, NoteKey] = field(init=False)
+    _known: dict[str, NoteKey] = field(init=False)
+    """Also those whose time is over."""
+    _announced: dict[str, NoteKey] = field(default_factory=dict, init=False)
+    _anchored: bool = field(init=False)
+    """Whether it is known from some entry on who signs."""
+    _gone: int = field(default=0, init=False)
+    """How many entries, from the first on, have no content."""
+    _hole: Leaf | None = field(default=None, init=False)
+    """The first whose content is gone behind one that has it."""
+    _pruned: int = field(default=0, init=False)
+    _covered: int = field(default=0, init=False)
+    """The size of the last checkpoint."""
+    _fits: int = field(default=0, init=False)
+    """The size of the last one that a trusted key signed."""
+    _fits_kept: int = field(default=0, init=False)
+    """The size of the last one that was kept elsewhere: it fits even if somebody has the very key."""
+    _checkpoints: int = field(default=0, init=False)
+    _unsigned: int = field(default=0, init=False)
+    _signer: NoteKey | None = field(default=None, init=False)
+    _kept: dict[int, list[Note]] = field(default_factory=dict, init=False)
+    _strange: list[tuple[Note, Tampered]] = field(default_factory=list, init=False)
+    """Kept ones that do not fit, and what that means if a key signed them that is met later."""
+
+    def __post_init__(self) -> None:
+        self._trusted = {key.label: key for key in self.keys}
+        self._known = dict(self._trusted)
+        self._anchored = self.declared
+        for note in self.against:
+            self._kept.setdefault(Checkpoint.of(note).size, []).append(note)
+        self._compare()
+
+    def leaf(self, leaf: Leaf) -> None:
+        """The next entry. Errors: `Tampered`, `BadNote`."""
+        at = self.frontier.size
+        if leaf.index != at:
+            raise Tampered(f"Entry {at} is not there", index=at)
+        try:
+            computed = leaf.hash if leaf.entry is None else leaf.entry.leaf
+        except (ValueError, TypeError, AttributeError, OverflowError):  # a moment before all calendars, and the like
+            computed = None
+        if not leaf.readable or computed is None:
+            raise Tampered(f"Entry {at} ({leaf.entry_id}) cannot be read", index=at, entry_id=leaf.entry_id)
+        if leaf.entry is None:
+            self._miss(leaf)
+        elif leaf.entry.id != leaf.entry_id or computed != leaf.hash:
+            raise Tampered(f"Entry {at} ({leaf.entry_id}) was changed", index=at, entry_id=leaf.entry_id)
+        self.frontier.append(leaf.hash, self.completed)
+        if leaf.entry is not None:
+            self._heed(at, leaf.entry)
+        self._compare()
+
+    def checkpoint(self, size: int, raw: str) -> None:
+        """The checkpoint that was written down for a size, behind the last entry of it. Errors: `Tampered`."""
+        if size != self.frontier.size or size <= self._covered:
+            raise self._within(f"There is a checkpoint of size {size} where none should be", size)
+        try:
+            note = Note.parse(raw)
+            checkpoint = Checkpoint.of(note)
+            signers = self._signers(note, checkpoint)
+        except BadNote as error:
+            raise self._within(f"The checkpoint of size {size} {error}", size) from None
+        if checkpoint.size != size:
+            raise self._within(f"The checkpoint of size {size} is that of another size", size)
+        if checkpoint.root != self.frontier.root():
+            raise self._within(f"The checkpoint of size {size} does not fit", size)
+        self._covered = size
+        if signers:
+            self._anchored = True
+            self._signer = signers[-1]
+            self._checkpoints += 1
+            self._fits = size
+        elif self._anchored:
+            raise self._within(f"The checkpoint of size {size} is not signed by a key that is trusted", size)
+        else:
+            self._unsigned += 1
+
+    def waiting(self, entry: LogEntry) -> None:
+        """An entry that is not in the tree yet. What it says of pruning counts: that has been done already."""
+        if entry.action == LOG_PRUNED:
+            self._heed(self.frontier.size, entry)
+
+    def end(self) -> Checked:
+        """There are no more entries. Errors: `Tampered`; `BadNote` for a checkpoint of another log."""
+        size = self.frontier.size
+        if size != self._covered:
+            raise Tampered(
+                f"No checkpoint covers the entries from {self._covered} on", index=self._covered, last=size - 1
+            )
+        if size and not self._anchored:
+            raise Tampered("No checkpoint is signed by a key that is trusted", index=0, last=size - 1)
+        if self._gone > self._pruned:
+            raise Tampered(f"Entry {self._pruned} is gone", index=self._pruned)
+        if self._hole is not None:
+            raise _gone(self._hole)
+        for note, finding in self._strange:
+            raise finding if self._kept_by(note, self._known) else _of_another_log(note)
+        for note in self.against:
+            self._look_back(note, size)
+        return Checked(
+            size=size,
+            root=self.frontier.root(),
+            pruned=self._gone,
+            pruned_to=self._pruned,
+            checkpoints=self._checkpoints,
+            unsigned=self._unsigned,
+            signer=self._signer,
+        )
+
+    def _miss(self, leaf: Leaf) -> None:
+        """Content goes in the order of the tree. Where some stands before it, that may have been slipped in."""
+        if self._gone == leaf.index:
+            self._gone += 1
+        elif self._hole is None:
+            self._hole = leaf
+
+    def _within(self, sentence: str, size: int) -> Tampered:
+        """A checkpoint of that size shows that something is wrong, since the last one that did not."""
+        if self._hole is not None and self._hole.index < self._fits:
+            return _gone(self._hole)  # All before it is what was signed.
+        since = max(self._fits, self._fits_kept if self._fits_kept < self.frontier.size else 0)
+        return Tampered(sentence, index=since, last=max(since, self.frontier.size - 1, size - 1))
+
+    def _heed(self, at: int, entry: LogEntry) -> None:
+        """What an entry says to whoever checks the log. A later checkpoint will show whether it was signed."""
+        if entry.action not in {LOG_PRUNED, LOG_KEY_CREATED, LOG_KEY_ROTATED, RESTORED}:
+            return
+        try:
+            facts = entry.facts
+            if entry.action == LOG_PRUNED:
+                self._pruned = max(self._pruned, min(int(facts["size"]), at))
+                return
+            key = NoteKey.parse(facts["key"])
+        except (BadNote, KeyError, TypeError, ValueError, OverflowError):
+            raise Tampered(f"Entry {at} ({entry.id}) says nothing that is known", index=at, entry_id=entry.id) from None
+        if entry.action == LOG_KEY_CREATED:
+            self._anchored = self._anchored or key.label in self._trusted
+        else:
+            self._announced[key.label] = key
+
+    def _signers(self, note: Note, checkpoint: Checkpoint) -> list[NoteKey]:
+        """The trusted keys that signed it, in the order of that: whoever signs last goes on.
+
+        One that is announced and signs beside them is trusted in their place.
+        """
+        signers = [key for key in self._trusted.values() if note.signed_by(key, self.verify)]
+        coming = [key for key in self._announced.values() if note.signed_by(key, self.verify)]
+        if signers and coming:
+            self._announced.clear()
+            if not self.declared:
+                self._trusted = {key.label: key for key in coming}
+                self._known |= self._trusted
+            signers += [key for key in coming if key not in signers]
+        if signers and all(key.name != checkpoint.origin for key in signers):
+            raise BadNote("is of another log than its key")
+        order = [one.key_id for one in note.signatures]
+        return sorted(signers, key=lambda key: order.index(key.id))
+
+    def _compare(self) -> None:
+        """Compare those of this size that were kept elsewhere."""
+        size = self.frontier.size
+        for note in self._kept.get(size, ()):
+            # A key that is announced signs the first checkpoint over the entry that names it: here it may come first.
+            known = self._kept_by(note, self._known | self._announced)
+            if Checkpoint.of(note).root == self.frontier.root():
+                self._fits_kept = max(self._fits_kept, size if known else 0)
+                continue
+            finding = Tampered(
+                f"The checkpoint of size {size} that was kept does not fit",
+                index=min(self._fits_kept, max(size - 1, 0)),
+                last=max(size - 1, 0),
+            )
+            if known:
+                raise finding
+            self._strange.append((note, finding))
+
+    def _kept_by(self, note: Note, keys: Mapping[str, NoteKey]) -> bool:
+        """Whether a checkpoint of this log was kept, by any of these keys. Errors: `BadNote`."""
+        origin = Checkpoint.of(note).origin
+        signers = [key for key in keys.values() if note.signed_by(key, self.verify)]
+        return any(key.name == origin for key in signers)
+
+    def _look_back(self, note: Note, size: int) -> None:
+        kept = Checkpoint.of(note).size
+        if not self._kept_by(note, self._known):
+            raise _of_another_log(note)
+        if kept > size:
+            raise Tampered(
+                f"The log ends at size {size}, and the checkpoint that was kept is of size {kept}: the entries from "
+                f"{size} on are gone",
+                index=size,
+                last=kept - 1,
+            )
+
+
+def _gone(leaf: Leaf) -> Tampered:
+    return Tampered(f"Entry {leaf.index} ({leaf.entry_id}) is gone", index=leaf.index, entry_id=leaf.entry_id)
+
+
+def _of_another_log(note: Note) -> BadNote:
+    return BadNote(f"is not signed by a key of this log, but for {Checkpoint.of(note).origin}")

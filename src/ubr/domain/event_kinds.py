@@ -1,0 +1,93 @@
+"""What every event says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from ubr.domain.ids import RoleId, SessionId, UserId
+from ubr.domain.revocation.changes import Change
+
+Level: TypeAlias = Literal["info", "warning", "error"]
+
+TargetType: TypeAlias = Literal["user", "role", "session", "signing_key", "log_key", "log_entry", "mail"]
+
+Facts: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an event is about."""
+
+    type: TargetType
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Root of the events. A leaf says its action (stable, public), its sentence, its target and its facts."""
+
+    action: ClassVar[str]
+    message: ClassVar[str]
+    level: ClassVar[Level] = "info"
+
+    @property
+    def target(self) -> Target | None:
+        return None
+
+    @property
+    def subject(self) -> UserId | None:
+        """Who acted, where the act itself tells it: somebody who signs in is nobody before."""
+        return None
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What it changes in who somebody is or what they may do: rows of the feed."""
+        return ()
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the answer waits until the changes are known everywhere."""
+        return True
+
+    def data(self) -> Facts:
+        return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserEvent(Event):
+    user_id: UserId
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return (Change("user", str(self.user_id)),)
+
+    @property
+    def target(self) -> Target:
+        return Target("user", str(self.user_id))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleEvent(Event):
+    role_id: RoleId
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return (Change("role", str(self.role_id)),)
+
+    @property
+    def target(self) -> Target:
+        return Target("role", str(self.role_id))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEvent(Event):
+    session_id: SessionId
+    user_id: UserId
+
+    @property
+    def target(self) -> Target:
+        return Target("session", str(self.session_id))
+
+    def data(self) -> Facts:
+        return {"user_id": str(self.user_id)}

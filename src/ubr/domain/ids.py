@@ -1,0 +1,17 @@
+"""Ids, each a type of its own."""
+
+from __future__ import annotations
+
+from typing import NewType
+from uuid import UUID
+
+UserId = NewType("UserId", UUID)
+
+RoleId = NewType("RoleId", UUID)
+
+SessionId = NewType("SessionId", UUID)
+
+LogEntryId = NewType("LogEntryId", UUID)
+
+TokenDigest = NewType("TokenDigest", bytes)
+"""SHA-256 of a refresh token. The token itself is stored nowhere."""

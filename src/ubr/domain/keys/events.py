@@ -1,0 +1,61 @@
+"""Events about signing keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ubr.domain.event_kinds import Event, Facts, Level, Target
+from ubr.domain.revocation.changes import KEYS_CHANGED, Change
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKeyEvent(Event):
+    kid: str
+
+    @property
+    def target(self) -> Target:
+        return Target("signing_key", self.kid)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKeyCreated(SigningKeyEvent):
+    """No row of the feed: whoever makes one says why, and that has one."""
+
+    action = "signing_key.created"
+    message = "A signing key was created"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKeyRotated(SigningKeyEvent):
+    """About the key that goes. The tokens of neither end by it."""
+
+    action = "signing_key.rotated"
+    message = "A signing key got a successor"
+    successor: str
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return (KEYS_CHANGED,)
+
+    def data(self) -> Facts:
+        return {"successor": self.successor}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKeyRevoked(SigningKeyEvent):
+    action = "signing_key.revoked"
+    message = "A signing key was revoked"
+    level: ClassVar[Level] = "warning"
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return (Change("key", self.kid),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKeyRewrapped(SigningKeyEvent):
+    """Sealed with another secret; the key itself is what it was."""
+
+    action = "signing_key.rewrapped"
+    message = "A signing key was sealed anew"

@@ -1,0 +1,41 @@
+"""Events about mail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+from uuid import UUID
+
+from ubr.domain.event_kinds import Event, Facts, Level, Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailEvent(Event):
+    letter_id: UUID
+    kind: str
+
+    @property
+    def target(self) -> Target:
+        return Target("mail", str(self.letter_id))
+
+    def data(self) -> Facts:
+        return {"kind": self.kind}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailGivenUp(MailEvent):
+    """It could not be sent, and nobody tries any more. `why` says nothing of what is in it, nor to whom."""
+
+    action = "mail.given_up"
+    message = "A mail could not be sent"
+    level: ClassVar[Level] = "warning"
+    why: str
+
+    def data(self) -> Facts:
+        return {"kind": self.kind, "why": self.why}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailRetried(MailEvent):
+    action = "mail.retried"
+    message = "A mail that was given up is tried again"

@@ -1,0 +1,54 @@
+"""Letters: mails on their way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from ubr.domain.accounts.email import Email
+from ubr.domain.ids import SessionId, UserId
+from ubr.domain.mail.kinds import MailKind
+
+LAST_TRY: Final = 8
+"""A mail that could not be sent so often is given up."""
+
+_FIRST_PAUSE: Final = timedelta(seconds=30)
+_LONGEST_PAUSE: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """A mail that is to be sent. What it says is made when it is: until then there is no link in it, nor anywhere.
+
+    `email` is the one it was asked for, which may be nobody's; `user_id` whose account it is about, where that is
+    known already. The origin is that of whoever asked.
+    """
+
+    id: UUID
+    kind: MailKind
+    email: Email
+    user_id: UserId | None = None
+    full_name: str | None = field(default=None, repr=False)
+    new_email: str | None = field(default=None, repr=False)
+    session_id: SessionId | None = None
+    ip: str | None = field(default=None, repr=False)
+    request_id: str | None = None
+    request_id_given: bool = False
+    created_at: datetime
+    next_try_at: datetime
+    tries: int = 0
+    dead: bool = False
+    """Whether nobody tries any more, until an operator says so."""
+    last_error: str | None = None
+
+    def failed(self, why: str, *, for_good: bool, now: datetime) -> Letter:
+        """A try came to nothing. The next one comes after a pause that doubles, up to an hour; or none does."""
+        tries = self.tries + 1
+        pause = min(_FIRST_PAUSE * 2 ** min(self.tries, 16), _LONGEST_PAUSE)
+        return replace(self, tries=tries, next_try_at=now + pause, dead=for_good or tries >= LAST_TRY, last_error=why)
+
+    def again(self, now: datetime) -> Letter:
+        """An operator wants it tried once more, from the beginning."""
+        return replace(self, tries=0, next_try_at=now, dead=False)

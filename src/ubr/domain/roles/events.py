@@ -1,0 +1,77 @@
+"""Events about roles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+
+from ubr.domain.event_kinds import Facts, Level, RoleEvent, UserEvent
+from ubr.domain.ids import RoleId
+from ubr.domain.revocation.changes import Change
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleCreated(RoleEvent):
+    action = "role.created"
+    message = "A role was created"
+    name: str
+    permissions: tuple[str, ...]
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return ()
+
+    def data(self) -> Facts:
+        return {"name": self.name, "permissions": list(self.permissions)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleUpdated(RoleEvent):
+    action = "role.updated"
+    message = "A role was changed"
+    before: Facts
+    after: Facts
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """A description says nothing of what anybody may do."""
+        return () if self.before == self.after else (Change("role", str(self.role_id)),)
+
+    def data(self) -> Facts:
+        return {"before": self.before, "after": self.after}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleDeleted(RoleEvent):
+    action = "role.deleted"
+    message = "A role was deleted"
+    level: ClassVar[Level] = "warning"
+    name: str
+
+    def data(self) -> Facts:
+        return {"name": self.name}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleAssigned(UserEvent):
+    action = "role.assigned"
+    message = "A role was assigned to a user"
+    role_id: RoleId
+    expires_at: datetime | None
+
+    def data(self) -> Facts:
+        return {
+            "role_id": str(self.role_id),
+            "expires_at": None if self.expires_at is None else self.expires_at.isoformat(),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleUnassigned(UserEvent):
+    action = "role.unassigned"
+    message = "A role was taken from a user"
+    role_id: RoleId
+
+    def data(self) -> Facts:
+        return {"role_id": str(self.role_id)}

@@ -1,0 +1,104 @@
+"""Permissions, and the rule that nobody rises."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from ubr.domain.error_kinds import Invalid
+from ubr.domain.roles.errors import GrantExceedsOwn
+
+_PERMISSION = re.compile(r"\*|[a-z][a-z0-9_-]{0,49}:[a-z][a-z0-9_-]{0,49}")
+
+
+class Permission(str):
+    """`thing:verb`, or `*` for all of them."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, raw: str, pointer: str = "/permissions") -> Permission:
+        """Errors: `Invalid`."""
+        if not _PERMISSION.fullmatch(raw):
+            raise Invalid.at(pointer, "must look like thing:verb, in lower case")
+        return cls(raw)
+
+
+EVERYTHING: Final = Permission("*")
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """A set of permissions in which `*` stands for every one, also for those not yet thought of."""
+
+    names: frozenset[Permission] = frozenset()
+
+    @classmethod
+    def of(cls, names: Iterable[Permission]) -> Permissions:
+        return cls(frozenset(names))
+
+    def allow(self, permission: Permission) -> bool:
+        return EVERYTHING in self.names or permission in self.names
+
+    def cover(self, other: Permissions) -> bool:
+        """Whether whoever holds these holds every one of `other` too."""
+        return EVERYTHING in self.names or other.names <= self.names
+
+    def __or__(self, other: Permissions) -> Permissions:
+        return Permissions(self.names | other.names)
+
+    def __iter__(self) -> Iterator[Permission]:
+        return iter(sorted(self.names))
+
+
+USERS_READ: Final = Permission("users:read")
+
+USERS_WRITE: Final = Permission("users:write")
+
+USERS_DELETE: Final = Permission("users:delete")
+
+ROLES_READ: Final = Permission("roles:read")
+
+ROLES_WRITE: Final = Permission("roles:write")
+
+ROLES_ASSIGN: Final = Permission("roles:assign")
+
+SESSIONS_READ: Final = Permission("sessions:read")
+
+SESSIONS_REVOKE: Final = Permission("sessions:revoke")
+
+LOGS_READ: Final = Permission("logs:read")
+
+REVOCATIONS_READ: Final = Permission("revocations:read")
+
+BUILT_IN_PERMISSIONS: Final = Permissions.of(
+    [
+        EVERYTHING,
+        USERS_READ,
+        USERS_WRITE,
+        USERS_DELETE,
+        ROLES_READ,
+        ROLES_WRITE,
+        ROLES_ASSIGN,
+        SESSIONS_READ,
+        SESSIONS_REVOKE,
+        LOGS_READ,
+        REVOCATIONS_READ,
+    ]
+)
+
+
+def nobody_rises(own: Permissions, *of_target: Permissions) -> None:
+    """Whoever changes another must hold every permission that the target has before and would have after.
+
+    Errors: `GrantExceedsOwn`.
+    """
+    if not all(map(own.cover, of_target)):
+        raise GrantExceedsOwn
+
+
+def union(parts: Iterable[Permissions]) -> Permissions:
+    """All permissions of several sets."""
+    return Permissions(frozenset().union(*(part.names for part in parts)))

@@ -1,0 +1,117 @@
+"""A role: a name for a set of permissions."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from ubr.domain.error_kinds import Invalid
+from ubr.domain.event_kinds import Event
+from ubr.domain.ids import RoleId
+from ubr.domain.roles.errors import BuiltInRole
+from ubr.domain.roles.events import RoleCreated, RoleDeleted, RoleUpdated
+from ubr.domain.roles.permissions import EVERYTHING, Permissions
+
+DESCRIPTION_LENGTH: Final = 500
+
+_ROLE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,49}")
+
+
+class RoleName(str):
+    """The name of a role: `^[a-z][a-z0-9_-]{0,49}$`."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, raw: str, pointer: str = "/name") -> RoleName:
+        """Errors: `Invalid`."""
+        if not _ROLE_NAME.fullmatch(raw):
+            raise Invalid.at(pointer, "must match ^[a-z][a-z0-9_-]{0,49}$")
+        return cls(raw)
+
+
+ADMIN_ROLE_ID: Final = RoleId(UUID("00000000-0000-7000-8000-000000000001"))
+
+USER_ROLE_ID: Final = RoleId(UUID("00000000-0000-7000-8000-000000000002"))
+"""Built-in roles have the same ids in every installation: nothing has to be looked up to know them."""
+
+MOST_PERMISSIONS: Final = 200
+"""How many permissions may be named for one role. A bound on input: who needs more gives several roles, or `*`."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Role:
+    """State of a role. `version` rises by one with every change."""
+
+    id: RoleId
+    name: RoleName
+    description: str | None
+    permissions: Permissions
+    created_at: datetime
+    updated_at: datetime
+    version: int = 1
+    events: list[Event] = field(default_factory=list, repr=False, compare=False)
+
+    @classmethod
+    def create(
+        cls, *, id: RoleId, name: RoleName, description: str | None, permissions: Permissions, now: datetime
+    ) -> Role:
+        role = cls(id=id, name=name, description=description, permissions=permissions, created_at=now, updated_at=now)
+        role.events.append(RoleCreated(role_id=id, name=name, permissions=tuple(permissions)))
+        return role
+
+    @property
+    def built_in(self) -> bool:
+        return self.id in {ADMIN_ROLE_ID, USER_ROLE_ID}
+
+    def update(self, *, name: RoleName, description: str | None, permissions: Permissions, now: datetime) -> None:
+        """Take the new values. What stays the same leaves no trace.
+
+        Errors: `BuiltInRole` where the name of a built-in role would change, or what `admin` allows: that is what
+        keeps an installation manageable.
+        """
+        if self.built_in and name != self.name:
+            raise BuiltInRole("The name of a built-in role does not change")
+        if self.id == ADMIN_ROLE_ID and permissions != self.permissions:
+            raise BuiltInRole("The permissions of the role admin do not change")
+        before = self._facts()
+        described = description != self.description
+        self.name, self.description, self.permissions = name, description, permissions
+        if before == self._facts() and not described:
+            return
+        self.version += 1
+        self.updated_at = now
+        self.events.append(RoleUpdated(role_id=self.id, before=before, after=self._facts()))
+
+    def delete(self) -> None:
+        """Errors: `BuiltInRole`."""
+        if self.built_in:
+            raise BuiltInRole("A built-in role cannot be deleted")
+        self.events.append(RoleDeleted(role_id=self.id, name=self.name))
+
+    def _facts(self) -> dict[str, object]:
+        return {"name": str(self.name), "permissions": list(self.permissions)}
+
+
+def built_in_roles(now: datetime) -> tuple[Role, Role]:
+    """`admin`, which may do everything, and `user`, which everyone has and which allows nothing at first."""
+    admin = Role(
+        id=ADMIN_ROLE_ID,
+        name=RoleName("admin"),
+        description="May do everything",
+        permissions=Permissions.of([EVERYTHING]),
+        created_at=now,
+        updated_at=now,
+    )
+    user = Role(
+        id=USER_ROLE_ID,
+        name=RoleName("user"),
+        description="Everyone",
+        permissions=Permissions(),
+        created_at=now,
+        updated_at=now,
+    )
+    return admin, user

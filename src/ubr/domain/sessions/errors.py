@@ -1,0 +1,17 @@
+"""Errors about sessions."""
+
+from __future__ import annotations
+
+from ubr.domain.error_kinds import NotFound, Unauthenticated
+
+
+class InvalidToken(Unauthenticated):
+    """An access or refresh token that is malformed, forged, expired, spent, or whose session has ended."""
+
+    code = "invalid-token"
+    title = "The token is not valid"
+
+
+class SessionNotFound(NotFound):
+    code = "session-not-found"
+    title = "There is no such session"

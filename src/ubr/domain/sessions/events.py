@@ -1,0 +1,79 @@
+"""Events about sessions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from ubr.domain.event_kinds import Event, Facts, Level, SessionEvent, Target
+from ubr.domain.ids import UserId
+from ubr.domain.revocation.changes import Change
+
+EVICTED: Final = "evicted"
+"""The cause of an end that nobody asked for: more sessions than a user may have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOpened(SessionEvent):
+    """A successful log-in."""
+
+    action = "session.opened"
+    message = "A user signed in"
+
+    @property
+    def subject(self) -> UserId:
+        return self.user_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRefreshed(SessionEvent):
+    action = "session.refreshed"
+    message = "A session was refreshed"
+
+    @property
+    def subject(self) -> UserId:
+        return self.user_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRevoked(SessionEvent):
+    """`cause` is the security event that ended it, as `policy.SecurityEvent` names it."""
+
+    action = "session.revoked"
+    message = "A session was ended"
+    cause: str
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return (Change("session", str(self.session_id)),)
+
+    @property
+    def awaited(self) -> bool:
+        """Whoever signs in once too often does not wait for the session that gives way."""
+        return self.cause != EVICTED
+
+    def data(self) -> Facts:
+        return {"user_id": str(self.user_id), "cause": self.cause}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenReused(SessionEvent):
+    """A spent refresh token came back after its window: somebody holds a copy."""
+
+    action = "session.token_reused"
+    message = "A spent refresh token was used again"
+    level: ClassVar[Level] = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogInFailed(Event):
+    """`user_id` is None where no account has the e-mail. What was typed is not kept."""
+
+    action = "session.login_failed"
+    message = "A sign-in was refused"
+    level: ClassVar[Level] = "warning"
+    user_id: UserId | None
+
+    @property
+    def target(self) -> Target | None:
+        return None if self.user_id is None else Target("user", str(self.user_id))

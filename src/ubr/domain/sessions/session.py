@@ -1,0 +1,98 @@
+"""A session: one signed-in client of one user, kept alive by a chain of refresh tokens each good once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from ubr.domain.event_kinds import Event
+from ubr.domain.ids import SessionId, TokenDigest, UserId
+from ubr.domain.sessions.events import SessionOpened, SessionRefreshed, SessionRevoked, TokenReused
+from ubr.domain.sessions.termination import SecurityEvent
+
+RETRY_WINDOW: Final = timedelta(seconds=10)
+"""How long a spent refresh token still yields its successor, so that a lost answer signs nobody out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLimits:
+    """How long a session lasts without use, how long at most, and how many one user may have."""
+
+    idle: timedelta
+    lifetime: timedelta
+    per_user: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """State of a session. `expires_at` is its absolute end; `idle_expires_at` moves with each refresh."""
+
+    id: SessionId
+    user_id: UserId
+    created_at: datetime
+    last_seen_at: datetime
+    idle_expires_at: datetime
+    expires_at: datetime
+    ip: str | None
+    user_agent: str | None
+    ended_at: datetime | None = None
+    events: list[Event] = field(default_factory=list, repr=False, compare=False)
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        id: SessionId,
+        user_id: UserId,
+        limits: SessionLimits,
+        ip: str | None,
+        user_agent: str | None,
+        now: datetime,
+    ) -> Session:
+        """Somebody signed in."""
+        session = cls(
+            id=id,
+            user_id=user_id,
+            created_at=now,
+            last_seen_at=now,
+            idle_expires_at=min(now + limits.idle, now + limits.lifetime),
+            expires_at=now + limits.lifetime,
+            ip=ip,
+            user_agent=user_agent,
+        )
+        session.events.append(SessionOpened(session_id=id, user_id=user_id))
+        return session
+
+    def live_at(self, now: datetime) -> bool:
+        return self.ended_at is None and now < self.idle_expires_at and now < self.expires_at
+
+    def refresh(self, *, limits: SessionLimits, now: datetime) -> None:
+        """Its refresh token was exchanged: it is in use, and its idle end moves."""
+        self.last_seen_at = now
+        self.idle_expires_at = min(now + limits.idle, self.expires_at)
+        self.events.append(SessionRefreshed(session_id=self.id, user_id=self.user_id))
+
+    def end(self, cause: SecurityEvent, *, now: datetime) -> None:
+        """End it, for good. Ending it twice changes nothing."""
+        if self.ended_at is not None:
+            return
+        self.ended_at = now
+        if cause is SecurityEvent.TOKEN_REUSED:
+            self.events.append(TokenReused(session_id=self.id, user_id=self.user_id))
+        self.events.append(SessionRevoked(session_id=self.id, user_id=self.user_id, cause=cause.value))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshToken:
+    """One link of a session's chain, known by the digest of the token.
+
+    `spent_at` is None while it is good. `successor` is the next token, sealed under a key that only the spent token
+    gives: within the retry window it can be handed out again, and is erased after it.
+    """
+
+    digest: TokenDigest
+    session_id: SessionId
+    issued_at: datetime
+    spent_at: datetime | None = None
+    successor: bytes | None = field(default=None, repr=False)

@@ -1,0 +1,77 @@
+"""What ends what."""
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum
+from typing import Final
+
+from ubr.domain.sessions.events import EVICTED
+
+
+class SecurityEvent(StrEnum):
+    """Why sessions end. The values are stable: they stand in the log."""
+
+    LOG_OUT = "log_out"
+    REVOKED = "revoked"
+    OTHERS_REVOKED = "others_revoked"
+    ALL_REVOKED = "all_revoked"
+    PASSWORD_CHANGED = "password_changed"
+    PASSWORD_RESET = "password_reset"
+    CLAIMED = "claimed"
+    EMAIL_CHANGED = "email_changed"
+    EMAIL_CHANGE_UNDONE = "email_change_undone"
+    ROLE_CHANGED = "role_changed"
+    GRANT_EXPIRED = "grant_expired"
+    DISABLED = "disabled"
+    DELETED = "deleted"
+    TAKEN_OVER = "taken_over"
+    TOKEN_REUSED = "token_reused"
+    EVICTED = EVICTED
+
+
+class Reach(Enum):
+    """Which of a user's sessions an event ends."""
+
+    NONE = "none: rights change at once, nobody is signed out"
+    ONE = "the one it is about"
+    OTHERS = "all but the one that acted, where that is the user's own"
+    ALL = "all"
+
+
+ENDS: Final[dict[SecurityEvent, Reach]] = {
+    SecurityEvent.LOG_OUT: Reach.ONE,
+    SecurityEvent.REVOKED: Reach.ONE,
+    SecurityEvent.OTHERS_REVOKED: Reach.OTHERS,
+    SecurityEvent.ALL_REVOKED: Reach.ALL,
+    SecurityEvent.PASSWORD_CHANGED: Reach.OTHERS,
+    SecurityEvent.PASSWORD_RESET: Reach.ALL,
+    SecurityEvent.CLAIMED: Reach.ALL,
+    SecurityEvent.EMAIL_CHANGED: Reach.OTHERS,
+    SecurityEvent.EMAIL_CHANGE_UNDONE: Reach.ALL,
+    SecurityEvent.ROLE_CHANGED: Reach.NONE,
+    SecurityEvent.GRANT_EXPIRED: Reach.NONE,
+    SecurityEvent.DISABLED: Reach.ALL,
+    SecurityEvent.DELETED: Reach.ALL,
+    SecurityEvent.TAKEN_OVER: Reach.ALL,
+    SecurityEvent.TOKEN_REUSED: Reach.ONE,
+    SecurityEvent.EVICTED: Reach.ONE,
+}
+"""What ends what. A session that ends takes its refresh tokens with it."""
+
+ENDS_LINKS: Final = frozenset(
+    {
+        SecurityEvent.PASSWORD_CHANGED,
+        SecurityEvent.PASSWORD_RESET,
+        SecurityEvent.CLAIMED,
+        SecurityEvent.EMAIL_CHANGED,
+        SecurityEvent.EMAIL_CHANGE_UNDONE,
+        SecurityEvent.DISABLED,
+        SecurityEvent.DELETED,
+        SecurityEvent.TAKEN_OVER,
+    }
+)
+"""After which the one-time links of a user are no longer good: they were sent to, or asked for by, who was before.
+
+But for those that take back a change of e-mail: that can be done whatever happened since, but for what an operator
+does, or a change before it that is taken back.
+"""

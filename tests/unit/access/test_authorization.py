@@ -1,0 +1,330 @@
+"""Who may do what: the same questions for every use case that asks for a permission."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from tests.support.people import PASSWORD, Member, World
+from ubr.application.accounts.change_password import ChangePasswordCommand
+from ubr.application.accounts.create_admin import CreateAdminCommand
+from ubr.application.accounts.create_user import CreateUserCommand
+from ubr.application.accounts.delete_user import DeleteUserCommand
+from ubr.application.accounts.get_user import GetUserCommand
+from ubr.application.accounts.list_users import ListUsersCommand
+from ubr.application.accounts.request_email_change import RequestEmailChangeCommand
+from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
+from ubr.application.app import Application
+from ubr.application.audit.list_logs import ListLogsCommand
+from ubr.application.audit.prove_log_entry import ProveLogEntryCommand
+from ubr.application.kernel.representations import RoleResult
+from ubr.application.revocation.follow_revocations import FollowRevocationsCommand
+from ubr.application.revocation.leave_revocations import LeaveRevocationsCommand
+from ubr.application.roles.assign_role import AssignRoleCommand
+from ubr.application.roles.create_role import CreateRoleCommand
+from ubr.application.roles.delete_role import DeleteRoleCommand
+from ubr.application.roles.get_role import GetRoleCommand
+from ubr.application.roles.list_roles import ListRolesCommand
+from ubr.application.roles.list_user_roles import ListUserRolesCommand
+from ubr.application.roles.unassign_role import UnassignRoleCommand
+from ubr.application.roles.update_role import RoleChanges, UpdateRoleCommand
+from ubr.application.sessions.list_sessions import ListSessionsCommand
+from ubr.application.sessions.revoke_session import RevokeSessionCommand
+from ubr.application.sessions.revoke_user_sessions import RevokeUserSessionsCommand
+from ubr.domain.accounts.user import UserStatus
+from ubr.domain.actor import SYSTEM, Actor, System
+from ubr.domain.errors import Forbidden, InvalidToken, Unauthenticated, UserNotFound
+from ubr.domain.ids import SessionId, UserId
+from ubr.domain.roles.permissions import BUILT_IN_PERMISSIONS
+
+Anyone = Actor | System
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Somebody and something that is acted upon."""
+
+    world: World
+    target: Member
+    role: RoleResult
+
+
+Act = Callable[[Scene, Anyone], Awaitable[object]]
+
+
+@pytest.fixture
+async def scene(world: World) -> Scene:
+    return Scene(world, await world.user(), await world.role())
+
+
+def update(scene: Scene, who: Anyone, changes: UserChanges) -> Awaitable[object]:
+    return scene.world.ubr.update_user(UpdateUserCommand(user_id=scene.target.id, changes=changes), actor=who)
+
+
+def create_user(
+    scene: Scene, who: Anyone, *, password: str | None = None, roles: Sequence[str] = ()
+) -> Awaitable[object]:
+    command = CreateUserCommand(email="new@example.org", password=password, roles=list(roles))
+    return scene.world.ubr.create_user(command, actor=who)
+
+
+async def prove_entry(scene: Scene, who: Anyone) -> None:
+    [entry] = (await scene.world.ubr.list_logs(ListLogsCommand(limit=1), actor=SYSTEM)).items
+    await scene.world.ubr.prove_log_entry(ProveLogEntryCommand(entry_id=entry.id), actor=who)
+
+
+ACTS: dict[str, tuple[set[str], Act]] = {
+    "get_user": (
+        {"users:read"},
+        lambda s, who: s.world.ubr.get_user(GetUserCommand(user_id=s.target.id), actor=who),
+    ),
+    "list_users": ({"users:read"}, lambda s, who: s.world.ubr.list_users(ListUsersCommand(), actor=who)),
+    "list_user_roles": (
+        {"users:read"},
+        lambda s, who: s.world.ubr.list_user_roles(ListUserRolesCommand(user_id=s.target.id), actor=who),
+    ),
+    "create_user": ({"users:write"}, create_user),
+    "create_user with a password": ({"users:write"}, lambda s, who: create_user(s, who, password=PASSWORD)),
+    "create_user with roles": (
+        {"users:write", "roles:assign"},
+        lambda s, who: create_user(s, who, roles=[s.role.name]),
+    ),
+    "create_user with all": (
+        {"users:write", "roles:assign"},
+        lambda s, who: create_user(s, who, roles=[s.role.name], password=PASSWORD),
+    ),
+    "update_user's name": ({"users:write"}, lambda s, who: update(s, who, UserChanges(full_name="User One"))),
+    "update_user's e-mail": ({"users:write"}, lambda s, who: update(s, who, UserChanges(email="x@example.org"))),
+    "update_user's status": ({"users:write"}, lambda s, who: update(s, who, UserChanges(status=UserStatus.DISABLED))),
+    "delete_user": (
+        {"users:delete"},
+        lambda s, who: s.world.ubr.delete_user(DeleteUserCommand(user_id=s.target.id), actor=who),
+    ),
+    "list_sessions": (
+        {"sessions:read"},
+        lambda s, who: s.world.ubr.list_sessions(ListSessionsCommand(user_id=s.target.id), actor=who),
+    ),
+    "revoke_session": (
+        {"sessions:revoke"},
+        lambda s, who: s.world.ubr.revoke_session(
+            RevokeSessionCommand(session_id=s.target.actor.session_id), actor=who
+        ),
+    ),
+    "revoke_user_sessions": (
+        {"sessions:revoke"},
+        lambda s, who: s.world.ubr.revoke_user_sessions(RevokeUserSessionsCommand(user_id=s.target.id), actor=who),
+    ),
+    "list_roles": ({"roles:read"}, lambda s, who: s.world.ubr.list_roles(ListRolesCommand(), actor=who)),
+    "get_role": ({"roles:read"}, lambda s, who: s.world.ubr.get_role(GetRoleCommand(role_id=s.role.id), actor=who)),
+    "create_role": (
+        {"roles:write"},
+        lambda s, who: s.world.ubr.create_role(CreateRoleCommand(name="new"), actor=who),
+    ),
+    "update_role": (
+        {"roles:write"},
+        lambda s, who: s.world.ubr.update_role(
+            UpdateRoleCommand(role_id=s.role.id, changes=RoleChanges(name="other")), actor=who
+        ),
+    ),
+    "delete_role": (
+        {"roles:write"},
+        lambda s, who: s.world.ubr.delete_role(DeleteRoleCommand(role_id=s.role.id), actor=who),
+    ),
+    "assign_role": (
+        {"roles:assign"},
+        lambda s, who: s.world.ubr.assign_role(AssignRoleCommand(user_id=s.target.id, role=s.role.name), actor=who),
+    ),
+    "unassign_role": (
+        {"roles:assign"},
+        lambda s, who: s.world.ubr.unassign_role(UnassignRoleCommand(user_id=s.target.id, role=s.role.name), actor=who),
+    ),
+    "follow_revocations": (
+        {"revocations:read"},
+        lambda s, who: s.world.ubr.follow_revocations(FollowRevocationsCommand(verifier=s.target.id), actor=who),
+    ),
+    "leave_revocations": (
+        {"revocations:read"},
+        lambda s, who: s.world.ubr.leave_revocations(LeaveRevocationsCommand(verifier=s.target.id), actor=who),
+    ),
+    "list_logs": ({"logs:read"}, lambda s, who: s.world.ubr.list_logs(ListLogsCommand(), actor=who)),
+    "get_checkpoint": ({"logs:read"}, lambda s, who: s.world.ubr.get_checkpoint(actor=who)),
+    "prove_log_entry": ({"logs:read"}, prove_entry),
+}
+OWN: dict[str, Act] = {
+    "log_out": lambda s, who: s.world.ubr.log_out(actor=who),  # type: ignore[arg-type]
+    "revoke_other_sessions": lambda s, who: s.world.ubr.revoke_other_sessions(actor=who),  # type: ignore[arg-type]
+    "change_password": lambda s, who: s.world.ubr.change_password(
+        ChangePasswordCommand(current_password=PASSWORD, new_password=PASSWORD + "!"),
+        actor=who,  # type: ignore[arg-type]
+    ),
+    "request_email_change": lambda s, who: s.world.ubr.request_email_change(
+        RequestEmailChangeCommand(email="other@example.org", current_password=PASSWORD),
+        actor=who,  # type: ignore[arg-type]
+    ),
+}
+of_every_act = pytest.mark.parametrize("name", ACTS)
+
+
+@of_every_act
+async def test_with_the_permission_it_is_allowed(scene: Scene, name: str) -> None:
+    needed, act = ACTS[name]
+    member = await scene.world.user(*needed)
+    await act(scene, member.actor)
+
+
+@of_every_act
+async def test_with_every_other_permission_it_is_not(scene: Scene, name: str) -> None:
+    needed, act = ACTS[name]
+    for missing in needed:
+        member = await scene.world.user(*(set(BUILT_IN_PERMISSIONS) - {"*", missing}))
+        await scene.world.acts()
+        with pytest.raises(Forbidden):
+            await act(scene, member.actor)
+        assert await scene.world.acts() == []
+
+
+@of_every_act
+async def test_without_any_permission_it_is_not(scene: Scene, name: str) -> None:
+    member = await scene.world.user()
+    with pytest.raises(Forbidden):
+        await ACTS[name][1](scene, member.actor)
+
+
+@of_every_act
+async def test_an_administrator_may(scene: Scene, name: str) -> None:
+    admin = await scene.world.admin()
+    await ACTS[name][1](scene, admin.actor)
+
+
+@of_every_act
+async def test_the_service_may(scene: Scene, name: str) -> None:
+    await ACTS[name][1](scene, SYSTEM)
+
+
+@pytest.mark.parametrize("name", [*ACTS, *OWN])
+@pytest.mark.parametrize(
+    "end", ["logged out", "revoked", "idle", "disabled", "enabled again", "deleted", "never was", "of another"]
+)
+async def test_an_ended_session_does_nothing(scene: Scene, name: str, end: str) -> None:
+    world = scene.world
+    act = OWN[name] if name in OWN else ACTS[name][1]
+    member = await world.admin()
+    await world.admin()
+    actor = member.actor
+    match end:
+        case "logged out":
+            await world.ubr.log_out(actor=actor)
+        case "revoked":
+            await world.ubr.revoke_session(RevokeSessionCommand(session_id=actor.session_id), actor=SYSTEM)
+        case "idle":
+            world.clock.move(days=14)
+        case "disabled":
+            await world.set_status(member.id, UserStatus.DISABLED)
+        case "enabled again":
+            await world.set_status(member.id, UserStatus.DISABLED)
+            await world.set_status(member.id, UserStatus.ACTIVE)
+        case "deleted":
+            await world.ubr.delete_user(DeleteUserCommand(user_id=member.id), actor=SYSTEM)
+        case "never was":
+            actor = Actor(actor.user_id, SessionId(UUID(int=7)))
+        case _:
+            actor = Actor(scene.target.actor.user_id, actor.session_id)
+    await world.acts()
+    with pytest.raises(InvalidToken):
+        await act(scene, actor)
+    assert await world.acts() == []
+
+
+@of_every_act
+async def test_nobody_is_not_enough(scene: Scene, name: str) -> None:
+    with pytest.raises(Unauthenticated):
+        await ACTS[name][1](scene, None)  # type: ignore[arg-type]
+
+
+@of_every_act
+@pytest.mark.parametrize("loss", ["unassigned", "role changed", "role deleted", "expired"])
+async def test_a_permission_counts_as_long_as_it_is_held(scene: Scene, name: str, loss: str) -> None:
+    world = scene.world
+    needed, act = ACTS[name]
+    role = await world.role(*needed)
+    member = await world.user()
+    end = world.clock() + timedelta(minutes=2) if loss == "expired" else None
+    await world.ubr.assign_role(AssignRoleCommand(user_id=member.id, role=role.name, expires_at=end), actor=SYSTEM)
+    match loss:
+        case "unassigned":
+            await world.ubr.unassign_role(UnassignRoleCommand(user_id=member.id, role=role.name), actor=SYSTEM)
+        case "role changed":
+            await world.ubr.update_role(
+                UpdateRoleCommand(role_id=role.id, changes=RoleChanges(permissions=[])), actor=SYSTEM
+            )
+        case "role deleted":
+            await world.ubr.delete_role(DeleteRoleCommand(role_id=role.id), actor=SYSTEM)
+        case _:
+            world.clock.move(minutes=2)
+    with pytest.raises(Forbidden):
+        await act(scene, member.actor)
+    assert await world.alive(member.tokens)  # nobody is signed out by it
+
+
+@of_every_act
+async def test_a_permission_counts_as_soon_as_it_is_given(scene: Scene, name: str) -> None:
+    needed, act = ACTS[name]
+    member = await scene.world.user()
+    await scene.world.assign(member.id, (await scene.world.role(*needed)).name)
+    await act(scene, member.actor)
+
+
+# --- oneself ---------------------------------------------------------------------------------------------------------
+
+
+async def test_of_oneself_everyone_reads_user_roles_and_sessions(world: World) -> None:
+    member = await world.user()
+    ubr, id, actor = world.ubr, member.id, member.actor
+    assert (await ubr.get_user(GetUserCommand(user_id=id), actor=actor)).id == id
+    roles = await ubr.list_user_roles(ListUserRolesCommand(user_id=id), actor=actor)
+    assert [grant.role for grant in roles.items] == ["user"]
+    sessions = await ubr.list_sessions(ListSessionsCommand(user_id=id), actor=actor)
+    assert [session.id for session in sessions.items] == [actor.session_id]
+
+
+@pytest.mark.parametrize(
+    "name", ["get_user", "list_user_roles", "list_sessions", "revoke_user_sessions", "delete_user"]
+)
+async def test_without_the_permission_nobody_learns_who_exists(scene: Scene, name: str) -> None:
+    member = await scene.world.user()
+    unknown = replace(scene, target=replace(scene.target, actor=Actor(UserId(UUID(int=7)), SessionId(UUID(int=7)))))
+    told = []
+    for which in (scene, unknown):
+        with pytest.raises(Forbidden) as failure:
+            await ACTS[name][1](which, member.actor)
+        told.append((failure.value.code, failure.value.detail))
+    assert told[0] == told[1]
+    with pytest.raises(UserNotFound):
+        await ACTS[name][1](unknown, SYSTEM)
+
+
+async def test_only_the_service_makes_administrators(world: World) -> None:
+    admin, user = await world.admin(), await world.user()
+    await world.acts()
+    for take_over in (False, True):
+        command = CreateAdminCommand(email=user.email, password=PASSWORD + "!", take_over=take_over)
+        for actor in (user.actor, admin.actor, None):
+            with pytest.raises(Forbidden):
+                await world.ubr.create_admin(command, actor=actor)  # type: ignore[arg-type]
+    assert await world.acts() == []
+    assert (await world.seen(user.id)).roles == ["user"]
+
+
+def test_every_use_case_with_an_actor_is_asked() -> None:
+    asked = {name.partition(" ")[0].partition("'")[0] for name in [*ACTS, *OWN]}
+    # These have no permission: they say who somebody is, are the service's own, or are shown elsewhere.
+    others = {
+        "register_user", "log_in", "refresh_session", "authenticate", "create_admin", "get_public_keys",
+        "check_health", "prepare", "list_signing_keys", "rotate_signing_key", "revoke_signing_key",
+        "rewrap_signing_keys", "compare_checkpoint", "verify_log", "export_log", "prune_log", "list_log_keys",
+        "rotate_log_key", "settle_restore", "request_password_reset", "reset_password", "verify_email",
+        "resend_verification", "undo_email_change", "deliver_mail", "list_mail", "retry_mail",
+    }  # fmt: skip
+    assert asked | others == {field.name for field in fields(Application)}

@@ -1,0 +1,228 @@
+"""What a verifier is told, that it is waited for, and that holding its call costs nobody anything."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.support.feeds import PassedOn
+from tests.support.people import World, new_world
+from ubr.adapters.memory import MemoryFeed
+from ubr.application.accounts.list_users import ListUsersCommand
+from ubr.application.kernel.representations import TokensResult
+from ubr.application.ports.revocation import WorkerId
+from ubr.application.revocation.follow_revocations import FollowRevocationsCommand, RevocationsResult
+from ubr.application.revocation.leave_revocations import LeaveRevocationsCommand
+from ubr.domain.actor import SYSTEM
+from ubr.domain.errors import Invalid
+from ubr.testing.memory import TINY_HASHING
+
+BOUND = 1.0
+ME = UUID("01926e5c-7b0e-4f3a-9c55-0d2f6f1c8a10")
+
+
+async def follow(world: World, told: RevocationsResult | None = None, *, actor: Any = SYSTEM, **more: Any) -> Any:
+    """The first call, or the one after an answer."""
+    if told is not None:
+        more = {"since": told.number, "epoch": told.epoch, **more}
+    return await world.ubr.follow_revocations(FollowRevocationsCommand(verifier=ME, **more), actor=actor)
+
+
+def feed_of(world: World) -> MemoryFeed:
+    feed = world.ubr.follow_revocations.feed
+    assert isinstance(feed, MemoryFeed)
+    return feed
+
+
+async def test_first_it_is_told_where_the_feed_stands(world: World) -> None:
+    member = await world.user()
+    await world.ubr.log_out(actor=member.actor)
+    told = await follow(world)
+    assert (told.number, told.rows, told.fresh_for_ms) == (len(feed_of(world).store.feed), [], 1000)
+    assert (await follow(world, told)).rows == []
+
+
+async def test_then_what_came_after(world: World) -> None:
+    told = await follow(world)
+    member = await world.user("users:read")
+    await asyncio.gather(world.ubr.log_out(actor=member.actor), follow(world, told, wait=300))
+    after = await follow(world, told)
+    assert [row.number for row in after.rows] == list(range(told.number + 1, after.number + 1))
+    assert (after.rows[-1].kind, after.rows[-1].id) == ("session", str(member.actor.session_id))
+    assert {(row.kind, row.id) for row in after.rows} >= {("user", str(member.id))}
+
+
+@pytest.mark.parametrize("epoch", [None, "0123456789abcdef"])
+async def test_the_epoch_decides_whether_a_number_means_anything(world: World, epoch: str | None) -> None:
+    told = await follow(world)
+    await world.user("users:read")
+    after = await follow(world, told, epoch=epoch)
+    assert after.epoch == told.epoch
+    assert bool(after.rows) == (epoch is None)
+
+
+@pytest.mark.parametrize("wrong", [{"since": -1}, {"since": 2**63}, {"wait": -1}, {"wait": 301}], ids=str)
+async def test_numbers_have_bounds(world: World, wrong: dict[str, Any]) -> None:
+    with pytest.raises(Invalid):
+        await follow(world, **wrong)
+
+
+# --- holding ---------------------------------------------------------------------------------------------------------
+
+
+async def test_it_is_held_while_there_is_nothing_and_no_longer(world: World) -> None:
+    told = await follow(world)
+    began = time.monotonic()
+    await follow(world, told, wait=200)
+    assert time.monotonic() - began > 0.19
+    member = await world.user()
+    told = await follow(world)
+    began = time.monotonic()
+    held = asyncio.create_task(follow(world, told, wait=300))
+    await asyncio.sleep(0.02)
+    ending = asyncio.create_task(seconds(world.ubr.log_out(actor=member.actor)))
+    assert len((await held).rows) == 1
+    assert time.monotonic() - began < 0.29
+    await follow(world, await held)
+    await ending
+
+
+async def test_a_call_that_is_held_holds_no_connection(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'ubr.db'}"
+    async with new_world(**TINY_HASHING, database_url=url, migrate="auto", pool_size=1) as world:
+        told = await follow(world)
+        done = 10
+        for _ in range(5):  # on a machine that is busy otherwise, time may pass by itself
+            held = [asyncio.create_task(follow(world, told, wait=300)) for _ in range(10)]
+            await asyncio.sleep(0.05)
+            await world.ubr.list_users(ListUsersCommand(), actor=SYSTEM)
+            done = sum(task.done() for task in held)
+            await asyncio.gather(*held)
+            if done == 0:
+                break
+        assert done == 0
+
+
+# --- being waited for ------------------------------------------------------------------------------------------------
+
+
+async def seconds(ending: Any) -> float:
+    began = time.monotonic()
+    await ending
+    return time.monotonic() - began
+
+
+async def test_an_end_waits_for_it_until_it_acknowledges(world: World) -> None:
+    one, other = await world.user(), await world.user()
+    assert await seconds(world.ubr.log_out(actor=one.actor)) < BOUND
+    told = await follow(world)
+    ending = asyncio.create_task(seconds(world.ubr.log_out(actor=other.actor)))
+    await asyncio.sleep(0.1)
+    after = await follow(world, told)
+    assert len(after.rows) == 1
+    await asyncio.sleep(0.1)
+    assert not ending.done(), "that it was told is not that it knows"
+    await follow(world, after)
+    assert 0.15 <= await ending < BOUND  # a sleep may end a little early
+
+
+async def test_an_end_waits_for_the_bound_where_it_does_not(world: World) -> None:
+    member = await world.user()
+    await follow(world)
+    assert BOUND <= await seconds(world.ubr.log_out(actor=member.actor)) < 2 * BOUND
+
+
+@pytest.mark.parametrize("forged", ["another epoch", "no epoch", "somebody else's"])
+async def test_what_is_no_acknowledgement_is_not_taken_for_one(world: World, forged: str) -> None:
+    member, stranger = await world.user(), await world.user("revocations:read")
+    told = await follow(world)
+    ending = asyncio.create_task(seconds(world.ubr.log_out(actor=member.actor)))
+    await asyncio.sleep(0.05)
+    if forged == "somebody else's":
+        await follow(world, told, since=told.number + 1, actor=stranger.actor)
+    else:
+        epoch = None if forged == "no epoch" else "0123456789abcdef"
+        await follow(world, since=told.number + 1, epoch=epoch)
+    assert await ending >= BOUND
+
+
+async def test_nobody_waits_for_one_that_has_left(world: World) -> None:
+    member = await world.user()
+    await follow(world)
+    for _ in range(2):
+        await world.ubr.leave_revocations(LeaveRevocationsCommand(verifier=ME), actor=SYSTEM)
+    assert await seconds(world.ubr.log_out(actor=member.actor)) < BOUND
+
+
+async def test_nobody_sends_away_the_verifier_of_another(world: World) -> None:
+    one, other, member = await world.user("revocations:read"), await world.user("revocations:read"), await world.user()
+    await follow(world, actor=one.actor)
+    await world.ubr.leave_revocations(LeaveRevocationsCommand(verifier=ME), actor=other.actor)
+    assert await seconds(world.ubr.log_out(actor=member.actor)) >= BOUND
+
+
+# --- the lease -------------------------------------------------------------------------------------------------------
+
+
+class Watched(PassedOn):
+    """A feed whose renewals are seen, and after which something may happen."""
+
+    def __init__(self, inner: MemoryFeed, restored_after: int | None = None) -> None:
+        super().__init__(inner)
+        self.renewals: list[WorkerId] = []
+        self._store = inner.store
+        self._restored_after = restored_after
+
+    async def renew(self, worker: WorkerId) -> None:
+        self.renewals.append(worker)
+        await super().renew(worker)
+        if len(self.renewals) == self._restored_after:
+            self._store.workers.clear()
+            self._store.epoch = "restored"
+
+
+async def test_a_lease_is_renewed_every_few_seconds(world: World) -> None:
+    now = 0.0
+    watched = Watched(feed_of(world))
+    use_case = replace(world.ubr.follow_revocations, feed=watched, elapsed=lambda: now)
+    command = FollowRevocationsCommand(verifier=ME)
+    for now in (0.0, 1.0, 2.9, 3.0, 3.1, 6.0):  # noqa: B007 - it is the clock
+        await use_case(command, actor=SYSTEM)
+    assert len(watched.renewals) == 3
+    await use_case(FollowRevocationsCommand(verifier=uuid4()), actor=SYSTEM)
+    assert len(watched.renewals) == 4
+
+
+async def test_an_answer_rests_on_a_lease_in_the_database_it_was_read_from(world: World) -> None:
+    told = await follow(world)
+    feed = feed_of(world)
+    watched = Watched(feed, restored_after=1)
+    use_case = replace(world.ubr.follow_revocations, feed=watched)
+    command = FollowRevocationsCommand(verifier=ME, since=told.number, epoch=told.epoch)
+    after = await use_case(command, actor=SYSTEM)
+    assert after.epoch != told.epoch
+    assert after.rows == []
+    assert ME in feed.store.workers
+
+
+async def test_a_token_says_where_the_feed_stood_before_it_was_made(world: World) -> None:
+    member = await world.user()
+    before = await follow(world)
+
+    def version(tokens: TokensResult) -> tuple[int, str]:
+        claims = world.ubr.authenticate.access_tokens.verify(tokens.access_token, world.clock())
+        return claims.version, claims.epoch
+
+    assert version(await world.log_in(member.email)) == (before.number, before.epoch)
+    refreshed = await world.refresh(member.tokens.refresh_token)
+    assert version(refreshed) == (before.number, before.epoch)
+    assert version(await world.refresh(member.tokens.refresh_token)) == (before.number, before.epoch), "a retry"
+    await world.ubr.leave_revocations(LeaveRevocationsCommand(verifier=ME), actor=SYSTEM)
+    await world.assign(member.id, (await world.role("users:read")).name)
+    assert version(await world.refresh(refreshed.refresh_token)) == (before.number + 1, before.epoch)

@@ -1,0 +1,286 @@
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from tests.support.people import World, new_world
+from ubr.application.accounts.delete_user import DeleteUserCommand
+from ubr.application.kernel.representations import TokensResult
+from ubr.application.roles.assign_role import AssignRoleCommand
+from ubr.application.sessions.list_sessions import ListSessionsCommand
+from ubr.application.sessions.revoke_session import RevokeSessionCommand
+from ubr.bootstrap import open_environment
+from ubr.domain.accounts.user import UserStatus
+from ubr.domain.actor import SYSTEM
+from ubr.domain.errors import InvalidToken
+from ubr.settings import Settings
+from ubr.testing import MovableClock
+from ubr.testing.memory import TINY_HASHING
+
+
+async def refused(world: World, refresh_token: str) -> bool:
+    try:
+        await world.refresh(refresh_token)
+    except InvalidToken:
+        return True
+    return False
+
+
+async def test_it_yields_new_tokens_of_the_same_session(world: World) -> None:
+    member = await world.user()
+    world.clock.move(minutes=5)
+    new = await world.refresh(member.tokens.refresh_token)
+    assert new.session_id == member.tokens.session_id
+    assert new.refresh_token != member.tokens.refresh_token
+    assert new.access_token != member.tokens.access_token
+    assert (new.expires_in, new.refresh_expires_in) == (600, 14 * 86400)
+    assert await world.alive(new)
+
+
+@pytest.mark.parametrize(
+    "token", ["", "x", "ubr_rt_", "ubr_rt_" + "A" * 43, "ubr_rt_" + "A" * 42, "é" * 50, "x" * 100_000]
+)
+async def test_what_is_no_token_of_ours_is_refused(world: World, token: str) -> None:
+    with pytest.raises(InvalidToken):
+        await world.refresh(token)
+    assert await world.acts() == []
+
+
+async def test_an_access_token_is_no_refresh_token(world: World) -> None:
+    member = await world.user()
+    with pytest.raises(InvalidToken):
+        await world.refresh(member.tokens.access_token)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.001, 5, 9.999999, 10])
+async def test_within_ten_seconds_a_retry_yields_the_very_same_successor(world: World, seconds: float) -> None:
+    member = await world.user()
+    new = await world.refresh(member.tokens.refresh_token)
+    world.clock.move(seconds=seconds)
+    again = await world.refresh(member.tokens.refresh_token)
+    assert again.refresh_token == new.refresh_token
+    assert await world.alive(again)
+    assert await world.alive(new)
+
+
+@pytest.mark.parametrize("seconds", [10.000001, 11, 3600, 13 * 86400])
+async def test_later_it_ends_the_session(world: World, seconds: float) -> None:
+    member = await world.user()
+    new = await world.refresh(member.tokens.refresh_token)
+    world.clock.move(seconds=seconds)
+    await world.acts()
+    assert await refused(world, member.tokens.refresh_token)
+    assert not await world.alive(new)
+    assert await refused(world, new.refresh_token)
+    reused, revoked = await world.acts()
+    assert (reused.action, reused.level) == ("session.token_reused", "warning")
+    assert (revoked.action, revoked.data["cause"]) == ("session.revoked", "token_reused")
+
+
+async def test_a_reuse_ends_one_session_and_no_other(world: World) -> None:
+    member = await world.user()
+    other = await world.sign_in(member.email)
+    await world.refresh(member.tokens.refresh_token)
+    world.clock.move(seconds=11)
+    assert await refused(world, member.tokens.refresh_token)
+    assert await world.alive(other.tokens)
+    await world.refresh(other.tokens.refresh_token)
+
+
+async def chain(world: World, tokens: TokensResult, length: int, *, apart: float) -> list[TokensResult]:
+    found = [tokens]
+    for _ in range(length):
+        world.clock.move(seconds=apart)
+        found.append(await world.refresh(found[-1].refresh_token))
+    return found
+
+
+@pytest.mark.parametrize("generation", range(5))
+async def test_any_older_generation_ends_the_session(world: World, generation: int) -> None:
+    member = await world.user()
+    tokens = await chain(world, member.tokens, 6, apart=60)
+    world.clock.move(days=10)
+    assert await refused(world, tokens[generation].refresh_token)
+    assert await refused(world, tokens[-1].refresh_token)
+
+
+@pytest.mark.parametrize("generation", range(19))
+async def test_an_older_generation_is_refused_even_within_a_second(world: World, generation: int) -> None:
+    member = await world.user()
+    tokens = await chain(world, member.tokens, 20, apart=0.05)
+    assert await refused(world, tokens[generation].refresh_token)
+    assert not await world.alive(tokens[-1])
+
+
+async def test_a_retry_after_the_successor_was_used_is_a_copy(world: World) -> None:
+    member = await world.user()
+    second = await world.refresh(member.tokens.refresh_token)
+    await world.refresh(second.refresh_token)
+    assert await refused(world, member.tokens.refresh_token)
+    assert not await world.alive(second)
+
+
+async def test_two_hundred_at_once_get_one_successor(world: World) -> None:
+    member = await world.user()
+    await world.acts()
+    results = await asyncio.gather(*(world.refresh(member.tokens.refresh_token) for _ in range(200)))
+    assert len({result.refresh_token for result in results}) == 1
+    assert [entry.action for entry in await world.acts()] == ["session.refreshed"]
+    again = await asyncio.gather(*(world.refresh(results[0].refresh_token) for _ in range(5)))
+    assert len({result.refresh_token for result in again}) == 1
+
+
+async def test_a_client_keeps_one_working_chain_after_parallel_retries(world: World) -> None:
+    member = await world.user()
+    tokens = member.tokens
+    for _ in range(5):
+        tokens = (await asyncio.gather(*(world.refresh(tokens.refresh_token) for _ in range(5))))[-1]
+        world.clock.move(minutes=10)
+    await world.refresh(tokens.refresh_token)
+
+
+async def test_an_ended_session_is_never_revived_by_the_window(world: World) -> None:
+    member = await world.user()
+    new = await world.refresh(member.tokens.refresh_token)
+    revoke = RevokeSessionCommand(session_id=member.actor.session_id)
+    await world.ubr.revoke_session(revoke, actor=member.actor)
+    await world.acts()
+    assert await refused(world, member.tokens.refresh_token)
+    assert await refused(world, new.refresh_token)
+    world.clock.move(seconds=11)
+    assert await refused(world, member.tokens.refresh_token)
+    assert await world.acts() == []
+
+
+async def test_a_disabled_users_tokens_are_refused_and_stay_so(world: World) -> None:
+    member = await world.user()
+    new = await world.refresh(member.tokens.refresh_token)
+    await world.set_status(member.id, UserStatus.DISABLED)
+    for token in (member.tokens.refresh_token, new.refresh_token):
+        assert await refused(world, token)
+    await world.set_status(member.id, UserStatus.ACTIVE)
+    for token in (member.tokens.refresh_token, new.refresh_token):
+        assert await refused(world, token)
+    assert not await world.alive(new)
+
+
+async def test_a_deleted_users_tokens_are_unknown(world: World) -> None:
+    member = await world.user()
+    await world.ubr.delete_user(DeleteUserCommand(user_id=member.id), actor=SYSTEM)
+    assert await refused(world, member.tokens.refresh_token)
+
+
+async def test_of_a_refresh_and_a_revocation_at_once_nothing_survives(world: World) -> None:
+    for _ in range(25):
+        member = await world.user()
+        revoke = RevokeSessionCommand(session_id=member.actor.session_id)
+        results = await asyncio.gather(
+            *(world.refresh(member.tokens.refresh_token) for _ in range(3)),
+            world.ubr.revoke_session(revoke, actor=member.actor),
+            *(world.refresh(member.tokens.refresh_token) for _ in range(3)),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, TokensResult):
+                assert not await world.alive(result)
+                assert await refused(world, result.refresh_token)
+
+
+# --- ends ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_session_unused_for_too_long_has_ended(world: World) -> None:
+    member = await world.user()
+    world.clock.move(days=14, microseconds=-1)
+    tokens = await world.refresh(member.tokens.refresh_token)
+    world.clock.move(days=14)
+    assert await refused(world, tokens.refresh_token)
+
+
+async def test_a_session_in_use_ends_at_its_absolute_end(world: World) -> None:
+    member = await world.user()
+    tokens = member.tokens
+    for _ in range(8):
+        world.clock.move(days=10)
+        tokens = await world.refresh(tokens.refresh_token)
+    assert tokens.refresh_expires_in == 10 * 86400
+    world.clock.move(days=10, seconds=-5)
+    tokens = await world.refresh(tokens.refresh_token)
+    assert (tokens.expires_in, tokens.refresh_expires_in) == (5, 5)
+    world.clock.move(seconds=5)
+    assert await refused(world, tokens.refresh_token)
+    assert not await world.alive(tokens)
+
+
+async def test_a_retry_does_not_outlive_the_session() -> None:
+    async with new_world(session_idle=timedelta(seconds=30), session_lifetime=timedelta(seconds=30)) as world:
+        member = await world.user()
+        world.clock.move(seconds=25)
+        await world.refresh(member.tokens.refresh_token)
+        world.clock.move(seconds=5)
+        assert await refused(world, member.tokens.refresh_token)
+
+
+@pytest.mark.parametrize("seconds", [60, 599, 600, 3600])
+async def test_no_access_token_outlives_a_grant(world: World, seconds: int) -> None:
+    member = await world.user()
+    end = world.clock() + timedelta(seconds=seconds)
+    await world.ubr.assign_role(AssignRoleCommand(user_id=member.id, role="admin", expires_at=end), actor=SYSTEM)
+    tokens = await world.refresh(member.tokens.refresh_token)
+    assert tokens.expires_in == min(seconds, 600)
+    assert tokens.user.roles == ["admin", "user"]
+    world.clock.move(seconds=tokens.expires_in - 1)
+    assert await world.alive(tokens)
+    world.clock.move(seconds=1)
+    assert not await world.alive(tokens)
+
+
+async def test_a_grant_that_has_ended_does_not_shorten_anything(world: World) -> None:
+    member = await world.user()
+    end = world.clock() + timedelta(seconds=60)
+    await world.ubr.assign_role(AssignRoleCommand(user_id=member.id, role="admin", expires_at=end), actor=SYSTEM)
+    world.clock.move(seconds=60)
+    tokens = await world.refresh(member.tokens.refresh_token)
+    assert (tokens.expires_in, tokens.user.roles) == (600, ["user"])
+
+
+async def test_refreshing_shows_that_a_session_is_in_use(world: World) -> None:
+    member = await world.user()
+    began = world.clock()
+    world.clock.move(days=1)
+    await world.refresh(member.tokens.refresh_token)
+    [session] = (await world.ubr.list_sessions(ListSessionsCommand(user_id=member.id), actor=member.actor)).items
+    assert (session.created_at, session.last_seen_at) == (began, world.clock())
+    assert session.expires_at == world.clock() + timedelta(days=14)
+
+
+async def test_the_janitor_takes_away_no_protection() -> None:
+    clock = MovableClock()
+    async with open_environment(Settings.memory(**TINY_HASHING), clock=clock) as environment:
+        world, janitor = World(environment.application, clock), environment.janitor
+        member = await world.user()
+        new = await world.refresh(member.tokens.refresh_token)
+        clock.move(seconds=10)
+        assert await janitor() == 0
+        assert (await world.refresh(member.tokens.refresh_token)).refresh_token == new.refresh_token
+        clock.move(seconds=1)
+        await janitor()
+        assert await refused(world, member.tokens.refresh_token)
+        assert not await world.alive(new)
+
+
+async def test_the_janitor_deletes_what_is_past_its_absolute_end() -> None:
+    clock = MovableClock()
+    async with open_environment(Settings.memory(**TINY_HASHING), clock=clock) as environment:
+        world, janitor = World(environment.application, clock), environment.janitor
+        member = await world.user()
+        await world.refresh(member.tokens.refresh_token)
+        clock.move(days=89)
+        fresh = await world.sign_in(member.email)
+        clock.move(days=1)
+        assert await janitor() == 0
+        clock.move(seconds=1)
+        assert await janitor() == 1
+        assert await janitor() == 0
+        assert await refused(world, member.tokens.refresh_token)
+        await world.refresh(fresh.tokens.refresh_token)
