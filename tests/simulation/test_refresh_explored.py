@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import count
 from typing import Any, Final
+from uuid import UUID
 
 import pytest
 
@@ -31,6 +32,7 @@ from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.ports.keys import AccessClaims
 from ubr.application.protection.rate_limits import Limits, Quotas
+from ubr.application.revocation.propagation import SettledUnitOfWork
 from ubr.application.sessions.log_in import LogInCommand
 from ubr.application.sessions.refresh_session import RefreshSession, RefreshSessionCommand
 from ubr.application.sessions.token_issuer import TokenIssuer
@@ -90,6 +92,10 @@ class Scope:
     """Whether somebody holds a copy of the first token, and uses it once, at any time."""
 
 
+async def no_other_worker(batch: UUID, *, awaited: bool) -> None:
+    """Propagate to nobody: one worker serves all requests here."""
+
+
 class Chain:
     """A session, and all who hold a token of it."""
 
@@ -114,7 +120,7 @@ class Chain:
         self.mint = OpaqueRefreshTokens(lambda size: next(numbers).to_bytes(size, "big"))
         issuer = TokenIssuer(PlainAccessTokens(), _new_id, Rules())  # type: ignore[arg-type]
         self.refresh = refresh(
-            unit_of_work=GatedUnitOfWork(self.storage),
+            unit_of_work=SettledUnitOfWork(GatedUnitOfWork(self.storage), settle=no_other_worker),  # type: ignore[arg-type]
             limits=Limits(MemoryCounters(self._now), Quotas.off()),
             keys=KeysAtHand(),  # type: ignore[arg-type]
             mint=self.mint,

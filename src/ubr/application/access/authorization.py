@@ -9,12 +9,10 @@ from ubr.application.access.session_cache import View
 from ubr.application.ports.sessions import Principal
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import Transaction
-from ubr.application.sessions.termination import confirm_end
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import Forbidden, InvalidToken, LastAdmin, Unauthenticated
 from ubr.domain.ids import UserId
-from ubr.domain.revocation.changes import Change
 from ubr.domain.roles.permissions import EVERYTHING, Permission, Permissions, union
 
 
@@ -48,16 +46,11 @@ class Authority:
 async def authority(tx: Transaction, actor: Actor | System | None) -> Authority:
     """What the actor may do now, by the rows of a unit that writes. To be its first question.
 
-    Errors: `Unauthenticated` for nobody; `InvalidToken` where the session has ended or the user is not active: that is
-    known everywhere when it is raised.
+    Errors: `Unauthenticated` for nobody; `InvalidToken` where the session has ended or the user is not active.
     """
     if not isinstance(actor, Actor):
         return _without_session(actor)
-    try:
-        return _authority(actor, await tx.principals.get(actor.session_id), tx.now)
-    except InvalidToken:
-        await confirm_end(tx, Change("session", str(actor.session_id)))
-        raise
+    return _authority(actor, await tx.principals.get(actor.session_id), tx.now)
 
 
 @dataclass(frozen=True, slots=True)

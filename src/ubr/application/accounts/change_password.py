@@ -7,12 +7,13 @@ from ubr.application.kernel.command import Command
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.retry import repeatable
 from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
-from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.password_throttle import Attempt, PasswordGuard
 from ubr.application.sessions.termination import end_sessions
 from ubr.domain.accounts.passwords import bounded_password, check_password
 from ubr.domain.actor import Actor
 from ubr.domain.errors import InvalidToken, WrongPassword
+from ubr.domain.revocation.changes import Change
 from ubr.domain.sessions.termination import SecurityEvent
 
 
@@ -32,7 +33,7 @@ class ChangePassword:
     """
 
     authorize: Authorize
-    unit_of_work: UnitOfWork
+    unit_of_work: EndingUnitOfWork
     guard: PasswordGuard
     hasher: PasswordHasher
     is_common: CommonPasswords
@@ -62,7 +63,7 @@ class ChangePassword:
         if not await attempt.verify(self.hasher, current, user.password_hash):
             raise WrongPassword
         hashed = await self.hasher.hash(new)
-        async with self.unit_of_work.begin(actor) as tx:
+        async with self.unit_of_work.ending(Change("user", str(actor.user_id)), actor=actor) as tx:
             await authority(tx, actor)
             locked = await tx.users.get(actor.user_id)
             if locked is None:
@@ -74,4 +75,3 @@ class ChangePassword:
             await tx.users.save(locked)
             await end_sessions(tx, locked.id, SecurityEvent.PASSWORD_CHANGED, actor=actor)
             await attempt.passed(tx)
-            await tx.commit()
