@@ -27,6 +27,7 @@ from ubr.adapters.memory.rate_limit_store import MemoryCounters
 from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
 from ubr.adapters.security.system import Uuid7, random_bytes
 from ubr.application.accounts.register_user import RegisterUserCommand
+from ubr.application.audit.denials import Refusals
 from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import TokensResult
@@ -58,7 +59,7 @@ def start() -> tuple[dict[str, Any], str, SessionId]:
 
     async def made() -> tuple[dict[str, Any], str, SessionId]:
         container = MemoryContainer(settings=Settings.memory(**TINY_HASHING), clock=lambda: NOW)
-        ubr = container.core.application()
+        ubr = container.application()
         await ubr.prepare()
         await ubr.register_user(
             RegisterUserCommand(email="member@example.org", password="correct horse battery staple")
@@ -119,13 +120,15 @@ class Chain:
         numbers = count(1)
         self.mint = OpaqueRefreshTokens(lambda size: next(numbers).to_bytes(size, "big"))
         issuer = TokenIssuer(PlainAccessTokens(), _new_id, Rules())  # type: ignore[arg-type]
+        unit_of_work = SettledUnitOfWork(GatedUnitOfWork(self.storage), settle=no_other_worker)  # type: ignore[arg-type]
         self.refresh = refresh(
-            unit_of_work=SettledUnitOfWork(GatedUnitOfWork(self.storage), settle=no_other_worker),  # type: ignore[arg-type]
+            unit_of_work=unit_of_work,
             limits=Limits(MemoryCounters(self._now), Quotas.off()),
             keys=KeysAtHand(),  # type: ignore[arg-type]
             mint=self.mint,
             issuer=issuer,
             rules=Rules(),
+            denials=Refusals(unit_of_work, self._now),
         )
         self._served = 0
 

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.retry import repeatable
 from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.password_throttle import Attempt, PasswordGuard
 from ubr.application.sessions.termination import end_sessions
@@ -38,7 +40,9 @@ class ChangePassword:
     hasher: PasswordHasher
     is_common: CommonPasswords
     rules: Rules
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: ChangePasswordCommand, /, *, actor: Actor) -> None:
         current = bounded_password(command.current_password, "/current_password")

@@ -5,8 +5,10 @@ from uuid import UUID
 
 from ubr.application.access.authorization import Authority, authority, permissions_of
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import check_revision, present_user
 from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
 from ubr.application.sessions.termination import end_sessions
 from ubr.domain.accounts.user import REAUTHENTICATION
@@ -35,7 +37,9 @@ class DeleteUser:
     """
 
     unit_of_work: EndingUnitOfWork
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: DeleteUserCommand, /, *, actor: Actor | System) -> None:
         user_id = UserId(command.user_id)

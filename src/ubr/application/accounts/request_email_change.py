@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
 from ubr.application.mail.queue import Post
 from ubr.application.ports.accounts import PasswordHasher
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.protection.password_throttle import Attempt, PasswordGuard
 from ubr.application.protection.rate_limits import Limits
@@ -39,7 +41,9 @@ class RequestEmailChange:
     limits: Limits
     hasher: PasswordHasher
     post: Post
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: RequestEmailChangeCommand, /, *, actor: Actor) -> None:
         email = Email.parse(command.email)

@@ -3,9 +3,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.retry import repeatable
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.rate_limits import Limits
 from ubr.application.sessions.termination import end_sessions
@@ -38,7 +40,9 @@ class ResetPassword:
     hasher: PasswordHasher
     is_common: CommonPasswords
     rules: Rules
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: ResetPasswordCommand, /, *, actor: Actor | System | None = None) -> None:
         async with self.limits.redeeming():

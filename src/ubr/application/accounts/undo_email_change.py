@@ -3,9 +3,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
 from ubr.application.mail.queue import Post
 from ubr.application.ports.accounts import LinkTokenMint
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.rate_limits import Limits
 from ubr.application.sessions.termination import end_links, end_sessions
@@ -35,7 +37,9 @@ class UndoEmailChange:
     tokens: LinkTokenMint
     limits: Limits
     post: Post
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: UndoEmailChangeCommand, /, *, actor: Actor | System | None = None) -> None:
         async with self.limits.redeeming():

@@ -7,9 +7,11 @@ from msgspec import UNSET, UnsetType
 
 from ubr.application.access.authorization import authority, permissions_of, someone_stays
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import UserResult, check_revision, present_user
 from ubr.application.kernel.retry import repeatable
 from ubr.application.mail.queue import Post
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.sessions.termination import end_links, end_sessions
 from ubr.domain.accounts.email import Email
@@ -55,7 +57,9 @@ class UpdateUser:
 
     unit_of_work: EndingUnitOfWork
     post: Post
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: UpdateUserCommand, /, *, actor: Actor | System) -> UserResult:
         changes, user_id = command.changes, UserId(command.user_id)

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from msgspec import UNSET, UnsetType
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.retry import repeatable
 from ubr.application.mail.queue import Post
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.rate_limits import Limits
@@ -50,7 +52,9 @@ class VerifyEmail:
     new_id: NewId
     post: Post
     rules: Rules
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: VerifyEmailCommand, /, *, actor: Actor | System | None = None) -> None:
         async with self.limits.redeeming():

@@ -3,8 +3,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import SigningKeyResult, signing_key_result
 from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
 from ubr.domain.actor import System
@@ -31,7 +33,9 @@ class RevokeSigningKey:
 
     unit_of_work: EndingUnitOfWork
     access_tokens: AccessTokens
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: RevokeSigningKeyCommand, /, *, actor: System) -> SigningKeyResult:
         """The key that signs from now on. Errors: `SigningKeyNotFound`."""

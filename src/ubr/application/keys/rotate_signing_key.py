@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import SigningKeyResult, signing_key_result
 from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.domain.actor import System
@@ -25,7 +27,9 @@ class RotateSigningKey:
 
     unit_of_work: EndingUnitOfWork
     access_tokens: AccessTokens
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, *, actor: System) -> SigningKeyResult:
         """The key that will sign."""

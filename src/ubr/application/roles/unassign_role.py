@@ -5,7 +5,9 @@ from uuid import UUID
 
 from ubr.application.access.authorization import authority, permissions_of, someone_stays
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import RoleNotFound, UserNotFound
@@ -31,7 +33,9 @@ class UnassignRole:
     """
 
     unit_of_work: EndingUnitOfWork
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: UnassignRoleCommand, /, *, actor: Actor | System) -> None:
         name = RoleName.parse(command.role, "")

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.origin import current_origin
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.kernel.retry import repeatable
 from ubr.application.keys.key_ring import KnownKeys
 from ubr.application.ports.accounts import PasswordHasher
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.sessions import Principal, RefreshTokenMint
 from ubr.application.ports.system import NewId
@@ -54,7 +56,9 @@ class LogIn:
     issuer: TokenIssuer
     new_id: NewId
     rules: Rules
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: LogInCommand, /, *, actor: Actor | System | None = None) -> TokensResult:
         email = Email.parse(command.email)

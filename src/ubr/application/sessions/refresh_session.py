@@ -3,10 +3,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.kernel.retry import repeatable
 from ubr.application.keys.key_ring import KnownKeys
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.secrets import MintedToken
 from ubr.application.ports.sessions import Principal, RefreshTokenMint
 from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
@@ -41,7 +43,9 @@ class RefreshSession:
     mint: RefreshTokenMint
     issuer: TokenIssuer
     rules: Rules
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: RefreshSessionCommand, /, *, actor: Actor | System | None = None) -> TokensResult:
         try:

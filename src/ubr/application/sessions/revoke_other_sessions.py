@@ -3,7 +3,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.access.authorization import authority
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.sessions.termination import end_sessions
 from ubr.domain.actor import Actor
@@ -17,7 +19,9 @@ class RevokeOtherSessions:
     """End all of one's sessions but the one that asks. A log-in that is under way is decided anew."""
 
     unit_of_work: EndingUnitOfWork
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, *, actor: Actor) -> None:
         async with self.unit_of_work.ending(Change("user", str(actor.user_id)), actor=actor) as tx:

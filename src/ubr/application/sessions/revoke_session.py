@@ -5,7 +5,9 @@ from uuid import UUID
 
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import SessionNotFound
@@ -28,7 +30,9 @@ class RevokeSession:
     """
 
     unit_of_work: EndingUnitOfWork
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: RevokeSessionCommand, /, *, actor: Actor | System) -> None:
         async with self.unit_of_work.ending(Change("session", str(command.session_id)), actor=actor) as tx:

@@ -5,7 +5,9 @@ from uuid import UUID
 
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.sessions.termination import end_sessions
 from ubr.domain.actor import Actor, System
@@ -29,7 +31,9 @@ class RevokeUserSessions:
     """
 
     unit_of_work: EndingUnitOfWork
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: RevokeUserSessionsCommand, /, *, actor: Actor | System) -> None:
         user_id = UserId(command.user_id)
