@@ -102,7 +102,7 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
         change_password=ChangePassword(
             authorize=services.authorize,
             unit_of_work=services.unit_of_work,
-            guard=services.guard,
+            passwords=services.passwords,
             hasher=ports.security.hasher,
             is_common=ports.security.is_common,
             rules=ports.policy.rules,
@@ -123,9 +123,8 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
         request_email_change=RequestEmailChange(
             authorize=services.authorize,
             unit_of_work=services.unit_of_work,
-            guard=services.guard,
+            passwords=services.passwords,
             limits=services.limits,
-            hasher=ports.security.hasher,
             post=services.post,
             denials=services.denials,
         ),
@@ -190,8 +189,7 @@ def sessions(ports: Ports, services: Services) -> SessionUseCases:
     return SessionUseCases(
         log_in=LogIn(
             unit_of_work=services.unit_of_work,
-            guard=services.guard,
-            hasher=ports.security.hasher,
+            passwords=services.passwords,
             keys=services.keys,
             mint=ports.security.refresh_tokens,
             issuer=services.issuer,

@@ -16,7 +16,7 @@ from ubr.application.mail.queue import Post
 from ubr.application.operations.janitor import Janitor
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
-from ubr.application.protection.password_throttle import PasswordGuard
+from ubr.application.protection.password_throttle import PasswordThrottle
 from ubr.application.protection.rate_limits import Limits
 from ubr.application.revocation.feed_follower import Tail
 from ubr.application.revocation.propagation import SettledUnitOfWork, Settlement
@@ -34,7 +34,7 @@ class Services:
     authorize: Authorize
     denials: Refusals
     limits: Limits
-    guard: PasswordGuard
+    passwords: PasswordThrottle
     keys: KnownKeys
     issuer: TokenIssuer
     sequencer: Sequencer
@@ -68,8 +68,12 @@ def services_of(ports: Ports) -> Services:
         authorize=Authorize(view=view, clock=ports.clock),
         denials=denials,
         limits=limits,
-        guard=PasswordGuard(
-            unit_of_work=unit_of_work, limits=limits, signer=ports.security.signer, elapsed=ports.elapsed
+        passwords=PasswordThrottle(
+            unit_of_work=unit_of_work,
+            limits=limits,
+            hasher=ports.security.hasher,
+            signer=ports.security.signer,
+            elapsed=ports.elapsed,
         ),
         keys=KnownKeys(
             view=view,

@@ -34,6 +34,13 @@ class Authority:
         """Who it is; None for the service itself."""
         return None if self.principal is None else self.principal.user.id
 
+    @property
+    def user(self) -> User:
+        """The user. Errors: `Forbidden` for the service itself, which is none."""
+        if self.principal is None:
+            raise Forbidden("This is for users alone")
+        return self.principal.user
+
     def is_user(self, user_id: UserId) -> bool:
         return self.user_id == user_id
 
