@@ -73,6 +73,10 @@ format: $(VENV)/.dev ## Format the code and apply the safe fixes
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format --quiet
 
+.PHONY: hooks
+hooks: $(VENV)/.dev ## Have git run the quick checks before each commit (.venv/bin/prek uninstall takes them away)
+	@$(BIN)/prek install
+
 .PHONY: lock
 lock: ## Make requirements/*.txt anew from pyproject.toml (LOCK_ARGS=--upgrade takes newer versions)
 	@PYTHON="$(PYTHON)" tools/lock $(LOCK_ARGS)
