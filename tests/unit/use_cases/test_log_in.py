@@ -238,5 +238,5 @@ async def test_no_log_in_with_the_old_password_outlives_its_change(world: World)
     results = await asyncio.gather(change, *(world.log_in(member.email) for _ in range(20)), return_exceptions=True)
     assert results[0] is None
     for result in results[1:]:
-        assert isinstance(result, InvalidCredentials) or not await world.alive(result)  # type: ignore[arg-type]
+        assert isinstance(result, InvalidCredentials) or not await world.alive(result)
     assert await sessions(world, member.id) == {member.actor.session_id}
