@@ -36,7 +36,7 @@ serve: $(VENV)/.run ## Start ubr on this machine
 
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests, all but the long ones
-	@$(PYTEST) tests/unit tests/contracts tests/integration $(PYTEST_ARGS)
+	@$(PYTEST) tests/unit tests/contracts tests/integration tests/typing $(PYTEST_ARGS)
 
 .PHONY: test-long
 test-long: $(VENV)/.dev ## Run the long tests, and what depends on the store on PostgreSQL 15 and 18
