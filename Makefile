@@ -48,6 +48,18 @@ test-long: $(VENV)/.dev ## Run the long tests, and what depends on the store on 
 	@$(PYTEST) -m "not long" tests/simulation $(PYTEST_ARGS)
 	@$(PYTEST) -m long -o faulthandler_timeout=7200 $(PYTEST_ARGS)
 
+# A little below what it says, for what the random examples reach differs a little. Each package has a gate of its own:
+# what is lost in the small one would not show in the sum.
+.PHONY: coverage
+coverage: $(VENV)/.dev ## Say how much of the domain and the application the unit tests reach; too little is an error
+	@$(PYTEST) -q tests/unit --cov --cov-config=tools/coverage.toml --cov-report= $(PYTEST_ARGS)
+	@status=0; \
+	for gate in domain:98.5 application:95; do \
+	  echo "==> ubr.$${gate%:*}, which has to reach $${gate#*:} %"; \
+	  $(BIN)/coverage report --rcfile=tools/coverage.toml \
+	    --include="*/ubr/$${gate%:*}/*" --fail-under=$${gate#*:} || status=1; \
+	done; exit $$status
+
 .PHONY: test-clients
 test-clients: $(VENV)/.dev ## Make the clients in TypeScript (takes node and npm) and Python, and try them
 	@$(BIN)/python -m pytest -m long tests/integration/clients $(PYTEST_ARGS)
