@@ -80,6 +80,10 @@ check: $(VENV)/.dev ## Run every static check
 docs: $(VENV)/.dev ## Write the pages of docs/ that are made from the code
 	@$(BIN)/python tools/write_docs.py
 
+.PHONY: changelog
+changelog: $(VENV)/.dev ## Show what the next release will say has changed
+	@$(BIN)/towncrier build --draft --version Unreleased --date ""
+
 .PHONY: format
 format: $(VENV)/.dev ## Format the code and apply the safe fixes
 	@$(BIN)/ruff check --fix-only --quiet
