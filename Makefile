@@ -68,6 +68,10 @@ test-clients: $(VENV)/.dev ## Make the clients in TypeScript (takes node and npm
 test-fuzz: $(VENV)/.dev ## Send 20,000 requests made from the OpenAPI document (FUZZ_REQUESTS=… for another number)
 	@$(BIN)/python -m pytest -m long -s -o faulthandler_timeout=7200 tests/integration/http/test_schemathesis.py $(PYTEST_ARGS)
 
+.PHONY: test-wheel
+test-wheel: $(VENV)/.dev ## Build sdist and wheel, install the wheel in an environment of its own, and try it
+	@$(BIN)/python -m pytest -m long tests/packaging $(PYTEST_ARGS)
+
 .PHONY: test-image
 test-image: $(BIN)/python ## Build the image and try it (IMAGE_ARGS="--base-image … -- build arguments")
 	@$(BIN)/python tools/image_smoke.py $(IMAGE_ARGS)
