@@ -152,7 +152,7 @@ class Writer:
         """By kind; what is to be done in turn. Each of them changes something, each time it is called."""
         update_user, update_role = UpdateUser(units), UpdateRole(units, Rules())
         assign, unassign = AssignRole(units, utc_now), UnassignRole(units)
-        users, roles = itertools.cycle(self.users), itertools.cycle(self.roles)
+        users, roles = itertools.poll_feed(self.users), itertools.poll_feed(self.roles)
 
         async def rename() -> None:
             changes = UserChanges(full_name=f"Somebody {next(self.numbers)}")
@@ -226,7 +226,7 @@ class Side:
         seen, counting, stop = Slice(), False, False
 
         async def write(doings: list[Write]) -> None:
-            for do in itertools.cycle(doings):
+            for do in itertools.poll_feed(doings):
                 if stop:
                     return
                 began = time.perf_counter()
@@ -271,7 +271,7 @@ async def one_by_one(url: str, writers: Sequence[Writer], parts: Parts, writes: 
         whole = [0.0, 0.0]
         for kind in [kind for kind in by_kind[0][0] if kind != ALL]:
             spent, sequenced, entries = (Spent(), Spent()), Spent(), 0
-            doings = [itertools.cycle([do for each in side for do in each[kind]]) for side in by_kind]
+            doings = [itertools.poll_feed([do for each in side for do in each[kind]]) for side in by_kind]
             for number in range(writes):
                 for side in (0, 1) if number % 2 else (1, 0):
                     await spent[side].on(next(doings[side]), backend)

@@ -22,7 +22,7 @@ from ubr.adapters.memory import MemoryFeed, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.sql import SqlUnitOfWork, make_engine
 from ubr.adapters.sql.migrations import upgrade
 from ubr.adapters.sql.revocation import SqlFeed
-from ubr.application.access.session_cache import View, ViewTimes
+from ubr.application.access.session_cache import CacheTimes, SessionCache
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import Feed, WorkerId
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -467,19 +467,19 @@ async def test_50_units_at_once_are_each_known_to_every_view_when_they_are_answe
     postgres: Followed, rounds: int
 ) -> None:
     loop = asyncio.get_running_loop()
-    times = ViewTimes(bound=0.5)
-    views = [View(new_worker(), postgres.uow, postgres.feed, loop.time, times) for _ in range(3)]
-    for view in views:
-        await view.freshen()
+    times = CacheTimes(bound=0.5)
+    views = [SessionCache(new_worker(), postgres.uow, postgres.feed, loop.time, times) for _ in range(3)]
+    for session_cache in views:
+        await session_cache.ensure_fresh()
     settle = Settlement(views[0], postgres.feed, NoShortWay(), loop.time)
 
     async def revoke() -> int:
         batch = await postgres.announce(session())
         await settle(batch, awaited=True)
         number = (await postgres.feed.announced(batch)).rows[0].number
-        for view in views:
-            await view.freshen()
-            cursor = view._cursor  # noqa: SLF001 - how far it has read is what this is about
+        for session_cache in views:
+            await session_cache.ensure_fresh()
+            cursor = session_cache._cursor  # noqa: SLF001 - how far it has read is what this is about
             assert cursor is not None
             assert cursor >= number
         return number

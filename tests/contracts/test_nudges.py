@@ -23,7 +23,7 @@ from tests.support.servers import DATABASES, RedisServer
 from ubr.adapters.memory import MemoryFeed, MemoryNudges, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.redis import Envelope, RedisLink, RedisNudges
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
-from ubr.application.access.session_cache import View, ViewTimes
+from ubr.application.access.session_cache import CacheTimes, SessionCache
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import Nudges, WorkerId
 from ubr.application.ports.sessions import Principal
@@ -461,7 +461,7 @@ async def test_nothing_that_is_nudged_makes_a_view_say_anything_but_the_truth(se
     store, clock = MemoryStore(), MovableClock()
     uow = MemoryUnitOfWork(store, Recorder(uuid4, os.urandom), clock)
     loop = asyncio.get_running_loop()
-    view = View(WorkerId(uuid4()), uow, MemoryFeed(store), loop.time, ViewTimes())
+    session_cache = SessionCache(WorkerId(uuid4()), uow, MemoryFeed(store), loop.time, CacheTimes())
     role = new_role()
     users = [new_user(grants=[new_grant(role)]) for _ in range(3)]
     sessions = [new_session(user) for user in users for _ in range(2)]
@@ -478,7 +478,7 @@ async def test_nothing_that_is_nudged_makes_a_view_say_anything_but_the_truth(se
 
     for _ in range(400):
         forged = [FeedRow(dice.choice([0, -1, 1, 5, 2**60]), dice.choice(about)) for _ in range(dice.randrange(4))]
-        view.take(dice.choice([store.epoch, "another"]), forged)
+        session_cache.apply(dice.choice([store.epoch, "another"]), forged)
         if dice.random() < 0.1:
             # One ends in truth, and this worker hears of it as it would: by its own cycle.
             ended = dice.choice(sessions)
@@ -488,6 +488,6 @@ async def test_nothing_that_is_nudged_makes_a_view_say_anything_but_the_truth(se
                     found.end(SecurityEvent.REVOKED, now=tx.now)
                     await tx.sessions.save(found)
                 await tx.commit()
-            await view.cycle()
+            await session_cache.poll_feed()
         session = dice.choice(sessions)
-        assert await view.principal(session.id) == await truth(session.id)
+        assert await session_cache.principal(session.id) == await truth(session.id)

@@ -11,7 +11,7 @@ from uuid import UUID
 from tests.simulation.parts import GatedFeed, GatedNudges, GatedTransaction, GatedUnitOfWork, Storage
 from ubr.adapters.memory import MemoryStore
 from ubr.application.access.authorization import authority
-from ubr.application.access.session_cache import View, _Entry
+from ubr.application.access.session_cache import SessionCache, _Entry
 from ubr.application.ports.revocation import Announced, Elapsed, Feed, FeedPosition, FeedRead, WorkerId
 from ubr.application.revocation.propagation import Settlement
 from ubr.application.revocation.worker_reaper import Census
@@ -35,9 +35,9 @@ class ShortWait(Settlement):
     """The writer's deadline is shorter than the bound."""
 
     async def __call__(self, batch: UUID, *, awaited: bool) -> None:
-        shorter = replace(self.view.times, bound=self.view.times.bound - 1)
-        view = View(self.view.worker, None, self.feed, self.elapsed, shorter)  # type: ignore[arg-type]
-        await Settlement(view, self.feed, self.nudges, self.elapsed)(batch, awaited=awaited)
+        shorter = replace(self.session_cache.times, bound=self.session_cache.times.bound - 1)
+        session_cache = SessionCache(self.session_cache.worker, None, self.feed, self.elapsed, shorter)  # type: ignore[arg-type]
+        await Settlement(session_cache, self.feed, self.nudges, self.elapsed)(batch, awaited=awaited)
 
 
 class SubscribersOnly(GatedNudges):
@@ -63,25 +63,25 @@ class HastyCensus(Census):
         super().__init__(feed, elapsed, row - 2)
 
 
-class LateLease(View):
+class LateLease(SessionCache):
     """The lease that a cycle rests on is looked up when it ends."""
 
-    async def _cycle(self) -> None:
-        await super()._cycle()
-        self._cycle_lease = self._lease
+    async def _poll_feed(self) -> None:
+        await super()._poll_feed()
+        self._poll_lease = self._lease
 
 
-class NoLease(View):
+class NoLease(SessionCache):
     """Being fresh is a matter of the cycle alone."""
 
     def _fresh(self) -> bool:
-        return self._cycle_began is not None and self._cycle_began >= self._elapsed() - self.times.bound
+        return self._poll_began is not None and self._poll_began >= self._elapsed() - self.times.bound
 
 
-class Replaces(View):
+class Replaces(SessionCache):
     """What a cycle reads is put in the place of what nudges brought."""
 
-    async def _cycle(self) -> None:
+    async def _poll_feed(self) -> None:
         read = self._feed.read
 
         class Forgetful:
@@ -93,12 +93,12 @@ class Replaces(View):
         feed = self._feed
         self._feed = Forgetful()  # type: ignore[assignment]
         try:
-            await super()._cycle()
+            await super()._poll_feed()
         finally:
             self._feed = feed
 
 
-class EarlyRow(View):
+class EarlyRow(SessionCache):
     """A lease is used before its commit is known."""
 
     async def _renew(self) -> None:
@@ -106,7 +106,7 @@ class EarlyRow(View):
         await super()._renew()
 
 
-class CachedAcross(View):
+class CachedAcross(SessionCache):
     """A reading that crossed an end is kept."""
 
     def _keep(self, session_id: SessionId, entry: _Entry) -> None:
@@ -147,7 +147,7 @@ class EpochIgnored(GatedFeed):
         return replace(found, position=replace(found.position, epoch="0"))
 
 
-class RenewalCrosses(View):
+class RenewalCrosses(SessionCache):
     """A renewal counts though the database was replaced before it was known."""
 
     async def _renew(self) -> None:
@@ -156,17 +156,17 @@ class RenewalCrosses(View):
         self._lease = began
 
 
-class TrustsTooSoon(View):
+class TrustsTooSoon(SessionCache):
     """A database is taken to have been there since it was asked, not since it answered."""
 
-    async def _cycle(self) -> None:
+    async def _poll_feed(self) -> None:
         began, epoch = self._elapsed(), self._epoch
-        await super()._cycle()
+        await super()._poll_feed()
         if self._epoch != epoch:
             self._epoch_since = began
 
 
-class NumbersGoOn(View):
+class NumbersGoOn(SessionCache):
     """A restored database is taken to have had no rows below those of the one before."""
 
     def _begin(self, position: FeedPosition) -> None:
@@ -174,17 +174,17 @@ class NumbersGoOn(View):
         self._known_from = 0
 
 
-class AnswersOn(View):
+class AnswersOn(SessionCache):
     """Who leaves forgets, and may be fresh again by what was under way."""
 
     async def leave(self) -> None:
         self._entries.clear()
         self._known.clear()
-        self._lease = self._cycle_began = self._cycle_lease = None
+        self._lease = self._poll_began = self._poll_lease = None
         await self._feed.leave(self.worker)
 
 
-class TrustsAll(View):
+class TrustsAll(SessionCache):
     """Any database that this worker reads from is taken to have been there for long."""
 
     def trusts(self, epoch: str) -> bool:

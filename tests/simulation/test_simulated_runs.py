@@ -24,7 +24,7 @@ from tests.simulation.parts import GatedFeed, GatedNudges, GatedUnitOfWork, Stor
 from ubr.adapters.memory import MemoryFeed, MemoryStore
 from ubr.adapters.security.system import Uuid7
 from ubr.application.access.authorization import Authorize
-from ubr.application.access.session_cache import View, ViewTimes
+from ubr.application.access.session_cache import CacheTimes, SessionCache
 from ubr.application.accounts.delete_user import DeleteUser, DeleteUserCommand
 from ubr.application.accounts.get_user import GetUser, GetUserCommand
 from ubr.application.accounts.register_user import RegisterUserCommand
@@ -124,7 +124,7 @@ class History:
 class Parts:
     """What a worker is made of: the real parts, or one with a bug in it."""
 
-    view: Callable[..., View] = View
+    session_cache: Callable[..., SessionCache] = SessionCache
     settlement: Callable[..., Settlement] = Settlement
 
 
@@ -189,9 +189,9 @@ class Run:
             return self.loop.time() * rate
 
         feed = GatedFeed(self.storage, MemoryFeed(self.storage.store))
-        view = self.parts.view(id, unit_of_work, feed, elapsed, ViewTimes())
-        settled = SettledUnitOfWork(unit_of_work, self.parts.settlement(view, feed, self.nudges, elapsed))
-        authorize, denials = Authorize(view, self._now), Refusals(settled, self._now)
+        session_cache = self.parts.session_cache(id, unit_of_work, feed, elapsed, CacheTimes())
+        settled = SettledUnitOfWork(unit_of_work, self.parts.settlement(session_cache, feed, self.nudges, elapsed))
+        authorize, denials = Authorize(session_cache, self._now), Refusals(settled, self._now)
         self.workers[name] = Worker(
             name,
             GetUser(authorize, settled, self._now, denials),
@@ -207,8 +207,8 @@ class Run:
 
         async def serve() -> None:
             async with AsyncExitStack() as stack:
-                census = Census(feed, elapsed, view.times.row)
-                await stack.enter_async_context(Tail(view, self.nudges, census).following())
+                census = Census(feed, elapsed, session_cache.times.row)
+                await stack.enter_async_context(Tail(session_cache, self.nudges, census).following())
                 await self.loop.create_future()
 
         self.loop.spawn(f"{name}:tail", serve())

@@ -336,7 +336,7 @@ def revocation(ports: Ports, services: Services) -> RevocationUseCases:
     return RevocationUseCases(
         follow_revocations=FollowRevocations(
             authorize=services.authorize,
-            view=services.view,
+            session_cache=services.session_cache,
             feed=ports.background_feed,
             nudges=ports.nudges,
             elapsed=ports.elapsed,
@@ -355,7 +355,7 @@ def operations(ports: Ports, services: Services) -> OperationUseCases:
             access_tokens=ports.security.access_tokens,
             signing=ports.security.log_signing,
             sequencer=services.sequencer,
-            view=services.view,
+            session_cache=services.session_cache,
             denials=services.denials,
         ),
         check_health=CheckHealth(ports.store),

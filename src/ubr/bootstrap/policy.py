@@ -7,7 +7,7 @@ from typing import Final
 
 from ubr.adapters.security.common_passwords import common_and_listed, is_common
 from ubr.adapters.security.passwords import cores
-from ubr.application.access.session_cache import ViewTimes
+from ubr.application.access.session_cache import CacheTimes
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.ports.accounts import CommonPasswords
 from ubr.application.ports.protection import Quota
@@ -63,9 +63,9 @@ def hashing_threads(settings: Settings) -> int:
     return max(1, cores() // settings.workers)
 
 
-def times_of(settings: Settings) -> ViewTimes:
+def times_of(settings: Settings) -> CacheTimes:
     """How often the feed is read, and how long an end may take."""
-    return ViewTimes(
+    return CacheTimes(
         poll=settings.revocation_poll.total_seconds(),
         bound=settings.revocation_bound.total_seconds(),
         horizon=(settings.access_token_lifetime + _CLOCKS_AND_UNITS).total_seconds(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ubr.application.access.session_cache import ViewTimes
+from ubr.application.access.session_cache import CacheTimes
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.audit import LogSigning
@@ -38,7 +38,7 @@ class Policy:
 
     rules: Rules
     quotas: Quotas
-    times: ViewTimes
+    times: CacheTimes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.access.authorization import Authorize
-from ubr.application.access.session_cache import View
+from ubr.application.access.session_cache import SessionCache
 from ubr.application.audit.denials import Refusals
 from ubr.application.audit.maintenance import Bookkeeping
 from ubr.application.audit.sequencer import Sequencer
@@ -29,7 +29,7 @@ from ubr.bootstrap.ports import Ports
 class Services:
     """One of each for an application."""
 
-    view: View
+    session_cache: SessionCache
     unit_of_work: EndingUnitOfWork
     authorize: Authorize
     denials: Refusals
@@ -49,23 +49,23 @@ class Services:
 
 def services_of(ports: Ports) -> Services:
     """Built by constructors alone: nothing is asked and nothing started."""
-    view = View(
+    session_cache = SessionCache(
         worker=WorkerId(ports.new_id()),
         unit_of_work=ports.unit_of_work,
         feed=ports.background_feed,
         elapsed=ports.elapsed,
         times=ports.policy.times,
     )
-    settlement = Settlement(view=view, feed=ports.feed, nudges=ports.nudges, elapsed=ports.elapsed)
+    settlement = Settlement(session_cache=session_cache, feed=ports.feed, nudges=ports.nudges, elapsed=ports.elapsed)
     unit_of_work = SettledUnitOfWork(inner=ports.unit_of_work, settle=settlement)
     limits = Limits(counters=ports.counters, quotas=ports.policy.quotas)
     denials = Refusals(unit_of_work=unit_of_work, clock=ports.clock)
     sequencer = Sequencer(unit_of_work=ports.background_unit_of_work, signing=ports.security.log_signing)
     census = Census(feed=ports.background_feed, elapsed=ports.elapsed, row=ports.policy.times.row)
     return Services(
-        view=view,
+        session_cache=session_cache,
         unit_of_work=unit_of_work,
-        authorize=Authorize(view=view, clock=ports.clock),
+        authorize=Authorize(session_cache=session_cache, clock=ports.clock),
         denials=denials,
         limits=limits,
         passwords=PasswordThrottle(
@@ -76,7 +76,7 @@ def services_of(ports: Ports) -> Services:
             elapsed=ports.elapsed,
         ),
         keys=KnownKeys(
-            view=view,
+            session_cache=session_cache,
             unit_of_work=ports.background_unit_of_work,
             access_tokens=ports.security.access_tokens,
             elapsed=ports.elapsed,
@@ -86,7 +86,7 @@ def services_of(ports: Ports) -> Services:
         pager=Pager(ports.security.signer),
         post=Post(new_id=ports.new_id),
         replaying=Replaying(unit_of_work=unit_of_work, signer=ports.security.signer),
-        tail=Tail(view=view, nudges=ports.nudges, census=census),
+        tail=Tail(session_cache=session_cache, nudges=ports.nudges, census=census),
         bookkeeping=Bookkeeping(sequencer=sequencer, refusals=denials),
         janitor=Janitor(
             unit_of_work=unit_of_work, feed=ports.background_feed, counters=ports.counters, quotas=ports.policy.quotas

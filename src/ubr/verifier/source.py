@@ -13,7 +13,7 @@ from uuid import UUID
 import httpx
 
 from ubr.domain.revocation.changes import Change, FeedRow
-from ubr.verifier.view import Told
+from ubr.verifier.revocation_cache import Told
 
 Access: TypeAlias = Callable[[], Awaitable[str]]
 """Gives an access token whose user holds `revocations:read`. Asked for each call."""

@@ -15,9 +15,9 @@ import httpx
 from ubr.verifier.clocks import elapsed as machine_elapsed
 from ubr.verifier.clocks import utc_now
 from ubr.verifier.errors import NotFresh, Refused, UnknownKey
+from ubr.verifier.revocation_cache import RevocationCache
 from ubr.verifier.source import Access, Credentials, Denied, Source, Unreachable
 from ubr.verifier.tokens import Claims, TokenReader, VerifiedToken, check_times
-from ubr.verifier.view import RevocationView
 
 _HISTORY: Final = 5_000
 """How many rows back a view begins, so that tokens of before its start are known to be good."""
@@ -72,7 +72,7 @@ class Verifier:
         self._elapsed = elapsed
         self._clock = clock
         self._reader = TokenReader(issuer, audience)
-        self._view = RevocationView()
+        self._view = RevocationCache()
         self._polled = asyncio.Event()
         self._keys_read: float | None = None
         """When the reading of the known keys began; None where there are none to rely on."""
@@ -193,7 +193,7 @@ class Verifier:
             _log.warning("The feed of ubr went back; tokens from before are refused")
             view.begin_anew(None, self._clock())
         else:
-            if not view.take(sent, told):
+            if not view.apply(sent, told):
                 self._drop_keys()
             for row in told.rows:
                 if row.change.kind == "key":

@@ -296,7 +296,7 @@ async def test_whoever_is_too_far_behind_begins_anew(here: Beside, monkeypatch: 
     await asyncio.sleep(0.06)
     store = store_of(here)
     store.feed += [type(store.feed[0])(len(store.feed) + 1 + n, store.feed[0].change) for n in range(9)]
-    await here.ubr.follow_revocations.view.cycle()
+    await here.ubr.follow_revocations.session_cache.poll_feed()
     here.way.down = False
     await until(lambda: here.refuses(old))
     assert await here.accepts(await here.signed_in())
@@ -398,7 +398,7 @@ async def lose_sight(here: Beside, monkeypatch: pytest.MonkeyPatch, *, epoch: st
     store = store_of(here)
     store.feed += [type(store.feed[0])(len(store.feed) + 1 + n, store.feed[0].change) for n in range(9)]
     store.epoch = epoch or store.epoch
-    await here.ubr.follow_revocations.view.cycle()
+    await here.ubr.follow_revocations.session_cache.poll_feed()
     here.way.down = False
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ubr.application.access.session_cache import View
+from ubr.application.access.session_cache import SessionCache
 from ubr.application.audit.sequencer import Sequencer
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
@@ -50,7 +50,7 @@ class SettleRestore:
     access_tokens: AccessTokens
     signing: LogSigning
     sequencer: Sequencer
-    view: View
+    session_cache: SessionCache
     denials: DenialLog
 
     @denials_recorded
@@ -71,7 +71,7 @@ class SettleRestore:
         while await self._forget_reservations(actor):
             pass
         key = await self._settle(command.checkpoint, actor)
-        await self.view.cycle()  # the program that this is a part of goes on with the same view
+        await self.session_cache.poll_feed()  # the program that this is a part of goes on with the same view
         await self.sequencer(wait=True)
         return SettledResult(key=key, sessions=sessions)
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from ubr.application.access.session_cache import View
+from ubr.application.access.session_cache import SessionCache
 from ubr.application.kernel.periodic import beside
 from ubr.application.ports.revocation import Nudges
 from ubr.application.revocation.worker_reaper import Census
@@ -20,20 +20,20 @@ class Tail:
     Without it a view is right all the same: the first request after a pause freshens it.
     """
 
-    view: View
+    session_cache: SessionCache
     nudges: Nudges
     census: Census
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
         """Follow for as long as the context lasts; at its end nobody has to wait for this worker any more."""
-        async with self.nudges.listen(self.view.worker, self.view.take):
-            times = self.view.times
-            cycles = (self.view.cycle, times.poll)
-            renewals, looks = (self.view.renew, times.renewal), (self.census, times.renewal)
+        async with self.nudges.listen(self.session_cache.worker, self.session_cache.apply):
+            times = self.session_cache.times
+            cycles = (self.session_cache.poll_feed, times.poll)
+            renewals, looks = (self.session_cache.renew, times.renewal), (self.census, times.renewal)
             try:
                 async with beside(cycles, renewals, looks):
                     yield
             finally:
                 with suppress(StoreUnavailable):  # the row grows old by itself
-                    await self.view.leave()
+                    await self.session_cache.leave()

@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from ubr.application.access.authorization import Authority, Authorize
-from ubr.application.access.session_cache import View
+from ubr.application.access.session_cache import SessionCache
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.ports.audit import DenialLog
@@ -70,7 +70,7 @@ class FollowRevocations:
     """
 
     authorize: Authorize
-    view: View
+    session_cache: SessionCache
     feed: Feed
     nudges: Nudges
     elapsed: Elapsed
@@ -104,13 +104,13 @@ class FollowRevocations:
             epoch=epoch_name(read.position.epoch),
             number=read.position.number,
             rows=[RevocationResult(number=row.number, kind=row.change.kind, id=row.change.id) for row in read.rows],
-            fresh_for_ms=int(self.view.times.bound * 1000),
+            fresh_for_ms=int(self.session_cache.times.bound * 1000),
         )
 
     async def _position(self) -> FeedPosition:
         """Where this worker knows the feed to have stood a moment ago."""
-        await self.view.freshen()
-        position = self.view.position
+        await self.session_cache.ensure_fresh()
+        position = self.session_cache.position
         if position is None:
             raise StoreUnavailable
         return position
@@ -118,8 +118,8 @@ class FollowRevocations:
     async def _hold(self, since: int, wait: int) -> None:
         """Where the bound is short, so is this: whoever asks again at once has to stay fresh."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(wait / 1000, self.view.times.bound / 3)):
-                await self.view.news(since)
+            async with asyncio.timeout(min(wait / 1000, self.session_cache.times.bound / 3)):
+                await self.session_cache.news(since)
 
     async def _read(self, verifier: WorkerId, since: int | None, epoch: str) -> FeedRead:
         """What there is to tell, read after a lease was committed in the very database that it is read from."""
@@ -136,7 +136,7 @@ class FollowRevocations:
         """Renew a lease that this worker has not renewed of late in this epoch."""
         now = self.elapsed()
         renewed_in, began = self._leases.get(verifier, (None, 0.0))
-        if renewed_in == epoch and now - began < self.view.times.renewal:
+        if renewed_in == epoch and now - began < self.session_cache.times.renewal:
             return
         await self.feed.renew(verifier)
         self._leases[verifier] = (epoch, now)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from ubr.application.access.session_cache import CLOCK_RATES, View
+from ubr.application.access.session_cache import CLOCK_RATES, SessionCache
 from ubr.application.ports.revocation import Elapsed, Feed, Listener, Nudges, WorkerId
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import Actor, System
@@ -25,7 +25,7 @@ _REMEMBERED: Final = 10_000
 class Settlement:
     """Makes what was committed known to this worker, tells the others, and waits for them."""
 
-    view: View
+    session_cache: SessionCache
     feed: Feed
     nudges: Nudges
     elapsed: Elapsed
@@ -35,18 +35,18 @@ class Settlement:
 
         Where nobody waits for it, this worker knows at once and the others with their next cycle.
         """
-        times = self.view.times
+        times = self.session_cache.times
         until = self.elapsed() + times.bound + CLOCK_RATES
         try:
             announced = await self.feed.announced(batch)
         except StoreUnavailable:
             await self._pause(until if awaited else 0)
             return
-        self.view.take(announced.epoch, announced.rows)
+        self.session_cache.apply(announced.epoch, announced.rows)
         if not awaited:
             return
-        others = announced.workers - {self.view.worker}
-        whole = not (announced.steady or self.view.trusts(announced.epoch))
+        others = announced.workers - {self.session_cache.worker}
+        whole = not (announced.steady or self.session_cache.trusts(announced.epoch))
         known = not others
         if others:
             with suppress(TimeoutError):

@@ -28,7 +28,7 @@ class Told:
     """Seconds from the moment at which the question was sent."""
 
 
-class RevocationView:
+class RevocationCache:
     """Rows are only ever added. What it cannot know of, it objects to: a client that refreshes has lost nothing.
 
     A row about a role names it by its id, and a token by the name it had. There is no telling whether they are one, as
@@ -54,7 +54,7 @@ class RevocationView:
         """Whether what is known was asked for at this moment or later."""
         return self._began is not None and self._began >= moment
 
-    def take(self, sent: float, told: Told) -> bool:
+    def apply(self, sent: float, told: Told) -> bool:
         """Know what was told in answer to a question sent at a moment, and rely on it from that moment on.
 
         Whether all of it follows on what was known: else rows may have been missed.
