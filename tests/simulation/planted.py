@@ -13,7 +13,7 @@ from ubr.adapters.memory import MemoryStore
 from ubr.application.access.authorization import authority
 from ubr.application.access.session_cache import SessionCache, _Entry
 from ubr.application.ports.revocation import Announced, Elapsed, Feed, FeedPosition, FeedRead, WorkerId
-from ubr.application.revocation.propagation import Settlement
+from ubr.application.revocation.propagation import RevocationBarrier
 from ubr.application.revocation.worker_reaper import Census
 from ubr.application.sessions.log_out import LogOut
 from ubr.application.sessions.revoke_session import RevokeSession, RevokeSessionCommand
@@ -24,20 +24,20 @@ from ubr.domain.revocation.changes import FeedRow
 from ubr.domain.sessions.termination import SecurityEvent
 
 
-class AnswersAtOnce(Settlement):
+class AnswersAtOnce(RevocationBarrier):
     """The writer does not wait."""
 
     async def __call__(self, batch: UUID, *, awaited: bool) -> None:
         await super().__call__(batch, awaited=False)
 
 
-class ShortWait(Settlement):
+class ShortWait(RevocationBarrier):
     """The writer's deadline is shorter than the bound."""
 
     async def __call__(self, batch: UUID, *, awaited: bool) -> None:
         shorter = replace(self.session_cache.times, bound=self.session_cache.times.bound - 1)
         session_cache = SessionCache(self.session_cache.worker, None, self.feed, self.elapsed, shorter)  # type: ignore[arg-type]
-        await Settlement(session_cache, self.feed, self.nudges, self.elapsed)(batch, awaited=awaited)
+        await RevocationBarrier(session_cache, self.feed, self.nudges, self.elapsed)(batch, awaited=awaited)
 
 
 class SubscribersOnly(GatedNudges):

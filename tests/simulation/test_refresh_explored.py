@@ -33,7 +33,7 @@ from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.ports.keys import AccessClaims
 from ubr.application.protection.rate_limits import Limits, Quotas
-from ubr.application.revocation.propagation import SettledUnitOfWork
+from ubr.application.revocation.propagation import PropagatingUnitOfWork
 from ubr.application.sessions.log_in import LogInCommand
 from ubr.application.sessions.refresh_session import RefreshSession, RefreshSessionCommand
 from ubr.application.sessions.token_issuer import TokenIssuer
@@ -120,7 +120,7 @@ class Chain:
         numbers = count(1)
         self.mint = OpaqueRefreshTokens(lambda size: next(numbers).to_bytes(size, "big"))
         issuer = TokenIssuer(PlainAccessTokens(), _new_id, Rules())  # type: ignore[arg-type]
-        unit_of_work = SettledUnitOfWork(GatedUnitOfWork(self.storage), settle=no_other_worker)  # type: ignore[arg-type]
+        unit_of_work = PropagatingUnitOfWork(GatedUnitOfWork(self.storage), barrier=no_other_worker)  # type: ignore[arg-type]
         self.refresh = refresh(
             unit_of_work=unit_of_work,
             limits=Limits(MemoryCounters(self._now), Quotas.off()),

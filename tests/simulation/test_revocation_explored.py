@@ -28,7 +28,7 @@ from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.audit.denials import Refusals
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import WorkerId
-from ubr.application.revocation.propagation import SettledUnitOfWork, Settlement
+from ubr.application.revocation.propagation import PropagatingUnitOfWork, RevocationBarrier
 from ubr.application.revocation.worker_reaper import Census
 from ubr.application.sessions.log_in import LogInCommand
 from ubr.application.sessions.log_out import LogOut
@@ -114,7 +114,7 @@ class Parts:
     """What a worker is made of: the real parts, or one with a bug in it."""
 
     session_cache: Callable[..., SessionCache] = SessionCache
-    settlement: Callable[..., Settlement] = Settlement
+    barrier: Callable[..., RevocationBarrier] = RevocationBarrier
     feed: Callable[..., Any] = GatedFeed
     unit_of_work: Callable[..., Any] = GatedUnitOfWork
     nudges: Callable[..., Any] = GatedNudges
@@ -159,12 +159,15 @@ class Installation:
         elapsed = self.loop.time
         feed = self.parts.feed(self.storage, MemoryFeed(self.storage.store))
         session_cache = self.parts.session_cache(id, unit_of_work, feed, elapsed, self.times)
-        settled = SettledUnitOfWork(unit_of_work, self.parts.settlement(session_cache, feed, self.nudges, elapsed))
+        propagating = PropagatingUnitOfWork(unit_of_work, self.parts.barrier(session_cache, feed, self.nudges, elapsed))
         self.nudges.subscribe(id, f"{name}:", session_cache.apply)
-        denials = Refusals(settled, lambda: NOW)
-        get_user = GetUser(Authorize(session_cache, lambda: NOW), settled, lambda: NOW, denials)
+        denials = Refusals(propagating, lambda: NOW)
+        get_user = GetUser(Authorize(session_cache, lambda: NOW), propagating, lambda: NOW, denials)
         census = self.parts.census(feed, elapsed, self.times.row)
-        revoke_session, log_out = self.parts.revoke_session(settled, denials), self.parts.log_out(settled, denials)
+        revoke_session, log_out = (
+            self.parts.revoke_session(propagating, denials),
+            self.parts.log_out(propagating, denials),
+        )
         return Worker(name, id, session_cache, get_user, revoke_session, log_out, census)
 
     # --- what the threads do -----------------------------------------------------------------------------------------
@@ -438,12 +441,12 @@ def test_nobody_is_served_from_before_an_end_on_more_schedules(name: str) -> Non
 
 
 BUGS: Final = {
-    "the writer answers at once": ("crossing", 0, 0, Parts(settlement=planted.AnswersAtOnce)),
+    "the writer answers at once": ("crossing", 0, 0, Parts(barrier=planted.AnswersAtOnce)),
     "only workers that get the nudge are waited for": ("crossing", 0, 0, Parts(nudges=planted.SubscribersOnly)),
     "the lease is looked up after the read": ("leases", 1, 0, Parts(session_cache=planted.LateLease)),
     "freshness is the read's alone": ("leases", 0, 0, Parts(session_cache=planted.NoLease)),
     "a read replaces what nudges brought": ("crossing", 2, 0, Parts(session_cache=planted.Replaces)),
-    "the deadline is shorter than the bound": ("leases", 0, 0, Parts(settlement=planted.ShortWait)),
+    "the deadline is shorter than the bound": ("leases", 0, 0, Parts(barrier=planted.ShortWait)),
     "rows are not there while leases last": ("crossing", 0, 0, Parts(feed=planted.NoRows)),
     "rows are forgotten before leases end": ("census", 0, 0, Parts(census=planted.HastyCensus)),
     "who finds the session ended says so at once": ("log-out", 0, 1, Parts(log_out=planted.SilentRefusal)),

@@ -35,7 +35,7 @@ from ubr.application.kernel.operator_policy import Rules
 from ubr.application.mail.queue import Post
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.revocation.feed_follower import Tail
-from ubr.application.revocation.propagation import SettledUnitOfWork, Settlement
+from ubr.application.revocation.propagation import PropagatingUnitOfWork, RevocationBarrier
 from ubr.application.revocation.worker_reaper import Census
 from ubr.application.roles.assign_role import AssignRole, AssignRoleCommand
 from ubr.application.roles.create_role import CreateRoleCommand
@@ -125,7 +125,7 @@ class Parts:
     """What a worker is made of: the real parts, or one with a bug in it."""
 
     session_cache: Callable[..., SessionCache] = SessionCache
-    settlement: Callable[..., Settlement] = Settlement
+    barrier: Callable[..., RevocationBarrier] = RevocationBarrier
 
 
 @dataclass
@@ -190,19 +190,19 @@ class Run:
 
         feed = GatedFeed(self.storage, MemoryFeed(self.storage.store))
         session_cache = self.parts.session_cache(id, unit_of_work, feed, elapsed, CacheTimes())
-        settled = SettledUnitOfWork(unit_of_work, self.parts.settlement(session_cache, feed, self.nudges, elapsed))
-        authorize, denials = Authorize(session_cache, self._now), Refusals(settled, self._now)
+        propagating = PropagatingUnitOfWork(unit_of_work, self.parts.barrier(session_cache, feed, self.nudges, elapsed))
+        authorize, denials = Authorize(session_cache, self._now), Refusals(propagating, self._now)
         self.workers[name] = Worker(
             name,
-            GetUser(authorize, settled, self._now, denials),
-            UpdateUser(settled, Post(uuid4), denials),
-            DeleteUser(settled, denials),
-            RevokeSession(settled, denials),
-            RevokeUserSessions(settled, denials),
-            LogOut(settled, denials),
-            UpdateRole(settled, Rules(), denials),
-            AssignRole(settled, self._now, denials),
-            UnassignRole(settled, denials),
+            GetUser(authorize, propagating, self._now, denials),
+            UpdateUser(propagating, Post(uuid4), denials),
+            DeleteUser(propagating, denials),
+            RevokeSession(propagating, denials),
+            RevokeUserSessions(propagating, denials),
+            LogOut(propagating, denials),
+            UpdateRole(propagating, Rules(), denials),
+            AssignRole(propagating, self._now, denials),
+            UnassignRole(propagating, denials),
         )
 
         async def serve() -> None:
@@ -475,7 +475,7 @@ def test_many_runs_hold(part: int) -> None:
 
 
 def test_a_failing_seed_is_printed_and_replays(capsys: pytest.CaptureFixture[str]) -> None:
-    bug = Parts(settlement=planted.AnswersAtOnce)
+    bug = Parts(barrier=planted.AnswersAtOnce)
     found = failing(range(500), bug)
     assert found is not None
     assert f"seed {found.seed} fails" in capsys.readouterr().out

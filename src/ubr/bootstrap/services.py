@@ -19,7 +19,7 @@ from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.password_throttle import PasswordThrottle
 from ubr.application.protection.rate_limits import Limits
 from ubr.application.revocation.feed_follower import Tail
-from ubr.application.revocation.propagation import SettledUnitOfWork, Settlement
+from ubr.application.revocation.propagation import PropagatingUnitOfWork, RevocationBarrier
 from ubr.application.revocation.worker_reaper import Census
 from ubr.application.sessions.token_issuer import TokenIssuer
 from ubr.bootstrap.ports import Ports
@@ -56,8 +56,10 @@ def services_of(ports: Ports) -> Services:
         elapsed=ports.elapsed,
         times=ports.policy.times,
     )
-    settlement = Settlement(session_cache=session_cache, feed=ports.feed, nudges=ports.nudges, elapsed=ports.elapsed)
-    unit_of_work = SettledUnitOfWork(inner=ports.unit_of_work, settle=settlement)
+    barrier = RevocationBarrier(
+        session_cache=session_cache, feed=ports.feed, nudges=ports.nudges, elapsed=ports.elapsed
+    )
+    unit_of_work = PropagatingUnitOfWork(inner=ports.unit_of_work, barrier=barrier)
     limits = Limits(counters=ports.counters, quotas=ports.policy.quotas)
     denials = Refusals(unit_of_work=unit_of_work, clock=ports.clock)
     sequencer = Sequencer(unit_of_work=ports.background_unit_of_work, signing=ports.security.log_signing)

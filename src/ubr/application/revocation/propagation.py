@@ -22,7 +22,7 @@ _REMEMBERED: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Settlement:
+class RevocationBarrier:
     """Makes what was committed known to this worker, tells the others, and waits for them."""
 
     session_cache: SessionCache
@@ -94,14 +94,14 @@ class NoShortWay:
 
 
 @dataclass(frozen=True, slots=True)
-class SettledUnitOfWork:
+class PropagatingUnitOfWork:
     """Units of work whose changes other workers know of before the caller goes on.
 
     A unit that fails, or whose caller goes away, is waited for by nobody: it was answered to nobody either.
     """
 
     inner: UnitOfWork
-    settle: Settlement
+    barrier: RevocationBarrier
 
     def read(self) -> AbstractAsyncContextManager[Transaction]:
         return self.inner.read()
@@ -112,7 +112,7 @@ class SettledUnitOfWork:
             yield transaction
         # The connection is given back by now: no request waits for it meanwhile.
         if transaction.batch is not None:
-            await self.settle(transaction.batch, awaited=transaction.awaited)
+            await self.barrier(transaction.batch, awaited=transaction.awaited)
 
     @asynccontextmanager
     async def ending(self, change: Change, *, actor: Actor | System | None) -> AsyncIterator[Transaction]:
