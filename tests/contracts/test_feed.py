@@ -26,7 +26,7 @@ from ubr.application.access.session_cache import CacheTimes, SessionCache
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import Feed, WorkerId
 from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.application.revocation.propagation import NoShortWay, RevocationBarrier
+from ubr.application.revocation.propagation import PollingOnly, RevocationBarrier
 from ubr.domain.accounts.user import User, UserStatus
 from ubr.domain.actor import SYSTEM
 from ubr.domain.revocation.changes import Change, FeedRow
@@ -471,7 +471,7 @@ async def test_50_units_at_once_are_each_known_to_every_view_when_they_are_answe
     views = [SessionCache(new_worker(), postgres.uow, postgres.feed, loop.time, times) for _ in range(3)]
     for session_cache in views:
         await session_cache.ensure_fresh()
-    barrier = RevocationBarrier(views[0], postgres.feed, NoShortWay(), loop.time)
+    barrier = RevocationBarrier(views[0], postgres.feed, PollingOnly(), loop.time)
 
     async def revoke() -> int:
         batch = await postgres.announce(session())

@@ -199,7 +199,7 @@ class GatedFeed:
         return await self.inner.forget(older, limit)
 
 
-class GatedNudges:
+class GatedNotifier:
     """Messages that arrive late, never, or again, as do their acknowledgements unless those are `swift`."""
 
     def __init__(self, loop: SimulatedLoop, *, repeats: Callable[[], bool] | None = None, swift: bool = False) -> None:

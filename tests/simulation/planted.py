@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from tests.simulation.parts import GatedFeed, GatedNudges, GatedTransaction, GatedUnitOfWork, Storage
+from tests.simulation.parts import GatedFeed, GatedNotifier, GatedTransaction, GatedUnitOfWork, Storage
 from ubr.adapters.memory import MemoryStore
 from ubr.application.access.authorization import authority
 from ubr.application.access.session_cache import SessionCache, _Entry
@@ -37,10 +37,10 @@ class ShortWait(RevocationBarrier):
     async def __call__(self, batch: UUID, *, awaited: bool) -> None:
         shorter = replace(self.session_cache.times, bound=self.session_cache.times.bound - 1)
         session_cache = SessionCache(self.session_cache.worker, None, self.feed, self.elapsed, shorter)  # type: ignore[arg-type]
-        await RevocationBarrier(session_cache, self.feed, self.nudges, self.elapsed)(batch, awaited=awaited)
+        await RevocationBarrier(session_cache, self.feed, self.notifier, self.elapsed)(batch, awaited=awaited)
 
 
-class SubscribersOnly(GatedNudges):
+class SubscribersOnly(GatedNotifier):
     """Only the workers that a nudge reached are waited for."""
 
     async def deliver(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bool:

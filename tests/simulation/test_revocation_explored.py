@@ -18,7 +18,7 @@ import pytest
 from tests.simulation import planted
 from tests.simulation.explore import Event, Outcome, Shapes, explore
 from tests.simulation.loop import SimulatedLoop, thread, worker_of
-from tests.simulation.parts import GatedFeed, GatedNudges, GatedUnitOfWork, Storage, put_back, rows_of
+from tests.simulation.parts import GatedFeed, GatedNotifier, GatedUnitOfWork, Storage, put_back, rows_of
 from ubr.adapters.memory import MemoryFeed, MemoryStore
 from ubr.adapters.security.system import Uuid7, random_bytes
 from ubr.application.access.authorization import Authorize
@@ -117,7 +117,7 @@ class Parts:
     barrier: Callable[..., RevocationBarrier] = RevocationBarrier
     feed: Callable[..., Any] = GatedFeed
     unit_of_work: Callable[..., Any] = GatedUnitOfWork
-    nudges: Callable[..., Any] = GatedNudges
+    notifier: Callable[..., Any] = GatedNotifier
     revoke_session: Callable[..., RevokeSession] = RevokeSession
     log_out: Callable[..., LogOut] = LogOut
     census: Callable[..., Census] = Census
@@ -141,7 +141,7 @@ class Installation:
         put_back(store, start().rows)
         self.storage = Storage(self.loop, store, Recorder(_new_id, random_bytes), lambda: NOW, gates=scope.gates)
         self.storage.kept.add(store.epoch)
-        self.nudges = parts.nudges(self.loop, swift=True)
+        self.notifier = parts.notifier(self.loop, swift=True)
         self.workers = {name: self._worker(at, name) for at, name in enumerate("ABC", 1)}
         with self.loop.running():
             if scope.rows_before:
@@ -159,8 +159,10 @@ class Installation:
         elapsed = self.loop.time
         feed = self.parts.feed(self.storage, MemoryFeed(self.storage.store))
         session_cache = self.parts.session_cache(id, unit_of_work, feed, elapsed, self.times)
-        propagating = PropagatingUnitOfWork(unit_of_work, self.parts.barrier(session_cache, feed, self.nudges, elapsed))
-        self.nudges.subscribe(id, f"{name}:", session_cache.apply)
+        propagating = PropagatingUnitOfWork(
+            unit_of_work, self.parts.barrier(session_cache, feed, self.notifier, elapsed)
+        )
+        self.notifier.subscribe(id, f"{name}:", session_cache.apply)
         denials = Refusals(propagating, lambda: NOW)
         get_user = GetUser(Authorize(session_cache, lambda: NOW), propagating, lambda: NOW, denials)
         census = self.parts.census(feed, elapsed, self.times.row)
@@ -442,7 +444,7 @@ def test_nobody_is_served_from_before_an_end_on_more_schedules(name: str) -> Non
 
 BUGS: Final = {
     "the writer answers at once": ("crossing", 0, 0, Parts(barrier=planted.AnswersAtOnce)),
-    "only workers that get the nudge are waited for": ("crossing", 0, 0, Parts(nudges=planted.SubscribersOnly)),
+    "only workers that get the nudge are waited for": ("crossing", 0, 0, Parts(notifier=planted.SubscribersOnly)),
     "the lease is looked up after the read": ("leases", 1, 0, Parts(session_cache=planted.LateLease)),
     "freshness is the read's alone": ("leases", 0, 0, Parts(session_cache=planted.NoLease)),
     "a read replaces what nudges brought": ("crossing", 2, 0, Parts(session_cache=planted.Replaces)),

@@ -20,7 +20,7 @@ import pytest
 
 from tests.simulation import planted
 from tests.simulation.loop import SimulatedLoop, worker_of
-from tests.simulation.parts import GatedFeed, GatedNudges, GatedUnitOfWork, Storage, put_back, rows_of
+from tests.simulation.parts import GatedFeed, GatedNotifier, GatedUnitOfWork, Storage, put_back, rows_of
 from ubr.adapters.memory import MemoryFeed, MemoryStore
 from ubr.adapters.security.system import Uuid7
 from ubr.application.access.authorization import Authorize
@@ -160,7 +160,7 @@ class Run:
         self.new_id = Uuid7(self._now, self.chance.randbytes)
         self.storage = Storage(self.loop, store, Recorder(self.new_id, self.chance.randbytes), self._now)
         self.storage.faults = True
-        self.nudges = GatedNudges(self.loop, repeats=lambda: self.chance.random() < 0.2)
+        self.notifier = GatedNotifier(self.loop, repeats=lambda: self.chance.random() < 0.2)
         self.workers: dict[str, Worker] = {}
         self.stalled: tuple[str, str] = ("", "")
         self.asked: list[tuple[str, str, Actor]] = []
@@ -190,7 +190,9 @@ class Run:
 
         feed = GatedFeed(self.storage, MemoryFeed(self.storage.store))
         session_cache = self.parts.session_cache(id, unit_of_work, feed, elapsed, CacheTimes())
-        propagating = PropagatingUnitOfWork(unit_of_work, self.parts.barrier(session_cache, feed, self.nudges, elapsed))
+        propagating = PropagatingUnitOfWork(
+            unit_of_work, self.parts.barrier(session_cache, feed, self.notifier, elapsed)
+        )
         authorize, denials = Authorize(session_cache, self._now), Refusals(propagating, self._now)
         self.workers[name] = Worker(
             name,
@@ -208,7 +210,7 @@ class Run:
         async def serve() -> None:
             async with AsyncExitStack() as stack:
                 census = Census(feed, elapsed, session_cache.times.row)
-                await stack.enter_async_context(Tail(session_cache, self.nudges, census).following())
+                await stack.enter_async_context(Tail(session_cache, self.notifier, census).following())
                 await self.loop.create_future()
 
         self.loop.spawn(f"{name}:tail", serve())

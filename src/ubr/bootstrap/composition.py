@@ -338,7 +338,7 @@ def revocation(ports: Ports, services: Services) -> RevocationUseCases:
             authorize=services.authorize,
             session_cache=services.session_cache,
             feed=ports.background_feed,
-            nudges=ports.nudges,
+            notifier=ports.notifier,
             elapsed=ports.elapsed,
             denials=services.denials,
         ),

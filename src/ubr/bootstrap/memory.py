@@ -9,7 +9,7 @@ from ubr.adapters.memory.rate_limit_store import MemoryCounters
 from ubr.adapters.security.system import Uuid7, elapsed, random_bytes, utc_now
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.system import Clock, NewId
-from ubr.application.revocation.propagation import NoShortWay
+from ubr.application.revocation.propagation import PollingOnly
 from ubr.bootstrap.composition import application
 from ubr.bootstrap.mailing import composer_of, mailer_of
 from ubr.bootstrap.policy import policy_of
@@ -38,7 +38,7 @@ def ports_in_memory(
         background_unit_of_work=unit_of_work,
         feed=feed,
         background_feed=feed,
-        nudges=NoShortWay(),
+        notifier=PollingOnly(),
         counters=MemoryCounters(clock),
         mailer=mailer_of(settings, clock),
         composer=composer_of(settings),

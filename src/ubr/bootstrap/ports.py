@@ -11,7 +11,7 @@ from ubr.application.ports.audit import LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.mail import Composer, Mailer
 from ubr.application.ports.protection import Counters
-from ubr.application.ports.revocation import Elapsed, Feed, Nudges
+from ubr.application.ports.revocation import ChangeNotifier, Elapsed, Feed
 from ubr.application.ports.secrets import Signer
 from ubr.application.ports.sessions import RefreshTokenMint
 from ubr.application.ports.system import Clock, NewId
@@ -58,7 +58,7 @@ class Ports:
     background_unit_of_work: UnitOfWork
     feed: Feed
     background_feed: Feed
-    nudges: Nudges
+    notifier: ChangeNotifier
     counters: Counters
 
     mailer: Mailer

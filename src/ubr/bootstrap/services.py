@@ -57,7 +57,7 @@ def services_of(ports: Ports) -> Services:
         times=ports.policy.times,
     )
     barrier = RevocationBarrier(
-        session_cache=session_cache, feed=ports.feed, nudges=ports.nudges, elapsed=ports.elapsed
+        session_cache=session_cache, feed=ports.feed, notifier=ports.notifier, elapsed=ports.elapsed
     )
     unit_of_work = PropagatingUnitOfWork(inner=ports.unit_of_work, barrier=barrier)
     limits = Limits(counters=ports.counters, quotas=ports.policy.quotas)
@@ -88,7 +88,7 @@ def services_of(ports: Ports) -> Services:
         pager=Pager(ports.security.signer),
         post=Post(new_id=ports.new_id),
         replaying=Replaying(unit_of_work=unit_of_work, signer=ports.security.signer),
-        tail=Tail(session_cache=session_cache, nudges=ports.nudges, census=census),
+        tail=Tail(session_cache=session_cache, notifier=ports.notifier, census=census),
         bookkeeping=Bookkeeping(sequencer=sequencer, refusals=denials),
         janitor=Janitor(
             unit_of_work=unit_of_work, feed=ports.background_feed, counters=ports.counters, quotas=ports.policy.quotas

@@ -13,11 +13,11 @@ from ubr.adapters.sql.revocation import SqlFeed
 from ubr.adapters.sql.unit_of_work import SqlStore, SqlUnitOfWork
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.protection import Counters
-from ubr.application.ports.revocation import Nudges
+from ubr.application.ports.revocation import ChangeNotifier
 from ubr.application.ports.secrets import Signer
 from ubr.application.ports.system import Clock, NewId
 from ubr.application.protection.rate_limits import FallbackCounters
-from ubr.application.revocation.propagation import NoShortWay
+from ubr.application.revocation.propagation import PollingOnly
 from ubr.bootstrap.composition import application
 from ubr.bootstrap.mailing import composer_of, mailer_of
 from ubr.bootstrap.policy import policy_of
@@ -43,13 +43,13 @@ def link_to(redis_url: str | None) -> RedisLink | None:
     return RedisLink(redis_url)
 
 
-def nudges_through(redis: RedisLink | None, signer: Signer) -> Nudges:
+def notifier_through(redis: RedisLink | None, signer: Signer) -> ChangeNotifier:
     """The short way between workers; without a Redis there is none."""
     if redis is None:
-        return NoShortWay()
-    from ubr.adapters.redis import Envelope, RedisNudges  # noqa: PLC0415
+        return PollingOnly()
+    from ubr.adapters.redis import Envelope, RedisChangeNotifier  # noqa: PLC0415
 
-    return RedisNudges(redis, Envelope(signer))
+    return RedisChangeNotifier(redis, Envelope(signer))
 
 
 def counters_in(redis: RedisLink | None, unit_of_work: SqlUnitOfWork, signer: Signer) -> Counters:
@@ -86,7 +86,7 @@ def ports_on_sql(
         background_unit_of_work=background_unit_of_work,
         feed=SqlFeed(engine, clock=store_clock),
         background_feed=SqlFeed(background_engine, clock=store_clock),
-        nudges=nudges_through(redis, security.signer),
+        notifier=notifier_through(redis, security.signer),
         counters=counters_in(redis, unit_of_work, security.signer),
         mailer=mailer_of(settings, clock),
         composer=composer_of(settings),

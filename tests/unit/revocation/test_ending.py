@@ -37,7 +37,7 @@ async def acknowledged(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Ch
         changes.extend(row.change for row in rows)
         return True
 
-    monkeypatch.setattr(world.ubr.follow_revocations.nudges, "deliver", deliver)
+    monkeypatch.setattr(world.ubr.follow_revocations.notifier, "deliver", deliver)
     await world.ubr.follow_revocations(FollowRevocationsCommand(verifier=uuid4()), actor=SYSTEM)
     return changes
 

@@ -50,7 +50,7 @@ class MemoryFeed:
         return 0
 
 
-class MemoryNudges:
+class MemoryChangeNotifier:
     """Hands rows over at once, to workers of the same process."""
 
     def __init__(self) -> None:

@@ -80,7 +80,7 @@ Listener: TypeAlias = Callable[[str, Sequence[FeedRow]], None]
 """Takes an epoch and rows of it. When it returns, the worker acts on them."""
 
 
-class Nudges(Protocol):
+class ChangeNotifier(Protocol):
     """Rows on the short way. They may be lost, late or repeated: nothing rests on them but speed."""
 
     async def deliver(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bool:

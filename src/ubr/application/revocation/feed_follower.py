@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ubr.application.access.session_cache import SessionCache
 from ubr.application.kernel.periodic import beside
-from ubr.application.ports.revocation import Nudges
+from ubr.application.ports.revocation import ChangeNotifier
 from ubr.application.revocation.worker_reaper import Census
 from ubr.domain.errors import StoreUnavailable
 
@@ -21,13 +21,13 @@ class Tail:
     """
 
     session_cache: SessionCache
-    nudges: Nudges
+    notifier: ChangeNotifier
     census: Census
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
         """Follow for as long as the context lasts; at its end nobody has to wait for this worker any more."""
-        async with self.nudges.listen(self.session_cache.worker, self.session_cache.apply):
+        async with self.notifier.listen(self.session_cache.worker, self.session_cache.apply):
             times = self.session_cache.times
             cycles = (self.session_cache.poll_feed, times.poll)
             renewals, looks = (self.session_cache.renew, times.renewal), (self.census, times.renewal)

@@ -12,7 +12,7 @@ from ubr.application.access.session_cache import SessionCache
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.ports.audit import DenialLog
-from ubr.application.ports.revocation import Elapsed, Feed, FeedPosition, FeedRead, Nudges, WorkerId
+from ubr.application.ports.revocation import ChangeNotifier, Elapsed, Feed, FeedPosition, FeedRead, WorkerId
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import Invalid, StoreUnavailable
 from ubr.domain.revocation.changes import ChangeKind, epoch_name
@@ -72,7 +72,7 @@ class FollowRevocations:
     authorize: Authorize
     session_cache: SessionCache
     feed: Feed
-    nudges: Nudges
+    notifier: ChangeNotifier
     elapsed: Elapsed
     denials: DenialLog
     _leases: OrderedDict[WorkerId, tuple[str, float]] = field(default_factory=OrderedDict, init=False, repr=False)
@@ -91,7 +91,7 @@ class FollowRevocations:
         since = command.since
         if since is not None and command.epoch in {None, epoch_name(here.epoch)}:
             if command.epoch is not None:
-                await self.nudges.acknowledge(verifier, here.epoch, since)
+                await self.notifier.acknowledge(verifier, here.epoch, since)
             # Before the call is held: from here on whoever ends something knows that there is somebody to wait for.
             await self._renew(verifier, here.epoch)
             await self._hold(since, command.wait)

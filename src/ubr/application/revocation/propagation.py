@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from ubr.application.access.session_cache import CLOCK_RATES, SessionCache
-from ubr.application.ports.revocation import Elapsed, Feed, Listener, Nudges, WorkerId
+from ubr.application.ports.revocation import ChangeNotifier, Elapsed, Feed, Listener, WorkerId
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidToken, NotFound, StoreUnavailable
@@ -27,7 +27,7 @@ class RevocationBarrier:
 
     session_cache: SessionCache
     feed: Feed
-    nudges: Nudges
+    notifier: ChangeNotifier
     elapsed: Elapsed
 
     async def __call__(self, batch: UUID, *, awaited: bool) -> None:
@@ -51,7 +51,7 @@ class RevocationBarrier:
         if others:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, until - self.elapsed())):
-                    known = await self.nudges.deliver(announced.epoch, announced.rows, others)
+                    known = await self.notifier.deliver(announced.epoch, announced.rows, others)
         if whole or not known:
             await self._pause(until)
 
@@ -60,8 +60,8 @@ class RevocationBarrier:
             await asyncio.sleep(left)
 
 
-class NoShortWay:
-    """Nudges where there is nothing to send them through: an end is known when the next cycle has read it.
+class PollingOnly:
+    """ChangeNotifier where there is nothing to send them through: an end is known when the next cycle has read it.
 
     What a verifier acknowledges still counts, where it arrives at the worker that waits for it.
     """

@@ -52,7 +52,7 @@ _log = logging.getLogger("ubr.redis")
 T = TypeVar("T")
 
 
-class _Nudge(msgspec.Struct, frozen=True, array_like=True):
+class _Notification(msgspec.Struct, frozen=True, array_like=True):
     """What is sealed of a message to all."""
 
     back: str
@@ -73,7 +73,7 @@ class _Acknowledgement(msgspec.Struct, frozen=True, array_like=True):
 _Place = tuple[str, int, WorkerId]
 
 _letters: Final = msgspec.msgpack.Decoder(tuple[str, bytes])
-_nudges: Final = msgspec.msgpack.Decoder(_Nudge)
+_nudges: Final = msgspec.msgpack.Decoder(_Notification)
 _acknowledgements: Final = msgspec.msgpack.Decoder(_Acknowledgement)
 
 
@@ -103,7 +103,7 @@ class _Verifier:
         return self.epoch == epoch and self.number >= number
 
 
-class RedisNudges:
+class RedisChangeNotifier:
     """Through the channels of one Redis, which may be down at the start and at any time after it.
 
     Commands go through the link, within its deadline. Listening has a connection of its own.
@@ -218,23 +218,23 @@ class RedisNudges:
     # --- what is said ------------------------------------------------------------------------------------------------
 
     def _nudge(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bytes:
-        payload = msgspec.msgpack.encode(_Nudge(self._back, to, tuple(rows)))
+        payload = msgspec.msgpack.encode(_Notification(self._back, to, tuple(rows)))
         return msgspec.msgpack.encode((epoch, self._envelope.seal(ROWS, self._everybody, epoch, payload)))
 
     async def _take(self, connection: AbstractConnection, message: bytes, worker: WorkerId, listener: Listener) -> None:
         """Hand rows over, and only then say so, on the connection they came by: its order is kept, nobody waits."""
         epoch, sealed = _decoded(_letters, message) or ("", b"")
         payload = self._envelope.open(ROWS, self._everybody, epoch, sealed)
-        nudge = None if payload is None else _decoded(_nudges, payload)
-        if nudge is None or not nudge.rows:
+        notification = None if payload is None else _decoded(_nudges, payload)
+        if notification is None or not notification.rows:
             self._complain()
             return
-        listener(epoch, nudge.rows)
-        number = max(row.number for row in nudge.rows)
-        for who in nudge.to:
-            if who == worker or self._verified(who, (epoch, number, nudge.back)):
-                said = self._acknowledgement(nudge.back, epoch, number, who)
-                await self._send(connection, "PUBLISH", nudge.back, said)
+        listener(epoch, notification.rows)
+        number = max(row.number for row in notification.rows)
+        for who in notification.to:
+            if who == worker or self._verified(who, (epoch, number, notification.back)):
+                said = self._acknowledgement(notification.back, epoch, number, who)
+                await self._send(connection, "PUBLISH", notification.back, said)
 
     def _verified(self, who: WorkerId, asked: tuple[str, int, str]) -> bool:
         """Whether a verifier has told this worker that it acts on rows; else it is kept in mind that it was asked."""
