@@ -13,7 +13,7 @@ from ubr.adapters.redis import Envelope, RedisChangeNotifier, RedisLink
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
 from ubr.application.ports.revocation import ChangeNotifier, WorkerId
 from ubr.application.revocation.propagation import PollingOnly
-from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.revocation.changes import Change, ChangeRecord
 
 EPOCH = "epoch 1"
 PATIENCE = 20.0
@@ -26,11 +26,11 @@ def new_id() -> WorkerId:
     return WorkerId(uuid4())
 
 
-def rows(*numbers: int) -> tuple[FeedRow, ...]:
-    return tuple(FeedRow(number, Change("session", str(uuid4()))) for number in numbers)
+def rows(*numbers: int) -> tuple[ChangeRecord, ...]:
+    return tuple(ChangeRecord(number, Change("session", str(uuid4()))) for number in numbers)
 
 
-def nothing(epoch: str, said: Sequence[FeedRow]) -> None:
+def nothing(epoch: str, said: Sequence[ChangeRecord]) -> None:
     """A view."""
 
 
@@ -56,7 +56,7 @@ async def workers(request: pytest.FixtureRequest, redis_prefix: str) -> AsyncIte
         yield writer, other
 
 
-async def delivered(writer: ChangeNotifier, said: Sequence[FeedRow], *to: WorkerId) -> bool:
+async def delivered(writer: ChangeNotifier, said: Sequence[ChangeRecord], *to: WorkerId) -> bool:
     async with asyncio.timeout(PATIENCE):
         return await writer.deliver(EPOCH, said, frozenset(to))
 

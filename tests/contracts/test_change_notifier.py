@@ -20,7 +20,7 @@ from tests.contracts.kit import MovableClock, new_grant, new_role, new_session, 
 from tests.support.plugin import PrivateRedis
 from tests.support.proxy import FaultProxy
 from tests.support.servers import DATABASES, RedisServer
-from ubr.adapters.memory import MemoryChangeNotifier, MemoryFeed, MemoryStore, MemoryUnitOfWork
+from ubr.adapters.memory import MemoryChangeFeed, MemoryChangeNotifier, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.redis import Envelope, RedisChangeNotifier, RedisLink
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
 from ubr.application.access.session_cache import CacheTimes, SessionCache
@@ -29,7 +29,7 @@ from ubr.application.ports.revocation import ChangeNotifier, WorkerId
 from ubr.application.ports.sessions import Principal
 from ubr.domain.actor import SYSTEM
 from ubr.domain.ids import SessionId
-from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.revocation.changes import Change, ChangeRecord
 from ubr.domain.sessions.termination import SecurityEvent
 
 EPOCH = "epoch 1"
@@ -46,17 +46,17 @@ class Heard:
     """A worker that listens."""
 
     worker: WorkerId = field(default_factory=lambda: WorkerId(uuid4()))
-    rows: list[tuple[str, FeedRow]] = field(default_factory=list)
+    rows: list[tuple[str, ChangeRecord]] = field(default_factory=list)
 
-    def __call__(self, epoch: str, rows: Sequence[FeedRow]) -> None:
+    def __call__(self, epoch: str, rows: Sequence[ChangeRecord]) -> None:
         self.rows += [(epoch, row) for row in rows]
 
-    def knows(self, rows: Sequence[FeedRow]) -> bool:
+    def knows(self, rows: Sequence[ChangeRecord]) -> bool:
         return {(EPOCH, row) for row in rows} <= set(self.rows)
 
 
-def rows(first: int, count: int = 1) -> tuple[FeedRow, ...]:
-    return tuple(FeedRow(number, Change("session", str(uuid4()))) for number in range(first, first + count))
+def rows(first: int, count: int = 1) -> tuple[ChangeRecord, ...]:
+    return tuple(ChangeRecord(number, Change("session", str(uuid4()))) for number in range(first, first + count))
 
 
 @asynccontextmanager
@@ -73,7 +73,7 @@ async def until(true: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def arrives(notifier: ChangeNotifier, said: Sequence[FeedRow], *to: Heard) -> bool:
+async def arrives(notifier: ChangeNotifier, said: Sequence[ChangeRecord], *to: Heard) -> bool:
     """Whether it is acknowledged by all, in the time that others have for it in the worst of cases."""
     with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
@@ -81,7 +81,7 @@ async def arrives(notifier: ChangeNotifier, said: Sequence[FeedRow], *to: Heard)
     return False
 
 
-async def gives_up(notifier: ChangeNotifier, said: Sequence[FeedRow], *to: Heard) -> None:
+async def gives_up(notifier: ChangeNotifier, said: Sequence[ChangeRecord], *to: Heard) -> None:
     """It is not acknowledged: neither soon nor in half a second."""
     with suppress(TimeoutError):
         async with asyncio.timeout(0.5):
@@ -213,7 +213,7 @@ async def test_rows_are_taken_before_they_are_acknowledged(connect_redis: Connec
     """A worker that cannot take them says nothing, and takes the next."""
     one, writer, heard, broken = connect_redis(redis_url), connect_redis(redis_url), Heard(), True
 
-    def fragile(epoch: str, said: Sequence[FeedRow]) -> None:
+    def fragile(epoch: str, said: Sequence[ChangeRecord]) -> None:
         if broken:
             raise ZeroDivisionError
         heard(epoch, said)
@@ -461,7 +461,7 @@ async def test_nothing_that_is_nudged_makes_a_view_say_anything_but_the_truth(se
     store, clock = MemoryStore(), MovableClock()
     uow = MemoryUnitOfWork(store, Recorder(uuid4, os.urandom), clock)
     loop = asyncio.get_running_loop()
-    session_cache = SessionCache(WorkerId(uuid4()), uow, MemoryFeed(store), loop.time, CacheTimes())
+    session_cache = SessionCache(WorkerId(uuid4()), uow, MemoryChangeFeed(store), loop.time, CacheTimes())
     role = new_role()
     users = [new_user(grants=[new_grant(role)]) for _ in range(3)]
     sessions = [new_session(user) for user in users for _ in range(2)]
@@ -477,7 +477,7 @@ async def test_nothing_that_is_nudged_makes_a_view_say_anything_but_the_truth(se
             return await tx.principals.get(session_id)
 
     for _ in range(400):
-        forged = [FeedRow(dice.choice([0, -1, 1, 5, 2**60]), dice.choice(about)) for _ in range(dice.randrange(4))]
+        forged = [ChangeRecord(dice.choice([0, -1, 1, 5, 2**60]), dice.choice(about)) for _ in range(dice.randrange(4))]
         session_cache.apply(dice.choice([store.epoch, "another"]), forged)
         if dice.random() < 0.1:
             # One ends in truth, and this worker hears of it as it would: by its own cycle.

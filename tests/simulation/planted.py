@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from tests.simulation.parts import GatedFeed, GatedNotifier, GatedTransaction, GatedUnitOfWork, Storage
+from tests.simulation.parts import GatedChangeFeed, GatedNotifier, GatedTransaction, GatedUnitOfWork, Storage
 from ubr.adapters.memory import MemoryStore
 from ubr.application.access.authorization import authority
 from ubr.application.access.session_cache import SessionCache, _Entry
-from ubr.application.ports.revocation import Announced, Elapsed, Feed, FeedPosition, FeedRead, WorkerId
+from ubr.application.ports.revocation import ChangeFeed, CommittedChanges, Elapsed, FeedPosition, FeedRead, WorkerId
 from ubr.application.revocation.propagation import RevocationBarrier
 from ubr.application.revocation.worker_reaper import Census
 from ubr.application.sessions.log_out import LogOut
@@ -20,46 +20,48 @@ from ubr.application.sessions.revoke_session import RevokeSession, RevokeSession
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidToken
 from ubr.domain.ids import SessionId
-from ubr.domain.revocation.changes import FeedRow
+from ubr.domain.revocation.changes import ChangeRecord
 from ubr.domain.sessions.termination import SecurityEvent
 
 
 class AnswersAtOnce(RevocationBarrier):
     """The writer does not wait."""
 
-    async def __call__(self, batch: UUID, *, awaited: bool) -> None:
-        await super().__call__(batch, awaited=False)
+    async def __call__(self, commit_id: UUID, *, must_propagate: bool) -> None:
+        await super().__call__(commit_id, must_propagate=False)
 
 
 class ShortWait(RevocationBarrier):
     """The writer's deadline is shorter than the bound."""
 
-    async def __call__(self, batch: UUID, *, awaited: bool) -> None:
+    async def __call__(self, commit_id: UUID, *, must_propagate: bool) -> None:
         shorter = replace(self.session_cache.times, bound=self.session_cache.times.bound - 1)
         session_cache = SessionCache(self.session_cache.worker, None, self.feed, self.elapsed, shorter)  # type: ignore[arg-type]
-        await RevocationBarrier(session_cache, self.feed, self.notifier, self.elapsed)(batch, awaited=awaited)
+        await RevocationBarrier(session_cache, self.feed, self.notifier, self.elapsed)(
+            commit_id, must_propagate=must_propagate
+        )
 
 
 class SubscribersOnly(GatedNotifier):
     """Only the workers that a nudge reached are waited for."""
 
-    async def deliver(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bool:
+    async def deliver(self, epoch: str, rows: Sequence[ChangeRecord], to: frozenset[WorkerId]) -> bool:
         task = asyncio.ensure_future(super().deliver(epoch, rows, to))
         task.cancel()
         return True
 
 
-class NoRows(GatedFeed):
+class NoRows(GatedChangeFeed):
     """Rows of workers are not there while their leases last."""
 
-    async def announced(self, batch: UUID) -> Announced:
-        return replace(await super().announced(batch), workers=frozenset())
+    async def committed_changes(self, commit_id: UUID) -> CommittedChanges:
+        return replace(await super().committed_changes(commit_id), workers=frozenset())
 
 
 class HastyCensus(Census):
     """A row goes where it was not renewed for a shorter time than a lease lasts."""
 
-    def __init__(self, feed: Feed, elapsed: Elapsed, row: float) -> None:
+    def __init__(self, feed: ChangeFeed, elapsed: Elapsed, row: float) -> None:
         super().__init__(feed, elapsed, row - 2)
 
 
@@ -139,7 +141,7 @@ class SilentSecond(RevokeSession):
             await tx.commit()
 
 
-class EpochIgnored(GatedFeed):
+class EpochIgnored(GatedChangeFeed):
     """A restored database is taken for the one before."""
 
     async def read(self, since: int | None) -> FeedRead:
@@ -213,9 +215,9 @@ class SequenceTransaction(SequenceReader):
     async def commit(self) -> None:
         store, before = self._store, len(self._store.feed)
         await super().commit()
-        store.feed[before:] = [FeedRow(self._number, row.change) for row in store.feed[before:]]
-        if self.batch is not None:
-            store.batches[self.batch] = tuple(store.feed[before:])
+        store.feed[before:] = [ChangeRecord(self._number, row.change) for row in store.feed[before:]]
+        if self.commit_id is not None:
+            store.commits[self.commit_id] = tuple(store.feed[before:])
 
 
 class SequenceUnitOfWork(GatedUnitOfWork):
@@ -231,7 +233,7 @@ class SequenceUnitOfWork(GatedUnitOfWork):
         yield SequenceReader(self.storage, None, writing=False)
 
 
-class SequenceFeed(GatedFeed):
+class SequenceFeed(GatedChangeFeed):
     async def read(self, since: int | None) -> FeedRead:
         await self.storage.gate("feed")
         rows = tuple(row for row in self.inner.store.feed if since is not None and row.number > since)

@@ -93,7 +93,7 @@ class Scope:
     """Whether somebody holds a copy of the first token, and uses it once, at any time."""
 
 
-async def no_other_worker(batch: UUID, *, awaited: bool) -> None:
+async def no_other_worker(commit_id: UUID, *, must_propagate: bool) -> None:
     """Propagate to nobody: one worker serves all requests here."""
 
 

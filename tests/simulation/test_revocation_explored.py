@@ -18,8 +18,8 @@ import pytest
 from tests.simulation import planted
 from tests.simulation.explore import Event, Outcome, Shapes, explore
 from tests.simulation.loop import SimulatedLoop, thread, worker_of
-from tests.simulation.parts import GatedFeed, GatedNotifier, GatedUnitOfWork, Storage, put_back, rows_of
-from ubr.adapters.memory import MemoryFeed, MemoryStore
+from tests.simulation.parts import GatedChangeFeed, GatedNotifier, GatedUnitOfWork, Storage, put_back, rows_of
+from ubr.adapters.memory import MemoryChangeFeed, MemoryStore
 from ubr.adapters.security.system import Uuid7, random_bytes
 from ubr.application.access.authorization import Authorize
 from ubr.application.access.session_cache import CacheTimes, SessionCache
@@ -115,7 +115,7 @@ class Parts:
 
     session_cache: Callable[..., SessionCache] = SessionCache
     barrier: Callable[..., RevocationBarrier] = RevocationBarrier
-    feed: Callable[..., Any] = GatedFeed
+    feed: Callable[..., Any] = GatedChangeFeed
     unit_of_work: Callable[..., Any] = GatedUnitOfWork
     notifier: Callable[..., Any] = GatedNotifier
     revoke_session: Callable[..., RevokeSession] = RevokeSession
@@ -157,7 +157,7 @@ class Installation:
         id = WorkerId(UUID(int=number))
         unit_of_work = self.parts.unit_of_work(self.storage)
         elapsed = self.loop.time
-        feed = self.parts.feed(self.storage, MemoryFeed(self.storage.store))
+        feed = self.parts.feed(self.storage, MemoryChangeFeed(self.storage.store))
         session_cache = self.parts.session_cache(id, unit_of_work, feed, elapsed, self.times)
         propagating = PropagatingUnitOfWork(
             unit_of_work, self.parts.barrier(session_cache, feed, self.notifier, elapsed)

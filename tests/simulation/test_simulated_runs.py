@@ -20,8 +20,8 @@ import pytest
 
 from tests.simulation import planted
 from tests.simulation.loop import SimulatedLoop, worker_of
-from tests.simulation.parts import GatedFeed, GatedNotifier, GatedUnitOfWork, Storage, put_back, rows_of
-from ubr.adapters.memory import MemoryFeed, MemoryStore
+from tests.simulation.parts import GatedChangeFeed, GatedNotifier, GatedUnitOfWork, Storage, put_back, rows_of
+from ubr.adapters.memory import MemoryChangeFeed, MemoryStore
 from ubr.adapters.security.system import Uuid7
 from ubr.application.access.authorization import Authorize
 from ubr.application.access.session_cache import CacheTimes, SessionCache
@@ -188,7 +188,7 @@ class Run:
         def elapsed() -> float:
             return self.loop.time() * rate
 
-        feed = GatedFeed(self.storage, MemoryFeed(self.storage.store))
+        feed = GatedChangeFeed(self.storage, MemoryChangeFeed(self.storage.store))
         session_cache = self.parts.session_cache(id, unit_of_work, feed, elapsed, CacheTimes())
         propagating = PropagatingUnitOfWork(
             unit_of_work, self.parts.barrier(session_cache, feed, self.notifier, elapsed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dependency_injector import containers, providers
 
-from ubr.adapters.memory import MemoryFeed, MemoryStore, MemoryUnitOfWork
+from ubr.adapters.memory import MemoryChangeFeed, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.memory.rate_limit_store import MemoryCounters
 from ubr.adapters.security.system import Uuid7, elapsed, random_bytes, utc_now
 from ubr.application.audit.recorder import Recorder
@@ -28,7 +28,7 @@ def ports_in_memory(
     unit_of_work: MemoryUnitOfWork,
     security: SecurityPorts,
 ) -> Ports:
-    feed = MemoryFeed(store)
+    feed = MemoryChangeFeed(store)
     return Ports(
         clock=clock,
         elapsed=elapsed,

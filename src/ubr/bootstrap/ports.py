@@ -11,7 +11,7 @@ from ubr.application.ports.audit import LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.mail import Composer, Mailer
 from ubr.application.ports.protection import Counters
-from ubr.application.ports.revocation import ChangeNotifier, Elapsed, Feed
+from ubr.application.ports.revocation import ChangeFeed, ChangeNotifier, Elapsed
 from ubr.application.ports.secrets import Signer
 from ubr.application.ports.sessions import RefreshTokenMint
 from ubr.application.ports.system import Clock, NewId
@@ -56,8 +56,8 @@ class Ports:
     store: Store
     unit_of_work: UnitOfWork
     background_unit_of_work: UnitOfWork
-    feed: Feed
-    background_feed: Feed
+    feed: ChangeFeed
+    background_feed: ChangeFeed
     notifier: ChangeNotifier
     counters: Counters
 

@@ -9,7 +9,7 @@ from dependency_injector import containers, providers
 from ubr.adapters.security.system import Uuid7, elapsed, random_bytes, utc_now
 from ubr.adapters.sql.engine import Limits, make_engine
 from ubr.adapters.sql.rate_limit_store import SqlCounters
-from ubr.adapters.sql.revocation import SqlFeed
+from ubr.adapters.sql.revocation import SqlChangeFeed
 from ubr.adapters.sql.unit_of_work import SqlStore, SqlUnitOfWork
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.protection import Counters
@@ -84,8 +84,8 @@ def ports_on_sql(
         store=store,
         unit_of_work=unit_of_work,
         background_unit_of_work=background_unit_of_work,
-        feed=SqlFeed(engine, clock=store_clock),
-        background_feed=SqlFeed(background_engine, clock=store_clock),
+        feed=SqlChangeFeed(engine, clock=store_clock),
+        background_feed=SqlChangeFeed(background_engine, clock=store_clock),
         notifier=notifier_through(redis, security.signer),
         counters=counters_in(redis, unit_of_work, security.signer),
         mailer=mailer_of(settings, clock),

@@ -46,7 +46,7 @@ class Event:
         return ()
 
     @property
-    def awaited(self) -> bool:
+    def must_propagate(self) -> bool:
         """Whether the answer waits until the changes are known everywhere."""
         return True
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.revocation.changes import Change, ChangeRecord
 from ubr.verifier.tokens import Claims
 
 HORIZON: Final = 15 * 60 + 30 + 60
@@ -23,7 +23,7 @@ class Told:
 
     epoch: str
     number: int
-    rows: tuple[FeedRow, ...]
+    rows: tuple[ChangeRecord, ...]
     fresh_for: float
     """Seconds from the moment at which the question was sent."""
 
@@ -108,7 +108,7 @@ class RevocationCache:
             return "A role has changed since"
         return None
 
-    def _add(self, row: FeedRow, at: float) -> None:
+    def _add(self, row: ChangeRecord, at: float) -> None:
         if row.change.kind == "role":
             self._roles = max(self._roles, row.number)
             return

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import httpx
 
-from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.revocation.changes import Change, ChangeRecord
 from ubr.verifier.revocation_cache import Told
 
 Access: TypeAlias = Callable[[], Awaitable[str]]
@@ -160,7 +160,7 @@ def _body(answer: httpx.Response) -> dict[str, Any]:
 def _told(body: dict[str, Any]) -> Told:
     """Errors: `KeyError`, `TypeError` or `ValueError` for an answer that ubr does not give."""
     number, milliseconds = body["number"], body["fresh_for_ms"]
-    rows = tuple(FeedRow(row["number"], Change(row["kind"], row["id"])) for row in body["rows"])
+    rows = tuple(ChangeRecord(row["number"], Change(row["kind"], row["id"])) for row in body["rows"])
     if not all(
         type(row.number) is int and row.change.kind in _KINDS and isinstance(row.change.id, str) for row in rows
     ):

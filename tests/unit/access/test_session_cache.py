@@ -13,11 +13,11 @@ import pytest
 
 from tests.contracts.kit import MovableClock, new_grant, new_role, new_session, new_user, put
 from tests.support.feeds import PassedOn
-from ubr.adapters.memory import MemoryFeed, MemoryStore, MemoryUnitOfWork
+from ubr.adapters.memory import MemoryChangeFeed, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.memory.unit_of_work import MemoryTransaction
 from ubr.application.access.session_cache import CacheTimes, SessionCache
 from ubr.application.audit.recorder import Recorder
-from ubr.application.ports.revocation import Feed, FeedPosition, FeedRead, WorkerId
+from ubr.application.ports.revocation import ChangeFeed, FeedPosition, FeedRead, WorkerId
 from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.errors import StoreUnavailable
 from ubr.domain.ids import SessionId
@@ -45,7 +45,7 @@ class CountedUnits:
 class SeenFeed(PassedOn):
     """A feed whose rows can be deleted, as a database's are, and of which it is seen how many are read."""
 
-    def __init__(self, inner: Feed) -> None:
+    def __init__(self, inner: ChangeFeed) -> None:
         super().__init__(inner)
         self.deleted = 0
         self.rows = 0
@@ -65,7 +65,7 @@ class Worker:
         self.now = 1000.0
         self.store = MemoryStore()
         self.uow = CountedUnits(MemoryUnitOfWork(self.store, Recorder(uuid4, os.urandom), MovableClock()))
-        self.feed = SeenFeed(MemoryFeed(self.store))
+        self.feed = SeenFeed(MemoryChangeFeed(self.store))
         self.session_cache = SessionCache(WorkerId(uuid4()), self.uow, self.feed, lambda: self.now, TIMES)
         self.role = new_role()
         self.users = [new_user(grants=[new_grant(self.role)]) for _ in range(2)]

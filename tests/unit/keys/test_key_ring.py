@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from ubr.adapters.memory import MemoryFeed, MemoryStore, MemoryUnitOfWork
+from ubr.adapters.memory import MemoryChangeFeed, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.memory.unit_of_work import MemoryTransaction
 from ubr.adapters.security.secrets import SecretKeys
 from ubr.adapters.security.tokens import JwtAccessTokens
@@ -58,7 +58,7 @@ class Worker:
         self.store = MemoryStore()
         self.uow = CountedReads(MemoryUnitOfWork(self.store, Recorder(uuid4, os.urandom), lambda: NOW))
         self.uow.going.set()
-        feed = MemoryFeed(self.store)
+        feed = MemoryChangeFeed(self.store)
         settings = CacheTimes(**{"poll": POLL, "bound": 30.0, **times})
         self.passed = 0.0
         """Seconds beside those that pass by themselves."""

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support.feeds import PassedOn
-from ubr.adapters.memory import MemoryFeed, MemoryStore
+from ubr.adapters.memory import MemoryChangeFeed, MemoryStore
 from ubr.application.kernel.periodic import repeat
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.revocation.worker_reaper import Census
@@ -23,7 +23,7 @@ class Rows(PassedOn):
     """Workers that come, renew and go, and who counts them."""
 
     def __init__(self) -> None:
-        super().__init__(MemoryFeed(MemoryStore()))
+        super().__init__(MemoryChangeFeed(MemoryStore()))
         self.now = 0.0
         self.takes = 0.0
         """Seconds until an answer arrives."""

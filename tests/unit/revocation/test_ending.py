@@ -18,7 +18,7 @@ from ubr.application.revocation.follow_revocations import FollowRevocationsComma
 from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.errors import Forbidden, InvalidToken, NotFound, UserNotFound
 from ubr.domain.events import LogInFailed
-from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.revocation.changes import Change, ChangeRecord
 
 GONE = Change("user", "the one it is about")
 
@@ -33,7 +33,7 @@ async def acknowledged(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Ch
     """The changes that another worker has acknowledged so far."""
     changes: list[Change] = []
 
-    async def deliver(_epoch: str, rows: Sequence[FeedRow], _to: frozenset[WorkerId]) -> bool:
+    async def deliver(_epoch: str, rows: Sequence[ChangeRecord], _to: frozenset[WorkerId]) -> bool:
         changes.extend(row.change for row in rows)
         return True
 

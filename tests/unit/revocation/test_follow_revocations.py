@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.feeds import PassedOn
 from tests.support.people import World, new_world
-from ubr.adapters.memory import MemoryFeed
+from ubr.adapters.memory import MemoryChangeFeed
 from ubr.application.accounts.list_users import ListUsersCommand
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.ports.revocation import WorkerId
@@ -34,9 +34,9 @@ async def follow(world: World, told: RevocationsResult | None = None, *, actor: 
     return await world.ubr.follow_revocations(FollowRevocationsCommand(verifier=ME, **more), actor=actor)
 
 
-def feed_of(world: World) -> MemoryFeed:
+def feed_of(world: World) -> MemoryChangeFeed:
     feed = world.ubr.follow_revocations.feed
-    assert isinstance(feed, MemoryFeed)
+    assert isinstance(feed, MemoryChangeFeed)
     return feed
 
 
@@ -173,7 +173,7 @@ async def test_nobody_sends_away_the_verifier_of_another(world: World) -> None:
 class Watched(PassedOn):
     """A feed whose renewals are seen, and after which something may happen."""
 
-    def __init__(self, inner: MemoryFeed, restored_after: int | None = None) -> None:
+    def __init__(self, inner: MemoryChangeFeed, restored_after: int | None = None) -> None:
         super().__init__(inner)
         self.renewals: list[WorkerId] = []
         self._store = inner.store

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.revocation.changes import Change, ChangeRecord
 from ubr.verifier.revocation_cache import HORIZON, RevocationCache, Told
 from ubr.verifier.tokens import Claims, VerifiedToken
 
@@ -30,7 +30,7 @@ def token(version: int, *, epoch: str = EPOCH, user: UUID = USER, session: UUID 
 
 
 def told(number: int, *rows: tuple[int, Change], epoch: str = EPOCH, fresh_for: float = 1.0) -> Told:
-    found = tuple(FeedRow(at, change) for at, change in rows)
+    found = tuple(ChangeRecord(at, change) for at, change in rows)
     return Told(epoch=epoch, number=number, rows=found, fresh_for=fresh_for)
 
 

@@ -19,7 +19,7 @@ from ubr.domain.audit.merkle import Frontier, Node
 from ubr.domain.ids import LogEntryId, RoleId, SessionId, TokenDigest, UserId
 from ubr.domain.keys.signing_key import SigningKey
 from ubr.domain.mail.queued_mail import Letter
-from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.revocation.changes import Change, ChangeRecord
 from ubr.domain.roles.role import Role, RoleName
 from ubr.domain.sessions.session import RefreshToken, Session
 
@@ -120,9 +120,9 @@ class MemoryStore:
     replays: dict[bytes, Replay] = field(default_factory=dict)
     password_tries: dict[bytes, Window] = field(default_factory=dict)
     known_clients: dict[tuple[UserId, bytes], datetime] = field(default_factory=dict)
-    feed: list[FeedRow] = field(default_factory=list)
+    feed: list[ChangeRecord] = field(default_factory=list)
     """The row with the number n stands at n - 1."""
-    batches: dict[UUID, tuple[FeedRow, ...]] = field(default_factory=dict)
+    commits: dict[UUID, tuple[ChangeRecord, ...]] = field(default_factory=dict)
     workers: dict[WorkerId, int] = field(default_factory=dict)
     """By the number of their last renewal."""
     renewals: int = 0
@@ -131,12 +131,12 @@ class MemoryStore:
     """Whether the epoch stays as it is. A simulation changes it, as a restore would."""
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def append(self, batch: UUID, changes: Sequence[Change]) -> None:
+    def append(self, commit_id: UUID, changes: Sequence[Change]) -> None:
         """Number changes in the order of the commits."""
         first = len(self.feed) + 1
-        rows = tuple(FeedRow(number, change) for number, change in enumerate(changes, first))
+        rows = tuple(ChangeRecord(number, change) for number, change in enumerate(changes, first))
         self.feed += rows
-        self.batches[batch] = rows
+        self.commits[commit_id] = rows
 
     async def ping(self) -> None:
         """There is nothing that could be out of reach."""

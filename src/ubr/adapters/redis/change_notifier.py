@@ -26,7 +26,7 @@ from ubr.adapters.redis.client import RedisLink
 from ubr.adapters.redis.envelope import Envelope
 from ubr.application.ports.revocation import Listener, WorkerId
 from ubr.domain.errors import StoreUnavailable
-from ubr.domain.revocation.changes import FeedRow
+from ubr.domain.revocation.changes import ChangeRecord
 
 ROWS: Final = "feed rows"
 ACKNOWLEDGEMENT: Final = "feed acknowledgement"
@@ -59,7 +59,7 @@ class _Notification(msgspec.Struct, frozen=True, array_like=True):
     """The channel on which it is acknowledged."""
     to: frozenset[WorkerId]
     """Who is asked to. The others take the rows as well."""
-    rows: tuple[FeedRow, ...]
+    rows: tuple[ChangeRecord, ...]
 
 
 class _Acknowledgement(msgspec.Struct, frozen=True, array_like=True):
@@ -119,7 +119,7 @@ class RedisChangeNotifier:
         self._verifiers: OrderedDict[WorkerId, _Verifier] = OrderedDict()
         self._last_complaint = float("-inf")
 
-    async def deliver(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bool:
+    async def deliver(self, epoch: str, rows: Sequence[ChangeRecord], to: frozenset[WorkerId]) -> bool:
         if not to or not rows:
             return not to
         number = max(row.number for row in rows)
@@ -217,7 +217,7 @@ class RedisChangeNotifier:
 
     # --- what is said ------------------------------------------------------------------------------------------------
 
-    def _nudge(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bytes:
+    def _nudge(self, epoch: str, rows: Sequence[ChangeRecord], to: frozenset[WorkerId]) -> bytes:
         payload = msgspec.msgpack.encode(_Notification(self._back, to, tuple(rows)))
         return msgspec.msgpack.encode((epoch, self._envelope.seal(ROWS, self._everybody, epoch, payload)))
 

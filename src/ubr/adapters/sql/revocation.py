@@ -29,9 +29,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from ubr.adapters.sql.connection import Link
 from ubr.adapters.sql.engine import READ_ONLY
 from ubr.adapters.sql.tables import Timestamp, feed, feed_head, workers
-from ubr.application.ports.revocation import Announced, FeedPosition, FeedRead, WorkerId
+from ubr.application.ports.revocation import CommittedChanges, FeedPosition, FeedRead, WorkerId
 from ubr.application.ports.system import Clock
-from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.revocation.changes import Change, ChangeRecord
 
 _PLACE: Final[ColumnElement[str]] = literal_column(
     "extract(epoch FROM pg_postmaster_start_time())::text || ' ' || pg_relation_filenode('feed_head')::text"
@@ -40,10 +40,10 @@ _PLACE: Final[ColumnElement[str]] = literal_column(
 makes another one. No setting of a session changes how they are written."""
 
 
-async def write_changes(link: Link, batch: UUID, changes: Sequence[Change], now: datetime) -> None:
+async def write_changes(link: Link, commit_id: UUID, changes: Sequence[Change], now: datetime) -> None:
     """Add rows to the feed. They get their numbers when the transaction commits."""
     rows = [
-        {"batch": batch, "ordinal": ordinal, "kind": change.kind, "thing": change.id, "at": now}
+        {"batch": commit_id, "ordinal": ordinal, "kind": change.kind, "thing": change.id, "at": now}
         for ordinal, change in enumerate(changes)
     ]
     await link.write(insert(feed), rows)
@@ -61,7 +61,7 @@ def position_from_row(row: RowMapping) -> FeedPosition:
     return FeedPosition(epoch=row["epoch"], number=row["head"])
 
 
-class SqlFeed:
+class SqlChangeFeed:
     """Over one engine, beside its units of work. Without a clock of ours PostgreSQL's counts."""
 
     def __init__(self, engine: AsyncEngine, clock: Clock | None = None) -> None:
@@ -83,13 +83,13 @@ class SqlFeed:
         found = tuple(_row(row) for row in rows if row["number"] is not None)
         return FeedRead(position=position_from_row(rows[0]), rows=found)
 
-    async def announced(self, batch: UUID) -> Announced:
-        written = select(feed.c.number, feed.c.kind, feed.c.thing).where(feed.c.batch == batch)
+    async def committed_changes(self, commit_id: UUID) -> CommittedChanges:
+        written = select(feed.c.number, feed.c.kind, feed.c.thing).where(feed.c.batch == commit_id)
         async with self._reading() as link:
             rows = await link.rows(written.order_by(feed.c.ordinal))
             present = await link.rows(select(workers.c.id))
             position = position_from_row((await link.rows(self._position))[0])
-        return Announced(
+        return CommittedChanges(
             epoch=position.epoch,
             rows=tuple(map(_row, rows)),
             workers=frozenset(WorkerId(row["id"]) for row in present),
@@ -118,7 +118,7 @@ class SqlFeed:
             found = await link.rows(select(workers.c.id, workers.c.renewal))
         return {WorkerId(row["id"]): row["renewal"] for row in found}
 
-    async def bury(self, worker: WorkerId, renewal: Hashable) -> None:
+    async def remove_worker(self, worker: WorkerId, renewal: Hashable) -> None:
         async with self._writing() as link:
             await link.write(delete(workers).where(workers.c.id == worker, workers.c.renewal == renewal))
 
@@ -158,5 +158,5 @@ class SqlFeed:
             await link.give_back()
 
 
-def _row(row: RowMapping) -> FeedRow:
-    return FeedRow(row["number"], Change(row["kind"], row["thing"]))
+def _row(row: RowMapping) -> ChangeRecord:
+    return ChangeRecord(row["number"], Change(row["kind"], row["thing"]))

@@ -29,7 +29,7 @@ from ubr.adapters.sql.tables import feed_head
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.system import Clock
-from ubr.application.revocation.pending_changes import Announcement
+from ubr.application.revocation.pending_changes import PendingChanges
 from ubr.domain.actor import Actor, System
 from ubr.domain.events import Event
 from ubr.domain.revocation.changes import Change
@@ -61,18 +61,18 @@ class SqlTransaction:
         self._link = link
         self._recorder = recorder
         self._actor = actor
-        self._announcement = Announcement()
-        self.batch: UUID | None = None
+        self._pending = PendingChanges()
+        self.commit_id: UUID | None = None
 
     async def feed_position(self) -> FeedPosition:
         return position_from_row((await self._link.rows(position_of(self._link.dialect)))[0])
 
     @property
-    def awaited(self) -> bool:
-        return self._announcement.awaited
+    def must_propagate(self) -> bool:
+        return self._pending.must_propagate
 
     def announce(self, change: Change) -> None:
-        self._announcement.say(change)
+        self._pending.say(change)
 
     async def begin_epoch(self) -> None:
         await self._link.write(update(feed_head).values(epoch=self._recorder.random_bytes(16).hex()))
@@ -83,17 +83,17 @@ class SqlTransaction:
     async def commit(self) -> None:
         entries = self._recorder.entries(self._link.events, actor=self._actor, now=self.now)
         await write_entries(self._link, entries)
-        self._announcement.gather(self._link.events)
+        self._pending.gather(self._link.events)
         batch = await self._write_changes()
         await self._link.commit()
-        self.batch = batch
+        self.commit_id = batch
 
     async def _write_changes(self) -> UUID | None:
         """Announce what changed; the key of the rows."""
-        if not self._announcement.changes:
+        if not self._pending.changes:
             return None
         batch = self._recorder.new_id()
-        await write_changes(self._link, batch, self._announcement.changes, self.now)
+        await write_changes(self._link, batch, self._pending.changes, self.now)
         return batch
 
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
-from ubr.application.ports.revocation import Elapsed, Feed, FeedPosition, WorkerId
+from ubr.application.ports.revocation import ChangeFeed, Elapsed, FeedPosition, WorkerId
 from ubr.application.ports.sessions import Principal
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.errors import StoreUnavailable
 from ubr.domain.ids import RoleId, SessionId
-from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.revocation.changes import Change, ChangeRecord
 from ubr.domain.roles.role import Role
 
 
@@ -124,7 +124,7 @@ class SessionCache:
         self,
         worker: WorkerId,
         unit_of_work: UnitOfWork,
-        feed: Feed,
+        feed: ChangeFeed,
         elapsed: Elapsed,
         times: CacheTimes,
         *,
@@ -221,7 +221,7 @@ class SessionCache:
 
     # --- knowing -----------------------------------------------------------------------------------------------------
 
-    def apply(self, epoch: str, rows: Sequence[FeedRow]) -> None:
+    def apply(self, epoch: str, rows: Sequence[ChangeRecord]) -> None:
         """Know rows from now on. What is known is only ever added to."""
         if epoch != self._epoch:
             return
@@ -369,7 +369,7 @@ class SessionCache:
         while len(self._entries) > self._capacity:
             self._entries.popitem()
 
-    def _drop(self, row: FeedRow) -> None:
+    def _drop(self, row: ChangeRecord) -> None:
         """Forget every entry that a row is about and that was read before it."""
         for session_id in self._entries.about(row.change):
             if self._entries[session_id].number < row.number:

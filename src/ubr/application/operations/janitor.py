@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from ubr.application.ports.protection import Counters
-from ubr.application.ports.revocation import Feed
+from ubr.application.ports.revocation import ChangeFeed
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.application.protection.password_throttle import KNOWN_FOR
 from ubr.application.protection.rate_limits import Quotas
@@ -43,7 +43,7 @@ class Janitor:
     """
 
     unit_of_work: UnitOfWork
-    feed: Feed
+    feed: ChangeFeed
     counters: Counters
     quotas: Quotas
 

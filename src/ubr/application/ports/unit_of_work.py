@@ -69,12 +69,12 @@ class Transaction(Protocol):
         ...
 
     @property
-    def batch(self) -> UUID | None:
+    def commit_id(self) -> UUID | None:
         """Once committed: the key of the feed rows it wrote; None where it wrote none."""
         ...
 
     @property
-    def awaited(self) -> bool:
+    def must_propagate(self) -> bool:
         """Whether the answer waits until those rows are known everywhere."""
         ...
 

@@ -12,7 +12,7 @@ from ubr.application.access.session_cache import SessionCache
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.ports.audit import DenialLog
-from ubr.application.ports.revocation import ChangeNotifier, Elapsed, Feed, FeedPosition, FeedRead, WorkerId
+from ubr.application.ports.revocation import ChangeFeed, ChangeNotifier, Elapsed, FeedPosition, FeedRead, WorkerId
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import Invalid, StoreUnavailable
 from ubr.domain.revocation.changes import ChangeKind, epoch_name
@@ -71,7 +71,7 @@ class FollowRevocations:
 
     authorize: Authorize
     session_cache: SessionCache
-    feed: Feed
+    feed: ChangeFeed
     notifier: ChangeNotifier
     elapsed: Elapsed
     denials: DenialLog

@@ -7,7 +7,7 @@ from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.ports.audit import DenialLog
-from ubr.application.ports.revocation import Feed
+from ubr.application.ports.revocation import ChangeFeed
 from ubr.application.revocation.follow_revocations import lease_of
 from ubr.domain.actor import Actor, System
 from ubr.domain.roles.permissions import REVOCATIONS_READ
@@ -26,7 +26,7 @@ class LeaveRevocations:
     """
 
     authorize: Authorize
-    feed: Feed
+    feed: ChangeFeed
     denials: DenialLog
 
     @denials_recorded

@@ -11,11 +11,11 @@ from typing import Final
 from uuid import UUID
 
 from ubr.application.access.session_cache import CLOCK_RATES, SessionCache
-from ubr.application.ports.revocation import ChangeNotifier, Elapsed, Feed, Listener, WorkerId
+from ubr.application.ports.revocation import ChangeFeed, ChangeNotifier, Elapsed, Listener, WorkerId
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidToken, NotFound, StoreUnavailable
-from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.revocation.changes import Change, ChangeRecord
 
 _REMEMBERED: Final = 10_000
 """Of how many verifiers it is known what they acknowledged last."""
@@ -26,11 +26,11 @@ class RevocationBarrier:
     """Makes what was committed known to this worker, tells the others, and waits for them."""
 
     session_cache: SessionCache
-    feed: Feed
+    feed: ChangeFeed
     notifier: ChangeNotifier
     elapsed: Elapsed
 
-    async def __call__(self, batch: UUID, *, awaited: bool) -> None:
+    async def __call__(self, commit_id: UUID, *, must_propagate: bool) -> None:
         """Return when every worker that may hold a lease has acknowledged a unit, or when the bound has passed.
 
         Where nobody waits for it, this worker knows at once and the others with their next cycle.
@@ -38,12 +38,12 @@ class RevocationBarrier:
         times = self.session_cache.times
         until = self.elapsed() + times.bound + CLOCK_RATES
         try:
-            announced = await self.feed.announced(batch)
+            announced = await self.feed.committed_changes(commit_id)
         except StoreUnavailable:
-            await self._pause(until if awaited else 0)
+            await self._pause(until if must_propagate else 0)
             return
         self.session_cache.apply(announced.epoch, announced.rows)
-        if not awaited:
+        if not must_propagate:
             return
         others = announced.workers - {self.session_cache.worker}
         whole = not (announced.steady or self.session_cache.trusts(announced.epoch))
@@ -70,7 +70,7 @@ class PollingOnly:
         self._acknowledged: OrderedDict[WorkerId, tuple[str, int]] = OrderedDict()
         self._news = asyncio.Event()
 
-    async def deliver(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bool:
+    async def deliver(self, epoch: str, rows: Sequence[ChangeRecord], to: frozenset[WorkerId]) -> bool:
         number = max((row.number for row in rows), default=0)
         while not all(self._acts(worker, epoch, number) for worker in to):
             await self._news.wait()
@@ -111,8 +111,8 @@ class PropagatingUnitOfWork:
         async with self.inner.begin(actor) as transaction:
             yield transaction
         # The connection is given back by now: no request waits for it meanwhile.
-        if transaction.batch is not None:
-            await self.barrier(transaction.batch, awaited=transaction.awaited)
+        if transaction.commit_id is not None:
+            await self.barrier(transaction.commit_id, must_propagate=transaction.must_propagate)
 
     @asynccontextmanager
     async def ending(self, change: Change, *, actor: Actor | System | None) -> AsyncIterator[Transaction]:

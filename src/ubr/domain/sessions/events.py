@@ -48,7 +48,7 @@ class SessionRevoked(SessionEvent):
         return (Change("session", str(self.session_id)),)
 
     @property
-    def awaited(self) -> bool:
+    def must_propagate(self) -> bool:
         """Whoever signs in once too often does not wait for the session that gives way."""
         return self.cause != EVICTED
 
