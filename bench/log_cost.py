@@ -61,7 +61,7 @@ from ubr.application.accounts.update_user import UpdateUser
 from ubr.application.audit.recorder import Recorder
 from ubr.application.audit.sequencer import Sequencer
 from ubr.application.kernel.operator_policy import Rules
-from ubr.application.kernel.periodic import beside
+from ubr.application.kernel.periodic import running_beside
 from ubr.application.roles.assign_role import AssignRole
 from ubr.application.roles.unassign_role import UnassignRole
 from ubr.application.roles.update_role import UpdateRole
@@ -218,7 +218,7 @@ class Side:
         if self.sequencer is None:
             yield
             return
-        async with beside((self.sequencer, SEQUENCING)):
+        async with running_beside((self.sequencer, SEQUENCING)):
             yield
         await self.sequencer(wait=True)
 

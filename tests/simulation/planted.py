@@ -14,7 +14,7 @@ from ubr.application.access.authorization import authority
 from ubr.application.access.session_cache import SessionCache, _Entry
 from ubr.application.ports.revocation import ChangeFeed, CommittedChanges, Elapsed, FeedPosition, FeedRead, WorkerId
 from ubr.application.revocation.propagation import RevocationBarrier
-from ubr.application.revocation.worker_reaper import Census
+from ubr.application.revocation.worker_reaper import WorkerReaper
 from ubr.application.sessions.log_out import LogOut
 from ubr.application.sessions.revoke_session import RevokeSession, RevokeSessionCommand
 from ubr.domain.actor import Actor, System
@@ -58,7 +58,7 @@ class NoRows(GatedChangeFeed):
         return replace(await super().committed_changes(commit_id), workers=frozenset())
 
 
-class HastyCensus(Census):
+class HastyReaper(WorkerReaper):
     """A row goes where it was not renewed for a shorter time than a lease lasts."""
 
     def __init__(self, feed: ChangeFeed, elapsed: Elapsed, row: float) -> None:

@@ -29,7 +29,7 @@ from ubr.application.audit.denials import Refusals
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.revocation.propagation import PropagatingUnitOfWork, RevocationBarrier
-from ubr.application.revocation.worker_reaper import Census
+from ubr.application.revocation.worker_reaper import WorkerReaper
 from ubr.application.sessions.log_in import LogInCommand
 from ubr.application.sessions.log_out import LogOut
 from ubr.application.sessions.revoke_session import RevokeSession, RevokeSessionCommand
@@ -82,7 +82,7 @@ class Worker:
     get_user: GetUser
     revoke_session: RevokeSession
     log_out: LogOut
-    census: Census
+    reaper: WorkerReaper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class Parts:
     notifier: Callable[..., Any] = GatedNotifier
     revoke_session: Callable[..., RevokeSession] = RevokeSession
     log_out: Callable[..., LogOut] = LogOut
-    census: Callable[..., Census] = Census
+    reaper: Callable[..., WorkerReaper] = WorkerReaper
     times: CacheTimes | None = None
 
 
@@ -165,12 +165,12 @@ class Installation:
         self.notifier.subscribe(id, f"{name}:", session_cache.apply)
         denials = Refusals(propagating, lambda: NOW)
         get_user = GetUser(Authorize(session_cache, lambda: NOW), propagating, lambda: NOW, denials)
-        census = self.parts.census(feed, elapsed, self.times.row)
+        reaper = self.parts.reaper(feed, elapsed, self.times.row)
         revoke_session, log_out = (
             self.parts.revoke_session(propagating, denials),
             self.parts.log_out(propagating, denials),
         )
-        return Worker(name, id, session_cache, get_user, revoke_session, log_out, census)
+        return Worker(name, id, session_cache, get_user, revoke_session, log_out, reaper)
 
     # --- what the threads do -----------------------------------------------------------------------------------------
 
@@ -227,7 +227,7 @@ class Installation:
             case "log-out":
                 return self._call(lambda: self._log_out(worker, start().victim))
             case "census":
-                return self._call(self.workers[worker].census)
+                return self._call(self.workers[worker].reaper)
             case "bury":
                 return self._call(lambda: self._bury("A"))
             case "end-other":
@@ -317,7 +317,7 @@ class Installation:
             store.sessions[start().victim.session_id].ended_at is None,
             tuple(
                 [
-                    (shapes.of(vars(worker.session_cache)), shapes.of(vars(worker.census)))
+                    (shapes.of(vars(worker.session_cache)), shapes.of(vars(worker.reaper)))
                     for worker in self.workers.values()
                 ]
             ),
@@ -450,7 +450,7 @@ BUGS: Final = {
     "a read replaces what nudges brought": ("crossing", 2, 0, Parts(session_cache=planted.Replaces)),
     "the deadline is shorter than the bound": ("leases", 0, 0, Parts(barrier=planted.ShortWait)),
     "rows are not there while leases last": ("crossing", 0, 0, Parts(feed=planted.NoRows)),
-    "rows are forgotten before leases end": ("census", 0, 0, Parts(census=planted.HastyCensus)),
+    "rows are forgotten before leases end": ("census", 0, 0, Parts(reaper=planted.HastyReaper)),
     "who finds the session ended says so at once": ("log-out", 0, 1, Parts(log_out=planted.SilentRefusal)),
     "a second revoker answers at once": ("second", 0, 0, Parts(revoke_session=planted.SilentSecond)),
     "a lease is used before its commit is known": ("leases", 1, 0, Parts(session_cache=planted.EarlyRow)),

@@ -34,9 +34,9 @@ from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.mail.queue import Post
 from ubr.application.ports.revocation import WorkerId
-from ubr.application.revocation.feed_follower import Tail
+from ubr.application.revocation.feed_follower import FeedFollower
 from ubr.application.revocation.propagation import PropagatingUnitOfWork, RevocationBarrier
-from ubr.application.revocation.worker_reaper import Census
+from ubr.application.revocation.worker_reaper import WorkerReaper
 from ubr.application.roles.assign_role import AssignRole, AssignRoleCommand
 from ubr.application.roles.create_role import CreateRoleCommand
 from ubr.application.roles.unassign_role import UnassignRole, UnassignRoleCommand
@@ -209,8 +209,8 @@ class Run:
 
         async def serve() -> None:
             async with AsyncExitStack() as stack:
-                census = Census(feed, elapsed, session_cache.times.row)
-                await stack.enter_async_context(Tail(session_cache, self.notifier, census).following())
+                reaper = WorkerReaper(feed, elapsed, session_cache.times.row)
+                await stack.enter_async_context(FeedFollower(session_cache, self.notifier, reaper).following())
                 await self.loop.create_future()
 
         self.loop.spawn(f"{name}:tail", serve())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ubr.application.access.authorization import Authorize
 from ubr.application.access.session_cache import SessionCache
 from ubr.application.audit.denials import Refusals
-from ubr.application.audit.maintenance import Bookkeeping
+from ubr.application.audit.maintenance import AuditMaintenance
 from ubr.application.audit.sequencer import Sequencer
 from ubr.application.kernel.idempotency import Replaying
 from ubr.application.kernel.paging import Pager
@@ -18,9 +18,9 @@ from ubr.application.ports.revocation import WorkerId
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.password_throttle import PasswordThrottle
 from ubr.application.protection.rate_limits import Limits
-from ubr.application.revocation.feed_follower import Tail
+from ubr.application.revocation.feed_follower import FeedFollower
 from ubr.application.revocation.propagation import PropagatingUnitOfWork, RevocationBarrier
-from ubr.application.revocation.worker_reaper import Census
+from ubr.application.revocation.worker_reaper import WorkerReaper
 from ubr.application.sessions.token_issuer import TokenIssuer
 from ubr.bootstrap.ports import Ports
 
@@ -42,8 +42,8 @@ class Services:
     post: Post
     replaying: Replaying
 
-    tail: Tail
-    bookkeeping: Bookkeeping
+    feed_follower: FeedFollower
+    audit_maintenance: AuditMaintenance
     janitor: Janitor
 
 
@@ -63,7 +63,7 @@ def services_of(ports: Ports) -> Services:
     limits = Limits(counters=ports.counters, quotas=ports.policy.quotas)
     denials = Refusals(unit_of_work=unit_of_work, clock=ports.clock)
     sequencer = Sequencer(unit_of_work=ports.background_unit_of_work, signing=ports.security.log_signing)
-    census = Census(feed=ports.background_feed, elapsed=ports.elapsed, row=ports.policy.times.row)
+    reaper = WorkerReaper(feed=ports.background_feed, elapsed=ports.elapsed, row=ports.policy.times.row)
     return Services(
         session_cache=session_cache,
         unit_of_work=unit_of_work,
@@ -88,8 +88,8 @@ def services_of(ports: Ports) -> Services:
         pager=Pager(ports.security.signer),
         post=Post(new_id=ports.new_id),
         replaying=Replaying(unit_of_work=unit_of_work, signer=ports.security.signer),
-        tail=Tail(session_cache=session_cache, notifier=ports.notifier, census=census),
-        bookkeeping=Bookkeeping(sequencer=sequencer, refusals=denials),
+        feed_follower=FeedFollower(session_cache=session_cache, notifier=ports.notifier, reaper=reaper),
+        audit_maintenance=AuditMaintenance(sequencer=sequencer, refusals=denials),
         janitor=Janitor(
             unit_of_work=unit_of_work, feed=ports.background_feed, counters=ports.counters, quotas=ports.policy.quotas
         ),

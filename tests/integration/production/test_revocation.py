@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.verifier.processes import FOLLOWER, PASSWORD, beside
+from tests.integration.verifier.processes import FOLLOWER, PASSWORD, running_beside
 from tests.support.plugin import NewDatabase, PrivateRedis
 from tests.support.reaper import children
 from tests.support.servers import RedisServer
@@ -266,8 +266,8 @@ async def campaigns(
         made = []
         for _ in range(count):
             own = [await stack.enter_async_context(Wire(service.url)) for service in services for _ in range(wires)]
-            beside = [await stack.enter_async_context(Wire(verifier)) for _ in range(2)] if verifier else []
-            made.append(Campaign(admin, own, beside, tally))
+            running_beside = [await stack.enter_async_context(Wire(verifier)) for _ in range(2)] if verifier else []
+            made.append(Campaign(admin, own, running_beside, tally))
         yield made
 
 
@@ -348,7 +348,7 @@ async def test_10_000_ends_hold_while_redis_is_killed_frozen_emptied_and_restart
     with (
         serving(tmp_path, environment(url, redis, workers=2)) as first,
         serving(tmp_path, environment(url, redis, workers=2)) as second,
-        beside("fastapi_service", tmp_path, first, issuer=ISSUER) as notes,
+        running_beside("fastapi_service", tmp_path, first, issuer=ISSUER) as notes,
     ):
         async with campaigns([first, second], admin, tally, 12, 4, verifier=notes) as all_of_them:
             harming = asyncio.create_task(harm(redis, tally, stop))

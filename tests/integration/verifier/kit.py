@@ -126,7 +126,7 @@ def make_verifier(service: Service, way: Way, access: Access | Credentials, **op
 
 
 @asynccontextmanager
-async def beside(service: Service, **options: Any) -> AsyncIterator[Beside]:
+async def running_beside(service: Service, **options: Any) -> AsyncIterator[Beside]:
     assert service.ubr is not None
     access = options.pop("access", None) or await make_follower(service.ubr)
     ticks = Ticks()

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.verifier.processes import FOLLOWER, PASSWORD, beside
+from tests.integration.verifier.processes import FOLLOWER, PASSWORD, running_beside
 from tests.support.plugin import NewDatabase
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, on_postgres, serving
 
@@ -124,7 +124,7 @@ async def test_nothing_is_accepted_after_the_answer(
         async with httpx.AsyncClient(base_url=service.url, timeout=20) as ubr:
             preparing = Campaign(ubr, ubr, 0)
             await preparing.prepare()
-            with beside("fastapi_service", tmp_path, service) as url:
+            with running_beside("fastapi_service", tmp_path, service) as url:
                 async with httpx.AsyncClient(base_url=url.removesuffix("/notes"), timeout=20) as notes:
                     campaign = Campaign(ubr, notes, ends if short_way or ends > 1_000 else ends // 3)
                     campaign.admin = preparing.admin

@@ -15,7 +15,16 @@ import httpx
 import pytest
 
 from tests.integration.http.kit import PASSWORD, Service, bearer
-from tests.integration.verifier.kit import Beside, Ticks, Way, beside, grant, make_follower, make_verifier, until
+from tests.integration.verifier.kit import (
+    Beside,
+    Ticks,
+    Way,
+    grant,
+    make_follower,
+    make_verifier,
+    running_beside,
+    until,
+)
 from ubr.application.keys.revoke_signing_key import RevokeSigningKeyCommand
 from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.roles.create_role import CreateRoleCommand
@@ -119,7 +128,7 @@ async def test_tokens_of_before_its_start_are_good_but_for_those_that_ended(serv
     await service.register("reader@example.org")
     kept, ended = await service.sign_in("reader@example.org"), await service.sign_in("reader@example.org")
     await service.client.post("/api/auth/logout", headers=bearer(ended))
-    async with beside(service) as here:
+    async with running_beside(service) as here:
         assert await here.accepts(kept)
         assert not await here.accepts(ended)
 
@@ -132,7 +141,7 @@ async def test_tokens_older_than_what_it_can_know_of_are_refused(
     old = await service.sign_in("reader@example.org")
     for _ in range(4):
         await service.client.post("/api/auth/logout", headers=bearer(await service.sign_in("reader@example.org")))
-    async with beside(service) as here:
+    async with running_beside(service) as here:
         assert not await here.accepts(old)
         assert await here.accepts(await here.signed_in())
 
@@ -233,7 +242,7 @@ async def test_an_answer_that_is_none_is_not_relied_on(here: Beside, answer: htt
 
 
 async def test_an_end_that_the_verifier_cannot_learn_of_waits_for_the_bound(service: Service) -> None:
-    async with beside(service) as here:
+    async with running_beside(service) as here:
         tokens = await here.signed_in()
         assert await here.accepts(tokens)
         here.way.open.clear()
@@ -265,7 +274,7 @@ async def test_tokens_of_another_epoch_are_refused_even_where_their_number_is_hi
 
 
 async def test_a_token_of_an_epoch_that_has_just_begun_waits_for_the_next_question(service: Service) -> None:
-    async with beside(service, elapsed=time.monotonic) as here:
+    async with running_beside(service, elapsed=time.monotonic) as here:
         old = await here.signed_in()
         assert await here.accepts(old)
         store_of(here).epoch = "restored"
@@ -333,7 +342,7 @@ async def test_a_token_that_expires_while_it_waits_is_refused(here: Beside) -> N
 
 @pytest.mark.parametrize("options", [{"audience": "another"}, {"issuer": "https://another.example"}])
 async def test_tokens_for_another_audience_or_of_another_issuer(service: Service, options: dict[str, Any]) -> None:
-    async with beside(service, **options) as here:
+    async with running_beside(service, **options) as here:
         assert not await here.accepts(await here.signed_in())
 
 
@@ -485,7 +494,7 @@ async def test_a_function_may_give_the_access_token(service: Service) -> None:
     async def access() -> str:
         return str((await service.admin())["authorization"].partition(" ")[2])
 
-    async with beside(service, access=access) as here:
+    async with running_beside(service, access=access) as here:
         assert await here.accepts(await here.signed_in())
 
 
@@ -499,7 +508,7 @@ async def test_a_function_that_fails_is_asked_again(service: Service) -> None:
             raise RuntimeError("not now")
         return str((await service.admin())["authorization"].partition(" ")[2])
 
-    async with beside(service, access=access) as here:
+    async with running_beside(service, access=access) as here:
         assert await here.accepts(await here.signed_in())
     assert failures <= 0
 
@@ -521,7 +530,7 @@ async def test_a_session_of_its_own_that_is_ended_is_opened_again(here: Beside) 
 
 
 async def test_it_refreshes_before_its_token_expires_and_signs_out_at_the_end(service: Service) -> None:
-    async with beside(service) as here:
+    async with running_beside(service) as here:
         assert service.clock is not None
         await here.signed_in()
         for _ in range(4):

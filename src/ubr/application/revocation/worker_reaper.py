@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from ubr.application.ports.revocation import ChangeFeed, Elapsed, WorkerId
 
 
-class Census:
+class WorkerReaper:
     """Looks at the rows of all workers again and again.
 
     A row goes when it was not renewed for `row` seconds on this worker's own clock: far longer than any lease lasts.
