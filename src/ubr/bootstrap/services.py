@@ -11,7 +11,7 @@ from ubr.application.audit.maintenance import AuditMaintenance
 from ubr.application.audit.sequencer import Sequencer
 from ubr.application.kernel.idempotency import Replaying
 from ubr.application.kernel.paging import Pager
-from ubr.application.keys.key_ring import KnownKeys
+from ubr.application.keys.key_ring import KeyRing
 from ubr.application.mail.queue import Post
 from ubr.application.operations.janitor import Janitor
 from ubr.application.ports.revocation import WorkerId
@@ -35,7 +35,7 @@ class Services:
     denials: Refusals
     limits: Limits
     passwords: PasswordThrottle
-    keys: KnownKeys
+    keys: KeyRing
     issuer: TokenIssuer
     sequencer: Sequencer
     pager: Pager
@@ -77,7 +77,7 @@ def services_of(ports: Ports) -> Services:
             signer=ports.security.signer,
             elapsed=ports.elapsed,
         ),
-        keys=KnownKeys(
+        keys=KeyRing(
             session_cache=session_cache,
             unit_of_work=ports.background_unit_of_work,
             access_tokens=ports.security.access_tokens,

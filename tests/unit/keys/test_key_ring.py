@@ -20,7 +20,7 @@ from ubr.adapters.security.tokens import JwtAccessTokens
 from ubr.application.access.session_cache import CacheTimes, SessionCache
 from ubr.application.audit.recorder import Recorder
 from ubr.application.keys.get_public_keys import GetPublicKeys
-from ubr.application.keys.key_ring import KnownKeys
+from ubr.application.keys.key_ring import KeyRing
 from ubr.application.ports.revocation import WorkerId
 from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.errors import StoreUnavailable
@@ -64,7 +64,7 @@ class Worker:
         """Seconds beside those that pass by themselves."""
         self.session_cache = SessionCache(WorkerId(uuid4()), self.uow, feed, self.elapsed, settings)
         self.tokens = JwtAccessTokens("iss", "aud", SecretKeys([b"x" * 32]))
-        self.keys = KnownKeys(self.session_cache, self.uow, self.tokens, self.elapsed)
+        self.keys = KeyRing(self.session_cache, self.uow, self.tokens, self.elapsed)
 
     def elapsed(self) -> float:
         return time.monotonic() + self.passed

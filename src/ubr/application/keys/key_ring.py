@@ -19,7 +19,7 @@ from ubr.domain.errors import StoreUnavailable
 _log: Final = logging.getLogger("ubr.keys")
 
 
-class KnownKeys:
+class KeyRing:
     """Keeps the installed keys as new as the view: read from the store again when the feed says that one changed.
 
     Nothing is read for a request while nothing changes.

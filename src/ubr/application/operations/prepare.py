@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ubr.application.kernel.retry import repeatable
-from ubr.application.keys.key_ring import KnownKeys
+from ubr.application.keys.key_ring import KeyRing
 from ubr.application.ports.audit import LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
@@ -29,7 +29,7 @@ class Prepare:
 
     unit_of_work: UnitOfWork
     access_tokens: AccessTokens
-    keys: KnownKeys
+    keys: KeyRing
     log_signing: LogSigning
 
     @repeatable

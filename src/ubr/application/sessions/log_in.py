@@ -8,7 +8,7 @@ from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.origin import current_origin
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.kernel.retry import repeatable
-from ubr.application.keys.key_ring import KnownKeys
+from ubr.application.keys.key_ring import KeyRing
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.sessions import Principal, RefreshTokenMint
@@ -43,7 +43,7 @@ class LogIn:
 
     unit_of_work: UnitOfWork
     passwords: PasswordThrottle
-    keys: KnownKeys
+    keys: KeyRing
     mint: RefreshTokenMint
     issuer: TokenIssuer
     new_id: NewId

@@ -7,7 +7,7 @@ from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.kernel.retry import repeatable
-from ubr.application.keys.key_ring import KnownKeys
+from ubr.application.keys.key_ring import KeyRing
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.secrets import MintedToken
 from ubr.application.ports.sessions import Principal, RefreshTokenMint
@@ -39,7 +39,7 @@ class RefreshSession:
 
     unit_of_work: EndingUnitOfWork
     limits: Limits
-    keys: KnownKeys
+    keys: KeyRing
     mint: RefreshTokenMint
     issuer: TokenIssuer
     rules: Rules
