@@ -487,7 +487,7 @@ async def test_a_try_waits_for_those_on_their_way_two_seconds_from_the_last_that
             await pause(seconds)
             if now[0] > 5:
                 async with world.ubr.log_in.unit_of_work.begin(None) as tx:
-                    await tx.password_tries.give_back(on_its_way, passed=False)
+                    await tx.password_attempts.give_back(on_its_way, passed=False)
                     await tx.commit()
 
         now[0] = 3.5

@@ -118,7 +118,7 @@ class MemoryStore:
     log_keys: dict[int, LogKey] = field(default_factory=dict)
     signing_keys: dict[str, SigningKey] = field(default_factory=dict)
     replays: dict[bytes, Replay] = field(default_factory=dict)
-    password_tries: dict[bytes, Window] = field(default_factory=dict)
+    password_attempts: dict[bytes, Window] = field(default_factory=dict)
     known_clients: dict[tuple[UserId, bytes], datetime] = field(default_factory=dict)
     feed: list[ChangeRecord] = field(default_factory=list)
     """The row with the number n stands at n - 1."""
@@ -168,7 +168,7 @@ class Drafts:
         self.log_keys = Draft(store.log_keys)
         self.signing_keys = Draft(store.signing_keys)
         self.replays = Draft(store.replays)
-        self.password_tries = Draft(store.password_tries)
+        self.password_attempts = Draft(store.password_attempts)
         self.known_clients = Draft(store.known_clients)
 
     def apply(self) -> None:
@@ -192,7 +192,7 @@ class Drafts:
         self.log_keys.apply()
         self.signing_keys.apply()
         self.replays.apply()
-        self.password_tries.apply()
+        self.password_attempts.apply()
         self.known_clients.apply()
 
 

@@ -13,7 +13,7 @@ from ubr.adapters.memory.audit import MemoryLogKeys, MemoryLogRecords, MemoryLog
 from ubr.adapters.memory.idempotency import MemoryReplays
 from ubr.adapters.memory.keys import MemorySigningKeys
 from ubr.adapters.memory.mail import MemoryOutbox
-from ubr.adapters.memory.protection import MemoryKnownClients, MemoryPasswordTries
+from ubr.adapters.memory.protection import MemoryKnownClients, MemoryPasswordAttempts
 from ubr.adapters.memory.roles import MemoryRoles
 from ubr.adapters.memory.sessions import MemoryPrincipals, MemoryRefreshTokens, MemorySessions
 from ubr.adapters.memory.store import Drafts, MemoryStore
@@ -52,7 +52,7 @@ class MemoryTransaction:
         self.principals = MemoryPrincipals(self._drafts)
         self.links = MemoryLinks(self._drafts)
         self.outbox = MemoryOutbox(self._drafts)
-        self.password_tries = MemoryPasswordTries(self._drafts)
+        self.password_attempts = MemoryPasswordAttempts(self._drafts)
         self.known_clients = MemoryKnownClients(self._drafts)
 
     async def feed_position(self) -> FeedPosition:

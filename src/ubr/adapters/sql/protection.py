@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ubr.adapters.sql.connection import Link
 from ubr.adapters.sql.tables import Timestamp, counters, known_clients, password_tries, users
-from ubr.application.ports.protection import NoSlot, Quota, Slot
+from ubr.application.ports.protection import Exhausted, Quota, Reservation
 from ubr.domain.accounts.email import Email
 from ubr.domain.ids import UserId
 
@@ -86,31 +86,31 @@ _COUNT_BACK: Final = (
 )
 
 
-class SqlPasswordTries:
+class SqlPasswordAttempts:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    async def take(self, bucket: bytes, quota: Quota, now: datetime) -> Slot | NoSlot:
+    async def take(self, bucket: bytes, quota: Quota, now: datetime) -> Reservation | Exhausted:
         c = password_tries.c
         new = {"bucket": bucket, "began_at": now, "taken": 1, "failed": 0, "passed": 0}
         bounds = {"since": now - quota.per, "ahead": now + quota.per, "limit": quota.limit}
         taken = await self._link.change(_taking(self._link.dialect), new | bounds)
         if taken:
-            return Slot(bucket, taken[0]["began_at"])
+            return Reservation(bucket, taken[0]["began_at"])
         row = await self._link.row(select(c.began_at, c.failed, c.passed).where(c.bucket == bucket))
         if row is None:  # deleted a moment ago, so the next one is free
-            return NoSlot(until=now, all_failed=False, passed=0)
+            return Exhausted(until=now, all_failed=False, passed=0)
         all_failed = row[c.failed] >= quota.limit
-        return NoSlot(until=row[c.began_at] + quota.per, all_failed=all_failed, passed=row[c.passed])
+        return Exhausted(until=row[c.began_at] + quota.per, all_failed=all_failed, passed=row[c.passed])
 
-    async def give_back(self, slot: Slot, *, passed: bool) -> None:
-        await self._write(_GIVE_BACK[passed], slot)
+    async def give_back(self, reservation: Reservation, *, passed: bool) -> None:
+        await self._write(_GIVE_BACK[passed], reservation)
 
-    async def fail(self, slot: Slot) -> None:
-        await self._write(_FAIL, slot)
+    async def fail(self, reservation: Reservation) -> None:
+        await self._write(_FAIL, reservation)
 
-    async def _write(self, statement: Executable, slot: Slot) -> None:
-        await self._link.write(statement, {"its_bucket": slot.bucket, "its_start": slot.began_at})
+    async def _write(self, statement: Executable, reservation: Reservation) -> None:
+        await self._link.write(statement, {"its_bucket": reservation.bucket, "its_start": reservation.began_at})
 
     async def forget(self, began_before: datetime, limit: int) -> int:
         """One that somebody has locked is left for the next time."""

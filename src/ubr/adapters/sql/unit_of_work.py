@@ -21,7 +21,7 @@ from ubr.adapters.sql.errors import SqlUnavailable
 from ubr.adapters.sql.idempotency import SqlReplays
 from ubr.adapters.sql.keys import SqlSigningKeys
 from ubr.adapters.sql.mail import SqlOutbox
-from ubr.adapters.sql.protection import CounterRows, SqlKnownClients, SqlPasswordTries
+from ubr.adapters.sql.protection import CounterRows, SqlKnownClients, SqlPasswordAttempts
 from ubr.adapters.sql.revocation import position_from_row, position_of, write_changes
 from ubr.adapters.sql.roles import SqlRoles
 from ubr.adapters.sql.sessions import SqlPrincipals, SqlRefreshTokens, SqlSessions
@@ -55,7 +55,7 @@ class SqlTransaction:
         self.principals: Final = SqlPrincipals(link)
         self.links: Final = SqlLinks(link)
         self.outbox: Final = SqlOutbox(link)
-        self.password_tries: Final = SqlPasswordTries(link)
+        self.password_attempts: Final = SqlPasswordAttempts(link)
         self.known_clients: Final = SqlKnownClients(link)
         self.counters: Final = CounterRows(link)
         self._link = link

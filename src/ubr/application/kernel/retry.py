@@ -14,7 +14,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Self = TypeVar("Self")
 
-_TRIES: Final = 4
+_ATTEMPTS: Final = 4
 _PAUSE: Final = 0.02
 """Seconds, doubled with each try, and up to as much again by chance: those who collided should not meet anew."""
 
@@ -30,7 +30,7 @@ def repeatable(
 
     @wraps(call)
     async def repeated(self: Self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        for attempt in range(_TRIES - 1):
+        for attempt in range(_ATTEMPTS - 1):
             try:
                 return await call(self, *args, **kwargs)
             except Contended:

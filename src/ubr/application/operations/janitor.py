@@ -60,7 +60,7 @@ class Janitor:
         while await self.feed.forget(FEED_LASTS, _BATCH) == _BATCH:
             pass
         window = self.quotas.account.per if self.quotas.account is not None else timedelta(0)
-        await self._each(lambda tx: tx.password_tries.forget(tx.now - window, _BATCH))
+        await self._each(lambda tx: tx.password_attempts.forget(tx.now - window, _BATCH))
         await self._each(lambda tx: tx.known_clients.forget(tx.now - KNOWN_FOR, _BATCH))
         while await self.counters.forget(_BATCH) >= _BATCH:
             pass

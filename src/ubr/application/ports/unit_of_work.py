@@ -12,7 +12,7 @@ from ubr.application.ports.audit import LogKeys, LogRecords, Logs, LogTree
 from ubr.application.ports.idempotency import Replays
 from ubr.application.ports.keys import SigningKeys
 from ubr.application.ports.mail import Outbox
-from ubr.application.ports.protection import KnownClients, PasswordTries
+from ubr.application.ports.protection import KnownClients, PasswordAttempts
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.roles import Roles
 from ubr.application.ports.sessions import Principals, RefreshTokens, Sessions
@@ -60,7 +60,7 @@ class Transaction(Protocol):
     @property
     def outbox(self) -> Outbox: ...
     @property
-    def password_tries(self) -> PasswordTries: ...
+    def password_attempts(self) -> PasswordAttempts: ...
     @property
     def known_clients(self) -> KnownClients: ...
 

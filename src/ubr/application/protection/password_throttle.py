@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from ubr.application.kernel.origin import current_origin
 from ubr.application.ports.accounts import PasswordHasher
-from ubr.application.ports.protection import NoSlot, Quota, Slot
+from ubr.application.ports.protection import Exhausted, Quota, Reservation
 from ubr.application.ports.revocation import Elapsed
 from ubr.application.ports.secrets import Signer
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
@@ -178,7 +178,7 @@ class PasswordThrottle:
         """Of an account, or of a client it knows."""
         return self.signer.sign(PURPOSE, f"{email.key}\0{network or ''}".encode())
 
-    async def take(self, bucket: bytes) -> Slot | None:
+    async def take(self, bucket: bytes) -> Reservation | None:
         """A slot; None where nothing is limited. Errors: `RateLimited`."""
         quota = self.limits.quotas.account
         if quota is None:
@@ -196,11 +196,11 @@ class PasswordThrottle:
             if not queue.waiting:
                 self._queues.pop(bucket, None)
 
-    async def _in_turn(self, queue: _Queue, bucket: bytes, quota: Quota, came: float) -> Slot:
+    async def _in_turn(self, queue: _Queue, bucket: bytes, quota: Quota, came: float) -> Reservation:
         while queue.refused_at < came:
             asked = self.elapsed()
             found, now = await self._ask(bucket, quota)
-            if isinstance(found, Slot):
+            if isinstance(found, Reservation):
                 queue.moved_at = asked
                 return found
             if found.passed != queue.passed:
@@ -214,10 +214,10 @@ class PasswordThrottle:
                 await self.pause(_POLL)
         raise RateLimited(queue.refused_for)
 
-    async def _ask(self, bucket: bytes, quota: Quota) -> tuple[Slot | NoSlot, datetime]:
+    async def _ask(self, bucket: bytes, quota: Quota) -> tuple[Reservation | Exhausted, datetime]:
         async with self.unit_of_work.begin(None) as tx:
-            found = await tx.password_tries.take(bucket, quota, tx.now)
-            if isinstance(found, Slot):
+            found = await tx.password_attempts.take(bucket, quota, tx.now)
+            if isinstance(found, Reservation):
                 await tx.commit()
             return found, tx.now
 
@@ -273,7 +273,7 @@ class _Attempt:
         self._throttle = throttle
         self._bucket = b""
         self._client: bytes | None = None
-        self._slot: Slot | None = None
+        self._reservation: Reservation | None = None
         self._outcome = _Outcome.UNTRIED
 
     async def find_bucket(self, tx: Transaction, email: Email) -> None:
@@ -295,15 +295,15 @@ class _Attempt:
     async def verify(self, password: str, against: PasswordHash | None) -> bool:
         """Hash it once there is a slot for it. Errors: `RateLimited`, `Busy`."""
         if self._bucket:
-            self._slot = await self._throttle.take(self._bucket)
+            self._reservation = await self._throttle.take(self._bucket)
         right = await self._throttle.hasher.verify(password, against)
         self._outcome = _Outcome.RIGHT if right else _Outcome.WRONG
         return right
 
     async def give_back(self, tx: Transaction) -> None:
         self._outcome = _Outcome.PASSED
-        if self._slot is not None:
-            await tx.password_tries.give_back(self._slot, passed=True)
+        if self._reservation is not None:
+            await tx.password_attempts.give_back(self._reservation, passed=True)
 
     async def remember_client(self, tx: Transaction, user_id: UserId) -> None:
         if self._client is not None:
@@ -312,8 +312,8 @@ class _Attempt:
     async def fail(self, tx: Transaction) -> None:
         """The slot stays taken: the password was wrong, or of no use."""
         self._outcome = _Outcome.FAILED
-        if self._slot is not None:
-            await tx.password_tries.fail(self._slot)
+        if self._reservation is not None:
+            await tx.password_attempts.fail(self._reservation)
 
     def innocent(self, error: BaseException) -> bool:
         """Whether nobody has been told that the password is wrong, and the slot was not given back for certain."""
@@ -330,14 +330,14 @@ class _Attempt:
     async def undo(self) -> None:
         """It was not tried after all."""
         await self._throttle.limits.give_back(self.allowance)
-        if self._slot is not None:
+        if self._reservation is not None:
             async with self._throttle.unit_of_work.begin(None) as tx:
-                await tx.password_tries.give_back(self._slot, passed=False)
+                await tx.password_attempts.give_back(self._reservation, passed=False)
                 await tx.commit()
 
     async def keep(self) -> None:
         """It was wrong: whoever waits for this slot waits in vain."""
-        if self._slot is not None and self._outcome is _Outcome.WRONG:
+        if self._reservation is not None and self._outcome is _Outcome.WRONG:
             async with self._throttle.unit_of_work.begin(None) as tx:
-                await tx.password_tries.fail(self._slot)
+                await tx.password_attempts.fail(self._reservation)
                 await tx.commit()

@@ -25,7 +25,7 @@ MOST_ROWS: Final = 10_000
 """Whoever is further behind than this begins anew."""
 
 LARGEST_NUMBER: Final = 2**63 - 1
-_TRIES: Final = 3
+_ATTEMPTS: Final = 3
 _REMEMBERED: Final = 10_000
 
 
@@ -123,7 +123,7 @@ class FollowRevocations:
 
     async def _read(self, verifier: WorkerId, since: int | None, epoch: str) -> FeedRead:
         """What there is to tell, read after a lease was committed in the very database that it is read from."""
-        for _ in range(_TRIES):
+        for _ in range(_ATTEMPTS):
             await self._renew(verifier, epoch)
             read = await self.feed.read(since)
             if read.position.epoch == epoch:
