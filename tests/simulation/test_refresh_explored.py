@@ -23,7 +23,7 @@ from tests.simulation.explore import Event, Outcome, Shapes, explore
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.parts import GatedUnitOfWork, Storage, put_back, rows_of
 from ubr.adapters.memory import MemoryStore
-from ubr.adapters.memory.rate_limit_store import MemoryCounters
+from ubr.adapters.memory.rate_limit_store import MemoryRateLimitStore
 from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
 from ubr.adapters.security.system import Uuid7, random_bytes
 from ubr.application.accounts.register_user import RegisterUserCommand
@@ -32,7 +32,7 @@ from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.ports.keys import AccessClaims
-from ubr.application.protection.rate_limits import Limits, Quotas
+from ubr.application.protection.rate_limits import Quotas, RateLimiter
 from ubr.application.revocation.propagation import PropagatingUnitOfWork
 from ubr.application.sessions.log_in import LogInCommand
 from ubr.application.sessions.refresh_session import RefreshSession, RefreshSessionCommand
@@ -123,7 +123,7 @@ class Chain:
         unit_of_work = PropagatingUnitOfWork(GatedUnitOfWork(self.storage), barrier=no_other_worker)  # type: ignore[arg-type]
         self.refresh = refresh(
             unit_of_work=unit_of_work,
-            limits=Limits(MemoryCounters(self._now), Quotas.off()),
+            rate_limiter=RateLimiter(MemoryRateLimitStore(self._now), Quotas.off()),
             keys=KeysAtHand(),  # type: ignore[arg-type]
             mint=self.mint,
             issuer=issuer,

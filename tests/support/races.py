@@ -11,7 +11,7 @@ import pytest
 from dependency_injector import providers
 
 from ubr import Application, Settings, connect
-from ubr.adapters.sql import Limits
+from ubr.adapters.sql import ConnectionLimits
 from ubr.bootstrap.policy import policy_of
 from ubr.bootstrap.sql import SqlContainer
 
@@ -26,7 +26,7 @@ def rounds(few: int, many: int) -> pytest.MarkDecorator:
 @asynccontextmanager
 async def two_instances(settings: Settings) -> AsyncIterator[tuple[Application, Application]]:
     """Two on one database, each with a pool of its own, as in production but for how long anything waits."""
-    limits = Limits(connections=10, acquire=_SECONDS, connect=_SECONDS, statement=_SECONDS, lock=_SECONDS)
+    limits = ConnectionLimits(connections=10, acquire=_SECONDS, connect=_SECONDS, statement=_SECONDS, lock=_SECONDS)
     policy = policy_of(settings)
     policy = replace(policy, times=replace(policy.times, patience=_SECONDS))
     with (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dependency_injector import containers, providers
 
 from ubr.adapters.memory import MemoryChangeFeed, MemoryStore, MemoryUnitOfWork
-from ubr.adapters.memory.rate_limit_store import MemoryCounters
+from ubr.adapters.memory.rate_limit_store import MemoryRateLimitStore
 from ubr.adapters.security.system import Uuid7, elapsed, random_bytes, utc_now
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.system import Clock, NewId
@@ -39,7 +39,7 @@ def ports_in_memory(
         feed=feed,
         background_feed=feed,
         notifier=PollingOnly(),
-        counters=MemoryCounters(clock),
+        rate_limit_store=MemoryRateLimitStore(clock),
         mailer=mailer_of(settings, clock),
         composer=composer_of(settings),
         security=security,

@@ -10,7 +10,7 @@ from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, Passw
 from ubr.application.ports.audit import LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.mail import Composer, Mailer
-from ubr.application.ports.protection import Counters
+from ubr.application.ports.protection import RateLimitStore
 from ubr.application.ports.revocation import ChangeFeed, ChangeNotifier, Elapsed
 from ubr.application.ports.secrets import Signer
 from ubr.application.ports.sessions import RefreshTokenMint
@@ -59,7 +59,7 @@ class Ports:
     feed: ChangeFeed
     background_feed: ChangeFeed
     notifier: ChangeNotifier
-    counters: Counters
+    rate_limit_store: RateLimitStore
 
     mailer: Mailer
     composer: Composer

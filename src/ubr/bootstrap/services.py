@@ -17,7 +17,7 @@ from ubr.application.operations.janitor import Janitor
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.password_throttle import PasswordThrottle
-from ubr.application.protection.rate_limits import Limits
+from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.revocation.feed_follower import FeedFollower
 from ubr.application.revocation.propagation import PropagatingUnitOfWork, RevocationBarrier
 from ubr.application.revocation.worker_reaper import WorkerReaper
@@ -33,7 +33,7 @@ class Services:
     unit_of_work: EndingUnitOfWork
     authorize: Authorize
     denials: Refusals
-    limits: Limits
+    rate_limiter: RateLimiter
     passwords: PasswordThrottle
     keys: KeyRing
     issuer: TokenIssuer
@@ -60,7 +60,7 @@ def services_of(ports: Ports) -> Services:
         session_cache=session_cache, feed=ports.feed, notifier=ports.notifier, elapsed=ports.elapsed
     )
     unit_of_work = PropagatingUnitOfWork(inner=ports.unit_of_work, barrier=barrier)
-    limits = Limits(counters=ports.counters, quotas=ports.policy.quotas)
+    rate_limiter = RateLimiter(rate_limit_store=ports.rate_limit_store, quotas=ports.policy.quotas)
     denials = Refusals(unit_of_work=unit_of_work, clock=ports.clock)
     sequencer = Sequencer(unit_of_work=ports.background_unit_of_work, signing=ports.security.log_signing)
     reaper = WorkerReaper(feed=ports.background_feed, elapsed=ports.elapsed, row=ports.policy.times.row)
@@ -69,10 +69,10 @@ def services_of(ports: Ports) -> Services:
         unit_of_work=unit_of_work,
         authorize=Authorize(session_cache=session_cache, clock=ports.clock),
         denials=denials,
-        limits=limits,
+        rate_limiter=rate_limiter,
         passwords=PasswordThrottle(
             unit_of_work=unit_of_work,
-            limits=limits,
+            rate_limiter=rate_limiter,
             hasher=ports.security.hasher,
             signer=ports.security.signer,
             elapsed=ports.elapsed,
@@ -91,6 +91,9 @@ def services_of(ports: Ports) -> Services:
         feed_follower=FeedFollower(session_cache=session_cache, notifier=ports.notifier, reaper=reaper),
         audit_maintenance=AuditMaintenance(sequencer=sequencer, refusals=denials),
         janitor=Janitor(
-            unit_of_work=unit_of_work, feed=ports.background_feed, counters=ports.counters, quotas=ports.policy.quotas
+            unit_of_work=unit_of_work,
+            feed=ports.background_feed,
+            rate_limit_store=ports.rate_limit_store,
+            quotas=ports.policy.quotas,
         ),
     )

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from dependency_injector import containers, providers
 
 from ubr.adapters.security.system import Uuid7, elapsed, random_bytes, utc_now
-from ubr.adapters.sql.engine import Limits, make_engine
-from ubr.adapters.sql.rate_limit_store import SqlCounters
+from ubr.adapters.sql.engine import ConnectionLimits, make_engine
+from ubr.adapters.sql.rate_limit_store import SqlRateLimitStore
 from ubr.adapters.sql.revocation import SqlChangeFeed
 from ubr.adapters.sql.unit_of_work import SqlStore, SqlUnitOfWork
 from ubr.application.audit.recorder import Recorder
-from ubr.application.ports.protection import Counters
+from ubr.application.ports.protection import RateLimitStore
 from ubr.application.ports.revocation import ChangeNotifier
 from ubr.application.ports.secrets import Signer
 from ubr.application.ports.system import Clock, NewId
-from ubr.application.protection.rate_limits import FallbackCounters
+from ubr.application.protection.rate_limits import FallbackRateLimitStore
 from ubr.application.revocation.propagation import PollingOnly
 from ubr.bootstrap.composition import application
 from ubr.bootstrap.mailing import composer_of, mailer_of
@@ -52,14 +52,14 @@ def notifier_through(redis: RedisLink | None, signer: Signer) -> ChangeNotifier:
     return RedisChangeNotifier(redis, Envelope(signer))
 
 
-def counters_in(redis: RedisLink | None, unit_of_work: SqlUnitOfWork, signer: Signer) -> Counters:
-    """Counters for all workers: in Redis, and in the database where there is none or it is out of reach."""
-    in_sql = SqlCounters(unit_of_work, signer)
+def rate_limit_store_in(redis: RedisLink | None, unit_of_work: SqlUnitOfWork, signer: Signer) -> RateLimitStore:
+    """RateLimitStore for all workers: in Redis, and in the database where there is none or it is out of reach."""
+    in_sql = SqlRateLimitStore(unit_of_work, signer)
     if redis is None:
         return in_sql
-    from ubr.adapters.redis import RedisCounters  # noqa: PLC0415
+    from ubr.adapters.redis import RedisRateLimitStore  # noqa: PLC0415
 
-    return FallbackCounters(RedisCounters(redis, signer), in_sql)
+    return FallbackRateLimitStore(RedisRateLimitStore(redis, signer), in_sql)
 
 
 def ports_on_sql(
@@ -87,7 +87,7 @@ def ports_on_sql(
         feed=SqlChangeFeed(engine, clock=store_clock),
         background_feed=SqlChangeFeed(background_engine, clock=store_clock),
         notifier=notifier_through(redis, security.signer),
-        counters=counters_in(redis, unit_of_work, security.signer),
+        rate_limit_store=rate_limit_store_in(redis, unit_of_work, security.signer),
         mailer=mailer_of(settings, clock),
         composer=composer_of(settings),
         security=security,
@@ -103,11 +103,11 @@ class SqlContainer(containers.DeclarativeContainer):
 
     new_id = providers.Singleton(Uuid7, clock=clock)
     recorder = providers.Singleton(Recorder, new_id=new_id, random_bytes=providers.Object(random_bytes))
-    limits = providers.Factory(Limits, connections=settings.provided.pool_size)
+    limits = providers.Factory(ConnectionLimits, connections=settings.provided.pool_size)
     policy = providers.Singleton(policy_of, settings)
     engine = providers.Singleton(make_engine, settings.provided.database_url, limits)
     background_engine = providers.Singleton(
-        make_engine, settings.provided.database_url, providers.Factory(Limits, connections=LIFELINE)
+        make_engine, settings.provided.database_url, providers.Factory(ConnectionLimits, connections=LIFELINE)
     )
     store = providers.Singleton(SqlStore, engine, background_engine)
     unit_of_work = providers.Singleton(SqlUnitOfWork, engine, recorder, clock=store_clock)

@@ -27,8 +27,8 @@ from ubr.application.accounts.verify_email import VerifyEmailCommand
 from ubr.application.app import Application
 from ubr.application.kernel.idempotency import Attempt
 from ubr.application.kernel.origin import Origin, calling_from
-from ubr.application.ports.protection import Quota, Verdict
-from ubr.application.protection.rate_limits import FallbackCounters, Limits, Quotas
+from ubr.application.ports.protection import Decision, Quota
+from ubr.application.protection.rate_limits import FallbackRateLimitStore, Quotas, RateLimiter
 from ubr.application.sessions.log_in import LogIn, LogInCommand
 from ubr.application.sessions.refresh_session import RefreshSessionCommand
 from ubr.domain.accounts.email import Email
@@ -55,8 +55,8 @@ HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
 
 
 def limited(account: int = 10, per_ip: int = 100, **changes: Any) -> Any:
-    limits = LoginRateLimit(Limit(account, MINUTE), Limit(per_ip, MINUTE))
-    return new_world(login_rate_limit=limits, **changes)
+    rate_limiter = LoginRateLimit(Limit(account, MINUTE), Limit(per_ip, MINUTE))
+    return new_world(login_rate_limit=rate_limiter, **changes)
 
 
 def at(ip: str) -> AbstractContextManager[None]:
@@ -380,7 +380,10 @@ async def test_each_part_can_be_off() -> None:
     async with new_world() as world:
         with at(HOME):
             assert set(await guess(world, 120)) == {WRONG}
-            for limit in (world.ubr.register_user.limits.registration, world.ubr.register_user.limits.bad_refresh):
+            for limit in (
+                world.ubr.register_user.rate_limiter.registration,
+                world.ubr.register_user.rate_limiter.bad_refresh,
+            ):
                 assert {await outcome(limit()) for _ in range(120)} == {"ok"}
     async with new_world(login_rate_limit=LoginRateLimit(None, Limit(20, MINUTE))) as world:
         with at(HOME):
@@ -388,7 +391,9 @@ async def test_each_part_can_be_off() -> None:
     async with new_world(login_rate_limit=LoginRateLimit(Limit(3, MINUTE), None)) as world:
         with at(HOME):
             assert await guess(world, 4) == [WRONG] * 3 + [LIMITED]
-            assert [await outcome(world.ubr.register_user.limits.registration()) for _ in range(61)][-1] == LIMITED
+            assert [await outcome(world.ubr.register_user.rate_limiter.registration()) for _ in range(61)][
+                -1
+            ] == LIMITED
 
 
 # --- tries that come to no end ---------------------------------------------------------------------------------------
@@ -539,9 +544,9 @@ async def test_a_right_one_whose_commit_fails_is_given_back_where_that_is_certai
 
 
 class Dead:
-    """Counters that are out of reach."""
+    """RateLimitStore that are out of reach."""
 
-    async def take(self, *_: object) -> Verdict:
+    async def take(self, *_: object) -> Decision:
         raise StoreUnavailable
 
     async def give_back(self, *_: object) -> None:
@@ -553,14 +558,17 @@ class Dead:
 
 async def test_where_one_place_is_out_of_reach_the_other_counts_and_never_nobody() -> None:
     async with limited(per_ip=3) as world:
-        counters = world.ubr.log_in.passwords.limits.counters
-        for both, expected in ((FallbackCounters(Dead(), counters), LIMITED), (Dead(), StoreUnavailable.code)):
-            limits = Limits(both, world.ubr.log_in.passwords.limits.quotas)
-            log_in = guarded(world, limits=limits)
+        rate_limit_store = world.ubr.log_in.passwords.rate_limiter.rate_limit_store
+        for both, expected in (
+            (FallbackRateLimitStore(Dead(), rate_limit_store), LIMITED),
+            (Dead(), StoreUnavailable.code),
+        ):
+            rate_limiter = RateLimiter(both, world.ubr.log_in.passwords.rate_limiter.quotas)
+            log_in = guarded(world, rate_limiter=rate_limiter)
             with at(HOME):
                 said = [await outcome(log_in(LogInCommand(email=OWNER, password=PASSWORD))) for _ in range(4)]
             assert said[-1] == expected
-        both = FallbackCounters(Dead(), counters)
+        both = FallbackRateLimitStore(Dead(), rate_limit_store)
         quota = Quota(limit=1, per=MINUTE)
         assert (await both.take("a", quota)).allowed
         await both.give_back("a", quota)

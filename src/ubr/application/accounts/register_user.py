@@ -16,7 +16,7 @@ from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.application.protection.rate_limits import Limits
+from ubr.application.protection.rate_limits import RateLimiter
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
 from ubr.domain.accounts.user import FULL_NAME_LENGTH, User
@@ -47,7 +47,7 @@ class RegisterUser:
     """
 
     unit_of_work: UnitOfWork
-    limits: Limits
+    rate_limiter: RateLimiter
     hasher: PasswordHasher
     is_common: CommonPasswords
     new_id: NewId
@@ -91,8 +91,8 @@ class RegisterUser:
                 raise Invalid.at("/password", "is not taken here: it is set with the link that is mailed")
             if await call.answered() is not None:
                 return None
-            await self.limits.registration()
-            await self.limits.mail(MailKind.REGISTRATION, email)
+            await self.rate_limiter.registration()
+            await self.rate_limiter.mail(MailKind.REGISTRATION, email)
             await self._ask(call, email, full_name, actor)
             return None
         if command.password is UNSET:
@@ -110,8 +110,8 @@ class RegisterUser:
             return before.result
         mailed = True
         if not isinstance(actor, System):
-            await self.limits.registration()
-            mailed = await self.limits.may_mail(MailKind.VERIFICATION, email)
+            await self.rate_limiter.registration()
+            mailed = await self.rate_limiter.may_mail(MailKind.VERIFICATION, email)
         hashed = await self.hasher.hash(password)
         async with self.unit_of_work.begin(actor) as tx:
             if (before := await call.claim(tx)) is not None:

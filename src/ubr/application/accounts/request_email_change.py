@@ -10,7 +10,7 @@ from ubr.application.mail.queue import Post
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.protection.password_throttle import PasswordThrottle
-from ubr.application.protection.rate_limits import Limits
+from ubr.application.protection.rate_limits import RateLimiter
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import bounded_password
 from ubr.domain.actor import Actor
@@ -37,7 +37,7 @@ class RequestEmailChange:
     authorize: Authorize
     unit_of_work: UnitOfWork
     passwords: PasswordThrottle
-    limits: Limits
+    rate_limiter: RateLimiter
     post: Post
     denials: DenialLog
 
@@ -50,7 +50,7 @@ class RequestEmailChange:
         async with self.passwords.confirmed(actor.user_id, current) as checked:
             if email.key == checked.user.email.key:
                 raise Invalid.at("/email", "is the one you have")
-            await self.limits.mail(MailKind.EMAIL_CHANGE, email)
+            await self.rate_limiter.mail(MailKind.EMAIL_CHANGE, email)
             async with self.unit_of_work.begin(actor) as tx:
                 await authority(tx, actor)
                 user = await checked.user_in(tx)

@@ -8,7 +8,7 @@ from ubr.application.kernel.retry import repeatable
 from ubr.application.mail.queue import Post
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.application.protection.rate_limits import Limits
+from ubr.application.protection.rate_limits import RateLimiter
 from ubr.domain.accounts.email import Email
 from ubr.domain.actor import Actor, System
 from ubr.domain.mail.kinds import MailKind
@@ -28,14 +28,14 @@ class RequestPasswordReset:
 
     unit_of_work: UnitOfWork
     post: Post
-    limits: Limits
+    rate_limiter: RateLimiter
     denials: DenialLog
 
     @denials_recorded
     @repeatable
     async def __call__(self, command: RequestPasswordResetCommand, /, *, actor: Actor | System | None = None) -> None:
         email = Email.parse(command.email)
-        await self.limits.mail(MailKind.PASSWORD_RESET, email)
+        await self.rate_limiter.mail(MailKind.PASSWORD_RESET, email)
         async with self.unit_of_work.begin(actor) as tx:
             await self.post(tx, MailKind.PASSWORD_RESET, email)
             await tx.commit()

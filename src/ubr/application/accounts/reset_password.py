@@ -9,7 +9,7 @@ from ubr.application.kernel.retry import repeatable
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
-from ubr.application.protection.rate_limits import Limits
+from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.sessions.termination import end_sessions
 from ubr.domain.accounts.one_time_link import LinkKind
 from ubr.domain.accounts.passwords import check_password
@@ -36,7 +36,7 @@ class ResetPassword:
 
     unit_of_work: EndingUnitOfWork
     tokens: LinkTokenMint
-    limits: Limits
+    rate_limiter: RateLimiter
     hasher: PasswordHasher
     is_common: CommonPasswords
     rules: Rules
@@ -45,7 +45,7 @@ class ResetPassword:
     @denials_recorded
     @repeatable
     async def __call__(self, command: ResetPasswordCommand, /, *, actor: Actor | System | None = None) -> None:
-        async with self.limits.redeeming():
+        async with self.rate_limiter.redeeming():
             await self._reset(command, actor)
 
     async def _reset(self, command: ResetPasswordCommand, actor: Actor | System | None) -> None:

@@ -9,7 +9,7 @@ from ubr.application.mail.queue import Post
 from ubr.application.ports.accounts import LinkTokenMint
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
-from ubr.application.protection.rate_limits import Limits
+from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.sessions.termination import end_links, end_sessions
 from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind
 from ubr.domain.actor import Actor, System
@@ -35,14 +35,14 @@ class UndoEmailChange:
 
     unit_of_work: EndingUnitOfWork
     tokens: LinkTokenMint
-    limits: Limits
+    rate_limiter: RateLimiter
     post: Post
     denials: DenialLog
 
     @denials_recorded
     @repeatable
     async def __call__(self, command: UndoEmailChangeCommand, /, *, actor: Actor | System | None = None) -> None:
-        async with self.limits.redeeming():
+        async with self.rate_limiter.redeeming():
             await self._undo(command, actor)
 
     async def _undo(self, command: UndoEmailChangeCommand, actor: Actor | System | None) -> None:

@@ -13,7 +13,7 @@ from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, Passw
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
-from ubr.application.protection.rate_limits import Limits
+from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.sessions.termination import end_sessions
 from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, Link, LinkKind
 from ubr.domain.accounts.passwords import bounded_password, check_password
@@ -46,7 +46,7 @@ class VerifyEmail:
 
     unit_of_work: EndingUnitOfWork
     tokens: LinkTokenMint
-    limits: Limits
+    rate_limiter: RateLimiter
     hasher: PasswordHasher
     is_common: CommonPasswords
     new_id: NewId
@@ -57,7 +57,7 @@ class VerifyEmail:
     @denials_recorded
     @repeatable
     async def __call__(self, command: VerifyEmailCommand, /, *, actor: Actor | System | None = None) -> None:
-        async with self.limits.redeeming():
+        async with self.rate_limiter.redeeming():
             await self._redeem(command, actor)
 
     async def _redeem(self, command: VerifyEmailCommand, actor: Actor | System | None) -> None:
@@ -106,7 +106,7 @@ class VerifyEmail:
         if user is None:
             raise InvalidLink
         # Not to protect the account, which is theirs who have the link; but hashing is dear.
-        allowance = await self.limits.password()
+        status = await self.rate_limiter.password()
         known = await self.hasher.verify(password, user.password_hash)
         hashed = None if known else await self.hasher.hash(self._checked(raw, link, user.full_name))
         async with self.unit_of_work.ending(Change("user", str(user.id)), actor=actor) as tx:
@@ -121,7 +121,7 @@ class VerifyEmail:
                 current.reset_password(hashed, now=tx.now)
                 await end_sessions(tx, current.id, SecurityEvent.CLAIMED, actor=None)
             await tx.users.save(current)
-        await self.limits.give_back(allowance)
+        await self.rate_limiter.give_back(status)
 
     async def _change(self, link: Link) -> None:
         user_id = _owner(link)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from ubr.application.ports.protection import Counters
+from ubr.application.ports.protection import RateLimitStore
 from ubr.application.ports.revocation import ChangeFeed
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.application.protection.password_throttle import KNOWN_FOR
@@ -44,7 +44,7 @@ class Janitor:
 
     unit_of_work: UnitOfWork
     feed: ChangeFeed
-    counters: Counters
+    rate_limit_store: RateLimitStore
     quotas: Quotas
 
     async def __call__(self) -> int:
@@ -62,7 +62,7 @@ class Janitor:
         window = self.quotas.account.per if self.quotas.account is not None else timedelta(0)
         await self._each(lambda tx: tx.password_attempts.forget(tx.now - window, _BATCH))
         await self._each(lambda tx: tx.known_clients.forget(tx.now - KNOWN_FOR, _BATCH))
-        while await self.counters.forget(_BATCH) >= _BATCH:
+        while await self.rate_limit_store.forget(_BATCH) >= _BATCH:
             pass
         return deleted
 

@@ -78,7 +78,7 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Decision:
     """Whether a try is allowed, how many more would be, and in how long the next one is (0 where one is at once)."""
 
     allowed: bool
@@ -86,8 +86,8 @@ class Verdict:
     retry_after: timedelta
 
 
-class Counters(Protocol):
-    async def take(self, name: str, quota: Quota) -> Verdict:
+class RateLimitStore(Protocol):
+    async def take(self, name: str, quota: Quota) -> Decision:
         """Take one try of what is counted under this name, in one step: of any number of takers at once exactly as
         many are allowed as the quota has. A refused try takes nothing. Names never run into one another.
 

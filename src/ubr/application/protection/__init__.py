@@ -1,1 +1,1 @@
-"""Limits, and the guard before every password."""
+"""RateLimiter, and the guard before every password."""

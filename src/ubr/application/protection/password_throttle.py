@@ -16,7 +16,7 @@ from ubr.application.ports.protection import Exhausted, Quota, Reservation
 from ubr.application.ports.revocation import Elapsed
 from ubr.application.ports.secrets import Signer
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
-from ubr.application.protection.rate_limits import Allowance, Limits, whole_seconds
+from ubr.application.protection.rate_limits import RateLimiter, RateLimitStatus, whole_seconds
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.user import User
@@ -92,7 +92,7 @@ class PasswordThrottle:
     """
 
     unit_of_work: UnitOfWork
-    limits: Limits
+    rate_limiter: RateLimiter
     hasher: PasswordHasher
     signer: Signer
     elapsed: Elapsed
@@ -137,7 +137,7 @@ class PasswordThrottle:
 
     @asynccontextmanager
     async def _attempt(self) -> AsyncIterator[_Attempt]:
-        attempt = _Attempt(self, await self.limits.password())
+        attempt = _Attempt(self, await self.rate_limiter.password())
         try:
             yield attempt
         except BaseException as error:
@@ -146,7 +146,7 @@ class PasswordThrottle:
             elif isinstance(error, UbrError):
                 await self._finish(attempt.keep())
             raise
-        await self.limits.give_back(attempt.allowance)
+        await self.rate_limiter.give_back(attempt.status)
 
     async def _record_failure(self, attempt: _Attempt, user_id: UserId | None) -> None:
         async with self.unit_of_work.begin(None) as tx:
@@ -157,7 +157,7 @@ class PasswordThrottle:
     @asynccontextmanager
     async def _reading(self, email: Email) -> AsyncIterator[Transaction]:
         """A unit in which to read who has this e-mail. Errors: `RateLimited` where very many want to at once."""
-        quota = self.limits.quotas.account
+        quota = self.rate_limiter.quotas.account
         if quota is None:
             async with self.unit_of_work.read() as tx:
                 yield tx
@@ -180,7 +180,7 @@ class PasswordThrottle:
 
     async def take(self, bucket: bytes) -> Reservation | None:
         """A slot; None where nothing is limited. Errors: `RateLimited`."""
-        quota = self.limits.quotas.account
+        quota = self.rate_limiter.quotas.account
         if quota is None:
             return None
         queue = self._queues.setdefault(bucket, _Queue())
@@ -268,8 +268,8 @@ def _checked_facts(user: User) -> tuple[object, ...]:
 class _Attempt:
     """One password that is tried, from the slot it takes to what becomes of that."""
 
-    def __init__(self, throttle: PasswordThrottle, allowance: Allowance | None) -> None:
-        self.allowance = allowance
+    def __init__(self, throttle: PasswordThrottle, status: RateLimitStatus | None) -> None:
+        self.status = status
         self._throttle = throttle
         self._bucket = b""
         self._client: bytes | None = None
@@ -279,7 +279,7 @@ class _Attempt:
     async def find_bucket(self, tx: Transaction, email: Email) -> None:
         """Find out whether this client is known to the account. It asks the same for an unknown e-mail."""
         throttle = self._throttle
-        if throttle.limits.quotas.account is None:
+        if throttle.rate_limiter.quotas.account is None:
             return
         self._bucket = throttle.bucket(email)
         network = current_origin().network
@@ -329,7 +329,7 @@ class _Attempt:
 
     async def undo(self) -> None:
         """It was not tried after all."""
-        await self._throttle.limits.give_back(self.allowance)
+        await self._throttle.rate_limiter.give_back(self.status)
         if self._reservation is not None:
             async with self._throttle.unit_of_work.begin(None) as tx:
                 await tx.password_attempts.give_back(self._reservation, passed=False)

@@ -12,7 +12,7 @@ from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.secrets import MintedToken
 from ubr.application.ports.sessions import Principal, RefreshTokenMint
 from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
-from ubr.application.protection.rate_limits import Limits
+from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.sessions.token_issuer import TokenIssuer
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidToken
@@ -38,7 +38,7 @@ class RefreshSession:
     """
 
     unit_of_work: EndingUnitOfWork
-    limits: Limits
+    rate_limiter: RateLimiter
     keys: KeyRing
     mint: RefreshTokenMint
     issuer: TokenIssuer
@@ -51,7 +51,7 @@ class RefreshSession:
         try:
             return await self._refresh(command, actor)
         except InvalidToken:
-            await self.limits.bad_refresh()
+            await self.rate_limiter.bad_refresh()
             raise
 
     async def _refresh(self, command: RefreshSessionCommand, actor: Actor | System | None) -> TokensResult:

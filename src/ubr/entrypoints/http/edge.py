@@ -19,7 +19,7 @@ from litestar.types import HTTPReceiveMessage, HTTPScope, Message, Receive, Scop
 
 from ubr.application.audit.denials import CountRejection
 from ubr.application.kernel.origin import Origin, calling_from
-from ubr.application.protection.rate_limits import Allowance, noting_allowances, whole_seconds
+from ubr.application.protection.rate_limits import RateLimitStatus, collecting_rate_limits, whole_seconds
 from ubr.domain.errors import Invalid, InvalidCredentials, NotFound, UbrError
 from ubr.entrypoints.http.client_ip import client_ip
 from ubr.entrypoints.http.cors import Cors
@@ -123,12 +123,12 @@ class _Exchange:
     """One request and its response."""
 
     __slots__ = (
-        "_allowances",
         "_broken",
         "_edge",
         "_head",
         "_origin",
         "_path",
+        "_rate_limits",
         "_receive",
         "_request_id",
         "_scope",
@@ -149,7 +149,7 @@ class _Exchange:
         self._origin = edge.origin(scope)
         self._request_id = (self._origin.request_id or "").encode()
         self._status = 0
-        self._allowances: dict[str, Allowance] = {}
+        self._rate_limits: dict[str, RateLimitStatus] = {}
         self._broken = False
         # Its client sends the body once it is told to (RFC 9110, 10.1.1), which the server does when somebody reads.
         self._withheld = any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"])
@@ -157,7 +157,7 @@ class _Exchange:
 
     async def run(self) -> None:
         began = time.perf_counter()
-        with calling_from(self._origin), noting_allowances() as self._allowances:
+        with calling_from(self._origin), collecting_rate_limits() as self._rate_limits:
             try:
                 await self._answer()
             finally:
@@ -230,7 +230,7 @@ class _Exchange:
             if self._unread and self._status >= HTTPStatus.BAD_REQUEST and not spared:
                 await self._drain()
             headers = self._edge.dress(message["headers"], self._scope, self._request_id)
-            headers += _limits(self._allowances.values())
+            headers += _limits(self._rate_limits.values())
             if self._unread or self._broken:
                 # What follows on this connection cannot be told from the rest of the body.
                 headers.append((b"connection", b"close"))
@@ -257,12 +257,12 @@ class _Exchange:
         )
 
 
-def _limits(allowances: Collection[Allowance]) -> list[tuple[bytes, bytes]]:
+def _limits(rate_limits: Collection[RateLimitStatus]) -> list[tuple[bytes, bytes]]:
     """What was counted for the client IP, as draft-ietf-httpapi-ratelimit-headers-11 has it."""
-    if not allowances:
+    if not rate_limits:
         return []
     policies, left = [], []
-    for each in allowances:
+    for each in rate_limits:
         policies.append(f'"{each.policy}";q={each.quota.limit};w={whole_seconds(each.quota.per)}')
         left.append(f'"{each.policy}";r={each.remaining};t={each.seconds}')
     return [(b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(left).encode())]
