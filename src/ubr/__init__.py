@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ubr.application.audit.prune_log import PrunedResult, PruneLog, PruneLogCommand
     from ubr.application.audit.rotate_log_key import LogKeyResult, RotateLogKey
     from ubr.application.audit.verify_log import VerifiedLogResult, VerifyLog, VerifyLogCommand
-    from ubr.application.kernel.idempotency import Attempt
+    from ubr.application.kernel.idempotency import IdempotencyKey
     from ubr.application.kernel.origin import Origin, calling_from
     from ubr.application.kernel.representations import (
         CheckpointResult,
@@ -83,7 +83,6 @@ __all__ = [
     "Application",
     "AssignRole",
     "AssignRoleCommand",
-    "Attempt",
     "Authenticate",
     "ChangePassword",
     "ChangePasswordCommand",
@@ -111,6 +110,7 @@ __all__ = [
     "GetUser",
     "GetUserCommand",
     "GrantResult",
+    "IdempotencyKey",
     "KnownLogKeyResult",
     "LetterResult",
     "ListLogKeys",
@@ -206,7 +206,7 @@ _HOMES = {
         "SYSTEM",
     ),
     "ubr.application.app": ("Application",),
-    "ubr.application.kernel.idempotency": ("Attempt",),
+    "ubr.application.kernel.idempotency": ("IdempotencyKey",),
     "ubr.application.kernel.representations": (
         "CheckpointResult",
         "LogEntryResult",

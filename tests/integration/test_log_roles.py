@@ -30,13 +30,13 @@ from tests.support.servers import PostgresServer
 from ubr import (
     SYSTEM,
     Application,
-    Attempt,
     ChangePasswordCommand,
     CompareCheckpointCommand,
     CreateAdminCommand,
     CreateUserCommand,
     DeleteRoleCommand,
     DeleteUserCommand,
+    IdempotencyKey,
     ListLogsCommand,
     ListRolesCommand,
     ListSessionsCommand,
@@ -491,7 +491,7 @@ async def people_come_and_go(ubr: Application, world: World) -> None:
     assert len((await ubr.list_roles(ListRolesCommand(), actor=admin)).items) > 1
 
     command = CreateUserCommand(email="made@example.org", password=PASSWORD)
-    made = await ubr.create_user(command, actor=admin, attempt=Attempt("a-key"))
+    made = await ubr.create_user(command, actor=admin, idempotency_key=IdempotencyKey("a-key"))
     await world.set_status(made.id, UserStatus.DISABLED, actor=admin)
     await ubr.delete_user(DeleteUserCommand(user_id=made.id), actor=admin)
     assert len((await ubr.list_users(ListUsersCommand(), actor=admin)).items) == 2

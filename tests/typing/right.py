@@ -16,10 +16,10 @@ from ubr import (
     Actor,
     Application,
     AssignRoleCommand,
-    Attempt,
     CreateUserCommand,
     GetUserCommand,
     GrantResult,
+    IdempotencyKey,
     ListLogsCommand,
     ListSessionsCommand,
     ListUserRolesCommand,
@@ -48,7 +48,7 @@ async def as_a_library() -> None:
         assert_type(app, Application)
         # The system's registration always answers with the account; a stranger's may have to wait for the mail.
         command = RegisterUserCommand(email="reader@example.org", password="a long enough password")
-        user = await app.register_user(command, actor=SYSTEM, attempt=Attempt("once"))
+        user = await app.register_user(command, actor=SYSTEM, idempotency_key=IdempotencyKey("once"))
         assert_type(user, UserResult)
         assert_type(await app.register_user(command), UserResult | None)
 

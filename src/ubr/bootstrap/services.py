@@ -9,7 +9,7 @@ from ubr.application.access.session_cache import SessionCache
 from ubr.application.audit.denials import Refusals
 from ubr.application.audit.maintenance import AuditMaintenance
 from ubr.application.audit.sequencer import Sequencer
-from ubr.application.kernel.idempotency import Replaying
+from ubr.application.kernel.idempotency import Idempotency
 from ubr.application.kernel.paging import Pager
 from ubr.application.keys.key_ring import KeyRing
 from ubr.application.mail.queue import Post
@@ -40,7 +40,7 @@ class Services:
     sequencer: Sequencer
     pager: Pager
     post: Post
-    replaying: Replaying
+    idempotency: Idempotency
 
     feed_follower: FeedFollower
     audit_maintenance: AuditMaintenance
@@ -87,7 +87,7 @@ def services_of(ports: Ports) -> Services:
         sequencer=sequencer,
         pager=Pager(ports.security.signer),
         post=Post(new_id=ports.new_id),
-        replaying=Replaying(unit_of_work=unit_of_work, signer=ports.security.signer),
+        idempotency=Idempotency(unit_of_work=unit_of_work, signer=ports.security.signer),
         feed_follower=FeedFollower(session_cache=session_cache, notifier=ports.notifier, reaper=reaper),
         audit_maintenance=AuditMaintenance(sequencer=sequencer, refusals=denials),
         janitor=Janitor(

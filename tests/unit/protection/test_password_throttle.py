@@ -25,7 +25,7 @@ from ubr.application.accounts.reset_password import ResetPasswordCommand
 from ubr.application.accounts.undo_email_change import UndoEmailChangeCommand
 from ubr.application.accounts.verify_email import VerifyEmailCommand
 from ubr.application.app import Application
-from ubr.application.kernel.idempotency import Attempt
+from ubr.application.kernel.idempotency import IdempotencyKey
 from ubr.application.kernel.origin import Origin, calling_from
 from ubr.application.ports.protection import Decision, Quota
 from ubr.application.protection.rate_limits import FallbackRateLimitStore, Quotas, RateLimiter
@@ -351,7 +351,10 @@ async def test_a_link_is_no_way_to_have_passwords_hashed_without_end() -> None:
 async def test_a_registration_by_mail_that_is_repeated_with_its_key_is_not_counted() -> None:
     async with limited(registration="verified") as world:
         for _ in range(9):
-            assert await world.ubr.register_user(RegisterUserCommand(email=OWNER), attempt=Attempt("once")) is None
+            assert (
+                await world.ubr.register_user(RegisterUserCommand(email=OWNER), idempotency_key=IdempotencyKey("once"))
+                is None
+            )
         assert len(await world.mails()) == 1
 
 

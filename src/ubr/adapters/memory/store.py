@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
-from ubr.application.ports.idempotency import Replay
+from ubr.application.ports.idempotency import IdempotencyRecord
 from ubr.application.ports.revocation import WorkerId
 from ubr.domain.accounts.one_time_link import Link
 from ubr.domain.accounts.user import User
@@ -117,7 +117,7 @@ class MemoryStore:
     log_pruned: dict[str, int] = field(default_factory=dict)
     log_keys: dict[int, LogKey] = field(default_factory=dict)
     signing_keys: dict[str, SigningKey] = field(default_factory=dict)
-    replays: dict[bytes, Replay] = field(default_factory=dict)
+    replays: dict[bytes, IdempotencyRecord] = field(default_factory=dict)
     password_attempts: dict[bytes, Window] = field(default_factory=dict)
     known_clients: dict[tuple[UserId, bytes], datetime] = field(default_factory=dict)
     feed: list[ChangeRecord] = field(default_factory=list)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from ubr.adapters.memory.accounts import MemoryLinks, MemoryUsers
 from ubr.adapters.memory.audit import MemoryLogKeys, MemoryLogRecords, MemoryLogs, MemoryLogTree
-from ubr.adapters.memory.idempotency import MemoryReplays
+from ubr.adapters.memory.idempotency import MemoryIdempotencyStore
 from ubr.adapters.memory.keys import MemorySigningKeys
 from ubr.adapters.memory.mail import MemoryOutbox
 from ubr.adapters.memory.protection import MemoryKnownClients, MemoryPasswordAttempts
@@ -48,7 +48,7 @@ class MemoryTransaction:
         self.log_records = MemoryLogRecords(self._drafts)
         self.log_keys = MemoryLogKeys(self._drafts)
         self.signing_keys = MemorySigningKeys(self._drafts)
-        self.replays = MemoryReplays(self._drafts)
+        self.idempotency = MemoryIdempotencyStore(self._drafts)
         self.principals = MemoryPrincipals(self._drafts)
         self.links = MemoryLinks(self._drafts)
         self.outbox = MemoryOutbox(self._drafts)

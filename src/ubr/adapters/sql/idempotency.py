@@ -12,7 +12,7 @@ from ubr.adapters.sql.connection import Link
 from ubr.adapters.sql.errors import TransactionConflict
 from ubr.adapters.sql.rows import Row, replay_from_row, replay_to_row
 from ubr.adapters.sql.tables import replays
-from ubr.application.ports.idempotency import Replay
+from ubr.application.ports.idempotency import IdempotencyRecord
 
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CLAIM: Final[Row] = {"fingerprint": b"", "actor_id": None, "user_id": None, "result": b"", "expires_at": _LONG_AGO}
@@ -21,16 +21,16 @@ the end of the unit, because that locks users, and roles are locked before.
 """
 
 
-class SqlReplays:
+class SqlIdempotencyStore:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    async def find(self, digest: bytes, now: datetime) -> Replay | None:
+    async def find(self, digest: bytes, now: datetime) -> IdempotencyRecord | None:
         statement = select(replays).where(replays.c.digest == digest, replays.c.expires_at > now)
         row = await self._link.row(statement)
         return None if row is None else replay_from_row(row)
 
-    async def claim(self, digest: bytes, now: datetime) -> Replay | None:
+    async def claim(self, digest: bytes, now: datetime) -> IdempotencyRecord | None:
         insert = (sqlite if self._link.dialect == "sqlite" else postgresql).insert(replays)
         # PostgreSQL waits here for whoever has inserted the same and is not done. Whichever way it goes, the row is
         # locked afterwards, and so it is there to be read.
@@ -44,7 +44,7 @@ class SqlReplays:
             raise TransactionConflict("a row went away")
         return found
 
-    async def keep(self, replay: Replay) -> None:
+    async def keep(self, replay: IdempotencyRecord) -> None:
         await self._link.write(update(replays).where(replays.c.digest == replay.digest).values(replay_to_row(replay)))
 
     async def forget(self, expired_before: datetime, limit: int) -> int:

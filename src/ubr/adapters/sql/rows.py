@@ -19,7 +19,7 @@ from ubr.adapters.sql.tables import (
     user_roles,
     users,
 )
-from ubr.application.ports.idempotency import Replay
+from ubr.application.ports.idempotency import IdempotencyRecord
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import Link, LinkKind
 from ubr.domain.accounts.passwords import PasswordHash
@@ -237,7 +237,7 @@ def key_from_row(row: RowMapping) -> SigningKey:
     )
 
 
-def replay_to_row(replay: Replay) -> Row:
+def replay_to_row(replay: IdempotencyRecord) -> Row:
     return {
         "digest": replay.digest,
         "fingerprint": replay.fingerprint,
@@ -248,9 +248,9 @@ def replay_to_row(replay: Replay) -> Row:
     }
 
 
-def replay_from_row(row: RowMapping) -> Replay:
+def replay_from_row(row: RowMapping) -> IdempotencyRecord:
     c = replays.c
-    return Replay(
+    return IdempotencyRecord(
         digest=row[c.digest],
         fingerprint=row[c.fingerprint],
         actor_id=row[c.actor_id],

@@ -18,7 +18,7 @@ from ubr.adapters.sql.audit import SqlLogKeys, SqlLogRecords, SqlLogs, SqlLogTre
 from ubr.adapters.sql.connection import Link
 from ubr.adapters.sql.engine import READ_ONLY
 from ubr.adapters.sql.errors import SqlUnavailable
-from ubr.adapters.sql.idempotency import SqlReplays
+from ubr.adapters.sql.idempotency import SqlIdempotencyStore
 from ubr.adapters.sql.keys import SqlSigningKeys
 from ubr.adapters.sql.mail import SqlOutbox
 from ubr.adapters.sql.protection import CounterRows, SqlKnownClients, SqlPasswordAttempts
@@ -51,7 +51,7 @@ class SqlTransaction:
         self.log_records: Final = SqlLogRecords(link)
         self.log_keys: Final = SqlLogKeys(link)
         self.signing_keys: Final = SqlSigningKeys(link)
-        self.replays: Final = SqlReplays(link)
+        self.idempotency: Final = SqlIdempotencyStore(link)
         self.principals: Final = SqlPrincipals(link)
         self.links: Final = SqlLinks(link)
         self.outbox: Final = SqlOutbox(link)

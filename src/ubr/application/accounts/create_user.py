@@ -7,7 +7,7 @@ import msgspec
 from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.idempotency import Attempt, Replaying
+from ubr.application.kernel.idempotency import Idempotency, IdempotencyKey
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import UserResult, present_user
 from ubr.application.kernel.retry import repeatable
@@ -53,13 +53,13 @@ class CreateUser:
     new_id: NewId
     post: Post
     rules: Rules
-    replaying: Replaying
+    idempotency: Idempotency
     denials: DenialLog
 
     @denials_recorded
     @repeatable
     async def __call__(
-        self, command: CreateUserCommand, /, *, actor: Actor | System, attempt: Attempt | None = None
+        self, command: CreateUserCommand, /, *, actor: Actor | System, idempotency_key: IdempotencyKey | None = None
     ) -> UserResult:
         email = Email.parse(command.email)
         full_name = (
@@ -78,7 +78,7 @@ class CreateUser:
         )
         names = _names(command.roles)
         needed = (USERS_WRITE, ROLES_ASSIGN) if names else (USERS_WRITE,)
-        call = self.replaying.of(attempt, command, actor=actor, answer=UserResult)
+        call = self.idempotency.of(idempotency_key, command, actor=actor, answer=UserResult)
         if password is not None:
             # Asked before the password is hashed: that is dear, and not for those who will be refused.
             (await self.authorize(actor)).require(*needed)

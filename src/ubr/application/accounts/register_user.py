@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.idempotency import Attempt, KeyedCall, Replaying
+from ubr.application.kernel.idempotency import Idempotency, IdempotencyKey, IdempotentCall
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import UserResult, present_user
 from ubr.application.kernel.retry import repeatable
@@ -53,12 +53,12 @@ class RegisterUser:
     new_id: NewId
     post: Post
     rules: Rules
-    replaying: Replaying
+    idempotency: Idempotency
     denials: DenialLog
 
     @overload
     async def __call__(
-        self, command: RegisterUserCommand, /, *, actor: System, attempt: Attempt | None = None
+        self, command: RegisterUserCommand, /, *, actor: System, idempotency_key: IdempotencyKey | None = None
     ) -> UserResult: ...
     @overload
     async def __call__(
@@ -67,7 +67,7 @@ class RegisterUser:
         /,
         *,
         actor: Actor | System | None = None,
-        attempt: Attempt | None = None,
+        idempotency_key: IdempotencyKey | None = None,
     ) -> UserResult | None: ...
 
     @denials_recorded
@@ -78,14 +78,16 @@ class RegisterUser:
         /,
         *,
         actor: Actor | System | None = None,
-        attempt: Attempt | None = None,
+        idempotency_key: IdempotencyKey | None = None,
     ) -> UserResult | None:
         """The user; None where the mail decides."""
         email = Email.parse(command.email)
         full_name = (
             None if command.full_name is None else parse_text(command.full_name, "/full_name", longest=FULL_NAME_LENGTH)
         )
-        call: KeyedCall[UserResult | None] = self.replaying.of(attempt, command, actor=actor, answer=UserResult)
+        call: IdempotentCall[UserResult | None] = self.idempotency.of(
+            idempotency_key, command, actor=actor, answer=UserResult
+        )
         if self.rules.registration == "verified" and not isinstance(actor, System):
             if command.password is not UNSET:
                 raise Invalid.at("/password", "is not taken here: it is set with the link that is mailed")
@@ -128,7 +130,7 @@ class RegisterUser:
         return result
 
     async def _ask(
-        self, call: KeyedCall[UserResult | None], email: Email, full_name: str | None, actor: Actor | System | None
+        self, call: IdempotentCall[UserResult | None], email: Email, full_name: str | None, actor: Actor | System | None
     ) -> None:
         """Have the mail decide. The same is done for every e-mail."""
         async with self.unit_of_work.begin(actor) as tx:

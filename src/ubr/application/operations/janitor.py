@@ -55,7 +55,7 @@ class Janitor:
         await self._each(lambda tx: tx.outbox.forget(tx.now - LETTERS_LAST, _BATCH))
         await self._each(lambda tx: tx.users.forget_reservations(tx.now, _BATCH))
         deleted = await self._each(lambda tx: tx.sessions.forget(tx.now, _BATCH))
-        await self._each(lambda tx: tx.replays.forget(tx.now, _BATCH))
+        await self._each(lambda tx: tx.idempotency.forget(tx.now, _BATCH))
         await self._each(lambda tx: tx.users.forget_grants(tx.now - ENDED_GRANTS_LAST, _BATCH))
         while await self.feed.forget(FEED_LASTS, _BATCH) == _BATCH:
             pass

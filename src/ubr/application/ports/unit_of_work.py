@@ -9,7 +9,7 @@ from uuid import UUID
 
 from ubr.application.ports.accounts import Links, Users
 from ubr.application.ports.audit import LogKeys, LogRecords, Logs, LogTree
-from ubr.application.ports.idempotency import Replays
+from ubr.application.ports.idempotency import IdempotencyStore
 from ubr.application.ports.keys import SigningKeys
 from ubr.application.ports.mail import Outbox
 from ubr.application.ports.protection import KnownClients, PasswordAttempts
@@ -52,7 +52,7 @@ class Transaction(Protocol):
     @property
     def signing_keys(self) -> SigningKeys: ...
     @property
-    def replays(self) -> Replays: ...
+    def idempotency(self) -> IdempotencyStore: ...
     @property
     def principals(self) -> Principals: ...
     @property

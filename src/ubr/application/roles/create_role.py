@@ -7,7 +7,7 @@ import msgspec
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.idempotency import Attempt, Replaying
+from ubr.application.kernel.idempotency import Idempotency, IdempotencyKey
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import RoleResult, role_result
 from ubr.application.kernel.retry import repeatable
@@ -39,13 +39,13 @@ class CreateRole:
     unit_of_work: UnitOfWork
     new_id: NewId
     rules: Rules
-    replaying: Replaying
+    idempotency: Idempotency
     denials: DenialLog
 
     @denials_recorded
     @repeatable
     async def __call__(
-        self, command: CreateRoleCommand, /, *, actor: Actor | System, attempt: Attempt | None = None
+        self, command: CreateRoleCommand, /, *, actor: Actor | System, idempotency_key: IdempotencyKey | None = None
     ) -> RoleResult:
         name = RoleName.parse(command.name)
         description = (
@@ -54,7 +54,7 @@ class CreateRole:
             else parse_text(command.description, "/description", longest=DESCRIPTION_LENGTH)
         )
         permissions = self.rules.permissions(command.permissions)
-        call = self.replaying.of(attempt, command, actor=actor, answer=RoleResult)
+        call = self.idempotency.of(idempotency_key, command, actor=actor, answer=RoleResult)
         async with self.unit_of_work.begin(actor) as tx:
             who = await authority(tx, actor)
             who.require(ROLES_WRITE)

@@ -53,7 +53,7 @@ class Auth(Controller):
         ),
     )
     async def register(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        user = await ubr.register_user(request.command(RegisterUserCommand), attempt=request.attempt)
+        user = await ubr.register_user(request.command(RegisterUserCommand), idempotency_key=request.idempotency_key)
         return accepted() if user is None else created(request, user, "/api/users", user.id)
 
     @post(

@@ -49,7 +49,7 @@ class Roles(Controller):
     )
     async def create(self, request: Call, ubr: Ubr) -> Response[bytes]:
         command = request.command(CreateRoleCommand)
-        role = await ubr.create_role(command, actor=request.actor, attempt=request.attempt)
+        role = await ubr.create_role(command, actor=request.actor, idempotency_key=request.idempotency_key)
         return created(request, role, "/api/roles", role.id)
 
     @get(
