@@ -12,7 +12,7 @@ from ubr.application.ports.idempotency import IdempotencyRecord
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import SYSTEM
-from ubr.domain.errors import Contended
+from ubr.domain.errors import TransactionConflict
 
 pytestmark = pytest.mark.anyio
 
@@ -119,7 +119,7 @@ async def test_it_goes_with_the_actor_and_with_who_was_made(uow: UnitOfWork, who
 async def test_nothing_is_kept_for_who_is_gone(uow: UnitOfWork, who: str) -> None:
     gone = new_user()
     replay = new_replay(actor=gone) if who == "the actor" else new_replay(made=gone)
-    with pytest.raises(Contended):
+    with pytest.raises(TransactionConflict):
         await do(uow, replay)
     assert await found(uow, replay) is None
 
@@ -206,5 +206,5 @@ async def test_the_actor_who_is_removed_meanwhile_leaves_no_answer(uow: UnitOfWo
                 return None
 
         outcomes = await race([do(uow, replay), remove()])
-        assert all(outcome is None or isinstance(outcome, Contended) for outcome in outcomes), outcomes
+        assert all(outcome is None or isinstance(outcome, TransactionConflict) for outcome in outcomes), outcomes
         assert await found(uow, replay) is None

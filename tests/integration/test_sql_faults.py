@@ -24,14 +24,14 @@ from tests.contracts.kit import MovableClock, email, new_session, new_token, new
 from tests.support.plugin import NewDatabase, PrivatePostgres
 from tests.support.servers import PostgresServer
 from ubr.adapters.sql import ConnectionLimits, SqlStore, SqlUnitOfWork, make_engine, normal_url
-from ubr.adapters.sql.errors import CONSTRAINTS, SQLITE_CONSTRAINTS, SQLITE_REFERENCES, TransactionConflict
+from ubr.adapters.sql.errors import CONSTRAINTS, SQLITE_CONSTRAINTS, SQLITE_REFERENCES, SqlTransactionConflict
 from ubr.adapters.sql.migrations import check, upgrade
 from ubr.adapters.sql.tables import metadata
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.accounts import UserFilter
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import SYSTEM
-from ubr.domain.errors import Contended, EmailTaken, SessionNotFound, StoreUnavailable, UserNotFound
+from ubr.domain.errors import EmailTaken, SessionNotFound, StoreUnavailable, TransactionConflict, UserNotFound
 from ubr.domain.ids import UserId
 
 pytestmark = pytest.mark.anyio
@@ -543,8 +543,8 @@ async def test_units_that_wait_in_a_circle_are_told_apart(postgres_url: str) -> 
                 await tx.commit()
 
         outcomes = await race([lock(*users), lock(*reversed(users))])
-        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoneType", "TransactionConflict"]
-        assert issubclass(TransactionConflict, Contended)  # which use cases repeat
+        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoneType", "SqlTransactionConflict"]
+        assert issubclass(SqlTransactionConflict, TransactionConflict)  # which use cases repeat
         assert it.used == 0
 
 
@@ -561,7 +561,7 @@ async def test_a_change_of_the_tables_under_a_running_service_heals(postgres_url
             return await seen(it.uow, lambda tx: tx.users.get(user.id))
 
         outcomes = [(await race([read()]))[0] for _ in range(2)]
-        assert outcomes[0] == user or isinstance(outcomes[0], TransactionConflict)
+        assert outcomes[0] == user or isinstance(outcomes[0], SqlTransactionConflict)
         assert outcomes[1] == user
 
 

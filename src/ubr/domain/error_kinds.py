@@ -124,5 +124,5 @@ class StoreUnavailable(Unavailable):
     title = "The database is out of reach"
 
 
-class Contended(StoreUnavailable):
+class TransactionConflict(StoreUnavailable):
     """Two units of work stood in each other's way. This one had no effect, for certain, and can be repeated."""

@@ -21,7 +21,6 @@ from ubr.domain.accounts.errors import (
 from ubr.domain.audit.errors import CheckpointMismatch, LogDamaged, LogEntryNotFound, LogKeyLocked
 from ubr.domain.error_kinds import (
     Conflict,
-    Contended,
     Contradictory,
     Flaw,
     Forbidden,
@@ -32,6 +31,7 @@ from ubr.domain.error_kinds import (
     PreconditionFailed,
     RateLimited,
     StoreUnavailable,
+    TransactionConflict,
     UbrError,
     Unauthenticated,
     Unavailable,
@@ -46,7 +46,6 @@ __all__ = [
     "Busy",
     "CheckpointMismatch",
     "Conflict",
-    "Contended",
     "Contradictory",
     "EmailTaken",
     "Flaw",
@@ -77,6 +76,7 @@ __all__ = [
     "SigningKeyNotFound",
     "StoreUnavailable",
     "TooManyRoles",
+    "TransactionConflict",
     "UbrError",
     "Unauthenticated",
     "Unavailable",

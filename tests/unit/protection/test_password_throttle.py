@@ -35,13 +35,13 @@ from ubr.domain.accounts.email import Email
 from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.errors import (
     Busy,
-    Contended,
     EmailTaken,
     InvalidCredentials,
     InvalidLink,
     InvalidToken,
     RateLimited,
     StoreUnavailable,
+    TransactionConflict,
     UbrError,
     WeakPassword,
     WrongPassword,
@@ -516,7 +516,7 @@ async def test_nobody_waits_where_all_have_failed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "counted"), [(Contended(), 0), (StoreUnavailable(), 1), (asyncio.CancelledError(), 1)]
+    ("error", "counted"), [(TransactionConflict(), 0), (StoreUnavailable(), 1), (asyncio.CancelledError(), 1)]
 )
 async def test_a_right_one_whose_commit_fails_is_given_back_where_that_is_certain(
     error: BaseException, counted: int

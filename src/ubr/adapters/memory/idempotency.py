@@ -6,7 +6,7 @@ from datetime import datetime
 
 from ubr.adapters.memory.store import Drafts
 from ubr.application.ports.idempotency import IdempotencyRecord
-from ubr.domain.errors import Contended
+from ubr.domain.errors import TransactionConflict
 
 
 class MemoryIdempotencyStore:
@@ -23,7 +23,7 @@ class MemoryIdempotencyStore:
 
     async def keep(self, replay: IdempotencyRecord) -> None:
         if any(id is not None and self._drafts.users.get(id) is None for id in (replay.actor_id, replay.user_id)):
-            raise Contended
+            raise TransactionConflict
         self._drafts.replays.put(replay.digest, replay)
 
     async def forget(self, expired_before: datetime, limit: int) -> int:

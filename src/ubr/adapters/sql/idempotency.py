@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ubr.adapters.sql.connection import Link
-from ubr.adapters.sql.errors import TransactionConflict
+from ubr.adapters.sql.errors import SqlTransactionConflict
 from ubr.adapters.sql.rows import Row, replay_from_row, replay_to_row
 from ubr.adapters.sql.tables import replays
 from ubr.application.ports.idempotency import IdempotencyRecord
@@ -41,7 +41,7 @@ class SqlIdempotencyStore:
             return None
         found = await self.find(digest, now)
         if found is None:
-            raise TransactionConflict("a row went away")
+            raise SqlTransactionConflict("a row went away")
         return found
 
     async def keep(self, replay: IdempotencyRecord) -> None:

@@ -6,7 +6,7 @@ from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.operator_policy import Rules
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
@@ -42,7 +42,7 @@ class ChangePassword:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: ChangePasswordCommand, /, *, actor: Actor) -> None:
         current = bounded_password(command.current_password, "/current_password")
         known = (await self.authorize(actor)).user

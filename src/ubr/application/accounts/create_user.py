@@ -10,7 +10,7 @@ from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.idempotency import Idempotency, IdempotencyKey
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import UserResult, present_user
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.mail.queue import Post
 from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
 from ubr.application.ports.audit import DenialLog
@@ -57,7 +57,7 @@ class CreateUser:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(
         self, command: CreateUserCommand, /, *, actor: Actor | System, idempotency_key: IdempotencyKey | None = None
     ) -> UserResult:

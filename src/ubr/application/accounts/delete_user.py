@@ -7,7 +7,7 @@ from ubr.application.access.authorization import Authority, authority, permissio
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import check_revision, present_user
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
 from ubr.application.sessions.termination import end_sessions
@@ -40,7 +40,7 @@ class DeleteUser:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: DeleteUserCommand, /, *, actor: Actor | System) -> None:
         user_id = UserId(command.user_id)
         async with self.unit_of_work.ending(Change("user", str(user_id)), actor=actor) as tx:

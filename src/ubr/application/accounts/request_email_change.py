@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.mail.queue import Post
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -42,7 +42,7 @@ class RequestEmailChange:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: RequestEmailChangeCommand, /, *, actor: Actor) -> None:
         email = Email.parse(command.email)
         current = bounded_password(command.current_password, "/current_password")

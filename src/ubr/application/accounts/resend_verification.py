@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.mail.queue import Post
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -32,7 +32,7 @@ class ResendVerification:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: ResendVerificationCommand, /, *, actor: Actor | System | None = None) -> None:
         email = Email.parse(command.email)
         await self.rate_limiter.mail(MailKind.VERIFICATION, email)

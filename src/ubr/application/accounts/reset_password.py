@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.operator_policy import Rules
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
@@ -43,7 +43,7 @@ class ResetPassword:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: ResetPasswordCommand, /, *, actor: Actor | System | None = None) -> None:
         async with self.rate_limiter.redeeming():
             await self._reset(command, actor)

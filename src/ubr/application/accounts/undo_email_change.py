@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.mail.queue import Post
 from ubr.application.ports.accounts import LinkTokenMint
 from ubr.application.ports.audit import DenialLog
@@ -40,7 +40,7 @@ class UndoEmailChange:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: UndoEmailChangeCommand, /, *, actor: Actor | System | None = None) -> None:
         async with self.rate_limiter.redeeming():
             await self._undo(command, actor)

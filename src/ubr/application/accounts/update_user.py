@@ -9,7 +9,7 @@ from ubr.application.access.authorization import authority, permissions_of, some
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import UserResult, check_revision, present_user
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.mail.queue import Post
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
@@ -60,7 +60,7 @@ class UpdateUser:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: UpdateUserCommand, /, *, actor: Actor | System) -> UserResult:
         changes, user_id = command.changes, UserId(command.user_id)
         email = UNSET if changes.email is UNSET else Email.parse(changes.email)

@@ -8,7 +8,7 @@ from typing import Final
 
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.origin import Origin, calling_from
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.accounts import LinkTokenMint
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.mail import Composer, Mailer, MailFacts
@@ -81,7 +81,7 @@ class DeliverMail:
                 done += outcome
         return done
 
-    @repeatable
+    @retry_on_conflict
     async def _claim(self, actor: System) -> list[Letter]:
         async with self.unit_of_work.read() as tx:
             if not await tx.outbox.due(tx.now):
@@ -120,13 +120,13 @@ class DeliverMail:
             return MailUnavailable("it could not be written")
         return None
 
-    @repeatable
+    @retry_on_conflict
     async def _done(self, letter: Letter, actor: System) -> None:
         async with self.unit_of_work.begin(actor) as tx:
             await tx.outbox.remove(letter)
             await tx.commit()
 
-    @repeatable
+    @retry_on_conflict
     async def _failed(self, letter: Letter, error: MailRefused | MailUnavailable, actor: System) -> None:
         async with self.unit_of_work.begin(actor) as tx:
             failed = letter.failed(error.detail, for_good=isinstance(error, MailRefused), now=tx.now)
@@ -137,7 +137,7 @@ class DeliverMail:
 
     # --- what a letter comes to --------------------------------------------------------------------------------------
 
-    @repeatable
+    @retry_on_conflict
     async def _written(self, letter: Letter, actor: System) -> MailFacts | None:
         """What the mail says; None where there is nothing to say to anybody."""
         async with self.unit_of_work.begin(actor) as tx:

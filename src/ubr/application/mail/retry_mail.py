@@ -5,7 +5,7 @@ from uuid import UUID
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import System
@@ -28,7 +28,7 @@ class RetryMail:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: RetryMailCommand, /, *, actor: System) -> None:
         """Errors: `LetterNotFound`."""
         if not isinstance(actor, System):

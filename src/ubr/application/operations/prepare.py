@@ -3,7 +3,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.keys.key_ring import KeyRing
 from ubr.application.ports.audit import LogSigning
 from ubr.application.ports.keys import AccessTokens
@@ -32,7 +32,7 @@ class Prepare:
     keys: KeyRing
     log_signing: LogSigning
 
-    @repeatable
+    @retry_on_conflict
     async def __call__(self) -> None:
         if not await self._load():
             with suppress(RoleNameTaken):  # another process was faster, and has committed

@@ -7,7 +7,7 @@ from ubr.application.access.session_cache import SessionCache
 from ubr.application.audit.sequencer import Sequencer
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog, LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -75,35 +75,35 @@ class SettleRestore:
         await self.sequencer(wait=True)
         return SettledResult(key=key, sessions=sessions)
 
-    @repeatable
+    @retry_on_conflict
     async def _end_sessions(self, actor: System) -> int:
         async with self.unit_of_work.begin(actor) as tx:
             ended = await tx.sessions.end_any(tx.now, _BATCH)
             await tx.commit()
         return ended
 
-    @repeatable
+    @retry_on_conflict
     async def _forget_links(self, actor: System) -> int:
         async with self.unit_of_work.begin(actor) as tx:
             forgotten = await tx.links.forget_all(_BATCH)
             await tx.commit()
         return forgotten
 
-    @repeatable
+    @retry_on_conflict
     async def _forget_reservations(self, actor: System) -> int:
         async with self.unit_of_work.begin(actor) as tx:
             forgotten = await tx.users.forget_reservations(tx.now + 2 * UNDO_LIFETIME, _BATCH)
             await tx.commit()
         return forgotten
 
-    @repeatable
+    @retry_on_conflict
     async def _forget_letters(self, actor: System) -> int:
         async with self.unit_of_work.begin(actor) as tx:
             forgotten = await tx.outbox.forget_all(_BATCH)
             await tx.commit()
         return forgotten
 
-    @repeatable
+    @retry_on_conflict
     async def _settle(self, checkpoint: str | None, actor: System) -> str:
         async with self.unit_of_work.begin(actor) as tx:
             for key in await tx.signing_keys.all_to_change():

@@ -41,7 +41,7 @@ class IdempotencyStore(Protocol):
     async def keep(self, replay: IdempotencyRecord) -> None:
         """Store the answer of a call whose digest this unit has taken.
 
-        Errors: `Contended` where the actor or the user is gone by then.
+        Errors: `TransactionConflict` where the actor or the user is gone by then.
         """
         ...
 

@@ -20,7 +20,14 @@ from ubr.application.protection.rate_limits import RateLimiter, RateLimitStatus,
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.user import User
-from ubr.domain.errors import Contended, InvalidCredentials, InvalidToken, RateLimited, UbrError, WrongPassword
+from ubr.domain.errors import (
+    InvalidCredentials,
+    InvalidToken,
+    RateLimited,
+    TransactionConflict,
+    UbrError,
+    WrongPassword,
+)
 from ubr.domain.events import LogInFailed
 from ubr.domain.ids import UserId
 
@@ -246,11 +253,11 @@ class CheckedPassword:
     async def user_in(self, tx: Transaction) -> User:
         """The user in the unit that the password opens: locked, and what was checked still holds.
 
-        Errors: `Contended` where hash, e-mail or status changed meanwhile: it is decided anew on the account as it is.
+        Errors: `TransactionConflict` where hash, e-mail or status changed meanwhile: it is decided anew on the account as it is.
         """
         user = await tx.users.get(self.user.id)
         if user is None or _checked_facts(user) != _checked_facts(self.user):
-            raise Contended
+            raise TransactionConflict
         return user
 
     async def passed(self, tx: Transaction, *, logged_in: bool = False) -> None:
@@ -321,7 +328,7 @@ class _Attempt:
             case _Outcome.WRONG | _Outcome.FAILED:
                 return False
             case _Outcome.PASSED:  # a commit of unknown outcome may have given it back
-                return isinstance(error, Contended)
+                return isinstance(error, TransactionConflict)
             case _Outcome.RIGHT:
                 return True
             case _:

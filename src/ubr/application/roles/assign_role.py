@@ -7,7 +7,7 @@ from uuid import UUID
 from ubr.application.access.authorization import authority, permissions_of, someone_stays
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -45,7 +45,7 @@ class AssignRole:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: AssignRoleCommand, /, *, actor: Actor | System) -> None:
         name = RoleName.parse(command.role, "")
         expires_at = self._end(command.expires_at)

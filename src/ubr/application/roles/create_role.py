@@ -10,7 +10,7 @@ from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.idempotency import Idempotency, IdempotencyKey
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import RoleResult, role_result
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -43,7 +43,7 @@ class CreateRole:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(
         self, command: CreateRoleCommand, /, *, actor: Actor | System, idempotency_key: IdempotencyKey | None = None
     ) -> RoleResult:

@@ -6,7 +6,7 @@ from uuid import UUID
 from ubr.application.access.authorization import authority, permissions_of, someone_stays
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.domain.actor import Actor, System
@@ -36,7 +36,7 @@ class UnassignRole:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: UnassignRoleCommand, /, *, actor: Actor | System) -> None:
         name = RoleName.parse(command.role, "")
         async with self.unit_of_work.ending(Change("user", str(command.user_id)), actor=actor) as tx:

@@ -10,7 +10,7 @@ from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import RoleResult, check_revision, role_result, role_revision
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
@@ -53,7 +53,7 @@ class UpdateRole:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: UpdateRoleCommand, /, *, actor: Actor | System) -> RoleResult:
         changes = command.changes
         name = UNSET if changes.name is UNSET else RoleName.parse(changes.name)

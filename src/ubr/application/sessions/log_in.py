@@ -7,7 +7,7 @@ from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.origin import current_origin
 from ubr.application.kernel.representations import TokensResult
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.keys.key_ring import KeyRing
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.revocation import FeedPosition
@@ -51,7 +51,7 @@ class LogIn:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: LogInCommand, /, *, actor: Actor | System | None = None) -> TokensResult:
         email = Email.parse(command.email)
         password = bounded_password(command.password)
