@@ -462,7 +462,7 @@ async def test_everything_the_service_does_it_can_do_as_a_role_that_owns_nothing
     clock.move(days=100)
     async with open_environment(guarded.settings(), clock=clock) as environment:
         assert await environment.janitor() > 0
-        await environment.refusals.settle(everything=True)
+        await environment.denials.settle(everything=True)
         verified = await environment.application.verify_log(VerifyLogCommand(), actor=SYSTEM)
         assert (verified.finding, verified.signer) == (None, settled.key)
         async with guarded.connection() as connection:

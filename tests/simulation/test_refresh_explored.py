@@ -27,7 +27,7 @@ from ubr.adapters.memory.rate_limit_store import MemoryRateLimitStore
 from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
 from ubr.adapters.security.system import Uuid7, random_bytes
 from ubr.application.accounts.register_user import RegisterUserCommand
-from ubr.application.audit.denials import Refusals
+from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import TokensResult
@@ -128,7 +128,7 @@ class Chain:
             mint=self.mint,
             issuer=issuer,
             rules=Rules(),
-            denials=Refusals(unit_of_work, self._now),
+            denials=DenialRecorder(unit_of_work, self._now),
         )
         self._served = 0
 

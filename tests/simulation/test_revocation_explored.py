@@ -25,7 +25,7 @@ from ubr.application.access.authorization import Authorize
 from ubr.application.access.session_cache import CacheTimes, SessionCache
 from ubr.application.accounts.get_user import GetUser, GetUserCommand
 from ubr.application.accounts.register_user import RegisterUserCommand
-from ubr.application.audit.denials import Refusals
+from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.revocation.propagation import PropagatingUnitOfWork, RevocationBarrier
@@ -163,7 +163,7 @@ class Installation:
             unit_of_work, self.parts.barrier(session_cache, feed, self.notifier, elapsed)
         )
         self.notifier.subscribe(id, f"{name}:", session_cache.apply)
-        denials = Refusals(propagating, lambda: NOW)
+        denials = DenialRecorder(propagating, lambda: NOW)
         get_user = GetUser(Authorize(session_cache, lambda: NOW), propagating, lambda: NOW, denials)
         reaper = self.parts.reaper(feed, elapsed, self.times.row)
         revoke_session, log_out = (

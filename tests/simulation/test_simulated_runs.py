@@ -29,7 +29,7 @@ from ubr.application.accounts.delete_user import DeleteUser, DeleteUserCommand
 from ubr.application.accounts.get_user import GetUser, GetUserCommand
 from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.accounts.update_user import UpdateUser, UpdateUserCommand, UserChanges
-from ubr.application.audit.denials import Refusals
+from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.mail.queue import Post
@@ -193,7 +193,7 @@ class Run:
         propagating = PropagatingUnitOfWork(
             unit_of_work, self.parts.barrier(session_cache, feed, self.notifier, elapsed)
         )
-        authorize, denials = Authorize(session_cache, self._now), Refusals(propagating, self._now)
+        authorize, denials = Authorize(session_cache, self._now), DenialRecorder(propagating, self._now)
         self.workers[name] = Worker(
             name,
             GetUser(authorize, propagating, self._now, denials),

@@ -12,7 +12,7 @@ from dependency_injector import providers
 
 from ubr.adapters.security.system import utc_now
 from ubr.application.app import Application
-from ubr.application.audit.denials import Refusals
+from ubr.application.audit.denials import DenialRecorder
 from ubr.application.kernel.periodic import running_beside
 from ubr.application.operations.janitor import Janitor
 from ubr.application.ports.system import Clock
@@ -36,7 +36,7 @@ class Environment:
 
     application: Application
     janitor: Janitor
-    refusals: Refusals
+    denials: DenialRecorder
 
 
 def _container(settings: Settings, clock: Clock | None) -> MemoryContainer | SqlContainer:
@@ -89,7 +89,7 @@ async def open_environment(
             if prepared and delivering:
                 deliver = partial(application.deliver_mail, actor=SYSTEM)
                 await stack.enter_async_context(running_beside((deliver, _DELIVERING)))
-        yield Environment(application=application, janitor=services.janitor, refusals=services.denials)
+        yield Environment(application=application, janitor=services.janitor, denials=services.denials)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.access.session_cache import SessionCache
-from ubr.application.audit.denials import Refusals
+from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.maintenance import AuditMaintenance
 from ubr.application.audit.sequencer import Sequencer
 from ubr.application.kernel.idempotency import Idempotency
@@ -32,7 +32,7 @@ class Services:
     session_cache: SessionCache
     unit_of_work: EndingUnitOfWork
     authorize: Authorize
-    denials: Refusals
+    denials: DenialRecorder
     rate_limiter: RateLimiter
     passwords: PasswordThrottle
     keys: KeyRing
@@ -61,7 +61,7 @@ def services_of(ports: Ports) -> Services:
     )
     unit_of_work = PropagatingUnitOfWork(inner=ports.unit_of_work, barrier=barrier)
     rate_limiter = RateLimiter(rate_limit_store=ports.rate_limit_store, quotas=ports.policy.quotas)
-    denials = Refusals(unit_of_work=unit_of_work, clock=ports.clock)
+    denials = DenialRecorder(unit_of_work=unit_of_work, clock=ports.clock)
     sequencer = Sequencer(unit_of_work=ports.background_unit_of_work, signing=ports.security.log_signing)
     reaper = WorkerReaper(feed=ports.background_feed, elapsed=ports.elapsed, row=ports.policy.times.row)
     return Services(
@@ -89,7 +89,7 @@ def services_of(ports: Ports) -> Services:
         post=Post(new_id=ports.new_id),
         idempotency=Idempotency(unit_of_work=unit_of_work, signer=ports.security.signer),
         feed_follower=FeedFollower(session_cache=session_cache, notifier=ports.notifier, reaper=reaper),
-        audit_maintenance=AuditMaintenance(sequencer=sequencer, refusals=denials),
+        audit_maintenance=AuditMaintenance(sequencer=sequencer, denials=denials),
         janitor=Janitor(
             unit_of_work=unit_of_work,
             feed=ports.background_feed,

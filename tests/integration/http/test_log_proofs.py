@@ -18,7 +18,7 @@ from tests.support import notes
 from tests.unit.audit.test_checkpoints import led_to
 from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.app import Application
-from ubr.application.audit.denials import Refusals
+from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.list_logs import ListLogsCommand
 from ubr.bootstrap import open_environment
 from ubr.bootstrap.memory import MemoryContainer
@@ -179,7 +179,7 @@ async def over(ubr: Application, options: HttpOptions) -> AsyncIterator[Service]
 @dataclass
 class Counting:
     service: Service
-    refusals: Refusals
+    denials: DenialRecorder
 
     async def counted(self) -> list[dict[str, int]]:
         """What entries say was turned away."""
@@ -193,8 +193,8 @@ async def counting() -> AsyncIterator[Counting]:
     async with open_environment(memory_settings(), clock=MovableClock()) as environment:
         ubr = environment.application
         await ubr.create_admin(CreateAdminCommand(email=ADMIN, password=PASSWORD), actor=SYSTEM)
-        async with over(ubr, HttpOptions(rejected=environment.refusals.reject)) as service:
-            yield Counting(service, environment.refusals)
+        async with over(ubr, HttpOptions(rejected=environment.denials.reject)) as service:
+            yield Counting(service, environment.denials)
 
 
 async def test_what_was_turned_away_is_one_entry_with_counts(counting: Counting) -> None:
@@ -217,7 +217,7 @@ async def test_what_was_turned_away_is_one_entry_with_counts(counting: Counting)
     ):
         assert assert_problem(answer, status)["type"] == f"/problems/{slug}"
     assert await counting.counted() == []
-    await counting.refusals.settle(everything=True)
+    await counting.denials.settle(everything=True)
     assert await counting.counted() == [
         {
             "body-too-large": 2,
@@ -250,7 +250,7 @@ async def test_what_is_in_the_log_or_was_answered_is_not_counted(counting: Count
         (412, await client.delete(f"/api/roles/{await a_role(client, admin)}", headers={**admin, "if-match": '"9"'})),
     ):
         assert answer.status_code == status, answer.text
-    await counting.refusals.settle(everything=True)
+    await counting.denials.settle(everything=True)
     assert await counting.counted() == []
     entries = (await client.get("/api/logs?limit=200", headers=admin)).json()["items"]
     actions = [entry["action"] for entry in entries]
@@ -295,7 +295,7 @@ async def test_what_is_counted_is_named_in_the_line_of_the_request(
     """And nothing that was sent is."""
     sent = {"authorization": "Bearer canary.canary.canary"}
     await counting.service.client.get("/api/users?canary=1", headers=sent)
-    await counting.refusals.settle(everything=True)
+    await counting.denials.settle(everything=True)
     assert json.dumps(await counting.counted()) == '[{"invalid-token": 1}]'
     line = capsys.readouterr().out
     assert "invalid-token" in line

@@ -37,7 +37,7 @@ class _Count:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusals:
+class DenialRecorder:
     """Writes what was refused into the log, in units of their own, and never more than a few entries a minute for it.
 
     - The first refusal of an actor, an act and a problem is an entry at once. Those that follow in the same minute

@@ -73,6 +73,6 @@ class Service:
             cors_origins=settings.cors_origins,
         )
         async with open_environment(settings) as environment:
-            options = replace(options, rejected=environment.refusals.reject)
+            options = replace(options, rejected=environment.denials.reject)
             async with running_beside((environment.janitor, _CLEANING)):
                 yield create_app(environment.application, options=options)
