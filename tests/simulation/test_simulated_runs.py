@@ -32,7 +32,7 @@ from ubr.application.accounts.update_user import UpdateUser, UpdateUserCommand, 
 from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.operator_policy import Rules
-from ubr.application.mail.queue import Post
+from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.revocation.feed_follower import FeedFollower
 from ubr.application.revocation.propagation import PropagatingUnitOfWork, RevocationBarrier
@@ -197,7 +197,7 @@ class Run:
         self.workers[name] = Worker(
             name,
             GetUser(authorize, propagating, self._now, denials),
-            UpdateUser(propagating, Post(uuid4), denials),
+            UpdateUser(propagating, MailQueue(uuid4), denials),
             DeleteUser(propagating, denials),
             RevokeSession(propagating, denials),
             RevokeUserSessions(propagating, denials),

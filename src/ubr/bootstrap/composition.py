@@ -93,7 +93,7 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             hasher=ports.security.hasher,
             is_common=ports.security.is_common,
             new_id=ports.new_id,
-            post=services.post,
+            mail_queue=services.mail_queue,
             rate_limiter=services.rate_limiter,
             rules=ports.policy.rules,
             idempotency=services.idempotency,
@@ -110,7 +110,7 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
         ),
         request_password_reset=RequestPasswordReset(
             unit_of_work=services.unit_of_work,
-            post=services.post,
+            mail_queue=services.mail_queue,
             rate_limiter=services.rate_limiter,
             denials=services.denials,
         ),
@@ -128,7 +128,7 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             unit_of_work=services.unit_of_work,
             passwords=services.passwords,
             rate_limiter=services.rate_limiter,
-            post=services.post,
+            mail_queue=services.mail_queue,
             denials=services.denials,
         ),
         verify_email=VerifyEmail(
@@ -138,13 +138,13 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             hasher=ports.security.hasher,
             is_common=ports.security.is_common,
             new_id=ports.new_id,
-            post=services.post,
+            mail_queue=services.mail_queue,
             rules=ports.policy.rules,
             denials=services.denials,
         ),
         resend_verification=ResendVerification(
             unit_of_work=services.unit_of_work,
-            post=services.post,
+            mail_queue=services.mail_queue,
             rate_limiter=services.rate_limiter,
             denials=services.denials,
         ),
@@ -152,7 +152,7 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             unit_of_work=services.unit_of_work,
             tokens=ports.security.link_tokens,
             rate_limiter=services.rate_limiter,
-            post=services.post,
+            mail_queue=services.mail_queue,
             denials=services.denials,
         ),
         get_user=GetUser(
@@ -173,12 +173,14 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             hasher=ports.security.hasher,
             is_common=ports.security.is_common,
             new_id=ports.new_id,
-            post=services.post,
+            mail_queue=services.mail_queue,
             rules=ports.policy.rules,
             idempotency=services.idempotency,
             denials=services.denials,
         ),
-        update_user=UpdateUser(unit_of_work=services.unit_of_work, post=services.post, denials=services.denials),
+        update_user=UpdateUser(
+            unit_of_work=services.unit_of_work, mail_queue=services.mail_queue, denials=services.denials
+        ),
         delete_user=DeleteUser(unit_of_work=services.unit_of_work, denials=services.denials),
         create_admin=CreateAdmin(
             unit_of_work=services.unit_of_work,

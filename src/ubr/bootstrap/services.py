@@ -12,7 +12,7 @@ from ubr.application.audit.sequencer import Sequencer
 from ubr.application.kernel.idempotency import Idempotency
 from ubr.application.kernel.paging import Pager
 from ubr.application.keys.key_ring import KeyRing
-from ubr.application.mail.queue import Post
+from ubr.application.mail.queue import MailQueue
 from ubr.application.operations.janitor import Janitor
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
@@ -39,7 +39,7 @@ class Services:
     issuer: TokenIssuer
     sequencer: Sequencer
     pager: Pager
-    post: Post
+    mail_queue: MailQueue
     idempotency: Idempotency
 
     feed_follower: FeedFollower
@@ -86,7 +86,7 @@ def services_of(ports: Ports) -> Services:
         issuer=TokenIssuer(access_tokens=ports.security.access_tokens, new_id=ports.new_id, rules=ports.policy.rules),
         sequencer=sequencer,
         pager=Pager(ports.security.signer),
-        post=Post(new_id=ports.new_id),
+        mail_queue=MailQueue(new_id=ports.new_id),
         idempotency=Idempotency(unit_of_work=unit_of_work, signer=ports.security.signer),
         feed_follower=FeedFollower(session_cache=session_cache, notifier=ports.notifier, reaper=reaper),
         audit_maintenance=AuditMaintenance(sequencer=sequencer, denials=denials),

@@ -11,7 +11,7 @@ from ubr.application.kernel.idempotency import Idempotency, IdempotencyKey
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import UserResult, present_user
 from ubr.application.kernel.retry import retry_on_conflict
-from ubr.application.mail.queue import Post
+from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
@@ -51,7 +51,7 @@ class CreateUser:
     hasher: PasswordHasher
     is_common: CommonPasswords
     new_id: NewId
-    post: Post
+    mail_queue: MailQueue
     rules: Rules
     idempotency: Idempotency
     denials: DenialLog
@@ -99,7 +99,7 @@ class CreateUser:
                 user.grant(role.id, by=who.user_id, now=tx.now)
             await tx.users.add(user)
             if hashed is None:
-                await self.post(tx, MailKind.INVITATION, email, user_id=user.id)
+                await self.mail_queue(tx, MailKind.INVITATION, email, user_id=user.id)
             result = await present_user(tx, user)
             await call.keep(tx, result, made=user.id)
             await tx.commit()

@@ -11,7 +11,7 @@ from ubr.application.kernel.idempotency import Idempotency, IdempotencyKey, Idem
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import UserResult, present_user
 from ubr.application.kernel.retry import retry_on_conflict
-from ubr.application.mail.queue import Post
+from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
@@ -51,7 +51,7 @@ class RegisterUser:
     hasher: PasswordHasher
     is_common: CommonPasswords
     new_id: NewId
-    post: Post
+    mail_queue: MailQueue
     rules: Rules
     idempotency: Idempotency
     denials: DenialLog
@@ -123,7 +123,7 @@ class RegisterUser:
             )
             await tx.users.add(user)
             if mailed:
-                await self.post(tx, MailKind.VERIFICATION, email, user_id=user.id)
+                await self.mail_queue(tx, MailKind.VERIFICATION, email, user_id=user.id)
             result = await present_user(tx, user)
             await call.keep(tx, result, made=user.id)
             await tx.commit()
@@ -136,6 +136,6 @@ class RegisterUser:
         async with self.unit_of_work.begin(actor) as tx:
             if await call.claim(tx) is not None:
                 return
-            await self.post(tx, MailKind.REGISTRATION, email, full_name=full_name)
+            await self.mail_queue(tx, MailKind.REGISTRATION, email, full_name=full_name)
             await call.keep(tx, None)
             await tx.commit()

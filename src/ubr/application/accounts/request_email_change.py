@@ -6,7 +6,7 @@ from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import retry_on_conflict
-from ubr.application.mail.queue import Post
+from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.protection.password_throttle import PasswordThrottle
@@ -38,7 +38,7 @@ class RequestEmailChange:
     unit_of_work: UnitOfWork
     passwords: PasswordThrottle
     rate_limiter: RateLimiter
-    post: Post
+    mail_queue: MailQueue
     denials: DenialLog
 
     @denials_recorded
@@ -55,7 +55,7 @@ class RequestEmailChange:
                 await authority(tx, actor)
                 user = await checked.user_in(tx)
                 tx.record(EmailChangeAsked(user_id=user.id))
-                await self.post(tx, MailKind.EMAIL_CHANGE, email, user_id=user.id, session_id=actor.session_id)
-                await self.post(tx, MailKind.EMAIL_CHANGE_ASKED, user.email, user_id=user.id, new_email=email)
+                await self.mail_queue(tx, MailKind.EMAIL_CHANGE, email, user_id=user.id, session_id=actor.session_id)
+                await self.mail_queue(tx, MailKind.EMAIL_CHANGE_ASKED, user.email, user_id=user.id, new_email=email)
                 await checked.passed(tx)
                 await tx.commit()

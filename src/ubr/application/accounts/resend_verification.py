@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import retry_on_conflict
-from ubr.application.mail.queue import Post
+from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.protection.rate_limits import RateLimiter
@@ -27,7 +27,7 @@ class ResendVerification:
     """
 
     unit_of_work: UnitOfWork
-    post: Post
+    mail_queue: MailQueue
     rate_limiter: RateLimiter
     denials: DenialLog
 
@@ -37,5 +37,5 @@ class ResendVerification:
         email = Email.parse(command.email)
         await self.rate_limiter.mail(MailKind.VERIFICATION, email)
         async with self.unit_of_work.begin(actor) as tx:
-            await self.post(tx, MailKind.VERIFICATION, email)
+            await self.mail_queue(tx, MailKind.VERIFICATION, email)
             await tx.commit()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import retry_on_conflict
-from ubr.application.mail.queue import Post
+from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.accounts import LinkTokenMint
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
@@ -36,7 +36,7 @@ class UndoEmailChange:
     unit_of_work: EndingUnitOfWork
     tokens: LinkTokenMint
     rate_limiter: RateLimiter
-    post: Post
+    mail_queue: MailQueue
     denials: DenialLog
 
     @denials_recorded
@@ -59,4 +59,4 @@ class UndoEmailChange:
             await tx.users.save(user)
             await end_links(tx, user.id, changed_since=link.expires_at - UNDO_LIFETIME)
             await end_sessions(tx, user.id, SecurityEvent.EMAIL_CHANGE_UNDONE, actor=None)
-            await self.post(tx, MailKind.PASSWORD_RESET, user.email, user_id=user.id)
+            await self.mail_queue(tx, MailKind.PASSWORD_RESET, user.email, user_id=user.id)

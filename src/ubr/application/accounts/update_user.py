@@ -10,7 +10,7 @@ from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import UserResult, check_revision, present_user
 from ubr.application.kernel.retry import retry_on_conflict
-from ubr.application.mail.queue import Post
+from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.sessions.termination import end_links, end_sessions
@@ -56,7 +56,7 @@ class UpdateUser:
     """
 
     unit_of_work: EndingUnitOfWork
-    post: Post
+    mail_queue: MailQueue
     denials: DenialLog
 
     @denials_recorded
@@ -94,8 +94,8 @@ class UpdateUser:
                     await end_links(tx, user.id, changed_since=EVER)  # what an operator does is not taken back
                 elif was_verified:
                     await tx.users.reserve(old, user.id, tx.now + UNDO_LIFETIME)
-                    await self.post(tx, MailKind.EMAIL_CHANGED, old, user_id=user.id, new_email=user.email)
-                await self.post(tx, MailKind.VERIFICATION, user.email, user_id=user.id)
+                    await self.mail_queue(tx, MailKind.EMAIL_CHANGED, old, user_id=user.id, new_email=user.email)
+                await self.mail_queue(tx, MailKind.VERIFICATION, user.email, user_id=user.id)
             if active and not user.active:
                 await end_sessions(tx, user.id, SecurityEvent.DISABLED, actor=actor)
             return await present_user(tx, user)

@@ -8,7 +8,7 @@ from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.retry import retry_on_conflict
-from ubr.application.mail.queue import Post
+from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
@@ -50,7 +50,7 @@ class VerifyEmail:
     hasher: PasswordHasher
     is_common: CommonPasswords
     new_id: NewId
-    post: Post
+    mail_queue: MailQueue
     rules: Rules
     denials: DenialLog
 
@@ -137,7 +137,7 @@ class VerifyEmail:
             if was_verified:
                 # An e-mail that nobody has shown to be theirs may be a stranger's, who must not get the account.
                 await tx.users.reserve(old, user.id, tx.now + UNDO_LIFETIME)
-                await self.post(tx, MailKind.EMAIL_CHANGED, old, user_id=user.id, new_email=user.email)
+                await self.mail_queue(tx, MailKind.EMAIL_CHANGED, old, user_id=user.id, new_email=user.email)
 
     def _checked(self, raw: str, link: Link, full_name: str | None) -> str:
         return check_password(

@@ -14,7 +14,7 @@ from ubr.domain.mail.queued_mail import Letter
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class MailQueue:
     """Puts letters into the outbox. Whether there is anybody to write to is found out later, by whoever sends it.
 
     So a call that asks for a mail does the same for every e-mail, and takes as long.
