@@ -60,7 +60,7 @@ from ubr.adapters.sql.unit_of_work import SqlUnitOfWork
 from ubr.application.accounts.update_user import UpdateUser
 from ubr.application.audit.recorder import Recorder
 from ubr.application.audit.sequencer import Sequencer
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.periodic import running_beside
 from ubr.application.roles.assign_role import AssignRole
 from ubr.application.roles.unassign_role import UnassignRole
@@ -150,7 +150,7 @@ class Writer:
 
     def writes(self, units: SqlUnitOfWork) -> dict[str, list[Write]]:
         """By kind; what is to be done in turn. Each of them changes something, each time it is called."""
-        update_user, update_role = UpdateUser(units), UpdateRole(units, Rules())
+        update_user, update_role = UpdateUser(units), UpdateRole(units, OperatorPolicy())
         assign, unassign = AssignRole(units, utc_now), UnassignRole(units)
         users, roles = itertools.poll_feed(self.users), itertools.poll_feed(self.roles)
 

@@ -264,7 +264,7 @@ async def test_each_mail_arrives(tls: Certificate) -> None:
         await deliver(actor=SYSTEM)
         change = next(each for each in server.received if each.recipients == ["new@example.org"])
         await ubr.verify_email(VerifyEmailCommand(token=token_of(change.content)))
-        mail_only = replace(ubr.register_user, rules=replace(ubr.register_user.rules, registration="verified"))
+        mail_only = replace(ubr.register_user, policy=replace(ubr.register_user.policy, registration="verified"))
         for email in ("taken@example.org", "another@example.org"):
             await mail_only(RegisterUserCommand(email=email))
         subjects += [subject for _, subject in await arrived()]

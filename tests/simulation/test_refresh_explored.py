@@ -29,7 +29,7 @@ from ubr.adapters.security.system import Uuid7, random_bytes
 from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.recorder import Recorder
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.ports.keys import AccessClaims
 from ubr.application.protection.rate_limits import Quotas, RateLimiter
@@ -119,7 +119,7 @@ class Chain:
         self.storage.faults, self.storage.answers_late = True, False
         numbers = count(1)
         self.mint = OpaqueRefreshTokens(lambda size: next(numbers).to_bytes(size, "big"))
-        issuer = TokenIssuer(PlainAccessTokens(), _new_id, Rules())  # type: ignore[arg-type]
+        issuer = TokenIssuer(PlainAccessTokens(), _new_id, OperatorPolicy())  # type: ignore[arg-type]
         unit_of_work = PropagatingUnitOfWork(GatedUnitOfWork(self.storage), barrier=no_other_worker)  # type: ignore[arg-type]
         self.refresh = refresh(
             unit_of_work=unit_of_work,
@@ -127,7 +127,7 @@ class Chain:
             keys=KeysAtHand(),  # type: ignore[arg-type]
             mint=self.mint,
             issuer=issuer,
-            rules=Rules(),
+            policy=OperatorPolicy(),
             denials=DenialRecorder(unit_of_work, self._now),
         )
         self._served = 0

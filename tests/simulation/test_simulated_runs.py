@@ -31,7 +31,7 @@ from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.accounts.update_user import UpdateUser, UpdateUserCommand, UserChanges
 from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.recorder import Recorder
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.revocation.feed_follower import FeedFollower
@@ -202,7 +202,7 @@ class Run:
             RevokeSession(propagating, denials),
             RevokeUserSessions(propagating, denials),
             LogOut(propagating, denials),
-            UpdateRole(propagating, Rules(), denials),
+            UpdateRole(propagating, OperatorPolicy(), denials),
             AssignRole(propagating, self._now, denials),
             UnassignRole(propagating, denials),
         )

@@ -95,7 +95,7 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             new_id=ports.new_id,
             mail_queue=services.mail_queue,
             rate_limiter=services.rate_limiter,
-            rules=ports.policy.rules,
+            policy=ports.decisions.policy,
             idempotency=services.idempotency,
             denials=services.denials,
         ),
@@ -105,7 +105,7 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             passwords=services.passwords,
             hasher=ports.security.hasher,
             is_common=ports.security.is_common,
-            rules=ports.policy.rules,
+            policy=ports.decisions.policy,
             denials=services.denials,
         ),
         request_password_reset=RequestPasswordReset(
@@ -120,7 +120,7 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             rate_limiter=services.rate_limiter,
             hasher=ports.security.hasher,
             is_common=ports.security.is_common,
-            rules=ports.policy.rules,
+            policy=ports.decisions.policy,
             denials=services.denials,
         ),
         request_email_change=RequestEmailChange(
@@ -139,7 +139,7 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             is_common=ports.security.is_common,
             new_id=ports.new_id,
             mail_queue=services.mail_queue,
-            rules=ports.policy.rules,
+            policy=ports.decisions.policy,
             denials=services.denials,
         ),
         resend_verification=ResendVerification(
@@ -174,7 +174,7 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             is_common=ports.security.is_common,
             new_id=ports.new_id,
             mail_queue=services.mail_queue,
-            rules=ports.policy.rules,
+            policy=ports.decisions.policy,
             idempotency=services.idempotency,
             denials=services.denials,
         ),
@@ -187,7 +187,7 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             hasher=ports.security.hasher,
             is_common=ports.security.is_common,
             new_id=ports.new_id,
-            rules=ports.policy.rules,
+            policy=ports.decisions.policy,
             denials=services.denials,
         ),
     )
@@ -202,7 +202,7 @@ def sessions(ports: Ports, services: Services) -> SessionUseCases:
             mint=ports.security.refresh_tokens,
             issuer=services.issuer,
             new_id=ports.new_id,
-            rules=ports.policy.rules,
+            policy=ports.decisions.policy,
             denials=services.denials,
         ),
         refresh_session=RefreshSession(
@@ -211,7 +211,7 @@ def sessions(ports: Ports, services: Services) -> SessionUseCases:
             keys=services.keys,
             mint=ports.security.refresh_tokens,
             issuer=services.issuer,
-            rules=ports.policy.rules,
+            policy=ports.decisions.policy,
             denials=services.denials,
         ),
         log_out=LogOut(unit_of_work=services.unit_of_work, denials=services.denials),
@@ -245,11 +245,13 @@ def roles(ports: Ports, services: Services) -> RoleUseCases:
         create_role=CreateRole(
             unit_of_work=services.unit_of_work,
             new_id=ports.new_id,
-            rules=ports.policy.rules,
+            policy=ports.decisions.policy,
             idempotency=services.idempotency,
             denials=services.denials,
         ),
-        update_role=UpdateRole(unit_of_work=services.unit_of_work, rules=ports.policy.rules, denials=services.denials),
+        update_role=UpdateRole(
+            unit_of_work=services.unit_of_work, policy=ports.decisions.policy, denials=services.denials
+        ),
         delete_role=DeleteRole(unit_of_work=services.unit_of_work, denials=services.denials),
         assign_role=AssignRole(unit_of_work=services.unit_of_work, clock=ports.clock, denials=services.denials),
         unassign_role=UnassignRole(unit_of_work=services.unit_of_work, denials=services.denials),

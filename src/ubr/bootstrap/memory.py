@@ -11,8 +11,8 @@ from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.system import Clock, NewId
 from ubr.application.revocation.propagation import PollingOnly
 from ubr.bootstrap.composition import application
+from ubr.bootstrap.decisions import decisions_of
 from ubr.bootstrap.mailing import composer_of, mailer_of
-from ubr.bootstrap.policy import policy_of
 from ubr.bootstrap.ports import Ports, SecurityPorts
 from ubr.bootstrap.security import hasher_of, security_of
 from ubr.bootstrap.services import services_of
@@ -43,7 +43,7 @@ def ports_in_memory(
         mailer=mailer_of(settings, clock),
         composer=composer_of(settings),
         security=security,
-        policy=policy_of(settings),
+        decisions=decisions_of(settings),
     )
 
 

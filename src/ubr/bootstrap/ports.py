@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.access.session_cache import CacheTimes
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.audit import LogSigning
 from ubr.application.ports.keys import AccessTokens
@@ -33,10 +33,10 @@ class SecurityPorts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class OperatorDecisions:
     """Decisions of the operator."""
 
-    rules: Rules
+    policy: OperatorPolicy
     quotas: Quotas
     times: CacheTimes
 
@@ -65,4 +65,4 @@ class Ports:
     composer: Composer
 
     security: SecurityPorts
-    policy: Policy
+    decisions: OperatorDecisions

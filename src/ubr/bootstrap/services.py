@@ -54,16 +54,16 @@ def services_of(ports: Ports) -> Services:
         unit_of_work=ports.unit_of_work,
         feed=ports.background_feed,
         elapsed=ports.elapsed,
-        times=ports.policy.times,
+        times=ports.decisions.times,
     )
     barrier = RevocationBarrier(
         session_cache=session_cache, feed=ports.feed, notifier=ports.notifier, elapsed=ports.elapsed
     )
     unit_of_work = PropagatingUnitOfWork(inner=ports.unit_of_work, barrier=barrier)
-    rate_limiter = RateLimiter(rate_limit_store=ports.rate_limit_store, quotas=ports.policy.quotas)
+    rate_limiter = RateLimiter(rate_limit_store=ports.rate_limit_store, quotas=ports.decisions.quotas)
     denials = DenialRecorder(unit_of_work=unit_of_work, clock=ports.clock)
     sequencer = Sequencer(unit_of_work=ports.background_unit_of_work, signing=ports.security.log_signing)
-    reaper = WorkerReaper(feed=ports.background_feed, elapsed=ports.elapsed, row=ports.policy.times.row)
+    reaper = WorkerReaper(feed=ports.background_feed, elapsed=ports.elapsed, row=ports.decisions.times.row)
     return Services(
         session_cache=session_cache,
         unit_of_work=unit_of_work,
@@ -83,7 +83,9 @@ def services_of(ports: Ports) -> Services:
             access_tokens=ports.security.access_tokens,
             elapsed=ports.elapsed,
         ),
-        issuer=TokenIssuer(access_tokens=ports.security.access_tokens, new_id=ports.new_id, rules=ports.policy.rules),
+        issuer=TokenIssuer(
+            access_tokens=ports.security.access_tokens, new_id=ports.new_id, policy=ports.decisions.policy
+        ),
         sequencer=sequencer,
         pager=Pager(ports.security.signer),
         mail_queue=MailQueue(new_id=ports.new_id),
@@ -94,6 +96,6 @@ def services_of(ports: Ports) -> Services:
             unit_of_work=unit_of_work,
             feed=ports.background_feed,
             rate_limit_store=ports.rate_limit_store,
-            quotas=ports.policy.quotas,
+            quotas=ports.decisions.quotas,
         ),
     )

@@ -19,9 +19,9 @@ from ubr.application.ports.system import Clock, NewId
 from ubr.application.protection.rate_limits import FallbackRateLimitStore
 from ubr.application.revocation.propagation import PollingOnly
 from ubr.bootstrap.composition import application
+from ubr.bootstrap.decisions import decisions_of
 from ubr.bootstrap.mailing import composer_of, mailer_of
-from ubr.bootstrap.policy import policy_of
-from ubr.bootstrap.ports import Policy, Ports, SecurityPorts
+from ubr.bootstrap.ports import OperatorDecisions, Ports, SecurityPorts
 from ubr.bootstrap.security import hasher_of, security_of
 from ubr.bootstrap.services import services_of
 from ubr.settings import LIFELINE, Settings
@@ -75,7 +75,7 @@ def ports_on_sql(
     background_unit_of_work: SqlUnitOfWork,
     redis: RedisLink | None,
     security: SecurityPorts,
-    policy: Policy,
+    decisions: OperatorDecisions,
 ) -> Ports:
     return Ports(
         clock=clock,
@@ -91,7 +91,7 @@ def ports_on_sql(
         mailer=mailer_of(settings, clock),
         composer=composer_of(settings),
         security=security,
-        policy=policy,
+        decisions=decisions,
     )
 
 
@@ -104,7 +104,7 @@ class SqlContainer(containers.DeclarativeContainer):
     new_id = providers.Singleton(Uuid7, clock=clock)
     recorder = providers.Singleton(Recorder, new_id=new_id, random_bytes=providers.Object(random_bytes))
     limits = providers.Factory(ConnectionLimits, connections=settings.provided.pool_size)
-    policy = providers.Singleton(policy_of, settings)
+    decisions = providers.Singleton(decisions_of, settings)
     engine = providers.Singleton(make_engine, settings.provided.database_url, limits)
     background_engine = providers.Singleton(
         make_engine, settings.provided.database_url, providers.Factory(ConnectionLimits, connections=LIFELINE)
@@ -128,7 +128,7 @@ class SqlContainer(containers.DeclarativeContainer):
         background_unit_of_work=background_unit_of_work,
         redis=redis,
         security=security,
-        policy=policy,
+        decisions=decisions,
     )
     services = providers.Singleton(services_of, ports)
     application = providers.Singleton(application, ports, services)

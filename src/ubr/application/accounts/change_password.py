@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
 from ubr.application.ports.audit import DenialLog
@@ -38,7 +38,7 @@ class ChangePassword:
     passwords: PasswordThrottle
     hasher: PasswordHasher
     is_common: CommonPasswords
-    rules: Rules
+    policy: OperatorPolicy
     denials: DenialLog
 
     @denials_recorded
@@ -48,7 +48,7 @@ class ChangePassword:
         known = (await self.authorize(actor)).user
         new = check_password(
             command.new_password,
-            min_length=self.rules.password_min_length,
+            min_length=self.policy.password_min_length,
             email=known.email,
             is_common=self.is_common,
             full_name=known.full_name,

@@ -8,7 +8,7 @@ from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.idempotency import Idempotency, IdempotencyKey
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import UserResult, present_user
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.mail.queue import MailQueue
@@ -52,7 +52,7 @@ class CreateUser:
     is_common: CommonPasswords
     new_id: NewId
     mail_queue: MailQueue
-    rules: Rules
+    policy: OperatorPolicy
     idempotency: Idempotency
     denials: DenialLog
 
@@ -70,7 +70,7 @@ class CreateUser:
             if command.password is None
             else check_password(
                 command.password,
-                min_length=self.rules.password_min_length,
+                min_length=self.policy.password_min_length,
                 email=email,
                 is_common=self.is_common,
                 full_name=full_name,

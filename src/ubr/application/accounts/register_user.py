@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.idempotency import Idempotency, IdempotencyKey, IdempotentCall
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import UserResult, present_user
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.mail.queue import MailQueue
@@ -52,7 +52,7 @@ class RegisterUser:
     is_common: CommonPasswords
     new_id: NewId
     mail_queue: MailQueue
-    rules: Rules
+    policy: OperatorPolicy
     idempotency: Idempotency
     denials: DenialLog
 
@@ -88,7 +88,7 @@ class RegisterUser:
         call: IdempotentCall[UserResult | None] = self.idempotency.of(
             idempotency_key, command, actor=actor, answer=UserResult
         )
-        if self.rules.registration == "verified" and not isinstance(actor, System):
+        if self.policy.registration == "verified" and not isinstance(actor, System):
             if command.password is not UNSET:
                 raise Invalid.at("/password", "is not taken here: it is set with the link that is mailed")
             if await call.answered() is not None:
@@ -101,12 +101,12 @@ class RegisterUser:
             raise Invalid.at("/password", "is required")
         password = check_password(
             command.password,
-            min_length=self.rules.password_min_length,
+            min_length=self.policy.password_min_length,
             email=email,
             is_common=self.is_common,
             full_name=full_name,
         )
-        if self.rules.registration == "closed" and not isinstance(actor, System):
+        if self.policy.registration == "closed" and not isinstance(actor, System):
             raise RegistrationClosed
         if (before := await call.answered()) is not None:
             return before.result

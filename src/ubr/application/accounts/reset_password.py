@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.audit import DenialLog
@@ -39,7 +39,7 @@ class ResetPassword:
     rate_limiter: RateLimiter
     hasher: PasswordHasher
     is_common: CommonPasswords
-    rules: Rules
+    policy: OperatorPolicy
     denials: DenialLog
 
     @denials_recorded
@@ -59,7 +59,7 @@ class ResetPassword:
             raise InvalidLink
         password = check_password(
             command.new_password,
-            min_length=self.rules.password_min_length,
+            min_length=self.policy.password_min_length,
             email=user.email,
             is_common=self.is_common,
             full_name=user.full_name,

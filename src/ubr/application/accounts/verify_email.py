@@ -6,7 +6,7 @@ from msgspec import UNSET, UnsetType
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
@@ -51,7 +51,7 @@ class VerifyEmail:
     is_common: CommonPasswords
     new_id: NewId
     mail_queue: MailQueue
-    rules: Rules
+    policy: OperatorPolicy
     denials: DenialLog
 
     @denials_recorded
@@ -83,7 +83,7 @@ class VerifyEmail:
         return link
 
     async def _register(self, link: Link, raw: str, actor: Actor | System | None) -> None:
-        if self.rules.registration == "closed":
+        if self.policy.registration == "closed":
             raise RegistrationClosed
         hashed = await self.hasher.hash(self._checked(raw, link, link.full_name))
         async with self.unit_of_work.begin(actor) as tx:
@@ -142,7 +142,7 @@ class VerifyEmail:
     def _checked(self, raw: str, link: Link, full_name: str | None) -> str:
         return check_password(
             raw,
-            min_length=self.rules.password_min_length,
+            min_length=self.policy.password_min_length,
             email=link.email,
             is_common=self.is_common,
             full_name=full_name,

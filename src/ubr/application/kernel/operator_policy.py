@@ -13,7 +13,7 @@ from ubr.domain.sessions.session import SessionLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class OperatorPolicy:
     """The operator's decisions, with the defaults of the service."""
 
     registration: Literal["open", "verified", "closed"] = "open"

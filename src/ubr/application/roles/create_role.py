@@ -8,7 +8,7 @@ from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.idempotency import Idempotency, IdempotencyKey
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import RoleResult, role_result
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
@@ -38,7 +38,7 @@ class CreateRole:
 
     unit_of_work: UnitOfWork
     new_id: NewId
-    rules: Rules
+    policy: OperatorPolicy
     idempotency: Idempotency
     denials: DenialLog
 
@@ -53,7 +53,7 @@ class CreateRole:
             if command.description is None
             else parse_text(command.description, "/description", longest=DESCRIPTION_LENGTH)
         )
-        permissions = self.rules.permissions(command.permissions)
+        permissions = self.policy.permissions(command.permissions)
         call = self.idempotency.of(idempotency_key, command, actor=actor, answer=RoleResult)
         async with self.unit_of_work.begin(actor) as tx:
             who = await authority(tx, actor)

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import RoleResult, check_revision, role_result, role_revision
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
@@ -49,7 +49,7 @@ class UpdateRole:
     """
 
     unit_of_work: UnitOfWork
-    rules: Rules
+    policy: OperatorPolicy
     denials: DenialLog
 
     @denials_recorded
@@ -60,7 +60,7 @@ class UpdateRole:
         description = changes.description
         if isinstance(description, str):
             description = parse_text(description, "/description", longest=DESCRIPTION_LENGTH)
-        permissions = UNSET if changes.permissions is UNSET else self.rules.permissions(changes.permissions)
+        permissions = UNSET if changes.permissions is UNSET else self.policy.permissions(changes.permissions)
         async with self.unit_of_work.begin(actor) as tx:
             who = await authority(tx, actor)
             who.require(ROLES_WRITE)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.origin import current_origin
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.kernel.retry import retry_on_conflict
@@ -47,7 +47,7 @@ class LogIn:
     mint: RefreshTokenMint
     issuer: TokenIssuer
     new_id: NewId
-    rules: Rules
+    policy: OperatorPolicy
     denials: DenialLog
 
     @denials_recorded
@@ -70,14 +70,14 @@ class LogIn:
 
     async def _open(self, tx: Transaction, user: User, position: FeedPosition) -> TokensResult:
         live = sorted(await tx.sessions.live_of(user.id, tx.now), key=lambda session: session.last_seen_at)
-        for session in live[: max(0, len(live) + 1 - self.rules.sessions.per_user)]:
+        for session in live[: max(0, len(live) + 1 - self.policy.sessions.per_user)]:
             session.end(SecurityEvent.EVICTED, now=tx.now)
             await tx.sessions.save(session)
         origin = current_origin()
         session = Session.open(
             id=SessionId(self.new_id()),
             user_id=user.id,
-            limits=self.rules.sessions,
+            limits=self.policy.sessions,
             ip=origin.ip,
             user_agent=origin.user_agent,
             now=tx.now,

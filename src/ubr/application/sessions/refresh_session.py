@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.keys.key_ring import KeyRing
@@ -42,7 +42,7 @@ class RefreshSession:
     keys: KeyRing
     mint: RefreshTokenMint
     issuer: TokenIssuer
-    rules: Rules
+    policy: OperatorPolicy
     denials: DenialLog
 
     @denials_recorded
@@ -72,7 +72,7 @@ class RefreshSession:
         if session is None:
             raise InvalidToken
         principal = await _live(tx, session_id)
-        session.refresh(limits=self.rules.sessions, now=tx.now)
+        session.refresh(limits=self.policy.sessions, now=tx.now)
         await tx.sessions.save(session)
         await tx.refresh_tokens.add(RefreshToken(digest=successor.digest, session_id=session_id, issued_at=tx.now))
         tokens = self.issuer.issue(principal.with_session(session), successor.secret, tx.now, position)
