@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from ubr.application.keys.rewrap_signing_keys import RewrapResult, RewrapSigningKeys
     from ubr.application.keys.rotate_signing_key import RotateSigningKey
     from ubr.application.mail.deliver_mail import DeliverMail
-    from ubr.application.mail.list_mail import LetterResult, ListMail, ListMailCommand
+    from ubr.application.mail.list_mail import ListMail, ListMailCommand, QueuedMailResult
     from ubr.application.mail.retry_mail import RetryMail, RetryMailCommand
     from ubr.application.operations.check_health import CheckHealth
     from ubr.application.operations.prepare import Prepare
@@ -112,7 +112,6 @@ __all__ = [
     "GrantResult",
     "IdempotencyKey",
     "KnownLogKeyResult",
-    "LetterResult",
     "ListLogKeys",
     "ListLogs",
     "ListLogsCommand",
@@ -141,6 +140,7 @@ __all__ = [
     "PruneLog",
     "PruneLogCommand",
     "PrunedResult",
+    "QueuedMailResult",
     "RefreshSession",
     "RefreshSessionCommand",
     "RegisterUser",
@@ -382,7 +382,7 @@ _HOMES = {
     ),
     "ubr.application.mail.deliver_mail": ("DeliverMail",),
     "ubr.application.mail.list_mail": (
-        "LetterResult",
+        "QueuedMailResult",
         "ListMail",
         "ListMailCommand",
     ),

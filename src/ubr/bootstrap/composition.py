@@ -269,7 +269,7 @@ def mail(ports: Ports, services: Services) -> MailUseCases:
         deliver_mail=DeliverMail(
             unit_of_work=services.unit_of_work,
             tokens=ports.security.link_tokens,
-            composer=ports.composer,
+            renderer=ports.renderer,
             mailer=ports.mailer,
             denials=services.denials,
         ),

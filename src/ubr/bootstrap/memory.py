@@ -12,7 +12,7 @@ from ubr.application.ports.system import Clock, NewId
 from ubr.application.revocation.propagation import PollingOnly
 from ubr.bootstrap.composition import application
 from ubr.bootstrap.decisions import decisions_of
-from ubr.bootstrap.mailing import composer_of, mailer_of
+from ubr.bootstrap.mailing import mailer_of, renderer_of
 from ubr.bootstrap.ports import Ports, SecurityPorts
 from ubr.bootstrap.security import hasher_of, security_of
 from ubr.bootstrap.services import services_of
@@ -41,7 +41,7 @@ def ports_in_memory(
         notifier=PollingOnly(),
         rate_limit_store=MemoryRateLimitStore(clock),
         mailer=mailer_of(settings, clock),
-        composer=composer_of(settings),
+        renderer=renderer_of(settings),
         security=security,
         decisions=decisions_of(settings),
     )

@@ -9,7 +9,7 @@ from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.audit import LogSigning
 from ubr.application.ports.keys import AccessTokens
-from ubr.application.ports.mail import Composer, Mailer
+from ubr.application.ports.mail import Mailer, MailRenderer
 from ubr.application.ports.protection import RateLimitStore
 from ubr.application.ports.revocation import ChangeFeed, ChangeNotifier, Elapsed
 from ubr.application.ports.secrets import Signer
@@ -62,7 +62,7 @@ class Ports:
     rate_limit_store: RateLimitStore
 
     mailer: Mailer
-    composer: Composer
+    renderer: MailRenderer
 
     security: SecurityPorts
     decisions: OperatorDecisions

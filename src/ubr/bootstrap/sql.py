@@ -20,7 +20,7 @@ from ubr.application.protection.rate_limits import FallbackRateLimitStore
 from ubr.application.revocation.propagation import PollingOnly
 from ubr.bootstrap.composition import application
 from ubr.bootstrap.decisions import decisions_of
-from ubr.bootstrap.mailing import composer_of, mailer_of
+from ubr.bootstrap.mailing import mailer_of, renderer_of
 from ubr.bootstrap.ports import OperatorDecisions, Ports, SecurityPorts
 from ubr.bootstrap.security import hasher_of, security_of
 from ubr.bootstrap.services import services_of
@@ -89,7 +89,7 @@ def ports_on_sql(
         notifier=notifier_through(redis, security.signer),
         rate_limit_store=rate_limit_store_in(redis, unit_of_work, security.signer),
         mailer=mailer_of(settings, clock),
-        composer=composer_of(settings),
+        renderer=renderer_of(settings),
         security=security,
         decisions=decisions,
     )

@@ -37,7 +37,7 @@ from ubr.domain.error_kinds import (
     Unavailable,
 )
 from ubr.domain.keys.errors import SigningKeyLocked, SigningKeyNotFound
-from ubr.domain.mail.errors import LetterNotFound, MailRefused, MailUnavailable
+from ubr.domain.mail.errors import MailRefused, MailUnavailable, QueuedMailNotFound
 from ubr.domain.roles.errors import BuiltInRole, GrantExceedsOwn, LastAdmin, RoleNameTaken, RoleNotFound, TooManyRoles
 from ubr.domain.sessions.errors import InvalidToken, SessionNotFound
 
@@ -58,7 +58,6 @@ __all__ = [
     "InvalidLink",
     "InvalidToken",
     "LastAdmin",
-    "LetterNotFound",
     "LogDamaged",
     "LogEntryNotFound",
     "LogKeyLocked",
@@ -66,6 +65,7 @@ __all__ = [
     "MailUnavailable",
     "NotFound",
     "PreconditionFailed",
+    "QueuedMailNotFound",
     "RateLimited",
     "ReauthenticationRequired",
     "RegistrationClosed",

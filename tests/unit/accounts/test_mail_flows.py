@@ -663,12 +663,12 @@ async def test_nobody_but_the_service_looks_after_mails(world: World) -> None:
     for act in (
         world.ubr.deliver_mail(actor=admin.actor),  # type: ignore[arg-type]
         world.ubr.list_mail(ListMailCommand(), actor=admin.actor),  # type: ignore[arg-type]
-        world.ubr.retry_mail(RetryMailCommand(letter_id=id), actor=admin.actor),  # type: ignore[arg-type]
+        world.ubr.retry_mail(RetryMailCommand(mail_id=id), actor=admin.actor),  # type: ignore[arg-type]
     ):
         with pytest.raises(Forbidden):
             await act
     with pytest.raises(NotFound):
-        await world.ubr.retry_mail(RetryMailCommand(letter_id=id), actor=SYSTEM)
+        await world.ubr.retry_mail(RetryMailCommand(mail_id=id), actor=SYSTEM)
 
 
 async def test_what_is_of_no_more_use_is_taken_away() -> None:

@@ -383,7 +383,7 @@ CALLS: dict[str, Callable[[Application, Any, UUID], Awaitable[object]]] = {
     ),
     "deliver_mail": lambda u, a, _: u.deliver_mail(actor=a),
     "list_mail": lambda u, a, _: u.list_mail(ListMailCommand(), actor=a),
-    "retry_mail": lambda u, a, id: u.retry_mail(RetryMailCommand(letter_id=id), actor=a),
+    "retry_mail": lambda u, a, id: u.retry_mail(RetryMailCommand(mail_id=id), actor=a),
     "settle_restore": lambda u, a, _: u.settle_restore(SettleRestoreCommand(), actor=a),
 }
 EVERYONE_MAY = {

@@ -18,7 +18,7 @@ from ubr.domain.audit.entry import LogEntry
 from ubr.domain.audit.merkle import Frontier, Node
 from ubr.domain.ids import LogEntryId, RoleId, SessionId, TokenDigest, UserId
 from ubr.domain.keys.signing_key import SigningKey
-from ubr.domain.mail.queued_mail import Letter
+from ubr.domain.mail.queued_mail import QueuedMail
 from ubr.domain.revocation.changes import Change, ChangeRecord
 from ubr.domain.roles.role import Role, RoleName
 from ubr.domain.sessions.session import RefreshToken, Session
@@ -106,7 +106,7 @@ class MemoryStore:
     sessions: dict[SessionId, Session] = field(default_factory=dict)
     refresh_tokens: dict[TokenDigest, RefreshToken] = field(default_factory=dict)
     links: dict[TokenDigest, Link] = field(default_factory=dict)
-    outbox: dict[UUID, Letter] = field(default_factory=dict)
+    outbox: dict[UUID, QueuedMail] = field(default_factory=dict)
     reserved_emails: dict[str, Reservation] = field(default_factory=dict)
     logs: dict[LogEntryId, LogEntry] = field(default_factory=dict)
     log_queue: dict[LogEntryId, LogEntryId] = field(default_factory=dict)

@@ -31,7 +31,7 @@ from ubr.domain.events import Target
 from ubr.domain.ids import UserId
 from ubr.domain.keys.signing_key import SigningKey
 from ubr.domain.mail.kinds import MailKind
-from ubr.domain.mail.queued_mail import Letter
+from ubr.domain.mail.queued_mail import QueuedMail
 from ubr.domain.roles.grant import Grant, Grants
 from ubr.domain.roles.permissions import Permission, Permissions
 from ubr.domain.roles.role import Role, RoleName
@@ -309,30 +309,30 @@ def link_from_row(row: RowMapping) -> Link:
     )
 
 
-def letter_to_row(letter: Letter) -> Row:
+def queued_mail_to_row(queued: QueuedMail) -> Row:
     return {
-        "id": letter.id,
-        "kind": letter.kind.value,
-        "email": letter.email.address,
-        "email_key": letter.email.key,
-        "user_id": letter.user_id,
-        "full_name": letter.full_name,
-        "new_email": letter.new_email,
-        "session_id": letter.session_id,
-        "ip": letter.ip,
-        "request_id": letter.request_id,
-        "request_id_given": letter.request_id_given,
-        "created_at": letter.created_at,
-        "next_try_at": letter.next_try_at,
-        "tries": letter.tries,
-        "dead": letter.dead,
-        "last_error": letter.last_error,
+        "id": queued.id,
+        "kind": queued.kind.value,
+        "email": queued.email.address,
+        "email_key": queued.email.key,
+        "user_id": queued.user_id,
+        "full_name": queued.full_name,
+        "new_email": queued.new_email,
+        "session_id": queued.session_id,
+        "ip": queued.ip,
+        "request_id": queued.request_id,
+        "request_id_given": queued.request_id_given,
+        "created_at": queued.created_at,
+        "next_try_at": queued.next_try_at,
+        "tries": queued.tries,
+        "dead": queued.dead,
+        "last_error": queued.last_error,
     }
 
 
-def letter_from_row(row: RowMapping) -> Letter:
+def queued_mail_from_row(row: RowMapping) -> QueuedMail:
     c = outbox.c
-    return Letter(
+    return QueuedMail(
         id=row[c.id],
         kind=MailKind(row[c.kind]),
         email=Email(row[c.email], row[c.email_key]),

@@ -10,7 +10,7 @@ from ubr.application.ports.unit_of_work import Transaction
 from ubr.domain.accounts.email import Email
 from ubr.domain.ids import SessionId, UserId
 from ubr.domain.mail.kinds import MailKind
-from ubr.domain.mail.queued_mail import Letter
+from ubr.domain.mail.queued_mail import QueuedMail
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class MailQueue:
     ) -> None:
         origin = current_origin()
         await tx.outbox.add(
-            Letter(
+            QueuedMail(
                 id=self.new_id(),
                 kind=kind,
                 email=email,

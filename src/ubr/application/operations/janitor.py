@@ -18,7 +18,7 @@ from ubr.domain.sessions.session import RETRY_WINDOW
 FEED_LASTS: Final = timedelta(hours=24)
 """How long a row of the feed is kept: much longer than anything that rests on it."""
 
-LETTERS_LAST: Final = timedelta(days=7)
+QUEUED_MAILS_KEPT: Final = timedelta(days=7)
 """How long a mail that nobody could send is kept, for an operator to look at."""
 
 ENDED_GRANTS_LAST: Final = timedelta(days=30)
@@ -52,7 +52,7 @@ class Janitor:
         await self._each(lambda tx: tx.refresh_tokens.forget_successors(tx.now - RETRY_WINDOW, _BATCH))
         await self._each(lambda tx: tx.refresh_tokens.forget(tx.now, _BATCH))
         await self._each(lambda tx: tx.links.forget(tx.now, _BATCH))
-        await self._each(lambda tx: tx.outbox.forget(tx.now - LETTERS_LAST, _BATCH))
+        await self._each(lambda tx: tx.outbox.forget(tx.now - QUEUED_MAILS_KEPT, _BATCH))
         await self._each(lambda tx: tx.users.forget_reservations(tx.now, _BATCH))
         deleted = await self._each(lambda tx: tx.sessions.forget(tx.now, _BATCH))
         await self._each(lambda tx: tx.idempotency.forget(tx.now, _BATCH))
