@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from ubr.adapters.redis import Envelope, RedisChangeNotifier, RedisLink
+from ubr.adapters.redis import Envelope, RedisChangeNotifier, RedisClient
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
 from ubr.application.ports.revocation import ChangeNotifier, WorkerId
 from ubr.application.revocation.propagation import PollingOnly
@@ -44,7 +44,7 @@ async def workers(request: pytest.FixtureRequest, redis_prefix: str) -> AsyncIte
     async with AsyncExitStack() as stack:
 
         async def worker() -> tuple[ChangeNotifier, WorkerId]:
-            link = RedisLink(url, name_space=name_space, deadline=30)
+            link = RedisClient(url, name_space=name_space, deadline=30)
             stack.push_async_callback(link.close)
             notifier, id = RedisChangeNotifier(link, Envelope(HmacSigner(SecretKeys([b"k" * 32])))), new_id()
             await stack.enter_async_context(notifier.listen(id, nothing))

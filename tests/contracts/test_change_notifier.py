@@ -21,7 +21,7 @@ from tests.support.plugin import PrivateRedis
 from tests.support.proxy import FaultProxy
 from tests.support.servers import DATABASES, RedisServer
 from ubr.adapters.memory import MemoryChangeFeed, MemoryChangeNotifier, MemoryStore, MemoryUnitOfWork
-from ubr.adapters.redis import Envelope, RedisChangeNotifier, RedisLink
+from ubr.adapters.redis import Envelope, RedisChangeNotifier, RedisClient
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
 from ubr.application.access.session_cache import CacheTimes, SessionCache
 from ubr.application.audit.recorder import Recorder
@@ -95,7 +95,7 @@ async def connect_redis(redis_prefix: str) -> AsyncIterator[Connect]:
 
         def connect(url: str | None = None, *, secret: bytes = b"k" * 32, deadline: float = 30) -> ChangeNotifier:
             assert url is not None
-            link = RedisLink(url, name_space=name_space, deadline=deadline)
+            link = RedisClient(url, name_space=name_space, deadline=deadline)
             stack.push_async_callback(link.close)
             return RedisChangeNotifier(link, Envelope(HmacSigner(SecretKeys([secret]))))
 

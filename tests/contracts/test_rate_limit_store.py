@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from tests.contracts.conftest import LIMITS
 from ubr.adapters.memory.rate_limit_store import MemoryRateLimitStore
-from ubr.adapters.redis import RedisLink, RedisRateLimitStore
+from ubr.adapters.redis import RedisClient, RedisRateLimitStore
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
 from ubr.adapters.sql import SqlUnitOfWork, make_engine
 from ubr.adapters.sql.rate_limit_store import SqlRateLimitStore
@@ -87,7 +87,7 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     prefix: str = request.getfixturevalue("redis_prefix")
     signer = HmacSigner(SecretKeys([b"k" * 32]))
     # What is counted is looked at here, not how fast: the deadline is none.
-    links = [RedisLink(url, name_space=prefix, deadline=30, connect_deadline=30) for _ in range(2)]
+    links = [RedisClient(url, name_space=prefix, deadline=30, connect_deadline=30) for _ in range(2)]
     async with Redis.from_url(url) as client:
         one, other = (RedisRateLimitStore(link, signer) for link in links)
         yield Bench(one, other, RedisTime(client, prefix), timedelta(seconds=30))

@@ -29,21 +29,21 @@ from ubr.settings import LIFELINE, Settings
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from ubr.adapters.redis import RedisLink
+    from ubr.adapters.redis import RedisClient
 
 # The Redis client is loaded only where there is a Redis.
 
 
-def link_to(redis_url: str | None) -> RedisLink | None:
+def redis_client(redis_url: str | None) -> RedisClient | None:
     """The way to Redis, which connects when it is first used; None where there is none."""
     if redis_url is None:
         return None
-    from ubr.adapters.redis import RedisLink  # noqa: PLC0415
+    from ubr.adapters.redis import RedisClient  # noqa: PLC0415
 
-    return RedisLink(redis_url)
+    return RedisClient(redis_url)
 
 
-def notifier_through(redis: RedisLink | None, signer: Signer) -> ChangeNotifier:
+def notifier_through(redis: RedisClient | None, signer: Signer) -> ChangeNotifier:
     """The short way between workers; without a Redis there is none."""
     if redis is None:
         return PollingOnly()
@@ -52,7 +52,7 @@ def notifier_through(redis: RedisLink | None, signer: Signer) -> ChangeNotifier:
     return RedisChangeNotifier(redis, Envelope(signer))
 
 
-def rate_limit_store_in(redis: RedisLink | None, unit_of_work: SqlUnitOfWork, signer: Signer) -> RateLimitStore:
+def rate_limit_store_in(redis: RedisClient | None, unit_of_work: SqlUnitOfWork, signer: Signer) -> RateLimitStore:
     """RateLimitStore for all workers: in Redis, and in the database where there is none or it is out of reach."""
     in_sql = SqlRateLimitStore(unit_of_work, signer)
     if redis is None:
@@ -73,7 +73,7 @@ def ports_on_sql(
     store: SqlStore,
     unit_of_work: SqlUnitOfWork,
     background_unit_of_work: SqlUnitOfWork,
-    redis: RedisLink | None,
+    redis: RedisClient | None,
     security: SecurityPorts,
     decisions: OperatorDecisions,
 ) -> Ports:
@@ -112,7 +112,7 @@ class SqlContainer(containers.DeclarativeContainer):
     store = providers.Singleton(SqlStore, engine, background_engine)
     unit_of_work = providers.Singleton(SqlUnitOfWork, engine, recorder, clock=store_clock)
     background_unit_of_work = providers.Singleton(SqlUnitOfWork, background_engine, recorder, clock=store_clock)
-    redis = providers.Singleton(link_to, settings.provided.redis_url)
+    redis = providers.Singleton(redis_client, settings.provided.redis_url)
     hasher = providers.Singleton(hasher_of, settings)
     security = providers.Singleton(security_of, settings, hasher)
     ports = providers.Singleton(

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from tests.integration.redis.conftest import NewLink
 from tests.support.servers import RedisServer
-from ubr.adapters.redis import RedisLink, RedisRateLimitStore
+from ubr.adapters.redis import RedisClient, RedisRateLimitStore
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
 from ubr.application.ports.protection import Quota
 from ubr.domain.errors import StoreUnavailable
@@ -27,12 +27,12 @@ def url(clean_redis_url: str) -> str:
 
 
 @pytest.fixture
-def link(url: str, new_link: NewLink) -> RedisLink:
+def link(url: str, new_link: NewLink) -> RedisClient:
     return new_link(url, deadline=30, connect_deadline=30)
 
 
 @pytest.fixture
-def rate_limit_store(link: RedisLink, signer: HmacSigner) -> RedisRateLimitStore:
+def rate_limit_store(link: RedisClient, signer: HmacSigner) -> RedisRateLimitStore:
     return RedisRateLimitStore(link, signer)
 
 
@@ -58,7 +58,7 @@ async def test_names_cannot_be_read_or_guessed_in_redis(rate_limit_store: RedisR
 
 
 async def test_another_secret_means_other_counters(
-    link: RedisLink, rate_limit_store: RedisRateLimitStore, client: Redis
+    link: RedisClient, rate_limit_store: RedisRateLimitStore, client: Redis
 ) -> None:
     await rate_limit_store.take("a", QUOTA)
     await RedisRateLimitStore(link, HmacSigner(SecretKeys([b"x" * 32]))).take("a", QUOTA)
@@ -140,7 +140,7 @@ async def test_what_is_no_count_is_a_quota_used_up(
 
 
 async def test_so_is_a_value_of_another_type(
-    link: RedisLink, rate_limit_store: RedisRateLimitStore, client: Redis
+    link: RedisClient, rate_limit_store: RedisRateLimitStore, client: Redis
 ) -> None:
     await rate_limit_store.take("a", QUOTA)
     key = await only_key(client)
@@ -223,7 +223,7 @@ async def test_both_servers_count_alike(server: RedisServer, new_link: NewLink, 
 
 
 async def test_an_answer_that_makes_no_sense_is_none(signer: HmacSigner, url: str) -> None:
-    class Liar(RedisLink):
+    class Liar(RedisClient):
         def __init__(self, reply: object) -> None:
             super().__init__(url)
             self.reply = reply

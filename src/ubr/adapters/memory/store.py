@@ -11,7 +11,7 @@ from uuid import UUID
 
 from ubr.application.ports.idempotency import IdempotencyRecord
 from ubr.application.ports.revocation import WorkerId
-from ubr.domain.accounts.one_time_link import Link
+from ubr.domain.accounts.one_time_link import OneTimeLink
 from ubr.domain.accounts.user import User
 from ubr.domain.audit.checkpoint import LogKey
 from ubr.domain.audit.entry import LogEntry
@@ -105,7 +105,7 @@ class MemoryStore:
     role_by_name: dict[RoleName, RoleId] = field(default_factory=dict)
     sessions: dict[SessionId, Session] = field(default_factory=dict)
     refresh_tokens: dict[TokenDigest, RefreshToken] = field(default_factory=dict)
-    links: dict[TokenDigest, Link] = field(default_factory=dict)
+    links: dict[TokenDigest, OneTimeLink] = field(default_factory=dict)
     outbox: dict[UUID, QueuedMail] = field(default_factory=dict)
     reserved_emails: dict[str, Reservation] = field(default_factory=dict)
     logs: dict[LogEntryId, LogEntry] = field(default_factory=dict)

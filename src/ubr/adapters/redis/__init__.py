@@ -5,8 +5,8 @@ No decision rests on it. Whatever it does, or does not do, ends in an answer wit
 """
 
 from ubr.adapters.redis.change_notifier import RedisChangeNotifier
-from ubr.adapters.redis.client import RedisLink
+from ubr.adapters.redis.client import RedisClient
 from ubr.adapters.redis.envelope import Envelope
 from ubr.adapters.redis.rate_limit_store import RedisRateLimitStore
 
-__all__ = ["Envelope", "RedisChangeNotifier", "RedisLink", "RedisRateLimitStore"]
+__all__ = ["Envelope", "RedisChangeNotifier", "RedisClient", "RedisRateLimitStore"]

@@ -22,7 +22,7 @@ from uuid import uuid4
 import msgspec
 from redis.asyncio.connection import AbstractConnection
 
-from ubr.adapters.redis.client import RedisLink
+from ubr.adapters.redis.client import RedisClient
 from ubr.adapters.redis.envelope import Envelope
 from ubr.application.ports.revocation import Listener, WorkerId
 from ubr.domain.errors import StoreUnavailable
@@ -109,7 +109,7 @@ class RedisChangeNotifier:
     Commands go through the link, within its deadline. Listening has a connection of its own.
     """
 
-    def __init__(self, link: RedisLink, envelope: Envelope, *, dice: Callable[[], float] = random.random) -> None:
+    def __init__(self, link: RedisClient, envelope: Envelope, *, dice: Callable[[], float] = random.random) -> None:
         self._link = link
         self._envelope = envelope
         self._dice = dice

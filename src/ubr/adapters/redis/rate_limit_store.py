@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 from typing import Final, Literal
 
-from ubr.adapters.redis.client import RedisLink, Script
+from ubr.adapters.redis.client import RedisClient, Script
 from ubr.application.ports.protection import Decision, Quota
 from ubr.application.ports.secrets import Signer
 from ubr.domain.errors import StoreUnavailable
@@ -60,7 +60,7 @@ class RedisRateLimitStore:
     - Where Redis loses a counter, it begins anew. So nothing may be counted here alone that guards a password.
     """
 
-    def __init__(self, link: RedisLink, signer: Signer) -> None:
+    def __init__(self, link: RedisClient, signer: Signer) -> None:
         self._link = link
         self._signer = signer
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, delete, insert, literal, or_, select, tuple_, update
 
-from ubr.adapters.sql.connection import Link
+from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import queued_mail_from_row, queued_mail_to_row
 from ubr.adapters.sql.tables import outbox
 from ubr.application.ports.paging import After
@@ -18,29 +18,29 @@ from ubr.domain.mail.queued_mail import QueuedMail
 
 
 class SqlOutbox:
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connection: SqlConnection) -> None:
+        self._connection = connection
 
     async def add(self, queued: QueuedMail) -> None:
-        await self._link.write(insert(outbox), queued_mail_to_row(queued))
+        await self._connection.write(insert(outbox), queued_mail_to_row(queued))
 
     async def due(self, now: datetime) -> bool:
         waiting = select(outbox.c.id).where(outbox.c.dead.is_(False), outbox.c.next_try_at <= now).limit(1)
-        return await self._link.row(waiting) is not None
+        return await self._connection.row(waiting) is not None
 
     async def claim(self, now: datetime, until: datetime, limit: int) -> list[QueuedMail]:
         due = select(outbox.c.id).where(outbox.c.dead.is_(False), outbox.c.next_try_at <= now)
         due = due.order_by(outbox.c.next_try_at, outbox.c.id).limit(limit)
-        if self._link.locking:
+        if self._connection.locking:
             due = due.with_for_update(skip_locked=True)
         some = due.cte("due")  # evaluated once; a subquery may be evaluated anew, and then has another `limit`
         taken = update(outbox).where(outbox.c.id.in_(select(some.c.id))).values(next_try_at=until).returning(*outbox.c)
-        queued_mails = [queued_mail_from_row(row) for row in await self._link.change(taken)]
+        queued_mails = [queued_mail_from_row(row) for row in await self._connection.change(taken)]
         return sorted(queued_mails, key=lambda queued: (queued.created_at, queued.id))
 
     async def get(self, mail_id: UUID) -> QueuedMail | None:
         found = select(outbox).where(outbox.c.id == mail_id)
-        row = await self._link.row(found.with_for_update() if self._link.locking else found)
+        row = await self._connection.row(found.with_for_update() if self._connection.locking else found)
         return None if row is None else queued_mail_from_row(row)
 
     async def page(self, after: After[datetime] | None, limit: int, *, dead: bool | None = None) -> list[QueuedMail]:
@@ -50,32 +50,32 @@ class SqlOutbox:
         if after is not None:
             there = tuple_(literal(after.key, outbox.c.created_at.type), literal(after.id, outbox.c.id.type))
             found = found.where(tuple_(outbox.c.created_at, outbox.c.id) > there)
-        rows = await self._link.rows(found.order_by(outbox.c.created_at, outbox.c.id).limit(limit))
+        rows = await self._connection.rows(found.order_by(outbox.c.created_at, outbox.c.id).limit(limit))
         return [queued_mail_from_row(row) for row in rows]
 
     async def save(self, queued: QueuedMail, *, was: QueuedMail) -> bool:
-        return await self._link.write(update(outbox).where(*_as(was)).values(queued_mail_to_row(queued))) > 0
+        return await self._connection.write(update(outbox).where(*_as(was)).values(queued_mail_to_row(queued))) > 0
 
     async def remove(self, queued: QueuedMail) -> None:
-        await self._link.write(delete(outbox).where(*_as(queued)))
+        await self._connection.write(delete(outbox).where(*_as(queued)))
 
     async def forget_changes(self, user_id: UserId, *, changed_since: datetime | None) -> None:
         which = outbox.c.kind == MailKind.EMAIL_CHANGE.value
         if changed_since is not None:
             undoing = outbox.c.kind == MailKind.EMAIL_CHANGED.value
             which = or_(which, and_(undoing, outbox.c.created_at >= changed_since))
-        await self._link.write(delete(outbox).where(outbox.c.user_id == user_id, which))
+        await self._connection.write(delete(outbox).where(outbox.c.user_id == user_id, which))
 
     async def forget_email(self, email: Email) -> None:
-        await self._link.write(delete(outbox).where(outbox.c.email_key == email.key))
+        await self._connection.write(delete(outbox).where(outbox.c.email_key == email.key))
 
     async def forget_all(self, limit: int) -> int:
-        return await self._link.forget(outbox.c.id, select(outbox.c.id).limit(limit))
+        return await self._connection.forget(outbox.c.id, select(outbox.c.id).limit(limit))
 
     async def forget(self, made_before: datetime, limit: int) -> int:
         """One that somebody has locked is left for the next time."""
         old = select(outbox.c.id).where(outbox.c.created_at < made_before).order_by(outbox.c.created_at)
-        return await self._link.forget(outbox.c.id, old.limit(limit).with_for_update(skip_locked=True))
+        return await self._connection.forget(outbox.c.id, old.limit(limit).with_for_update(skip_locked=True))
 
 
 def _as(queued: QueuedMail) -> tuple[ColumnElement[bool], ...]:

@@ -21,7 +21,7 @@ from ubr.adapters.sql.tables import (
 )
 from ubr.application.ports.idempotency import IdempotencyRecord
 from ubr.domain.accounts.email import Email
-from ubr.domain.accounts.one_time_link import Link, LinkKind
+from ubr.domain.accounts.one_time_link import LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.search import name_key
 from ubr.domain.accounts.user import User, UserStatus
@@ -281,7 +281,7 @@ def log_key_from_row(row: RowMapping) -> LogKey:
     )
 
 
-def link_to_row(link: Link) -> Row:
+def link_to_row(link: OneTimeLink) -> Row:
     return {
         "digest": link.digest,
         "kind": link.kind.value,
@@ -295,9 +295,9 @@ def link_to_row(link: Link) -> Row:
     }
 
 
-def link_from_row(row: RowMapping) -> Link:
+def link_from_row(row: RowMapping) -> OneTimeLink:
     c = links.c
-    return Link(
+    return OneTimeLink(
         digest=row[c.digest],
         kind=LinkKind(row[c.kind]),
         email=Email(row[c.email], row[c.email_key]),

@@ -15,7 +15,7 @@ from sqlalchemy.pool import QueuePool
 
 from ubr.adapters.sql.accounts import SqlLinks, SqlUsers
 from ubr.adapters.sql.audit import SqlLogKeys, SqlLogRecords, SqlLogs, SqlLogTree, write_entries
-from ubr.adapters.sql.connection import Link
+from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.engine import READ_ONLY
 from ubr.adapters.sql.errors import SqlUnavailable
 from ubr.adapters.sql.idempotency import SqlIdempotencyStore
@@ -40,32 +40,34 @@ _CLOCK: Final = select(func.clock_timestamp(type_=DateTime(timezone=True)).label
 class SqlTransaction:
     """What is read and written together."""
 
-    def __init__(self, link: Link, now: datetime, recorder: Recorder, actor: Actor | System | None) -> None:
+    def __init__(
+        self, connection: SqlConnection, now: datetime, recorder: Recorder, actor: Actor | System | None
+    ) -> None:
         self.now: Final = now
-        self.users: Final = SqlUsers(link, now)
-        self.roles: Final = SqlRoles(link)
-        self.sessions: Final = SqlSessions(link)
-        self.refresh_tokens: Final = SqlRefreshTokens(link)
-        self.logs: Final = SqlLogs(link)
-        self.log_tree: Final = SqlLogTree(link)
-        self.log_records: Final = SqlLogRecords(link)
-        self.log_keys: Final = SqlLogKeys(link)
-        self.signing_keys: Final = SqlSigningKeys(link)
-        self.idempotency: Final = SqlIdempotencyStore(link)
-        self.principals: Final = SqlPrincipals(link)
-        self.links: Final = SqlLinks(link)
-        self.outbox: Final = SqlOutbox(link)
-        self.password_attempts: Final = SqlPasswordAttempts(link)
-        self.known_clients: Final = SqlKnownClients(link)
-        self.counters: Final = CounterRows(link)
-        self._link = link
+        self.users: Final = SqlUsers(connection, now)
+        self.roles: Final = SqlRoles(connection)
+        self.sessions: Final = SqlSessions(connection)
+        self.refresh_tokens: Final = SqlRefreshTokens(connection)
+        self.logs: Final = SqlLogs(connection)
+        self.log_tree: Final = SqlLogTree(connection)
+        self.log_records: Final = SqlLogRecords(connection)
+        self.log_keys: Final = SqlLogKeys(connection)
+        self.signing_keys: Final = SqlSigningKeys(connection)
+        self.idempotency: Final = SqlIdempotencyStore(connection)
+        self.principals: Final = SqlPrincipals(connection)
+        self.links: Final = SqlLinks(connection)
+        self.outbox: Final = SqlOutbox(connection)
+        self.password_attempts: Final = SqlPasswordAttempts(connection)
+        self.known_clients: Final = SqlKnownClients(connection)
+        self.counters: Final = CounterRows(connection)
+        self._connection = connection
         self._recorder = recorder
         self._actor = actor
         self._pending = PendingChanges()
         self.commit_id: UUID | None = None
 
     async def feed_position(self) -> FeedPosition:
-        return position_from_row((await self._link.rows(position_of(self._link.dialect)))[0])
+        return position_from_row((await self._connection.rows(position_of(self._connection.dialect)))[0])
 
     @property
     def must_propagate(self) -> bool:
@@ -75,17 +77,17 @@ class SqlTransaction:
         self._pending.say(change)
 
     async def begin_epoch(self) -> None:
-        await self._link.write(update(feed_head).values(epoch=self._recorder.random_bytes(16).hex()))
+        await self._connection.write(update(feed_head).values(epoch=self._recorder.random_bytes(16).hex()))
 
     def record(self, event: Event) -> None:
-        self._link.note([event])
+        self._connection.note([event])
 
     async def commit(self) -> None:
-        entries = self._recorder.entries(self._link.events, actor=self._actor, now=self.now)
-        await write_entries(self._link, entries)
-        self._pending.gather(self._link.events)
+        entries = self._recorder.entries(self._connection.events, actor=self._actor, now=self.now)
+        await write_entries(self._connection, entries)
+        self._pending.gather(self._connection.events)
         batch = await self._write_changes()
-        await self._link.commit()
+        await self._connection.commit()
         self.commit_id = batch
 
     async def _write_changes(self) -> UUID | None:
@@ -93,7 +95,7 @@ class SqlTransaction:
         if not self._pending.changes:
             return None
         batch = self._recorder.new_id()
-        await write_changes(self._link, batch, self._pending.changes, self.now)
+        await write_changes(self._connection, batch, self._pending.changes, self.now)
         return batch
 
 
@@ -144,28 +146,28 @@ class SqlUnitOfWork:
 
     @asynccontextmanager
     async def _unit(self, actor: Actor | System | None, *, writing: bool) -> AsyncIterator[SqlTransaction]:
-        link, now = await self._open(writing=writing)
+        connection, now = await self._open(writing=writing)
         try:
-            yield SqlTransaction(link, now, self._recorder, actor)
+            yield SqlTransaction(connection, now, self._recorder, actor)
         finally:
-            await link.give_back()
+            await connection.give_back()
 
-    async def _open(self, *, writing: bool) -> tuple[Link, datetime]:
+    async def _open(self, *, writing: bool) -> tuple[SqlConnection, datetime]:
         """A connection that works, for it has told the time. One that broke in the pool is replaced, once."""
         engine = self._writer if writing else self._reader
         for last in (False, True):
-            link = Link(engine, writing=writing)
+            connection = SqlConnection(engine, writing=writing)
             try:
-                await link.start()
-                return link, await self._now(link)
+                await connection.start()
+                return connection, await self._now(connection)
             except BaseException:
-                await link.give_back()
-                if last or not link.lost:
+                await connection.give_back()
+                if last or not connection.lost:
                     raise
         raise AssertionError
 
-    async def _now(self, link: Link) -> datetime:
-        told = None if self._turn is not None else await link.row(_CLOCK)
+    async def _now(self, connection: SqlConnection) -> datetime:
+        told = None if self._turn is not None else await connection.row(_CLOCK)
         if self._clock is not None:
             return self._clock()
         assert told is not None  # noqa: S101 - without a clock of ours there is PostgreSQL's
@@ -181,12 +183,12 @@ class SqlStore:
         self._others = others
 
     async def ping(self) -> None:
-        link = Link(self._engine.execution_options(**{READ_ONLY: True}), writing=False)
+        connection = SqlConnection(self._engine.execution_options(**{READ_ONLY: True}), writing=False)
         try:
-            await link.start()
-            await link.row(select(literal(1)))
+            await connection.start()
+            await connection.row(select(literal(1)))
         finally:
-            await link.give_back()
+            await connection.give_back()
 
     async def close(self) -> None:
         for engine in (self._engine, *self._others):

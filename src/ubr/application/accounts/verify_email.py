@@ -15,7 +15,7 @@ from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.sessions.termination import end_sessions
-from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, Link, LinkKind
+from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import bounded_password, check_password
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import Actor, System
@@ -74,7 +74,7 @@ class VerifyEmail:
             case _:
                 raise InvalidLink
 
-    async def _link(self, token: str) -> Link:
+    async def _link(self, token: str) -> OneTimeLink:
         digest = self.tokens.digest(token)
         async with self.unit_of_work.read() as tx:
             link = await tx.links.get(digest)
@@ -82,7 +82,7 @@ class VerifyEmail:
                 raise InvalidLink
         return link
 
-    async def _register(self, link: Link, raw: str, actor: Actor | System | None) -> None:
+    async def _register(self, link: OneTimeLink, raw: str, actor: Actor | System | None) -> None:
         if self.policy.registration == "closed":
             raise RegistrationClosed
         hashed = await self.hasher.hash(self._checked(raw, link, link.full_name))
@@ -99,7 +99,7 @@ class VerifyEmail:
             await tx.users.add(user)
             await tx.commit()
 
-    async def _verify(self, link: Link, raw: str, actor: Actor | System | None) -> None:
+    async def _verify(self, link: OneTimeLink, raw: str, actor: Actor | System | None) -> None:
         password = bounded_password(raw)
         async with self.unit_of_work.read() as tx:
             user = await tx.users.get(_owner(link))
@@ -123,7 +123,7 @@ class VerifyEmail:
             await tx.users.save(current)
         await self.rate_limiter.give_back(status)
 
-    async def _change(self, link: Link) -> None:
+    async def _change(self, link: OneTimeLink) -> None:
         user_id = _owner(link)
         asked = None if link.session_id is None else Actor(user_id, link.session_id)
         async with self.unit_of_work.ending(Change("user", str(user_id)), actor=asked) as tx:
@@ -139,7 +139,7 @@ class VerifyEmail:
                 await tx.users.reserve(old, user.id, tx.now + UNDO_LIFETIME)
                 await self.mail_queue(tx, MailKind.EMAIL_CHANGED, old, user_id=user.id, new_email=user.email)
 
-    def _checked(self, raw: str, link: Link, full_name: str | None) -> str:
+    def _checked(self, raw: str, link: OneTimeLink, full_name: str | None) -> str:
         return check_password(
             raw,
             min_length=self.policy.password_min_length,
@@ -155,7 +155,7 @@ def _given(password: str | UnsetType) -> str:
     return password
 
 
-def _owner(link: Link) -> UserId:
+def _owner(link: OneTimeLink) -> UserId:
     if link.user_id is None:
         raise InvalidLink
     return link.user_id

@@ -14,7 +14,7 @@ from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.mail import MailContext, Mailer, MailRenderer
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.accounts.email import Email
-from ubr.domain.accounts.one_time_link import LINK_LIFETIME, UNDO_LIFETIME, Link, LinkKind
+from ubr.domain.accounts.one_time_link import LINK_LIFETIME, UNDO_LIFETIME, LinkKind, OneTimeLink
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import System
 from ubr.domain.errors import Forbidden, MailRefused, MailUnavailable, StoreUnavailable
@@ -219,7 +219,7 @@ class DeliverMail:
         user_id = None if user is None else user.id
         end = end or tx.now + LINK_LIFETIME
         await tx.links.add(
-            Link(
+            OneTimeLink(
                 digest=token.digest,
                 kind=kind,
                 email=to,

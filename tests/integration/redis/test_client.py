@@ -23,7 +23,7 @@ from tests.integration.redis.conftest import NewLink, healed_after, never_opens,
 from tests.support.plugin import PrivateRedis
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer, free_port
-from ubr.adapters.redis import RedisLink, RedisRateLimitStore
+from ubr.adapters.redis import RedisClient, RedisRateLimitStore
 from ubr.adapters.redis.breaker import Breaker
 from ubr.adapters.security.secrets import HmacSigner
 from ubr.application.ports.protection import Quota
@@ -88,7 +88,7 @@ async def test_making_one_connects_to_nothing() -> None:
         raise AssertionError
 
     async with fake(explode) as url:
-        link = await asyncio.to_thread(RedisLink, url)
+        link = await asyncio.to_thread(RedisClient, url)
         await link.close()
 
 
@@ -105,7 +105,7 @@ async def test_making_one_connects_to_nothing() -> None:
 )
 def test_a_url_that_cannot_be_read_is_not_shown(url: str) -> None:
     with pytest.raises(ValueError, match="cannot be read") as refused:
-        RedisLink(url)
+        RedisClient(url)
     assert "canary" not in f"{refused.value}{refused.value.__cause__}"
     assert refused.value.__suppress_context__
 
@@ -149,7 +149,7 @@ async def test_closing_leaves_no_connection_and_no_way_back(server: RedisServer,
     await healed_after(lambda: only_one_client(watcher))
 
 
-async def only_one_client(link: RedisLink) -> None:
+async def only_one_client(link: RedisClient) -> None:
     if len((await link.call("CLIENT", "LIST")).splitlines()) != 1:
         raise StoreUnavailable
 
