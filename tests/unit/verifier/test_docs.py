@@ -8,7 +8,7 @@ from pathlib import Path
 from ubr.application.access.session_cache import CacheTimes
 from ubr.application.revocation.follow_revocations import LONGEST_WAIT, MOST_ROWS
 from ubr.domain.roles.permissions import REVOCATIONS_READ
-from ubr.domain.sessions.termination import ENDS
+from ubr.domain.sessions.termination import SESSION_TERMINATION
 from ubr.settings import Settings
 from ubr.verifier.revocation_cache import HORIZON
 from ubr.verifier.verifier import _HISTORY, _KEYS_LAST, _KEYS_RENEWED
@@ -20,7 +20,7 @@ VERIFIER = (DOCS / "verifier.md").read_text()
 
 def test_the_table_of_what_ends_what() -> None:
     rows = re.findall(r"^\| [^|]+ \| `(\w+)` \| ([^|]+) \|$", SESSIONS, re.MULTILINE)
-    assert rows == [(event.value, reach.value) for event, reach in ENDS.items()]
+    assert rows == [(event.value, reach.value) for event, reach in SESSION_TERMINATION.items()]
 
 
 def test_the_table_stands_in_one_place() -> None:

@@ -98,7 +98,7 @@ async def permissions_of(tx: Transaction, user: User) -> Permissions:
     return union(role.permissions for role in await tx.roles.many(user.roles_at(tx.now)))
 
 
-async def someone_stays(tx: Transaction, user: User, *, was_lasting: bool) -> None:
+async def keep_an_admin(tx: Transaction, user: User, *, was_lasting: bool) -> None:
     """Hold on to the last administrator. To be asked after the change and before the commit.
 
     Errors: `LastAdmin` where the user counted as a lasting administrator before, does not any more, and is the last.

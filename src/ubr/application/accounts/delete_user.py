@@ -16,7 +16,7 @@ from ubr.domain.actor import Actor, System
 from ubr.domain.errors import LastAdmin, ReauthenticationRequired, UserNotFound
 from ubr.domain.ids import UserId
 from ubr.domain.revocation.changes import Change
-from ubr.domain.roles.permissions import USERS_DELETE, nobody_rises
+from ubr.domain.roles.permissions import USERS_DELETE, forbid_escalation
 from ubr.domain.sessions.termination import SecurityEvent
 
 
@@ -49,7 +49,7 @@ class DeleteUser:
             user = await tx.users.get(user_id)
             if user is None:
                 raise UserNotFound
-            nobody_rises(who.permissions, await permissions_of(tx, user))
+            forbid_escalation(who.permissions, await permissions_of(tx, user))
             check_revision(command.if_match, (await present_user(tx, user)).revision)
             if user.lasting_admin and not await tx.users.another_admin_stays(user.id):
                 raise LastAdmin

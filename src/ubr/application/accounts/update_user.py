@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import UNSET, UnsetType
 
-from ubr.application.access.authorization import authority, permissions_of, someone_stays
+from ubr.application.access.authorization import authority, keep_an_admin, permissions_of
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import UserResult, check_revision, present_user
@@ -22,7 +22,7 @@ from ubr.domain.errors import UserNotFound
 from ubr.domain.ids import UserId
 from ubr.domain.mail.kinds import MailKind
 from ubr.domain.revocation.changes import Change
-from ubr.domain.roles.permissions import USERS_WRITE, nobody_rises
+from ubr.domain.roles.permissions import USERS_WRITE, forbid_escalation
 from ubr.domain.sessions.termination import SecurityEvent
 from ubr.domain.text import parse_text
 
@@ -76,7 +76,7 @@ class UpdateUser:
             if user is None:
                 raise UserNotFound
             if protected:
-                nobody_rises(who.permissions, await permissions_of(tx, user))
+                forbid_escalation(who.permissions, await permissions_of(tx, user))
             check_revision(command.if_match, (await present_user(tx, user)).revision)
             old, active, was_lasting = user.email, user.active, user.lasting_admin
             was_verified = user.email_verified
@@ -86,7 +86,7 @@ class UpdateUser:
                 status=user.status if changes.status is UNSET else changes.status,
                 now=tx.now,
             )
-            await someone_stays(tx, user, was_lasting=was_lasting)
+            await keep_an_admin(tx, user, was_lasting=was_lasting)
             await tx.users.save(user)
             if user.email.key != old.key:
                 await end_sessions(tx, user.id, SecurityEvent.EMAIL_CHANGED, actor=actor)

@@ -16,7 +16,7 @@ from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.ids import RoleId
-from ubr.domain.roles.permissions import ROLES_WRITE, nobody_rises
+from ubr.domain.roles.permissions import ROLES_WRITE, forbid_escalation
 from ubr.domain.roles.role import DESCRIPTION_LENGTH, Role, RoleName
 from ubr.domain.text import parse_text
 
@@ -60,7 +60,7 @@ class CreateRole:
             who.require(ROLES_WRITE)
             if (before := await call.claim(tx)) is not None:
                 return before.result
-            nobody_rises(who.permissions, permissions)
+            forbid_escalation(who.permissions, permissions)
             role = Role.create(
                 id=RoleId(self.new_id()), name=name, description=description, permissions=permissions, now=tx.now
             )

@@ -14,7 +14,7 @@ from ubr.domain.actor import Actor, System
 from ubr.domain.errors import RoleNotFound
 from ubr.domain.ids import RoleId
 from ubr.domain.revocation.changes import Change
-from ubr.domain.roles.permissions import ROLES_WRITE, nobody_rises
+from ubr.domain.roles.permissions import ROLES_WRITE, forbid_escalation
 
 
 class DeleteRoleCommand(Command, frozen=True, kw_only=True):
@@ -45,7 +45,7 @@ class DeleteRole:
             role = await tx.roles.get(RoleId(command.role_id))
             if role is None:
                 raise RoleNotFound
-            nobody_rises(who.permissions, role.permissions)
+            forbid_escalation(who.permissions, role.permissions)
             check_revision(command.if_match, role_revision(role))
             role.delete()
             await tx.roles.remove(role)

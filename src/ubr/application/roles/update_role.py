@@ -17,7 +17,7 @@ from ubr.domain.actor import Actor, System
 from ubr.domain.errors import RoleNotFound
 from ubr.domain.ids import RoleId
 from ubr.domain.revocation.changes import Change
-from ubr.domain.roles.permissions import ROLES_WRITE, nobody_rises
+from ubr.domain.roles.permissions import ROLES_WRITE, forbid_escalation
 from ubr.domain.roles.role import DESCRIPTION_LENGTH, RoleName
 from ubr.domain.text import parse_text
 
@@ -68,7 +68,7 @@ class UpdateRole:
             if role is None:
                 raise RoleNotFound
             after = role.permissions if permissions is UNSET else permissions
-            nobody_rises(who.permissions, role.permissions, after)
+            forbid_escalation(who.permissions, role.permissions, after)
             check_revision(command.if_match, role_revision(role))
             role.update(
                 name=role.name if name is UNSET else name,

@@ -37,7 +37,7 @@ class SessionRefreshed(SessionEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRevoked(SessionEvent):
-    """`cause` is the security event that ended it, as `policy.SecurityEvent` names it."""
+    """`cause` is the security event that ended it, as `SecurityEvent` names it."""
 
     action = "session.revoked"
     message = "A session was ended"
