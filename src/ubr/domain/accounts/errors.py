@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ubr.domain.error_kinds import Conflict, Flaw, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
+from ubr.domain.error_kinds import Conflict, Forbidden, InputError, Invalid, NotFound, Unauthenticated, Unavailable
 
 
 class WeakPassword(Invalid):
@@ -17,7 +17,7 @@ class InvalidLink(Invalid):
     title = "The link is not valid, or not any more"
 
     def __init__(self) -> None:
-        super().__init__(None, Flaw("/token", "is not that of a link that is good"))
+        super().__init__(None, InputError("/token", "is not that of a link that is good"))
 
 
 class InvalidCredentials(Unauthenticated):

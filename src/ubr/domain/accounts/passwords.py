@@ -9,7 +9,7 @@ from typing import Final
 
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.errors import WeakPassword
-from ubr.domain.error_kinds import Flaw, Invalid
+from ubr.domain.error_kinds import InputError, Invalid
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -66,15 +66,17 @@ def check_password(
     """
     password = bounded_password(raw, pointer)
     if len(password) < min_length:
-        raise WeakPassword(None, Flaw(pointer, f"must have at least {min_length} characters"))
+        raise WeakPassword(None, InputError(pointer, f"must have at least {min_length} characters"))
     local, name = email.key.partition("@")[0], full_name or ""
     known = [_SERVICE_NAME, email.address, email.key, local, name]
     if len(set(password)) == 1 or any(_repeats(password, word) for word in known):
-        raise WeakPassword(None, Flaw(pointer, "is too easy to guess"))
+        raise WeakPassword(None, InputError(pointer, "is too easy to guess"))
     if _little_beside(password, [*known, *_words(local), *_words(name)]):
-        raise WeakPassword(None, Flaw(pointer, "is too much like the e-mail, the name or the name of the service"))
+        raise WeakPassword(
+            None, InputError(pointer, "is too much like the e-mail, the name or the name of the service")
+        )
     if any(map(is_common, _units(password.casefold()))):
-        raise WeakPassword(None, Flaw(pointer, "is one of the most common passwords, or a row of one"))
+        raise WeakPassword(None, InputError(pointer, "is one of the most common passwords, or a row of one"))
     return password
 
 

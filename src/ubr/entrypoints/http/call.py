@@ -117,7 +117,7 @@ class Call(Request[None, None, State]):
         found: Operation = self.route_handler.opt["operation"]
         return found
 
-    async def take_in(self, authenticate: Authenticate, *, within: float) -> None:
+    async def admit(self, authenticate: Authenticate, *, within: float) -> None:
         """Everything that is known before the use case: 413 and 415 come first, then 401, then 400.
 
         The body is read here, `within` so many seconds, and decoded by the controller, so that a stranger learns

@@ -23,7 +23,7 @@ from ubr.application.protection.rate_limits import RateLimitStatus, collecting_r
 from ubr.domain.errors import Invalid, InvalidCredentials, NotFound, UbrError
 from ubr.entrypoints.http.client_ip import client_ip
 from ubr.entrypoints.http.cors import Cors
-from ubr.entrypoints.http.problem import PROBLEM, ClientGone, InternalError, MalformedBody, Refusal, UriTooLong
+from ubr.entrypoints.http.problem import PROBLEM, ClientGone, InternalError, MalformedBody, ProblemResponse, UriTooLong
 from ubr.settings import TrustedProxies
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -104,7 +104,7 @@ class Edge:
             request_id_given=kept,
         )
 
-    def dress(
+    def finalize_headers(
         self, headers: Iterable[tuple[bytes, bytes]], scope: HTTPScope, request_id: bytes
     ) -> list[tuple[bytes, bytes]]:
         """A response's own headers, and those that every response has."""
@@ -196,7 +196,7 @@ class _Exchange:
 
     async def _refuse(self, error: UbrError) -> None:
         self._scope["state"][PROBLEM] = error.code
-        refusal = Refusal.of(error, self._path)
+        refusal = ProblemResponse.of(error, self._path)
         headers = [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
         headers.append((b"content-length", str(len(refusal.body)).encode()))
         await self.send({"type": "http.response.start", "status": refusal.status, "headers": headers})
@@ -229,7 +229,7 @@ class _Exchange:
             spared = self._withheld or self._status == HTTPStatus.REQUEST_TIMEOUT
             if self._unread and self._status >= HTTPStatus.BAD_REQUEST and not spared:
                 await self._drain()
-            headers = self._edge.dress(message["headers"], self._scope, self._request_id)
+            headers = self._edge.finalize_headers(message["headers"], self._scope, self._request_id)
             headers += _limits(self._rate_limits.values())
             if self._unread or self._broken:
                 # What follows on this connection cannot be told from the rest of the body.

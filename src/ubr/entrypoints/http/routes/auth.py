@@ -27,8 +27,8 @@ from ubr.domain.errors import (
     WeakPassword,
     WrongPassword,
 )
-from ubr.entrypoints.http.answers import accepted, created, ok
 from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.responses import accepted, created, ok
 
 
 class Auth(Controller):

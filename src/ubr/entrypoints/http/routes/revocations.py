@@ -6,8 +6,8 @@ from litestar import Controller, Response, delete, get
 
 from ubr.application.revocation.follow_revocations import FollowRevocations, FollowRevocationsCommand, RevocationsResult
 from ubr.application.revocation.leave_revocations import LeaveRevocations, LeaveRevocationsCommand
-from ubr.entrypoints.http.answers import ok
 from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.responses import ok
 
 
 class Revocations(Controller):

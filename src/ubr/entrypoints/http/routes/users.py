@@ -32,8 +32,8 @@ from ubr.domain.errors import (
     UserNotFound,
     WeakPassword,
 )
-from ubr.entrypoints.http.answers import created, page, revised
 from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.responses import created, page, revised
 from ubr.entrypoints.http.routes.paging import Paging
 
 
