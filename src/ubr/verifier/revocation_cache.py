@@ -13,7 +13,7 @@ from ubr.verifier.tokens import Claims
 HORIZON: Final = 15 * 60 + 30 + 60
 """Seconds for which a row is kept: the longest life of an access token, clock differences, the longest unit."""
 
-_MOST_ROWS: Final = 200_000
+_MAX_ROWS: Final = 200_000
 _PAST: Final = 16
 
 
@@ -119,7 +119,7 @@ class RevocationCache:
         """Whatever is forgotten, tokens of before it are not known to be good any more."""
         while self._known:
             change, (number, at) = next(iter(self._known.items()))
-            if now - at <= HORIZON and len(self._known) <= _MOST_ROWS:
+            if now - at <= HORIZON and len(self._known) <= _MAX_ROWS:
                 return
             del self._known[change]
             self._base = max(self._base or 0, number)

@@ -34,8 +34,8 @@ _KEYS_LAST: Final = 600.0
 _DEADLINE: Final = 1.5
 _PACE: Final = 0.01
 _FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 1.0
-_LONGEST_PAUSE_DENIED: Final = 10.0
+_MAX_PAUSE: Final = 1.0
+_MAX_PAUSE_DENIED: Final = 10.0
 
 _log = logging.getLogger("ubr.verifier")
 
@@ -161,7 +161,7 @@ class Verifier:
                     _log.warning("ubr cannot be followed: %s", error if isinstance(error, Unreachable) else repr(error))
                 complained = True
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_DENIED if isinstance(error, Denied) else _LONGEST_PAUSE)
+                pause = min(2 * pause, _MAX_PAUSE_DENIED if isinstance(error, Denied) else _MAX_PAUSE)
             else:
                 pause, complained = _FIRST_PAUSE, False
                 await asyncio.sleep(_PACE if self._elapsed() - began < _PACE else 0)

@@ -298,7 +298,7 @@ async def test_a_feed_that_goes_back_without_a_new_name(here: Beside) -> None:
 
 
 async def test_whoever_is_too_far_behind_begins_anew(here: Beside, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ubr.application.revocation.follow_revocations.MOST_ROWS", 5)
+    monkeypatch.setattr("ubr.application.revocation.follow_revocations.MAX_RECORDS", 5)
     monkeypatch.setattr("ubr.verifier.verifier._HISTORY", 3)
     old = await here.signed_in()
     here.way.down = True
@@ -398,7 +398,7 @@ def forged(here: Beside, tokens: dict[str, Any], **claims: Any) -> dict[str, Any
 
 async def lose_sight(here: Beside, monkeypatch: pytest.MonkeyPatch, *, epoch: str | None = None) -> None:
     """The verifier is cut off; the key is revoked, and more happens than it will be told of."""
-    monkeypatch.setattr("ubr.application.revocation.follow_revocations.MOST_ROWS", 5)
+    monkeypatch.setattr("ubr.application.revocation.follow_revocations.MAX_RECORDS", 5)
     monkeypatch.setattr("ubr.verifier.verifier._HISTORY", 3)
     here.way.down = True
     await asyncio.sleep(0.06)

@@ -195,7 +195,7 @@ async def test_of_gone_sessions_it_knows_only_so_many(worker: Worker, monkeypatc
 
 async def test_what_has_to_be_forgotten_too_soon_is_read_again(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reading that began before a row that is not known any more must not be kept: it may be from before it."""
-    monkeypatch.setattr("ubr.application.access.session_cache._MOST_KNOWN", 3)
+    monkeypatch.setattr("ubr.application.access.session_cache._MAX_KNOWN", 3)
     session = worker.sessions[0]
     change = Change("session", str(session.id))
     position = await worker.position()

@@ -257,7 +257,7 @@ async def test_another_act_problem_or_actor_is_its_own(here: Here) -> None:
 
 async def test_beyond_what_is_counted_each_is_an_entry(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory has an end; the log leaves none of them out."""
-    monkeypatch.setattr(refusing, "_MOST", 2)
+    monkeypatch.setattr(refusing, "_MAX_COUNT", 2)
     members = [await here.world.user() for _ in range(4)]
     for _ in range(3):
         for member in members:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ubr.application.access.session_cache import CacheTimes
-from ubr.application.revocation.follow_revocations import LONGEST_WAIT, MOST_ROWS
+from ubr.application.revocation.follow_revocations import MAX_RECORDS, MAX_WAIT_MS
 from ubr.domain.roles.permissions import REVOCATIONS_READ
 from ubr.domain.sessions.termination import SESSION_TERMINATION
 from ubr.settings import Settings
@@ -43,8 +43,8 @@ def test_the_numbers() -> None:
     assert f"`UBR_SESSION_IDLE` ({defaults.session_idle.days} d)" in SESSIONS
     assert f"`UBR_SESSION_LIFETIME` ({defaults.session_lifetime.days} d)" in SESSIONS
     assert f"`UBR_SESSIONS_PER_USER` ({defaults.sessions_per_user})" in SESSIONS
-    assert f"up to {LONGEST_WAIT} ms" in VERIFIER
-    assert f"({MOST_ROWS:,} rows)" in VERIFIER
+    assert f"up to {MAX_WAIT_MS} ms" in VERIFIER
+    assert f"({MAX_RECORDS:,} rows)" in VERIFIER
     assert f"{_HISTORY:,} rows back" in VERIFIER
     assert HORIZON < 17 * 60
     assert f"`{REVOCATIONS_READ}`" in VERIFIER

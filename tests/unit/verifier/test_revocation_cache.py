@@ -115,7 +115,7 @@ def test_what_is_forgotten_takes_older_tokens_with_it(view: RevocationCache) -> 
 
 
 def test_it_does_not_grow_without_end(view: RevocationCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ubr.verifier.revocation_cache._MOST_ROWS", 3)
+    monkeypatch.setattr("ubr.verifier.revocation_cache._MAX_ROWS", 3)
     view.apply(0.1, told(15, *noise(11, 12, 13, 14, 15)))
     assert view.objection(token(11)) is not None
     assert view.objection(token(12)) is None

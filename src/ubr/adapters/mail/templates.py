@@ -41,7 +41,7 @@ _FACTS: Final[Mapping[MailKind, tuple[str, ...]]] = {
     MailKind.EMAIL_IN_USE: (),
 }
 
-_LONGEST_NAME: Final = 64
+_MAX_NAME_LENGTH: Final = 64
 _LIKE_A_LINK: Final = re.compile(r"[/:@]|\w\.\w{2}")
 
 _HOUR: Final = 60
@@ -179,7 +179,7 @@ def _counted(count: int, name: str) -> str:
 
 def _harmless(full_name: str) -> str:
     """A name as it may be shown: nothing in place of one that could be read as a link or as a message."""
-    return "" if len(full_name) > _LONGEST_NAME or _LIKE_A_LINK.search(full_name) else full_name
+    return "" if len(full_name) > _MAX_NAME_LENGTH or _LIKE_A_LINK.search(full_name) else full_name
 
 
 def _masked(email: str) -> str:

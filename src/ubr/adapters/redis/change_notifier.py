@@ -38,7 +38,7 @@ _QUIET: Final = 1.0
 """Seconds without a word from the server after which it is asked whether it is there, and then given up."""
 
 _FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 1.0
+_MAX_PAUSE: Final = 1.0
 _COMPLAIN_EVERY: Final = 60.0
 
 _VERIFIERS: Final = 10_000
@@ -178,7 +178,7 @@ class RedisChangeNotifier:
                     _log.warning("The short way is lost (%s): an end takes up to the bound", type(error).__name__)
                 lost = True
             await asyncio.sleep(pause * (1 - self._dice() / 2))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = min(2 * pause, _MAX_PAUSE)
 
     async def _subscribe(self, connection: AbstractConnection) -> None:
         channels = self._everybody, self._back

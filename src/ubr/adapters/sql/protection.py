@@ -75,12 +75,12 @@ def _counting(dialect: str) -> Executable:
     return statement
 
 
-_MOST: Final = bindparam("most", type_=BigInteger)
+_MAX_COUNT: Final = bindparam("most", type_=BigInteger)
 _COUNT_BACK: Final = (
     update(counters)
     .where(counters.c.name == bindparam("its_name"))
     .values(
-        full_at=case((counters.c.full_at > _MOST, _MOST), else_=counters.c.full_at)
+        full_at=case((counters.c.full_at > _MAX_COUNT, _MAX_COUNT), else_=counters.c.full_at)
         - bindparam("interval", type_=BigInteger)
     )
 )

@@ -54,7 +54,7 @@ CLOCK_RATES: Final = 0.1
 _CAPACITY: Final = 100_000
 """Of how many sessions it is kept whose they are."""
 
-_MOST_KNOWN: Final = 200_000
+_MAX_KNOWN: Final = 200_000
 """Of how many things it is kept that they changed."""
 
 _GONE: Final = 10_000
@@ -383,7 +383,7 @@ class SessionCache:
         while self._known:
             change, (number, at) = next(iter(self._known.items()))
             if now - at <= self.times.horizon:
-                if len(self._known) <= _MOST_KNOWN:
+                if len(self._known) <= _MAX_KNOWN:
                     return
                 self._known_from = max(self._known_from, number)
             del self._known[change]

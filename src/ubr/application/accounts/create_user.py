@@ -18,12 +18,12 @@ from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
-from ubr.domain.accounts.user import FULL_NAME_LENGTH, User
+from ubr.domain.accounts.user import MAX_FULL_NAME_LENGTH, User
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import Invalid
 from ubr.domain.ids import UserId
 from ubr.domain.mail.kinds import MailKind
-from ubr.domain.roles.grant import MOST_ROLES
+from ubr.domain.roles.grant import MAX_ROLES
 from ubr.domain.roles.permissions import ROLES_ASSIGN, USERS_WRITE, forbid_escalation, union
 from ubr.domain.roles.role import Role, RoleName
 from ubr.domain.text import parse_text
@@ -63,7 +63,9 @@ class CreateUser:
     ) -> UserResult:
         email = Email.parse(command.email)
         full_name = (
-            None if command.full_name is None else parse_text(command.full_name, "/full_name", longest=FULL_NAME_LENGTH)
+            None
+            if command.full_name is None
+            else parse_text(command.full_name, "/full_name", longest=MAX_FULL_NAME_LENGTH)
         )
         password = (
             None
@@ -111,8 +113,8 @@ def _names(raw: list[str]) -> dict[RoleName, int]:
     names: dict[RoleName, int] = {}
     for at, name in enumerate(raw):
         names.setdefault(RoleName.parse(name, f"/roles/{at}"), at)
-    if len(names) > MOST_ROLES:
-        raise Invalid.at("/roles", f"must name at most {MOST_ROLES} roles")
+    if len(names) > MAX_ROLES:
+        raise Invalid.at("/roles", f"must name at most {MAX_ROLES} roles")
     return names
 
 

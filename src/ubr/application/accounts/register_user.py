@@ -19,7 +19,7 @@ from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.protection.rate_limits import RateLimiter
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
-from ubr.domain.accounts.user import FULL_NAME_LENGTH, User
+from ubr.domain.accounts.user import MAX_FULL_NAME_LENGTH, User
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import Invalid, RegistrationClosed
 from ubr.domain.ids import UserId
@@ -83,7 +83,9 @@ class RegisterUser:
         """The user; None where the mail decides."""
         email = Email.parse(command.email)
         full_name = (
-            None if command.full_name is None else parse_text(command.full_name, "/full_name", longest=FULL_NAME_LENGTH)
+            None
+            if command.full_name is None
+            else parse_text(command.full_name, "/full_name", longest=MAX_FULL_NAME_LENGTH)
         )
         call: IdempotentCall[UserResult | None] = self.idempotency.of(
             idempotency_key, command, actor=actor, answer=UserResult

@@ -16,7 +16,7 @@ from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.sessions.termination import end_links, end_sessions
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME
-from ubr.domain.accounts.user import FULL_NAME_LENGTH, UserStatus
+from ubr.domain.accounts.user import MAX_FULL_NAME_LENGTH, UserStatus
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import UserNotFound
 from ubr.domain.ids import UserId
@@ -66,7 +66,7 @@ class UpdateUser:
         email = UNSET if changes.email is UNSET else Email.parse(changes.email)
         full_name = changes.full_name
         if isinstance(full_name, str):
-            full_name = parse_text(full_name, "/full_name", longest=FULL_NAME_LENGTH)
+            full_name = parse_text(full_name, "/full_name", longest=MAX_FULL_NAME_LENGTH)
         protected = email is not UNSET or changes.status is not UNSET
         async with self.unit_of_work.ending(Change("user", str(user_id)), actor=actor) as tx:
             who = await authority(tx, actor)

@@ -14,7 +14,7 @@ from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import SYSTEM, Actor
 from ubr.domain.events import ActRefused, Event, RequestsRejected
 
-_MOST: Final = 10_000
+_MAX_COUNT: Final = 10_000
 """How many kinds of refusals are counted at a time. Whatever is beyond is an entry by itself."""
 
 CountRejection: TypeAlias = Callable[[str], None]
@@ -59,7 +59,7 @@ class DenialRecorder:
             counted.count += 1
             counted.origin = current_origin()
             return
-        if len(self._counts) < _MOST:
+        if len(self._counts) < _MAX_COUNT:
             self._counts[kind, minute] = _Count()
         try:
             await self._write(actor, ActRefused(act=act, problem=problem, count=1))

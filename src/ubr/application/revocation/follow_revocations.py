@@ -18,13 +18,13 @@ from ubr.domain.errors import Invalid, StoreUnavailable
 from ubr.domain.revocation.changes import ChangeKind, epoch_name
 from ubr.domain.roles.permissions import REVOCATIONS_READ
 
-LONGEST_WAIT: Final = 300
+MAX_WAIT_MS: Final = 300
 """Milliseconds."""
 
-MOST_ROWS: Final = 10_000
+MAX_RECORDS: Final = 10_000
 """Whoever is further behind than this begins anew."""
 
-LARGEST_NUMBER: Final = 2**63 - 1
+MAX_NUMBER: Final = 2**63 - 1
 _ATTEMPTS: Final = 3
 _REMEMBERED: Final = 10_000
 
@@ -80,10 +80,10 @@ class FollowRevocations:
 
     @denials_recorded
     async def __call__(self, command: FollowRevocationsCommand, /, *, actor: Actor | System) -> RevocationsResult:
-        if command.since is not None and not 0 <= command.since <= LARGEST_NUMBER:
+        if command.since is not None and not 0 <= command.since <= MAX_NUMBER:
             raise Invalid.at("/since", "is out of range")
-        if not 0 <= command.wait <= LONGEST_WAIT:
-            raise Invalid.at("/wait", f"must be between 0 and {LONGEST_WAIT}")
+        if not 0 <= command.wait <= MAX_WAIT_MS:
+            raise Invalid.at("/wait", f"must be between 0 and {MAX_WAIT_MS}")
         who = await self.authorize(actor)
         who.require(REVOCATIONS_READ)
         verifier = lease_of(who, command.verifier)
@@ -95,7 +95,7 @@ class FollowRevocations:
             # Before the call is held: from here on whoever ends something knows that there is somebody to wait for.
             await self._renew(verifier, here.epoch)
             await self._hold(since, command.wait)
-            if here.number - since > MOST_ROWS:
+            if here.number - since > MAX_RECORDS:
                 since = None
         else:
             since = None

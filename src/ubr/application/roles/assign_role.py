@@ -15,7 +15,7 @@ from ubr.domain.actor import Actor, System
 from ubr.domain.errors import BuiltInRole, Invalid, RoleNotFound, UserNotFound
 from ubr.domain.ids import UserId
 from ubr.domain.revocation.changes import Change
-from ubr.domain.roles.grant import SHORTEST_GRANT
+from ubr.domain.roles.grant import MIN_GRANT_DURATION
 from ubr.domain.roles.permissions import ROLES_ASSIGN, forbid_escalation
 from ubr.domain.roles.role import USER_ROLE_ID, RoleName
 from ubr.domain.text import parse_moment
@@ -74,6 +74,6 @@ class AssignRole:
         if raw is None:
             return None
         end = parse_moment(raw, "/expires_at")
-        if end - self.clock() < SHORTEST_GRANT:
+        if end - self.clock() < MIN_GRANT_DURATION:
             raise Invalid.at("/expires_at", "must be at least 60 seconds ahead")
         return end

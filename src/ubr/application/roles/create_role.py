@@ -17,7 +17,7 @@ from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.ids import RoleId
 from ubr.domain.roles.permissions import ROLES_WRITE, forbid_escalation
-from ubr.domain.roles.role import DESCRIPTION_LENGTH, Role, RoleName
+from ubr.domain.roles.role import MAX_DESCRIPTION_LENGTH, Role, RoleName
 from ubr.domain.text import parse_text
 
 
@@ -51,7 +51,7 @@ class CreateRole:
         description = (
             None
             if command.description is None
-            else parse_text(command.description, "/description", longest=DESCRIPTION_LENGTH)
+            else parse_text(command.description, "/description", longest=MAX_DESCRIPTION_LENGTH)
         )
         permissions = self.policy.permissions(command.permissions)
         call = self.idempotency.of(idempotency_key, command, actor=actor, answer=RoleResult)

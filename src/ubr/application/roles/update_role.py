@@ -18,7 +18,7 @@ from ubr.domain.errors import RoleNotFound
 from ubr.domain.ids import RoleId
 from ubr.domain.revocation.changes import Change
 from ubr.domain.roles.permissions import ROLES_WRITE, forbid_escalation
-from ubr.domain.roles.role import DESCRIPTION_LENGTH, RoleName
+from ubr.domain.roles.role import MAX_DESCRIPTION_LENGTH, RoleName
 from ubr.domain.text import parse_text
 
 
@@ -59,7 +59,7 @@ class UpdateRole:
         name = UNSET if changes.name is UNSET else RoleName.parse(changes.name)
         description = changes.description
         if isinstance(description, str):
-            description = parse_text(description, "/description", longest=DESCRIPTION_LENGTH)
+            description = parse_text(description, "/description", longest=MAX_DESCRIPTION_LENGTH)
         permissions = UNSET if changes.permissions is UNSET else self.policy.permissions(changes.permissions)
         async with self.unit_of_work.begin(actor) as tx:
             who = await authority(tx, actor)

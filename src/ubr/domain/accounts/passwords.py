@@ -22,12 +22,12 @@ class PasswordHash:
         return "PasswordHash(…)"
 
 
-PASSWORD_LENGTH: Final = 1024
+MAX_PASSWORD_LENGTH: Final = 1024
 """The most code points a password may have. A bound on input, not a rule about strength."""
 
 _SERVICE_NAME: Final = "ubr"
 
-_SHORTEST_WORD: Final = 3
+_MIN_WORD_LENGTH: Final = 3
 
 _BESIDE: Final = 8
 """How many letters and digits a password has beside what anybody knows of its owner, where it holds any of that."""
@@ -39,8 +39,8 @@ def bounded_password(raw: str, pointer: str = "/password") -> str:
     Errors: `Invalid` for what cannot be anybody's password: too long to be looked at, or with control characters or
     halves of surrogate pairs. Whether it is a *good* one is asked where a password is set, never at log-in.
     """
-    if not 1 <= len(raw) <= PASSWORD_LENGTH:
-        raise Invalid.at(pointer, f"must have between 1 and {PASSWORD_LENGTH} characters")
+    if not 1 <= len(raw) <= MAX_PASSWORD_LENGTH:
+        raise Invalid.at(pointer, f"must have between 1 and {MAX_PASSWORD_LENGTH} characters")
     if any(unicodedata.category(char) in {"Cc", "Cs"} for char in raw):
         raise Invalid.at(pointer, "holds a control character")
     return unicodedata.normalize("NFC", raw)
@@ -103,7 +103,7 @@ def _little_beside(password: str, known: Iterable[str]) -> bool:
     plain = _letters(password)
     rest = plain
     for word in sorted({_letters(word) for word in known}, key=len, reverse=True):
-        if len(word) >= _SHORTEST_WORD:
+        if len(word) >= _MIN_WORD_LENGTH:
             rest = rest.replace(word, " ")  # and not nothing: what stood around it makes no new word
     return rest != plain and sum(char != " " for char in rest) < _BESIDE
 

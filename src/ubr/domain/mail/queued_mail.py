@@ -15,7 +15,7 @@ LAST_TRY: Final = 8
 """A mail that could not be sent so often is given up."""
 
 _FIRST_PAUSE: Final = timedelta(seconds=30)
-_LONGEST_PAUSE: Final = timedelta(hours=1)
+_MAX_PAUSE: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class QueuedMail:
     def failed(self, why: str, *, for_good: bool, now: datetime) -> QueuedMail:
         """A try came to nothing. The next one comes after a pause that doubles, up to an hour; or none does."""
         tries = self.tries + 1
-        pause = min(_FIRST_PAUSE * 2 ** min(self.tries, 16), _LONGEST_PAUSE)
+        pause = min(_FIRST_PAUSE * 2 ** min(self.tries, 16), _MAX_PAUSE)
         return replace(self, tries=tries, next_try_at=now + pause, dead=for_good or tries >= LAST_TRY, last_error=why)
 
     def again(self, now: datetime) -> QueuedMail:

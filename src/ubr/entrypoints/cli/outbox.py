@@ -82,14 +82,14 @@ async def _list(settings: Settings, state: State | None) -> list[QueuedMailResul
 
 
 async def _letters(ubr: Application, state: State | None) -> list[QueuedMailResult]:
-    from ubr.application.kernel.paging import MOST
+    from ubr.application.kernel.paging import MAX_LIMIT
     from ubr.application.mail.list_mail import ListMailCommand
     from ubr.domain.actor import SYSTEM
 
     found: list[QueuedMailResult] = []
     cursor = None
     while True:
-        page = await ubr.list_mail(ListMailCommand(state=state, limit=MOST, cursor=cursor), actor=SYSTEM)
+        page = await ubr.list_mail(ListMailCommand(state=state, limit=MAX_LIMIT, cursor=cursor), actor=SYSTEM)
         found += page.items
         cursor = page.next_cursor
         if cursor is None:

@@ -103,7 +103,7 @@ _BRACKETS: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _CONTROLS: Final = re.compile(r"[\x00-\x1f]")
 _SURROGATES: Final = re.compile(r"[\ud800-\udfff]")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_LONGEST_NUMBER: Final = 32
+_MAX_NUMBER_LENGTH: Final = 32
 _INT_64: Final = range(-(2**63), 2**64)
 
 
@@ -157,13 +157,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _int(text: str) -> int:
-    if len(text) > _LONGEST_NUMBER or (number := int(text)) not in _INT_64:
+    if len(text) > _MAX_NUMBER_LENGTH or (number := int(text)) not in _INT_64:
         raise ValueError
     return number
 
 
 def _float(text: str) -> float:
-    if len(text) > _LONGEST_NUMBER or not math.isfinite(number := float(text)):
+    if len(text) > _MAX_NUMBER_LENGTH or not math.isfinite(number := float(text)):
         raise ValueError
     return number
 

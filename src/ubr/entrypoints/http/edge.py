@@ -31,8 +31,8 @@ _HOST: Final = re.compile(rb"(?:\[[0-9A-Za-z:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)
 _CANONICAL: Final = re.compile(rb"/|(?:/(?!\.\.?(?:/|\Z))[^/]+)+")
 _NEEDLESS: Final = re.compile(rb"%(?:2[DEF]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])", re.IGNORECASE)
 """Escapes of what stands for itself in a path (RFC 3986, 2.3), and of the slash."""
-_LONGEST_URI: Final = 8192
-_LONGEST_USER_AGENT: Final = 512
+_MAX_URI_LENGTH: Final = 8192
+_MAX_USER_AGENT_LENGTH: Final = 512
 _WITHOUT_HOST: Final = ("1", "1.0")
 """HTTP/1.0, as servers call it."""
 _DRAIN_BYTES: Final = 8 * 1024 * 1024
@@ -186,7 +186,7 @@ class _Exchange:
         absent = hosts in ([], [b""]) and self._scope["http_version"] in _WITHOUT_HOST
         if not absent and not (len(hosts) == 1 and _HOST.fullmatch(hosts[0])):
             return Invalid("The request does not name one host (RFC 9112, 3.2)")
-        if len(self._path) + len(self._scope["query_string"]) > _LONGEST_URI:
+        if len(self._path) + len(self._scope["query_string"]) > _MAX_URI_LENGTH:
             return UriTooLong()
         raw = self._scope.get("raw_path") or self._path.encode()
         # A thing has one path: with another, a proxy's rule for it could be passed by.
@@ -277,6 +277,8 @@ def _methods(allowed: bytes) -> bytes:
 def _user_agent(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     for name, value in headers:
         if name == b"user-agent":
-            text = value[: _LONGEST_USER_AGENT * 4].decode("utf-8", "replace")
-            return "".join(char if char.isprintable() else " " for char in text)[:_LONGEST_USER_AGENT].strip() or None
+            text = value[: _MAX_USER_AGENT_LENGTH * 4].decode("utf-8", "replace")
+            return (
+                "".join(char if char.isprintable() else " " for char in text)[:_MAX_USER_AGENT_LENGTH].strip() or None
+            )
     return None

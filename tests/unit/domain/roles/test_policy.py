@@ -2,7 +2,7 @@ import pytest
 
 from ubr.domain.accounts.user import REAUTHENTICATION
 from ubr.domain.errors import GrantExceedsOwn
-from ubr.domain.roles.grant import SHORTEST_GRANT
+from ubr.domain.roles.grant import MIN_GRANT_DURATION
 from ubr.domain.roles.permissions import (
     BUILT_IN_PERMISSIONS,
     EVERYTHING,
@@ -54,7 +54,7 @@ def test_what_ends_what() -> None:
 def test_the_terms_are_those_of_the_contract() -> None:
     assert RETRY_WINDOW.total_seconds() == 10
     assert REAUTHENTICATION.total_seconds() == 600
-    assert SHORTEST_GRANT.total_seconds() == 60
+    assert MIN_GRANT_DURATION.total_seconds() == 60
 
 
 @pytest.mark.parametrize(
