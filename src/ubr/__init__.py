@@ -53,9 +53,13 @@ if TYPE_CHECKING:
     from ubr.application.mail.deliver_mail import DeliverMail
     from ubr.application.mail.list_mail import ListMail, ListMailCommand, QueuedMailResult
     from ubr.application.mail.retry_mail import RetryMail, RetryMailCommand
+    from ubr.application.operations.acknowledge_restore import (
+        AcknowledgedRestoreResult,
+        AcknowledgeRestore,
+        AcknowledgeRestoreCommand,
+    )
     from ubr.application.operations.check_health import CheckHealth
-    from ubr.application.operations.prepare import Prepare
-    from ubr.application.operations.settle_restore import SettledResult, SettleRestore, SettleRestoreCommand
+    from ubr.application.operations.initialize import Initialize
     from ubr.application.roles.assign_role import AssignRole, AssignRoleCommand
     from ubr.application.roles.create_role import CreateRole, CreateRoleCommand
     from ubr.application.roles.delete_role import DeleteRole, DeleteRoleCommand
@@ -79,6 +83,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SYSTEM",
+    "AcknowledgeRestore",
+    "AcknowledgeRestoreCommand",
+    "AcknowledgedRestoreResult",
     "Actor",
     "Application",
     "AssignRole",
@@ -111,6 +118,7 @@ __all__ = [
     "GetUserCommand",
     "GrantResult",
     "IdempotencyKey",
+    "Initialize",
     "KnownLogKeyResult",
     "ListLogKeys",
     "ListLogs",
@@ -133,7 +141,6 @@ __all__ = [
     "LogOut",
     "Origin",
     "Page",
-    "Prepare",
     "ProofResult",
     "ProveLogEntry",
     "ProveLogEntryCommand",
@@ -170,9 +177,6 @@ __all__ = [
     "RotateSigningKey",
     "SessionResult",
     "Settings",
-    "SettleRestore",
-    "SettleRestoreCommand",
-    "SettledResult",
     "SigningKeyResult",
     "TokensResult",
     "UbrError",
@@ -283,7 +287,7 @@ _HOMES = {
         "LogInCommand",
     ),
     "ubr.application.sessions.log_out": ("LogOut",),
-    "ubr.application.operations.prepare": ("Prepare",),
+    "ubr.application.operations.initialize": ("Initialize",),
     "ubr.application.sessions.refresh_session": (
         "RefreshSession",
         "RefreshSessionCommand",
@@ -390,10 +394,10 @@ _HOMES = {
         "RetryMail",
         "RetryMailCommand",
     ),
-    "ubr.application.operations.settle_restore": (
-        "SettledResult",
-        "SettleRestore",
-        "SettleRestoreCommand",
+    "ubr.application.operations.acknowledge_restore": (
+        "AcknowledgedRestoreResult",
+        "AcknowledgeRestore",
+        "AcknowledgeRestoreCommand",
     ),
     "ubr.bootstrap": ("connect",),
     "ubr.domain.errors": ("UbrError",),

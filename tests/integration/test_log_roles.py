@@ -29,6 +29,7 @@ from tests.support.plugin import Desk, NewDatabase
 from tests.support.servers import PostgresServer
 from ubr import (
     SYSTEM,
+    AcknowledgeRestoreCommand,
     Application,
     ChangePasswordCommand,
     CompareCheckpointCommand,
@@ -50,7 +51,6 @@ from ubr import (
     RevokeUserSessionsCommand,
     RoleChanges,
     Settings,
-    SettleRestoreCommand,
     UnassignRoleCommand,
     UpdateRoleCommand,
     VerifyLogCommand,
@@ -66,7 +66,7 @@ from ubr.application.audit.recorder import Recorder
 from ubr.application.audit.sequencer import Sequencer
 from ubr.application.audit.verify_log import VerifyLog
 from ubr.application.revocation.follow_revocations import FollowRevocationsCommand
-from ubr.application.revocation.leave_revocations import LeaveRevocationsCommand
+from ubr.application.revocation.stop_following_revocations import StopFollowingRevocationsCommand
 from ubr.bootstrap import migrate, open_environment
 from ubr.domain.accounts.user import UserStatus
 from ubr.domain.audit.entry import LogEntry
@@ -454,7 +454,7 @@ async def test_everything_the_service_does_it_can_do_as_a_role_that_owns_nothing
         await keys_change(ubr)
         await the_log_is_kept(ubr)
         member = await world.user(email="last@example.org")
-        settled = await ubr.settle_restore(SettleRestoreCommand(), actor=SYSTEM)
+        settled = await ubr.acknowledge_restore(AcknowledgeRestoreCommand(), actor=SYSTEM)
         assert settled.sessions > 0
         assert not await world.alive(member.tokens)
         assert (await ubr.list_log_keys(actor=SYSTEM))[0].key == settled.key
@@ -507,11 +507,11 @@ async def people_come_and_go(ubr: Application, world: World) -> None:
     verifier = uuid4()
     followed = await ubr.follow_revocations(FollowRevocationsCommand(verifier=verifier), actor=admin)
     assert followed.number > 0
-    await ubr.leave_revocations(LeaveRevocationsCommand(verifier=verifier), actor=admin)
+    await ubr.stop_following_revocations(StopFollowingRevocationsCommand(verifier=verifier), actor=admin)
 
 
 async def keys_change(ubr: Application) -> None:
-    await ubr.prepare()
+    await ubr.initialize()
     await ubr.check_health()
     new = await ubr.rotate_signing_key(actor=SYSTEM)
     await ubr.revoke_signing_key(RevokeSigningKeyCommand(kid=new.kid), actor=SYSTEM)

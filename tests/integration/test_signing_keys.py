@@ -224,7 +224,7 @@ async def test_a_secret_is_replaced_while_the_service_runs(start: Start) -> None
     with pytest.raises(SigningKeyLocked):
         await start(secret_keys=(OLD,))
     # Whoever still runs with the old secret goes on, also when it reads the keys again.
-    await running.prepare()
+    await running.initialize()
     assert not await refused(running, tokens)
     assert not await refused(alone, await sign_in(running))
 

@@ -60,7 +60,7 @@ def start() -> tuple[dict[str, Any], str, SessionId]:
     async def made() -> tuple[dict[str, Any], str, SessionId]:
         container = MemoryContainer(settings=Settings.memory(**TINY_HASHING), clock=lambda: NOW)
         ubr = container.application()
-        await ubr.prepare()
+        await ubr.initialize()
         await ubr.register_user(
             RegisterUserCommand(email="member@example.org", password="correct horse battery staple")
         )

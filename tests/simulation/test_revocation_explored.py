@@ -63,7 +63,7 @@ def start() -> Start:
     async def made() -> Start:
         container = MemoryContainer(settings=Settings.memory(**TINY_HASHING), clock=lambda: NOW)
         ubr, store = container.application(), container.store()
-        await ubr.prepare()
+        await ubr.initialize()
         actors = []
         for email in ("victim@example.org", "other@example.org"):
             await ubr.register_user(RegisterUserCommand(email=email, password="correct horse battery staple"))

@@ -74,7 +74,7 @@ def start() -> Start:
     async def made() -> Start:
         container = MemoryContainer(settings=Settings.memory(**TINY_HASHING), clock=lambda: NOW)
         ubr = container.application()
-        await ubr.prepare()
+        await ubr.initialize()
         role = await ubr.create_role(CreateRoleCommand(name="reader", permissions=["users:read"]), actor=SYSTEM)
         actors = []
         for number in range(USERS + 2):

@@ -47,11 +47,11 @@ from ubr.application.keys.rotate_signing_key import RotateSigningKey
 from ubr.application.mail.deliver_mail import DeliverMail
 from ubr.application.mail.list_mail import ListMail
 from ubr.application.mail.retry_mail import RetryMail
+from ubr.application.operations.acknowledge_restore import AcknowledgeRestore
 from ubr.application.operations.check_health import CheckHealth
-from ubr.application.operations.prepare import Prepare
-from ubr.application.operations.settle_restore import SettleRestore
+from ubr.application.operations.initialize import Initialize
 from ubr.application.revocation.follow_revocations import FollowRevocations
-from ubr.application.revocation.leave_revocations import LeaveRevocations
+from ubr.application.revocation.stop_following_revocations import StopFollowingRevocations
 from ubr.application.roles.assign_role import AssignRole
 from ubr.application.roles.create_role import CreateRole
 from ubr.application.roles.delete_role import DeleteRole
@@ -352,7 +352,7 @@ def revocation(ports: Ports, services: Services) -> RevocationUseCases:
             elapsed=ports.elapsed,
             denials=services.denials,
         ),
-        leave_revocations=LeaveRevocations(
+        stop_following_revocations=StopFollowingRevocations(
             authorize=services.authorize, feed=ports.background_feed, denials=services.denials
         ),
     )
@@ -360,7 +360,7 @@ def revocation(ports: Ports, services: Services) -> RevocationUseCases:
 
 def operations(ports: Ports, services: Services) -> OperationUseCases:
     return OperationUseCases(
-        settle_restore=SettleRestore(
+        acknowledge_restore=AcknowledgeRestore(
             unit_of_work=services.unit_of_work,
             access_tokens=ports.security.access_tokens,
             signing=ports.security.log_signing,
@@ -369,7 +369,7 @@ def operations(ports: Ports, services: Services) -> OperationUseCases:
             denials=services.denials,
         ),
         check_health=CheckHealth(ports.store),
-        prepare=Prepare(
+        initialize=Initialize(
             unit_of_work=services.unit_of_work,
             access_tokens=ports.security.access_tokens,
             keys=services.keys,

@@ -80,7 +80,7 @@ async def open_environment(
             stack.push_async_callback(redis.close)
         services, application = container.services(), container.application()
         if prepared:
-            await application.prepare()
+            await application.initialize()
         if following and settings.database_url != MEMORY:  # there nothing runs beside a test
             await stack.enter_async_context(services.feed_follower.following())
             if prepared:

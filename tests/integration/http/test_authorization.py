@@ -28,7 +28,7 @@ RIGHTS: dict[str, tuple[list[str] | None, bool]] = {
     "revoke_other_sessions": (ANYONE, True),
     "revoke_session": (["sessions:revoke"], True),
     "follow_revocations": (["revocations:read"], False),
-    "leave_revocations": (["revocations:read"], False),
+    "stop_following_revocations": (["revocations:read"], False),
     "list_users": (["users:read"], False),
     "create_user": (["users:write", "roles:assign"], False),
     "get_me": (ANYONE, True),

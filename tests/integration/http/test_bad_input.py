@@ -289,7 +289,7 @@ OTHER_QUERIES = {
         f"{_VERIFIER}&epoch=%00",
         f"{_VERIFIER}&limit=1",
     ],
-    "leave_revocations": ["", *(f"verifier={id}" for id in _NO_IDS), f"{_VERIFIER}&since=1"],
+    "stop_following_revocations": ["", *(f"verifier={id}" for id in _NO_IDS), f"{_VERIFIER}&since=1"],
     "list_users": ["role=", "role=Admin", "role=null%00", "status=gone", "status=", "sort=name", "sort=--email", "q="],
     "list_logs": [
         "level=debug",

@@ -22,7 +22,7 @@ from ubr.application.kernel.origin import Origin, calling_from
 from ubr.application.kernel.representations import UserResult
 from ubr.application.mail.list_mail import ListMailCommand
 from ubr.application.mail.retry_mail import RetryMailCommand
-from ubr.application.operations.settle_restore import SettleRestoreCommand
+from ubr.application.operations.acknowledge_restore import AcknowledgeRestoreCommand
 from ubr.bootstrap import open_environment
 from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM
@@ -190,7 +190,7 @@ def delete(world: World, member: Member) -> Awaitable[object]:
 
 
 def restore(world: World, member: Member) -> Awaitable[object]:
-    return world.ubr.settle_restore(SettleRestoreCommand(), actor=SYSTEM)
+    return world.ubr.acknowledge_restore(AcknowledgeRestoreCommand(), actor=SYSTEM)
 
 
 @pytest.mark.parametrize("act", [change_password_by_system, new_email, off_and_on, delete, restore])

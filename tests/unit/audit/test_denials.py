@@ -39,10 +39,10 @@ from ubr.application.kernel.representations import LogEntryResult
 from ubr.application.keys.revoke_signing_key import RevokeSigningKeyCommand
 from ubr.application.mail.list_mail import ListMailCommand
 from ubr.application.mail.retry_mail import RetryMailCommand
-from ubr.application.operations.settle_restore import SettleRestoreCommand
+from ubr.application.operations.acknowledge_restore import AcknowledgeRestoreCommand
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.application.revocation.follow_revocations import FollowRevocationsCommand
-from ubr.application.revocation.leave_revocations import LeaveRevocationsCommand
+from ubr.application.revocation.stop_following_revocations import StopFollowingRevocationsCommand
 from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.roles.create_role import CreateRoleCommand
 from ubr.application.roles.delete_role import DeleteRoleCommand
@@ -344,7 +344,9 @@ CALLS: dict[str, Callable[[Application, Any, UUID], Awaitable[object]]] = {
     "revoke_session": lambda u, a, id: u.revoke_session(RevokeSessionCommand(session_id=id), actor=a),
     "revoke_user_sessions": lambda u, a, id: u.revoke_user_sessions(RevokeUserSessionsCommand(user_id=id), actor=a),
     "follow_revocations": lambda u, a, id: u.follow_revocations(FollowRevocationsCommand(verifier=id), actor=a),
-    "leave_revocations": lambda u, a, id: u.leave_revocations(LeaveRevocationsCommand(verifier=id), actor=a),
+    "stop_following_revocations": lambda u, a, id: u.stop_following_revocations(
+        StopFollowingRevocationsCommand(verifier=id), actor=a
+    ),
     "get_user": lambda u, a, id: u.get_user(GetUserCommand(user_id=id), actor=a),
     "list_users": lambda u, a, _: u.list_users(ListUsersCommand(), actor=a),
     "create_user": lambda u, a, _: u.create_user(CreateUserCommand(email="new@example.org"), actor=a),
@@ -384,7 +386,7 @@ CALLS: dict[str, Callable[[Application, Any, UUID], Awaitable[object]]] = {
     "deliver_mail": lambda u, a, _: u.deliver_mail(actor=a),
     "list_mail": lambda u, a, _: u.list_mail(ListMailCommand(), actor=a),
     "retry_mail": lambda u, a, id: u.retry_mail(RetryMailCommand(mail_id=id), actor=a),
-    "settle_restore": lambda u, a, _: u.settle_restore(SettleRestoreCommand(), actor=a),
+    "acknowledge_restore": lambda u, a, _: u.acknowledge_restore(AcknowledgeRestoreCommand(), actor=a),
 }
 EVERYONE_MAY = {
     "log_in", "refresh_session", "log_out", "revoke_other_sessions", "register_user", "request_password_reset",
@@ -489,7 +491,7 @@ async def weak() -> Weak:
     denials = DenialRecorder(unit_of_work=units, clock=clock)
     container.services.override(providers.Object(replace(container.services(), denials=denials)))
     ubr = container.application()
-    await ubr.prepare()
+    await ubr.initialize()
     return Weak(World(ubr, clock), denials, units, container.store())
 
 

@@ -13,12 +13,12 @@ from ubr.domain.actor import Actor, System
 from ubr.domain.roles.permissions import REVOCATIONS_READ
 
 
-class LeaveRevocationsCommand(Command, frozen=True, kw_only=True):
+class StopFollowingRevocationsCommand(Command, frozen=True, kw_only=True):
     verifier: UUID
 
 
 @dataclass(frozen=True, slots=True)
-class LeaveRevocations:
+class StopFollowingRevocations:
     """A verifier accepts nothing any more and need not be waited for. Needs `revocations:read`.
 
     - Its id is not used again: who begins anew makes up another.
@@ -30,7 +30,7 @@ class LeaveRevocations:
     denials: DenialLog
 
     @denials_recorded
-    async def __call__(self, command: LeaveRevocationsCommand, /, *, actor: Actor | System) -> None:
+    async def __call__(self, command: StopFollowingRevocationsCommand, /, *, actor: Actor | System) -> None:
         who = await self.authorize(actor)
         who.require(REVOCATIONS_READ)
         await self.feed.leave(lease_of(who, command.verifier))

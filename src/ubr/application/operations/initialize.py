@@ -16,7 +16,7 @@ from ubr.domain.roles.role import ADMIN_ROLE_ID, built_in_roles
 
 
 @dataclass(frozen=True, slots=True)
-class Prepare:
+class Initialize:
     """Bring a store to the state that every other use case relies on, and load its signing keys.
 
     - The built-in roles, a signing key and the key of the log are made once, whichever process comes first. They sign

@@ -20,13 +20,13 @@ from ubr.domain.events import Restored, SigningKeyCreated, SigningKeyRevoked
 _BATCH: Final = 10_000
 
 
-class SettleRestoreCommand(Command, frozen=True, kw_only=True):
+class AcknowledgeRestoreCommand(Command, frozen=True, kw_only=True):
     """`checkpoint` is the newest that was kept outside the database; without it the database's own is named."""
 
     checkpoint: str | None = None
 
 
-class SettledResult(Result, frozen=True, kw_only=True):
+class AcknowledgedRestoreResult(Result, frozen=True, kw_only=True):
     """`key` is the one that signs the log from now on. `sessions` have ended."""
 
     key: str
@@ -34,7 +34,7 @@ class SettledResult(Result, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class SettleRestore:
+class AcknowledgeRestore:
     """Settle that the database was put back to an earlier state: nothing that was good then is good because of it.
 
     - Only the service itself may, while no instance runs.
@@ -54,7 +54,7 @@ class SettleRestore:
     denials: DenialLog
 
     @denials_recorded
-    async def __call__(self, command: SettleRestoreCommand, /, *, actor: System) -> SettledResult:
+    async def __call__(self, command: AcknowledgeRestoreCommand, /, *, actor: System) -> AcknowledgedRestoreResult:
         """Errors: `Invalid` for what is no checkpoint; `LogDamaged` where the log is not what was signed."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may settle a restore")
@@ -73,7 +73,7 @@ class SettleRestore:
         key = await self._settle(command.checkpoint, actor)
         await self.session_cache.poll_feed()  # the program that this is a part of goes on with the same view
         await self.sequencer(wait=True)
-        return SettledResult(key=key, sessions=sessions)
+        return AcknowledgedRestoreResult(key=key, sessions=sessions)
 
     @retry_on_conflict
     async def _end_sessions(self, actor: System) -> int:
