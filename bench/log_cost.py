@@ -1,7 +1,7 @@
 """What the audit log costs a write: run it as `python -m bench.log_cost [SECONDS [ROUNDS]]`.
 
 A durable PostgreSQL on this disk and 32 who write without a pause, in one process as a worker is one, each of them
-signed in, on users and roles of their own. The same use cases with the log (entries, and a sequencer beside them as in
+logged in, on users and roles of their own. The same use cases with the log (entries, and a sequencer beside them as in
 a worker) and without it (no entries, no sequencer) in short slices that take turns, so that whatever else the machine
 does disturbs both alike. The figures are medians of the slices; p99 is of all writes together.
 

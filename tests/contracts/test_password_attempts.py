@@ -1,4 +1,4 @@
-"""What a store promises about tries of passwords, and about the clients that people signed in from."""
+"""What a store promises about tries of passwords, and about the clients that people logged in from."""
 
 from __future__ import annotations
 

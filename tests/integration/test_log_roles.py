@@ -458,7 +458,7 @@ async def test_everything_the_service_does_it_can_do_as_a_role_that_owns_nothing
         assert settled.sessions > 0
         assert not await world.alive(member.tokens)
         assert (await ubr.list_log_keys(actor=SYSTEM))[0].key == settled.key
-        await world.sign_in("last@example.org")
+        await world.logged_in("last@example.org")
     clock.move(days=100)
     async with open_environment(guarded.settings(), clock=clock) as environment:
         assert await environment.janitor() > 0
@@ -472,7 +472,7 @@ async def test_everything_the_service_does_it_can_do_as_a_role_that_owns_nothing
 
 async def people_come_and_go(ubr: Application, world: World) -> None:
     await ubr.create_admin(CreateAdminCommand(email="admin@example.org", password=PASSWORD), actor=SYSTEM)
-    admin = (await world.sign_in("admin@example.org")).actor
+    admin = (await world.logged_in("admin@example.org")).actor
     member = await world.user(email="member@example.org")
     with pytest.raises(InvalidCredentials):
         await ubr.log_in(LogInCommand(email="member@example.org", password=OTHER_PASSWORD))
@@ -496,7 +496,7 @@ async def people_come_and_go(ubr: Application, world: World) -> None:
     await ubr.delete_user(DeleteUserCommand(user_id=made.id), actor=admin)
     assert len((await ubr.list_users(ListUsersCommand(), actor=admin)).items) == 2
 
-    sessions = [await world.sign_in("member@example.org", OTHER_PASSWORD) for _ in range(4)]
+    sessions = [await world.logged_in("member@example.org", OTHER_PASSWORD) for _ in range(4)]
     one = sessions[0].actor
     await ubr.log_out(actor=sessions[1].actor)
     await ubr.revoke_session(RevokeSessionCommand(session_id=sessions[2].actor.session_id), actor=one)

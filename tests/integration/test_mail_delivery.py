@@ -253,7 +253,7 @@ async def test_each_mail_arrives(tls: Certificate) -> None:
 
         await world.register(EMAIL)
         await ubr.verify_email(VerifyEmailCommand(token=await token(), password=THEIRS))
-        member = await world.sign_in(EMAIL, THEIRS)
+        member = await world.logged_in(EMAIL, THEIRS)
         await world.register("taken@example.org")
         subjects = [subject for _, subject in await arrived()]
         await ubr.create_user(CreateUserCommand(email="invited@example.org"), actor=SYSTEM)

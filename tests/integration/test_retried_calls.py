@@ -207,7 +207,7 @@ async def test_it_is_done_once_and_answered_alike(world: World, kind: Kind) -> N
     await world.acts()
     first = await kind.call(world, member.actor, KEY)
     world.clock.move(hours=23, minutes=59)
-    member = await world.sign_in(member.email)  # a key belongs to the user and not to one session
+    member = await world.logged_in(member.email)  # a key belongs to the user and not to one session
     again = await kind.call(world, member.actor, KEY)
     assert (again, again.revision) == (first, first.revision)
     assert [entry.action for entry in await world.acts()] == [kind.action, "session.opened"]

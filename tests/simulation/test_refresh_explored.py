@@ -55,7 +55,7 @@ _new_id = Uuid7()
 
 @lru_cache
 def start() -> tuple[dict[str, Any], str, SessionId]:
-    """The rows of one who is signed in, and their refresh token. Made by the real use cases, once."""
+    """The rows of one who is logged in, and their refresh token. Made by the real use cases, once."""
 
     async def made() -> tuple[dict[str, Any], str, SessionId]:
         container = MemoryContainer(settings=Settings.memory(**TINY_HASHING), clock=lambda: NOW)

@@ -69,7 +69,7 @@ class Start:
 
 @lru_cache
 def start() -> Start:
-    """Two administrators, and three users of the role `reader` who are signed in twice. By the real use cases, once."""
+    """Two administrators, and three users of the role `reader` who are logged in twice. By the real use cases, once."""
 
     async def made() -> Start:
         container = MemoryContainer(settings=Settings.memory(**TINY_HASHING), clock=lambda: NOW)
@@ -232,7 +232,7 @@ class Run:
             worker = self.chance.choice(list(self.workers.values()))
             actor = self.chance.choice(start().actors)
             kind = self.chance.choices(
-                ("read", "look", "name", "revoke", "log-out", "all", "role", "grant", "disable", "delete"),
+                ("read", "look", "name", "revoke", "logout", "all", "role", "grant", "disable", "delete"),
                 (30, 20, 8, 4, 2, 1, 8, 6, 0.3, 0.3),
             )[0]
         act: Callable[[Worker, Actor], Awaitable[None]] = getattr(self, "_" + kind.replace("-", "_"))

@@ -39,7 +39,7 @@ from ubr import (
     calling_from,
     connect,
 )
-from ubr.testing import MovableClock, in_memory, sign_in
+from ubr.testing import MovableClock, in_memory, log_in
 from ubr.verifier import Credentials, VerifiedToken, Verifier
 
 
@@ -99,7 +99,7 @@ async def in_tests() -> AsyncIterator[Application]:
         assert_type(app, Application)
         assert_type(clock, MovableClock)
         clock.move(days=15)
-        actor = await sign_in(app, "reader@example.org", "a long enough password")
+        actor = await log_in(app, "reader@example.org", "a long enough password")
         await app.get_user(GetUserCommand(user_id=actor.user_id), actor=actor)
         assert_type(clock(), datetime)
         for mail in await ubr.testing.delivered(app):

@@ -80,7 +80,7 @@ class AccountUseCases:
 
 @dataclass(frozen=True, kw_only=True)
 class SessionUseCases:
-    """Log-in, log-out and sessions."""
+    """Login, logout and sessions."""
 
     log_in: LogIn
     refresh_session: RefreshSession

@@ -37,7 +37,7 @@ class Event:
 
     @property
     def subject(self) -> UserId | None:
-        """Who acted, where the act itself tells it: somebody who signs in is nobody before."""
+        """Who acted, where the act itself tells it: somebody who logs in is nobody before."""
         return None
 
     @property

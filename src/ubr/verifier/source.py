@@ -82,7 +82,7 @@ class Source:
             return list(keys)
 
     async def close(self, verifier: UUID) -> None:
-        """Say that nobody has to wait for a verifier, sign out where this signed in, and hang up."""
+        """Say that nobody has to wait for a verifier, log out where this logged in, and hang up."""
         try:
             with suppress(Unreachable):
                 async with _answering(_GOODBYE):
@@ -95,7 +95,7 @@ class Source:
 
 
 class _Account:
-    """Signs in when it has to, and refreshes well before the token expires."""
+    """Logs in when it has to, and refreshes well before the token expires."""
 
     def __init__(self, client: httpx.AsyncClient, credentials: Credentials, elapsed: Callable[[], float]) -> None:
         self._client = client

@@ -43,7 +43,7 @@ _log = logging.getLogger("ubr.verifier")
 class Verifier:
     """One for each process; all its requests share what it knows.
 
-    `url` is where ubr is, `access` what to sign in with there or a function that gives an access token, `issuer` and
+    `url` is where ubr is, `access` what to log in with there or a function that gives an access token, `issuer` and
     `audience` are ubr's `UBR_ISSUER` and `UBR_AUDIENCE`. `patience` is how long, in seconds, a request waits for a
     view that is not fresh, `wait` how long ubr holds a question at most.
 

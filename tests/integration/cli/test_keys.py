@@ -72,7 +72,7 @@ def test_keys_are_listed_without_anything_private(running_beside: Run, running: 
 
 
 def test_a_rotation_and_a_revocation_need_no_restart(running_beside: Run, running: Service) -> None:
-    tokens = running.sign_in(*running.credentials).json()
+    tokens = running.logged_in(*running.credentials).json()
     assert who_am_i(running, tokens) == 200
     old = in_state(keys_of(running_beside), "signing")
 
@@ -96,7 +96,7 @@ def test_a_rotation_and_a_revocation_need_no_restart(running_beside: Run, runnin
     done = running_beside("keys", "revoke", new)
     assert done.code == 0
     assert who_am_i(running, again.json()) == 401
-    assert who_am_i(running, running.sign_in(*running.credentials).json()) == 200
+    assert who_am_i(running, running.logged_in(*running.credentials).json()) == 200
     assert running_beside("keys", "revoke", new).out == done.out
     states = [key["state"] for key in keys_of(running_beside).values()]
     assert sorted(states) == ["revoked", "revoked", "signing"]

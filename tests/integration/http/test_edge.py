@@ -342,7 +342,7 @@ async def test_head_is_get_without_the_body(service: Service, route: Any) -> Non
     ],
 )
 async def test_bad_credentials(service: Service, sent: list[str], challenge: str) -> None:
-    token = (await service.sign_in(ADMIN))["access_token"]
+    token = (await service.logged_in(ADMIN))["access_token"]
     headers = [(b"authorization", each.format(token=token).encode()) for each in sent]
     answer = await service.client.get("/api/users/me", headers=headers)
     assert_problem(answer, 401)
@@ -351,7 +351,7 @@ async def test_bad_credentials(service: Service, sent: list[str], challenge: str
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer "])
 async def test_the_scheme_has_no_case(service: Service, scheme: str) -> None:
-    token = (await service.sign_in(ADMIN))["access_token"]
+    token = (await service.logged_in(ADMIN))["access_token"]
     answer = await service.client.get("/api/users/me", headers={"authorization": f"{scheme} {token}"})
     assert answer.status_code == 200
 
@@ -363,7 +363,7 @@ async def test_whoever_holds_as_many_roles_as_one_can_is_let_in(service: Service
         assert (await service.client.post("/api/roles", headers=admin, json={"name": name})).status_code == 201
         given = await service.client.put(f"/api/users/{user['id']}/roles/{name}", headers=admin)
         assert given.status_code == 204
-    me = await service.client.get("/api/users/me", headers=bearer(await service.sign_in("ada@example.org")))
+    me = await service.client.get("/api/users/me", headers=bearer(await service.logged_in("ada@example.org")))
     assert (me.status_code, len(me.json()["roles"])) == (200, MAX_ROLES)
 
 

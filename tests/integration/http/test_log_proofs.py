@@ -61,7 +61,7 @@ async def test_a_checkpoint_is_a_note_as_text(each_service: Service) -> None:
 
 async def test_whoever_may_not_read_the_log_is_given_no_checkpoint(service: Service) -> None:
     await service.register("ada@example.org")
-    plain = bearer(await service.sign_in("ada@example.org"))
+    plain = bearer(await service.logged_in("ada@example.org"))
     for headers, status, slug in (
         ({}, 401, "unauthenticated"),
         ({"authorization": "Bearer forged"}, 401, "invalid-token"),
@@ -102,7 +102,7 @@ async def test_a_proof_leads_from_the_entry_to_the_signed_root(each_service: Ser
 async def test_whoever_may_not_read_the_log_is_given_no_proof(service: Service) -> None:
     admin = await service.admin()
     await service.register("ada@example.org")
-    plain = bearer(await service.sign_in("ada@example.org"))
+    plain = bearer(await service.logged_in("ada@example.org"))
     entry = await some_entry(service, admin)
     for entry_id in (entry["id"], UNKNOWN):
         path = f"/api/logs/{entry_id}/proof"
@@ -236,7 +236,7 @@ async def test_what_was_turned_away_is_one_entry_with_counts(counting: Counting)
 async def test_what_is_in_the_log_or_was_answered_is_not_counted(counting: Counting) -> None:
     client, admin = counting.service.client, await counting.service.admin()
     await counting.service.register("ada@example.org")
-    plain = bearer(await counting.service.sign_in("ada@example.org"))
+    plain = bearer(await counting.service.logged_in("ada@example.org"))
     good = {"email": "ada@example.org", "password": PASSWORD}
     for status, answer in (
         (200, await client.get("/api/users", headers=admin)),
@@ -265,7 +265,7 @@ async def a_role(client: httpx.AsyncClient, admin: dict[str, str]) -> str:
 async def test_a_refusal_over_http_names_the_act_and_the_call(counting: Counting) -> None:
     client, admin = counting.service.client, await counting.service.admin()
     user = await counting.service.register("ada@example.org")
-    headers = {**bearer(await counting.service.sign_in("ada@example.org")), "x-request-id": "refused-1"}
+    headers = {**bearer(await counting.service.logged_in("ada@example.org")), "x-request-id": "refused-1"}
     assert (await client.get(CHECKPOINT, headers=headers)).status_code == 403
     [entry] = (await client.get("/api/logs?action=act.refused", headers=admin)).json()["items"]
     assert (entry["actor_id"], entry["request_id"], entry["ip"]) == (user["id"], "refused-1", "127.0.0.1")

@@ -141,7 +141,7 @@ async def test_two_keys_are_none(service: Service) -> None:
 async def test_authorization_comes_first(service: Service, name: str) -> None:
     await call(service, name)
     await service.register("reader@example.org")
-    reader = bearer(await service.sign_in("reader@example.org"))
+    reader = bearer(await service.logged_in("reader@example.org"))
     assert_problem(await call(service, name, who=reader), 403)
     assert_problem(await call(service, name, who={"authorization": "Bearer x"}), 401)
     assert_problem(await call(service, name, "no key", who={"authorization": "Bearer x"}), 401)

@@ -61,7 +61,7 @@ OWN: Final = {
     "UBR_SESSIONS_PER_USER": "10000",
     "UBR_ACCESS_TOKEN_LIFETIME": "15m",
 }
-"""Tokens are good at any port, who died is not waited for long, and no sign-in ends another."""
+"""Tokens are good at any port, who died is not waited for long, and no login ends another."""
 
 EVERYONE_HAS: Final = str(USER_ROLE_ID)
 BUILT_IN: Final = {str(ADMIN_ROLE_ID), EVERYONE_HAS}

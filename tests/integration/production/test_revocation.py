@@ -133,7 +133,7 @@ class Campaign:
                 continue
             session = await self.fresh(ending.pop())
             if number % 4:
-                await self.trial("log-out", session, ME, ("POST", "/api/auth/logout", session.access))
+                await self.trial("logout", session, ME, ("POST", "/api/auth/logout", session.access))
             else:
                 path = f"/api/auth/sessions/{session.id}"
                 await self.trial("revoked", session, ME, ("DELETE", path, self.admin))
@@ -368,7 +368,7 @@ async def test_10_000_ends_hold_while_redis_is_killed_frozen_emptied_and_restart
     print(dict(done))  # noqa: T201
     assert tally.accepted() == []
     assert len(tally.answered) >= 10_000
-    assert tally.before["log-out, verifier", 200] >= 1_000
+    assert tally.before["logout, verifier", 200] >= 1_000
     assert set(done) == {"kill", "freeze", "flush", "restart"}
     assert {status for _, status in tally.after} <= {401, 403, 503}
     assert max(tally.answered) <= PROMISED  # of a machine that does nothing else

@@ -21,7 +21,7 @@ BOUND = 1.0
 
 
 class Campaign:
-    """People who are signed in, lose something, and come back."""
+    """People who are logged in, lose something, and come back."""
 
     def __init__(self, ubr: httpx.AsyncClient, notes: httpx.AsyncClient, ends: int) -> None:
         self.ubr = ubr
@@ -78,9 +78,9 @@ class Campaign:
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """End something; new tokens, and those that are good no more."""
         grant = f"/api/users/{tokens['user']['id']}/roles/editor"
-        what = dice.choices(["granted", "taken", "signed out"], [4, 4, 1])[0]
+        what = dice.choices(["granted", "taken", "logged out"], [4, 4, 1])[0]
         began = time.monotonic()
-        if what == "signed out":
+        if what == "logged out":
             answer = await self.ubr.post("/api/auth/logout", headers=_bearer(tokens))
             assert answer.status_code == 204
             self.answered_in.append(time.monotonic() - began)

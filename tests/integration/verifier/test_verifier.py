@@ -126,7 +126,7 @@ async def test_whoever_finds_it_ended_waits_as_well(here: Beside) -> None:
 
 async def test_tokens_of_before_its_start_are_good_but_for_those_that_ended(service: Service) -> None:
     await service.register("reader@example.org")
-    kept, ended = await service.sign_in("reader@example.org"), await service.sign_in("reader@example.org")
+    kept, ended = await service.logged_in("reader@example.org"), await service.logged_in("reader@example.org")
     await service.client.post("/api/auth/logout", headers=bearer(ended))
     async with running_beside(service) as here:
         assert await here.accepts(kept)
@@ -138,9 +138,9 @@ async def test_tokens_older_than_what_it_can_know_of_are_refused(
 ) -> None:
     monkeypatch.setattr("ubr.verifier.verifier._HISTORY", 3)
     await service.register("reader@example.org")
-    old = await service.sign_in("reader@example.org")
+    old = await service.logged_in("reader@example.org")
     for _ in range(4):
-        await service.client.post("/api/auth/logout", headers=bearer(await service.sign_in("reader@example.org")))
+        await service.client.post("/api/auth/logout", headers=bearer(await service.logged_in("reader@example.org")))
     async with running_beside(service) as here:
         assert not await here.accepts(old)
         assert await here.accepts(await here.signed_in())
@@ -152,7 +152,7 @@ async def test_it_starts_where_ubr_is_down_and_heals(service: Service) -> None:
     access = await make_follower(service.ubr)
     async with make_verifier(service, way, access, patience=0.3) as verifier:
         await service.register("reader@example.org")
-        tokens = await service.sign_in("reader@example.org")
+        tokens = await service.logged_in("reader@example.org")
         with pytest.raises(NotFresh):
             await verifier.verify(tokens["access_token"])
         way.down = False

@@ -267,7 +267,7 @@ async def test_a_permission_counts_as_long_as_it_is_held(scene: Scene, name: str
             world.clock.move(minutes=2)
     with pytest.raises(Forbidden):
         await act(scene, member.actor)
-    assert await world.alive(member.tokens)  # nobody is signed out by it
+    assert await world.alive(member.tokens)  # nobody is logged out by it
 
 
 @of_every_act

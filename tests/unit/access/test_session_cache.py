@@ -1,4 +1,4 @@
-"""What a worker keeps of who is signed in, and when it lets go of it."""
+"""What a worker keeps of who is logged in, and when it lets go of it."""
 
 from __future__ import annotations
 

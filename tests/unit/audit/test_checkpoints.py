@@ -667,7 +667,7 @@ async def test_after_a_restore_nothing_that_was_good_is_good(lab: Lab) -> None:
             await later.refresh(member.tokens.refresh_token)
         with pytest.raises(InvalidToken):
             await later.ubr.get_checkpoint(actor=member.actor)
-        assert await later.alive((await later.sign_in(member.email)).tokens)
+        assert await later.alive((await later.logged_in(member.email)).tokens)
 
 
 async def test_also_not_for_whoever_settled_it(world: World) -> None:
@@ -677,11 +677,11 @@ async def test_also_not_for_whoever_settled_it(world: World) -> None:
     assert not await world.alive(member.tokens)
     with pytest.raises(InvalidToken):
         await world.refresh(member.tokens.refresh_token)
-    assert await world.alive((await world.sign_in(member.email)).tokens)
+    assert await world.alive((await world.logged_in(member.email)).tokens)
 
 
 async def put_back_world(lab: Lab) -> tuple[World, str, CheckpointResult, Member]:
-    """A log of which the last entries are lost; its key, the checkpoint kept before, and who had signed in by then."""
+    """A log of which the last entries are lost; its key, the checkpoint kept before, and who had logged in by then."""
     world = await lab.world()
     member = await world.user()
     await fill(world, 5)

@@ -233,7 +233,7 @@ async def test_a_new_minute_is_a_new_entry_and_counts_for_itself(here: Here) -> 
 
 async def test_another_act_problem_or_actor_is_its_own(here: Here) -> None:
     world, member, other = here.world, await here.world.user("users:write", "roles:assign"), await here.world.user()
-    again = await world.sign_in(member.email)
+    again = await world.logged_in(member.email)
 
     async def rise(actor: Actor) -> None:
         with pytest.raises(Forbidden):

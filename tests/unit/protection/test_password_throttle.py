@@ -462,7 +462,7 @@ def guarded(world: World, **changes: Any) -> LogIn:
 
 
 def impatient(world: World) -> LogIn:
-    """A log-in that takes no time to wait."""
+    """A login that takes no time to wait."""
     now = [0.0]
 
     async def pause(seconds: float) -> None:

@@ -46,7 +46,7 @@ async def test_a_common_password_of_before_signs_in_and_can_be_given_up(world: W
     """The policy is for passwords that are set."""
     unlisted = replace(world.ubr.register_user, is_common=lambda _: False)
     await unlisted(RegisterUserCommand(email="user1@example.org", password="passwordpassword"))
-    member = await world.sign_in("user1@example.org", "passwordpassword")
+    member = await world.logged_in("user1@example.org", "passwordpassword")
     change = ChangePasswordCommand(current_password="passwordpassword", new_password=PASSWORD)
     await world.ubr.change_password(change, actor=member.actor)
     await world.log_in("user1@example.org")

@@ -140,7 +140,7 @@ async def test_it_ends_what_the_table_says(event: SecurityEvent) -> None:
         others = []
         for _ in range(2):
             world.clock.move(seconds=1)
-            others.append((await world.sign_in(member.email)).tokens)
+            others.append((await world.logged_in(member.email)).tokens)
         await world.acts()
 
         await CAUSES[event](world, member)
@@ -217,6 +217,6 @@ async def test_ended_sessions_are_listed_nowhere_and_stay_ended(world: World) ->
     world.clock.move(days=1)
     await world.acts()
     await revoke(world, member)
-    await revoke_all(world, await world.sign_in(member.email))
+    await revoke_all(world, await world.logged_in(member.email))
     causes = [entry.data["cause"] for entry in await world.acts() if entry.action == "session.revoked"]
     assert causes == ["all_revoked"]

@@ -1,4 +1,4 @@
-"""Tries of passwords, and from where people signed in, over drafts of the tables."""
+"""Tries of passwords, and from where people logged in, over drafts of the tables."""
 
 from __future__ import annotations
 

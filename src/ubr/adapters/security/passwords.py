@@ -103,7 +103,7 @@ class Argon2PasswordHasher:
     """Argon2id (RFC 9106) in threads that nothing else uses, as many as there are cores, at low priority.
 
     At most `workers` passwords are hashed and `queue` more wait; whoever comes beyond that is refused at once, so a
-    storm of log-ins costs neither memory nor anyone else's time. A caller that goes away while waiting takes its place
+    storm of logins costs neither memory nor anyone else's time. A caller that goes away while waiting takes its place
     with it; one that goes away while its password is hashed leaves its place taken until the thread is done.
 
     No thread is started before the first password.

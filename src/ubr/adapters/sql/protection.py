@@ -1,4 +1,4 @@
-"""Tries of passwords, from where people signed in, and counters."""
+"""Tries of passwords, from where people logged in, and counters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ubr.application.ports.protection import Exhausted, Quota, Reservation
 from ubr.domain.accounts.email import Email
 from ubr.domain.ids import UserId
 
-# Each log-in runs these. They are built once, since that takes longer than running them.
+# Each login runs these. They are built once, since that takes longer than running them.
 
 
 def _insert(dialect: str, table: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a worker knows of who is signed in: answers without asking anyone, and never from before an end.
+"""What a worker knows of who is logged in: answers without asking anyone, and never from before an end.
 
 A session, user or role is read from the store once and kept. The feed says what changed since. A view is *fresh* at a
 moment if its newest cycle of reading began no longer ago than the bound, and the lease that was known to be committed

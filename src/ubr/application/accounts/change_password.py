@@ -28,7 +28,7 @@ class ChangePassword:
     """Change one's own password.
 
     - The current one has to be given: a stolen access token is not enough.
-    - Wrong ones are counted with those of log-ins: 429 `rate-limited` beyond the limit.
+    - Wrong ones are counted with those of logins: 429 `rate-limited` beyond the limit.
     - The new one has to meet the policy.
     - Every other session of the user ends; the one that asks stays.
     """

@@ -42,7 +42,7 @@ class CreateUser:
 
     - Needs `users:write`, and `roles:assign` where roles are given.
     - Nobody rises: the roles given may hold nothing that the actor does not.
-    - Without a password a link is mailed with which it is set; nobody can sign in to the account before.
+    - Without a password a link is mailed with which it is set; nobody can log in to the account before.
     - Tried again with its key, within a day, by who still may, it is answered as it was before.
     """
 

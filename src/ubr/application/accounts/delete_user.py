@@ -31,7 +31,7 @@ class DeleteUserCommand(Command, frozen=True, kw_only=True):
 class DeleteUser:
     """Delete a user: sessions, grants and all personal data go; the log keeps the id.
 
-    - Oneself within 10 minutes of signing in; otherwise it needs `users:delete`.
+    - Oneself within 10 minutes of logging in; otherwise it needs `users:delete`.
     - Nobody rises: a user who may more than the actor stays.
     - Someone stays: the last administrator cannot be deleted.
     """

@@ -29,7 +29,7 @@ class RequestEmailChange:
     """Ask for another e-mail.
 
     - The current password has to be given: a stolen access token is not enough. Wrong ones are counted with those of
-      log-ins: 429 `rate-limited` beyond the limit.
+      logins: 429 `rate-limited` beyond the limit.
     - A link is mailed to the new e-mail, and a notice to the present one. Nothing changes before the link is opened.
     - Whether the new e-mail belongs to another account is told to its holder alone.
     """

@@ -1,4 +1,4 @@
-"""What was not done: refusals of those who are signed in, and what was turned away before it was known who asked."""
+"""What was not done: refusals of those who are logged in, and what was turned away before it was known who asked."""
 
 from __future__ import annotations
 

@@ -54,14 +54,14 @@ class PasswordAttempts(Protocol):
 
 
 class KnownClients(Protocol):
-    """From where people signed in. A client is an HMAC of its network. All of a user's go with the user."""
+    """From where people logged in. A client is an HMAC of its network. All of a user's go with the user."""
 
     async def seen_at(self, email: Email, client: bytes) -> datetime | None:
-        """When this client last signed in to the account of this e-mail; None where it did not, or there is none."""
+        """When this client last logged in to the account of this e-mail; None where it did not, or there is none."""
         ...
 
     async def see(self, user_id: UserId, client: bytes, now: datetime) -> None:
-        """It signs in now. Errors: `UserNotFound`."""
+        """It logs in now. Errors: `UserNotFound`."""
         ...
 
     async def forget(self, seen_before: datetime, limit: int) -> int:

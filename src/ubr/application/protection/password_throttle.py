@@ -33,7 +33,7 @@ from ubr.domain.ids import UserId
 
 PURPOSE: Final = "password tries"
 KNOWN_FOR: Final = timedelta(days=30)
-"""How long a client IP from which somebody signed in has a bucket of its own."""
+"""How long a client IP from which somebody logged in has a bucket of its own."""
 
 _FRESH: Final = timedelta(days=1)
 """A client that was seen since is not written down anew."""
@@ -93,7 +93,7 @@ class PasswordThrottle:
       this opens. So of any number of guesses at once exactly the limit is verified, and a right one beside wrong ones
       gives back its own slot alone.
     - Where all slots are taken by tries on their way, a try waits for as long as others are given back.
-    - An account is an e-mail, whether there is one or not. A client IP from which the account was signed in to has a
+    - An account is an e-mail, whether there is one or not. A client IP from which the account was logged in to has a
       bucket of its own, so that a stranger shuts nobody out.
     - It is the store that counts, whatever becomes of Redis.
     """

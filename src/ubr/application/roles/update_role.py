@@ -40,7 +40,7 @@ class UpdateRoleCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class UpdateRole:
-    """Change a role. Whoever holds it has the new permissions at once, and nobody is signed out.
+    """Change a role. Whoever holds it has the new permissions at once, and nobody is logged out.
 
     - Needs `roles:write`.
     - Nobody rises: neither before nor after may it hold anything that the actor does not.

@@ -36,7 +36,7 @@ class LogIn:
 
     - An unknown e-mail, a wrong password and a disabled user are refused alike, in words and in time.
     - Of wrong passwords for an account, or from a client IP, only so many are looked at: 429 `rate-limited` beyond.
-    - A log-in during which the account's security changes is decided anew on the changed account.
+    - A login during which the account's security changes is decided anew on the changed account.
     - A hash of lower cost than today's is replaced.
     - Beyond the most sessions that one user may have, the one longest unused ends.
     """

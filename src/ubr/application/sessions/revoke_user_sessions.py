@@ -27,7 +27,7 @@ class RevokeUserSessions:
     """End every session of a user, the one that asks included where it is theirs.
 
     - One's own; another's needs `sessions:revoke`.
-    - A log-in that is under way is decided anew.
+    - A login that is under way is decided anew.
     """
 
     unit_of_work: EndingUnitOfWork

@@ -14,7 +14,7 @@ from ubr.domain.sessions.termination import LINK_TERMINATION, SESSION_TERMINATIO
 async def end_sessions(tx: Transaction, user_id: UserId, cause: SecurityEvent, *, actor: Actor | System | None) -> None:
     """End those of a user's sessions that the event ends, and the links that were sent to them where it ends those.
 
-    The user's row is locked by then: no log-in slips between.
+    The user's row is locked by then: no login slips between.
     """
     reach = SESSION_TERMINATION[cause]
     spared = actor.session_id if reach is TerminationScope.OTHERS and isinstance(actor, Actor) else None

@@ -24,7 +24,7 @@ class TokenIssuer:
     policy: OperatorPolicy
 
     def issue(self, principal: Principal, refresh_token: str, now: datetime, position: FeedPosition) -> TokensResult:
-        """The answer to a log-in or a refresh, for a principal as it was read in that unit of work.
+        """The answer to a login or a refresh, for a principal as it was read in that unit of work.
 
         `position` was read before the principal: whatever the feed says later may not be in the token.
         """

@@ -28,7 +28,7 @@ class InvalidCredentials(Unauthenticated):
 
 
 class WrongPassword(Forbidden):
-    """Somebody signed in could not confirm who they are. Not a 401: their token is good, and stays so."""
+    """Somebody logged in could not confirm who they are. Not a 401: their token is good, and stays so."""
 
     code = "wrong-password"
     title = "The current password is wrong"
@@ -41,7 +41,7 @@ class RegistrationClosed(Forbidden):
 
 class ReauthenticationRequired(Forbidden):
     code = "reauthentication-required"
-    title = "Sign in again before doing this"
+    title = "Log in again before doing this"
 
 
 class UserNotFound(NotFound):

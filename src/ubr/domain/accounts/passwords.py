@@ -37,7 +37,7 @@ def bounded_password(raw: str, pointer: str = "/password") -> str:
     """A password as it is hashed: NFC (NIST SP 800-63B-4, 3.1.1.2), nothing trimmed, nothing cut off.
 
     Errors: `Invalid` for what cannot be anybody's password: too long to be looked at, or with control characters or
-    halves of surrogate pairs. Whether it is a *good* one is asked where a password is set, never at log-in.
+    halves of surrogate pairs. Whether it is a *good* one is asked where a password is set, never at login.
     """
     if not 1 <= len(raw) <= MAX_PASSWORD_LENGTH:
         raise Invalid.at(pointer, f"must have between 1 and {MAX_PASSWORD_LENGTH} characters")

@@ -34,7 +34,7 @@ from ubr.domain.roles.role import ADMIN_ROLE_ID, USER_ROLE_ID
 MAX_FULL_NAME_LENGTH: Final = 200
 
 REAUTHENTICATION: Final = timedelta(minutes=10)
-"""How recent a log-in must be before its user may delete their own account."""
+"""How recent a login must be before its user may delete their own account."""
 
 
 class UserStatus(StrEnum):
@@ -76,7 +76,7 @@ class User:
     def create(
         cls, *, id: UserId, email: Email, full_name: str | None, password_hash: PasswordHash | None, now: datetime
     ) -> User:
-        """An account is made for somebody. Without a password nobody can sign in to it yet."""
+        """An account is made for somebody. Without a password nobody can log in to it yet."""
         user = cls._new(id, email, full_name, password_hash, now)
         user.events.append(UserCreated(user_id=id))
         return user
@@ -227,7 +227,7 @@ class User:
         self.grant(ADMIN_ROLE_ID, by=None, now=now)
 
     def end_sessions(self) -> None:
-        """Something happened that ends sessions of this user: a log-in that is under way must notice."""
+        """Something happened that ends sessions of this user: a login that is under way must notice."""
         self.security_version += 1
 
     def delete(self) -> None:

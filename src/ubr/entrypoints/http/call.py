@@ -86,7 +86,7 @@ class Call(Request[None, None, State]):
 
     @property
     def actor(self) -> Actor:
-        """Who is signed in."""
+        """Who is logged in."""
         return self._actor
 
     def command(self, command: type[C]) -> C:

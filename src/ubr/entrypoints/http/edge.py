@@ -42,7 +42,7 @@ _HUNG_UP: Final = 499
 
 _TURNED_AWAY: Final = (400, 401, 408, 413, 414, 415, 429)
 _RECORDED: Final = InvalidCredentials.code
-"""A failed log-in is an entry of the log by itself."""
+"""A failed login is an entry of the log by itself."""
 
 _log = structlog.get_logger("ubr.http")
 

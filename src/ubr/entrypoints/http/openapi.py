@@ -423,7 +423,7 @@ def _leave_out_empty_defaults(schema: Json) -> None:
 
 
 def _ask_for_a_good_password(schema: Json) -> None:
-    """Log-in takes passwords of before. Where one is set, each has to be as long as the least strict setting has it."""
+    """Login takes passwords of before. Where one is set, each has to be as long as the least strict setting has it."""
     for name in {"password", "new_password"} & schema["properties"].keys():
         member = schema["properties"][name]
         for part in (member, *member.get("anyOf", ())):

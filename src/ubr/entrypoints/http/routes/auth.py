@@ -61,7 +61,7 @@ class Auth(Controller):
         **operation(
             LogIn,
             "auth",
-            summary="Sign in",
+            summary="Log in",
             body=LogInCommand,
             answer=TokensResult,
             public=True,
