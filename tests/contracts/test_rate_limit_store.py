@@ -36,7 +36,7 @@ class Time(Protocol):
 
 @dataclass(frozen=True)
 class Bench:
-    """RateLimitStore to try, another instance on the same store, their time, and how exactly it can be told."""
+    """A store to try, another instance on the same store, their time, and how exactly it can be told."""
 
     one: RateLimitStore
     other: RateLimitStore

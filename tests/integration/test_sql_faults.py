@@ -469,7 +469,7 @@ async def test_whatever_isolation_is_usual_there_who_waited_for_a_lock_sees_what
         assert found == [session]
 
 
-# ConnectionLimits
+# Limits
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def notifier_through(redis: RedisClient | None, signer: Signer) -> ChangeNotifie
 
 
 def rate_limit_store_in(redis: RedisClient | None, unit_of_work: SqlUnitOfWork, signer: Signer) -> RateLimitStore:
-    """RateLimitStore for all workers: in Redis, and in the database where there is none or it is out of reach."""
+    """One count for all workers: in Redis, and in the database where Redis is not configured or out of reach."""
     in_sql = SqlRateLimitStore(unit_of_work, signer)
     if redis is None:
         return in_sql

@@ -547,7 +547,7 @@ async def test_a_right_one_whose_commit_fails_is_given_back_where_that_is_certai
 
 
 class Dead:
-    """RateLimitStore that are out of reach."""
+    """A store that is out of reach."""
 
     async def take(self, *_: object) -> Decision:
         raise StoreUnavailable

@@ -1,1 +1,1 @@
-"""RateLimiter, and the guard before every password."""
+"""Rate limits, and the throttle before every password."""

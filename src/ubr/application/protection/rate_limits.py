@@ -133,7 +133,7 @@ class FallbackRateLimitStore:
 
 @dataclass(frozen=True, slots=True)
 class RateLimiter:
-    """RateLimiter of a client IP, and of mails to one e-mail. An IPv6 network of 64 bits is one client.
+    """Limits a client IP, and mails to one e-mail address. An IPv6 network of 64 bits is one client.
 
     A call without a client IP comes from the program itself, and is not limited by it. Errors of each: `RateLimited`;
     `StoreUnavailable` where nothing can be counted.

@@ -61,7 +61,7 @@ class RevocationBarrier:
 
 
 class PollingOnly:
-    """ChangeNotifier where there is nothing to send them through: an end is known when the next cycle has read it.
+    """Notifies nobody, where no fast path exists: workers learn of an end with their next poll of the feed.
 
     What a verifier acknowledges still counts, where it arrives at the worker that waits for it.
     """

@@ -51,7 +51,7 @@ class SigningKey:
         return not self.revoked and (self.retired_at is None or now < self.retired_at)
 
     def followed_at(self, now: datetime) -> bool:
-        """Whether another key logs in its place by then."""
+        """Whether another key signs in its place by then."""
         return self.retired_at is not None and now >= self.retired_at - OVERLAP
 
     def signs_at(self, now: datetime) -> bool:
