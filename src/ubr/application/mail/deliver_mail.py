@@ -131,7 +131,7 @@ class DeliverMail:
         async with self.unit_of_work.begin(actor) as tx:
             failed = queued.failed(error.detail, for_good=isinstance(error, MailRefused), now=tx.now)
             if await tx.outbox.save(failed, was=queued) and failed.dead:
-                tx.record(MailGivenUp(mail_id=queued.id, kind=queued.kind.value, why=error.detail))
+                tx.record(MailGivenUp(queued_id=queued.id, kind=queued.kind.value, why=error.detail))
             await tx.commit()
         _log.warning("A mail could not be sent: %s", error.detail)
 

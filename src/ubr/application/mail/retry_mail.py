@@ -38,5 +38,5 @@ class RetryMail:
             if queued is None:
                 raise QueuedMailNotFound
             await tx.outbox.save(queued.again(tx.now), was=queued)
-            tx.record(MailRetried(mail_id=queued.id, kind=queued.kind.value))
+            tx.record(MailRetried(queued_id=queued.id, kind=queued.kind.value))
             await tx.commit()
