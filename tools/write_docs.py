@@ -17,7 +17,7 @@ from ubr.domain.events import (
     actions,
 )
 from ubr.entrypoints.http import problem_pages
-from ubr.entrypoints.http.document import described
+from ubr.entrypoints.http.openapi.document import described
 from ubr.entrypoints.http.problem import problems
 from ubr.settings import documentation
 

@@ -16,12 +16,12 @@ from litestar.routes import HTTPRoute
 from tests.integration.http.kit import Service, assert_problem
 from tests.integration.http.routes import ROUTES, WITH_BODY, Route
 from ubr.application.app import Application
+from ubr.domain.accounts.passwords import PASSWORD_MIN_LENGTH_FLOOR
 from ubr.domain.errors import Conflict, InvalidToken, NotFound, SigningKeyNotFound, UbrError
 from ubr.domain.roles.grant import MOST_ROLES
 from ubr.domain.roles.role import MOST_PERMISSIONS
 from ubr.entrypoints.http.body import decode
-from ubr.entrypoints.http.document import described, document
-from ubr.entrypoints.http.openapi import LEAST_PASSWORD
+from ubr.entrypoints.http.openapi.document import described, document
 from ubr.entrypoints.http.problem import Problem, problems, rows, status_of
 from ubr.entrypoints.http.problem_advice import ADVICE
 from ubr.entrypoints.http.problem_pages import ProblemPage, html, markdown
@@ -298,11 +298,11 @@ def test_every_answer_that_is_a_thing_has_an_example() -> None:
 
 def test_a_password_that_is_set_has_the_least_length_that_a_setting_can_ask_for() -> None:
     with pytest.raises(WrongSetting):
-        Settings.from_env({"UBR_PASSWORD_MIN_LENGTH": str(LEAST_PASSWORD - 1)}, secret=False)
-    least = Settings.from_env({"UBR_PASSWORD_MIN_LENGTH": str(LEAST_PASSWORD)}, secret=False)
-    assert least.password_min_length == LEAST_PASSWORD
+        Settings.from_env({"UBR_PASSWORD_MIN_LENGTH": str(PASSWORD_MIN_LENGTH_FLOOR - 1)}, secret=False)
+    least = Settings.from_env({"UBR_PASSWORD_MIN_LENGTH": str(PASSWORD_MIN_LENGTH_FLOOR)}, secret=False)
+    assert least.password_min_length == PASSWORD_MIN_LENGTH_FLOOR
     schemas = described()["components"]["schemas"]
-    assert schemas["RegisterUserCommand"]["properties"]["password"]["minLength"] == LEAST_PASSWORD
+    assert schemas["RegisterUserCommand"]["properties"]["password"]["minLength"] == PASSWORD_MIN_LENGTH_FLOOR
     assert schemas["LogInCommand"]["properties"]["password"]["minLength"] == 1
 
 

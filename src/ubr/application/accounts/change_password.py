@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.fields import NewPasswordStr, PasswordStr
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.retry import repeatable
 from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
@@ -17,8 +18,8 @@ from ubr.domain.sessions.termination import SecurityEvent
 
 
 class ChangePasswordCommand(Command, frozen=True, kw_only=True):
-    current_password: str
-    new_password: str
+    current_password: PasswordStr
+    new_password: NewPasswordStr
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.fields import EmailStr, PasswordStr, example
 from ubr.application.kernel.retry import repeatable
 from ubr.application.mail.queue import Post
 from ubr.application.ports.accounts import PasswordHasher
@@ -19,8 +21,8 @@ from ubr.domain.mail.kinds import MailKind
 
 
 class RequestEmailChangeCommand(Command, frozen=True, kw_only=True):
-    email: str
-    current_password: str
+    email: Annotated[EmailStr, example("countess@example.org")]
+    current_password: PasswordStr
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.fields import EXAMPLE_EMAIL, EmailStr, example
 from ubr.application.kernel.retry import repeatable
 from ubr.application.mail.queue import Post
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -13,7 +15,7 @@ from ubr.domain.mail.kinds import MailKind
 
 
 class RequestPasswordResetCommand(Command, frozen=True, kw_only=True):
-    email: str
+    email: Annotated[EmailStr, example(EXAMPLE_EMAIL)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.fields import LinkTokenStr, NewPasswordStr
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.retry import repeatable
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
@@ -17,8 +18,8 @@ from ubr.domain.sessions.termination import SecurityEvent
 
 
 class ResetPasswordCommand(Command, frozen=True, kw_only=True):
-    token: str
-    new_password: str
+    token: LinkTokenStr
+    new_password: NewPasswordStr
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.fields import LinkTokenStr
 from ubr.application.kernel.retry import repeatable
 from ubr.application.mail.queue import Post
 from ubr.application.ports.accounts import LinkTokenMint
@@ -17,7 +18,7 @@ from ubr.domain.sessions.termination import SecurityEvent
 
 
 class UndoEmailChangeCommand(Command, frozen=True, kw_only=True):
-    token: str
+    token: LinkTokenStr
 
 
 @dataclass(frozen=True, slots=True)

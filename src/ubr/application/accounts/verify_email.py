@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.fields import EXAMPLE_PASSWORD, LinkTokenStr, NewPasswordStr, example
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.retry import repeatable
 from ubr.application.mail.queue import Post
@@ -24,8 +26,8 @@ from ubr.domain.sessions.termination import SecurityEvent
 
 
 class VerifyEmailCommand(Command, frozen=True, kw_only=True):
-    token: str
-    password: str | UnsetType = UNSET
+    token: LinkTokenStr
+    password: Annotated[NewPasswordStr | UnsetType, example(EXAMPLE_PASSWORD)] = UNSET
 
 
 @dataclass(frozen=True, slots=True)

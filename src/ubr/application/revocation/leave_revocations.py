@@ -1,18 +1,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from uuid import UUID
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
 from ubr.application.ports.revocation import Feed
-from ubr.application.revocation.follow_revocations import lease_of
+from ubr.application.revocation.follow_revocations import VerifierId, lease_of
 from ubr.domain.actor import Actor, System
 from ubr.domain.roles.permissions import REVOCATIONS_READ
 
 
 class LeaveRevocationsCommand(Command, frozen=True, kw_only=True):
-    verifier: UUID
+    verifier: VerifierId
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.fields import PermissionList, RoleDescriptionStr, RoleNameStr, example
 from ubr.application.kernel.idempotency import Attempt, Replaying
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import RoleResult, role_result
@@ -20,9 +22,9 @@ from ubr.domain.text import parse_text
 
 
 class CreateRoleCommand(Command, frozen=True, kw_only=True):
-    name: str
-    description: str | None = None
-    permissions: list[str] = msgspec.field(default_factory=list)
+    name: Annotated[RoleNameStr, example("editor")]
+    description: Annotated[RoleDescriptionStr | None, example("May edit notes")] = None
+    permissions: Annotated[PermissionList, example(["users:read"])] = msgspec.field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

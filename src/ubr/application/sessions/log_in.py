@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.fields import EXAMPLE_EMAIL, EmailStr, PasswordStr, example
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.origin import current_origin
 from ubr.application.kernel.representations import TokensResult
@@ -31,8 +32,8 @@ _TRIES: Final = 3
 
 
 class LogInCommand(Command, frozen=True, kw_only=True):
-    email: str
-    password: str
+    email: Annotated[EmailStr, example(EXAMPLE_EMAIL)]
+    password: PasswordStr
 
 
 @dataclass(frozen=True, slots=True)

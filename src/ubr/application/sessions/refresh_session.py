@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.fields import RefreshTokenStr
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.kernel.retry import repeatable
@@ -22,7 +23,7 @@ from ubr.domain.sessions.termination import SecurityEvent
 
 
 class RefreshSessionCommand(Command, frozen=True, kw_only=True):
-    refresh_token: str
+    refresh_token: RefreshTokenStr
 
 
 @dataclass(frozen=True, slots=True)

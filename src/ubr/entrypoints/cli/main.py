@@ -128,7 +128,7 @@ def openapi(*, output: str) -> None:
     """Print the OpenAPI document of the HTTP interface. It needs no database."""
     from pathlib import Path
 
-    from ubr.entrypoints.http.document import document
+    from ubr.entrypoints.http.openapi.document import document
 
     with written(None if output == "-" else Path(output)) as file:
         file.write(document())

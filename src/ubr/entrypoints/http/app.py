@@ -12,9 +12,9 @@ from litestar.di import Provide
 from ubr.application.app import Application
 from ubr.entrypoints.http import problem
 from ubr.entrypoints.http.call import Call
-from ubr.entrypoints.http.document import described
 from ubr.entrypoints.http.edge import Edge, HttpOptions
-from ubr.entrypoints.http.openapi import operations
+from ubr.entrypoints.http.openapi.document import described
+from ubr.entrypoints.http.openapi.operations import operations
 from ubr.entrypoints.http.routes import CONTROLLERS
 
 __all__ = ["HttpOptions", "create_app"]
