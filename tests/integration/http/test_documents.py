@@ -22,9 +22,9 @@ from ubr.domain.roles.grant import MOST_ROLES
 from ubr.domain.roles.role import MOST_PERMISSIONS
 from ubr.entrypoints.http.body import decode
 from ubr.entrypoints.http.openapi.document import described, document
-from ubr.entrypoints.http.problem import Problem, problems, rows, status_of
-from ubr.entrypoints.http.problem_advice import ADVICE
-from ubr.entrypoints.http.problem_pages import ProblemPage, html, markdown
+from ubr.entrypoints.http.problems.advice import ADVICE
+from ubr.entrypoints.http.problems.catalogue import Problem, problems, rows, status_of
+from ubr.entrypoints.http.problems.pages import ProblemPage, html, markdown
 from ubr.settings import Settings, WrongSetting
 
 

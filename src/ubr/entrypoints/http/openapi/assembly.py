@@ -8,11 +8,12 @@ from typing import Final
 
 from litestar import Controller
 
-from ubr.entrypoints.http import problem, problem_advice
 from ubr.entrypoints.http.openapi.headers import HEADERS
 from ubr.entrypoints.http.openapi.operations import described_operation, operations
 from ubr.entrypoints.http.openapi.responses import example_name
 from ubr.entrypoints.http.openapi.schemas import Json, Schemas
+from ubr.entrypoints.http.problems.advice import example
+from ubr.entrypoints.http.problems.catalogue import problems
 
 _TAGS: Final = {
     "auth": "Signing up, in and out.",
@@ -61,8 +62,7 @@ def assemble(controllers: Iterable[type[Controller]]) -> Json:
             "schemas": dict(sorted(schemas.published().items())),
             "headers": HEADERS,
             "examples": {
-                example_name(row.slug, row.status): {"summary": row.title, "value": problem_advice.example(row)}
-                for row in problem.problems()
+                example_name(row.slug, row.status): {"summary": row.title, "value": example(row)} for row in problems()
             },
             "securitySchemes": {
                 "bearer": {

@@ -8,7 +8,8 @@ from typing import Any, Final
 from ubr.domain.errors import RateLimited, Unauthenticated, Unavailable
 from ubr.entrypoints.http.call import NOT_KEPT
 from ubr.entrypoints.http.openapi.schemas import Json
-from ubr.entrypoints.http.problem import UnsupportedMediaType, status_of
+from ubr.entrypoints.http.problems.catalogue import status_of
+from ubr.entrypoints.http.problems.errors import UnsupportedMediaType
 
 
 def _header(text: str, *, required: bool = True, **schema: Any) -> Json:

@@ -16,20 +16,19 @@ from ubr.domain.errors import (
     UbrError,
     Unauthenticated,
 )
-from ubr.entrypoints.http import problem
 from ubr.entrypoints.http.call import Operation
 from ubr.entrypoints.http.openapi.headers import OF_LIMITS, headers, problem_headers
 from ubr.entrypoints.http.openapi.schemas import REF, Json, Schemas
-from ubr.entrypoints.http.problem import (
+from ubr.entrypoints.http.problems.catalogue import status_of
+from ubr.entrypoints.http.problems.errors import (
     BodyTooLarge,
     InternalError,
     MalformedBody,
-    ProblemDetails,
     RequestTimeout,
     UnsupportedMediaType,
     UriTooLong,
-    status_of,
 )
+from ubr.entrypoints.http.problems.response import MEDIA_TYPE, ProblemDetails
 
 
 def responses(path: str, operation: Operation, schemas: Schemas, *, cached: bool) -> Json:
@@ -91,7 +90,7 @@ def _problems(path: str, operation: Operation) -> Json:
             "description": ", ".join(f"`{slug}`" for slug in sorted(slugs)),
             "headers": problem_headers(status),
             "content": {
-                problem.MEDIA_TYPE: {
+                MEDIA_TYPE: {
                     "schema": {"$ref": REF.format(name=ProblemDetails.__name__)},
                     "examples": {
                         slug: {"$ref": f"#/components/examples/{example_name(slug, status)}"} for slug in sorted(slugs)

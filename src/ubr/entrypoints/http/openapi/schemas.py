@@ -8,9 +8,10 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from ubr.domain.errors import Invalid
-from ubr.entrypoints.http import problem_advice
 from ubr.entrypoints.http.call import Operation
-from ubr.entrypoints.http.problem import Problem, ProblemDetails, status_of
+from ubr.entrypoints.http.problems.advice import example
+from ubr.entrypoints.http.problems.catalogue import Problem, status_of
+from ubr.entrypoints.http.problems.response import ProblemDetails
 
 Json: TypeAlias = dict[str, Any]
 
@@ -48,13 +49,13 @@ class Schemas:
             elif name not in queries:
                 _require_what_is_sent(schema)
         for name, schema in self.published().items():
-            if (example := self._example(name)) is not None:
-                schema["examples"] = [example]
+            if (made := self._example(name)) is not None:
+                schema["examples"] = [made]
         for schema in self.published().values():
             for field in schema.get("properties", {}).values():
                 _forget_examples(field)
         details = Problem(Invalid.code, status_of(Invalid), Invalid.title)
-        self.components[ProblemDetails.__name__]["examples"] = [problem_advice.example(details)]
+        self.components[ProblemDetails.__name__]["examples"] = [example(details)]
 
     def ref(self, type_: Any) -> Json:
         return dict(self._refs[type_])
