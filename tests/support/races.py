@@ -12,7 +12,7 @@ from dependency_injector import providers
 
 from ubr import Application, Settings, connect
 from ubr.adapters.sql import Limits
-from ubr.bootstrap.core import times_of
+from ubr.bootstrap.policy import policy_of
 from ubr.bootstrap.sql import SqlContainer
 
 _SECONDS: Final = 30.0
@@ -27,10 +27,11 @@ def rounds(few: int, many: int) -> pytest.MarkDecorator:
 async def two_instances(settings: Settings) -> AsyncIterator[tuple[Application, Application]]:
     """Two on one database, each with a pool of its own, as in production but for how long anything waits."""
     limits = Limits(connections=10, acquire=_SECONDS, connect=_SECONDS, statement=_SECONDS, lock=_SECONDS)
-    times = replace(times_of(settings), patience=_SECONDS)
+    policy = policy_of(settings)
+    policy = replace(policy, times=replace(policy.times, patience=_SECONDS))
     with (
         SqlContainer.limits.override(providers.Object(limits)),
-        SqlContainer.following.times.override(providers.Object(times)),
+        SqlContainer.policy.override(providers.Object(policy)),
     ):
         async with connect(settings) as first, connect(settings) as second:
             yield first, second
