@@ -11,8 +11,8 @@ import pytest
 from dependency_injector import providers
 
 from ubr import Application, Settings, connect
-from ubr.adapters.sql import Limits
-from ubr.bootstrap.policy import policy_of
+from ubr.adapters.sql import ConnectionLimits
+from ubr.bootstrap.decisions import decisions_of
 from ubr.bootstrap.sql import SqlContainer
 
 _SECONDS: Final = 30.0
@@ -26,12 +26,12 @@ def rounds(few: int, many: int) -> pytest.MarkDecorator:
 @asynccontextmanager
 async def two_instances(settings: Settings) -> AsyncIterator[tuple[Application, Application]]:
     """Two on one database, each with a pool of its own, as in production but for how long anything waits."""
-    limits = Limits(connections=10, acquire=_SECONDS, connect=_SECONDS, statement=_SECONDS, lock=_SECONDS)
-    policy = policy_of(settings)
-    policy = replace(policy, times=replace(policy.times, patience=_SECONDS))
+    limits = ConnectionLimits(connections=10, acquire=_SECONDS, connect=_SECONDS, statement=_SECONDS, lock=_SECONDS)
+    decisions = decisions_of(settings)
+    decisions = replace(decisions, times=replace(decisions.times, patience=_SECONDS))
     with (
         SqlContainer.limits.override(providers.Object(limits)),
-        SqlContainer.policy.override(providers.Object(policy)),
+        SqlContainer.decisions.override(providers.Object(decisions)),
     ):
         async with connect(settings) as first, connect(settings) as second:
             yield first, second

@@ -1,4 +1,4 @@
-"""How many log-ins may fail."""
+"""How many logins may fail."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class LoginRateLimit:
-    """How many log-ins may fail for one account, and for one client IP. None is no limit."""
+    """How many logins may fail for one account, and for one client IP. None is no limit."""
 
     per_account: Limit | None
     per_ip: Limit | None

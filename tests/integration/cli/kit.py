@@ -97,7 +97,7 @@ class Service:
         found = {line[0]: line[1] for line in words if len(line) == 2}
         return found["e-mail"], found["password"]
 
-    def sign_in(self, email: str, password: str) -> httpx.Response:
+    def logged_in(self, email: str, password: str) -> httpx.Response:
         return httpx.post(f"{self.url}/api/auth/login", json={"email": email, "password": password})
 
     def workers(self) -> list[int]:

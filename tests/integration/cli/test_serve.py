@@ -67,14 +67,14 @@ def test_it_answers(service: Service) -> None:
 
 
 def test_the_credentials_sign_in_an_administrator(service: Service) -> None:
-    answer = service.sign_in(*service.credentials)
+    answer = service.logged_in(*service.credentials)
     assert answer.status_code == 200
     assert answer.json()["user"]["roles"] == ["admin", "user"]
 
 
 def test_the_password_is_on_standard_output_alone(service: Service) -> None:
     _, password = service.credentials
-    service.sign_in(*service.credentials)
+    service.logged_in(*service.credentials)
     assert "/api/auth/login" in service.log.read_text()
     for path in service.folder.rglob("*"):
         assert path.is_dir() or password.encode() not in path.read_bytes()
@@ -124,7 +124,7 @@ def test_it_stops_and_starts_again(serve: Serve) -> None:
     second = serve().ready()
     assert len(second.said) == 3
     assert credentials[1] not in "".join(second.said)
-    assert second.sign_in(*credentials).status_code == 200
+    assert second.logged_in(*credentials).status_code == 200
     assert second.stop(signal.SIGINT) == 0
 
 
@@ -177,7 +177,7 @@ def test_an_administrator_by_settings(serve: Serve) -> None:
     settings = {"UBR_ADMIN_EMAIL": "ada@example.com", "UBR_ADMIN_PASSWORD": PASSWORD}
     service = serve(**settings).ready()
     assert len(service.said) == 3
-    assert service.sign_in("ada@example.com", PASSWORD).json()["user"]["roles"] == ["admin", "user"]
+    assert service.logged_in("ada@example.com", PASSWORD).json()["user"]["roles"] == ["admin", "user"]
     assert service.stop() == 0
     assert PASSWORD not in service.log.read_text()
 
@@ -294,7 +294,7 @@ def test_two_services_of_two_workers_prepare_one_database_once(
         assert len(service.workers()) == 2
 
     with httpx.Client(base_url=both[0].url) as client:
-        answer = both[0].sign_in("ada@example.com", PASSWORD)
+        answer = both[0].logged_in("ada@example.com", PASSWORD)
         client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
         users = client.get("/api/users").json()["items"]
         actions = [entry["action"] for entry in client.get("/api/logs", params={"limit": 200}).json()["items"]]

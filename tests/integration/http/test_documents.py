@@ -19,8 +19,8 @@ from tests.integration.http.routes import ROUTES, WITH_BODY, Route
 from ubr.application.app import Application
 from ubr.domain.accounts.passwords import PASSWORD_MIN_LENGTH_FLOOR
 from ubr.domain.errors import Conflict, InvalidToken, NotFound, SigningKeyNotFound, UbrError
-from ubr.domain.roles.grant import MOST_ROLES
-from ubr.domain.roles.role import MOST_PERMISSIONS
+from ubr.domain.roles.grant import MAX_ROLES
+from ubr.domain.roles.role import MAX_PERMISSIONS
 from ubr.entrypoints.http.body import decode
 from ubr.entrypoints.http.openapi.document import described, document
 from ubr.entrypoints.http.problems.advice import ADVICE
@@ -182,9 +182,9 @@ def test_nothing_that_is_published_speaks_of_python() -> None:
 def test_lists_in_bodies_say_how_long_they_may_be() -> None:
     schemas = described()["components"]["schemas"]
     for name, field, most in (
-        ("CreateUserCommand", "roles", MOST_ROLES),
-        ("CreateRoleCommand", "permissions", MOST_PERMISSIONS),
-        ("RoleChanges", "permissions", MOST_PERMISSIONS),
+        ("CreateUserCommand", "roles", MAX_ROLES),
+        ("CreateRoleCommand", "permissions", MAX_PERMISSIONS),
+        ("RoleChanges", "permissions", MAX_PERMISSIONS),
     ):
         assert schemas[name]["properties"][field]["maxItems"] == most
     assert "maxItems" not in schemas["RoleResult"]["properties"]["permissions"]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.integration.http.kit import Service, in_process, memory_settings
-from tests.integration.verifier.kit import Beside, beside
+from tests.integration.verifier.kit import Beside, running_beside
 
 
 @pytest.fixture
@@ -18,5 +18,5 @@ async def service() -> AsyncIterator[Service]:
 
 @pytest.fixture
 async def here(service: Service) -> AsyncIterator[Beside]:
-    async with beside(service) as made:
+    async with running_beside(service) as made:
         yield made

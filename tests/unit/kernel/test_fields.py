@@ -12,7 +12,7 @@ from ubr.application.app import Application
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.fields import EXAMPLE_EMAIL, EXAMPLE_PASSWORD, example
 from ubr.application.sessions.log_in import LogInCommand
-from ubr.domain.accounts.email import EMAIL_LENGTH
+from ubr.domain.accounts.email import MAX_EMAIL_LENGTH
 
 CHECKS = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern", "tz")
 
@@ -63,7 +63,7 @@ def test_a_checked_field_would_be_found() -> None:
 
 
 def test_a_long_text_is_the_domains_to_refuse() -> None:
-    email = "a" * EMAIL_LENGTH + "@example.org"
+    email = "a" * MAX_EMAIL_LENGTH + "@example.org"
     raw = msgspec.json.encode({"email": email, "password": ""})
     assert msgspec.json.decode(raw, type=LogInCommand) == LogInCommand(email=email, password="")
 

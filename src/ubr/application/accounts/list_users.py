@@ -12,12 +12,12 @@ from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import NO_CONTROLS, PageCursor, PageLimit, RoleNameStr
 from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
 from ubr.application.kernel.representations import Page, UserResult, present_users
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.accounts import UserFilter, UserSort
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.domain.accounts.email import EMAIL_LENGTH
+from ubr.domain.accounts.email import MAX_EMAIL_LENGTH
 from ubr.domain.accounts.search import Prefix
 from ubr.domain.accounts.user import User, UserStatus
 from ubr.domain.actor import Actor, System
@@ -26,7 +26,7 @@ from ubr.domain.roles.permissions import USERS_READ
 from ubr.domain.roles.role import RoleName
 
 SearchStr: TypeAlias = Annotated[
-    str, Meta(extra_json_schema={"pattern": NO_CONTROLS, "minLength": 1, "maxLength": EMAIL_LENGTH})
+    str, Meta(extra_json_schema={"pattern": NO_CONTROLS, "minLength": 1, "maxLength": MAX_EMAIL_LENGTH})
 ]
 
 
@@ -58,7 +58,7 @@ class ListUsers:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: ListUsersCommand, /, *, actor: Actor | System) -> Page[UserResult]:
         limit = check_limit(command.limit)
         role = None if command.role is None else RoleName.parse(command.role, "/role")

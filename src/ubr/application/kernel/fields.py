@@ -12,12 +12,12 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from ubr.application.kernel.paging import MOST
-from ubr.domain.accounts.email import EMAIL_LENGTH
-from ubr.domain.accounts.passwords import PASSWORD_LENGTH, PASSWORD_MIN_LENGTH_DEFAULT, PASSWORD_MIN_LENGTH_FLOOR
-from ubr.domain.accounts.user import FULL_NAME_LENGTH
+from ubr.application.kernel.paging import MAX_LIMIT
+from ubr.domain.accounts.email import MAX_EMAIL_LENGTH
+from ubr.domain.accounts.passwords import MAX_PASSWORD_LENGTH, PASSWORD_MIN_LENGTH_DEFAULT, PASSWORD_MIN_LENGTH_FLOOR
+from ubr.domain.accounts.user import MAX_FULL_NAME_LENGTH
 from ubr.domain.roles.permissions import PERMISSION_PATTERN
-from ubr.domain.roles.role import DESCRIPTION_LENGTH, MOST_PERMISSIONS, ROLE_NAME_PATTERN
+from ubr.domain.roles.role import MAX_DESCRIPTION_LENGTH, MAX_PERMISSIONS, ROLE_NAME_PATTERN
 
 NO_CONTROLS: Final = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 """A regular expression for a text without control characters."""
@@ -27,7 +27,7 @@ EXAMPLE_EMAIL: Final = "ada@example.org"
 EXAMPLE_PASSWORD: Final = "correct horse battery staple"
 EXAMPLE_HASH: Final = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 
-_PASSWORD: Final = {"format": "password", "minLength": 1, "maxLength": PASSWORD_LENGTH, "pattern": NO_CONTROLS}
+_PASSWORD: Final = {"format": "password", "minLength": 1, "maxLength": MAX_PASSWORD_LENGTH, "pattern": NO_CONTROLS}
 
 
 def example(value: object) -> Meta:
@@ -48,7 +48,7 @@ Timestamp: TypeAlias = Annotated[
 
 # --- texts in commands -----------------------------------------------------------------------------------------------
 
-EmailStr: TypeAlias = Annotated[str, Meta(extra_json_schema={"format": "email", "maxLength": EMAIL_LENGTH})]
+EmailStr: TypeAlias = Annotated[str, Meta(extra_json_schema={"format": "email", "maxLength": MAX_EMAIL_LENGTH})]
 PasswordStr: TypeAlias = Annotated[str, Meta(extra_json_schema=_PASSWORD, examples=[EXAMPLE_PASSWORD])]
 """A password that was set before, under the rules of then."""
 NewPasswordStr: TypeAlias = Annotated[
@@ -66,14 +66,14 @@ NewPasswordStr: TypeAlias = Annotated[
     ),
 ]
 FullNameStr: TypeAlias = Annotated[
-    str, Meta(extra_json_schema={"minLength": 1, "maxLength": FULL_NAME_LENGTH, "pattern": NO_CONTROLS})
+    str, Meta(extra_json_schema={"minLength": 1, "maxLength": MAX_FULL_NAME_LENGTH, "pattern": NO_CONTROLS})
 ]
 RoleNameStr: TypeAlias = Annotated[str, Meta(extra_json_schema={"pattern": f"^{ROLE_NAME_PATTERN}$"})]
 RoleDescriptionStr: TypeAlias = Annotated[
-    str, Meta(extra_json_schema={"minLength": 1, "maxLength": DESCRIPTION_LENGTH, "pattern": NO_CONTROLS})
+    str, Meta(extra_json_schema={"minLength": 1, "maxLength": MAX_DESCRIPTION_LENGTH, "pattern": NO_CONTROLS})
 ]
 PermissionStr: TypeAlias = Annotated[str, Meta(extra_json_schema={"pattern": f"^({PERMISSION_PATTERN})$"})]
-PermissionList: TypeAlias = Annotated[list[PermissionStr], Meta(extra_json_schema={"maxItems": MOST_PERMISSIONS})]
+PermissionList: TypeAlias = Annotated[list[PermissionStr], Meta(extra_json_schema={"maxItems": MAX_PERMISSIONS})]
 RefreshTokenStr: TypeAlias = Annotated[str, example("ubr_rt_" + "example" * 6 + "A")]
 LinkTokenStr: TypeAlias = Annotated[str, example("ubr_link_" + "example" * 6 + "A")]
 
@@ -83,7 +83,7 @@ PageLimit: TypeAlias = Annotated[
     int,
     Meta(
         description="How many there are on a page, at most.",
-        extra_json_schema={"minimum": 1, "maximum": MOST},
+        extra_json_schema={"minimum": 1, "maximum": MAX_LIMIT},
         examples=[20],
     ),
 ]

@@ -59,7 +59,7 @@ class RoleResult(Revised, frozen=True, kw_only=True):
 
 
 class SessionResult(Result, frozen=True, kw_only=True):
-    """`current` marks the session that asks. `last_seen_at` is the log-in or the last refresh."""
+    """`current` marks the session that asks. `last_seen_at` is the login or the last refresh."""
 
     id: Id
     user_id: Id
@@ -99,7 +99,7 @@ class CheckpointResult(Result, frozen=True, kw_only=True):
 
 
 class TokensResult(Result, frozen=True, kw_only=True):
-    """What signing in yields. Lifetimes are in seconds."""
+    """What logging in yields. Lifetimes are in seconds."""
 
     access_token: Annotated[str, example("eyJhbGciOi….eyJpc3MiOi….c2lnbmF0dXJl…")]
     token_type: Annotated[str, example("Bearer")] = "Bearer"

@@ -25,7 +25,7 @@ class AccountSettings:
     login_rate_limit: LoginRateLimit = setting(
         parse_login_rate_limit,
         "10/minute,100/minute",
-        "How many log-ins may fail, per account and per client IP, in a `second`, `minute`, `hour` or `day`; `off` in "
+        "How many logins may fail, per account and per client IP, in a `second`, `minute`, `hour` or `day`; `off` in "
         "place of one of them. A single `off` is for benchmarks: it switches off every limit of `docs/limits.md`.",
     )
     password_min_length: int = setting(

@@ -14,7 +14,16 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from msgspec import UNSET, UnsetType
 
 from ubr.application.kernel.origin import current_origin
-from ubr.domain.errors import Flaw, Invalid, InvalidToken, NotFound, RateLimited, UbrError, Unauthenticated, Unavailable
+from ubr.domain.errors import (
+    InputError,
+    Invalid,
+    InvalidToken,
+    NotFound,
+    RateLimited,
+    UbrError,
+    Unauthenticated,
+    Unavailable,
+)
 from ubr.entrypoints.http.problems.catalogue import TYPE, status_of
 from ubr.entrypoints.http.problems.errors import ClientGone, InternalError, MethodNotAllowed, UnsupportedMediaType
 
@@ -72,12 +81,12 @@ class ProblemResponse:
         return cls(status, {"content-type": MEDIA_TYPE, **_headers(error)}, cls._encode(details))
 
 
-def _detail(error: UbrError, flaws: tuple[Flaw, ...]) -> str:
+def _detail(error: UbrError, flaws: tuple[InputError, ...]) -> str:
     """What happened in a sentence. A flaw alone does not say what it is about."""
     return "; ".join(f"{flaw.pointer[1:] or 'The input'} {flaw.detail}" for flaw in flaws) or error.detail
 
 
-def _flaw(flaw: Flaw) -> ProblemFlaw:
+def _flaw(flaw: InputError) -> ProblemFlaw:
     return ProblemFlaw(pointer=flaw.pointer, detail=flaw.detail)
 
 
