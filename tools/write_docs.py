@@ -16,9 +16,10 @@ from ubr.domain.events import (
     UserEvent,
     actions,
 )
-from ubr.entrypoints.http import problem_pages
-from ubr.entrypoints.http.document import described
-from ubr.entrypoints.http.problem import problems
+from ubr.entrypoints.http.openapi.document import described
+from ubr.entrypoints.http.problems.catalogue import problems
+from ubr.entrypoints.http.problems.pages import markdown
+from ubr.entrypoints.http.problems.pages import pages as problem_pages
 from ubr.settings import documentation
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -87,10 +88,7 @@ def pages() -> dict[Path, str]:
         DOCS / "settings.md": documentation(),
         DOCS / "problems.md": problems_page(),
         DOCS / "audit.md": audit_page(),
-        **{
-            PROBLEMS / f"{slug}.md": problem_pages.markdown(page)
-            for slug, page in problem_pages.pages(described()).items()
-        },
+        **{PROBLEMS / f"{slug}.md": markdown(page) for slug, page in problem_pages(described()).items()},
     }
 
 

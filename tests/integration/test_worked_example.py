@@ -34,7 +34,10 @@ EDITS = {
         ),
     ],
     "application/kernel/representations.py": [
-        ("    full_name: str | None\n", "    locale: str | None\n"),
+        (
+            '    full_name: Annotated[str | None, example("Ada Lovelace")]\n',
+            '    locale: Annotated[str | None, example("de-CH")]\n',
+        ),
         ("full_name=user.full_name,\n", "        locale=user.locale,\n"),
     ],
     "application/accounts/update_user.py": [

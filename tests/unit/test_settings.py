@@ -4,7 +4,7 @@ import json
 import multiprocessing
 import stat
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 from ipaddress import ip_network
 from multiprocessing.queues import SimpleQueue
@@ -32,6 +32,7 @@ from ubr.settings import (
     WrongSetting,
     debugging,
     documentation,
+    ensure_embedded_files,
     format_duration,
     in_force,
     masked,
@@ -203,6 +204,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+# What the environment says before the embedded database was ever opened.
+WITHOUT_SECRET = replace(Settings.memory(), database_url=EMBEDDED, secret_keys=())
+
+
 def refused(**environ: str) -> WrongSetting:
     with pytest.raises(WrongSetting) as caught:
         Settings.from_env(environ)
@@ -220,6 +225,13 @@ def test_every_variable_is_tried_both_ways() -> None:
 
 def test_the_table_and_the_fields_are_one() -> None:
     assert [setting.field for setting in TABLE] == [field.name for field in fields(Settings)]
+    assert len({setting.name for setting in TABLE}) == len(TABLE)
+
+
+def test_every_setting_has_a_value_of_its_own() -> None:
+    """None of them is a default of the class: `from_env` alone knows what holds when nothing is set."""
+    with pytest.raises(TypeError, match="missing"):
+        Settings()
 
 
 @pytest.mark.parametrize(("name", "case"), cases(GOOD))
@@ -474,6 +486,8 @@ def test_looking_writes_nothing(folder: Path) -> None:
     rows = {row.name: row for row in in_force({})}
     assert (rows["UBR_SECRET_KEY"].value, rows["UBR_SECRET_KEY"].source) == ("in var/secret_key", "default")
     assert not list(folder.iterdir())
+    assert Settings.from_env({}).secret_keys == ()
+    assert not list(folder.iterdir())
 
 
 def test_documentation_has_every_variable() -> None:
@@ -504,8 +518,9 @@ def test_memory() -> None:
 
 
 def test_the_secret_is_made_once_for_its_owner_alone() -> None:
-    first = Settings.from_env({})
+    first = ensure_embedded_files(Settings.from_env({}))
     assert Settings.from_env({}).secret_keys == first.secret_keys
+    assert ensure_embedded_files(Settings.from_env({})) == first
     assert len(first.secret_keys[0]) >= 32
     assert stat.S_IMODE(SECRET_FILE.stat().st_mode) == 0o600
     assert stat.S_IMODE(SECRET_FILE.parent.stat().st_mode) == 0o700
@@ -513,13 +528,14 @@ def test_the_secret_is_made_once_for_its_owner_alone() -> None:
 
 
 def test_no_secret_is_made_where_one_is_given() -> None:
-    Settings.from_env({"UBR_SECRET_KEY": KEY})
+    settings = Settings.from_env({"UBR_SECRET_KEY": KEY})
+    assert ensure_embedded_files(settings) is settings
     assert not SECRET_FILE.exists()
     assert SECRET_FILE.parent.is_dir()
 
 
 def _read_secret(answers: "SimpleQueue[bytes]") -> None:
-    answers.put(Settings.from_env({}).secret_keys[0])
+    answers.put(ensure_embedded_files(Settings.from_env({})).secret_keys[0])
 
 
 def test_all_who_race_for_the_secret_get_the_same() -> None:
@@ -543,14 +559,34 @@ def test_a_secret_file_that_is_no_good(content: str, mode: int, words: str) -> N
     error = refused()
     assert "UBR_SECRET_KEY" in str(error)
     assert words in str(error)
+    with pytest.raises(WrongSetting, match=words):
+        ensure_embedded_files(WITHOUT_SECRET)
 
 
 def test_a_secret_that_cannot_be_kept(folder: Path) -> None:
     SECRET_FILE.parent.write_text("not a folder")
-    assert "UBR_DATABASE_URL" in str(refused())
+    with pytest.raises(WrongSetting, match="UBR_DATABASE_URL"):
+        ensure_embedded_files(Settings.from_env({}))
     SECRET_FILE.parent.unlink()
     SECRET_FILE.mkdir(parents=True, mode=0o700)
     assert "UBR_SECRET_KEY" in str(refused())
+    with pytest.raises(WrongSetting, match="UBR_SECRET_KEY"):
+        ensure_embedded_files(WITHOUT_SECRET)
+
+
+@pytest.mark.parametrize("url", ["memory:", "sqlite:///other.db", "postgresql://h/d"])
+def test_no_file_is_made_for_another_database(folder: Path, url: str) -> None:
+    settings = Settings.from_env({"UBR_DATABASE_URL": url, "UBR_SECRET_KEY": KEY})
+    assert ensure_embedded_files(settings) is settings
+    assert not list(folder.iterdir())
+
+
+def test_a_secret_that_is_not_needed_is_neither_made_nor_looked_at(folder: Path) -> None:
+    assert Settings.from_env({}, secret=False).secret_keys
+    assert not list(folder.iterdir())
+    SECRET_FILE.parent.mkdir()
+    SECRET_FILE.write_text("short")
+    assert Settings.from_env({}, secret=False).secret_keys
 
 
 # --- durations -------------------------------------------------------------------------------------------------------

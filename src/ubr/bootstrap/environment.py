@@ -17,7 +17,7 @@ from ubr.application.kernel.periodic import running_beside
 from ubr.application.operations.janitor import Janitor
 from ubr.application.ports.system import Clock
 from ubr.domain.actor import SYSTEM
-from ubr.settings import MEMORY, Settings
+from ubr.settings import MEMORY, Settings, ensure_embedded_files
 
 if TYPE_CHECKING:
     from ubr.bootstrap.memory import MemoryContainer
@@ -96,8 +96,10 @@ async def open_environment(
 async def connect(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Application]:
     """Every use case, ready to be called in-process. The schema is brought up where `UBR_MIGRATE` is `auto`.
 
-    Errors: `StoreUnavailable` where the database is out of reach.
+    The files of the embedded database are made where they are missing. Errors: `StoreUnavailable` where the database
+    is out of reach; `WrongSetting` where those files cannot be made.
     """
+    settings = ensure_embedded_files(settings)
     if settings.migrate == "auto":
         await migrate(settings)
     async with open_environment(settings, clock=clock) as environment:

@@ -139,6 +139,13 @@ def test_config_as_documentation(ubr: Run) -> None:
     assert done.out.startswith("# Settings\n")
 
 
+@pytest.mark.parametrize("line", ["config", "config --json", "config --markdown", "openapi", "migrate --check"])
+def test_what_only_looks_makes_no_file(ubr: Run, tmp_path: Path, line: str) -> None:
+    done = ubr(*line.split())
+    assert done.code == (1 if line == "migrate --check" else 0)
+    assert not list(tmp_path.iterdir())
+
+
 # --- ubr openapi -----------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.environments import programs_of, ran, run
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, Service, serving
-from ubr.entrypoints.http.document import document
+from ubr.entrypoints.http.openapi.document import document
 
 HERE = Path(__file__).parent
 WRONG_USES = 8

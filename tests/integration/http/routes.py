@@ -8,7 +8,7 @@ from typing import Any
 from tests.integration.http.kit import ANOTHER_PASSWORD, PASSWORD
 from ubr.entrypoints.http.call import Operation
 from ubr.entrypoints.http.files import assets_revision
-from ubr.entrypoints.http.openapi import operations
+from ubr.entrypoints.http.openapi.operations import operations
 from ubr.entrypoints.http.routes import CONTROLLERS
 
 

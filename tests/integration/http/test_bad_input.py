@@ -95,9 +95,20 @@ MISTYPED: dict[str, list[Any]] = {
 }
 
 
+def parts_of(type_: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
+    """The types that a field may have, without what is said of them."""
+    if isinstance(type_, msgspec.inspect.Metadata):
+        yield from parts_of(type_.type)
+    elif isinstance(type_, msgspec.inspect.UnionType):
+        for part in type_.types:
+            yield from parts_of(part)
+    else:
+        yield type_
+
+
 def kinds(type_: msgspec.inspect.Type) -> tuple[set[str], bool]:
     """What a field may be, and whether null is."""
-    parts = type_.types if isinstance(type_, msgspec.inspect.UnionType) else (type_,)
+    parts = list(parts_of(type_))
     names = {
         msgspec.inspect.StrType: "str",
         msgspec.inspect.EnumType: "str",

@@ -18,7 +18,7 @@ from tests.integration.http.routes import ROUTES
 from tests.support.chromium import chromium
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, serving
 from ubr.entrypoints.http import docs_page, files
-from ubr.entrypoints.http.document import described
+from ubr.entrypoints.http.openapi.document import described
 
 ASSETS = Path(docs_page.__file__).parent / "assets"
 

@@ -17,15 +17,15 @@ from litestar.routes import HTTPRoute
 from tests.integration.http.kit import Service, assert_problem
 from tests.integration.http.routes import ROUTES, WITH_BODY, Route
 from ubr.application.app import Application
-from ubr.domain.errors import Conflict, InvalidToken, NotFound, SigningKeyNotFound, UbrError
+from ubr.domain.accounts.passwords import PASSWORD_MIN_LENGTH_FLOOR
+from ubr.domain.errors import Conflict, InvalidToken, NotFound, SigningKeyNotFound, UbrError, WeakPassword
 from ubr.domain.roles.grant import MAX_ROLES
 from ubr.domain.roles.role import MAX_PERMISSIONS
 from ubr.entrypoints.http.body import decode
-from ubr.entrypoints.http.document import described, document
-from ubr.entrypoints.http.openapi import MIN_PASSWORD_LENGTH
-from ubr.entrypoints.http.problem import Problem, problems, rows, status_of
-from ubr.entrypoints.http.problem_advice import ADVICE
-from ubr.entrypoints.http.problem_pages import ProblemPage, html, markdown
+from ubr.entrypoints.http.openapi.document import described, document
+from ubr.entrypoints.http.problems.advice import ADVICE
+from ubr.entrypoints.http.problems.catalogue import Problem, problems, rows, status_of
+from ubr.entrypoints.http.problems.pages import ProblemPage, html, markdown
 from ubr.settings import Settings, WrongSetting
 
 
@@ -299,12 +299,26 @@ def test_every_answer_that_is_a_thing_has_an_example() -> None:
 
 def test_a_password_that_is_set_has_the_least_length_that_a_setting_can_ask_for() -> None:
     with pytest.raises(WrongSetting):
-        Settings.from_env({"UBR_PASSWORD_MIN_LENGTH": str(MIN_PASSWORD_LENGTH - 1)}, secret=False)
-    least = Settings.from_env({"UBR_PASSWORD_MIN_LENGTH": str(MIN_PASSWORD_LENGTH)}, secret=False)
-    assert least.password_min_length == MIN_PASSWORD_LENGTH
+        Settings.from_env({"UBR_PASSWORD_MIN_LENGTH": str(PASSWORD_MIN_LENGTH_FLOOR - 1)}, secret=False)
+    least = Settings.from_env({"UBR_PASSWORD_MIN_LENGTH": str(PASSWORD_MIN_LENGTH_FLOOR)}, secret=False)
+    assert least.password_min_length == PASSWORD_MIN_LENGTH_FLOOR
     schemas = described()["components"]["schemas"]
-    assert schemas["RegisterUserCommand"]["properties"]["password"]["minLength"] == MIN_PASSWORD_LENGTH
+    assert schemas["RegisterUserCommand"]["properties"]["password"]["minLength"] == PASSWORD_MIN_LENGTH_FLOOR
     assert schemas["LogInCommand"]["properties"]["password"]["minLength"] == 1
+
+
+@pytest.mark.parametrize("route", WITH_BODY, ids=lambda route: route.name)
+def test_a_password_says_whether_it_is_set(route: Route) -> None:
+    """A body whose password can be too weak says how long it has to be, and no other does."""
+    assert route.operation.body is not None
+    properties = described()["components"]["schemas"][route.operation.body.__name__]["properties"]
+    least = {
+        part["minLength"]
+        for member in properties.values()
+        for part in (member, *member.get("anyOf", ()))
+        if part.get("format") == "password" and "minLength" in part
+    }
+    assert (PASSWORD_MIN_LENGTH_FLOOR in least) == (WeakPassword in route.operation.problems)
 
 
 # --- the pages about problems ----------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from tests.integration.http.routes import BY_NAME, GOOD_BODIES, ROUTES
 from tests.support.plugin import NewDatabase
 from ubr.bootstrap import connect
 from ubr.entrypoints.http.app import create_app
-from ubr.entrypoints.http.document import described
+from ubr.entrypoints.http.openapi.document import described
 from ubr.settings import Settings
 from ubr.testing import MovableClock
 

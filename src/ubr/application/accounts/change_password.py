@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import NewPasswordStr, PasswordStr
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
@@ -19,8 +20,8 @@ from ubr.domain.sessions.termination import SecurityEvent
 
 
 class ChangePasswordCommand(Command, frozen=True, kw_only=True):
-    current_password: str
-    new_password: str
+    current_password: PasswordStr
+    new_password: NewPasswordStr
 
 
 @dataclass(frozen=True, slots=True)

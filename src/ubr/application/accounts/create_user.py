@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Final
 
 import msgspec
 
 from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import EXAMPLE_PASSWORD, EmailStr, FullNameStr, NewPasswordStr, RoleNameStr, example
 from ubr.application.kernel.idempotency import Idempotency, IdempotencyKey
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import UserResult, present_user
@@ -28,12 +30,14 @@ from ubr.domain.roles.permissions import ROLES_ASSIGN, USERS_WRITE, forbid_escal
 from ubr.domain.roles.role import Role, RoleName
 from ubr.domain.text import parse_text
 
+_ROLES: Final = msgspec.Meta(extra_json_schema={"maxItems": MAX_ROLES}, examples=[["editor"]])
+
 
 class CreateUserCommand(Command, frozen=True, kw_only=True):
-    email: str
-    password: str | None = None
-    full_name: str | None = None
-    roles: list[str] = msgspec.field(default_factory=list)
+    email: Annotated[EmailStr, example("grace@example.org")]
+    password: Annotated[NewPasswordStr | None, example(EXAMPLE_PASSWORD)] = None
+    full_name: FullNameStr | None = None
+    roles: Annotated[list[RoleNameStr], _ROLES] = msgspec.field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

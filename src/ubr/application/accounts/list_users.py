@@ -2,10 +2,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import NO_CONTROLS, PageCursor, PageLimit, RoleNameStr
 from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
 from ubr.application.kernel.representations import Page, UserResult, present_users
 from ubr.application.kernel.retry import retry_on_conflict
@@ -13,6 +17,7 @@ from ubr.application.ports.accounts import UserFilter, UserSort
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.accounts.email import MAX_EMAIL_LENGTH
 from ubr.domain.accounts.search import Prefix
 from ubr.domain.accounts.user import User, UserStatus
 from ubr.domain.actor import Actor, System
@@ -20,16 +25,22 @@ from ubr.domain.ids import UserId
 from ubr.domain.roles.permissions import USERS_READ
 from ubr.domain.roles.role import RoleName
 
+SearchStr: TypeAlias = Annotated[
+    str, Meta(extra_json_schema={"pattern": NO_CONTROLS, "minLength": 1, "maxLength": MAX_EMAIL_LENGTH})
+]
+
 
 class ListUsersCommand(Command, frozen=True, kw_only=True):
     """`q` is how the e-mail or the full name begins, in whatever case, with 1 to 254 characters."""
 
-    q: str | None = None
-    role: str | None = None
-    status: UserStatus | None = None
-    sort: UserSort = "created_at"
-    limit: int = DEFAULT_LIMIT
-    cursor: str | None = None
+    q: SearchStr | None = None
+    role: Annotated[RoleNameStr | None, Meta(description="Only those who have this role.", examples=["editor"])] = None
+    status: Annotated[UserStatus | None, Meta(description="Only those with this status.")] = None
+    sort: Annotated[UserSort, Meta(description="By what the list is sorted; a `-` in front turns it round.")] = (
+        "created_at"
+    )
+    limit: PageLimit = DEFAULT_LIMIT
+    cursor: PageCursor = None
 
 
 @dataclass(frozen=True, slots=True)

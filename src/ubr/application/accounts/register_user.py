@@ -1,12 +1,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import overload
+from typing import Annotated, overload
 
 from msgspec import UNSET, UnsetType
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import (
+    EXAMPLE_EMAIL,
+    EXAMPLE_PASSWORD,
+    EmailStr,
+    FullNameStr,
+    NewPasswordStr,
+    example,
+)
 from ubr.application.kernel.idempotency import Idempotency, IdempotencyKey, IdempotentCall
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import UserResult, present_user
@@ -28,9 +36,9 @@ from ubr.domain.text import parse_text
 
 
 class RegisterUserCommand(Command, frozen=True, kw_only=True):
-    email: str
-    password: str | UnsetType = UNSET
-    full_name: str | None = None
+    email: Annotated[EmailStr, example(EXAMPLE_EMAIL)]
+    password: Annotated[NewPasswordStr | UnsetType, example(EXAMPLE_PASSWORD)] = UNSET
+    full_name: Annotated[FullNameStr | None, example("Ada Lovelace")] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import EmailStr, PasswordStr, example
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.audit import DenialLog
@@ -20,8 +22,8 @@ from ubr.domain.mail.kinds import MailKind
 
 
 class RequestEmailChangeCommand(Command, frozen=True, kw_only=True):
-    email: str
-    current_password: str
+    email: Annotated[EmailStr, example("countess@example.org")]
+    current_password: PasswordStr
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import EXAMPLE_EMAIL, EmailStr, example
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.audit import DenialLog
@@ -15,7 +17,7 @@ from ubr.domain.mail.kinds import MailKind
 
 
 class ResendVerificationCommand(Command, frozen=True, kw_only=True):
-    email: str
+    email: Annotated[EmailStr, example(EXAMPLE_EMAIL)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import LinkTokenStr, NewPasswordStr
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
@@ -20,8 +21,8 @@ from ubr.domain.sessions.termination import SecurityEvent
 
 
 class ResetPasswordCommand(Command, frozen=True, kw_only=True):
-    token: str
-    new_password: str
+    token: LinkTokenStr
+    new_password: NewPasswordStr
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import LinkTokenStr
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.accounts import LinkTokenMint
@@ -20,7 +21,7 @@ from ubr.domain.sessions.termination import SecurityEvent
 
 
 class UndoEmailChangeCommand(Command, frozen=True, kw_only=True):
-    token: str
+    token: LinkTokenStr
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
@@ -8,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from ubr.application.access.authorization import authority, keep_an_admin, permissions_of
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import EmailStr, FullNameStr, example
 from ubr.application.kernel.representations import UserResult, check_revision, present_user
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.mail.queue import MailQueue
@@ -30,8 +32,8 @@ from ubr.domain.text import parse_text
 class UserChanges(Command, frozen=True, kw_only=True):
     """A field that is absent stays as it is; null clears the full name."""
 
-    email: str | UnsetType = UNSET
-    full_name: str | UnsetType | None = UNSET
+    email: EmailStr | UnsetType = UNSET
+    full_name: Annotated[FullNameStr | UnsetType | None, example("Ada King")] = UNSET
     status: UserStatus | UnsetType = UNSET
 
 

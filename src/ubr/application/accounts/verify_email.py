@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import EXAMPLE_PASSWORD, LinkTokenStr, NewPasswordStr, example
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.mail.queue import MailQueue
@@ -27,8 +29,8 @@ from ubr.domain.sessions.termination import SecurityEvent
 
 
 class VerifyEmailCommand(Command, frozen=True, kw_only=True):
-    token: str
-    password: str | UnsetType = UNSET
+    token: LinkTokenStr
+    password: Annotated[NewPasswordStr | UnsetType, example(EXAMPLE_PASSWORD)] = UNSET
 
 
 @dataclass(frozen=True, slots=True)

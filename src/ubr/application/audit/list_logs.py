@@ -3,12 +3,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
+
+from msgspec import Meta
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import EXAMPLE_ID, PageCursor, PageLimit, Timestamp
 from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
 from ubr.application.kernel.representations import LogEntryResult, Page, log_entry_result
 from ubr.application.kernel.retry import retry_on_conflict
@@ -27,14 +30,14 @@ _UNKNOWN: Final = "?"
 class ListLogsCommand(Command, frozen=True, kw_only=True):
     """`since` is the first moment that counts, `until` the first that does not."""
 
-    level: Level | None = None
-    action: str | None = None
-    actor_id: UUID | None = None
-    target_id: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    limit: int = DEFAULT_LIMIT
-    cursor: str | None = None
+    level: Annotated[Level | None, Meta(description="Only entries of this level.")] = None
+    action: Annotated[str | None, Meta(description="Only entries of this action.", examples=["user.registered"])] = None
+    actor_id: Annotated[UUID | None, Meta(description="Only what this user did.", examples=[EXAMPLE_ID])] = None
+    target_id: Annotated[str | None, Meta(description="Only what was done to the thing with this id.")] = None
+    since: Timestamp | None = None
+    until: Annotated[Timestamp | None, Meta(description="The first moment that does not count any more.")] = None
+    limit: PageLimit = DEFAULT_LIMIT
+    cursor: PageCursor = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from typing import Annotated, Final
 from uuid import UUID
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.audit.sequencer import Sequencer, current_checkpoint, hash_of
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import EXAMPLE_HASH, Id, example
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
@@ -24,6 +26,13 @@ class ProveLogEntryCommand(Command, frozen=True, kw_only=True):
     entry_id: UUID
 
 
+_EXAMPLE_CHECKPOINT: Final = (
+    "ubr.example.org/log/3e32012da7780fca\n"
+    f"5\n{EXAMPLE_HASH}\n\n"
+    f"— ubr.example.org/log/3e32012da7780fca {EXAMPLE_HASH}\n"
+)
+
+
 class ProofResult(Result, frozen=True, kw_only=True):
     """That an entry is in the log. Hashes and content are base64.
 
@@ -31,13 +40,13 @@ class ProofResult(Result, frozen=True, kw_only=True):
     `leaf_hash`. From there `hashes`, nearest first, lead to the root of the checkpoint (RFC 9162, 2.1.3.2).
     """
 
-    entry_id: UUID
-    index: int
-    size: int
-    leaf_hash: str
-    hashes: list[str]
-    content: str | None
-    checkpoint: str
+    entry_id: Id
+    index: Annotated[int, example(4)]
+    size: Annotated[int, example(5)]
+    leaf_hash: Annotated[str, example(EXAMPLE_HASH)]
+    hashes: Annotated[list[str], example([EXAMPLE_HASH])]
+    content: Annotated[str | None, example(None)]
+    checkpoint: Annotated[str, example(_EXAMPLE_CHECKPOINT)]
 
 
 @dataclass(frozen=True, slots=True)

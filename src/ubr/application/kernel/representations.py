@@ -7,10 +7,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from ubr.application.kernel.command import Result
+from ubr.application.kernel.fields import EXAMPLE_EMAIL, EXAMPLE_ID, Id, RefreshTokenStr, Timestamp, example
 from ubr.application.ports.unit_of_work import Transaction
 from ubr.domain.accounts.user import User, UserStatus
 from ubr.domain.audit.checkpoint import Checkpoint, Note
@@ -37,37 +38,37 @@ class Revised(Result, frozen=True, kw_only=True, dict=True):
 class UserResult(Revised, frozen=True, kw_only=True):
     """A user as others see one: never a hash, never a secret."""
 
-    id: UUID
-    email: str
-    full_name: str | None
-    status: UserStatus
-    email_verified: bool
-    roles: list[str]
-    created_at: datetime
-    updated_at: datetime
+    id: Id
+    email: Annotated[str, example(EXAMPLE_EMAIL)]
+    full_name: Annotated[str | None, example("Ada Lovelace")]
+    status: Annotated[UserStatus, example("active")]
+    email_verified: Annotated[bool, example(False)]
+    roles: Annotated[list[str], example(["user"])]
+    created_at: Timestamp
+    updated_at: Timestamp
 
 
 class RoleResult(Revised, frozen=True, kw_only=True):
-    id: UUID
-    name: str
-    description: str | None
-    permissions: list[str]
-    built_in: bool
-    created_at: datetime
-    updated_at: datetime
+    id: Id
+    name: Annotated[str, example("editor")]
+    description: Annotated[str | None, example("May edit notes")]
+    permissions: Annotated[list[str], example(["users:read"])]
+    built_in: Annotated[bool, example(False)]
+    created_at: Timestamp
+    updated_at: Timestamp
 
 
 class SessionResult(Result, frozen=True, kw_only=True):
     """`current` marks the session that asks. `last_seen_at` is the login or the last refresh."""
 
-    id: UUID
-    user_id: UUID
-    created_at: datetime
-    last_seen_at: datetime
-    expires_at: datetime
-    ip: str | None
-    user_agent: str | None
-    current: bool
+    id: Id
+    user_id: Id
+    created_at: Timestamp
+    last_seen_at: Timestamp
+    expires_at: Annotated[Timestamp, example("2026-02-14T12:00:00Z")]
+    ip: Annotated[str | None, example("192.0.2.1")]
+    user_agent: Annotated[str | None, example("curl/8.5.0")]
+    current: Annotated[bool, example(True)]
 
 
 class TargetResult(Result, frozen=True, kw_only=True):
@@ -76,16 +77,16 @@ class TargetResult(Result, frozen=True, kw_only=True):
 
 
 class LogEntryResult(Result, frozen=True, kw_only=True):
-    id: UUID
-    level: Level
-    action: str
-    message: str
-    timestamp: datetime
-    actor_id: UUID | None
-    target: TargetResult | None
-    ip: str | None
-    request_id: str | None
-    data: dict[str, Any]
+    id: Id
+    level: Annotated[Level, example("info")]
+    action: Annotated[str, example("user.registered")]
+    message: Annotated[str, example("A user registered")]
+    timestamp: Timestamp
+    actor_id: Annotated[UUID | None, example(EXAMPLE_ID)]
+    target: Annotated[TargetResult | None, example({"type": "user", "id": EXAMPLE_ID})]
+    ip: Annotated[str | None, example("192.0.2.1")]
+    request_id: Annotated[str | None, example("0b8d5f0f3c1e4a52")]
+    data: Annotated[dict[str, Any], example({})]
 
 
 class CheckpointResult(Result, frozen=True, kw_only=True):
@@ -100,12 +101,12 @@ class CheckpointResult(Result, frozen=True, kw_only=True):
 class TokensResult(Result, frozen=True, kw_only=True):
     """What logging in yields. Lifetimes are in seconds."""
 
-    access_token: str
-    token_type: str = "Bearer"
-    expires_in: int
-    refresh_token: str
-    refresh_expires_in: int
-    session_id: UUID
+    access_token: Annotated[str, example("eyJhbGciOi….eyJpc3MiOi….c2lnbmF0dXJl…")]
+    token_type: Annotated[str, example("Bearer")] = "Bearer"
+    expires_in: Annotated[int, example(600)]
+    refresh_token: RefreshTokenStr
+    refresh_expires_in: Annotated[int, example(1209600)]
+    session_id: Id
     user: UserResult
 
     def __repr__(self) -> str:

@@ -4,13 +4,16 @@ import asyncio
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 from uuid import UUID, uuid5
+
+from msgspec import Meta
 
 from ubr.application.access.authorization import Authority, Authorize
 from ubr.application.access.session_cache import SessionCache
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import EXAMPLE_ID, example
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.revocation import ChangeFeed, ChangeNotifier, Elapsed, FeedPosition, FeedRead, WorkerId
 from ubr.domain.actor import Actor, System
@@ -28,14 +31,27 @@ MAX_NUMBER: Final = 2**63 - 1
 _ATTEMPTS: Final = 3
 _REMEMBERED: Final = 10_000
 
+VerifierId: TypeAlias = Annotated[
+    UUID,
+    Meta(
+        description="An id that the verifier's process has made up.", examples=["01926e5c-7b0e-4f3a-9c55-0d2f6f1c8a10"]
+    ),
+]
+
 
 class FollowRevocationsCommand(Command, frozen=True, kw_only=True):
     """`verifier` is an id that its process has made up. `since` and `epoch` are those of the answer before."""
 
-    verifier: UUID
-    since: int | None = None
-    epoch: str | None = None
-    wait: int = 0
+    verifier: VerifierId
+    since: Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": MAX_NUMBER})] | None = None
+    epoch: Annotated[str | None, Meta(description="`epoch` of the answer before.")] = None
+    wait: Annotated[
+        int,
+        Meta(
+            description="For how many milliseconds the call is held where there is nothing to tell.",
+            extra_json_schema={"minimum": 0, "maximum": MAX_WAIT_MS},
+        ),
+    ] = 0
 
 
 class RevocationResult(Result, frozen=True, kw_only=True):
@@ -49,10 +65,10 @@ class RevocationResult(Result, frozen=True, kw_only=True):
 class RevocationsResult(Result, frozen=True, kw_only=True):
     """`fresh_for_ms` counts from the moment at which the call was sent."""
 
-    epoch: str
-    number: int
-    rows: list[RevocationResult]
-    fresh_for_ms: int
+    epoch: Annotated[str, example("5f70bf18a0860070")]
+    number: Annotated[int, example(4711)]
+    rows: Annotated[list[RevocationResult], example([{"number": 4711, "kind": "session", "id": EXAMPLE_ID}])]
+    fresh_for_ms: Annotated[int, example(1000)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from uuid import UUID
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.revocation import ChangeFeed
-from ubr.application.revocation.follow_revocations import lease_of
+from ubr.application.revocation.follow_revocations import VerifierId, lease_of
 from ubr.domain.actor import Actor, System
 from ubr.domain.roles.permissions import REVOCATIONS_READ
 
 
 class StopFollowingRevocationsCommand(Command, frozen=True, kw_only=True):
-    verifier: UUID
+    verifier: VerifierId
 
 
 @dataclass(frozen=True, slots=True)

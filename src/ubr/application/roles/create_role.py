@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import PermissionList, RoleDescriptionStr, RoleNameStr, example
 from ubr.application.kernel.idempotency import Idempotency, IdempotencyKey
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import RoleResult, role_result
@@ -22,9 +24,9 @@ from ubr.domain.text import parse_text
 
 
 class CreateRoleCommand(Command, frozen=True, kw_only=True):
-    name: str
-    description: str | None = None
-    permissions: list[str] = msgspec.field(default_factory=list)
+    name: Annotated[RoleNameStr, example("editor")]
+    description: Annotated[RoleDescriptionStr | None, example("May edit notes")] = None
+    permissions: Annotated[PermissionList, example(["users:read"])] = msgspec.field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

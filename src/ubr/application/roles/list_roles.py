@@ -6,6 +6,7 @@ from datetime import datetime
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import PageCursor, PageLimit
 from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
 from ubr.application.kernel.representations import Page, RoleResult, role_result
 from ubr.application.kernel.retry import retry_on_conflict
@@ -16,8 +17,8 @@ from ubr.domain.roles.permissions import ROLES_READ
 
 
 class ListRolesCommand(Command, frozen=True, kw_only=True):
-    limit: int = DEFAULT_LIMIT
-    cursor: str | None = None
+    limit: PageLimit = DEFAULT_LIMIT
+    cursor: PageCursor = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import EXAMPLE_ID, Timestamp, example
 from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
 from ubr.application.kernel.representations import Page
 from ubr.application.kernel.retry import retry_on_conflict
@@ -27,10 +28,10 @@ class ListUserRolesCommand(Command, frozen=True, kw_only=True):
 class GrantResult(Result, frozen=True, kw_only=True):
     """`granted_by` is null where the service itself gave the role, `expires_at` where it was given for good."""
 
-    role: str
-    granted_by: UUID | None
-    granted_at: datetime
-    expires_at: datetime | None
+    role: Annotated[str, example("editor")]
+    granted_by: Annotated[UUID | None, example(EXAMPLE_ID)]
+    granted_at: Timestamp
+    expires_at: Annotated[Timestamp | None, example(None)]
 
 
 @dataclass(frozen=True, slots=True)

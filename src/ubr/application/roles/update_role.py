@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
@@ -8,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import PermissionList, RoleDescriptionStr, RoleNameStr, example
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import RoleResult, check_revision, role_result, role_revision
 from ubr.application.kernel.retry import retry_on_conflict
@@ -25,9 +27,9 @@ from ubr.domain.text import parse_text
 class RoleChanges(Command, frozen=True, kw_only=True):
     """A field that is absent stays as it is; null clears the description."""
 
-    name: str | UnsetType = UNSET
-    description: str | UnsetType | None = UNSET
-    permissions: list[str] | UnsetType = UNSET
+    name: RoleNameStr | UnsetType = UNSET
+    description: Annotated[RoleDescriptionStr | UnsetType | None, example(None)] = UNSET
+    permissions: Annotated[PermissionList | UnsetType, example(["users:read", "logs:read"])] = UNSET
 
 
 class UpdateRoleCommand(Command, frozen=True, kw_only=True):

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import EXAMPLE_EMAIL, EmailStr, PasswordStr, example
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.origin import current_origin
 from ubr.application.kernel.representations import TokensResult
@@ -26,8 +28,8 @@ from ubr.domain.sessions.termination import SecurityEvent
 
 
 class LogInCommand(Command, frozen=True, kw_only=True):
-    email: str
-    password: str
+    email: Annotated[EmailStr, example(EXAMPLE_EMAIL)]
+    password: PasswordStr
 
 
 @dataclass(frozen=True, slots=True)

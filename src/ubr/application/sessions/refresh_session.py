@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import RefreshTokenStr
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.kernel.retry import retry_on_conflict
@@ -23,7 +24,7 @@ from ubr.domain.sessions.termination import SecurityEvent
 
 
 class RefreshSessionCommand(Command, frozen=True, kw_only=True):
-    refresh_token: str
+    refresh_token: RefreshTokenStr
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,12 @@ class PasswordHash:
 MAX_PASSWORD_LENGTH: Final = 1024
 """The most code points a password may have. A bound on input, not a rule about strength."""
 
+PASSWORD_MIN_LENGTH_FLOOR: Final = 8
+PASSWORD_MIN_LENGTH_CEILING: Final = 64
+"""The operator sets the fewest code points of a new password within these."""
+
+PASSWORD_MIN_LENGTH_DEFAULT: Final = 15
+
 _SERVICE_NAME: Final = "ubr"
 
 _MIN_WORD_LENGTH: Final = 3

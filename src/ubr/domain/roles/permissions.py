@@ -10,7 +10,9 @@ from typing import Final
 from ubr.domain.error_kinds import Invalid
 from ubr.domain.roles.errors import GrantExceedsOwn
 
-_PERMISSION = re.compile(r"\*|[a-z][a-z0-9_-]{0,49}:[a-z][a-z0-9_-]{0,49}")
+PERMISSION_PATTERN: Final = r"\*|[a-z][a-z0-9_-]{0,49}:[a-z][a-z0-9_-]{0,49}"
+
+_PERMISSION = re.compile(PERMISSION_PATTERN)
 
 
 class Permission(str):

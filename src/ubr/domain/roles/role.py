@@ -17,7 +17,9 @@ from ubr.domain.roles.permissions import EVERYTHING, Permissions
 
 MAX_DESCRIPTION_LENGTH: Final = 500
 
-_ROLE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,49}")
+ROLE_NAME_PATTERN: Final = r"[a-z][a-z0-9_-]{0,49}"
+
+_ROLE_NAME = re.compile(ROLE_NAME_PATTERN)
 
 
 class RoleName(str):
@@ -29,7 +31,7 @@ class RoleName(str):
     def parse(cls, raw: str, pointer: str = "/name") -> RoleName:
         """Errors: `Invalid`."""
         if not _ROLE_NAME.fullmatch(raw):
-            raise Invalid.at(pointer, "must match ^[a-z][a-z0-9_-]{0,49}$")
+            raise Invalid.at(pointer, f"must match ^{ROLE_NAME_PATTERN}$")
         return cls(raw)
 
 

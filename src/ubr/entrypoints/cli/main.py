@@ -11,7 +11,7 @@ import rich_click as click
 from ubr.entrypoints.cli.audit import after_restore, audit
 from ubr.entrypoints.cli.outbox import outbox
 from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain, moment, written
-from ubr.settings import Settings, documentation, in_force
+from ubr.settings import SECRET_FILE, Settings, documentation, ensure_embedded_files, in_force
 
 if TYPE_CHECKING:
     from ubr.application.kernel.representations import SigningKeyResult
@@ -75,6 +75,10 @@ def migrate(*, check: bool) -> None:
 
     from ubr.entrypoints.cli.starting import BEHIND, bring_up, check_schema, lasting
 
+    if not check:
+        settings = ensure_embedded_files(settings)
+    elif settings.embedded and not SECRET_FILE.parent.is_dir():
+        raise Refused(BEHIND)
     lasting(settings)
     if not check:
         asyncio.run(bring_up(settings))
@@ -128,7 +132,7 @@ def openapi(*, output: str) -> None:
     """Print the OpenAPI document of the HTTP interface. It needs no database."""
     from pathlib import Path
 
-    from ubr.entrypoints.http.document import document
+    from ubr.entrypoints.http.openapi.document import document
 
     with written(None if output == "-" else Path(output)) as file:
         file.write(document())

@@ -17,7 +17,7 @@ from ubr.domain.accounts.passwords import check_password
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import CheckpointMismatch, EmailTaken, Invalid
 from ubr.entrypoints.cli.output import ExitCode, Refused, new_password
-from ubr.settings import MEMORY, Settings, WrongSetting
+from ubr.settings import MEMORY, Settings, WrongSetting, ensure_embedded_files
 
 FIRST_ADMIN: Final = "admin@ubr.localhost"
 """Who the first administrator is where nobody said so. Mail to it goes nowhere (RFC 6761, 6.3)."""
@@ -66,8 +66,11 @@ async def bring_up(settings: Settings) -> None:
 async def opened(settings: Settings, *, prepared: bool = True, following: bool = True) -> AsyncIterator[Application]:
     """The use cases, on a database that is up to date.
 
-    `prepared` and `following` are what `open_environment` says they are. Errors: `Refused`.
+    `prepared` and `following` are what `open_environment` says they are. Errors: `Refused`; `WrongSetting` where the
+    files of the embedded database cannot be made.
     """
+    if following:
+        settings = ensure_embedded_files(settings)
     lasting(settings)
     if settings.migrate == "auto" and following:
         await bring_up(settings)
@@ -112,7 +115,7 @@ async def _continues(settings: Settings) -> None:
 
 
 async def prepare(settings: Settings) -> Credentials | None:
-    """Schema, built-in roles, signing keys and the first administrator: all that happens once, before any worker.
+    """Files, schema, built-in roles, signing keys, the first administrator: all that happens once, before any worker.
 
     The credentials of an administrator whom nobody named, made on the embedded default database where there is none.
     Errors: `Refused` where the administrator's e-mail is somebody else's; `WrongSetting` where their password is one of
@@ -129,6 +132,7 @@ async def prepare(settings: Settings) -> Credentials | None:
             )
         except Invalid as error:
             raise WrongSetting(f"UBR_ADMIN_PASSWORD {error.detail}.") from None
+    settings = ensure_embedded_files(settings)
     lasting(settings)
     if settings.migrate == "auto":
         await bring_up(settings)

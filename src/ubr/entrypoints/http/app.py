@@ -10,11 +10,11 @@ from litestar.datastructures import State
 from litestar.di import Provide
 
 from ubr.application.app import Application
-from ubr.entrypoints.http import problem
 from ubr.entrypoints.http.call import Call
-from ubr.entrypoints.http.document import described
 from ubr.entrypoints.http.edge import Edge, HttpOptions
-from ubr.entrypoints.http.openapi import operations
+from ubr.entrypoints.http.openapi.document import described
+from ubr.entrypoints.http.openapi.operations import operations
+from ubr.entrypoints.http.problems.response import answer
 from ubr.entrypoints.http.routes import CONTROLLERS
 
 __all__ = ["HttpOptions", "create_app"]
@@ -41,7 +41,7 @@ def create_app(ubr: Application, *, options: HttpOptions | None = None) -> Edge:
         dependencies={"ubr": Provide(lambda: ubr, sync_to_thread=False)},
         request_class=Call,
         before_request=admit,
-        exception_handlers={Exception: problem.answer},
+        exception_handlers={Exception: answer},
         state=State({"described": described}),
         openapi_config=None,
         logging_config=None,

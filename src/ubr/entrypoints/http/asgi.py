@@ -16,7 +16,7 @@ from ubr.domain.errors import UbrError
 from ubr.entrypoints.http import log_lines
 from ubr.entrypoints.http.app import create_app
 from ubr.entrypoints.http.edge import Edge, HttpOptions
-from ubr.settings import Settings
+from ubr.settings import Settings, ensure_embedded_files
 
 _CLEANING: Final = 60
 """Seconds between two rounds of cleaning."""
@@ -26,7 +26,7 @@ _log = structlog.get_logger("ubr.process")
 
 def create() -> Service:
     """What an ASGI server is pointed at, as a factory. Errors: `WrongSetting`."""
-    settings = Settings.from_env()
+    settings = ensure_embedded_files(Settings.from_env())
     log_lines.configure(settings.log_level)
     return Service(settings)
 

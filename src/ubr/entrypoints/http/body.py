@@ -16,7 +16,7 @@ from litestar.types import HTTPScope, Receive
 
 from ubr.application.kernel.command import Command
 from ubr.domain.errors import InputError, Invalid
-from ubr.entrypoints.http.problem import (
+from ubr.entrypoints.http.problems.errors import (
     BodyTooLarge,
     ClientGone,
     MalformedBody,

@@ -23,7 +23,8 @@ from ubr.application.protection.rate_limits import RateLimitStatus, collecting_r
 from ubr.domain.errors import Invalid, InvalidCredentials, NotFound, UbrError
 from ubr.entrypoints.http.client_ip import client_ip
 from ubr.entrypoints.http.cors import Cors
-from ubr.entrypoints.http.problem import PROBLEM, ClientGone, InternalError, MalformedBody, ProblemResponse, UriTooLong
+from ubr.entrypoints.http.problems.errors import ClientGone, InternalError, MalformedBody, UriTooLong
+from ubr.entrypoints.http.problems.response import PROBLEM, ProblemResponse
 from ubr.settings import TrustedProxies
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -196,11 +197,11 @@ class _Exchange:
 
     async def _refuse(self, error: UbrError) -> None:
         self._scope["state"][PROBLEM] = error.code
-        refusal = ProblemResponse.of(error, self._path)
-        headers = [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
-        headers.append((b"content-length", str(len(refusal.body)).encode()))
-        await self.send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": refusal.body, "more_body": False})
+        response = ProblemResponse.of(error, self._path)
+        headers = [(name.encode(), value.encode()) for name, value in response.headers.items()]
+        headers.append((b"content-length", str(len(response.body)).encode()))
+        await self.send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": response.body, "more_body": False})
 
     async def receive(self) -> HTTPReceiveMessage:
         message = cast("HTTPReceiveMessage", await self._receive())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from functools import cache
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Controller, Response, get
 
 from ubr.application.kernel.command import Result
+from ubr.application.kernel.fields import EXAMPLE_HASH, example
 from ubr.application.keys.get_public_keys import GetPublicKeys
 from ubr.domain.errors import NotFound
 from ubr.domain.keys.signing_key import JWKS_CACHE
@@ -22,12 +23,17 @@ _BRIEFLY: Final = f"public, max-age={JWKS_CACHE.seconds}"
 _ASKED_FOR_EACH_TIME: Final = "public, no-cache"
 """A page of before would look for assets that are no longer there."""
 _FOR_GOOD: Final = "public, max-age=31536000, immutable"
+_KID: Final = EXAMPLE_HASH[:43]
+"""The same hash as base64url has it."""
 
 
 class KeySetResult(Result, frozen=True, kw_only=True):
     """A JWK set (RFC 7517, 5)."""
 
-    keys: list[dict[str, str]]
+    keys: Annotated[
+        list[dict[str, str]],
+        example([{"kty": "OKP", "crv": "Ed25519", "kid": _KID, "use": "sig", "alg": "EdDSA", "x": _KID}]),
+    ]
 
 
 class Documents(Controller):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from litestar import Controller, Response, get
 
 from ubr.application.kernel.command import Result
+from ubr.application.kernel.fields import example
 from ubr.application.operations.check_health import CheckHealth
 from ubr.domain.errors import StoreUnavailable
 from ubr.entrypoints.http.call import Call, Ubr, operation
@@ -14,7 +15,7 @@ from ubr.entrypoints.http.responses import ok
 
 
 class HealthResult(Result, frozen=True, kw_only=True):
-    status: Literal["ok"] = "ok"
+    status: Annotated[Literal["ok"], example("ok")] = "ok"
 
 
 class Health(Controller):

@@ -10,9 +10,9 @@ from typing import Final
 from litestar import Controller, Response, get
 
 from ubr.domain.errors import NotFound
-from ubr.entrypoints.http import problem_pages
 from ubr.entrypoints.http.call import Call, operation
 from ubr.entrypoints.http.files import Described, File, described_by, serve
+from ubr.entrypoints.http.problems.pages import html, index_html, pages, policy
 
 _BRIEFLY: Final = "public, max-age=300"
 _HTML: Final = "text/html"
@@ -62,16 +62,14 @@ async def _page(request: Call, slug: str | None) -> Response[bytes]:
     if slug not in made:
         raise NotFound("There is no such problem")
     response = serve(request, made[slug], cache_control=_BRIEFLY)
-    response.headers["content-security-policy"] = problem_pages.policy()
+    response.headers["content-security-policy"] = policy()
     return response
 
 
 @cache
 def _made(described: Described) -> Mapping[str | None, File]:
     """Every page by its slug; the list under None."""
-    pages = problem_pages.pages(described())
-    made: dict[str | None, File] = {
-        slug: File.of(problem_pages.html(page).encode(), _HTML) for slug, page in pages.items()
-    }
-    made[None] = File.of(problem_pages.index_html(pages).encode(), _HTML)
+    found = pages(described())
+    made: dict[str | None, File] = {slug: File.of(html(page).encode(), _HTML) for slug, page in found.items()}
+    made[None] = File.of(index_html(found).encode(), _HTML)
     return made

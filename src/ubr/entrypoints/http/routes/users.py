@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from litestar import Controller, Response, delete, get, patch, post, put
 
@@ -13,6 +12,7 @@ from ubr.application.accounts.get_user import GetUser, GetUserCommand
 from ubr.application.accounts.list_users import ListUsers, ListUsersCommand
 from ubr.application.accounts.update_user import UpdateUser, UpdateUserCommand, UserChanges
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.fields import Timestamp, example
 from ubr.application.kernel.representations import Page, SessionResult, UserResult
 from ubr.application.roles.assign_role import AssignRole, AssignRoleCommand
 from ubr.application.roles.list_user_roles import GrantResult, ListUserRoles, ListUserRolesCommand
@@ -40,7 +40,7 @@ from ubr.entrypoints.http.routes.paging import Paging
 class GrantTerms(Command, frozen=True, kw_only=True):
     """`expires_at` null or absent means for good."""
 
-    expires_at: datetime | None = None
+    expires_at: Annotated[Timestamp | None, example("2026-12-31T00:00:00Z")] = None
 
 
 _CHANGE: Final[dict[str, Any]] = {

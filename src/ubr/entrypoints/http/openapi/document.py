@@ -6,14 +6,14 @@ import json
 from functools import cache
 from typing import Any
 
-from ubr.entrypoints.http import openapi
+from ubr.entrypoints.http.openapi.assembly import assemble
 from ubr.entrypoints.http.routes import CONTROLLERS
 
 
 @cache
 def described() -> dict[str, Any]:
     """The document as plain values."""
-    return openapi.document(CONTROLLERS)
+    return assemble(CONTROLLERS)
 
 
 def document() -> str:

@@ -12,8 +12,9 @@ from functools import cache
 from html import escape
 from typing import Any, Final
 
-from ubr.entrypoints.http.problem import MEDIA_TYPE, TYPE, Problem, problems
-from ubr.entrypoints.http.problem_advice import ADVICE, Advice, example
+from ubr.entrypoints.http.problems.advice import ADVICE, Advice, example
+from ubr.entrypoints.http.problems.catalogue import TYPE, Problem, problems
+from ubr.entrypoints.http.problems.response import MEDIA_TYPE
 
 _STYLE: Final = """
 :root { color-scheme: light dark; }

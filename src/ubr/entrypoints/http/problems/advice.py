@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ubr.entrypoints.http.problem import TYPE, Problem
+from ubr.domain.errors import InvalidLink
+from ubr.entrypoints.http.problems.catalogue import TYPE, Problem, status_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +226,9 @@ ADVICE: Final[Mapping[str, Advice]] = {
 
 
 _OF_STATUS: Final[Mapping[tuple[str, int], Advice]] = {
-    ("invalid-token", 400): Advice(
-        ADVICE["invalid-token"].meaning,
-        ADVICE["invalid-token"].remedy,
+    (InvalidLink.code, status_of(InvalidLink)): Advice(
+        ADVICE[InvalidLink.code].meaning,
+        ADVICE[InvalidLink.code].remedy,
         detail="is not that of a link that is good",
         at="/api/auth/password/reset",
         pointer="/token",

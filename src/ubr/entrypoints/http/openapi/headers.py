@@ -1,0 +1,67 @@
+"""Headers of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ubr.domain.errors import RateLimited, Unauthenticated, Unavailable
+from ubr.entrypoints.http.call import NOT_KEPT
+from ubr.entrypoints.http.openapi.schemas import Json
+from ubr.entrypoints.http.problems.catalogue import status_of
+from ubr.entrypoints.http.problems.errors import UnsupportedMediaType
+
+
+def _header(text: str, *, required: bool = True, **schema: Any) -> Json:
+    return {"description": text, "required": required, "schema": {"type": "string", **schema}}
+
+
+HEADERS: Final[Mapping[str, Json]] = {
+    "X-Request-ID": _header(
+        "The id of this request, in every log line and log entry of it.", pattern="^[A-Za-z0-9._-]{1,64}$"
+    ),
+    "ETag": _header("The revision, to be sent back when the thing is changed or read again.", pattern='^"[^"]+"$'),
+    "Location": _header("The path of what was made.", format="uri-reference"),
+    "Link": _header('The next page, as `rel="next"`, where there is one.', required=False),
+    "WWW-Authenticate": _header(
+        "`Bearer`, and what is wrong with the token where one was sent (RFC 6750).", pattern="^Bearer"
+    ),
+    "Retry-After": {
+        "description": "After how many seconds it is worth trying again.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "Accept": _header("The media types that are taken."),
+    # What is counted for an account is told to nobody, so these may be missing where that was too much.
+    "RateLimit-Policy": _header(
+        "How many tries (`q`) a client IP has in so many seconds (`w`): draft-ietf-httpapi-ratelimit-headers-11.",
+        required=False,
+    ),
+    "RateLimit": _header(
+        "How many of them are left (`r`), and in how many seconds there will be more (`t`).", required=False
+    ),
+    "Cache-Control": _header("The answer is not kept.", const=NOT_KEPT),
+}
+
+OF_LIMITS: Final = ("RateLimit-Policy", "RateLimit")
+"""The headers of an operation whose calls are counted."""
+
+_OF_PROBLEMS: Final[Mapping[int, tuple[str, ...]]] = {
+    status_of(Unauthenticated): ("WWW-Authenticate",),
+    status_of(UnsupportedMediaType): ("Accept",),
+    status_of(RateLimited): ("Retry-After", *OF_LIMITS),
+    status_of(Unavailable): ("Retry-After",),
+}
+
+
+def headers(*names: str, cache_control: str = NOT_KEPT) -> Json:
+    """These, and those of every answer."""
+    named: Json = {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", "Cache-Control", *names)}
+    if cache_control != NOT_KEPT:
+        named["Cache-Control"] = _header("How long the answer may be kept.", const=cache_control)
+    return named
+
+
+def problem_headers(status: int) -> Json:
+    """Those of a problem with this status."""
+    return headers(*_OF_PROBLEMS.get(status, ()))

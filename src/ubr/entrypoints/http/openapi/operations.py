@@ -1,0 +1,54 @@
+"""The operations that routes declare, and how each is described."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator
+
+from litestar import Controller
+from litestar.handlers import HTTPRouteHandler
+
+from ubr.entrypoints.http import body
+from ubr.entrypoints.http.call import Operation
+from ubr.entrypoints.http.openapi.parameters import parameters
+from ubr.entrypoints.http.openapi.responses import responses
+from ubr.entrypoints.http.openapi.schemas import Json, Schemas
+
+
+def operations(controllers: Iterable[type[Controller]]) -> Iterator[tuple[str, str, Operation]]:
+    """Every route that is declared: path, method, and what it is."""
+    for controller in controllers:
+        prefix = controller.__dict__["path"]
+        for handler in vars(controller).values():
+            if isinstance(handler, HTTPRouteHandler):
+                for path in handler.paths:
+                    joined = f"{prefix}/{path}".replace("//", "/").replace("//", "/").rstrip("/")
+                    for method in handler.http_methods:
+                        yield re.sub(r":str}", "}", joined), str(method), handler.opt["operation"]
+
+
+def described_operation(path: str, method: str, operation: Operation, schemas: Schemas) -> Json:
+    """The description of one operation."""
+    described: Json = {"operationId": operation.name, "tags": [operation.tag], "summary": operation.summary}
+    if text := _description(operation):
+        described["description"] = text
+    cached = operation.tagged and method == "GET"
+    if found := parameters(path, operation, schemas, cached=cached):
+        described["parameters"] = found
+    if operation.body is not None:
+        types = [body.JSON, body.MERGE_PATCH] if method == "PATCH" else [body.JSON]
+        described["requestBody"] = {
+            "required": not operation.body_optional,
+            "content": {type_: {"schema": schemas.ref(operation.body)} for type_ in types},
+        }
+    described["responses"] = responses(path, operation, schemas, cached=cached)
+    if operation.public:
+        described["security"] = []
+    return described
+
+
+def _description(operation: Operation) -> str:
+    text = inspect.getdoc(operation.use_case) if operation.use_case else None
+    # What a Python caller catches is told by the responses here.
+    return (text or "").split("\n\nErrors:")[0].strip()

@@ -1,0 +1,58 @@
+"""Settings that are right by themselves and wrong together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.passwords import check_password
+from ubr.domain.errors import Invalid
+from ubr.settings.embedded import EMBEDDED
+from ubr.settings.groups.stores import MEMORY
+
+
+def contradictions(values: Mapping[str, Any], given: set[str], *, secret: bool) -> list[str]:
+    """What is wrong between settings that are right by themselves. A field that was wrong is missing here."""
+    wrong = []
+
+    def known(*names: str) -> bool:
+        return all(name in values for name in names)
+
+    if known("database_url", "workers") and values["workers"] > 1 and not values["database_url"].startswith("postgres"):
+        wrong.append("UBR_WORKERS must be 1 on SQLite and in memory: several processes need PostgreSQL.")
+    lasting = known("database_url") and values["database_url"] not in {EMBEDDED, MEMORY}
+    if secret and lasting and known("secret_keys") and values["secret_keys"] is None:
+        wrong.append(
+            "UBR_SECRET_KEY must be set, unless the database is the embedded default: 32 bytes or more, "
+            "for instance the output of `openssl rand -hex 32`."
+        )
+    owner = values.get("migration_database_url")
+    if owner is not None and known("database_url") and not values["database_url"].startswith("postgresql"):
+        wrong.append("UBR_MIGRATION_DATABASE_URL must not be set unless UBR_DATABASE_URL is a PostgreSQL database.")
+    if known("session_idle", "session_lifetime") and values["session_idle"] > values["session_lifetime"]:
+        wrong.append("UBR_SESSION_IDLE must not be longer than UBR_SESSION_LIFETIME.")
+    if known("revocation_poll", "revocation_bound") and values["revocation_poll"] >= values["revocation_bound"]:
+        wrong.append("UBR_REVOCATION_POLL must be shorter than UBR_REVOCATION_BOUND.")
+    if "UBR_SMTP_URL" in given and "UBR_PUBLIC_URL" not in given:
+        wrong.append("UBR_SMTP_URL must not be set without UBR_PUBLIC_URL, with which the links in mails begin.")
+    if "UBR_SMTP_URL" in given and "UBR_MAIL_FROM" not in given:
+        wrong.append("UBR_SMTP_URL must not be set without UBR_MAIL_FROM, the e-mail that mails come from.")
+    if lasting and values.get("registration") == "verified" and "UBR_SMTP_URL" not in given:
+        wrong.append(
+            "UBR_REGISTRATION must not be verified without UBR_SMTP_URL: it takes mails, and none could be sent."
+        )
+    if ("UBR_ADMIN_EMAIL" in given) != ("UBR_ADMIN_PASSWORD" in given):
+        wrong.append("UBR_ADMIN_EMAIL and UBR_ADMIN_PASSWORD must be set together, or neither.")
+    elif "UBR_ADMIN_EMAIL" in given and known("admin_email", "admin_password", "password_min_length"):
+        try:
+            check_password(
+                values["admin_password"],
+                min_length=values["password_min_length"],
+                email=Email.parse(values["admin_email"]),
+                # The list of common passwords is looked at where the administrator is made.
+                is_common=lambda _: False,
+            )
+        except Invalid as error:
+            wrong.append(f"UBR_ADMIN_PASSWORD {error.detail}.")
+    return wrong

@@ -1,0 +1,123 @@
+"""How a setting is declared: as the field of a group, with all there is to say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
+
+from ubr.settings.urls import masked
+from ubr.settings.values import as_text
+
+T = TypeVar("T")
+
+Shown: TypeAlias = Literal["all", "url", "masked", "nothing"]
+"""How much of a value anybody may see.
+
+- `all` of it
+- `url`: all of a URL that may have no password; a wrong one is not quoted, because it may have one all the same
+- `masked`: a URL without its password
+- `nothing`
+"""
+
+PREFIX: Final = "UBR_"
+_DECLARED: Final = "declared"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """What is said of a setting. `default` is a text as one would set it; without one, `otherwise` tells what holds.
+
+    `exact` values keep the white space around them. `name` is the variable where it is not named after the field.
+    """
+
+    parse: Callable[[str], Any]
+    default: str | None
+    meaning: str
+    otherwise: str = "none"
+    shown: Shown = "all"
+    text: Callable[[Any], str] = as_text
+    exact: bool = False
+    name: str | None = None
+
+
+@overload
+def setting(
+    parse: Callable[[str], T],
+    default: str,
+    meaning: str,
+    *,
+    shown: Shown = ...,
+    text: Callable[[Any], str] = ...,
+) -> T: ...
+
+
+@overload
+def setting(
+    parse: Callable[[str], T],
+    default: None,
+    meaning: str,
+    *,
+    otherwise: str = ...,
+    shown: Shown = ...,
+    exact: bool = ...,
+) -> T | None: ...
+
+
+def setting(parse: Callable[[str], Any], default: str | None, meaning: str, **more: Any) -> Any:
+    """A setting. Without a default its value is None while it is not set."""
+    return _field(Declaration(parse=parse, default=default, meaning=meaning, **more))
+
+
+def derived(
+    parse: Callable[[str], T], meaning: str, *, otherwise: str, shown: Shown = "all", name: str | None = None
+) -> T:
+    """A setting that has a value while it is not set: one that follows from the others, as `otherwise` tells."""
+    made: T = _field(
+        Declaration(parse=parse, default=None, meaning=meaning, otherwise=otherwise, shown=shown, name=name)
+    )
+    return made
+
+
+def _field(declaration: Declaration) -> Any:
+    return field(repr=declaration.shown in {"all", "url"}, metadata={_DECLARED: declaration})
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One variable, and the field of `Settings` that holds its value."""
+
+    field: str
+    declaration: Declaration
+
+    @property
+    def name(self) -> str:
+        """The name of the variable."""
+        return self.declaration.name or PREFIX + self.field.upper()
+
+    def read(self, raw: str) -> Any:
+        """The value that a text stands for; None where nothing is set. Errors: `ValueError`, `Invalid`."""
+        if not raw.isprintable():
+            raise ValueError("must not hold control characters, or bytes that are not UTF-8")
+        return None if not raw and self.declaration.default is None else self.declaration.parse(raw)
+
+    def show(self, value: Any) -> str | None:
+        """A value as people may see it; None where nothing is set."""
+        if value is None or value == ():
+            return None
+        if self.declaration.shown == "nothing":
+            return "***"
+        text = self.declaration.text(value)
+        return text if self.declaration.shown == "all" else masked(text)
+
+    def wrong(self, raw: str, why: str) -> str:
+        """The sentence for a value that is wrong."""
+        if self.declaration.shown != "all":
+            return f"{self.name} {why}."
+        shown = raw if len(raw) <= 60 else raw[:60] + "…"  # noqa: PLR2004 - enough to recognise it
+        return f"{self.name} is {shown!r}: it {why}."
+
+
+def declared_in(settings: type[Any]) -> tuple[Setting, ...]:
+    """The settings that the fields of a class declare, in their order."""
+    return tuple(Setting(each.name, each.metadata[_DECLARED]) for each in fields(settings))

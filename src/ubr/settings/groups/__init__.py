@@ -1,0 +1,1 @@
+"""The settings, each declared once. `Settings` has the fields of all groups."""

@@ -1,0 +1,41 @@
+"""What an installation begins with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ubr.domain.accounts.email import Email
+from ubr.settings.declaration import derived, setting
+from ubr.settings.secret_key import parse_secrets
+from ubr.settings.values import one_of
+
+
+def parse_email(raw: str) -> str:
+    return Email.parse(raw).address
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstallationSettings:
+    secret_keys: tuple[bytes, ...] = derived(
+        parse_secrets,
+        "Encrypts signing keys at rest. The bytes of the text itself, 32 or more, for instance the output of "
+        "`openssl rand -hex 32`. A list, separated by commas, to rotate: the first encrypts, all decrypt.",
+        otherwise="generated into `var/secret_key` on the embedded default database; required otherwise",
+        shown="nothing",
+        name="UBR_SECRET_KEY",
+    )
+    admin_email: str | None = setting(
+        parse_email,
+        None,
+        "The e-mail of the first administrator, made at start where there is none.",
+        otherwise="none; on the embedded default database `ubr serve` makes one and prints its password once",
+    )
+    admin_password: str | None = setting(
+        str, None, "The password of the first administrator.", shown="nothing", exact=True
+    )
+    migrate: Literal["auto", "check"] = derived(
+        one_of("auto", "check"),
+        "`auto` brings the schema up at start, under a lock; `check` refuses a schema that is behind.",
+        otherwise="`auto` on the embedded default database, else `check`",
+    )

@@ -1,0 +1,29 @@
+"""The processes that answer requests."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from ubr.settings.declaration import setting
+from ubr.settings.values import whole
+
+
+def parse_host(raw: str) -> str:
+    with suppress(ValueError):
+        return str(ip_address(raw))
+    if (
+        not re.fullmatch(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", raw)
+        or raw.rpartition(".")[2].isdigit()
+    ):
+        raise ValueError("must be an IP address or the name of a host, without a port or brackets")
+    return raw
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    host: str = setting(parse_host, "127.0.0.1", "The network interface to listen on, by address or name.")
+    port: int = setting(whole(1, 65535), "8000", "The port to listen on.")
+    workers: int = setting(whole(1, 256), "1", "How many processes answer requests. One on SQLite.")

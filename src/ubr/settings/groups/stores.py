@@ -1,0 +1,94 @@
+"""Where everything is kept."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qsl, urlencode
+
+from ubr.settings.declaration import setting
+from ubr.settings.embedded import EMBEDDED
+from ubr.settings.urls import split_url
+from ubr.settings.values import alternatives
+
+MEMORY: Final = "memory:"
+
+_SQLITE: Final = ("sqlite:///", "sqlite+aiosqlite:///")
+_POSTGRES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
+_POSTGRES_OPTIONS: Final = ("host", "port", "prepared_statement_cache_size", "ssl", "sslmode")
+_SSL: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+
+def parse_database_url(raw: str) -> str:
+    if raw == MEMORY:
+        return raw
+    if raw.startswith(_SQLITE):
+        path = raw.partition(":///")[2]
+        if not path or path.endswith("/") or ":memory:" in path or path.startswith("file:") or "?" in path:
+            raise ValueError(f"must name a file behind sqlite:///, without options; {MEMORY} is the database in memory")
+        return f"sqlite+aiosqlite:///{path}"
+    scheme, colon, rest = raw.partition("://")
+    if not colon or scheme not in _POSTGRES:
+        raise ValueError(f"must begin with postgresql:// or sqlite:///, or be {MEMORY}")
+    url = split_url(raw, "postgresql://user:password@host:5432/database")
+    if len(url.path) <= 1 or "/" in url.path[1:] or url.fragment:
+        raise ValueError("must name one database, as in postgresql://user:password@host:5432/database")
+    options = dict(parse_qsl(url.query, keep_blank_values=True))
+    for name in options:
+        if name not in _POSTGRES_OPTIONS:
+            raise ValueError(f"has an option that is not known; {alternatives(_POSTGRES_OPTIONS)} are")
+    if not url.hostname and not options.get("host"):
+        raise ValueError("must name a host, as in postgresql://user:password@host:5432/database")
+    # asyncpg calls by the name of ssl what libpq calls sslmode.
+    if (mode := options.pop("sslmode", None) or options.get("ssl")) is not None:
+        if mode not in _SSL:
+            raise ValueError(f"must have as its sslmode {alternatives(_SSL)}")
+        options["ssl"] = mode
+    rest = rest.partition("?")[0]
+    return f"postgresql+asyncpg://{rest}" + (f"?{urlencode(options, safe='/')}" if options else "")
+
+
+def parse_postgres_url(raw: str) -> str:
+    url = parse_database_url(raw)
+    if not url.startswith("postgresql"):
+        raise ValueError("must begin with postgresql://")
+    return url
+
+
+def parse_redis_url(raw: str) -> str:
+    url = split_url(raw, "redis://host:6379/0 or rediss://host:6379/0")
+    if url.scheme not in {"redis", "rediss"} or not url.hostname:
+        raise ValueError("must be redis:// or rediss:// and a host")
+    if not re.fullmatch(r"/?|/[0-9]{1,5}", url.path) or url.fragment:
+        raise ValueError("must have nothing but the number of a database behind its host")
+    if not all(name.startswith("ssl_") for name, _ in parse_qsl(url.query, keep_blank_values=True)):
+        raise ValueError("has an option that is not known; those that begin with ssl_ are")
+    return raw
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    database_url: str = setting(
+        parse_database_url,
+        EMBEDDED,
+        "Where everything is kept: `postgresql://user:password@host:5432/database`, `sqlite:///file` "
+        "(relative to the working directory, with a fourth slash absolute), or `memory:`.",
+        shown="masked",
+    )
+    migration_database_url: str | None = setting(
+        parse_postgres_url,
+        None,
+        "The same PostgreSQL database, as the role that owns the tables: `ubr migrate` and `ubr audit prune` use it. "
+        "The role of `UBR_DATABASE_URL` is then given what the service needs, and can neither change nor delete an "
+        "entry of the log.",
+        otherwise="the role of `UBR_DATABASE_URL` owns the tables",
+        shown="masked",
+    )
+    redis_url: str | None = setting(
+        parse_redis_url,
+        None,
+        "`redis://` or `rediss://`. Without it several processes are still right, only slower to revoke. Installations "
+        "that share a server have a database each: `redis://host:6379/1`.",
+        shown="masked",
+    )

@@ -1,0 +1,80 @@
+"""Access tokens, and what other services and pages build on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+from urllib.parse import urlsplit
+
+from ubr.domain.errors import Invalid
+from ubr.domain.roles.permissions import BUILT_IN_PERMISSIONS, Permission
+from ubr.settings.declaration import derived, setting
+from ubr.settings.urls import parse_http_url
+from ubr.settings.values import duration, items, one_of
+
+
+def parse_audience(raw: str) -> str:
+    if not re.fullmatch(r"[!-~]{1,255}", raw) or "," in raw:
+        raise ValueError("must be one name of 1 to 255 ASCII characters, without spaces or commas")
+    return raw
+
+
+def parse_permissions(raw: str) -> tuple[str, ...]:
+    names = items(raw)
+    for name in names:
+        try:
+            permission = Permission.parse(name)
+        except Invalid:
+            raise ValueError("must be a list of names like notes:edit, in lower case, separated by commas") from None
+        if permission in BUILT_IN_PERMISSIONS.names:
+            raise ValueError(f"must not hold {name}, which is built in")
+    return tuple(names)
+
+
+def parse_origins(raw: str) -> tuple[str, ...]:
+    try:
+        return tuple(dict.fromkeys(map(_origin, items(raw))))
+    except ValueError:
+        raise ValueError(
+            "must be a list of origins like https://app.example.com, without a path, separated by commas"
+        ) from None
+
+
+def _origin(raw: str) -> str:
+    """An origin as browsers send it: in lower case, without a port that goes without saying."""
+    url = urlsplit(parse_http_url(raw))
+    if url.path or "*" in (url.hostname or ""):  # which would stand for itself, and let nobody in
+        raise ValueError
+    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+    usual = {"http": 80, "https": 443}[url.scheme]
+    return f"{url.scheme}://{host}" + (f":{url.port}" if url.port not in {None, usual} else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenSettings:
+    access_token_lifetime: timedelta = setting(
+        duration("1s", "15m"), "10m", "How long an access token is good, 15m at most."
+    )
+    issuer: str = derived(
+        parse_http_url,
+        "`iss` in access tokens.",
+        otherwise="the public URL, else `http://` with host and port",
+        shown="url",
+    )
+    audience: str = setting(parse_audience, "ubr", "`aud` in access tokens.")
+    jwt_algorithm: Literal["EdDSA", "ES256"] = setting(
+        one_of("EdDSA", "ES256"), "EdDSA", "What new signing keys are for: `EdDSA` or `ES256`."
+    )
+    permissions: tuple[str, ...] = setting(
+        parse_permissions,
+        "",
+        "Permissions of your own services, such as `notes:edit`, usable in roles, separated by commas.",
+    )
+    cors_origins: tuple[str, ...] = setting(
+        parse_origins,
+        "",
+        "Origins whose pages may call the service, such as `https://app.example.com`, separated by commas.",
+        shown="url",
+    )

@@ -1,0 +1,60 @@
+"""The settings for people: what is in force, and what there is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ubr.settings.embedded import EMBEDDED, SECRET_FILE
+from ubr.settings.reading import read
+from ubr.settings.settings import TABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A setting as it is in force. `value` shows no secret; `source` is where it comes from."""
+
+    name: str
+    value: str | None
+    source: Literal["default", "environment"]
+    meaning: str
+
+
+def in_force(environ: Mapping[str, str] = os.environ) -> list[Row]:
+    """Every setting as it is in force; nothing is written. Errors: `WrongSetting`."""
+    values, given = read(TABLE, environ)
+    rows = []
+    for setting in TABLE:
+        value = setting.show(values[setting.field])
+        if setting.field == "secret_keys" and value is None:
+            value = f"in {SECRET_FILE}" if values["database_url"] == EMBEDDED else "random"
+        source: Literal["default", "environment"] = "environment" if setting.name in given else "default"
+        rows.append(Row(setting.name, value, source, setting.declaration.meaning))
+    return rows
+
+
+_INTRODUCTION: Final = """\
+# Settings
+
+Environment variables, read once at start. An empty one counts as not set. A wrong or unknown one stops the start with
+a sentence that names it. `ubr config` shows what is in force.
+
+| variable | default | meaning |
+| --- | --- | --- |"""
+
+
+def documentation() -> str:
+    """The page on settings, in Markdown."""
+    lines = [_INTRODUCTION]
+    for setting in TABLE:
+        declaration = setting.declaration
+        default = f"`{declaration.default}`" if declaration.default else declaration.otherwise
+        lines.append(f"| `{setting.name}` | {default} | {declaration.meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def debugging(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether whoever is asking wants to see everything, also where other settings are wrong."""
+    return environ.get("UBR_LOG_LEVEL", "").strip() == "debug"

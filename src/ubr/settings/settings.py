@@ -1,0 +1,81 @@
+"""All settings in one flat object."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from ubr.settings.declaration import declared_in
+from ubr.settings.embedded import EMBEDDED
+from ubr.settings.groups.accounts import AccountSettings
+from ubr.settings.groups.installation import InstallationSettings
+from ubr.settings.groups.mail import MailSettings
+from ubr.settings.groups.network import NetworkSettings
+from ubr.settings.groups.operations import OperationsSettings
+from ubr.settings.groups.server import ServerSettings
+from ubr.settings.groups.sessions import SessionSettings
+from ubr.settings.groups.stores import MEMORY, StoreSettings
+from ubr.settings.groups.tokens import TokenSettings
+from ubr.settings.reading import read
+from ubr.settings.secret_key import kept_secret, parse_secrets, random_secret
+from ubr.settings.urls import address, masked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(
+    # A dataclass takes the fields of its last base first. Their order is that of the documentation.
+    NetworkSettings,
+    MailSettings,
+    OperationsSettings,
+    TokenSettings,
+    SessionSettings,
+    AccountSettings,
+    ServerSettings,
+    InstallationSettings,
+    StoreSettings,
+):
+    """All that an operator decides. The groups say what each means; its `repr` shows no secret."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ, *, secret: bool = True) -> Settings:
+        """What the environment says, and the defaults for the rest. It writes nothing.
+
+        Where no `secret` is needed it may be missing. Then nothing can be opened, and what is signed is good for
+        nobody.
+
+        On the embedded database the secret is that in `var/secret_key`. While there is no such file `secret_keys` is
+        empty: `ensure_embedded_files` makes it when the service starts. Errors: `WrongSetting`, with a sentence for
+        each setting that is wrong.
+        """
+        values, _ = read(TABLE, environ, secret=secret)
+        if values["secret_keys"] is None:
+            kept = secret and values["database_url"] == EMBEDDED
+            values["secret_keys"] = kept_secret() if kept else parse_secrets(random_secret())
+        return cls(**values)
+
+    @classmethod
+    def memory(cls, **changes: Any) -> Settings:
+        """The in-memory environment: the defaults, a secret of its own, and these changes, which are not checked."""
+        return replace(cls.from_env({"UBR_DATABASE_URL": MEMORY}), **changes)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this is the database that needs no decision from anybody."""
+        return self.database_url == EMBEDDED
+
+    @property
+    def address(self) -> str:
+        """Where the service listens, as a URL."""
+        return address(self.host, self.port)
+
+    @property
+    def database(self) -> str:
+        """What the database is, for people: without a password."""
+        kind = "PostgreSQL" if self.database_url.startswith("postgresql") else "SQLite"
+        return f"{kind}, {masked(self.database_url).partition('://')[2].removeprefix('/')}"
+
+
+TABLE: Final = declared_in(Settings)
+"""Every setting. Reading, `ubr config` and the page of the documentation are made from this."""

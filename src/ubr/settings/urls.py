@@ -1,0 +1,41 @@
+"""URLs: what they may look like, and how they are shown."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+
+def split_url(raw: str, allowed: str) -> SplitResult:
+    """The parts of a URL. Errors: `ValueError`, which says that it must look like `allowed`."""
+    try:
+        url = urlsplit(raw)
+        _ = url.port  # looked at only when asked for
+    except ValueError:
+        raise ValueError(f"must look like {allowed}") from None
+    if url.netloc.count("@") > 1 or "@" in url.path + url.query + url.fragment:
+        raise ValueError("has an @ too many: one in a user name or password is written %40")
+    return url
+
+
+def parse_http_url(raw: str) -> str:
+    allowed = "https://host, perhaps with a port and a path"
+    url = split_url(raw, allowed)
+    if url.scheme not in {"http", "https"} or not url.hostname or any(mark in raw for mark in "@?#"):
+        raise ValueError(f"must be {allowed}, and nothing else")
+    return raw.rstrip("/")
+
+
+def masked(url: str) -> str:
+    """A URL without the password in it."""
+    scheme, colon, rest = url.partition("://")
+    head, slash, tail = rest.partition("/")
+    account, at, host = head.rpartition("@")
+    user, _, password = account.partition(":")
+    tail = re.sub(r"(?<=password=)[^&]*", "***", tail)
+    return f"{scheme}{colon}{user}{':***' if password else ''}{at}{host}{slash}{tail}"
+
+
+def address(host: str, port: int) -> str:
+    """Where a service listens, as a URL."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
