@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.service import clean_environment
+from tests.support.commands import clean_environment
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "ubr"

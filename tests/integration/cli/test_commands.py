@@ -14,7 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.cli.kit import PATIENCE, UBR, Run, Service, environment
+from tests.integration.cli.kit import Run
+from tests.support.commands import PATIENCE, UBR, clean_environment
+from tests.support.service import Service
 
 PASSWORD = "correct horse battery staple"
 ESCAPE = "\x1b["
@@ -26,12 +28,12 @@ def ubr(in_process: Run) -> Run:
 
 
 def on_a_terminal(folder: Path, *arguments: str, typed: tuple[str, ...] = (), **settings: str) -> tuple[int, str]:
-    """Run a command on a terminal, type a line at each colon it shows, and return what was to be seen."""
+    """Run the console script on a terminal, type a line at each colon it shows, and return what was to be seen."""
     ours, its = pty.openpty()
     process = subprocess.Popen(  # noqa: S603
         [UBR, *arguments],
         cwd=folder,
-        env=environment(TERM="xterm-256color", **settings),
+        env=clean_environment(TERM="xterm-256color", **settings),
         stdin=its,
         stdout=its,
         stderr=its,
@@ -82,7 +84,7 @@ def test_help_and_mistakes_load_nothing_heavy() -> None:
         print(sorted(heavy & set(sys.modules)))
     """
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", program], env=environment(UBR_PORT="x"), capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], env=clean_environment(UBR_PORT="x"), capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
 

@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.cli.kit import Run, Service
+from tests.integration.cli.kit import Run
+from tests.support.service import Service, serving
 
 OLD, NEW = "old-secret-" * 4, "new-secret-" * 4
 DATABASE = "sqlite+aiosqlite:///ubr.db"
@@ -24,11 +25,8 @@ def ubr(in_process: Run) -> Run:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service whose keys these tests change."""
-    service = Service.start(tmp_path_factory.mktemp("keys"), **QUICK)
-    try:
-        yield service.ready()
-    finally:
-        service.end()
+    with serving(tmp_path_factory.mktemp("keys"), QUICK) as service:
+        yield service
 
 
 @pytest.fixture

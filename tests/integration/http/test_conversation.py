@@ -17,7 +17,6 @@ from tests.integration.http.kit import (
     ANOTHER_PASSWORD,
     COUNTED,
     ID,
-    LOG,
     PASSWORD,
     TIME,
     UNKNOWN,
@@ -82,8 +81,8 @@ async def test_conversation(
         talk = await talk_over(service)
         await guess(service)
     assert transcript(talk) == expected
-    if store in {"process", "production"}:
-        _check_log((tmp_path / LOG).read_text(), talk)
+    if service.process is not None:
+        _check_log(service.process.log, talk)
 
 
 async def talk_over(service: Service) -> Talk:

@@ -119,7 +119,7 @@ def fuzzed(tmp_path: Path) -> Any:
         fuzzed = Fuzzed(service, tmp_path)
         yield fuzzed
         # What the service logs from warnings on: it met nothing that it did not know.
-        assert not re.findall(r'(?m)^{.*"level":"(?:error|critical)".*$', service.output.read_text())
+        assert not re.findall(r'(?m)^{.*"level":"(?:error|critical)".*$', service.log)
 
 
 def statuses(answers: Counter[str]) -> set[int]:
