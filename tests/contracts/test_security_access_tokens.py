@@ -986,7 +986,6 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.sampled_from(ALGORITHMS), st.dictionaries(st.sampled_from(sorted(OTHER_VALUES)), JSON, max_size=3))
 def test_whatever_our_key_signs_is_either_claims_or_an_invalid_token(
     algorithm: Algorithm, changed: dict[str, Any]

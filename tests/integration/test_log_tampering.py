@@ -1270,6 +1270,7 @@ def test_what_it_says(
 
 
 @pytest.mark.parametrize("name", ["fits", "changed", "no file"])
+@pytest.mark.system
 def test_as_a_process_it_says_the_same(files: Path, name: str) -> None:
     arguments, code, said = SAID[name]
     ran = subprocess.run(  # noqa: S603

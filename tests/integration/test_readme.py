@@ -17,6 +17,8 @@ import pytest
 from tests.support.commands import clean_environment
 from tests.support.service import Service
 
+pytestmark = pytest.mark.system
+
 README = (Path(__file__).parents[2] / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}")
@@ -102,6 +104,7 @@ def test_the_program(tmp_path: Path) -> None:
     assert "reader@example.org" in ran.stdout
 
 
+@pytest.mark.system(seconds=5)
 def test_the_test(pytester: pytest.Pytester) -> None:
     """The example of a test is found, and its fixtures with it, by a pytest that knows nothing else of ubr."""
     example = next(text for text in _python_blocks() if "ubr_clock" in text)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.commands import clean_environment
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +97,7 @@ for url in ("memory:", "sqlite:///locale.db"):
 """
 
 
+@pytest.mark.system(seconds=8)
 def test_a_field_on_user_takes_six_files(tmp_path: Path) -> None:
     copy = tmp_path / "ubr"
     shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__"))

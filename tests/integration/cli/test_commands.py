@@ -63,6 +63,7 @@ def test_help_and_version(ubr: Run) -> None:
     assert ubr("--version").out == "ubr 0.1.0\n"
 
 
+@pytest.mark.system
 def test_help_and_mistakes_load_nothing_heavy() -> None:
     program = """if True:
         import sys
@@ -121,6 +122,7 @@ def test_config_as_a_table(ubr: Run, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.system
 def test_colours_are_for_terminals_that_want_them(tmp_path: Path) -> None:
     code, seen = on_a_terminal(tmp_path, "config")
     assert code == 0
@@ -221,6 +223,7 @@ def is_admin(service: Service, email: str, password: str) -> bool:
 
 
 @pytest.mark.parametrize("end", ["", "\r\n"])
+@pytest.mark.system
 def test_a_password_from_standard_input(ubr: Run, service: Service, end: str) -> None:
     email = f"stdin{len(end)}@example.com"
     code, out, err = create(ubr, service, email, "--password-stdin", stdin=PASSWORD + end)
@@ -228,12 +231,14 @@ def test_a_password_from_standard_input(ubr: Run, service: Service, end: str) ->
     assert is_admin(service, email, PASSWORD)
 
 
+@pytest.mark.system
 def test_a_generated_password(ubr: Run, service: Service) -> None:
     code, out, err = create(ubr, service, "generated@example.com", "--generate")
     assert (code, err) == (0, "")
     assert is_admin(service, "generated@example.com", out.split()[-1])
 
 
+@pytest.mark.system
 def test_a_prompted_password(service: Service) -> None:
     arguments = ("admin", "create", "--email", "prompted@example.com")
     code, seen = on_a_terminal(service.folder, *arguments, typed=(PASSWORD, PASSWORD))
@@ -256,6 +261,7 @@ def test_a_prompted_password(service: Service) -> None:
         ("ada@example.com", (), "", "--password-stdin or --generate"),
     ],
 )
+@pytest.mark.system
 def test_what_is_no_administrator(
     ubr: Run, service: Service, *, email: str, options: tuple[str, ...], stdin: str | bytes, words: str
 ) -> None:
@@ -265,6 +271,7 @@ def test_what_is_no_administrator(
     assert "Traceback" not in err
 
 
+@pytest.mark.system
 def test_taking_over(ubr: Run, service: Service) -> None:
     stranger = {"email": "stranger@example.com", "password": PASSWORD}
     assert httpx.post(f"{service.url}/api/auth/register", json=stranger).status_code == 201

@@ -58,6 +58,7 @@ def who_am_i(service: Service, tokens: dict[str, Any]) -> int:
 # --- beside a service that runs --------------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 def test_keys_are_listed_without_anything_private(beside: Run, running: Service) -> None:
     [key] = keys_of(beside).values()
     assert (key["state"], key["algorithm"], key["retired_at"], key["revoked_at"]) == ("signing", "EdDSA", None, None)
@@ -69,6 +70,7 @@ def test_keys_are_listed_without_anything_private(beside: Run, running: Service)
     assert "\x1b[" not in done.out
 
 
+@pytest.mark.system
 def test_a_rotation_and_a_revocation_need_no_restart(beside: Run, running: Service) -> None:
     tokens = running.sign_in(*running.credentials).json()
     assert who_am_i(running, tokens) == 200
@@ -101,6 +103,7 @@ def test_a_rotation_and_a_revocation_need_no_restart(beside: Run, running: Servi
 
 
 @pytest.mark.parametrize("kid", ["nope", "-hx", "--help-me"])
+@pytest.mark.system
 def test_a_key_that_is_not_there(beside: Run, running: Service, kid: str) -> None:
     """A name may begin with a dash."""
     done = beside("keys", "revoke", kid)
@@ -141,6 +144,7 @@ def sentence(kid: str) -> str:
 STARTS = [("serve",), ("keys", "rewrap")]
 
 
+@pytest.mark.system
 def test_a_secret_is_replaced(ubr: Run) -> None:
     assert ubr("keys", "rotate", **settings(OLD)).code == 0
     before = keys_of(ubr, **settings(OLD))

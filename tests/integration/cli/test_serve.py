@@ -18,6 +18,8 @@ from tests.support.servers import free_port
 from tests.support.service import Service
 from ubr import SYSTEM, RegisterUserCommand, Settings, connect
 
+pytestmark = pytest.mark.system
+
 KEY = "0123456789abcdef" * 4
 PASSWORD = "correct horse battery staple"
 
@@ -116,6 +118,7 @@ def test_what_is_logged_before_there_are_workers_is_json_too(serve: Serve) -> No
     assert "The short way is lost (ConnectionError): an end takes up to the bound" in lines
 
 
+@pytest.mark.system(seconds=5)
 def test_it_stops_and_starts_again(serve: Serve) -> None:
     first = serve(script=True).wait_until_ready()
     credentials = first.credentials

@@ -33,6 +33,8 @@ from tests.integration.http.kit import (
 from tests.support.service import SECRET_KEY
 from ubr.settings import Limit, LoginRateLimit
 
+pytestmark = pytest.mark.system
+
 _MINUTE = timedelta(minutes=1)
 USUAL_LIMITS = LoginRateLimit(Limit(10, _MINUTE), Limit(100, _MINUTE))
 
@@ -74,6 +76,7 @@ async def expected() -> list[str]:
         return transcript(talk)
 
 
+@pytest.mark.system(seconds=15)
 async def test_conversation(
     store: str, opened: AbstractAsyncContextManager[Service], expected: list[str], tmp_path: Path
 ) -> None:

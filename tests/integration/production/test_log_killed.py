@@ -46,7 +46,7 @@ from ubr.domain.events import LogInFailed
 from ubr.domain.roles.role import ADMIN_ROLE_ID, USER_ROLE_ID
 from ubr.testing import TINY_HASHING
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
 PASSWORD: Final = "a long enough password"
 PATIENCE: Final = 60.0

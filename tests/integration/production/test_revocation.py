@@ -39,6 +39,8 @@ from ubr import (
 from ubr.domain.errors import StoreUnavailable
 from ubr.testing import TINY_HASHING
 
+pytestmark = pytest.mark.system
+
 BOUND = 1.0
 PROMISED = BOUND + 0.25
 ISSUER = "https://users.example.org"
@@ -286,6 +288,7 @@ def environment(database_url: str, redis: RedisServer, *, workers: int) -> dict[
     return {**on_postgres(database_url, redis.url(), workers=workers), **own}
 
 
+@pytest.mark.system(seconds=20)
 async def test_no_worker_accepts_what_has_ended(
     tmp_path: Path, new_database: NewDatabase, private_redis: PrivateRedis
 ) -> None:

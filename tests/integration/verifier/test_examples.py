@@ -13,6 +13,8 @@ import pytest
 from tests.integration.verifier.processes import FOLLOWER, PASSWORD, beside
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, Service, serving
 
+pytestmark = pytest.mark.system
+
 
 class Talk:
     """What an administrator and a reader say to ubr."""
@@ -59,6 +61,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.mark.parametrize("name", ["litestar_service", pytest.param("fastapi_service", marks=pytest.mark.long)])
+@pytest.mark.system(seconds=5)
 def test_an_example(name: str, tmp_path: Path, service: Service) -> None:
     with talking(service) as talk, beside(name, tmp_path, service) as notes:
         reader, other = talk.log_in("reader@example.org"), talk.log_in("reader@example.org")
