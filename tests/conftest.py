@@ -6,7 +6,10 @@ from collections.abc import Callable
 import pytest
 from hypothesis import settings
 
+from tests.support.room import give_room
 from ubr.adapters.sql.migrations import upgrade
+
+give_room()
 
 # How long an example takes says more of the machine than of the code. `make test-long` tries more of them.
 settings.register_profile("ubr", deadline=None, max_examples=30)

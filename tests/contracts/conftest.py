@@ -20,8 +20,7 @@ from ubr.adapters.sql.tables import feed_head, log_head, log_pruned, metadata
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.unit_of_work import Store, UnitOfWork
 
-# As in production but for the waits: on a machine that is busy otherwise, many at once may take a while.
-LIMITS = Limits(acquire=30, connect=30, statement=30, lock=30)
+LIMITS = Limits()
 
 
 @dataclass

@@ -22,6 +22,7 @@ from sqlalchemy.pool import QueuePool
 
 from tests.contracts.kit import MovableClock, email, new_session, new_token, new_user, put, race, seen
 from tests.support.plugin import NewDatabase, PrivatePostgres
+from tests.support.room import PRODUCTION_LIMITS
 from tests.support.servers import PostgresServer
 from ubr.adapters.sql import Limits, SqlStore, SqlUnitOfWork, make_engine, normal_url
 from ubr.adapters.sql.errors import CONSTRAINTS, SQLITE_CONSTRAINTS, SQLITE_REFERENCES, TransactionConflict
@@ -36,7 +37,7 @@ from ubr.domain.ids import UserId
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
-DEFAULT = Limits()
+DEFAULT = PRODUCTION_LIMITS
 DEADLINE = 5.0
 """Nothing takes longer than this, whatever happens to the database."""
 
