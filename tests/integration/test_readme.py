@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.support.commands import clean_environment
-from tests.support.service import Service
+from tests.support.service import UbrProcess
 
 pytestmark = pytest.mark.system
 
@@ -61,7 +61,7 @@ def curl(client: httpx.Client, words: list[str]) -> httpx.Response:
 
 
 def test_the_conversation(tmp_path: Path) -> None:
-    service = Service(tmp_path)
+    service = UbrProcess(tmp_path)
     try:
         service.wait_until_ready()
         _, password = service.credentials

@@ -26,7 +26,7 @@ _ENDING = "/api/docs"
 """With what the last line ends that is said when the service is there."""
 
 
-class Service:
+class UbrProcess:
     """One `ubr serve`, from when it is started until it is told to stop."""
 
     def __init__(
@@ -68,7 +68,7 @@ class Service:
         except OSError:
             return None
 
-    def wait_until_ready(self) -> Service:
+    def wait_until_ready(self) -> UbrProcess:
         """Wait until it has said all there is to say and answers. Errors: `AssertionError` with what it printed."""
         deadline = time.monotonic() + PATIENCE
         while not (self.said and self.said[-1].endswith(_ENDING) and self.status() == 200):
@@ -114,9 +114,9 @@ class Service:
 
 
 @contextmanager
-def serving(folder: Path, environment: Mapping[str, str] = {}) -> Iterator[Service]:
+def serving(folder: Path, environment: Mapping[str, str] = {}) -> Iterator[UbrProcess]:
     """A service that is ready, stopped at the end."""
-    service = Service(folder, environment)
+    service = UbrProcess(folder, environment)
     try:
         yield service.wait_until_ready()
     finally:

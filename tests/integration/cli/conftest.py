@@ -12,7 +12,7 @@ from tests.integration.cli.kit import Ended, Run, Serve
 from tests.support import commands
 from tests.support.commands import clean_environment
 from tests.support.servers import free_port
-from tests.support.service import Service, serving
+from tests.support.service import UbrProcess, serving
 from ubr.entrypoints.cli.main import main
 
 
@@ -57,8 +57,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     """Start services in this test's folder."""
     with ExitStack() as stack:
 
-        def start(*, script: bool = False, **settings: str) -> Service:
-            service = Service(tmp_path, settings, script=script)
+        def start(*, script: bool = False, **settings: str) -> UbrProcess:
+            service = UbrProcess(tmp_path, settings, script=script)
             stack.callback(service.kill)
             return service
 
@@ -66,7 +66,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UbrProcess]:
     """One service, with nothing set, for all tests of a module that leave it as it is."""
     with serving(tmp_path_factory.mktemp("service")) as running:
         yield running

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.support.service import Service
+from tests.support.service import UbrProcess
 
 
 @dataclass
@@ -16,4 +16,4 @@ class Ended:
 
 
 Run = Callable[..., Ended]
-Serve = Callable[..., Service]
+Serve = Callable[..., UbrProcess]

@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.cli.kit import Run
 from tests.support.commands import PATIENCE, UBR, clean_environment
-from tests.support.service import Service
+from tests.support.service import UbrProcess
 
 PASSWORD = "correct horse battery staple"
 ESCAPE = "\x1b["
@@ -212,19 +212,19 @@ def test_a_schema_behind_up_to_date_and_from_the_future(ubr: Run, tmp_path: Path
 # --- ubr admin create, beside a service that runs on the same database -----------------------------------------------
 
 
-def create(ubr: Run, service: Service, email: str, *options: str, stdin: str | bytes = "") -> tuple[int, str, str]:
+def create(ubr: Run, service: UbrProcess, email: str, *options: str, stdin: str | bytes = "") -> tuple[int, str, str]:
     done = ubr("admin", "create", "--email", email, *options, stdin=stdin, folder=service.folder)
     return done.code, done.out, done.err
 
 
-def is_admin(service: Service, email: str, password: str) -> bool:
+def is_admin(service: UbrProcess, email: str, password: str) -> bool:
     answer = service.sign_in(email, password)
     return answer.status_code == 200 and "admin" in answer.json()["user"]["roles"]
 
 
 @pytest.mark.parametrize("end", ["", "\r\n"])
 @pytest.mark.system
-def test_a_password_from_standard_input(ubr: Run, service: Service, end: str) -> None:
+def test_a_password_from_standard_input(ubr: Run, service: UbrProcess, end: str) -> None:
     email = f"stdin{len(end)}@example.com"
     code, out, err = create(ubr, service, email, "--password-stdin", stdin=PASSWORD + end)
     assert (code, out, err) == (0, f"{email} is an administrator.\n", "")
@@ -232,14 +232,14 @@ def test_a_password_from_standard_input(ubr: Run, service: Service, end: str) ->
 
 
 @pytest.mark.system
-def test_a_generated_password(ubr: Run, service: Service) -> None:
+def test_a_generated_password(ubr: Run, service: UbrProcess) -> None:
     code, out, err = create(ubr, service, "generated@example.com", "--generate")
     assert (code, err) == (0, "")
     assert is_admin(service, "generated@example.com", out.split()[-1])
 
 
 @pytest.mark.system
-def test_a_prompted_password(service: Service) -> None:
+def test_a_prompted_password(service: UbrProcess) -> None:
     arguments = ("admin", "create", "--email", "prompted@example.com")
     code, seen = on_a_terminal(service.folder, *arguments, typed=(PASSWORD, PASSWORD))
     assert code == 0
@@ -263,7 +263,7 @@ def test_a_prompted_password(service: Service) -> None:
 )
 @pytest.mark.system
 def test_what_is_no_administrator(
-    ubr: Run, service: Service, *, email: str, options: tuple[str, ...], stdin: str | bytes, words: str
+    ubr: Run, service: UbrProcess, *, email: str, options: tuple[str, ...], stdin: str | bytes, words: str
 ) -> None:
     code, out, err = create(ubr, service, email, *options, stdin=stdin)
     assert (code, out) == (2, "")
@@ -272,7 +272,7 @@ def test_what_is_no_administrator(
 
 
 @pytest.mark.system
-def test_taking_over(ubr: Run, service: Service) -> None:
+def test_taking_over(ubr: Run, service: UbrProcess) -> None:
     stranger = {"email": "stranger@example.com", "password": PASSWORD}
     assert httpx.post(f"{service.url}/api/auth/register", json=stranger).status_code == 201
     token = service.sign_in(**stranger).json()["access_token"]

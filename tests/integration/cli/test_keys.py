@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.integration.cli.kit import Run
-from tests.support.service import Service, serving
+from tests.support.service import UbrProcess, serving
 
 OLD, NEW = "old-secret-" * 4, "new-secret-" * 4
 DATABASE = "sqlite+aiosqlite:///ubr.db"
@@ -23,14 +23,14 @@ def ubr(in_process: Run) -> Run:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UbrProcess]:
     """A service whose keys these tests change."""
     with serving(tmp_path_factory.mktemp("keys"), QUICK) as service:
         yield service
 
 
 @pytest.fixture
-def beside(ubr: Run, running: Service) -> Run:
+def beside(ubr: Run, running: UbrProcess) -> Run:
     """Run a command beside it."""
     return partial(ubr, folder=running.folder, **QUICK)
 
@@ -46,11 +46,11 @@ def in_state(keys: dict[str, dict[str, Any]], state: str) -> str:
     return kid
 
 
-def published(service: Service) -> set[str]:
+def published(service: UbrProcess) -> set[str]:
     return {key["kid"] for key in httpx.get(f"{service.url}/.well-known/jwks.json").json()["keys"]}
 
 
-def who_am_i(service: Service, tokens: dict[str, Any]) -> int:
+def who_am_i(service: UbrProcess, tokens: dict[str, Any]) -> int:
     headers = {"Authorization": f"Bearer {tokens['access_token']}"}
     return httpx.get(f"{service.url}/api/users/me", headers=headers).status_code
 
@@ -59,7 +59,7 @@ def who_am_i(service: Service, tokens: dict[str, Any]) -> int:
 
 
 @pytest.mark.system
-def test_keys_are_listed_without_anything_private(beside: Run, running: Service) -> None:
+def test_keys_are_listed_without_anything_private(beside: Run, running: UbrProcess) -> None:
     [key] = keys_of(beside).values()
     assert (key["state"], key["algorithm"], key["retired_at"], key["revoked_at"]) == ("signing", "EdDSA", None, None)
     assert set(key) == {"kid", "algorithm", "state", "created_at", "signs_from", "retired_at", "revoked_at"}
@@ -71,7 +71,7 @@ def test_keys_are_listed_without_anything_private(beside: Run, running: Service)
 
 
 @pytest.mark.system
-def test_a_rotation_and_a_revocation_need_no_restart(beside: Run, running: Service) -> None:
+def test_a_rotation_and_a_revocation_need_no_restart(beside: Run, running: UbrProcess) -> None:
     tokens = running.sign_in(*running.credentials).json()
     assert who_am_i(running, tokens) == 200
     old = in_state(keys_of(beside), "signing")
@@ -104,7 +104,7 @@ def test_a_rotation_and_a_revocation_need_no_restart(beside: Run, running: Servi
 
 @pytest.mark.parametrize("kid", ["nope", "-hx", "--help-me"])
 @pytest.mark.system
-def test_a_key_that_is_not_there(beside: Run, running: Service, kid: str) -> None:
+def test_a_key_that_is_not_there(beside: Run, running: UbrProcess, kid: str) -> None:
     """A name may begin with a dash."""
     done = beside("keys", "revoke", kid)
     assert (done.code, done.out) == (1, "")

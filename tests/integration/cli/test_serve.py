@@ -15,7 +15,7 @@ import pytest
 from tests.integration.cli.kit import Run, Serve
 from tests.support.plugin import NewDatabase
 from tests.support.servers import free_port
-from tests.support.service import Service
+from tests.support.service import UbrProcess
 from ubr import SYSTEM, RegisterUserCommand, Settings, connect
 
 pytestmark = pytest.mark.system
@@ -51,7 +51,7 @@ async def _nobody_listens(port: int) -> None:
 # --- one service for these -------------------------------------------------------------------------------------------
 
 
-def test_it_says_what_there_is_to_know(service: Service) -> None:
+def test_it_says_what_there_is_to_know(service: UbrProcess) -> None:
     email, password = service.credentials
     assert service.said == [
         "ubr 0.1.0 on SQLite, var/ubr.db",
@@ -63,18 +63,18 @@ def test_it_says_what_there_is_to_know(service: Service) -> None:
     ]
 
 
-def test_it_answers(service: Service) -> None:
+def test_it_answers(service: UbrProcess) -> None:
     for path in ("/health/live", "/health/ready", "/api/docs", "/api/openapi.json"):
         assert httpx.get(service.url + path).status_code == 200
 
 
-def test_the_credentials_sign_in_an_administrator(service: Service) -> None:
+def test_the_credentials_sign_in_an_administrator(service: UbrProcess) -> None:
     answer = service.sign_in(*service.credentials)
     assert answer.status_code == 200
     assert answer.json()["user"]["roles"] == ["admin", "user"]
 
 
-def test_the_password_is_on_standard_output_alone(service: Service) -> None:
+def test_the_password_is_on_standard_output_alone(service: UbrProcess) -> None:
     _, password = service.credentials
     service.sign_in(*service.credentials)
     assert "/api/auth/login" in service.log
@@ -83,23 +83,23 @@ def test_the_password_is_on_standard_output_alone(service: Service) -> None:
         assert path.is_dir() or password.encode() not in path.read_bytes()
 
 
-def test_what_it_keeps_is_for_its_owner(service: Service) -> None:
+def test_what_it_keeps_is_for_its_owner(service: UbrProcess) -> None:
     assert stat.S_IMODE((service.folder / "var").stat().st_mode) == 0o700
     assert stat.S_IMODE((service.folder / "var/secret_key").stat().st_mode) == 0o600
 
 
-def test_every_line_of_the_log_is_json(service: Service) -> None:
+def test_every_line_of_the_log_is_json(service: UbrProcess) -> None:
     httpx.get(f"{service.url}/health/live")
     assert all(json.loads(line)["event"] for line in service.log.splitlines())
 
 
-def test_the_printed_document_is_the_served_one(service: Service, ubr: Run) -> None:
+def test_the_printed_document_is_the_served_one(service: UbrProcess, ubr: Run) -> None:
     printed = ubr("openapi")
     assert (printed.code, printed.err) == (0, "")
     assert json.loads(printed.out) == httpx.get(f"{service.url}/api/openapi.json").json()
 
 
-def test_a_port_in_use(service: Service, ubr: Run, tmp_path: Path) -> None:
+def test_a_port_in_use(service: UbrProcess, ubr: Run, tmp_path: Path) -> None:
     done = ubr("serve", UBR_PORT=str(service.port))
     assert (done.code, done.out) == (1, "")
     assert done.err == (

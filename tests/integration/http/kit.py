@@ -46,7 +46,7 @@ class Service:
     ubr: Application | None = None
     edge: Edge | None = None
     clock: MovableClock | None = None
-    process: service.Service | None = None
+    process: service.UbrProcess | None = None
 
     async def sign_in(self, email: str, password: str = PASSWORD) -> dict[str, Any]:
         answer = await self.client.post("/api/auth/login", json={"email": email, "password": password})
@@ -152,7 +152,7 @@ async def in_a_process(folder: Path, **environment: str) -> AsyncIterator[Servic
 
     Every request has a connection of its own, so that any worker may be the one to answer it.
     """
-    process = service.Service(folder, {"UBR_ADMIN_EMAIL": ADMIN, "UBR_ADMIN_PASSWORD": PASSWORD, **environment})
+    process = service.UbrProcess(folder, {"UBR_ADMIN_EMAIL": ADMIN, "UBR_ADMIN_PASSWORD": PASSWORD, **environment})
     try:
         await asyncio.to_thread(process.wait_until_ready)
         alone = httpx.Limits(max_keepalive_connections=0)

@@ -24,7 +24,7 @@ from tests.integration.verifier.processes import FOLLOWER, PASSWORD, beside
 from tests.support.plugin import NewDatabase, PrivateRedis
 from tests.support.reaper import children
 from tests.support.servers import RedisServer
-from tests.support.service import SECRET_KEY, Service, on_postgres, serving
+from tests.support.service import SECRET_KEY, UbrProcess, on_postgres, serving
 from tests.support.wire import Answer, Wire
 from ubr import (
     SYSTEM,
@@ -262,7 +262,7 @@ async def populate(database_url: str, people: int, sessions: int) -> tuple[Perso
 
 @asynccontextmanager
 async def campaigns(
-    services: Sequence[Service], admin: Person, tally: Tally, count: int, wires: int, *, verifier: str | None = None
+    services: Sequence[UbrProcess], admin: Person, tally: Tally, count: int, wires: int, *, verifier: str | None = None
 ) -> AsyncIterator[list[Campaign]]:
     async with AsyncExitStack() as stack:
         made = []
