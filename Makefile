@@ -45,6 +45,7 @@ test-system: $(VENV)/.dev ## Run the tests that start, kill and race processes a
 	@$(PYTEST_SYSTEM) -m "system and not long" tests/unit tests/contracts tests/integration $(PYTEST_ARGS)
 
 .PHONY: test-long
+test-long: export UBR_TEST_INSTALL := 1
 test-long: $(VENV)/.dev ## Run the long tests, and what depends on the store on PostgreSQL 15 and 18
 	@for major in 15 18; do \
 	  $(PYTEST) -m "not long" --postgres-major=$$major \
