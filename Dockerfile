@@ -1,6 +1,8 @@
 # The image of ubr; docs/docker.md says how to run it.
 # BASE_IMAGE may be any image of a Debian with Python 3.11 or newer as python3, its modules venv and ensurepip included.
 ARG BASE_IMAGE=python:3.13-slim-bookworm
+# Tags say which version this is, and the build sees no git.
+ARG VERSION=0.0.0.dev0
 
 FROM ${BASE_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
@@ -18,15 +20,16 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     tools/bin/python3 -m pip --python /opt/ubr/bin/python3 install --quiet --require-hashes --no-deps --no-compile \
         -r requirements/run.txt
 COPY . .
+ARG VERSION
 # Compiled once here, for a file system that cannot be written to. Unchecked: no file will ever be newer.
-RUN tools/bin/python3 -m pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir dist . && \
+RUN SETUPTOOLS_SCM_PRETEND_VERSION="${VERSION}" tools/bin/python3 -m pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir dist . && \
     tools/bin/python3 -m pip --python /opt/ubr/bin/python3 install --quiet --no-deps --no-index --no-compile \
         dist/*.whl && \
     /opt/ubr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /opt/ubr/lib
 
 FROM ${BASE_IMAGE}
 ARG BASE_IMAGE
-ARG VERSION=0.1.0
+ARG VERSION
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="ubr" \
       org.opencontainers.image.description="A self-hosted user, role and session backend" \

@@ -363,7 +363,9 @@ def main() -> int:
             print(f"    in {time.monotonic() - begun:.0f} s")
             print("==> looking at it")
             health = look_at_configuration(engine.configuration())
-            works("ubr --version", engine.once("ubr", "--version"))
+            version = works("ubr --version", engine.once("ubr", "--version"))
+            labelled = engine.configuration()["Labels"]["org.opencontainers.image.version"]
+            check("its label says the same version", version == f"ubr {labelled}", f"{version}, {labelled}")
             works("ubr config", engine.once("ubr", "config"))
             look_around(engine)
             print("==> serving")

@@ -405,8 +405,10 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
-    """Names are loaded when they are used: `import ubr.domain` must stay free of everything else."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+if not TYPE_CHECKING:  # Seeing this, a type checker would take every name for one of ours.
+
+    def __getattr__(name: str) -> Any:
+        """Names are loaded when they are used: `import ubr.domain` must stay free of everything else."""
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_HOME[name]), name)

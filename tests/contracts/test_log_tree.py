@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.contracts.conftest import Stored
 from tests.contracts.kit import HOUR, NOON, MovableClock, new_session, new_user, put, race, seen, something_happened
+from tests.support.denials import denials_in
 from ubr.adapters.memory import MemoryStore
 from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.secrets import SecretKeys
@@ -367,7 +368,7 @@ async def test_what_many_units_record_while_others_sequence_is_in_the_tree_once(
         written = await tx.logs.page(LogFilter(), None, ALL)
         assert sorted(leaf.entry_id for leaf in leaves) == sorted(entry.id for entry in written)
         assert all(leaf.entry is not None and leaf.entry.leaf == leaf.hash for leaf in leaves)
-    verified = await VerifyLog(uow, SIGNING.verify)(VerifyLogCommand(), actor=SYSTEM)
+    verified = await VerifyLog(uow, SIGNING.verify, denials_in(uow))(VerifyLogCommand(), actor=SYSTEM)
     assert (verified.finding, verified.size, verified.unsigned) == (None, 120, 0)
     assert verified.checkpoints >= 120 / BATCH
 

@@ -30,7 +30,7 @@ def test_what_stands_on_no_list_is_not(password: str) -> None:
 
 def test_nothing_is_loaded_before_the_first_question() -> None:
     program = (
-        "import sys, ubr.bootstrap.core\n"
+        "import sys, ubr.bootstrap.security\n"
         "from ubr.adapters.security.common_passwords import is_common\n"
         "print('zxcvbn' in sys.modules)\n"
         "is_common('')\n"

@@ -14,6 +14,7 @@ from sqlalchemy import delete, text, update
 
 from tests.contracts.conftest import Stored
 from tests.contracts.kit import NOON, put, race, seen, something_happened
+from tests.support.denials import denials_in
 from tests.support.notes import NotGenuine, checkpoint, opened
 from ubr.adapters.memory import MemoryStore
 from ubr.adapters.security.log_signing import Ed25519LogSigning
@@ -97,7 +98,7 @@ class Log:
 
     async def verified(self, *keys: LogKey) -> VerifiedLogResult:
         command = VerifyLogCommand(keys=tuple(map(str, keys)))
-        return await VerifyLog(self.uow, SIGNING.verify)(command, actor=SYSTEM)
+        return await VerifyLog(self.uow, SIGNING.verify, denials_in(self.uow))(command, actor=SYSTEM)
 
     async def everything(self) -> tuple[object, ...]:
         async with self.uow.read() as tx:

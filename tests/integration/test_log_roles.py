@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.contracts.kit import NOON, put, seen, something_happened
 from tests.contracts.kit import MovableClock as StoreClock
+from tests.support.denials import denials_in
 from tests.support.people import OTHER_PASSWORD, PASSWORD, World
 from tests.support.plugin import Desk, NewDatabase
 from tests.support.servers import PostgresServer
@@ -612,7 +613,7 @@ async def test_what_was_written_before_there_was_a_tree_gets_its_place_in_it(url
         there = await tx.log_records.leaves(0, ALL)
         assert sorted(leaf.entry_id for leaf in there) == sorted(entry.id for entry in await stored_entries(url))
         assert {entry.id for entry in entries} < {leaf.entry_id for leaf in there}
-    verified = await VerifyLog(uow, SIGNING.verify)(VerifyLogCommand(), actor=SYSTEM)
+    verified = await VerifyLog(uow, SIGNING.verify, denials_in(uow))(VerifyLogCommand(), actor=SYSTEM)
     assert (verified.finding, verified.size) == (None, 301)
     await dispose()
 
@@ -648,5 +649,5 @@ async def test_the_log_outlives_the_way_down_and_up_again(url: str) -> None:
     uow, dispose = units(url)
     assert await seen(uow, lambda tx: tx.log_tree.waiting(ALL)) == expected
     assert await sequence(uow) == 10
-    assert (await VerifyLog(uow, SIGNING.verify)(VerifyLogCommand(), actor=SYSTEM)).finding is None
+    assert (await VerifyLog(uow, SIGNING.verify, denials_in(uow))(VerifyLogCommand(), actor=SYSTEM)).finding is None
     await dispose()

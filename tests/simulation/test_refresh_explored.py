@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import count
 from typing import Any, Final
+from uuid import UUID
 
 import pytest
 
@@ -26,11 +27,13 @@ from ubr.adapters.memory.rate_limit_store import MemoryCounters
 from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
 from ubr.adapters.security.system import Uuid7, random_bytes
 from ubr.application.accounts.register_user import RegisterUserCommand
+from ubr.application.audit.denials import Refusals
 from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.ports.keys import AccessClaims
 from ubr.application.protection.rate_limits import Limits, Quotas
+from ubr.application.revocation.propagation import SettledUnitOfWork
 from ubr.application.sessions.log_in import LogInCommand
 from ubr.application.sessions.refresh_session import RefreshSession, RefreshSessionCommand
 from ubr.application.sessions.token_issuer import TokenIssuer
@@ -56,7 +59,7 @@ def start() -> tuple[dict[str, Any], str, SessionId]:
 
     async def made() -> tuple[dict[str, Any], str, SessionId]:
         container = MemoryContainer(settings=Settings.memory(**TINY_HASHING), clock=lambda: NOW)
-        ubr = container.core.application()
+        ubr = container.application()
         await ubr.prepare()
         await ubr.register_user(
             RegisterUserCommand(email="member@example.org", password="correct horse battery staple")
@@ -90,6 +93,10 @@ class Scope:
     """Whether somebody holds a copy of the first token, and uses it once, at any time."""
 
 
+async def no_other_worker(batch: UUID, *, awaited: bool) -> None:
+    """Propagate to nobody: one worker serves all requests here."""
+
+
 class Chain:
     """A session, and all who hold a token of it."""
 
@@ -113,13 +120,15 @@ class Chain:
         numbers = count(1)
         self.mint = OpaqueRefreshTokens(lambda size: next(numbers).to_bytes(size, "big"))
         issuer = TokenIssuer(PlainAccessTokens(), _new_id, Rules())  # type: ignore[arg-type]
+        unit_of_work = SettledUnitOfWork(GatedUnitOfWork(self.storage), settle=no_other_worker)  # type: ignore[arg-type]
         self.refresh = refresh(
-            unit_of_work=GatedUnitOfWork(self.storage),
+            unit_of_work=unit_of_work,
             limits=Limits(MemoryCounters(self._now), Quotas.off()),
             keys=KeysAtHand(),  # type: ignore[arg-type]
             mint=self.mint,
             issuer=issuer,
             rules=Rules(),
+            denials=Refusals(unit_of_work, self._now),
         )
         self._served = 0
 

@@ -25,6 +25,7 @@ from ubr.application.access.authorization import Authorize
 from ubr.application.access.session_cache import View, ViewTimes
 from ubr.application.accounts.get_user import GetUser, GetUserCommand
 from ubr.application.accounts.register_user import RegisterUserCommand
+from ubr.application.audit.denials import Refusals
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.revocation.propagation import SettledUnitOfWork, Settlement
@@ -35,6 +36,7 @@ from ubr.application.sessions.revoke_session import RevokeSession, RevokeSession
 from ubr.bootstrap.memory import MemoryContainer
 from ubr.domain.actor import SYSTEM, Actor
 from ubr.domain.errors import InvalidToken, SessionNotFound, StoreUnavailable
+from ubr.domain.ids import SessionId, UserId
 from ubr.domain.revocation.changes import Change
 from ubr.settings import Settings
 from ubr.testing import TINY_HASHING
@@ -60,13 +62,13 @@ def start() -> Start:
 
     async def made() -> Start:
         container = MemoryContainer(settings=Settings.memory(**TINY_HASHING), clock=lambda: NOW)
-        ubr, store = container.core.application(), container.store()
+        ubr, store = container.application(), container.store()
         await ubr.prepare()
         actors = []
         for email in ("victim@example.org", "other@example.org"):
             await ubr.register_user(RegisterUserCommand(email=email, password="correct horse battery staple"))
             tokens = await ubr.log_in(LogInCommand(email=email, password="correct horse battery staple"))
-            actors.append(Actor(tokens.user.id, tokens.session_id))
+            actors.append(Actor(UserId(tokens.user.id), SessionId(tokens.session_id)))
         return Start(rows_of(store), *actors)
 
     return asyncio.run(made())
@@ -159,9 +161,11 @@ class Installation:
         view = self.parts.view(id, unit_of_work, feed, elapsed, self.times)
         settled = SettledUnitOfWork(unit_of_work, self.parts.settlement(view, feed, self.nudges, elapsed))
         self.nudges.subscribe(id, f"{name}:", view.take)
-        get_user = GetUser(Authorize(view, lambda: NOW), settled, lambda: NOW)
+        denials = Refusals(settled, lambda: NOW)
+        get_user = GetUser(Authorize(view, lambda: NOW), settled, lambda: NOW, denials)
         census = self.parts.census(feed, elapsed, self.times.row)
-        return Worker(name, id, view, get_user, self.parts.revoke_session(settled), self.parts.log_out(settled), census)
+        revoke_session, log_out = self.parts.revoke_session(settled, denials), self.parts.log_out(settled, denials)
+        return Worker(name, id, view, get_user, revoke_session, log_out, census)
 
     # --- what the threads do -----------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from ubr.application.accounts.delete_user import DeleteUser, DeleteUserCommand
 from ubr.application.accounts.get_user import GetUser, GetUserCommand
 from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.accounts.update_user import UpdateUser, UpdateUserCommand, UserChanges
+from ubr.application.audit.denials import Refusals
 from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.mail.queue import Post
@@ -72,13 +73,13 @@ def start() -> Start:
 
     async def made() -> Start:
         container = MemoryContainer(settings=Settings.memory(**TINY_HASHING), clock=lambda: NOW)
-        ubr = container.core.application()
+        ubr = container.application()
         await ubr.prepare()
         role = await ubr.create_role(CreateRoleCommand(name="reader", permissions=["users:read"]), actor=SYSTEM)
         actors = []
         for number in range(USERS + 2):
             email = f"user{number}@example.org"
-            user = await ubr.register_user(RegisterUserCommand(email=email, password=PASSWORD))
+            user = await ubr.register_user(RegisterUserCommand(email=email, password=PASSWORD), actor=SYSTEM)
             given = AssignRoleCommand(user_id=user.id, role="reader" if number < USERS else "admin")
             await ubr.assign_role(given, actor=SYSTEM)
             for _ in range(SESSIONS if number < USERS else 0):
@@ -190,18 +191,18 @@ class Run:
         feed = GatedFeed(self.storage, MemoryFeed(self.storage.store))
         view = self.parts.view(id, unit_of_work, feed, elapsed, ViewTimes())
         settled = SettledUnitOfWork(unit_of_work, self.parts.settlement(view, feed, self.nudges, elapsed))
-        authorize = Authorize(view, self._now)
+        authorize, denials = Authorize(view, self._now), Refusals(settled, self._now)
         self.workers[name] = Worker(
             name,
-            GetUser(authorize, settled, self._now),
-            UpdateUser(settled, Post(uuid4)),
-            DeleteUser(settled),
-            RevokeSession(settled),
-            RevokeUserSessions(settled),
-            LogOut(settled),
-            UpdateRole(settled, Rules()),
-            AssignRole(settled, self._now),
-            UnassignRole(settled),
+            GetUser(authorize, settled, self._now, denials),
+            UpdateUser(settled, Post(uuid4), denials),
+            DeleteUser(settled, denials),
+            RevokeSession(settled, denials),
+            RevokeUserSessions(settled, denials),
+            LogOut(settled, denials),
+            UpdateRole(settled, Rules(), denials),
+            AssignRole(settled, self._now, denials),
+            UnassignRole(settled, denials),
         )
 
         async def serve() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from ubr.application.ports.accounts import PasswordHasher
 from ubr.application.ports.mail import Mail
 from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.roles.create_role import CreateRoleCommand
-from ubr.application.sessions.log_in import LogInCommand
+from ubr.application.sessions.log_in import LogIn, LogInCommand
 from ubr.application.sessions.refresh_session import RefreshSessionCommand
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.user import UserStatus
@@ -170,3 +170,13 @@ class Meanwhile:
 
     def outdated(self, hashed: PasswordHash) -> bool:
         return self.hasher.outdated(hashed)
+
+
+def log_in_with(ubr: Application, hasher: PasswordHasher) -> LogIn:
+    """The log-in of an application, with another hasher."""
+    return replace(ubr.log_in, passwords=replace(ubr.log_in.passwords, hasher=hasher))
+
+
+def log_in_while(world: World, act: Callable[[], Awaitable[object]], times: int = 1) -> LogIn:
+    """A log-in during whose hashing something else happens, so many times."""
+    return log_in_with(world.ubr, Meanwhile(world.ubr.log_in.passwords.hasher, act, times))

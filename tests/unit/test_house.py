@@ -147,6 +147,6 @@ async def test_the_application_resolves_in_every_environment(environment: str, t
 
 def test_a_name_of_the_package_that_is_not_there_says_so() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        ubr.nothing  # noqa: B018
+        ubr.nothing  # type: ignore[attr-defined]  # noqa: B018
     for name in ubr.__all__:
         assert getattr(ubr, name) is not None

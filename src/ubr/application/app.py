@@ -58,45 +58,44 @@ from ubr.application.sessions.revoke_session import RevokeSession
 from ubr.application.sessions.revoke_user_sessions import RevokeUserSessions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Application:
-    """The table of contents: each field is a use case, called as `await ubr.register_user(command, actor=…)`."""
+@dataclass(frozen=True, kw_only=True)
+class AccountUseCases:
+    """Accounts, and how people prove that one is theirs."""
 
-    # signing in
     register_user: RegisterUser
-    log_in: LogIn
-    refresh_session: RefreshSession
-    log_out: LogOut
     change_password: ChangePassword
-    authenticate: Authenticate
-
-    # what the mail decides
     request_password_reset: RequestPasswordReset
     reset_password: ResetPassword
     request_email_change: RequestEmailChange
     verify_email: VerifyEmail
     resend_verification: ResendVerification
     undo_email_change: UndoEmailChange
-    deliver_mail: DeliverMail
-    list_mail: ListMail
-    retry_mail: RetryMail
-
-    # sessions
-    list_sessions: ListSessions
-    revoke_session: RevokeSession
-    revoke_other_sessions: RevokeOtherSessions
-    revoke_user_sessions: RevokeUserSessions
-    follow_revocations: FollowRevocations
-    leave_revocations: LeaveRevocations
-
-    # users
     get_user: GetUser
     list_users: ListUsers
     create_user: CreateUser
     update_user: UpdateUser
     delete_user: DeleteUser
+    create_admin: CreateAdmin
 
-    # roles
+
+@dataclass(frozen=True, kw_only=True)
+class SessionUseCases:
+    """Log-in, log-out and sessions."""
+
+    log_in: LogIn
+    refresh_session: RefreshSession
+    log_out: LogOut
+    authenticate: Authenticate
+    list_sessions: ListSessions
+    revoke_session: RevokeSession
+    revoke_other_sessions: RevokeOtherSessions
+    revoke_user_sessions: RevokeUserSessions
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleUseCases:
+    """Roles, and who holds them."""
+
     get_role: GetRole
     list_roles: ListRoles
     create_role: CreateRole
@@ -106,7 +105,20 @@ class Application:
     unassign_role: UnassignRole
     list_user_roles: ListUserRoles
 
-    # the log
+
+@dataclass(frozen=True, kw_only=True)
+class MailUseCases:
+    """Mails that wait."""
+
+    deliver_mail: DeliverMail
+    list_mail: ListMail
+    retry_mail: RetryMail
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditUseCases:
+    """The log."""
+
     list_logs: ListLogs
     get_checkpoint: GetCheckpoint
     prove_log_entry: ProveLogEntry
@@ -117,15 +129,61 @@ class Application:
     list_log_keys: ListLogKeys
     rotate_log_key: RotateLogKey
 
-    # signing keys
+
+@dataclass(frozen=True, kw_only=True)
+class KeyUseCases:
+    """The keys that sign access tokens."""
+
     list_signing_keys: ListSigningKeys
     rotate_signing_key: RotateSigningKey
     revoke_signing_key: RevokeSigningKey
     rewrap_signing_keys: RewrapSigningKeys
-
-    # the service itself
-    create_admin: CreateAdmin
     get_public_keys: GetPublicKeys
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevocationUseCases:
+    """For verifiers in other services."""
+
+    follow_revocations: FollowRevocations
+    leave_revocations: LeaveRevocations
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperationUseCases:
+    """The service itself."""
+
+    settle_restore: SettleRestore
     check_health: CheckHealth
     prepare: Prepare
-    settle_restore: SettleRestore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application(
+    AccountUseCases,
+    SessionUseCases,
+    RoleUseCases,
+    MailUseCases,
+    AuditUseCases,
+    KeyUseCases,
+    RevocationUseCases,
+    OperationUseCases,
+):
+    """The table of contents: each field is a use case, called as `await ubr.register_user(command, actor=…)`."""
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        accounts: AccountUseCases,
+        sessions: SessionUseCases,
+        roles: RoleUseCases,
+        mail: MailUseCases,
+        audit: AuditUseCases,
+        keys: KeyUseCases,
+        revocation: RevocationUseCases,
+        operations: OperationUseCases,
+    ) -> Application:
+        """All of them in one."""
+        groups = (accounts, sessions, roles, mail, audit, keys, revocation, operations)
+        return cls(**{name: use_case for group in groups for name, use_case in vars(group).items()})

@@ -75,22 +75,21 @@ async def open_environment(
     container = _container(settings, clock)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(container.store().close)
-        stack.callback(container.core.hasher().close)
+        stack.callback(container.hasher().close)
         if (redis := container.redis()) is not None:
             stack.push_async_callback(redis.close)
-        container.core.composer()  # an operator's template that cannot be used stops the start
-        application = container.core.application()
+        services, application = container.services(), container.application()
         if prepared:
             await application.prepare()
         if following and settings.database_url != MEMORY:  # there nothing runs beside a test
-            await stack.enter_async_context(container.following.tail().following())
+            await stack.enter_async_context(services.tail.following())
             if prepared:
-                await stack.enter_async_context(container.core.keys().following())
-                await stack.enter_async_context(container.core.bookkeeping().going_on())
+                await stack.enter_async_context(services.keys.following())
+                await stack.enter_async_context(services.bookkeeping.going_on())
             if prepared and delivering:
                 deliver = partial(application.deliver_mail, actor=SYSTEM)
                 await stack.enter_async_context(beside((deliver, _DELIVERING)))
-        yield Environment(application=application, janitor=container.core.janitor(), refusals=container.core.refusals())
+        yield Environment(application=application, janitor=services.janitor, refusals=services.denials)
 
 
 @asynccontextmanager

@@ -6,42 +6,67 @@ from dependency_injector import containers, providers
 
 from ubr.adapters.memory import MemoryFeed, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.memory.rate_limit_store import MemoryCounters
-from ubr.adapters.security.system import elapsed, utc_now
+from ubr.adapters.security.system import Uuid7, elapsed, random_bytes, utc_now
+from ubr.application.audit.recorder import Recorder
+from ubr.application.ports.system import Clock, NewId
 from ubr.application.revocation.propagation import NoShortWay
-from ubr.bootstrap.core import Core, Following, System
+from ubr.bootstrap.composition import application
+from ubr.bootstrap.mailing import composer_of, mailer_of
+from ubr.bootstrap.policy import policy_of
+from ubr.bootstrap.ports import Ports, SecurityPorts
+from ubr.bootstrap.security import hasher_of, security_of
+from ubr.bootstrap.services import services_of
 from ubr.settings import Settings
 
 
+def ports_in_memory(
+    *,
+    settings: Settings,
+    clock: Clock,
+    new_id: NewId,
+    store: MemoryStore,
+    unit_of_work: MemoryUnitOfWork,
+    security: SecurityPorts,
+) -> Ports:
+    feed = MemoryFeed(store)
+    return Ports(
+        clock=clock,
+        elapsed=elapsed,
+        new_id=new_id,
+        store=store,
+        unit_of_work=unit_of_work,
+        background_unit_of_work=unit_of_work,
+        feed=feed,
+        background_feed=feed,
+        nudges=NoShortWay(),
+        counters=MemoryCounters(clock),
+        mailer=mailer_of(settings, clock),
+        composer=composer_of(settings),
+        security=security,
+        policy=policy_of(settings),
+    )
+
+
 class MemoryContainer(containers.DeclarativeContainer):
+    """Few providers, since a test makes one of these for itself: what needs no replacing is built by functions."""
+
     settings = providers.Dependency(instance_of=Settings)
     clock = providers.Object(utc_now)
-    system = providers.Container(System, clock=clock)
-    store = providers.Singleton(MemoryStore)
     redis: providers.Provider[None] = providers.Object(None)
-    unit_of_work = providers.Singleton(MemoryUnitOfWork, store=store, recorder=system.recorder, clock=clock)
-    feed = providers.Singleton(MemoryFeed, store)
-    following = providers.Container(
-        Following,
-        settings=settings,
-        new_id=system.new_id,
-        elapsed=providers.Object(elapsed),
-        unit_of_work=unit_of_work,
-        feed=feed,
-        lifeline=feed,
-        lifeline_units=unit_of_work,
-        nudges=providers.Singleton(NoShortWay),
-    )
-    core = providers.Container(
-        Core,
+    new_id = providers.Singleton(Uuid7, clock=clock)
+    recorder = providers.Singleton(Recorder, new_id=new_id, random_bytes=providers.Object(random_bytes))
+    store = providers.Singleton(MemoryStore)
+    unit_of_work = providers.Singleton(MemoryUnitOfWork, store=store, recorder=recorder, clock=clock)
+    hasher = providers.Singleton(hasher_of, settings)
+    security = providers.Singleton(security_of, settings, hasher)
+    ports = providers.Singleton(
+        ports_in_memory,
         settings=settings,
         clock=clock,
-        new_id=system.new_id,
-        unit_of_work=following.settled,
+        new_id=new_id,
         store=store,
-        view=following.view,
-        feed=following.lifeline,
-        lifeline_units=following.lifeline_units,
-        nudges=following.nudges,
-        elapsed=following.elapsed,
-        counters=providers.Singleton(MemoryCounters, clock),
+        unit_of_work=unit_of_work,
+        security=security,
     )
+    services = providers.Singleton(services_of, ports)
+    application = providers.Singleton(application, ports, services)

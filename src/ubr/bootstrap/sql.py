@@ -6,22 +6,29 @@ from typing import TYPE_CHECKING
 
 from dependency_injector import containers, providers
 
-from ubr.adapters.security.secrets import HmacSigner, SecretKeys
-from ubr.adapters.security.system import elapsed, utc_now
+from ubr.adapters.security.system import Uuid7, elapsed, random_bytes, utc_now
 from ubr.adapters.sql.engine import Limits, make_engine
 from ubr.adapters.sql.rate_limit_store import SqlCounters
 from ubr.adapters.sql.revocation import SqlFeed
 from ubr.adapters.sql.unit_of_work import SqlStore, SqlUnitOfWork
+from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.protection import Counters
 from ubr.application.ports.revocation import Nudges
 from ubr.application.ports.secrets import Signer
-from ubr.application.ports.system import Clock
+from ubr.application.ports.system import Clock, NewId
 from ubr.application.protection.rate_limits import FallbackCounters
 from ubr.application.revocation.propagation import NoShortWay
-from ubr.bootstrap.core import Core, Following, System
+from ubr.bootstrap.composition import application
+from ubr.bootstrap.mailing import composer_of, mailer_of
+from ubr.bootstrap.policy import policy_of
+from ubr.bootstrap.ports import Policy, Ports, SecurityPorts
+from ubr.bootstrap.security import hasher_of, security_of
+from ubr.bootstrap.services import services_of
 from ubr.settings import LIFELINE, Settings
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
     from ubr.adapters.redis import RedisLink
 
 # The Redis client is loaded only where there is a Redis.
@@ -55,46 +62,73 @@ def counters_in(redis: RedisLink | None, unit_of_work: SqlUnitOfWork, signer: Si
     return FallbackCounters(RedisCounters(redis, signer), in_sql)
 
 
+def ports_on_sql(
+    *,
+    settings: Settings,
+    clock: Clock,
+    store_clock: Clock | None,
+    new_id: NewId,
+    engine: AsyncEngine,
+    background_engine: AsyncEngine,
+    store: SqlStore,
+    unit_of_work: SqlUnitOfWork,
+    background_unit_of_work: SqlUnitOfWork,
+    redis: RedisLink | None,
+    security: SecurityPorts,
+    policy: Policy,
+) -> Ports:
+    return Ports(
+        clock=clock,
+        elapsed=elapsed,
+        new_id=new_id,
+        store=store,
+        unit_of_work=unit_of_work,
+        background_unit_of_work=background_unit_of_work,
+        feed=SqlFeed(engine, clock=store_clock),
+        background_feed=SqlFeed(background_engine, clock=store_clock),
+        nudges=nudges_through(redis, security.signer),
+        counters=counters_in(redis, unit_of_work, security.signer),
+        mailer=mailer_of(settings, clock),
+        composer=composer_of(settings),
+        security=security,
+        policy=policy,
+    )
+
+
 class SqlContainer(containers.DeclarativeContainer):
     settings = providers.Dependency(instance_of=Settings)
     clock = providers.Object(utc_now)
     store_clock: providers.Provider[Clock | None] = providers.Dependency()
     """None where the database tells the time: PostgreSQL, whose clock all instances of the service share."""
 
-    system = providers.Container(System, clock=clock)
+    new_id = providers.Singleton(Uuid7, clock=clock)
+    recorder = providers.Singleton(Recorder, new_id=new_id, random_bytes=providers.Object(random_bytes))
     limits = providers.Factory(Limits, connections=settings.provided.pool_size)
+    policy = providers.Singleton(policy_of, settings)
     engine = providers.Singleton(make_engine, settings.provided.database_url, limits)
-    # For reading the feed, here and for verifiers, for leases and for signing keys. Were these to stand in line with
-    # requests, a storm would make views stale, and with them every request that needs no database.
-    lifeline = providers.Singleton(
+    background_engine = providers.Singleton(
         make_engine, settings.provided.database_url, providers.Factory(Limits, connections=LIFELINE)
     )
-    store = providers.Singleton(SqlStore, engine, lifeline)
-    unit_of_work = providers.Singleton(SqlUnitOfWork, engine, system.recorder, clock=store_clock)
+    store = providers.Singleton(SqlStore, engine, background_engine)
+    unit_of_work = providers.Singleton(SqlUnitOfWork, engine, recorder, clock=store_clock)
+    background_unit_of_work = providers.Singleton(SqlUnitOfWork, background_engine, recorder, clock=store_clock)
     redis = providers.Singleton(link_to, settings.provided.redis_url)
-    signer = providers.Singleton(HmacSigner, providers.Singleton(SecretKeys, settings.provided.secret_keys))
-    following = providers.Container(
-        Following,
-        settings=settings,
-        new_id=system.new_id,
-        elapsed=providers.Object(elapsed),
-        unit_of_work=unit_of_work,
-        feed=providers.Singleton(SqlFeed, engine, clock=store_clock),
-        lifeline=providers.Singleton(SqlFeed, lifeline, clock=store_clock),
-        lifeline_units=providers.Singleton(SqlUnitOfWork, lifeline, system.recorder, clock=store_clock),
-        nudges=providers.Singleton(nudges_through, redis, signer),
-    )
-    core = providers.Container(
-        Core,
+    hasher = providers.Singleton(hasher_of, settings)
+    security = providers.Singleton(security_of, settings, hasher)
+    ports = providers.Singleton(
+        ports_on_sql,
         settings=settings,
         clock=clock,
-        new_id=system.new_id,
-        unit_of_work=following.settled,
+        store_clock=store_clock,
+        new_id=new_id,
+        engine=engine,
+        background_engine=background_engine,
         store=store,
-        view=following.view,
-        feed=following.lifeline,
-        lifeline_units=following.lifeline_units,
-        nudges=following.nudges,
-        elapsed=following.elapsed,
-        counters=providers.Singleton(counters_in, redis, unit_of_work, signer),
+        unit_of_work=unit_of_work,
+        background_unit_of_work=background_unit_of_work,
+        redis=redis,
+        security=security,
+        policy=policy,
     )
+    services = providers.Singleton(services_of, ports)
+    application = providers.Singleton(application, ports, services)

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from contextlib import closing, suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -60,7 +61,7 @@ def test_help_and_version(ubr: Run) -> None:
     for command in ("serve", "migrate", "config", "openapi", "admin", "keys", "audit", "after-restore"):
         assert command in done.out
     assert "Run the service." in ubr("serve", "--help").out
-    assert ubr("--version").out == "ubr 0.1.0\n"
+    assert ubr("--version").out == f"ubr {version('ubr')}\n"
 
 
 @pytest.mark.system

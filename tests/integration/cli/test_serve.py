@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import stat
 from contextlib import closing, suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import anyio
@@ -54,7 +55,7 @@ async def _nobody_listens(port: int) -> None:
 def test_it_says_what_there_is_to_know(service: UbrProcess) -> None:
     email, password = service.credentials
     assert service.said == [
-        "ubr 0.1.0 on SQLite, var/ubr.db",
+        f"ubr {version('ubr')} on SQLite, var/ubr.db",
         "The first administrator, whose password is shown this once:",
         f"  e-mail    {email}",
         f"  password  {password}",

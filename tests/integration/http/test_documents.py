@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterator
@@ -67,7 +68,7 @@ def test_the_document_is_whole() -> None:
 
 
 def test_operations_are_called_what_their_use_cases_are() -> None:
-    fields = set(Application.__annotations__)
+    fields = {field.name for field in dataclasses.fields(Application)}
     other = {route.name for route in ROUTES} - fields
     assert other == {
         "list_own_sessions",

@@ -149,7 +149,7 @@ async def test_whoever_read_it_and_from_where_is_in_the_log(service: Service) ->
 
 async def test_of_a_log_that_is_not_what_was_signed_nothing_is_proved() -> None:
     container = MemoryContainer(settings=memory_settings())
-    ubr, store = container.core.application(), container.store()
+    ubr, store = container.application(), container.store()
     await ubr.prepare()
     await ubr.create_admin(CreateAdminCommand(email=ADMIN, password=PASSWORD), actor=SYSTEM)
     async with over(ubr, HttpOptions()) as service:

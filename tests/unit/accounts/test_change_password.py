@@ -1,11 +1,12 @@
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 
-from tests.support.people import OTHER_PASSWORD, PASSWORD, Meanwhile, World, new_world
+from tests.support.people import OTHER_PASSWORD, PASSWORD, Meanwhile, World, log_in_with, new_world
 from ubr.adapters.security.passwords import Argon2PasswordHasher
-from ubr.application.accounts.change_password import ChangePasswordCommand
+from ubr.application.accounts.change_password import ChangePassword, ChangePasswordCommand
 from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.sessions.log_in import LogInCommand
 from ubr.application.sessions.revoke_session import RevokeSessionCommand
@@ -76,12 +77,18 @@ async def test_of_two_changes_at_once_one_counts(world: World) -> None:
     await world.log_in(member.email, news[results.index(None)])
 
 
+def change_while(world: World, act: Callable[[], Awaitable[object]]) -> ChangePassword:
+    """A change of password during whose hashing something else happens."""
+    change = world.ubr.change_password
+    return replace(change, passwords=replace(change.passwords, hasher=Meanwhile(change.hasher, act)))
+
+
 async def test_a_session_that_ends_meanwhile_changes_nothing(world: World) -> None:
     member = await world.user()
     revoke = RevokeSessionCommand(session_id=member.actor.session_id)
-    hasher = Meanwhile(world.ubr.change_password.hasher, lambda: world.ubr.revoke_session(revoke, actor=SYSTEM))
+    change = change_while(world, lambda: world.ubr.revoke_session(revoke, actor=SYSTEM))
     with pytest.raises(InvalidToken):
-        await replace(world.ubr.change_password, hasher=hasher)(command(), actor=member.actor)
+        await change(command(), actor=member.actor)
     await world.log_in(member.email, PASSWORD)
 
 
@@ -90,10 +97,9 @@ async def test_a_log_in_that_makes_the_hash_dearer_meanwhile_is_no_change_of_pas
         cheap = Argon2PasswordHasher(8, 1, 1)
         register = replace(world.ubr.register_user, hasher=cheap)
         await register(RegisterUserCommand(email="user1@example.org", password=PASSWORD))
-        log_in = replace(world.ubr.log_in, hasher=cheap)
+        log_in = log_in_with(world.ubr, cheap)
         tokens = await log_in(LogInCommand(email="user1@example.org", password=PASSWORD))
         cheap.close()
         actor = await world.ubr.authenticate(tokens.access_token)
-        hasher = Meanwhile(world.ubr.change_password.hasher, lambda: world.log_in("user1@example.org"))
-        await replace(world.ubr.change_password, hasher=hasher)(command(), actor=actor)
+        await change_while(world, lambda: world.log_in("user1@example.org"))(command(), actor=actor)
         await world.log_in("user1@example.org", OTHER_PASSWORD)

@@ -70,7 +70,7 @@ class Lab:
 
     async def world(self) -> World:
         """Another process over the same rows."""
-        ubr = self.container().core.application()
+        ubr = self.container().application()
         await ubr.prepare()
         return World(ubr, self.clock)
 
@@ -779,7 +779,7 @@ async def test_a_restore_that_was_interrupted_can_be_settled(lab: Lab, last: int
     """Also where the clock was set back meanwhile: then the entries of both stand in the other order."""
     _, old, kept, member = await put_back_world(lab)
     container = lab.container()
-    whole: SettleRestore = container.core.use_cases().settle_restore
+    whole: SettleRestore = container.application().settle_restore
     units = Interrupted(container.unit_of_work(), last)
     interrupted = replace(whole, unit_of_work=units, sequencer=replace(whole.sequencer, unit_of_work=units))
     with pytest.raises(StoreUnavailable):

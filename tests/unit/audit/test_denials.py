@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from inspect import Parameter, signature
 from typing import Any
@@ -29,7 +29,7 @@ from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
 from ubr.application.app import Application
 from ubr.application.audit import denials as refusing
 from ubr.application.audit.compare_checkpoint import CompareCheckpointCommand
-from ubr.application.audit.denials import Refusals, noting_refusals
+from ubr.application.audit.denials import Refusals
 from ubr.application.audit.list_logs import ListLogsCommand
 from ubr.application.audit.prove_log_entry import ProveLogEntryCommand
 from ubr.application.audit.prune_log import PruneLogCommand
@@ -272,10 +272,10 @@ async def test_beyond_what_is_counted_each_is_an_entry(here: Here, monkeypatch: 
 # --- every use case --------------------------------------------------------------------------------------------------
 
 
-RAW: Application = MemoryContainer(settings=Settings.memory(**TINY_HASHING)).core.use_cases()
-"""Every use case, as it is before refusals are noted."""
+BARE: Application = MemoryContainer(settings=Settings.memory(**TINY_HASHING)).application()
+"""Every use case, on a store that nothing was prepared in."""
 NAMES = [field.name for field in fields(Application)]
-ACTED = [name for name in NAMES if "actor" in signature(type(getattr(RAW, name)).__call__).parameters]
+ACTED = [name for name in NAMES if "actor" in signature(type(getattr(BARE, name)).__call__).parameters]
 
 
 @dataclass
@@ -304,41 +304,35 @@ async def hall() -> AsyncIterator[Hall]:
         yield Hall(Here(world, environment.refusals), await world.user(), await world.user())
 
 
-@pytest.mark.parametrize("name", NAMES)
-async def test_every_use_case_that_takes_an_actor_notes_whom_it_refused(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    """Whether or not there is a way yet to be refused by it."""
-    refusals = hall.here.refusals
-    kind = type(getattr(RAW, name))
-    taken = signature(kind.__call__).parameters.get("actor")
-    if taken is None:
-        assert getattr(noting_refusals(RAW, refusals), name) is getattr(RAW, name)
-        return
-    assert taken.kind is Parameter.KEYWORD_ONLY, "or it would not be seen"
+class Denying:
+    """A port, or a command, of which every part denies."""
 
-    async def refuse(self: object, *command: object, actor: object) -> None:
+    def __getattr__(self, name: str) -> object:
         raise Forbidden
 
+    def __call__(self, *_: object, **__: object) -> object:
+        raise Forbidden
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_every_use_case_that_takes_an_actor_records_whom_it_denied_itself_to(hall: Hall, name: str) -> None:
+    """Also where no way to be denied exists yet."""
+    kind = type(getattr(BARE, name))
+    parameters = signature(kind.__call__).parameters
+    taken = parameters.get("actor")
+    if taken is None:
+        assert "denials" not in {port.name for port in fields(kind)}
+        return
+    assert taken.kind is Parameter.KEYWORD_ONLY, "or it would not be seen"
+    denying: dict[str, object] = {port.name: Denying() for port in fields(kind) if port.init}
+    use_case = kind(**denying | {"denials": hall.here.refusals})
+    command = [Denying() for each in parameters.values() if each.kind is Parameter.POSITIONAL_ONLY][1:]
+
     hall.here.world.clock.move(minutes=1)
-    monkeypatch.setattr(kind, "__call__", refuse)
-    noting = getattr(noting_refusals(RAW, refusals), name)
     for actor in (hall.member.actor, SYSTEM, None):
         with pytest.raises(Forbidden):
-            await noting(object(), actor=actor)
+            await use_case(*command, actor=actor)
     assert await hall.refused() == [((name, "forbidden", 1), hall.member.id)]
-
-
-async def test_what_is_noted_is_the_same_use_case(here: Here) -> None:
-    noting = noting_refusals(RAW, here.refusals)
-    for name in NAMES:
-        one, other = getattr(RAW, name), getattr(noting, name)
-        assert isinstance(other, type(one))
-        assert type(other).__doc__ == type(one).__doc__
-        assert signature(type(other).__call__) == signature(type(one).__call__)
-        for port in fields(one):
-            if port.init:
-                assert getattr(other, port.name) is getattr(one, port.name)
 
 
 # As somebody who may nothing does each of them, to somebody else.
@@ -493,7 +487,8 @@ async def weak() -> Weak:
     container.clock.override(providers.Object(clock))
     units = Flaky(container.unit_of_work())
     refusals = Refusals(unit_of_work=units, clock=clock)
-    ubr = noting_refusals(container.core.use_cases(), refusals)
+    container.services.override(providers.Object(replace(container.services(), denials=refusals)))
+    ubr = container.application()
     await ubr.prepare()
     return Weak(World(ubr, clock), refusals, units, container.store())
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import ubr.application
-from tests.support.people import OTHER_PASSWORD, PASSWORD, Meanwhile, World, new_world
+from tests.support.people import OTHER_PASSWORD, PASSWORD, World, log_in_while, log_in_with, new_world
 from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.delete_user import DeleteUserCommand
 from ubr.application.accounts.register_user import RegisterUserCommand
@@ -88,7 +88,7 @@ async def test_beyond_the_limit_no_password_is_looked_at(email: str) -> None:
         async def count() -> None:
             hashed.append(1)
 
-        log_in = replace(world.ubr.log_in, hasher=Meanwhile(world.ubr.log_in.hasher, count, times=100))
+        log_in = log_in_while(world, count, times=100)
         said = [await outcome(log_in(LogInCommand(email=email, password=OTHER_PASSWORD))) for _ in range(12)]
         assert said == [WRONG] * 10 + [LIMITED] * 2
         assert await outcome(log_in(LogInCommand(email=email, password=PASSWORD))) == LIMITED
@@ -222,20 +222,16 @@ async def test_a_current_password_is_counted_with_log_ins() -> None:
         assert await guess(world, 11, member.email) == [WRONG] * 10 + [LIMITED]
 
 
-def test_no_use_case_verifies_a_password_but_through_the_guard() -> None:
+def test_no_use_case_verifies_a_password_but_through_the_throttle() -> None:
     folder = Path(ubr.application.__path__[0])
     verifying = {
-        path.name: ast.unparse(node.func)
+        path.name
         for path in folder.glob("*/*.py")
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "verify"
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("hasher.verify")
     }
-    checked = {name: call for name, call in verifying.items() if "hasher" in call or call == "attempt.verify"}
-    assert checked.pop("password_throttle.py") == "hasher.verify"
     # Whoever verifies an e-mail by a link may set any password there: to guess the one it has is of no use.
-    assert checked.pop("verify_email.py") == "self.hasher.verify"
-    guarded = ("log_in.py", "change_password.py", "request_email_change.py")
-    assert checked == dict.fromkeys(guarded, "attempt.verify")
+    assert verifying == {"password_throttle.py", "verify_email.py"}
 
 
 async def test_a_client_ip_may_be_wrong_about_so_many_accounts() -> None:
@@ -418,7 +414,7 @@ class Failing:
 async def test_a_try_that_was_not_looked_at_takes_nothing(error: BaseException) -> None:
     async with limited(per_ip=10) as world:
         await world.register(OWNER)
-        log_in = replace(world.ubr.log_in, hasher=Failing(error))
+        log_in = log_in_with(world.ubr, Failing(error))
         with at(HOME):
             for _ in range(12):
                 with pytest.raises(type(error)):
@@ -435,14 +431,18 @@ async def test_a_wrong_one_stays_counted_where_the_client_does_not_wait_to_be_to
 
             def __init__(self) -> None:
                 self.inner = world.ubr.log_in.unit_of_work
+                self.units = 0
 
             def read(self) -> Any:
                 return self.inner.read()
 
             def begin(self, actor: Actor | System | None) -> Any:
-                raise asyncio.CancelledError
+                self.units += 1
+                if self.units % 2 == 0:  # each first one takes the slot
+                    raise asyncio.CancelledError
+                return self.inner.begin(actor)
 
-        log_in = replace(world.ubr.log_in, unit_of_work=Unable())
+        log_in = guarded(world, unit_of_work=Unable())
         for _ in range(10):
             with pytest.raises(asyncio.CancelledError):
                 await log_in(LogInCommand(email=OWNER, password=OTHER_PASSWORD))
@@ -450,7 +450,7 @@ async def test_a_wrong_one_stays_counted_where_the_client_does_not_wait_to_be_to
 
 
 def guarded(world: World, **changes: Any) -> LogIn:
-    return replace(world.ubr.log_in, guard=replace(world.ubr.log_in.guard, **changes))
+    return replace(world.ubr.log_in, passwords=replace(world.ubr.log_in.passwords, **changes))
 
 
 def impatient(world: World) -> LogIn:
@@ -467,7 +467,7 @@ async def test_a_try_waits_for_those_on_their_way_two_seconds_from_the_last_that
     async with limited(account=1) as world:
         await world.register(OWNER)
         now, waited = [0.0], [0.0]
-        take = world.ubr.log_in.guard
+        take = world.ubr.log_in.passwords
         bucket = take.bucket(Email.parse(OWNER))
         on_its_way = await take.take(bucket)
         assert on_its_way is not None
@@ -553,9 +553,9 @@ class Dead:
 
 async def test_where_one_place_is_out_of_reach_the_other_counts_and_never_nobody() -> None:
     async with limited(per_ip=3) as world:
-        counters = world.ubr.log_in.guard.limits.counters
+        counters = world.ubr.log_in.passwords.limits.counters
         for both, expected in ((FallbackCounters(Dead(), counters), LIMITED), (Dead(), StoreUnavailable.code)):
-            limits = Limits(both, world.ubr.log_in.guard.limits.quotas)
+            limits = Limits(both, world.ubr.log_in.passwords.limits.quotas)
             log_in = guarded(world, limits=limits)
             with at(HOME):
                 said = [await outcome(log_in(LogInCommand(email=OWNER, password=PASSWORD))) for _ in range(4)]

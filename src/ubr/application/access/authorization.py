@@ -9,12 +9,10 @@ from ubr.application.access.session_cache import View
 from ubr.application.ports.sessions import Principal
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import Transaction
-from ubr.application.sessions.termination import confirm_end
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import Forbidden, InvalidToken, LastAdmin, Unauthenticated
 from ubr.domain.ids import UserId
-from ubr.domain.revocation.changes import Change
 from ubr.domain.roles.permissions import EVERYTHING, Permission, Permissions, union
 
 
@@ -36,6 +34,13 @@ class Authority:
         """Who it is; None for the service itself."""
         return None if self.principal is None else self.principal.user.id
 
+    @property
+    def user(self) -> User:
+        """The user. Errors: `Forbidden` for the service itself, which is none."""
+        if self.principal is None:
+            raise Forbidden("This is for users alone")
+        return self.principal.user
+
     def is_user(self, user_id: UserId) -> bool:
         return self.user_id == user_id
 
@@ -48,16 +53,11 @@ class Authority:
 async def authority(tx: Transaction, actor: Actor | System | None) -> Authority:
     """What the actor may do now, by the rows of a unit that writes. To be its first question.
 
-    Errors: `Unauthenticated` for nobody; `InvalidToken` where the session has ended or the user is not active: that is
-    known everywhere when it is raised.
+    Errors: `Unauthenticated` for nobody; `InvalidToken` where the session has ended or the user is not active.
     """
     if not isinstance(actor, Actor):
         return _without_session(actor)
-    try:
-        return _authority(actor, await tx.principals.get(actor.session_id), tx.now)
-    except InvalidToken:
-        await confirm_end(tx, Change("session", str(actor.session_id)))
-        raise
+    return _authority(actor, await tx.principals.get(actor.session_id), tx.now)
 
 
 @dataclass(frozen=True, slots=True)

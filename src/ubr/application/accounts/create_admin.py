@@ -3,10 +3,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import UserResult, present_user
 from ubr.application.kernel.retry import repeatable
 from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.sessions.termination import end_sessions
@@ -43,7 +45,9 @@ class CreateAdmin:
     is_common: CommonPasswords
     new_id: NewId
     rules: Rules
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: CreateAdminCommand, /, *, actor: System) -> UserResult | None:
         """The administrator; None where `first_only` found one already."""

@@ -6,12 +6,14 @@ import msgspec
 
 from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.idempotency import Attempt, Replaying
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import UserResult, present_user
 from ubr.application.kernel.retry import repeatable
 from ubr.application.mail.queue import Post
 from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.accounts.email import Email
@@ -52,7 +54,9 @@ class CreateUser:
     post: Post
     rules: Rules
     replaying: Replaying
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(
         self, command: CreateUserCommand, /, *, actor: Actor | System, attempt: Attempt | None = None

@@ -5,10 +5,12 @@ from uuid import UUID
 
 from ubr.application.access.authorization import Authority, authority, permissions_of
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import check_revision, present_user
 from ubr.application.kernel.retry import repeatable
-from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
-from ubr.application.sessions.termination import confirm_end, end_sessions
+from ubr.application.ports.audit import DenialLog
+from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
+from ubr.application.sessions.termination import end_sessions
 from ubr.domain.accounts.user import REAUTHENTICATION
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import LastAdmin, ReauthenticationRequired, UserNotFound
@@ -34,17 +36,18 @@ class DeleteUser:
     - Someone stays: the last administrator cannot be deleted.
     """
 
-    unit_of_work: UnitOfWork
+    unit_of_work: EndingUnitOfWork
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: DeleteUserCommand, /, *, actor: Actor | System) -> None:
         user_id = UserId(command.user_id)
-        async with self.unit_of_work.begin(actor) as tx:
+        async with self.unit_of_work.ending(Change("user", str(user_id)), actor=actor) as tx:
             who = await authority(tx, actor)
             _may_delete(tx, who, user_id)
             user = await tx.users.get(user_id)
             if user is None:
-                await confirm_end(tx, Change("user", str(user_id)))
                 raise UserNotFound
             nobody_rises(who.permissions, await permissions_of(tx, user))
             check_revision(command.if_match, (await present_user(tx, user)).revision)
@@ -54,7 +57,6 @@ class DeleteUser:
             user.delete()
             await tx.users.remove(user)
             await tx.outbox.forget_email(user.email)
-            await tx.commit()
 
 
 def _may_delete(tx: Transaction, who: Authority, user_id: UserId) -> None:

@@ -5,8 +5,10 @@ from uuid import UUID
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import UserResult, present_user, user_result
 from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
@@ -29,7 +31,9 @@ class GetUser:
     authorize: Authorize
     unit_of_work: UnitOfWork
     clock: Clock
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: GetUserCommand, /, *, actor: Actor | System) -> UserResult:
         user_id = UserId(command.user_id)

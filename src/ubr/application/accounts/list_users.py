@@ -5,10 +5,12 @@ from datetime import datetime
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
 from ubr.application.kernel.representations import Page, UserResult, present_users
 from ubr.application.kernel.retry import repeatable
 from ubr.application.ports.accounts import UserFilter, UserSort
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.accounts.search import Prefix
@@ -42,7 +44,9 @@ class ListUsers:
     authorize: Authorize
     unit_of_work: UnitOfWork
     pager: Pager
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: ListUsersCommand, /, *, actor: Actor | System) -> Page[UserResult]:
         limit = check_limit(command.limit)

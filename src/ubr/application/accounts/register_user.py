@@ -6,12 +6,14 @@ from typing import overload
 from msgspec import UNSET, UnsetType
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.idempotency import Attempt, KeyedCall, Replaying
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import UserResult, present_user
 from ubr.application.kernel.retry import repeatable
 from ubr.application.mail.queue import Post
 from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.protection.rate_limits import Limits
@@ -52,6 +54,7 @@ class RegisterUser:
     post: Post
     rules: Rules
     replaying: Replaying
+    denials: DenialLog
 
     @overload
     async def __call__(
@@ -67,6 +70,7 @@ class RegisterUser:
         attempt: Attempt | None = None,
     ) -> UserResult | None: ...
 
+    @denials_recorded
     @repeatable
     async def __call__(
         self,

@@ -4,16 +4,17 @@ from dataclasses import dataclass
 
 from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
 from ubr.application.mail.queue import Post
-from ubr.application.ports.accounts import PasswordHasher
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.application.protection.password_throttle import Attempt, PasswordGuard
+from ubr.application.protection.password_throttle import PasswordThrottle
 from ubr.application.protection.rate_limits import Limits
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import bounded_password
 from ubr.domain.actor import Actor
-from ubr.domain.errors import Invalid, InvalidToken, WrongPassword
+from ubr.domain.errors import Invalid
 from ubr.domain.events import EmailChangeAsked
 from ubr.domain.mail.kinds import MailKind
 
@@ -35,39 +36,26 @@ class RequestEmailChange:
 
     authorize: Authorize
     unit_of_work: UnitOfWork
-    guard: PasswordGuard
+    passwords: PasswordThrottle
     limits: Limits
-    hasher: PasswordHasher
     post: Post
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: RequestEmailChangeCommand, /, *, actor: Actor) -> None:
         email = Email.parse(command.email)
         current = bounded_password(command.current_password, "/current_password")
         await self.authorize(actor)
-        async with self.guard() as attempt:
-            await self._ask(email, current, attempt, actor)
-
-    async def _ask(self, email: Email, current: str, attempt: Attempt, actor: Actor) -> None:
-        async with self.unit_of_work.read() as tx:
-            user = await tx.users.get(actor.user_id)
-            if user is None:
-                raise InvalidToken
-            await attempt.find(tx, user.email)
-        if not await attempt.verify(self.hasher, current, user.password_hash):
-            raise WrongPassword
-        if email.key == user.email.key:
-            raise Invalid.at("/email", "is the one you have")
-        await self.limits.mail(MailKind.EMAIL_CHANGE, email)
-        async with self.unit_of_work.begin(actor) as tx:
-            await authority(tx, actor)
-            locked = await tx.users.get(actor.user_id)
-            if locked is None:
-                raise InvalidToken
-            if locked.security_version != user.security_version:
-                raise WrongPassword
-            tx.record(EmailChangeAsked(user_id=locked.id))
-            await self.post(tx, MailKind.EMAIL_CHANGE, email, user_id=locked.id, session_id=actor.session_id)
-            await self.post(tx, MailKind.EMAIL_CHANGE_ASKED, locked.email, user_id=locked.id, new_email=email)
-            await attempt.passed(tx)
-            await tx.commit()
+        async with self.passwords.confirmed(actor.user_id, current) as checked:
+            if email.key == checked.user.email.key:
+                raise Invalid.at("/email", "is the one you have")
+            await self.limits.mail(MailKind.EMAIL_CHANGE, email)
+            async with self.unit_of_work.begin(actor) as tx:
+                await authority(tx, actor)
+                user = await checked.user_in(tx)
+                tx.record(EmailChangeAsked(user_id=user.id))
+                await self.post(tx, MailKind.EMAIL_CHANGE, email, user_id=user.id, session_id=actor.session_id)
+                await self.post(tx, MailKind.EMAIL_CHANGE_ASKED, user.email, user_id=user.id, new_email=email)
+                await checked.passed(tx)
+                await tx.commit()

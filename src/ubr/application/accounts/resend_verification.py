@@ -3,8 +3,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
 from ubr.application.mail.queue import Post
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.protection.rate_limits import Limits
 from ubr.domain.accounts.email import Email
@@ -27,7 +29,9 @@ class ResendVerification:
     unit_of_work: UnitOfWork
     post: Post
     limits: Limits
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: ResendVerificationCommand, /, *, actor: Actor | System | None = None) -> None:
         email = Email.parse(command.email)

@@ -3,16 +3,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.retry import repeatable
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
-from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.ports.audit import DenialLog
+from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.rate_limits import Limits
 from ubr.application.sessions.termination import end_sessions
 from ubr.domain.accounts.one_time_link import LinkKind
 from ubr.domain.accounts.passwords import check_password
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidLink
+from ubr.domain.revocation.changes import Change
 from ubr.domain.sessions.termination import SecurityEvent
 
 
@@ -31,13 +34,15 @@ class ResetPassword:
     - Of an account whose e-mail had never been verified nothing stays that its first registrant gave.
     """
 
-    unit_of_work: UnitOfWork
+    unit_of_work: EndingUnitOfWork
     tokens: LinkTokenMint
     limits: Limits
     hasher: PasswordHasher
     is_common: CommonPasswords
     rules: Rules
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: ResetPasswordCommand, /, *, actor: Actor | System | None = None) -> None:
         async with self.limits.redeeming():
@@ -61,7 +66,7 @@ class ResetPassword:
             pointer="/new_password",
         )
         hashed = await self.hasher.hash(password)
-        async with self.unit_of_work.begin(actor) as tx:
+        async with self.unit_of_work.ending(Change("user", str(user.id)), actor=actor) as tx:
             user = await tx.users.get(user.id)  # before its link: whoever ends the links has locked the user too
             if user is None or not user.active or await tx.links.redeem(digest, tx.now) is None:
                 raise InvalidLink
@@ -70,4 +75,3 @@ class ResetPassword:
             await tx.users.save(user)
             cause = SecurityEvent.CLAIMED if claimed else SecurityEvent.PASSWORD_RESET
             await end_sessions(tx, user.id, cause, actor=None)
-            await tx.commit()

@@ -3,16 +3,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
 from ubr.application.mail.queue import Post
 from ubr.application.ports.accounts import LinkTokenMint
-from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.ports.audit import DenialLog
+from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.rate_limits import Limits
 from ubr.application.sessions.termination import end_links, end_sessions
 from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidLink
 from ubr.domain.mail.kinds import MailKind
+from ubr.domain.revocation.changes import Change
 from ubr.domain.sessions.termination import SecurityEvent
 
 
@@ -30,11 +33,13 @@ class UndoEmailChange:
     - Whoever changed it knew the password: it is good no longer, and a link to set a new one is mailed.
     """
 
-    unit_of_work: UnitOfWork
+    unit_of_work: EndingUnitOfWork
     tokens: LinkTokenMint
     limits: Limits
     post: Post
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: UndoEmailChangeCommand, /, *, actor: Actor | System | None = None) -> None:
         async with self.limits.redeeming():
@@ -46,7 +51,7 @@ class UndoEmailChange:
             link = await tx.links.get(digest)
         if link is None or link.kind is not LinkKind.EMAIL_UNDO or link.user_id is None:
             raise InvalidLink
-        async with self.unit_of_work.begin(actor) as tx:
+        async with self.unit_of_work.ending(Change("user", str(link.user_id)), actor=actor) as tx:
             user = await tx.users.get(link.user_id)
             if user is None or await tx.links.redeem(digest, tx.now) is None:
                 raise InvalidLink
@@ -55,4 +60,3 @@ class UndoEmailChange:
             await end_links(tx, user.id, changed_since=link.expires_at - UNDO_LIFETIME)
             await end_sessions(tx, user.id, SecurityEvent.EMAIL_CHANGE_UNDONE, actor=None)
             await self.post(tx, MailKind.PASSWORD_RESET, user.email, user_id=user.id)
-            await tx.commit()

@@ -7,10 +7,12 @@ from msgspec import UNSET, UnsetType
 
 from ubr.application.access.authorization import authority, permissions_of, someone_stays
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import UserResult, check_revision, present_user
 from ubr.application.kernel.retry import repeatable
 from ubr.application.mail.queue import Post
-from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.ports.audit import DenialLog
+from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.sessions.termination import end_links, end_sessions
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME
@@ -53,9 +55,11 @@ class UpdateUser:
     - Someone stays: the last administrator cannot be disabled.
     """
 
-    unit_of_work: UnitOfWork
+    unit_of_work: EndingUnitOfWork
     post: Post
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: UpdateUserCommand, /, *, actor: Actor | System) -> UserResult:
         changes, user_id = command.changes, UserId(command.user_id)
@@ -64,7 +68,7 @@ class UpdateUser:
         if isinstance(full_name, str):
             full_name = parse_text(full_name, "/full_name", longest=FULL_NAME_LENGTH)
         protected = email is not UNSET or changes.status is not UNSET
-        async with self.unit_of_work.begin(actor) as tx:
+        async with self.unit_of_work.ending(Change("user", str(user_id)), actor=actor) as tx:
             who = await authority(tx, actor)
             if protected or not who.is_user(user_id):
                 who.require(USERS_WRITE)
@@ -84,7 +88,6 @@ class UpdateUser:
             )
             await someone_stays(tx, user, was_lasting=was_lasting)
             await tx.users.save(user)
-            tx.announce(Change("user", str(user.id)))
             if user.email.key != old.key:
                 await end_sessions(tx, user.id, SecurityEvent.EMAIL_CHANGED, actor=actor)
                 if not who.is_user(user.id):
@@ -95,6 +98,4 @@ class UpdateUser:
                 await self.post(tx, MailKind.VERIFICATION, user.email, user_id=user.id)
             if active and not user.active:
                 await end_sessions(tx, user.id, SecurityEvent.DISABLED, actor=actor)
-            result = await present_user(tx, user)
-            await tx.commit()
-        return result
+            return await present_user(tx, user)

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from msgspec import UNSET, UnsetType
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.retry import repeatable
 from ubr.application.mail.queue import Post
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
-from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.rate_limits import Limits
 from ubr.application.sessions.termination import end_sessions
 from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, Link, LinkKind
@@ -20,6 +22,7 @@ from ubr.domain.actor import Actor, System
 from ubr.domain.errors import Invalid, InvalidLink, RegistrationClosed
 from ubr.domain.ids import UserId
 from ubr.domain.mail.kinds import MailKind
+from ubr.domain.revocation.changes import Change
 from ubr.domain.sessions.termination import SecurityEvent
 
 
@@ -41,7 +44,7 @@ class VerifyEmail:
     - The link is good once. Where something is wrong with the password it stays good.
     """
 
-    unit_of_work: UnitOfWork
+    unit_of_work: EndingUnitOfWork
     tokens: LinkTokenMint
     limits: Limits
     hasher: PasswordHasher
@@ -49,7 +52,9 @@ class VerifyEmail:
     new_id: NewId
     post: Post
     rules: Rules
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: VerifyEmailCommand, /, *, actor: Actor | System | None = None) -> None:
         async with self.limits.redeeming():
@@ -104,7 +109,7 @@ class VerifyEmail:
         allowance = await self.limits.password()
         known = await self.hasher.verify(password, user.password_hash)
         hashed = None if known else await self.hasher.hash(self._checked(raw, link, user.full_name))
-        async with self.unit_of_work.begin(actor) as tx:
+        async with self.unit_of_work.ending(Change("user", str(user.id)), actor=actor) as tx:
             current = await tx.users.get(user.id)
             if current is None or not current.active or current.email_verified:
                 raise InvalidLink
@@ -116,13 +121,12 @@ class VerifyEmail:
                 current.reset_password(hashed, now=tx.now)
                 await end_sessions(tx, current.id, SecurityEvent.CLAIMED, actor=None)
             await tx.users.save(current)
-            await tx.commit()
         await self.limits.give_back(allowance)
 
     async def _change(self, link: Link) -> None:
         user_id = _owner(link)
         asked = None if link.session_id is None else Actor(user_id, link.session_id)
-        async with self.unit_of_work.begin(asked) as tx:
+        async with self.unit_of_work.ending(Change("user", str(user_id)), actor=asked) as tx:
             user = await tx.users.get(user_id)
             if user is None or not user.active or await tx.links.redeem(link.digest, tx.now) is None:
                 raise InvalidLink
@@ -134,7 +138,6 @@ class VerifyEmail:
                 # An e-mail that nobody has shown to be theirs may be a stranger's, who must not get the account.
                 await tx.users.reserve(old, user.id, tx.now + UNDO_LIFETIME)
                 await self.post(tx, MailKind.EMAIL_CHANGED, old, user_id=user.id, new_email=user.email)
-            await tx.commit()
 
     def _checked(self, raw: str, link: Link, full_name: str | None) -> str:
         return check_password(

@@ -5,8 +5,9 @@ from typing import Final
 
 from ubr.application.audit.sequencer import Sequencer, current_checkpoint, hash_of
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import CheckpointResult, checkpoint_result
-from ubr.application.ports.audit import LogFilter, LogSigning
+from ubr.application.ports.audit import DenialLog, LogFilter, LogSigning
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import System
 from ubr.domain.audit.checkpoint import BadNote, Checkpoint, Note
@@ -36,7 +37,9 @@ class CompareCheckpoint:
     unit_of_work: UnitOfWork
     sequencer: Sequencer
     signing: LogSigning
+    denials: DenialLog
 
+    @denials_recorded
     async def __call__(self, command: CompareCheckpointCommand, /, *, actor: System) -> CheckpointResult:
         """The newest checkpoint. Errors: `Invalid` for what is no checkpoint; `CheckpointMismatch`; `LogDamaged`."""
         if not isinstance(actor, System):

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache, wraps
-from inspect import signature
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias
 
-from ubr.application.app import Application
 from ubr.application.kernel.origin import Origin, calling_from, current_origin
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import SYSTEM, Actor
-from ubr.domain.errors import Forbidden, StoreUnavailable
 from ubr.domain.events import ActRefused, Event, RequestsRejected
-
-U = TypeVar("U")
 
 _MOST: Final = 10_000
 """How many kinds of refusals are counted at a time. Whatever is beyond is an entry by itself."""
@@ -60,7 +53,6 @@ class Refusals:
     _rejected: dict[datetime, Counter[str]] = field(default_factory=dict, init=False, repr=False)
 
     async def note(self, actor: Actor, act: str, problem: str) -> None:
-        """Somebody signed in was refused. Errors: `StoreUnavailable`, and then it is counted."""
         kind, minute = _Kind(actor, act, problem), self._minute()
         counted = self._counts.get((kind, minute))
         if counted is not None:
@@ -119,37 +111,3 @@ class Refusals:
         async with self.unit_of_work.begin(actor or SYSTEM) as tx:
             tx.record(event)
             await tx.commit()
-
-
-def noting_refusals(application: Application, refusals: Refusals) -> Application:
-    """The same use cases, each of which writes down whom it refused: done here, so that none can forget it."""
-    use_cases = {field.name: getattr(application, field.name) for field in fields(application)}
-    return Application(**{name: _noting(name, use_case, refusals) for name, use_case in use_cases.items()})
-
-
-def _noting(act: str, use_case: U, refusals: Refusals) -> U:
-    kind: type[Any] = type(use_case)
-    inner = kind.__call__
-    if not _takes_an_actor(inner):
-        return use_case
-
-    @wraps(inner)
-    async def call(self: U, *args: Any, **named: Any) -> Any:
-        try:
-            return await inner(self, *args, **named)
-        except Forbidden as refusal:
-            if isinstance(actor := named.get("actor"), Actor):
-                with suppress(StoreUnavailable):
-                    await refusals.note(actor, act, refusal.code)
-            raise
-
-    own = {"__call__": call, "__slots__": (), "__doc__": kind.__doc__, "__module__": kind.__module__}
-    ports = {field.name: getattr(use_case, field.name) for field in fields(kind) if field.init}
-    made: U = type(kind.__name__, (kind,), own)(**ports)
-    return made
-
-
-@cache
-def _takes_an_actor(call: Callable[..., Any]) -> bool:
-    """Kept, because to ask takes longer than all else here: whoever tests makes an application for each test."""
-    return "actor" in signature(call).parameters

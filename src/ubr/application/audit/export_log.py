@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 from ubr.application.audit.sequencer import Sequencer, current_checkpoint
 from ubr.application.audit.verify_log import PAGE, Progress
 from ubr.application.kernel.command import Result
+from ubr.application.kernel.denials import denials_recorded
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import System
 from ubr.domain.audit.checkpoint import Checkpoint
@@ -38,7 +40,9 @@ class ExportLog:
 
     unit_of_work: UnitOfWork
     sequencer: Sequencer
+    denials: DenialLog
 
+    @denials_recorded
     async def __call__(self, write: Write, /, *, actor: System, progress: Progress | None = None) -> ExportResult:
         """Errors: whatever `write` raises; `LogDamaged`."""
         if not isinstance(actor, System):

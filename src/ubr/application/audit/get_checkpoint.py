@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.audit.sequencer import Sequencer, current_checkpoint
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import CheckpointResult, checkpoint_result
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.roles.permissions import LOGS_READ
@@ -22,7 +24,9 @@ class GetCheckpoint:
     authorize: Authorize
     unit_of_work: UnitOfWork
     sequencer: Sequencer
+    denials: DenialLog
 
+    @denials_recorded
     async def __call__(self, *, actor: Actor | System) -> CheckpointResult:
         """Errors: `LogDamaged` where the log is not what was signed."""
         (await self.authorize(actor)).require(LOGS_READ)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ubr.application.kernel.command import Result
+from ubr.application.kernel.denials import denials_recorded
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import System
 from ubr.domain.errors import Forbidden
@@ -21,7 +23,9 @@ class ListLogKeys:
     """Every key that signs the log or did, newest first. Only the service itself may. Nothing private is shown."""
 
     unit_of_work: UnitOfWork
+    denials: DenialLog
 
+    @denials_recorded
     async def __call__(self, *, actor: System) -> list[KnownLogKeyResult]:
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may list the keys of the log")

@@ -8,10 +8,11 @@ from uuid import UUID
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
 from ubr.application.kernel.representations import LogEntryResult, Page, log_entry_result
 from ubr.application.kernel.retry import repeatable
-from ubr.application.ports.audit import LogFilter
+from ubr.application.ports.audit import DenialLog, LogFilter
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.events import Facts, Level, LogRead, actions
@@ -47,7 +48,9 @@ class ListLogs:
     authorize: Authorize
     unit_of_work: UnitOfWork
     pager: Pager
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: ListLogsCommand, /, *, actor: Actor | System) -> Page[LogEntryResult]:
         limit = check_limit(command.limit)

@@ -7,7 +7,9 @@ from uuid import UUID
 from ubr.application.access.authorization import Authorize
 from ubr.application.audit.sequencer import Sequencer, current_checkpoint, hash_of
 from ubr.application.kernel.command import Command, Result
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.audit.checkpoint import Checkpoint
@@ -45,7 +47,9 @@ class ProveLogEntry:
     authorize: Authorize
     unit_of_work: UnitOfWork
     sequencer: Sequencer
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: ProveLogEntryCommand, /, *, actor: Actor | System) -> ProofResult:
         """Errors: `LogEntryNotFound`; `LogDamaged` where the log is not what was signed."""

@@ -6,7 +6,9 @@ from typing import Final
 
 from ubr.application.audit.verify_log import Progress
 from ubr.application.kernel.command import Command, Result
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import System
@@ -42,7 +44,9 @@ class PruneLog:
 
     unit_of_work: UnitOfWork
     clock: Clock
+    denials: DenialLog
 
+    @denials_recorded
     async def __call__(
         self, command: PruneLogCommand, /, *, actor: System, progress: Progress | None = None
     ) -> PrunedResult:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from ubr.application.audit.sequencer import Sequencer
 from ubr.application.kernel.command import Result
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
-from ubr.application.ports.audit import LogSigning
+from ubr.application.ports.audit import DenialLog, LogSigning
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import System
 from ubr.domain.errors import Forbidden
@@ -31,7 +32,9 @@ class RotateLogKey:
     unit_of_work: UnitOfWork
     signing: LogSigning
     sequencer: Sequencer
+    denials: DenialLog
 
+    @denials_recorded
     async def __call__(self, *, actor: System) -> LogKeyResult:
         """The new key. Errors: `LogDamaged` where the log is not what was signed."""
         if not isinstance(actor, System):

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias, TypeVar
 
 from ubr.application.kernel.command import Command, Result
-from ubr.application.ports.audit import STORED_LEVELS
+from ubr.application.kernel.denials import denials_recorded
+from ubr.application.ports.audit import STORED_LEVELS, DenialLog
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import System
 from ubr.domain.audit.checkpoint import BadNote, Note, NoteKey, VerifySignature
@@ -62,7 +63,9 @@ class VerifyLog:
 
     unit_of_work: UnitOfWork
     verify: VerifySignature
+    denials: DenialLog
 
+    @denials_recorded
     async def __call__(
         self, command: VerifyLogCommand, /, *, actor: System, progress: Progress | None = None
     ) -> VerifiedLogResult:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from ubr.domain.errors import Contended
 
@@ -21,7 +21,7 @@ _PAUSE: Final = 0.02
 
 def repeatable(
     call: Callable[Concatenate[Self, P], Awaitable[R]],
-) -> Callable[Concatenate[Self, P], Awaitable[R]]:
+) -> Callable[Concatenate[Self, P], Coroutine[Any, Any, R]]:
     """Mark a use case that the store may ask to be done again, after a deadlock or a serialization failure.
 
     It is safe because a use case is one unit of work with one commit, decides everything on what it reads inside, and

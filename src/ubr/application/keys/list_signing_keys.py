@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import SigningKeyResult, signing_key_result
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import System
 from ubr.domain.errors import Forbidden
@@ -16,7 +18,9 @@ class ListSigningKeys:
     """
 
     unit_of_work: UnitOfWork
+    denials: DenialLog
 
+    @denials_recorded
     async def __call__(self, *, actor: System) -> list[SigningKeyResult]:
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may list signing keys")

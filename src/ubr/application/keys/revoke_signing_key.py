@@ -3,10 +3,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import SigningKeyResult, signing_key_result
 from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.keys import AccessTokens
-from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
 from ubr.domain.actor import System
 from ubr.domain.errors import Forbidden, SigningKeyNotFound
 from ubr.domain.events import SigningKeyCreated, SigningKeyRevoked
@@ -29,27 +31,26 @@ class RevokeSigningKey:
     - A second time changes nothing.
     """
 
-    unit_of_work: UnitOfWork
+    unit_of_work: EndingUnitOfWork
     access_tokens: AccessTokens
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: RevokeSigningKeyCommand, /, *, actor: System) -> SigningKeyResult:
         """The key that signs from now on. Errors: `SigningKeyNotFound`."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may revoke signing keys")
-        async with self.unit_of_work.begin(actor) as tx:
+        async with self.unit_of_work.ending(Change("key", command.kid), actor=actor) as tx:
             keys = {key.kid: key for key in await tx.signing_keys.all_to_change()}
             key = keys.get(command.kid)
             if key is None:
                 raise SigningKeyNotFound(f"There is no signing key {command.kid}")
-            # Also where this finds its work done: whoever did it may have gone before it held everywhere.
-            tx.announce(Change("key", key.kid))
             if not key.revoked:
                 keys[key.kid] = replace(key, revoked_at=tx.now)
                 await tx.signing_keys.save(keys[key.kid])
                 tx.record(SigningKeyRevoked(kid=key.kid))
             signing = await self._signing(tx, keys)
-            await tx.commit()
         return signing_key_result(signing, tx.now)
 
     async def _signing(self, tx: Transaction, keys: dict[str, SigningKey]) -> SigningKey:

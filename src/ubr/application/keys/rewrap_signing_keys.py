@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ubr.application.kernel.command import Result
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
-from ubr.application.ports.audit import LogSigning
+from ubr.application.ports.audit import DenialLog, LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import System
@@ -34,7 +35,9 @@ class RewrapSigningKeys:
     unit_of_work: UnitOfWork
     access_tokens: AccessTokens
     log_signing: LogSigning
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, *, actor: System) -> RewrapResult:
         """Errors: `SigningKeyLocked` where no secret opens a key whose tokens may be good; `LogKeyLocked` where none

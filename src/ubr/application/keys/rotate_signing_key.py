@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import SigningKeyResult, signing_key_result
 from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.keys import AccessTokens
-from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.domain.actor import System
 from ubr.domain.errors import Forbidden
 from ubr.domain.events import SigningKeyCreated, SigningKeyRotated
@@ -23,27 +25,25 @@ class RotateSigningKey:
     - While a key of that algorithm waits to sign, no other is made: two who rotate at once get the same one.
     """
 
-    unit_of_work: UnitOfWork
+    unit_of_work: EndingUnitOfWork
     access_tokens: AccessTokens
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, *, actor: System) -> SigningKeyResult:
         """The key that will sign."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may rotate signing keys")
-        async with self.unit_of_work.begin(actor) as tx:
+        async with self.unit_of_work.ending(KEYS_CHANGED, actor=actor) as tx:
             keys = await tx.signing_keys.all_to_change()
             new = self.access_tokens.generate(tx.now, signs_from=tx.now + NOTICE)
             waiting = [key for key in keys if key.state_at(tx.now) == "published" and key.algorithm == new.algorithm]
             if waiting:
-                # Whoever made it may have gone before everybody knew.
-                tx.announce(KEYS_CHANGED)
-                await tx.commit()
                 return signing_key_result(waiting[0], tx.now)
             await tx.signing_keys.add(new)
             tx.record(SigningKeyCreated(kid=new.kid))
             for key in scheduled([*keys, new], tx.now):
                 await tx.signing_keys.save(key)
                 tx.record(SigningKeyRotated(kid=key.kid, successor=new.kid))
-            await tx.commit()
         return signing_key_result(new, tx.now)

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.origin import Origin, calling_from
 from ubr.application.kernel.retry import repeatable
 from ubr.application.ports.accounts import LinkTokenMint
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.mail import Composer, Mailer, MailFacts
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.accounts.email import Email
@@ -54,7 +56,9 @@ class DeliverMail:
     tokens: LinkTokenMint
     composer: Composer
     mailer: Mailer
+    denials: DenialLog
 
+    @denials_recorded
     async def __call__(self, *, actor: System) -> int:
         """How many letters are done with: sent, or with nobody to write to."""
         if not isinstance(actor, System):

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import System
 from ubr.domain.errors import Forbidden, LetterNotFound
@@ -23,7 +25,9 @@ class RetryMail:
     """
 
     unit_of_work: UnitOfWork
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: RetryMailCommand, /, *, actor: System) -> None:
         """Errors: `LetterNotFound`."""

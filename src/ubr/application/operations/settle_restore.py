@@ -6,8 +6,9 @@ from typing import Final
 from ubr.application.access.session_cache import View
 from ubr.application.audit.sequencer import Sequencer
 from ubr.application.kernel.command import Command, Result
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
-from ubr.application.ports.audit import LogSigning
+from ubr.application.ports.audit import DenialLog, LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.accounts.one_time_link import UNDO_LIFETIME
@@ -50,7 +51,9 @@ class SettleRestore:
     signing: LogSigning
     sequencer: Sequencer
     view: View
+    denials: DenialLog
 
+    @denials_recorded
     async def __call__(self, command: SettleRestoreCommand, /, *, actor: System) -> SettledResult:
         """Errors: `Invalid` for what is no checkpoint; `LogDamaged` where the log is not what was signed."""
         if not isinstance(actor, System):

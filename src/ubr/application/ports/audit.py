@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from ubr.application.ports.paging import After
+from ubr.domain.actor import Actor
 from ubr.domain.audit.checkpoint import LogKey
 from ubr.domain.audit.entry import LogEntry
 from ubr.domain.audit.log_check import Leaf
@@ -176,4 +177,13 @@ class LogKeys(Protocol):
 
     async def save(self, key: LogKey) -> None:
         """Store a key that was sealed anew."""
+        ...
+
+
+class DenialLog(Protocol):
+    async def note(self, actor: Actor, act: str, problem: str) -> None:
+        """Record that an act was denied to somebody who is logged in, with the code of the error.
+
+        Errors: `StoreUnavailable`; then it is counted, and recorded later.
+        """
         ...

@@ -111,6 +111,20 @@ class UnitOfWork(Protocol):
         ...
 
 
+class EndingUnitOfWork(UnitOfWork, Protocol):
+    """Units whose end other workers learn of before it is reported."""
+
+    def ending(self, change: Change, *, actor: Actor | System | None) -> AbstractAsyncContextManager[Transaction]:
+        """Open a unit that ends something, and commit it after its last line.
+
+        It announces the change, and returns when no worker acts any longer on the state before it. A body that raises
+        `NotFound` found the target gone, and one that raises `InvalidToken` found the actor's session ended. That is
+        announced by a unit of its own and waited for as well, because the unit that ended it may have gone without
+        waiting. Any other error rolls the unit back, and nothing is announced.
+        """
+        ...
+
+
 class Store(Protocol):
     """The thing behind the units, for those who look after it."""
 

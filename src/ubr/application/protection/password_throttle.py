@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from typing import Any, Final, TypeAlias
 
 from ubr.application.kernel.origin import current_origin
@@ -18,7 +19,9 @@ from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.application.protection.rate_limits import Allowance, Limits, whole_seconds
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import PasswordHash
-from ubr.domain.errors import Contended, InvalidCredentials, RateLimited, UbrError, WrongPassword
+from ubr.domain.accounts.user import User
+from ubr.domain.errors import Contended, InvalidCredentials, InvalidToken, RateLimited, UbrError, WrongPassword
+from ubr.domain.events import LogInFailed
 from ubr.domain.ids import UserId
 
 PURPOSE: Final = "password tries"
@@ -63,9 +66,21 @@ class _Queue:
     """When it was found that all slots are of failures, and how many seconds it will stay so."""
 
 
+class _Outcome(Enum):
+    """How far an attempt has come."""
+
+    UNTRIED = auto()
+    RIGHT = auto()
+    WRONG = auto()
+    """Nobody has written down yet that the slot stays taken."""
+    FAILED = auto()
+    PASSED = auto()
+    """The slot is given back by the unit that the password opened. Its commit may still fail."""
+
+
 @dataclass(frozen=True, slots=True)
-class PasswordGuard:
-    """Counts wrong passwords, and has too many refused before they are hashed.
+class PasswordThrottle:
+    """Checks passwords, counts the wrong ones, and has too many refused before they are hashed.
 
     - A slot of the account is taken before a password is hashed, and given back if it was right, in the unit that
       this opens. So of any number of guesses at once exactly the limit is verified, and a right one beside wrong ones
@@ -78,6 +93,7 @@ class PasswordGuard:
 
     unit_of_work: UnitOfWork
     limits: Limits
+    hasher: PasswordHasher
     signer: Signer
     elapsed: Elapsed
     pause: Pause = asyncio.sleep
@@ -86,9 +102,42 @@ class PasswordGuard:
     _rest: set[asyncio.Task[None]] = field(default_factory=set, init=False, repr=False)
 
     @asynccontextmanager
-    async def __call__(self) -> AsyncIterator[Attempt]:
-        """Try one password within. Errors: `RateLimited`."""
-        attempt = Attempt(self, await self.limits.password())
+    async def checked(self, email: Email, password: str) -> AsyncIterator[CheckedPassword]:
+        """Check the password of somebody who logs in. A failure becomes an entry of the log.
+
+        An unknown e-mail, a wrong password and a disabled user differ neither in words nor in time.
+        Errors: `InvalidCredentials`, `RateLimited`, `Busy`.
+        """
+        async with self._attempt() as attempt:
+            async with self._reading(email) as tx:
+                user = await tx.users.by_email(email)
+                await attempt.find_bucket(tx, email)
+            right = await attempt.verify(password, None if user is None else user.password_hash)
+            if user is None or user.password_hash is None or not right or not user.active:
+                await self._record_failure(attempt, None if user is None else user.id)
+                raise InvalidCredentials
+            outdated = self.hasher.outdated(user.password_hash)
+            yield CheckedPassword(user, attempt, upgraded=await self.hasher.hash(password) if outdated else None)
+
+    @asynccontextmanager
+    async def confirmed(self, user_id: UserId, password: str) -> AsyncIterator[CheckedPassword]:
+        """Check the current password of somebody who is logged in.
+
+        Errors: `WrongPassword`; `InvalidToken` where there is no such user; `RateLimited`, `Busy`.
+        """
+        async with self._attempt() as attempt:
+            async with self.unit_of_work.read() as tx:
+                user = await tx.users.get(user_id)
+                if user is None:
+                    raise InvalidToken
+                await attempt.find_bucket(tx, user.email)
+            if not await attempt.verify(password, user.password_hash):
+                raise WrongPassword
+            yield CheckedPassword(user, attempt)
+
+    @asynccontextmanager
+    async def _attempt(self) -> AsyncIterator[_Attempt]:
+        attempt = _Attempt(self, await self.limits.password())
         try:
             yield attempt
         except BaseException as error:
@@ -99,8 +148,14 @@ class PasswordGuard:
             raise
         await self.limits.give_back(attempt.allowance)
 
+    async def _record_failure(self, attempt: _Attempt, user_id: UserId | None) -> None:
+        async with self.unit_of_work.begin(None) as tx:
+            await attempt.fail(tx)
+            tx.record(LogInFailed(user_id=user_id))
+            await tx.commit()
+
     @asynccontextmanager
-    async def reading(self, email: Email) -> AsyncIterator[Transaction]:
+    async def _reading(self, email: Email) -> AsyncIterator[Transaction]:
         """A unit in which to read who has this e-mail. Errors: `RateLimited` where very many want to at once."""
         quota = self.limits.quotas.account
         if quota is None:
@@ -179,78 +234,110 @@ async def _quietly(doing: Coroutine[Any, Any, None]) -> None:
         await doing
 
 
-class Attempt:
-    """One password that is tried. `find` whose it is, `verify` it, and say so where it has `passed` or `failed`."""
+class CheckedPassword:
+    """A password that was right, and the account as it was before it was hashed."""
 
-    def __init__(self, guard: PasswordGuard, allowance: Allowance | None) -> None:
+    def __init__(self, user: User, attempt: _Attempt, *, upgraded: PasswordHash | None = None) -> None:
+        self.user = user
+        self.upgraded = upgraded
+        """The same password at today's cost; None where it is kept at that already."""
+        self._attempt = attempt
+
+    async def user_in(self, tx: Transaction) -> User:
+        """The user in the unit that the password opens: locked, and what was checked still holds.
+
+        Errors: `Contended` where hash, e-mail or status changed meanwhile: it is decided anew on the account as it is.
+        """
+        user = await tx.users.get(self.user.id)
+        if user is None or _checked_facts(user) != _checked_facts(self.user):
+            raise Contended
+        return user
+
+    async def passed(self, tx: Transaction, *, logged_in: bool = False) -> None:
+        """Give back the slot in that unit. The client of somebody who logs in is known to the account from now on."""
+        await self._attempt.give_back(tx)
+        if logged_in:
+            await self._attempt.remember_client(tx, self.user.id)
+
+
+def _checked_facts(user: User) -> tuple[object, ...]:
+    """The facts that a check rests on."""
+    return user.password_hash, user.email.key, user.status
+
+
+class _Attempt:
+    """One password that is tried, from the slot it takes to what becomes of that."""
+
+    def __init__(self, throttle: PasswordThrottle, allowance: Allowance | None) -> None:
         self.allowance = allowance
-        self._guard = guard
+        self._throttle = throttle
         self._bucket = b""
         self._client: bytes | None = None
         self._slot: Slot | None = None
-        self._wrong = False
-        self._right = False
-        self._passed = False
-        self._settled = False
-        """Whether the store was told what became of the slot."""
+        self._outcome = _Outcome.UNTRIED
 
-    async def find(self, tx: Transaction, email: Email) -> None:
-        """Whose password it is, and whether this client is known there. It asks the same for an unknown e-mail."""
-        guard = self._guard
-        if self._bucket or guard.limits.quotas.account is None:
+    async def find_bucket(self, tx: Transaction, email: Email) -> None:
+        """Find out whether this client is known to the account. It asks the same for an unknown e-mail."""
+        throttle = self._throttle
+        if throttle.limits.quotas.account is None:
             return
-        self._bucket = guard.bucket(email)
+        self._bucket = throttle.bucket(email)
         network = current_origin().network
         if network is None:
             return
-        client = guard.signer.sign(PURPOSE, network.encode())
+        client = throttle.signer.sign(PURPOSE, network.encode())
         seen_at = await tx.known_clients.seen_at(email, client)
         if seen_at is not None and tx.now - seen_at <= KNOWN_FOR:
-            self._bucket = guard.bucket(email, network)
+            self._bucket = throttle.bucket(email, network)
         if seen_at is None or tx.now - seen_at >= _FRESH:
             self._client = client
 
-    async def verify(self, hasher: PasswordHasher, password: str, against: PasswordHash | None) -> bool:
-        """As the hasher does, once there is a slot for it. Errors: `RateLimited`, `Busy`."""
-        if self._bucket and self._slot is None:
-            self._slot = await self._guard.take(self._bucket)
-        self._right = await hasher.verify(password, against)
-        self._wrong = not self._right
-        return self._right
+    async def verify(self, password: str, against: PasswordHash | None) -> bool:
+        """Hash it once there is a slot for it. Errors: `RateLimited`, `Busy`."""
+        if self._bucket:
+            self._slot = await self._throttle.take(self._bucket)
+        right = await self._throttle.hasher.verify(password, against)
+        self._outcome = _Outcome.RIGHT if right else _Outcome.WRONG
+        return right
 
-    async def passed(self, tx: Transaction, *, signed_in: UserId | None = None) -> None:
-        """It was right. Whoever is signed in by it is known from now on to come from here."""
-        self._passed = True
+    async def give_back(self, tx: Transaction) -> None:
+        self._outcome = _Outcome.PASSED
         if self._slot is not None:
             await tx.password_tries.give_back(self._slot, passed=True)
-        if signed_in is not None and self._client is not None:
-            await tx.known_clients.see(signed_in, self._client, tx.now)
 
-    async def failed(self, tx: Transaction) -> None:
-        """It was wrong, or right and of no use."""
-        self._wrong = self._settled = True
+    async def remember_client(self, tx: Transaction, user_id: UserId) -> None:
+        if self._client is not None:
+            await tx.known_clients.see(user_id, self._client, tx.now)
+
+    async def fail(self, tx: Transaction) -> None:
+        """The slot stays taken: the password was wrong, or of no use."""
+        self._outcome = _Outcome.FAILED
         if self._slot is not None:
             await tx.password_tries.fail(self._slot)
 
     def innocent(self, error: BaseException) -> bool:
-        """Whether nobody has been told that the password is wrong, and what was given back was not for certain."""
-        if self._wrong or isinstance(error, InvalidCredentials | WrongPassword):
-            return False
-        if isinstance(error, RateLimited):
-            return self._right  # then it was another limit
-        return not self._passed or isinstance(error, Contended)
+        """Whether nobody has been told that the password is wrong, and the slot was not given back for certain."""
+        match self._outcome:
+            case _Outcome.WRONG | _Outcome.FAILED:
+                return False
+            case _Outcome.PASSED:  # a commit of unknown outcome may have given it back
+                return isinstance(error, Contended)
+            case _Outcome.RIGHT:
+                return True
+            case _:
+                return not isinstance(error, RateLimited)
 
     async def undo(self) -> None:
         """It was not tried after all."""
-        await self._guard.limits.give_back(self.allowance)
+        await self._throttle.limits.give_back(self.allowance)
         if self._slot is not None:
-            async with self._guard.unit_of_work.begin(None) as tx:
+            async with self._throttle.unit_of_work.begin(None) as tx:
                 await tx.password_tries.give_back(self._slot, passed=False)
                 await tx.commit()
 
     async def keep(self) -> None:
         """It was wrong: whoever waits for this slot waits in vain."""
-        if self._slot is not None and not self._settled and not self._passed:
-            async with self._guard.unit_of_work.begin(None) as tx:
+        if self._slot is not None and self._outcome is _Outcome.WRONG:
+            async with self._throttle.unit_of_work.begin(None) as tx:
                 await tx.password_tries.fail(self._slot)
                 await tx.commit()

@@ -10,6 +10,8 @@ from uuid import UUID, uuid5
 from ubr.application.access.authorization import Authority, Authorize
 from ubr.application.access.session_cache import View
 from ubr.application.kernel.command import Command, Result
+from ubr.application.kernel.denials import denials_recorded
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.revocation import Elapsed, Feed, FeedPosition, FeedRead, Nudges, WorkerId
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import Invalid, StoreUnavailable
@@ -72,9 +74,11 @@ class FollowRevocations:
     feed: Feed
     nudges: Nudges
     elapsed: Elapsed
+    denials: DenialLog
     _leases: OrderedDict[WorkerId, tuple[str, float]] = field(default_factory=OrderedDict, init=False, repr=False)
     """The epoch in which this worker renewed a lease, and when it began to."""
 
+    @denials_recorded
     async def __call__(self, command: FollowRevocationsCommand, /, *, actor: Actor | System) -> RevocationsResult:
         if command.since is not None and not 0 <= command.since <= LARGEST_NUMBER:
             raise Invalid.at("/since", "is out of range")

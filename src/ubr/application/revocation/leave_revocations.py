@@ -5,6 +5,8 @@ from uuid import UUID
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.revocation import Feed
 from ubr.application.revocation.follow_revocations import lease_of
 from ubr.domain.actor import Actor, System
@@ -25,7 +27,9 @@ class LeaveRevocations:
 
     authorize: Authorize
     feed: Feed
+    denials: DenialLog
 
+    @denials_recorded
     async def __call__(self, command: LeaveRevocationsCommand, /, *, actor: Actor | System) -> None:
         who = await self.authorize(actor)
         who.require(REVOCATIONS_READ)

@@ -14,8 +14,8 @@ from ubr.application.access.session_cache import CLOCK_RATES, View
 from ubr.application.ports.revocation import Elapsed, Feed, Listener, Nudges, WorkerId
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import Actor, System
-from ubr.domain.errors import StoreUnavailable
-from ubr.domain.revocation.changes import FeedRow
+from ubr.domain.errors import InvalidToken, NotFound, StoreUnavailable
+from ubr.domain.revocation.changes import Change, FeedRow
 
 _REMEMBERED: Final = 10_000
 """Of how many verifiers it is known what they acknowledged last."""
@@ -95,24 +95,42 @@ class NoShortWay:
 
 @dataclass(frozen=True, slots=True)
 class SettledUnitOfWork:
-    """A unit of work whose end is not reported before it holds everywhere."""
+    """Units of work whose changes other workers know of before the caller goes on.
+
+    A unit that fails, or whose caller goes away, is waited for by nobody: it was answered to nobody either.
+    """
 
     inner: UnitOfWork
     settle: Settlement
-
-    def begin(self, actor: Actor | System | None) -> AbstractAsyncContextManager[Transaction]:
-        return self._begin(actor)
 
     def read(self) -> AbstractAsyncContextManager[Transaction]:
         return self.inner.read()
 
     @asynccontextmanager
-    async def _begin(self, actor: Actor | System | None) -> AsyncIterator[Transaction]:
-        transaction: Transaction | None = None
+    async def begin(self, actor: Actor | System | None) -> AsyncIterator[Transaction]:
+        async with self.inner.begin(actor) as transaction:
+            yield transaction
+        # The connection is given back by now: no request waits for it meanwhile.
+        if transaction.batch is not None:
+            await self.settle(transaction.batch, awaited=transaction.awaited)
+
+    @asynccontextmanager
+    async def ending(self, change: Change, *, actor: Actor | System | None) -> AsyncIterator[Transaction]:
         try:
-            async with self.inner.begin(actor) as transaction:
+            async with self.begin(actor) as transaction:
                 yield transaction
-        finally:
-            # The connection is given back by now: nobody waits for it while we wait.
-            if transaction is not None and transaction.batch is not None:
-                await self.settle(transaction.batch, awaited=transaction.awaited)
+                transaction.announce(change)
+                await transaction.commit()
+        except NotFound:
+            await self._announce(change, actor)
+            raise
+        except InvalidToken:
+            if isinstance(actor, Actor):
+                await self._announce(Change("session", str(actor.session_id)), actor)
+            raise
+
+    async def _announce(self, change: Change, actor: Actor | System | None) -> None:
+        """Announce what had ended before, and wait for it like the unit that ended it."""
+        async with self.begin(actor) as transaction:
+            transaction.announce(change)
+            await transaction.commit()

@@ -6,7 +6,9 @@ from uuid import UUID
 
 from ubr.application.access.authorization import authority, permissions_of, someone_stays
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
@@ -40,7 +42,9 @@ class AssignRole:
 
     unit_of_work: UnitOfWork
     clock: Clock
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: AssignRoleCommand, /, *, actor: Actor | System) -> None:
         name = RoleName.parse(command.role, "")

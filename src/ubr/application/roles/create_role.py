@@ -6,10 +6,12 @@ import msgspec
 
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.idempotency import Attempt, Replaying
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import RoleResult, role_result
 from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
@@ -38,7 +40,9 @@ class CreateRole:
     new_id: NewId
     rules: Rules
     replaying: Replaying
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(
         self, command: CreateRoleCommand, /, *, actor: Actor | System, attempt: Attempt | None = None

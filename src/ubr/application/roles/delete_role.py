@@ -5,10 +5,11 @@ from uuid import UUID
 
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import check_revision, role_revision
 from ubr.application.kernel.retry import repeatable
-from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.application.sessions.termination import confirm_end
+from ubr.application.ports.audit import DenialLog
+from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import RoleNotFound
 from ubr.domain.ids import RoleId
@@ -32,19 +33,19 @@ class DeleteRole:
     - A built-in role stays.
     """
 
-    unit_of_work: UnitOfWork
+    unit_of_work: EndingUnitOfWork
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: DeleteRoleCommand, /, *, actor: Actor | System) -> None:
-        async with self.unit_of_work.begin(actor) as tx:
+        async with self.unit_of_work.ending(Change("role", str(command.role_id)), actor=actor) as tx:
             who = await authority(tx, actor)
             who.require(ROLES_WRITE)
             role = await tx.roles.get(RoleId(command.role_id))
             if role is None:
-                await confirm_end(tx, Change("role", str(command.role_id)))
                 raise RoleNotFound
             nobody_rises(who.permissions, role.permissions)
             check_revision(command.if_match, role_revision(role))
             role.delete()
             await tx.roles.remove(role)
-            await tx.commit()

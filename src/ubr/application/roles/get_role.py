@@ -5,8 +5,10 @@ from uuid import UUID
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import RoleResult, role_result
 from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import RoleNotFound
@@ -24,7 +26,9 @@ class GetRole:
 
     authorize: Authorize
     unit_of_work: UnitOfWork
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: GetRoleCommand, /, *, actor: Actor | System) -> RoleResult:
         (await self.authorize(actor)).require(ROLES_READ)

@@ -5,9 +5,11 @@ from datetime import datetime
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
 from ubr.application.kernel.representations import Page, RoleResult, role_result
 from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.roles.permissions import ROLES_READ
@@ -25,7 +27,9 @@ class ListRoles:
     authorize: Authorize
     unit_of_work: UnitOfWork
     pager: Pager
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: ListRolesCommand, /, *, actor: Actor | System) -> Page[RoleResult]:
         limit = check_limit(command.limit)

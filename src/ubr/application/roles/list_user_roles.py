@@ -6,9 +6,11 @@ from uuid import UUID
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command, Result
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
 from ubr.application.kernel.representations import Page
 from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import UserNotFound
@@ -41,7 +43,9 @@ class ListUserRoles:
     authorize: Authorize
     unit_of_work: UnitOfWork
     pager: Pager
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: ListUserRolesCommand, /, *, actor: Actor | System) -> Page[GrantResult]:
         limit = check_limit(command.limit)

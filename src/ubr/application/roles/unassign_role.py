@@ -5,9 +5,10 @@ from uuid import UUID
 
 from ubr.application.access.authorization import authority, permissions_of, someone_stays
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
-from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.application.sessions.termination import confirm_end
+from ubr.application.ports.audit import DenialLog
+from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import RoleNotFound, UserNotFound
 from ubr.domain.ids import UserId
@@ -31,26 +32,24 @@ class UnassignRole:
     - Someone stays: the last administrator keeps the role.
     """
 
-    unit_of_work: UnitOfWork
+    unit_of_work: EndingUnitOfWork
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: UnassignRoleCommand, /, *, actor: Actor | System) -> None:
         name = RoleName.parse(command.role, "")
-        async with self.unit_of_work.begin(actor) as tx:
+        async with self.unit_of_work.ending(Change("user", str(command.user_id)), actor=actor) as tx:
             who = await authority(tx, actor)
             who.require(ROLES_ASSIGN)
             user = await tx.users.get(UserId(command.user_id))
             if user is None:
-                await confirm_end(tx, Change("user", str(command.user_id)))
                 raise UserNotFound
             nobody_rises(who.permissions, await permissions_of(tx, user))
             role = await tx.roles.by_name(name)
             if role is None:
-                await confirm_end(tx, Change("user", str(user.id)))
                 raise RoleNotFound
             was_lasting = user.lasting_admin
             user.ungrant(role.id, now=tx.now)
             await someone_stays(tx, user, was_lasting=was_lasting)
             await tx.users.save(user)
-            tx.announce(Change("user", str(user.id)))
-            await tx.commit()

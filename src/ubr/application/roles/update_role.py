@@ -7,9 +7,11 @@ from msgspec import UNSET, UnsetType
 
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import RoleResult, check_revision, role_result, role_revision
 from ubr.application.kernel.retry import repeatable
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import RoleNotFound
@@ -48,7 +50,9 @@ class UpdateRole:
 
     unit_of_work: UnitOfWork
     rules: Rules
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: UpdateRoleCommand, /, *, actor: Actor | System) -> RoleResult:
         changes = command.changes

@@ -1,33 +1,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.origin import current_origin
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.kernel.retry import repeatable
 from ubr.application.keys.key_ring import KnownKeys
-from ubr.application.ports.accounts import PasswordHasher
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.sessions import Principal, RefreshTokenMint
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
-from ubr.application.protection.password_throttle import Attempt, PasswordGuard
+from ubr.application.protection.password_throttle import PasswordThrottle
 from ubr.application.sessions.token_issuer import TokenIssuer
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import bounded_password
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import Actor, System
-from ubr.domain.errors import InvalidCredentials
-from ubr.domain.events import LogInFailed
-from ubr.domain.ids import SessionId, UserId
+from ubr.domain.ids import SessionId
 from ubr.domain.sessions.session import RefreshToken, Session
 from ubr.domain.sessions.termination import SecurityEvent
-
-_TRIES: Final = 3
-"""How often a log-in starts again because the account changed while its password was being hashed."""
 
 
 class LogInCommand(Command, frozen=True, kw_only=True):
@@ -47,51 +42,31 @@ class LogIn:
     """
 
     unit_of_work: UnitOfWork
-    guard: PasswordGuard
-    hasher: PasswordHasher
+    passwords: PasswordThrottle
     keys: KnownKeys
     mint: RefreshTokenMint
     issuer: TokenIssuer
     new_id: NewId
     rules: Rules
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: LogInCommand, /, *, actor: Actor | System | None = None) -> TokensResult:
         email = Email.parse(command.email)
         password = bounded_password(command.password)
-        async with self.guard() as attempt:
-            return await self._log_in(email, password, attempt, actor)
-
-    async def _log_in(
-        self, email: Email, password: str, attempt: Attempt, actor: Actor | System | None
-    ) -> TokensResult:
-        overtaken: UserId | None = None
-        for _ in range(_TRIES):
-            async with self.guard.reading(email) as tx:
-                user = await tx.users.by_email(email)
-                await attempt.find(tx, email)
-            right = await attempt.verify(self.hasher, password, user.password_hash if user else None)
-            if user is None or user.password_hash is None or not right or not user.active:
-                await self._note_failure(attempt, None if user is None else user.id)
-                raise InvalidCredentials
-            outdated = self.hasher.outdated(user.password_hash)
-            upgraded = await self.hasher.hash(password) if outdated else None
+        async with self.passwords.checked(email, password) as checked:
             await self.keys.current()
             async with self.unit_of_work.begin(actor) as tx:
                 position = await tx.feed_position()
-                current = await tx.users.get(user.id)
-                if current is None or current.security_version != user.security_version:
-                    overtaken = user.id
-                    continue
-                if upgraded is not None:
-                    current.upgrade_hash(upgraded)
-                    await tx.users.save(current)
-                tokens = await self._open(tx, current, position)
-                await attempt.passed(tx, signed_in=current.id)
+                user = await checked.user_in(tx)
+                if checked.upgraded is not None:
+                    user.upgrade_hash(checked.upgraded)
+                    await tx.users.save(user)
+                tokens = await self._open(tx, user, position)
+                await checked.passed(tx, logged_in=True)
                 await tx.commit()
-            return tokens
-        await self._note_failure(attempt, overtaken)
-        raise InvalidCredentials
+        return tokens
 
     async def _open(self, tx: Transaction, user: User, position: FeedPosition) -> TokensResult:
         live = sorted(await tx.sessions.live_of(user.id, tx.now), key=lambda session: session.last_seen_at)
@@ -113,9 +88,3 @@ class LogIn:
         roles = await tx.roles.many(user.roles_at(tx.now))
         principal = Principal(user=user, session=session, roles=tuple(roles))
         return self.issuer.issue(principal, token.secret, tx.now, position)
-
-    async def _note_failure(self, attempt: Attempt, user_id: UserId | None) -> None:
-        async with self.unit_of_work.begin(None) as tx:
-            await attempt.failed(tx)
-            tx.record(LogInFailed(user_id=user_id))
-            await tx.commit()

@@ -3,15 +3,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.operator_policy import Rules
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.kernel.retry import repeatable
 from ubr.application.keys.key_ring import KnownKeys
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.secrets import MintedToken
 from ubr.application.ports.sessions import Principal, RefreshTokenMint
-from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
 from ubr.application.protection.rate_limits import Limits
-from ubr.application.sessions.termination import confirm_end
 from ubr.application.sessions.token_issuer import TokenIssuer
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidToken
@@ -36,13 +37,15 @@ class RefreshSession:
     - A client IP that comes with more than 100 invalid tokens a minute is told 429 `rate-limited`.
     """
 
-    unit_of_work: UnitOfWork
+    unit_of_work: EndingUnitOfWork
     limits: Limits
     keys: KnownKeys
     mint: RefreshTokenMint
     issuer: TokenIssuer
     rules: Rules
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: RefreshSessionCommand, /, *, actor: Actor | System | None = None) -> TokensResult:
         try:
@@ -91,12 +94,11 @@ class RefreshSession:
                     position = await tx.feed_position()
                     principal = await _live(tx, spent.session_id)
                     return self.issuer.issue(principal, successor, tx.now, position)
-        async with self.unit_of_work.begin(actor) as tx:
+        async with self.unit_of_work.ending(Change("session", str(spent.session_id)), actor=actor) as tx:
             session = await tx.sessions.get(spent.session_id)
             if session is not None:
                 session.end(SecurityEvent.TOKEN_REUSED, now=tx.now)
                 await tx.sessions.save(session)
-            await confirm_end(tx, Change("session", str(spent.session_id)))
         raise InvalidToken
 
 

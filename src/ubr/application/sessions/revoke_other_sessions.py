@@ -3,8 +3,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.access.authorization import authority
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
-from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.ports.audit import DenialLog
+from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.sessions.termination import end_sessions
 from ubr.domain.actor import Actor
 from ubr.domain.errors import InvalidToken
@@ -16,17 +18,17 @@ from ubr.domain.sessions.termination import SecurityEvent
 class RevokeOtherSessions:
     """End all of one's sessions but the one that asks. A log-in that is under way is decided anew."""
 
-    unit_of_work: UnitOfWork
+    unit_of_work: EndingUnitOfWork
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, *, actor: Actor) -> None:
-        async with self.unit_of_work.begin(actor) as tx:
+        async with self.unit_of_work.ending(Change("user", str(actor.user_id)), actor=actor) as tx:
             await authority(tx, actor)
             user = await tx.users.get(actor.user_id)
             if user is None:
                 raise InvalidToken
             user.end_sessions()
             await tx.users.save(user)
-            tx.announce(Change("user", str(user.id)))
             await end_sessions(tx, user.id, SecurityEvent.OTHERS_REVOKED, actor=actor)
-            await tx.commit()

@@ -5,9 +5,10 @@ from uuid import UUID
 
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
-from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.application.sessions.termination import confirm_end
+from ubr.application.ports.audit import DenialLog
+from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import SessionNotFound
 from ubr.domain.ids import SessionId
@@ -28,19 +29,18 @@ class RevokeSession:
     - One that has ended already is no error.
     """
 
-    unit_of_work: UnitOfWork
+    unit_of_work: EndingUnitOfWork
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: RevokeSessionCommand, /, *, actor: Actor | System) -> None:
-        async with self.unit_of_work.begin(actor) as tx:
+        async with self.unit_of_work.ending(Change("session", str(command.session_id)), actor=actor) as tx:
             who = await authority(tx, actor)
             session = await tx.sessions.get(SessionId(command.session_id))
             if session is None or not who.is_user(session.user_id):
                 who.require(SESSIONS_REVOKE)
             if session is None:
-                await confirm_end(tx, Change("session", str(command.session_id)))
                 raise SessionNotFound
-            tx.announce(Change("session", str(session.id)))
             session.end(SecurityEvent.REVOKED, now=tx.now)
             await tx.sessions.save(session)
-            await tx.commit()

@@ -5,9 +5,11 @@ from uuid import UUID
 
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
+from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import repeatable
-from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.application.sessions.termination import confirm_end, end_sessions
+from ubr.application.ports.audit import DenialLog
+from ubr.application.ports.unit_of_work import EndingUnitOfWork
+from ubr.application.sessions.termination import end_sessions
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import UserNotFound
 from ubr.domain.ids import UserId
@@ -28,20 +30,19 @@ class RevokeUserSessions:
     - A log-in that is under way is decided anew.
     """
 
-    unit_of_work: UnitOfWork
+    unit_of_work: EndingUnitOfWork
+    denials: DenialLog
 
+    @denials_recorded
     @repeatable
     async def __call__(self, command: RevokeUserSessionsCommand, /, *, actor: Actor | System) -> None:
         user_id = UserId(command.user_id)
-        async with self.unit_of_work.begin(actor) as tx:
+        async with self.unit_of_work.ending(Change("user", str(user_id)), actor=actor) as tx:
             who = await authority(tx, actor)
             who.require_self_or(user_id, SESSIONS_REVOKE)
             user = await tx.users.get(user_id)
             if user is None:
-                await confirm_end(tx, Change("user", str(user_id)))
                 raise UserNotFound
             user.end_sessions()
             await tx.users.save(user)
-            tx.announce(Change("user", str(user.id)))
             await end_sessions(tx, user.id, SecurityEvent.ALL_REVOKED, actor=actor)
-            await tx.commit()

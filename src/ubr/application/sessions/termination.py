@@ -8,7 +8,6 @@ from ubr.application.ports.unit_of_work import Transaction
 from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME
 from ubr.domain.actor import Actor, System
 from ubr.domain.ids import UserId
-from ubr.domain.revocation.changes import Change
 from ubr.domain.sessions.termination import ENDS, ENDS_LINKS, Reach, SecurityEvent
 
 
@@ -37,12 +36,3 @@ async def end_links(tx: Transaction, user_id: UserId, *, changed_since: datetime
     await tx.outbox.forget_changes(user_id, changed_since=changed_since)
     if changed_since is not None:
         await tx.users.release(user_id, changed_since + UNDO_LIFETIME)
-
-
-async def confirm_end(tx: Transaction, change: Change) -> None:
-    """Say as the last act of a unit that something has ended, here or before: the unit ends when all know of it.
-
-    Whoever ended it before may have gone without waiting for that, and without an answer.
-    """
-    tx.announce(change)
-    await tx.commit()

@@ -1,0 +1,48 @@
+"""Denials become entries of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from ubr.application.ports.audit import DenialLog
+from ubr.domain.actor import Actor
+from ubr.domain.errors import Forbidden, StoreUnavailable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Deniable(Protocol):
+    """A use case that can be denied to somebody who is logged in."""
+
+    @property
+    def denials(self) -> DenialLog: ...
+
+
+U = TypeVar("U", bound=Deniable)
+
+
+def denials_recorded(
+    call: Callable[Concatenate[U, P], Awaitable[R]],
+) -> Callable[Concatenate[U, P], Coroutine[Any, Any, R]]:
+    """Record whom a use case denied itself to, under the name of its file. The answer stays the same.
+
+    Every use case that takes an actor has it, outermost: a denial that is retried is one denial.
+    """
+    act = call.__module__.rpartition(".")[2]
+
+    @wraps(call)
+    async def recorded(self: U, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await call(self, *args, **kwargs)
+        except Forbidden as denial:
+            actor = kwargs.get("actor")
+            if isinstance(actor, Actor):
+                with suppress(StoreUnavailable):  # it is counted, and written later
+                    await self.denials.note(actor, act, denial.code)
+            raise
+
+    return recorded

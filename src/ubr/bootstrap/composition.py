@@ -1,0 +1,368 @@
+"""The use cases, each with the ports it takes: a function a capability, checked by the types.
+
+A use case without one of its ports, or with the wrong one, does not pass `make check`.
+"""
+
+from __future__ import annotations
+
+from ubr.application.accounts.change_password import ChangePassword
+from ubr.application.accounts.create_admin import CreateAdmin
+from ubr.application.accounts.create_user import CreateUser
+from ubr.application.accounts.delete_user import DeleteUser
+from ubr.application.accounts.get_user import GetUser
+from ubr.application.accounts.list_users import ListUsers
+from ubr.application.accounts.register_user import RegisterUser
+from ubr.application.accounts.request_email_change import RequestEmailChange
+from ubr.application.accounts.request_password_reset import RequestPasswordReset
+from ubr.application.accounts.resend_verification import ResendVerification
+from ubr.application.accounts.reset_password import ResetPassword
+from ubr.application.accounts.undo_email_change import UndoEmailChange
+from ubr.application.accounts.update_user import UpdateUser
+from ubr.application.accounts.verify_email import VerifyEmail
+from ubr.application.app import (
+    AccountUseCases,
+    Application,
+    AuditUseCases,
+    KeyUseCases,
+    MailUseCases,
+    OperationUseCases,
+    RevocationUseCases,
+    RoleUseCases,
+    SessionUseCases,
+)
+from ubr.application.audit.compare_checkpoint import CompareCheckpoint
+from ubr.application.audit.export_log import ExportLog
+from ubr.application.audit.get_checkpoint import GetCheckpoint
+from ubr.application.audit.list_log_keys import ListLogKeys
+from ubr.application.audit.list_logs import ListLogs
+from ubr.application.audit.prove_log_entry import ProveLogEntry
+from ubr.application.audit.prune_log import PruneLog
+from ubr.application.audit.rotate_log_key import RotateLogKey
+from ubr.application.audit.verify_log import VerifyLog
+from ubr.application.keys.get_public_keys import GetPublicKeys
+from ubr.application.keys.list_signing_keys import ListSigningKeys
+from ubr.application.keys.revoke_signing_key import RevokeSigningKey
+from ubr.application.keys.rewrap_signing_keys import RewrapSigningKeys
+from ubr.application.keys.rotate_signing_key import RotateSigningKey
+from ubr.application.mail.deliver_mail import DeliverMail
+from ubr.application.mail.list_mail import ListMail
+from ubr.application.mail.retry_mail import RetryMail
+from ubr.application.operations.check_health import CheckHealth
+from ubr.application.operations.prepare import Prepare
+from ubr.application.operations.settle_restore import SettleRestore
+from ubr.application.revocation.follow_revocations import FollowRevocations
+from ubr.application.revocation.leave_revocations import LeaveRevocations
+from ubr.application.roles.assign_role import AssignRole
+from ubr.application.roles.create_role import CreateRole
+from ubr.application.roles.delete_role import DeleteRole
+from ubr.application.roles.get_role import GetRole
+from ubr.application.roles.list_roles import ListRoles
+from ubr.application.roles.list_user_roles import ListUserRoles
+from ubr.application.roles.unassign_role import UnassignRole
+from ubr.application.roles.update_role import UpdateRole
+from ubr.application.sessions.authenticate import Authenticate
+from ubr.application.sessions.list_sessions import ListSessions
+from ubr.application.sessions.log_in import LogIn
+from ubr.application.sessions.log_out import LogOut
+from ubr.application.sessions.refresh_session import RefreshSession
+from ubr.application.sessions.revoke_other_sessions import RevokeOtherSessions
+from ubr.application.sessions.revoke_session import RevokeSession
+from ubr.application.sessions.revoke_user_sessions import RevokeUserSessions
+from ubr.bootstrap.ports import Ports
+from ubr.bootstrap.services import Services
+
+
+def application(ports: Ports, services: Services) -> Application:
+    """Every use case."""
+    return Application.of(
+        accounts=accounts(ports, services),
+        sessions=sessions(ports, services),
+        roles=roles(ports, services),
+        mail=mail(ports, services),
+        audit=audit(ports, services),
+        keys=keys(ports, services),
+        revocation=revocation(ports, services),
+        operations=operations(ports, services),
+    )
+
+
+def accounts(ports: Ports, services: Services) -> AccountUseCases:
+    return AccountUseCases(
+        register_user=RegisterUser(
+            unit_of_work=services.unit_of_work,
+            hasher=ports.security.hasher,
+            is_common=ports.security.is_common,
+            new_id=ports.new_id,
+            post=services.post,
+            limits=services.limits,
+            rules=ports.policy.rules,
+            replaying=services.replaying,
+            denials=services.denials,
+        ),
+        change_password=ChangePassword(
+            authorize=services.authorize,
+            unit_of_work=services.unit_of_work,
+            passwords=services.passwords,
+            hasher=ports.security.hasher,
+            is_common=ports.security.is_common,
+            rules=ports.policy.rules,
+            denials=services.denials,
+        ),
+        request_password_reset=RequestPasswordReset(
+            unit_of_work=services.unit_of_work, post=services.post, limits=services.limits, denials=services.denials
+        ),
+        reset_password=ResetPassword(
+            unit_of_work=services.unit_of_work,
+            tokens=ports.security.link_tokens,
+            limits=services.limits,
+            hasher=ports.security.hasher,
+            is_common=ports.security.is_common,
+            rules=ports.policy.rules,
+            denials=services.denials,
+        ),
+        request_email_change=RequestEmailChange(
+            authorize=services.authorize,
+            unit_of_work=services.unit_of_work,
+            passwords=services.passwords,
+            limits=services.limits,
+            post=services.post,
+            denials=services.denials,
+        ),
+        verify_email=VerifyEmail(
+            unit_of_work=services.unit_of_work,
+            tokens=ports.security.link_tokens,
+            limits=services.limits,
+            hasher=ports.security.hasher,
+            is_common=ports.security.is_common,
+            new_id=ports.new_id,
+            post=services.post,
+            rules=ports.policy.rules,
+            denials=services.denials,
+        ),
+        resend_verification=ResendVerification(
+            unit_of_work=services.unit_of_work, post=services.post, limits=services.limits, denials=services.denials
+        ),
+        undo_email_change=UndoEmailChange(
+            unit_of_work=services.unit_of_work,
+            tokens=ports.security.link_tokens,
+            limits=services.limits,
+            post=services.post,
+            denials=services.denials,
+        ),
+        get_user=GetUser(
+            authorize=services.authorize,
+            unit_of_work=services.unit_of_work,
+            clock=ports.clock,
+            denials=services.denials,
+        ),
+        list_users=ListUsers(
+            authorize=services.authorize,
+            unit_of_work=services.unit_of_work,
+            pager=services.pager,
+            denials=services.denials,
+        ),
+        create_user=CreateUser(
+            authorize=services.authorize,
+            unit_of_work=services.unit_of_work,
+            hasher=ports.security.hasher,
+            is_common=ports.security.is_common,
+            new_id=ports.new_id,
+            post=services.post,
+            rules=ports.policy.rules,
+            replaying=services.replaying,
+            denials=services.denials,
+        ),
+        update_user=UpdateUser(unit_of_work=services.unit_of_work, post=services.post, denials=services.denials),
+        delete_user=DeleteUser(unit_of_work=services.unit_of_work, denials=services.denials),
+        create_admin=CreateAdmin(
+            unit_of_work=services.unit_of_work,
+            hasher=ports.security.hasher,
+            is_common=ports.security.is_common,
+            new_id=ports.new_id,
+            rules=ports.policy.rules,
+            denials=services.denials,
+        ),
+    )
+
+
+def sessions(ports: Ports, services: Services) -> SessionUseCases:
+    return SessionUseCases(
+        log_in=LogIn(
+            unit_of_work=services.unit_of_work,
+            passwords=services.passwords,
+            keys=services.keys,
+            mint=ports.security.refresh_tokens,
+            issuer=services.issuer,
+            new_id=ports.new_id,
+            rules=ports.policy.rules,
+            denials=services.denials,
+        ),
+        refresh_session=RefreshSession(
+            unit_of_work=services.unit_of_work,
+            limits=services.limits,
+            keys=services.keys,
+            mint=ports.security.refresh_tokens,
+            issuer=services.issuer,
+            rules=ports.policy.rules,
+            denials=services.denials,
+        ),
+        log_out=LogOut(unit_of_work=services.unit_of_work, denials=services.denials),
+        authenticate=Authenticate(
+            authorize=services.authorize,
+            access_tokens=ports.security.access_tokens,
+            keys=services.keys,
+            clock=ports.clock,
+        ),
+        list_sessions=ListSessions(
+            authorize=services.authorize,
+            unit_of_work=services.unit_of_work,
+            pager=services.pager,
+            denials=services.denials,
+        ),
+        revoke_session=RevokeSession(unit_of_work=services.unit_of_work, denials=services.denials),
+        revoke_other_sessions=RevokeOtherSessions(unit_of_work=services.unit_of_work, denials=services.denials),
+        revoke_user_sessions=RevokeUserSessions(unit_of_work=services.unit_of_work, denials=services.denials),
+    )
+
+
+def roles(ports: Ports, services: Services) -> RoleUseCases:
+    return RoleUseCases(
+        get_role=GetRole(authorize=services.authorize, unit_of_work=services.unit_of_work, denials=services.denials),
+        list_roles=ListRoles(
+            authorize=services.authorize,
+            unit_of_work=services.unit_of_work,
+            pager=services.pager,
+            denials=services.denials,
+        ),
+        create_role=CreateRole(
+            unit_of_work=services.unit_of_work,
+            new_id=ports.new_id,
+            rules=ports.policy.rules,
+            replaying=services.replaying,
+            denials=services.denials,
+        ),
+        update_role=UpdateRole(unit_of_work=services.unit_of_work, rules=ports.policy.rules, denials=services.denials),
+        delete_role=DeleteRole(unit_of_work=services.unit_of_work, denials=services.denials),
+        assign_role=AssignRole(unit_of_work=services.unit_of_work, clock=ports.clock, denials=services.denials),
+        unassign_role=UnassignRole(unit_of_work=services.unit_of_work, denials=services.denials),
+        list_user_roles=ListUserRoles(
+            authorize=services.authorize,
+            unit_of_work=services.unit_of_work,
+            pager=services.pager,
+            denials=services.denials,
+        ),
+    )
+
+
+def mail(ports: Ports, services: Services) -> MailUseCases:
+    return MailUseCases(
+        deliver_mail=DeliverMail(
+            unit_of_work=services.unit_of_work,
+            tokens=ports.security.link_tokens,
+            composer=ports.composer,
+            mailer=ports.mailer,
+            denials=services.denials,
+        ),
+        list_mail=ListMail(unit_of_work=services.unit_of_work, pager=services.pager, denials=services.denials),
+        retry_mail=RetryMail(unit_of_work=services.unit_of_work, denials=services.denials),
+    )
+
+
+def audit(ports: Ports, services: Services) -> AuditUseCases:
+    return AuditUseCases(
+        list_logs=ListLogs(
+            authorize=services.authorize,
+            unit_of_work=services.unit_of_work,
+            pager=services.pager,
+            denials=services.denials,
+        ),
+        get_checkpoint=GetCheckpoint(
+            authorize=services.authorize,
+            unit_of_work=services.unit_of_work,
+            sequencer=services.sequencer,
+            denials=services.denials,
+        ),
+        prove_log_entry=ProveLogEntry(
+            authorize=services.authorize,
+            unit_of_work=services.unit_of_work,
+            sequencer=services.sequencer,
+            denials=services.denials,
+        ),
+        compare_checkpoint=CompareCheckpoint(
+            unit_of_work=services.unit_of_work,
+            sequencer=services.sequencer,
+            signing=ports.security.log_signing,
+            denials=services.denials,
+        ),
+        verify_log=VerifyLog(
+            unit_of_work=services.unit_of_work, verify=ports.security.log_signing.verify, denials=services.denials
+        ),
+        export_log=ExportLog(
+            unit_of_work=services.unit_of_work, sequencer=services.sequencer, denials=services.denials
+        ),
+        prune_log=PruneLog(unit_of_work=services.unit_of_work, clock=ports.clock, denials=services.denials),
+        list_log_keys=ListLogKeys(unit_of_work=services.unit_of_work, denials=services.denials),
+        rotate_log_key=RotateLogKey(
+            unit_of_work=services.unit_of_work,
+            signing=ports.security.log_signing,
+            sequencer=services.sequencer,
+            denials=services.denials,
+        ),
+    )
+
+
+def keys(ports: Ports, services: Services) -> KeyUseCases:
+    return KeyUseCases(
+        list_signing_keys=ListSigningKeys(unit_of_work=services.unit_of_work, denials=services.denials),
+        rotate_signing_key=RotateSigningKey(
+            unit_of_work=services.unit_of_work, access_tokens=ports.security.access_tokens, denials=services.denials
+        ),
+        revoke_signing_key=RevokeSigningKey(
+            unit_of_work=services.unit_of_work, access_tokens=ports.security.access_tokens, denials=services.denials
+        ),
+        rewrap_signing_keys=RewrapSigningKeys(
+            unit_of_work=services.unit_of_work,
+            access_tokens=ports.security.access_tokens,
+            log_signing=ports.security.log_signing,
+            denials=services.denials,
+        ),
+        get_public_keys=GetPublicKeys(
+            access_tokens=ports.security.access_tokens, keys=services.keys, clock=ports.clock
+        ),
+    )
+
+
+def revocation(ports: Ports, services: Services) -> RevocationUseCases:
+    return RevocationUseCases(
+        follow_revocations=FollowRevocations(
+            authorize=services.authorize,
+            view=services.view,
+            feed=ports.background_feed,
+            nudges=ports.nudges,
+            elapsed=ports.elapsed,
+            denials=services.denials,
+        ),
+        leave_revocations=LeaveRevocations(
+            authorize=services.authorize, feed=ports.background_feed, denials=services.denials
+        ),
+    )
+
+
+def operations(ports: Ports, services: Services) -> OperationUseCases:
+    return OperationUseCases(
+        settle_restore=SettleRestore(
+            unit_of_work=services.unit_of_work,
+            access_tokens=ports.security.access_tokens,
+            signing=ports.security.log_signing,
+            sequencer=services.sequencer,
+            view=services.view,
+            denials=services.denials,
+        ),
+        check_health=CheckHealth(ports.store),
+        prepare=Prepare(
+            unit_of_work=services.unit_of_work,
+            access_tokens=ports.security.access_tokens,
+            keys=services.keys,
+            log_signing=ports.security.log_signing,
+        ),
+    )

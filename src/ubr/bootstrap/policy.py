@@ -1,0 +1,76 @@
+"""Decisions of the operator, as the application knows them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from ubr.adapters.security.common_passwords import common_and_listed, is_common
+from ubr.adapters.security.passwords import cores
+from ubr.application.access.session_cache import ViewTimes
+from ubr.application.kernel.operator_policy import Rules
+from ubr.application.ports.accounts import CommonPasswords
+from ubr.application.ports.protection import Quota
+from ubr.application.protection.rate_limits import Quotas
+from ubr.bootstrap.ports import Policy
+from ubr.domain.roles.permissions import Permission, Permissions
+from ubr.domain.sessions.session import SessionLimits
+from ubr.settings import Limit, LoginRateLimit, Settings, WrongSetting
+
+
+def policy_of(settings: Settings) -> Policy:
+    return Policy(rules=rules_of(settings), quotas=quotas_of(settings), times=times_of(settings))
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The operator's decisions, as the use cases know them."""
+    return Rules(
+        registration=settings.registration,
+        password_min_length=settings.password_min_length,
+        access_token_lifetime=settings.access_token_lifetime,
+        sessions=SessionLimits(
+            idle=settings.session_idle, lifetime=settings.session_lifetime, per_user=settings.sessions_per_user
+        ),
+        own_permissions=Permissions.of(Permission(name) for name in settings.permissions),
+    )
+
+
+def common_of(settings: Settings) -> CommonPasswords:
+    """The passwords that nobody may set. Errors: `WrongSetting` where the operator's list is of no use."""
+    path = settings.password_block_list
+    if path is None:
+        return is_common
+    try:
+        return common_and_listed(path)
+    except ValueError as error:
+        raise WrongSetting(f"UBR_PASSWORD_BLOCK_LIST names {path}, which {error}.") from None
+
+
+def quotas_of(settings: Settings) -> Quotas:
+    """Where both of the operator's limits are off, so are the others."""
+    chosen = settings.login_rate_limit
+    if chosen == LoginRateLimit(None, None):
+        return Quotas.off()
+    return Quotas(account=_quota(chosen.per_account), log_in=_quota(chosen.per_ip))
+
+
+def _quota(limit: Limit | None) -> Quota | None:
+    return None if limit is None else Quota(limit=limit.count, per=limit.per)
+
+
+def hashing_threads(settings: Settings) -> int:
+    """As many as there are cores, shared among the workers of one service: more would only make each slower."""
+    return max(1, cores() // settings.workers)
+
+
+def times_of(settings: Settings) -> ViewTimes:
+    """How often the feed is read, and how long an end may take."""
+    return ViewTimes(
+        poll=settings.revocation_poll.total_seconds(),
+        bound=settings.revocation_bound.total_seconds(),
+        horizon=(settings.access_token_lifetime + _CLOCKS_AND_UNITS).total_seconds(),
+    )
+
+
+_CLOCKS_AND_UNITS: Final = timedelta(seconds=30 + 60)
+"""How far clocks may differ, and how long a unit of work may last."""

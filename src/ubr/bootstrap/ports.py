@@ -1,0 +1,68 @@
+"""The whole outside of the application in one value: adapters, and decisions of the operator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ubr.application.access.session_cache import ViewTimes
+from ubr.application.kernel.operator_policy import Rules
+from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
+from ubr.application.ports.audit import LogSigning
+from ubr.application.ports.keys import AccessTokens
+from ubr.application.ports.mail import Composer, Mailer
+from ubr.application.ports.protection import Counters
+from ubr.application.ports.revocation import Elapsed, Feed, Nudges
+from ubr.application.ports.secrets import Signer
+from ubr.application.ports.sessions import RefreshTokenMint
+from ubr.application.ports.system import Clock, NewId
+from ubr.application.ports.unit_of_work import Store, UnitOfWork
+from ubr.application.protection.rate_limits import Quotas
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityPorts:
+    """Hashing, signing and sealing: the same in every environment."""
+
+    signer: Signer
+    hasher: PasswordHasher
+    is_common: CommonPasswords
+    access_tokens: AccessTokens
+    refresh_tokens: RefreshTokenMint
+    link_tokens: LinkTokenMint
+    log_signing: LogSigning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Decisions of the operator."""
+
+    rules: Rules
+    quotas: Quotas
+    times: ViewTimes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """An environment fills this in. `background_…` have connections of their own, which no request can take.
+
+    Were the background to share connections with requests, a storm of them would make the session cache stale, and
+    with it every request that needs no database.
+    """
+
+    clock: Clock
+    elapsed: Elapsed
+    new_id: NewId
+
+    store: Store
+    unit_of_work: UnitOfWork
+    background_unit_of_work: UnitOfWork
+    feed: Feed
+    background_feed: Feed
+    nudges: Nudges
+    counters: Counters
+
+    mailer: Mailer
+    composer: Composer
+
+    security: SecurityPorts
+    policy: Policy

@@ -1,0 +1,41 @@
+"""The adapters that hash, sign and seal: the same in every environment."""
+
+from __future__ import annotations
+
+from ubr.adapters.security.link_tokens import OpaqueLinkTokens
+from ubr.adapters.security.log_signing import Ed25519LogSigning
+from ubr.adapters.security.passwords import Argon2PasswordHasher
+from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
+from ubr.adapters.security.secrets import HmacSigner, SecretKeys
+from ubr.adapters.security.system import random_bytes
+from ubr.adapters.security.tokens import JwtAccessTokens
+from ubr.application.ports.accounts import PasswordHasher
+from ubr.bootstrap.policy import common_of, hashing_threads
+from ubr.bootstrap.ports import SecurityPorts
+from ubr.settings import Settings
+
+
+def hasher_of(settings: Settings) -> Argon2PasswordHasher:
+    """It has threads of its own, and has to be closed."""
+    return Argon2PasswordHasher(
+        settings.argon2_memory_kib,
+        settings.argon2_time,
+        settings.argon2_parallelism,
+        workers=hashing_threads(settings),
+    )
+
+
+def security_of(settings: Settings, hasher: PasswordHasher) -> SecurityPorts:
+    """Errors: `WrongSetting` where the operator's list of passwords is of no use."""
+    secret_keys = SecretKeys(settings.secret_keys)
+    return SecurityPorts(
+        signer=HmacSigner(secret_keys),
+        hasher=hasher,
+        is_common=common_of(settings),
+        access_tokens=JwtAccessTokens(
+            settings.issuer, settings.audience, secret_keys, algorithm=settings.jwt_algorithm
+        ),
+        refresh_tokens=OpaqueRefreshTokens(),
+        link_tokens=OpaqueLinkTokens(),
+        log_signing=Ed25519LogSigning(secret_keys, settings.issuer, random_bytes),
+    )

@@ -1,0 +1,110 @@
+"""`ending`: one word for a unit that ends something."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+import ubr.application
+from tests.support.people import World
+from ubr.application.audit.list_logs import ListLogsCommand
+from ubr.application.ports.revocation import WorkerId
+from ubr.application.ports.unit_of_work import EndingUnitOfWork
+from ubr.application.revocation.follow_revocations import FollowRevocationsCommand
+from ubr.domain.actor import SYSTEM, Actor, System
+from ubr.domain.errors import Forbidden, InvalidToken, NotFound, UserNotFound
+from ubr.domain.events import LogInFailed
+from ubr.domain.revocation.changes import Change, FeedRow
+
+GONE = Change("user", "the one it is about")
+
+
+@pytest.fixture
+def unit_of_work(world: World) -> EndingUnitOfWork:
+    return world.ubr.log_out.unit_of_work
+
+
+@pytest.fixture
+async def acknowledged(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Change]:
+    """The changes that another worker has acknowledged so far."""
+    changes: list[Change] = []
+
+    async def deliver(_epoch: str, rows: Sequence[FeedRow], _to: frozenset[WorkerId]) -> bool:
+        changes.extend(row.change for row in rows)
+        return True
+
+    monkeypatch.setattr(world.ubr.follow_revocations.nudges, "deliver", deliver)
+    await world.ubr.follow_revocations(FollowRevocationsCommand(verifier=uuid4()), actor=SYSTEM)
+    return changes
+
+
+async def failures(world: World) -> int:
+    page = await world.ubr.list_logs(ListLogsCommand(action=LogInFailed.action), actor=SYSTEM)
+    return len(page.items)
+
+
+async def fail(unit_of_work: EndingUnitOfWork, error: type[Exception], actor: Actor | System = SYSTEM) -> None:
+    """A unit that notes something, and then finds that it cannot go on."""
+    async with unit_of_work.ending(GONE, actor=actor) as tx:
+        tx.record(LogInFailed(user_id=None))
+        raise error
+
+
+async def test_it_commits_and_returns_when_others_have_acknowledged(
+    world: World, unit_of_work: EndingUnitOfWork, acknowledged: list[Change]
+) -> None:
+    async with unit_of_work.ending(GONE, actor=SYSTEM) as tx:
+        tx.record(LogInFailed(user_id=None))
+        assert acknowledged == []
+    assert acknowledged == [GONE]
+    assert await failures(world) == 1
+
+
+async def test_a_target_that_is_gone_is_announced_without_the_rest_of_the_unit(
+    world: World, unit_of_work: EndingUnitOfWork, acknowledged: list[Change]
+) -> None:
+    with pytest.raises(NotFound):
+        await fail(unit_of_work, UserNotFound)
+    assert acknowledged == [GONE]
+    assert await failures(world) == 0
+
+
+async def test_a_session_of_the_actor_that_is_gone_is_announced_in_place_of_the_target(
+    world: World, unit_of_work: EndingUnitOfWork, acknowledged: list[Change]
+) -> None:
+    member = await world.user()
+    acknowledged.clear()
+    with pytest.raises(InvalidToken):
+        await fail(unit_of_work, InvalidToken, member.actor)
+    assert acknowledged == [Change("session", str(member.actor.session_id))]
+
+
+@pytest.mark.parametrize("error", [Forbidden, ZeroDivisionError])
+async def test_any_other_error_announces_nothing(
+    world: World, unit_of_work: EndingUnitOfWork, acknowledged: list[Change], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        await fail(unit_of_work, error)
+    assert acknowledged == []
+    assert await failures(world) == 0
+
+
+def test_every_use_case_that_ends_sessions_says_so() -> None:
+    folder = Path(ubr.application.__path__[0])
+    ends, says = set(), set()
+    for path in folder.glob("*/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+                if called == "end_sessions" or ast.unparse(node.func) == "session.end":
+                    ends.add(path.stem)
+                if called == "ending":
+                    says.add(path.stem)
+    ends -= {"termination"}  # what they all call
+    # A log-in evicts the session longest unused and waits for nobody; an account is taken over at the command line,
+    # whose e-mail is looked up in the unit that does it.
+    assert ends - says == {"log_in", "create_admin"}
