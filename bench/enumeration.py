@@ -1,7 +1,7 @@
 """Whether anybody can tell by an answer who has an account: what it says, and how long it takes.
 
 Run it as `python -m bench.enumeration [PAIRS]`: `ubr serve` on PostgreSQL, where registration is `verified`, with a
-real mail server. Log-in, registration, forgotten password and resending are asked for an e-mail that has an account and
+real mail server. Login, registration, forgotten password and resending are asked for an e-mail that has an account and
 for one that has none, in pairs whose order is drawn by lot. Answers must be equal but for their request id and date. Of
 the differences in time it prints the median, with its interval of 95 % (by order statistics). It has to contain 0, or
 be within a millisecond of it; one wider than 2 ms to either side shows nothing, and fails as well.
@@ -35,7 +35,7 @@ WIDE: Final = 2.0
 """Milliseconds."""
 
 CALLS: Final[dict[str, tuple[str, dict[str, str]]]] = {
-    "log-in": ("/api/auth/login", {"password": "not the right password"}),
+    "login": ("/api/auth/login", {"password": "not the right password"}),
     "registration": ("/api/auth/register", {}),
     "forgotten": ("/api/auth/password/forgot", {}),
     "resend": ("/api/auth/email/verify/resend", {}),

@@ -1,4 +1,4 @@
-"""What the guard costs a log-in: log-ins per second with and without the limits, against Argon2 alone in the same run.
+"""What the guard costs a login: logins per second with and without the limits, against Argon2 alone in the same run.
 
 Run it as `python bench/guard_cost.py DATABASE_URL [REDIS_URL]` on a PostgreSQL database of its own. The three are
 measured in turn, round after round, so that whatever else the machine does slows all of them alike. Where it does much,
@@ -76,8 +76,8 @@ async def main(database_url: str, redis_url: str | None = None) -> None:
         stored = await hasher.hash(PASSWORD)
         sides = {
             "argon2 alone": lambda _: hasher.verify(PASSWORD, stored),
-            "log-in without limits": log_in(free),
-            "log-in with limits": log_in(guarded),
+            "login without limits": log_in(free),
+            "login with limits": log_in(guarded),
         }
         rates: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
         for act in sides.values():
@@ -85,10 +85,10 @@ async def main(database_url: str, redis_url: str | None = None) -> None:
         for _ in range(ROUNDS):
             for name, act in sides.items():
                 rates[name].append(await rate(act))
-        alone, free_rates = rates["argon2 alone"], rates["log-in without limits"]
+        alone, free_rates = rates["argon2 alone"], rates["login without limits"]
         for name, found in rates.items():
             print(f"{name:24}{told(found, alone)} of argon2 alone")
-        print(f"{'with against without':24}{told(rates['log-in with limits'], free_rates)}")
+        print(f"{'with against without':24}{told(rates['login with limits'], free_rates)}")
 
 
 def told(found: list[tuple[float, float]], other: list[tuple[float, float]]) -> str:

@@ -1,7 +1,7 @@
 """What the audit log costs a write: run it as `python -m bench.log_cost [SECONDS [ROUNDS]]`.
 
 A durable PostgreSQL on this disk and 32 who write without a pause, in one process as a worker is one, each of them
-signed in, on users and roles of their own. The same use cases with the log (entries, and a sequencer beside them as in
+logged in, on users and roles of their own. The same use cases with the log (entries, and a sequencer beside them as in
 a worker) and without it (no entries, no sequencer) in short slices that take turns, so that whatever else the machine
 does disturbs both alike. The figures are medians of the slices; p99 is of all writes together.
 
@@ -54,14 +54,14 @@ from ubr import (
 from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.secrets import SecretKeys
 from ubr.adapters.security.system import Uuid7, random_bytes, utc_now
-from ubr.adapters.sql.engine import Limits, make_engine
+from ubr.adapters.sql.engine import RateLimiter, make_engine
 from ubr.adapters.sql.tables import log_queue, logs
 from ubr.adapters.sql.unit_of_work import SqlUnitOfWork
 from ubr.application.accounts.update_user import UpdateUser
 from ubr.application.audit.recorder import Recorder
 from ubr.application.audit.sequencer import Sequencer
-from ubr.application.kernel.operator_policy import Rules
-from ubr.application.kernel.periodic import beside
+from ubr.application.kernel.operator_policy import OperatorPolicy
+from ubr.application.kernel.periodic import running_beside
 from ubr.application.roles.assign_role import AssignRole
 from ubr.application.roles.unassign_role import UnassignRole
 from ubr.application.roles.update_role import UpdateRole
@@ -150,9 +150,9 @@ class Writer:
 
     def writes(self, units: SqlUnitOfWork) -> dict[str, list[Write]]:
         """By kind; what is to be done in turn. Each of them changes something, each time it is called."""
-        update_user, update_role = UpdateUser(units), UpdateRole(units, Rules())
+        update_user, update_role = UpdateUser(units), UpdateRole(units, OperatorPolicy())
         assign, unassign = AssignRole(units, utc_now), UnassignRole(units)
-        users, roles = itertools.cycle(self.users), itertools.cycle(self.roles)
+        users, roles = itertools.poll_feed(self.users), itertools.poll_feed(self.roles)
 
         async def rename() -> None:
             changes = UserChanges(full_name=f"Somebody {next(self.numbers)}")
@@ -218,7 +218,7 @@ class Side:
         if self.sequencer is None:
             yield
             return
-        async with beside((self.sequencer, SEQUENCING)):
+        async with running_beside((self.sequencer, SEQUENCING)):
             yield
         await self.sequencer(wait=True)
 
@@ -226,7 +226,7 @@ class Side:
         seen, counting, stop = Slice(), False, False
 
         async def write(doings: list[Write]) -> None:
-            for do in itertools.cycle(doings):
+            for do in itertools.poll_feed(doings):
                 if stop:
                     return
                 began = time.perf_counter()
@@ -261,7 +261,7 @@ def middle(values: Sequence[float]) -> float:
 
 async def one_by_one(url: str, writers: Sequence[Writer], parts: Parts, writes: int) -> None:
     """What the processors spend on one write. The sequencer's share is that of rounds of so many entries."""
-    engine = make_engine(url, Limits(connections=1))
+    engine = make_engine(url, RateLimiter(connections=1))
     try:
         async with engine.connect() as connection:
             backend = (await connection.execute(select(func.pg_backend_pid()))).scalar_one()
@@ -271,7 +271,7 @@ async def one_by_one(url: str, writers: Sequence[Writer], parts: Parts, writes: 
         whole = [0.0, 0.0]
         for kind in [kind for kind in by_kind[0][0] if kind != ALL]:
             spent, sequenced, entries = (Spent(), Spent()), Spent(), 0
-            doings = [itertools.cycle([do for each in side for do in each[kind]]) for side in by_kind]
+            doings = [itertools.poll_feed([do for each in side for do in each[kind]]) for side in by_kind]
             for number in range(writes):
                 for side in (0, 1) if number % 2 else (1, 0):
                     await spent[side].on(next(doings[side]), backend)
@@ -397,8 +397,8 @@ async def main(seconds: float, rounds: int) -> None:
         with calling_from(ORIGIN):
             await one_by_one(url, writers, parts, WRITES)
         async with AsyncExitStack() as stack:
-            engine = make_engine(url, Limits(connections=WRITERS))
-            lifeline = make_engine(url, Limits(connections=LIFELINE))
+            engine = make_engine(url, RateLimiter(connections=WRITERS))
+            lifeline = make_engine(url, RateLimiter(connections=LIFELINE))
             stack.push_async_callback(engine.dispose)
             stack.push_async_callback(lifeline.dispose)
             sequencer = Sequencer(SqlUnitOfWork(lifeline, parts.recorder), signing)

@@ -93,7 +93,7 @@ async def database_alone(dsn: str, sessions: list[UUID], seconds: float) -> None
 async def use_cases(ubr: Application, sessions: list[UUID], seconds: float) -> None:
     """Whole use cases, of which one that finds the session ended does all that the first did."""
     for count in (1, 8):
-        turn = itertools.cycle(sessions)
+        turn = itertools.poll_feed(sessions)
 
         async def revoke() -> None:
             await ubr.revoke_session(RevokeSessionCommand(session_id=next(turn)), actor=SYSTEM)  # noqa: B023

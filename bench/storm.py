@@ -1,4 +1,4 @@
-"""What a storm of log-ins does to people who read.
+"""What a storm of logins does to people who read.
 
 Run it as `python -m bench.storm [SECONDS]`: `ubr serve` on PostgreSQL with a worker for each core and steady
 authenticated reads; beside them nobody, 100 who log in without a pause, or 400, which is more than may wait. The rounds
@@ -111,7 +111,7 @@ async def main(seconds: float) -> None:
                     logins = {status: round(count / seconds) for status, count in seen.logins.items()}
                     print(
                         f"{storm:3} log in: reads {len(seen.reads) / seconds:4.0f}/s, p50 {p50:5.1f} ms, "
-                        f"p99 {high:5.1f} ms, not 200: {seen.refused_reads}; log-ins per second {logins}, "
+                        f"p99 {high:5.1f} ms, not 200: {seen.refused_reads}; logins per second {logins}, "
                         f"503 without Retry-After: {seen.without_retry_after}; workers {memory(service)} MiB"
                     )
             rest = median(p99[0])

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ubr.application.audit.prune_log import PrunedResult, PruneLog, PruneLogCommand
     from ubr.application.audit.rotate_log_key import LogKeyResult, RotateLogKey
     from ubr.application.audit.verify_log import VerifiedLogResult, VerifyLog, VerifyLogCommand
-    from ubr.application.kernel.idempotency import Attempt
+    from ubr.application.kernel.idempotency import IdempotencyKey
     from ubr.application.kernel.origin import Origin, calling_from
     from ubr.application.kernel.representations import (
         CheckpointResult,
@@ -51,11 +51,15 @@ if TYPE_CHECKING:
     from ubr.application.keys.rewrap_signing_keys import RewrapResult, RewrapSigningKeys
     from ubr.application.keys.rotate_signing_key import RotateSigningKey
     from ubr.application.mail.deliver_mail import DeliverMail
-    from ubr.application.mail.list_mail import LetterResult, ListMail, ListMailCommand
+    from ubr.application.mail.list_mail import ListMail, ListMailCommand, QueuedMailResult
     from ubr.application.mail.retry_mail import RetryMail, RetryMailCommand
+    from ubr.application.operations.acknowledge_restore import (
+        AcknowledgedRestoreResult,
+        AcknowledgeRestore,
+        AcknowledgeRestoreCommand,
+    )
     from ubr.application.operations.check_health import CheckHealth
-    from ubr.application.operations.prepare import Prepare
-    from ubr.application.operations.settle_restore import SettledResult, SettleRestore, SettleRestoreCommand
+    from ubr.application.operations.initialize import Initialize
     from ubr.application.roles.assign_role import AssignRole, AssignRoleCommand
     from ubr.application.roles.create_role import CreateRole, CreateRoleCommand
     from ubr.application.roles.delete_role import DeleteRole, DeleteRoleCommand
@@ -79,11 +83,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SYSTEM",
+    "AcknowledgeRestore",
+    "AcknowledgeRestoreCommand",
+    "AcknowledgedRestoreResult",
     "Actor",
     "Application",
     "AssignRole",
     "AssignRoleCommand",
-    "Attempt",
     "Authenticate",
     "ChangePassword",
     "ChangePasswordCommand",
@@ -111,8 +117,9 @@ __all__ = [
     "GetUser",
     "GetUserCommand",
     "GrantResult",
+    "IdempotencyKey",
+    "Initialize",
     "KnownLogKeyResult",
-    "LetterResult",
     "ListLogKeys",
     "ListLogs",
     "ListLogsCommand",
@@ -134,13 +141,13 @@ __all__ = [
     "LogOut",
     "Origin",
     "Page",
-    "Prepare",
     "ProofResult",
     "ProveLogEntry",
     "ProveLogEntryCommand",
     "PruneLog",
     "PruneLogCommand",
     "PrunedResult",
+    "QueuedMailResult",
     "RefreshSession",
     "RefreshSessionCommand",
     "RegisterUser",
@@ -170,9 +177,6 @@ __all__ = [
     "RotateSigningKey",
     "SessionResult",
     "Settings",
-    "SettleRestore",
-    "SettleRestoreCommand",
-    "SettledResult",
     "SigningKeyResult",
     "TokensResult",
     "UbrError",
@@ -206,7 +210,7 @@ _HOMES = {
         "SYSTEM",
     ),
     "ubr.application.app": ("Application",),
-    "ubr.application.kernel.idempotency": ("Attempt",),
+    "ubr.application.kernel.idempotency": ("IdempotencyKey",),
     "ubr.application.kernel.representations": (
         "CheckpointResult",
         "LogEntryResult",
@@ -283,7 +287,7 @@ _HOMES = {
         "LogInCommand",
     ),
     "ubr.application.sessions.log_out": ("LogOut",),
-    "ubr.application.operations.prepare": ("Prepare",),
+    "ubr.application.operations.initialize": ("Initialize",),
     "ubr.application.sessions.refresh_session": (
         "RefreshSession",
         "RefreshSessionCommand",
@@ -382,7 +386,7 @@ _HOMES = {
     ),
     "ubr.application.mail.deliver_mail": ("DeliverMail",),
     "ubr.application.mail.list_mail": (
-        "LetterResult",
+        "QueuedMailResult",
         "ListMail",
         "ListMailCommand",
     ),
@@ -390,10 +394,10 @@ _HOMES = {
         "RetryMail",
         "RetryMailCommand",
     ),
-    "ubr.application.operations.settle_restore": (
-        "SettledResult",
-        "SettleRestore",
-        "SettleRestoreCommand",
+    "ubr.application.operations.acknowledge_restore": (
+        "AcknowledgedRestoreResult",
+        "AcknowledgeRestore",
+        "AcknowledgeRestoreCommand",
     ),
     "ubr.bootstrap": ("connect",),
     "ubr.domain.errors": ("UbrError",),

@@ -69,7 +69,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class LoginRateLimit:
-    """How many log-ins may fail for one account, and for one client IP. None is no limit."""
+    """How many logins may fail for one account, and for one client IP. None is no limit."""
 
     per_account: Limit | None
     per_ip: Limit | None
@@ -569,7 +569,7 @@ TABLE: Final = (
         "UBR_LOGIN_RATE_LIMIT",
         _parse_login_rate_limit,
         "10/minute,100/minute",
-        "How many log-ins may fail, per account and per client IP, in a `second`, `minute`, `hour` or `day`; `off` in "
+        "How many logins may fail, per account and per client IP, in a `second`, `minute`, `hour` or `day`; `off` in "
         "place of one of them. A single `off` is for benchmarks: it switches off every limit of `docs/limits.md`.",
     ),
     Setting(

@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.contracts.kit import MovableClock
 from ubr.adapters.memory import MemoryStore, MemoryUnitOfWork
-from ubr.adapters.sql import Limits, SqlStore, SqlUnitOfWork, make_engine
+from ubr.adapters.sql import ConnectionLimits, SqlStore, SqlUnitOfWork, make_engine
 from ubr.adapters.sql.migrations import upgrade
 from ubr.adapters.sql.tables import feed_head, log_head, log_pruned, metadata
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.unit_of_work import Store, UnitOfWork
 
-LIMITS = Limits()
+LIMITS = ConnectionLimits()
 
 
 @dataclass

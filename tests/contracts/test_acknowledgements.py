@@ -9,16 +9,16 @@ from uuid import uuid4
 
 import pytest
 
-from ubr.adapters.redis import Envelope, RedisLink, RedisNudges
+from ubr.adapters.redis import Envelope, RedisChangeNotifier, RedisClient
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
-from ubr.application.ports.revocation import Nudges, WorkerId
-from ubr.application.revocation.propagation import NoShortWay
-from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.application.ports.revocation import ChangeNotifier, WorkerId
+from ubr.application.revocation.propagation import PollingOnly
+from ubr.domain.revocation.changes import Change, ChangeRecord
 
 EPOCH = "epoch 1"
 PATIENCE = 20.0
 
-Workers = tuple[Nudges, Nudges]
+Workers = tuple[ChangeNotifier, ChangeNotifier]
 """The one that writes, and the one that the verifier speaks to."""
 
 
@@ -26,29 +26,29 @@ def new_id() -> WorkerId:
     return WorkerId(uuid4())
 
 
-def rows(*numbers: int) -> tuple[FeedRow, ...]:
-    return tuple(FeedRow(number, Change("session", str(uuid4()))) for number in numbers)
+def rows(*numbers: int) -> tuple[ChangeRecord, ...]:
+    return tuple(ChangeRecord(number, Change("session", str(uuid4()))) for number in numbers)
 
 
-def nothing(epoch: str, said: Sequence[FeedRow]) -> None:
+def nothing(epoch: str, said: Sequence[ChangeRecord]) -> None:
     """A view."""
 
 
 @pytest.fixture(params=["redis", "without"])
 async def workers(request: pytest.FixtureRequest, redis_prefix: str) -> AsyncIterator[Workers]:
     if request.param == "without":
-        alone = NoShortWay()
+        alone = PollingOnly()
         yield alone, alone
         return
     url, name_space = request.getfixturevalue("redis_url"), f"{redis_prefix}{uuid4().hex}:"
     async with AsyncExitStack() as stack:
 
-        async def worker() -> tuple[Nudges, WorkerId]:
-            link = RedisLink(url, name_space=name_space, deadline=30)
+        async def worker() -> tuple[ChangeNotifier, WorkerId]:
+            link = RedisClient(url, name_space=name_space, deadline=30)
             stack.push_async_callback(link.close)
-            nudges, id = RedisNudges(link, Envelope(HmacSigner(SecretKeys([b"k" * 32])))), new_id()
-            await stack.enter_async_context(nudges.listen(id, nothing))
-            return nudges, id
+            notifier, id = RedisChangeNotifier(link, Envelope(HmacSigner(SecretKeys([b"k" * 32])))), new_id()
+            await stack.enter_async_context(notifier.listen(id, nothing))
+            return notifier, id
 
         (writer, own), (other, its) = await worker(), await worker()
         async with asyncio.timeout(PATIENCE):  # until both listen
@@ -56,7 +56,7 @@ async def workers(request: pytest.FixtureRequest, redis_prefix: str) -> AsyncIte
         yield writer, other
 
 
-async def delivered(writer: Nudges, said: Sequence[FeedRow], *to: WorkerId) -> bool:
+async def delivered(writer: ChangeNotifier, said: Sequence[ChangeRecord], *to: WorkerId) -> bool:
     async with asyncio.timeout(PATIENCE):
         return await writer.deliver(EPOCH, said, frozenset(to))
 
@@ -123,7 +123,7 @@ async def test_all_are_waited_for(workers: Workers) -> None:
 
 
 async def test_what_is_remembered_is_bounded(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-    for home in ("ubr.adapters.redis.nudges._VERIFIERS", "ubr.application.revocation.propagation._REMEMBERED"):
+    for home in ("ubr.adapters.redis.change_notifier._VERIFIERS", "ubr.application.revocation.propagation._REMEMBERED"):
         monkeypatch.setattr(home, 3)
     writer, other = workers
     verifiers = [new_id() for _ in range(5)]

@@ -1,4 +1,4 @@
-"""The Feed port: in memory, on SQLite and on PostgreSQL alike."""
+"""The ChangeFeed port: in memory, on SQLite and on PostgreSQL alike."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.contracts.conftest import LIMITS, Databases
 from tests.contracts.kit import MovableClock, new_user
 from tests.support.plugin import NewDatabase, PrivatePostgres
-from ubr.adapters.memory import MemoryFeed, MemoryStore, MemoryUnitOfWork
+from ubr.adapters.memory import MemoryChangeFeed, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.sql import SqlUnitOfWork, make_engine
 from ubr.adapters.sql.migrations import upgrade
-from ubr.adapters.sql.revocation import SqlFeed
-from ubr.application.access.session_cache import View, ViewTimes
+from ubr.adapters.sql.revocation import SqlChangeFeed
+from ubr.application.access.session_cache import CacheTimes, SessionCache
 from ubr.application.audit.recorder import Recorder
-from ubr.application.ports.revocation import Feed, WorkerId
+from ubr.application.ports.revocation import ChangeFeed, WorkerId
 from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.application.revocation.propagation import NoShortWay, Settlement
+from ubr.application.revocation.propagation import PollingOnly, RevocationBarrier
 from ubr.domain.accounts.user import User, UserStatus
 from ubr.domain.actor import SYSTEM
-from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.revocation.changes import Change, ChangeRecord
 
 DAY = timedelta(days=1)
 
@@ -39,7 +39,7 @@ class Followed:
     """A store and its feed."""
 
     uow: UnitOfWork
-    feed: Feed
+    feed: ChangeFeed
 
     async def announce(self, *changes: Change) -> UUID:
         """Write a unit of these changes; its key."""
@@ -47,15 +47,15 @@ class Followed:
             for change in changes:
                 tx.announce(change)
             await tx.commit()
-            assert tx.batch is not None
-            return tx.batch
+            assert tx.commit_id is not None
+            return tx.commit_id
 
-    async def rows(self, since: int = 0) -> tuple[FeedRow, ...]:
+    async def rows(self, since: int = 0) -> tuple[ChangeRecord, ...]:
         return (await self.feed.read(since)).rows
 
     async def living(self) -> frozenset[WorkerId]:
         """The workers that a unit that commits now has to wait for."""
-        return (await self.feed.announced(await self.announce(session()))).workers
+        return (await self.feed.committed_changes(await self.announce(session()))).workers
 
 
 def session() -> Change:
@@ -76,7 +76,7 @@ async def on_sql(url: str, clock: MovableClock | None) -> AsyncIterator[Followed
 
 
 def following(engine: AsyncEngine, clock: MovableClock | None) -> Followed:
-    return Followed(SqlUnitOfWork(engine, Recorder(uuid4, os.urandom), clock), SqlFeed(engine, clock))
+    return Followed(SqlUnitOfWork(engine, Recorder(uuid4, os.urandom), clock), SqlChangeFeed(engine, clock))
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
@@ -84,7 +84,7 @@ async def followed(request: pytest.FixtureRequest, clock: MovableClock, database
     if request.param == "memory":
         store = MemoryStore()
         uow = MemoryUnitOfWork(store, Recorder(uuid4, os.urandom), clock)
-        return Followed(uow, MemoryFeed(store))
+        return Followed(uow, MemoryChangeFeed(store))
     return following(await databases.empty(request.param), clock)
 
 
@@ -113,7 +113,7 @@ async def test_rows_are_numbered_one_by_one_in_the_order_of_the_commits(followed
 
     read = await followed.feed.read(0)
 
-    assert read.rows == tuple(FeedRow(number, change) for number, change in enumerate(changes, 1))
+    assert read.rows == tuple(ChangeRecord(number, change) for number, change in enumerate(changes, 1))
     assert read.position.number == len(changes)
     for since in range(len(changes) + 1):
         assert await followed.rows(since) == read.rows[since:]
@@ -149,15 +149,15 @@ async def test_a_unit_that_is_rolled_back_writes_nothing_and_takes_no_number(fol
     change = session()
     await followed.announce(change)
 
-    assert await followed.rows() == (FeedRow(1, change),)
+    assert await followed.rows() == (ChangeRecord(1, change),)
 
 
 async def test_a_unit_without_a_change_has_no_rows(followed: Followed) -> None:
     async with followed.uow.begin(SYSTEM) as tx:
         await tx.commit()
 
-    assert tx.batch is None
-    assert tx.awaited is False
+    assert tx.commit_id is None
+    assert tx.must_propagate is False
     assert (await followed.feed.read(0)).position.number == 0
 
 
@@ -182,7 +182,7 @@ async def test_what_is_stored_announces_itself(followed: Followed) -> None:
         await tx.commit()
 
     assert Change("user", str(user.id)) in [row.change for row in await followed.rows(before)]
-    assert tx.awaited is True
+    assert tx.must_propagate is True
 
 
 # --- what a number says ----------------------------------------------------------------------------------------------
@@ -192,17 +192,17 @@ async def test_of_many_units_at_once_none_is_skipped_by_who_follows(followed: Fo
     """Had a row ever come to light under one that was seen already, a follower would have passed it by."""
     units = 50
     writing = asyncio.gather(*(followed.announce(*(session() for _ in range(1 + unit % 3))) for unit in range(units)))
-    seen: list[FeedRow] = []
+    seen: list[ChangeRecord] = []
     while not (writing.done() and len(seen) == sum(1 + unit % 3 for unit in range(units))):
         read = await followed.feed.read(len(seen))
         seen += read.rows
         assert [row.number for row in seen] == list(range(1, len(seen) + 1))
         assert read.position.number == len(seen)
         await asyncio.sleep(0)  # in memory nothing else waits
-    batches = await writing
+    commits = await writing
 
-    for batch in batches:  # The rows of one unit stand side by side.
-        rows = (await followed.feed.announced(batch)).rows
+    for commit_id in commits:  # The rows of one unit stand side by side.
+        rows = (await followed.feed.committed_changes(commit_id)).rows
         assert rows == tuple(seen[rows[0].number - 1 : rows[-1].number])
 
 
@@ -244,10 +244,10 @@ async def test_a_unit_that_wrote_first_and_committed_later_has_the_later_number(
             await later.users.add(new_user())
             later.announce(second)
             await later.commit()
-        assert await postgres.rows() == (FeedRow(1, second),)
+        assert await postgres.rows() == (ChangeRecord(1, second),)
         await earlier.commit()
 
-    assert await postgres.rows() == (FeedRow(1, second), FeedRow(2, first))
+    assert await postgres.rows() == (ChangeRecord(1, second), ChangeRecord(2, first))
 
 
 async def test_a_row_that_was_inserted_first_waits_for_its_number_until_the_commit(
@@ -281,12 +281,12 @@ async def test_what_a_unit_wrote_is_announced_with_exactly_the_workers_that_have
         await followed.feed.renew(worker)
     await followed.feed.leave(gone)
     changes = [session(), session()]
-    batch = await followed.announce(*changes)
+    commit_id = await followed.announce(*changes)
     await followed.announce(session())
 
-    announced = await followed.feed.announced(batch)
+    announced = await followed.feed.committed_changes(commit_id)
 
-    assert announced.rows == tuple(FeedRow(number, change) for number, change in enumerate(changes, 1))
+    assert announced.rows == tuple(ChangeRecord(number, change) for number, change in enumerate(changes, 1))
     assert announced.epoch == (await followed.feed.read(0)).position.epoch
     assert announced.workers == {one, other}
 
@@ -322,11 +322,11 @@ async def test_who_has_renewed_since_is_not_buried(followed: Followed) -> None:
         await followed.feed.renew(each)
     seen = (await followed.feed.workers())[worker]
     await followed.feed.renew(worker)
-    await followed.feed.bury(worker, seen)
+    await followed.feed.remove_worker(worker, seen)
     assert await followed.living() == {worker, other}
 
     for _ in range(2):
-        await followed.feed.bury(worker, (await followed.feed.workers()).get(worker, seen))
+        await followed.feed.remove_worker(worker, (await followed.feed.workers()).get(worker, seen))
     assert await followed.living() == {other}
 
 
@@ -364,7 +364,7 @@ async def test_what_is_old_is_forgotten_and_numbers_go_on(followed: Followed, cl
     for _ in range(2):
         await followed.feed.forget(DAY, 10)
 
-    assert await followed.rows(1) == (FeedRow(2, kept),)
+    assert await followed.rows(1) == (ChangeRecord(2, kept),)
     await followed.announce(session())
     assert [row.number for row in await followed.rows(2)] == [3]
 
@@ -386,9 +386,9 @@ async def test_a_database_throws_old_rows_away_a_few_at_a_time(postgres: Followe
 async def test_the_epoch_stays_while_nothing_happens_to_the_store(followed: Followed) -> None:
     epochs = set()
     for _ in range(3):
-        batch = await followed.announce(session())
+        commit_id = await followed.announce(session())
         epochs.add((await followed.feed.read(None)).position.epoch)
-        epochs.add((await followed.feed.announced(batch)).epoch)
+        epochs.add((await followed.feed.committed_changes(commit_id)).epoch)
         async with followed.uow.read() as tx:
             epochs.add((await tx.feed_position()).epoch)
     assert len(epochs) == 1
@@ -461,19 +461,19 @@ async def test_50_units_at_once_are_each_known_to_every_view_when_they_are_answe
     postgres: Followed, rounds: int
 ) -> None:
     loop = asyncio.get_running_loop()
-    times = ViewTimes(bound=0.5)
-    views = [View(new_worker(), postgres.uow, postgres.feed, loop.time, times) for _ in range(3)]
-    for view in views:
-        await view.freshen()
-    settle = Settlement(views[0], postgres.feed, NoShortWay(), loop.time)
+    times = CacheTimes(bound=0.5)
+    views = [SessionCache(new_worker(), postgres.uow, postgres.feed, loop.time, times) for _ in range(3)]
+    for session_cache in views:
+        await session_cache.ensure_fresh()
+    barrier = RevocationBarrier(views[0], postgres.feed, PollingOnly(), loop.time)
 
     async def revoke() -> int:
-        batch = await postgres.announce(session())
-        await settle(batch, awaited=True)
-        number = (await postgres.feed.announced(batch)).rows[0].number
-        for view in views:
-            await view.freshen()
-            cursor = view._cursor  # noqa: SLF001 - how far it has read is what this is about
+        commit_id = await postgres.announce(session())
+        await barrier(commit_id, must_propagate=True)
+        number = (await postgres.feed.committed_changes(commit_id)).rows[0].number
+        for session_cache in views:
+            await session_cache.ensure_fresh()
+            cursor = session_cache._cursor  # noqa: SLF001 - how far it has read is what this is about
             assert cursor is not None
             assert cursor >= number
         return number

@@ -8,7 +8,7 @@ import pytest
 
 from tests.contracts.kit import HOUR, NOON, email, new_user, put, race, seen
 from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, Link, LinkKind
+from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind, OneTimeLink
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import UserNotFound
@@ -21,8 +21,8 @@ TICK = timedelta(microseconds=1)
 
 def new_link(
     user: User | None = None, kind: LinkKind = LinkKind.PASSWORD_RESET, to: str | None = None, *, made: int = 0
-) -> Link:
-    return Link(
+) -> OneTimeLink:
+    return OneTimeLink(
         digest=TokenDigest(secrets.token_bytes(32)),
         kind=kind,
         email=email(to or "nobody") if to or user is None else user.email,
@@ -34,14 +34,14 @@ def new_link(
     )
 
 
-async def add(uow: UnitOfWork, *links: Link) -> None:
+async def add(uow: UnitOfWork, *links: OneTimeLink) -> None:
     async with uow.begin(SYSTEM) as tx:
         for link in links:
             await tx.links.add(link)
         await tx.commit()
 
 
-async def there(uow: UnitOfWork, *links: Link) -> list[bool]:
+async def there(uow: UnitOfWork, *links: OneTimeLink) -> list[bool]:
     async with uow.read() as tx:
         return [await tx.links.get(link.digest) is not None for link in links]
 
@@ -91,7 +91,7 @@ async def test_a_link_is_good_until_its_end(uow: UnitOfWork, user: User) -> None
 async def test_of_many_who_redeem_at_once_one_does(uow: UnitOfWork, user: User) -> None:
     await add(uow, link := new_link(user))
 
-    async def redeem() -> Link | None:
+    async def redeem() -> OneTimeLink | None:
         async with uow.begin(None) as tx:
             found = await tx.links.redeem(link.digest, NOON)
             await tx.commit()

@@ -781,7 +781,7 @@ async def test_sessions_end_whosever_they_are(uow: UnitOfWork, clock: MovableClo
             count = await tx.sessions.end_any(tx.now, limit)
             if commit:
                 await tx.commit()
-                assert (tx.batch, tx.awaited) == (None, False)
+                assert (tx.commit_id, tx.must_propagate) == (None, False)
         return count
 
     async def live() -> int:

@@ -15,15 +15,15 @@ from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import UserNotFound
 from ubr.domain.ids import SessionId
 from ubr.domain.mail.kinds import MailKind
-from ubr.domain.mail.queued_mail import Letter
+from ubr.domain.mail.queued_mail import QueuedMail
 
 pytestmark = pytest.mark.anyio
 
 TICK = timedelta(microseconds=1)
 
 
-def new_letter(to: str = "somebody", *, user: User | None = None, due: timedelta = timedelta(0)) -> Letter:
-    return Letter(
+def new_letter(to: str = "somebody", *, user: User | None = None, due: timedelta = timedelta(0)) -> QueuedMail:
+    return QueuedMail(
         id=uuid4(),
         kind=MailKind.EMAIL_CHANGE,
         email=email(to),
@@ -39,37 +39,40 @@ def new_letter(to: str = "somebody", *, user: User | None = None, due: timedelta
     )
 
 
-async def add(uow: UnitOfWork, *letters: Letter) -> None:
+async def add(uow: UnitOfWork, *queued_mails: QueuedMail) -> None:
     async with uow.begin(SYSTEM) as tx:
-        for letter in letters:
-            await tx.outbox.add(letter)
+        for queued in queued_mails:
+            await tx.outbox.add(queued)
         await tx.commit()
 
 
-async def claim(uow: UnitOfWork, limit: int = 10) -> list[Letter]:
+async def claim(uow: UnitOfWork, limit: int = 10) -> list[QueuedMail]:
     async with uow.begin(SYSTEM) as tx:
-        letters = await tx.outbox.claim(NOON, NOON + HOUR, limit)
+        queued_mails = await tx.outbox.claim(NOON, NOON + HOUR, limit)
         await tx.commit()
-        return letters
+        return queued_mails
 
 
-def ids(letters: Iterable[Letter]) -> list[object]:
-    return [letter.id for letter in letters]
+def ids(queued_mails: Iterable[QueuedMail]) -> list[object]:
+    return [queued.id for queued in queued_mails]
 
 
-async def listed(uow: UnitOfWork, *, dead: bool | None = None) -> list[Letter]:
+async def listed(uow: UnitOfWork, *, dead: bool | None = None) -> list[QueuedMail]:
     return await seen(uow, lambda tx: tx.outbox.page(None, 100, dead=dead))
 
 
 async def test_a_letter_comes_back_as_it_was(uow: UnitOfWork) -> None:
     user = new_user()
     await put(uow, user)
-    letters = [new_letter(user=user), replace(new_letter("other", due=TICK), full_name=None, ip=None, session_id=None)]
-    await add(uow, *letters)
+    queued_mails = [
+        new_letter(user=user),
+        replace(new_letter("other", due=TICK), full_name=None, ip=None, session_id=None),
+    ]
+    await add(uow, *queued_mails)
     async with uow.read() as tx:
-        assert [await tx.outbox.get(letter.id) for letter in letters] == letters
+        assert [await tx.outbox.get(queued.id) for queued in queued_mails] == queued_mails
     assert await seen(uow, lambda tx: tx.outbox.get(uuid4())) is None
-    assert await listed(uow) == letters
+    assert await listed(uow) == queued_mails
 
 
 async def test_what_is_due_is_claimed_for_a_time(uow: UnitOfWork) -> None:
@@ -90,28 +93,28 @@ async def test_what_is_due_is_claimed_for_a_time(uow: UnitOfWork) -> None:
 
 
 async def test_a_claim_that_comes_to_nothing_takes_nothing(uow: UnitOfWork) -> None:
-    await add(uow, letter := new_letter())
+    await add(uow, queued := new_letter())
     async with uow.begin(SYSTEM) as tx:
-        assert ids(await tx.outbox.claim(NOON, NOON + HOUR, 1)) == [letter.id]
-    assert ids(await claim(uow)) == [letter.id]
+        assert ids(await tx.outbox.claim(NOON, NOON + HOUR, 1)) == [queued.id]
+    assert ids(await claim(uow)) == [queued.id]
 
 
 async def test_no_letter_is_claimed_twice(uow: UnitOfWork) -> None:
-    letters = [new_letter(f"n{n}") for n in range(20)]
-    await add(uow, *letters)
+    queued_mails = [new_letter(f"n{n}") for n in range(20)]
+    await add(uow, *queued_mails)
     done = await race(claim(uow, 3) for _ in range(8))
     found = [id for claimed in done if isinstance(claimed, list) for id in ids(claimed)]
     assert len(found) == len(set(found))
     rest = ids(await claim(uow, 100))
-    assert {*found, *rest} == set(ids(letters))
+    assert {*found, *rest} == set(ids(queued_mails))
 
 
 async def test_a_new_state_is_stored_and_a_letter_removed(uow: UnitOfWork) -> None:
-    await add(uow, letter := new_letter(), other := new_letter("other", due=TICK))
-    failed = letter.failed("the server answered 451", for_good=True, now=NOON)
+    await add(uow, queued := new_letter(), other := new_letter("other", due=TICK))
+    failed = queued.failed("the server answered 451", for_good=True, now=NOON)
     gone = new_letter()
     async with uow.begin(SYSTEM) as tx:
-        assert await tx.outbox.save(failed, was=letter)
+        assert await tx.outbox.save(failed, was=queued)
         assert not await tx.outbox.save(gone, was=gone)
         await tx.commit()
     assert (await listed(uow), await listed(uow, dead=True), await listed(uow, dead=False)) == (
@@ -127,11 +130,11 @@ async def test_a_new_state_is_stored_and_a_letter_removed(uow: UnitOfWork) -> No
 
 
 async def test_who_lost_their_claim_changes_nothing(uow: UnitOfWork) -> None:
-    await add(uow, letter := new_letter())
+    await add(uow, queued := new_letter())
     [claimed] = await claim(uow)
     async with uow.begin(SYSTEM) as tx:
-        assert not await tx.outbox.save(letter.again(NOON), was=letter)
-        await tx.outbox.remove(letter)
+        assert not await tx.outbox.save(queued.again(NOON), was=queued)
+        await tx.outbox.remove(queued)
         await tx.commit()
     assert await listed(uow) == [claimed]
 
@@ -147,21 +150,21 @@ async def test_letters_about_changes_of_an_e_mail_are_forgotten(uow: UnitOfWork,
     async with uow.begin(SYSTEM) as tx:
         await tx.outbox.forget_changes(user.id, changed_since=since)
         await tx.commit()
-    left = {letter.id for letter in await listed(uow)}
-    assert left == {*(letter.id for letter in kept), *(() if since == NOON else (undo.id,))}
+    left = {queued.id for queued in await listed(uow)}
+    assert left == {*(queued.id for queued in kept), *(() if since == NOON else (undo.id,))}
 
 
 async def test_letters_are_paged_oldest_first(uow: UnitOfWork) -> None:
-    letters = [new_letter(due=n // 2 * TICK) for n in range(6)]
-    await add(uow, *reversed(letters))
-    letters.sort(key=lambda letter: (letter.created_at, letter.id))
+    queued_mails = [new_letter(due=n // 2 * TICK) for n in range(6)]
+    await add(uow, *reversed(queued_mails))
+    queued_mails.sort(key=lambda queued: (queued.created_at, queued.id))
 
-    async def page(last: Letter | None) -> list[Letter]:
+    async def page(last: QueuedMail | None) -> list[QueuedMail]:
         after = None if last is None else After(last.created_at, last.id)
         return await seen(uow, lambda tx: tx.outbox.page(after, 2))
 
     found = await pages(page)
-    assert found == letters
+    assert found == queued_mails
 
 
 async def test_letters_go_with_their_user_or_their_e_mail(uow: UnitOfWork) -> None:

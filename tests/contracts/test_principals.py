@@ -1,4 +1,4 @@
-"""What a store promises about who is signed in."""
+"""What a store promises about who is logged in."""
 
 import asyncio
 from uuid import uuid4

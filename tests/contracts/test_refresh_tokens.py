@@ -183,4 +183,4 @@ async def test_refreshing_ending_and_removing_at_once_end_well(uow: UnitOfWork) 
         doings = [refresh(token) for token in tokens for _ in range(3)]
         outcomes = await race([*doings[:6], tidy(), remove(sessions[0]), *doings[6:]])
         assert set(outcomes) <= {"refreshed", "again", "gone", "removed", "tidied"}, outcomes
-        assert await seen(uow, lambda tx: tx.users.get(user.id)) is None  # noqa: B023 - awaited at once
+        assert await seen(uow, lambda tx: tx.users.get(user.id)) is None  # noqa: B023 - must_propagate at once

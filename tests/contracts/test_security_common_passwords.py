@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ubr.adapters.security.common_passwords import MOST_LINES, common_and_listed, is_common
+from ubr.adapters.security.common_passwords import MAX_LINES, common_and_listed, is_common
 from ubr.application.ports.accounts import CommonPasswords
 
 COMMON: CommonPasswords = is_common
@@ -79,7 +79,7 @@ def test_an_empty_file_lists_nothing(path: Path) -> None:
     [
         (b"good\n\xff\xfe\n", "UTF-8 in line 2"),
         (b"good\n" + b"x" * 5000, "line 2 what is longer"),
-        (b"\n" * (MOST_LINES + 1), "more than 1000000 lines"),
+        (b"\n" * (MAX_LINES + 1), "more than 1000000 lines"),
     ],
     ids=["not UTF-8", "one line", "too many lines"],
 )
@@ -100,7 +100,7 @@ def test_what_is_no_file_is_refused(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_a_million_passwords_take_little_memory(path: Path) -> None:
-    path.write_text("".join(f"number {at} of a list of passwords\n" for at in range(MOST_LINES)), "utf-8")
+    path.write_text("".join(f"number {at} of a list of passwords\n" for at in range(MAX_LINES)), "utf-8")
     program = (
         "import resource, sys\n"
         "from ubr.adapters.security.common_passwords import common_and_listed\n"

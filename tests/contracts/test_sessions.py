@@ -203,7 +203,7 @@ async def test_a_user_with_a_cap_on_sessions_never_has_more(uow: UnitOfWork, use
 
 
 async def test_a_user_who_is_removed_while_signing_in_has_no_session(uow: UnitOfWork, user: User) -> None:
-    async def sign_in() -> str:
+    async def log_in() -> str:
         async with uow.begin(None) as tx:
             if await tx.users.get(user.id) is None:
                 return "gone"
@@ -224,7 +224,7 @@ async def test_a_user_who_is_removed_while_signing_in_has_no_session(uow: UnitOf
             await tx.commit()
             return "removed"
 
-    outcomes = await race([*(sign_in() for _ in range(4)), remove(), *(sign_in() for _ in range(4))])
+    outcomes = await race([*(log_in() for _ in range(4)), remove(), *(log_in() for _ in range(4))])
     assert set(outcomes) <= {"in", "gone", "removed"}, outcomes
     assert not any(isinstance(outcome, UbrError) for outcome in outcomes)
     assert await seen(uow, lambda tx: tx.sessions.live_of(user.id, NOON)) == []

@@ -29,14 +29,15 @@ from tests.support.plugin import Desk, NewDatabase
 from tests.support.servers import PostgresServer
 from ubr import (
     SYSTEM,
+    AcknowledgeRestoreCommand,
     Application,
-    Attempt,
     ChangePasswordCommand,
     CompareCheckpointCommand,
     CreateAdminCommand,
     CreateUserCommand,
     DeleteRoleCommand,
     DeleteUserCommand,
+    IdempotencyKey,
     ListLogsCommand,
     ListRolesCommand,
     ListSessionsCommand,
@@ -50,7 +51,6 @@ from ubr import (
     RevokeUserSessionsCommand,
     RoleChanges,
     Settings,
-    SettleRestoreCommand,
     UnassignRoleCommand,
     UpdateRoleCommand,
     VerifyLogCommand,
@@ -66,7 +66,7 @@ from ubr.application.audit.recorder import Recorder
 from ubr.application.audit.sequencer import Sequencer
 from ubr.application.audit.verify_log import VerifyLog
 from ubr.application.revocation.follow_revocations import FollowRevocationsCommand
-from ubr.application.revocation.leave_revocations import LeaveRevocationsCommand
+from ubr.application.revocation.stop_following_revocations import StopFollowingRevocationsCommand
 from ubr.bootstrap import migrate, open_environment
 from ubr.domain.accounts.user import UserStatus
 from ubr.domain.audit.entry import LogEntry
@@ -455,15 +455,15 @@ async def test_everything_the_service_does_it_can_do_as_a_role_that_owns_nothing
         await keys_change(ubr)
         await the_log_is_kept(ubr)
         member = await world.user(email="last@example.org")
-        settled = await ubr.settle_restore(SettleRestoreCommand(), actor=SYSTEM)
+        settled = await ubr.acknowledge_restore(AcknowledgeRestoreCommand(), actor=SYSTEM)
         assert settled.sessions > 0
         assert not await world.alive(member.tokens)
         assert (await ubr.list_log_keys(actor=SYSTEM))[0].key == settled.key
-        await world.sign_in("last@example.org")
+        await world.logged_in("last@example.org")
     clock.move(days=100)
     async with open_environment(guarded.settings(), clock=clock) as environment:
         assert await environment.janitor() > 0
-        await environment.refusals.settle(everything=True)
+        await environment.denials.settle(everything=True)
         verified = await environment.application.verify_log(VerifyLogCommand(), actor=SYSTEM)
         assert (verified.finding, verified.signer) == (None, settled.key)
         async with guarded.connection() as connection:
@@ -473,7 +473,7 @@ async def test_everything_the_service_does_it_can_do_as_a_role_that_owns_nothing
 
 async def people_come_and_go(ubr: Application, world: World) -> None:
     await ubr.create_admin(CreateAdminCommand(email="admin@example.org", password=PASSWORD), actor=SYSTEM)
-    admin = (await world.sign_in("admin@example.org")).actor
+    admin = (await world.logged_in("admin@example.org")).actor
     member = await world.user(email="member@example.org")
     with pytest.raises(InvalidCredentials):
         await ubr.log_in(LogInCommand(email="member@example.org", password=OTHER_PASSWORD))
@@ -492,12 +492,12 @@ async def people_come_and_go(ubr: Application, world: World) -> None:
     assert len((await ubr.list_roles(ListRolesCommand(), actor=admin)).items) > 1
 
     command = CreateUserCommand(email="made@example.org", password=PASSWORD)
-    made = await ubr.create_user(command, actor=admin, attempt=Attempt("a-key"))
+    made = await ubr.create_user(command, actor=admin, idempotency_key=IdempotencyKey("a-key"))
     await world.set_status(made.id, UserStatus.DISABLED, actor=admin)
     await ubr.delete_user(DeleteUserCommand(user_id=made.id), actor=admin)
     assert len((await ubr.list_users(ListUsersCommand(), actor=admin)).items) == 2
 
-    sessions = [await world.sign_in("member@example.org", OTHER_PASSWORD) for _ in range(4)]
+    sessions = [await world.logged_in("member@example.org", OTHER_PASSWORD) for _ in range(4)]
     one = sessions[0].actor
     await ubr.log_out(actor=sessions[1].actor)
     await ubr.revoke_session(RevokeSessionCommand(session_id=sessions[2].actor.session_id), actor=one)
@@ -508,11 +508,11 @@ async def people_come_and_go(ubr: Application, world: World) -> None:
     verifier = uuid4()
     followed = await ubr.follow_revocations(FollowRevocationsCommand(verifier=verifier), actor=admin)
     assert followed.number > 0
-    await ubr.leave_revocations(LeaveRevocationsCommand(verifier=verifier), actor=admin)
+    await ubr.stop_following_revocations(StopFollowingRevocationsCommand(verifier=verifier), actor=admin)
 
 
 async def keys_change(ubr: Application) -> None:
-    await ubr.prepare()
+    await ubr.initialize()
     await ubr.check_health()
     new = await ubr.rotate_signing_key(actor=SYSTEM)
     await ubr.revoke_signing_key(RevokeSigningKeyCommand(kid=new.kid), actor=SYSTEM)

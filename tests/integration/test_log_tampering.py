@@ -35,7 +35,7 @@ from tests.support.people import World
 from tests.support.plugin import Desk
 from tests.support.servers import PostgresServer, run
 from ubr import SYSTEM, Application, Settings, connect
-from ubr.adapters.sql import Limits, SqlUnitOfWork, make_engine
+from ubr.adapters.sql import ConnectionLimits, SqlUnitOfWork, make_engine
 from ubr.adapters.sql.migrations import upgrade
 from ubr.adapters.sql.tables import metadata
 from ubr.application.audit.prune_log import PruneLogCommand
@@ -224,7 +224,7 @@ class Stage:
 
 async def record(settings: Settings, clock: MovableClock, *events: Event, actor: Actor | System = SYSTEM) -> None:
     """Write entries that are in no tree yet."""
-    engine = make_engine(settings.database_url, Limits(), durable=False)
+    engine = make_engine(settings.database_url, ConnectionLimits(), durable=False)
     unit_of_work = SqlUnitOfWork(engine, Recorder(uuid4, os.urandom), clock)
     async with unit_of_work.begin(actor) as tx:
         for event in events:
@@ -800,7 +800,7 @@ async def made_anew(stage: Stage, *, signed_by: Signer | None, row: int = ROW) -
         "UPDATE logs SET message = message || 'x' WHERE id = "
         f"(SELECT entry_id FROM log_leaves WHERE leaf_index = {row})"
     ):
-        engine = make_engine(stage.settings.database_url, Limits())
+        engine = make_engine(stage.settings.database_url, ConnectionLimits())
         async with SqlUnitOfWork(engine, Recorder(uuid4, os.urandom), MovableClock()).read() as tx:
             leaves = await tx.log_records.leaves(0, 500)
         await engine.dispose()

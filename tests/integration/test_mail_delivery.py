@@ -29,7 +29,7 @@ from ubr.application.accounts.request_password_reset import RequestPasswordReset
 from ubr.application.accounts.reset_password import ResetPasswordCommand
 from ubr.application.accounts.verify_email import VerifyEmailCommand
 from ubr.application.mail.deliver_mail import DeliverMail
-from ubr.application.mail.list_mail import LetterResult, ListMailCommand
+from ubr.application.mail.list_mail import ListMailCommand, QueuedMailResult
 from ubr.application.mail.retry_mail import RetryMailCommand
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import InvalidLink
@@ -60,7 +60,7 @@ class PostOffice:
     async def forgot(self, email: str = EMAIL) -> None:
         await self.world.ubr.request_password_reset(RequestPasswordResetCommand(email=email))
 
-    async def waiting(self) -> list[LetterResult]:
+    async def waiting(self) -> list[QueuedMailResult]:
         return (await self.world.ubr.list_mail(ListMailCommand(), actor=SYSTEM)).items
 
     def tokens(self) -> list[str]:
@@ -116,12 +116,12 @@ async def test_what_is_not_taken_now_comes_again_with_another_link(post: PostOff
     pauses = []
     for tries in range(1, 4):
         assert await post() == 0
-        [letter] = await post.waiting()
-        assert (letter.state, letter.tries) == ("waiting", tries)
-        assert letter.last_error is not None
-        assert "451" in letter.last_error
-        assert letter.next_try_at is not None
-        pauses.append(letter.next_try_at - post.world.clock())
+        [queued] = await post.waiting()
+        assert (queued.state, queued.tries) == ("waiting", tries)
+        assert queued.last_error is not None
+        assert "451" in queued.last_error
+        assert queued.next_try_at is not None
+        pauses.append(queued.next_try_at - post.world.clock())
         post.world.clock.move(seconds=pauses[-1].total_seconds() - 1)
         assert await post() == 0
         assert [each.tries for each in await post.waiting()] == [tries], "not before its time"
@@ -137,9 +137,9 @@ async def test_a_server_that_refuses_for_good_makes_a_dead_letter(post: PostOffi
     await post.forgot()
     post.server.answers["RCPT"] = "550 no such mailbox <{}>"
     assert await post() == 0
-    [letter] = await post.waiting()
-    assert (letter.state, letter.next_try_at, letter.email) == ("given_up", None, EMAIL)
-    assert EMAIL not in (letter.last_error or "")
+    [queued] = await post.waiting()
+    assert (queued.state, queued.next_try_at, queued.email) == ("given_up", None, EMAIL)
+    assert EMAIL not in (queued.last_error or "")
     entries = [entry for entry in await post.world.acts() if entry.action == "mail.given_up"]
     assert [(entry.level, entry.data["kind"]) for entry in entries] == [("warning", "password_reset")]
     assert EMAIL not in str(entries)
@@ -148,7 +148,7 @@ async def test_a_server_that_refuses_for_good_makes_a_dead_letter(post: PostOffi
     assert post.server.received == []
 
     post.server.answers.clear()
-    await post.world.ubr.retry_mail(RetryMailCommand(letter_id=letter.id), actor=SYSTEM)
+    await post.world.ubr.retry_mail(RetryMailCommand(mail_id=queued.id), actor=SYSTEM)
     assert await post() == 1
     assert len(post.server.received) == 1
     assert [entry.action for entry in await post.world.acts()] == ["mail.retried", "link.issued"]
@@ -160,8 +160,8 @@ async def test_after_enough_tries_a_mail_is_given_up(post: PostOffice) -> None:
     for _ in range(LAST_TRY):
         await post()
         post.world.clock.move(hours=1)
-    [letter] = await post.waiting()
-    assert (letter.state, letter.tries) == ("given_up", LAST_TRY)
+    [queued] = await post.waiting()
+    assert (queued.state, queued.tries) == ("given_up", LAST_TRY)
 
 
 async def test_only_the_newest_of_two_links_that_arrived_is_good(post: PostOffice) -> None:
@@ -229,8 +229,8 @@ async def _claimed(service: Service) -> None:
     assert service.ubr is not None
     assert service.clock is not None
     while True:
-        [letter] = (await service.ubr.list_mail(ListMailCommand(), actor=SYSTEM)).items
-        if letter.next_try_at is not None and letter.next_try_at > service.clock():
+        [queued] = (await service.ubr.list_mail(ListMailCommand(), actor=SYSTEM)).items
+        if queued.next_try_at is not None and queued.next_try_at > service.clock():
             return
         await asyncio.sleep(0.01)
 
@@ -255,7 +255,7 @@ async def test_each_mail_arrives(tls: Certificate) -> None:
 
         await world.register(EMAIL)
         await ubr.verify_email(VerifyEmailCommand(token=await token(), password=THEIRS))
-        member = await world.sign_in(EMAIL, THEIRS)
+        member = await world.logged_in(EMAIL, THEIRS)
         await world.register("taken@example.org")
         subjects = [subject for _, subject in await arrived()]
         await ubr.create_user(CreateUserCommand(email="invited@example.org"), actor=SYSTEM)
@@ -266,7 +266,7 @@ async def test_each_mail_arrives(tls: Certificate) -> None:
         await deliver(actor=SYSTEM)
         change = next(each for each in server.received if each.recipients == ["new@example.org"])
         await ubr.verify_email(VerifyEmailCommand(token=token_of(change.content)))
-        mail_only = replace(ubr.register_user, rules=replace(ubr.register_user.rules, registration="verified"))
+        mail_only = replace(ubr.register_user, policy=replace(ubr.register_user.policy, registration="verified"))
         for email in ("taken@example.org", "another@example.org"):
             await mail_only(RegisterUserCommand(email=email))
         subjects += [subject for _, subject in await arrived()]

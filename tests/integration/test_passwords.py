@@ -88,7 +88,7 @@ async def test_what_is_on_the_own_list_is_set_by_nobody_and_still_opens(tmp_path
     path.write_text(f"{LISTED.title()}\nthe first of a row\n", "utf-8")
     async with connect(replace(settings, password_block_list=str(path)), clock=clock) as ubr:
         world = World(ubr, clock)
-        actor = (await world.sign_in(member.email, LISTED)).actor
+        actor = (await world.logged_in(member.email, LISTED)).actor
         for listed in (LISTED, LISTED.upper(), "The First Of A Row" * 2):
             with pytest.raises(WeakPassword) as failure:
                 await world.register(password=listed)

@@ -52,7 +52,7 @@ from ubr.domain.errors import (
     UserNotFound,
 )
 from ubr.domain.errors import Forbidden as NotPermitted
-from ubr.testing import TINY_HASHING, sign_in
+from ubr.testing import TINY_HASHING, log_in
 
 pytestmark = pytest.mark.system
 
@@ -120,7 +120,7 @@ async def test_of_200_who_redeem_one_link_one_does(instances: tuple[Application,
             InvalidLink,
         )
         assert counted == {"done": 1, "InvalidLink": 199}
-        await sign_in(second[0], email, password)
+        await log_in(second[0], email, password)
 
 
 def _with_mail(ubr: Application) -> tuple[Application, DeliverMail, MemoryMailer]:
@@ -140,7 +140,7 @@ async def test_two_admins_who_remove_each_other_never_both_succeed(
         for email in emails:
             command = CreateAdminCommand(email=email, password=PASSWORD, take_over=True)
             assert await first.create_admin(command, actor=SYSTEM) is not None
-            actors.append(await sign_in(first, email, PASSWORD))
+            actors.append(await log_in(first, email, PASSWORD))
         left, right = actors
         await outcomes(
             (_remove(rng, first, left, right), _remove(rng, second, right, left)),
@@ -168,7 +168,7 @@ def _remove(rng: random.Random, ubr: Application, actor: Actor, target: Actor) -
 async def test_no_session_opened_with_the_old_password_survives_its_change(
     instances: tuple[Application, Application], rounds: int
 ) -> None:
-    """A log-in with the old password and the change of it run at the same moment, on two instances."""
+    """A login with the old password and the change of it run at the same moment, on two instances."""
     first, second = instances
     together = 10
     people = [f"user{number}@example.org" for number in range(together)]
@@ -179,7 +179,7 @@ async def test_no_session_opened_with_the_old_password_survives_its_change(
 
     async def one_round(email: str, number: int) -> None:
         old, new = passwords[email], f"{PASSWORD} {number}"
-        actor = await sign_in(first, email, old)
+        actor = await log_in(first, email, old)
         change = first.change_password(ChangePasswordCommand(current_password=old, new_password=new), actor=actor)
         tokens, _ = await asyncio.gather(_try_to_sign_in(second, email, old), change)
         passwords[email] = new
@@ -231,7 +231,7 @@ async def test_two_who_make_each_other_rise_and_fall_do_not_lock_up(
     first, second = instances
     for email in ("left@example.org", "right@example.org"):
         await first.create_admin(CreateAdminCommand(email=email, password=PASSWORD), actor=SYSTEM)
-    left, right = [await sign_in(first, email, PASSWORD) for email in ("left@example.org", "right@example.org")]
+    left, right = [await log_in(first, email, PASSWORD) for email in ("left@example.org", "right@example.org")]
     await first.register_user(RegisterUserCommand(email="user@example.org", password=PASSWORD))
     for _ in range(rounds):
         tokens = await first.log_in(LogInCommand(email="user@example.org", password=PASSWORD))

@@ -22,11 +22,11 @@ from tests.support.servers import PostgresServer
 from ubr import (
     SYSTEM,
     Actor,
-    Attempt,
     CreateRoleCommand,
     CreateUserCommand,
     DeleteRoleCommand,
     DeleteUserCommand,
+    IdempotencyKey,
     ListRolesCommand,
     ListUsersCommand,
     RegisterUserCommand,
@@ -37,7 +37,7 @@ from ubr import (
     UserChanges,
     connect,
 )
-from ubr.application.kernel.idempotency import Answered, KeyedCall
+from ubr.application.kernel.idempotency import Answered, IdempotentCall
 from ubr.application.kernel.representations import RoleResult, UserResult
 from ubr.application.ports.accounts import PasswordHasher
 from ubr.bootstrap import open_environment
@@ -58,8 +58,8 @@ from ubr.domain.errors import (
 )
 from ubr.testing import TINY_HASHING, MovableClock
 
-KEY = Attempt("8c9a2b1e-1f9d-4a53-9d55-5d8f0d2f6f1c")
-OTHER_KEY = Attempt("another-key")
+KEY = IdempotencyKey("8c9a2b1e-1f9d-4a53-9d55-5d8f0d2f6f1c")
+OTHER_KEY = IdempotencyKey("another-key")
 SECRET = secrets.token_bytes(32)
 MEMORY = "memory:"
 Anyone: TypeAlias = Actor | System | None
@@ -135,26 +135,30 @@ everywhere = pytest.mark.parametrize("world", ["memory", "sqlite", "postgresql"]
 in_memory = pytest.mark.parametrize("world", ["memory"], indirect=True)
 
 
-async def register(world: World, who: Anyone, attempt: Attempt | None, **changes: Any) -> UserResult:
+async def register(world: World, who: Anyone, idempotency_key: IdempotencyKey | None, **changes: Any) -> UserResult:
     command = RegisterUserCommand(**{"email": "New@example.org", "password": PASSWORD, "full_name": "New", **changes})
-    made = await world.ubr.register_user(command, actor=who, attempt=attempt)
+    made = await world.ubr.register_user(command, actor=who, idempotency_key=idempotency_key)
     assert made is not None
     return made
 
 
-def create(world: World, who: Anyone, attempt: Attempt | None, **changes: Any) -> Awaitable[UserResult]:
+def create(world: World, who: Anyone, idempotency_key: IdempotencyKey | None, **changes: Any) -> Awaitable[UserResult]:
     command = CreateUserCommand(**{"email": "new@example.org", "password": PASSWORD, **changes})
-    return world.ubr.create_user(command, actor=who, attempt=attempt)  # type: ignore[arg-type]
+    return world.ubr.create_user(command, actor=who, idempotency_key=idempotency_key)  # type: ignore[arg-type]
 
 
-def create_bare(world: World, who: Anyone, attempt: Attempt | None, **changes: Any) -> Awaitable[UserResult]:
+def create_bare(
+    world: World, who: Anyone, idempotency_key: IdempotencyKey | None, **changes: Any
+) -> Awaitable[UserResult]:
     command = CreateUserCommand(**{"email": "new@example.org", **changes})
-    return world.ubr.create_user(command, actor=who, attempt=attempt)  # type: ignore[arg-type]
+    return world.ubr.create_user(command, actor=who, idempotency_key=idempotency_key)  # type: ignore[arg-type]
 
 
-def create_role(world: World, who: Anyone, attempt: Attempt | None, **changes: Any) -> Awaitable[RoleResult]:
+def create_role(
+    world: World, who: Anyone, idempotency_key: IdempotencyKey | None, **changes: Any
+) -> Awaitable[RoleResult]:
     command = CreateRoleCommand(**{"name": "editor", "permissions": ["users:read"], **changes})
-    return world.ubr.create_role(command, actor=who, attempt=attempt)  # type: ignore[arg-type]
+    return world.ubr.create_role(command, actor=who, idempotency_key=idempotency_key)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -203,7 +207,7 @@ async def test_it_is_done_once_and_answered_alike(world: World, kind: Kind) -> N
     await world.acts()
     first = await kind.call(world, member.actor, KEY)
     world.clock.move(hours=23, minutes=59)
-    member = await world.sign_in(member.email)  # a key belongs to the user and not to one session
+    member = await world.logged_in(member.email)  # a key belongs to the user and not to one session
     again = await kind.call(world, member.actor, KEY)
     assert (again, again.revision) == (first, first.revision)
     assert [entry.action for entry in await world.acts()] == [kind.action, "session.opened"]
@@ -308,9 +312,9 @@ async def test_strangers_share_theirs_and_it_is_nobody_elses(world: World) -> No
 @in_memory
 async def test_without_a_key_every_call_is_another(world: World) -> None:
     await register(world, None, KEY)
-    for attempt in (None, OTHER_KEY):
+    for idempotency_key in (None, OTHER_KEY):
         with pytest.raises(EmailTaken):
-            await register(world, None, attempt)
+            await register(world, None, idempotency_key)
 
 
 # --- authorization comes first ---------------------------------------------------------------------------------------
@@ -372,9 +376,9 @@ async def test_with_the_actor_it_is_gone(world: World, kind: Kind) -> None:
     await world.admin()
     admin = await world.admin()
     await kind.call(world, admin.actor, KEY)
-    replaying = world.ubr.create_role.replaying
+    idempotency = world.ubr.create_role.idempotency
     commands = (CreateRoleCommand(name="x"), CreateUserCommand(email="x"))
-    calls = [replaying.of(KEY, command, actor=admin.actor, answer=UserResult) for command in commands]
+    calls = [idempotency.of(KEY, command, actor=admin.actor, answer=UserResult) for command in commands]
     with pytest.raises(IdempotencyKeyReused):
         [await call.answered() for call in calls]
     await world.ubr.delete_user(DeleteUserCommand(user_id=admin.id), actor=SYSTEM)
@@ -423,19 +427,19 @@ async def test_neither_the_password_nor_the_key_is_in_the_file(tmp_path: Path) -
     key = secrets.token_urlsafe(32)
     password = "a canary sings in the mine"
     async with connect(settings_on(f"sqlite+aiosqlite:///{tmp_path / 'ubr.db'}")) as ubr:
-        await register(World(ubr, MovableClock()), None, Attempt(key), password=password)
+        await register(World(ubr, MovableClock()), None, IdempotencyKey(key), password=password)
     stored = contents(tmp_path)
     assert b"New@example.org" in stored
     for secret in (key, password):
         assert secret.encode() not in stored
-    assert key not in repr(Attempt(key))
+    assert key not in repr(IdempotencyKey(key))
 
 
 async def test_what_has_expired_is_cleaned_away() -> None:
     clock = MovableClock()
     async with open_environment(settings_on(MEMORY), clock=clock) as environment:
         made = clock()
-        call = environment.application.register_user.replaying.of(
+        call = environment.application.register_user.idempotency.of(
             KEY, RegisterUserCommand(email="", password=""), actor=None, answer=UserResult
         )
         assert call.digest is not None
@@ -444,7 +448,7 @@ async def test_what_has_expired_is_cleaned_away() -> None:
             clock.move(hours=hours)
             await environment.janitor()
             async with call.unit_of_work.read() as tx:
-                assert (await tx.replays.find(call.digest, made) is not None) == kept
+                assert (await tx.idempotency.find(call.digest, made) is not None) == kept
 
 
 async def test_it_is_known_after_the_secret_was_replaced(tmp_path: Path) -> None:
@@ -462,9 +466,9 @@ async def test_it_is_known_after_the_secret_was_replaced(tmp_path: Path) -> None
 
 @in_memory
 async def test_an_answer_may_be_that_there_is_none(world: World) -> None:
-    replaying = world.ubr.register_user.replaying
+    idempotency = world.ubr.register_user.idempotency
     command = RegisterUserCommand(email="new@example.org", password=PASSWORD)
-    call: KeyedCall[UserResult | None] = replaying.of(KEY, command, actor=None, answer=UserResult)
+    call: IdempotentCall[UserResult | None] = idempotency.of(KEY, command, actor=None, answer=UserResult)
     async with call.unit_of_work.begin(None) as tx:
         assert await call.claim(tx) is None
         await call.keep(tx, None)
@@ -475,12 +479,12 @@ async def test_an_answer_may_be_that_there_is_none(world: World) -> None:
 @pytest.mark.parametrize("key", ["", " ", "a b", "x" * 256, "é", "a\n", "a\x7f", "\u2028"])
 def test_a_key_is_visible_ascii(key: str) -> None:
     with pytest.raises(Invalid, match="1 to 255"):
-        Attempt(key)
+        IdempotencyKey(key)
 
 
 @pytest.mark.parametrize("key", ["x", "x" * 255, '"8c9a2b1e"', "!~"])
 def test_any_such_key_will_do(key: str) -> None:
-    assert Attempt(key).key == key
+    assert IdempotencyKey(key).key == key
 
 
 # --- on a database that is shared, and out of reach at the wrong moment ----------------------------------------------

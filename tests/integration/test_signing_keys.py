@@ -75,7 +75,7 @@ async def start(url: str, clock: MovableClock) -> AsyncIterator[Start]:
         yield started
 
 
-async def sign_in(ubr: Application, email: str = EMAIL) -> TokensResult:
+async def log_in(ubr: Application, email: str = EMAIL) -> TokensResult:
     return await ubr.log_in(LogInCommand(email=email, password=PASSWORD))
 
 
@@ -110,18 +110,18 @@ async def refused(ubr: Application, tokens: TokensResult) -> bool:
 async def test_a_rotation_as_the_other_instance_sees_it(start: Start, clock: MovableClock) -> None:
     first, second = await start(), await start()
     await register(first)
-    old = await sign_in(first)
+    old = await log_in(first)
     assert not await refused(second, old)
     new = (await first.rotate_signing_key(actor=SYSTEM)).kid
     # Published everywhere when the answer is there, and signing nowhere yet.
     assert await published(second) == await published(first) == {kid_of(old), new}
-    assert {kid_of(await sign_in(ubr)) for ubr in (first, second)} == {kid_of(old)}
+    assert {kid_of(await log_in(ubr)) for ubr in (first, second)} == {kid_of(old)}
     clock.move(seconds=NOTICE.total_seconds() - 1)
-    last = await sign_in(second)
+    last = await log_in(second)
     assert kid_of(last) == kid_of(old)
     clock.move(seconds=1)
     for one, other in ((first, second), (second, first)):
-        tokens = await sign_in(one)
+        tokens = await log_in(one)
         assert kid_of(tokens) == new
         assert not await refused(other, tokens)
         assert not await refused(other, last)
@@ -135,7 +135,7 @@ async def test_a_revocation_holds_everywhere_when_its_answer_is_there(start: Sta
     first, second = await start(), await start()
     await register(first)
     for one, other in ((first, second), (second, first), (first, first)):
-        tokens = await sign_in(one)
+        tokens = await log_in(one)
         assert not await refused(first, tokens)
         assert not await refused(second, tokens)
         new = await revoke(one, kid_of(tokens))
@@ -154,9 +154,9 @@ async def test_a_token_of_a_key_made_a_moment_ago_is_good_where_nobody_has_heard
     slow = {"revocation_poll": timedelta(seconds=20), "revocation_bound": timedelta(seconds=30)}
     first, second = await start(), await start(**slow)
     await register(first)
-    assert not await refused(second, await sign_in(first))
-    new = await revoke(first, kid_of(await sign_in(first)))
-    tokens = await sign_in(first)
+    assert not await refused(second, await log_in(first))
+    new = await revoke(first, kid_of(await log_in(first)))
+    tokens = await log_in(first)
     assert kid_of(tokens) == new
     async with asyncio.timeout(15):
         assert not await refused(second, tokens)
@@ -165,7 +165,7 @@ async def test_a_token_of_a_key_made_a_moment_ago_is_good_where_nobody_has_heard
 async def test_a_revocation_is_in_the_log_with_what_came_of_it(start: Start) -> None:
     ubr = await start()
     await register(ubr)
-    old = kid_of(await sign_in(ubr))
+    old = kid_of(await log_in(ubr))
     new = await revoke(ubr, old)
     entries = (await ubr.list_logs(ListLogsCommand(limit=200), actor=SYSTEM)).items
     told = {(entry.action, entry.target.id) for entry in entries if entry.target and "signing_key" in entry.action}
@@ -178,11 +178,11 @@ async def test_a_revocation_is_in_the_log_with_what_came_of_it(start: Start) -> 
 async def test_another_algorithm_comes_with_the_next_rotation(start: Start, clock: MovableClock) -> None:
     first = await start(jwt_algorithm="EdDSA")
     await register(first)
-    old = await sign_in(first)
+    old = await log_in(first)
     second = await start(jwt_algorithm="ES256")
     assert await published(second) == {kid_of(old)}
     assert not await refused(second, old)
-    assert kid_of(await sign_in(second)) == kid_of(old)
+    assert kid_of(await log_in(second)) == kid_of(old)
     waiting = await first.rotate_signing_key(actor=SYSTEM)
     clock.move(seconds=1)
     new = await second.rotate_signing_key(actor=SYSTEM)
@@ -190,7 +190,7 @@ async def test_another_algorithm_comes_with_the_next_rotation(start: Start, cloc
     assert (await second.rotate_signing_key(actor=SYSTEM)).kid == new.kid
     clock.move(seconds=NOTICE.total_seconds())
     for one, other in ((first, second), (second, first)):
-        tokens = await sign_in(one)
+        tokens = await log_in(one)
         assert kid_of(tokens) == new.kid
         assert jwt.get_unverified_header(tokens.access_token)["alg"] == "ES256"
         assert not await refused(other, tokens)
@@ -206,7 +206,7 @@ async def test_a_secret_is_replaced_while_the_service_runs(start: Start) -> None
     await register(running)
     for number in range(3):
         await register(running, f"user{number}@example.org")
-    tokens = await sign_in(running)
+    tokens = await log_in(running)
     cursor = (await running.list_users(ListUsersCommand(limit=2), actor=SYSTEM)).next_cursor
     await running.rotate_signing_key(actor=SYSTEM)
 
@@ -222,13 +222,13 @@ async def test_a_secret_is_replaced_while_the_service_runs(start: Start) -> None
 
     alone = await start(secret_keys=(NEW,))
     assert not await refused(alone, tokens)
-    assert not await refused(running, await sign_in(alone))
+    assert not await refused(running, await log_in(alone))
     with pytest.raises(SigningKeyLocked):
         await start(secret_keys=(OLD,))
     # Whoever still runs with the old secret goes on, also when it reads the keys again.
-    await running.prepare()
+    await running.initialize()
     assert not await refused(running, tokens)
-    assert not await refused(alone, await sign_in(running))
+    assert not await refused(alone, await log_in(running))
 
 
 async def test_without_any_of_its_secrets_an_installation_can_start_anew(
@@ -236,7 +236,7 @@ async def test_without_any_of_its_secrets_an_installation_can_start_anew(
 ) -> None:
     first = await start(secret_keys=(OLD,))
     await register(first)
-    tokens = await sign_in(first)
+    tokens = await log_in(first)
     with pytest.raises(SigningKeyLocked) as failure:
         await start(secret_keys=(NEW,))
     assert failure.value.kids == (kid_of(tokens),)
@@ -264,7 +264,7 @@ async def test_a_key_made_with_another_secret_does_not_stop_who_cannot_open_it(
 ) -> None:
     running, careless = await start(secret_keys=(OLD,)), await start(secret_keys=(NEW, OLD))
     await register(running)
-    tokens = await sign_in(running)
+    tokens = await log_in(running)
     new = (await careless.rotate_signing_key(actor=SYSTEM)).kid
     assert not await refused(running, tokens)
     assert new not in await published(running)
@@ -319,14 +319,14 @@ async def test_whoever_signs_in_while_keys_come_and_go_is_let_in(
 
     async def client(number: int) -> None:
         nonlocal used
-        tokens = await sign_in(rng.choice(instances), f"user{number}@example.org")
+        tokens = await log_in(rng.choice(instances), f"user{number}@example.org")
         while not over:
             if await refused(rng.choice(instances), tokens):
                 assert kid_of(tokens) in given_up
                 again = RefreshSessionCommand(refresh_token=tokens.refresh_token)
                 tokens = await rng.choice(instances).refresh_session(again)
             elif rng.random() < 0.3:
-                tokens = await sign_in(rng.choice(instances), f"user{number}@example.org")
+                tokens = await log_in(rng.choice(instances), f"user{number}@example.org")
             used += 1
 
     async def operator(ubr: Application) -> None:

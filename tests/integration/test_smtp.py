@@ -129,7 +129,7 @@ def test_the_trust_store_is_that_of_the_machine() -> None:
         assert (context.verify_mode is ssl.CERT_REQUIRED) == context.check_hostname == verified
 
 
-# --- signing in ------------------------------------------------------------------------------------------------------
+# --- logging in ------------------------------------------------------------------------------------------------------
 
 
 async def test_a_wrong_password(tls: Certificate) -> None:
@@ -148,7 +148,7 @@ async def test_a_server_that_wants_an_account_where_there_is_none(tls: Certifica
 async def test_an_account_where_nobody_can_sign_in() -> None:
     async with strange_server("220 hello", "250 hello") as port:
         told = await unavailable(mailer(f"smtp://u:{SECRET}@{HERE}:{port}"))
-    assert told == "the server offers no way to sign in"
+    assert told == "the server offers no way to log in"
 
 
 # --- what servers answer ---------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ async def test_an_account_where_nobody_can_sign_in() -> None:
         ("RCPT", "553 5.1.3 no", True),
         ("RCPT", "450 4.2.1 later", False),
         ("RCPT", "451 4.3.0 later", False),
-        ("RCPT", "530 5.7.0 sign in first", False),
+        ("RCPT", "530 5.7.0 log in first", False),
         ("DATA", "554 5.7.1 it looks like spam", True),
         ("DATA", "552 5.3.4 too large", True),
         ("DATA", "452 4.3.1 the disk is full", False),

@@ -24,15 +24,15 @@ from tests.contracts.kit import MovableClock, email, new_session, new_token, new
 from tests.support.plugin import NewDatabase, PrivatePostgres
 from tests.support.room import PRODUCTION_LIMITS
 from tests.support.servers import PostgresServer
-from ubr.adapters.sql import Limits, SqlStore, SqlUnitOfWork, make_engine, normal_url
-from ubr.adapters.sql.errors import CONSTRAINTS, SQLITE_CONSTRAINTS, SQLITE_REFERENCES, TransactionConflict
+from ubr.adapters.sql import ConnectionLimits, SqlStore, SqlUnitOfWork, make_engine, normal_url
+from ubr.adapters.sql.errors import CONSTRAINTS, SQLITE_CONSTRAINTS, SQLITE_REFERENCES, SqlTransactionConflict
 from ubr.adapters.sql.migrations import check, upgrade
 from ubr.adapters.sql.tables import metadata
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.accounts import UserFilter
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import SYSTEM
-from ubr.domain.errors import Contended, EmailTaken, SessionNotFound, StoreUnavailable, UserNotFound
+from ubr.domain.errors import EmailTaken, SessionNotFound, StoreUnavailable, TransactionConflict, UserNotFound
 from ubr.domain.ids import UserId
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
@@ -56,7 +56,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(url: str, limits: Limits = DEFAULT, *, own_clock: bool = False) -> AsyncIterator[Bench]:
+async def bench(url: str, limits: ConnectionLimits = DEFAULT, *, own_clock: bool = False) -> AsyncIterator[Bench]:
     engine = make_engine(url, limits, durable=False)
     uow = SqlUnitOfWork(engine, Recorder(uuid4, os.urandom), None if own_clock else MovableClock())
     store = SqlStore(engine)
@@ -219,7 +219,7 @@ async def test_postgresql_tells_the_time_itself(postgres_url: str, postgres_serv
 
 @pytest.mark.parametrize("delay", [0.0, 0.001, 0.003, 0.01, 0.05])
 async def test_a_cancelled_task_gives_its_connection_back(any_url: str, delay: float) -> None:
-    async with bench(any_url, Limits(connections=4)) as it:
+    async with bench(any_url, ConnectionLimits(connections=4)) as it:
         await put(it.uow, user := new_user("kept"))
 
         async def work() -> None:
@@ -245,7 +245,7 @@ async def test_a_cancelled_task_gives_its_connection_back(any_url: str, delay: f
 async def test_a_scope_that_cancels_again_and_again_does_not_stop_the_roll_back(any_url: str) -> None:
     """A cancelled scope of anyio, which web frameworks use, interrupts every await there is, the roll-back's too."""
     made = 0
-    async with bench(any_url, Limits(connections=1)) as it:
+    async with bench(any_url, ConnectionLimits(connections=1)) as it:
 
         @event.listens_for(it.engine.sync_engine, "connect")
         def count(*_: object) -> None:
@@ -317,7 +317,7 @@ def silent_port() -> Iterator[int]:
 
 
 async def test_a_server_that_never_answers(silent_port: int) -> None:
-    async with bench(f"postgresql://user@127.0.0.1:{silent_port}/name", Limits(connect=0.5)) as it:
+    async with bench(f"postgresql://user@127.0.0.1:{silent_port}/name", ConnectionLimits(connect=0.5)) as it:
         async with fails_in_time(2):
             await it.store.ping()
         async with fails_in_time(2):
@@ -340,7 +340,7 @@ async def test_a_server_that_is_killed_and_started_again(private_postgres: Priva
     server = await anyio.to_thread.run_sync(lambda: private_postgres(durable=True))
     url = await anyio.to_thread.run_sync(server.create_database, "ubr")
     await upgrade(url)
-    async with bench(url, Limits(connections=5)) as it:
+    async with bench(url, ConnectionLimits(connections=5)) as it:
         await put(it.uow, before := new_user("before"))
         # Several connections lie in the pool when it happens, and one is in use.
         await race(seen(it.uow, lambda tx: tx.users.get(before.id)) for _ in range(5))
@@ -365,7 +365,7 @@ async def test_a_server_that_is_frozen_and_goes_on(private_postgres: PrivatePost
     server = await anyio.to_thread.run_sync(private_postgres)
     url = await anyio.to_thread.run_sync(server.create_database, "ubr")
     await upgrade(url)
-    async with bench(url, Limits(connections=2, statement=1.0, connect=0.5, acquire=0.5)) as it:
+    async with bench(url, ConnectionLimits(connections=2, statement=1.0, connect=0.5, acquire=0.5)) as it:
         await put(it.uow, user := new_user("before"))
 
         async def read() -> User | None:
@@ -475,8 +475,10 @@ async def test_whatever_isolation_is_usual_there_who_waited_for_a_lock_sees_what
 # Limits
 
 
-@pytest.mark.parametrize("limits", [Limits(lock=0.3), Limits(statement=0.3)], ids=["lock", "statement"])
-async def test_nobody_waits_longer_for_a_lock_than_the_limit(postgres_url: str, limits: Limits) -> None:
+@pytest.mark.parametrize(
+    "limits", [ConnectionLimits(lock=0.3), ConnectionLimits(statement=0.3)], ids=["lock", "statement"]
+)
+async def test_nobody_waits_longer_for_a_lock_than_the_limit(postgres_url: str, limits: ConnectionLimits) -> None:
     async with bench(postgres_url, limits) as it:
         await put(it.uow, user := new_user())
         async with it.uow.begin(SYSTEM) as tx:
@@ -489,7 +491,7 @@ async def test_nobody_waits_longer_for_a_lock_than_the_limit(postgres_url: str, 
 
 
 async def test_tidying_up_passes_by_what_is_in_use(postgres_url: str) -> None:
-    async with bench(postgres_url, Limits(lock=0.5)) as it:
+    async with bench(postgres_url, ConnectionLimits(lock=0.5)) as it:
         user = new_user()
         used, idle = new_session(user), new_session(user)
         tokens = [new_token(used), new_token(idle)]
@@ -510,7 +512,7 @@ async def test_tidying_up_passes_by_what_is_in_use(postgres_url: str) -> None:
 
 
 async def test_a_unit_in_which_nothing_is_asked_is_ended(postgres_url: str) -> None:
-    async with bench(postgres_url, Limits(idle=0.2)) as it:
+    async with bench(postgres_url, ConnectionLimits(idle=0.2)) as it:
         user = new_user()
         async with fails_in_time(), it.uow.begin(SYSTEM) as tx:
             await tx.users.add(user)
@@ -521,7 +523,7 @@ async def test_a_unit_in_which_nothing_is_asked_is_ended(postgres_url: str) -> N
 
 
 async def test_nobody_waits_longer_for_a_connection_than_the_limit(any_url: str) -> None:
-    async with bench(any_url, Limits(connections=2, acquire=0.3)) as it:
+    async with bench(any_url, ConnectionLimits(connections=2, acquire=0.3)) as it:
         async with it.uow.begin(SYSTEM), it.uow.read():
             for doing in (it.store.ping, lambda: put(it.uow, new_user())):
                 async with fails_in_time(2):
@@ -544,13 +546,13 @@ async def test_units_that_wait_in_a_circle_are_told_apart(postgres_url: str) -> 
                 await tx.commit()
 
         outcomes = await race([lock(*users), lock(*reversed(users))])
-        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoneType", "TransactionConflict"]
-        assert issubclass(TransactionConflict, Contended)  # which use cases repeat
+        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoneType", "SqlTransactionConflict"]
+        assert issubclass(SqlTransactionConflict, TransactionConflict)  # which use cases repeat
         assert it.used == 0
 
 
 async def test_a_change_of_the_tables_under_a_running_service_heals(postgres_url: str) -> None:
-    async with bench(postgres_url, Limits(connections=1)) as it:
+    async with bench(postgres_url, ConnectionLimits(connections=1)) as it:
         await put(it.uow, user := new_user())
         assert await seen(it.uow, lambda tx: tx.users.get(user.id)) == user
         other = make_engine(postgres_url)
@@ -562,7 +564,7 @@ async def test_a_change_of_the_tables_under_a_running_service_heals(postgres_url
             return await seen(it.uow, lambda tx: tx.users.get(user.id))
 
         outcomes = [(await race([read()]))[0] for _ in range(2)]
-        assert outcomes[0] == user or isinstance(outcomes[0], TransactionConflict)
+        assert outcomes[0] == user or isinstance(outcomes[0], SqlTransactionConflict)
         assert outcomes[1] == user
 
 
@@ -571,7 +573,7 @@ async def test_a_change_of_the_tables_under_a_running_service_heals(postgres_url
 
 async def test_a_file_that_another_process_is_writing_to(sqlite_url: str) -> None:
     other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
-    async with bench(sqlite_url, Limits(acquire=0.3)) as it:
+    async with bench(sqlite_url, ConnectionLimits(acquire=0.3)) as it:
         await put(it.uow, user := new_user())
         other.execute("BEGIN IMMEDIATE")
         async with fails_in_time(2):
@@ -584,7 +586,7 @@ async def test_a_file_that_another_process_is_writing_to(sqlite_url: str) -> Non
 
 async def test_two_processes_that_write_to_one_file_lose_nothing(sqlite_url: str) -> None:
     """The service and the command line, say: no line is common to them, only the lock of the file."""
-    limits = Limits(acquire=30)
+    limits = ConnectionLimits(acquire=30)
     async with bench(sqlite_url, limits) as one, bench(sqlite_url, limits) as two:
         await put(one.uow, user := new_user())
 
@@ -604,7 +606,7 @@ async def test_two_processes_that_write_to_one_file_lose_nothing(sqlite_url: str
 
 
 async def test_writers_of_one_process_wait_in_line_and_not_for_the_file(sqlite_url: str) -> None:
-    async with bench(sqlite_url, Limits(connections=3, acquire=30)) as it:
+    async with bench(sqlite_url, ConnectionLimits(connections=3, acquire=30)) as it:
         began = time.monotonic()
         assert await race(put(it.uow, new_user()) for _ in range(200)) == [None] * 200
         assert time.monotonic() - began < 10
@@ -628,7 +630,7 @@ async def test_a_file_that_is_no_database(tmp_path: Path, content: bytes | None)
 
 async def test_a_disk_that_is_full(sqlite_url: str) -> None:
     full = False
-    async with bench(sqlite_url, Limits(connections=1)) as it:
+    async with bench(sqlite_url, ConnectionLimits(connections=1)) as it:
 
         @event.listens_for(it.engine.sync_engine, "begin")
         def fill(connection: object) -> None:
@@ -649,7 +651,7 @@ async def test_a_disk_that_is_full(sqlite_url: str) -> None:
 
 
 async def test_a_file_that_may_only_be_read(sqlite_url: str) -> None:
-    async with bench(sqlite_url, Limits(connections=1)) as it:
+    async with bench(sqlite_url, ConnectionLimits(connections=1)) as it:
         await put(it.uow, user := new_user())
 
         @event.listens_for(it.engine.sync_engine, "begin")

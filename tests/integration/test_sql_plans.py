@@ -80,9 +80,9 @@ async def test_no_question_reads_a_whole_table_or_sorts_one(tmp_path: Path, monk
         await tx.refresh_tokens.spend(digest, successor=b"", now=NOON)
         await tx.refresh_tokens.forget_successors(NOON, 100)
         await tx.refresh_tokens.forget(NOON, 100)
-        await tx.replays.find(bytes(32), NOON)
-        await tx.replays.claim(bytes(32), NOON)
-        await tx.replays.forget(NOON, 100)
+        await tx.idempotency.find(bytes(32), NOON)
+        await tx.idempotency.claim(bytes(32), NOON)
+        await tx.idempotency.forget(NOON, 100)
         await tx.principals.get(SessionId(uuid4()))
         for entries in (
             LogFilter(),

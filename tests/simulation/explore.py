@@ -158,7 +158,7 @@ _FEW: Final = 1000
 """Ids of a scenario's own making are smaller, as numbers, than this; all others are random and name nothing."""
 
 _PLAIN: Final = frozenset({type(None), bool, int, str, bytes, datetime})
-_VALUES: Final = frozenset({"_Entry", "FeedRow", "Change", "FeedPosition", "FeedRead", "Announced"})
+_VALUES: Final = frozenset({"_Entry", "ChangeRecord", "Change", "FeedPosition", "FeedRead", "CommittedChanges"})
 
 
 class Shapes:
@@ -218,7 +218,7 @@ def _shape_of(kind: type) -> _Shape:
     if issubclass(kind, Principal):
         return lambda _, value: (value.session.ended_at is None, value.user.version)
     if issubclass(kind, MemoryTransaction):
-        return lambda _, value: (value.batch is None, value.awaited)
+        return lambda _, value: (value.commit_id is None, value.must_propagate)
     if issubclass(kind, Mapping):
         return lambda shapes, value: shapes.each(value.items())
     if issubclass(kind, list | tuple):

@@ -11,18 +11,18 @@ from typing import Any
 from uuid import UUID
 
 from tests.simulation.loop import SimulatedLoop, thread, worker_of
-from ubr.adapters.memory import MemoryFeed, MemoryStore
+from ubr.adapters.memory import MemoryChangeFeed, MemoryStore
 from ubr.adapters.memory.sessions import MemoryPrincipals
 from ubr.adapters.memory.store import Drafts
 from ubr.adapters.memory.unit_of_work import MemoryTransaction
 from ubr.application.audit.recorder import Recorder
-from ubr.application.ports.revocation import Announced, FeedRead, Listener, WorkerId
+from ubr.application.ports.revocation import CommittedChanges, FeedRead, Listener, WorkerId
 from ubr.application.ports.sessions import Principal
 from ubr.application.ports.system import Clock
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import StoreUnavailable
 from ubr.domain.ids import SessionId
-from ubr.domain.revocation.changes import FeedRow
+from ubr.domain.revocation.changes import ChangeRecord
 
 _KEPT = ("epoch", "steady", "writing", "renewals")
 
@@ -128,10 +128,10 @@ class GatedTransaction(MemoryTransaction):
         await super().commit()
         self._storage.commits[thread()] = self.epoch
         self._storage.writer = None
-        batch, self.batch = self.batch, None
+        commit_id, self.commit_id = self.commit_id, None
         if self._storage.gates is None:
             await self._storage.returned("committed")
-        self.batch = batch
+        self.commit_id = commit_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +156,11 @@ class GatedUnitOfWork:
 
 
 @dataclass(frozen=True, slots=True)
-class GatedFeed:
+class GatedChangeFeed:
     """The feed at a distance: asked, it may answer from any moment until the answer arrives."""
 
     storage: Storage
-    inner: MemoryFeed
+    inner: MemoryChangeFeed
 
     async def read(self, since: int | None) -> FeedRead:
         await self.storage.gate("feed")
@@ -168,10 +168,10 @@ class GatedFeed:
         await self.storage.returned("feed read")
         return read
 
-    async def announced(self, batch: UUID) -> Announced:
+    async def committed_changes(self, commit_id: UUID) -> CommittedChanges:
         # The answer comes with the asking: one that comes later only makes the writer wait for longer.
         await self.storage.gate("workers")
-        return await self.inner.announced(batch)
+        return await self.inner.committed_changes(commit_id)
 
     async def renew(self, worker: WorkerId) -> None:
         await self.storage.gate("renew")
@@ -190,16 +190,16 @@ class GatedFeed:
         await self.storage.returned("census taken")
         return found
 
-    async def bury(self, worker: WorkerId, renewal: Hashable) -> None:
+    async def remove_worker(self, worker: WorkerId, renewal: Hashable) -> None:
         await self.storage.gate("bury")
-        await self.inner.bury(worker, renewal)
+        await self.inner.remove_worker(worker, renewal)
 
     async def forget(self, older: timedelta, limit: int) -> int:
         await self.storage.gate("forget")
         return await self.inner.forget(older, limit)
 
 
-class GatedNudges:
+class GatedNotifier:
     """Messages that arrive late, never, or again, as do their acknowledgements unless those are `swift`."""
 
     def __init__(self, loop: SimulatedLoop, *, repeats: Callable[[], bool] | None = None, swift: bool = False) -> None:
@@ -209,7 +209,7 @@ class GatedNudges:
         self._listeners: dict[WorkerId, tuple[str, Listener]] = {}
         self._sent = 0
 
-    async def deliver(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bool:
+    async def deliver(self, epoch: str, rows: Sequence[ChangeRecord], to: frozenset[WorkerId]) -> bool:
         acknowledged: set[WorkerId] = set()
         all_did = asyncio.Event()
 

@@ -8,80 +8,82 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from tests.simulation.parts import GatedFeed, GatedNudges, GatedTransaction, GatedUnitOfWork, Storage
+from tests.simulation.parts import GatedChangeFeed, GatedNotifier, GatedTransaction, GatedUnitOfWork, Storage
 from ubr.adapters.memory import MemoryStore
 from ubr.application.access.authorization import authority
-from ubr.application.access.session_cache import View, _Entry
-from ubr.application.ports.revocation import Announced, Elapsed, Feed, FeedPosition, FeedRead, WorkerId
-from ubr.application.revocation.propagation import Settlement
-from ubr.application.revocation.worker_reaper import Census
+from ubr.application.access.session_cache import SessionCache, _Entry
+from ubr.application.ports.revocation import ChangeFeed, CommittedChanges, Elapsed, FeedPosition, FeedRead, WorkerId
+from ubr.application.revocation.propagation import RevocationBarrier
+from ubr.application.revocation.worker_reaper import WorkerReaper
 from ubr.application.sessions.log_out import LogOut
 from ubr.application.sessions.revoke_session import RevokeSession, RevokeSessionCommand
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidToken
 from ubr.domain.ids import SessionId
-from ubr.domain.revocation.changes import FeedRow
+from ubr.domain.revocation.changes import ChangeRecord
 from ubr.domain.sessions.termination import SecurityEvent
 
 
-class AnswersAtOnce(Settlement):
+class AnswersAtOnce(RevocationBarrier):
     """The writer does not wait."""
 
-    async def __call__(self, batch: UUID, *, awaited: bool) -> None:
-        await super().__call__(batch, awaited=False)
+    async def __call__(self, commit_id: UUID, *, must_propagate: bool) -> None:
+        await super().__call__(commit_id, must_propagate=False)
 
 
-class ShortWait(Settlement):
+class ShortWait(RevocationBarrier):
     """The writer's deadline is shorter than the bound."""
 
-    async def __call__(self, batch: UUID, *, awaited: bool) -> None:
-        shorter = replace(self.view.times, bound=self.view.times.bound - 1)
-        view = View(self.view.worker, None, self.feed, self.elapsed, shorter)  # type: ignore[arg-type]
-        await Settlement(view, self.feed, self.nudges, self.elapsed)(batch, awaited=awaited)
+    async def __call__(self, commit_id: UUID, *, must_propagate: bool) -> None:
+        shorter = replace(self.session_cache.times, bound=self.session_cache.times.bound - 1)
+        session_cache = SessionCache(self.session_cache.worker, None, self.feed, self.elapsed, shorter)  # type: ignore[arg-type]
+        await RevocationBarrier(session_cache, self.feed, self.notifier, self.elapsed)(
+            commit_id, must_propagate=must_propagate
+        )
 
 
-class SubscribersOnly(GatedNudges):
+class SubscribersOnly(GatedNotifier):
     """Only the workers that a nudge reached are waited for."""
 
-    async def deliver(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bool:
+    async def deliver(self, epoch: str, rows: Sequence[ChangeRecord], to: frozenset[WorkerId]) -> bool:
         task = asyncio.ensure_future(super().deliver(epoch, rows, to))
         task.cancel()
         return True
 
 
-class NoRows(GatedFeed):
+class NoRows(GatedChangeFeed):
     """Rows of workers are not there while their leases last."""
 
-    async def announced(self, batch: UUID) -> Announced:
-        return replace(await super().announced(batch), workers=frozenset())
+    async def committed_changes(self, commit_id: UUID) -> CommittedChanges:
+        return replace(await super().committed_changes(commit_id), workers=frozenset())
 
 
-class HastyCensus(Census):
+class HastyReaper(WorkerReaper):
     """A row goes where it was not renewed for a shorter time than a lease lasts."""
 
-    def __init__(self, feed: Feed, elapsed: Elapsed, row: float) -> None:
+    def __init__(self, feed: ChangeFeed, elapsed: Elapsed, row: float) -> None:
         super().__init__(feed, elapsed, row - 2)
 
 
-class LateLease(View):
+class LateLease(SessionCache):
     """The lease that a cycle rests on is looked up when it ends."""
 
-    async def _cycle(self) -> None:
-        await super()._cycle()
-        self._cycle_lease = self._lease
+    async def _poll_feed(self) -> None:
+        await super()._poll_feed()
+        self._poll_lease = self._lease
 
 
-class NoLease(View):
+class NoLease(SessionCache):
     """Being fresh is a matter of the cycle alone."""
 
     def _fresh(self) -> bool:
-        return self._cycle_began is not None and self._cycle_began >= self._elapsed() - self.times.bound
+        return self._poll_began is not None and self._poll_began >= self._elapsed() - self.times.bound
 
 
-class Replaces(View):
+class Replaces(SessionCache):
     """What a cycle reads is put in the place of what nudges brought."""
 
-    async def _cycle(self) -> None:
+    async def _poll_feed(self) -> None:
         read = self._feed.read
 
         class Forgetful:
@@ -93,12 +95,12 @@ class Replaces(View):
         feed = self._feed
         self._feed = Forgetful()  # type: ignore[assignment]
         try:
-            await super()._cycle()
+            await super()._poll_feed()
         finally:
             self._feed = feed
 
 
-class EarlyRow(View):
+class EarlyRow(SessionCache):
     """A lease is used before its commit is known."""
 
     async def _renew(self) -> None:
@@ -106,7 +108,7 @@ class EarlyRow(View):
         await super()._renew()
 
 
-class CachedAcross(View):
+class CachedAcross(SessionCache):
     """A reading that crossed an end is kept."""
 
     def _keep(self, session_id: SessionId, entry: _Entry) -> None:
@@ -139,7 +141,7 @@ class SilentSecond(RevokeSession):
             await tx.commit()
 
 
-class EpochIgnored(GatedFeed):
+class EpochIgnored(GatedChangeFeed):
     """A restored database is taken for the one before."""
 
     async def read(self, since: int | None) -> FeedRead:
@@ -147,7 +149,7 @@ class EpochIgnored(GatedFeed):
         return replace(found, position=replace(found.position, epoch="0"))
 
 
-class RenewalCrosses(View):
+class RenewalCrosses(SessionCache):
     """A renewal counts though the database was replaced before it was known."""
 
     async def _renew(self) -> None:
@@ -156,17 +158,17 @@ class RenewalCrosses(View):
         self._lease = began
 
 
-class TrustsTooSoon(View):
+class TrustsTooSoon(SessionCache):
     """A database is taken to have been there since it was asked, not since it answered."""
 
-    async def _cycle(self) -> None:
+    async def _poll_feed(self) -> None:
         began, epoch = self._elapsed(), self._epoch
-        await super()._cycle()
+        await super()._poll_feed()
         if self._epoch != epoch:
             self._epoch_since = began
 
 
-class NumbersGoOn(View):
+class NumbersGoOn(SessionCache):
     """A restored database is taken to have had no rows below those of the one before."""
 
     def _begin(self, position: FeedPosition) -> None:
@@ -174,17 +176,17 @@ class NumbersGoOn(View):
         self._known_from = 0
 
 
-class AnswersOn(View):
+class AnswersOn(SessionCache):
     """Who leaves forgets, and may be fresh again by what was under way."""
 
     async def leave(self) -> None:
         self._entries.clear()
         self._known.clear()
-        self._lease = self._cycle_began = self._cycle_lease = None
+        self._lease = self._poll_began = self._poll_lease = None
         await self._feed.leave(self.worker)
 
 
-class TrustsAll(View):
+class TrustsAll(SessionCache):
     """Any database that this worker reads from is taken to have been there for long."""
 
     def trusts(self, epoch: str) -> bool:
@@ -213,9 +215,9 @@ class SequenceTransaction(SequenceReader):
     async def commit(self) -> None:
         store, before = self._store, len(self._store.feed)
         await super().commit()
-        store.feed[before:] = [FeedRow(self._number, row.change) for row in store.feed[before:]]
-        if self.batch is not None:
-            store.batches[self.batch] = tuple(store.feed[before:])
+        store.feed[before:] = [ChangeRecord(self._number, row.change) for row in store.feed[before:]]
+        if self.commit_id is not None:
+            store.commits[self.commit_id] = tuple(store.feed[before:])
 
 
 class SequenceUnitOfWork(GatedUnitOfWork):
@@ -231,7 +233,7 @@ class SequenceUnitOfWork(GatedUnitOfWork):
         yield SequenceReader(self.storage, None, writing=False)
 
 
-class SequenceFeed(GatedFeed):
+class SequenceFeed(GatedChangeFeed):
     async def read(self, since: int | None) -> FeedRead:
         await self.storage.gate("feed")
         rows = tuple(row for row in self.inner.store.feed if since is not None and row.number > since)

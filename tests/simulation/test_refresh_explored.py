@@ -23,17 +23,17 @@ from tests.simulation.explore import Event, Outcome, Shapes, explore
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.parts import GatedUnitOfWork, Storage, put_back, rows_of
 from ubr.adapters.memory import MemoryStore
-from ubr.adapters.memory.rate_limit_store import MemoryCounters
+from ubr.adapters.memory.rate_limit_store import MemoryRateLimitStore
 from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
 from ubr.adapters.security.system import Uuid7, random_bytes
 from ubr.application.accounts.register_user import RegisterUserCommand
-from ubr.application.audit.denials import Refusals
+from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.recorder import Recorder
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.ports.keys import AccessClaims
-from ubr.application.protection.rate_limits import Limits, Quotas
-from ubr.application.revocation.propagation import SettledUnitOfWork
+from ubr.application.protection.rate_limits import Quotas, RateLimiter
+from ubr.application.revocation.propagation import PropagatingUnitOfWork
 from ubr.application.sessions.log_in import LogInCommand
 from ubr.application.sessions.refresh_session import RefreshSession, RefreshSessionCommand
 from ubr.application.sessions.token_issuer import TokenIssuer
@@ -55,12 +55,12 @@ _new_id = Uuid7()
 
 @lru_cache
 def start() -> tuple[dict[str, Any], str, SessionId]:
-    """The rows of one who is signed in, and their refresh token. Made by the real use cases, once."""
+    """The rows of one who is logged in, and their refresh token. Made by the real use cases, once."""
 
     async def made() -> tuple[dict[str, Any], str, SessionId]:
         container = MemoryContainer(settings=Settings.memory(**TINY_HASHING), clock=lambda: NOW)
         ubr = container.application()
-        await ubr.prepare()
+        await ubr.initialize()
         await ubr.register_user(
             RegisterUserCommand(email="member@example.org", password="correct horse battery staple")
         )
@@ -93,7 +93,7 @@ class Scope:
     """Whether somebody holds a copy of the first token, and uses it once, at any time."""
 
 
-async def no_other_worker(batch: UUID, *, awaited: bool) -> None:
+async def no_other_worker(commit_id: UUID, *, must_propagate: bool) -> None:
     """Propagate to nobody: one worker serves all requests here."""
 
 
@@ -119,16 +119,16 @@ class Chain:
         self.storage.faults, self.storage.answers_late = True, False
         numbers = count(1)
         self.mint = OpaqueRefreshTokens(lambda size: next(numbers).to_bytes(size, "big"))
-        issuer = TokenIssuer(PlainAccessTokens(), _new_id, Rules())  # type: ignore[arg-type]
-        unit_of_work = SettledUnitOfWork(GatedUnitOfWork(self.storage), settle=no_other_worker)  # type: ignore[arg-type]
+        issuer = TokenIssuer(PlainAccessTokens(), _new_id, OperatorPolicy())  # type: ignore[arg-type]
+        unit_of_work = PropagatingUnitOfWork(GatedUnitOfWork(self.storage), barrier=no_other_worker)  # type: ignore[arg-type]
         self.refresh = refresh(
             unit_of_work=unit_of_work,
-            limits=Limits(MemoryCounters(self._now), Quotas.off()),
+            rate_limiter=RateLimiter(MemoryRateLimitStore(self._now), Quotas.off()),
             keys=KeysAtHand(),  # type: ignore[arg-type]
             mint=self.mint,
             issuer=issuer,
-            rules=Rules(),
-            denials=Refusals(unit_of_work, self._now),
+            policy=OperatorPolicy(),
+            denials=DenialRecorder(unit_of_work, self._now),
         )
         self._served = 0
 

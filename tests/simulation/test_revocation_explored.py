@@ -18,18 +18,18 @@ import pytest
 from tests.simulation import planted
 from tests.simulation.explore import Event, Outcome, Shapes, explore
 from tests.simulation.loop import SimulatedLoop, thread, worker_of
-from tests.simulation.parts import GatedFeed, GatedNudges, GatedUnitOfWork, Storage, put_back, rows_of
-from ubr.adapters.memory import MemoryFeed, MemoryStore
+from tests.simulation.parts import GatedChangeFeed, GatedNotifier, GatedUnitOfWork, Storage, put_back, rows_of
+from ubr.adapters.memory import MemoryChangeFeed, MemoryStore
 from ubr.adapters.security.system import Uuid7, random_bytes
 from ubr.application.access.authorization import Authorize
-from ubr.application.access.session_cache import View, ViewTimes
+from ubr.application.access.session_cache import CacheTimes, SessionCache
 from ubr.application.accounts.get_user import GetUser, GetUserCommand
 from ubr.application.accounts.register_user import RegisterUserCommand
-from ubr.application.audit.denials import Refusals
+from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import WorkerId
-from ubr.application.revocation.propagation import SettledUnitOfWork, Settlement
-from ubr.application.revocation.worker_reaper import Census
+from ubr.application.revocation.propagation import PropagatingUnitOfWork, RevocationBarrier
+from ubr.application.revocation.worker_reaper import WorkerReaper
 from ubr.application.sessions.log_in import LogInCommand
 from ubr.application.sessions.log_out import LogOut
 from ubr.application.sessions.revoke_session import RevokeSession, RevokeSessionCommand
@@ -42,14 +42,14 @@ from ubr.settings import Settings
 from ubr.testing import TINY_HASHING
 
 NOW: Final = datetime(2030, 1, 1, tzinfo=UTC)
-TIMES: Final = ViewTimes(poll=1, bound=1, lease=2, renewal=1, row=3, horizon=50, patience=3)
+TIMES: Final = CacheTimes(poll=1, bound=1, lease=2, renewal=1, row=3, horizon=50, patience=3)
 NARROW: Final = replace(TIMES, bound=0, lease=10, row=20)
 """Fresh for as long as time stands still: what takes two moments otherwise takes one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What the store holds before anything is explored: two people who are signed in."""
+    """What the store holds before anything is explored: two people who are logged in."""
 
     rows: dict[str, Any]
     victim: Actor
@@ -63,7 +63,7 @@ def start() -> Start:
     async def made() -> Start:
         container = MemoryContainer(settings=Settings.memory(**TINY_HASHING), clock=lambda: NOW)
         ubr, store = container.application(), container.store()
-        await ubr.prepare()
+        await ubr.initialize()
         actors = []
         for email in ("victim@example.org", "other@example.org"):
             await ubr.register_user(RegisterUserCommand(email=email, password="correct horse battery staple"))
@@ -78,11 +78,11 @@ def start() -> Start:
 class Worker:
     name: str
     id: WorkerId
-    view: View
+    session_cache: SessionCache
     get_user: GetUser
     revoke_session: RevokeSession
     log_out: LogOut
-    census: Census
+    reaper: WorkerReaper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,22 +106,22 @@ class Scope:
     steady: bool = True
     gates: tuple[str, ...] = ()
     """Which there are before something is done. An answer that only comes later is no more dangerous, so not all."""
-    times: ViewTimes = TIMES
+    times: CacheTimes = TIMES
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """What a worker is made of: the real parts, or one with a bug in it."""
 
-    view: Callable[..., View] = View
-    settlement: Callable[..., Settlement] = Settlement
-    feed: Callable[..., Any] = GatedFeed
+    session_cache: Callable[..., SessionCache] = SessionCache
+    barrier: Callable[..., RevocationBarrier] = RevocationBarrier
+    feed: Callable[..., Any] = GatedChangeFeed
     unit_of_work: Callable[..., Any] = GatedUnitOfWork
-    nudges: Callable[..., Any] = GatedNudges
+    notifier: Callable[..., Any] = GatedNotifier
     revoke_session: Callable[..., RevokeSession] = RevokeSession
     log_out: Callable[..., LogOut] = LogOut
-    census: Callable[..., Census] = Census
-    times: ViewTimes | None = None
+    reaper: Callable[..., WorkerReaper] = WorkerReaper
+    times: CacheTimes | None = None
 
 
 class Installation:
@@ -141,7 +141,7 @@ class Installation:
         put_back(store, start().rows)
         self.storage = Storage(self.loop, store, Recorder(_new_id, random_bytes), lambda: NOW, gates=scope.gates)
         self.storage.kept.add(store.epoch)
-        self.nudges = parts.nudges(self.loop, swift=True)
+        self.notifier = parts.notifier(self.loop, swift=True)
         self.workers = {name: self._worker(at, name) for at, name in enumerate("ABC", 1)}
         with self.loop.running():
             if scope.rows_before:
@@ -157,15 +157,20 @@ class Installation:
         id = WorkerId(UUID(int=number))
         unit_of_work = self.parts.unit_of_work(self.storage)
         elapsed = self.loop.time
-        feed = self.parts.feed(self.storage, MemoryFeed(self.storage.store))
-        view = self.parts.view(id, unit_of_work, feed, elapsed, self.times)
-        settled = SettledUnitOfWork(unit_of_work, self.parts.settlement(view, feed, self.nudges, elapsed))
-        self.nudges.subscribe(id, f"{name}:", view.take)
-        denials = Refusals(settled, lambda: NOW)
-        get_user = GetUser(Authorize(view, lambda: NOW), settled, lambda: NOW, denials)
-        census = self.parts.census(feed, elapsed, self.times.row)
-        revoke_session, log_out = self.parts.revoke_session(settled, denials), self.parts.log_out(settled, denials)
-        return Worker(name, id, view, get_user, revoke_session, log_out, census)
+        feed = self.parts.feed(self.storage, MemoryChangeFeed(self.storage.store))
+        session_cache = self.parts.session_cache(id, unit_of_work, feed, elapsed, self.times)
+        propagating = PropagatingUnitOfWork(
+            unit_of_work, self.parts.barrier(session_cache, feed, self.notifier, elapsed)
+        )
+        self.notifier.subscribe(id, f"{name}:", session_cache.apply)
+        denials = DenialRecorder(propagating, lambda: NOW)
+        get_user = GetUser(Authorize(session_cache, lambda: NOW), propagating, lambda: NOW, denials)
+        reaper = self.parts.reaper(feed, elapsed, self.times.row)
+        revoke_session, log_out = (
+            self.parts.revoke_session(propagating, denials),
+            self.parts.log_out(propagating, denials),
+        )
+        return Worker(name, id, session_cache, get_user, revoke_session, log_out, reaper)
 
     # --- what the threads do -----------------------------------------------------------------------------------------
 
@@ -213,26 +218,26 @@ class Installation:
 
     def _act(self, name: str) -> Coroutine[Any, Any, None]:
         worker, _, act = name.partition(":")
-        view = self.workers[worker].view
+        session_cache = self.workers[worker].session_cache
         match act.rstrip("0123456789"):
             case "read":
                 return self._read(worker, start().victim)
             case "revoke":
                 return self._revoke(worker, start().victim)
-            case "log-out":
+            case "logout":
                 return self._call(lambda: self._log_out(worker, start().victim))
             case "census":
-                return self._call(self.workers[worker].census)
+                return self._call(self.workers[worker].reaper)
             case "bury":
                 return self._call(lambda: self._bury("A"))
             case "end-other":
                 return self._revoke(worker, start().other)
             case "cycle":
-                return self._call(view.cycle)
+                return self._call(session_cache.poll_feed)
             case "renew":
-                return self._call(view.renew)
+                return self._call(session_cache.renew)
             case "leave":
-                return self._call(view.leave)
+                return self._call(session_cache.leave)
             case _:
                 raise AssertionError(name)
 
@@ -310,7 +315,12 @@ class Installation:
             (store.epoch, self.storage.writer, shapes.of(store.feed), shapes.of(store.workers)),
             tuple([shapes.moment(at) for at in self.storage.renewed.values()]),
             store.sessions[start().victim.session_id].ended_at is None,
-            tuple([(shapes.of(vars(worker.view)), shapes.of(vars(worker.census))) for worker in self.workers.values()]),
+            tuple(
+                [
+                    (shapes.of(vars(worker.session_cache)), shapes.of(vars(worker.reaper)))
+                    for worker in self.workers.values()
+                ]
+            ),
             frozenset([(gate.thread, gate.label) for gate in self.loop.gates]),
             tuple([(name, shapes.of(task)) for name, task in self.loop.threads.items() if not task.done()]),
         )
@@ -334,8 +344,8 @@ SCOPES: Final = {
     "second": Scope(
         threads=("A:read1", "A:cycle1", "B:revoke1", "C:revoke2"), ticks=2, crashes=("B",), gates=("workers",)
     ),
-    # a second log-out from the same session, which finds it ended
-    "log-out": Scope(
+    # a second logout from the same session, which finds it ended
+    "logout": Scope(
         threads=("A:read1", "A:cycle1", "B:log-out1", "C:log-out2"), ticks=2, crashes=("B",), gates=("workers",)
     ),
     # a worker whose row goes because it does not renew it
@@ -403,7 +413,7 @@ BOUNDS: Final = {
     "leases": ((0, 0), (1, 0)),
     "cold": ((0, 0), (1, 0)),
     "second": ((0, 0), (0, 1)),
-    "log-out": ((0, 1), (1, 1)),
+    "logout": ((0, 1), (1, 1)),
     "census": ((0, 0), (1, 0)),
     "here": ((1, 0), (3, 0)),
     "two": ((0, 0), (1, 0)),
@@ -433,18 +443,18 @@ def test_nobody_is_served_from_before_an_end_on_more_schedules(name: str) -> Non
 
 
 BUGS: Final = {
-    "the writer answers at once": ("crossing", 0, 0, Parts(settlement=planted.AnswersAtOnce)),
-    "only workers that get the nudge are waited for": ("crossing", 0, 0, Parts(nudges=planted.SubscribersOnly)),
-    "the lease is looked up after the read": ("leases", 1, 0, Parts(view=planted.LateLease)),
-    "freshness is the read's alone": ("leases", 0, 0, Parts(view=planted.NoLease)),
-    "a read replaces what nudges brought": ("crossing", 2, 0, Parts(view=planted.Replaces)),
-    "the deadline is shorter than the bound": ("leases", 0, 0, Parts(settlement=planted.ShortWait)),
+    "the writer answers at once": ("crossing", 0, 0, Parts(barrier=planted.AnswersAtOnce)),
+    "only workers that get the nudge are waited for": ("crossing", 0, 0, Parts(notifier=planted.SubscribersOnly)),
+    "the lease is looked up after the read": ("leases", 1, 0, Parts(session_cache=planted.LateLease)),
+    "freshness is the read's alone": ("leases", 0, 0, Parts(session_cache=planted.NoLease)),
+    "a read replaces what nudges brought": ("crossing", 2, 0, Parts(session_cache=planted.Replaces)),
+    "the deadline is shorter than the bound": ("leases", 0, 0, Parts(barrier=planted.ShortWait)),
     "rows are not there while leases last": ("crossing", 0, 0, Parts(feed=planted.NoRows)),
-    "rows are forgotten before leases end": ("census", 0, 0, Parts(census=planted.HastyCensus)),
-    "who finds the session ended says so at once": ("log-out", 0, 1, Parts(log_out=planted.SilentRefusal)),
+    "rows are forgotten before leases end": ("census", 0, 0, Parts(reaper=planted.HastyReaper)),
+    "who finds the session ended says so at once": ("logout", 0, 1, Parts(log_out=planted.SilentRefusal)),
     "a second revoker answers at once": ("second", 0, 0, Parts(revoke_session=planted.SilentSecond)),
-    "a lease is used before its commit is known": ("leases", 1, 0, Parts(view=planted.EarlyRow)),
-    "a principal is cached across a revocation": ("crossing", 1, 0, Parts(view=planted.CachedAcross)),
+    "a lease is used before its commit is known": ("leases", 1, 0, Parts(session_cache=planted.EarlyRow)),
+    "a principal is cached across a revocation": ("crossing", 1, 0, Parts(session_cache=planted.CachedAcross)),
     "the cursor is a sequence number": (
         "writers, reader",
         1,
@@ -452,14 +462,14 @@ BUGS: Final = {
         Parts(unit_of_work=planted.SequenceUnitOfWork, feed=planted.SequenceFeed),
     ),
     "the epoch is ignored": ("restored", 1, 1, Parts(feed=planted.EpochIgnored)),
-    "every database is trusted": ("restored, asking", 0, 1, Parts(view=planted.TrustsAll)),
-    "who leaves forgets and answers on": ("leaving", 1, 0, Parts(view=planted.AnswersOn)),
+    "every database is trusted": ("restored, asking", 0, 1, Parts(session_cache=planted.TrustsAll)),
+    "who leaves forgets and answers on": ("leaving", 1, 0, Parts(session_cache=planted.AnswersOn)),
 }
 
 HARDER: Final = {
-    "a database is trusted since it was asked": ("restored, asking", 1, 1, Parts(view=planted.TrustsTooSoon)),
-    "a renewal counts for another database": ("restored, renewal", 1, 1, Parts(view=planted.RenewalCrosses)),
-    "numbers go on after a restore": ("restored", 1, 1, Parts(view=planted.NumbersGoOn)),
+    "a database is trusted since it was asked": ("restored, asking", 1, 1, Parts(session_cache=planted.TrustsTooSoon)),
+    "a renewal counts for another database": ("restored, renewal", 1, 1, Parts(session_cache=planted.RenewalCrosses)),
+    "numbers go on after a restore": ("restored", 1, 1, Parts(session_cache=planted.NumbersGoOn)),
 }
 
 
@@ -477,6 +487,6 @@ def test_a_planted_bug_that_is_harder_to_find_is_found(bug: str) -> None:
 
 
 def test_what_is_pruned_has_been_seen() -> None:
-    for parts, holds in ((Parts(), True), (Parts(view=planted.CachedAcross), False)):
+    for parts, holds in ((Parts(), True), (Parts(session_cache=planted.CachedAcross), False)):
         outcomes = [explored("crossing", parts, interruptions=1, faults=0, pruned=pruned) for pruned in (True, False)]
         assert [outcome.violation is None for outcome in outcomes] == [holds, holds]

@@ -20,23 +20,23 @@ import pytest
 
 from tests.simulation import planted
 from tests.simulation.loop import SimulatedLoop, worker_of
-from tests.simulation.parts import GatedFeed, GatedNudges, GatedUnitOfWork, Storage, put_back, rows_of
-from ubr.adapters.memory import MemoryFeed, MemoryStore
+from tests.simulation.parts import GatedChangeFeed, GatedNotifier, GatedUnitOfWork, Storage, put_back, rows_of
+from ubr.adapters.memory import MemoryChangeFeed, MemoryStore
 from ubr.adapters.security.system import Uuid7
 from ubr.application.access.authorization import Authorize
-from ubr.application.access.session_cache import View, ViewTimes
+from ubr.application.access.session_cache import CacheTimes, SessionCache
 from ubr.application.accounts.delete_user import DeleteUser, DeleteUserCommand
 from ubr.application.accounts.get_user import GetUser, GetUserCommand
 from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.accounts.update_user import UpdateUser, UpdateUserCommand, UserChanges
-from ubr.application.audit.denials import Refusals
+from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.recorder import Recorder
-from ubr.application.kernel.operator_policy import Rules
-from ubr.application.mail.queue import Post
+from ubr.application.kernel.operator_policy import OperatorPolicy
+from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.revocation import WorkerId
-from ubr.application.revocation.feed_follower import Tail
-from ubr.application.revocation.propagation import SettledUnitOfWork, Settlement
-from ubr.application.revocation.worker_reaper import Census
+from ubr.application.revocation.feed_follower import FeedFollower
+from ubr.application.revocation.propagation import PropagatingUnitOfWork, RevocationBarrier
+from ubr.application.revocation.worker_reaper import WorkerReaper
 from ubr.application.roles.assign_role import AssignRole, AssignRoleCommand
 from ubr.application.roles.create_role import CreateRoleCommand
 from ubr.application.roles.unassign_role import UnassignRole, UnassignRoleCommand
@@ -69,12 +69,12 @@ class Start:
 
 @lru_cache
 def start() -> Start:
-    """Two administrators, and three users of the role `reader` who are signed in twice. By the real use cases, once."""
+    """Two administrators, and three users of the role `reader` who are logged in twice. By the real use cases, once."""
 
     async def made() -> Start:
         container = MemoryContainer(settings=Settings.memory(**TINY_HASHING), clock=lambda: NOW)
         ubr = container.application()
-        await ubr.prepare()
+        await ubr.initialize()
         role = await ubr.create_role(CreateRoleCommand(name="reader", permissions=["users:read"]), actor=SYSTEM)
         actors = []
         for number in range(USERS + 2):
@@ -124,8 +124,8 @@ class History:
 class Parts:
     """What a worker is made of: the real parts, or one with a bug in it."""
 
-    view: Callable[..., View] = View
-    settlement: Callable[..., Settlement] = Settlement
+    session_cache: Callable[..., SessionCache] = SessionCache
+    barrier: Callable[..., RevocationBarrier] = RevocationBarrier
 
 
 @dataclass
@@ -160,7 +160,7 @@ class Run:
         self.new_id = Uuid7(self._now, self.chance.randbytes)
         self.storage = Storage(self.loop, store, Recorder(self.new_id, self.chance.randbytes), self._now)
         self.storage.faults = True
-        self.nudges = GatedNudges(self.loop, repeats=lambda: self.chance.random() < 0.2)
+        self.notifier = GatedNotifier(self.loop, repeats=lambda: self.chance.random() < 0.2)
         self.workers: dict[str, Worker] = {}
         self.stalled: tuple[str, str] = ("", "")
         self.asked: list[tuple[str, str, Actor]] = []
@@ -188,27 +188,29 @@ class Run:
         def elapsed() -> float:
             return self.loop.time() * rate
 
-        feed = GatedFeed(self.storage, MemoryFeed(self.storage.store))
-        view = self.parts.view(id, unit_of_work, feed, elapsed, ViewTimes())
-        settled = SettledUnitOfWork(unit_of_work, self.parts.settlement(view, feed, self.nudges, elapsed))
-        authorize, denials = Authorize(view, self._now), Refusals(settled, self._now)
+        feed = GatedChangeFeed(self.storage, MemoryChangeFeed(self.storage.store))
+        session_cache = self.parts.session_cache(id, unit_of_work, feed, elapsed, CacheTimes())
+        propagating = PropagatingUnitOfWork(
+            unit_of_work, self.parts.barrier(session_cache, feed, self.notifier, elapsed)
+        )
+        authorize, denials = Authorize(session_cache, self._now), DenialRecorder(propagating, self._now)
         self.workers[name] = Worker(
             name,
-            GetUser(authorize, settled, self._now, denials),
-            UpdateUser(settled, Post(uuid4), denials),
-            DeleteUser(settled, denials),
-            RevokeSession(settled, denials),
-            RevokeUserSessions(settled, denials),
-            LogOut(settled, denials),
-            UpdateRole(settled, Rules(), denials),
-            AssignRole(settled, self._now, denials),
-            UnassignRole(settled, denials),
+            GetUser(authorize, propagating, self._now, denials),
+            UpdateUser(propagating, MailQueue(uuid4), denials),
+            DeleteUser(propagating, denials),
+            RevokeSession(propagating, denials),
+            RevokeUserSessions(propagating, denials),
+            LogOut(propagating, denials),
+            UpdateRole(propagating, OperatorPolicy(), denials),
+            AssignRole(propagating, self._now, denials),
+            UnassignRole(propagating, denials),
         )
 
         async def serve() -> None:
             async with AsyncExitStack() as stack:
-                census = Census(feed, elapsed, view.times.row)
-                await stack.enter_async_context(Tail(view, self.nudges, census).following())
+                reaper = WorkerReaper(feed, elapsed, session_cache.times.row)
+                await stack.enter_async_context(FeedFollower(session_cache, self.notifier, reaper).following())
                 await self.loop.create_future()
 
         self.loop.spawn(f"{name}:tail", serve())
@@ -230,7 +232,7 @@ class Run:
             worker = self.chance.choice(list(self.workers.values()))
             actor = self.chance.choice(start().actors)
             kind = self.chance.choices(
-                ("read", "look", "name", "revoke", "log-out", "all", "role", "grant", "disable", "delete"),
+                ("read", "look", "name", "revoke", "logout", "all", "role", "grant", "disable", "delete"),
                 (30, 20, 8, 4, 2, 1, 8, 6, 0.3, 0.3),
             )[0]
         act: Callable[[Worker, Actor], Awaitable[None]] = getattr(self, "_" + kind.replace("-", "_"))
@@ -475,7 +477,7 @@ def test_many_runs_hold(part: int) -> None:
 
 
 def test_a_failing_seed_is_printed_and_replays(capsys: pytest.CaptureFixture[str]) -> None:
-    bug = Parts(settlement=planted.AnswersAtOnce)
+    bug = Parts(barrier=planted.AnswersAtOnce)
     found = failing(range(500), bug)
     assert found is not None
     assert f"seed {found.seed} fails" in capsys.readouterr().out

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ubr.adapters.security.system import utc_now
-from ubr.application.audit.denials import Refusals
+from ubr.application.audit.denials import DenialRecorder
 from ubr.application.ports.unit_of_work import UnitOfWork
 
 
-def denials_in(unit_of_work: UnitOfWork) -> Refusals:
-    return Refusals(unit_of_work, utc_now)
+def denials_in(unit_of_work: UnitOfWork) -> DenialRecorder:
+    return DenialRecorder(unit_of_work, utc_now)

@@ -6,18 +6,18 @@ from collections.abc import Hashable, Mapping
 from datetime import timedelta
 from uuid import UUID
 
-from ubr.application.ports.revocation import Announced, Feed, FeedRead, WorkerId
+from ubr.application.ports.revocation import ChangeFeed, CommittedChanges, FeedRead, WorkerId
 
 
 class PassedOn:
-    def __init__(self, inner: Feed) -> None:
+    def __init__(self, inner: ChangeFeed) -> None:
         self.inner = inner
 
     async def read(self, since: int | None) -> FeedRead:
         return await self.inner.read(since)
 
-    async def announced(self, batch: UUID) -> Announced:
-        return await self.inner.announced(batch)
+    async def committed_changes(self, commit_id: UUID) -> CommittedChanges:
+        return await self.inner.committed_changes(commit_id)
 
     async def renew(self, worker: WorkerId) -> None:
         await self.inner.renew(worker)
@@ -28,8 +28,8 @@ class PassedOn:
     async def workers(self) -> Mapping[WorkerId, Hashable]:
         return await self.inner.workers()
 
-    async def bury(self, worker: WorkerId, renewal: Hashable) -> None:
-        await self.inner.bury(worker, renewal)
+    async def remove_worker(self, worker: WorkerId, renewal: Hashable) -> None:
+        await self.inner.remove_worker(worker, renewal)
 
     async def forget(self, older: timedelta, limit: int) -> int:
         return await self.inner.forget(older, limit)

@@ -118,7 +118,7 @@ def _authenticate(server: SMTP, session: Session, envelope: Envelope, mechanism:
 async def mail_server(
     tls: Certificate | None = None, *, at_once: bool = False, international: bool = True, account: bool = False
 ) -> AsyncIterator[MailServer]:
-    """With STARTTLS where there is a certificate, or with TLS `at_once`; with `account` one has to sign in."""
+    """With STARTTLS where there is a certificate, or with TLS `at_once`; with `account` one has to log in."""
     mails = MailServer()
 
     def protocol() -> SMTP:

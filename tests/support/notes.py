@@ -20,7 +20,7 @@ _ROOT_BYTES: Final = 32
 _ID_BYTES: Final = 4
 _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 """No leading zeros. The specification names no largest tree; where 64 bits do not hold its size, nobody has it."""
-_MOST_SIGNATURES: Final = 100
+_MAX_SIGNATURES: Final = 100
 """A reader should have a limit, and has to take 16."""
 
 
@@ -92,7 +92,7 @@ def _parts_of(note: str | bytes) -> tuple[str, list[_Signature]]:
     if not blank or not signatures.endswith("\n"):
         raise NotGenuine("A note is text, an empty line, and lines of signatures")
     lines = signatures.removesuffix("\n").split("\n")
-    if len(lines) > _MOST_SIGNATURES:
+    if len(lines) > _MAX_SIGNATURES:
         raise NotGenuine("There are too many signatures")
     return text + "\n", [_signature_of(line) for line in lines]
 

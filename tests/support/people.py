@@ -45,7 +45,7 @@ def token_in(mail: Mail) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Somebody who is signed in."""
+    """Somebody who is logged in."""
 
     email: str
     actor: Actor
@@ -81,13 +81,13 @@ class World:
         await self.ubr.assign_role(AssignRoleCommand(user_id=user_id, role=role), actor=actor)
 
     async def user(self, *permissions: str, role: str | None = None, email: str | None = None) -> Member:
-        """Somebody signed in, with a role of these permissions, or of this name."""
+        """Somebody logged in, with a role of these permissions, or of this name."""
         user = await self.register(email)
         if permissions:
             role = (await self.role(*permissions)).name
         if role is not None:
             await self.assign(user.id, role)
-        return await self.sign_in(user.email)
+        return await self.logged_in(user.email)
 
     async def admin(self) -> Member:
         return await self.user(role="admin")
@@ -95,7 +95,7 @@ class World:
     async def log_in(self, email: str, password: str = PASSWORD) -> TokensResult:
         return await self.ubr.log_in(LogInCommand(email=email, password=password))
 
-    async def sign_in(self, email: str, password: str = PASSWORD) -> Member:
+    async def logged_in(self, email: str, password: str = PASSWORD) -> Member:
         tokens = await self.log_in(email, password)
         return Member(email, await self.ubr.authenticate(tokens.access_token), tokens)
 
@@ -173,10 +173,10 @@ class Meanwhile:
 
 
 def log_in_with(ubr: Application, hasher: PasswordHasher) -> LogIn:
-    """The log-in of an application, with another hasher."""
+    """The login of an application, with another hasher."""
     return replace(ubr.log_in, passwords=replace(ubr.log_in.passwords, hasher=hasher))
 
 
 def log_in_while(world: World, act: Callable[[], Awaitable[object]], times: int = 1) -> LogIn:
-    """A log-in during whose hashing something else happens, so many times."""
+    """A login during whose hashing something else happens, so many times."""
     return log_in_with(world.ubr, Meanwhile(world.ubr.log_in.passwords.hasher, act, times))

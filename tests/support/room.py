@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from ubr.adapters.sql import Limits
-from ubr.application.access.session_cache import ViewTimes
+from ubr.adapters.sql import RateLimiter
+from ubr.application.access.session_cache import CacheTimes
 
 SECONDS: Final = 30.0
-PRODUCTION_LIMITS, PRODUCTION_TIMES = Limits(), ViewTimes()
+PRODUCTION_LIMITS, PRODUCTION_TIMES = RateLimiter(), CacheTimes()
 """As an installation has them, for tests of what they are there for."""
 
 
 def give_room() -> None:
     """From now on these are what is meant where nothing is said. Once for a run, before anything is made."""
-    for limits, names in ((ViewTimes, ["patience"]), (Limits, ["acquire", "connect", "statement", "lock"])):
+    for limits, names in ((CacheTimes, ["patience"]), (RateLimiter, ["acquire", "connect", "statement", "lock"])):
         defaults = limits.__init__.__kwdefaults__
         assert defaults is not None
         assert set(names) <= set(defaults)

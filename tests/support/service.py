@@ -109,7 +109,7 @@ class UbrProcess:
         found = {line[0]: line[1] for line in words if len(line) == 2}
         return found["e-mail"], found["password"]
 
-    def sign_in(self, email: str, password: str) -> httpx.Response:
+    def logged_in(self, email: str, password: str) -> httpx.Response:
         return httpx.post(f"{self.url}/api/auth/login", json={"email": email, "password": password})
 
 

@@ -16,10 +16,10 @@ from ubr import (
     Actor,
     Application,
     AssignRoleCommand,
-    Attempt,
     CreateUserCommand,
     GetUserCommand,
     GrantResult,
+    IdempotencyKey,
     ListLogsCommand,
     ListSessionsCommand,
     ListUserRolesCommand,
@@ -39,7 +39,7 @@ from ubr import (
     calling_from,
     connect,
 )
-from ubr.testing import MovableClock, in_memory, sign_in
+from ubr.testing import MovableClock, in_memory, log_in
 from ubr.verifier import Credentials, VerifiedToken, Verifier
 
 
@@ -48,7 +48,7 @@ async def as_a_library() -> None:
         assert_type(app, Application)
         # The system's registration always answers with the account; a stranger's may have to wait for the mail.
         command = RegisterUserCommand(email="reader@example.org", password="a long enough password")
-        user = await app.register_user(command, actor=SYSTEM, attempt=Attempt("once"))
+        user = await app.register_user(command, actor=SYSTEM, idempotency_key=IdempotencyKey("once"))
         assert_type(user, UserResult)
         assert_type(await app.register_user(command), UserResult | None)
 
@@ -99,7 +99,7 @@ async def in_tests() -> AsyncIterator[Application]:
         assert_type(app, Application)
         assert_type(clock, MovableClock)
         clock.move(days=15)
-        actor = await sign_in(app, "reader@example.org", "a long enough password")
+        actor = await log_in(app, "reader@example.org", "a long enough password")
         await app.get_user(GetUserCommand(user_id=actor.user_id), actor=actor)
         assert_type(clock(), datetime)
         for mail in await ubr.testing.delivered(app):

@@ -36,7 +36,9 @@ async def calls(app: Application, actor: Actor, user: UserResult) -> None:
     await app.get_user(GetUserCommand(user_id=user.id), actor=user)  # E: arg-type
     await app.get_user(GetUserCommand(user_id=user.id), actor=None)  # E: arg-type
     await app.log_out(actor=SYSTEM)  # E: arg-type
-    await app.create_user(CreateUserCommand(email="reader@example.org"), actor=actor, attempt="once")  # E: arg-type
+    await app.create_user(
+        CreateUserCommand(email="reader@example.org"), actor=actor, idempotency_key="once"
+    )  # E: arg-type
     await app.register_user(REGISTER, actor="somebody")  # E: call-overload
     await app.invite_user(REGISTER)  # E: attr-defined
     app.get_user(GetUserCommand(user_id=user.id), actor=actor)  # E: unused-coroutine

@@ -35,11 +35,11 @@ from ubr.application.keys.rotate_signing_key import RotateSigningKey
 from ubr.application.mail.deliver_mail import DeliverMail
 from ubr.application.mail.list_mail import ListMail
 from ubr.application.mail.retry_mail import RetryMail
+from ubr.application.operations.acknowledge_restore import AcknowledgeRestore
 from ubr.application.operations.check_health import CheckHealth
-from ubr.application.operations.prepare import Prepare
-from ubr.application.operations.settle_restore import SettleRestore
+from ubr.application.operations.initialize import Initialize
 from ubr.application.revocation.follow_revocations import FollowRevocations
-from ubr.application.revocation.leave_revocations import LeaveRevocations
+from ubr.application.revocation.stop_following_revocations import StopFollowingRevocations
 from ubr.application.roles.assign_role import AssignRole
 from ubr.application.roles.create_role import CreateRole
 from ubr.application.roles.delete_role import DeleteRole
@@ -80,7 +80,7 @@ class AccountUseCases:
 
 @dataclass(frozen=True, kw_only=True)
 class SessionUseCases:
-    """Log-in, log-out and sessions."""
+    """Login, logout and sessions."""
 
     log_in: LogIn
     refresh_session: RefreshSession
@@ -146,16 +146,16 @@ class RevocationUseCases:
     """For verifiers in other services."""
 
     follow_revocations: FollowRevocations
-    leave_revocations: LeaveRevocations
+    stop_following_revocations: StopFollowingRevocations
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperationUseCases:
     """The service itself."""
 
-    settle_restore: SettleRestore
+    acknowledge_restore: AcknowledgeRestore
     check_health: CheckHealth
-    prepare: Prepare
+    initialize: Initialize
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ubr.domain.audit.checkpoint import MOST_NOTE_BYTES, BadNote, Note, NoteKey
+from ubr.domain.audit.checkpoint import MAX_NOTE_BYTES, BadNote, Note, NoteKey
 
 
 def read_keys(path: Path) -> list[NoteKey]:
@@ -22,7 +22,7 @@ def read_note(path: Path) -> Note:
 
 def _text(path: Path) -> str:
     with path.open("rb") as file:
-        raw = file.read(MOST_NOTE_BYTES + 1)
+        raw = file.read(MAX_NOTE_BYTES + 1)
     try:
         return raw.decode()
     except UnicodeDecodeError:

@@ -47,11 +47,11 @@ from ubr.application.keys.rotate_signing_key import RotateSigningKey
 from ubr.application.mail.deliver_mail import DeliverMail
 from ubr.application.mail.list_mail import ListMail
 from ubr.application.mail.retry_mail import RetryMail
+from ubr.application.operations.acknowledge_restore import AcknowledgeRestore
 from ubr.application.operations.check_health import CheckHealth
-from ubr.application.operations.prepare import Prepare
-from ubr.application.operations.settle_restore import SettleRestore
+from ubr.application.operations.initialize import Initialize
 from ubr.application.revocation.follow_revocations import FollowRevocations
-from ubr.application.revocation.leave_revocations import LeaveRevocations
+from ubr.application.revocation.stop_following_revocations import StopFollowingRevocations
 from ubr.application.roles.assign_role import AssignRole
 from ubr.application.roles.create_role import CreateRole
 from ubr.application.roles.delete_role import DeleteRole
@@ -93,10 +93,10 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             hasher=ports.security.hasher,
             is_common=ports.security.is_common,
             new_id=ports.new_id,
-            post=services.post,
-            limits=services.limits,
-            rules=ports.policy.rules,
-            replaying=services.replaying,
+            mail_queue=services.mail_queue,
+            rate_limiter=services.rate_limiter,
+            policy=ports.decisions.policy,
+            idempotency=services.idempotency,
             denials=services.denials,
         ),
         change_password=ChangePassword(
@@ -105,48 +105,54 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             passwords=services.passwords,
             hasher=ports.security.hasher,
             is_common=ports.security.is_common,
-            rules=ports.policy.rules,
+            policy=ports.decisions.policy,
             denials=services.denials,
         ),
         request_password_reset=RequestPasswordReset(
-            unit_of_work=services.unit_of_work, post=services.post, limits=services.limits, denials=services.denials
+            unit_of_work=services.unit_of_work,
+            mail_queue=services.mail_queue,
+            rate_limiter=services.rate_limiter,
+            denials=services.denials,
         ),
         reset_password=ResetPassword(
             unit_of_work=services.unit_of_work,
             tokens=ports.security.link_tokens,
-            limits=services.limits,
+            rate_limiter=services.rate_limiter,
             hasher=ports.security.hasher,
             is_common=ports.security.is_common,
-            rules=ports.policy.rules,
+            policy=ports.decisions.policy,
             denials=services.denials,
         ),
         request_email_change=RequestEmailChange(
             authorize=services.authorize,
             unit_of_work=services.unit_of_work,
             passwords=services.passwords,
-            limits=services.limits,
-            post=services.post,
+            rate_limiter=services.rate_limiter,
+            mail_queue=services.mail_queue,
             denials=services.denials,
         ),
         verify_email=VerifyEmail(
             unit_of_work=services.unit_of_work,
             tokens=ports.security.link_tokens,
-            limits=services.limits,
+            rate_limiter=services.rate_limiter,
             hasher=ports.security.hasher,
             is_common=ports.security.is_common,
             new_id=ports.new_id,
-            post=services.post,
-            rules=ports.policy.rules,
+            mail_queue=services.mail_queue,
+            policy=ports.decisions.policy,
             denials=services.denials,
         ),
         resend_verification=ResendVerification(
-            unit_of_work=services.unit_of_work, post=services.post, limits=services.limits, denials=services.denials
+            unit_of_work=services.unit_of_work,
+            mail_queue=services.mail_queue,
+            rate_limiter=services.rate_limiter,
+            denials=services.denials,
         ),
         undo_email_change=UndoEmailChange(
             unit_of_work=services.unit_of_work,
             tokens=ports.security.link_tokens,
-            limits=services.limits,
-            post=services.post,
+            rate_limiter=services.rate_limiter,
+            mail_queue=services.mail_queue,
             denials=services.denials,
         ),
         get_user=GetUser(
@@ -167,19 +173,21 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             hasher=ports.security.hasher,
             is_common=ports.security.is_common,
             new_id=ports.new_id,
-            post=services.post,
-            rules=ports.policy.rules,
-            replaying=services.replaying,
+            mail_queue=services.mail_queue,
+            policy=ports.decisions.policy,
+            idempotency=services.idempotency,
             denials=services.denials,
         ),
-        update_user=UpdateUser(unit_of_work=services.unit_of_work, post=services.post, denials=services.denials),
+        update_user=UpdateUser(
+            unit_of_work=services.unit_of_work, mail_queue=services.mail_queue, denials=services.denials
+        ),
         delete_user=DeleteUser(unit_of_work=services.unit_of_work, denials=services.denials),
         create_admin=CreateAdmin(
             unit_of_work=services.unit_of_work,
             hasher=ports.security.hasher,
             is_common=ports.security.is_common,
             new_id=ports.new_id,
-            rules=ports.policy.rules,
+            policy=ports.decisions.policy,
             denials=services.denials,
         ),
     )
@@ -194,16 +202,16 @@ def sessions(ports: Ports, services: Services) -> SessionUseCases:
             mint=ports.security.refresh_tokens,
             issuer=services.issuer,
             new_id=ports.new_id,
-            rules=ports.policy.rules,
+            policy=ports.decisions.policy,
             denials=services.denials,
         ),
         refresh_session=RefreshSession(
             unit_of_work=services.unit_of_work,
-            limits=services.limits,
+            rate_limiter=services.rate_limiter,
             keys=services.keys,
             mint=ports.security.refresh_tokens,
             issuer=services.issuer,
-            rules=ports.policy.rules,
+            policy=ports.decisions.policy,
             denials=services.denials,
         ),
         log_out=LogOut(unit_of_work=services.unit_of_work, denials=services.denials),
@@ -237,11 +245,13 @@ def roles(ports: Ports, services: Services) -> RoleUseCases:
         create_role=CreateRole(
             unit_of_work=services.unit_of_work,
             new_id=ports.new_id,
-            rules=ports.policy.rules,
-            replaying=services.replaying,
+            policy=ports.decisions.policy,
+            idempotency=services.idempotency,
             denials=services.denials,
         ),
-        update_role=UpdateRole(unit_of_work=services.unit_of_work, rules=ports.policy.rules, denials=services.denials),
+        update_role=UpdateRole(
+            unit_of_work=services.unit_of_work, policy=ports.decisions.policy, denials=services.denials
+        ),
         delete_role=DeleteRole(unit_of_work=services.unit_of_work, denials=services.denials),
         assign_role=AssignRole(unit_of_work=services.unit_of_work, clock=ports.clock, denials=services.denials),
         unassign_role=UnassignRole(unit_of_work=services.unit_of_work, denials=services.denials),
@@ -259,7 +269,7 @@ def mail(ports: Ports, services: Services) -> MailUseCases:
         deliver_mail=DeliverMail(
             unit_of_work=services.unit_of_work,
             tokens=ports.security.link_tokens,
-            composer=ports.composer,
+            renderer=ports.renderer,
             mailer=ports.mailer,
             denials=services.denials,
         ),
@@ -336,13 +346,13 @@ def revocation(ports: Ports, services: Services) -> RevocationUseCases:
     return RevocationUseCases(
         follow_revocations=FollowRevocations(
             authorize=services.authorize,
-            view=services.view,
+            session_cache=services.session_cache,
             feed=ports.background_feed,
-            nudges=ports.nudges,
+            notifier=ports.notifier,
             elapsed=ports.elapsed,
             denials=services.denials,
         ),
-        leave_revocations=LeaveRevocations(
+        stop_following_revocations=StopFollowingRevocations(
             authorize=services.authorize, feed=ports.background_feed, denials=services.denials
         ),
     )
@@ -350,16 +360,16 @@ def revocation(ports: Ports, services: Services) -> RevocationUseCases:
 
 def operations(ports: Ports, services: Services) -> OperationUseCases:
     return OperationUseCases(
-        settle_restore=SettleRestore(
+        acknowledge_restore=AcknowledgeRestore(
             unit_of_work=services.unit_of_work,
             access_tokens=ports.security.access_tokens,
             signing=ports.security.log_signing,
             sequencer=services.sequencer,
-            view=services.view,
+            session_cache=services.session_cache,
             denials=services.denials,
         ),
         check_health=CheckHealth(ports.store),
-        prepare=Prepare(
+        initialize=Initialize(
             unit_of_work=services.unit_of_work,
             access_tokens=ports.security.access_tokens,
             keys=services.keys,

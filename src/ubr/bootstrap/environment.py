@@ -12,8 +12,8 @@ from dependency_injector import providers
 
 from ubr.adapters.security.system import utc_now
 from ubr.application.app import Application
-from ubr.application.audit.denials import Refusals
-from ubr.application.kernel.periodic import beside
+from ubr.application.audit.denials import DenialRecorder
+from ubr.application.kernel.periodic import running_beside
 from ubr.application.operations.janitor import Janitor
 from ubr.application.ports.system import Clock
 from ubr.domain.actor import SYSTEM
@@ -36,7 +36,7 @@ class Environment:
 
     application: Application
     janitor: Janitor
-    refusals: Refusals
+    denials: DenialRecorder
 
 
 def _container(settings: Settings, clock: Clock | None) -> MemoryContainer | SqlContainer:
@@ -80,16 +80,16 @@ async def open_environment(
             stack.push_async_callback(redis.close)
         services, application = container.services(), container.application()
         if prepared:
-            await application.prepare()
+            await application.initialize()
         if following and settings.database_url != MEMORY:  # there nothing runs beside a test
-            await stack.enter_async_context(services.tail.following())
+            await stack.enter_async_context(services.feed_follower.following())
             if prepared:
                 await stack.enter_async_context(services.keys.following())
-                await stack.enter_async_context(services.bookkeeping.going_on())
+                await stack.enter_async_context(services.audit_maintenance.running())
             if prepared and delivering:
                 deliver = partial(application.deliver_mail, actor=SYSTEM)
-                await stack.enter_async_context(beside((deliver, _DELIVERING)))
-        yield Environment(application=application, janitor=services.janitor, refusals=services.denials)
+                await stack.enter_async_context(running_beside((deliver, _DELIVERING)))
+        yield Environment(application=application, janitor=services.janitor, denials=services.denials)
 
 
 @asynccontextmanager

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ubr.adapters.mail.none import NoMailer
-from ubr.adapters.mail.templates import BrokenTemplate, TemplateComposer
-from ubr.application.ports.mail import Composer, Mailer
+from ubr.adapters.mail.templates import BrokenTemplate, TemplateMailRenderer
+from ubr.application.ports.mail import Mailer, MailRenderer
 from ubr.application.ports.system import Clock
 from ubr.settings import LOCAL_SENDER, MAIL_FOLDER, MEMORY, Settings, WrongSetting
 
@@ -31,10 +31,10 @@ def mailer_of(settings: Settings, clock: Clock) -> Mailer:
     return NoMailer()
 
 
-def composer_of(settings: Settings) -> Composer:
+def renderer_of(settings: Settings) -> MailRenderer:
     """Errors: `WrongSetting` where an operator's template cannot be used."""
     folder = settings.mail_templates
     try:
-        return TemplateComposer(settings.public_url or settings.address, None if folder is None else Path(folder))
+        return TemplateMailRenderer(settings.public_url or settings.address, None if folder is None else Path(folder))
     except BrokenTemplate as error:
         raise WrongSetting(f"UBR_MAIL_TEMPLATES names {folder}: {error}.") from None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dependency_injector import containers, providers
 
-from ubr.adapters.memory import MemoryFeed, MemoryStore, MemoryUnitOfWork
-from ubr.adapters.memory.rate_limit_store import MemoryCounters
+from ubr.adapters.memory import MemoryChangeFeed, MemoryStore, MemoryUnitOfWork
+from ubr.adapters.memory.rate_limit_store import MemoryRateLimitStore
 from ubr.adapters.security.system import Uuid7, elapsed, random_bytes, utc_now
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.system import Clock, NewId
-from ubr.application.revocation.propagation import NoShortWay
+from ubr.application.revocation.propagation import PollingOnly
 from ubr.bootstrap.composition import application
-from ubr.bootstrap.mailing import composer_of, mailer_of
-from ubr.bootstrap.policy import policy_of
+from ubr.bootstrap.decisions import decisions_of
+from ubr.bootstrap.mailing import mailer_of, renderer_of
 from ubr.bootstrap.ports import Ports, SecurityPorts
 from ubr.bootstrap.security import hasher_of, security_of
 from ubr.bootstrap.services import services_of
@@ -28,7 +28,7 @@ def ports_in_memory(
     unit_of_work: MemoryUnitOfWork,
     security: SecurityPorts,
 ) -> Ports:
-    feed = MemoryFeed(store)
+    feed = MemoryChangeFeed(store)
     return Ports(
         clock=clock,
         elapsed=elapsed,
@@ -38,12 +38,12 @@ def ports_in_memory(
         background_unit_of_work=unit_of_work,
         feed=feed,
         background_feed=feed,
-        nudges=NoShortWay(),
-        counters=MemoryCounters(clock),
+        notifier=PollingOnly(),
+        rate_limit_store=MemoryRateLimitStore(clock),
         mailer=mailer_of(settings, clock),
-        composer=composer_of(settings),
+        renderer=renderer_of(settings),
         security=security,
-        policy=policy_of(settings),
+        decisions=decisions_of(settings),
     )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ubr.application.access.session_cache import ViewTimes
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.access.session_cache import CacheTimes
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.audit import LogSigning
 from ubr.application.ports.keys import AccessTokens
-from ubr.application.ports.mail import Composer, Mailer
-from ubr.application.ports.protection import Counters
-from ubr.application.ports.revocation import Elapsed, Feed, Nudges
+from ubr.application.ports.mail import Mailer, MailRenderer
+from ubr.application.ports.protection import RateLimitStore
+from ubr.application.ports.revocation import ChangeFeed, ChangeNotifier, Elapsed
 from ubr.application.ports.secrets import Signer
 from ubr.application.ports.sessions import RefreshTokenMint
 from ubr.application.ports.system import Clock, NewId
@@ -33,12 +33,12 @@ class SecurityPorts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class OperatorDecisions:
     """Decisions of the operator."""
 
-    rules: Rules
+    policy: OperatorPolicy
     quotas: Quotas
-    times: ViewTimes
+    times: CacheTimes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +56,13 @@ class Ports:
     store: Store
     unit_of_work: UnitOfWork
     background_unit_of_work: UnitOfWork
-    feed: Feed
-    background_feed: Feed
-    nudges: Nudges
-    counters: Counters
+    feed: ChangeFeed
+    background_feed: ChangeFeed
+    notifier: ChangeNotifier
+    rate_limit_store: RateLimitStore
 
     mailer: Mailer
-    composer: Composer
+    renderer: MailRenderer
 
     security: SecurityPorts
-    policy: Policy
+    decisions: OperatorDecisions

@@ -10,7 +10,7 @@ from ubr.adapters.security.secrets import HmacSigner, SecretKeys
 from ubr.adapters.security.system import random_bytes
 from ubr.adapters.security.tokens import JwtAccessTokens
 from ubr.application.ports.accounts import PasswordHasher
-from ubr.bootstrap.policy import common_of, hashing_threads
+from ubr.bootstrap.decisions import common_of, hashing_threads
 from ubr.bootstrap.ports import SecurityPorts
 from ubr.settings import Settings
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.access.authorization import Authorize
-from ubr.application.access.session_cache import View
-from ubr.application.audit.denials import Refusals
-from ubr.application.audit.maintenance import Bookkeeping
+from ubr.application.access.session_cache import SessionCache
+from ubr.application.audit.denials import DenialRecorder
+from ubr.application.audit.maintenance import AuditMaintenance
 from ubr.application.audit.sequencer import Sequencer
-from ubr.application.kernel.idempotency import Replaying
+from ubr.application.kernel.idempotency import Idempotency
 from ubr.application.kernel.paging import Pager
-from ubr.application.keys.key_ring import KnownKeys
-from ubr.application.mail.queue import Post
+from ubr.application.keys.key_ring import KeyRing
+from ubr.application.mail.queue import MailQueue
 from ubr.application.operations.janitor import Janitor
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.password_throttle import PasswordThrottle
-from ubr.application.protection.rate_limits import Limits
-from ubr.application.revocation.feed_follower import Tail
-from ubr.application.revocation.propagation import SettledUnitOfWork, Settlement
-from ubr.application.revocation.worker_reaper import Census
+from ubr.application.protection.rate_limits import RateLimiter
+from ubr.application.revocation.feed_follower import FeedFollower
+from ubr.application.revocation.propagation import PropagatingUnitOfWork, RevocationBarrier
+from ubr.application.revocation.worker_reaper import WorkerReaper
 from ubr.application.sessions.token_issuer import TokenIssuer
 from ubr.bootstrap.ports import Ports
 
@@ -29,66 +29,73 @@ from ubr.bootstrap.ports import Ports
 class Services:
     """One of each for an application."""
 
-    view: View
+    session_cache: SessionCache
     unit_of_work: EndingUnitOfWork
     authorize: Authorize
-    denials: Refusals
-    limits: Limits
+    denials: DenialRecorder
+    rate_limiter: RateLimiter
     passwords: PasswordThrottle
-    keys: KnownKeys
+    keys: KeyRing
     issuer: TokenIssuer
     sequencer: Sequencer
     pager: Pager
-    post: Post
-    replaying: Replaying
+    mail_queue: MailQueue
+    idempotency: Idempotency
 
-    tail: Tail
-    bookkeeping: Bookkeeping
+    feed_follower: FeedFollower
+    audit_maintenance: AuditMaintenance
     janitor: Janitor
 
 
 def services_of(ports: Ports) -> Services:
     """Built by constructors alone: nothing is asked and nothing started."""
-    view = View(
+    session_cache = SessionCache(
         worker=WorkerId(ports.new_id()),
         unit_of_work=ports.unit_of_work,
         feed=ports.background_feed,
         elapsed=ports.elapsed,
-        times=ports.policy.times,
+        times=ports.decisions.times,
     )
-    settlement = Settlement(view=view, feed=ports.feed, nudges=ports.nudges, elapsed=ports.elapsed)
-    unit_of_work = SettledUnitOfWork(inner=ports.unit_of_work, settle=settlement)
-    limits = Limits(counters=ports.counters, quotas=ports.policy.quotas)
-    denials = Refusals(unit_of_work=unit_of_work, clock=ports.clock)
+    barrier = RevocationBarrier(
+        session_cache=session_cache, feed=ports.feed, notifier=ports.notifier, elapsed=ports.elapsed
+    )
+    unit_of_work = PropagatingUnitOfWork(inner=ports.unit_of_work, barrier=barrier)
+    rate_limiter = RateLimiter(rate_limit_store=ports.rate_limit_store, quotas=ports.decisions.quotas)
+    denials = DenialRecorder(unit_of_work=unit_of_work, clock=ports.clock)
     sequencer = Sequencer(unit_of_work=ports.background_unit_of_work, signing=ports.security.log_signing)
-    census = Census(feed=ports.background_feed, elapsed=ports.elapsed, row=ports.policy.times.row)
+    reaper = WorkerReaper(feed=ports.background_feed, elapsed=ports.elapsed, row=ports.decisions.times.row)
     return Services(
-        view=view,
+        session_cache=session_cache,
         unit_of_work=unit_of_work,
-        authorize=Authorize(view=view, clock=ports.clock),
+        authorize=Authorize(session_cache=session_cache, clock=ports.clock),
         denials=denials,
-        limits=limits,
+        rate_limiter=rate_limiter,
         passwords=PasswordThrottle(
             unit_of_work=unit_of_work,
-            limits=limits,
+            rate_limiter=rate_limiter,
             hasher=ports.security.hasher,
             signer=ports.security.signer,
             elapsed=ports.elapsed,
         ),
-        keys=KnownKeys(
-            view=view,
+        keys=KeyRing(
+            session_cache=session_cache,
             unit_of_work=ports.background_unit_of_work,
             access_tokens=ports.security.access_tokens,
             elapsed=ports.elapsed,
         ),
-        issuer=TokenIssuer(access_tokens=ports.security.access_tokens, new_id=ports.new_id, rules=ports.policy.rules),
+        issuer=TokenIssuer(
+            access_tokens=ports.security.access_tokens, new_id=ports.new_id, policy=ports.decisions.policy
+        ),
         sequencer=sequencer,
         pager=Pager(ports.security.signer),
-        post=Post(new_id=ports.new_id),
-        replaying=Replaying(unit_of_work=unit_of_work, signer=ports.security.signer),
-        tail=Tail(view=view, nudges=ports.nudges, census=census),
-        bookkeeping=Bookkeeping(sequencer=sequencer, refusals=denials),
+        mail_queue=MailQueue(new_id=ports.new_id),
+        idempotency=Idempotency(unit_of_work=unit_of_work, signer=ports.security.signer),
+        feed_follower=FeedFollower(session_cache=session_cache, notifier=ports.notifier, reaper=reaper),
+        audit_maintenance=AuditMaintenance(sequencer=sequencer, denials=denials),
         janitor=Janitor(
-            unit_of_work=unit_of_work, feed=ports.background_feed, counters=ports.counters, quotas=ports.policy.quotas
+            unit_of_work=unit_of_work,
+            feed=ports.background_feed,
+            rate_limit_store=ports.rate_limit_store,
+            quotas=ports.decisions.quotas,
         ),
     )

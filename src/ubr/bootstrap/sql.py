@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 from dependency_injector import containers, providers
 
 from ubr.adapters.security.system import Uuid7, elapsed, random_bytes, utc_now
-from ubr.adapters.sql.engine import Limits, make_engine
-from ubr.adapters.sql.rate_limit_store import SqlCounters
-from ubr.adapters.sql.revocation import SqlFeed
+from ubr.adapters.sql.engine import ConnectionLimits, make_engine
+from ubr.adapters.sql.rate_limit_store import SqlRateLimitStore
+from ubr.adapters.sql.revocation import SqlChangeFeed
 from ubr.adapters.sql.unit_of_work import SqlStore, SqlUnitOfWork
 from ubr.application.audit.recorder import Recorder
-from ubr.application.ports.protection import Counters
-from ubr.application.ports.revocation import Nudges
+from ubr.application.ports.protection import RateLimitStore
+from ubr.application.ports.revocation import ChangeNotifier
 from ubr.application.ports.secrets import Signer
 from ubr.application.ports.system import Clock, NewId
-from ubr.application.protection.rate_limits import FallbackCounters
-from ubr.application.revocation.propagation import NoShortWay
+from ubr.application.protection.rate_limits import FallbackRateLimitStore
+from ubr.application.revocation.propagation import PollingOnly
 from ubr.bootstrap.composition import application
-from ubr.bootstrap.mailing import composer_of, mailer_of
-from ubr.bootstrap.policy import policy_of
-from ubr.bootstrap.ports import Policy, Ports, SecurityPorts
+from ubr.bootstrap.decisions import decisions_of
+from ubr.bootstrap.mailing import mailer_of, renderer_of
+from ubr.bootstrap.ports import OperatorDecisions, Ports, SecurityPorts
 from ubr.bootstrap.security import hasher_of, security_of
 from ubr.bootstrap.services import services_of
 from ubr.settings import LIFELINE, Settings
@@ -29,37 +29,37 @@ from ubr.settings import LIFELINE, Settings
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from ubr.adapters.redis import RedisLink
+    from ubr.adapters.redis import RedisClient
 
 # The Redis client is loaded only where there is a Redis.
 
 
-def link_to(redis_url: str | None) -> RedisLink | None:
+def redis_client(redis_url: str | None) -> RedisClient | None:
     """The way to Redis, which connects when it is first used; None where there is none."""
     if redis_url is None:
         return None
-    from ubr.adapters.redis import RedisLink  # noqa: PLC0415
+    from ubr.adapters.redis import RedisClient  # noqa: PLC0415
 
-    return RedisLink(redis_url)
+    return RedisClient(redis_url)
 
 
-def nudges_through(redis: RedisLink | None, signer: Signer) -> Nudges:
+def notifier_through(redis: RedisClient | None, signer: Signer) -> ChangeNotifier:
     """The short way between workers; without a Redis there is none."""
     if redis is None:
-        return NoShortWay()
-    from ubr.adapters.redis import Envelope, RedisNudges  # noqa: PLC0415
+        return PollingOnly()
+    from ubr.adapters.redis import Envelope, RedisChangeNotifier  # noqa: PLC0415
 
-    return RedisNudges(redis, Envelope(signer))
+    return RedisChangeNotifier(redis, Envelope(signer))
 
 
-def counters_in(redis: RedisLink | None, unit_of_work: SqlUnitOfWork, signer: Signer) -> Counters:
-    """Counters for all workers: in Redis, and in the database where there is none or it is out of reach."""
-    in_sql = SqlCounters(unit_of_work, signer)
+def rate_limit_store_in(redis: RedisClient | None, unit_of_work: SqlUnitOfWork, signer: Signer) -> RateLimitStore:
+    """One count for all workers: in Redis, and in the database where Redis is not configured or out of reach."""
+    in_sql = SqlRateLimitStore(unit_of_work, signer)
     if redis is None:
         return in_sql
-    from ubr.adapters.redis import RedisCounters  # noqa: PLC0415
+    from ubr.adapters.redis import RedisRateLimitStore  # noqa: PLC0415
 
-    return FallbackCounters(RedisCounters(redis, signer), in_sql)
+    return FallbackRateLimitStore(RedisRateLimitStore(redis, signer), in_sql)
 
 
 def ports_on_sql(
@@ -73,9 +73,9 @@ def ports_on_sql(
     store: SqlStore,
     unit_of_work: SqlUnitOfWork,
     background_unit_of_work: SqlUnitOfWork,
-    redis: RedisLink | None,
+    redis: RedisClient | None,
     security: SecurityPorts,
-    policy: Policy,
+    decisions: OperatorDecisions,
 ) -> Ports:
     return Ports(
         clock=clock,
@@ -84,14 +84,14 @@ def ports_on_sql(
         store=store,
         unit_of_work=unit_of_work,
         background_unit_of_work=background_unit_of_work,
-        feed=SqlFeed(engine, clock=store_clock),
-        background_feed=SqlFeed(background_engine, clock=store_clock),
-        nudges=nudges_through(redis, security.signer),
-        counters=counters_in(redis, unit_of_work, security.signer),
+        feed=SqlChangeFeed(engine, clock=store_clock),
+        background_feed=SqlChangeFeed(background_engine, clock=store_clock),
+        notifier=notifier_through(redis, security.signer),
+        rate_limit_store=rate_limit_store_in(redis, unit_of_work, security.signer),
         mailer=mailer_of(settings, clock),
-        composer=composer_of(settings),
+        renderer=renderer_of(settings),
         security=security,
-        policy=policy,
+        decisions=decisions,
     )
 
 
@@ -103,16 +103,16 @@ class SqlContainer(containers.DeclarativeContainer):
 
     new_id = providers.Singleton(Uuid7, clock=clock)
     recorder = providers.Singleton(Recorder, new_id=new_id, random_bytes=providers.Object(random_bytes))
-    limits = providers.Factory(Limits, connections=settings.provided.pool_size)
-    policy = providers.Singleton(policy_of, settings)
+    limits = providers.Factory(ConnectionLimits, connections=settings.provided.pool_size)
+    decisions = providers.Singleton(decisions_of, settings)
     engine = providers.Singleton(make_engine, settings.provided.database_url, limits)
     background_engine = providers.Singleton(
-        make_engine, settings.provided.database_url, providers.Factory(Limits, connections=LIFELINE)
+        make_engine, settings.provided.database_url, providers.Factory(ConnectionLimits, connections=LIFELINE)
     )
     store = providers.Singleton(SqlStore, engine, background_engine)
     unit_of_work = providers.Singleton(SqlUnitOfWork, engine, recorder, clock=store_clock)
     background_unit_of_work = providers.Singleton(SqlUnitOfWork, background_engine, recorder, clock=store_clock)
-    redis = providers.Singleton(link_to, settings.provided.redis_url)
+    redis = providers.Singleton(redis_client, settings.provided.redis_url)
     hasher = providers.Singleton(hasher_of, settings)
     security = providers.Singleton(security_of, settings, hasher)
     ports = providers.Singleton(
@@ -128,7 +128,7 @@ class SqlContainer(containers.DeclarativeContainer):
         background_unit_of_work=background_unit_of_work,
         redis=redis,
         security=security,
-        policy=policy,
+        decisions=decisions,
     )
     services = providers.Singleton(services_of, ports)
     application = providers.Singleton(application, ports, services)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
-class Flaw:
+class InputError:
     """One thing wrong with the input: where (an RFC 6901 pointer, `""` for the whole) and why. Never the value."""
 
     pointer: str
@@ -31,14 +31,14 @@ class Invalid(UbrError):
     code = "invalid-input"
     title = "The input is not valid"
 
-    def __init__(self, detail: str | None = None, *flaws: Flaw) -> None:
+    def __init__(self, detail: str | None = None, *flaws: InputError) -> None:
         super().__init__(detail or ("; ".join(f.detail for f in flaws) or None))
         self.flaws = flaws
 
     @classmethod
     def at(cls, pointer: str, detail: str) -> Invalid:
         """One flaw at one place."""
-        return cls(None, Flaw(pointer, detail))
+        return cls(None, InputError(pointer, detail))
 
 
 class Unauthenticated(UbrError):
@@ -124,5 +124,5 @@ class StoreUnavailable(Unavailable):
     title = "The database is out of reach"
 
 
-class Contended(StoreUnavailable):
+class TransactionConflict(StoreUnavailable):
     """Two units of work stood in each other's way. This one had no effect, for certain, and can be repeated."""

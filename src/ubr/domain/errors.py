@@ -21,23 +21,23 @@ from ubr.domain.accounts.errors import (
 from ubr.domain.audit.errors import CheckpointMismatch, LogDamaged, LogEntryNotFound, LogKeyLocked
 from ubr.domain.error_kinds import (
     Conflict,
-    Contended,
     Contradictory,
-    Flaw,
     Forbidden,
     IdempotencyKeyReused,
+    InputError,
     Invalid,
     InvalidCursor,
     NotFound,
     PreconditionFailed,
     RateLimited,
     StoreUnavailable,
+    TransactionConflict,
     UbrError,
     Unauthenticated,
     Unavailable,
 )
 from ubr.domain.keys.errors import SigningKeyLocked, SigningKeyNotFound
-from ubr.domain.mail.errors import LetterNotFound, MailRefused, MailUnavailable
+from ubr.domain.mail.errors import MailRefused, MailUnavailable, QueuedMailNotFound
 from ubr.domain.roles.errors import BuiltInRole, GrantExceedsOwn, LastAdmin, RoleNameTaken, RoleNotFound, TooManyRoles
 from ubr.domain.sessions.errors import InvalidToken, SessionNotFound
 
@@ -46,20 +46,18 @@ __all__ = [
     "Busy",
     "CheckpointMismatch",
     "Conflict",
-    "Contended",
     "Contradictory",
     "EmailTaken",
-    "Flaw",
     "Forbidden",
     "GrantExceedsOwn",
     "IdempotencyKeyReused",
+    "InputError",
     "Invalid",
     "InvalidCredentials",
     "InvalidCursor",
     "InvalidLink",
     "InvalidToken",
     "LastAdmin",
-    "LetterNotFound",
     "LogDamaged",
     "LogEntryNotFound",
     "LogKeyLocked",
@@ -67,6 +65,7 @@ __all__ = [
     "MailUnavailable",
     "NotFound",
     "PreconditionFailed",
+    "QueuedMailNotFound",
     "RateLimited",
     "ReauthenticationRequired",
     "RegistrationClosed",
@@ -77,6 +76,7 @@ __all__ = [
     "SigningKeyNotFound",
     "StoreUnavailable",
     "TooManyRoles",
+    "TransactionConflict",
     "UbrError",
     "Unauthenticated",
     "Unavailable",

@@ -37,7 +37,7 @@ class Event:
 
     @property
     def subject(self) -> UserId | None:
-        """Who acted, where the act itself tells it: somebody who signs in is nobody before."""
+        """Who acted, where the act itself tells it: somebody who logs in is nobody before."""
         return None
 
     @property
@@ -46,7 +46,7 @@ class Event:
         return ()
 
     @property
-    def awaited(self) -> bool:
+    def must_propagate(self) -> bool:
         """Whether the answer waits until the changes are known everywhere."""
         return True
 

@@ -178,5 +178,5 @@ def actions() -> dict[str, type[Event]]:
 
 
 def actor_of(event: Event, actor: UserId | None) -> UserId | None:
-    """Who is written down as having acted: whoever is signed in, else whom the act itself names."""
+    """Who is written down as having acted: whoever is logged in, else whom the act itself names."""
     return actor if actor is not None else event.subject

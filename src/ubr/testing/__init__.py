@@ -9,6 +9,6 @@
 With pytest the fixtures `ubr`, `ubr_clock` and `ubr_admin` come along by themselves.
 """
 
-from ubr.testing.memory import TINY_HASHING, MovableClock, delivered, in_memory, sign_in
+from ubr.testing.memory import TINY_HASHING, MovableClock, delivered, in_memory, log_in
 
-__all__ = ["TINY_HASHING", "MovableClock", "delivered", "in_memory", "sign_in"]
+__all__ = ["TINY_HASHING", "MovableClock", "delivered", "in_memory", "log_in"]

@@ -56,7 +56,7 @@ async def delivered(ubr: Application) -> list[Mail]:
     return mails
 
 
-async def sign_in(ubr: Application, email: str, password: str) -> Actor:
+async def log_in(ubr: Application, email: str, password: str) -> Actor:
     """Log somebody in and return who they are from then on."""
     tokens = await ubr.log_in(LogInCommand(email=email, password=password))
     return await ubr.authenticate(tokens.access_token)

@@ -30,13 +30,13 @@ def ubr(_ubr_in_memory: tuple[Application, MovableClock]) -> Application:
 
 @pytest.fixture
 async def ubr_admin(ubr: Application) -> Actor:
-    """A signed-in administrator."""
+    """A logged-in administrator."""
     from ubr import SYSTEM, CreateAdminCommand  # noqa: PLC0415
-    from ubr.testing import sign_in  # noqa: PLC0415
+    from ubr.testing import log_in  # noqa: PLC0415
 
     email, password = "admin@example.org", secrets.token_urlsafe(24)
     await ubr.create_admin(CreateAdminCommand(email=email, password=password), actor=SYSTEM)
-    return await sign_in(ubr, email, password)
+    return await log_in(ubr, email, password)
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from uuid import UUID
 
 import httpx
 
-from ubr.domain.revocation.changes import Change, FeedRow
-from ubr.verifier.view import Told
+from ubr.domain.revocation.changes import Change, ChangeRecord
+from ubr.verifier.revocation_cache import Told
 
 Access: TypeAlias = Callable[[], Awaitable[str]]
 """Gives an access token whose user holds `revocations:read`. Asked for each call."""
@@ -82,7 +82,7 @@ class Source:
             return list(keys)
 
     async def close(self, verifier: UUID) -> None:
-        """Say that nobody has to wait for a verifier, sign out where this signed in, and hang up."""
+        """Say that nobody has to wait for a verifier, log out where this logged in, and hang up."""
         try:
             with suppress(Unreachable):
                 async with _answering(_GOODBYE):
@@ -95,7 +95,7 @@ class Source:
 
 
 class _Account:
-    """Signs in when it has to, and refreshes well before the token expires."""
+    """Logs in when it has to, and refreshes well before the token expires."""
 
     def __init__(self, client: httpx.AsyncClient, credentials: Credentials, elapsed: Callable[[], float]) -> None:
         self._client = client
@@ -160,7 +160,7 @@ def _body(answer: httpx.Response) -> dict[str, Any]:
 def _told(body: dict[str, Any]) -> Told:
     """Errors: `KeyError`, `TypeError` or `ValueError` for an answer that ubr does not give."""
     number, milliseconds = body["number"], body["fresh_for_ms"]
-    rows = tuple(FeedRow(row["number"], Change(row["kind"], row["id"])) for row in body["rows"])
+    rows = tuple(ChangeRecord(row["number"], Change(row["kind"], row["id"])) for row in body["rows"])
     if not all(
         type(row.number) is int and row.change.kind in _KINDS and isinstance(row.change.id, str) for row in rows
     ):

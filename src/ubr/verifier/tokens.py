@@ -25,7 +25,7 @@ from ubr.verifier.errors import Refused, UnknownKey
 LEEWAY: Final = timedelta(seconds=30)
 """How far the clock of ubr may be ahead of this one. It counts for `iat` and `auth_time`, never for `exp`."""
 
-_LONGEST: Final = 8192
+_MAX_LENGTH: Final = 8192
 _CLAIMS: Final = {"iss", "aud", "sub", "sid", "client_id", "jti", "iat", "exp", "auth_time", "ver", "epoch", "roles"}
 _CLIENT_ID: Final = "ubr"
 _LATEST: Final = 253402300799  # 9999-12-31T23:59:59Z, the last second a datetime can hold
@@ -89,7 +89,7 @@ class TokenReader:
         Errors: `UnknownKey`; `Refused` for whatever else is not, to the letter, a token of this issuer.
         """
         # In this order: length, form, key, signature, content. Nothing is parsed that ubr has not signed.
-        if len(token) > _LONGEST or not token.isascii():
+        if len(token) > _MAX_LENGTH or not token.isascii():
             raise Refused("It is too long, or not ASCII")
         text = token.encode()
         digest = hashlib.sha256(text).digest()

@@ -15,9 +15,9 @@ import httpx
 from ubr.verifier.clocks import elapsed as machine_elapsed
 from ubr.verifier.clocks import utc_now
 from ubr.verifier.errors import NotFresh, Refused, UnknownKey
+from ubr.verifier.revocation_cache import RevocationCache
 from ubr.verifier.source import Access, Credentials, Denied, Source, Unreachable
 from ubr.verifier.tokens import Claims, TokenReader, VerifiedToken, check_times
-from ubr.verifier.view import RevocationView
 
 _HISTORY: Final = 5_000
 """How many rows back a view begins, so that tokens of before its start are known to be good."""
@@ -34,8 +34,8 @@ _KEYS_LAST: Final = 600.0
 _DEADLINE: Final = 1.5
 _PACE: Final = 0.01
 _FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 1.0
-_LONGEST_PAUSE_DENIED: Final = 10.0
+_MAX_PAUSE: Final = 1.0
+_MAX_PAUSE_DENIED: Final = 10.0
 
 _log = logging.getLogger("ubr.verifier")
 
@@ -43,7 +43,7 @@ _log = logging.getLogger("ubr.verifier")
 class Verifier:
     """One for each process; all its requests share what it knows.
 
-    `url` is where ubr is, `access` what to sign in with there or a function that gives an access token, `issuer` and
+    `url` is where ubr is, `access` what to log in with there or a function that gives an access token, `issuer` and
     `audience` are ubr's `UBR_ISSUER` and `UBR_AUDIENCE`. `patience` is how long, in seconds, a request waits for a
     view that is not fresh, `wait` how long ubr holds a question at most.
 
@@ -72,7 +72,7 @@ class Verifier:
         self._elapsed = elapsed
         self._clock = clock
         self._reader = TokenReader(issuer, audience)
-        self._view = RevocationView()
+        self._view = RevocationCache()
         self._polled = asyncio.Event()
         self._keys_read: float | None = None
         """When the reading of the known keys began; None where there are none to rely on."""
@@ -161,7 +161,7 @@ class Verifier:
                     _log.warning("ubr cannot be followed: %s", error if isinstance(error, Unreachable) else repr(error))
                 complained = True
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_DENIED if isinstance(error, Denied) else _LONGEST_PAUSE)
+                pause = min(2 * pause, _MAX_PAUSE_DENIED if isinstance(error, Denied) else _MAX_PAUSE)
             else:
                 pause, complained = _FIRST_PAUSE, False
                 await asyncio.sleep(_PACE if self._elapsed() - began < _PACE else 0)
@@ -193,7 +193,7 @@ class Verifier:
             _log.warning("The feed of ubr went back; tokens from before are refused")
             view.begin_anew(None, self._clock())
         else:
-            if not view.take(sent, told):
+            if not view.apply(sent, told):
                 self._drop_keys()
             for row in told.rows:
                 if row.change.kind == "key":

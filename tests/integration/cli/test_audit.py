@@ -511,13 +511,13 @@ def test_after_a_restore_asks_first(here: Here) -> None:
 def test_after_a_restore_all_sessions_have_ended_and_the_log_verifies(
     here: Here, installed: tuple[Path, Credentials]
 ) -> None:
-    async def sign_in(ubr: Application) -> None:
+    async def log_in(ubr: Application) -> None:
         who = installed[1]
         await ubr.log_in(LogInCommand(email=who.email, password=who.password))
 
     async def signed_in() -> None:
         async with opened(Settings.from_env()) as ubr:
-            await sign_in(ubr)
+            await log_in(ubr)
 
     asyncio.run(signed_in())
     copy = here.save()

@@ -219,7 +219,7 @@ def create(ubr: Run, service: UbrProcess, email: str, *options: str, stdin: str 
 
 
 def is_admin(service: UbrProcess, email: str, password: str) -> bool:
-    answer = service.sign_in(email, password)
+    answer = service.logged_in(email, password)
     return answer.status_code == 200 and "admin" in answer.json()["user"]["roles"]
 
 
@@ -276,7 +276,7 @@ def test_what_is_no_administrator(
 def test_taking_over(ubr: Run, service: UbrProcess) -> None:
     stranger = {"email": "stranger@example.com", "password": PASSWORD}
     assert httpx.post(f"{service.url}/api/auth/register", json=stranger).status_code == 201
-    token = service.sign_in(**stranger).json()["access_token"]
+    token = service.logged_in(**stranger).json()["access_token"]
     who_am_i = httpx.Request("GET", f"{service.url}/api/users/me", headers={"Authorization": f"Bearer {token}"})
 
     code, out, err = create(ubr, service, "Stranger@example.com", "--password-stdin", stdin="another good password")
@@ -288,7 +288,7 @@ def test_taking_over(ubr: Run, service: UbrProcess) -> None:
         code, out, err = create(ubr, service, "stranger@example.com", *options, stdin="another good password")
         assert (code, err) == (0, "")
         assert client.send(who_am_i).status_code == 401
-    assert service.sign_in(**stranger).status_code == 401
+    assert service.logged_in(**stranger).status_code == 401
     assert is_admin(service, "stranger@example.com", "another good password")
 
 

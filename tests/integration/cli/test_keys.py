@@ -30,7 +30,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UbrProcess]:
 
 
 @pytest.fixture
-def beside(ubr: Run, running: UbrProcess) -> Run:
+def running_beside(ubr: Run, running: UbrProcess) -> Run:
     """Run a command beside it."""
     return partial(ubr, folder=running.folder, **QUICK)
 
@@ -59,11 +59,11 @@ def who_am_i(service: UbrProcess, tokens: dict[str, Any]) -> int:
 
 
 @pytest.mark.system
-def test_keys_are_listed_without_anything_private(beside: Run, running: UbrProcess) -> None:
-    [key] = keys_of(beside).values()
+def test_keys_are_listed_without_anything_private(running_beside: Run, running: UbrProcess) -> None:
+    [key] = keys_of(running_beside).values()
     assert (key["state"], key["algorithm"], key["retired_at"], key["revoked_at"]) == ("signing", "EdDSA", None, None)
     assert set(key) == {"kid", "algorithm", "state", "created_at", "signs_from", "retired_at", "revoked_at"}
-    done = beside("keys", "list")
+    done = running_beside("keys", "list")
     assert (done.code, done.err) == (0, "")
     for word in (key["kid"], "signing", "EdDSA", "signs from"):
         assert word in done.out
@@ -71,20 +71,20 @@ def test_keys_are_listed_without_anything_private(beside: Run, running: UbrProce
 
 
 @pytest.mark.system
-def test_a_rotation_and_a_revocation_need_no_restart(beside: Run, running: UbrProcess) -> None:
-    tokens = running.sign_in(*running.credentials).json()
+def test_a_rotation_and_a_revocation_need_no_restart(running_beside: Run, running: UbrProcess) -> None:
+    tokens = running.logged_in(*running.credentials).json()
     assert who_am_i(running, tokens) == 200
-    old = in_state(keys_of(beside), "signing")
+    old = in_state(keys_of(running_beside), "signing")
 
-    done = beside("keys", "rotate")
+    done = running_beside("keys", "rotate")
     assert (done.code, done.err) == (0, "")
-    new = in_state(keys_of(beside), "published")
+    new = in_state(keys_of(running_beside), "published")
     assert done.out.startswith(f"{new} (EdDSA) is published, and signs from 20")
     assert published(running) == {old, new}
     assert who_am_i(running, tokens) == 200
-    assert beside("keys", "rotate").out == done.out
+    assert running_beside("keys", "rotate").out == done.out
 
-    done = beside("keys", "revoke", old)
+    done = running_beside("keys", "revoke", old)
     assert (done.code, done.out, done.err) == (0, f"{old} is revoked. {new} (EdDSA) signs.\n", "")
     assert published(running) == {new}
     assert who_am_i(running, tokens) == 401
@@ -93,20 +93,20 @@ def test_a_rotation_and_a_revocation_need_no_restart(beside: Run, running: UbrPr
     assert again.status_code == 200
     assert who_am_i(running, again.json()) == 200
 
-    done = beside("keys", "revoke", new)
+    done = running_beside("keys", "revoke", new)
     assert done.code == 0
     assert who_am_i(running, again.json()) == 401
-    assert who_am_i(running, running.sign_in(*running.credentials).json()) == 200
-    assert beside("keys", "revoke", new).out == done.out
-    states = [key["state"] for key in keys_of(beside).values()]
+    assert who_am_i(running, running.logged_in(*running.credentials).json()) == 200
+    assert running_beside("keys", "revoke", new).out == done.out
+    states = [key["state"] for key in keys_of(running_beside).values()]
     assert sorted(states) == ["revoked", "revoked", "signing"]
 
 
 @pytest.mark.parametrize("kid", ["nope", "-hx", "--help-me"])
 @pytest.mark.system
-def test_a_key_that_is_not_there(beside: Run, running: UbrProcess, kid: str) -> None:
+def test_a_key_that_is_not_there(running_beside: Run, running: UbrProcess, kid: str) -> None:
     """A name may begin with a dash."""
-    done = beside("keys", "revoke", kid)
+    done = running_beside("keys", "revoke", kid)
     assert (done.code, done.out) == (1, "")
     assert done.err == f"There is no signing key {kid}.\n"
 

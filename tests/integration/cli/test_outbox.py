@@ -40,11 +40,11 @@ async def _two_letters(settings: Settings) -> None:
         await ubr.create_user(CreateUserCommand(email="waiting@example.org"), actor=SYSTEM)
         await ubr.create_user(CreateUserCommand(email="dead@example.org"), actor=SYSTEM)
         async with ubr.deliver_mail.unit_of_work.begin(SYSTEM) as tx:
-            [letter] = [each for each in await tx.outbox.page(None, 9) if each.email.key == "dead@example.org"]
-            failed = letter
+            [queued] = [each for each in await tx.outbox.page(None, 9) if each.email.key == "dead@example.org"]
+            failed = queued
             for _ in range(LAST_TRY):
                 failed = failed.failed("the server answered 451", for_good=False, now=tx.now)
-            assert await tx.outbox.save(failed, was=letter)
+            assert await tx.outbox.save(failed, was=queued)
             await tx.commit()
 
 
@@ -91,7 +91,7 @@ async def _forgotten(settings: Settings) -> list[str]:
         await ubr.register_user(RegisterUserCommand(email="owner@example.org", password="correct horse battery"))
         await ubr.request_password_reset(RequestPasswordResetCommand(email="owner@example.org"))
         await ubr.deliver_mail(actor=SYSTEM)
-        return [letter.kind for letter in (await ubr.list_mail(ListMailCommand(), actor=SYSTEM)).items]
+        return [queued.kind for queued in (await ubr.list_mail(ListMailCommand(), actor=SYSTEM)).items]
 
 
 def test_on_the_embedded_database_mails_are_files(ubr: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

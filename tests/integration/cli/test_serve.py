@@ -70,14 +70,14 @@ def test_it_answers(service: UbrProcess) -> None:
 
 
 def test_the_credentials_sign_in_an_administrator(service: UbrProcess) -> None:
-    answer = service.sign_in(*service.credentials)
+    answer = service.logged_in(*service.credentials)
     assert answer.status_code == 200
     assert answer.json()["user"]["roles"] == ["admin", "user"]
 
 
 def test_the_password_is_on_standard_output_alone(service: UbrProcess) -> None:
     _, password = service.credentials
-    service.sign_in(*service.credentials)
+    service.logged_in(*service.credentials)
     assert "/api/auth/login" in service.log
     assert password not in service.log
     for path in service.folder.rglob("*"):
@@ -129,7 +129,7 @@ def test_it_stops_and_starts_again(serve: Serve) -> None:
     second = serve(script=True).wait_until_ready()
     assert len(second.said) == 3
     assert credentials[1] not in "".join(second.said)
-    assert second.sign_in(*credentials).status_code == 200
+    assert second.logged_in(*credentials).status_code == 200
     assert second.stop(signal.SIGINT) == 0
 
 
@@ -182,7 +182,7 @@ def test_an_administrator_by_settings(serve: Serve) -> None:
     settings = {"UBR_ADMIN_EMAIL": "ada@example.com", "UBR_ADMIN_PASSWORD": PASSWORD}
     service = serve(**settings).wait_until_ready()
     assert len(service.said) == 3
-    assert service.sign_in("ada@example.com", PASSWORD).json()["user"]["roles"] == ["admin", "user"]
+    assert service.logged_in("ada@example.com", PASSWORD).json()["user"]["roles"] == ["admin", "user"]
     assert service.stop() == 0
     assert PASSWORD not in service.log
 
@@ -299,7 +299,7 @@ def test_two_services_of_two_workers_prepare_one_database_once(
         assert len(service.workers()) == 2
 
     with httpx.Client(base_url=both[0].url) as client:
-        answer = both[0].sign_in("ada@example.com", PASSWORD)
+        answer = both[0].logged_in("ada@example.com", PASSWORD)
         client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
         users = client.get("/api/users").json()["items"]
         actions = [entry["action"] for entry in client.get("/api/logs", params={"limit": 200}).json()["items"]]

@@ -48,15 +48,15 @@ class Service:
     clock: MovableClock | None = None
     process: service.UbrProcess | None = None
 
-    async def sign_in(self, email: str, password: str = PASSWORD) -> dict[str, Any]:
+    async def logged_in(self, email: str, password: str = PASSWORD) -> dict[str, Any]:
         answer = await self.client.post("/api/auth/login", json={"email": email, "password": password})
         assert answer.status_code == 200, answer.text
         tokens: dict[str, Any] = answer.json()
         return tokens
 
     async def admin(self) -> dict[str, str]:
-        """The header of a signed-in administrator."""
-        return bearer(await self.sign_in(ADMIN))
+        """The header of a logged-in administrator."""
+        return bearer(await self.logged_in(ADMIN))
 
     async def register(self, email: str) -> dict[str, Any]:
         answer = await self.client.post("/api/auth/register", json={"email": email, "password": PASSWORD})

@@ -64,6 +64,6 @@ WITHOUT_LINK = {"reset_password": 400, "verify_email": 400, "undo_email_change":
 
 GOOD_QUERIES = {
     "follow_revocations": "verifier=01926e5c-7b0e-4f3a-9c55-0d2f6f1c8a10",
-    "leave_revocations": "verifier=01926e5c-7b0e-4f3a-9c55-0d2f6f1c8a10",
+    "stop_following_revocations": "verifier=01926e5c-7b0e-4f3a-9c55-0d2f6f1c8a10",
 }
 """For routes that do nothing without one."""

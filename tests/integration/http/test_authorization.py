@@ -28,7 +28,7 @@ RIGHTS: dict[str, tuple[list[str] | None, bool]] = {
     "revoke_other_sessions": (ANYONE, True),
     "revoke_session": (["sessions:revoke"], True),
     "follow_revocations": (["revocations:read"], False),
-    "leave_revocations": (["revocations:read"], False),
+    "stop_following_revocations": (["revocations:read"], False),
     "list_users": (["users:read"], False),
     "create_user": (["users:write", "roles:assign"], False),
     "get_me": (ANYONE, True),
@@ -100,7 +100,7 @@ class World:
         user = await self.service.register("target@example.org")
         self.admin = await self.service.admin()
         role = await self.service.client.post("/api/roles", headers=self.admin, json={"name": "editor"})
-        self.target = await self.service.sign_in("target@example.org")
+        self.target = await self.service.logged_in("target@example.org")
         entries = (await self.service.client.get("/api/logs", headers=self.admin)).json()["items"]
         self.ids = {
             "user_id": user["id"],
@@ -117,7 +117,7 @@ class World:
         assert (await self.service.client.post("/api/roles", headers=self.admin, json=role)).status_code == 201
         path = f"/api/users/{user['id']}/roles/holding"
         assert (await self.service.client.put(path, headers=self.admin)).status_code == 204
-        return bearer(await self.service.sign_in("holder@example.org"))
+        return bearer(await self.service.logged_in("holder@example.org"))
 
     async def status(self, name: str, headers: dict[str, str]) -> int:
         route = BY_NAME[name]
@@ -236,7 +236,7 @@ async def test_what_everyone_may_changes_for_everyone_at_once(each_service: Serv
     async def members(*names: str) -> list[dict[str, str]]:
         for name in names:
             await each_service.register(f"{name}@example.org")
-        return [bearer(await each_service.sign_in(f"{name}@example.org")) for name in names]
+        return [bearer(await each_service.logged_in(f"{name}@example.org")) for name in names]
 
     async def change(*permissions: str) -> None:
         changed = await client.put(everyone, headers=admin, json={"permissions": permissions})

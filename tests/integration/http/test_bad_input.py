@@ -164,7 +164,7 @@ async def test_mistyped_fields(each_service: Service, route: Route) -> None:
     for field, content in mistyped(route):
         answer = await each_service.client.request(route.method, path, headers={**headers, **JSON}, content=content)
         if route.name == "refresh_session" and answer.status_code == 401:
-            continue  # text that is no refresh token of ours is not signed in
+            continue  # text that is no refresh token of ours is not logged in
         told = assert_problem(answer, 400)
         if route.name in WITHOUT_LINK and told["type"] == "/problems/invalid-token":
             continue  # the token is looked at before the password
@@ -289,7 +289,7 @@ OTHER_QUERIES = {
         f"{_VERIFIER}&epoch=%00",
         f"{_VERIFIER}&limit=1",
     ],
-    "leave_revocations": ["", *(f"verifier={id}" for id in _NO_IDS), f"{_VERIFIER}&since=1"],
+    "stop_following_revocations": ["", *(f"verifier={id}" for id in _NO_IDS), f"{_VERIFIER}&since=1"],
     "list_users": ["role=", "role=Admin", "role=null%00", "status=gone", "status=", "sort=name", "sort=--email", "q="],
     "list_logs": [
         "level=debug",

@@ -126,8 +126,8 @@ async def test_a_cursor_is_bound_to_its_list(each_service: Service) -> None:
     headers = await each_service.admin()
     for name in ("ada", "bob", "cyd"):
         await each_service.register(f"{name}@example.org")
-    other = bearer(await each_service.sign_in("ada@example.org"))
-    await each_service.sign_in("ada@example.org")
+    other = bearer(await each_service.logged_in("ada@example.org"))
+    await each_service.logged_in("ada@example.org")
     me = (await each_service.client.get("/api/users/me", headers=headers)).json()["id"]
     await each_service.admin()
     lists = [

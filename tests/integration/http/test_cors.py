@@ -40,7 +40,7 @@ LOOKALIKES = [
     "http://localhost:51730",
 ]
 ASKED = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID"
-TOLD = "ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-ID"
+TOLD = "ETag, OneTimeLink, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-ID"
 
 
 @pytest.fixture(scope="module")

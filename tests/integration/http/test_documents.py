@@ -18,11 +18,11 @@ from tests.integration.http.kit import Service, assert_problem
 from tests.integration.http.routes import ROUTES, WITH_BODY, Route
 from ubr.application.app import Application
 from ubr.domain.errors import Conflict, InvalidToken, NotFound, SigningKeyNotFound, UbrError
-from ubr.domain.roles.grant import MOST_ROLES
-from ubr.domain.roles.role import MOST_PERMISSIONS
+from ubr.domain.roles.grant import MAX_ROLES
+from ubr.domain.roles.role import MAX_PERMISSIONS
 from ubr.entrypoints.http.body import decode
 from ubr.entrypoints.http.document import described, document
-from ubr.entrypoints.http.openapi import LEAST_PASSWORD
+from ubr.entrypoints.http.openapi import MIN_PASSWORD_LENGTH
 from ubr.entrypoints.http.problem import Problem, problems, rows, status_of
 from ubr.entrypoints.http.problem_advice import ADVICE
 from ubr.entrypoints.http.problem_pages import ProblemPage, html, markdown
@@ -182,9 +182,9 @@ def test_nothing_that_is_published_speaks_of_python() -> None:
 def test_lists_in_bodies_say_how_long_they_may_be() -> None:
     schemas = described()["components"]["schemas"]
     for name, field, most in (
-        ("CreateUserCommand", "roles", MOST_ROLES),
-        ("CreateRoleCommand", "permissions", MOST_PERMISSIONS),
-        ("RoleChanges", "permissions", MOST_PERMISSIONS),
+        ("CreateUserCommand", "roles", MAX_ROLES),
+        ("CreateRoleCommand", "permissions", MAX_PERMISSIONS),
+        ("RoleChanges", "permissions", MAX_PERMISSIONS),
     ):
         assert schemas[name]["properties"][field]["maxItems"] == most
     assert "maxItems" not in schemas["RoleResult"]["properties"]["permissions"]
@@ -299,11 +299,11 @@ def test_every_answer_that_is_a_thing_has_an_example() -> None:
 
 def test_a_password_that_is_set_has_the_least_length_that_a_setting_can_ask_for() -> None:
     with pytest.raises(WrongSetting):
-        Settings.from_env({"UBR_PASSWORD_MIN_LENGTH": str(LEAST_PASSWORD - 1)}, secret=False)
-    least = Settings.from_env({"UBR_PASSWORD_MIN_LENGTH": str(LEAST_PASSWORD)}, secret=False)
-    assert least.password_min_length == LEAST_PASSWORD
+        Settings.from_env({"UBR_PASSWORD_MIN_LENGTH": str(MIN_PASSWORD_LENGTH - 1)}, secret=False)
+    least = Settings.from_env({"UBR_PASSWORD_MIN_LENGTH": str(MIN_PASSWORD_LENGTH)}, secret=False)
+    assert least.password_min_length == MIN_PASSWORD_LENGTH
     schemas = described()["components"]["schemas"]
-    assert schemas["RegisterUserCommand"]["properties"]["password"]["minLength"] == LEAST_PASSWORD
+    assert schemas["RegisterUserCommand"]["properties"]["password"]["minLength"] == MIN_PASSWORD_LENGTH
     assert schemas["LogInCommand"]["properties"]["password"]["minLength"] == 1
 
 

@@ -29,7 +29,7 @@ from tests.integration.http.kit import (
 from tests.integration.http.routes import ROUTES, Route
 from ubr.application.app import Application
 from ubr.domain.errors import Busy, RateLimited, StoreUnavailable
-from ubr.domain.roles.grant import MOST_ROLES
+from ubr.domain.roles.grant import MAX_ROLES
 from ubr.entrypoints.http.app import HttpOptions, create_app
 from ubr.entrypoints.http.client_ip import client_ip
 from ubr.settings import TrustedProxies
@@ -342,7 +342,7 @@ async def test_head_is_get_without_the_body(standing: Service, route: Any) -> No
     ],
 )
 async def test_bad_credentials(standing: Service, sent: list[str], challenge: str) -> None:
-    token = (await standing.sign_in(ADMIN))["access_token"]
+    token = (await standing.logged_in(ADMIN))["access_token"]
     headers = [(b"authorization", each.format(token=token).encode()) for each in sent]
     answer = await standing.client.get("/api/users/me", headers=headers)
     assert_problem(answer, 401)
@@ -351,20 +351,20 @@ async def test_bad_credentials(standing: Service, sent: list[str], challenge: st
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer "])
 async def test_the_scheme_has_no_case(standing: Service, scheme: str) -> None:
-    token = (await standing.sign_in(ADMIN))["access_token"]
+    token = (await standing.logged_in(ADMIN))["access_token"]
     answer = await standing.client.get("/api/users/me", headers={"authorization": f"{scheme} {token}"})
     assert answer.status_code == 200
 
 
 async def test_whoever_holds_as_many_roles_as_one_can_is_let_in(service: Service) -> None:
     user, admin = await service.register("ada@example.org"), await service.admin()
-    for number in range(MOST_ROLES - 1):  # everyone has one already
+    for number in range(MAX_ROLES - 1):  # everyone has one already
         name = f"r{number:049}"
         assert (await service.client.post("/api/roles", headers=admin, json={"name": name})).status_code == 201
         given = await service.client.put(f"/api/users/{user['id']}/roles/{name}", headers=admin)
         assert given.status_code == 204
-    me = await service.client.get("/api/users/me", headers=bearer(await service.sign_in("ada@example.org")))
-    assert (me.status_code, len(me.json()["roles"])) == (200, MOST_ROLES)
+    me = await service.client.get("/api/users/me", headers=bearer(await service.logged_in("ada@example.org")))
+    assert (me.status_code, len(me.json()["roles"])) == (200, MAX_ROLES)
 
 
 # --- what goes wrong inside ------------------------------------------------------------------------------------------

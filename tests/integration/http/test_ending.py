@@ -29,7 +29,7 @@ def test_these_are_all() -> None:
 async def test_the_refusal_waits_until_it_holds_everywhere(service: Service, route: Route) -> None:
     """It has a row of the feed behind it, like the first answer, although this worker knew already."""
     await service.register("reader@example.org")
-    tokens = await service.sign_in("reader@example.org")
+    tokens = await service.logged_in("reader@example.org")
     assert (await service.client.post("/api/auth/logout", headers=bearer(tokens))).status_code == 204
     assert service.ubr is not None
     feed: Any = service.ubr.follow_revocations.feed
@@ -44,7 +44,7 @@ async def test_the_refusal_waits_until_it_holds_everywhere(service: Service, rou
 
 async def test_any_other_refusal_costs_nothing(service: Service) -> None:
     await service.register("reader@example.org")
-    tokens = await service.sign_in("reader@example.org")
+    tokens = await service.logged_in("reader@example.org")
     await service.client.post("/api/auth/logout", headers=bearer(tokens))
     assert service.ubr is not None
     feed: Any = service.ubr.follow_revocations.feed

@@ -107,7 +107,7 @@ async def test_registrations_and_refreshes_are_limited_too() -> None:
         policies = '"register-ip";q=60;w=3600, "mail-ip";q=30;w=3600'
         left = '"register-ip";r=59;t=60, "mail-ip";r=29;t=120'
         assert (first.status_code, *told(first)) == (201, policies, left)
-        tokens = await service.sign_in("one@example.org")
+        tokens = await service.logged_in("one@example.org")
         bad = [
             await service.client.post("/api/auth/refresh", json={"refresh_token": f"no token {number}"})
             for number in range(101)
@@ -122,7 +122,7 @@ async def test_registrations_and_refreshes_are_limited_too() -> None:
 async def test_a_changed_password_is_behind_the_same_guard() -> None:
     async with in_process(settings(account=3)) as service:
         await service.register("somebody@example.org")
-        token = (await service.sign_in("somebody@example.org"))["access_token"]
+        token = (await service.logged_in("somebody@example.org"))["access_token"]
         body = {"current_password": ANOTHER_PASSWORD, "new_password": "a third long password"}
         headers = {"authorization": f"Bearer {token}"}
         answers = [await service.client.post("/api/auth/password", json=body, headers=headers) for _ in range(4)]

@@ -18,7 +18,7 @@ from tests.support import notes
 from tests.unit.audit.test_checkpoints import led_to
 from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.app import Application
-from ubr.application.audit.denials import Refusals
+from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.list_logs import ListLogsCommand
 from ubr.bootstrap import open_environment
 from ubr.bootstrap.memory import MemoryContainer
@@ -61,7 +61,7 @@ async def test_a_checkpoint_is_a_note_as_text(each_service: Service) -> None:
 
 async def test_whoever_may_not_read_the_log_is_given_no_checkpoint(service: Service) -> None:
     await service.register("ada@example.org")
-    plain = bearer(await service.sign_in("ada@example.org"))
+    plain = bearer(await service.logged_in("ada@example.org"))
     for headers, status, slug in (
         ({}, 401, "unauthenticated"),
         ({"authorization": "Bearer forged"}, 401, "invalid-token"),
@@ -102,7 +102,7 @@ async def test_a_proof_leads_from_the_entry_to_the_signed_root(each_service: Ser
 async def test_whoever_may_not_read_the_log_is_given_no_proof(service: Service) -> None:
     admin = await service.admin()
     await service.register("ada@example.org")
-    plain = bearer(await service.sign_in("ada@example.org"))
+    plain = bearer(await service.logged_in("ada@example.org"))
     entry = await some_entry(service, admin)
     for entry_id in (entry["id"], UNKNOWN):
         path = f"/api/logs/{entry_id}/proof"
@@ -150,7 +150,7 @@ async def test_whoever_read_it_and_from_where_is_in_the_log(service: Service) ->
 async def test_of_a_log_that_is_not_what_was_signed_nothing_is_proved() -> None:
     container = MemoryContainer(settings=memory_settings())
     ubr, store = container.application(), container.store()
-    await ubr.prepare()
+    await ubr.initialize()
     await ubr.create_admin(CreateAdminCommand(email=ADMIN, password=PASSWORD), actor=SYSTEM)
     async with over(ubr, HttpOptions()) as service:
         admin = await service.admin()
@@ -179,7 +179,7 @@ async def over(ubr: Application, options: HttpOptions) -> AsyncIterator[Service]
 @dataclass
 class Counting:
     service: Service
-    refusals: Refusals
+    denials: DenialRecorder
 
     async def counted(self) -> list[dict[str, int]]:
         """What entries say was turned away."""
@@ -193,8 +193,8 @@ async def counting() -> AsyncIterator[Counting]:
     async with open_environment(memory_settings(), clock=MovableClock()) as environment:
         ubr = environment.application
         await ubr.create_admin(CreateAdminCommand(email=ADMIN, password=PASSWORD), actor=SYSTEM)
-        async with over(ubr, HttpOptions(rejected=environment.refusals.reject)) as service:
-            yield Counting(service, environment.refusals)
+        async with over(ubr, HttpOptions(rejected=environment.denials.reject)) as service:
+            yield Counting(service, environment.denials)
 
 
 async def test_what_was_turned_away_is_one_entry_with_counts(counting: Counting) -> None:
@@ -217,7 +217,7 @@ async def test_what_was_turned_away_is_one_entry_with_counts(counting: Counting)
     ):
         assert assert_problem(answer, status)["type"] == f"/problems/{slug}"
     assert await counting.counted() == []
-    await counting.refusals.settle(everything=True)
+    await counting.denials.settle(everything=True)
     assert await counting.counted() == [
         {
             "body-too-large": 2,
@@ -236,7 +236,7 @@ async def test_what_was_turned_away_is_one_entry_with_counts(counting: Counting)
 async def test_what_is_in_the_log_or_was_answered_is_not_counted(counting: Counting) -> None:
     client, admin = counting.service.client, await counting.service.admin()
     await counting.service.register("ada@example.org")
-    plain = bearer(await counting.service.sign_in("ada@example.org"))
+    plain = bearer(await counting.service.logged_in("ada@example.org"))
     good = {"email": "ada@example.org", "password": PASSWORD}
     for status, answer in (
         (200, await client.get("/api/users", headers=admin)),
@@ -250,7 +250,7 @@ async def test_what_is_in_the_log_or_was_answered_is_not_counted(counting: Count
         (412, await client.delete(f"/api/roles/{await a_role(client, admin)}", headers={**admin, "if-match": '"9"'})),
     ):
         assert answer.status_code == status, answer.text
-    await counting.refusals.settle(everything=True)
+    await counting.denials.settle(everything=True)
     assert await counting.counted() == []
     entries = (await client.get("/api/logs?limit=200", headers=admin)).json()["items"]
     actions = [entry["action"] for entry in entries]
@@ -265,7 +265,7 @@ async def a_role(client: httpx.AsyncClient, admin: dict[str, str]) -> str:
 async def test_a_refusal_over_http_names_the_act_and_the_call(counting: Counting) -> None:
     client, admin = counting.service.client, await counting.service.admin()
     user = await counting.service.register("ada@example.org")
-    headers = {**bearer(await counting.service.sign_in("ada@example.org")), "x-request-id": "refused-1"}
+    headers = {**bearer(await counting.service.logged_in("ada@example.org")), "x-request-id": "refused-1"}
     assert (await client.get(CHECKPOINT, headers=headers)).status_code == 403
     [entry] = (await client.get("/api/logs?action=act.refused", headers=admin)).json()["items"]
     assert (entry["actor_id"], entry["request_id"], entry["ip"]) == (user["id"], "refused-1", "127.0.0.1")
@@ -295,7 +295,7 @@ async def test_what_is_counted_is_named_in_the_line_of_the_request(
     """And nothing that was sent is."""
     sent = {"authorization": "Bearer canary.canary.canary"}
     await counting.service.client.get("/api/users?canary=1", headers=sent)
-    await counting.refusals.settle(everything=True)
+    await counting.denials.settle(everything=True)
     assert json.dumps(await counting.counted()) == '[{"invalid-token": 1}]'
     line = capsys.readouterr().out
     assert "invalid-token" in line

@@ -37,7 +37,7 @@ async def test_route_then_size_and_type_then_token_then_body(service: Service, r
 @pytest.mark.parametrize("route", SIGNED_IN, ids=lambda route: route.name)
 async def test_token_then_query_then_permission(service: Service, route: Route) -> None:
     await service.register("plain@example.org")
-    plain = bearer(await service.sign_in("plain@example.org"))
+    plain = bearer(await service.logged_in("plain@example.org"))
     path = route.path(user_id=UNKNOWN, role_id=UNKNOWN, session_id=UNKNOWN, entry_id=UNKNOWN)
     body = {"json": GOOD_BODIES[route.name]} if route.operation.body is not None else {}
     for headers, query, status in (({}, "?x=1", 401), (FORGED, "?x=1", 401), (plain, "?x=1", 400)):
@@ -52,10 +52,10 @@ async def test_token_then_query_then_permission(service: Service, route: Route) 
 @pytest.mark.parametrize("name", ["update_user", "patch_user", "delete_user", "update_role", "delete_role"])
 async def test_body_then_permission_then_thing_then_revision_then_state(service: Service, name: str) -> None:
     route = BY_NAME[name]
-    tokens = await service.sign_in(ADMIN)
+    tokens = await service.logged_in(ADMIN)
     admin = bearer(tokens)
     await service.register("plain@example.org")
-    plain = bearer(await service.sign_in("plain@example.org"))
+    plain = bearer(await service.logged_in("plain@example.org"))
     roles = (await service.client.get("/api/roles", headers=admin)).json()["items"]
     # What the present state stands against, for each route.
     there = {"user_id": tokens["user"]["id"], "role_id": next(role["id"] for role in roles if role["name"] == "admin")}
@@ -91,7 +91,7 @@ TAGGED = [route for route in SIGNED_IN if route.operation.tagged and route.metho
 @pytest.mark.parametrize("route", TAGGED, ids=lambda route: route.name)
 async def test_token_then_tag_then_permission_then_thing(service: Service, route: Route) -> None:
     await service.register("plain@example.org")
-    plain, admin = bearer(await service.sign_in("plain@example.org")), await service.admin()
+    plain, admin = bearer(await service.logged_in("plain@example.org")), await service.admin()
     path = route.path(user_id=UNKNOWN, role_id=UNKNOWN)
     malformed, good = {"if-none-match": "0"}, {"if-none-match": '"0"'}
     assert await told(service, route, path, {**FORGED, **malformed}, b"") == 401

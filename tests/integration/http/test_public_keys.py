@@ -66,7 +66,7 @@ async def test_a_token_of_a_key_that_was_revoked_is_no_token(each_service: Servi
     service = each_service
     assert service.ubr is not None
     await service.register("member@example.org")
-    tokens = await service.sign_in("member@example.org")
+    tokens = await service.logged_in("member@example.org")
     assert (await service.client.get("/api/users/me", headers=bearer(tokens))).status_code == 200
     before = await ask(service)
     [old] = kids(before)

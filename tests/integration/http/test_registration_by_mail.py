@@ -24,7 +24,7 @@ async def test_every_registration_is_answered_alike() -> None:
                 assert done.status_code == 204
         assert told == [told[0]] * 4
         assert told[0][:2] == (202, b"")
-        assert (await service.sign_in("new@example.org"))["user"]["email_verified"] is True
+        assert (await service.logged_in("new@example.org"))["user"]["email_verified"] is True
 
 
 async def test_a_password_is_taken_with_the_link_alone() -> None:

@@ -77,7 +77,7 @@ async def test_20_at_once_are_answered_alike(service: Service) -> None:
 @pytest.mark.system
 async def test_20_at_once_are_answered_alike_by_two_workers_on_postgresql(new_database: NewDatabase) -> None:
     settings = replace(database_settings(new_database()), secret_keys=(bytes(32),))
-    async with in_process(settings) as one, beside(settings) as other:
+    async with in_process(settings) as one, running_beside(settings) as other:
         answers = await asyncio.gather(*(call((one, other)[at % 2], "register_user") for at in range(20)))
         assert {answer.status_code for answer in answers} == {201}
         assert len({(answer.content, answer.headers["location"], answer.headers["etag"]) for answer in answers}) == 1
@@ -86,7 +86,7 @@ async def test_20_at_once_are_answered_alike_by_two_workers_on_postgresql(new_da
 
 
 @asynccontextmanager
-async def beside(settings: Settings) -> AsyncIterator[Service]:
+async def running_beside(settings: Settings) -> AsyncIterator[Service]:
     """Another worker, once there is one."""
     async with connect(settings, clock=MovableClock()) as ubr:
         transport = httpx.ASGITransport(create_app(ubr), raise_app_exceptions=False)  # type: ignore[arg-type]
@@ -142,7 +142,7 @@ async def test_two_keys_are_none(service: Service) -> None:
 async def test_authorization_comes_first(service: Service, name: str) -> None:
     await call(service, name)
     await service.register("reader@example.org")
-    reader = bearer(await service.sign_in("reader@example.org"))
+    reader = bearer(await service.logged_in("reader@example.org"))
     assert_problem(await call(service, name, who=reader), 403)
     assert_problem(await call(service, name, who={"authorization": "Bearer x"}), 401)
     assert_problem(await call(service, name, "no key", who={"authorization": "Bearer x"}), 401)

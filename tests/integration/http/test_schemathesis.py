@@ -69,7 +69,7 @@ class Fuzzed:
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
-    def sign_in(self, email: str) -> Any:
+    def logged_in(self, email: str) -> Any:
         return self.request("POST", "/api/auth/login", {"email": email, "password": PASSWORD})
 
     def register(self, email: str, full_name: str) -> Any:
@@ -127,7 +127,7 @@ def statuses(answers: Counter[str]) -> set[int]:
 
 
 def test_an_administrator_meets_nothing_unforeseen(fuzzed: Fuzzed) -> None:
-    admin = fuzzed.sign_in(ADMIN)
+    admin = fuzzed.logged_in(ADMIN)
     fuzzed.prepare(ADMIN, {"self": [admin["user"]["id"]], "foreign": {}, "secrets": []})
     fuzzed.run(FUZZ_REQUESTS // 2)
     # It was more than being turned away.
@@ -137,8 +137,8 @@ def test_an_administrator_meets_nothing_unforeseen(fuzzed: Fuzzed) -> None:
 def test_nobody_meets_what_is_anothers(fuzzed: Fuzzed) -> None:
     somebody = fuzzed.register(SOMEBODY, "Somebody")
     another = fuzzed.register(ANOTHER, "Another Name To Look For")
-    session = fuzzed.sign_in(ANOTHER)
-    admin = fuzzed.sign_in(ADMIN)["access_token"]
+    session = fuzzed.logged_in(ANOTHER)
+    admin = fuzzed.logged_in(ADMIN)["access_token"]
     role = fuzzed.request("POST", "/api/roles", {"name": "seldom-seen", "permissions": ["logs:read"]}, token=admin)
     fuzzed.request("PUT", f"/api/users/{another['id']}/roles/seldom-seen", token=admin)
     entry = fuzzed.request("GET", "/api/logs?limit=1", token=admin)["items"][0]
@@ -166,7 +166,7 @@ def test_nobody_meets_what_is_anothers(fuzzed: Fuzzed) -> None:
 
 
 def admin_again(fuzzed: Fuzzed) -> str:
-    return str(fuzzed.sign_in(ADMIN)["access_token"])
+    return str(fuzzed.logged_in(ADMIN)["access_token"])
 
 
 def test_what_is_anothers_would_be_seen(fuzzed: Fuzzed) -> None:

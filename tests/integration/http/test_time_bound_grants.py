@@ -13,7 +13,7 @@ async def test_a_live_token_may_no_more_from_the_very_moment(each_service: Servi
     service = each_service
     assert service.clock is not None
     user = await service.register("somebody@example.org")
-    somebody = bearer(await service.sign_in("somebody@example.org"))  # before the grant, so it outlives it
+    somebody = bearer(await service.logged_in("somebody@example.org"))  # before the grant, so it outlives it
     admin, own = await service.admin(), f"/api/users/{user['id']}"
     terms = {"expires_at": (service.clock() + timedelta(seconds=90)).isoformat()}
     assert (await service.client.put(f"{own}/roles/admin", json=terms, headers=admin)).status_code == 204
@@ -40,7 +40,7 @@ async def test_a_live_token_may_no_more_from_the_very_moment(each_service: Servi
 @pytest.mark.parametrize("other", ["nobody", "ends", "disabled"])
 async def test_the_last_administrator_gets_no_end(service: Service, other: str) -> None:
     assert service.clock is not None
-    admin = await service.sign_in(ADMIN)
+    admin = await service.logged_in(ADMIN)
     headers, end = bearer(admin), (service.clock() + timedelta(days=1)).isoformat()
     if other != "nobody":
         user = await service.register("other@example.org")

@@ -70,6 +70,6 @@ async def test_a_cursor_is_good_for_its_own_search_alone(service: Service) -> No
 
 async def test_it_is_for_those_who_may_read_users(service: Service) -> None:
     await service.register("somebody@example.org")
-    somebody = bearer(await service.sign_in("somebody@example.org"))
+    somebody = bearer(await service.logged_in("somebody@example.org"))
     assert_problem(await service.client.get("/api/users?q=some", headers=somebody), 403)
     assert_problem(await service.client.get("/api/users?q=some"), 401)

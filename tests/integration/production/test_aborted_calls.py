@@ -27,7 +27,7 @@ from ubr import (
     connect,
 )
 from ubr.settings import LIFELINE
-from ubr.testing import TINY_HASHING, sign_in
+from ubr.testing import TINY_HASHING, log_in
 
 pytestmark = pytest.mark.system
 
@@ -61,7 +61,7 @@ async def test_calls_given_up_at_random_points_leave_nothing_behind(new_database
 async def _person(ubr: Application, number: int) -> Actor:
     email = f"user{number}@example.org"
     await ubr.register_user(RegisterUserCommand(email=email, password=PASSWORD, full_name=f"0 of {number}"))
-    return await sign_in(ubr, email, PASSWORD)
+    return await log_in(ubr, email, PASSWORD)
 
 
 async def _campaign(ubr: Application, people: list[Actor], aborts: int) -> Counter[str]:

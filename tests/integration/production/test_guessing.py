@@ -49,7 +49,7 @@ class Site:
         return await asyncio.gather(*tries)
 
     async def failures(self) -> int:
-        """How many log-ins failed with a password that was looked at."""
+        """How many logins failed with a password that was looked at."""
         tokens = (await self.log_in(ADMIN_EMAIL, ADMIN_PASSWORD, HOME)).json()
         headers = {"authorization": f"Bearer {tokens['access_token']}"}
         found, cursor = 0, ""

@@ -77,7 +77,7 @@ def instruments(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
         monkeypatch.setattr(owner, name, noted)
 
-    for name in ("execute", "executemany", "fetch", "fetchrow", "fetchval", "prepare", "cursor"):
+    for name in ("execute", "executemany", "fetch", "fetchrow", "fetchval", "initialize", "cursor"):
         count(asyncpg.Connection, name, "sql")
     count(AbstractConnection, "send_packed_command", "redis")
     count(_SelectorSocketTransport, "write", "sockets")
@@ -160,9 +160,9 @@ async def test_a_role_is_gone_from_a_hot_request_once_it_was_taken(instances: li
 async def test_requests_that_hold_every_connection_make_no_view_stale(new_database: NewDatabase) -> None:
     settings = Settings.memory(database_url=new_database(), migrate="check", pool_size=1, **TINY_HASHING)
     async with connect(settings) as ubr, ubr.get_user.unit_of_work.read():
-        view = ubr.authenticate.authorize.view
-        await view.renew()
-        await view.cycle()
+        session_cache = ubr.authenticate.authorize.session_cache
+        await session_cache.renew()
+        await session_cache.poll_feed()
         await ubr.authenticate.keys.recent()
         command = FollowRevocationsCommand(verifier=uuid4())
         told = await ubr.follow_revocations(command, actor=SYSTEM)

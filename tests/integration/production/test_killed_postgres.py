@@ -26,27 +26,27 @@ async def test_nothing_acknowledged_is_lost(tmp_path: Path, private_postgres: Pr
     environment = on_postgres(server.create_database("ubr"), workers=2)
     with serving(tmp_path, environment) as service:
         acknowledged: list[str] = []
-        refusals: list[int] = []
+        denials: list[int] = []
         stop = asyncio.Event()
         async with httpx.AsyncClient(base_url=service.url, timeout=20) as client:
-            writers = [asyncio.create_task(_write(client, name, acknowledged, refusals, stop)) for name in range(4)]
+            writers = [asyncio.create_task(_write(client, name, acknowledged, denials, stop)) for name in range(4)]
             for _ in range(kills):
                 await _until_more(acknowledged)
                 server.kill()
-                await _until_more(refusals)
+                await _until_more(denials)
                 server.restart()
                 healed = await _time_until_ready(client)
                 assert healed < HEALED_WITHIN, f"ready {healed:.1f} s after PostgreSQL was back"
             await _until_more(acknowledged)
             stop.set()
             await asyncio.gather(*writers)
-            assert set(refusals) <= {503}
+            assert set(denials) <= {503}
             stored = await _emails(client)
         assert set(acknowledged) <= stored
 
 
 async def _write(
-    client: httpx.AsyncClient, name: int, acknowledged: list[str], refusals: list[int], stop: asyncio.Event
+    client: httpx.AsyncClient, name: int, acknowledged: list[str], denials: list[int], stop: asyncio.Event
 ) -> None:
     """Register one user after the other. A refusal has to be the contract's."""
     number = 0
@@ -57,7 +57,7 @@ async def _write(
         if answer.status_code == 201:
             acknowledged.append(email)
             continue
-        refusals.append(answer.status_code)
+        denials.append(answer.status_code)
         assert answer.headers["content-type"] == "application/problem+json"
         assert int(answer.headers["retry-after"]) >= 1
 

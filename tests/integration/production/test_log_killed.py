@@ -35,7 +35,7 @@ from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.secrets import SecretKeys
 from ubr.adapters.security.system import Uuid7, random_bytes
 from ubr.adapters.sql import audit as log_tree
-from ubr.adapters.sql.engine import Limits, make_engine
+from ubr.adapters.sql.engine import ConnectionLimits, make_engine
 from ubr.adapters.sql.migrations import upgrade
 from ubr.adapters.sql.unit_of_work import SqlUnitOfWork
 from ubr.application.audit.recorder import Recorder
@@ -61,7 +61,7 @@ OWN: Final = {
     "UBR_SESSIONS_PER_USER": "10000",
     "UBR_ACCESS_TOKEN_LIFETIME": "15m",
 }
-"""Tokens are good at any port, who died is not waited for long, and no sign-in ends another."""
+"""Tokens are good at any port, who died is not waited for long, and no login ends another."""
 
 EVERYONE_HAS: Final = str(USER_ROLE_ID)
 BUILT_IN: Final = {str(ADMIN_ROLE_ID), EVERYONE_HAS}
@@ -653,7 +653,7 @@ async def test_where_the_one_that_leads_freezes_the_other_goes_on_when_the_datab
     async with looking(pair.url) as connection:
         await until(lambda: nothing_waits(connection))
         await check_tree(connection, pair.url)
-    assert longest < Limits().idle + 2 * PROMISED
+    assert longest < ConnectionLimits().idle + 2 * PROMISED
 
 
 async def test_one_that_hangs_in_its_unit_leads_no_longer_than_the_database_is_patient(
@@ -665,7 +665,7 @@ async def test_one_that_hangs_in_its_unit_leads_no_longer_than_the_database_is_p
         pass  # there is a key now
     recorder = Recorder(Uuid7(), random_bytes)
     signing = Ed25519LogSigning(SecretKeys(settings.secret_keys), settings.issuer, random_bytes)
-    engine = make_engine(url, Limits(connections=4, idle=0.3))
+    engine = make_engine(url, ConnectionLimits(connections=4, idle=0.3))
     units = SqlUnitOfWork(engine, recorder)
     sequencer = Sequencer(units, signing)
     try:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.verifier.processes import FOLLOWER, PASSWORD, beside
+from tests.integration.verifier.processes import FOLLOWER, PASSWORD, running_beside
 from tests.support.plugin import NewDatabase, PrivateRedis
 from tests.support.reaper import children
 from tests.support.servers import RedisServer
@@ -135,7 +135,7 @@ class Campaign:
                 continue
             session = await self.fresh(ending.pop())
             if number % 4:
-                await self.trial("log-out", session, ME, ("POST", "/api/auth/logout", session.access))
+                await self.trial("logout", session, ME, ("POST", "/api/auth/logout", session.access))
             else:
                 path = f"/api/auth/sessions/{session.id}"
                 await self.trial("revoked", session, ME, ("DELETE", path, self.admin))
@@ -268,8 +268,8 @@ async def campaigns(
         made = []
         for _ in range(count):
             own = [await stack.enter_async_context(Wire(service.url)) for service in services for _ in range(wires)]
-            beside = [await stack.enter_async_context(Wire(verifier)) for _ in range(2)] if verifier else []
-            made.append(Campaign(admin, own, beside, tally))
+            running_beside = [await stack.enter_async_context(Wire(verifier)) for _ in range(2)] if verifier else []
+            made.append(Campaign(admin, own, running_beside, tally))
         yield made
 
 
@@ -351,7 +351,7 @@ async def test_10_000_ends_hold_while_redis_is_killed_frozen_emptied_and_restart
     with (
         serving(tmp_path, environment(url, redis, workers=2)) as first,
         serving(tmp_path, environment(url, redis, workers=2)) as second,
-        beside("fastapi_service", tmp_path, first, issuer=ISSUER) as notes,
+        running_beside("fastapi_service", tmp_path, first, issuer=ISSUER) as notes,
     ):
         async with campaigns([first, second], admin, tally, 12, 4, verifier=notes) as all_of_them:
             harming = asyncio.create_task(harm(redis, tally, stop))
@@ -371,7 +371,7 @@ async def test_10_000_ends_hold_while_redis_is_killed_frozen_emptied_and_restart
     print(dict(done))  # noqa: T201
     assert tally.accepted() == []
     assert len(tally.answered) >= 10_000
-    assert tally.before["log-out, verifier", 200] >= 1_000
+    assert tally.before["logout, verifier", 200] >= 1_000
     assert set(done) == {"kill", "freeze", "flush", "restart"}
     assert {status for _, status in tally.after} <= {401, 403, 503}
     assert max(tally.answered) <= PROMISED  # of a machine that does nothing else

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.plugin import PrivateRedis
 from tests.support.servers import Kind, RedisServer
-from ubr.adapters.redis import RedisLink
+from ubr.adapters.redis import RedisClient
 from ubr.adapters.redis.breaker import Breaker
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
 from ubr.domain.errors import StoreUnavailable
@@ -28,7 +28,7 @@ class NewLink(Protocol):
         connect_deadline: float = 1.0,
         connections: int = 16,
         breaker: Breaker | None = None,
-    ) -> RedisLink:
+    ) -> RedisClient:
         """Make a link that is closed with the test."""
 
 
@@ -44,8 +44,8 @@ async def new_link() -> AsyncIterator[NewLink]:
             connect_deadline: float = 1.0,
             connections: int = 16,
             breaker: Breaker | None = None,
-        ) -> RedisLink:
-            link = RedisLink(
+        ) -> RedisClient:
+            link = RedisClient(
                 url,
                 name_space=name_space,
                 deadline=deadline,

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.integration.http.kit import Service, in_process, memory_settings
-from tests.integration.verifier.kit import Beside, beside
+from tests.integration.verifier.kit import Beside, running_beside
 
 BOUND = timedelta(seconds=30)
 
@@ -28,5 +28,5 @@ async def unhurried() -> AsyncIterator[Service]:
 
 @pytest.fixture
 async def here(service: Service) -> AsyncIterator[Beside]:
-    async with beside(service) as made:
+    async with running_beside(service) as made:
         yield made

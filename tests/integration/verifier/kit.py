@@ -78,12 +78,12 @@ class Beside:
         return self.service.ubr
 
     async def signed_in(self, email: str = "reader@example.org") -> dict[str, Any]:
-        """A user who is signed in, made where there is none."""
+        """A user who is logged in, made where there is none."""
         try:
-            return await self.service.sign_in(email)
+            return await self.service.logged_in(email)
         except AssertionError:
             await self.service.register(email)
-            return await self.service.sign_in(email)
+            return await self.service.logged_in(email)
 
     def be_quick(self) -> None:
         """From here on the verifier is asked what it cannot know: it need not wait long for that."""
@@ -126,7 +126,7 @@ def make_verifier(service: Service, way: Way, access: Access | Credentials, **op
 
 
 @asynccontextmanager
-async def beside(service: Service, **options: Any) -> AsyncIterator[Beside]:
+async def running_beside(service: Service, **options: Any) -> AsyncIterator[Beside]:
     assert service.ubr is not None
     access = options.pop("access", None) or await make_follower(service.ubr)
     ticks = Ticks()

@@ -21,7 +21,7 @@ PASSWORD = "a long enough password"
 
 
 @contextmanager
-def beside(name: str, folder: Path, service: UbrProcess, *, issuer: str | None = None) -> Iterator[str]:
+def running_beside(name: str, folder: Path, service: UbrProcess, *, issuer: str | None = None) -> Iterator[str]:
     """An example as a process, by its URL. The issuer is that of the service's tokens, where it is not its URL."""
     port = free_port()
     settings = {

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.verifier.processes import FOLLOWER, PASSWORD, beside
+from tests.integration.verifier.processes import FOLLOWER, PASSWORD, running_beside
 from tests.support.plugin import NewDatabase
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, on_postgres, serving
 
@@ -23,7 +23,7 @@ BOUND = 1.0
 
 
 class Campaign:
-    """People who are signed in, lose something, and come back."""
+    """People who are logged in, lose something, and come back."""
 
     def __init__(self, ubr: httpx.AsyncClient, notes: httpx.AsyncClient, ends: int) -> None:
         self.ubr = ubr
@@ -80,9 +80,9 @@ class Campaign:
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """End something; new tokens, and those that are good no more."""
         grant = f"/api/users/{tokens['user']['id']}/roles/editor"
-        what = dice.choices(["granted", "taken", "signed out"], [4, 4, 1])[0]
+        what = dice.choices(["granted", "taken", "logged out"], [4, 4, 1])[0]
         began = time.monotonic()
-        if what == "signed out":
+        if what == "logged out":
             answer = await self.ubr.post("/api/auth/logout", headers=_bearer(tokens))
             assert answer.status_code == 204
             self.answered_in.append(time.monotonic() - began)
@@ -127,7 +127,7 @@ async def test_nothing_is_accepted_after_the_answer(
         async with httpx.AsyncClient(base_url=service.url, timeout=20) as ubr:
             preparing = Campaign(ubr, ubr, 0)
             await preparing.prepare()
-            with beside("fastapi_service", tmp_path, service) as url:
+            with running_beside("fastapi_service", tmp_path, service) as url:
                 async with httpx.AsyncClient(base_url=url.removesuffix("/notes"), timeout=20) as notes:
                     campaign = Campaign(ubr, notes, ends if short_way or ends > 1_000 else ends // 3)
                     campaign.admin = preparing.admin

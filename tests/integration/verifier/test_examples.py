@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.verifier.processes import FOLLOWER, PASSWORD, beside
+from tests.integration.verifier.processes import FOLLOWER, PASSWORD, running_beside
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, UbrProcess, serving
 
 pytestmark = pytest.mark.system
@@ -63,7 +63,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UbrProcess]:
 @pytest.mark.parametrize("name", ["litestar_service", pytest.param("fastapi_service", marks=pytest.mark.long)])
 @pytest.mark.system(seconds=5)
 def test_an_example(name: str, tmp_path: Path, service: UbrProcess) -> None:
-    with talking(service) as talk, beside(name, tmp_path, service) as notes:
+    with talking(service) as talk, running_beside(name, tmp_path, service) as notes:
         reader, other = talk.log_in("reader@example.org"), talk.log_in("reader@example.org")
         assert status("GET", notes) == 401
         assert status("GET", notes, {"access_token": "forged"}) == 401

@@ -15,7 +15,16 @@ import httpx
 import pytest
 
 from tests.integration.http.kit import PASSWORD, Service, bearer
-from tests.integration.verifier.kit import Beside, Ticks, Way, beside, grant, make_follower, make_verifier, until
+from tests.integration.verifier.kit import (
+    Beside,
+    Ticks,
+    Way,
+    grant,
+    make_follower,
+    make_verifier,
+    running_beside,
+    until,
+)
 from ubr.application.keys.revoke_signing_key import RevokeSigningKeyCommand
 from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.roles.create_role import CreateRoleCommand
@@ -53,7 +62,7 @@ BOUND = 30.0  # that of `unhurried`
 
 
 async def test_what_has_ended_is_refused_after_the_answer_and_nothing_else(unhurried: Service) -> None:
-    async with beside(unhurried) as here:
+    async with running_beside(unhurried) as here:
         one, other = await here.signed_in(), await here.signed_in()
         third = await here.signed_in("third@example.org")
         assert [await here.accepts(each) for each in (one, other, third)] == [True, True, True]
@@ -121,9 +130,9 @@ async def test_whoever_finds_it_ended_waits_as_well(here: Beside) -> None:
 
 async def test_tokens_of_before_its_start_are_good_but_for_those_that_ended(service: Service) -> None:
     await service.register("reader@example.org")
-    kept, ended = await service.sign_in("reader@example.org"), await service.sign_in("reader@example.org")
+    kept, ended = await service.logged_in("reader@example.org"), await service.logged_in("reader@example.org")
     await service.client.post("/api/auth/logout", headers=bearer(ended))
-    async with beside(service) as here:
+    async with running_beside(service) as here:
         assert await here.accepts(kept)
         assert not await here.accepts(ended)
 
@@ -133,10 +142,10 @@ async def test_tokens_older_than_what_it_can_know_of_are_refused(
 ) -> None:
     monkeypatch.setattr("ubr.verifier.verifier._HISTORY", 3)
     await service.register("reader@example.org")
-    old = await service.sign_in("reader@example.org")
+    old = await service.logged_in("reader@example.org")
     for _ in range(4):
-        await service.client.post("/api/auth/logout", headers=bearer(await service.sign_in("reader@example.org")))
-    async with beside(service) as here:
+        await service.client.post("/api/auth/logout", headers=bearer(await service.logged_in("reader@example.org")))
+    async with running_beside(service) as here:
         assert not await here.accepts(old)
         assert await here.accepts(await here.signed_in())
 
@@ -147,7 +156,7 @@ async def test_it_starts_where_ubr_is_down_and_heals(service: Service) -> None:
     access = await make_follower(service.ubr)
     async with make_verifier(service, way, access, patience=0.3) as verifier:
         await service.register("reader@example.org")
-        tokens = await service.sign_in("reader@example.org")
+        tokens = await service.logged_in("reader@example.org")
         with pytest.raises(NotFresh):
             await verifier.verify(tokens["access_token"])
         way.down = False
@@ -238,7 +247,7 @@ async def test_an_answer_that_is_none_is_not_relied_on(here: Beside, answer: htt
 
 
 async def test_an_end_that_the_verifier_cannot_learn_of_waits_for_the_bound(service: Service) -> None:
-    async with beside(service) as here:
+    async with running_beside(service) as here:
         tokens = await here.signed_in()
         assert await here.accepts(tokens)
         here.way.open.clear()
@@ -270,7 +279,7 @@ async def test_tokens_of_another_epoch_are_refused_even_where_their_number_is_hi
 
 
 async def test_a_token_of_an_epoch_that_has_just_begun_waits_for_the_next_question(service: Service) -> None:
-    async with beside(service, elapsed=time.monotonic) as here:
+    async with running_beside(service, elapsed=time.monotonic) as here:
         old = await here.signed_in()
         assert await here.accepts(old)
         store_of(here).epoch = "restored"
@@ -294,14 +303,14 @@ async def test_a_feed_that_goes_back_without_a_new_name(here: Beside) -> None:
 
 
 async def test_whoever_is_too_far_behind_begins_anew(here: Beside, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ubr.application.revocation.follow_revocations.MOST_ROWS", 5)
+    monkeypatch.setattr("ubr.application.revocation.follow_revocations.MAX_RECORDS", 5)
     monkeypatch.setattr("ubr.verifier.verifier._HISTORY", 3)
     old = await here.signed_in()
     here.way.down = True
     await asyncio.sleep(0.06)
     store = store_of(here)
     store.feed += [type(store.feed[0])(len(store.feed) + 1 + n, store.feed[0].change) for n in range(9)]
-    await here.ubr.follow_revocations.view.cycle()
+    await here.ubr.follow_revocations.session_cache.poll_feed()
     here.way.down = False
     await until(lambda: here.refuses(old))
     assert await here.accepts(await here.signed_in())
@@ -338,7 +347,7 @@ async def test_a_token_that_expires_while_it_waits_is_refused(here: Beside) -> N
 
 @pytest.mark.parametrize("options", [{"audience": "another"}, {"issuer": "https://another.example"}])
 async def test_tokens_for_another_audience_or_of_another_issuer(service: Service, options: dict[str, Any]) -> None:
-    async with beside(service, **options) as here:
+    async with running_beside(service, **options) as here:
         assert not await here.accepts(await here.signed_in())
 
 
@@ -394,7 +403,7 @@ def forged(here: Beside, tokens: dict[str, Any], **claims: Any) -> dict[str, Any
 
 async def lose_sight(here: Beside, monkeypatch: pytest.MonkeyPatch, *, epoch: str | None = None) -> None:
     """The verifier is cut off; the key is revoked, and more happens than it will be told of."""
-    monkeypatch.setattr("ubr.application.revocation.follow_revocations.MOST_ROWS", 5)
+    monkeypatch.setattr("ubr.application.revocation.follow_revocations.MAX_RECORDS", 5)
     monkeypatch.setattr("ubr.verifier.verifier._HISTORY", 3)
     here.way.down = True
     await asyncio.sleep(0.06)
@@ -403,7 +412,7 @@ async def lose_sight(here: Beside, monkeypatch: pytest.MonkeyPatch, *, epoch: st
     store = store_of(here)
     store.feed += [type(store.feed[0])(len(store.feed) + 1 + n, store.feed[0].change) for n in range(9)]
     store.epoch = epoch or store.epoch
-    await here.ubr.follow_revocations.view.cycle()
+    await here.ubr.follow_revocations.session_cache.poll_feed()
     here.way.down = False
 
 
@@ -490,7 +499,7 @@ async def test_a_function_may_give_the_access_token(service: Service) -> None:
     async def access() -> str:
         return str((await service.admin())["authorization"].partition(" ")[2])
 
-    async with beside(service, access=access) as here:
+    async with running_beside(service, access=access) as here:
         assert await here.accepts(await here.signed_in())
 
 
@@ -504,7 +513,7 @@ async def test_a_function_that_fails_is_asked_again(service: Service) -> None:
             raise RuntimeError("not now")
         return str((await service.admin())["authorization"].partition(" ")[2])
 
-    async with beside(service, access=access) as here:
+    async with running_beside(service, access=access) as here:
         assert await here.accepts(await here.signed_in())
     assert failures <= 0
 
@@ -526,7 +535,7 @@ async def test_a_session_of_its_own_that_is_ended_is_opened_again(here: Beside) 
 
 
 async def test_it_refreshes_before_its_token_expires_and_signs_out_at_the_end(unhurried: Service) -> None:
-    async with beside(unhurried) as here:
+    async with running_beside(unhurried) as here:
         assert unhurried.clock is not None
         await here.signed_in()
         for _ in range(4):

@@ -21,7 +21,7 @@ from ubr.application.audit.list_logs import ListLogsCommand
 from ubr.application.audit.prove_log_entry import ProveLogEntryCommand
 from ubr.application.kernel.representations import RoleResult
 from ubr.application.revocation.follow_revocations import FollowRevocationsCommand
-from ubr.application.revocation.leave_revocations import LeaveRevocationsCommand
+from ubr.application.revocation.stop_following_revocations import StopFollowingRevocationsCommand
 from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.roles.create_role import CreateRoleCommand
 from ubr.application.roles.delete_role import DeleteRoleCommand
@@ -165,9 +165,11 @@ ACTS: dict[str, tuple[set[str], Act]] = {
         {"revocations:read"},
         lambda s, who: s.world.ubr.follow_revocations(FollowRevocationsCommand(verifier=s.target.id), actor=who),
     ),
-    "leave_revocations": (
+    "stop_following_revocations": (
         {"revocations:read"},
-        lambda s, who: s.world.ubr.leave_revocations(LeaveRevocationsCommand(verifier=s.target.id), actor=who),
+        lambda s, who: s.world.ubr.stop_following_revocations(
+            StopFollowingRevocationsCommand(verifier=s.target.id), actor=who
+        ),
     ),
     "list_logs": ({"logs:read"}, lambda s, who: s.world.ubr.list_logs(ListLogsCommand(), actor=who)),
     "get_checkpoint": ({"logs:read"}, lambda s, who: s.world.ubr.get_checkpoint(actor=who)),
@@ -286,7 +288,7 @@ async def test_a_permission_counts_as_long_as_it_is_held(lasting: Scene, name: s
             world.clock.move(minutes=2)
     with pytest.raises(Forbidden):
         await act(lasting, member.actor)
-    assert await world.alive(member.tokens)  # nobody is signed out by it
+    assert await world.alive(member.tokens)  # nobody is logged out by it
 
 
 @of_every_act
@@ -343,9 +345,9 @@ def test_every_use_case_with_an_actor_is_asked() -> None:
     # These have no permission: they say who somebody is, are the service's own, or are shown elsewhere.
     others = {
         "register_user", "log_in", "refresh_session", "authenticate", "create_admin", "get_public_keys",
-        "check_health", "prepare", "list_signing_keys", "rotate_signing_key", "revoke_signing_key",
+        "check_health", "initialize", "list_signing_keys", "rotate_signing_key", "revoke_signing_key",
         "rewrap_signing_keys", "compare_checkpoint", "verify_log", "export_log", "prune_log", "list_log_keys",
-        "rotate_log_key", "settle_restore", "request_password_reset", "reset_password", "verify_email",
+        "rotate_log_key", "acknowledge_restore", "request_password_reset", "reset_password", "verify_email",
         "resend_verification", "undo_email_change", "deliver_mail", "list_mail", "retry_mail",
     }  # fmt: skip
     assert asked | others == {field.name for field in fields(Application)}

@@ -1,4 +1,4 @@
-"""What a worker keeps of who is signed in, and when it lets go of it."""
+"""What a worker keeps of who is logged in, and when it lets go of it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import pytest
 
 from tests.contracts.kit import MovableClock, new_grant, new_role, new_session, new_user, put
 from tests.support.feeds import PassedOn
-from ubr.adapters.memory import MemoryFeed, MemoryStore, MemoryUnitOfWork
+from ubr.adapters.memory import MemoryChangeFeed, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.memory.unit_of_work import MemoryTransaction
-from ubr.application.access.session_cache import View, ViewTimes
+from ubr.application.access.session_cache import CacheTimes, SessionCache
 from ubr.application.audit.recorder import Recorder
-from ubr.application.ports.revocation import Feed, FeedPosition, FeedRead, WorkerId
+from ubr.application.ports.revocation import ChangeFeed, FeedPosition, FeedRead, WorkerId
 from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.errors import StoreUnavailable
 from ubr.domain.ids import SessionId
 from ubr.domain.revocation.changes import Change
 from ubr.domain.sessions.session import Session
 
-TIMES = ViewTimes()
+TIMES = CacheTimes()
 
 
 @dataclass
@@ -45,7 +45,7 @@ class CountedUnits:
 class SeenFeed(PassedOn):
     """A feed whose rows can be deleted, as a database's are, and of which it is seen how many are read."""
 
-    def __init__(self, inner: Feed) -> None:
+    def __init__(self, inner: ChangeFeed) -> None:
         super().__init__(inner)
         self.deleted = 0
         self.rows = 0
@@ -65,8 +65,8 @@ class Worker:
         self.now = 1000.0
         self.store = MemoryStore()
         self.uow = CountedUnits(MemoryUnitOfWork(self.store, Recorder(uuid4, os.urandom), MovableClock()))
-        self.feed = SeenFeed(MemoryFeed(self.store))
-        self.view = View(WorkerId(uuid4()), self.uow, self.feed, lambda: self.now, TIMES)
+        self.feed = SeenFeed(MemoryChangeFeed(self.store))
+        self.session_cache = SessionCache(WorkerId(uuid4()), self.uow, self.feed, lambda: self.now, TIMES)
         self.role = new_role()
         self.users = [new_user(grants=[new_grant(self.role)]) for _ in range(2)]
         self.sessions = [new_session(user) for user in self.users]
@@ -103,7 +103,7 @@ class Worker:
 
     async def ask(self, *sessions: Session) -> None:
         for session in sessions or self.sessions:
-            assert await self.view.principal(session.id) is not None
+            assert await self.session_cache.principal(session.id) is not None
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def elsewhere() -> Change:
 
 async def test_what_changes_elsewhere_makes_it_forget_nothing(worker: Worker) -> None:
     await worker.announce(*(elsewhere() for _ in range(10)))
-    await worker.view.cycle()
+    await worker.session_cache.poll_feed()
     await worker.ask()
     assert worker.reads == 0
 
@@ -131,29 +131,29 @@ async def test_what_changes_elsewhere_makes_it_forget_nothing(worker: Worker) ->
 async def test_where_numbers_go_back_nothing_counts_that_was_known(worker: Worker) -> None:
     """A dump was put back into the database, under the same name."""
     await worker.announce(elsewhere(), elsewhere())
-    await worker.view.cycle()
+    await worker.session_cache.poll_feed()
     del worker.store.feed[-2:]
     worker.store.workers.clear()
-    await worker.view.cycle()
+    await worker.session_cache.poll_feed()
 
     await worker.announce(Change("session", str(worker.sessions[0].id)))
-    await worker.view.cycle()
+    await worker.session_cache.poll_feed()
 
     await worker.ask()
     assert worker.reads == 2
-    assert worker.view.worker in worker.store.workers, "the lease stood in a table that is not there any more"
+    assert worker.session_cache.worker in worker.store.workers, "the lease stood in a table that is not there any more"
 
 
 async def test_where_rows_are_missing_nothing_counts_that_was_known(worker: Worker) -> None:
     position = await worker.position()
     await worker.announce(Change("session", str(worker.sessions[0].id)), elsewhere())
     worker.feed.deleted = 1
-    await worker.view.cycle()
+    await worker.session_cache.poll_feed()
     await worker.ask_from(position, worker.sessions[0])  # which may be from before a row that nobody knows of
     await worker.ask()
     assert worker.reads == 2
     await worker.announce(elsewhere())
-    await worker.view.cycle()
+    await worker.session_cache.poll_feed()
     await worker.ask()
     assert worker.reads == 0
 
@@ -161,12 +161,12 @@ async def test_where_rows_are_missing_nothing_counts_that_was_known(worker: Work
 async def test_whoever_was_away_for_long_reads_no_row_and_keeps_nothing(worker: Worker) -> None:
     await worker.announce(*(elsewhere() for _ in range(100)))
     worker.now += TIMES.horizon + 1
-    await worker.view.cycle()
+    await worker.session_cache.poll_feed()
     assert worker.feed.rows == 0
     await worker.ask()
     assert worker.reads == 2
     await worker.announce(Change("session", str(worker.sessions[0].id)))
-    await worker.view.cycle()
+    await worker.session_cache.poll_feed()
     await worker.ask(worker.sessions[1])
     assert worker.reads == 0
     await worker.ask(worker.sessions[0])
@@ -176,7 +176,7 @@ async def test_whoever_was_away_for_long_reads_no_row_and_keeps_nothing(worker: 
 async def test_a_session_that_is_gone_is_asked_for_once(worker: Worker) -> None:
     gone = SessionId(uuid4())
     for _ in range(5):
-        assert await worker.view.principal(gone) is None
+        assert await worker.session_cache.principal(gone) is None
     assert worker.reads == 1
 
 
@@ -184,31 +184,31 @@ async def test_of_gone_sessions_it_knows_only_so_many(worker: Worker, monkeypatc
     monkeypatch.setattr("ubr.application.access.session_cache._GONE", 3)
     gone = [SessionId(uuid4()) for _ in range(5)]
     for session_id in gone:
-        await worker.view.principal(session_id)
+        await worker.session_cache.principal(session_id)
     assert worker.reads == 5
     for session_id in gone[2:]:
-        await worker.view.principal(session_id)
+        await worker.session_cache.principal(session_id)
     assert worker.reads == 0
-    await worker.view.principal(gone[0])
+    await worker.session_cache.principal(gone[0])
     assert worker.reads == 1
 
 
 async def test_what_has_to_be_forgotten_too_soon_is_read_again(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reading that began before a row that is not known any more must not be kept: it may be from before it."""
-    monkeypatch.setattr("ubr.application.access.session_cache._MOST_KNOWN", 3)
+    monkeypatch.setattr("ubr.application.access.session_cache._MAX_KNOWN", 3)
     session = worker.sessions[0]
     change = Change("session", str(session.id))
     position = await worker.position()
 
     await worker.announce(change, *(elsewhere() for _ in range(5)))
-    await worker.view.cycle()
+    await worker.session_cache.poll_feed()
     await worker.ask_from(position, session)
     await worker.ask(session)
     assert worker.reads == 1
 
 
 async def test_a_role_is_held_once_however_many_have_it(worker: Worker) -> None:
-    held = [await worker.view.principal(session.id) for session in worker.sessions]
+    held = [await worker.session_cache.principal(session.id) for session in worker.sessions]
     assert len({id(role) for principal in held if principal is not None for role in principal.roles}) == 1
 
     async with worker.uow.begin(SYSTEM) as tx:
@@ -217,8 +217,8 @@ async def test_a_role_is_held_once_however_many_have_it(worker: Worker) -> None:
         await tx.roles.save(replace(role, description="another"))
         tx.announce(Change("role", str(role.id)))
         await tx.commit()
-    await worker.view.cycle()
-    held = [await worker.view.principal(session.id) for session in worker.sessions]
+    await worker.session_cache.poll_feed()
+    held = [await worker.session_cache.principal(session.id) for session in worker.sessions]
     found = {id(role): role for principal in held if principal is not None for role in principal.roles}
     assert [role.description for role in found.values()] == ["another"]
 
@@ -226,13 +226,13 @@ async def test_a_role_is_held_once_however_many_have_it(worker: Worker) -> None:
 async def test_whoever_leaves_does_not_come_back_for_a_request_that_waits(worker: Worker) -> None:
     worker.feed.going.clear()
     worker.now += TIMES.lease + 1
-    waiting = asyncio.create_task(worker.view.freshen())
+    waiting = asyncio.create_task(worker.session_cache.ensure_fresh())
     await asyncio.sleep(0)
-    leaving = asyncio.create_task(worker.view.leave())
+    leaving = asyncio.create_task(worker.session_cache.leave())
     await asyncio.sleep(0.01)
     worker.now += TIMES.lease + 1
     worker.feed.going.set()
     await leaving
     with pytest.raises(StoreUnavailable):
         await waiting
-    assert worker.view.worker not in worker.store.workers
+    assert worker.session_cache.worker not in worker.store.workers

@@ -20,7 +20,7 @@ def command(current: str = PASSWORD, new: str = OTHER_PASSWORD) -> ChangePasswor
 
 async def test_the_new_password_is_the_only_one_from_then_on(world: World) -> None:
     member = await world.user()
-    other = await world.sign_in(member.email)
+    other = await world.logged_in(member.email)
     await world.ubr.change_password(command(), actor=member.actor)
     await world.log_in(member.email, OTHER_PASSWORD)
     with pytest.raises(InvalidCredentials):
@@ -31,7 +31,7 @@ async def test_the_new_password_is_the_only_one_from_then_on(world: World) -> No
 @pytest.mark.parametrize("current", [OTHER_PASSWORD, "x", PASSWORD + " "])
 async def test_the_current_one_has_to_be_given(world: World, current: str) -> None:
     member = await world.user()
-    other = await world.sign_in(member.email)
+    other = await world.logged_in(member.email)
     await world.acts()
     with pytest.raises(WrongPassword):
         await world.ubr.change_password(command(current), actor=member.actor)
@@ -60,7 +60,7 @@ async def test_what_is_nobodys_password_is_invalid(world: World, current: str) -
 
 
 async def test_the_new_one_must_not_be_the_email_or_the_name(world: World) -> None:
-    member = await world.sign_in((await world.register("someone.long@example.org")).email)
+    member = await world.logged_in((await world.register("someone.long@example.org")).email)
     for new in ("someone.long@example.org", "someone-long someone-long"):
         with pytest.raises(WeakPassword):
             await world.ubr.change_password(command(new=new), actor=member.actor)

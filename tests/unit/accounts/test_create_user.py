@@ -5,7 +5,7 @@ from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.roles.list_user_roles import ListUserRolesCommand
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import EmailTaken, Forbidden, Invalid, InvalidCredentials, WeakPassword
-from ubr.domain.roles.grant import MOST_ROLES
+from ubr.domain.roles.grant import MAX_ROLES
 
 
 async def test_an_account_with_password_name_and_roles(world: World) -> None:
@@ -62,7 +62,7 @@ async def test_a_role_that_is_not_there_is_bad_input(world: World, roles: list[s
 
 
 async def test_no_more_roles_are_looked_for_than_one_can_hold(world: World) -> None:
-    names = [f"unknown{number}" for number in range(MOST_ROLES + 1)]
+    names = [f"unknown{number}" for number in range(MAX_ROLES + 1)]
     for roles, pointer in ((names, "/roles"), (names[:-1], "/roles/0")):
         with pytest.raises(Invalid) as failure:
             await world.ubr.create_user(CreateUserCommand(email="new@example.org", roles=roles), actor=SYSTEM)
@@ -71,7 +71,7 @@ async def test_no_more_roles_are_looked_for_than_one_can_hold(world: World) -> N
 
 async def test_a_role_that_is_named_twice_counts_once(world: World) -> None:
     role = await world.role()
-    command = CreateUserCommand(email="new@example.org", roles=[role.name, "user"] * MOST_ROLES)
+    command = CreateUserCommand(email="new@example.org", roles=[role.name, "user"] * MAX_ROLES)
     assert (await world.ubr.create_user(command, actor=SYSTEM)).roles == sorted([role.name, "user"])
 
 

@@ -32,7 +32,7 @@ async def test_oneself_later_has_to_sign_in_again(world: World) -> None:
     with pytest.raises(ReauthenticationRequired):
         await world.ubr.delete_user(DeleteUserCommand(user_id=member.id), actor=member.actor)
     assert await world.acts() == []
-    again = await world.sign_in(member.email)
+    again = await world.logged_in(member.email)
     await world.ubr.delete_user(DeleteUserCommand(user_id=member.id), actor=again.actor)
 
 

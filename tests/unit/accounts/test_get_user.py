@@ -52,6 +52,6 @@ async def test_another_name_of_a_role_makes_another_revision_of_its_holders(worl
 async def test_a_revision_stays_while_nothing_changes(world: World) -> None:
     member = await world.user()
     before = (await world.seen(member.id)).revision
-    await world.sign_in(member.email)
+    await world.logged_in(member.email)
     world.clock.move(days=1)
     assert (await world.seen(member.id)).revision == before

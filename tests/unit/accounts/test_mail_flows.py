@@ -22,7 +22,7 @@ from ubr.application.kernel.origin import Origin, calling_from
 from ubr.application.kernel.representations import UserResult
 from ubr.application.mail.list_mail import ListMailCommand
 from ubr.application.mail.retry_mail import RetryMailCommand
-from ubr.application.operations.settle_restore import SettleRestoreCommand
+from ubr.application.operations.acknowledge_restore import AcknowledgeRestoreCommand
 from ubr.bootstrap import open_environment
 from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM
@@ -75,10 +75,10 @@ async def undo(world: World, token: str) -> None:
 
 
 async def verified(world: World, email: str = OWNER) -> Member:
-    """Somebody signed in whose e-mail is verified."""
+    """Somebody logged in whose e-mail is verified."""
     await register(world, email)
     await verify(world, await world.link(email))
-    return await world.sign_in(email)
+    return await world.logged_in(email)
 
 
 async def kinds(world: World) -> list[tuple[str, str]]:
@@ -190,7 +190,7 @@ def delete(world: World, member: Member) -> Awaitable[object]:
 
 
 def restore(world: World, member: Member) -> Awaitable[object]:
-    return world.ubr.settle_restore(SettleRestoreCommand(), actor=SYSTEM)
+    return world.ubr.acknowledge_restore(AcknowledgeRestoreCommand(), actor=SYSTEM)
 
 
 @pytest.mark.parametrize("act", [change_password_by_system, new_email, off_and_on, delete, restore])
@@ -253,7 +253,7 @@ async def test_the_log_says_who_asked(world: World) -> None:
 
 async def test_who_registers_verifies_with_the_password(world: World) -> None:
     await register(world, name="Somebody")
-    member = await world.sign_in(OWNER)
+    member = await world.logged_in(OWNER)
     token = await world.link(OWNER)
     assert not (await world.seen(member.id)).email_verified
     await world.acts()
@@ -290,7 +290,7 @@ async def test_the_owner_of_an_e_mail_keeps_nothing_of_who_registered_with_it(
     world: World, claim: Callable[[World], Awaitable[None]]
 ) -> None:
     await register(world, name="Stranger")
-    stranger = await world.sign_in(OWNER)
+    stranger = await world.logged_in(OWNER)
     await world.mails()
     await ask_change(world, stranger)  # a way back in, were it to last
     [to_change] = [token_in(mail) for mail in await world.mails() if mail.to == OTHER]
@@ -301,7 +301,7 @@ async def test_the_owner_of_an_e_mail_keeps_nothing_of_who_registered_with_it(
     assert not await world.alive(stranger.tokens)
     with pytest.raises(InvalidCredentials):
         await world.log_in(OWNER)
-    owner = await world.sign_in(OWNER, OTHER_PASSWORD)
+    owner = await world.logged_in(OWNER, OTHER_PASSWORD)
     user = await world.seen(owner.id)
     assert (user.full_name, user.email_verified) == (None, True)
     with pytest.raises(InvalidLink):
@@ -344,7 +344,7 @@ async def test_the_mail_makes_the_account(by_mail: World) -> None:
     with pytest.raises(InvalidCredentials):
         await by_mail.log_in(OWNER)
     await verify(by_mail, token)
-    member = await by_mail.sign_in(OWNER)
+    member = await by_mail.logged_in(OWNER)
     user = await by_mail.seen(member.id)
     assert (user.email, user.full_name, user.email_verified, user.roles) == (OWNER, "Somebody", True, ["user"])
     assert [(e.action, e.actor_id) for e in await by_mail.acts() if e.action.startswith("user")] == [
@@ -386,7 +386,7 @@ async def test_a_registration_is_sent_again(by_mail: World) -> None:
     with pytest.raises(InvalidLink):
         await verify(by_mail, older)
     await verify(by_mail, newer)
-    assert (await by_mail.seen((await by_mail.sign_in(OWNER)).id)).full_name == "Somebody"
+    assert (await by_mail.seen((await by_mail.logged_in(OWNER)).id)).full_name == "Somebody"
     await resend(by_mail, THIRD)
     assert await by_mail.mails() == []
 
@@ -441,7 +441,7 @@ async def changed(world: World, member: Member, email: str = OTHER, password: st
 
 async def test_an_e_mail_is_changed_by_whoever_has_the_new_one(world: World) -> None:
     member = await verified(world)
-    other = await world.sign_in(OWNER)
+    other = await world.logged_in(OWNER)
     await world.acts()
     await ask_change(world, member)
     mails = await world.mails()
@@ -550,7 +550,7 @@ async def test_for_that_day_the_old_e_mail_is_nobody_elses(world: World) -> None
 async def test_a_thief_does_not_get_away_by_going_on(world: World) -> None:
     member = await verified(world)
     token = await changed(world, member)
-    thief = await world.sign_in(OTHER)
+    thief = await world.logged_in(OTHER)
     further = await changed(world, thief, THIRD)
     await undo(world, token)
     assert (await world.seen(member.id)).email == OWNER
@@ -564,7 +564,7 @@ async def test_a_thief_cannot_take_the_way_back_from_the_owner(world: World) -> 
     member = await verified(world)
     token = await changed(world, member)
     world.clock.move(minutes=1)
-    further = await changed(world, await world.sign_in(OTHER), THIRD)
+    further = await changed(world, await world.logged_in(OTHER), THIRD)
     await undo(world, further)
     assert (await world.seen(member.id)).email == OTHER
     with pytest.raises(EmailTaken):
@@ -577,7 +577,7 @@ async def test_a_thief_cannot_take_the_way_back_from_the_owner(world: World) -> 
 async def test_a_letter_on_its_way_does_not_outlive_what_ends_links(world: World, act: str) -> None:
     member = await verified(world)
     token = await changed(world, member) if act == "undo" else ""
-    thief = await world.sign_in(OTHER if act == "undo" else OWNER)
+    thief = await world.logged_in(OTHER if act == "undo" else OWNER)
     await ask_change(world, thief, THIRD)  # no mail goes out for a while
     if act == "reset":
         command = CreateAdminCommand(email=OWNER, password=OTHER_PASSWORD, take_over=True)
@@ -592,7 +592,7 @@ async def test_a_letter_on_its_way_does_not_outlive_what_ends_links(world: World
 async def test_an_undoing_that_waits_to_be_mailed_goes_with_the_change(world: World) -> None:
     member = await verified(world)
     token = await changed(world, member)
-    thief = await world.sign_in(OTHER)
+    thief = await world.logged_in(OTHER)
     await ask_change(world, thief, THIRD)
     to_change = await world.link(THIRD)
     world.clock.move(minutes=1)
@@ -638,7 +638,7 @@ async def test_another_e_mail_by_an_operator_has_to_be_verified(world: World) ->
 
 async def test_a_mailbox_that_was_never_shown_to_be_theirs_gets_no_way_back(world: World) -> None:
     await register(world)
-    member = await world.sign_in(OWNER)
+    member = await world.logged_in(OWNER)
     await world.mails()
     await ask_change(world, member)
     await verify(world, await world.link(OTHER), None)
@@ -663,12 +663,12 @@ async def test_nobody_but_the_service_looks_after_mails(world: World) -> None:
     for act in (
         world.ubr.deliver_mail(actor=admin.actor),  # type: ignore[arg-type]
         world.ubr.list_mail(ListMailCommand(), actor=admin.actor),  # type: ignore[arg-type]
-        world.ubr.retry_mail(RetryMailCommand(letter_id=id), actor=admin.actor),  # type: ignore[arg-type]
+        world.ubr.retry_mail(RetryMailCommand(mail_id=id), actor=admin.actor),  # type: ignore[arg-type]
     ):
         with pytest.raises(Forbidden):
             await act
     with pytest.raises(NotFound):
-        await world.ubr.retry_mail(RetryMailCommand(letter_id=id), actor=SYSTEM)
+        await world.ubr.retry_mail(RetryMailCommand(mail_id=id), actor=SYSTEM)
 
 
 async def test_what_is_of_no_more_use_is_taken_away() -> None:

@@ -183,7 +183,7 @@ class Machine(RuleBasedStateMachine):
             session.idle_end = min(self.now + IDLE, session.end)
 
     @rule(pick=picks, generation=picks)
-    def replays(self, pick: int, generation: int) -> None:
+    def idempotency(self, pick: int, generation: int) -> None:
         spent = [session for session in self.sessions if session.spent]
         if not spent:
             return

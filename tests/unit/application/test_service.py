@@ -15,7 +15,7 @@ async def test_preparing_again_changes_nothing(world: World) -> None:
     member = await world.user()
     keys = await world.ubr.get_public_keys()
     await world.acts()
-    await asyncio.gather(*(world.ubr.prepare() for _ in range(5)))
+    await asyncio.gather(*(world.ubr.initialize() for _ in range(5)))
     assert await world.ubr.get_public_keys() == keys
     assert await world.alive(member.tokens)
     assert await world.acts() == []

@@ -30,7 +30,11 @@ from ubr.application.audit.prove_log_entry import ProofResult, ProveLogEntryComm
 from ubr.application.audit.prune_log import PrunedResult, PruneLogCommand
 from ubr.application.audit.verify_log import VerifiedLogResult, VerifyLogCommand
 from ubr.application.kernel.representations import CheckpointResult, LogEntryResult
-from ubr.application.operations.settle_restore import SettledResult, SettleRestore, SettleRestoreCommand
+from ubr.application.operations.acknowledge_restore import (
+    AcknowledgedRestoreResult,
+    AcknowledgeRestore,
+    AcknowledgeRestoreCommand,
+)
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.audit_verifier import check_export
 from ubr.bootstrap.memory import MemoryContainer
@@ -71,7 +75,7 @@ class Lab:
     async def world(self) -> World:
         """Another process over the same rows."""
         ubr = self.container().application()
-        await ubr.prepare()
+        await ubr.initialize()
         return World(ubr, self.clock)
 
     def signed(self) -> list[tuple[int, str]]:
@@ -124,8 +128,8 @@ async def prune(world: World, before: datetime) -> PrunedResult:
     return await world.ubr.prune_log(PruneLogCommand(before=before), actor=SYSTEM)
 
 
-async def settle(world: World, kept: str | None = None) -> SettledResult:
-    return await world.ubr.settle_restore(SettleRestoreCommand(checkpoint=kept), actor=SYSTEM)
+async def settle(world: World, kept: str | None = None) -> AcknowledgedRestoreResult:
+    return await world.ubr.acknowledge_restore(AcknowledgeRestoreCommand(checkpoint=kept), actor=SYSTEM)
 
 
 async def found(world: World, **filters: Any) -> list[LogEntryResult]:
@@ -663,7 +667,7 @@ async def test_after_a_restore_nothing_that_was_good_is_good(lab: Lab) -> None:
             await later.refresh(member.tokens.refresh_token)
         with pytest.raises(InvalidToken):
             await later.ubr.get_checkpoint(actor=member.actor)
-        assert await later.alive((await later.sign_in(member.email)).tokens)
+        assert await later.alive((await later.logged_in(member.email)).tokens)
 
 
 async def test_also_not_for_whoever_settled_it(world: World) -> None:
@@ -673,11 +677,11 @@ async def test_also_not_for_whoever_settled_it(world: World) -> None:
     assert not await world.alive(member.tokens)
     with pytest.raises(InvalidToken):
         await world.refresh(member.tokens.refresh_token)
-    assert await world.alive((await world.sign_in(member.email)).tokens)
+    assert await world.alive((await world.logged_in(member.email)).tokens)
 
 
 async def put_back_world(lab: Lab) -> tuple[World, str, CheckpointResult, Member]:
-    """A log of which the last entries are lost; its key, the checkpoint kept before, and who had signed in by then."""
+    """A log of which the last entries are lost; its key, the checkpoint kept before, and who had logged in by then."""
     world = await lab.world()
     member = await world.user()
     await fill(world, 5)
@@ -779,11 +783,11 @@ async def test_a_restore_that_was_interrupted_can_be_settled(lab: Lab, last: int
     """Also where the clock was set back meanwhile: then the entries of both stand in the other order."""
     _, old, kept, member = await put_back_world(lab)
     container = lab.container()
-    whole: SettleRestore = container.application().settle_restore
+    whole: AcknowledgeRestore = container.application().acknowledge_restore
     units = Interrupted(container.unit_of_work(), last)
     interrupted = replace(whole, unit_of_work=units, sequencer=replace(whole.sequencer, unit_of_work=units))
     with pytest.raises(StoreUnavailable):
-        await interrupted(SettleRestoreCommand(checkpoint=kept.note), actor=SYSTEM)
+        await interrupted(AcknowledgeRestoreCommand(checkpoint=kept.note), actor=SYSTEM)
     lab.clock.move(seconds=later)
     again = await lab.world()
     settled = await settle(again, kept.note)
@@ -891,7 +895,9 @@ OWN: dict[str, Callable[[World, Any], Awaitable[object]]] = {
     "prune_log": lambda w, actor: w.ubr.prune_log(PruneLogCommand(before=w.clock()), actor=actor),
     "list_log_keys": lambda w, actor: w.ubr.list_log_keys(actor=actor),
     "rotate_log_key": lambda w, actor: w.ubr.rotate_log_key(actor=actor),
-    "settle_restore": lambda w, actor: w.ubr.settle_restore(SettleRestoreCommand(checkpoint="junk"), actor=actor),
+    "acknowledge_restore": lambda w, actor: w.ubr.acknowledge_restore(
+        AcknowledgeRestoreCommand(checkpoint="junk"), actor=actor
+    ),
 }
 
 

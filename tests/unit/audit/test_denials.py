@@ -29,7 +29,7 @@ from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
 from ubr.application.app import Application
 from ubr.application.audit import denials as refusing
 from ubr.application.audit.compare_checkpoint import CompareCheckpointCommand
-from ubr.application.audit.denials import Refusals
+from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.list_logs import ListLogsCommand
 from ubr.application.audit.prove_log_entry import ProveLogEntryCommand
 from ubr.application.audit.prune_log import PruneLogCommand
@@ -39,10 +39,10 @@ from ubr.application.kernel.representations import LogEntryResult
 from ubr.application.keys.revoke_signing_key import RevokeSigningKeyCommand
 from ubr.application.mail.list_mail import ListMailCommand
 from ubr.application.mail.retry_mail import RetryMailCommand
-from ubr.application.operations.settle_restore import SettleRestoreCommand
+from ubr.application.operations.acknowledge_restore import AcknowledgeRestoreCommand
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.application.revocation.follow_revocations import FollowRevocationsCommand
-from ubr.application.revocation.leave_revocations import LeaveRevocationsCommand
+from ubr.application.revocation.stop_following_revocations import StopFollowingRevocationsCommand
 from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.roles.create_role import CreateRoleCommand
 from ubr.application.roles.delete_role import DeleteRoleCommand
@@ -70,14 +70,14 @@ class Here:
     """An installation, and what it counts."""
 
     world: World
-    refusals: Refusals
+    denials: DenialRecorder
 
     async def noted(self, action: str = "act.refused") -> list[LogEntryResult]:
         """The entries of a kind, oldest first."""
         return await entries_of(self.world, action)
 
     async def counts(self) -> list[tuple[str, str, int]]:
-        """What the log says of refusals: act, problem and count of each entry."""
+        """What the log says of denials: act, problem and count of each entry."""
         return [told(entry) for entry in await self.noted()]
 
 
@@ -94,7 +94,7 @@ def told(entry: LogEntryResult) -> tuple[str, str, int]:
 async def here() -> AsyncIterator[Here]:
     clock = MovableClock()
     async with open_environment(Settings.memory(**TINY_HASHING), clock=clock) as environment:
-        yield Here(World(environment.application, clock), environment.refusals)
+        yield Here(World(environment.application, clock), environment.denials)
 
 
 async def refused(world: World, actor: Actor | Member) -> None:
@@ -144,7 +144,7 @@ async def test_only_a_refusal_is_one(here: Here) -> None:
     await world.ubr.log_out(actor=admin.actor)
     with pytest.raises(InvalidToken):
         await world.ubr.list_users(ListUsersCommand(), actor=admin.actor)
-    await here.refusals.settle(everything=True)
+    await here.denials.settle(everything=True)
     assert await here.noted() == []
 
 
@@ -152,14 +152,14 @@ async def test_a_stranger_writes_none() -> None:
     clock = MovableClock()
     settings = Settings.memory(**TINY_HASHING, registration="closed")
     async with open_environment(settings, clock=clock) as environment:
-        here = Here(World(environment.application, clock), environment.refusals)
+        here = Here(World(environment.application, clock), environment.denials)
         ubr = environment.application
         command = RegisterUserCommand(email="new@example.org", password=PASSWORD)
         for stranger in ({}, {"actor": None}):
             with pytest.raises(Forbidden):
                 await ubr.register_user(command, **stranger)
         await ubr.register_user(command, actor=SYSTEM)
-        await environment.refusals.settle(everything=True)
+        await environment.denials.settle(everything=True)
         assert await here.noted() == []
 
 
@@ -174,11 +174,11 @@ async def test_what_follows_in_the_same_minute_is_counted_and_written_when_it_is
         world.clock.move(seconds=10)
     assert await here.counts() == [("list_users", "forbidden", 1)]
     world.clock.move(seconds=9, microseconds=999_999)
-    await here.refusals.settle()
+    await here.denials.settle()
     assert len(await here.noted()) == 1, "the minute is not over"
     world.clock.move(microseconds=1)
     for _ in range(2):
-        await here.refusals.settle()
+        await here.denials.settle()
         assert await here.counts() == [("list_users", "forbidden", 1), ("list_users", "forbidden", 4)]
     first, rest = await here.noted()
     assert (first.ip, first.request_id) == ("192.0.2.0", "req-0")
@@ -192,7 +192,7 @@ async def test_a_flood_is_two_entries_a_minute(here: Here) -> None:
         for _ in range(50):
             await refused(here.world, member)
         here.world.clock.move(minutes=1)
-        await here.refusals.settle()
+        await here.denials.settle()
     assert [count for _, _, count in await here.counts()] == [1, 49] * 3
 
 
@@ -201,7 +201,7 @@ async def test_everything_can_be_written_at_once(here: Here) -> None:
     for _ in range(4):
         await refused(here.world, member)
     for _ in range(2):
-        await here.refusals.settle(everything=True)
+        await here.denials.settle(everything=True)
         assert [count for _, _, count in await here.counts()] == [1, 3]
 
 
@@ -209,8 +209,8 @@ async def test_nothing_counted_is_nothing_written(here: Here) -> None:
     member = await here.world.user()
     await refused(here.world, member)
     here.world.clock.move(minutes=5)
-    await here.refusals.settle()
-    await here.refusals.settle(everything=True)
+    await here.denials.settle()
+    await here.denials.settle(everything=True)
     assert [count for _, _, count in await here.counts()] == [1]
     assert await here.noted("requests.rejected") == []
 
@@ -225,15 +225,15 @@ async def test_a_new_minute_is_a_new_entry_and_counts_for_itself(here: Here) -> 
     firsts = [(1, None), (1, "req-7")]
     assert [(told(entry)[2], entry.request_id) for entry in await here.noted()] == firsts
     await refused(here.world, member)
-    await here.refusals.settle()
+    await here.denials.settle()
     assert [count for _, _, count in await here.counts()] == [1, 1, 2]
-    await here.refusals.settle(everything=True)
+    await here.denials.settle(everything=True)
     assert [count for _, _, count in await here.counts()] == [1, 1, 2, 1]
 
 
 async def test_another_act_problem_or_actor_is_its_own(here: Here) -> None:
     world, member, other = here.world, await here.world.user("users:write", "roles:assign"), await here.world.user()
-    again = await world.sign_in(member.email)
+    again = await world.logged_in(member.email)
 
     async def rise(actor: Actor) -> None:
         with pytest.raises(Forbidden):
@@ -251,18 +251,18 @@ async def test_another_act_problem_or_actor_is_its_own(here: Here) -> None:
         (other.id, "create_user", "forbidden", 1): 1,
         (other.id, "list_users", "forbidden", 1): 1,
     }
-    await here.refusals.settle(everything=True)
+    await here.denials.settle(everything=True)
     assert len(await here.noted()) == 10
 
 
 async def test_beyond_what_is_counted_each_is_an_entry(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory has an end; the log leaves none of them out."""
-    monkeypatch.setattr(refusing, "_MOST", 2)
+    monkeypatch.setattr(refusing, "_MAX_COUNT", 2)
     members = [await here.world.user() for _ in range(4)]
     for _ in range(3):
         for member in members:
             await refused(here.world, member)
-    await here.refusals.settle(everything=True)
+    await here.denials.settle(everything=True)
     counted = Counter[UUID | None]()
     for entry in await here.noted():
         counted[entry.actor_id] += told(entry)[2]
@@ -289,7 +289,7 @@ class Hall:
     async def refused(self) -> list[tuple[tuple[str, str, int], UUID | None]]:
         """What was noted in this minute, and of whom."""
         here = self.here
-        await here.refusals.settle(everything=True)
+        await here.denials.settle(everything=True)
         now = here.world.clock()
         command = ListLogsCommand(action="act.refused", since=now)
         entries = (await here.world.ubr.list_logs(command, actor=SYSTEM)).items
@@ -301,7 +301,7 @@ async def hall() -> AsyncIterator[Hall]:
     clock = MovableClock()
     async with open_environment(Settings.memory(**TINY_HASHING), clock=clock) as environment:
         world = World(environment.application, clock)
-        yield Hall(Here(world, environment.refusals), await world.user(), await world.user())
+        yield Hall(Here(world, environment.denials), await world.user(), await world.user())
 
 
 class Denying:
@@ -325,7 +325,7 @@ async def test_every_use_case_that_takes_an_actor_records_whom_it_denied_itself_
         return
     assert taken.kind is Parameter.KEYWORD_ONLY, "or it would not be seen"
     denying: dict[str, object] = {port.name: Denying() for port in fields(kind) if port.init}
-    use_case = kind(**denying | {"denials": hall.here.refusals})
+    use_case = kind(**denying | {"denials": hall.here.denials})
     command = [Denying() for each in parameters.values() if each.kind is Parameter.POSITIONAL_ONLY][1:]
 
     hall.here.world.clock.move(minutes=1)
@@ -344,7 +344,9 @@ CALLS: dict[str, Callable[[Application, Any, UUID], Awaitable[object]]] = {
     "revoke_session": lambda u, a, id: u.revoke_session(RevokeSessionCommand(session_id=id), actor=a),
     "revoke_user_sessions": lambda u, a, id: u.revoke_user_sessions(RevokeUserSessionsCommand(user_id=id), actor=a),
     "follow_revocations": lambda u, a, id: u.follow_revocations(FollowRevocationsCommand(verifier=id), actor=a),
-    "leave_revocations": lambda u, a, id: u.leave_revocations(LeaveRevocationsCommand(verifier=id), actor=a),
+    "stop_following_revocations": lambda u, a, id: u.stop_following_revocations(
+        StopFollowingRevocationsCommand(verifier=id), actor=a
+    ),
     "get_user": lambda u, a, id: u.get_user(GetUserCommand(user_id=id), actor=a),
     "list_users": lambda u, a, _: u.list_users(ListUsersCommand(), actor=a),
     "create_user": lambda u, a, _: u.create_user(CreateUserCommand(email="new@example.org"), actor=a),
@@ -383,8 +385,8 @@ CALLS: dict[str, Callable[[Application, Any, UUID], Awaitable[object]]] = {
     ),
     "deliver_mail": lambda u, a, _: u.deliver_mail(actor=a),
     "list_mail": lambda u, a, _: u.list_mail(ListMailCommand(), actor=a),
-    "retry_mail": lambda u, a, id: u.retry_mail(RetryMailCommand(letter_id=id), actor=a),
-    "settle_restore": lambda u, a, _: u.settle_restore(SettleRestoreCommand(), actor=a),
+    "retry_mail": lambda u, a, id: u.retry_mail(RetryMailCommand(mail_id=id), actor=a),
+    "acknowledge_restore": lambda u, a, _: u.acknowledge_restore(AcknowledgeRestoreCommand(), actor=a),
 }
 EVERYONE_MAY = {
     "log_in", "refresh_session", "log_out", "revoke_other_sessions", "register_user", "request_password_reset",
@@ -407,7 +409,7 @@ async def test_a_real_refusal_names_the_act(hall: Hall, name: str) -> None:
 async def test_a_closed_registration_refuses_those_who_are_signed_in_by_name() -> None:
     clock = MovableClock()
     async with open_environment(Settings.memory(**TINY_HASHING, registration="closed"), clock=clock) as environment:
-        here = Here(World(environment.application, clock), environment.refusals)
+        here = Here(World(environment.application, clock), environment.denials)
         member = await here.world.user()
         with pytest.raises(Forbidden):
             await here.world.ubr.register_user(
@@ -422,13 +424,13 @@ async def test_a_closed_registration_refuses_those_who_are_signed_in_by_name() -
 async def test_what_was_turned_away_in_a_minute_is_one_entry_with_counts(here: Here) -> None:
     for problem, times in (("invalid-token", 3), ("invalid-input", 1), ("body-too-large", 2)):
         for _ in range(times):
-            here.refusals.reject(problem)
+            here.denials.reject(problem)
         here.world.clock.move(seconds=19)
-        await here.refusals.settle()
+        await here.denials.settle()
     assert await here.noted("requests.rejected") == [], "the minute is not over"
     here.world.clock.move(seconds=3)
     for _ in range(2):
-        await here.refusals.settle()
+        await here.denials.settle()
         [entry] = await here.noted("requests.rejected")
         assert entry.data == {"counts": {"body-too-large": 2, "invalid-input": 1, "invalid-token": 3}}
         assert (entry.level, entry.actor_id, entry.target) == ("info", None, None)
@@ -437,15 +439,15 @@ async def test_what_was_turned_away_in_a_minute_is_one_entry_with_counts(here: H
 
 async def test_what_was_turned_away_in_another_minute_is_another_entry(here: Here) -> None:
     for problem in ("invalid-token", "invalid-input"):
-        here.refusals.reject(problem)
+        here.denials.reject(problem)
         here.world.clock.move(minutes=1)
-    here.refusals.reject("invalid-token")
-    here.refusals.reject("invalid-token")
-    await here.refusals.settle()
+    here.denials.reject("invalid-token")
+    here.denials.reject("invalid-token")
+    await here.denials.settle()
     expected = [{"invalid-token": 1}, {"invalid-input": 1}]
     assert [entry.data["counts"] for entry in await here.noted("requests.rejected")] == expected
     for _ in range(2):
-        await here.refusals.settle(everything=True)
+        await here.denials.settle(everything=True)
         found = [entry.data["counts"] for entry in await here.noted("requests.rejected")]
         assert found == [*expected, {"invalid-token": 2}]
 
@@ -486,11 +488,11 @@ async def weak() -> Weak:
     container, clock = MemoryContainer(settings=Settings.memory(**TINY_HASHING)), MovableClock()
     container.clock.override(providers.Object(clock))
     units = Flaky(container.unit_of_work())
-    refusals = Refusals(unit_of_work=units, clock=clock)
-    container.services.override(providers.Object(replace(container.services(), denials=refusals)))
+    denials = DenialRecorder(unit_of_work=units, clock=clock)
+    container.services.override(providers.Object(replace(container.services(), denials=denials)))
     ubr = container.application()
-    await ubr.prepare()
-    return Weak(World(ubr, clock), refusals, units, container.store())
+    await ubr.initialize()
+    return Weak(World(ubr, clock), denials, units, container.store())
 
 
 async def test_whoever_is_refused_is_told_so_whatever_becomes_of_the_entry(weak: Weak) -> None:
@@ -502,7 +504,7 @@ async def test_whoever_is_refused_is_told_so_whatever_becomes_of_the_entry(weak:
         await refused(weak.world, member)
     weak.units.failures = 0
     weak.world.clock.move(minutes=1)
-    await weak.refusals.settle()
+    await weak.denials.settle()
     assert await weak.counts() == [("list_users", "forbidden", 4)]
 
 
@@ -511,15 +513,15 @@ async def test_a_count_is_kept_for_as_long_as_it_cannot_be_written(weak: Weak) -
     for member in members:
         for _ in range(3):
             await refused(weak.world, member)
-    weak.refusals.reject("invalid-token")
+    weak.denials.reject("invalid-token")
     weak.world.clock.move(minutes=1)
     weak.units.failures = 5
     for _ in range(5):
         with pytest.raises(StoreUnavailable):
-            await weak.refusals.settle()
-        weak.refusals.reject("invalid-token")
+            await weak.denials.settle()
+        weak.denials.reject("invalid-token")
     assert await weak.sum() == 3
-    await weak.refusals.settle(everything=True)
+    await weak.denials.settle(everything=True)
     assert await weak.sum() == 9
     assert [entry.data["counts"] for entry in await weak.noted("requests.rejected")] == [
         {"invalid-token": 1},
@@ -528,12 +530,12 @@ async def test_a_count_is_kept_for_as_long_as_it_cannot_be_written(weak: Weak) -
 
 
 async def test_rejections_are_kept_where_only_they_cannot_be_written(weak: Weak) -> None:
-    weak.refusals.reject("invalid-token")
+    weak.denials.reject("invalid-token")
     weak.units.failures = 1
     with pytest.raises(StoreUnavailable):
-        await weak.refusals.settle(everything=True)
-    weak.refusals.reject("invalid-token")
-    await weak.refusals.settle(everything=True)
+        await weak.denials.settle(everything=True)
+    weak.denials.reject("invalid-token")
+    await weak.denials.settle(everything=True)
     assert [entry.data["counts"] for entry in await weak.noted("requests.rejected")] == [{"invalid-token": 2}]
 
 
@@ -546,7 +548,7 @@ async def test_no_refusal_is_lost_where_a_minute_ends_while_the_store_is_out_of_
         weak.units.failures = 1
         await refused(weak.world, member)
     weak.units.failures = 0
-    await weak.refusals.settle(everything=True)
+    await weak.denials.settle(everything=True)
     assert await weak.sum() == 5
 
 
@@ -562,18 +564,18 @@ async def test_no_refusal_is_lost_where_many_come_while_the_store_is_slow(weak: 
         for _ in range(20):  # until each of them has been counted or waits
             await asyncio.sleep(0)
     weak.world.clock.move(minutes=1)
-    await weak.refusals.settle(everything=True)
+    await weak.denials.settle(everything=True)
     assert await weak.sum() == 7
 
 
 async def test_what_is_turned_away_while_the_counts_are_written_counts_next_time(weak: Weak) -> None:
-    weak.refusals.reject("invalid-token")
+    weak.denials.reject("invalid-token")
     async with asyncio.TaskGroup() as group, weak.store.writing:
-        group.create_task(weak.refusals.settle(everything=True))
+        group.create_task(weak.denials.settle(everything=True))
         await asyncio.sleep(0)
-        weak.refusals.reject("invalid-token")
-        weak.refusals.reject("invalid-input")
-    await weak.refusals.settle(everything=True)
+        weak.denials.reject("invalid-token")
+        weak.denials.reject("invalid-input")
+    await weak.denials.settle(everything=True)
     assert [entry.data["counts"] for entry in await weak.noted("requests.rejected")] == [
         {"invalid-token": 1},
         {"invalid-input": 1, "invalid-token": 1},
@@ -586,14 +588,14 @@ async def test_nothing_is_lost_where_the_writing_is_broken_off(weak: Weak, rejec
     member = await weak.world.user()
     for _ in range(1 if rejected else 3):
         await refused(weak.world, member)
-    weak.refusals.reject("invalid-token")
+    weak.denials.reject("invalid-token")
     weak.world.clock.move(minutes=1)
     async with weak.store.writing:
-        writing = asyncio.create_task(weak.refusals.settle())
+        writing = asyncio.create_task(weak.denials.settle())
         await asyncio.sleep(0)
         writing.cancel()
         await asyncio.wait([writing])
-    await weak.refusals.settle(everything=True)
+    await weak.denials.settle(everything=True)
     assert await weak.sum() == (1 if rejected else 3)
     assert [entry.data["counts"] for entry in await weak.noted("requests.rejected")] == [{"invalid-token": 1}]
 

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from ubr.domain import errors
-from ubr.domain.errors import Flaw, Invalid, RateLimited, StoreUnavailable, UbrError, Unavailable
+from ubr.domain.errors import InputError, Invalid, RateLimited, StoreUnavailable, UbrError, Unavailable
 
 KINDS = {
     errors.Invalid,
@@ -51,7 +51,7 @@ def test_the_detail_defaults_to_the_title() -> None:
 
 
 def test_flaws_make_the_detail() -> None:
-    failure = Invalid(None, Flaw("/a", "is wrong"), Flaw("/b", "is missing"))
+    failure = Invalid(None, InputError("/a", "is wrong"), InputError("/b", "is missing"))
     assert failure.detail == "is wrong; is missing"
     assert [flaw.pointer for flaw in failure.flaws] == ["/a", "/b"]
     assert Invalid().detail == Invalid.title

@@ -65,7 +65,7 @@ async def lists(world: World) -> Lists:
         role = await world.role()
         await world.assign(member.id, role.name)
         await world.register()
-        await world.sign_in(member.email)
+        await world.logged_in(member.email)
     return Lists(world, member.id)
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from ubr.application.kernel.retry import repeatable
-from ubr.domain.errors import Contended, StoreUnavailable
+from ubr.application.kernel.retry import retry_on_conflict
+from ubr.domain.errors import StoreUnavailable, TransactionConflict
 
 
 @dataclass
@@ -15,10 +15,10 @@ class _Colliding:
     """Fails so many times before it succeeds."""
 
     failures: int
-    error: type[StoreUnavailable] = Contended
+    error: type[StoreUnavailable] = TransactionConflict
     calls: int = 0
 
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, word: str, /, *, actor: str) -> str:
         self.calls += 1
         if self.calls <= self.failures:
@@ -34,7 +34,7 @@ async def test_a_collision_is_repeated_with_the_same_arguments() -> None:
 
 async def test_repeating_ends() -> None:
     use_case = _Colliding(failures=100)
-    with pytest.raises(Contended):
+    with pytest.raises(TransactionConflict):
         await use_case("done", actor="somebody")
     assert use_case.calls == 4
 

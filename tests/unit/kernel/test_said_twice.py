@@ -25,7 +25,7 @@ from ubr.application.sessions.revoke_user_sessions import RevokeUserSessionsComm
 from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import InvalidToken, UbrError
-from ubr.domain.revocation.changes import Change, ChangeKind, FeedRow
+from ubr.domain.revocation.changes import Change, ChangeKind, ChangeRecord
 
 Act = Callable[[World, Member, RoleResult], Awaitable[object]]
 
@@ -95,11 +95,11 @@ async def told(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Change]:
     """What others have acknowledged before an answer was given."""
     changes: list[Change] = []
 
-    async def deliver(_epoch: str, rows: Sequence[FeedRow], _to: frozenset[WorkerId]) -> bool:
+    async def deliver(_epoch: str, rows: Sequence[ChangeRecord], _to: frozenset[WorkerId]) -> bool:
         changes.extend(row.change for row in rows)
         return True
 
-    monkeypatch.setattr(world.ubr.follow_revocations.nudges, "deliver", deliver)
+    monkeypatch.setattr(world.ubr.follow_revocations.notifier, "deliver", deliver)
     await world.ubr.follow_revocations(FollowRevocationsCommand(verifier=uuid4()), actor=SYSTEM)
     return changes
 

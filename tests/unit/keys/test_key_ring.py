@@ -13,14 +13,14 @@ from uuid import uuid4
 
 import pytest
 
-from ubr.adapters.memory import MemoryFeed, MemoryStore, MemoryUnitOfWork
+from ubr.adapters.memory import MemoryChangeFeed, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.memory.unit_of_work import MemoryTransaction
 from ubr.adapters.security.secrets import SecretKeys
 from ubr.adapters.security.tokens import JwtAccessTokens
-from ubr.application.access.session_cache import View, ViewTimes
+from ubr.application.access.session_cache import CacheTimes, SessionCache
 from ubr.application.audit.recorder import Recorder
 from ubr.application.keys.get_public_keys import GetPublicKeys
-from ubr.application.keys.key_ring import KnownKeys
+from ubr.application.keys.key_ring import KeyRing
 from ubr.application.ports.revocation import WorkerId
 from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.errors import StoreUnavailable
@@ -58,13 +58,13 @@ class Worker:
         self.store = MemoryStore()
         self.uow = CountedReads(MemoryUnitOfWork(self.store, Recorder(uuid4, os.urandom), lambda: NOW))
         self.uow.going.set()
-        feed = MemoryFeed(self.store)
-        settings = ViewTimes(**{"poll": POLL, "bound": 30.0, **times})
+        feed = MemoryChangeFeed(self.store)
+        settings = CacheTimes(**{"poll": POLL, "bound": 30.0, **times})
         self.passed = 0.0
         """Seconds beside those that pass by themselves."""
-        self.view = View(WorkerId(uuid4()), self.uow, feed, self.elapsed, settings)
+        self.session_cache = SessionCache(WorkerId(uuid4()), self.uow, feed, self.elapsed, settings)
         self.tokens = JwtAccessTokens("iss", "aud", SecretKeys([b"x" * 32]))
-        self.keys = KnownKeys(self.view, self.uow, self.tokens, self.elapsed)
+        self.keys = KeyRing(self.session_cache, self.uow, self.tokens, self.elapsed)
 
     def elapsed(self) -> float:
         return time.monotonic() + self.passed
@@ -101,13 +101,13 @@ async def worker() -> Worker:
 async def test_nothing_is_read_while_nothing_changes(worker: Worker) -> None:
     for _ in range(10):
         await worker.keys.current()
-        await worker.view.cycle()
+        await worker.session_cache.poll_feed()
     assert worker.reads == 0
 
 
 async def test_what_changed_is_read_once_for_all_who_wait(worker: Worker) -> None:
     await worker.make_key()
-    await worker.view.cycle()
+    await worker.session_cache.poll_feed()
     assert worker.known == 1
     await asyncio.gather(*(worker.keys.current() for _ in range(50)))
     assert (worker.known, worker.reads) == (2, 1)
@@ -115,13 +115,13 @@ async def test_what_changed_is_read_once_for_all_who_wait(worker: Worker) -> Non
 
 async def test_what_is_heard_of_during_a_reading_is_read_again(worker: Worker) -> None:
     await worker.make_key()
-    await worker.view.cycle()
+    await worker.session_cache.poll_feed()
     worker.uow.going.clear()
     first = asyncio.create_task(worker.keys.current())
     await asyncio.sleep(0)
     await asyncio.sleep(0.01)
     await worker.make_key()
-    await worker.view.cycle()
+    await worker.session_cache.poll_feed()
     second = asyncio.create_task(worker.keys.current())
     await asyncio.sleep(0.01)
     worker.uow.going.set()
@@ -132,7 +132,7 @@ async def test_what_is_heard_of_during_a_reading_is_read_again(worker: Worker) -
 
 async def test_without_the_store_the_keys_are_not_current_but_are_shown(worker: Worker) -> None:
     await worker.make_key()
-    await worker.view.cycle()
+    await worker.session_cache.poll_feed()
     worker.uow.failing = True
     with pytest.raises(StoreUnavailable):
         await worker.keys.current()
@@ -204,11 +204,11 @@ async def test_what_is_shown_is_never_older_than_the_feed_would_be(worker: Worke
 async def test_following_reads_without_being_asked(worker: Worker) -> None:
     async with worker.keys.following():
         await worker.make_key()
-        await worker.view.cycle()
+        await worker.session_cache.poll_feed()
         async with asyncio.timeout(5):
             while worker.known < 2:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(POLL / 5)
     await worker.make_key()
-    await worker.view.cycle()
+    await worker.session_cache.poll_feed()
     await asyncio.sleep(2 * POLL)
     assert worker.known == 2

@@ -116,7 +116,7 @@ async def test_preparing_again_during_a_rotation_changes_nothing(world: World) -
     await rotate(world)
     for _ in range(3):
         before = await listed(world)
-        await world.ubr.prepare()
+        await world.ubr.initialize()
         after = await listed(world)
         assert before == after
         assert set(await published(world)) == set(after)

@@ -11,7 +11,7 @@ from ubr.adapters.mail.none import NoMailer
 from ubr.adapters.mail.smtp import SmtpMailer
 from ubr.adapters.memory.mail import MemoryMailer
 from ubr.bootstrap import open_environment
-from ubr.bootstrap.mailing import composer_of, mailer_of
+from ubr.bootstrap.mailing import mailer_of, renderer_of
 from ubr.domain.mail.kinds import MailKind
 from ubr.settings import EMBEDDED, Settings, WrongSetting
 
@@ -39,12 +39,12 @@ async def test_in_memory_they_are_there_to_be_looked_at() -> None:
     async with open_environment(Settings.memory()) as environment:
         delivering = environment.application.deliver_mail
         assert isinstance(delivering.mailer, MemoryMailer)
-        assert delivering.composer.link("verify-email", "abc") == "http://127.0.0.1:8000/verify-email#token=abc"
+        assert delivering.renderer.link("verify-email", "abc") == "http://127.0.0.1:8000/verify-email#token=abc"
 
 
 def test_links_begin_with_the_public_url() -> None:
-    composer = composer_of(Settings.memory(public_url="https://id.example.org/auth"))
-    assert composer.link("undo-email", "abc") == "https://id.example.org/auth/undo-email#token=abc"
+    renderer = renderer_of(Settings.memory(public_url="https://id.example.org/auth"))
+    assert renderer.link("undo-email", "abc") == "https://id.example.org/auth/undo-email#token=abc"
 
 
 async def test_a_template_that_makes_no_mail_stops_the_start(tmp_path: Path) -> None:

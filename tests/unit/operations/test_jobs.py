@@ -10,10 +10,10 @@ from uuid import uuid4
 import pytest
 
 from tests.support.feeds import PassedOn
-from ubr.adapters.memory import MemoryFeed, MemoryStore
+from ubr.adapters.memory import MemoryChangeFeed, MemoryStore
 from ubr.application.kernel.periodic import repeat
 from ubr.application.ports.revocation import WorkerId
-from ubr.application.revocation.worker_reaper import Census
+from ubr.application.revocation.worker_reaper import WorkerReaper
 from ubr.domain.errors import StoreUnavailable
 
 ROW = 60.0
@@ -23,11 +23,11 @@ class Rows(PassedOn):
     """Workers that come, renew and go, and who counts them."""
 
     def __init__(self) -> None:
-        super().__init__(MemoryFeed(MemoryStore()))
+        super().__init__(MemoryChangeFeed(MemoryStore()))
         self.now = 0.0
         self.takes = 0.0
         """Seconds until an answer arrives."""
-        self.census = Census(self, lambda: self.now, ROW)
+        self.reaper = WorkerReaper(self, lambda: self.now, ROW)
 
     async def workers(self) -> Mapping[WorkerId, Hashable]:
         found = await super().workers()
@@ -35,7 +35,7 @@ class Rows(PassedOn):
         return found
 
     async def left(self) -> set[WorkerId]:
-        await self.census()
+        await self.reaper()
         return set(await self.inner.workers())
 
 
@@ -82,7 +82,7 @@ async def test_a_row_counts_from_when_it_was_seen_and_not_from_when_it_was_asked
     worker = new_worker()
     await rows.renew(worker)
     rows.takes = 30
-    await rows.census()
+    await rows.reaper()
     rows.now += ROW - 30
     assert await rows.left() == {worker}
 

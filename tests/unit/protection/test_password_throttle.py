@@ -25,23 +25,23 @@ from ubr.application.accounts.reset_password import ResetPasswordCommand
 from ubr.application.accounts.undo_email_change import UndoEmailChangeCommand
 from ubr.application.accounts.verify_email import VerifyEmailCommand
 from ubr.application.app import Application
-from ubr.application.kernel.idempotency import Attempt
+from ubr.application.kernel.idempotency import IdempotencyKey
 from ubr.application.kernel.origin import Origin, calling_from
-from ubr.application.ports.protection import Quota, Verdict
-from ubr.application.protection.rate_limits import FallbackCounters, Limits, Quotas
+from ubr.application.ports.protection import Decision, Quota
+from ubr.application.protection.rate_limits import FallbackRateLimitStore, Quotas, RateLimiter
 from ubr.application.sessions.log_in import LogIn, LogInCommand
 from ubr.application.sessions.refresh_session import RefreshSessionCommand
 from ubr.domain.accounts.email import Email
 from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.errors import (
     Busy,
-    Contended,
     EmailTaken,
     InvalidCredentials,
     InvalidLink,
     InvalidToken,
     RateLimited,
     StoreUnavailable,
+    TransactionConflict,
     UbrError,
     WeakPassword,
     WrongPassword,
@@ -55,8 +55,8 @@ HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
 
 
 def limited(account: int = 10, per_ip: int = 100, **changes: Any) -> Any:
-    limits = LoginRateLimit(Limit(account, MINUTE), Limit(per_ip, MINUTE))
-    return new_world(login_rate_limit=limits, **changes)
+    rate_limiter = LoginRateLimit(Limit(account, MINUTE), Limit(per_ip, MINUTE))
+    return new_world(login_rate_limit=rate_limiter, **changes)
 
 
 def at(ip: str) -> AbstractContextManager[None]:
@@ -351,7 +351,10 @@ async def test_a_link_is_no_way_to_have_passwords_hashed_without_end() -> None:
 async def test_a_registration_by_mail_that_is_repeated_with_its_key_is_not_counted() -> None:
     async with limited(registration="verified") as world:
         for _ in range(9):
-            assert await world.ubr.register_user(RegisterUserCommand(email=OWNER), attempt=Attempt("once")) is None
+            assert (
+                await world.ubr.register_user(RegisterUserCommand(email=OWNER), idempotency_key=IdempotencyKey("once"))
+                is None
+            )
         assert len(await world.mails()) == 1
 
 
@@ -380,7 +383,10 @@ async def test_each_part_can_be_off() -> None:
     async with new_world() as world:
         with at(HOME):
             assert set(await guess(world, 120)) == {WRONG}
-            for limit in (world.ubr.register_user.limits.registration, world.ubr.register_user.limits.bad_refresh):
+            for limit in (
+                world.ubr.register_user.rate_limiter.registration,
+                world.ubr.register_user.rate_limiter.bad_refresh,
+            ):
                 assert {await outcome(limit()) for _ in range(120)} == {"ok"}
     async with new_world(login_rate_limit=LoginRateLimit(None, Limit(20, MINUTE))) as world:
         with at(HOME):
@@ -388,7 +394,9 @@ async def test_each_part_can_be_off() -> None:
     async with new_world(login_rate_limit=LoginRateLimit(Limit(3, MINUTE), None)) as world:
         with at(HOME):
             assert await guess(world, 4) == [WRONG] * 3 + [LIMITED]
-            assert [await outcome(world.ubr.register_user.limits.registration()) for _ in range(61)][-1] == LIMITED
+            assert [await outcome(world.ubr.register_user.rate_limiter.registration()) for _ in range(61)][
+                -1
+            ] == LIMITED
 
 
 # --- tries that come to no end ---------------------------------------------------------------------------------------
@@ -454,7 +462,7 @@ def guarded(world: World, **changes: Any) -> LogIn:
 
 
 def impatient(world: World) -> LogIn:
-    """A log-in that takes no time to wait."""
+    """A login that takes no time to wait."""
     now = [0.0]
 
     async def pause(seconds: float) -> None:
@@ -487,7 +495,7 @@ async def test_a_try_waits_for_those_on_their_way_two_seconds_from_the_last_that
             await pause(seconds)
             if now[0] > 5:
                 async with world.ubr.log_in.unit_of_work.begin(None) as tx:
-                    await tx.password_tries.give_back(on_its_way, passed=False)
+                    await tx.password_attempts.give_back(on_its_way, passed=False)
                     await tx.commit()
 
         now[0] = 3.5
@@ -508,7 +516,7 @@ async def test_nobody_waits_where_all_have_failed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "counted"), [(Contended(), 0), (StoreUnavailable(), 1), (asyncio.CancelledError(), 1)]
+    ("error", "counted"), [(TransactionConflict(), 0), (StoreUnavailable(), 1), (asyncio.CancelledError(), 1)]
 )
 async def test_a_right_one_whose_commit_fails_is_given_back_where_that_is_certain(
     error: BaseException, counted: int
@@ -539,9 +547,9 @@ async def test_a_right_one_whose_commit_fails_is_given_back_where_that_is_certai
 
 
 class Dead:
-    """Counters that are out of reach."""
+    """A store that is out of reach."""
 
-    async def take(self, *_: object) -> Verdict:
+    async def take(self, *_: object) -> Decision:
         raise StoreUnavailable
 
     async def give_back(self, *_: object) -> None:
@@ -553,14 +561,17 @@ class Dead:
 
 async def test_where_one_place_is_out_of_reach_the_other_counts_and_never_nobody() -> None:
     async with limited(per_ip=3) as world:
-        counters = world.ubr.log_in.passwords.limits.counters
-        for both, expected in ((FallbackCounters(Dead(), counters), LIMITED), (Dead(), StoreUnavailable.code)):
-            limits = Limits(both, world.ubr.log_in.passwords.limits.quotas)
-            log_in = guarded(world, limits=limits)
+        rate_limit_store = world.ubr.log_in.passwords.rate_limiter.rate_limit_store
+        for both, expected in (
+            (FallbackRateLimitStore(Dead(), rate_limit_store), LIMITED),
+            (Dead(), StoreUnavailable.code),
+        ):
+            rate_limiter = RateLimiter(both, world.ubr.log_in.passwords.rate_limiter.quotas)
+            log_in = guarded(world, rate_limiter=rate_limiter)
             with at(HOME):
                 said = [await outcome(log_in(LogInCommand(email=OWNER, password=PASSWORD))) for _ in range(4)]
             assert said[-1] == expected
-        both = FallbackCounters(Dead(), counters)
+        both = FallbackRateLimitStore(Dead(), rate_limit_store)
         quota = Quota(limit=1, per=MINUTE)
         assert (await both.take("a", quota)).allowed
         await both.give_back("a", quota)

@@ -18,7 +18,7 @@ from ubr.application.revocation.follow_revocations import FollowRevocationsComma
 from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.errors import Forbidden, InvalidToken, NotFound, UserNotFound
 from ubr.domain.events import LogInFailed
-from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.revocation.changes import Change, ChangeRecord
 
 GONE = Change("user", "the one it is about")
 
@@ -33,11 +33,11 @@ async def acknowledged(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Ch
     """The changes that another worker has acknowledged so far."""
     changes: list[Change] = []
 
-    async def deliver(_epoch: str, rows: Sequence[FeedRow], _to: frozenset[WorkerId]) -> bool:
+    async def deliver(_epoch: str, rows: Sequence[ChangeRecord], _to: frozenset[WorkerId]) -> bool:
         changes.extend(row.change for row in rows)
         return True
 
-    monkeypatch.setattr(world.ubr.follow_revocations.nudges, "deliver", deliver)
+    monkeypatch.setattr(world.ubr.follow_revocations.notifier, "deliver", deliver)
     await world.ubr.follow_revocations(FollowRevocationsCommand(verifier=uuid4()), actor=SYSTEM)
     return changes
 
@@ -105,6 +105,6 @@ def test_every_use_case_that_ends_sessions_says_so() -> None:
                 if called == "ending":
                     says.add(path.stem)
     ends -= {"termination"}  # what they all call
-    # A log-in evicts the session longest unused and waits for nobody; an account is taken over at the command line,
+    # A login evicts the session longest unused and waits for nobody; an account is taken over at the command line,
     # whose e-mail is looked up in the unit that does it.
     assert ends - says == {"log_in", "create_admin"}

@@ -15,12 +15,12 @@ import pytest
 
 from tests.support.feeds import PassedOn
 from tests.support.people import World, new_world
-from ubr.adapters.memory import MemoryFeed
+from ubr.adapters.memory import MemoryChangeFeed
 from ubr.application.accounts.list_users import ListUsersCommand
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.revocation.follow_revocations import FollowRevocationsCommand, RevocationsResult
-from ubr.application.revocation.leave_revocations import LeaveRevocationsCommand
+from ubr.application.revocation.stop_following_revocations import StopFollowingRevocationsCommand
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import Invalid
 from ubr.testing.memory import TINY_HASHING
@@ -53,9 +53,9 @@ async def follow(world: World, told: RevocationsResult | None = None, *, actor: 
     return await world.ubr.follow_revocations(FollowRevocationsCommand(verifier=ME, **more), actor=actor)
 
 
-def feed_of(world: World) -> MemoryFeed:
+def feed_of(world: World) -> MemoryChangeFeed:
     feed = world.ubr.follow_revocations.feed
-    assert isinstance(feed, MemoryFeed)
+    assert isinstance(feed, MemoryChangeFeed)
     return feed
 
 
@@ -180,14 +180,14 @@ async def test_nobody_waits_for_one_that_has_left(long: World) -> None:
     member = await long.user()
     await follow(long)
     for _ in range(2):
-        await long.ubr.leave_revocations(LeaveRevocationsCommand(verifier=ME), actor=SYSTEM)
+        await long.ubr.stop_following_revocations(StopFollowingRevocationsCommand(verifier=ME), actor=SYSTEM)
     assert await seconds(long.ubr.log_out(actor=member.actor)) < LONG
 
 
 async def test_nobody_sends_away_the_verifier_of_another(short: World) -> None:
     one, other, member = await short.user("revocations:read"), await short.user("revocations:read"), await short.user()
     await follow(short, actor=one.actor)
-    await short.ubr.leave_revocations(LeaveRevocationsCommand(verifier=ME), actor=other.actor)
+    await short.ubr.stop_following_revocations(StopFollowingRevocationsCommand(verifier=ME), actor=other.actor)
     assert await seconds(short.ubr.log_out(actor=member.actor)) >= SHORT
 
 
@@ -197,7 +197,7 @@ async def test_nobody_sends_away_the_verifier_of_another(short: World) -> None:
 class Watched(PassedOn):
     """A feed whose renewals are seen, and after which something may happen."""
 
-    def __init__(self, inner: MemoryFeed, restored_after: int | None = None) -> None:
+    def __init__(self, inner: MemoryChangeFeed, restored_after: int | None = None) -> None:
         super().__init__(inner)
         self.renewals: list[WorkerId] = []
         self._store = inner.store
@@ -247,6 +247,6 @@ async def test_a_token_says_where_the_feed_stood_before_it_was_made(world: World
     refreshed = await world.refresh(member.tokens.refresh_token)
     assert version(refreshed) == (before.number, before.epoch)
     assert version(await world.refresh(member.tokens.refresh_token)) == (before.number, before.epoch), "a retry"
-    await world.ubr.leave_revocations(LeaveRevocationsCommand(verifier=ME), actor=SYSTEM)
+    await world.ubr.stop_following_revocations(StopFollowingRevocationsCommand(verifier=ME), actor=SYSTEM)
     await world.assign(member.id, (await world.role("users:read")).name)
     assert version(await world.refresh(refreshed.refresh_token)) == (before.number + 1, before.epoch)

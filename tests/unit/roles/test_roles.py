@@ -14,7 +14,7 @@ from ubr.application.roles.update_role import RoleChanges, UpdateRoleCommand
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import BuiltInRole, Forbidden, Invalid, PreconditionFailed, RoleNameTaken, RoleNotFound
 from ubr.domain.roles.permissions import BUILT_IN_PERMISSIONS
-from ubr.domain.roles.role import ADMIN_ROLE_ID, MOST_PERMISSIONS, USER_ROLE_ID
+from ubr.domain.roles.role import ADMIN_ROLE_ID, MAX_PERMISSIONS, USER_ROLE_ID
 
 
 async def update(
@@ -52,7 +52,7 @@ async def test_an_operators_own_permissions_can_be_given_where_they_are_declared
 
 
 async def test_a_role_holds_two_hundred_permissions_each_of_them_once() -> None:
-    names = tuple(f"notes:verb{number:03}" for number in range(MOST_PERMISSIONS))
+    names = tuple(f"notes:verb{number:03}" for number in range(MAX_PERMISSIONS))
     async with new_world(permissions=names) as world:
         assert (await world.role(*names, *names)).permissions == list(names)
 

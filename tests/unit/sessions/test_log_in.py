@@ -46,7 +46,7 @@ async def test_a_common_password_of_before_signs_in_and_can_be_given_up(world: W
     """The policy is for passwords that are set."""
     unlisted = replace(world.ubr.register_user, is_common=lambda _: False)
     await unlisted(RegisterUserCommand(email="user1@example.org", password="passwordpassword"))
-    member = await world.sign_in("user1@example.org", "passwordpassword")
+    member = await world.logged_in("user1@example.org", "passwordpassword")
     change = ChangePasswordCommand(current_password="passwordpassword", new_password=PASSWORD)
     await world.ubr.change_password(change, actor=member.actor)
     await world.log_in("user1@example.org")
@@ -100,7 +100,7 @@ async def test_what_can_be_nobodys_is_invalid(world: World, email: str, password
 async def test_the_policy_is_not_asked_at_log_in() -> None:
     async with new_world(password_min_length=8) as world:
         await world.register("user1@example.org", "8 chars!")
-        stricter = replace(world.ubr.log_in, rules=replace(world.ubr.log_in.rules, password_min_length=15))
+        stricter = replace(world.ubr.log_in, policy=replace(world.ubr.log_in.policy, password_min_length=15))
         await stricter(LogInCommand(email="user1@example.org", password="8 chars!"))
 
 

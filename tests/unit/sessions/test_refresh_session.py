@@ -79,7 +79,7 @@ async def test_later_it_ends_the_session(world: World, seconds: float) -> None:
 
 async def test_a_reuse_ends_one_session_and_no_other(world: World) -> None:
     member = await world.user()
-    other = await world.sign_in(member.email)
+    other = await world.logged_in(member.email)
     await world.refresh(member.tokens.refresh_token)
     world.clock.move(seconds=11)
     assert await refused(world, member.tokens.refresh_token)
@@ -276,7 +276,7 @@ async def test_the_janitor_deletes_what_is_past_its_absolute_end() -> None:
         member = await world.user()
         await world.refresh(member.tokens.refresh_token)
         clock.move(days=89)
-        fresh = await world.sign_in(member.email)
+        fresh = await world.logged_in(member.email)
         clock.move(days=1)
         assert await janitor() == 0
         clock.move(seconds=1)

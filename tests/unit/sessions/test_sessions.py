@@ -16,9 +16,9 @@ async def test_sessions_are_listed_newest_first_and_the_asking_one_is_marked(wor
     member = await world.user()
     with calling_from(Origin(ip="192.0.2.7", user_agent="client/1.0")):
         world.clock.move(seconds=1)
-        second = await world.sign_in(member.email)
+        second = await world.logged_in(member.email)
     world.clock.move(seconds=1)
-    third = await world.sign_in(member.email)
+    third = await world.logged_in(member.email)
     page = await world.ubr.list_sessions(ListSessionsCommand(user_id=member.id), actor=second.actor)
     assert [session.id for session in page.items] == [
         third.actor.session_id,
@@ -45,9 +45,9 @@ async def test_ended_sessions_are_not_listed(world: World) -> None:
     member = await world.user()
     await world.ubr.log_out(actor=member.actor)
     world.clock.move(days=10)
-    await world.sign_in(member.email)
+    await world.logged_in(member.email)
     world.clock.move(days=5)
-    kept = await world.sign_in(member.email)
+    kept = await world.logged_in(member.email)
     world.clock.move(days=9)
     page = await world.ubr.list_sessions(ListSessionsCommand(user_id=member.id), actor=SYSTEM)
     assert [session.id for session in page.items] == [kept.actor.session_id]
@@ -62,7 +62,7 @@ async def test_of_an_unknown_user_there_are_none_to_list_or_end(world: World) ->
 
 async def test_one_of_ones_own_can_be_ended_from_another(world: World) -> None:
     member = await world.user()
-    other = await world.sign_in(member.email)
+    other = await world.logged_in(member.email)
     command = RevokeSessionCommand(session_id=other.actor.session_id)
     await world.ubr.revoke_session(command, actor=member.actor)
     assert (await world.alive(other.tokens), await world.alive(member.tokens)) == (False, True)
@@ -97,7 +97,7 @@ async def test_logging_out_twice_is_refused(world: World) -> None:
 
 async def test_all_the_others_and_then_all(world: World) -> None:
     member = await world.user()
-    others = [await world.sign_in(member.email) for _ in range(3)]
+    others = [await world.logged_in(member.email) for _ in range(3)]
     await world.ubr.revoke_other_sessions(actor=member.actor)
     assert [await world.alive(other.tokens) for other in others] == [False] * 3
     assert await world.alive(member.tokens)

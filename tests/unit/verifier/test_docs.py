@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 from tests.support.room import PRODUCTION_TIMES
-from ubr.application.revocation.follow_revocations import LONGEST_WAIT, MOST_ROWS
+from ubr.application.revocation.follow_revocations import MAX_RECORDS, MAX_WAIT_MS
 from ubr.domain.roles.permissions import REVOCATIONS_READ
-from ubr.domain.sessions.termination import ENDS
+from ubr.domain.sessions.termination import SESSION_TERMINATION
 from ubr.settings import Settings
+from ubr.verifier.revocation_cache import HORIZON
 from ubr.verifier.verifier import _HISTORY, _KEYS_LAST, _KEYS_RENEWED
-from ubr.verifier.view import HORIZON
 
 DOCS = Path(__file__).parents[3] / "docs"
 SESSIONS = (DOCS / "sessions.md").read_text()
@@ -20,7 +20,7 @@ VERIFIER = (DOCS / "verifier.md").read_text()
 
 def test_the_table_of_what_ends_what() -> None:
     rows = re.findall(r"^\| [^|]+ \| `(\w+)` \| ([^|]+) \|$", SESSIONS, re.MULTILINE)
-    assert rows == [(event.value, reach.value) for event, reach in ENDS.items()]
+    assert rows == [(event.value, reach.value) for event, reach in SESSION_TERMINATION.items()]
 
 
 def test_the_table_stands_in_one_place() -> None:
@@ -43,8 +43,8 @@ def test_the_numbers() -> None:
     assert f"`UBR_SESSION_IDLE` ({defaults.session_idle.days} d)" in SESSIONS
     assert f"`UBR_SESSION_LIFETIME` ({defaults.session_lifetime.days} d)" in SESSIONS
     assert f"`UBR_SESSIONS_PER_USER` ({defaults.sessions_per_user})" in SESSIONS
-    assert f"up to {LONGEST_WAIT} ms" in VERIFIER
-    assert f"({MOST_ROWS:,} rows)" in VERIFIER
+    assert f"up to {MAX_WAIT_MS} ms" in VERIFIER
+    assert f"({MAX_RECORDS:,} rows)" in VERIFIER
     assert f"{_HISTORY:,} rows back" in VERIFIER
     assert HORIZON < 17 * 60
     assert f"`{REVOCATIONS_READ}`" in VERIFIER

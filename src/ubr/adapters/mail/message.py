@@ -13,7 +13,7 @@ from typing import Final
 from ubr.application.ports.mail import Mail
 from ubr.domain.errors import MailRefused
 
-_LONGEST_LINE: Final = 998
+_MAX_LINE_LENGTH: Final = 998
 """RFC 5322, 2.1.1."""
 _PLAIN_SUBJECT: Final = 70
 """What stands on one line beside its name."""
@@ -67,5 +67,5 @@ def _subject(subject: str) -> str:
 
 def _encoding(text: str) -> str:
     """As it is wherever possible: who looks into a mail finds the link whole."""
-    plain = text.isascii() and all(len(line) <= _LONGEST_LINE for line in text.splitlines())
+    plain = text.isascii() and all(len(line) <= _MAX_LINE_LENGTH for line in text.splitlines())
     return "7bit" if plain else "quoted-printable"

@@ -28,7 +28,7 @@ from ubr.domain.errors import MailRefused, MailUnavailable
 _PORTS: Final = {"smtp": 587, "smtps": 465}
 _PERMANENT: Final = 500
 _OUR_FAULT: Final = (503, 530, 534, 535, 538)
-"""Sign in first, or otherwise (RFC 4954): said of a recipient, but about the settings, which can be put right."""
+"""Log in first, or otherwise (RFC 4954): said of a recipient, but about the settings, which can be put right."""
 _FAREWELL: Final = 1.0
 """Seconds for a QUIT, which nothing depends on."""
 
@@ -103,7 +103,7 @@ class SmtpMailer:
                 raise MailUnavailable("the server offers no STARTTLS, and nothing is sent without TLS")
         if any(self._account):
             if not client.supports_extension("auth"):
-                raise MailUnavailable("the server offers no way to sign in")
+                raise MailUnavailable("the server offers no way to log in")
             await client.login(*self._account)
         international = not (to + self._own).isascii()
         if international and not client.supports_extension("smtputf8"):

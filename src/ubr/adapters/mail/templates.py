@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from ubr.application.ports.mail import Mail, MailFacts
+from ubr.application.ports.mail import Mail, MailContext
 from ubr.domain.mail.kinds import MailKind
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _FACTS: Final[Mapping[MailKind, tuple[str, ...]]] = {
     MailKind.EMAIL_IN_USE: (),
 }
 
-_LONGEST_NAME: Final = 64
+_MAX_NAME_LENGTH: Final = 64
 _LIKE_A_LINK: Final = re.compile(r"[/:@]|\w\.\w{2}")
 
 _HOUR: Final = 60
@@ -54,7 +54,7 @@ class BrokenTemplate(Exception):
     """A template does not make a mail. The message says which, and why."""
 
 
-class TemplateComposer:
+class TemplateMailRenderer:
     """Jinja2, in its sandbox. A name that a mail of its kind does not have is an error, not an empty text.
 
     A file in `folder` takes the place of the built-in template of its name. Then every kind is written once, for an
@@ -71,26 +71,26 @@ class TemplateComposer:
     def link(self, page: str, token: str) -> str:
         return f"{self._public_url}/{page}#token={token}"
 
-    def compose(self, facts: MailFacts, id: UUID) -> Mail:
-        shown = self._shown(facts)
-        subject, text, html = (self._render(f"{facts.kind}.{part}", shown) for part in PARTS)
-        return Mail(to=facts.to, subject=" ".join(subject.split()), text=text, html=html, id=id)
+    def render(self, context: MailContext, id: UUID) -> Mail:
+        shown = self._shown(context)
+        subject, text, html = (self._render(f"{context.kind}.{part}", shown) for part in PARTS)
+        return Mail(to=context.to, subject=" ".join(subject.split()), text=text, html=html, id=id)
 
-    def _shown(self, facts: MailFacts) -> dict[str, object]:
+    def _shown(self, context: MailContext) -> dict[str, object]:
         """What the templates of this kind know. Errors: `ValueError` where something is missing."""
-        minutes = facts.minutes
+        minutes = context.minutes
         all_ = {
             "service": self._service,
-            "to": facts.to,
-            "link": facts.link,
+            "to": context.to,
+            "link": context.link,
             "minutes": minutes,
             "lasts": None if minutes is None else _lasts(minutes),
-            "full_name": _harmless(facts.full_name or ""),
-            "new_email": None if facts.new_email is None else _masked(facts.new_email),
+            "full_name": _harmless(context.full_name or ""),
+            "new_email": None if context.new_email is None else _masked(context.new_email),
         }
-        shown: dict[str, object] = {name: all_[name] for name in (*_EVERY, *_FACTS[facts.kind])}
+        shown: dict[str, object] = {name: all_[name] for name in (*_EVERY, *_FACTS[context.kind])}
         if missing := [name for name, value in shown.items() if value is None]:
-            raise ValueError(f"A mail about {facts.kind} needs {', '.join(missing)}")
+            raise ValueError(f"A mail about {context.kind} needs {', '.join(missing)}")
         return shown
 
     def _render(self, name: str, shown: Mapping[str, object]) -> str:
@@ -115,7 +115,7 @@ class TemplateComposer:
             raise BrokenTemplate("there is no such folder")
         for kind in MailKind:
             for full_name in ("Ada Lovelace", None):
-                case = MailFacts(
+                case = MailContext(
                     kind=kind,
                     to="ada@example.org",
                     full_name=full_name,
@@ -125,10 +125,10 @@ class TemplateComposer:
                 )
                 for part in PARTS:
                     self._try(f"{kind}.{part}", case)
-                self.compose(case, _NOBODY)
+                self.render(case, _NOBODY)
         self._all_used(folder)
 
-    def _try(self, name: str, case: MailFacts) -> None:
+    def _try(self, name: str, case: MailContext) -> None:
         try:
             text = self._render(name, self._shown(case)).strip()
         except Exception as error:  # noqa: BLE001 - a template can raise whatever it wants
@@ -179,7 +179,7 @@ def _counted(count: int, name: str) -> str:
 
 def _harmless(full_name: str) -> str:
     """A name as it may be shown: nothing in place of one that could be read as a link or as a message."""
-    return "" if len(full_name) > _LONGEST_NAME or _LIKE_A_LINK.search(full_name) else full_name
+    return "" if len(full_name) > _MAX_NAME_LENGTH or _LIKE_A_LINK.search(full_name) else full_name
 
 
 def _masked(email: str) -> str:

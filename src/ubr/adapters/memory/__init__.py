@@ -4,8 +4,8 @@ It keeps what a database would keep and refuses what one would refuse: uniquenes
 a time. What is given to it and what it gives are copies.
 """
 
-from ubr.adapters.memory.revocation import MemoryFeed, MemoryNudges
+from ubr.adapters.memory.revocation import MemoryChangeFeed, MemoryChangeNotifier
 from ubr.adapters.memory.store import MemoryStore
 from ubr.adapters.memory.unit_of_work import MemoryUnitOfWork
 
-__all__ = ["MemoryFeed", "MemoryNudges", "MemoryStore", "MemoryUnitOfWork"]
+__all__ = ["MemoryChangeFeed", "MemoryChangeNotifier", "MemoryStore", "MemoryUnitOfWork"]

@@ -12,7 +12,7 @@ from ubr.adapters.memory.store import Drafts, Reservation, copy_user
 from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
-from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME, Link, LinkKind
+from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME, LinkKind, OneTimeLink
 from ubr.domain.accounts.user import User
 from ubr.domain.errors import EmailTaken, RoleNotFound, UserNotFound
 from ubr.domain.events import Event
@@ -135,7 +135,7 @@ class MemoryLinks:
         self._links = drafts.links
         self._users = drafts.users
 
-    async def add(self, link: Link) -> None:
+    async def add(self, link: OneTimeLink) -> None:
         if link.user_id is not None and self._users.get(link.user_id) is None:
             raise UserNotFound
         if link.kind is not LinkKind.EMAIL_UNDO:
@@ -147,17 +147,17 @@ class MemoryLinks:
             )
         self._links.put(link.digest, link)
 
-    async def get(self, digest: TokenDigest) -> Link | None:
+    async def get(self, digest: TokenDigest) -> OneTimeLink | None:
         return self._links.get(digest)
 
-    async def redeem(self, digest: TokenDigest, now: datetime) -> Link | None:
+    async def redeem(self, digest: TokenDigest, now: datetime) -> OneTimeLink | None:
         link = self._links.get(digest)
         if link is None or not link.live_at(now):
             return None
         self._links.drop(digest)
         return link
 
-    async def pending(self, kind: LinkKind, email: Email, now: datetime) -> Link | None:
+    async def pending(self, kind: LinkKind, email: Email, now: datetime) -> OneTimeLink | None:
         found = [
             link
             for link in self._links
@@ -166,7 +166,7 @@ class MemoryLinks:
         return max(found, key=lambda link: link.created_at, default=None)
 
     async def forget_of(self, user_id: UserId, *, changed_since: datetime | None) -> None:
-        def ends(link: Link) -> bool:
+        def ends(link: OneTimeLink) -> bool:
             if link.kind is not LinkKind.EMAIL_UNDO:
                 return True
             return changed_since is not None and link.expires_at >= changed_since + UNDO_LIFETIME
@@ -179,7 +179,7 @@ class MemoryLinks:
     async def forget(self, expired_before: datetime, limit: int) -> int:
         return self._drop([link for link in self._links if link.expires_at < expired_before][:limit])
 
-    def _drop(self, which: Iterable[Link]) -> int:
+    def _drop(self, which: Iterable[OneTimeLink]) -> int:
         gone = list(which)
         for link in gone:
             self._links.drop(link.digest)

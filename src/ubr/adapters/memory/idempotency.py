@@ -5,25 +5,25 @@ from __future__ import annotations
 from datetime import datetime
 
 from ubr.adapters.memory.store import Drafts
-from ubr.application.ports.idempotency import Replay
-from ubr.domain.errors import Contended
+from ubr.application.ports.idempotency import IdempotencyRecord
+from ubr.domain.errors import TransactionConflict
 
 
-class MemoryReplays:
+class MemoryIdempotencyStore:
     def __init__(self, drafts: Drafts) -> None:
         self._drafts = drafts
 
-    async def find(self, digest: bytes, now: datetime) -> Replay | None:
+    async def find(self, digest: bytes, now: datetime) -> IdempotencyRecord | None:
         replay = self._drafts.replays.get(digest)
         return replay if replay is not None and replay.expires_at > now else None
 
-    async def claim(self, digest: bytes, now: datetime) -> Replay | None:
+    async def claim(self, digest: bytes, now: datetime) -> IdempotencyRecord | None:
         """Whoever writes is alone: there is nothing to take."""
         return await self.find(digest, now)
 
-    async def keep(self, replay: Replay) -> None:
+    async def keep(self, replay: IdempotencyRecord) -> None:
         if any(id is not None and self._drafts.users.get(id) is None for id in (replay.actor_id, replay.user_id)):
-            raise Contended
+            raise TransactionConflict
         self._drafts.replays.put(replay.digest, replay)
 
     async def forget(self, expired_before: datetime, limit: int) -> int:

@@ -14,7 +14,7 @@ from ubr.domain.accounts.email import Email
 from ubr.domain.errors import MailRefused, UserNotFound
 from ubr.domain.ids import UserId
 from ubr.domain.mail.kinds import MailKind
-from ubr.domain.mail.queued_mail import Letter
+from ubr.domain.mail.queued_mail import QueuedMail
 
 
 class MemoryOutbox:
@@ -22,72 +22,72 @@ class MemoryOutbox:
         self._letters = drafts.outbox
         self._users = drafts.users
 
-    async def add(self, letter: Letter) -> None:
-        if letter.user_id is not None and self._users.get(letter.user_id) is None:
+    async def add(self, queued: QueuedMail) -> None:
+        if queued.user_id is not None and self._users.get(queued.user_id) is None:
             raise UserNotFound
-        self._letters.put(letter.id, letter)
+        self._letters.put(queued.id, queued)
 
     async def due(self, now: datetime) -> bool:
         return any(self._due(now))
 
-    async def claim(self, now: datetime, until: datetime, limit: int) -> list[Letter]:
-        due = sorted(self._due(now), key=lambda letter: (letter.next_try_at, letter.id))[:limit]
-        claimed = [replace(letter, next_try_at=until) for letter in due]
-        for letter in claimed:
-            self._letters.put(letter.id, letter)
+    async def claim(self, now: datetime, until: datetime, limit: int) -> list[QueuedMail]:
+        due = sorted(self._due(now), key=lambda queued: (queued.next_try_at, queued.id))[:limit]
+        claimed = [replace(queued, next_try_at=until) for queued in due]
+        for queued in claimed:
+            self._letters.put(queued.id, queued)
         return sorted(claimed, key=_age)
 
-    async def get(self, letter_id: UUID) -> Letter | None:
-        return self._letters.get(letter_id)
+    async def get(self, mail_id: UUID) -> QueuedMail | None:
+        return self._letters.get(mail_id)
 
-    async def page(self, after: After[datetime] | None, limit: int, *, dead: bool | None = None) -> list[Letter]:
-        found = sorted((letter for letter in self._letters if dead is None or letter.dead is dead), key=_age)
-        return [letter for letter in found if after is None or _age(letter) > (after.key, after.id)][:limit]
+    async def page(self, after: After[datetime] | None, limit: int, *, dead: bool | None = None) -> list[QueuedMail]:
+        found = sorted((queued for queued in self._letters if dead is None or queued.dead is dead), key=_age)
+        return [queued for queued in found if after is None or _age(queued) > (after.key, after.id)][:limit]
 
-    async def save(self, letter: Letter, *, was: Letter) -> bool:
+    async def save(self, queued: QueuedMail, *, was: QueuedMail) -> bool:
         if not self._as(was):
             return False
-        self._letters.put(letter.id, letter)
+        self._letters.put(queued.id, queued)
         return True
 
-    async def remove(self, letter: Letter) -> None:
-        if self._as(letter):
-            self._letters.drop(letter.id)
+    async def remove(self, queued: QueuedMail) -> None:
+        if self._as(queued):
+            self._letters.drop(queued.id)
 
-    def _as(self, letter: Letter) -> bool:
+    def _as(self, queued: QueuedMail) -> bool:
         """Whether it is as somebody has it in hand."""
-        found = self._letters.get(letter.id)
-        return found is not None and found.next_try_at == letter.next_try_at
+        found = self._letters.get(queued.id)
+        return found is not None and found.next_try_at == queued.next_try_at
 
     async def forget_changes(self, user_id: UserId, *, changed_since: datetime | None) -> None:
-        def ends(letter: Letter) -> bool:
-            if letter.kind is MailKind.EMAIL_CHANGED:
-                return changed_since is not None and letter.created_at >= changed_since
-            return letter.kind is MailKind.EMAIL_CHANGE
+        def ends(queued: QueuedMail) -> bool:
+            if queued.kind is MailKind.EMAIL_CHANGED:
+                return changed_since is not None and queued.created_at >= changed_since
+            return queued.kind is MailKind.EMAIL_CHANGE
 
-        self._drop(letter for letter in self._letters if letter.user_id == user_id and ends(letter))
+        self._drop(queued for queued in self._letters if queued.user_id == user_id and ends(queued))
 
     async def forget_email(self, email: Email) -> None:
-        self._drop(letter for letter in self._letters if letter.email.key == email.key)
+        self._drop(queued for queued in self._letters if queued.email.key == email.key)
 
     async def forget_all(self, limit: int) -> int:
         return self._drop(list(self._letters)[:limit])
 
     async def forget(self, made_before: datetime, limit: int) -> int:
-        return self._drop([letter for letter in self._letters if letter.created_at < made_before][:limit])
+        return self._drop([queued for queued in self._letters if queued.created_at < made_before][:limit])
 
-    def _due(self, now: datetime) -> Iterator[Letter]:
-        return (letter for letter in self._letters if not letter.dead and letter.next_try_at <= now)
+    def _due(self, now: datetime) -> Iterator[QueuedMail]:
+        return (queued for queued in self._letters if not queued.dead and queued.next_try_at <= now)
 
-    def _drop(self, which: Iterable[Letter]) -> int:
+    def _drop(self, which: Iterable[QueuedMail]) -> int:
         gone = list(which)
-        for letter in gone:
-            self._letters.drop(letter.id)
+        for queued in gone:
+            self._letters.drop(queued.id)
         return len(gone)
 
 
-def _age(letter: Letter) -> tuple[datetime, UUID]:
-    return letter.created_at, letter.id
+def _age(queued: QueuedMail) -> tuple[datetime, UUID]:
+    return queued.created_at, queued.id
 
 
 class MemoryMailer:

@@ -1,4 +1,4 @@
-"""Tries of passwords, and from where people signed in, over drafts of the tables."""
+"""Tries of passwords, and from where people logged in, over drafts of the tables."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import replace
 from datetime import datetime
 
 from ubr.adapters.memory.store import Drafts, Window
-from ubr.application.ports.protection import NoSlot, Quota, Slot
+from ubr.application.ports.protection import Exhausted, Quota, Reservation
 from ubr.domain.accounts.email import Email
 from ubr.domain.errors import UserNotFound
 from ubr.domain.ids import UserId
 
 
-class MemoryPasswordTries:
+class MemoryPasswordAttempts:
     def __init__(self, drafts: Drafts) -> None:
-        self._windows = drafts.password_tries
+        self._windows = drafts.password_attempts
 
-    async def take(self, bucket: bytes, quota: Quota, now: datetime) -> Slot | NoSlot:
+    async def take(self, bucket: bytes, quota: Quota, now: datetime) -> Reservation | Exhausted:
         window = self._windows.get(bucket)
         if window is None or not now - quota.per < window.began_at <= now + quota.per:
             window = Window(now)
@@ -25,21 +25,23 @@ class MemoryPasswordTries:
         elif window.taken < quota.limit:
             window = replace(window, taken=window.taken + 1)
         else:
-            return NoSlot(
+            return Exhausted(
                 until=window.began_at + quota.per, all_failed=window.failed >= quota.limit, passed=window.passed
             )
         self._windows.put(bucket, window)
-        return Slot(bucket, window.began_at)
+        return Reservation(bucket, window.began_at)
 
-    async def give_back(self, slot: Slot, *, passed: bool) -> None:
-        window = self._windows.get(slot.bucket)
-        if window is not None and window.began_at == slot.began_at and window.taken > window.failed:
-            self._windows.put(slot.bucket, replace(window, taken=window.taken - 1, passed=window.passed + passed))
+    async def give_back(self, reservation: Reservation, *, passed: bool) -> None:
+        window = self._windows.get(reservation.bucket)
+        if window is not None and window.began_at == reservation.began_at and window.taken > window.failed:
+            self._windows.put(
+                reservation.bucket, replace(window, taken=window.taken - 1, passed=window.passed + passed)
+            )
 
-    async def fail(self, slot: Slot) -> None:
-        window = self._windows.get(slot.bucket)
-        if window is not None and window.began_at == slot.began_at and window.taken > window.failed:
-            self._windows.put(slot.bucket, replace(window, failed=window.failed + 1))
+    async def fail(self, reservation: Reservation) -> None:
+        window = self._windows.get(reservation.bucket)
+        if window is not None and window.began_at == reservation.began_at and window.taken > window.failed:
+            self._windows.put(reservation.bucket, replace(window, failed=window.failed + 1))
 
     async def forget(self, began_before: datetime, limit: int) -> int:
         over = [bucket for bucket, window in self._windows.items() if window.began_at < began_before][:limit]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from ubr.application.ports.protection import Quota, Verdict
+from ubr.application.ports.protection import Decision, Quota
 from ubr.application.ports.system import Clock
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _SWEEP_FROM: Final = 1024
 
 
-class MemoryCounters:
+class MemoryRateLimitStore:
     """The generic cell rate algorithm: all that is kept of a name is when its quota will be full again."""
 
     def __init__(self, clock: Clock) -> None:
@@ -20,7 +20,7 @@ class MemoryCounters:
         self._full_at: dict[str, datetime] = {}
         self._sweep_at = _SWEEP_FROM
 
-    async def take(self, name: str, quota: Quota) -> Verdict:
+    async def take(self, name: str, quota: Quota) -> Decision:
         now, interval, span = self._times(quota)
         full_at = self._state(name, now, span)
         allowed = full_at + interval <= now + span
@@ -28,7 +28,7 @@ class MemoryCounters:
             full_at += interval
             self._full_at[name] = full_at
             self._sweep(now)
-        return Verdict(
+        return Decision(
             allowed=allowed,
             remaining=(now + span - full_at) // interval,
             retry_after=max(timedelta(0), full_at + interval - span - now),

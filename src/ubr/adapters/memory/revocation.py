@@ -9,12 +9,12 @@ from datetime import timedelta
 from uuid import UUID
 
 from ubr.adapters.memory.store import MemoryStore
-from ubr.application.ports.revocation import Announced, FeedPosition, FeedRead, Listener, WorkerId
-from ubr.domain.revocation.changes import FeedRow
+from ubr.application.ports.revocation import CommittedChanges, FeedPosition, FeedRead, Listener, WorkerId
+from ubr.domain.revocation.changes import ChangeRecord
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryFeed:
+class MemoryChangeFeed:
     """Reads what the units of a `MemoryStore` wrote."""
 
     store: MemoryStore
@@ -23,10 +23,10 @@ class MemoryFeed:
         position = FeedPosition(epoch=self.store.epoch, number=len(self.store.feed))
         return FeedRead(position=position, rows=() if since is None else tuple(self.store.feed[since:]))
 
-    async def announced(self, batch: UUID) -> Announced:
-        return Announced(
+    async def committed_changes(self, commit_id: UUID) -> CommittedChanges:
+        return CommittedChanges(
             epoch=self.store.epoch,
-            rows=self.store.batches.get(batch, ()),
+            rows=self.store.commits.get(commit_id, ()),
             workers=frozenset(self.store.workers),
             steady=self.store.steady,
         )
@@ -41,7 +41,7 @@ class MemoryFeed:
     async def workers(self) -> Mapping[WorkerId, Hashable]:
         return dict(self.store.workers)
 
-    async def bury(self, worker: WorkerId, renewal: Hashable) -> None:
+    async def remove_worker(self, worker: WorkerId, renewal: Hashable) -> None:
         if self.store.workers.get(worker) == renewal:
             del self.store.workers[worker]
 
@@ -50,13 +50,13 @@ class MemoryFeed:
         return 0
 
 
-class MemoryNudges:
+class MemoryChangeNotifier:
     """Hands rows over at once, to workers of the same process."""
 
     def __init__(self) -> None:
         self._listeners: dict[WorkerId, Listener] = {}
 
-    async def deliver(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bool:
+    async def deliver(self, epoch: str, rows: Sequence[ChangeRecord], to: frozenset[WorkerId]) -> bool:
         for worker in to & self._listeners.keys():
             self._listeners[worker](epoch, rows)
         return to <= self._listeners.keys()

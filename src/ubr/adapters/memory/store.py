@@ -9,17 +9,17 @@ from datetime import datetime
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
-from ubr.application.ports.idempotency import Replay
+from ubr.application.ports.idempotency import IdempotencyRecord
 from ubr.application.ports.revocation import WorkerId
-from ubr.domain.accounts.one_time_link import Link
+from ubr.domain.accounts.one_time_link import OneTimeLink
 from ubr.domain.accounts.user import User
 from ubr.domain.audit.checkpoint import LogKey
 from ubr.domain.audit.entry import LogEntry
 from ubr.domain.audit.merkle import Frontier, Node
 from ubr.domain.ids import LogEntryId, RoleId, SessionId, TokenDigest, UserId
 from ubr.domain.keys.signing_key import SigningKey
-from ubr.domain.mail.queued_mail import Letter
-from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.mail.queued_mail import QueuedMail
+from ubr.domain.revocation.changes import Change, ChangeRecord
 from ubr.domain.roles.role import Role, RoleName
 from ubr.domain.sessions.session import RefreshToken, Session
 
@@ -105,8 +105,8 @@ class MemoryStore:
     role_by_name: dict[RoleName, RoleId] = field(default_factory=dict)
     sessions: dict[SessionId, Session] = field(default_factory=dict)
     refresh_tokens: dict[TokenDigest, RefreshToken] = field(default_factory=dict)
-    links: dict[TokenDigest, Link] = field(default_factory=dict)
-    outbox: dict[UUID, Letter] = field(default_factory=dict)
+    links: dict[TokenDigest, OneTimeLink] = field(default_factory=dict)
+    outbox: dict[UUID, QueuedMail] = field(default_factory=dict)
     reserved_emails: dict[str, Reservation] = field(default_factory=dict)
     logs: dict[LogEntryId, LogEntry] = field(default_factory=dict)
     log_queue: dict[LogEntryId, LogEntryId] = field(default_factory=dict)
@@ -117,12 +117,12 @@ class MemoryStore:
     log_pruned: dict[str, int] = field(default_factory=dict)
     log_keys: dict[int, LogKey] = field(default_factory=dict)
     signing_keys: dict[str, SigningKey] = field(default_factory=dict)
-    replays: dict[bytes, Replay] = field(default_factory=dict)
-    password_tries: dict[bytes, Window] = field(default_factory=dict)
+    replays: dict[bytes, IdempotencyRecord] = field(default_factory=dict)
+    password_attempts: dict[bytes, Window] = field(default_factory=dict)
     known_clients: dict[tuple[UserId, bytes], datetime] = field(default_factory=dict)
-    feed: list[FeedRow] = field(default_factory=list)
+    feed: list[ChangeRecord] = field(default_factory=list)
     """The row with the number n stands at n - 1."""
-    batches: dict[UUID, tuple[FeedRow, ...]] = field(default_factory=dict)
+    commits: dict[UUID, tuple[ChangeRecord, ...]] = field(default_factory=dict)
     workers: dict[WorkerId, int] = field(default_factory=dict)
     """By the number of their last renewal."""
     renewals: int = 0
@@ -131,12 +131,12 @@ class MemoryStore:
     """Whether the epoch stays as it is. A simulation changes it, as a restore would."""
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def append(self, batch: UUID, changes: Sequence[Change]) -> None:
+    def append(self, commit_id: UUID, changes: Sequence[Change]) -> None:
         """Number changes in the order of the commits."""
         first = len(self.feed) + 1
-        rows = tuple(FeedRow(number, change) for number, change in enumerate(changes, first))
+        rows = tuple(ChangeRecord(number, change) for number, change in enumerate(changes, first))
         self.feed += rows
-        self.batches[batch] = rows
+        self.commits[commit_id] = rows
 
     async def ping(self) -> None:
         """There is nothing that could be out of reach."""
@@ -168,7 +168,7 @@ class Drafts:
         self.log_keys = Draft(store.log_keys)
         self.signing_keys = Draft(store.signing_keys)
         self.replays = Draft(store.replays)
-        self.password_tries = Draft(store.password_tries)
+        self.password_attempts = Draft(store.password_attempts)
         self.known_clients = Draft(store.known_clients)
 
     def apply(self) -> None:
@@ -192,7 +192,7 @@ class Drafts:
         self.log_keys.apply()
         self.signing_keys.apply()
         self.replays.apply()
-        self.password_tries.apply()
+        self.password_attempts.apply()
         self.known_clients.apply()
 
 

@@ -10,17 +10,17 @@ from uuid import UUID
 
 from ubr.adapters.memory.accounts import MemoryLinks, MemoryUsers
 from ubr.adapters.memory.audit import MemoryLogKeys, MemoryLogRecords, MemoryLogs, MemoryLogTree
-from ubr.adapters.memory.idempotency import MemoryReplays
+from ubr.adapters.memory.idempotency import MemoryIdempotencyStore
 from ubr.adapters.memory.keys import MemorySigningKeys
 from ubr.adapters.memory.mail import MemoryOutbox
-from ubr.adapters.memory.protection import MemoryKnownClients, MemoryPasswordTries
+from ubr.adapters.memory.protection import MemoryKnownClients, MemoryPasswordAttempts
 from ubr.adapters.memory.roles import MemoryRoles
 from ubr.adapters.memory.sessions import MemoryPrincipals, MemoryRefreshTokens, MemorySessions
 from ubr.adapters.memory.store import Drafts, MemoryStore
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.system import Clock
-from ubr.application.revocation.pending_changes import Announcement
+from ubr.application.revocation.pending_changes import PendingChanges
 from ubr.domain.actor import Actor, System
 from ubr.domain.events import Event
 from ubr.domain.revocation.changes import Change
@@ -35,9 +35,9 @@ class MemoryTransaction:
         self._actor = actor
         self._events: list[Event] = []
         self._store = store
-        self._announcement = Announcement()
+        self._pending = PendingChanges()
         self._epoch: str | None = None
-        self.batch: UUID | None = None
+        self.commit_id: UUID | None = None
         self.now = now
         self.users = MemoryUsers(self._drafts, self._events, now)
         self.roles = MemoryRoles(self._drafts, self._events)
@@ -48,22 +48,22 @@ class MemoryTransaction:
         self.log_records = MemoryLogRecords(self._drafts)
         self.log_keys = MemoryLogKeys(self._drafts)
         self.signing_keys = MemorySigningKeys(self._drafts)
-        self.replays = MemoryReplays(self._drafts)
+        self.idempotency = MemoryIdempotencyStore(self._drafts)
         self.principals = MemoryPrincipals(self._drafts)
         self.links = MemoryLinks(self._drafts)
         self.outbox = MemoryOutbox(self._drafts)
-        self.password_tries = MemoryPasswordTries(self._drafts)
+        self.password_attempts = MemoryPasswordAttempts(self._drafts)
         self.known_clients = MemoryKnownClients(self._drafts)
 
     async def feed_position(self) -> FeedPosition:
         return FeedPosition(epoch=self._store.epoch, number=len(self._store.feed))
 
     @property
-    def awaited(self) -> bool:
-        return self._announcement.awaited
+    def must_propagate(self) -> bool:
+        return self._pending.must_propagate
 
     def announce(self, change: Change) -> None:
-        self._announcement.say(change)
+        self._pending.say(change)
 
     async def begin_epoch(self) -> None:
         self._epoch = self._recorder.random_bytes(16).hex()
@@ -75,13 +75,13 @@ class MemoryTransaction:
         for entry in self._recorder.entries(self._events, actor=self._actor, now=self.now):
             self._drafts.logs.put(entry.id, entry)
             self._drafts.log_queue.put(entry.id, entry.id)
-        self._announcement.gather(self._events)
+        self._pending.gather(self._events)
         self._events.clear()
         self._drafts.apply()
         self._store.epoch = self._epoch or self._store.epoch
-        if changes := self._announcement.changes:
-            self.batch = self._recorder.new_id()
-            self._store.append(self.batch, changes)
+        if changes := self._pending.changes:
+            self.commit_id = self._recorder.new_id()
+            self._store.append(self.commit_id, changes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ No decision rests on it. Whatever it does, or does not do, ends in an answer wit
 `StoreUnavailable`, and what it says is believed only where it carries a tag made here.
 """
 
-from ubr.adapters.redis.client import RedisLink
-from ubr.adapters.redis.counters import RedisCounters
+from ubr.adapters.redis.change_notifier import RedisChangeNotifier
+from ubr.adapters.redis.client import RedisClient
 from ubr.adapters.redis.envelope import Envelope
-from ubr.adapters.redis.nudges import RedisNudges
+from ubr.adapters.redis.rate_limit_store import RedisRateLimitStore
 
-__all__ = ["Envelope", "RedisCounters", "RedisLink", "RedisNudges"]
+__all__ = ["Envelope", "RedisChangeNotifier", "RedisClient", "RedisRateLimitStore"]

@@ -39,7 +39,7 @@ class Script:
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-class RedisLink:
+class RedisClient:
     """Commands to one Redis, each over within `deadline` seconds whatever the server does.
 
     Errors of every method: `StoreUnavailable`, and nothing else: for a server that is gone, frozen, full, loading,

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from ubr.application.ports.accounts import CommonPasswords
-from ubr.domain.accounts.passwords import PASSWORD_LENGTH
+from ubr.domain.accounts.passwords import MAX_PASSWORD_LENGTH
 
-MOST_LINES: Final = 1_000_000
-_LONGEST_LINE: Final = 4 * PASSWORD_LENGTH + 2
+MAX_LINES: Final = 1_000_000
+_MAX_LINE_LENGTH: Final = 4 * MAX_PASSWORD_LENGTH + 2
 """In bytes: the longest password there is, and the end of a line."""
 
 
@@ -61,11 +61,11 @@ def _read(path: str, _changed: int, _size: int) -> array[int]:
     digests = array("Q")
     with Path(path).open("rb") as file:
         number = 0
-        while line := file.readline(_LONGEST_LINE + 1):
+        while line := file.readline(_MAX_LINE_LENGTH + 1):
             number += 1
-            if number > MOST_LINES:
-                raise ValueError(f"has more than {MOST_LINES} lines")
-            if len(line) > _LONGEST_LINE:
+            if number > MAX_LINES:
+                raise ValueError(f"has more than {MAX_LINES} lines")
+            if len(line) > _MAX_LINE_LENGTH:
                 raise ValueError(f"holds in line {number} what is longer than any password")
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")

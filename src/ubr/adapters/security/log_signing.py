@@ -17,7 +17,7 @@ from ubr.domain.errors import LogKeyLocked
 
 _PURPOSE: Final = "log-key"
 _NAME_BYTES: Final = 8
-_LONGEST_PLACE: Final = 200
+_MAX_PLACE_LENGTH: Final = 200
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9.:/_-]+")
 
 
@@ -28,7 +28,7 @@ class Ed25519LogSigning:
 
     def __init__(self, secrets: SecretKeys, place: str, random_bytes: RandomBytes) -> None:
         self._secrets = secrets
-        self._place = _NOT_IN_NAMES.sub("-", place.partition("://")[2] or place)[:_LONGEST_PLACE].strip("/")
+        self._place = _NOT_IN_NAMES.sub("-", place.partition("://")[2] or place)[:_MAX_PLACE_LENGTH].strip("/")
         self._random_bytes = random_bytes
         self._opened: dict[bytes, Ed25519PrivateKey] = {}
 

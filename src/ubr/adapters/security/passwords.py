@@ -49,7 +49,7 @@ _PHC: Final = re.compile(
     r"\$([A-Za-z0-9+/]{1,86})\$([A-Za-z0-9+/]{1,86})"
 )
 _SMOOTHING: Final = 0.2
-_LONGEST_WAIT: Final = 60
+_MAX_WAIT: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Argon2PasswordHasher:
     """Argon2id (RFC 9106) in threads that nothing else uses, as many as there are cores, at low priority.
 
     At most `workers` passwords are hashed and `queue` more wait; whoever comes beyond that is refused at once, so a
-    storm of log-ins costs neither memory nor anyone else's time. A caller that goes away while waiting takes its place
+    storm of logins costs neither memory nor anyone else's time. A caller that goes away while waiting takes its place
     with it; one that goes away while its password is hashed leaves its place taken until the thread is done.
 
     No thread is started before the first password.
@@ -203,7 +203,7 @@ class Argon2PasswordHasher:
                 self._pid = os.getpid()
                 self._taken = 0
             if self._taken >= self._places:
-                raise Busy(retry_after=min(_LONGEST_WAIT, math.ceil(self._taken * self._seconds / self._workers)))
+                raise Busy(retry_after=min(_MAX_WAIT, math.ceil(self._taken * self._seconds / self._workers)))
             self._taken += 1
             return self._pool
 

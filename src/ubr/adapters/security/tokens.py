@@ -84,7 +84,7 @@ class JwtAccessTokens:
         self._algorithm = algorithm
         self._leeway = leeway
         self._verified = _Verified(cached)
-        self._ring = _KeyRing((), frozenset())
+        self._ring = _KeySet((), frozenset())
 
     def generate(self, now: datetime, *, signs_from: datetime | None = None) -> SigningKey:
         private = _GENERATORS[self._algorithm]()
@@ -122,7 +122,7 @@ class JwtAccessTokens:
                 locked.append(stored.kid)
             else:
                 opened.append(_Installed(key, stored))
-        self._ring = _KeyRing(tuple(opened), frozenset(key.kid for key in keys))
+        self._ring = _KeySet(tuple(opened), frozenset(key.kid for key in keys))
         self._verified.keep(self._ring.by_header)
         return tuple(locked)
 
@@ -330,7 +330,7 @@ class _Installed:
     stored: SigningKey
 
 
-class _KeyRing:
+class _KeySet:
     """Keys that are installed together, newest first, and the names of all that there are."""
 
     def __init__(self, keys: tuple[_Installed, ...], heard_of: frozenset[str]) -> None:

@@ -9,14 +9,14 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, RowMapping, Select, and_, delete, insert, or_, select, tuple_, update
 
-from ubr.adapters.sql.connection import Link as Connection
+from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import grant_from_row, grant_to_row, link_from_row, link_to_row, user_from_row, user_to_row
 from ubr.adapters.sql.tables import links, reserved_emails, roles, user_roles, users
 from ubr.adapters.sql.user_search import Listing, role_id_of
 from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
-from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, Link, LinkKind
+from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind, OneTimeLink
 from ubr.domain.accounts.user import User, UserStatus
 from ubr.domain.errors import EmailTaken
 from ubr.domain.ids import TokenDigest, UserId
@@ -32,8 +32,8 @@ _WITH_GRANTS: Final = select(users, user_roles).select_from(
 class SqlUsers:
     """Users of one unit of work. The grants a user had when read are kept, so that saving writes the difference."""
 
-    def __init__(self, link: Connection, now: datetime) -> None:
-        self._link = link
+    def __init__(self, link: SqlConnection, now: datetime) -> None:
+        self._connection = link
         self._now = now
         self._emails: dict[UserId, str] = {}
         self._grants: dict[UserId, Grants] = {}
@@ -46,16 +46,16 @@ class SqlUsers:
 
     async def _one(self, condition: ColumnElement[bool]) -> User | None:
         # Two statements, because one that had to wait for its lock would still see the grants of before.
-        if self._link.locking:
+        if self._connection.locking:
             lock = select(users.c.id).where(condition).with_for_update(key_share=True)
-            if await self._link.row(lock) is None:
+            if await self._connection.row(lock) is None:
                 return None
         found = await self._load(_WITH_GRANTS.where(condition))
         return found[0] if found else None
 
     async def page(self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int) -> list[User]:
         role_id = None
-        if which.role is not None and (role_id := await role_id_of(self._link, which)) is None:
+        if which.role is not None and (role_id := await role_id_of(self._connection, which)) is None:
             return []
         listing = Listing(which=which, role_id=role_id, after=after, limit=limit)
         found = await self._list(listing)
@@ -67,10 +67,10 @@ class SqlUsers:
     async def _list(self, listing: Listing) -> list[User]:
         if listing.anybody:
             return await self._listed(listing.straight())
-        counts = [row["count"] for row in await self._link.rows(listing.counts())]
+        counts = [row["count"] for row in await self._connection.rows(listing.counts())]
         if not listing.few(counts):
             found = await self._listed(listing.walked())
-            if len(found) == listing.limit or await self._link.row(listing.further()) is None:
+            if len(found) == listing.limit or await self._connection.row(listing.further()) is None:
                 return found
         return await self._listed(listing.taken())
 
@@ -78,25 +78,25 @@ class SqlUsers:
         return await self._load(_WITH_GRANTS.where(users.c.id.in_(ids)))
 
     async def add(self, user: User) -> None:
-        await self._link.write(insert(users), user_to_row(user))
+        await self._connection.write(insert(users), user_to_row(user))
         await self._check_reserved(user)
         await self._write_grants(user, {})
-        self._link.note(user.events)
+        self._connection.note(user.events)
 
     async def save(self, user: User) -> None:
         """Where there is no such user any more, nothing is stored and nothing recorded."""
         if user.id not in self._grants:
             await self._load(_WITH_GRANTS.where(users.c.id == user.id))
-        if await self._link.write(update(users).where(users.c.id == user.id).values(user_to_row(user))) == 0:
+        if await self._connection.write(update(users).where(users.c.id == user.id).values(user_to_row(user))) == 0:
             return
         if user.email.key != self._emails[user.id]:
             await self._check_reserved(user)
         await self._write_grants(user, self._grants[user.id])
-        self._link.note(user.events)
+        self._connection.note(user.events)
 
     async def remove(self, user: User) -> None:
-        await self._link.write(delete(users).where(users.c.id == user.id))
-        self._link.note(user.events)
+        await self._connection.write(delete(users).where(users.c.id == user.id))
+        self._connection.note(user.events)
 
     async def _check_reserved(self, user: User) -> None:
         """Asked once the row is written: whoever gives the e-mail up at this moment has been waited for by then."""
@@ -105,23 +105,23 @@ class SqlUsers:
             reserved_emails.c.user_id != user.id,
             reserved_emails.c.until > self._now,
         )
-        if await self._link.row(kept) is not None:
+        if await self._connection.row(kept) is not None:
             raise EmailTaken
 
     async def reserve(self, email: Email, user_id: UserId, until: datetime) -> None:
         # It was this user's until now, so nobody else's reservation of it can be in force.
-        await self._link.write(delete(reserved_emails).where(reserved_emails.c.email_key == email.key))
+        await self._connection.write(delete(reserved_emails).where(reserved_emails.c.email_key == email.key))
         row = {"email_key": email.key, "user_id": user_id, "until": until}
-        await self._link.write(insert(reserved_emails), row)
+        await self._connection.write(insert(reserved_emails), row)
 
     async def release(self, user_id: UserId, until: datetime) -> None:
         kept = reserved_emails.c
-        await self._link.write(delete(reserved_emails).where(kept.user_id == user_id, kept.until >= until))
+        await self._connection.write(delete(reserved_emails).where(kept.user_id == user_id, kept.until >= until))
 
     async def forget_reservations(self, ended_before: datetime, limit: int) -> int:
         kept = reserved_emails.c
         ended = select(kept.email_key).where(kept.until < ended_before).order_by(kept.until).limit(limit)
-        return await self._link.forget(kept.email_key, ended.with_for_update(skip_locked=True))
+        return await self._connection.forget(kept.email_key, ended.with_for_update(skip_locked=True))
 
     async def forget_grants(self, ended_before: datetime, limit: int) -> int:
         """Those of somebody who is being changed are left for the next time."""
@@ -140,11 +140,13 @@ class SqlUsers:
         gone = delete(user_roles).where(
             tuple_(c.user_id, c.role_id).in_(select(ended.c.user_id, ended.c.role_id)), c.expires_at < ended_before
         )
-        return len(await self._link.change(gone.returning(c.role_id)))
+        return len(await self._connection.change(gone.returning(c.role_id)))
 
     async def another_admin_stays(self, user_id: UserId) -> bool:
-        if self._link.locking:
-            await self._link.row(select(roles.c.id).where(roles.c.id == ADMIN_ROLE_ID).with_for_update(key_share=True))
+        if self._connection.locking:
+            await self._connection.row(
+                select(roles.c.id).where(roles.c.id == ADMIN_ROLE_ID).with_for_update(key_share=True)
+            )
         others = (
             select(users.c.id)
             .join(user_roles, user_roles.c.user_id == users.c.id)
@@ -152,10 +154,10 @@ class SqlUsers:
             .where(users.c.status == UserStatus.ACTIVE.value, users.c.id != user_id)
             .limit(1)
         )
-        return await self._link.row(others) is not None
+        return await self._connection.row(others) is not None
 
     async def _load(self, statement: Select[Any]) -> list[User]:
-        rows = await self._link.rows(statement.order_by(users.c.id, user_roles.c.role_id))
+        rows = await self._connection.rows(statement.order_by(users.c.id, user_roles.c.role_id))
         found = [_user(list(group)) for _, group in groupby(rows, key=lambda row: row[users.c.id])]
         self._grants.update((user.id, dict(user.grants)) for user in found)
         self._emails.update((user.id, user.email.key) for user in found)
@@ -167,13 +169,13 @@ class SqlUsers:
         fresh = [grant for role_id, grant in user.grants.items() if role_id not in before]
         if gone:
             where = and_(user_roles.c.user_id == user.id, user_roles.c.role_id.in_(gone))
-            await self._link.write(delete(user_roles).where(where))
+            await self._connection.write(delete(user_roles).where(where))
         for grant in moved:
             # Not deleted and added again: that would lock the role, in an order of its own.
             where = and_(user_roles.c.user_id == user.id, user_roles.c.role_id == grant.role_id)
-            await self._link.write(update(user_roles).where(where).values(grant_to_row(user.id, grant)))
+            await self._connection.write(update(user_roles).where(where).values(grant_to_row(user.id, grant)))
         if fresh:
-            await self._link.write(insert(user_roles), [grant_to_row(user.id, grant) for grant in fresh])
+            await self._connection.write(insert(user_roles), [grant_to_row(user.id, grant) for grant in fresh])
         self._grants[user.id] = dict(user.grants)
         self._emails[user.id] = user.email.key
 
@@ -184,26 +186,26 @@ def _user(rows: Sequence[RowMapping]) -> User:
 
 
 class SqlLinks:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: SqlConnection) -> None:
         self._connection = connection
 
-    async def add(self, link: Link) -> None:
+    async def add(self, link: OneTimeLink) -> None:
         if link.kind is not LinkKind.EMAIL_UNDO:
             whose = links.c.email_key == link.email.key if link.user_id is None else links.c.user_id == link.user_id
             older = delete(links).where(links.c.kind == link.kind.value, whose)
             await self._connection.write(older)
         await self._connection.write(insert(links), link_to_row(link))
 
-    async def get(self, digest: TokenDigest) -> Link | None:
+    async def get(self, digest: TokenDigest) -> OneTimeLink | None:
         row = await self._connection.row(select(links).where(links.c.digest == digest))
         return None if row is None else link_from_row(row)
 
-    async def redeem(self, digest: TokenDigest, now: datetime) -> Link | None:
+    async def redeem(self, digest: TokenDigest, now: datetime) -> OneTimeLink | None:
         taken = delete(links).where(links.c.digest == digest, links.c.expires_at > now).returning(*links.c)
         rows = await self._connection.change(taken)
         return link_from_row(rows[0]) if rows else None
 
-    async def pending(self, kind: LinkKind, email: Email, now: datetime) -> Link | None:
+    async def pending(self, kind: LinkKind, email: Email, now: datetime) -> OneTimeLink | None:
         found = select(links).where(
             links.c.email_key == email.key,
             links.c.kind == kind.value,

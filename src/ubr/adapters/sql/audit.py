@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, Select, and_, delete, func, insert, literal, or_, select, text, tuple_, update
 from sqlalchemy.exc import DBAPIError
 
-from ubr.adapters.sql.connection import Link
+from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import Row, entry_from_row, entry_to_row, log_key_from_row, log_key_to_row
 from ubr.adapters.sql.tables import (
     log_checkpoints,
@@ -67,23 +67,23 @@ _KEYS_ALONE: Final = text("LOCK TABLE log_keys IN SHARE ROW EXCLUSIVE MODE")
 
 
 class SqlLogTree:
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connection: SqlConnection) -> None:
+        self._connection = connection
 
     async def anything_waiting(self) -> bool:
-        return bool(await self._link.rows(select(log_queue.c.entry_id).limit(1)))
+        return bool(await self._connection.rows(select(log_queue.c.entry_id).limit(1)))
 
     async def lead(self, *, wait: bool) -> bool:
-        if not self._link.locking:  # a writing unit of SQLite is alone
+        if not self._connection.locking:  # a writing unit of SQLite is alone
             return True
         if wait:
-            await self._link.rows(_WAIT)
+            await self._connection.rows(_WAIT)
             return True
-        return bool((await self._link.rows(_TRY))[0]["leads"])
+        return bool((await self._connection.rows(_TRY))[0]["leads"])
 
     async def state(self) -> Frontier:
         with _readable():
-            [row] = await self._link.rows(select(log_head.c.size, log_head.c.frontier))
+            [row] = await self._connection.rows(select(log_head.c.size, log_head.c.frontier))
             return Frontier.from_bytes(_is(int, row["size"]), _is(bytes, row["frontier"]))
 
     async def waiting(self, limit: int) -> list[LogEntry]:
@@ -92,7 +92,7 @@ class SqlLogTree:
         entries = await self._entries(first.limit(limit))
         while not entries:
             # Some that wait may be gone. They must not keep the others waiting.
-            lost = [row["entry_id"] for row in await self._link.rows(first.limit(limit))]
+            lost = [row["entry_id"] for row in await self._connection.rows(first.limit(limit))]
             if len(lost) < limit:
                 break
             first = first.where(log_queue.c.entry_id > lost[-1])
@@ -102,15 +102,17 @@ class SqlLogTree:
     async def _entries(self, ids: Select[Any]) -> list[LogEntry]:
         statement = select(logs).where(logs.c.id.in_(ids)).order_by(logs.c.id)
         try:
-            return [entry_from_row(row) for row in await self._link.rows(statement)]
+            return [entry_from_row(row) for row in await self._connection.rows(statement)]
         except _UNREADABLE:
             # What nobody could have written does not get into the tree, and keeps nothing else from it.
-            waiting = [row["entry_id"] for row in await self._link.rows(ids)]
+            waiting = [row["entry_id"] for row in await self._connection.rows(ids)]
             return [entry for entry_id in waiting for entry in await self._readable_entry(entry_id)]
 
     async def _readable_entry(self, entry_id: UUID) -> list[LogEntry]:
         with suppress(*_UNREADABLE):
-            return [entry_from_row(row) for row in await self._link.rows(select(logs).where(logs.c.id == entry_id))]
+            return [
+                entry_from_row(row) for row in await self._connection.rows(select(logs).where(logs.c.id == entry_id))
+            ]
         return []
 
     async def extend(
@@ -125,17 +127,17 @@ class SqlLogTree:
             {"leaf_index": index, "entry_id": entry_id, "hash": leaf}
             for index, (entry_id, leaf) in enumerate(leaves, first)
         ]
-        await self._link.write(insert(log_leaves), rows)
+        await self._connection.write(insert(log_leaves), rows)
         if nodes:
             rows = [{"level": node.level, "position": node.position, "hash": hashed} for node, hashed in nodes]
-            await self._link.write(insert(log_nodes), rows)
+            await self._connection.write(insert(log_nodes), rows)
         sequenced = select(log_leaves.c.entry_id).where(log_leaves.c.leaf_index >= first)
-        await self._link.write(delete(log_queue).where(log_queue.c.entry_id.in_(sequenced)))
-        await self._link.write(insert(log_checkpoints), {"size": grown.size, "note": note})
-        await self._link.write(update(log_head).values(size=grown.size, frontier=grown.to_bytes()))
+        await self._connection.write(delete(log_queue).where(log_queue.c.entry_id.in_(sequenced)))
+        await self._connection.write(insert(log_checkpoints), {"size": grown.size, "note": note})
+        await self._connection.write(update(log_head).values(size=grown.size, frontier=grown.to_bytes()))
 
     async def index_of(self, entry_id: LogEntryId) -> int | None:
-        row = await self._link.row(select(log_leaves.c.leaf_index).where(log_leaves.c.entry_id == entry_id))
+        row = await self._connection.row(select(log_leaves.c.leaf_index).where(log_leaves.c.entry_id == entry_id))
         return None if row is None else int(row["leaf_index"])
 
     async def hashes(self, level: int, first: int, count: int) -> list[bytes]:
@@ -147,18 +149,18 @@ class SqlLogTree:
             within = and_(log_nodes.c.level == level, at >= first, at < first + count)
             statement = select(log_nodes.c.hash).where(within).order_by(at)
         with _readable():
-            return [_is(bytes, row["hash"]) for row in await self._link.rows(statement)]
+            return [_is(bytes, row["hash"]) for row in await self._connection.rows(statement)]
 
     async def newest_checkpoint(self) -> str | None:
         statement = select(log_checkpoints.c.note).order_by(log_checkpoints.c.size.desc()).limit(1)
         with _readable():
-            row = await self._link.row(statement)
+            row = await self._connection.row(statement)
             return None if row is None else _is(str, row["note"])
 
 
 class SqlLogRecords:
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connection: SqlConnection) -> None:
+        self._connection = connection
 
     async def leaves(self, first: int, limit: int) -> list[Leaf]:
         try:
@@ -167,7 +169,7 @@ class SqlLogRecords:
             # Something stands where nothing of ours could have written it: the others are read all the same.
             c = log_leaves.c
             some = select(c.leaf_index).where(c.leaf_index >= first).order_by(c.leaf_index).limit(limit)
-            indexes = [row["leaf_index"] for row in await self._link.rows(some)]
+            indexes = [row["leaf_index"] for row in await self._connection.rows(some)]
             return [leaf for index in indexes for leaf in await self._one(index)]
 
     async def _one(self, index: int) -> list[Leaf]:
@@ -187,7 +189,7 @@ class SqlLogRecords:
         )
         if at_most is not None:
             statement = statement.where(c.leaf_index <= at_most)
-        return [_leaf(row) for row in await self._link.rows(statement)]
+        return [_leaf(row) for row in await self._connection.rows(statement)]
 
     async def checkpoints(self, above: int | None, limit: int) -> list[tuple[int, str]]:
         c = log_checkpoints.c
@@ -195,17 +197,19 @@ class SqlLogRecords:
         if above is not None:
             statement = statement.where(c.size > above)
         try:
-            return [(_is(int, row["size"]), _is(str, row["note"])) for row in await self._link.rows(statement)]
+            return [(_is(int, row["size"]), _is(str, row["note"])) for row in await self._connection.rows(statement)]
         except _UNREADABLE:
             with _readable():
-                sizes = [_is(int, row["size"]) for row in await self._link.rows(statement.with_only_columns(c.size))]
+                sizes = [
+                    _is(int, row["size"]) for row in await self._connection.rows(statement.with_only_columns(c.size))
+                ]
             return [(size, await self._readable_note(size)) for size in sizes]
 
     async def _readable_note(self, size: int) -> str:
         """A note; an empty text, which is none, where what stands there is not even a text."""
         note = select(log_checkpoints.c.note).where(log_checkpoints.c.size == size)
         with suppress(*_UNREADABLE):
-            [row] = await self._link.rows(note)
+            [row] = await self._connection.rows(note)
             return _is(str, row["note"])
         return ""
 
@@ -221,7 +225,7 @@ class SqlLogRecords:
             .limit(limit)
         )
         with _readable():
-            return [row["id"] for row in await self._link.rows(statement)]
+            return [row["id"] for row in await self._connection.rows(statement)]
 
     async def lost(self, limit: int) -> list[LogEntryId]:
         statement = (
@@ -235,7 +239,7 @@ class SqlLogRecords:
             .limit(limit)
         )
         with _readable():
-            return [row["entry_id"] for row in await self._link.rows(statement)]
+            return [row["entry_id"] for row in await self._connection.rows(statement)]
 
     async def older(self, than: datetime, first: int, limit: int) -> int:
         c = log_leaves.c
@@ -245,49 +249,49 @@ class SqlLogRecords:
             .select_from(log_leaves.join(logs, logs.c.id == c.entry_id))
             .where(within, logs.c.timestamp >= than)
         )
-        [row] = await self._link.rows(young)
+        [row] = await self._connection.rows(young)
         if row["first"] is not None:
             return int(row["first"]) - first
-        [row] = await self._link.rows(select(func.count().label("count")).select_from(log_leaves).where(within))
+        [row] = await self._connection.rows(select(func.count().label("count")).select_from(log_leaves).where(within))
         return int(row["count"])
 
     async def pruned(self) -> int:
         with _readable():
-            [row] = await self._link.rows(select(log_pruned.c.size))
+            [row] = await self._connection.rows(select(log_pruned.c.size))
             return _is(int, row["size"])
 
     async def prune(self, until: int) -> int:
-        if self._link.dialect == "postgresql":
-            [row] = await self._link.change(select(func.prune_logs(until).label("deleted")))
+        if self._connection.dialect == "postgresql":
+            [row] = await self._connection.change(select(func.prune_logs(until).label("deleted")))
             return int(row["deleted"])
         before = await self.pruned()
-        await self._link.write(update(log_pruned).where(log_pruned.c.size < until).values(size=until))
+        await self._connection.write(update(log_pruned).where(log_pruned.c.size < until).values(size=until))
         c = log_leaves.c
         old = select(c.entry_id).where(c.leaf_index >= before, c.leaf_index < until)
-        return await self._link.write(delete(logs).where(logs.c.id.in_(old)))
+        return await self._connection.write(delete(logs).where(logs.c.id.in_(old)))
 
 
 class SqlLogKeys:
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connection: SqlConnection) -> None:
+        self._connection = connection
 
     async def all(self) -> Sequence[LogKey]:
         statement = select(log_keys).order_by(log_keys.c.number)
         with _readable():
-            keys = [log_key_from_row(row) for row in await self._link.rows(statement)]
+            keys = [log_key_from_row(row) for row in await self._connection.rows(statement)]
             return [key for key in keys if str(key)]
 
     async def all_to_change(self) -> Sequence[LogKey]:
-        if self._link.locking:
-            await self._link.write(_KEYS_ALONE)
+        if self._connection.locking:
+            await self._connection.write(_KEYS_ALONE)
         return await self.all()
 
     async def add(self, key: LogKey) -> None:
-        await self._link.write(insert(log_keys), log_key_to_row(key))
+        await self._connection.write(insert(log_keys), log_key_to_row(key))
 
     async def save(self, key: LogKey) -> None:
         here = log_keys.c.number == key.number
-        await self._link.write(update(log_keys).where(here).values(private=key.private))
+        await self._connection.write(update(log_keys).where(here).values(private=key.private))
 
 
 def _leaf(row: RowMapping) -> Leaf:
@@ -298,8 +302,8 @@ def _leaf(row: RowMapping) -> Leaf:
 
 
 class SqlLogs:
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connection: SqlConnection) -> None:
+        self._connection = connection
 
     async def page(self, which: LogFilter, after: After[datetime] | None, limit: int) -> list[LogEntry]:
         c = logs.c
@@ -320,14 +324,14 @@ class SqlLogs:
             there = tuple_(literal(after.key, c.timestamp.type), literal(after.id, c.id.type))
             statement = statement.where(tuple_(c.timestamp, c.id) < there)
         statement = statement.order_by(c.timestamp.desc(), c.id.desc()).limit(limit)
-        return [entry_from_row(row) for row in await self._link.rows(statement)]
+        return [entry_from_row(row) for row in await self._connection.rows(statement)]
 
     async def get(self, entry_id: LogEntryId) -> LogEntry | None:
-        row = await self._link.row(select(logs).where(logs.c.id == entry_id))
+        row = await self._connection.row(select(logs).where(logs.c.id == entry_id))
         return None if row is None else entry_from_row(row)
 
 
-async def write_entries(link: Link, entries: Sequence[LogEntry]) -> None:
+async def write_entries(connection: SqlConnection, entries: Sequence[LogEntry]) -> None:
     """Add entries to the log, all in one statement."""
     if entries:
-        await link.write(insert(logs), [entry_to_row(entry) for entry in entries])
+        await connection.write(insert(logs), [entry_to_row(entry) for entry in entries])

@@ -18,7 +18,7 @@ T = TypeVar("T")
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
-class Link:
+class SqlConnection:
     """What the repositories of a unit share: statements go through here, and the events of what is stored gather here.
 
     Errors: those of the domain, `StoreUnavailable` among them; never one of a driver that could have been foreseen.

@@ -32,7 +32,7 @@ _DRIVERS: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ConnectionLimits:
     """How many connections, and how many seconds for each kind of wait. Nothing waits for ever."""
 
     connections: int = 10
@@ -65,7 +65,7 @@ def normal_url(url: str) -> str:
     return parsed.set(drivername=driver).render_as_string(hide_password=False)
 
 
-def make_engine(url: str, limits: Limits = Limits(), *, durable: bool = True) -> AsyncEngine:
+def make_engine(url: str, limits: ConnectionLimits = ConnectionLimits(), *, durable: bool = True) -> AsyncEngine:
     """An engine that has not connected yet.
 
     `durable` False lets SQLite answer before the disk has what was committed: for tests. Errors: `ValueError`.
@@ -76,7 +76,9 @@ def make_engine(url: str, limits: Limits = Limits(), *, durable: bool = True) ->
     return _postgresql_engine(parsed, limits)
 
 
-def sqlite_engine(url: URL, limits: Limits, *, durable: bool = True, foreign_keys: bool = True) -> AsyncEngine:
+def sqlite_engine(
+    url: URL, limits: ConnectionLimits, *, durable: bool = True, foreign_keys: bool = True
+) -> AsyncEngine:
     pragmas = (
         f"busy_timeout={_milliseconds(limits.acquire)}",
         # In WAL mode NORMAL may lose what was answered last when the power fails, and with it a revocation.
@@ -136,7 +138,7 @@ async def _write_ahead(connection: aiosqlite.Connection, patience: float) -> Non
             return
 
 
-def _postgresql_engine(url: URL, limits: Limits) -> AsyncEngine:
+def _postgresql_engine(url: URL, limits: ConnectionLimits) -> AsyncEngine:
     dsn = _dsn(url)
     settings = {
         "application_name": "ubr",

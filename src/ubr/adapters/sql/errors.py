@@ -11,13 +11,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ubr.adapters.sql.tables import metadata
 from ubr.domain.errors import (
-    Contended,
     EmailTaken,
     LogDamaged,
     RoleNameTaken,
     RoleNotFound,
     SessionNotFound,
     StoreUnavailable,
+    TransactionConflict,
     UbrError,
     UserNotFound,
 )
@@ -36,8 +36,8 @@ CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
     "fk_reserved_emails_user_id_users": UserNotFound,
     "fk_refresh_tokens_session_id_sessions": SessionNotFound,
     # Who acts went away meanwhile. Done again, the call is told what there is to be told of that.
-    "fk_replays_actor_id_users": Contended,
-    "fk_replays_user_id_users": Contended,
+    "fk_replays_actor_id_users": TransactionConflict,
+    "fk_replays_user_id_users": TransactionConflict,
     "fk_known_clients_user_id_users": UserNotFound,
 }
 """What it means that a constraint is broken. PostgreSQL tells its name, SQLite the columns of a unique one."""
@@ -56,7 +56,7 @@ SQLITE_REFERENCES: Final[dict[str, type[UbrError]]] = {
     "outbox": UserNotFound,
     "reserved_emails": UserNotFound,
     "refresh_tokens": SessionNotFound,
-    "replays": Contended,
+    "replays": TransactionConflict,
     "known_clients": UserNotFound,
 }
 """The same for foreign keys, of which SQLite tells nothing at all, by the table that was written."""
@@ -110,7 +110,7 @@ class SqlUnavailable(StoreUnavailable):
         self.reason = reason
 
 
-class TransactionConflict(SqlUnavailable, Contended):
+class SqlTransactionConflict(SqlUnavailable, TransactionConflict):
     """Two units stood in each other's way and this one was rolled back, certainly: it may be repeated."""
 
 
@@ -152,7 +152,7 @@ def _of_postgresql(error: DBAPIError) -> UbrError | None:
     # The driver's own error is behind the one that SQLAlchemy makes of it.
     driver = getattr(error.orig, "__cause__", None)
     if type(driver).__name__ in _STALE_PLANS:
-        return TransactionConflict("stale plan")
+        return SqlTransactionConflict("stale plan")
     state = getattr(driver, "sqlstate", None)
     if state is None:
         # Some errors of the driver are ours, such as an argument of the wrong type: those stay what they are.
@@ -161,7 +161,7 @@ def _of_postgresql(error: DBAPIError) -> UbrError | None:
     if state[:2] == "23" and (broken := CONSTRAINTS.get(getattr(driver, "constraint_name", ""))) is not None:
         return broken()
     if state in _CONFLICT_STATES:
-        return TransactionConflict(f"sqlstate {state}")
+        return SqlTransactionConflict(f"sqlstate {state}")
     if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE_STATES or error.connection_invalidated:
         return SqlUnavailable(f"sqlstate {state}")
     return None

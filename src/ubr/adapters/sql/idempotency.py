@@ -8,11 +8,11 @@ from typing import Final
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ubr.adapters.sql.connection import Link
-from ubr.adapters.sql.errors import TransactionConflict
+from ubr.adapters.sql.connection import SqlConnection
+from ubr.adapters.sql.errors import SqlTransactionConflict
 from ubr.adapters.sql.rows import Row, replay_from_row, replay_to_row
 from ubr.adapters.sql.tables import replays
-from ubr.application.ports.idempotency import Replay
+from ubr.application.ports.idempotency import IdempotencyRecord
 
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CLAIM: Final[Row] = {"fingerprint": b"", "actor_id": None, "user_id": None, "result": b"", "expires_at": _LONG_AGO}
@@ -21,31 +21,33 @@ the end of the unit, because that locks users, and roles are locked before.
 """
 
 
-class SqlReplays:
-    def __init__(self, link: Link) -> None:
-        self._link = link
+class SqlIdempotencyStore:
+    def __init__(self, connection: SqlConnection) -> None:
+        self._connection = connection
 
-    async def find(self, digest: bytes, now: datetime) -> Replay | None:
+    async def find(self, digest: bytes, now: datetime) -> IdempotencyRecord | None:
         statement = select(replays).where(replays.c.digest == digest, replays.c.expires_at > now)
-        row = await self._link.row(statement)
+        row = await self._connection.row(statement)
         return None if row is None else replay_from_row(row)
 
-    async def claim(self, digest: bytes, now: datetime) -> Replay | None:
-        insert = (sqlite if self._link.dialect == "sqlite" else postgresql).insert(replays)
+    async def claim(self, digest: bytes, now: datetime) -> IdempotencyRecord | None:
+        insert = (sqlite if self._connection.dialect == "sqlite" else postgresql).insert(replays)
         # PostgreSQL waits here for whoever has inserted the same and is not done. Whichever way it goes, the row is
         # locked afterwards, and so it is there to be read.
         claim = insert.values(digest=digest, **_CLAIM).on_conflict_do_update(
             index_elements=[replays.c.digest], set_=_CLAIM, where=replays.c.expires_at <= now
         )
-        if await self._link.change(claim.returning(replays.c.digest)):
+        if await self._connection.change(claim.returning(replays.c.digest)):
             return None
         found = await self.find(digest, now)
         if found is None:
-            raise TransactionConflict("a row went away")
+            raise SqlTransactionConflict("a row went away")
         return found
 
-    async def keep(self, replay: Replay) -> None:
-        await self._link.write(update(replays).where(replays.c.digest == replay.digest).values(replay_to_row(replay)))
+    async def keep(self, replay: IdempotencyRecord) -> None:
+        await self._connection.write(
+            update(replays).where(replays.c.digest == replay.digest).values(replay_to_row(replay))
+        )
 
     async def forget(self, expired_before: datetime, limit: int) -> int:
         """Those that somebody has locked are left for the next time."""
@@ -59,4 +61,4 @@ class SqlReplays:
             .cte("expired")  # evaluated once
         )
         forgotten = delete(replays).where(c.digest.in_(select(expired.c.digest))).returning(c.digest)
-        return len(await self._link.change(forgotten))
+        return len(await self._connection.change(forgotten))

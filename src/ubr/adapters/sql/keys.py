@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import insert, select, text, update
 
-from ubr.adapters.sql.connection import Link
+from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import key_from_row, key_to_row
 from ubr.adapters.sql.tables import signing_keys
 from ubr.domain.keys.signing_key import SigningKey
@@ -17,20 +17,20 @@ _ALONE: Final = text("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE")
 
 
 class SqlSigningKeys:
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connection: SqlConnection) -> None:
+        self._connection = connection
 
     async def all(self) -> Sequence[SigningKey]:
         statement = select(signing_keys).order_by(signing_keys.c.created_at.desc(), signing_keys.c.kid.desc())
-        return [key_from_row(row) for row in await self._link.rows(statement)]
+        return [key_from_row(row) for row in await self._connection.rows(statement)]
 
     async def all_to_change(self) -> Sequence[SigningKey]:
-        if self._link.locking:
-            await self._link.write(_ALONE)
+        if self._connection.locking:
+            await self._connection.write(_ALONE)
         return await self.all()
 
     async def add(self, key: SigningKey) -> None:
-        await self._link.write(insert(signing_keys), key_to_row(key))
+        await self._connection.write(insert(signing_keys), key_to_row(key))
 
     async def save(self, key: SigningKey) -> None:
-        await self._link.write(update(signing_keys).where(signing_keys.c.kid == key.kid).values(key_to_row(key)))
+        await self._connection.write(update(signing_keys).where(signing_keys.c.kid == key.kid).values(key_to_row(key)))

@@ -7,77 +7,77 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, delete, insert, literal, or_, select, tuple_, update
 
-from ubr.adapters.sql.connection import Link
-from ubr.adapters.sql.rows import letter_from_row, letter_to_row
+from ubr.adapters.sql.connection import SqlConnection
+from ubr.adapters.sql.rows import queued_mail_from_row, queued_mail_to_row
 from ubr.adapters.sql.tables import outbox
 from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
 from ubr.domain.ids import UserId
 from ubr.domain.mail.kinds import MailKind
-from ubr.domain.mail.queued_mail import Letter
+from ubr.domain.mail.queued_mail import QueuedMail
 
 
 class SqlOutbox:
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connection: SqlConnection) -> None:
+        self._connection = connection
 
-    async def add(self, letter: Letter) -> None:
-        await self._link.write(insert(outbox), letter_to_row(letter))
+    async def add(self, queued: QueuedMail) -> None:
+        await self._connection.write(insert(outbox), queued_mail_to_row(queued))
 
     async def due(self, now: datetime) -> bool:
         waiting = select(outbox.c.id).where(outbox.c.dead.is_(False), outbox.c.next_try_at <= now).limit(1)
-        return await self._link.row(waiting) is not None
+        return await self._connection.row(waiting) is not None
 
-    async def claim(self, now: datetime, until: datetime, limit: int) -> list[Letter]:
+    async def claim(self, now: datetime, until: datetime, limit: int) -> list[QueuedMail]:
         due = select(outbox.c.id).where(outbox.c.dead.is_(False), outbox.c.next_try_at <= now)
         due = due.order_by(outbox.c.next_try_at, outbox.c.id).limit(limit)
-        if self._link.locking:
+        if self._connection.locking:
             due = due.with_for_update(skip_locked=True)
         some = due.cte("due")  # evaluated once; a subquery may be evaluated anew, and then has another `limit`
         taken = update(outbox).where(outbox.c.id.in_(select(some.c.id))).values(next_try_at=until).returning(*outbox.c)
-        letters = [letter_from_row(row) for row in await self._link.change(taken)]
-        return sorted(letters, key=lambda letter: (letter.created_at, letter.id))
+        queued_mails = [queued_mail_from_row(row) for row in await self._connection.change(taken)]
+        return sorted(queued_mails, key=lambda queued: (queued.created_at, queued.id))
 
-    async def get(self, letter_id: UUID) -> Letter | None:
-        found = select(outbox).where(outbox.c.id == letter_id)
-        row = await self._link.row(found.with_for_update() if self._link.locking else found)
-        return None if row is None else letter_from_row(row)
+    async def get(self, mail_id: UUID) -> QueuedMail | None:
+        found = select(outbox).where(outbox.c.id == mail_id)
+        row = await self._connection.row(found.with_for_update() if self._connection.locking else found)
+        return None if row is None else queued_mail_from_row(row)
 
-    async def page(self, after: After[datetime] | None, limit: int, *, dead: bool | None = None) -> list[Letter]:
+    async def page(self, after: After[datetime] | None, limit: int, *, dead: bool | None = None) -> list[QueuedMail]:
         found = select(outbox)
         if dead is not None:
             found = found.where(outbox.c.dead.is_(dead))
         if after is not None:
             there = tuple_(literal(after.key, outbox.c.created_at.type), literal(after.id, outbox.c.id.type))
             found = found.where(tuple_(outbox.c.created_at, outbox.c.id) > there)
-        rows = await self._link.rows(found.order_by(outbox.c.created_at, outbox.c.id).limit(limit))
-        return [letter_from_row(row) for row in rows]
+        rows = await self._connection.rows(found.order_by(outbox.c.created_at, outbox.c.id).limit(limit))
+        return [queued_mail_from_row(row) for row in rows]
 
-    async def save(self, letter: Letter, *, was: Letter) -> bool:
-        return await self._link.write(update(outbox).where(*_as(was)).values(letter_to_row(letter))) > 0
+    async def save(self, queued: QueuedMail, *, was: QueuedMail) -> bool:
+        return await self._connection.write(update(outbox).where(*_as(was)).values(queued_mail_to_row(queued))) > 0
 
-    async def remove(self, letter: Letter) -> None:
-        await self._link.write(delete(outbox).where(*_as(letter)))
+    async def remove(self, queued: QueuedMail) -> None:
+        await self._connection.write(delete(outbox).where(*_as(queued)))
 
     async def forget_changes(self, user_id: UserId, *, changed_since: datetime | None) -> None:
         which = outbox.c.kind == MailKind.EMAIL_CHANGE.value
         if changed_since is not None:
             undoing = outbox.c.kind == MailKind.EMAIL_CHANGED.value
             which = or_(which, and_(undoing, outbox.c.created_at >= changed_since))
-        await self._link.write(delete(outbox).where(outbox.c.user_id == user_id, which))
+        await self._connection.write(delete(outbox).where(outbox.c.user_id == user_id, which))
 
     async def forget_email(self, email: Email) -> None:
-        await self._link.write(delete(outbox).where(outbox.c.email_key == email.key))
+        await self._connection.write(delete(outbox).where(outbox.c.email_key == email.key))
 
     async def forget_all(self, limit: int) -> int:
-        return await self._link.forget(outbox.c.id, select(outbox.c.id).limit(limit))
+        return await self._connection.forget(outbox.c.id, select(outbox.c.id).limit(limit))
 
     async def forget(self, made_before: datetime, limit: int) -> int:
         """One that somebody has locked is left for the next time."""
         old = select(outbox.c.id).where(outbox.c.created_at < made_before).order_by(outbox.c.created_at)
-        return await self._link.forget(outbox.c.id, old.limit(limit).with_for_update(skip_locked=True))
+        return await self._connection.forget(outbox.c.id, old.limit(limit).with_for_update(skip_locked=True))
 
 
-def _as(letter: Letter) -> tuple[ColumnElement[bool], ...]:
+def _as(queued: QueuedMail) -> tuple[ColumnElement[bool], ...]:
     """As somebody has it in hand."""
-    return outbox.c.id == letter.id, outbox.c.next_try_at == letter.next_try_at
+    return outbox.c.id == queued.id, outbox.c.next_try_at == queued.next_try_at

@@ -1,4 +1,4 @@
-"""Tries of passwords, from where people signed in, and counters."""
+"""Tries of passwords, from where people logged in, and counters."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Executable, Integer, and_, bindparam, case, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ubr.adapters.sql.connection import Link
+from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.tables import Timestamp, counters, known_clients, password_tries, users
-from ubr.application.ports.protection import NoSlot, Quota, Slot
+from ubr.application.ports.protection import Exhausted, Quota, Reservation
 from ubr.domain.accounts.email import Email
 from ubr.domain.ids import UserId
 
-# Each log-in runs these. They are built once, since that takes longer than running them.
+# Each login runs these. They are built once, since that takes longer than running them.
 
 
 def _insert(dialect: str, table: Any) -> Any:
@@ -75,42 +75,42 @@ def _counting(dialect: str) -> Executable:
     return statement
 
 
-_MOST: Final = bindparam("most", type_=BigInteger)
+_MAX_COUNT: Final = bindparam("most", type_=BigInteger)
 _COUNT_BACK: Final = (
     update(counters)
     .where(counters.c.name == bindparam("its_name"))
     .values(
-        full_at=case((counters.c.full_at > _MOST, _MOST), else_=counters.c.full_at)
+        full_at=case((counters.c.full_at > _MAX_COUNT, _MAX_COUNT), else_=counters.c.full_at)
         - bindparam("interval", type_=BigInteger)
     )
 )
 
 
-class SqlPasswordTries:
-    def __init__(self, link: Link) -> None:
-        self._link = link
+class SqlPasswordAttempts:
+    def __init__(self, connection: SqlConnection) -> None:
+        self._connection = connection
 
-    async def take(self, bucket: bytes, quota: Quota, now: datetime) -> Slot | NoSlot:
+    async def take(self, bucket: bytes, quota: Quota, now: datetime) -> Reservation | Exhausted:
         c = password_tries.c
         new = {"bucket": bucket, "began_at": now, "taken": 1, "failed": 0, "passed": 0}
         bounds = {"since": now - quota.per, "ahead": now + quota.per, "limit": quota.limit}
-        taken = await self._link.change(_taking(self._link.dialect), new | bounds)
+        taken = await self._connection.change(_taking(self._connection.dialect), new | bounds)
         if taken:
-            return Slot(bucket, taken[0]["began_at"])
-        row = await self._link.row(select(c.began_at, c.failed, c.passed).where(c.bucket == bucket))
+            return Reservation(bucket, taken[0]["began_at"])
+        row = await self._connection.row(select(c.began_at, c.failed, c.passed).where(c.bucket == bucket))
         if row is None:  # deleted a moment ago, so the next one is free
-            return NoSlot(until=now, all_failed=False, passed=0)
+            return Exhausted(until=now, all_failed=False, passed=0)
         all_failed = row[c.failed] >= quota.limit
-        return NoSlot(until=row[c.began_at] + quota.per, all_failed=all_failed, passed=row[c.passed])
+        return Exhausted(until=row[c.began_at] + quota.per, all_failed=all_failed, passed=row[c.passed])
 
-    async def give_back(self, slot: Slot, *, passed: bool) -> None:
-        await self._write(_GIVE_BACK[passed], slot)
+    async def give_back(self, reservation: Reservation, *, passed: bool) -> None:
+        await self._write(_GIVE_BACK[passed], reservation)
 
-    async def fail(self, slot: Slot) -> None:
-        await self._write(_FAIL, slot)
+    async def fail(self, reservation: Reservation) -> None:
+        await self._write(_FAIL, reservation)
 
-    async def _write(self, statement: Executable, slot: Slot) -> None:
-        await self._link.write(statement, {"its_bucket": slot.bucket, "its_start": slot.began_at})
+    async def _write(self, statement: Executable, reservation: Reservation) -> None:
+        await self._connection.write(statement, {"its_bucket": reservation.bucket, "its_start": reservation.began_at})
 
     async def forget(self, began_before: datetime, limit: int) -> int:
         """One that somebody has locked is left for the next time."""
@@ -118,21 +118,21 @@ class SqlPasswordTries:
         over = select(c.bucket).where(c.began_at < began_before).order_by(c.began_at).limit(limit)
         over_cte = over.with_for_update(skip_locked=True).cte("over")
         forgotten = delete(password_tries).where(c.bucket.in_(select(over_cte.c.bucket)))
-        return len(await self._link.change(forgotten.returning(c.bucket)))
+        return len(await self._connection.change(forgotten.returning(c.bucket)))
 
 
 class SqlKnownClients:
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connection: SqlConnection) -> None:
+        self._connection = connection
 
     async def seen_at(self, email: Email, client: bytes) -> datetime | None:
-        row = await self._link.row(_SEEN_AT, {"email_key": email.key, "client": client})
+        row = await self._connection.row(_SEEN_AT, {"email_key": email.key, "client": client})
         return None if row is None else row["seen_at"]
 
     async def see(self, user_id: UserId, client: bytes, now: datetime) -> None:
         c = known_clients.c
-        upsert = _insert(self._link.dialect, known_clients).values(user_id=user_id, client=client, seen_at=now)
-        await self._link.write(
+        upsert = _insert(self._connection.dialect, known_clients).values(user_id=user_id, client=client, seen_at=now)
+        await self._connection.write(
             upsert.on_conflict_do_update(
                 index_elements=[c.user_id, c.client], set_={"seen_at": upsert.excluded.seen_at}
             )
@@ -145,33 +145,33 @@ class SqlKnownClients:
         old_cte = old.with_for_update(skip_locked=True).cte("old")
         same = and_(c.user_id == old_cte.c.user_id, c.client == old_cte.c.client)
         forgotten = delete(known_clients).where(select(old_cte.c.client).where(same).exists())
-        return len(await self._link.change(forgotten.returning(c.client)))
+        return len(await self._connection.change(forgotten.returning(c.client)))
 
 
 class CounterRows:
     """When quotas will be full again, in microseconds since 1970."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connection: SqlConnection) -> None:
+        self._connection = connection
 
     async def take(self, name: bytes, now: int, interval: int, span: int) -> tuple[bool, int]:
         """Whether one was taken, and when the quota will be full."""
         c = counters.c
         times = {"now": now, "interval": interval, "latest": now + span - interval}
-        taken = await self._link.change(
-            _counting(self._link.dialect), {"name": name, "full_at": now + interval, **times}
+        taken = await self._connection.change(
+            _counting(self._connection.dialect), {"name": name, "full_at": now + interval, **times}
         )
         if taken:
             return True, taken[0]["full_at"]
         # Never later than with nothing left: a clock that was set back, or a smaller quota, shuts nobody out for long.
         cut = update(counters).where(c.name == name, c.full_at > now + span).values(full_at=now + span)
-        if await self._link.write(cut):
+        if await self._connection.write(cut):
             return False, now + span
-        row = await self._link.row(select(c.full_at).where(c.name == name))
+        row = await self._connection.row(select(c.full_at).where(c.name == name))
         return False, now + span if row is None else row[c.full_at]
 
     async def give_back(self, name: bytes, interval: int, most: int) -> None:
-        await self._link.write(_COUNT_BACK, {"its_name": name, "interval": interval, "most": most})
+        await self._connection.write(_COUNT_BACK, {"its_name": name, "interval": interval, "most": most})
 
     async def forget(self, full_before: int, limit: int) -> int:
         """One that somebody has locked is left for the next time."""
@@ -179,4 +179,4 @@ class CounterRows:
         full = select(c.name).where(c.full_at < full_before).order_by(c.full_at).limit(limit)
         full_cte = full.with_for_update(skip_locked=True).cte("full_ones")
         forgotten = delete(counters).where(c.name.in_(select(full_cte.c.name)))
-        return len(await self._link.change(forgotten.returning(c.name)))
+        return len(await self._connection.change(forgotten.returning(c.name)))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from ubr.adapters.sql.unit_of_work import SqlUnitOfWork
-from ubr.application.ports.protection import Quota, Verdict
+from ubr.application.ports.protection import Decision, Quota
 from ubr.application.ports.secrets import Signer
 
 PURPOSE: Final = "sql counter"
@@ -18,7 +18,7 @@ _CONNECTIONS: Final = 3
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class SqlCounters:
+class SqlRateLimitStore:
     """The generic cell rate algorithm, a row for each name, under an HMAC of it. A take is one upsert."""
 
     def __init__(self, unit_of_work: SqlUnitOfWork, signer: Signer) -> None:
@@ -26,13 +26,13 @@ class SqlCounters:
         self._signer = signer
         self._places = asyncio.Semaphore(_CONNECTIONS)
 
-    async def take(self, name: str, quota: Quota) -> Verdict:
+    async def take(self, name: str, quota: Quota) -> Decision:
         interval, span = _times(quota)
         async with self._places, self._unit_of_work.begin(None) as tx:
             now = _microseconds(tx.now)
             allowed, full_at = await tx.counters.take(self._key(name), now, interval, span)
             await tx.commit()
-        return Verdict(
+        return Decision(
             allowed=allowed,
             remaining=(now + span - full_at) // interval,
             retry_after=max(timedelta(0), (full_at + interval - span - now) * _MICROSECOND),

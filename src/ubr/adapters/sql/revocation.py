@@ -26,12 +26,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ubr.adapters.sql.connection import Link
+from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.engine import READ_ONLY
 from ubr.adapters.sql.tables import Timestamp, feed, feed_head, workers
-from ubr.application.ports.revocation import Announced, FeedPosition, FeedRead, WorkerId
+from ubr.application.ports.revocation import CommittedChanges, FeedPosition, FeedRead, WorkerId
 from ubr.application.ports.system import Clock
-from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.revocation.changes import Change, ChangeRecord
 
 _PLACE: Final[ColumnElement[str]] = literal_column(
     "extract(epoch FROM pg_postmaster_start_time())::text || ' ' || pg_relation_filenode('feed_head')::text"
@@ -40,13 +40,13 @@ _PLACE: Final[ColumnElement[str]] = literal_column(
 makes another one. No setting of a session changes how they are written."""
 
 
-async def write_changes(link: Link, batch: UUID, changes: Sequence[Change], now: datetime) -> None:
+async def write_changes(connection: SqlConnection, commit_id: UUID, changes: Sequence[Change], now: datetime) -> None:
     """Add rows to the feed. They get their numbers when the transaction commits."""
     rows = [
-        {"batch": batch, "ordinal": ordinal, "kind": change.kind, "thing": change.id, "at": now}
+        {"batch": commit_id, "ordinal": ordinal, "kind": change.kind, "thing": change.id, "at": now}
         for ordinal, change in enumerate(changes)
     ]
-    await link.write(insert(feed), rows)
+    await connection.write(insert(feed), rows)
 
 
 def position_of(dialect: str) -> Any:
@@ -61,7 +61,7 @@ def position_from_row(row: RowMapping) -> FeedPosition:
     return FeedPosition(epoch=row["epoch"], number=row["head"])
 
 
-class SqlFeed:
+class SqlChangeFeed:
     """Over one engine, beside its units of work. Without a clock of ours PostgreSQL's counts."""
 
     def __init__(self, engine: AsyncEngine, clock: Clock | None = None) -> None:
@@ -78,18 +78,18 @@ class SqlFeed:
             .select_from(feed_head.outerjoin(feed, later))
             .order_by(feed.c.number)
         )
-        async with self._reading() as link:
-            rows = await link.rows(statement)
+        async with self._reading() as connection:
+            rows = await connection.rows(statement)
         found = tuple(_row(row) for row in rows if row["number"] is not None)
         return FeedRead(position=position_from_row(rows[0]), rows=found)
 
-    async def announced(self, batch: UUID) -> Announced:
-        written = select(feed.c.number, feed.c.kind, feed.c.thing).where(feed.c.batch == batch)
-        async with self._reading() as link:
-            rows = await link.rows(written.order_by(feed.c.ordinal))
-            present = await link.rows(select(workers.c.id))
-            position = position_from_row((await link.rows(self._position))[0])
-        return Announced(
+    async def committed_changes(self, commit_id: UUID) -> CommittedChanges:
+        written = select(feed.c.number, feed.c.kind, feed.c.thing).where(feed.c.batch == commit_id)
+        async with self._reading() as connection:
+            rows = await connection.rows(written.order_by(feed.c.ordinal))
+            present = await connection.rows(select(workers.c.id))
+            position = position_from_row((await connection.rows(self._position))[0])
+        return CommittedChanges(
             epoch=position.epoch,
             rows=tuple(map(_row, rows)),
             workers=frozenset(WorkerId(row["id"]) for row in present),
@@ -104,29 +104,29 @@ class SqlFeed:
             index_elements=[workers.c.id],
             set_={"renewal": upsert.excluded.renewal, "renewed_at": upsert.excluded.renewed_at},
         )
-        async with self._writing() as link:
-            if link.locking:  # Whatever the installation says: this has to be there after a crash.
-                await link.write(text("SET LOCAL synchronous_commit TO on"))
-            await link.write(statement)
+        async with self._writing() as connection:
+            if connection.locking:  # Whatever the installation says: this has to be there after a crash.
+                await connection.write(text("SET LOCAL synchronous_commit TO on"))
+            await connection.write(statement)
 
     async def leave(self, worker: WorkerId) -> None:
-        async with self._writing() as link:
-            await link.write(delete(workers).where(workers.c.id == worker))
+        async with self._writing() as connection:
+            await connection.write(delete(workers).where(workers.c.id == worker))
 
     async def workers(self) -> Mapping[WorkerId, Hashable]:
-        async with self._reading() as link:
-            found = await link.rows(select(workers.c.id, workers.c.renewal))
+        async with self._reading() as connection:
+            found = await connection.rows(select(workers.c.id, workers.c.renewal))
         return {WorkerId(row["id"]): row["renewal"] for row in found}
 
-    async def bury(self, worker: WorkerId, renewal: Hashable) -> None:
-        async with self._writing() as link:
-            await link.write(delete(workers).where(workers.c.id == worker, workers.c.renewal == renewal))
+    async def remove_worker(self, worker: WorkerId, renewal: Hashable) -> None:
+        async with self._writing() as connection:
+            await connection.write(delete(workers).where(workers.c.id == worker, workers.c.renewal == renewal))
 
     async def forget(self, older: timedelta, limit: int) -> int:
         key = tuple_(feed.c.batch, feed.c.ordinal)
         oldest = select(feed.c.batch, feed.c.ordinal).where(feed.c.at < self._ago(older)).order_by(feed.c.at)
-        async with self._writing() as link:
-            return await link.write(delete(feed).where(key.in_(oldest.limit(limit))))
+        async with self._writing() as connection:
+            return await connection.write(delete(feed).where(key.in_(oldest.limit(limit))))
 
     def _now(self) -> ColumnElement[datetime]:
         if self._clock is not None:
@@ -139,24 +139,24 @@ class SqlFeed:
         return type_coerce(func.clock_timestamp() - literal(span, Interval()), Timestamp())
 
     @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[Link]:
-        link = Link(self._reader, writing=False)
+    async def _reading(self) -> AsyncIterator[SqlConnection]:
+        connection = SqlConnection(self._reader, writing=False)
         try:
-            await link.start()
-            yield link
+            await connection.start()
+            yield connection
         finally:
-            await link.give_back()
+            await connection.give_back()
 
     @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[Link]:
-        link = Link(self._engine, writing=True)
+    async def _writing(self) -> AsyncIterator[SqlConnection]:
+        connection = SqlConnection(self._engine, writing=True)
         try:
-            await link.start()
-            yield link
-            await link.commit()
+            await connection.start()
+            yield connection
+            await connection.commit()
         finally:
-            await link.give_back()
+            await connection.give_back()
 
 
-def _row(row: RowMapping) -> FeedRow:
-    return FeedRow(row["number"], Change(row["kind"], row["thing"]))
+def _row(row: RowMapping) -> ChangeRecord:
+    return ChangeRecord(row["number"], Change(row["kind"], row["thing"]))

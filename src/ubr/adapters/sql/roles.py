@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, delete, insert, literal, select, tuple_, update
 
-from ubr.adapters.sql.connection import Link
+from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import role_from_row, role_to_row
 from ubr.adapters.sql.tables import roles
 from ubr.application.ports.paging import After
@@ -16,8 +16,8 @@ from ubr.domain.roles.role import Role, RoleName
 
 
 class SqlRoles:
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connection: SqlConnection) -> None:
+        self._connection = connection
 
     async def get(self, role_id: RoleId) -> Role | None:
         return await self._one(roles.c.id == role_id)
@@ -27,14 +27,14 @@ class SqlRoles:
 
     async def _one(self, condition: ColumnElement[bool]) -> Role | None:
         statement = select(roles).where(condition)
-        if self._link.locking:
+        if self._connection.locking:
             statement = statement.with_for_update(key_share=True)
-        row = await self._link.row(statement)
+        row = await self._connection.row(statement)
         return None if row is None else role_from_row(row)
 
     async def many(self, role_ids: Collection[RoleId]) -> list[Role]:
         statement = select(roles).where(roles.c.id.in_(role_ids)).order_by(roles.c.name)
-        return [role_from_row(row) for row in await self._link.rows(statement)]
+        return [role_from_row(row) for row in await self._connection.rows(statement)]
 
     async def page(self, after: After[datetime] | None, limit: int) -> list[Role]:
         statement = select(roles)
@@ -42,17 +42,17 @@ class SqlRoles:
             there = tuple_(literal(after.key, roles.c.created_at.type), literal(after.id, roles.c.id.type))
             statement = statement.where(tuple_(roles.c.created_at, roles.c.id) > there)
         statement = statement.order_by(roles.c.created_at, roles.c.id).limit(limit)
-        return [role_from_row(row) for row in await self._link.rows(statement)]
+        return [role_from_row(row) for row in await self._connection.rows(statement)]
 
     async def add(self, role: Role) -> None:
-        await self._link.write(insert(roles), role_to_row(role))
-        self._link.note(role.events)
+        await self._connection.write(insert(roles), role_to_row(role))
+        self._connection.note(role.events)
 
     async def save(self, role: Role) -> None:
         """Where there is no such role any more, nothing is stored and nothing recorded."""
-        if await self._link.write(update(roles).where(roles.c.id == role.id).values(role_to_row(role))):
-            self._link.note(role.events)
+        if await self._connection.write(update(roles).where(roles.c.id == role.id).values(role_to_row(role))):
+            self._connection.note(role.events)
 
     async def remove(self, role: Role) -> None:
-        await self._link.write(delete(roles).where(roles.c.id == role.id))
-        self._link.note(role.events)
+        await self._connection.write(delete(roles).where(roles.c.id == role.id))
+        self._connection.note(role.events)

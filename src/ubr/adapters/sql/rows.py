@@ -19,9 +19,9 @@ from ubr.adapters.sql.tables import (
     user_roles,
     users,
 )
-from ubr.application.ports.idempotency import Replay
+from ubr.application.ports.idempotency import IdempotencyRecord
 from ubr.domain.accounts.email import Email
-from ubr.domain.accounts.one_time_link import Link, LinkKind
+from ubr.domain.accounts.one_time_link import LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.search import name_key
 from ubr.domain.accounts.user import User, UserStatus
@@ -31,7 +31,7 @@ from ubr.domain.events import Target
 from ubr.domain.ids import UserId
 from ubr.domain.keys.signing_key import SigningKey
 from ubr.domain.mail.kinds import MailKind
-from ubr.domain.mail.queued_mail import Letter
+from ubr.domain.mail.queued_mail import QueuedMail
 from ubr.domain.roles.grant import Grant, Grants
 from ubr.domain.roles.permissions import Permission, Permissions
 from ubr.domain.roles.role import Role, RoleName
@@ -237,7 +237,7 @@ def key_from_row(row: RowMapping) -> SigningKey:
     )
 
 
-def replay_to_row(replay: Replay) -> Row:
+def replay_to_row(replay: IdempotencyRecord) -> Row:
     return {
         "digest": replay.digest,
         "fingerprint": replay.fingerprint,
@@ -248,9 +248,9 @@ def replay_to_row(replay: Replay) -> Row:
     }
 
 
-def replay_from_row(row: RowMapping) -> Replay:
+def replay_from_row(row: RowMapping) -> IdempotencyRecord:
     c = replays.c
-    return Replay(
+    return IdempotencyRecord(
         digest=row[c.digest],
         fingerprint=row[c.fingerprint],
         actor_id=row[c.actor_id],
@@ -281,7 +281,7 @@ def log_key_from_row(row: RowMapping) -> LogKey:
     )
 
 
-def link_to_row(link: Link) -> Row:
+def link_to_row(link: OneTimeLink) -> Row:
     return {
         "digest": link.digest,
         "kind": link.kind.value,
@@ -295,9 +295,9 @@ def link_to_row(link: Link) -> Row:
     }
 
 
-def link_from_row(row: RowMapping) -> Link:
+def link_from_row(row: RowMapping) -> OneTimeLink:
     c = links.c
-    return Link(
+    return OneTimeLink(
         digest=row[c.digest],
         kind=LinkKind(row[c.kind]),
         email=Email(row[c.email], row[c.email_key]),
@@ -309,30 +309,30 @@ def link_from_row(row: RowMapping) -> Link:
     )
 
 
-def letter_to_row(letter: Letter) -> Row:
+def queued_mail_to_row(queued: QueuedMail) -> Row:
     return {
-        "id": letter.id,
-        "kind": letter.kind.value,
-        "email": letter.email.address,
-        "email_key": letter.email.key,
-        "user_id": letter.user_id,
-        "full_name": letter.full_name,
-        "new_email": letter.new_email,
-        "session_id": letter.session_id,
-        "ip": letter.ip,
-        "request_id": letter.request_id,
-        "request_id_given": letter.request_id_given,
-        "created_at": letter.created_at,
-        "next_try_at": letter.next_try_at,
-        "tries": letter.tries,
-        "dead": letter.dead,
-        "last_error": letter.last_error,
+        "id": queued.id,
+        "kind": queued.kind.value,
+        "email": queued.email.address,
+        "email_key": queued.email.key,
+        "user_id": queued.user_id,
+        "full_name": queued.full_name,
+        "new_email": queued.new_email,
+        "session_id": queued.session_id,
+        "ip": queued.ip,
+        "request_id": queued.request_id,
+        "request_id_given": queued.request_id_given,
+        "created_at": queued.created_at,
+        "next_try_at": queued.next_try_at,
+        "tries": queued.tries,
+        "dead": queued.dead,
+        "last_error": queued.last_error,
     }
 
 
-def letter_from_row(row: RowMapping) -> Letter:
+def queued_mail_from_row(row: RowMapping) -> QueuedMail:
     c = outbox.c
-    return Letter(
+    return QueuedMail(
         id=row[c.id],
         kind=MailKind(row[c.kind]),
         email=Email(row[c.email], row[c.email_key]),

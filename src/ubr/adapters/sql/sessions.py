@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, and_, insert, literal, select, tuple_, update
 
-from ubr.adapters.sql.connection import Link
+from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import (
     grant_from_row,
     role_from_row,
@@ -34,21 +34,21 @@ def _live(user_id: UserId, now: datetime) -> ColumnElement[bool]:
 
 
 class SqlSessions:
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connection: SqlConnection) -> None:
+        self._connection = connection
 
     async def get(self, session_id: SessionId) -> Session | None:
         statement = select(sessions).where(sessions.c.id == session_id)
-        if self._link.locking:
+        if self._connection.locking:
             statement = statement.with_for_update(key_share=True)
-        row = await self._link.row(statement)
+        row = await self._connection.row(statement)
         return None if row is None else session_from_row(row)
 
     async def live_of(self, user_id: UserId, now: datetime) -> list[Session]:
         statement = select(sessions).where(_live(user_id, now)).order_by(sessions.c.created_at, sessions.c.id)
-        if self._link.locking:
+        if self._connection.locking:
             statement = statement.with_for_update(key_share=True)
-        return [session_from_row(row) for row in await self._link.rows(statement)]
+        return [session_from_row(row) for row in await self._connection.rows(statement)]
 
     async def page(self, user_id: UserId, now: datetime, after: After[datetime] | None, limit: int) -> list[Session]:
         statement = select(sessions).where(_live(user_id, now))
@@ -56,23 +56,23 @@ class SqlSessions:
             there = tuple_(literal(after.key, sessions.c.created_at.type), literal(after.id, sessions.c.id.type))
             statement = statement.where(tuple_(sessions.c.created_at, sessions.c.id) < there)
         statement = statement.order_by(sessions.c.created_at.desc(), sessions.c.id.desc()).limit(limit)
-        return [session_from_row(row) for row in await self._link.rows(statement)]
+        return [session_from_row(row) for row in await self._connection.rows(statement)]
 
     async def add(self, session: Session) -> None:
-        await self._link.write(insert(sessions), session_to_row(session))
-        self._link.note(session.events)
+        await self._connection.write(insert(sessions), session_to_row(session))
+        self._connection.note(session.events)
 
     async def save(self, session: Session) -> None:
         """Where there is no such session any more, nothing is stored and nothing recorded."""
         statement = update(sessions).where(sessions.c.id == session.id).values(session_to_row(session))
-        if await self._link.write(statement):
-            self._link.note(session.events)
+        if await self._connection.write(statement):
+            self._connection.note(session.events)
 
     async def end_any(self, now: datetime, limit: int) -> int:
         live = sessions.c.ended_at.is_(None)
         some = select(sessions.c.id).where(live).limit(limit).with_for_update().cte("some")
         ended = update(sessions).where(live, sessions.c.id.in_(select(some.c.id))).values(ended_at=now)
-        return len(await self._link.change(ended.returning(sessions.c.id)))
+        return len(await self._connection.change(ended.returning(sessions.c.id)))
 
     async def forget(self, expired_before: datetime, limit: int) -> int:
         """One that somebody has locked is left for the next time."""
@@ -83,15 +83,15 @@ class SqlSessions:
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        return await self._link.forget(sessions.c.id, expired)
+        return await self._connection.forget(sessions.c.id, expired)
 
 
 class SqlRefreshTokens:
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connection: SqlConnection) -> None:
+        self._connection = connection
 
     async def add(self, token: RefreshToken) -> None:
-        await self._link.write(insert(refresh_tokens), token_to_row(token))
+        await self._connection.write(insert(refresh_tokens), token_to_row(token))
 
     async def spend(self, digest: TokenDigest, *, successor: bytes, now: datetime) -> SessionId | None:
         statement = (
@@ -101,19 +101,19 @@ class SqlRefreshTokens:
             .returning(refresh_tokens.c.session_id)
         )
         await self._lock_session(digest)
-        spent = await self._link.change(statement)
+        spent = await self._connection.change(statement)
         return spent[0][refresh_tokens.c.session_id] if spent else None
 
     async def get(self, digest: TokenDigest) -> RefreshToken | None:
         await self._lock_session(digest)
-        row = await self._link.row(select(refresh_tokens).where(refresh_tokens.c.digest == digest))
+        row = await self._connection.row(select(refresh_tokens).where(refresh_tokens.c.digest == digest))
         return None if row is None else token_from_row(row)
 
     async def _lock_session(self, digest: TokenDigest) -> None:
         """A token is spent, and its chain ended, by who has locked its session: that lock stands for the token's."""
-        if self._link.locking:
+        if self._connection.locking:
             session_id = select(refresh_tokens.c.session_id).where(refresh_tokens.c.digest == digest).scalar_subquery()
-            await self._link.row(
+            await self._connection.row(
                 select(sessions.c.id).where(sessions.c.id == session_id).with_for_update(key_share=True)
             )
 
@@ -127,7 +127,7 @@ class SqlRefreshTokens:
             .limit(limit)
             .with_for_update(of=refresh_tokens, skip_locked=True)
         )
-        return await self._link.forget(c.digest, expired)
+        return await self._connection.forget(c.digest, expired)
 
     async def forget_successors(self, spent_before: datetime, limit: int) -> int:
         """Those that somebody has locked are left for the next time."""
@@ -141,7 +141,7 @@ class SqlRefreshTokens:
             .cte("sealed")
         )
         erased = update(refresh_tokens).where(c.digest.in_(select(sealed.c.digest))).values(successor=None)
-        return len(await self._link.change(erased.returning(c.digest)))
+        return len(await self._connection.change(erased.returning(c.digest)))
 
 
 _PRINCIPAL: Final = (
@@ -156,11 +156,11 @@ _PRINCIPAL: Final = (
 
 
 class SqlPrincipals:
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connection: SqlConnection) -> None:
+        self._connection = connection
 
     async def get(self, session_id: SessionId) -> Principal | None:
-        rows = await self._link.rows(_PRINCIPAL.where(sessions.c.id == session_id))
+        rows = await self._connection.rows(_PRINCIPAL.where(sessions.c.id == session_id))
         if not rows:
             return None
         held = [row for row in rows if row[roles.c.id] is not None]

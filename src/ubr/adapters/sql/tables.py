@@ -132,7 +132,7 @@ sessions: Final = Table(
     Index(None, "user_id"),  # for the cascade, which has to find the ended ones too
     Index(None, "expires_at"),
 )
-# A client that signs in every minute leaves thousands of ended sessions behind; the live ones are found without them.
+# A client that logs in every minute leaves thousands of ended sessions behind; the live ones are found without them.
 # What a refresh changes is in no index, so PostgreSQL can update the row in place.
 Index(
     "ix_sessions_live",
@@ -370,7 +370,7 @@ password_tries: Final = Table(
     Index(None, "began_at"),
 )
 
-# From where users signed in, by an HMAC of the network.
+# From where users logged in, by an HMAC of the network.
 known_clients: Final = Table(
     "known_clients",
     metadata,

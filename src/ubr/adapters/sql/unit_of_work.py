@@ -15,13 +15,13 @@ from sqlalchemy.pool import QueuePool
 
 from ubr.adapters.sql.accounts import SqlLinks, SqlUsers
 from ubr.adapters.sql.audit import SqlLogKeys, SqlLogRecords, SqlLogs, SqlLogTree, write_entries
-from ubr.adapters.sql.connection import Link
+from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.engine import READ_ONLY
 from ubr.adapters.sql.errors import SqlUnavailable
-from ubr.adapters.sql.idempotency import SqlReplays
+from ubr.adapters.sql.idempotency import SqlIdempotencyStore
 from ubr.adapters.sql.keys import SqlSigningKeys
 from ubr.adapters.sql.mail import SqlOutbox
-from ubr.adapters.sql.protection import CounterRows, SqlKnownClients, SqlPasswordTries
+from ubr.adapters.sql.protection import CounterRows, SqlKnownClients, SqlPasswordAttempts
 from ubr.adapters.sql.revocation import position_from_row, position_of, write_changes
 from ubr.adapters.sql.roles import SqlRoles
 from ubr.adapters.sql.sessions import SqlPrincipals, SqlRefreshTokens, SqlSessions
@@ -29,7 +29,7 @@ from ubr.adapters.sql.tables import feed_head
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.system import Clock
-from ubr.application.revocation.pending_changes import Announcement
+from ubr.application.revocation.pending_changes import PendingChanges
 from ubr.domain.actor import Actor, System
 from ubr.domain.events import Event
 from ubr.domain.revocation.changes import Change
@@ -40,60 +40,62 @@ _CLOCK: Final = select(func.clock_timestamp(type_=DateTime(timezone=True)).label
 class SqlTransaction:
     """What is read and written together."""
 
-    def __init__(self, link: Link, now: datetime, recorder: Recorder, actor: Actor | System | None) -> None:
+    def __init__(
+        self, connection: SqlConnection, now: datetime, recorder: Recorder, actor: Actor | System | None
+    ) -> None:
         self.now: Final = now
-        self.users: Final = SqlUsers(link, now)
-        self.roles: Final = SqlRoles(link)
-        self.sessions: Final = SqlSessions(link)
-        self.refresh_tokens: Final = SqlRefreshTokens(link)
-        self.logs: Final = SqlLogs(link)
-        self.log_tree: Final = SqlLogTree(link)
-        self.log_records: Final = SqlLogRecords(link)
-        self.log_keys: Final = SqlLogKeys(link)
-        self.signing_keys: Final = SqlSigningKeys(link)
-        self.replays: Final = SqlReplays(link)
-        self.principals: Final = SqlPrincipals(link)
-        self.links: Final = SqlLinks(link)
-        self.outbox: Final = SqlOutbox(link)
-        self.password_tries: Final = SqlPasswordTries(link)
-        self.known_clients: Final = SqlKnownClients(link)
-        self.counters: Final = CounterRows(link)
-        self._link = link
+        self.users: Final = SqlUsers(connection, now)
+        self.roles: Final = SqlRoles(connection)
+        self.sessions: Final = SqlSessions(connection)
+        self.refresh_tokens: Final = SqlRefreshTokens(connection)
+        self.logs: Final = SqlLogs(connection)
+        self.log_tree: Final = SqlLogTree(connection)
+        self.log_records: Final = SqlLogRecords(connection)
+        self.log_keys: Final = SqlLogKeys(connection)
+        self.signing_keys: Final = SqlSigningKeys(connection)
+        self.idempotency: Final = SqlIdempotencyStore(connection)
+        self.principals: Final = SqlPrincipals(connection)
+        self.links: Final = SqlLinks(connection)
+        self.outbox: Final = SqlOutbox(connection)
+        self.password_attempts: Final = SqlPasswordAttempts(connection)
+        self.known_clients: Final = SqlKnownClients(connection)
+        self.counters: Final = CounterRows(connection)
+        self._connection = connection
         self._recorder = recorder
         self._actor = actor
-        self._announcement = Announcement()
-        self.batch: UUID | None = None
+        self._pending = PendingChanges()
+        self.commit_id: UUID | None = None
 
     async def feed_position(self) -> FeedPosition:
-        return position_from_row((await self._link.rows(position_of(self._link.dialect)))[0])
+        return position_from_row((await self._connection.rows(position_of(self._connection.dialect)))[0])
 
     @property
-    def awaited(self) -> bool:
-        return self._announcement.awaited
+    def must_propagate(self) -> bool:
+        return self._pending.must_propagate
 
     def announce(self, change: Change) -> None:
-        self._announcement.say(change)
+        self._pending.say(change)
 
     async def begin_epoch(self) -> None:
-        await self._link.write(update(feed_head).values(epoch=self._recorder.random_bytes(16).hex()))
+        await self._connection.write(update(feed_head).values(epoch=self._recorder.random_bytes(16).hex()))
 
     def record(self, event: Event) -> None:
-        self._link.note([event])
+        self._connection.note([event])
 
     async def commit(self) -> None:
-        entries = self._recorder.entries(self._link.events, actor=self._actor, now=self.now)
-        await write_entries(self._link, entries)
-        self._announcement.gather(self._link.events)
+        entries = self._recorder.entries(self._connection.events, actor=self._actor, now=self.now)
+        await write_entries(self._connection, entries)
+        self._pending.gather(self._connection.events)
         batch = await self._write_changes()
-        await self._link.commit()
-        self.batch = batch
+        await self._connection.commit()
+        self.commit_id = batch
 
     async def _write_changes(self) -> UUID | None:
         """Announce what changed; the key of the rows."""
-        if not self._announcement.changes:
+        if not self._pending.changes:
             return None
         batch = self._recorder.new_id()
-        await write_changes(self._link, batch, self._announcement.changes, self.now)
+        await write_changes(self._connection, batch, self._pending.changes, self.now)
         return batch
 
 
@@ -144,28 +146,28 @@ class SqlUnitOfWork:
 
     @asynccontextmanager
     async def _unit(self, actor: Actor | System | None, *, writing: bool) -> AsyncIterator[SqlTransaction]:
-        link, now = await self._open(writing=writing)
+        connection, now = await self._open(writing=writing)
         try:
-            yield SqlTransaction(link, now, self._recorder, actor)
+            yield SqlTransaction(connection, now, self._recorder, actor)
         finally:
-            await link.give_back()
+            await connection.give_back()
 
-    async def _open(self, *, writing: bool) -> tuple[Link, datetime]:
+    async def _open(self, *, writing: bool) -> tuple[SqlConnection, datetime]:
         """A connection that works, for it has told the time. One that broke in the pool is replaced, once."""
         engine = self._writer if writing else self._reader
         for last in (False, True):
-            link = Link(engine, writing=writing)
+            connection = SqlConnection(engine, writing=writing)
             try:
-                await link.start()
-                return link, await self._now(link)
+                await connection.start()
+                return connection, await self._now(connection)
             except BaseException:
-                await link.give_back()
-                if last or not link.lost:
+                await connection.give_back()
+                if last or not connection.lost:
                     raise
         raise AssertionError
 
-    async def _now(self, link: Link) -> datetime:
-        told = None if self._turn is not None else await link.row(_CLOCK)
+    async def _now(self, connection: SqlConnection) -> datetime:
+        told = None if self._turn is not None else await connection.row(_CLOCK)
         if self._clock is not None:
             return self._clock()
         assert told is not None  # noqa: S101 - without a clock of ours there is PostgreSQL's
@@ -181,12 +183,12 @@ class SqlStore:
         self._others = others
 
     async def ping(self) -> None:
-        link = Link(self._engine.execution_options(**{READ_ONLY: True}), writing=False)
+        connection = SqlConnection(self._engine.execution_options(**{READ_ONLY: True}), writing=False)
         try:
-            await link.start()
-            await link.row(select(literal(1)))
+            await connection.start()
+            await connection.row(select(literal(1)))
         finally:
-            await link.give_back()
+            await connection.give_back()
 
     async def close(self) -> None:
         for engine in (self._engine, *self._others):

@@ -27,7 +27,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from ubr.adapters.sql.connection import Link
+from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.tables import roles, user_roles, users
 from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.paging import After
@@ -154,7 +154,7 @@ def _count(column: ColumnElement[Any], condition: ColumnElement[bool]) -> Column
     return select(func.count()).select_from(some).scalar_subquery()
 
 
-async def role_id_of(link: Link, which: UserFilter) -> RoleId | None:
+async def role_id_of(connection: SqlConnection, which: UserFilter) -> RoleId | None:
     """By itself: where a plan knows which role it is, it knows how many hold it."""
-    row = await link.row(select(roles.c.id).where(roles.c.name == str(which.role)))
+    row = await connection.row(select(roles.c.id).where(roles.c.name == str(which.role)))
     return None if row is None else row[roles.c.id]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from ubr.application.access.session_cache import View
+from ubr.application.access.session_cache import SessionCache
 from ubr.application.ports.sessions import Principal
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import Transaction
@@ -67,17 +67,17 @@ class Authorize:
     Errors: those of `authority`; `StoreUnavailable` where it cannot be known in time.
     """
 
-    view: View
+    session_cache: SessionCache
     clock: Clock
 
     async def __call__(self, actor: Actor | System | None) -> Authority:
         if not isinstance(actor, Actor):
             return _without_session(actor)
-        principal = await self.view.principal(actor.session_id)
+        principal = await self.session_cache.principal(actor.session_id)
         now = self.clock()
         if principal is not None and principal.session.ended_at is None and not principal.session.live_at(now):
             # A refresh moves the idle end of a session, and no feed row tells of it.
-            principal = await self.view.look_up(actor.session_id)
+            principal = await self.session_cache.look_up(actor.session_id)
         return _authority(actor, principal, now)
 
 
@@ -98,7 +98,7 @@ async def permissions_of(tx: Transaction, user: User) -> Permissions:
     return union(role.permissions for role in await tx.roles.many(user.roles_at(tx.now)))
 
 
-async def someone_stays(tx: Transaction, user: User, *, was_lasting: bool) -> None:
+async def keep_an_admin(tx: Transaction, user: User, *, was_lasting: bool) -> None:
     """Hold on to the last administrator. To be asked after the change and before the commit.
 
     Errors: `LastAdmin` where the user counted as a lasting administrator before, does not any more, and is the last.

@@ -1,4 +1,4 @@
-"""What a worker knows of who is signed in: answers without asking anyone, and never from before an end.
+"""What a worker knows of who is logged in: answers without asking anyone, and never from before an end.
 
 A session, user or role is read from the store once and kept. The feed says what changed since. A view is *fresh* at a
 moment if its newest cycle of reading began no longer ago than the bound, and the lease that was known to be committed
@@ -16,17 +16,17 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
-from ubr.application.ports.revocation import Elapsed, Feed, FeedPosition, WorkerId
+from ubr.application.ports.revocation import ChangeFeed, Elapsed, FeedPosition, WorkerId
 from ubr.application.ports.sessions import Principal
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.errors import StoreUnavailable
 from ubr.domain.ids import RoleId, SessionId
-from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.revocation.changes import Change, ChangeRecord
 from ubr.domain.roles.role import Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ViewTimes:
+class CacheTimes:
     """All in seconds. `bound` is how long an end may take where the short way is lost."""
 
     poll: float = 0.25
@@ -54,7 +54,7 @@ CLOCK_RATES: Final = 0.1
 _CAPACITY: Final = 100_000
 """Of how many sessions it is kept whose they are."""
 
-_MOST_KNOWN: Final = 200_000
+_MAX_KNOWN: Final = 200_000
 """Of how many things it is kept that they changed."""
 
 _GONE: Final = 10_000
@@ -117,16 +117,16 @@ class _Entries(MutableMapping[SessionId, _Entry]):
         return ()
 
 
-class View:
+class SessionCache:
     """One for each worker."""
 
     def __init__(
         self,
         worker: WorkerId,
         unit_of_work: UnitOfWork,
-        feed: Feed,
+        feed: ChangeFeed,
         elapsed: Elapsed,
-        times: ViewTimes,
+        times: CacheTimes,
         *,
         capacity: int = _CAPACITY,
     ) -> None:
@@ -147,11 +147,11 @@ class View:
         self._cursor: int | None = None
         self._known_from = 0
         self._left = False
-        self._cycle_began: float | None = None
-        self._cycle_lease: float | None = None
+        self._poll_began: float | None = None
+        self._poll_lease: float | None = None
         self._lease: float | None = None
         self._renewing: asyncio.Task[None] | None = None
-        self._cycling: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
         self._newest = 0
         self._news = asyncio.Event()
 
@@ -162,7 +162,7 @@ class View:
 
         Errors: `StoreUnavailable` where it cannot be known in time.
         """
-        await self.freshen()
+        await self.ensure_fresh()
         if session_id in self._gone:
             return None
         entry = self._entries.get(session_id)
@@ -186,7 +186,7 @@ class View:
                 self._keep(session_id, _Entry(principal, position.number, read_at))
         return principal
 
-    async def freshen(self) -> None:
+    async def ensure_fresh(self) -> None:
         """Return when the view is fresh, at once where it is.
 
         Errors: `StoreUnavailable` where it does not become so in time.
@@ -202,7 +202,7 @@ class View:
                         raise StoreUnavailable
                     if not self._lease_lasts():
                         await self.renew()
-                    await self.cycle()
+                    await self.poll_feed()
         except TimeoutError:
             raise StoreUnavailable from None
 
@@ -221,7 +221,7 @@ class View:
 
     # --- knowing -----------------------------------------------------------------------------------------------------
 
-    def take(self, epoch: str, rows: Sequence[FeedRow]) -> None:
+    def apply(self, epoch: str, rows: Sequence[ChangeRecord]) -> None:
         """Know rows from now on. What is known is only ever added to."""
         if epoch != self._epoch:
             return
@@ -236,19 +236,19 @@ class View:
         self._forget(at)
         self._reach(max((row.number for row in rows), default=0))
 
-    async def cycle(self) -> None:
+    async def poll_feed(self) -> None:
         """Read what is new in the feed. One at a time; whoever comes meanwhile joins the next."""
-        if (running := self._cycling) is not None and not running.done():
+        if (running := self._polling) is not None and not running.done():
             # It began before this call: what it brings may be too old for whoever calls.
             await asyncio.wait([running])
-        if self._cycling is None or self._cycling.done():
-            self._cycling = shared(self._cycle())
-        await asyncio.shield(self._cycling)
+        if self._polling is None or self._polling.done():
+            self._polling = shared(self._poll_feed())
+        await asyncio.shield(self._polling)
 
-    async def _cycle(self) -> None:
+    async def _poll_feed(self) -> None:
         began, lease = self._elapsed(), self._lease
         since = self._cursor
-        if self._cycle_began is not None and began - self._cycle_began > self.times.horizon:
+        if self._poll_began is not None and began - self._poll_began > self.times.horizon:
             since = None  # nothing that was kept counts any more, so no row is needed, however many there are
         read = await self._feed.read(since)
         position = read.position
@@ -258,10 +258,10 @@ class View:
             lease = self._lease = None
         elif since is None or len(read.rows) < position.number - since:
             self._skip(position)
-        self.take(position.epoch, read.rows)
+        self.apply(position.epoch, read.rows)
         self._reach(position.number)
         self._cursor = position.number
-        self._cycle_began, self._cycle_lease = began, lease
+        self._poll_began, self._poll_lease = began, lease
 
     def _begin(self, position: FeedPosition) -> None:
         """Another database, or another history of this one: nothing counts that was known before."""
@@ -302,8 +302,8 @@ class View:
         try:
             await self._feed.leave(self.worker)
         finally:
-            if self._cycling is not None:
-                await asyncio.wait([self._cycling])  # whoever asked us to leave may close what it reads from
+            if self._polling is not None:
+                await asyncio.wait([self._polling])  # whoever asked us to leave may close what it reads from
 
     def on_key(self, listener: Callable[[], None]) -> None:
         """Have somebody told, at once, whenever a signing key has changed or may have."""
@@ -334,10 +334,10 @@ class View:
         now = self._elapsed()
         return (
             not self._left
-            and self._cycle_began is not None
-            and self._cycle_lease is not None
-            and self._cycle_began >= now - self.times.bound
-            and self._cycle_lease > now - self.times.lease
+            and self._poll_began is not None
+            and self._poll_lease is not None
+            and self._poll_began >= now - self.times.bound
+            and self._poll_lease > now - self.times.lease
         )
 
     def _lease_lasts(self) -> bool:
@@ -369,7 +369,7 @@ class View:
         while len(self._entries) > self._capacity:
             self._entries.popitem()
 
-    def _drop(self, row: FeedRow) -> None:
+    def _drop(self, row: ChangeRecord) -> None:
         """Forget every entry that a row is about and that was read before it."""
         for session_id in self._entries.about(row.change):
             if self._entries[session_id].number < row.number:
@@ -383,7 +383,7 @@ class View:
         while self._known:
             change, (number, at) = next(iter(self._known.items()))
             if now - at <= self.times.horizon:
-                if len(self._known) <= _MOST_KNOWN:
+                if len(self._known) <= _MAX_KNOWN:
                     return
                 self._known_from = max(self._known_from, number)
             del self._known[change]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.operator_policy import Rules
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.operator_policy import OperatorPolicy
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
@@ -28,7 +28,7 @@ class ChangePassword:
     """Change one's own password.
 
     - The current one has to be given: a stolen access token is not enough.
-    - Wrong ones are counted with those of log-ins: 429 `rate-limited` beyond the limit.
+    - Wrong ones are counted with those of logins: 429 `rate-limited` beyond the limit.
     - The new one has to meet the policy.
     - Every other session of the user ends; the one that asks stays.
     """
@@ -38,17 +38,17 @@ class ChangePassword:
     passwords: PasswordThrottle
     hasher: PasswordHasher
     is_common: CommonPasswords
-    rules: Rules
+    policy: OperatorPolicy
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: ChangePasswordCommand, /, *, actor: Actor) -> None:
         current = bounded_password(command.current_password, "/current_password")
         known = (await self.authorize(actor)).user
         new = check_password(
             command.new_password,
-            min_length=self.rules.password_min_length,
+            min_length=self.policy.password_min_length,
             email=known.email,
             is_common=self.is_common,
             full_name=known.full_name,

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import UserResult, present_user
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
@@ -44,18 +44,18 @@ class CreateAdmin:
     hasher: PasswordHasher
     is_common: CommonPasswords
     new_id: NewId
-    rules: Rules
+    policy: OperatorPolicy
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: CreateAdminCommand, /, *, actor: System) -> UserResult | None:
         """The administrator; None where `first_only` found one already."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may make an administrator")
         email = Email.parse(command.email)
         password = check_password(
-            command.password, min_length=self.rules.password_min_length, email=email, is_common=self.is_common
+            command.password, min_length=self.policy.password_min_length, email=email, is_common=self.is_common
         )
         if command.first_only and await self.exists():
             return None

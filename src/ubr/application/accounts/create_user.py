@@ -7,24 +7,24 @@ import msgspec
 from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.idempotency import Attempt, Replaying
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.idempotency import Idempotency, IdempotencyKey
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import UserResult, present_user
-from ubr.application.kernel.retry import repeatable
-from ubr.application.mail.queue import Post
+from ubr.application.kernel.retry import retry_on_conflict
+from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
-from ubr.domain.accounts.user import FULL_NAME_LENGTH, User
+from ubr.domain.accounts.user import MAX_FULL_NAME_LENGTH, User
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import Invalid
 from ubr.domain.ids import UserId
 from ubr.domain.mail.kinds import MailKind
-from ubr.domain.roles.grant import MOST_ROLES
-from ubr.domain.roles.permissions import ROLES_ASSIGN, USERS_WRITE, nobody_rises, union
+from ubr.domain.roles.grant import MAX_ROLES
+from ubr.domain.roles.permissions import ROLES_ASSIGN, USERS_WRITE, forbid_escalation, union
 from ubr.domain.roles.role import Role, RoleName
 from ubr.domain.text import parse_text
 
@@ -42,7 +42,7 @@ class CreateUser:
 
     - Needs `users:write`, and `roles:assign` where roles are given.
     - Nobody rises: the roles given may hold nothing that the actor does not.
-    - Without a password a link is mailed with which it is set; nobody can sign in to the account before.
+    - Without a password a link is mailed with which it is set; nobody can log in to the account before.
     - Tried again with its key, within a day, by who still may, it is answered as it was before.
     """
 
@@ -51,26 +51,28 @@ class CreateUser:
     hasher: PasswordHasher
     is_common: CommonPasswords
     new_id: NewId
-    post: Post
-    rules: Rules
-    replaying: Replaying
+    mail_queue: MailQueue
+    policy: OperatorPolicy
+    idempotency: Idempotency
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(
-        self, command: CreateUserCommand, /, *, actor: Actor | System, attempt: Attempt | None = None
+        self, command: CreateUserCommand, /, *, actor: Actor | System, idempotency_key: IdempotencyKey | None = None
     ) -> UserResult:
         email = Email.parse(command.email)
         full_name = (
-            None if command.full_name is None else parse_text(command.full_name, "/full_name", longest=FULL_NAME_LENGTH)
+            None
+            if command.full_name is None
+            else parse_text(command.full_name, "/full_name", longest=MAX_FULL_NAME_LENGTH)
         )
         password = (
             None
             if command.password is None
             else check_password(
                 command.password,
-                min_length=self.rules.password_min_length,
+                min_length=self.policy.password_min_length,
                 email=email,
                 is_common=self.is_common,
                 full_name=full_name,
@@ -78,7 +80,7 @@ class CreateUser:
         )
         names = _names(command.roles)
         needed = (USERS_WRITE, ROLES_ASSIGN) if names else (USERS_WRITE,)
-        call = self.replaying.of(attempt, command, actor=actor, answer=UserResult)
+        call = self.idempotency.of(idempotency_key, command, actor=actor, answer=UserResult)
         if password is not None:
             # Asked before the password is hashed: that is dear, and not for those who will be refused.
             (await self.authorize(actor)).require(*needed)
@@ -91,7 +93,7 @@ class CreateUser:
             if (before := await call.claim(tx)) is not None:
                 return before.result
             roles = await _roles(tx, names)
-            nobody_rises(who.permissions, union(role.permissions for role in roles))
+            forbid_escalation(who.permissions, union(role.permissions for role in roles))
             user = User.create(
                 id=UserId(self.new_id()), email=email, full_name=full_name, password_hash=hashed, now=tx.now
             )
@@ -99,7 +101,7 @@ class CreateUser:
                 user.grant(role.id, by=who.user_id, now=tx.now)
             await tx.users.add(user)
             if hashed is None:
-                await self.post(tx, MailKind.INVITATION, email, user_id=user.id)
+                await self.mail_queue(tx, MailKind.INVITATION, email, user_id=user.id)
             result = await present_user(tx, user)
             await call.keep(tx, result, made=user.id)
             await tx.commit()
@@ -111,8 +113,8 @@ def _names(raw: list[str]) -> dict[RoleName, int]:
     names: dict[RoleName, int] = {}
     for at, name in enumerate(raw):
         names.setdefault(RoleName.parse(name, f"/roles/{at}"), at)
-    if len(names) > MOST_ROLES:
-        raise Invalid.at("/roles", f"must name at most {MOST_ROLES} roles")
+    if len(names) > MAX_ROLES:
+        raise Invalid.at("/roles", f"must name at most {MAX_ROLES} roles")
     return names
 
 

@@ -7,7 +7,7 @@ from ubr.application.access.authorization import Authority, authority, permissio
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import check_revision, present_user
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
 from ubr.application.sessions.termination import end_sessions
@@ -16,7 +16,7 @@ from ubr.domain.actor import Actor, System
 from ubr.domain.errors import LastAdmin, ReauthenticationRequired, UserNotFound
 from ubr.domain.ids import UserId
 from ubr.domain.revocation.changes import Change
-from ubr.domain.roles.permissions import USERS_DELETE, nobody_rises
+from ubr.domain.roles.permissions import USERS_DELETE, forbid_escalation
 from ubr.domain.sessions.termination import SecurityEvent
 
 
@@ -31,7 +31,7 @@ class DeleteUserCommand(Command, frozen=True, kw_only=True):
 class DeleteUser:
     """Delete a user: sessions, grants and all personal data go; the log keeps the id.
 
-    - Oneself within 10 minutes of signing in; otherwise it needs `users:delete`.
+    - Oneself within 10 minutes of logging in; otherwise it needs `users:delete`.
     - Nobody rises: a user who may more than the actor stays.
     - Someone stays: the last administrator cannot be deleted.
     """
@@ -40,7 +40,7 @@ class DeleteUser:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: DeleteUserCommand, /, *, actor: Actor | System) -> None:
         user_id = UserId(command.user_id)
         async with self.unit_of_work.ending(Change("user", str(user_id)), actor=actor) as tx:
@@ -49,7 +49,7 @@ class DeleteUser:
             user = await tx.users.get(user_id)
             if user is None:
                 raise UserNotFound
-            nobody_rises(who.permissions, await permissions_of(tx, user))
+            forbid_escalation(who.permissions, await permissions_of(tx, user))
             check_revision(command.if_match, (await present_user(tx, user)).revision)
             if user.lasting_admin and not await tx.users.another_admin_stays(user.id):
                 raise LastAdmin

@@ -7,7 +7,7 @@ from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import UserResult, present_user, user_result
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -34,7 +34,7 @@ class GetUser:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: GetUserCommand, /, *, actor: Actor | System) -> UserResult:
         user_id = UserId(command.user_id)
         who = await self.authorize(actor)

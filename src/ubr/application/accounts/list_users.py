@@ -8,7 +8,7 @@ from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
 from ubr.application.kernel.representations import Page, UserResult, present_users
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.accounts import UserFilter, UserSort
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.paging import After
@@ -47,7 +47,7 @@ class ListUsers:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: ListUsersCommand, /, *, actor: Actor | System) -> Page[UserResult]:
         limit = check_limit(command.limit)
         role = None if command.role is None else RoleName.parse(command.role, "/role")

@@ -7,19 +7,19 @@ from msgspec import UNSET, UnsetType
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.idempotency import Attempt, KeyedCall, Replaying
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.idempotency import Idempotency, IdempotencyKey, IdempotentCall
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import UserResult, present_user
-from ubr.application.kernel.retry import repeatable
-from ubr.application.mail.queue import Post
+from ubr.application.kernel.retry import retry_on_conflict
+from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.application.protection.rate_limits import Limits
+from ubr.application.protection.rate_limits import RateLimiter
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
-from ubr.domain.accounts.user import FULL_NAME_LENGTH, User
+from ubr.domain.accounts.user import MAX_FULL_NAME_LENGTH, User
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import Invalid, RegistrationClosed
 from ubr.domain.ids import UserId
@@ -47,18 +47,18 @@ class RegisterUser:
     """
 
     unit_of_work: UnitOfWork
-    limits: Limits
+    rate_limiter: RateLimiter
     hasher: PasswordHasher
     is_common: CommonPasswords
     new_id: NewId
-    post: Post
-    rules: Rules
-    replaying: Replaying
+    mail_queue: MailQueue
+    policy: OperatorPolicy
+    idempotency: Idempotency
     denials: DenialLog
 
     @overload
     async def __call__(
-        self, command: RegisterUserCommand, /, *, actor: System, attempt: Attempt | None = None
+        self, command: RegisterUserCommand, /, *, actor: System, idempotency_key: IdempotencyKey | None = None
     ) -> UserResult: ...
     @overload
     async def __call__(
@@ -67,51 +67,55 @@ class RegisterUser:
         /,
         *,
         actor: Actor | System | None = None,
-        attempt: Attempt | None = None,
+        idempotency_key: IdempotencyKey | None = None,
     ) -> UserResult | None: ...
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(
         self,
         command: RegisterUserCommand,
         /,
         *,
         actor: Actor | System | None = None,
-        attempt: Attempt | None = None,
+        idempotency_key: IdempotencyKey | None = None,
     ) -> UserResult | None:
         """The user; None where the mail decides."""
         email = Email.parse(command.email)
         full_name = (
-            None if command.full_name is None else parse_text(command.full_name, "/full_name", longest=FULL_NAME_LENGTH)
+            None
+            if command.full_name is None
+            else parse_text(command.full_name, "/full_name", longest=MAX_FULL_NAME_LENGTH)
         )
-        call: KeyedCall[UserResult | None] = self.replaying.of(attempt, command, actor=actor, answer=UserResult)
-        if self.rules.registration == "verified" and not isinstance(actor, System):
+        call: IdempotentCall[UserResult | None] = self.idempotency.of(
+            idempotency_key, command, actor=actor, answer=UserResult
+        )
+        if self.policy.registration == "verified" and not isinstance(actor, System):
             if command.password is not UNSET:
                 raise Invalid.at("/password", "is not taken here: it is set with the link that is mailed")
             if await call.answered() is not None:
                 return None
-            await self.limits.registration()
-            await self.limits.mail(MailKind.REGISTRATION, email)
+            await self.rate_limiter.registration()
+            await self.rate_limiter.mail(MailKind.REGISTRATION, email)
             await self._ask(call, email, full_name, actor)
             return None
         if command.password is UNSET:
             raise Invalid.at("/password", "is required")
         password = check_password(
             command.password,
-            min_length=self.rules.password_min_length,
+            min_length=self.policy.password_min_length,
             email=email,
             is_common=self.is_common,
             full_name=full_name,
         )
-        if self.rules.registration == "closed" and not isinstance(actor, System):
+        if self.policy.registration == "closed" and not isinstance(actor, System):
             raise RegistrationClosed
         if (before := await call.answered()) is not None:
             return before.result
         mailed = True
         if not isinstance(actor, System):
-            await self.limits.registration()
-            mailed = await self.limits.may_mail(MailKind.VERIFICATION, email)
+            await self.rate_limiter.registration()
+            mailed = await self.rate_limiter.may_mail(MailKind.VERIFICATION, email)
         hashed = await self.hasher.hash(password)
         async with self.unit_of_work.begin(actor) as tx:
             if (before := await call.claim(tx)) is not None:
@@ -121,19 +125,19 @@ class RegisterUser:
             )
             await tx.users.add(user)
             if mailed:
-                await self.post(tx, MailKind.VERIFICATION, email, user_id=user.id)
+                await self.mail_queue(tx, MailKind.VERIFICATION, email, user_id=user.id)
             result = await present_user(tx, user)
             await call.keep(tx, result, made=user.id)
             await tx.commit()
         return result
 
     async def _ask(
-        self, call: KeyedCall[UserResult | None], email: Email, full_name: str | None, actor: Actor | System | None
+        self, call: IdempotentCall[UserResult | None], email: Email, full_name: str | None, actor: Actor | System | None
     ) -> None:
         """Have the mail decide. The same is done for every e-mail."""
         async with self.unit_of_work.begin(actor) as tx:
             if await call.claim(tx) is not None:
                 return
-            await self.post(tx, MailKind.REGISTRATION, email, full_name=full_name)
+            await self.mail_queue(tx, MailKind.REGISTRATION, email, full_name=full_name)
             await call.keep(tx, None)
             await tx.commit()

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
-from ubr.application.mail.queue import Post
+from ubr.application.kernel.retry import retry_on_conflict
+from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.protection.password_throttle import PasswordThrottle
-from ubr.application.protection.rate_limits import Limits
+from ubr.application.protection.rate_limits import RateLimiter
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import bounded_password
 from ubr.domain.actor import Actor
@@ -29,7 +29,7 @@ class RequestEmailChange:
     """Ask for another e-mail.
 
     - The current password has to be given: a stolen access token is not enough. Wrong ones are counted with those of
-      log-ins: 429 `rate-limited` beyond the limit.
+      logins: 429 `rate-limited` beyond the limit.
     - A link is mailed to the new e-mail, and a notice to the present one. Nothing changes before the link is opened.
     - Whether the new e-mail belongs to another account is told to its holder alone.
     """
@@ -37,12 +37,12 @@ class RequestEmailChange:
     authorize: Authorize
     unit_of_work: UnitOfWork
     passwords: PasswordThrottle
-    limits: Limits
-    post: Post
+    rate_limiter: RateLimiter
+    mail_queue: MailQueue
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: RequestEmailChangeCommand, /, *, actor: Actor) -> None:
         email = Email.parse(command.email)
         current = bounded_password(command.current_password, "/current_password")
@@ -50,12 +50,12 @@ class RequestEmailChange:
         async with self.passwords.confirmed(actor.user_id, current) as checked:
             if email.key == checked.user.email.key:
                 raise Invalid.at("/email", "is the one you have")
-            await self.limits.mail(MailKind.EMAIL_CHANGE, email)
+            await self.rate_limiter.mail(MailKind.EMAIL_CHANGE, email)
             async with self.unit_of_work.begin(actor) as tx:
                 await authority(tx, actor)
                 user = await checked.user_in(tx)
                 tx.record(EmailChangeAsked(user_id=user.id))
-                await self.post(tx, MailKind.EMAIL_CHANGE, email, user_id=user.id, session_id=actor.session_id)
-                await self.post(tx, MailKind.EMAIL_CHANGE_ASKED, user.email, user_id=user.id, new_email=email)
+                await self.mail_queue(tx, MailKind.EMAIL_CHANGE, email, user_id=user.id, session_id=actor.session_id)
+                await self.mail_queue(tx, MailKind.EMAIL_CHANGE_ASKED, user.email, user_id=user.id, new_email=email)
                 await checked.passed(tx)
                 await tx.commit()

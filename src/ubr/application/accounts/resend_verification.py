@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
-from ubr.application.mail.queue import Post
+from ubr.application.kernel.retry import retry_on_conflict
+from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.application.protection.rate_limits import Limits
+from ubr.application.protection.rate_limits import RateLimiter
 from ubr.domain.accounts.email import Email
 from ubr.domain.actor import Actor, System
 from ubr.domain.mail.kinds import MailKind
@@ -27,15 +27,15 @@ class ResendVerification:
     """
 
     unit_of_work: UnitOfWork
-    post: Post
-    limits: Limits
+    mail_queue: MailQueue
+    rate_limiter: RateLimiter
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: ResendVerificationCommand, /, *, actor: Actor | System | None = None) -> None:
         email = Email.parse(command.email)
-        await self.limits.mail(MailKind.VERIFICATION, email)
+        await self.rate_limiter.mail(MailKind.VERIFICATION, email)
         async with self.unit_of_work.begin(actor) as tx:
-            await self.post(tx, MailKind.VERIFICATION, email)
+            await self.mail_queue(tx, MailKind.VERIFICATION, email)
             await tx.commit()

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.operator_policy import Rules
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.operator_policy import OperatorPolicy
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
-from ubr.application.protection.rate_limits import Limits
+from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.sessions.termination import end_sessions
 from ubr.domain.accounts.one_time_link import LinkKind
 from ubr.domain.accounts.passwords import check_password
@@ -36,16 +36,16 @@ class ResetPassword:
 
     unit_of_work: EndingUnitOfWork
     tokens: LinkTokenMint
-    limits: Limits
+    rate_limiter: RateLimiter
     hasher: PasswordHasher
     is_common: CommonPasswords
-    rules: Rules
+    policy: OperatorPolicy
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: ResetPasswordCommand, /, *, actor: Actor | System | None = None) -> None:
-        async with self.limits.redeeming():
+        async with self.rate_limiter.redeeming():
             await self._reset(command, actor)
 
     async def _reset(self, command: ResetPasswordCommand, actor: Actor | System | None) -> None:
@@ -59,7 +59,7 @@ class ResetPassword:
             raise InvalidLink
         password = check_password(
             command.new_password,
-            min_length=self.rules.password_min_length,
+            min_length=self.policy.password_min_length,
             email=user.email,
             is_common=self.is_common,
             full_name=user.full_name,

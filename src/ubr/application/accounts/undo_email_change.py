@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
-from ubr.application.mail.queue import Post
+from ubr.application.kernel.retry import retry_on_conflict
+from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.accounts import LinkTokenMint
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
-from ubr.application.protection.rate_limits import Limits
+from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.sessions.termination import end_links, end_sessions
 from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind
 from ubr.domain.actor import Actor, System
@@ -35,14 +35,14 @@ class UndoEmailChange:
 
     unit_of_work: EndingUnitOfWork
     tokens: LinkTokenMint
-    limits: Limits
-    post: Post
+    rate_limiter: RateLimiter
+    mail_queue: MailQueue
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: UndoEmailChangeCommand, /, *, actor: Actor | System | None = None) -> None:
-        async with self.limits.redeeming():
+        async with self.rate_limiter.redeeming():
             await self._undo(command, actor)
 
     async def _undo(self, command: UndoEmailChangeCommand, actor: Actor | System | None) -> None:
@@ -59,4 +59,4 @@ class UndoEmailChange:
             await tx.users.save(user)
             await end_links(tx, user.id, changed_since=link.expires_at - UNDO_LIFETIME)
             await end_sessions(tx, user.id, SecurityEvent.EMAIL_CHANGE_UNDONE, actor=None)
-            await self.post(tx, MailKind.PASSWORD_RESET, user.email, user_id=user.id)
+            await self.mail_queue(tx, MailKind.PASSWORD_RESET, user.email, user_id=user.id)

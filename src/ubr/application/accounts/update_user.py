@@ -5,24 +5,24 @@ from uuid import UUID
 
 from msgspec import UNSET, UnsetType
 
-from ubr.application.access.authorization import authority, permissions_of, someone_stays
+from ubr.application.access.authorization import authority, keep_an_admin, permissions_of
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import UserResult, check_revision, present_user
-from ubr.application.kernel.retry import repeatable
-from ubr.application.mail.queue import Post
+from ubr.application.kernel.retry import retry_on_conflict
+from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.sessions.termination import end_links, end_sessions
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME
-from ubr.domain.accounts.user import FULL_NAME_LENGTH, UserStatus
+from ubr.domain.accounts.user import MAX_FULL_NAME_LENGTH, UserStatus
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import UserNotFound
 from ubr.domain.ids import UserId
 from ubr.domain.mail.kinds import MailKind
 from ubr.domain.revocation.changes import Change
-from ubr.domain.roles.permissions import USERS_WRITE, nobody_rises
+from ubr.domain.roles.permissions import USERS_WRITE, forbid_escalation
 from ubr.domain.sessions.termination import SecurityEvent
 from ubr.domain.text import parse_text
 
@@ -56,17 +56,17 @@ class UpdateUser:
     """
 
     unit_of_work: EndingUnitOfWork
-    post: Post
+    mail_queue: MailQueue
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: UpdateUserCommand, /, *, actor: Actor | System) -> UserResult:
         changes, user_id = command.changes, UserId(command.user_id)
         email = UNSET if changes.email is UNSET else Email.parse(changes.email)
         full_name = changes.full_name
         if isinstance(full_name, str):
-            full_name = parse_text(full_name, "/full_name", longest=FULL_NAME_LENGTH)
+            full_name = parse_text(full_name, "/full_name", longest=MAX_FULL_NAME_LENGTH)
         protected = email is not UNSET or changes.status is not UNSET
         async with self.unit_of_work.ending(Change("user", str(user_id)), actor=actor) as tx:
             who = await authority(tx, actor)
@@ -76,7 +76,7 @@ class UpdateUser:
             if user is None:
                 raise UserNotFound
             if protected:
-                nobody_rises(who.permissions, await permissions_of(tx, user))
+                forbid_escalation(who.permissions, await permissions_of(tx, user))
             check_revision(command.if_match, (await present_user(tx, user)).revision)
             old, active, was_lasting = user.email, user.active, user.lasting_admin
             was_verified = user.email_verified
@@ -86,7 +86,7 @@ class UpdateUser:
                 status=user.status if changes.status is UNSET else changes.status,
                 now=tx.now,
             )
-            await someone_stays(tx, user, was_lasting=was_lasting)
+            await keep_an_admin(tx, user, was_lasting=was_lasting)
             await tx.users.save(user)
             if user.email.key != old.key:
                 await end_sessions(tx, user.id, SecurityEvent.EMAIL_CHANGED, actor=actor)
@@ -94,8 +94,8 @@ class UpdateUser:
                     await end_links(tx, user.id, changed_since=EVER)  # what an operator does is not taken back
                 elif was_verified:
                     await tx.users.reserve(old, user.id, tx.now + UNDO_LIFETIME)
-                    await self.post(tx, MailKind.EMAIL_CHANGED, old, user_id=user.id, new_email=user.email)
-                await self.post(tx, MailKind.VERIFICATION, user.email, user_id=user.id)
+                    await self.mail_queue(tx, MailKind.EMAIL_CHANGED, old, user_id=user.id, new_email=user.email)
+                await self.mail_queue(tx, MailKind.VERIFICATION, user.email, user_id=user.id)
             if active and not user.active:
                 await end_sessions(tx, user.id, SecurityEvent.DISABLED, actor=actor)
             return await present_user(tx, user)

@@ -6,16 +6,16 @@ from msgspec import UNSET, UnsetType
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.operator_policy import Rules
-from ubr.application.kernel.retry import repeatable
-from ubr.application.mail.queue import Post
+from ubr.application.kernel.operator_policy import OperatorPolicy
+from ubr.application.kernel.retry import retry_on_conflict
+from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
-from ubr.application.protection.rate_limits import Limits
+from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.sessions.termination import end_sessions
-from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, Link, LinkKind
+from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import bounded_password, check_password
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import Actor, System
@@ -46,18 +46,18 @@ class VerifyEmail:
 
     unit_of_work: EndingUnitOfWork
     tokens: LinkTokenMint
-    limits: Limits
+    rate_limiter: RateLimiter
     hasher: PasswordHasher
     is_common: CommonPasswords
     new_id: NewId
-    post: Post
-    rules: Rules
+    mail_queue: MailQueue
+    policy: OperatorPolicy
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: VerifyEmailCommand, /, *, actor: Actor | System | None = None) -> None:
-        async with self.limits.redeeming():
+        async with self.rate_limiter.redeeming():
             await self._redeem(command, actor)
 
     async def _redeem(self, command: VerifyEmailCommand, actor: Actor | System | None) -> None:
@@ -74,7 +74,7 @@ class VerifyEmail:
             case _:
                 raise InvalidLink
 
-    async def _link(self, token: str) -> Link:
+    async def _link(self, token: str) -> OneTimeLink:
         digest = self.tokens.digest(token)
         async with self.unit_of_work.read() as tx:
             link = await tx.links.get(digest)
@@ -82,8 +82,8 @@ class VerifyEmail:
                 raise InvalidLink
         return link
 
-    async def _register(self, link: Link, raw: str, actor: Actor | System | None) -> None:
-        if self.rules.registration == "closed":
+    async def _register(self, link: OneTimeLink, raw: str, actor: Actor | System | None) -> None:
+        if self.policy.registration == "closed":
             raise RegistrationClosed
         hashed = await self.hasher.hash(self._checked(raw, link, link.full_name))
         async with self.unit_of_work.begin(actor) as tx:
@@ -99,14 +99,14 @@ class VerifyEmail:
             await tx.users.add(user)
             await tx.commit()
 
-    async def _verify(self, link: Link, raw: str, actor: Actor | System | None) -> None:
+    async def _verify(self, link: OneTimeLink, raw: str, actor: Actor | System | None) -> None:
         password = bounded_password(raw)
         async with self.unit_of_work.read() as tx:
             user = await tx.users.get(_owner(link))
         if user is None:
             raise InvalidLink
         # Not to protect the account, which is theirs who have the link; but hashing is dear.
-        allowance = await self.limits.password()
+        status = await self.rate_limiter.password()
         known = await self.hasher.verify(password, user.password_hash)
         hashed = None if known else await self.hasher.hash(self._checked(raw, link, user.full_name))
         async with self.unit_of_work.ending(Change("user", str(user.id)), actor=actor) as tx:
@@ -121,9 +121,9 @@ class VerifyEmail:
                 current.reset_password(hashed, now=tx.now)
                 await end_sessions(tx, current.id, SecurityEvent.CLAIMED, actor=None)
             await tx.users.save(current)
-        await self.limits.give_back(allowance)
+        await self.rate_limiter.give_back(status)
 
-    async def _change(self, link: Link) -> None:
+    async def _change(self, link: OneTimeLink) -> None:
         user_id = _owner(link)
         asked = None if link.session_id is None else Actor(user_id, link.session_id)
         async with self.unit_of_work.ending(Change("user", str(user_id)), actor=asked) as tx:
@@ -137,12 +137,12 @@ class VerifyEmail:
             if was_verified:
                 # An e-mail that nobody has shown to be theirs may be a stranger's, who must not get the account.
                 await tx.users.reserve(old, user.id, tx.now + UNDO_LIFETIME)
-                await self.post(tx, MailKind.EMAIL_CHANGED, old, user_id=user.id, new_email=user.email)
+                await self.mail_queue(tx, MailKind.EMAIL_CHANGED, old, user_id=user.id, new_email=user.email)
 
-    def _checked(self, raw: str, link: Link, full_name: str | None) -> str:
+    def _checked(self, raw: str, link: OneTimeLink, full_name: str | None) -> str:
         return check_password(
             raw,
-            min_length=self.rules.password_min_length,
+            min_length=self.policy.password_min_length,
             email=link.email,
             is_common=self.is_common,
             full_name=full_name,
@@ -155,7 +155,7 @@ def _given(password: str | UnsetType) -> str:
     return password
 
 
-def _owner(link: Link) -> UserId:
+def _owner(link: OneTimeLink) -> UserId:
     if link.user_id is None:
         raise InvalidLink
     return link.user_id

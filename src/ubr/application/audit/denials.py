@@ -1,4 +1,4 @@
-"""What was not done: refusals of those who are signed in, and what was turned away before it was known who asked."""
+"""What was not done: refusals of those who are logged in, and what was turned away before it was known who asked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import SYSTEM, Actor
 from ubr.domain.events import ActRefused, Event, RequestsRejected
 
-_MOST: Final = 10_000
+_MAX_COUNT: Final = 10_000
 """How many kinds of refusals are counted at a time. Whatever is beyond is an entry by itself."""
 
 CountRejection: TypeAlias = Callable[[str], None]
@@ -37,7 +37,7 @@ class _Count:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusals:
+class DenialRecorder:
     """Writes what was refused into the log, in units of their own, and never more than a few entries a minute for it.
 
     - The first refusal of an actor, an act and a problem is an entry at once. Those that follow in the same minute
@@ -59,7 +59,7 @@ class Refusals:
             counted.count += 1
             counted.origin = current_origin()
             return
-        if len(self._counts) < _MOST:
+        if len(self._counts) < _MAX_COUNT:
             self._counts[kind, minute] = _Count()
         try:
             await self._write(actor, ActRefused(act=act, problem=problem, count=1))

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from ubr.application.audit.denials import Refusals
+from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.sequencer import Sequencer
-from ubr.application.kernel.periodic import beside
+from ubr.application.kernel.periodic import running_beside
 from ubr.domain.errors import UbrError
 
 _SEQUENCING: Final = 0.5
@@ -18,17 +18,17 @@ _SETTLING: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Bookkeeping:
+class AuditMaintenance:
     """Runs in every process that serves; of all of them one at a time adds to the tree."""
 
     sequencer: Sequencer
-    refusals: Refusals
+    denials: DenialRecorder
 
     @asynccontextmanager
-    async def going_on(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[None]:
         """Keep the log for as long as the context lasts. At its end what was counted is written, and signed."""
-        async with beside((self.sequencer, _SEQUENCING), (self.refusals.settle, _SETTLING)):
+        async with running_beside((self.sequencer, _SEQUENCING), (self.denials.settle, _SETTLING)):
             yield
         with suppress(UbrError):  # another process will do it, or the next one
-            await self.refusals.settle(everything=True)
+            await self.denials.settle(everything=True)
             await self.sequencer()

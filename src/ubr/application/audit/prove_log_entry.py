@@ -8,7 +8,7 @@ from ubr.application.access.authorization import Authorize
 from ubr.application.audit.sequencer import Sequencer, current_checkpoint, hash_of
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import Actor, System
@@ -50,7 +50,7 @@ class ProveLogEntry:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: ProveLogEntryCommand, /, *, actor: Actor | System) -> ProofResult:
         """Errors: `LogEntryNotFound`; `LogDamaged` where the log is not what was signed."""
         (await self.authorize(actor)).require(LOGS_READ)

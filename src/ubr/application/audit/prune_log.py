@@ -7,7 +7,7 @@ from typing import Final
 from ubr.application.audit.verify_log import Progress
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -65,7 +65,7 @@ class PruneLog:
             if not more:
                 return PrunedResult(entries=total, size=size)
 
-    @repeatable
+    @retry_on_conflict
     async def _batch(self, before: datetime, actor: System) -> tuple[int, int, bool]:
         async with self.unit_of_work.begin(actor) as tx:
             await tx.log_tree.lead(wait=True)  # of two who prune one waits

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ubr.application.audit.sequencer import Sequencer
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog, LogSigning
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import System
@@ -43,7 +43,7 @@ class RotateLogKey:
         await self.sequencer(wait=True)
         return LogKeyResult(key=key)
 
-    @repeatable
+    @retry_on_conflict
     async def _rotate(self, actor: System) -> str:
         async with self.unit_of_work.begin(actor) as tx:
             keys = await tx.log_keys.all_to_change()

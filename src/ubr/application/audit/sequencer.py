@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import STORED_LEVELS, LogSigning
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import SYSTEM
@@ -59,7 +59,7 @@ class Sequencer:
                 break
         return total
 
-    @repeatable
+    @retry_on_conflict
     async def _batch(self, *, wait: bool) -> int:
         async with self.unit_of_work.begin(SYSTEM) as tx:
             if not await tx.log_tree.lead(wait=wait):

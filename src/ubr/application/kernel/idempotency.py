@@ -12,7 +12,7 @@ import msgspec
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.representations import Revised
-from ubr.application.ports.idempotency import Replay
+from ubr.application.ports.idempotency import IdempotencyRecord
 from ubr.application.ports.secrets import Signer
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import Actor, System
@@ -30,7 +30,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class IdempotencyKey:
     """One of several tries at a call. The caller made up a key for that call alone, and says it with each of them.
 
     Errors: `Invalid` for a key that is not 1 to 255 visible ASCII characters.
@@ -58,7 +58,7 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class KeyedCall(Generic[A]):
+class IdempotentCall(Generic[A]):
     """One try at a call. Where it has no key, nothing is known of it and nothing is kept."""
 
     unit_of_work: UnitOfWork
@@ -76,7 +76,7 @@ class KeyedCall(Generic[A]):
         if self.digest is None:
             return None
         async with self.unit_of_work.read() as tx:
-            return self._same(await tx.replays.find(self.digest, tx.now))
+            return self._same(await tx.idempotency.find(self.digest, tx.now))
 
     async def claim(self, tx: Transaction) -> Answered[A] | None:
         """Make this unit the one that does it; what was answered where another has done it, and then nothing is left
@@ -84,14 +84,14 @@ class KeyedCall(Generic[A]):
         """
         if self.digest is None:
             return None
-        return self._same(await tx.replays.claim(self.digest, tx.now))
+        return self._same(await tx.idempotency.claim(self.digest, tx.now))
 
     async def keep(self, tx: Transaction, result: A, *, made: UserId | None = None) -> None:
         """Store the answer with the effect. It goes with the actor, and with the user who was `made`."""
         if self.digest is None:
             return
-        await tx.replays.keep(
-            Replay(
+        await tx.idempotency.keep(
+            IdempotencyRecord(
                 digest=self.digest,
                 fingerprint=self.signer.sign(_PURPOSE, self.asked),
                 actor_id=self.actor_id,
@@ -101,7 +101,7 @@ class KeyedCall(Generic[A]):
             )
         )
 
-    def _same(self, replay: Replay | None) -> Answered[A] | None:
+    def _same(self, replay: IdempotencyRecord | None) -> Answered[A] | None:
         """The answer, where it was given to the same request."""
         if replay is None:
             return None
@@ -119,7 +119,7 @@ class KeyedCall(Generic[A]):
 
 
 @dataclass(frozen=True, slots=True)
-class Replaying:
+class Idempotency:
     """Knows calls again by their keys.
 
     - A key belongs to its actor and to one use case. Strangers have no names: theirs belong to whoever knows them.
@@ -132,16 +132,18 @@ class Replaying:
     signer: Signer
 
     def of(
-        self, attempt: Attempt | None, command: Command, *, actor: Actor | System | None, answer: type[A]
-    ) -> KeyedCall[A]:
+        self, idempotency_key: IdempotencyKey | None, command: Command, *, actor: Actor | System | None, answer: type[A]
+    ) -> IdempotentCall[A]:
         """This try at a call, which answers with a result of this type, or with None."""
         actor_id = actor.user_id if isinstance(actor, Actor) else None
-        if attempt is None:
-            return KeyedCall(self.unit_of_work, self.signer, actor_id, answer)
+        if idempotency_key is None:
+            return IdempotentCall(self.unit_of_work, self.signer, actor_id, answer)
         whose = str(actor_id) if isinstance(actor, Actor) else repr(actor)
-        name = [type(command).__name__, whose, attempt.key]
+        name = [type(command).__name__, whose, idempotency_key.key]
         digest = hashlib.sha256(_encode(name)).digest()
-        return KeyedCall(self.unit_of_work, self.signer, actor_id, answer, digest, _encode([*name, _given(command)]))
+        return IdempotentCall(
+            self.unit_of_work, self.signer, actor_id, answer, digest, _encode([*name, _given(command)])
+        )
 
 
 def _given(command: Command) -> dict[str, Any]:

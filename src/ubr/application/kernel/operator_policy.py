@@ -8,12 +8,12 @@ from typing import Literal
 
 from ubr.domain.errors import Invalid
 from ubr.domain.roles.permissions import BUILT_IN_PERMISSIONS, Permission, Permissions
-from ubr.domain.roles.role import MOST_PERMISSIONS
+from ubr.domain.roles.role import MAX_PERMISSIONS
 from ubr.domain.sessions.session import SessionLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class OperatorPolicy:
     """The operator's decisions, with the defaults of the service."""
 
     registration: Literal["open", "verified", "closed"] = "open"
@@ -28,10 +28,10 @@ class Rules:
     def permissions(self, raw: list[str]) -> Permissions:
         """Parse the permissions of a role. One that is named twice counts once.
 
-        Errors: `Invalid` for one that nobody declared, and for more than `MOST_PERMISSIONS`.
+        Errors: `Invalid` for one that nobody declared, and for more than `MAX_PERMISSIONS`.
         """
-        if len(set(raw)) > MOST_PERMISSIONS:
-            raise Invalid.at("/permissions", f"must name at most {MOST_PERMISSIONS} permissions")
+        if len(set(raw)) > MAX_PERMISSIONS:
+            raise Invalid.at("/permissions", f"must name at most {MAX_PERMISSIONS} permissions")
         known = BUILT_IN_PERMISSIONS | self.own_permissions
         parsed = []
         for at, name in enumerate(raw):

@@ -16,9 +16,9 @@ from ubr.application.ports.secrets import Signer
 from ubr.domain.errors import Invalid, InvalidCursor
 
 DEFAULT_LIMIT: Final = 50
-MOST: Final = 200
+MAX_LIMIT: Final = 200
 _TAG: Final = 32
-_LONGEST_CURSOR: Final = 2048
+_MAX_CURSOR_LENGTH: Final = 2048
 
 T = TypeVar("T")
 K = TypeVar("K", datetime, str)
@@ -26,8 +26,8 @@ K = TypeVar("K", datetime, str)
 
 def check_limit(limit: int) -> int:
     """Errors: `Invalid` outside 1 to 200."""
-    if not 1 <= limit <= MOST:
-        raise Invalid.at("/limit", f"must be between 1 and {MOST}")
+    if not 1 <= limit <= MAX_LIMIT:
+        raise Invalid.at("/limit", f"must be between 1 and {MAX_LIMIT}")
     return limit
 
 
@@ -45,7 +45,7 @@ class Pager:
         if cursor is None:
             return None
         try:
-            if len(cursor) > _LONGEST_CURSOR:
+            if len(cursor) > _MAX_CURSOR_LENGTH:
                 raise InvalidCursor
             raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
             if _text(raw) != cursor:  # one position has one cursor, though base64 has several ways to write it

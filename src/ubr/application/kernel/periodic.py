@@ -16,7 +16,7 @@ _log: Final = logging.getLogger("ubr.jobs")
 
 
 @asynccontextmanager
-async def beside(*rounds: tuple[Act, float]) -> AsyncIterator[None]:
+async def running_beside(*rounds: tuple[Act, float]) -> AsyncIterator[None]:
     """Repeat all of these, each with its pause in seconds, for as long as the context lasts."""
     tasks = [asyncio.create_task(repeat(act, seconds)) for act, seconds in rounds]
     try:

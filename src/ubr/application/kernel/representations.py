@@ -58,7 +58,7 @@ class RoleResult(Revised, frozen=True, kw_only=True):
 
 
 class SessionResult(Result, frozen=True, kw_only=True):
-    """`current` marks the session that asks. `last_seen_at` is the log-in or the last refresh."""
+    """`current` marks the session that asks. `last_seen_at` is the login or the last refresh."""
 
     id: UUID
     user_id: UUID
@@ -98,7 +98,7 @@ class CheckpointResult(Result, frozen=True, kw_only=True):
 
 
 class TokensResult(Result, frozen=True, kw_only=True):
-    """What signing in yields. Lifetimes are in seconds."""
+    """What logging in yields. Lifetimes are in seconds."""
 
     access_token: str
     token_type: str = "Bearer"

@@ -8,18 +8,18 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-from ubr.domain.errors import Contended
+from ubr.domain.errors import TransactionConflict
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Self = TypeVar("Self")
 
-_TRIES: Final = 4
+_ATTEMPTS: Final = 4
 _PAUSE: Final = 0.02
 """Seconds, doubled with each try, and up to as much again by chance: those who collided should not meet anew."""
 
 
-def repeatable(
+def retry_on_conflict(
     call: Callable[Concatenate[Self, P], Awaitable[R]],
 ) -> Callable[Concatenate[Self, P], Coroutine[Any, Any, R]]:
     """Mark a use case that the store may ask to be done again, after a deadlock or a serialization failure.
@@ -30,10 +30,10 @@ def repeatable(
 
     @wraps(call)
     async def repeated(self: Self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        for attempt in range(_TRIES - 1):
+        for attempt in range(_ATTEMPTS - 1):
             try:
                 return await call(self, *args, **kwargs)
-            except Contended:
+            except TransactionConflict:
                 pause = _PAUSE * 2**attempt
                 await asyncio.sleep(pause + pause * random.random())  # noqa: S311 - no secret
         return await call(self, *args, **kwargs)

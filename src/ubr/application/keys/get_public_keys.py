@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ubr.application.keys.key_ring import KnownKeys
+from ubr.application.keys.key_ring import KeyRing
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.system import Clock
 from ubr.domain.errors import StoreUnavailable
@@ -21,7 +21,7 @@ class GetPublicKeys:
     """
 
     access_tokens: AccessTokens
-    keys: KnownKeys
+    keys: KeyRing
     clock: Clock
 
     async def __call__(self, *, current: bool = False) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
-from ubr.application.access.session_cache import View, shared
+from ubr.application.access.session_cache import SessionCache, shared
 from ubr.application.kernel.periodic import repeat
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.revocation import Elapsed
@@ -19,14 +19,16 @@ from ubr.domain.errors import StoreUnavailable
 _log: Final = logging.getLogger("ubr.keys")
 
 
-class KnownKeys:
+class KeyRing:
     """Keeps the installed keys as new as the view: read from the store again when the feed says that one changed.
 
     Nothing is read for a request while nothing changes.
     """
 
-    def __init__(self, view: View, unit_of_work: UnitOfWork, access_tokens: AccessTokens, elapsed: Elapsed) -> None:
-        self._view = view
+    def __init__(
+        self, session_cache: SessionCache, unit_of_work: UnitOfWork, access_tokens: AccessTokens, elapsed: Elapsed
+    ) -> None:
+        self._view = session_cache
         self._unit_of_work = unit_of_work
         self._access_tokens = access_tokens
         self._elapsed = elapsed
@@ -40,7 +42,7 @@ class KnownKeys:
         self._reading: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._asked = float("-inf")
-        view.on_key(self._hear)
+        session_cache.on_key(self._hear)
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
@@ -62,7 +64,7 @@ class KnownKeys:
 
         Errors: `StoreUnavailable` where they cannot be known in time.
         """
-        await self._view.freshen()
+        await self._view.ensure_fresh()
         heard = self._heard
         if self._read < heard:
             await self._until(lambda: self._read >= heard)

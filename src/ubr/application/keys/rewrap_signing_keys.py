@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog, LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
@@ -38,7 +38,7 @@ class RewrapSigningKeys:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, *, actor: System) -> RewrapResult:
         """Errors: `SigningKeyLocked` where no secret opens a key whose tokens may be good; `LogKeyLocked` where none
         opens the newest key of the log. Nothing is changed then.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import SigningKeyResult, signing_key_result
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
@@ -30,7 +30,7 @@ class RotateSigningKey:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, *, actor: System) -> SigningKeyResult:
         """The key that will sign."""
         if not isinstance(actor, System):

@@ -8,20 +8,20 @@ from typing import Final
 
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.origin import Origin, calling_from
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.accounts import LinkTokenMint
 from ubr.application.ports.audit import DenialLog
-from ubr.application.ports.mail import Composer, Mailer, MailFacts
+from ubr.application.ports.mail import MailContext, Mailer, MailRenderer
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.accounts.email import Email
-from ubr.domain.accounts.one_time_link import LINK_LIFETIME, UNDO_LIFETIME, Link, LinkKind
+from ubr.domain.accounts.one_time_link import LINK_LIFETIME, UNDO_LIFETIME, LinkKind, OneTimeLink
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import System
 from ubr.domain.errors import Forbidden, MailRefused, MailUnavailable, StoreUnavailable
 from ubr.domain.events import LinkIssued, MailGivenUp
 from ubr.domain.ids import SessionId
 from ubr.domain.mail.kinds import MailKind
-from ubr.domain.mail.queued_mail import Letter
+from ubr.domain.mail.queued_mail import QueuedMail
 
 _AT_ONCE: Final = 10
 _CLAIMED: Final = timedelta(minutes=2)
@@ -54,7 +54,7 @@ class DeliverMail:
 
     unit_of_work: UnitOfWork
     tokens: LinkTokenMint
-    composer: Composer
+    renderer: MailRenderer
     mailer: Mailer
     denials: DenialLog
 
@@ -66,8 +66,8 @@ class DeliverMail:
         done = 0
         if not self.mailer.sends:  # another process may be able to
             return done
-        while letters := await self._claim(actor):
-            sending = asyncio.gather(*(self._deliver(letter, actor) for letter in letters), return_exceptions=True)
+        while queued_mails := await self._claim(actor):
+            sending = asyncio.gather(*(self._deliver(queued, actor) for queued in queued_mails), return_exceptions=True)
             try:
                 outcomes = await asyncio.shield(sending)
             except asyncio.CancelledError:
@@ -81,36 +81,36 @@ class DeliverMail:
                 done += outcome
         return done
 
-    @repeatable
-    async def _claim(self, actor: System) -> list[Letter]:
+    @retry_on_conflict
+    async def _claim(self, actor: System) -> list[QueuedMail]:
         async with self.unit_of_work.read() as tx:
             if not await tx.outbox.due(tx.now):
                 return []
         async with self.unit_of_work.begin(actor) as tx:
-            letters = await tx.outbox.claim(tx.now, tx.now + _CLAIMED, _AT_ONCE)
+            queued_mails = await tx.outbox.claim(tx.now, tx.now + _CLAIMED, _AT_ONCE)
             await tx.commit()
-        return letters
+        return queued_mails
 
-    async def _deliver(self, letter: Letter, actor: System) -> bool:
+    async def _deliver(self, queued: QueuedMail, actor: System) -> bool:
         """Whether it is done with. Where the store is out of reach it is due again once nobody has it any more."""
-        origin = Origin(ip=letter.ip, request_id=letter.request_id, request_id_given=letter.request_id_given)
+        origin = Origin(ip=queued.ip, request_id=queued.request_id, request_id_given=queued.request_id_given)
         with calling_from(origin):
             try:
-                failure = await self._sent(letter, actor)
+                failure = await self._sent(queued, actor)
                 if failure is None:
-                    await self._done(letter, actor)
+                    await self._done(queued, actor)
                 else:
-                    await self._failed(letter, failure, actor)
+                    await self._failed(queued, failure, actor)
             except StoreUnavailable:
                 return False
         return failure is None
 
-    async def _sent(self, letter: Letter, actor: System) -> MailRefused | MailUnavailable | None:
+    async def _sent(self, queued: QueuedMail, actor: System) -> MailRefused | MailUnavailable | None:
         """Why it was not; None where it was, or there is nothing to send."""
         try:
-            facts = await self._written(letter, actor)
-            if facts is not None:
-                await self.mailer.send(self.composer.compose(facts, letter.id))
+            context = await self._written(queued, actor)
+            if context is not None:
+                await self.mailer.send(self.renderer.render(context, queued.id))
         except (MailRefused, MailUnavailable) as error:
             return error
         except StoreUnavailable:
@@ -120,91 +120,91 @@ class DeliverMail:
             return MailUnavailable("it could not be written")
         return None
 
-    @repeatable
-    async def _done(self, letter: Letter, actor: System) -> None:
+    @retry_on_conflict
+    async def _done(self, queued: QueuedMail, actor: System) -> None:
         async with self.unit_of_work.begin(actor) as tx:
-            await tx.outbox.remove(letter)
+            await tx.outbox.remove(queued)
             await tx.commit()
 
-    @repeatable
-    async def _failed(self, letter: Letter, error: MailRefused | MailUnavailable, actor: System) -> None:
+    @retry_on_conflict
+    async def _failed(self, queued: QueuedMail, error: MailRefused | MailUnavailable, actor: System) -> None:
         async with self.unit_of_work.begin(actor) as tx:
-            failed = letter.failed(error.detail, for_good=isinstance(error, MailRefused), now=tx.now)
-            if await tx.outbox.save(failed, was=letter) and failed.dead:
-                tx.record(MailGivenUp(letter_id=letter.id, kind=letter.kind.value, why=error.detail))
+            failed = queued.failed(error.detail, for_good=isinstance(error, MailRefused), now=tx.now)
+            if await tx.outbox.save(failed, was=queued) and failed.dead:
+                tx.record(MailGivenUp(queued_id=queued.id, kind=queued.kind.value, why=error.detail))
             await tx.commit()
         _log.warning("A mail could not be sent: %s", error.detail)
 
     # --- what a letter comes to --------------------------------------------------------------------------------------
 
-    @repeatable
-    async def _written(self, letter: Letter, actor: System) -> MailFacts | None:
+    @retry_on_conflict
+    async def _written(self, queued: QueuedMail, actor: System) -> MailContext | None:
         """What the mail says; None where there is nothing to say to anybody."""
         async with self.unit_of_work.begin(actor) as tx:
-            facts = await self._facts(tx, letter)
+            context = await self._facts(tx, queued)
             # Its user is locked by now: whoever ended what it is about has deleted it, or waits for us.
-            current = await tx.outbox.get(letter.id)
-            if current is None or current.next_try_at != letter.next_try_at:
+            current = await tx.outbox.get(queued.id)
+            if current is None or current.next_try_at != queued.next_try_at:
                 return None
             await tx.commit()
-        return facts
+        return context
 
-    async def _facts(self, tx: Transaction, letter: Letter) -> MailFacts | None:
-        match letter.kind:
+    async def _facts(self, tx: Transaction, queued: QueuedMail) -> MailContext | None:
+        match queued.kind:
             case MailKind.REGISTRATION:
-                return await self._registration(tx, letter)
+                return await self._registration(tx, queued)
             case MailKind.VERIFICATION:
-                return await self._verification(tx, letter)
+                return await self._verification(tx, queued)
             case MailKind.PASSWORD_RESET | MailKind.INVITATION:
-                user = await _addressee(tx, letter)
-                return None if user is None else await self._with_link(tx, letter, LinkKind.PASSWORD_RESET, user)
+                user = await _addressee(tx, queued)
+                return None if user is None else await self._with_link(tx, queued, LinkKind.PASSWORD_RESET, user)
             case MailKind.EMAIL_CHANGE:
-                return await self._email_change(tx, letter)
+                return await self._email_change(tx, queued)
             case MailKind.EMAIL_CHANGED:
-                return await self._email_changed(tx, letter)
+                return await self._email_changed(tx, queued)
             case _:
-                user = await _owner(tx, letter)
-                return None if user is None else _plain(letter.kind, letter.email, user, letter.new_email)
+                user = await _owner(tx, queued)
+                return None if user is None else _plain(queued.kind, queued.email, user, queued.new_email)
 
-    async def _registration(self, tx: Transaction, letter: Letter) -> MailFacts | None:
-        user = await tx.users.by_email(letter.email)
+    async def _registration(self, tx: Transaction, queued: QueuedMail) -> MailContext | None:
+        user = await tx.users.by_email(queued.email)
         if user is not None:
             return _plain(MailKind.ACCOUNT_EXISTS, user.email, user) if user.active else None
-        return await self._with_link(tx, letter, LinkKind.REGISTRATION, email=letter.email, full_name=letter.full_name)
+        return await self._with_link(tx, queued, LinkKind.REGISTRATION, email=queued.email, full_name=queued.full_name)
 
-    async def _verification(self, tx: Transaction, letter: Letter) -> MailFacts | None:
-        user = await _addressee(tx, letter)
+    async def _verification(self, tx: Transaction, queued: QueuedMail) -> MailContext | None:
+        user = await _addressee(tx, queued)
         if user is not None:
-            return None if user.email_verified else await self._with_link(tx, letter, LinkKind.VERIFICATION, user)
-        pending = await tx.links.pending(LinkKind.REGISTRATION, letter.email, tx.now)
-        if pending is None or await tx.users.by_email(letter.email) is not None:
+            return None if user.email_verified else await self._with_link(tx, queued, LinkKind.VERIFICATION, user)
+        pending = await tx.links.pending(LinkKind.REGISTRATION, queued.email, tx.now)
+        if pending is None or await tx.users.by_email(queued.email) is not None:
             return None
         return await self._with_link(
-            tx, letter, LinkKind.REGISTRATION, email=pending.email, full_name=pending.full_name
+            tx, queued, LinkKind.REGISTRATION, email=pending.email, full_name=pending.full_name
         )
 
-    async def _email_change(self, tx: Transaction, letter: Letter) -> MailFacts | None:
-        user = await _owner(tx, letter)
+    async def _email_change(self, tx: Transaction, queued: QueuedMail) -> MailContext | None:
+        user = await _owner(tx, queued)
         if user is None:
             return None
-        other = await tx.users.by_email(letter.email)
+        other = await tx.users.by_email(queued.email)
         if other is None:
             return await self._with_link(
-                tx, letter, LinkKind.EMAIL_CHANGE, user, email=letter.email, session_id=letter.session_id
+                tx, queued, LinkKind.EMAIL_CHANGE, user, email=queued.email, session_id=queued.session_id
             )
         return _plain(MailKind.EMAIL_IN_USE, other.email, other) if other.active and other.id != user.id else None
 
-    async def _email_changed(self, tx: Transaction, letter: Letter) -> MailFacts | None:
-        user = await _owner(tx, letter)
-        end = letter.created_at + UNDO_LIFETIME
-        if user is None or tx.now >= end or user.email.key == letter.email.key:
+    async def _email_changed(self, tx: Transaction, queued: QueuedMail) -> MailContext | None:
+        user = await _owner(tx, queued)
+        end = queued.created_at + UNDO_LIFETIME
+        if user is None or tx.now >= end or user.email.key == queued.email.key:
             return None
-        return await self._with_link(tx, letter, LinkKind.EMAIL_UNDO, user, email=letter.email, end=end)
+        return await self._with_link(tx, queued, LinkKind.EMAIL_UNDO, user, email=queued.email, end=end)
 
     async def _with_link(
         self,
         tx: Transaction,
-        letter: Letter,
+        queued: QueuedMail,
         kind: LinkKind,
         user: User | None = None,
         *,
@@ -212,14 +212,14 @@ class DeliverMail:
         full_name: str | None = None,
         session_id: SessionId | None = None,
         end: datetime | None = None,
-    ) -> MailFacts:
+    ) -> MailContext:
         """A mail with a new link in it, to the e-mail given, or the one of the user."""
-        to = email or (letter.email if user is None else user.email)
+        to = email or (queued.email if user is None else user.email)
         token = self.tokens.mint()
         user_id = None if user is None else user.id
         end = end or tx.now + LINK_LIFETIME
         await tx.links.add(
-            Link(
+            OneTimeLink(
                 digest=token.digest,
                 kind=kind,
                 email=to,
@@ -231,30 +231,30 @@ class DeliverMail:
             )
         )
         tx.record(LinkIssued(user_id=user_id, kind=kind.value))
-        mail = MailKind.REGISTRATION if kind is LinkKind.REGISTRATION else letter.kind
-        return MailFacts(
+        mail = MailKind.REGISTRATION if kind is LinkKind.REGISTRATION else queued.kind
+        return MailContext(
             kind=mail,
             to=to.address,
             full_name=None if user is None else user.full_name,
-            link=self.composer.link(_PAGES[kind], token.secret),
-            new_email=letter.new_email,
+            link=self.renderer.link(_PAGES[kind], token.secret),
+            new_email=queued.new_email,
             minutes=max(1, int((end - tx.now) / timedelta(minutes=1))),
         )
 
 
-async def _addressee(tx: Transaction, letter: Letter) -> User | None:
+async def _addressee(tx: Transaction, queued: QueuedMail) -> User | None:
     """The active user with the e-mail of a letter; the one it is about, where that is known."""
-    user = await tx.users.by_email(letter.email)
-    if user is None or not user.active or letter.user_id not in {None, user.id}:
+    user = await tx.users.by_email(queued.email)
+    if user is None or not user.active or queued.user_id not in {None, user.id}:
         return None
     return user
 
 
-async def _owner(tx: Transaction, letter: Letter) -> User | None:
+async def _owner(tx: Transaction, queued: QueuedMail) -> User | None:
     """The active user whom a letter is about."""
-    user = None if letter.user_id is None else await tx.users.get(letter.user_id)
+    user = None if queued.user_id is None else await tx.users.get(queued.user_id)
     return user if user is not None and user.active else None
 
 
-def _plain(kind: MailKind, to: Email, user: User, new_email: str | None = None) -> MailFacts:
-    return MailFacts(kind=kind, to=to.address, full_name=user.full_name, new_email=new_email)
+def _plain(kind: MailKind, to: Email, user: User, new_email: str | None = None) -> MailContext:
+    return MailContext(kind=kind, to=to.address, full_name=user.full_name, new_email=new_email)

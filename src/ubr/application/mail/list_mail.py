@@ -9,7 +9,7 @@ from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
 from ubr.application.kernel.representations import Page
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import System
@@ -23,7 +23,7 @@ class ListMailCommand(Command, frozen=True, kw_only=True):
     cursor: str | None = None
 
 
-class LetterResult(Result, frozen=True, kw_only=True):
+class QueuedMailResult(Result, frozen=True, kw_only=True):
     """A mail that is not sent yet. `next_try_at` is null where nobody tries any more."""
 
     id: UUID
@@ -48,8 +48,8 @@ class ListMail:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
-    async def __call__(self, command: ListMailCommand, /, *, actor: System) -> Page[LetterResult]:
+    @retry_on_conflict
+    async def __call__(self, command: ListMailCommand, /, *, actor: System) -> Page[QueuedMailResult]:
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may read the outbox")
         limit = check_limit(command.limit)
@@ -58,20 +58,20 @@ class ListMail:
         dead = None if command.state is None else command.state == "given_up"
         async with self.unit_of_work.read() as tx:
             found = await tx.outbox.page(after, limit + 1, dead=dead)
-        letters, cursor = self.pager.cut(found, limit, scope, lambda letter: (letter.created_at, letter.id))
+        queued_mails, cursor = self.pager.cut(found, limit, scope, lambda queued: (queued.created_at, queued.id))
         return Page(
             items=[
-                LetterResult(
-                    id=letter.id,
-                    kind=letter.kind,
-                    state="given_up" if letter.dead else "waiting",
-                    email=letter.email.address,
-                    created_at=letter.created_at,
-                    tries=letter.tries,
-                    next_try_at=None if letter.dead else letter.next_try_at,
-                    last_error=letter.last_error,
+                QueuedMailResult(
+                    id=queued.id,
+                    kind=queued.kind,
+                    state="given_up" if queued.dead else "waiting",
+                    email=queued.email.address,
+                    created_at=queued.created_at,
+                    tries=queued.tries,
+                    next_try_at=None if queued.dead else queued.next_try_at,
+                    last_error=queued.last_error,
                 )
-                for letter in letters
+                for queued in queued_mails
             ],
             next_cursor=cursor,
         )

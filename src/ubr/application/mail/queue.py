@@ -10,11 +10,11 @@ from ubr.application.ports.unit_of_work import Transaction
 from ubr.domain.accounts.email import Email
 from ubr.domain.ids import SessionId, UserId
 from ubr.domain.mail.kinds import MailKind
-from ubr.domain.mail.queued_mail import Letter
+from ubr.domain.mail.queued_mail import QueuedMail
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class MailQueue:
     """Puts letters into the outbox. Whether there is anybody to write to is found out later, by whoever sends it.
 
     So a call that asks for a mail does the same for every e-mail, and takes as long.
@@ -35,7 +35,7 @@ class Post:
     ) -> None:
         origin = current_origin()
         await tx.outbox.add(
-            Letter(
+            QueuedMail(
                 id=self.new_id(),
                 kind=kind,
                 email=email,

@@ -5,16 +5,16 @@ from uuid import UUID
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import System
-from ubr.domain.errors import Forbidden, LetterNotFound
+from ubr.domain.errors import Forbidden, QueuedMailNotFound
 from ubr.domain.events import MailRetried
 
 
 class RetryMailCommand(Command, frozen=True, kw_only=True):
-    letter_id: UUID
+    mail_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,15 @@ class RetryMail:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: RetryMailCommand, /, *, actor: System) -> None:
-        """Errors: `LetterNotFound`."""
+        """Errors: `QueuedMailNotFound`."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may retry a mail")
         async with self.unit_of_work.begin(actor) as tx:
-            letter = await tx.outbox.get(command.letter_id)
-            if letter is None:
-                raise LetterNotFound
-            await tx.outbox.save(letter.again(tx.now), was=letter)
-            tx.record(MailRetried(letter_id=letter.id, kind=letter.kind.value))
+            queued = await tx.outbox.get(command.mail_id)
+            if queued is None:
+                raise QueuedMailNotFound
+            await tx.outbox.save(queued.again(tx.now), was=queued)
+            tx.record(MailRetried(queued_id=queued.id, kind=queued.kind.value))
             await tx.commit()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from ubr.application.ports.protection import Counters
-from ubr.application.ports.revocation import Feed
+from ubr.application.ports.protection import RateLimitStore
+from ubr.application.ports.revocation import ChangeFeed
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.application.protection.password_throttle import KNOWN_FOR
 from ubr.application.protection.rate_limits import Quotas
@@ -18,7 +18,7 @@ from ubr.domain.sessions.session import RETRY_WINDOW
 FEED_LASTS: Final = timedelta(hours=24)
 """How long a row of the feed is kept: much longer than anything that rests on it."""
 
-LETTERS_LAST: Final = timedelta(days=7)
+QUEUED_MAILS_KEPT: Final = timedelta(days=7)
 """How long a mail that nobody could send is kept, for an operator to look at."""
 
 ENDED_GRANTS_LAST: Final = timedelta(days=30)
@@ -43,8 +43,8 @@ class Janitor:
     """
 
     unit_of_work: UnitOfWork
-    feed: Feed
-    counters: Counters
+    feed: ChangeFeed
+    rate_limit_store: RateLimitStore
     quotas: Quotas
 
     async def __call__(self) -> int:
@@ -52,17 +52,17 @@ class Janitor:
         await self._each(lambda tx: tx.refresh_tokens.forget_successors(tx.now - RETRY_WINDOW, _BATCH))
         await self._each(lambda tx: tx.refresh_tokens.forget(tx.now, _BATCH))
         await self._each(lambda tx: tx.links.forget(tx.now, _BATCH))
-        await self._each(lambda tx: tx.outbox.forget(tx.now - LETTERS_LAST, _BATCH))
+        await self._each(lambda tx: tx.outbox.forget(tx.now - QUEUED_MAILS_KEPT, _BATCH))
         await self._each(lambda tx: tx.users.forget_reservations(tx.now, _BATCH))
         deleted = await self._each(lambda tx: tx.sessions.forget(tx.now, _BATCH))
-        await self._each(lambda tx: tx.replays.forget(tx.now, _BATCH))
+        await self._each(lambda tx: tx.idempotency.forget(tx.now, _BATCH))
         await self._each(lambda tx: tx.users.forget_grants(tx.now - ENDED_GRANTS_LAST, _BATCH))
         while await self.feed.forget(FEED_LASTS, _BATCH) == _BATCH:
             pass
         window = self.quotas.account.per if self.quotas.account is not None else timedelta(0)
-        await self._each(lambda tx: tx.password_tries.forget(tx.now - window, _BATCH))
+        await self._each(lambda tx: tx.password_attempts.forget(tx.now - window, _BATCH))
         await self._each(lambda tx: tx.known_clients.forget(tx.now - KNOWN_FOR, _BATCH))
-        while await self.counters.forget(_BATCH) >= _BATCH:
+        while await self.rate_limit_store.forget(_BATCH) >= _BATCH:
             pass
         return deleted
 

@@ -13,7 +13,7 @@ from typing import Literal, Protocol, TypeAlias
 from ubr.application.ports.paging import After
 from ubr.application.ports.secrets import MintedToken
 from ubr.domain.accounts.email import Email
-from ubr.domain.accounts.one_time_link import Link, LinkKind
+from ubr.domain.accounts.one_time_link import LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.search import Prefix
 from ubr.domain.accounts.user import User, UserStatus
@@ -129,25 +129,25 @@ class LinkTokenMint(Protocol):
 
 
 class Links(Protocol):
-    async def add(self, link: Link) -> None:
+    async def add(self, link: OneTimeLink) -> None:
         """Store a link. Older ones of its kind for the same account, or e-mail where there is none, are deleted.
 
         But for those that undo a change of e-mail: each goes back to another one. Errors: `UserNotFound`.
         """
         ...
 
-    async def get(self, digest: TokenDigest) -> Link | None:
+    async def get(self, digest: TokenDigest) -> OneTimeLink | None:
         """The link, expired or not, never locked; None where there is none, or it was redeemed."""
         ...
 
-    async def redeem(self, digest: TokenDigest, now: datetime) -> Link | None:
+    async def redeem(self, digest: TokenDigest, now: datetime) -> OneTimeLink | None:
         """Take a link that is good out of the store, in one step; None where there is none.
 
         However many try at once, one gets it. Where its unit is rolled back it is as good as before.
         """
         ...
 
-    async def pending(self, kind: LinkKind, email: Email, now: datetime) -> Link | None:
+    async def pending(self, kind: LinkKind, email: Email, now: datetime) -> OneTimeLink | None:
         """A link of this kind to an e-mail, for no account yet, that is good; never locked."""
         ...
 

@@ -10,7 +10,7 @@ from ubr.domain.ids import UserId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replay:
+class IdempotencyRecord:
     """An answer, and how the call is known again: nothing that its caller sent stands here in clear.
 
     `digest` stands for the key and whose it is, `fingerprint` for what was asked. `user_id` is the user that was made:
@@ -25,12 +25,12 @@ class Replay:
     expires_at: datetime
 
 
-class Replays(Protocol):
-    async def find(self, digest: bytes, now: datetime) -> Replay | None:
+class IdempotencyStore(Protocol):
+    async def find(self, digest: bytes, now: datetime) -> IdempotencyRecord | None:
         """What was answered; None where nothing was, or it has expired. Never locked."""
         ...
 
-    async def claim(self, digest: bytes, now: datetime) -> Replay | None:
+    async def claim(self, digest: bytes, now: datetime) -> IdempotencyRecord | None:
         """Take the digest for this unit; what was answered where another has done so before, and then nothing is taken.
 
         One that has it at this moment is waited for: where it is rolled back, this unit takes it. So is what has
@@ -38,10 +38,10 @@ class Replays(Protocol):
         """
         ...
 
-    async def keep(self, replay: Replay) -> None:
+    async def keep(self, replay: IdempotencyRecord) -> None:
         """Store the answer of a call whose digest this unit has taken.
 
-        Errors: `Contended` where the actor or the user is gone by then.
+        Errors: `TransactionConflict` where the actor or the user is gone by then.
         """
         ...
 

@@ -11,7 +11,7 @@ from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
 from ubr.domain.ids import UserId
 from ubr.domain.mail.kinds import MailKind
-from ubr.domain.mail.queued_mail import Letter
+from ubr.domain.mail.queued_mail import QueuedMail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Mail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MailFacts:
+class MailContext:
     """What a mail has to say."""
 
     kind: MailKind
@@ -44,10 +44,10 @@ class MailFacts:
     new_email: str | None = None
 
 
-class Composer(Protocol):
+class MailRenderer(Protocol):
     """Words for facts."""
 
-    def compose(self, facts: MailFacts, id: UUID) -> Mail:
+    def render(self, context: MailContext, id: UUID) -> Mail:
         """The mail that says this.
 
         What a stranger can have typed stands in no mail to somebody else. Errors: `ValueError` where a fact is missing
@@ -84,7 +84,7 @@ class Mailer(Protocol):
 class Outbox(Protocol):
     """Letters that wait. Inside a unit of work: what asks for a mail and the letter become true together."""
 
-    async def add(self, letter: Letter) -> None:
+    async def add(self, queued: QueuedMail) -> None:
         """Store a new letter."""
         ...
 
@@ -92,26 +92,26 @@ class Outbox(Protocol):
         """Whether there is a letter to try."""
         ...
 
-    async def claim(self, now: datetime, until: datetime, limit: int) -> list[Letter]:
+    async def claim(self, now: datetime, until: datetime, limit: int) -> list[QueuedMail]:
         """At most `limit` letters to try, those first that are due longest. Nobody else gets them before `until`.
 
         Whoever else claims at the same moment gets others, and waits for nobody.
         """
         ...
 
-    async def get(self, letter_id: UUID) -> Letter | None:
+    async def get(self, mail_id: UUID) -> QueuedMail | None:
         """The letter; None where there is none."""
         ...
 
-    async def page(self, after: After[datetime] | None, limit: int, *, dead: bool | None = None) -> list[Letter]:
+    async def page(self, after: After[datetime] | None, limit: int, *, dead: bool | None = None) -> list[QueuedMail]:
         """At most `limit` letters behind `after`, oldest first, never locked; `dead` ones, others, or both."""
         ...
 
-    async def save(self, letter: Letter, *, was: Letter) -> bool:
+    async def save(self, queued: QueuedMail, *, was: QueuedMail) -> bool:
         """Store the new state of a letter, where nobody has claimed, changed or deleted it since; whether it was so."""
         ...
 
-    async def remove(self, letter: Letter) -> None:
+    async def remove(self, queued: QueuedMail) -> None:
         """Delete a letter, where nobody has claimed or changed it since."""
         ...
 

@@ -11,7 +11,7 @@ from ubr.domain.ids import UserId
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class Reservation:
     """One of the tries that an account has in a window, taken. The window is known by the moment it began."""
 
     bucket: bytes
@@ -19,7 +19,7 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoSlot:
+class Exhausted:
     """None is free before `until`, unless one is given back; where all of them failed, none will be.
 
     `passed` grows whenever one is given back because its password was right.
@@ -30,21 +30,21 @@ class NoSlot:
     passed: int
 
 
-class PasswordTries(Protocol):
+class PasswordAttempts(Protocol):
     """Tries of a password, counted in windows that begin with the first slot taken. A bucket is an HMAC of its name."""
 
-    async def take(self, bucket: bytes, quota: Quota, now: datetime) -> Slot | NoSlot:
+    async def take(self, bucket: bytes, quota: Quota, now: datetime) -> Reservation | Exhausted:
         """Take a slot, in one step: of any number of takers at once exactly as many get one as the quota has."""
         ...
 
-    async def give_back(self, slot: Slot, *, passed: bool) -> None:
+    async def give_back(self, reservation: Reservation, *, passed: bool) -> None:
         """Return the slot of a try that passed, or that came to no end.
 
         Of a window that is over nothing is returned to the next one.
         """
         ...
 
-    async def fail(self, slot: Slot) -> None:
+    async def fail(self, reservation: Reservation) -> None:
         """Say that a slot is not going to be given back."""
         ...
 
@@ -54,14 +54,14 @@ class PasswordTries(Protocol):
 
 
 class KnownClients(Protocol):
-    """From where people signed in. A client is an HMAC of its network. All of a user's go with the user."""
+    """From where people logged in. A client is an HMAC of its network. All of a user's go with the user."""
 
     async def seen_at(self, email: Email, client: bytes) -> datetime | None:
-        """When this client last signed in to the account of this e-mail; None where it did not, or there is none."""
+        """When this client last logged in to the account of this e-mail; None where it did not, or there is none."""
         ...
 
     async def see(self, user_id: UserId, client: bytes, now: datetime) -> None:
-        """It signs in now. Errors: `UserNotFound`."""
+        """It logs in now. Errors: `UserNotFound`."""
         ...
 
     async def forget(self, seen_before: datetime, limit: int) -> int:
@@ -78,7 +78,7 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Decision:
     """Whether a try is allowed, how many more would be, and in how long the next one is (0 where one is at once)."""
 
     allowed: bool
@@ -86,8 +86,8 @@ class Verdict:
     retry_after: timedelta
 
 
-class Counters(Protocol):
-    async def take(self, name: str, quota: Quota) -> Verdict:
+class RateLimitStore(Protocol):
+    async def take(self, name: str, quota: Quota) -> Decision:
         """Take one try of what is counted under this name, in one step: of any number of takers at once exactly as
         many are allowed as the quota has. A refused try takes nothing. Names never run into one another.
 

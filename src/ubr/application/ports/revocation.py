@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import NewType, Protocol, TypeAlias
 from uuid import UUID
 
-from ubr.domain.revocation.changes import FeedRow
+from ubr.domain.revocation.changes import ChangeRecord
 
 WorkerId = NewType("WorkerId", UUID)
 
@@ -30,28 +30,28 @@ class FeedRead:
     """Rows in the order of their numbers, and where the feed stood when they were read."""
 
     position: FeedPosition
-    rows: tuple[FeedRow, ...]
+    rows: tuple[ChangeRecord, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Announced:
+class CommittedChanges:
     """The rows of one commit, and every worker that has a row: its lease may still last."""
 
     epoch: str
-    rows: tuple[FeedRow, ...]
+    rows: tuple[ChangeRecord, ...]
     workers: frozenset[WorkerId]
     steady: bool
     """Whether no other database can have come in the place of one that a worker read from."""
 
 
-class Feed(Protocol):
+class ChangeFeed(Protocol):
     """The feed and the workers that follow it, both where the truth is."""
 
     async def read(self, since: int | None) -> FeedRead:
         """Every row numbered above `since`, from where writers write, without writing. None: only where it stands."""
         ...
 
-    async def announced(self, batch: UUID) -> Announced:
+    async def committed_changes(self, commit_id: UUID) -> CommittedChanges:
         """What a unit that has committed wrote to the feed, and every worker that has a row."""
         ...
 
@@ -67,7 +67,7 @@ class Feed(Protocol):
         """Every worker that has a row, with something that is another thing after each renewal."""
         ...
 
-    async def bury(self, worker: WorkerId, renewal: Hashable) -> None:
+    async def remove_worker(self, worker: WorkerId, renewal: Hashable) -> None:
         """Remove the row of a worker that has not renewed since this renewal was seen; else do nothing."""
         ...
 
@@ -76,14 +76,14 @@ class Feed(Protocol):
         ...
 
 
-Listener: TypeAlias = Callable[[str, Sequence[FeedRow]], None]
+Listener: TypeAlias = Callable[[str, Sequence[ChangeRecord]], None]
 """Takes an epoch and rows of it. When it returns, the worker acts on them."""
 
 
-class Nudges(Protocol):
+class ChangeNotifier(Protocol):
     """Rows on the short way. They may be lost, late or repeated: nothing rests on them but speed."""
 
-    async def deliver(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bool:
+    async def deliver(self, epoch: str, rows: Sequence[ChangeRecord], to: frozenset[WorkerId]) -> bool:
         """Send rows to workers; True as soon as each has acknowledged, False where there is no hope of it.
 
         Never raises for its technology; the caller cancels it when it has waited long enough.

@@ -1,4 +1,4 @@
-"""Sessions, their refresh tokens, and who is signed in. What one reads in a writing unit is locked until it ends."""
+"""Sessions, their refresh tokens, and who is logged in. What one reads in a writing unit is locked until it ends."""
 
 from __future__ import annotations
 

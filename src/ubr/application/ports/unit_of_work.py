@@ -9,10 +9,10 @@ from uuid import UUID
 
 from ubr.application.ports.accounts import Links, Users
 from ubr.application.ports.audit import LogKeys, LogRecords, Logs, LogTree
-from ubr.application.ports.idempotency import Replays
+from ubr.application.ports.idempotency import IdempotencyStore
 from ubr.application.ports.keys import SigningKeys
 from ubr.application.ports.mail import Outbox
-from ubr.application.ports.protection import KnownClients, PasswordTries
+from ubr.application.ports.protection import KnownClients, PasswordAttempts
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.roles import Roles
 from ubr.application.ports.sessions import Principals, RefreshTokens, Sessions
@@ -52,7 +52,7 @@ class Transaction(Protocol):
     @property
     def signing_keys(self) -> SigningKeys: ...
     @property
-    def replays(self) -> Replays: ...
+    def idempotency(self) -> IdempotencyStore: ...
     @property
     def principals(self) -> Principals: ...
     @property
@@ -60,7 +60,7 @@ class Transaction(Protocol):
     @property
     def outbox(self) -> Outbox: ...
     @property
-    def password_tries(self) -> PasswordTries: ...
+    def password_attempts(self) -> PasswordAttempts: ...
     @property
     def known_clients(self) -> KnownClients: ...
 
@@ -69,12 +69,12 @@ class Transaction(Protocol):
         ...
 
     @property
-    def batch(self) -> UUID | None:
+    def commit_id(self) -> UUID | None:
         """Once committed: the key of the feed rows it wrote; None where it wrote none."""
         ...
 
     @property
-    def awaited(self) -> bool:
+    def must_propagate(self) -> bool:
         """Whether the answer waits until those rows are known everywhere."""
         ...
 

@@ -1,1 +1,1 @@
-"""Limits, and the guard before every password."""
+"""Rate limits, and the throttle before every password."""

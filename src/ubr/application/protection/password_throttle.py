@@ -12,21 +12,28 @@ from typing import Any, Final, TypeAlias
 
 from ubr.application.kernel.origin import current_origin
 from ubr.application.ports.accounts import PasswordHasher
-from ubr.application.ports.protection import NoSlot, Quota, Slot
+from ubr.application.ports.protection import Exhausted, Quota, Reservation
 from ubr.application.ports.revocation import Elapsed
 from ubr.application.ports.secrets import Signer
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
-from ubr.application.protection.rate_limits import Allowance, Limits, whole_seconds
+from ubr.application.protection.rate_limits import RateLimiter, RateLimitStatus, whole_seconds
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.user import User
-from ubr.domain.errors import Contended, InvalidCredentials, InvalidToken, RateLimited, UbrError, WrongPassword
+from ubr.domain.errors import (
+    InvalidCredentials,
+    InvalidToken,
+    RateLimited,
+    TransactionConflict,
+    UbrError,
+    WrongPassword,
+)
 from ubr.domain.events import LogInFailed
 from ubr.domain.ids import UserId
 
 PURPOSE: Final = "password tries"
 KNOWN_FOR: Final = timedelta(days=30)
-"""How long a client IP from which somebody signed in has a bucket of its own."""
+"""How long a client IP from which somebody logged in has a bucket of its own."""
 
 _FRESH: Final = timedelta(days=1)
 """A client that was seen since is not written down anew."""
@@ -86,13 +93,13 @@ class PasswordThrottle:
       this opens. So of any number of guesses at once exactly the limit is verified, and a right one beside wrong ones
       gives back its own slot alone.
     - Where all slots are taken by tries on their way, a try waits for as long as others are given back.
-    - An account is an e-mail, whether there is one or not. A client IP from which the account was signed in to has a
+    - An account is an e-mail, whether there is one or not. A client IP from which the account was logged in to has a
       bucket of its own, so that a stranger shuts nobody out.
     - It is the store that counts, whatever becomes of Redis.
     """
 
     unit_of_work: UnitOfWork
-    limits: Limits
+    rate_limiter: RateLimiter
     hasher: PasswordHasher
     signer: Signer
     elapsed: Elapsed
@@ -137,7 +144,7 @@ class PasswordThrottle:
 
     @asynccontextmanager
     async def _attempt(self) -> AsyncIterator[_Attempt]:
-        attempt = _Attempt(self, await self.limits.password())
+        attempt = _Attempt(self, await self.rate_limiter.password())
         try:
             yield attempt
         except BaseException as error:
@@ -146,7 +153,7 @@ class PasswordThrottle:
             elif isinstance(error, UbrError):
                 await self._finish(attempt.keep())
             raise
-        await self.limits.give_back(attempt.allowance)
+        await self.rate_limiter.give_back(attempt.status)
 
     async def _record_failure(self, attempt: _Attempt, user_id: UserId | None) -> None:
         async with self.unit_of_work.begin(None) as tx:
@@ -157,7 +164,7 @@ class PasswordThrottle:
     @asynccontextmanager
     async def _reading(self, email: Email) -> AsyncIterator[Transaction]:
         """A unit in which to read who has this e-mail. Errors: `RateLimited` where very many want to at once."""
-        quota = self.limits.quotas.account
+        quota = self.rate_limiter.quotas.account
         if quota is None:
             async with self.unit_of_work.read() as tx:
                 yield tx
@@ -178,9 +185,9 @@ class PasswordThrottle:
         """Of an account, or of a client it knows."""
         return self.signer.sign(PURPOSE, f"{email.key}\0{network or ''}".encode())
 
-    async def take(self, bucket: bytes) -> Slot | None:
+    async def take(self, bucket: bytes) -> Reservation | None:
         """A slot; None where nothing is limited. Errors: `RateLimited`."""
-        quota = self.limits.quotas.account
+        quota = self.rate_limiter.quotas.account
         if quota is None:
             return None
         queue = self._queues.setdefault(bucket, _Queue())
@@ -196,11 +203,11 @@ class PasswordThrottle:
             if not queue.waiting:
                 self._queues.pop(bucket, None)
 
-    async def _in_turn(self, queue: _Queue, bucket: bytes, quota: Quota, came: float) -> Slot:
+    async def _in_turn(self, queue: _Queue, bucket: bytes, quota: Quota, came: float) -> Reservation:
         while queue.refused_at < came:
             asked = self.elapsed()
             found, now = await self._ask(bucket, quota)
-            if isinstance(found, Slot):
+            if isinstance(found, Reservation):
                 queue.moved_at = asked
                 return found
             if found.passed != queue.passed:
@@ -214,10 +221,10 @@ class PasswordThrottle:
                 await self.pause(_POLL)
         raise RateLimited(queue.refused_for)
 
-    async def _ask(self, bucket: bytes, quota: Quota) -> tuple[Slot | NoSlot, datetime]:
+    async def _ask(self, bucket: bytes, quota: Quota) -> tuple[Reservation | Exhausted, datetime]:
         async with self.unit_of_work.begin(None) as tx:
-            found = await tx.password_tries.take(bucket, quota, tx.now)
-            if isinstance(found, Slot):
+            found = await tx.password_attempts.take(bucket, quota, tx.now)
+            if isinstance(found, Reservation):
                 await tx.commit()
             return found, tx.now
 
@@ -246,11 +253,12 @@ class CheckedPassword:
     async def user_in(self, tx: Transaction) -> User:
         """The user in the unit that the password opens: locked, and what was checked still holds.
 
-        Errors: `Contended` where hash, e-mail or status changed meanwhile: it is decided anew on the account as it is.
+        Errors: `TransactionConflict` where the hash, the e-mail or the status changed meanwhile. The call is then repeated
+        on the changed account.
         """
         user = await tx.users.get(self.user.id)
         if user is None or _checked_facts(user) != _checked_facts(self.user):
-            raise Contended
+            raise TransactionConflict
         return user
 
     async def passed(self, tx: Transaction, *, logged_in: bool = False) -> None:
@@ -268,18 +276,18 @@ def _checked_facts(user: User) -> tuple[object, ...]:
 class _Attempt:
     """One password that is tried, from the slot it takes to what becomes of that."""
 
-    def __init__(self, throttle: PasswordThrottle, allowance: Allowance | None) -> None:
-        self.allowance = allowance
+    def __init__(self, throttle: PasswordThrottle, status: RateLimitStatus | None) -> None:
+        self.status = status
         self._throttle = throttle
         self._bucket = b""
         self._client: bytes | None = None
-        self._slot: Slot | None = None
+        self._reservation: Reservation | None = None
         self._outcome = _Outcome.UNTRIED
 
     async def find_bucket(self, tx: Transaction, email: Email) -> None:
         """Find out whether this client is known to the account. It asks the same for an unknown e-mail."""
         throttle = self._throttle
-        if throttle.limits.quotas.account is None:
+        if throttle.rate_limiter.quotas.account is None:
             return
         self._bucket = throttle.bucket(email)
         network = current_origin().network
@@ -295,15 +303,15 @@ class _Attempt:
     async def verify(self, password: str, against: PasswordHash | None) -> bool:
         """Hash it once there is a slot for it. Errors: `RateLimited`, `Busy`."""
         if self._bucket:
-            self._slot = await self._throttle.take(self._bucket)
+            self._reservation = await self._throttle.take(self._bucket)
         right = await self._throttle.hasher.verify(password, against)
         self._outcome = _Outcome.RIGHT if right else _Outcome.WRONG
         return right
 
     async def give_back(self, tx: Transaction) -> None:
         self._outcome = _Outcome.PASSED
-        if self._slot is not None:
-            await tx.password_tries.give_back(self._slot, passed=True)
+        if self._reservation is not None:
+            await tx.password_attempts.give_back(self._reservation, passed=True)
 
     async def remember_client(self, tx: Transaction, user_id: UserId) -> None:
         if self._client is not None:
@@ -312,8 +320,8 @@ class _Attempt:
     async def fail(self, tx: Transaction) -> None:
         """The slot stays taken: the password was wrong, or of no use."""
         self._outcome = _Outcome.FAILED
-        if self._slot is not None:
-            await tx.password_tries.fail(self._slot)
+        if self._reservation is not None:
+            await tx.password_attempts.fail(self._reservation)
 
     def innocent(self, error: BaseException) -> bool:
         """Whether nobody has been told that the password is wrong, and the slot was not given back for certain."""
@@ -321,7 +329,7 @@ class _Attempt:
             case _Outcome.WRONG | _Outcome.FAILED:
                 return False
             case _Outcome.PASSED:  # a commit of unknown outcome may have given it back
-                return isinstance(error, Contended)
+                return isinstance(error, TransactionConflict)
             case _Outcome.RIGHT:
                 return True
             case _:
@@ -329,15 +337,15 @@ class _Attempt:
 
     async def undo(self) -> None:
         """It was not tried after all."""
-        await self._throttle.limits.give_back(self.allowance)
-        if self._slot is not None:
+        await self._throttle.rate_limiter.give_back(self.status)
+        if self._reservation is not None:
             async with self._throttle.unit_of_work.begin(None) as tx:
-                await tx.password_tries.give_back(self._slot, passed=False)
+                await tx.password_attempts.give_back(self._reservation, passed=False)
                 await tx.commit()
 
     async def keep(self) -> None:
         """It was wrong: whoever waits for this slot waits in vain."""
-        if self._slot is not None and self._outcome is _Outcome.WRONG:
+        if self._reservation is not None and self._outcome is _Outcome.WRONG:
             async with self._throttle.unit_of_work.begin(None) as tx:
-                await tx.password_tries.fail(self._slot)
+                await tx.password_attempts.fail(self._reservation)
                 await tx.commit()

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Final
 
 from ubr.application.kernel.origin import current_origin
-from ubr.application.ports.protection import Counters, Quota, Verdict
+from ubr.application.ports.protection import Decision, Quota, RateLimitStore
 from ubr.domain.accounts.email import Email
 from ubr.domain.errors import InvalidLink, RateLimited, StoreUnavailable
 from ubr.domain.mail.kinds import MailKind
@@ -61,7 +61,7 @@ class Quotas:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Allowance:
+class RateLimitStatus:
     """What is left of a client IP's quota: nothing that would tell a stranger about anybody else."""
 
     policy: str
@@ -77,23 +77,23 @@ class Allowance:
         return whole_seconds((self.quota.limit - self.remaining) * self.quota.per / self.quota.limit)
 
 
-_told: ContextVar[dict[str, Allowance] | None] = ContextVar("ubr_allowances", default=None)
+_told: ContextVar[dict[str, RateLimitStatus] | None] = ContextVar("ubr_allowances", default=None)
 
 
 @contextmanager
-def noting_allowances() -> Iterator[dict[str, Allowance]]:
+def collecting_rate_limits() -> Iterator[dict[str, RateLimitStatus]]:
     """Gather, by policy, what was counted for the client IP of the calls within."""
-    allowances: dict[str, Allowance] = {}
-    token = _told.set(allowances)
+    rate_limits: dict[str, RateLimitStatus] = {}
+    token = _told.set(rate_limits)
     try:
-        yield allowances
+        yield rate_limits
     finally:
         _told.reset(token)
 
 
-def _tell(allowance: Allowance) -> None:
+def _tell(status: RateLimitStatus) -> None:
     if (told := _told.get()) is not None:
-        told[allowance.policy] = allowance
+        told[status.policy] = status
 
 
 def whole_seconds(span: timedelta) -> int:
@@ -105,17 +105,17 @@ def whole_seconds(span: timedelta) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class FallbackCounters:
+class FallbackRateLimitStore:
     """Counts in one place, and where that is out of reach in the other: never nowhere.
 
     What was counted in one is unknown to the other. So a fault allows a client as much again, once, and a try that is
     given back where it was not taken leaves a full quota full.
     """
 
-    first: Counters
-    second: Counters
+    first: RateLimitStore
+    second: RateLimitStore
 
-    async def take(self, name: str, quota: Quota) -> Verdict:
+    async def take(self, name: str, quota: Quota) -> Decision:
         try:
             return await self.first.take(name, quota)
         except StoreUnavailable:
@@ -132,14 +132,14 @@ class FallbackCounters:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits of a client IP, and of mails to one e-mail. An IPv6 network of 64 bits is one client.
+class RateLimiter:
+    """Limits a client IP, and mails to one e-mail address. An IPv6 network of 64 bits is one client.
 
     A call without a client IP comes from the program itself, and is not limited by it. Errors of each: `RateLimited`;
     `StoreUnavailable` where nothing can be counted.
     """
 
-    counters: Counters
+    rate_limit_store: RateLimitStore
     quotas: Quotas
 
     async def registration(self) -> None:
@@ -154,7 +154,7 @@ class Limits:
         await self._client("mail-ip", self.quotas.mails)
         quota = self.quotas.mails_to_one
         if quota is not None:
-            _allow(await self.counters.take(f"mail {kind} {email.key}", quota))
+            _allow(await self.rate_limit_store.take(f"mail {kind} {email.key}", quota))
 
     async def may_mail(self, kind: MailKind, email: Email) -> bool:
         """The same, where it is only a mail more that goes with something else."""
@@ -177,33 +177,35 @@ class Limits:
             await self._client("link-ip", self.quotas.bad_links)
             raise
 
-    async def password(self) -> Allowance | None:
+    async def password(self) -> RateLimitStatus | None:
         """Somebody is about to try a password. What to give back if it is right; None where nothing was taken."""
         return await self._client("login-ip", self.quotas.log_in)
 
-    async def give_back(self, allowance: Allowance | None) -> None:
+    async def give_back(self, status: RateLimitStatus | None) -> None:
         """A try was none that counts. What cannot be given back comes back with time."""
         network = current_origin().network
-        if allowance is None or network is None:
+        if status is None or network is None:
             return
         with suppress(StoreUnavailable):
-            await self.counters.give_back(f"{allowance.policy} {network}", allowance.quota)
-            remaining = min(allowance.remaining + 1, allowance.quota.limit)
+            await self.rate_limit_store.give_back(f"{status.policy} {network}", status.quota)
+            remaining = min(status.remaining + 1, status.quota.limit)
             _tell(
-                Allowance(policy=allowance.policy, quota=allowance.quota, remaining=remaining, retry_after=timedelta(0))
+                RateLimitStatus(policy=status.policy, quota=status.quota, remaining=remaining, retry_after=timedelta(0))
             )
 
-    async def _client(self, policy: str, quota: Quota | None) -> Allowance | None:
+    async def _client(self, policy: str, quota: Quota | None) -> RateLimitStatus | None:
         network = current_origin().network
         if quota is None or network is None:
             return None
-        verdict = await self.counters.take(f"{policy} {network}", quota)
-        allowance = Allowance(policy=policy, quota=quota, remaining=verdict.remaining, retry_after=verdict.retry_after)
-        _tell(allowance)
-        _allow(verdict)
-        return allowance
+        decision = await self.rate_limit_store.take(f"{policy} {network}", quota)
+        status = RateLimitStatus(
+            policy=policy, quota=quota, remaining=decision.remaining, retry_after=decision.retry_after
+        )
+        _tell(status)
+        _allow(decision)
+        return status
 
 
-def _allow(verdict: Verdict) -> None:
-    if not verdict.allowed:
-        raise RateLimited(whole_seconds(verdict.retry_after))
+def _allow(decision: Decision) -> None:
+    if not decision.allowed:
+        raise RateLimited(whole_seconds(decision.retry_after))

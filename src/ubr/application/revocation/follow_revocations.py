@@ -8,24 +8,24 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from ubr.application.access.authorization import Authority, Authorize
-from ubr.application.access.session_cache import View
+from ubr.application.access.session_cache import SessionCache
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.ports.audit import DenialLog
-from ubr.application.ports.revocation import Elapsed, Feed, FeedPosition, FeedRead, Nudges, WorkerId
+from ubr.application.ports.revocation import ChangeFeed, ChangeNotifier, Elapsed, FeedPosition, FeedRead, WorkerId
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import Invalid, StoreUnavailable
 from ubr.domain.revocation.changes import ChangeKind, epoch_name
 from ubr.domain.roles.permissions import REVOCATIONS_READ
 
-LONGEST_WAIT: Final = 300
+MAX_WAIT_MS: Final = 300
 """Milliseconds."""
 
-MOST_ROWS: Final = 10_000
+MAX_RECORDS: Final = 10_000
 """Whoever is further behind than this begins anew."""
 
-LARGEST_NUMBER: Final = 2**63 - 1
-_TRIES: Final = 3
+MAX_NUMBER: Final = 2**63 - 1
+_ATTEMPTS: Final = 3
 _REMEMBERED: Final = 10_000
 
 
@@ -70,9 +70,9 @@ class FollowRevocations:
     """
 
     authorize: Authorize
-    view: View
-    feed: Feed
-    nudges: Nudges
+    session_cache: SessionCache
+    feed: ChangeFeed
+    notifier: ChangeNotifier
     elapsed: Elapsed
     denials: DenialLog
     _leases: OrderedDict[WorkerId, tuple[str, float]] = field(default_factory=OrderedDict, init=False, repr=False)
@@ -80,10 +80,10 @@ class FollowRevocations:
 
     @denials_recorded
     async def __call__(self, command: FollowRevocationsCommand, /, *, actor: Actor | System) -> RevocationsResult:
-        if command.since is not None and not 0 <= command.since <= LARGEST_NUMBER:
+        if command.since is not None and not 0 <= command.since <= MAX_NUMBER:
             raise Invalid.at("/since", "is out of range")
-        if not 0 <= command.wait <= LONGEST_WAIT:
-            raise Invalid.at("/wait", f"must be between 0 and {LONGEST_WAIT}")
+        if not 0 <= command.wait <= MAX_WAIT_MS:
+            raise Invalid.at("/wait", f"must be between 0 and {MAX_WAIT_MS}")
         who = await self.authorize(actor)
         who.require(REVOCATIONS_READ)
         verifier = lease_of(who, command.verifier)
@@ -91,11 +91,11 @@ class FollowRevocations:
         since = command.since
         if since is not None and command.epoch in {None, epoch_name(here.epoch)}:
             if command.epoch is not None:
-                await self.nudges.acknowledge(verifier, here.epoch, since)
+                await self.notifier.acknowledge(verifier, here.epoch, since)
             # Before the call is held: from here on whoever ends something knows that there is somebody to wait for.
             await self._renew(verifier, here.epoch)
             await self._hold(since, command.wait)
-            if here.number - since > MOST_ROWS:
+            if here.number - since > MAX_RECORDS:
                 since = None
         else:
             since = None
@@ -104,13 +104,13 @@ class FollowRevocations:
             epoch=epoch_name(read.position.epoch),
             number=read.position.number,
             rows=[RevocationResult(number=row.number, kind=row.change.kind, id=row.change.id) for row in read.rows],
-            fresh_for_ms=int(self.view.times.bound * 1000),
+            fresh_for_ms=int(self.session_cache.times.bound * 1000),
         )
 
     async def _position(self) -> FeedPosition:
         """Where this worker knows the feed to have stood a moment ago."""
-        await self.view.freshen()
-        position = self.view.position
+        await self.session_cache.ensure_fresh()
+        position = self.session_cache.position
         if position is None:
             raise StoreUnavailable
         return position
@@ -118,12 +118,12 @@ class FollowRevocations:
     async def _hold(self, since: int, wait: int) -> None:
         """Where the bound is short, so is this: whoever asks again at once has to stay fresh."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(wait / 1000, self.view.times.bound / 3)):
-                await self.view.news(since)
+            async with asyncio.timeout(min(wait / 1000, self.session_cache.times.bound / 3)):
+                await self.session_cache.news(since)
 
     async def _read(self, verifier: WorkerId, since: int | None, epoch: str) -> FeedRead:
         """What there is to tell, read after a lease was committed in the very database that it is read from."""
-        for _ in range(_TRIES):
+        for _ in range(_ATTEMPTS):
             await self._renew(verifier, epoch)
             read = await self.feed.read(since)
             if read.position.epoch == epoch:
@@ -136,7 +136,7 @@ class FollowRevocations:
         """Renew a lease that this worker has not renewed of late in this epoch."""
         now = self.elapsed()
         renewed_in, began = self._leases.get(verifier, (None, 0.0))
-        if renewed_in == epoch and now - began < self.view.times.renewal:
+        if renewed_in == epoch and now - began < self.session_cache.times.renewal:
             return
         await self.feed.renew(verifier)
         self._leases[verifier] = (epoch, now)

@@ -10,22 +10,22 @@ from ubr.domain.revocation.changes import Change
 
 
 @dataclass(slots=True)
-class Announcement:
+class PendingChanges:
     """What one unit of work says to the feed."""
 
     said: dict[Change, None] = field(default_factory=dict)
-    awaited: bool = False
+    must_propagate: bool = False
 
     def say(self, change: Change) -> None:
         """Something ended, or had ended before."""
         self.said[change] = None
-        self.awaited = True
+        self.must_propagate = True
 
     def gather(self, events: Sequence[Event]) -> None:
         """Take the changes of events, each once, in order."""
         for event in events:
             self.said.update(dict.fromkeys(event.changes))
-            self.awaited = self.awaited or (bool(event.changes) and event.awaited)
+            self.must_propagate = self.must_propagate or (bool(event.changes) and event.must_propagate)
 
     @property
     def changes(self) -> tuple[Change, ...]:

@@ -10,48 +10,48 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from ubr.application.access.session_cache import CLOCK_RATES, View
-from ubr.application.ports.revocation import Elapsed, Feed, Listener, Nudges, WorkerId
+from ubr.application.access.session_cache import CLOCK_RATES, SessionCache
+from ubr.application.ports.revocation import ChangeFeed, ChangeNotifier, Elapsed, Listener, WorkerId
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidToken, NotFound, StoreUnavailable
-from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.revocation.changes import Change, ChangeRecord
 
 _REMEMBERED: Final = 10_000
 """Of how many verifiers it is known what they acknowledged last."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settlement:
+class RevocationBarrier:
     """Makes what was committed known to this worker, tells the others, and waits for them."""
 
-    view: View
-    feed: Feed
-    nudges: Nudges
+    session_cache: SessionCache
+    feed: ChangeFeed
+    notifier: ChangeNotifier
     elapsed: Elapsed
 
-    async def __call__(self, batch: UUID, *, awaited: bool) -> None:
+    async def __call__(self, commit_id: UUID, *, must_propagate: bool) -> None:
         """Return when every worker that may hold a lease has acknowledged a unit, or when the bound has passed.
 
         Where nobody waits for it, this worker knows at once and the others with their next cycle.
         """
-        times = self.view.times
+        times = self.session_cache.times
         until = self.elapsed() + times.bound + CLOCK_RATES
         try:
-            announced = await self.feed.announced(batch)
+            announced = await self.feed.committed_changes(commit_id)
         except StoreUnavailable:
-            await self._pause(until if awaited else 0)
+            await self._pause(until if must_propagate else 0)
             return
-        self.view.take(announced.epoch, announced.rows)
-        if not awaited:
+        self.session_cache.apply(announced.epoch, announced.rows)
+        if not must_propagate:
             return
-        others = announced.workers - {self.view.worker}
-        whole = not (announced.steady or self.view.trusts(announced.epoch))
+        others = announced.workers - {self.session_cache.worker}
+        whole = not (announced.steady or self.session_cache.trusts(announced.epoch))
         known = not others
         if others:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, until - self.elapsed())):
-                    known = await self.nudges.deliver(announced.epoch, announced.rows, others)
+                    known = await self.notifier.deliver(announced.epoch, announced.rows, others)
         if whole or not known:
             await self._pause(until)
 
@@ -60,8 +60,8 @@ class Settlement:
             await asyncio.sleep(left)
 
 
-class NoShortWay:
-    """Nudges where there is nothing to send them through: an end is known when the next cycle has read it.
+class PollingOnly:
+    """Notifies nobody, where no fast path exists: workers learn of an end with their next poll of the feed.
 
     What a verifier acknowledges still counts, where it arrives at the worker that waits for it.
     """
@@ -70,7 +70,7 @@ class NoShortWay:
         self._acknowledged: OrderedDict[WorkerId, tuple[str, int]] = OrderedDict()
         self._news = asyncio.Event()
 
-    async def deliver(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bool:
+    async def deliver(self, epoch: str, rows: Sequence[ChangeRecord], to: frozenset[WorkerId]) -> bool:
         number = max((row.number for row in rows), default=0)
         while not all(self._acts(worker, epoch, number) for worker in to):
             await self._news.wait()
@@ -94,14 +94,14 @@ class NoShortWay:
 
 
 @dataclass(frozen=True, slots=True)
-class SettledUnitOfWork:
+class PropagatingUnitOfWork:
     """Units of work whose changes other workers know of before the caller goes on.
 
     A unit that fails, or whose caller goes away, is waited for by nobody: it was answered to nobody either.
     """
 
     inner: UnitOfWork
-    settle: Settlement
+    barrier: RevocationBarrier
 
     def read(self) -> AbstractAsyncContextManager[Transaction]:
         return self.inner.read()
@@ -111,8 +111,8 @@ class SettledUnitOfWork:
         async with self.inner.begin(actor) as transaction:
             yield transaction
         # The connection is given back by now: no request waits for it meanwhile.
-        if transaction.batch is not None:
-            await self.settle(transaction.batch, awaited=transaction.awaited)
+        if transaction.commit_id is not None:
+            await self.barrier(transaction.commit_id, must_propagate=transaction.must_propagate)
 
     @asynccontextmanager
     async def ending(self, change: Change, *, actor: Actor | System | None) -> AsyncIterator[Transaction]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from ubr.application.ports.revocation import Elapsed, Feed, WorkerId
+from ubr.application.ports.revocation import ChangeFeed, Elapsed, WorkerId
 
 
-class Census:
+class WorkerReaper:
     """Looks at the rows of all workers again and again.
 
     A row goes when it was not renewed for `row` seconds on this worker's own clock: far longer than any lease lasts.
@@ -15,7 +15,7 @@ class Census:
     once, and nobody would be waited for.
     """
 
-    def __init__(self, feed: Feed, elapsed: Elapsed, row: float) -> None:
+    def __init__(self, feed: ChangeFeed, elapsed: Elapsed, row: float) -> None:
         self._feed = feed
         self._elapsed = elapsed
         self._row = row
@@ -33,4 +33,4 @@ class Census:
             self._seen[worker] = renewal, since if known == renewal else answered
         gone = [worker for worker, (_, since) in self._seen.items() if asked - since >= self._row]
         for worker in gone:
-            await self._feed.bury(worker, self._seen.pop(worker)[0])
+            await self._feed.remove_worker(worker, self._seen.pop(worker)[0])

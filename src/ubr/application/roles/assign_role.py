@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from ubr.application.access.authorization import authority, permissions_of, someone_stays
+from ubr.application.access.authorization import authority, keep_an_admin, permissions_of
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -15,8 +15,8 @@ from ubr.domain.actor import Actor, System
 from ubr.domain.errors import BuiltInRole, Invalid, RoleNotFound, UserNotFound
 from ubr.domain.ids import UserId
 from ubr.domain.revocation.changes import Change
-from ubr.domain.roles.grant import SHORTEST_GRANT
-from ubr.domain.roles.permissions import ROLES_ASSIGN, nobody_rises
+from ubr.domain.roles.grant import MIN_GRANT_DURATION
+from ubr.domain.roles.permissions import ROLES_ASSIGN, forbid_escalation
 from ubr.domain.roles.role import USER_ROLE_ID, RoleName
 from ubr.domain.text import parse_moment
 
@@ -45,7 +45,7 @@ class AssignRole:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: AssignRoleCommand, /, *, actor: Actor | System) -> None:
         name = RoleName.parse(command.role, "")
         expires_at = self._end(command.expires_at)
@@ -55,16 +55,16 @@ class AssignRole:
             user = await tx.users.get(UserId(command.user_id))
             if user is None:
                 raise UserNotFound
-            nobody_rises(who.permissions, await permissions_of(tx, user))
+            forbid_escalation(who.permissions, await permissions_of(tx, user))
             role = await tx.roles.by_name(name)
             if role is None:
                 raise RoleNotFound
-            nobody_rises(who.permissions, role.permissions)
+            forbid_escalation(who.permissions, role.permissions)
             if role.id == USER_ROLE_ID:
                 raise BuiltInRole("Everyone has the role user, for good")
             was_lasting = user.lasting_admin
             user.grant(role.id, by=who.user_id, now=tx.now, expires_at=expires_at)
-            await someone_stays(tx, user, was_lasting=was_lasting)
+            await keep_an_admin(tx, user, was_lasting=was_lasting)
             await tx.users.save(user)
             if expires_at is not None:  # an end may take something away, perhaps for the second time
                 tx.announce(Change("user", str(user.id)))
@@ -74,6 +74,6 @@ class AssignRole:
         if raw is None:
             return None
         end = parse_moment(raw, "/expires_at")
-        if end - self.clock() < SHORTEST_GRANT:
+        if end - self.clock() < MIN_GRANT_DURATION:
             raise Invalid.at("/expires_at", "must be at least 60 seconds ahead")
         return end

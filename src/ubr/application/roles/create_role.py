@@ -7,17 +7,17 @@ import msgspec
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.idempotency import Attempt, Replaying
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.idempotency import Idempotency, IdempotencyKey
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import RoleResult, role_result
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.ids import RoleId
-from ubr.domain.roles.permissions import ROLES_WRITE, nobody_rises
-from ubr.domain.roles.role import DESCRIPTION_LENGTH, Role, RoleName
+from ubr.domain.roles.permissions import ROLES_WRITE, forbid_escalation
+from ubr.domain.roles.role import MAX_DESCRIPTION_LENGTH, Role, RoleName
 from ubr.domain.text import parse_text
 
 
@@ -38,29 +38,29 @@ class CreateRole:
 
     unit_of_work: UnitOfWork
     new_id: NewId
-    rules: Rules
-    replaying: Replaying
+    policy: OperatorPolicy
+    idempotency: Idempotency
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(
-        self, command: CreateRoleCommand, /, *, actor: Actor | System, attempt: Attempt | None = None
+        self, command: CreateRoleCommand, /, *, actor: Actor | System, idempotency_key: IdempotencyKey | None = None
     ) -> RoleResult:
         name = RoleName.parse(command.name)
         description = (
             None
             if command.description is None
-            else parse_text(command.description, "/description", longest=DESCRIPTION_LENGTH)
+            else parse_text(command.description, "/description", longest=MAX_DESCRIPTION_LENGTH)
         )
-        permissions = self.rules.permissions(command.permissions)
-        call = self.replaying.of(attempt, command, actor=actor, answer=RoleResult)
+        permissions = self.policy.permissions(command.permissions)
+        call = self.idempotency.of(idempotency_key, command, actor=actor, answer=RoleResult)
         async with self.unit_of_work.begin(actor) as tx:
             who = await authority(tx, actor)
             who.require(ROLES_WRITE)
             if (before := await call.claim(tx)) is not None:
                 return before.result
-            nobody_rises(who.permissions, permissions)
+            forbid_escalation(who.permissions, permissions)
             role = Role.create(
                 id=RoleId(self.new_id()), name=name, description=description, permissions=permissions, now=tx.now
             )

@@ -7,14 +7,14 @@ from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import check_revision, role_revision
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import RoleNotFound
 from ubr.domain.ids import RoleId
 from ubr.domain.revocation.changes import Change
-from ubr.domain.roles.permissions import ROLES_WRITE, nobody_rises
+from ubr.domain.roles.permissions import ROLES_WRITE, forbid_escalation
 
 
 class DeleteRoleCommand(Command, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ class DeleteRole:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: DeleteRoleCommand, /, *, actor: Actor | System) -> None:
         async with self.unit_of_work.ending(Change("role", str(command.role_id)), actor=actor) as tx:
             who = await authority(tx, actor)
@@ -45,7 +45,7 @@ class DeleteRole:
             role = await tx.roles.get(RoleId(command.role_id))
             if role is None:
                 raise RoleNotFound
-            nobody_rises(who.permissions, role.permissions)
+            forbid_escalation(who.permissions, role.permissions)
             check_revision(command.if_match, role_revision(role))
             role.delete()
             await tx.roles.remove(role)

@@ -7,7 +7,7 @@ from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import RoleResult, role_result
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
@@ -29,7 +29,7 @@ class GetRole:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: GetRoleCommand, /, *, actor: Actor | System) -> RoleResult:
         (await self.authorize(actor)).require(ROLES_READ)
         async with self.unit_of_work.read() as tx:

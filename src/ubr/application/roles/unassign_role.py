@@ -3,17 +3,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from ubr.application.access.authorization import authority, permissions_of, someone_stays
+from ubr.application.access.authorization import authority, keep_an_admin, permissions_of
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import RoleNotFound, UserNotFound
 from ubr.domain.ids import UserId
 from ubr.domain.revocation.changes import Change
-from ubr.domain.roles.permissions import ROLES_ASSIGN, nobody_rises
+from ubr.domain.roles.permissions import ROLES_ASSIGN, forbid_escalation
 from ubr.domain.roles.role import RoleName
 
 
@@ -36,7 +36,7 @@ class UnassignRole:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: UnassignRoleCommand, /, *, actor: Actor | System) -> None:
         name = RoleName.parse(command.role, "")
         async with self.unit_of_work.ending(Change("user", str(command.user_id)), actor=actor) as tx:
@@ -45,11 +45,11 @@ class UnassignRole:
             user = await tx.users.get(UserId(command.user_id))
             if user is None:
                 raise UserNotFound
-            nobody_rises(who.permissions, await permissions_of(tx, user))
+            forbid_escalation(who.permissions, await permissions_of(tx, user))
             role = await tx.roles.by_name(name)
             if role is None:
                 raise RoleNotFound
             was_lasting = user.lasting_admin
             user.ungrant(role.id, now=tx.now)
-            await someone_stays(tx, user, was_lasting=was_lasting)
+            await keep_an_admin(tx, user, was_lasting=was_lasting)
             await tx.users.save(user)

@@ -8,17 +8,17 @@ from msgspec import UNSET, UnsetType
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import RoleResult, check_revision, role_result, role_revision
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import RoleNotFound
 from ubr.domain.ids import RoleId
 from ubr.domain.revocation.changes import Change
-from ubr.domain.roles.permissions import ROLES_WRITE, nobody_rises
-from ubr.domain.roles.role import DESCRIPTION_LENGTH, RoleName
+from ubr.domain.roles.permissions import ROLES_WRITE, forbid_escalation
+from ubr.domain.roles.role import MAX_DESCRIPTION_LENGTH, RoleName
 from ubr.domain.text import parse_text
 
 
@@ -40,7 +40,7 @@ class UpdateRoleCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class UpdateRole:
-    """Change a role. Whoever holds it has the new permissions at once, and nobody is signed out.
+    """Change a role. Whoever holds it has the new permissions at once, and nobody is logged out.
 
     - Needs `roles:write`.
     - Nobody rises: neither before nor after may it hold anything that the actor does not.
@@ -49,18 +49,18 @@ class UpdateRole:
     """
 
     unit_of_work: UnitOfWork
-    rules: Rules
+    policy: OperatorPolicy
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: UpdateRoleCommand, /, *, actor: Actor | System) -> RoleResult:
         changes = command.changes
         name = UNSET if changes.name is UNSET else RoleName.parse(changes.name)
         description = changes.description
         if isinstance(description, str):
-            description = parse_text(description, "/description", longest=DESCRIPTION_LENGTH)
-        permissions = UNSET if changes.permissions is UNSET else self.rules.permissions(changes.permissions)
+            description = parse_text(description, "/description", longest=MAX_DESCRIPTION_LENGTH)
+        permissions = UNSET if changes.permissions is UNSET else self.policy.permissions(changes.permissions)
         async with self.unit_of_work.begin(actor) as tx:
             who = await authority(tx, actor)
             who.require(ROLES_WRITE)
@@ -68,7 +68,7 @@ class UpdateRole:
             if role is None:
                 raise RoleNotFound
             after = role.permissions if permissions is UNSET else permissions
-            nobody_rises(who.permissions, role.permissions, after)
+            forbid_escalation(who.permissions, role.permissions, after)
             check_revision(command.if_match, role_revision(role))
             role.update(
                 name=role.name if name is UNSET else name,

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.access.authorization import Authorize
-from ubr.application.keys.key_ring import KnownKeys
+from ubr.application.keys.key_ring import KeyRing
 from ubr.application.ports.keys import AccessClaims, AccessTokens
 from ubr.application.ports.system import Clock
 from ubr.domain.actor import Actor
@@ -22,7 +22,7 @@ class Authenticate:
 
     authorize: Authorize
     access_tokens: AccessTokens
-    keys: KnownKeys
+    keys: KeyRing
     clock: Clock
 
     async def __call__(self, token: str, /) -> Actor:

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.origin import current_origin
 from ubr.application.kernel.representations import TokensResult
-from ubr.application.kernel.retry import repeatable
-from ubr.application.keys.key_ring import KnownKeys
+from ubr.application.kernel.retry import retry_on_conflict
+from ubr.application.keys.key_ring import KeyRing
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.sessions import Principal, RefreshTokenMint
@@ -36,22 +36,22 @@ class LogIn:
 
     - An unknown e-mail, a wrong password and a disabled user are refused alike, in words and in time.
     - Of wrong passwords for an account, or from a client IP, only so many are looked at: 429 `rate-limited` beyond.
-    - A log-in during which the account's security changes is decided anew on the changed account.
+    - A login during which the account's security changes is decided anew on the changed account.
     - A hash of lower cost than today's is replaced.
     - Beyond the most sessions that one user may have, the one longest unused ends.
     """
 
     unit_of_work: UnitOfWork
     passwords: PasswordThrottle
-    keys: KnownKeys
+    keys: KeyRing
     mint: RefreshTokenMint
     issuer: TokenIssuer
     new_id: NewId
-    rules: Rules
+    policy: OperatorPolicy
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: LogInCommand, /, *, actor: Actor | System | None = None) -> TokensResult:
         email = Email.parse(command.email)
         password = bounded_password(command.password)
@@ -70,14 +70,14 @@ class LogIn:
 
     async def _open(self, tx: Transaction, user: User, position: FeedPosition) -> TokensResult:
         live = sorted(await tx.sessions.live_of(user.id, tx.now), key=lambda session: session.last_seen_at)
-        for session in live[: max(0, len(live) + 1 - self.rules.sessions.per_user)]:
+        for session in live[: max(0, len(live) + 1 - self.policy.sessions.per_user)]:
             session.end(SecurityEvent.EVICTED, now=tx.now)
             await tx.sessions.save(session)
         origin = current_origin()
         session = Session.open(
             id=SessionId(self.new_id()),
             user_id=user.id,
-            limits=self.rules.sessions,
+            limits=self.policy.sessions,
             ip=origin.ip,
             user_agent=origin.user_agent,
             now=tx.now,

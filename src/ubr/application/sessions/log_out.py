@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.domain.actor import Actor
@@ -20,7 +20,7 @@ class LogOut:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, *, actor: Actor) -> None:
         async with self.unit_of_work.ending(Change("session", str(actor.session_id)), actor=actor) as tx:
             await authority(tx, actor)

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import TokensResult
-from ubr.application.kernel.retry import repeatable
-from ubr.application.keys.key_ring import KnownKeys
+from ubr.application.kernel.retry import retry_on_conflict
+from ubr.application.keys.key_ring import KeyRing
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.secrets import MintedToken
 from ubr.application.ports.sessions import Principal, RefreshTokenMint
 from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
-from ubr.application.protection.rate_limits import Limits
+from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.sessions.token_issuer import TokenIssuer
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidToken
@@ -38,20 +38,20 @@ class RefreshSession:
     """
 
     unit_of_work: EndingUnitOfWork
-    limits: Limits
-    keys: KnownKeys
+    rate_limiter: RateLimiter
+    keys: KeyRing
     mint: RefreshTokenMint
     issuer: TokenIssuer
-    rules: Rules
+    policy: OperatorPolicy
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: RefreshSessionCommand, /, *, actor: Actor | System | None = None) -> TokensResult:
         try:
             return await self._refresh(command, actor)
         except InvalidToken:
-            await self.limits.bad_refresh()
+            await self.rate_limiter.bad_refresh()
             raise
 
     async def _refresh(self, command: RefreshSessionCommand, actor: Actor | System | None) -> TokensResult:
@@ -72,7 +72,7 @@ class RefreshSession:
         if session is None:
             raise InvalidToken
         principal = await _live(tx, session_id)
-        session.refresh(limits=self.rules.sessions, now=tx.now)
+        session.refresh(limits=self.policy.sessions, now=tx.now)
         await tx.sessions.save(session)
         await tx.refresh_tokens.add(RefreshToken(digest=successor.digest, session_id=session_id, issued_at=tx.now))
         tokens = self.issuer.issue(principal.with_session(session), successor.secret, tx.now, position)

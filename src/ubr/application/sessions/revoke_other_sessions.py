@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.sessions.termination import end_sessions
@@ -16,13 +16,13 @@ from ubr.domain.sessions.termination import SecurityEvent
 
 @dataclass(frozen=True, slots=True)
 class RevokeOtherSessions:
-    """End all of one's sessions but the one that asks. A log-in that is under way is decided anew."""
+    """End all of one's sessions but the one that asks. A login that is under way is decided anew."""
 
     unit_of_work: EndingUnitOfWork
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, *, actor: Actor) -> None:
         async with self.unit_of_work.ending(Change("user", str(actor.user_id)), actor=actor) as tx:
             await authority(tx, actor)

@@ -6,7 +6,7 @@ from uuid import UUID
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.domain.actor import Actor, System
@@ -33,7 +33,7 @@ class RevokeSession:
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: RevokeSessionCommand, /, *, actor: Actor | System) -> None:
         async with self.unit_of_work.ending(Change("session", str(command.session_id)), actor=actor) as tx:
             who = await authority(tx, actor)

@@ -6,7 +6,7 @@ from uuid import UUID
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.sessions.termination import end_sessions
@@ -27,14 +27,14 @@ class RevokeUserSessions:
     """End every session of a user, the one that asks included where it is theirs.
 
     - One's own; another's needs `sessions:revoke`.
-    - A log-in that is under way is decided anew.
+    - A login that is under way is decided anew.
     """
 
     unit_of_work: EndingUnitOfWork
     denials: DenialLog
 
     @denials_recorded
-    @repeatable
+    @retry_on_conflict
     async def __call__(self, command: RevokeUserSessionsCommand, /, *, actor: Actor | System) -> None:
         user_id = UserId(command.user_id)
         async with self.unit_of_work.ending(Change("user", str(user_id)), actor=actor) as tx:

@@ -1,4 +1,4 @@
-"""Ending sessions, as the table `policy.ENDS` has it."""
+"""Ending sessions, as the table `SESSION_TERMINATION` has it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from ubr.application.ports.unit_of_work import Transaction
 from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME
 from ubr.domain.actor import Actor, System
 from ubr.domain.ids import UserId
-from ubr.domain.sessions.termination import ENDS, ENDS_LINKS, Reach, SecurityEvent
+from ubr.domain.sessions.termination import LINK_TERMINATION, SESSION_TERMINATION, SecurityEvent, TerminationScope
 
 
 async def end_sessions(tx: Transaction, user_id: UserId, cause: SecurityEvent, *, actor: Actor | System | None) -> None:
     """End those of a user's sessions that the event ends, and the links that were sent to them where it ends those.
 
-    The user's row is locked by then: no log-in slips between.
+    The user's row is locked by then: no login slips between.
     """
-    reach = ENDS[cause]
-    spared = actor.session_id if reach is Reach.OTHERS and isinstance(actor, Actor) else None
+    reach = SESSION_TERMINATION[cause]
+    spared = actor.session_id if reach is TerminationScope.OTHERS and isinstance(actor, Actor) else None
     for session in await tx.sessions.live_of(user_id, tx.now):
         if session.id != spared:
             session.end(cause, now=tx.now)
             await tx.sessions.save(session)
-    if cause in ENDS_LINKS:
+    if cause in LINK_TERMINATION:
         await end_links(tx, user_id, changed_since=EVER if cause is SecurityEvent.TAKEN_OVER else None)
 
 

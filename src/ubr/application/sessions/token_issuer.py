@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import TokensResult, user_result
 from ubr.application.ports.keys import AccessClaims, AccessTokens
 from ubr.application.ports.revocation import FeedPosition
@@ -21,17 +21,17 @@ class TokenIssuer:
 
     access_tokens: AccessTokens
     new_id: NewId
-    rules: Rules
+    policy: OperatorPolicy
 
     def issue(self, principal: Principal, refresh_token: str, now: datetime, position: FeedPosition) -> TokensResult:
-        """The answer to a log-in or a refresh, for a principal as it was read in that unit of work.
+        """The answer to a login or a refresh, for a principal as it was read in that unit of work.
 
         `position` was read before the principal: whatever the feed says later may not be in the token.
         """
         user, session = principal.user, principal.session
         shown = user_result(user, principal.roles, now)
         session_end = min(session.idle_expires_at, session.expires_at)
-        expires_at = min(now + self.rules.access_token_lifetime, session_end, *_ends(user, now))
+        expires_at = min(now + self.policy.access_token_lifetime, session_end, *_ends(user, now))
         token = self.access_tokens.issue(
             AccessClaims(
                 user_id=user.id,

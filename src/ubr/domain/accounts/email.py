@@ -9,7 +9,7 @@ from typing import Final
 from ubr.domain.error_kinds import Invalid
 from ubr.domain.text import check_printable, fold
 
-EMAIL_LENGTH: Final = 254
+MAX_EMAIL_LENGTH: Final = 254
 """RFC 5321 4.5.3.1.3: a path has 256 octets, its angle brackets included."""
 
 _LOCAL_PART = re.compile(r"[^\s@\"(),:;<>\[\]\\]+")
@@ -42,8 +42,8 @@ class Email:
         sign, U+FF20 for `@`): it exists to look like another address.
         """
         address = raw.strip()
-        if not address or len(address) > EMAIL_LENGTH:
-            raise Invalid.at(pointer, f"must be an e-mail of at most {EMAIL_LENGTH} characters")
+        if not address or len(address) > MAX_EMAIL_LENGTH:
+            raise Invalid.at(pointer, f"must be an e-mail of at most {MAX_EMAIL_LENGTH} characters")
         check_printable(address, pointer)
         if hidden := _INVISIBLE.search(address):
             raise Invalid.at(pointer, f"holds the character U+{ord(hidden[0]):04X}, which cannot be seen")
@@ -66,8 +66,8 @@ class Email:
         if len(labels) < 2 or not all(map(_DOMAIN_LABEL.fullmatch, labels)) or labels[-1].isdigit():  # noqa: PLR2004
             raise Invalid.at(pointer, "has a domain that is not valid")
         key = f"{local}@{host}"
-        if len(key.encode()) > EMAIL_LENGTH:
-            raise Invalid.at(pointer, f"must have at most {EMAIL_LENGTH} bytes")
+        if len(key.encode()) > MAX_EMAIL_LENGTH:
+            raise Invalid.at(pointer, f"must have at most {MAX_EMAIL_LENGTH} bytes")
         return cls(address, key)
 
     def __repr__(self) -> str:

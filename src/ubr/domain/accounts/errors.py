@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ubr.domain.error_kinds import Conflict, Flaw, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
+from ubr.domain.error_kinds import Conflict, Forbidden, InputError, Invalid, NotFound, Unauthenticated, Unavailable
 
 
 class WeakPassword(Invalid):
@@ -17,7 +17,7 @@ class InvalidLink(Invalid):
     title = "The link is not valid, or not any more"
 
     def __init__(self) -> None:
-        super().__init__(None, Flaw("/token", "is not that of a link that is good"))
+        super().__init__(None, InputError("/token", "is not that of a link that is good"))
 
 
 class InvalidCredentials(Unauthenticated):
@@ -28,7 +28,7 @@ class InvalidCredentials(Unauthenticated):
 
 
 class WrongPassword(Forbidden):
-    """Somebody signed in could not confirm who they are. Not a 401: their token is good, and stays so."""
+    """Somebody logged in could not confirm who they are. Not a 401: their token is good, and stays so."""
 
     code = "wrong-password"
     title = "The current password is wrong"
@@ -41,7 +41,7 @@ class RegistrationClosed(Forbidden):
 
 class ReauthenticationRequired(Forbidden):
     code = "reauthentication-required"
-    title = "Sign in again before doing this"
+    title = "Log in again before doing this"
 
 
 class UserNotFound(NotFound):

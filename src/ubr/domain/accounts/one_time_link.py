@@ -32,7 +32,7 @@ EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class OneTimeLink:
     """A link that can be redeemed once, known by the digest of its token.
 
     `email` is the mailbox it was sent to; that of an account yet to be made, or to be changed to or back to. The

@@ -9,7 +9,7 @@ from typing import Final
 
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.errors import WeakPassword
-from ubr.domain.error_kinds import Flaw, Invalid
+from ubr.domain.error_kinds import InputError, Invalid
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -22,12 +22,12 @@ class PasswordHash:
         return "PasswordHash(…)"
 
 
-PASSWORD_LENGTH: Final = 1024
+MAX_PASSWORD_LENGTH: Final = 1024
 """The most code points a password may have. A bound on input, not a rule about strength."""
 
 _SERVICE_NAME: Final = "ubr"
 
-_SHORTEST_WORD: Final = 3
+_MIN_WORD_LENGTH: Final = 3
 
 _BESIDE: Final = 8
 """How many letters and digits a password has beside what anybody knows of its owner, where it holds any of that."""
@@ -37,10 +37,10 @@ def bounded_password(raw: str, pointer: str = "/password") -> str:
     """A password as it is hashed: NFC (NIST SP 800-63B-4, 3.1.1.2), nothing trimmed, nothing cut off.
 
     Errors: `Invalid` for what cannot be anybody's password: too long to be looked at, or with control characters or
-    halves of surrogate pairs. Whether it is a *good* one is asked where a password is set, never at log-in.
+    halves of surrogate pairs. Whether it is a *good* one is asked where a password is set, never at login.
     """
-    if not 1 <= len(raw) <= PASSWORD_LENGTH:
-        raise Invalid.at(pointer, f"must have between 1 and {PASSWORD_LENGTH} characters")
+    if not 1 <= len(raw) <= MAX_PASSWORD_LENGTH:
+        raise Invalid.at(pointer, f"must have between 1 and {MAX_PASSWORD_LENGTH} characters")
     if any(unicodedata.category(char) in {"Cc", "Cs"} for char in raw):
         raise Invalid.at(pointer, "holds a control character")
     return unicodedata.normalize("NFC", raw)
@@ -66,15 +66,17 @@ def check_password(
     """
     password = bounded_password(raw, pointer)
     if len(password) < min_length:
-        raise WeakPassword(None, Flaw(pointer, f"must have at least {min_length} characters"))
+        raise WeakPassword(None, InputError(pointer, f"must have at least {min_length} characters"))
     local, name = email.key.partition("@")[0], full_name or ""
     known = [_SERVICE_NAME, email.address, email.key, local, name]
     if len(set(password)) == 1 or any(_repeats(password, word) for word in known):
-        raise WeakPassword(None, Flaw(pointer, "is too easy to guess"))
+        raise WeakPassword(None, InputError(pointer, "is too easy to guess"))
     if _little_beside(password, [*known, *_words(local), *_words(name)]):
-        raise WeakPassword(None, Flaw(pointer, "is too much like the e-mail, the name or the name of the service"))
+        raise WeakPassword(
+            None, InputError(pointer, "is too much like the e-mail, the name or the name of the service")
+        )
     if any(map(is_common, _units(password.casefold()))):
-        raise WeakPassword(None, Flaw(pointer, "is one of the most common passwords, or a row of one"))
+        raise WeakPassword(None, InputError(pointer, "is one of the most common passwords, or a row of one"))
     return password
 
 
@@ -101,7 +103,7 @@ def _little_beside(password: str, known: Iterable[str]) -> bool:
     plain = _letters(password)
     rest = plain
     for word in sorted({_letters(word) for word in known}, key=len, reverse=True):
-        if len(word) >= _SHORTEST_WORD:
+        if len(word) >= _MIN_WORD_LENGTH:
             rest = rest.replace(word, " ")  # and not nothing: what stood around it makes no new word
     return rest != plain and sum(char != " " for char in rest) < _BESIDE
 

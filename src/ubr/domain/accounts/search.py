@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from ubr.domain.accounts.email import EMAIL_LENGTH, Email
+from ubr.domain.accounts.email import MAX_EMAIL_LENGTH, Email
 from ubr.domain.error_kinds import Invalid
 from ubr.domain.text import fold
 
@@ -34,8 +34,8 @@ class Prefix:
     @classmethod
     def parse(cls, raw: str, pointer: str = "/q") -> Prefix:
         """Errors: `Invalid` for what nobody typed on purpose, and for what is longer than any e-mail."""
-        if not raw.strip() or len(raw) > EMAIL_LENGTH:
-            raise Invalid.at(pointer, f"must have between 1 and {EMAIL_LENGTH} characters")
+        if not raw.strip() or len(raw) > MAX_EMAIL_LENGTH:
+            raise Invalid.at(pointer, f"must have between 1 and {MAX_EMAIL_LENGTH} characters")
         if any(unicodedata.category(char) in {"Cc", "Cs"} for char in raw):
             raise Invalid.at(pointer, "holds a control character")
         text = fold(raw.strip())

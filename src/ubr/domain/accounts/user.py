@@ -28,13 +28,13 @@ from ubr.domain.event_kinds import Event
 from ubr.domain.ids import RoleId, UserId
 from ubr.domain.roles.errors import BuiltInRole, TooManyRoles
 from ubr.domain.roles.events import RoleAssigned, RoleUnassigned
-from ubr.domain.roles.grant import MOST_ROLES, Grant, Grants
+from ubr.domain.roles.grant import MAX_ROLES, Grant, Grants
 from ubr.domain.roles.role import ADMIN_ROLE_ID, USER_ROLE_ID
 
-FULL_NAME_LENGTH: Final = 200
+MAX_FULL_NAME_LENGTH: Final = 200
 
 REAUTHENTICATION: Final = timedelta(minutes=10)
-"""How recent a log-in must be before its user may delete their own account."""
+"""How recent a login must be before its user may delete their own account."""
 
 
 class UserStatus(StrEnum):
@@ -76,7 +76,7 @@ class User:
     def create(
         cls, *, id: UserId, email: Email, full_name: str | None, password_hash: PasswordHash | None, now: datetime
     ) -> User:
-        """An account is made for somebody. Without a password nobody can sign in to it yet."""
+        """An account is made for somebody. Without a password nobody can log in to it yet."""
         user = cls._new(id, email, full_name, password_hash, now)
         user.events.append(UserCreated(user_id=id))
         return user
@@ -195,13 +195,13 @@ class User:
     def grant(self, role_id: RoleId, *, by: UserId | None, now: datetime, expires_at: datetime | None = None) -> None:
         """Give a role, or move the end of one that is held. Giving it again as it is changes nothing.
 
-        Errors: `TooManyRoles` beyond `MOST_ROLES` in force.
+        Errors: `TooManyRoles` beyond `MAX_ROLES` in force.
         """
         held = self.grants.get(role_id)
         if held is not None and held.expires_at == expires_at:
             return
         in_force = self.roles_at(now)
-        if role_id not in in_force and len(in_force) >= MOST_ROLES:
+        if role_id not in in_force and len(in_force) >= MAX_ROLES:
             raise TooManyRoles
         self.grants[role_id] = Grant(role_id=role_id, granted_by=by, granted_at=now, expires_at=expires_at)
         self.events.append(RoleAssigned(user_id=self.id, role_id=role_id, expires_at=expires_at))
@@ -227,7 +227,7 @@ class User:
         self.grant(ADMIN_ROLE_ID, by=None, now=now)
 
     def end_sessions(self) -> None:
-        """Something happened that ends sessions of this user: a log-in that is under way must notice."""
+        """Something happened that ends sessions of this user: a login that is under way must notice."""
         self.security_version += 1
 
     def delete(self) -> None:

@@ -16,12 +16,12 @@ from ubr.domain.audit.merkle import HASH_BYTES
 VerifySignature: TypeAlias = Callable[[bytes, bytes, bytes], bool]
 """Whether a signature of Ed25519 (RFC 8032) is right: by a public key, of a message, the signature."""
 
-MOST_NOTE_BYTES: Final = 64 * 1024
+MAX_NOTE_BYTES: Final = 64 * 1024
 
 _ED25519: Final = b"\x01"
 _PUBLIC_BYTES: Final = 32
 _ID_BYTES: Final = 4
-_MOST_SIGNATURES: Final = 100
+_MAX_SIGNATURES: Final = 100
 _DASH: Final = "\N{EM DASH} "
 _KEY: Final = re.compile(r"(?P<name>[^\s+]+)\+(?P<id>[0-9a-f]{8})\+(?P<key>[A-Za-z0-9+/=]+)")
 _NAME: Final = re.compile(r"[^\s+]{1,255}")
@@ -89,11 +89,11 @@ class Note:
     @classmethod
     def parse(cls, raw: str) -> Note:
         """Errors: `BadNote`."""
-        if len(raw) > MOST_NOTE_BYTES or any(mark < " " and mark != "\n" for mark in raw):
+        if len(raw) > MAX_NOTE_BYTES or any(mark < " " and mark != "\n" for mark in raw):
             raise BadNote("is not a note")
         text, blank, tail = raw.rpartition("\n\n")
         lines = tail.split("\n")
-        if not blank or not text or lines.pop() != "" or not 0 < len(lines) <= _MOST_SIGNATURES:
+        if not blank or not text or lines.pop() != "" or not 0 < len(lines) <= _MAX_SIGNATURES:
             raise BadNote("is not a note: a text, an empty line, and signatures")
         return cls(text + "\n", tuple(map(_signature, lines)))
 

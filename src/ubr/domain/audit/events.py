@@ -137,7 +137,7 @@ class Restored(LogKeyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActRefused(Event):
-    """Somebody signed in asked for what they may not do, `count` times within a minute."""
+    """Somebody logged in asked for what they may not do, `count` times within a minute."""
 
     action = "act.refused"
     message = "An act was refused"

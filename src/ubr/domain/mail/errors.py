@@ -5,7 +5,7 @@ from __future__ import annotations
 from ubr.domain.error_kinds import Conflict, NotFound, Unavailable
 
 
-class LetterNotFound(NotFound):
+class QueuedMailNotFound(NotFound):
     """Only operators name letters, and only at the command line."""
 
 

@@ -11,12 +11,12 @@ from ubr.domain.event_kinds import Event, Facts, Level, Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailEvent(Event):
-    letter_id: UUID
+    queued_id: UUID
     kind: str
 
     @property
     def target(self) -> Target:
-        return Target("mail", str(self.letter_id))
+        return Target("mail", str(self.queued_id))
 
     def data(self) -> Facts:
         return {"kind": self.kind}

@@ -15,11 +15,11 @@ LAST_TRY: Final = 8
 """A mail that could not be sent so often is given up."""
 
 _FIRST_PAUSE: Final = timedelta(seconds=30)
-_LONGEST_PAUSE: Final = timedelta(hours=1)
+_MAX_PAUSE: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Letter:
+class QueuedMail:
     """A mail that is to be sent. What it says is made when it is: until then there is no link in it, nor anywhere.
 
     `email` is the one it was asked for, which may be nobody's; `user_id` whose account it is about, where that is
@@ -43,12 +43,12 @@ class Letter:
     """Whether nobody tries any more, until an operator says so."""
     last_error: str | None = None
 
-    def failed(self, why: str, *, for_good: bool, now: datetime) -> Letter:
+    def failed(self, why: str, *, for_good: bool, now: datetime) -> QueuedMail:
         """A try came to nothing. The next one comes after a pause that doubles, up to an hour; or none does."""
         tries = self.tries + 1
-        pause = min(_FIRST_PAUSE * 2 ** min(self.tries, 16), _LONGEST_PAUSE)
+        pause = min(_FIRST_PAUSE * 2 ** min(self.tries, 16), _MAX_PAUSE)
         return replace(self, tries=tries, next_try_at=now + pause, dead=for_good or tries >= LAST_TRY, last_error=why)
 
-    def again(self, now: datetime) -> Letter:
+    def again(self, now: datetime) -> QueuedMail:
         """An operator wants it tried once more, from the beginning."""
         return replace(self, tries=0, next_try_at=now, dead=False)

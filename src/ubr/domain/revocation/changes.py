@@ -22,7 +22,7 @@ KEYS_CHANGED: Final = Change("key", "*")
 
 
 @dataclass(frozen=True, slots=True)
-class FeedRow:
+class ChangeRecord:
     """A change with its number. Numbers rise with each commit and never by more than one."""
 
     number: int

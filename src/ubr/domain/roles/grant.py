@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from ubr.domain.ids import RoleId, UserId
 
-SHORTEST_GRANT: Final = timedelta(seconds=60)
+MIN_GRANT_DURATION: Final = timedelta(seconds=60)
 """How far ahead the end of a grant must lie."""
 
 
@@ -27,5 +27,5 @@ class Grant:
 
 Grants: TypeAlias = dict[RoleId, Grant]
 
-MOST_ROLES: Final = 100
+MAX_ROLES: Final = 100
 """How many roles one user may hold at a time."""

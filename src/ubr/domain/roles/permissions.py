@@ -90,7 +90,7 @@ BUILT_IN_PERMISSIONS: Final = Permissions.of(
 )
 
 
-def nobody_rises(own: Permissions, *of_target: Permissions) -> None:
+def forbid_escalation(own: Permissions, *of_target: Permissions) -> None:
     """Whoever changes another must hold every permission that the target has before and would have after.
 
     Errors: `GrantExceedsOwn`.

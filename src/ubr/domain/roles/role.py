@@ -15,7 +15,7 @@ from ubr.domain.roles.errors import BuiltInRole
 from ubr.domain.roles.events import RoleCreated, RoleDeleted, RoleUpdated
 from ubr.domain.roles.permissions import EVERYTHING, Permissions
 
-DESCRIPTION_LENGTH: Final = 500
+MAX_DESCRIPTION_LENGTH: Final = 500
 
 _ROLE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,49}")
 
@@ -38,7 +38,7 @@ ADMIN_ROLE_ID: Final = RoleId(UUID("00000000-0000-7000-8000-000000000001"))
 USER_ROLE_ID: Final = RoleId(UUID("00000000-0000-7000-8000-000000000002"))
 """Built-in roles have the same ids in every installation: nothing has to be looked up to know them."""
 
-MOST_PERMISSIONS: Final = 200
+MAX_PERMISSIONS: Final = 200
 """How many permissions may be named for one role. A bound on input: who needs more gives several roles, or `*`."""
 
 

@@ -15,10 +15,10 @@ EVICTED: Final = "evicted"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOpened(SessionEvent):
-    """A successful log-in."""
+    """A successful login."""
 
     action = "session.opened"
-    message = "A user signed in"
+    message = "A user logged in"
 
     @property
     def subject(self) -> UserId:
@@ -37,7 +37,7 @@ class SessionRefreshed(SessionEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRevoked(SessionEvent):
-    """`cause` is the security event that ended it, as `policy.SecurityEvent` names it."""
+    """`cause` is the security event that ended it, as `SecurityEvent` names it."""
 
     action = "session.revoked"
     message = "A session was ended"
@@ -48,8 +48,8 @@ class SessionRevoked(SessionEvent):
         return (Change("session", str(self.session_id)),)
 
     @property
-    def awaited(self) -> bool:
-        """Whoever signs in once too often does not wait for the session that gives way."""
+    def must_propagate(self) -> bool:
+        """Whoever logs in once too often does not wait for the session that gives way."""
         return self.cause != EVICTED
 
     def data(self) -> Facts:
@@ -70,7 +70,7 @@ class LogInFailed(Event):
     """`user_id` is None where no account has the e-mail. What was typed is not kept."""
 
     action = "session.login_failed"
-    message = "A sign-in was refused"
+    message = "A login was refused"
     level: ClassVar[Level] = "warning"
     user_id: UserId | None
 

@@ -1,4 +1,4 @@
-"""A session: one signed-in client of one user, kept alive by a chain of refresh tokens each good once."""
+"""A session: one logged-in client of one user, kept alive by a chain of refresh tokens each good once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ubr.domain.sessions.events import SessionOpened, SessionRefreshed, SessionR
 from ubr.domain.sessions.termination import SecurityEvent
 
 RETRY_WINDOW: Final = timedelta(seconds=10)
-"""How long a spent refresh token still yields its successor, so that a lost answer signs nobody out."""
+"""How long a spent refresh token still yields its successor, so that a lost answer logs nobody out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Session:
         user_agent: str | None,
         now: datetime,
     ) -> Session:
-        """Somebody signed in."""
+        """Somebody logged in."""
         session = cls(
             id=id,
             user_id=user_id,

@@ -29,36 +29,36 @@ class SecurityEvent(StrEnum):
     EVICTED = EVICTED
 
 
-class Reach(Enum):
+class TerminationScope(Enum):
     """Which of a user's sessions an event ends."""
 
-    NONE = "none: rights change at once, nobody is signed out"
+    NONE = "none: rights change at once, nobody is logged out"
     ONE = "the one it is about"
     OTHERS = "all but the one that acted, where that is the user's own"
     ALL = "all"
 
 
-ENDS: Final[dict[SecurityEvent, Reach]] = {
-    SecurityEvent.LOG_OUT: Reach.ONE,
-    SecurityEvent.REVOKED: Reach.ONE,
-    SecurityEvent.OTHERS_REVOKED: Reach.OTHERS,
-    SecurityEvent.ALL_REVOKED: Reach.ALL,
-    SecurityEvent.PASSWORD_CHANGED: Reach.OTHERS,
-    SecurityEvent.PASSWORD_RESET: Reach.ALL,
-    SecurityEvent.CLAIMED: Reach.ALL,
-    SecurityEvent.EMAIL_CHANGED: Reach.OTHERS,
-    SecurityEvent.EMAIL_CHANGE_UNDONE: Reach.ALL,
-    SecurityEvent.ROLE_CHANGED: Reach.NONE,
-    SecurityEvent.GRANT_EXPIRED: Reach.NONE,
-    SecurityEvent.DISABLED: Reach.ALL,
-    SecurityEvent.DELETED: Reach.ALL,
-    SecurityEvent.TAKEN_OVER: Reach.ALL,
-    SecurityEvent.TOKEN_REUSED: Reach.ONE,
-    SecurityEvent.EVICTED: Reach.ONE,
+SESSION_TERMINATION: Final[dict[SecurityEvent, TerminationScope]] = {
+    SecurityEvent.LOG_OUT: TerminationScope.ONE,
+    SecurityEvent.REVOKED: TerminationScope.ONE,
+    SecurityEvent.OTHERS_REVOKED: TerminationScope.OTHERS,
+    SecurityEvent.ALL_REVOKED: TerminationScope.ALL,
+    SecurityEvent.PASSWORD_CHANGED: TerminationScope.OTHERS,
+    SecurityEvent.PASSWORD_RESET: TerminationScope.ALL,
+    SecurityEvent.CLAIMED: TerminationScope.ALL,
+    SecurityEvent.EMAIL_CHANGED: TerminationScope.OTHERS,
+    SecurityEvent.EMAIL_CHANGE_UNDONE: TerminationScope.ALL,
+    SecurityEvent.ROLE_CHANGED: TerminationScope.NONE,
+    SecurityEvent.GRANT_EXPIRED: TerminationScope.NONE,
+    SecurityEvent.DISABLED: TerminationScope.ALL,
+    SecurityEvent.DELETED: TerminationScope.ALL,
+    SecurityEvent.TAKEN_OVER: TerminationScope.ALL,
+    SecurityEvent.TOKEN_REUSED: TerminationScope.ONE,
+    SecurityEvent.EVICTED: TerminationScope.ONE,
 }
 """What ends what. A session that ends takes its refresh tokens with it."""
 
-ENDS_LINKS: Final = frozenset(
+LINK_TERMINATION: Final = frozenset(
     {
         SecurityEvent.PASSWORD_CHANGED,
         SecurityEvent.PASSWORD_RESET,

@@ -237,12 +237,12 @@ async def _rotate_key(settings: Settings) -> str:
 
 
 async def _after_restore(settings: Settings, note: str | None) -> str:
-    from ubr.application.operations.settle_restore import SettleRestoreCommand
+    from ubr.application.operations.acknowledge_restore import AcknowledgeRestoreCommand
     from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings, prepared=False, following=False) as ubr:
-        settled = await ubr.settle_restore(SettleRestoreCommand(checkpoint=note), actor=SYSTEM)
+        settled = await ubr.acknowledge_restore(AcknowledgeRestoreCommand(checkpoint=note), actor=SYSTEM)
     return f"{settled.sessions} sessions have ended. The log is signed by\n{settled.key}"
 
 

@@ -13,7 +13,7 @@ from ubr.settings import Settings
 
 if TYPE_CHECKING:
     from ubr.application.app import Application
-    from ubr.application.mail.list_mail import LetterResult
+    from ubr.application.mail.list_mail import QueuedMailResult
 
 # Each command loads what it needs when it runs, so that help and mistakes are quick.
 # ruff: noqa: PLC0415
@@ -50,10 +50,10 @@ def list_letters(*, given_up: bool, as_json: bool) -> None:
     table = Table(box=box.SIMPLE_HEAD, header_style="bold")
     for name in ("id", "kind", "to", "asked for", "tries", "next try", "what was wrong"):
         table.add_column(name, no_wrap=name in {"id", "asked for", "next try"})
-    for letter in found:
-        following = "given up" if letter.next_try_at is None else moment(letter.next_try_at)
-        asked, tries = moment(letter.created_at), str(letter.tries)
-        table.add_row(str(letter.id), letter.kind, letter.email, asked, tries, following, letter.last_error or "")
+    for queued in found:
+        following = "given up" if queued.next_try_at is None else moment(queued.next_try_at)
+        asked, tries = moment(queued.created_at), str(queued.tries)
+        table.add_row(str(queued.id), queued.kind, queued.email, asked, tries, following, queued.last_error or "")
     console.print(table)
 
 
@@ -74,22 +74,22 @@ def retry(*, ids: tuple[UUID, ...], every: bool) -> None:
     click.echo(f"{count} mails will be tried again." if count != 1 else "1 mail will be tried again.")
 
 
-async def _list(settings: Settings, state: State | None) -> list[LetterResult]:
+async def _list(settings: Settings, state: State | None) -> list[QueuedMailResult]:
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings, prepared=False) as ubr:
         return await _letters(ubr, state)
 
 
-async def _letters(ubr: Application, state: State | None) -> list[LetterResult]:
-    from ubr.application.kernel.paging import MOST
+async def _letters(ubr: Application, state: State | None) -> list[QueuedMailResult]:
+    from ubr.application.kernel.paging import MAX_LIMIT
     from ubr.application.mail.list_mail import ListMailCommand
     from ubr.domain.actor import SYSTEM
 
-    found: list[LetterResult] = []
+    found: list[QueuedMailResult] = []
     cursor = None
     while True:
-        page = await ubr.list_mail(ListMailCommand(state=state, limit=MOST, cursor=cursor), actor=SYSTEM)
+        page = await ubr.list_mail(ListMailCommand(state=state, limit=MAX_LIMIT, cursor=cursor), actor=SYSTEM)
         found += page.items
         cursor = page.next_cursor
         if cursor is None:
@@ -99,14 +99,14 @@ async def _letters(ubr: Application, state: State | None) -> list[LetterResult]:
 async def _retry(settings: Settings, ids: Sequence[UUID]) -> int:
     from ubr.application.mail.retry_mail import RetryMailCommand
     from ubr.domain.actor import SYSTEM
-    from ubr.domain.errors import LetterNotFound
+    from ubr.domain.errors import QueuedMailNotFound
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings, prepared=False) as ubr:
-        chosen = ids or [letter.id for letter in await _letters(ubr, "given_up")]
+        chosen = ids or [queued.id for queued in await _letters(ubr, "given_up")]
         for id in chosen:
             try:
-                await ubr.retry_mail(RetryMailCommand(letter_id=id), actor=SYSTEM)
-            except LetterNotFound:
+                await ubr.retry_mail(RetryMailCommand(mail_id=id), actor=SYSTEM)
+            except QueuedMailNotFound:
                 raise Refused(f"There is no mail {id} in the outbox: it may have been sent.") from None
     return len(chosen)

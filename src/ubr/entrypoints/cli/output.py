@@ -18,7 +18,7 @@ from ubr.settings import WrongSetting, debugging
 _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 """Without letters and digits that look alike."""
 _GROUP: Final = 5
-_SHORTEST: Final = 29
+_MIN_LENGTH: Final = 29
 """Five groups: 123 random bits."""
 
 _NAMES: Final = {
@@ -103,7 +103,7 @@ def complain(sentences: Iterable[str]) -> None:
 def new_password(length: int) -> str:
     """A random password that can be read aloud, of this many characters or more."""
     groups: list[str] = []
-    while len("-".join(groups)) < max(length, _SHORTEST):
+    while len("-".join(groups)) < max(length, _MIN_LENGTH):
         groups.append("".join(secrets.choice(_ALPHABET) for _ in range(_GROUP)))
     return "-".join(groups)
 

@@ -27,9 +27,9 @@ def create_app(ubr: Application, *, options: HttpOptions | None = None) -> Edge:
     for path, method, _ in operations(CONTROLLERS):
         methods[path] = f"{method}, {methods.get(path, 'OPTIONS')}"
 
-    async def take_in(request: Request[Any, Any, Any]) -> Response[None] | None:
+    async def admit(request: Request[Any, Any, Any]) -> Response[None] | None:
         if isinstance(request, Call) and "operation" in request.route_handler.opt:
-            await request.take_in(ubr.authenticate, within=options.body_seconds)
+            await request.admit(ubr.authenticate, within=options.body_seconds)
             return None
         # What is left is OPTIONS, to which Litestar has an answer of its own that misses methods.
         return Response(
@@ -40,7 +40,7 @@ def create_app(ubr: Application, *, options: HttpOptions | None = None) -> Edge:
         CONTROLLERS,
         dependencies={"ubr": Provide(lambda: ubr, sync_to_thread=False)},
         request_class=Call,
-        before_request=take_in,
+        before_request=admit,
         exception_handlers={Exception: problem.answer},
         state=State({"described": described}),
         openapi_config=None,

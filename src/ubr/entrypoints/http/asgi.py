@@ -10,7 +10,7 @@ from typing import Any, Final
 import structlog
 from litestar.types import Receive, Scope, Send
 
-from ubr.application.kernel.periodic import beside
+from ubr.application.kernel.periodic import running_beside
 from ubr.bootstrap import open_environment
 from ubr.domain.errors import UbrError
 from ubr.entrypoints.http import log_lines
@@ -73,6 +73,6 @@ class Service:
             cors_origins=settings.cors_origins,
         )
         async with open_environment(settings) as environment:
-            options = replace(options, rejected=environment.refusals.reject)
-            async with beside((environment.janitor, _CLEANING)):
+            options = replace(options, rejected=environment.denials.reject)
+            async with running_beside((environment.janitor, _CLEANING)):
                 yield create_app(environment.application, options=options)

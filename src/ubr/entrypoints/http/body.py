@@ -15,7 +15,7 @@ import msgspec
 from litestar.types import HTTPScope, Receive
 
 from ubr.application.kernel.command import Command
-from ubr.domain.errors import Flaw, Invalid
+from ubr.domain.errors import InputError, Invalid
 from ubr.entrypoints.http.problem import (
     BodyTooLarge,
     ClientGone,
@@ -103,7 +103,7 @@ _BRACKETS: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _CONTROLS: Final = re.compile(r"[\x00-\x1f]")
 _SURROGATES: Final = re.compile(r"[\ud800-\udfff]")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_LONGEST_NUMBER: Final = 32
+_MAX_NUMBER_LENGTH: Final = 32
 _INT_64: Final = range(-(2**63), 2**64)
 
 
@@ -157,13 +157,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _int(text: str) -> int:
-    if len(text) > _LONGEST_NUMBER or (number := int(text)) not in _INT_64:
+    if len(text) > _MAX_NUMBER_LENGTH or (number := int(text)) not in _INT_64:
         raise ValueError
     return number
 
 
 def _float(text: str) -> float:
-    if len(text) > _LONGEST_NUMBER or not math.isfinite(number := float(text)):
+    if len(text) > _MAX_NUMBER_LENGTH or not math.isfinite(number := float(text)):
         raise ValueError
     return number
 
@@ -173,12 +173,12 @@ def _no_number(_: str) -> float:
     raise ValueError
 
 
-def _flaws(value: object, pointer: str) -> Iterator[Flaw]:
+def _flaws(value: object, pointer: str) -> Iterator[InputError]:
     if isinstance(value, str):
         yield from _text_flaws(value, pointer)
     elif isinstance(value, dict):
         if isinstance(value, _Twice):
-            yield Flaw(_below(pointer, value.name), "stands twice in its object")
+            yield InputError(_below(pointer, value.name), "stands twice in its object")
         for name, member in value.items():
             yield from _text_flaws(name, pointer)
             yield from _flaws(member, _below(pointer, name))
@@ -187,11 +187,11 @@ def _flaws(value: object, pointer: str) -> Iterator[Flaw]:
             yield from _flaws(member, f"{pointer}/{at}")
 
 
-def _text_flaws(text: str, pointer: str) -> Iterator[Flaw]:
+def _text_flaws(text: str, pointer: str) -> Iterator[InputError]:
     if found := _CONTROLS.search(text):
-        yield Flaw(pointer, f"holds the control character U+{ord(found[0]):04X}")
+        yield InputError(pointer, f"holds the control character U+{ord(found[0]):04X}")
     elif _SURROGATES.search(text):
-        yield Flaw(pointer, "holds half of a surrogate pair")
+        yield InputError(pointer, "holds half of a surrogate pair")
 
 
 def _below(pointer: str, name: str) -> str:
@@ -238,17 +238,19 @@ _KINDS: Final = {
 }
 
 
-def _translated(message: str) -> Flaw:
+def _translated(message: str) -> InputError:
     """What msgspec found, as a flaw: its place as a pointer, and without the value, which it sometimes quotes."""
     pointer = ""
     if place := _PLACE.fullmatch(message):
         message, pointer = place[1], re.sub(r"[.\[]", "/", place[2]).replace("]", "")
     if field := _FIELD.fullmatch(message):
         missing = field[1].startswith("missing")
-        return Flaw(_below(pointer, field[2]), "is required" if missing else "is not a field that is known here")
+        return InputError(_below(pointer, field[2]), "is required" if missing else "is not a field that is known here")
     if types := _TYPES.fullmatch(message):
-        return Flaw(pointer, f"must be {_named(types[1])}, not {_named(types[2])}")
-    return Flaw(pointer, next((text for kind, text in _KINDS.items() if message.startswith(kind)), "is not valid"))
+        return InputError(pointer, f"must be {_named(types[1])}, not {_named(types[2])}")
+    return InputError(
+        pointer, next((text for kind, text in _KINDS.items() if message.startswith(kind)), "is not valid")
+    )
 
 
 def _named(types: str) -> str:

@@ -15,11 +15,11 @@ from litestar.params import SkipValidation
 
 from ubr.application.app import Application
 from ubr.application.kernel.command import Command
-from ubr.application.kernel.idempotency import Attempt
+from ubr.application.kernel.idempotency import IdempotencyKey
 from ubr.application.sessions.authenticate import Authenticate
 from ubr.domain.actor import Actor
 from ubr.domain.errors import InvalidToken, UbrError, Unauthenticated
-from ubr.entrypoints.http import body, conditional, query, retries
+from ubr.entrypoints.http import body, conditional, idempotency_key, query
 
 Ubr: TypeAlias = NamedDependency[SkipValidation[Application]]
 C = TypeVar("C", bound=Command)
@@ -86,7 +86,7 @@ class Call(Request[None, None, State]):
 
     @property
     def actor(self) -> Actor:
-        """Who is signed in."""
+        """Who is logged in."""
         return self._actor
 
     def command(self, command: type[C]) -> C:
@@ -108,16 +108,16 @@ class Call(Request[None, None, State]):
         return conditional.if_match(self.scope["headers"])
 
     @property
-    def attempt(self) -> Attempt | None:
+    def idempotency_key(self) -> IdempotencyKey | None:
         """By which key the call is known when it is tried again; None without one. Errors: `Invalid`."""
-        return retries.attempt(self.scope["headers"])
+        return idempotency_key.parse(self.scope["headers"])
 
     @property
     def _operation(self) -> Operation:
         found: Operation = self.route_handler.opt["operation"]
         return found
 
-    async def take_in(self, authenticate: Authenticate, *, within: float) -> None:
+    async def admit(self, authenticate: Authenticate, *, within: float) -> None:
         """Everything that is known before the use case: 413 and 415 come first, then 401, then 400.
 
         The body is read here, `within` so many seconds, and decoded by the controller, so that a stranger learns

@@ -12,7 +12,7 @@ from ubr.settings import TrustedProxies
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 _Address: TypeAlias = IPv4Address | IPv6Address
 
-_LONGEST: Final = 2048
+_MAX_LENGTH: Final = 2048
 _WITH_PORT: Final = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 
 
@@ -51,7 +51,7 @@ def _forwarded_for(headers: Headers) -> list[str]:
     for name, value in headers:
         if name == b"connection" and b"x-forwarded-for" in value.lower():
             return []
-    return [part.strip() for part in raw[-_LONGEST:].decode("latin-1").split(",")] if lines else []
+    return [part.strip() for part in raw[-_MAX_LENGTH:].decode("latin-1").split(",")] if lines else []
 
 
 def _parse(text: str) -> _Address | None:

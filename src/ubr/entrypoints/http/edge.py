@@ -19,11 +19,11 @@ from litestar.types import HTTPReceiveMessage, HTTPScope, Message, Receive, Scop
 
 from ubr.application.audit.denials import CountRejection
 from ubr.application.kernel.origin import Origin, calling_from
-from ubr.application.protection.rate_limits import Allowance, noting_allowances, whole_seconds
+from ubr.application.protection.rate_limits import RateLimitStatus, collecting_rate_limits, whole_seconds
 from ubr.domain.errors import Invalid, InvalidCredentials, NotFound, UbrError
 from ubr.entrypoints.http.client_ip import client_ip
 from ubr.entrypoints.http.cors import Cors
-from ubr.entrypoints.http.problem import PROBLEM, ClientGone, InternalError, MalformedBody, Refusal, UriTooLong
+from ubr.entrypoints.http.problem import PROBLEM, ClientGone, InternalError, MalformedBody, ProblemResponse, UriTooLong
 from ubr.settings import TrustedProxies
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -31,8 +31,8 @@ _HOST: Final = re.compile(rb"(?:\[[0-9A-Za-z:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)
 _CANONICAL: Final = re.compile(rb"/|(?:/(?!\.\.?(?:/|\Z))[^/]+)+")
 _NEEDLESS: Final = re.compile(rb"%(?:2[DEF]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])", re.IGNORECASE)
 """Escapes of what stands for itself in a path (RFC 3986, 2.3), and of the slash."""
-_LONGEST_URI: Final = 8192
-_LONGEST_USER_AGENT: Final = 512
+_MAX_URI_LENGTH: Final = 8192
+_MAX_USER_AGENT_LENGTH: Final = 512
 _WITHOUT_HOST: Final = ("1", "1.0")
 """HTTP/1.0, as servers call it."""
 _DRAIN_BYTES: Final = 8 * 1024 * 1024
@@ -42,7 +42,7 @@ _HUNG_UP: Final = 499
 
 _TURNED_AWAY: Final = (400, 401, 408, 413, 414, 415, 429)
 _RECORDED: Final = InvalidCredentials.code
-"""A failed log-in is an entry of the log by itself."""
+"""A failed login is an entry of the log by itself."""
 
 _log = structlog.get_logger("ubr.http")
 
@@ -104,7 +104,7 @@ class Edge:
             request_id_given=kept,
         )
 
-    def dress(
+    def finalize_headers(
         self, headers: Iterable[tuple[bytes, bytes]], scope: HTTPScope, request_id: bytes
     ) -> list[tuple[bytes, bytes]]:
         """A response's own headers, and those that every response has."""
@@ -123,12 +123,12 @@ class _Exchange:
     """One request and its response."""
 
     __slots__ = (
-        "_allowances",
         "_broken",
         "_edge",
         "_head",
         "_origin",
         "_path",
+        "_rate_limits",
         "_receive",
         "_request_id",
         "_scope",
@@ -149,7 +149,7 @@ class _Exchange:
         self._origin = edge.origin(scope)
         self._request_id = (self._origin.request_id or "").encode()
         self._status = 0
-        self._allowances: dict[str, Allowance] = {}
+        self._rate_limits: dict[str, RateLimitStatus] = {}
         self._broken = False
         # Its client sends the body once it is told to (RFC 9110, 10.1.1), which the server does when somebody reads.
         self._withheld = any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"])
@@ -157,7 +157,7 @@ class _Exchange:
 
     async def run(self) -> None:
         began = time.perf_counter()
-        with calling_from(self._origin), noting_allowances() as self._allowances:
+        with calling_from(self._origin), collecting_rate_limits() as self._rate_limits:
             try:
                 await self._answer()
             finally:
@@ -186,7 +186,7 @@ class _Exchange:
         absent = hosts in ([], [b""]) and self._scope["http_version"] in _WITHOUT_HOST
         if not absent and not (len(hosts) == 1 and _HOST.fullmatch(hosts[0])):
             return Invalid("The request does not name one host (RFC 9112, 3.2)")
-        if len(self._path) + len(self._scope["query_string"]) > _LONGEST_URI:
+        if len(self._path) + len(self._scope["query_string"]) > _MAX_URI_LENGTH:
             return UriTooLong()
         raw = self._scope.get("raw_path") or self._path.encode()
         # A thing has one path: with another, a proxy's rule for it could be passed by.
@@ -196,7 +196,7 @@ class _Exchange:
 
     async def _refuse(self, error: UbrError) -> None:
         self._scope["state"][PROBLEM] = error.code
-        refusal = Refusal.of(error, self._path)
+        refusal = ProblemResponse.of(error, self._path)
         headers = [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
         headers.append((b"content-length", str(len(refusal.body)).encode()))
         await self.send({"type": "http.response.start", "status": refusal.status, "headers": headers})
@@ -229,8 +229,8 @@ class _Exchange:
             spared = self._withheld or self._status == HTTPStatus.REQUEST_TIMEOUT
             if self._unread and self._status >= HTTPStatus.BAD_REQUEST and not spared:
                 await self._drain()
-            headers = self._edge.dress(message["headers"], self._scope, self._request_id)
-            headers += _limits(self._allowances.values())
+            headers = self._edge.finalize_headers(message["headers"], self._scope, self._request_id)
+            headers += _limits(self._rate_limits.values())
             if self._unread or self._broken:
                 # What follows on this connection cannot be told from the rest of the body.
                 headers.append((b"connection", b"close"))
@@ -257,12 +257,12 @@ class _Exchange:
         )
 
 
-def _limits(allowances: Collection[Allowance]) -> list[tuple[bytes, bytes]]:
+def _limits(rate_limits: Collection[RateLimitStatus]) -> list[tuple[bytes, bytes]]:
     """What was counted for the client IP, as draft-ietf-httpapi-ratelimit-headers-11 has it."""
-    if not allowances:
+    if not rate_limits:
         return []
     policies, left = [], []
-    for each in allowances:
+    for each in rate_limits:
         policies.append(f'"{each.policy}";q={each.quota.limit};w={whole_seconds(each.quota.per)}')
         left.append(f'"{each.policy}";r={each.remaining};t={each.seconds}')
     return [(b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(left).encode())]
@@ -277,6 +277,8 @@ def _methods(allowed: bytes) -> bytes:
 def _user_agent(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     for name, value in headers:
         if name == b"user-agent":
-            text = value[: _LONGEST_USER_AGENT * 4].decode("utf-8", "replace")
-            return "".join(char if char.isprintable() else " " for char in text)[:_LONGEST_USER_AGENT].strip() or None
+            text = value[: _MAX_USER_AGENT_LENGTH * 4].decode("utf-8", "replace")
+            return (
+                "".join(char if char.isprintable() else " " for char in text)[:_MAX_USER_AGENT_LENGTH].strip() or None
+            )
     return None

@@ -16,8 +16,8 @@ from typing import Any, Final, TypeAlias
 from litestar import Response
 
 from ubr.entrypoints.http import conditional
-from ubr.entrypoints.http.answers import unchanged
 from ubr.entrypoints.http.call import Call
+from ubr.entrypoints.http.responses import unchanged
 
 Described: TypeAlias = Callable[[], dict[str, Any]]
 """Makes the OpenAPI document, once."""

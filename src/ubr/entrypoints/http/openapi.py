@@ -12,11 +12,11 @@ import msgspec
 from litestar import Controller
 from litestar.handlers import HTTPRouteHandler
 
-from ubr.application.kernel.paging import MOST
-from ubr.application.revocation.follow_revocations import LARGEST_NUMBER, LONGEST_WAIT
-from ubr.domain.accounts.email import EMAIL_LENGTH
-from ubr.domain.accounts.passwords import PASSWORD_LENGTH
-from ubr.domain.accounts.user import FULL_NAME_LENGTH
+from ubr.application.kernel.paging import MAX_LIMIT
+from ubr.application.revocation.follow_revocations import MAX_NUMBER, MAX_WAIT_MS
+from ubr.domain.accounts.email import MAX_EMAIL_LENGTH
+from ubr.domain.accounts.passwords import MAX_PASSWORD_LENGTH
+from ubr.domain.accounts.user import MAX_FULL_NAME_LENGTH
 from ubr.domain.errors import (
     Forbidden,
     IdempotencyKeyReused,
@@ -29,8 +29,8 @@ from ubr.domain.errors import (
     Unauthenticated,
     WeakPassword,
 )
-from ubr.domain.roles.grant import MOST_ROLES
-from ubr.domain.roles.role import DESCRIPTION_LENGTH, MOST_PERMISSIONS
+from ubr.domain.roles.grant import MAX_ROLES
+from ubr.domain.roles.role import MAX_DESCRIPTION_LENGTH, MAX_PERMISSIONS
 from ubr.entrypoints.http import body, conditional, problem, problem_advice
 from ubr.entrypoints.http.call import NOT_KEPT, Operation
 from ubr.entrypoints.http.problem import (
@@ -62,7 +62,7 @@ _SLUG: Final = {"type": "string", "pattern": "^[a-z][a-z0-9-]*$"}
 _NO_CONTROLS: Final = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 _NO_CONTROLS_OF_ASCII: Final = r"^[^\u0000-\u001f]*$"
 """Of a text about which nothing else is known: no JSON text and no query with one is taken, wherever it stands."""
-LEAST_PASSWORD: Final = 8
+MIN_PASSWORD_LENGTH: Final = 8
 """Below this no setting lets the least length of a new password go."""
 
 _TAGS: Final = {
@@ -77,23 +77,28 @@ _TAGS: Final = {
 
 # What the domain asks of a text, and of how many there are in a list, for the fields of request bodies.
 _BOUNDS: Final[Mapping[str, Json]] = {
-    "email": {"format": "email", "maxLength": EMAIL_LENGTH},
-    "password": {"format": "password", "minLength": 1, "maxLength": PASSWORD_LENGTH, "pattern": _NO_CONTROLS},
-    "current_password": {"format": "password", "minLength": 1, "maxLength": PASSWORD_LENGTH, "pattern": _NO_CONTROLS},
-    "new_password": {"format": "password", "minLength": 1, "maxLength": PASSWORD_LENGTH, "pattern": _NO_CONTROLS},
-    "full_name": {"minLength": 1, "maxLength": FULL_NAME_LENGTH, "pattern": _NO_CONTROLS},
-    "description": {"minLength": 1, "maxLength": DESCRIPTION_LENGTH, "pattern": _NO_CONTROLS},
+    "email": {"format": "email", "maxLength": MAX_EMAIL_LENGTH},
+    "password": {"format": "password", "minLength": 1, "maxLength": MAX_PASSWORD_LENGTH, "pattern": _NO_CONTROLS},
+    "current_password": {
+        "format": "password",
+        "minLength": 1,
+        "maxLength": MAX_PASSWORD_LENGTH,
+        "pattern": _NO_CONTROLS,
+    },
+    "new_password": {"format": "password", "minLength": 1, "maxLength": MAX_PASSWORD_LENGTH, "pattern": _NO_CONTROLS},
+    "full_name": {"minLength": 1, "maxLength": MAX_FULL_NAME_LENGTH, "pattern": _NO_CONTROLS},
+    "description": {"minLength": 1, "maxLength": MAX_DESCRIPTION_LENGTH, "pattern": _NO_CONTROLS},
     "name": {"pattern": _ROLE_NAME["pattern"]},
-    "roles": {"maxItems": MOST_ROLES, "items": _ROLE_NAME},
-    "permissions": {"maxItems": MOST_PERMISSIONS, "items": _PERMISSION},
+    "roles": {"maxItems": MAX_ROLES, "items": _ROLE_NAME},
+    "permissions": {"maxItems": MAX_PERMISSIONS, "items": _PERMISSION},
 }
 # What is asked of a text in a query.
-_TEXTS: Final[Mapping[str, Json]] = {"q": {"minLength": 1, "maxLength": EMAIL_LENGTH, "pattern": _NO_CONTROLS}}
+_TEXTS: Final[Mapping[str, Json]] = {"q": {"minLength": 1, "maxLength": MAX_EMAIL_LENGTH, "pattern": _NO_CONTROLS}}
 # What is asked of a number in a query.
 _RANGES: Final[Mapping[str, Json]] = {
-    "limit": {"minimum": 1, "maximum": MOST},
-    "since": {"minimum": 0, "maximum": LARGEST_NUMBER},
-    "wait": {"minimum": 0, "maximum": LONGEST_WAIT},
+    "limit": {"minimum": 1, "maximum": MAX_LIMIT},
+    "since": {"minimum": 0, "maximum": MAX_NUMBER},
+    "wait": {"minimum": 0, "maximum": MAX_WAIT_MS},
 }
 _MOMENTS: Final = ("timestamp", "since", "until")
 # What is asked of a text in a path or a query, where it is not an id.
@@ -418,12 +423,12 @@ def _leave_out_empty_defaults(schema: Json) -> None:
 
 
 def _ask_for_a_good_password(schema: Json) -> None:
-    """Log-in takes passwords of before. Where one is set, each has to be as long as the least strict setting has it."""
+    """Login takes passwords of before. Where one is set, each has to be as long as the least strict setting has it."""
     for name in {"password", "new_password"} & schema["properties"].keys():
         member = schema["properties"][name]
         for part in (member, *member.get("anyOf", ())):
             if part.get("type") == "string":
-                part["minLength"] = LEAST_PASSWORD
+                part["minLength"] = MIN_PASSWORD_LENGTH
                 part["description"] = (
                     "Its least length is a setting of the service: 15 unless the operator decides otherwise."
                 )

@@ -18,8 +18,8 @@ from ubr.application.kernel.origin import current_origin
 from ubr.domain.errors import (
     Conflict,
     Contradictory,
-    Flaw,
     Forbidden,
+    InputError,
     Invalid,
     InvalidToken,
     NotFound,
@@ -161,7 +161,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ProblemResponse:
     """A problem on its way out."""
 
     status: int
@@ -171,7 +171,7 @@ class Refusal:
     _encode: ClassVar = msgspec.json.Encoder().encode
 
     @classmethod
-    def of(cls, error: UbrError, path: str) -> Refusal:
+    def of(cls, error: UbrError, path: str) -> ProblemResponse:
         """What to answer to a request for `path` that met this error."""
         status = status_of(type(error))
         flaws = error.flaws if isinstance(error, Invalid) else ()
@@ -188,12 +188,12 @@ class Refusal:
         return cls(status, {"content-type": MEDIA_TYPE, **_headers(error)}, cls._encode(details))
 
 
-def _detail(error: UbrError, flaws: tuple[Flaw, ...]) -> str:
+def _detail(error: UbrError, flaws: tuple[InputError, ...]) -> str:
     """What happened in a sentence. A flaw alone does not say what it is about."""
     return "; ".join(f"{flaw.pointer[1:] or 'The input'} {flaw.detail}" for flaw in flaws) or error.detail
 
 
-def _flaw(flaw: Flaw) -> ProblemFlaw:
+def _flaw(flaw: InputError) -> ProblemFlaw:
     return ProblemFlaw(pointer=flaw.pointer, detail=flaw.detail)
 
 
@@ -217,7 +217,7 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
         raise error
     known = _known(error)
     request.scope["state"][PROBLEM] = known.code
-    refusal = Refusal.of(known, request.scope["path"])
+    refusal = ProblemResponse.of(known, request.scope["path"])
     headers = dict(refusal.headers)
     media_type = headers.pop("content-type")
     if isinstance(error, MethodNotAllowedException):

@@ -52,7 +52,7 @@ ADVICE: Final[Mapping[str, Advice]] = {
         pointer="/password",
     ),
     "invalid-credentials": Advice(
-        "Nobody can sign in with this e-mail and this password. Whether the e-mail is unknown, the password wrong or "
+        "Nobody can log in with this e-mail and this password. Whether the e-mail is unknown, the password wrong or "
         "the user disabled is not told.",
         "Ask for both again. After many failures the account or the client has to wait: see `rate-limited`.",
         at="/api/auth/login",
@@ -60,7 +60,7 @@ ADVICE: Final[Mapping[str, Advice]] = {
     "invalid-token": Advice(
         "The token is malformed, has expired, was used before, or what it belongs to has ended.",
         "Where it is an access token, exchange the refresh token at `POST /api/auth/refresh` and repeat the request. "
-        "Where it is a refresh token, sign in again. Where it is that of a link (status 400), ask for another link.",
+        "Where it is a refresh token, log in again. Where it is that of a link (status 400), ask for another link.",
     ),
     "contradictory": Advice(
         "The request says of itself that it is another one than it is.",
@@ -75,7 +75,7 @@ ADVICE: Final[Mapping[str, Advice]] = {
     ),
     "unauthenticated": Advice(
         "The request names nobody: it has no `Authorization: Bearer` header.",
-        "Sign in at `POST /api/auth/login`, and send the access token along.",
+        "Log in at `POST /api/auth/login`, and send the access token along.",
     ),
     "forbidden": Advice(
         "It is known who asks, and none of their roles holds the permission that this takes. Of a thing that is not "
@@ -89,8 +89,8 @@ ADVICE: Final[Mapping[str, Advice]] = {
         at=f"/api/users/{_AN_ID}/roles/admin",
     ),
     "reauthentication-required": Advice(
-        "This cannot be undone, so it takes a log-in of the last ten minutes. A refresh is none.",
-        "Ask for the password, sign in at `POST /api/auth/login`, and repeat the request with the new token.",
+        "This cannot be undone, so it takes a login of the last ten minutes. A refresh is none.",
+        "Ask for the password, log in at `POST /api/auth/login`, and repeat the request with the new token.",
         at=f"/api/users/{_AN_ID}",
     ),
     "registration-closed": Advice(
@@ -153,7 +153,7 @@ ADVICE: Final[Mapping[str, Advice]] = {
     ),
     "email-taken": Advice(
         "Another account has this e-mail. Case, and other ways to write the same letters, make no difference.",
-        "Sign in to that account, or use another e-mail.",
+        "Log in to that account, or use another e-mail.",
         at="/api/auth/register",
     ),
     "last-admin": Advice(

@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus, urlencode
 from uuid import UUID
 
 from ubr.application.kernel.command import Command
-from ubr.domain.errors import Flaw, Invalid
+from ubr.domain.errors import InputError, Invalid
 from ubr.entrypoints.http.body import build
 
 C = TypeVar("C", bound=Command)
@@ -50,7 +50,7 @@ def decode(raw: bytes, command: type[C]) -> C:
     values: dict[str, object] = {}
     for name, value in pairs(raw).items():
         if name not in command.__struct_fields__:
-            raise Invalid(None, Flaw(_pointer(name), "is not a parameter that is known here"))
+            raise Invalid(None, InputError(_pointer(name), "is not a parameter that is known here"))
         values[name] = value
     for name in _of_type(int, command) & values.keys():
         values[name] = _whole(name, str(values[name]))

@@ -20,7 +20,7 @@ from ubr.domain.events import (
     UserUpdated,
 )
 from ubr.domain.ids import RoleId, UserId
-from ubr.domain.roles.grant import MOST_ROLES, Grant
+from ubr.domain.roles.grant import MAX_ROLES, Grant
 from ubr.domain.roles.role import ADMIN_ROLE_ID, USER_ROLE_ID
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -149,7 +149,7 @@ def test_a_grant_holds_until_just_before_its_end(user: User) -> None:
 
 
 def test_nobody_holds_more_roles_than_a_token_can_name(user: User) -> None:
-    ids = [RoleId(UUID(int=1000 + number)) for number in range(MOST_ROLES)]
+    ids = [RoleId(UUID(int=1000 + number)) for number in range(MAX_ROLES)]
     for role_id in ids[:-1]:
         user.grant(role_id, by=None, now=NOW, expires_at=LATER)
     with pytest.raises(TooManyRoles):
@@ -160,19 +160,19 @@ def test_nobody_holds_more_roles_than_a_token_can_name(user: User) -> None:
 
 
 def test_giving_what_had_ended_counts_like_anything_that_is_given(user: User) -> None:
-    ended, held = ([RoleId(UUID(int=at + number)) for number in range(MOST_ROLES - 1)] for at in (1000, 2000))
+    ended, held = ([RoleId(UUID(int=at + number)) for number in range(MAX_ROLES - 1)] for at in (1000, 2000))
     for role_id in ended:
         user.grant(role_id, by=None, now=NOW, expires_at=LATER)
     for role_id in held[:-1]:
         user.grant(role_id, by=None, now=LATER)
     user.grant(ended[0], by=None, now=LATER)
-    assert len(user.roles_at(LATER)) == MOST_ROLES
+    assert len(user.roles_at(LATER)) == MAX_ROLES
     before = (user.version, list(user.events))
     for role_id in (ended[1], held[-1]):
         with pytest.raises(TooManyRoles):
             user.grant(role_id, by=None, now=LATER)
     assert (user.version, user.events) == before
-    assert len(user.roles_at(LATER)) == MOST_ROLES
+    assert len(user.roles_at(LATER)) == MAX_ROLES
 
 
 def test_taking_a_role_away(user: User) -> None:

@@ -2,10 +2,17 @@ import pytest
 
 from ubr.domain.accounts.user import REAUTHENTICATION
 from ubr.domain.errors import GrantExceedsOwn
-from ubr.domain.roles.grant import SHORTEST_GRANT
-from ubr.domain.roles.permissions import BUILT_IN_PERMISSIONS, EVERYTHING, Permission, Permissions, nobody_rises, union
+from ubr.domain.roles.grant import MIN_GRANT_DURATION
+from ubr.domain.roles.permissions import (
+    BUILT_IN_PERMISSIONS,
+    EVERYTHING,
+    Permission,
+    Permissions,
+    forbid_escalation,
+    union,
+)
 from ubr.domain.sessions.session import RETRY_WINDOW
-from ubr.domain.sessions.termination import ENDS, Reach, SecurityEvent
+from ubr.domain.sessions.termination import SESSION_TERMINATION, SecurityEvent, TerminationScope
 
 
 def of(*names: str) -> Permissions:
@@ -18,12 +25,12 @@ def test_the_permissions_are_those_of_the_contract() -> None:
 
 
 def test_the_table_of_what_ends_what_knows_every_event() -> None:
-    assert set(ENDS) == set(SecurityEvent)
+    assert set(SESSION_TERMINATION) == set(SecurityEvent)
 
 
 def test_what_ends_what() -> None:
     # Written out once more, so that a change of the table is one of this promise too.
-    assert {event.value: reach.name for event, reach in ENDS.items()} == {
+    assert {event.value: reach.name for event, reach in SESSION_TERMINATION.items()} == {
         "log_out": "ONE",
         "revoked": "ONE",
         "others_revoked": "OTHERS",
@@ -41,13 +48,13 @@ def test_what_ends_what() -> None:
         "token_reused": "ONE",
         "evicted": "ONE",
     }
-    assert {reach.name for reach in Reach} == {"NONE", "ONE", "OTHERS", "ALL"}
+    assert {reach.name for reach in TerminationScope} == {"NONE", "ONE", "OTHERS", "ALL"}
 
 
 def test_the_terms_are_those_of_the_contract() -> None:
     assert RETRY_WINDOW.total_seconds() == 10
     assert REAUTHENTICATION.total_seconds() == 600
-    assert SHORTEST_GRANT.total_seconds() == 60
+    assert MIN_GRANT_DURATION.total_seconds() == 60
 
 
 @pytest.mark.parametrize(
@@ -70,10 +77,10 @@ def test_the_terms_are_those_of_the_contract() -> None:
 )
 def test_nobody_rises(own: Permissions, before: Permissions, after: Permissions, allowed: bool) -> None:
     if allowed:
-        nobody_rises(own, before, after)
+        forbid_escalation(own, before, after)
         return
     with pytest.raises(GrantExceedsOwn):
-        nobody_rises(own, before, after)
+        forbid_escalation(own, before, after)
 
 
 def test_a_union_holds_all_parts() -> None:

@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ubr.adapters.sql.database_grants import grants
-from ubr.adapters.sql.engine import Limits, make_engine, normal_url, sqlite_engine
+from ubr.adapters.sql.engine import ConnectionLimits, make_engine, normal_url, sqlite_engine
 from ubr.adapters.sql.errors import translated
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ REVISIONS: Final = tuple(sorted(path.name.partition("_")[0] for path in (_FOLDER
 # Whoever upgrades holds this lock; any number that is not used for another purpose will do.
 _LOCK: Final = 0x7562_722D_6D69_6772
 # A change of a large table takes as long as it takes, once it is the only one at work.
-_LIMITS: Final = Limits(connections=1, acquire=60.0, connect=5.0, statement=24 * 3600.0, lock=60.0, idle=24 * 3600.0)
+_LIMITS: Final = ConnectionLimits(
+    connections=1, acquire=60.0, connect=5.0, statement=24 * 3600.0, lock=60.0, idle=24 * 3600.0
+)
 
 
 class SchemaState(Enum):
@@ -89,7 +91,7 @@ async def check(url: str) -> SchemaState:
 
     Errors: `ValueError` for the URL, `StoreUnavailable`.
     """
-    engine = make_engine(url, Limits(connections=1))
+    engine = make_engine(url, ConnectionLimits(connections=1))
     try:
         async with engine.connect() as connection:
             return await connection.run_sync(_state)

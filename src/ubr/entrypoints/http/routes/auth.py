@@ -27,8 +27,8 @@ from ubr.domain.errors import (
     WeakPassword,
     WrongPassword,
 )
-from ubr.entrypoints.http.answers import accepted, created, ok
 from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.responses import accepted, created, ok
 
 
 class Auth(Controller):
@@ -53,7 +53,7 @@ class Auth(Controller):
         ),
     )
     async def register(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        user = await ubr.register_user(request.command(RegisterUserCommand), attempt=request.attempt)
+        user = await ubr.register_user(request.command(RegisterUserCommand), idempotency_key=request.idempotency_key)
         return accepted() if user is None else created(request, user, "/api/users", user.id)
 
     @post(
@@ -61,7 +61,7 @@ class Auth(Controller):
         **operation(
             LogIn,
             "auth",
-            summary="Sign in",
+            summary="Log in",
             body=LogInCommand,
             answer=TokensResult,
             public=True,

@@ -9,8 +9,8 @@ from litestar import Controller, Response, get
 from ubr.application.kernel.command import Result
 from ubr.application.operations.check_health import CheckHealth
 from ubr.domain.errors import StoreUnavailable
-from ubr.entrypoints.http.answers import ok
 from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.responses import ok
 
 
 class HealthResult(Result, frozen=True, kw_only=True):

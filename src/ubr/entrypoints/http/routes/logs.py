@@ -11,8 +11,8 @@ from ubr.application.audit.list_logs import ListLogs, ListLogsCommand
 from ubr.application.audit.prove_log_entry import ProofResult, ProveLogEntry, ProveLogEntryCommand
 from ubr.application.kernel.representations import LogEntryResult, Page
 from ubr.domain.errors import InvalidCursor, LogDamaged, LogEntryNotFound
-from ubr.entrypoints.http.answers import ok, page
 from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.responses import ok, page
 
 _ORIGIN: Final = "ubr.example.org/log/3e32012da7780fca"
 _NOTE: Final = (

@@ -5,9 +5,12 @@ from __future__ import annotations
 from litestar import Controller, Response, delete, get
 
 from ubr.application.revocation.follow_revocations import FollowRevocations, FollowRevocationsCommand, RevocationsResult
-from ubr.application.revocation.leave_revocations import LeaveRevocations, LeaveRevocationsCommand
-from ubr.entrypoints.http.answers import ok
+from ubr.application.revocation.stop_following_revocations import (
+    StopFollowingRevocations,
+    StopFollowingRevocationsCommand,
+)
 from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.responses import ok
 
 
 class Revocations(Controller):
@@ -30,8 +33,12 @@ class Revocations(Controller):
     @delete(
         "/",
         **operation(
-            LeaveRevocations, "sessions", status=204, summary="Stop following what ends", query=LeaveRevocationsCommand
+            StopFollowingRevocations,
+            "sessions",
+            status=204,
+            summary="Stop following what ends",
+            query=StopFollowingRevocationsCommand,
         ),
     )
     async def leave(self, request: Call, ubr: Ubr) -> None:
-        await ubr.leave_revocations(request.filters(LeaveRevocationsCommand), actor=request.actor)
+        await ubr.stop_following_revocations(request.filters(StopFollowingRevocationsCommand), actor=request.actor)

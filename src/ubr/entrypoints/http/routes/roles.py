@@ -11,8 +11,8 @@ from ubr.application.roles.get_role import GetRole, GetRoleCommand
 from ubr.application.roles.list_roles import ListRoles, ListRolesCommand
 from ubr.application.roles.update_role import RoleChanges, UpdateRole, UpdateRoleCommand
 from ubr.domain.errors import BuiltInRole, GrantExceedsOwn, InvalidCursor, RoleNameTaken, RoleNotFound
-from ubr.entrypoints.http.answers import created, page, revised
 from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.responses import created, page, revised
 
 
 class Roles(Controller):
@@ -49,7 +49,7 @@ class Roles(Controller):
     )
     async def create(self, request: Call, ubr: Ubr) -> Response[bytes]:
         command = request.command(CreateRoleCommand)
-        role = await ubr.create_role(command, actor=request.actor, attempt=request.attempt)
+        role = await ubr.create_role(command, actor=request.actor, idempotency_key=request.idempotency_key)
         return created(request, role, "/api/roles", role.id)
 
     @get(

@@ -9,8 +9,8 @@ from ubr.application.sessions.list_sessions import ListSessions, ListSessionsCom
 from ubr.application.sessions.revoke_other_sessions import RevokeOtherSessions
 from ubr.application.sessions.revoke_session import RevokeSession, RevokeSessionCommand
 from ubr.domain.errors import InvalidCursor, SessionNotFound
-from ubr.entrypoints.http.answers import page
 from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.responses import page
 from ubr.entrypoints.http.routes.paging import Paging
 
 

@@ -32,8 +32,8 @@ from ubr.domain.errors import (
     UserNotFound,
     WeakPassword,
 )
-from ubr.entrypoints.http.answers import created, page, revised
 from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.responses import created, page, revised
 from ubr.entrypoints.http.routes.paging import Paging
 
 
@@ -86,7 +86,7 @@ class Users(Controller):
     )
     async def create(self, request: Call, ubr: Ubr) -> Response[bytes]:
         command = request.command(CreateUserCommand)
-        user = await ubr.create_user(command, actor=request.actor, attempt=request.attempt)
+        user = await ubr.create_user(command, actor=request.actor, idempotency_key=request.idempotency_key)
         return created(request, user, "/api/users", user.id)
 
     @get("/me", **operation(GetUser, "users", name="get_me", summary="Read oneself", answer=UserResult, tagged=True))

@@ -8,11 +8,11 @@ import pytest
 
 from tests.contracts.kit import HOUR, NOON, MovableClock, new_user, put, race, seen, something_happened
 from ubr.application.ports.audit import LogFilter
-from ubr.application.ports.idempotency import Replay
+from ubr.application.ports.idempotency import IdempotencyRecord
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import SYSTEM
-from ubr.domain.errors import Contended
+from ubr.domain.errors import TransactionConflict
 
 pytestmark = pytest.mark.anyio
 
@@ -21,8 +21,8 @@ DAY = 24 * HOUR
 
 def new_replay(
     *, actor: User | None = None, made: User | None = None, digest: bytes | None = None, until: datetime = NOON + DAY
-) -> Replay:
-    return Replay(
+) -> IdempotencyRecord:
+    return IdempotencyRecord(
         digest=digest or secrets.token_bytes(32),
         fingerprint=secrets.token_bytes(32),
         actor_id=None if actor is None else actor.id,
@@ -32,27 +32,27 @@ def new_replay(
     )
 
 
-async def do(uow: UnitOfWork, replay: Replay) -> Replay | None:
+async def do(uow: UnitOfWork, replay: IdempotencyRecord) -> IdempotencyRecord | None:
     """Take its digest and keep it, unless somebody was answered before."""
     async with uow.begin(SYSTEM) as tx:
-        before = await tx.replays.claim(replay.digest, tx.now)
+        before = await tx.idempotency.claim(replay.digest, tx.now)
         if before is None:
-            await tx.replays.keep(replay)
+            await tx.idempotency.keep(replay)
             tx.record(something_happened())
             await tx.commit()
         return before
 
 
-async def found(uow: UnitOfWork, replay: Replay) -> Replay | None:
-    return await seen(uow, lambda tx: tx.replays.find(replay.digest, tx.now))
+async def found(uow: UnitOfWork, replay: IdempotencyRecord) -> IdempotencyRecord | None:
+    return await seen(uow, lambda tx: tx.idempotency.find(replay.digest, tx.now))
 
 
 async def test_what_nobody_has_done_is_not_found_and_can_be_taken(uow: UnitOfWork) -> None:
     replay = new_replay()
     assert await found(uow, replay) is None
     async with uow.begin(SYSTEM) as tx:
-        assert await tx.replays.find(replay.digest, tx.now) is None
-        assert await tx.replays.claim(replay.digest, tx.now) is None
+        assert await tx.idempotency.find(replay.digest, tx.now) is None
+        assert await tx.idempotency.claim(replay.digest, tx.now) is None
 
 
 async def test_an_answer_comes_back_as_it_was_to_all_who_come_later(uow: UnitOfWork) -> None:
@@ -70,8 +70,8 @@ async def test_an_answer_comes_back_as_it_was_to_all_who_come_later(uow: UnitOfW
 async def test_a_roll_back_leaves_it_to_the_next(uow: UnitOfWork) -> None:
     replay = new_replay()
     async with uow.begin(SYSTEM) as tx:
-        assert await tx.replays.claim(replay.digest, tx.now) is None
-        await tx.replays.keep(replay)
+        assert await tx.idempotency.claim(replay.digest, tx.now) is None
+        await tx.idempotency.keep(replay)
     assert await found(uow, replay) is None
     second = new_replay(digest=replay.digest)
     assert await do(uow, second) is None
@@ -81,7 +81,7 @@ async def test_a_roll_back_leaves_it_to_the_next(uow: UnitOfWork) -> None:
 async def test_what_was_taken_and_not_answered_is_as_if_it_had_not_been(uow: UnitOfWork) -> None:
     replay = new_replay()
     async with uow.begin(SYSTEM) as tx:
-        await tx.replays.claim(replay.digest, tx.now)
+        await tx.idempotency.claim(replay.digest, tx.now)
         await tx.commit()
     assert await found(uow, replay) is None
     assert await do(uow, replay) is None
@@ -119,7 +119,7 @@ async def test_it_goes_with_the_actor_and_with_who_was_made(uow: UnitOfWork, who
 async def test_nothing_is_kept_for_who_is_gone(uow: UnitOfWork, who: str) -> None:
     gone = new_user()
     replay = new_replay(actor=gone) if who == "the actor" else new_replay(made=gone)
-    with pytest.raises(Contended):
+    with pytest.raises(TransactionConflict):
         await do(uow, replay)
     assert await found(uow, replay) is None
 
@@ -130,11 +130,11 @@ async def test_what_expired_is_deleted_a_few_at_a_time(uow: UnitOfWork) -> None:
         await do(uow, replay)
     for expected in (2, 1, 0):
         async with uow.begin(SYSTEM) as tx:
-            assert await tx.replays.forget(NOON, 2) == expected
+            assert await tx.idempotency.forget(NOON, 2) == expected
             await tx.commit()
     before = NOON - 2 * HOUR
     async with uow.read() as tx:
-        assert [await tx.replays.find(replay.digest, before) for replay in (kept, *old)] == [kept, None, None, None]
+        assert [await tx.idempotency.find(replay.digest, before) for replay in (kept, *old)] == [kept, None, None, None]
 
 
 async def test_of_many_at_once_one_does_it_and_the_others_get_its_answer(uow: UnitOfWork) -> None:
@@ -151,12 +151,12 @@ async def test_who_waits_does_it_where_the_first_is_rolled_back(uow: UnitOfWork)
 
     async def fail() -> None:
         async with uow.begin(SYSTEM) as tx:
-            await tx.replays.claim(first.digest, tx.now)
-            await tx.replays.keep(first)
+            await tx.idempotency.claim(first.digest, tx.now)
+            await tx.idempotency.keep(first)
             taken.set()
             await asyncio.sleep(0.05)  # Whoever waits by now is waiting for this unit, or will not be waiting at all.
 
-    async def follow() -> Replay | None:
+    async def follow() -> IdempotencyRecord | None:
         await taken.wait()
         return await do(uow, new_replay(digest=first.digest))
 
@@ -169,7 +169,7 @@ async def test_taking_over_deleting_and_removing_at_once_end_well(uow: UnitOfWor
 
     async def tidy() -> str:
         async with uow.begin(SYSTEM) as tx:
-            await tx.replays.forget(tx.now, 5)
+            await tx.idempotency.forget(tx.now, 5)
             await tx.commit()
             return "tidied"
 
@@ -199,12 +199,12 @@ async def test_the_actor_who_is_removed_meanwhile_leaves_no_answer(uow: UnitOfWo
         await put(uow, actor)
         replay = new_replay(actor=actor, made=None)
 
-        async def remove(user: User = actor) -> Replay | None:
+        async def remove(user: User = actor) -> IdempotencyRecord | None:
             async with uow.begin(SYSTEM) as tx:
                 await tx.users.remove(user)
                 await tx.commit()
                 return None
 
         outcomes = await race([do(uow, replay), remove()])
-        assert all(outcome is None or isinstance(outcome, Contended) for outcome in outcomes), outcomes
+        assert all(outcome is None or isinstance(outcome, TransactionConflict) for outcome in outcomes), outcomes
         assert await found(uow, replay) is None

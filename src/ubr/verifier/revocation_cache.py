@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.revocation.changes import Change, ChangeRecord
 from ubr.verifier.tokens import Claims
 
 HORIZON: Final = 15 * 60 + 30 + 60
 """Seconds for which a row is kept: the longest life of an access token, clock differences, the longest unit."""
 
-_MOST_ROWS: Final = 200_000
+_MAX_ROWS: Final = 200_000
 _PAST: Final = 16
 
 
@@ -23,12 +23,12 @@ class Told:
 
     epoch: str
     number: int
-    rows: tuple[FeedRow, ...]
+    rows: tuple[ChangeRecord, ...]
     fresh_for: float
     """Seconds from the moment at which the question was sent."""
 
 
-class RevocationView:
+class RevocationCache:
     """Rows are only ever added. What it cannot know of, it objects to: a client that refreshes has lost nothing.
 
     A row about a role names it by its id, and a token by the name it had. There is no telling whether they are one, as
@@ -54,7 +54,7 @@ class RevocationView:
         """Whether what is known was asked for at this moment or later."""
         return self._began is not None and self._began >= moment
 
-    def take(self, sent: float, told: Told) -> bool:
+    def apply(self, sent: float, told: Told) -> bool:
         """Know what was told in answer to a question sent at a moment, and rely on it from that moment on.
 
         Whether all of it follows on what was known: else rows may have been missed.
@@ -108,7 +108,7 @@ class RevocationView:
             return "A role has changed since"
         return None
 
-    def _add(self, row: FeedRow, at: float) -> None:
+    def _add(self, row: ChangeRecord, at: float) -> None:
         if row.change.kind == "role":
             self._roles = max(self._roles, row.number)
             return
@@ -119,7 +119,7 @@ class RevocationView:
         """Whatever is forgotten, tokens of before it are not known to be good any more."""
         while self._known:
             change, (number, at) = next(iter(self._known.items()))
-            if now - at <= HORIZON and len(self._known) <= _MOST_ROWS:
+            if now - at <= HORIZON and len(self._known) <= _MAX_ROWS:
                 return
             del self._known[change]
             self._base = max(self._base or 0, number)

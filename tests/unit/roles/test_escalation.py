@@ -217,7 +217,7 @@ async def test_revoking_the_sessions_of_who_may_more_is_exempt(world: World) -> 
     actor, admin = await world.user(*MANAGER), await world.admin()
     await world.ubr.revoke_session(RevokeSessionCommand(session_id=admin.actor.session_id), actor=actor.actor)
     assert not await world.alive(admin.tokens)
-    again = await world.sign_in(admin.email)
+    again = await world.logged_in(admin.email)
     await world.ubr.revoke_user_sessions(RevokeUserSessionsCommand(user_id=admin.id), actor=actor.actor)
     assert not await world.alive(again.tokens)
 

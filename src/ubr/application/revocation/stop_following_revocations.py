@@ -7,18 +7,18 @@ from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.ports.audit import DenialLog
-from ubr.application.ports.revocation import Feed
+from ubr.application.ports.revocation import ChangeFeed
 from ubr.application.revocation.follow_revocations import lease_of
 from ubr.domain.actor import Actor, System
 from ubr.domain.roles.permissions import REVOCATIONS_READ
 
 
-class LeaveRevocationsCommand(Command, frozen=True, kw_only=True):
+class StopFollowingRevocationsCommand(Command, frozen=True, kw_only=True):
     verifier: UUID
 
 
 @dataclass(frozen=True, slots=True)
-class LeaveRevocations:
+class StopFollowingRevocations:
     """A verifier accepts nothing any more and need not be waited for. Needs `revocations:read`.
 
     - Its id is not used again: who begins anew makes up another.
@@ -26,11 +26,11 @@ class LeaveRevocations:
     """
 
     authorize: Authorize
-    feed: Feed
+    feed: ChangeFeed
     denials: DenialLog
 
     @denials_recorded
-    async def __call__(self, command: LeaveRevocationsCommand, /, *, actor: Actor | System) -> None:
+    async def __call__(self, command: StopFollowingRevocationsCommand, /, *, actor: Actor | System) -> None:
         who = await self.authorize(actor)
         who.require(REVOCATIONS_READ)
         await self.feed.leave(lease_of(who, command.verifier))

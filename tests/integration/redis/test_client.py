@@ -23,7 +23,7 @@ from tests.integration.redis.conftest import NewLink, healed_after, never_opens,
 from tests.support.plugin import PrivateRedis
 from tests.support.proxy import FaultProxy
 from tests.support.servers import RedisServer, free_port
-from ubr.adapters.redis import RedisCounters, RedisLink
+from ubr.adapters.redis import RedisClient, RedisRateLimitStore
 from ubr.adapters.redis.breaker import Breaker
 from ubr.adapters.security.secrets import HmacSigner
 from ubr.application.ports.protection import Quota
@@ -88,7 +88,7 @@ async def test_making_one_connects_to_nothing() -> None:
         raise AssertionError
 
     async with fake(explode) as url:
-        link = await asyncio.to_thread(RedisLink, url)
+        link = await asyncio.to_thread(RedisClient, url)
         await link.close()
 
 
@@ -105,7 +105,7 @@ async def test_making_one_connects_to_nothing() -> None:
 )
 def test_a_url_that_cannot_be_read_is_not_shown(url: str) -> None:
     with pytest.raises(ValueError, match="cannot be read") as refused:
-        RedisLink(url)
+        RedisClient(url)
     assert "canary" not in f"{refused.value}{refused.value.__cause__}"
     assert refused.value.__suppress_context__
 
@@ -149,7 +149,7 @@ async def test_closing_leaves_no_connection_and_no_way_back(server: RedisServer,
     await healed_after(lambda: only_one_client(watcher))
 
 
-async def only_one_client(link: RedisLink) -> None:
+async def only_one_client(link: RedisClient) -> None:
     if len((await link.call("CLIENT", "LIST")).splitlines()) != 1:
         raise StoreUnavailable
 
@@ -176,16 +176,16 @@ async def test_a_killed_server_is_noticed_at_once_and_found_again(
     caplog.set_level(logging.INFO, "ubr.redis")
     breaker = Breaker()
     link = new_link(server.url(), breaker=breaker)
-    counters = RedisCounters(link, signer)
-    await healed_after(lambda: counters.take("a", QUOTA))
+    rate_limit_store = RedisRateLimitStore(link, signer)
+    await healed_after(lambda: rate_limit_store.take("a", QUOTA))
 
     await asyncio.to_thread(server.kill)
     for _ in range(20):
-        assert await refused_after(lambda: counters.take("a", QUOTA)) < AT_MOST
+        assert await refused_after(lambda: rate_limit_store.take("a", QUOTA)) < AT_MOST
     assert breaker.is_open()
 
     await asyncio.to_thread(server.restart)
-    assert await healed_after(lambda: counters.take("a", QUOTA)) < HEALED_WITHIN
+    assert await healed_after(lambda: rate_limit_store.take("a", QUOTA)) < HEALED_WITHIN
     assert not breaker.is_open()
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
@@ -194,23 +194,23 @@ async def test_a_frozen_server_costs_the_deadline_a_few_times_and_then_nothing(
     server: RedisServer, new_link: NewLink, signer: HmacSigner
 ) -> None:
     breaker = Breaker()
-    counters = RedisCounters(new_link(server.url(), breaker=breaker), signer)
-    await healed_after(lambda: counters.take("a", QUOTA))
+    rate_limit_store = RedisRateLimitStore(new_link(server.url(), breaker=breaker), signer)
+    await healed_after(lambda: rate_limit_store.take("a", QUOTA))
 
     await asyncio.to_thread(server.pause)
-    waits = [await refused_after(lambda: counters.take("a", QUOTA)) for _ in range(5)]
+    waits = [await refused_after(lambda: rate_limit_store.take("a", QUOTA)) for _ in range(5)]
     assert max(waits) < AT_MOST
     assert breaker.is_open()
     # Now and then one call is the probe, and waits; the others do not.
-    waits = sorted([await refused_after(lambda: counters.take("a", QUOTA)) for _ in range(200)])
+    waits = sorted([await refused_after(lambda: rate_limit_store.take("a", QUOTA)) for _ in range(200)])
     assert waits[len(waits) * 3 // 4] < 0.01
     assert waits[-1] < AT_MOST
     begun = time.monotonic()
-    await asyncio.gather(*(refused_after(lambda: counters.take("a", QUOTA)) for _ in range(200)))
+    await asyncio.gather(*(refused_after(lambda: rate_limit_store.take("a", QUOTA)) for _ in range(200)))
     assert time.monotonic() - begun < AT_MOST
 
     await asyncio.to_thread(server.resume)
-    assert await healed_after(lambda: counters.take("a", QUOTA)) < HEALED_WITHIN
+    assert await healed_after(lambda: rate_limit_store.take("a", QUOTA)) < HEALED_WITHIN
 
 
 async def test_a_network_that_swallows_everything_is_as_a_frozen_server(
@@ -249,18 +249,18 @@ async def test_a_full_server_refuses_and_goes_on_when_there_is_room(
     server: RedisServer, new_link: NewLink, signer: HmacSigner, caplog: pytest.LogCaptureFixture
 ) -> None:
     link = new_link(server.url(), deadline=30)
-    counters = RedisCounters(link, signer)
-    assert (await counters.take("a", QUOTA)).allowed
+    rate_limit_store = RedisRateLimitStore(link, signer)
+    assert (await rate_limit_store.take("a", QUOTA)).allowed
     await link.call("CONFIG", "SET", "maxmemory-policy", "noeviction")
     await link.call("CONFIG", "SET", "maxmemory", 1)
 
     for _ in range(20):
-        await refused_after(lambda: counters.take("a", QUOTA))
+        await refused_after(lambda: rate_limit_store.take("a", QUOTA))
     await link.ping()  # It answers, and what does not write still works.
     assert [record.message for record in caplog.records] == ["Redis refused a command: OutOfMemoryError"]
 
     await link.call("CONFIG", "SET", "maxmemory", 0)
-    assert (await counters.take("a", QUOTA)).allowed
+    assert (await rate_limit_store.take("a", QUOTA)).allowed
 
 
 async def test_a_server_that_throws_everything_away_begins_anew_each_time(
@@ -269,24 +269,24 @@ async def test_a_server_that_throws_everything_away_begins_anew_each_time(
     link = new_link(server.url(), deadline=30)
     await link.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     await link.call("CONFIG", "SET", "maxmemory", "2mb")
-    counters = RedisCounters(link, signer)
+    rate_limit_store = RedisRateLimitStore(link, signer)
 
     for number in range(2000):
         with suppress(StoreUnavailable):  # Too little even for one key.
-            await counters.take(f"{number}", QUOTA)
+            await rate_limit_store.take(f"{number}", QUOTA)
 
 
 async def test_a_read_only_server_refuses_until_it_is_promoted(
     server: RedisServer, new_link: NewLink, signer: HmacSigner
 ) -> None:
     link = new_link(server.url(), deadline=30)
-    counters = RedisCounters(link, signer)
+    rate_limit_store = RedisRateLimitStore(link, signer)
     await link.call("REPLICAOF", "127.0.0.1", free_port())
 
-    await refused_after(lambda: counters.take("a", QUOTA))
+    await refused_after(lambda: rate_limit_store.take("a", QUOTA))
 
     await link.call("REPLICAOF", "NO", "ONE")
-    assert (await counters.take("a", QUOTA)).allowed
+    assert (await rate_limit_store.take("a", QUOTA)).allowed
 
 
 async def test_a_wrong_type_is_refused_for_that_key_alone(server: RedisServer, new_link: NewLink) -> None:
@@ -357,7 +357,7 @@ async def test_whatever_it_says_it_is_unavailable(
 
     async with fake(answer) as url:
         link = new_link(url.replace("//", f"//{credentials}"), connect_deadline=0.2)
-        script = RedisCounters(link, StubSigner())
+        script = RedisRateLimitStore(link, StubSigner())
         for _ in range(3):
             assert await refused_after(lambda: script.take("a", QUOTA)) < AT_MOST
         await link.close()

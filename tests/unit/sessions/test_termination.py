@@ -1,4 +1,4 @@
-"""The table `policy.ENDS`, event by event: which of a user's sessions end, and that nobody else's do."""
+"""The table `SESSION_TERMINATION`, event by event: which of a user's sessions end, and that nobody else's do."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -23,7 +23,7 @@ from ubr.application.sessions.revoke_user_sessions import RevokeUserSessionsComm
 from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import InvalidToken
-from ubr.domain.sessions.termination import ENDS, Reach, SecurityEvent
+from ubr.domain.sessions.termination import SESSION_TERMINATION, SecurityEvent, TerminationScope
 
 Cause = Callable[[World, Member], Awaitable[object]]
 
@@ -120,7 +120,7 @@ CAUSES: dict[SecurityEvent, Cause] = {
 
 
 def test_every_event_of_the_table_is_shown() -> None:
-    assert set(CAUSES) == set(ENDS)
+    assert set(CAUSES) == set(SESSION_TERMINATION)
 
 
 async def works(world: World, tokens: TokensResult) -> tuple[bool, bool]:
@@ -140,7 +140,7 @@ async def test_it_ends_what_the_table_says(event: SecurityEvent) -> None:
         others = []
         for _ in range(2):
             world.clock.move(seconds=1)
-            others.append((await world.sign_in(member.email)).tokens)
+            others.append((await world.logged_in(member.email)).tokens)
         await world.acts()
 
         await CAUSES[event](world, member)
@@ -148,11 +148,11 @@ async def test_it_ends_what_the_table_says(event: SecurityEvent) -> None:
         ended = [entry.target.id for entry in await world.acts() if entry.action == "session.revoked" and entry.target]
         own, rest = member.tokens, [str(tokens.session_id) for tokens in others]
         expected = {
-            Reach.NONE: [],
-            Reach.ONE: [str(own.session_id)],
-            Reach.OTHERS: rest,
-            Reach.ALL: [str(own.session_id), *rest],
-        }[ENDS[event]]
+            TerminationScope.NONE: [],
+            TerminationScope.ONE: [str(own.session_id)],
+            TerminationScope.OTHERS: rest,
+            TerminationScope.ALL: [str(own.session_id), *rest],
+        }[SESSION_TERMINATION[event]]
         assert sorted(ended) == sorted(expected)
         if event is SecurityEvent.TOKEN_REUSED:
             assert not await world.alive(own)
@@ -165,7 +165,9 @@ async def test_it_ends_what_the_table_says(event: SecurityEvent) -> None:
         assert await works(world, stranger.tokens) == (True, True)
 
 
-@pytest.mark.parametrize("event", [event for event, reach in ENDS.items() if reach is not Reach.NONE])
+@pytest.mark.parametrize(
+    "event", [event for event, reach in SESSION_TERMINATION.items() if reach is not TerminationScope.NONE]
+)
 async def test_the_log_says_why(event: SecurityEvent) -> None:
     async with new_world(sessions_per_user=3) as world:
         member = await world.user()
@@ -215,6 +217,6 @@ async def test_ended_sessions_are_listed_nowhere_and_stay_ended(world: World) ->
     world.clock.move(days=1)
     await world.acts()
     await revoke(world, member)
-    await revoke_all(world, await world.sign_in(member.email))
+    await revoke_all(world, await world.logged_in(member.email))
     causes = [entry.data["cause"] for entry in await world.acts() if entry.action == "session.revoked"]
     assert causes == ["all_revoked"]

@@ -3,8 +3,8 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ubr.application.kernel.retry import repeatable
-from ubr.application.keys.key_ring import KnownKeys
+from ubr.application.kernel.retry import retry_on_conflict
+from ubr.application.keys.key_ring import KeyRing
 from ubr.application.ports.audit import LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
@@ -16,7 +16,7 @@ from ubr.domain.roles.role import ADMIN_ROLE_ID, built_in_roles
 
 
 @dataclass(frozen=True, slots=True)
-class Prepare:
+class Initialize:
     """Bring a store to the state that every other use case relies on, and load its signing keys.
 
     - The built-in roles, a signing key and the key of the log are made once, whichever process comes first. They sign
@@ -29,10 +29,10 @@ class Prepare:
 
     unit_of_work: UnitOfWork
     access_tokens: AccessTokens
-    keys: KnownKeys
+    keys: KeyRing
     log_signing: LogSigning
 
-    @repeatable
+    @retry_on_conflict
     async def __call__(self) -> None:
         if not await self._load():
             with suppress(RoleNameTaken):  # another process was faster, and has committed

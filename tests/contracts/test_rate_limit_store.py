@@ -1,4 +1,4 @@
-"""The Counters port: in memory, in Redis and in SQL alike."""
+"""The RateLimitStore port: in memory, in Redis and in SQL alike."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.contracts.conftest import Databases
-from ubr.adapters.memory.rate_limit_store import MemoryCounters
-from ubr.adapters.redis import RedisCounters, RedisLink
+from ubr.adapters.memory.rate_limit_store import MemoryRateLimitStore
+from ubr.adapters.redis import RedisClient, RedisRateLimitStore
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
 from ubr.adapters.sql import SqlUnitOfWork
-from ubr.adapters.sql.rate_limit_store import SqlCounters
+from ubr.adapters.sql.rate_limit_store import SqlRateLimitStore
 from ubr.application.audit.recorder import Recorder
-from ubr.application.ports.protection import Counters, Quota, Verdict
+from ubr.application.ports.protection import Decision, Quota, RateLimitStore
 
 QUOTA = Quota(limit=10, per=timedelta(hours=1))
 INTERVAL = timedelta(minutes=6)
@@ -34,10 +34,10 @@ class Time(Protocol):
 
 @dataclass(frozen=True)
 class Bench:
-    """Counters to try, another instance on the same store, their time, and how exactly it can be told."""
+    """A store to try, another instance on the same store, their time, and how exactly it can be told."""
 
-    one: Counters
-    other: Counters
+    one: RateLimitStore
+    other: RateLimitStore
     time: Time
     slack: timedelta
     rounds: int = 5
@@ -77,16 +77,16 @@ async def bench(request: pytest.FixtureRequest, databases: Databases) -> AsyncIt
         return
     if request.param == "memory":
         clock = MemoryTime()
-        counters = MemoryCounters(clock)
-        yield Bench(counters, counters, clock, timedelta(microseconds=1))
+        rate_limit_store = MemoryRateLimitStore(clock)
+        yield Bench(rate_limit_store, rate_limit_store, clock, timedelta(microseconds=1))
         return
     url: str = request.getfixturevalue("clean_redis_url")
     prefix: str = request.getfixturevalue("redis_prefix")
     signer = HmacSigner(SecretKeys([b"k" * 32]))
     # What is counted is looked at here, not how fast: the deadline is none.
-    links = [RedisLink(url, name_space=prefix, deadline=30, connect_deadline=30) for _ in range(2)]
+    links = [RedisClient(url, name_space=prefix, deadline=30, connect_deadline=30) for _ in range(2)]
     async with Redis.from_url(url) as client:
-        one, other = (RedisCounters(link, signer) for link in links)
+        one, other = (RedisRateLimitStore(link, signer) for link in links)
         yield Bench(one, other, RedisTime(client, prefix), timedelta(seconds=30))
     for link in links:
         await link.close()
@@ -97,27 +97,29 @@ async def in_sql(databases: Databases, kind: str) -> Bench:
     time = MemoryTime()
     signer = HmacSigner(SecretKeys([b"k" * 32]))
     engines = [await databases.empty(kind), databases.another(kind)]
-    one, other = (SqlCounters(SqlUnitOfWork(engine, Recorder(uuid4, os.urandom), time), signer) for engine in engines)
+    one, other = (
+        SqlRateLimitStore(SqlUnitOfWork(engine, Recorder(uuid4, os.urandom), time), signer) for engine in engines
+    )
     return Bench(one, other, time, timedelta(microseconds=1), rounds=1)
 
 
-async def taken(counters: Counters, name: str, quota: Quota, times: int) -> list[Verdict]:
-    return [await counters.take(name, quota) for _ in range(times)]
+async def taken(rate_limit_store: RateLimitStore, name: str, quota: Quota, times: int) -> list[Decision]:
+    return [await rate_limit_store.take(name, quota) for _ in range(times)]
 
 
 async def test_as_many_are_allowed_as_the_quota_has(bench: Bench) -> None:
     verdicts = await taken(bench.one, "a", QUOTA, 12)
 
-    assert [verdict.allowed for verdict in verdicts] == [True] * 10 + [False] * 2
-    assert [verdict.remaining for verdict in verdicts] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0]
+    assert [decision.allowed for decision in verdicts] == [True] * 10 + [False] * 2
+    assert [decision.remaining for decision in verdicts] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0]
 
 
 async def test_the_next_try_is_at_once_as_long_as_any_remain(bench: Bench) -> None:
     verdicts = await taken(bench.one, "a", QUOTA, 11)
 
-    assert all(verdict.retry_after == timedelta(0) for verdict in verdicts[:9])
-    for verdict in verdicts[9:]:
-        assert INTERVAL - bench.slack <= verdict.retry_after <= INTERVAL
+    assert all(decision.retry_after == timedelta(0) for decision in verdicts[:9])
+    for decision in verdicts[9:]:
+        assert INTERVAL - bench.slack <= decision.retry_after <= INTERVAL
 
 
 async def test_one_more_is_allowed_after_each_interval(bench: Bench) -> None:
@@ -125,7 +127,7 @@ async def test_one_more_is_allowed_after_each_interval(bench: Bench) -> None:
 
     for _ in range(5):
         await bench.time.move(INTERVAL)
-        assert [verdict.allowed for verdict in await taken(bench.one, "a", QUOTA, 2)] == [True, False]
+        assert [decision.allowed for decision in await taken(bench.one, "a", QUOTA, 2)] == [True, False]
 
 
 async def test_who_waits_as_long_as_told_is_allowed(bench: Bench) -> None:
@@ -156,7 +158,7 @@ async def test_after_the_whole_time_the_quota_is_full_and_no_fuller(bench: Bench
 
     await bench.time.move(timedelta(days=7))
 
-    assert [verdict.allowed for verdict in await taken(bench.one, "a", QUOTA, 11)] == [True] * 10 + [False]
+    assert [decision.allowed for decision in await taken(bench.one, "a", QUOTA, 11)] == [True] * 10 + [False]
 
 
 @pytest.mark.parametrize("limit", [1, 3, 7, 600, 999_999])
@@ -197,7 +199,7 @@ async def test_what_is_given_back_can_be_taken_again(bench: Bench) -> None:
     await bench.one.give_back("a", QUOTA)
     await bench.one.give_back("a", QUOTA)
 
-    assert [verdict.allowed for verdict in await taken(bench.one, "a", QUOTA, 3)] == [True, True, False]
+    assert [decision.allowed for decision in await taken(bench.one, "a", QUOTA, 3)] == [True, True, False]
 
 
 async def test_what_was_never_taken_fills_nothing_up(bench: Bench) -> None:
@@ -208,7 +210,7 @@ async def test_what_was_never_taken_fills_nothing_up(bench: Bench) -> None:
         await bench.one.give_back("b", QUOTA)
 
     for name in "ab":
-        assert [verdict.allowed for verdict in await taken(bench.one, name, QUOTA, 11)] == [True] * 10 + [False]
+        assert [decision.allowed for decision in await taken(bench.one, name, QUOTA, 11)] == [True] * 10 + [False]
 
 
 async def test_what_is_given_back_is_given_back_to_its_name(bench: Bench) -> None:
@@ -233,25 +235,25 @@ async def test_of_many_at_once_exactly_the_quota_is_allowed(bench: Bench) -> Non
     for name in range(bench.rounds):
         verdicts = await asyncio.gather(
             *(
-                counters.take(f"{name}", QUOTA)
+                rate_limit_store.take(f"{name}", QUOTA)
                 for _ in range(20 * bench.rounds)
-                for counters in (bench.one, bench.other)
+                for rate_limit_store in (bench.one, bench.other)
             )
         )
-        assert sum(verdict.allowed for verdict in verdicts) == 10
-        assert sorted(verdict.remaining for verdict in verdicts if verdict.allowed) == list(range(10))
+        assert sum(decision.allowed for decision in verdicts) == 10
+        assert sorted(decision.remaining for decision in verdicts if decision.allowed) == list(range(10))
 
 
 async def test_takers_and_givers_at_once_lose_nothing(bench: Bench) -> None:
-    async def borrow(counters: Counters) -> bool:
-        allowed = (await counters.take("a", QUOTA)).allowed
+    async def borrow(rate_limit_store: RateLimitStore) -> bool:
+        allowed = (await rate_limit_store.take("a", QUOTA)).allowed
         if allowed:
-            await counters.give_back("a", QUOTA)
+            await rate_limit_store.give_back("a", QUOTA)
         return allowed
 
     assert any(await asyncio.gather(*(borrow(c) for _ in range(10 * bench.rounds) for c in (bench.one, bench.other))))
 
-    assert [verdict.allowed for verdict in await taken(bench.one, "a", QUOTA, 11)] == [True] * 10 + [False]
+    assert [decision.allowed for decision in await taken(bench.one, "a", QUOTA, 11)] == [True] * 10 + [False]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -271,13 +273,13 @@ async def test_however_time_passes_no_more_is_allowed_than_comes_back(bench: Ben
 
 async def test_memory_forgets_names_only_when_their_quota_is_full_again() -> None:
     time = MemoryTime()
-    counters = MemoryCounters(time)
+    rate_limit_store = MemoryRateLimitStore(time)
     once = Quota(limit=1, per=timedelta(hours=1))
     for name in range(5000):
-        assert (await counters.take(f"{name}", once)).allowed
+        assert (await rate_limit_store.take(f"{name}", once)).allowed
         await time.move(timedelta(seconds=1))
 
-    verdicts = [(await counters.take(f"{name}", once)).allowed for name in range(5000)]
+    verdicts = [(await rate_limit_store.take(f"{name}", once)).allowed for name in range(5000)]
 
     assert verdicts == [name <= 1400 for name in range(5000)]
 

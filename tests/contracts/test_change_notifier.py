@@ -1,4 +1,4 @@
-"""The Nudges port: in memory and through Redis alike, and what Redis can and cannot do with it."""
+"""The ChangeNotifier port: in memory and through Redis alike, and what Redis can and cannot do with it."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from tests.contracts.kit import MovableClock, new_grant, new_role, new_session, 
 from tests.support.plugin import PrivateRedis
 from tests.support.proxy import FaultProxy
 from tests.support.servers import DATABASES, RedisServer
-from ubr.adapters.memory import MemoryFeed, MemoryNudges, MemoryStore, MemoryUnitOfWork
-from ubr.adapters.redis import Envelope, RedisLink, RedisNudges
+from ubr.adapters.memory import MemoryChangeFeed, MemoryChangeNotifier, MemoryStore, MemoryUnitOfWork
+from ubr.adapters.redis import Envelope, RedisChangeNotifier, RedisClient
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
-from ubr.application.access.session_cache import View, ViewTimes
+from ubr.application.access.session_cache import CacheTimes, SessionCache
 from ubr.application.audit.recorder import Recorder
-from ubr.application.ports.revocation import Nudges, WorkerId
+from ubr.application.ports.revocation import ChangeNotifier, WorkerId
 from ubr.application.ports.sessions import Principal
 from ubr.domain.actor import SYSTEM
 from ubr.domain.ids import SessionId
-from ubr.domain.revocation.changes import Change, FeedRow
+from ubr.domain.revocation.changes import Change, ChangeRecord
 from ubr.domain.sessions.termination import SecurityEvent
 
 EPOCH = "epoch 1"
@@ -37,7 +37,7 @@ PATIENCE = 20.0
 
 
 class Connect(Protocol):
-    def __call__(self, url: str | None = None, *, secret: bytes = b"k" * 32, deadline: float = 30) -> Nudges:
+    def __call__(self, url: str | None = None, *, secret: bytes = b"k" * 32, deadline: float = 30) -> ChangeNotifier:
         """The nudges of one more worker."""
 
 
@@ -46,24 +46,24 @@ class Heard:
     """A worker that listens."""
 
     worker: WorkerId = field(default_factory=lambda: WorkerId(uuid4()))
-    rows: list[tuple[str, FeedRow]] = field(default_factory=list)
+    rows: list[tuple[str, ChangeRecord]] = field(default_factory=list)
 
-    def __call__(self, epoch: str, rows: Sequence[FeedRow]) -> None:
+    def __call__(self, epoch: str, rows: Sequence[ChangeRecord]) -> None:
         self.rows += [(epoch, row) for row in rows]
 
-    def knows(self, rows: Sequence[FeedRow]) -> bool:
+    def knows(self, rows: Sequence[ChangeRecord]) -> bool:
         return {(EPOCH, row) for row in rows} <= set(self.rows)
 
 
-def rows(first: int, count: int = 1) -> tuple[FeedRow, ...]:
-    return tuple(FeedRow(number, Change("session", str(uuid4()))) for number in range(first, first + count))
+def rows(first: int, count: int = 1) -> tuple[ChangeRecord, ...]:
+    return tuple(ChangeRecord(number, Change("session", str(uuid4()))) for number in range(first, first + count))
 
 
 @asynccontextmanager
-async def listening(*pairs: tuple[Nudges, Heard]) -> AsyncIterator[None]:
+async def listening(*pairs: tuple[ChangeNotifier, Heard]) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
-        for nudges, heard in pairs:
-            await stack.enter_async_context(nudges.listen(heard.worker, heard))
+        for notifier, heard in pairs:
+            await stack.enter_async_context(notifier.listen(heard.worker, heard))
         yield
 
 
@@ -73,19 +73,19 @@ async def until(true: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def arrives(nudges: Nudges, said: Sequence[FeedRow], *to: Heard) -> bool:
+async def arrives(notifier: ChangeNotifier, said: Sequence[ChangeRecord], *to: Heard) -> bool:
     """Whether it is acknowledged by all, in the time that others have for it in the worst of cases."""
     with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
-            return await nudges.deliver(EPOCH, said, frozenset(heard.worker for heard in to))
+            return await notifier.deliver(EPOCH, said, frozenset(heard.worker for heard in to))
     return False
 
 
-async def gives_up(nudges: Nudges, said: Sequence[FeedRow], *to: Heard) -> None:
+async def gives_up(notifier: ChangeNotifier, said: Sequence[ChangeRecord], *to: Heard) -> None:
     """It is not acknowledged: neither soon nor in half a second."""
     with suppress(TimeoutError):
         async with asyncio.timeout(0.5):
-            assert not await nudges.deliver(EPOCH, said, frozenset(heard.worker for heard in to))
+            assert not await notifier.deliver(EPOCH, said, frozenset(heard.worker for heard in to))
 
 
 @pytest.fixture
@@ -93,19 +93,19 @@ async def connect_redis(redis_prefix: str) -> AsyncIterator[Connect]:
     name_space = f"{redis_prefix}{uuid4().hex}:"
     async with AsyncExitStack() as stack:
 
-        def connect(url: str | None = None, *, secret: bytes = b"k" * 32, deadline: float = 30) -> Nudges:
+        def connect(url: str | None = None, *, secret: bytes = b"k" * 32, deadline: float = 30) -> ChangeNotifier:
             assert url is not None
-            link = RedisLink(url, name_space=name_space, deadline=deadline)
+            link = RedisClient(url, name_space=name_space, deadline=deadline)
             stack.push_async_callback(link.close)
-            return RedisNudges(link, Envelope(HmacSigner(SecretKeys([secret]))))
+            return RedisChangeNotifier(link, Envelope(HmacSigner(SecretKeys([secret]))))
 
         yield connect
 
 
 @pytest.fixture(params=["memory", "redis"])
-def connect(request: pytest.FixtureRequest) -> Callable[[], Nudges]:
+def connect(request: pytest.FixtureRequest) -> Callable[[], ChangeNotifier]:
     if request.param == "memory":
-        shared = MemoryNudges()
+        shared = MemoryChangeNotifier()
         return lambda: shared
     connect_redis: Connect = request.getfixturevalue("connect_redis")
     url: str = request.getfixturevalue("redis_url")
@@ -115,7 +115,7 @@ def connect(request: pytest.FixtureRequest) -> Callable[[], Nudges]:
 # --- both ------------------------------------------------------------------------------------------------------------
 
 
-async def test_true_is_said_when_every_worker_has_taken_the_rows(connect: Callable[[], Nudges]) -> None:
+async def test_true_is_said_when_every_worker_has_taken_the_rows(connect: Callable[[], ChangeNotifier]) -> None:
     one, other, writer = connect(), connect(), connect()
     left, right, itself = Heard(), Heard(), Heard()
     async with listening((one, left), (other, right), (writer, itself)):
@@ -126,7 +126,7 @@ async def test_true_is_said_when_every_worker_has_taken_the_rows(connect: Callab
             assert right.knows(said)
 
 
-async def test_rows_come_in_the_order_in_which_they_were_delivered(connect: Callable[[], Nudges]) -> None:
+async def test_rows_come_in_the_order_in_which_they_were_delivered(connect: Callable[[], ChangeNotifier]) -> None:
     one, writer, heard = connect(), connect(), Heard()
     async with listening((one, heard), (writer, Heard())):
         said = [rows(number)[0] for number in range(1, 50)]
@@ -135,26 +135,26 @@ async def test_rows_come_in_the_order_in_which_they_were_delivered(connect: Call
     assert list(dict.fromkeys(row for _, row in heard.rows)) == said
 
 
-async def test_nobody_has_to_be_waited_for_where_there_is_nobody(connect: Callable[[], Nudges]) -> None:
+async def test_nobody_has_to_be_waited_for_where_there_is_nobody(connect: Callable[[], ChangeNotifier]) -> None:
     assert await connect().deliver(EPOCH, rows(1), frozenset())
 
 
-async def test_many_deliveries_at_once_do_not_answer_for_one_another(connect: Callable[[], Nudges]) -> None:
+async def test_many_deliveries_at_once_do_not_answer_for_one_another(connect: Callable[[], ChangeNotifier]) -> None:
     workers = [(connect(), Heard()) for _ in range(3)]
     async with listening(*workers):
 
         async def deliver(number: int) -> None:
-            nudges, _ = workers[number % 3]
+            notifier, _ = workers[number % 3]
             others = [heard for _, heard in workers if heard is not workers[number % 3][1]]
             said = rows(3 * number, 3)
-            assert await arrives(nudges, said, *others)
+            assert await arrives(notifier, said, *others)
             assert all(heard.knows(said) for heard in others)
 
         await asyncio.gather(*(deliver(number) for number in range(1, 200)))
 
 
 async def test_one_that_does_not_listen_is_not_acknowledged_and_the_others_learn_all_the_same(
-    connect: Callable[[], Nudges],
+    connect: Callable[[], ChangeNotifier],
 ) -> None:
     one, writer, there, gone = connect(), connect(), Heard(), Heard()
     async with listening((one, there), (writer, Heard())):
@@ -164,7 +164,7 @@ async def test_one_that_does_not_listen_is_not_acknowledged_and_the_others_learn
         assert there.knows(said)
 
 
-async def test_one_that_no_longer_listens_gets_nothing(connect: Callable[[], Nudges]) -> None:
+async def test_one_that_no_longer_listens_gets_nothing(connect: Callable[[], ChangeNotifier]) -> None:
     one, writer, heard = connect(), connect(), Heard()
     async with listening((writer, Heard())):
         async with listening((one, heard)):
@@ -174,7 +174,7 @@ async def test_one_that_no_longer_listens_gets_nothing(connect: Callable[[], Nud
         assert heard.rows == before
 
 
-async def test_giving_up_leaves_the_way_as_it_was(connect: Callable[[], Nudges]) -> None:
+async def test_giving_up_leaves_the_way_as_it_was(connect: Callable[[], ChangeNotifier]) -> None:
     one, writer, heard = connect(), connect(), Heard()
     async with listening((one, heard), (writer, Heard())):
         for number in range(1, 30):
@@ -213,7 +213,7 @@ async def test_rows_are_taken_before_they_are_acknowledged(connect_redis: Connec
     """A worker that cannot take them says nothing, and takes the next."""
     one, writer, heard, broken = connect_redis(redis_url), connect_redis(redis_url), Heard(), True
 
-    def fragile(epoch: str, said: Sequence[FeedRow]) -> None:
+    def fragile(epoch: str, said: Sequence[ChangeRecord]) -> None:
         if broken:
             raise ZeroDivisionError
         heard(epoch, said)
@@ -375,7 +375,7 @@ async def test_a_redis_that_is_down_at_the_start_is_no_obstacle(
     assert str(server.port) not in caplog.text
 
 
-async def again(writer: Nudges, heard: Heard) -> None:
+async def again(writer: ChangeNotifier, heard: Heard) -> None:
     """The short way is there again, sooner or later."""
     async with asyncio.timeout(PATIENCE):
         while True:
@@ -437,14 +437,14 @@ async def test_a_network_that_swallows_everything_is_noticed_and_found_again(
 
 async def test_at_its_end_no_connection_is_left(connect_redis: Connect, private_redis: PrivateRedis) -> None:
     server = private_redis()
-    nudges, heard = connect_redis(server.url()), Heard()
+    notifier, heard = connect_redis(server.url()), Heard()
 
     async def listeners() -> int:
         async with Redis.from_url(server.url()) as client:
             return len(await client.client_list(_type="pubsub"))
 
-    async with listening((nudges, heard)):
-        await again(nudges, heard)
+    async with listening((notifier, heard)):
+        await again(notifier, heard)
         assert await listeners() == 1
     async with asyncio.timeout(PATIENCE):
         while await listeners():  # noqa: ASYNC110 - the server is another process
@@ -461,7 +461,7 @@ async def test_nothing_that_is_nudged_makes_a_view_say_anything_but_the_truth(se
     store, clock = MemoryStore(), MovableClock()
     uow = MemoryUnitOfWork(store, Recorder(uuid4, os.urandom), clock)
     loop = asyncio.get_running_loop()
-    view = View(WorkerId(uuid4()), uow, MemoryFeed(store), loop.time, ViewTimes())
+    session_cache = SessionCache(WorkerId(uuid4()), uow, MemoryChangeFeed(store), loop.time, CacheTimes())
     role = new_role()
     users = [new_user(grants=[new_grant(role)]) for _ in range(3)]
     sessions = [new_session(user) for user in users for _ in range(2)]
@@ -477,8 +477,8 @@ async def test_nothing_that_is_nudged_makes_a_view_say_anything_but_the_truth(se
             return await tx.principals.get(session_id)
 
     for _ in range(400):
-        forged = [FeedRow(dice.choice([0, -1, 1, 5, 2**60]), dice.choice(about)) for _ in range(dice.randrange(4))]
-        view.take(dice.choice([store.epoch, "another"]), forged)
+        forged = [ChangeRecord(dice.choice([0, -1, 1, 5, 2**60]), dice.choice(about)) for _ in range(dice.randrange(4))]
+        session_cache.apply(dice.choice([store.epoch, "another"]), forged)
         if dice.random() < 0.1:
             # One ends in truth, and this worker hears of it as it would: by its own cycle.
             ended = dice.choice(sessions)
@@ -488,6 +488,6 @@ async def test_nothing_that_is_nudged_makes_a_view_say_anything_but_the_truth(se
                     found.end(SecurityEvent.REVOKED, now=tx.now)
                     await tx.sessions.save(found)
                 await tx.commit()
-            await view.cycle()
+            await session_cache.poll_feed()
         session = dice.choice(sessions)
-        assert await view.principal(session.id) == await truth(session.id)
+        assert await session_cache.principal(session.id) == await truth(session.id)

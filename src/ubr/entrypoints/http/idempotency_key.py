@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ubr.application.kernel.idempotency import Attempt
+from ubr.application.kernel.idempotency import IdempotencyKey
 from ubr.domain.errors import Invalid
 
 
-def attempt(headers: Iterable[tuple[bytes, bytes]]) -> Attempt | None:
+def parse(headers: Iterable[tuple[bytes, bytes]]) -> IdempotencyKey | None:
     """By which key the call is known again; None without one. A quoted key is another than the same without quotes.
 
     Errors: `Invalid`.
@@ -18,4 +18,4 @@ def attempt(headers: Iterable[tuple[bytes, bytes]]) -> Attempt | None:
         return None
     if len(lines) > 1:
         raise Invalid("There is more than one Idempotency-Key field")
-    return Attempt(lines[0].strip(b" \t").decode("latin-1"))
+    return IdempotencyKey(lines[0].strip(b" \t").decode("latin-1"))

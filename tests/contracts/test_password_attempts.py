@@ -1,4 +1,4 @@
-"""What a store promises about tries of passwords, and about the clients that people signed in from."""
+"""What a store promises about tries of passwords, and about the clients that people logged in from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, MovableClock, new_user, put, race, seen
-from ubr.application.ports.protection import NoSlot, Quota, Slot
+from ubr.application.ports.protection import Exhausted, Quota, Reservation
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.errors import UserNotFound
 
@@ -19,30 +19,30 @@ MINUTE = timedelta(minutes=1)
 A, B = b"\x00a" * 16, b"\xffb" * 16
 
 
-async def take(uow: UnitOfWork, bucket: bytes = A, quota: Quota = QUOTA) -> Slot | NoSlot:
+async def take(uow: UnitOfWork, bucket: bytes = A, quota: Quota = QUOTA) -> Reservation | Exhausted:
     async with uow.begin(None) as tx:
-        taken = await tx.password_tries.take(bucket, quota, tx.now)
+        taken = await tx.password_attempts.take(bucket, quota, tx.now)
         await tx.commit()
     return taken
 
 
-async def slot(uow: UnitOfWork, bucket: bytes = A) -> Slot:
+async def reservation(uow: UnitOfWork, bucket: bytes = A) -> Reservation:
     taken = await take(uow, bucket)
-    assert isinstance(taken, Slot)
+    assert isinstance(taken, Reservation)
     return taken
 
 
-async def give_back(uow: UnitOfWork, *slots: Slot) -> None:
+async def give_back(uow: UnitOfWork, *slots: Reservation) -> None:
     async with uow.begin(None) as tx:
         for each in slots:
-            await tx.password_tries.give_back(each, passed=True)
+            await tx.password_attempts.give_back(each, passed=True)
         await tx.commit()
 
 
-async def fail(uow: UnitOfWork, *slots: Slot) -> None:
+async def fail(uow: UnitOfWork, *slots: Reservation) -> None:
     async with uow.begin(None) as tx:
         for each in slots:
-            await tx.password_tries.fail(each)
+            await tx.password_attempts.fail(each)
         await tx.commit()
 
 
@@ -50,94 +50,94 @@ async def free(uow: UnitOfWork, bucket: bytes = A) -> int:
     """How many slots are free, found out in a unit that leaves no trace."""
     async with uow.begin(None) as tx:
         for number in range(10):
-            if isinstance(await tx.password_tries.take(bucket, QUOTA, tx.now), NoSlot):
+            if isinstance(await tx.password_attempts.take(bucket, QUOTA, tx.now), Exhausted):
                 return number
     raise AssertionError
 
 
 async def test_there_are_as_many_slots_as_the_quota_has_and_each_bucket_has_its_own(uow: UnitOfWork) -> None:
     taken = [await take(uow) for _ in range(4)]
-    assert taken == [Slot(A, NOON)] * 3 + [NoSlot(until=NOON + MINUTE, all_failed=False, passed=0)]
+    assert taken == [Reservation(A, NOON)] * 3 + [Exhausted(until=NOON + MINUTE, all_failed=False, passed=0)]
     assert await free(uow, B) == 3
 
 
 async def test_a_window_begins_with_the_first_slot_and_is_over_for_all_at_once(
     uow: UnitOfWork, clock: MovableClock
 ) -> None:
-    await slot(uow)
+    await reservation(uow)
     clock.move(timedelta(seconds=59))
-    await slot(uow)
-    await slot(uow)
+    await reservation(uow)
+    await reservation(uow)
     clock.move(timedelta(microseconds=999_999))
-    assert await take(uow) == NoSlot(until=NOON + MINUTE, all_failed=False, passed=0)
+    assert await take(uow) == Exhausted(until=NOON + MINUTE, all_failed=False, passed=0)
     clock.move(timedelta(microseconds=1))
-    assert await take(uow) == Slot(A, NOON + MINUTE)
+    assert await take(uow) == Reservation(A, NOON + MINUTE)
     assert await free(uow) == 2
 
 
 async def test_a_slot_given_back_is_free_and_a_failure_never_is(uow: UnitOfWork) -> None:
-    first, second, third = [await slot(uow) for _ in range(3)]
+    first, second, third = [await reservation(uow) for _ in range(3)]
     await fail(uow, first)
     await give_back(uow, second)
     assert await free(uow) == 1
-    await slot(uow)
-    assert await take(uow) == NoSlot(until=NOON + MINUTE, all_failed=False, passed=1)
+    await reservation(uow)
+    assert await take(uow) == Exhausted(until=NOON + MINUTE, all_failed=False, passed=1)
     await fail(uow, second, third)
-    assert await take(uow) == NoSlot(until=NOON + MINUTE, all_failed=True, passed=1)
+    assert await take(uow) == Exhausted(until=NOON + MINUTE, all_failed=True, passed=1)
     # Neither more failures than slots nor fewer slots than failures, whatever is said twice.
     await fail(uow, third)
     await give_back(uow, third)
-    assert await take(uow) == NoSlot(until=NOON + MINUTE, all_failed=True, passed=1)
+    assert await take(uow) == Exhausted(until=NOON + MINUTE, all_failed=True, passed=1)
 
 
 async def test_a_window_from_which_all_was_given_back_begins_anew(uow: UnitOfWork, clock: MovableClock) -> None:
-    await give_back(uow, await slot(uow))
+    await give_back(uow, await reservation(uow))
     clock.move(timedelta(seconds=30))
-    assert await take(uow) == Slot(A, NOON + timedelta(seconds=30))
+    assert await take(uow) == Reservation(A, NOON + timedelta(seconds=30))
 
 
 async def test_what_is_given_back_late_is_not_given_to_the_next_window(uow: UnitOfWork, clock: MovableClock) -> None:
-    late = [await slot(uow) for _ in range(3)]
+    late = [await reservation(uow) for _ in range(3)]
     clock.move(MINUTE)
-    await slot(uow)
+    await reservation(uow)
     await give_back(uow, *late)
     await fail(uow, *late)
     assert await free(uow) == 2
-    await give_back(uow, Slot(B, NOON))
+    await give_back(uow, Reservation(B, NOON))
     assert await free(uow, B) == 3
 
 
 async def test_a_clock_that_was_set_back_shuts_nobody_out_for_long(uow: UnitOfWork, clock: MovableClock) -> None:
     for _ in range(3):
-        await slot(uow)
+        await reservation(uow)
     clock.move(-timedelta(seconds=30))
-    assert isinstance(await take(uow), NoSlot)
+    assert isinstance(await take(uow), Exhausted)
     clock.move(-timedelta(seconds=31))
-    assert isinstance(await take(uow), Slot)
+    assert isinstance(await take(uow), Reservation)
 
 
 async def test_what_was_rolled_back_was_not_taken(uow: UnitOfWork) -> None:
     async with uow.begin(None) as tx:
         for _ in range(3):
-            await tx.password_tries.take(A, QUOTA, tx.now)
+            await tx.password_attempts.take(A, QUOTA, tx.now)
     assert await free(uow) == 3
-    taken = await slot(uow)
+    taken = await reservation(uow)
     async with uow.begin(None) as tx:
-        await tx.password_tries.give_back(taken, passed=True)
+        await tx.password_attempts.give_back(taken, passed=True)
     assert await free(uow) == 2
 
 
 async def test_of_many_at_once_exactly_the_quota_gets_a_slot(uow: UnitOfWork) -> None:
     quota = Quota(limit=10, per=MINUTE)
     taken = await race(take(uow, A, quota) for _ in range(40))
-    assert sum(isinstance(each, Slot) for each in taken) == 10
-    assert sum(isinstance(each, NoSlot) for each in taken) == 30
+    assert sum(isinstance(each, Reservation) for each in taken) == 10
+    assert sum(isinstance(each, Exhausted) for each in taken) == 30
 
 
 async def test_takers_and_givers_at_once_lose_nothing(uow: UnitOfWork) -> None:
     async def borrow() -> None:
         for _ in range(5):
-            if isinstance(taken := await take(uow), Slot):
+            if isinstance(taken := await take(uow), Reservation):
                 await give_back(uow, taken)
 
     await asyncio.gather(*(borrow() for _ in range(8)))
@@ -146,12 +146,12 @@ async def test_takers_and_givers_at_once_lose_nothing(uow: UnitOfWork) -> None:
 
 async def test_windows_that_are_over_are_forgotten(uow: UnitOfWork, clock: MovableClock) -> None:
     for bucket in (A, B):
-        await slot(uow, bucket)
+        await reservation(uow, bucket)
     clock.move(timedelta(seconds=1))
-    kept = [await slot(uow, b"c") for _ in range(3)]
+    kept = [await reservation(uow, b"c") for _ in range(3)]
     async with uow.begin(None) as tx:
-        assert await tx.password_tries.forget(NOON, 10) == 0
-        assert [await tx.password_tries.forget(tx.now, 1) for _ in range(3)] == [1, 1, 0]
+        assert await tx.password_attempts.forget(NOON, 10) == 0
+        assert [await tx.password_attempts.forget(tx.now, 1) for _ in range(3)] == [1, 1, 0]
         await tx.commit()
     assert (await free(uow), await free(uow, B), await free(uow, b"c")) == (3, 3, 0)
     await give_back(uow, kept[0])

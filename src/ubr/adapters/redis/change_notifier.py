@@ -22,11 +22,11 @@ from uuid import uuid4
 import msgspec
 from redis.asyncio.connection import AbstractConnection
 
-from ubr.adapters.redis.client import RedisLink
+from ubr.adapters.redis.client import RedisClient
 from ubr.adapters.redis.envelope import Envelope
 from ubr.application.ports.revocation import Listener, WorkerId
 from ubr.domain.errors import StoreUnavailable
-from ubr.domain.revocation.changes import FeedRow
+from ubr.domain.revocation.changes import ChangeRecord
 
 ROWS: Final = "feed rows"
 ACKNOWLEDGEMENT: Final = "feed acknowledgement"
@@ -38,7 +38,7 @@ _QUIET: Final = 1.0
 """Seconds without a word from the server after which it is asked whether it is there, and then given up."""
 
 _FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 1.0
+_MAX_PAUSE: Final = 1.0
 _COMPLAIN_EVERY: Final = 60.0
 
 _VERIFIERS: Final = 10_000
@@ -52,14 +52,14 @@ _log = logging.getLogger("ubr.redis")
 T = TypeVar("T")
 
 
-class _Nudge(msgspec.Struct, frozen=True, array_like=True):
+class _Notification(msgspec.Struct, frozen=True, array_like=True):
     """What is sealed of a message to all."""
 
     back: str
     """The channel on which it is acknowledged."""
     to: frozenset[WorkerId]
     """Who is asked to. The others take the rows as well."""
-    rows: tuple[FeedRow, ...]
+    rows: tuple[ChangeRecord, ...]
 
 
 class _Acknowledgement(msgspec.Struct, frozen=True, array_like=True):
@@ -73,7 +73,7 @@ class _Acknowledgement(msgspec.Struct, frozen=True, array_like=True):
 _Place = tuple[str, int, WorkerId]
 
 _letters: Final = msgspec.msgpack.Decoder(tuple[str, bytes])
-_nudges: Final = msgspec.msgpack.Decoder(_Nudge)
+_nudges: Final = msgspec.msgpack.Decoder(_Notification)
 _acknowledgements: Final = msgspec.msgpack.Decoder(_Acknowledgement)
 
 
@@ -103,13 +103,13 @@ class _Verifier:
         return self.epoch == epoch and self.number >= number
 
 
-class RedisNudges:
+class RedisChangeNotifier:
     """Through the channels of one Redis, which may be down at the start and at any time after it.
 
     Commands go through the link, within its deadline. Listening has a connection of its own.
     """
 
-    def __init__(self, link: RedisLink, envelope: Envelope, *, dice: Callable[[], float] = random.random) -> None:
+    def __init__(self, link: RedisClient, envelope: Envelope, *, dice: Callable[[], float] = random.random) -> None:
         self._link = link
         self._envelope = envelope
         self._dice = dice
@@ -119,7 +119,7 @@ class RedisNudges:
         self._verifiers: OrderedDict[WorkerId, _Verifier] = OrderedDict()
         self._last_complaint = float("-inf")
 
-    async def deliver(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bool:
+    async def deliver(self, epoch: str, rows: Sequence[ChangeRecord], to: frozenset[WorkerId]) -> bool:
         if not to or not rows:
             return not to
         number = max(row.number for row in rows)
@@ -178,7 +178,7 @@ class RedisNudges:
                     _log.warning("The short way is lost (%s): an end takes up to the bound", type(error).__name__)
                 lost = True
             await asyncio.sleep(pause * (1 - self._dice() / 2))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = min(2 * pause, _MAX_PAUSE)
 
     async def _subscribe(self, connection: AbstractConnection) -> None:
         channels = self._everybody, self._back
@@ -217,24 +217,24 @@ class RedisNudges:
 
     # --- what is said ------------------------------------------------------------------------------------------------
 
-    def _nudge(self, epoch: str, rows: Sequence[FeedRow], to: frozenset[WorkerId]) -> bytes:
-        payload = msgspec.msgpack.encode(_Nudge(self._back, to, tuple(rows)))
+    def _nudge(self, epoch: str, rows: Sequence[ChangeRecord], to: frozenset[WorkerId]) -> bytes:
+        payload = msgspec.msgpack.encode(_Notification(self._back, to, tuple(rows)))
         return msgspec.msgpack.encode((epoch, self._envelope.seal(ROWS, self._everybody, epoch, payload)))
 
     async def _take(self, connection: AbstractConnection, message: bytes, worker: WorkerId, listener: Listener) -> None:
         """Hand rows over, and only then say so, on the connection they came by: its order is kept, nobody waits."""
         epoch, sealed = _decoded(_letters, message) or ("", b"")
         payload = self._envelope.open(ROWS, self._everybody, epoch, sealed)
-        nudge = None if payload is None else _decoded(_nudges, payload)
-        if nudge is None or not nudge.rows:
+        notification = None if payload is None else _decoded(_nudges, payload)
+        if notification is None or not notification.rows:
             self._complain()
             return
-        listener(epoch, nudge.rows)
-        number = max(row.number for row in nudge.rows)
-        for who in nudge.to:
-            if who == worker or self._verified(who, (epoch, number, nudge.back)):
-                said = self._acknowledgement(nudge.back, epoch, number, who)
-                await self._send(connection, "PUBLISH", nudge.back, said)
+        listener(epoch, notification.rows)
+        number = max(row.number for row in notification.rows)
+        for who in notification.to:
+            if who == worker or self._verified(who, (epoch, number, notification.back)):
+                said = self._acknowledgement(notification.back, epoch, number, who)
+                await self._send(connection, "PUBLISH", notification.back, said)
 
     def _verified(self, who: WorkerId, asked: tuple[str, int, str]) -> bool:
         """Whether a verifier has told this worker that it acts on rows; else it is kept in mind that it was asked."""

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from tests.integration.redis.conftest import NewLink
 from tests.support.servers import RedisServer
-from ubr.adapters.redis import RedisCounters, RedisLink
+from ubr.adapters.redis import RedisClient, RedisRateLimitStore
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
 from ubr.application.ports.protection import Quota
 from ubr.domain.errors import StoreUnavailable
@@ -27,13 +27,13 @@ def url(clean_redis_url: str) -> str:
 
 
 @pytest.fixture
-def link(url: str, new_link: NewLink) -> RedisLink:
+def link(url: str, new_link: NewLink) -> RedisClient:
     return new_link(url, deadline=30, connect_deadline=30)
 
 
 @pytest.fixture
-def counters(link: RedisLink, signer: HmacSigner) -> RedisCounters:
-    return RedisCounters(link, signer)
+def rate_limit_store(link: RedisClient, signer: HmacSigner) -> RedisRateLimitStore:
+    return RedisRateLimitStore(link, signer)
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ async def only_key(client: Redis) -> bytes:
     return key
 
 
-async def test_names_cannot_be_read_or_guessed_in_redis(counters: RedisCounters, client: Redis) -> None:
-    await counters.take("192.0.2.77", QUOTA)
+async def test_names_cannot_be_read_or_guessed_in_redis(rate_limit_store: RedisRateLimitStore, client: Redis) -> None:
+    await rate_limit_store.take("192.0.2.77", QUOTA)
 
     key = await only_key(client)
     assert key.startswith(b"ubr:counter:")
@@ -57,38 +57,40 @@ async def test_names_cannot_be_read_or_guessed_in_redis(counters: RedisCounters,
     assert hashlib.sha256(b"192.0.2.77").hexdigest().encode() not in key
 
 
-async def test_another_secret_means_other_counters(link: RedisLink, counters: RedisCounters, client: Redis) -> None:
-    await counters.take("a", QUOTA)
-    await RedisCounters(link, HmacSigner(SecretKeys([b"x" * 32]))).take("a", QUOTA)
+async def test_another_secret_means_other_counters(
+    link: RedisClient, rate_limit_store: RedisRateLimitStore, client: Redis
+) -> None:
+    await rate_limit_store.take("a", QUOTA)
+    await RedisRateLimitStore(link, HmacSigner(SecretKeys([b"x" * 32]))).take("a", QUOTA)
 
     assert len(await client.keys("*")) == 2
 
 
-async def test_a_counter_is_gone_when_its_quota_is_full(counters: RedisCounters, client: Redis) -> None:
+async def test_a_counter_is_gone_when_its_quota_is_full(rate_limit_store: RedisRateLimitStore, client: Redis) -> None:
     hour = 3_600_000
     for times in range(1, 6):
-        await counters.take("a", QUOTA)
+        await rate_limit_store.take("a", QUOTA)
         left = await client.pttl(await only_key(client))
         assert (min(times, 3) * hour) - 60_000 < left <= min(times, 3) * hour
 
     for times in (2, 1):
-        await counters.give_back("a", QUOTA)
+        await rate_limit_store.give_back("a", QUOTA)
         left = await client.pttl(await only_key(client))
         assert times * hour - 60_000 < left <= times * hour
-    await counters.give_back("a", QUOTA)
+    await rate_limit_store.give_back("a", QUOTA)
     assert await client.keys("*") == []
-    await counters.give_back("a", QUOTA)
+    await rate_limit_store.give_back("a", QUOTA)
     assert await client.keys("*") == []
 
 
-async def test_who_really_waits_is_allowed(counters: RedisCounters, client: Redis) -> None:
+async def test_who_really_waits_is_allowed(rate_limit_store: RedisRateLimitStore, client: Redis) -> None:
     quota = Quota(limit=2, per=timedelta(milliseconds=200))
     for _ in range(10):
-        while (verdict := await counters.take("a", quota)).allowed:
+        while (decision := await rate_limit_store.take("a", quota)).allowed:
             pass
-        assert timedelta(0) < verdict.retry_after <= timedelta(milliseconds=100)
-        await asyncio.sleep(verdict.retry_after.total_seconds())
-        assert (await counters.take("a", quota)).allowed
+        assert timedelta(0) < decision.retry_after <= timedelta(milliseconds=100)
+        await asyncio.sleep(decision.retry_after.total_seconds())
+        assert (await rate_limit_store.take("a", quota)).allowed
 
     deadline = asyncio.get_running_loop().time() + 10
     while await client.keys("*"):
@@ -115,30 +117,32 @@ FOREIGN = [
 
 @pytest.mark.parametrize("junk", FOREIGN)
 async def test_what_is_no_count_is_a_quota_used_up(
-    counters: RedisCounters, client: Redis, junk: bytes, caplog: pytest.LogCaptureFixture
+    rate_limit_store: RedisRateLimitStore, client: Redis, junk: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await counters.take("a", QUOTA)
+    await rate_limit_store.take("a", QUOTA)
     key = await only_key(client)
     await client.set(key, junk)
 
     with caplog.at_level(logging.WARNING, "ubr.redis"):
-        verdict = await counters.take("a", QUOTA)
+        decision = await rate_limit_store.take("a", QUOTA)
 
-    assert not verdict.allowed
-    assert timedelta(0) < verdict.retry_after <= timedelta(hours=1)
+    assert not decision.allowed
+    assert timedelta(0) < decision.retry_after <= timedelta(hours=1)
     assert [record.message for record in caplog.records] == [
         "A counter in Redis had been overwritten; it counts as used up"
     ]
     # It is ours again, and comes back as any other does.
     assert int(await client.get(key) or b"") > 0
     assert await client.pttl(key) <= 10_800_000
-    await counters.give_back("a", QUOTA)
-    assert (await counters.take("a", QUOTA)).allowed
-    assert not (await counters.take("a", QUOTA)).allowed
+    await rate_limit_store.give_back("a", QUOTA)
+    assert (await rate_limit_store.take("a", QUOTA)).allowed
+    assert not (await rate_limit_store.take("a", QUOTA)).allowed
 
 
-async def test_so_is_a_value_of_another_type(link: RedisLink, counters: RedisCounters, client: Redis) -> None:
-    await counters.take("a", QUOTA)
+async def test_so_is_a_value_of_another_type(
+    link: RedisClient, rate_limit_store: RedisRateLimitStore, client: Redis
+) -> None:
+    await rate_limit_store.take("a", QUOTA)
     key = await only_key(client)
     for command in (
         ("SADD", key, "member"),
@@ -149,69 +153,77 @@ async def test_so_is_a_value_of_another_type(link: RedisLink, counters: RedisCou
         await client.delete(key)
         await link.call(*command)
 
-        assert not (await counters.take("a", QUOTA)).allowed
+        assert not (await rate_limit_store.take("a", QUOTA)).allowed
         assert await client.type(key) == b"string"
 
 
-async def test_whoever_writes_junk_after_each_try_gets_none(counters: RedisCounters, client: Redis) -> None:
-    await counters.take("a", QUOTA)
+async def test_whoever_writes_junk_after_each_try_gets_none(
+    rate_limit_store: RedisRateLimitStore, client: Redis
+) -> None:
+    await rate_limit_store.take("a", QUOTA)
     key = await only_key(client)
     for _ in range(20):
         await client.set(key, b"junk")
-        assert not (await counters.take("a", QUOTA)).allowed
+        assert not (await rate_limit_store.take("a", QUOTA)).allowed
 
 
-async def test_a_number_from_the_far_future_shuts_nobody_out_for_ever(counters: RedisCounters, client: Redis) -> None:
-    await counters.take("a", QUOTA)
+async def test_a_number_from_the_far_future_shuts_nobody_out_for_ever(
+    rate_limit_store: RedisRateLimitStore, client: Redis
+) -> None:
+    await rate_limit_store.take("a", QUOTA)
     await client.set(await only_key(client), b"9" * 16)
 
-    verdict = await counters.take("a", QUOTA)
+    decision = await rate_limit_store.take("a", QUOTA)
 
-    assert not verdict.allowed
-    assert verdict.retry_after <= timedelta(hours=1)
+    assert not decision.allowed
+    assert decision.retry_after <= timedelta(hours=1)
 
 
-async def test_giving_back_to_what_is_no_count_leaves_one_try(counters: RedisCounters, client: Redis) -> None:
-    await counters.take("a", QUOTA)
+async def test_giving_back_to_what_is_no_count_leaves_one_try(
+    rate_limit_store: RedisRateLimitStore, client: Redis
+) -> None:
+    await rate_limit_store.take("a", QUOTA)
     await client.set(await only_key(client), b"junk")
 
-    await counters.give_back("a", QUOTA)
+    await rate_limit_store.give_back("a", QUOTA)
 
-    assert (await counters.take("a", QUOTA)).allowed
-    assert not (await counters.take("a", QUOTA)).allowed
+    assert (await rate_limit_store.take("a", QUOTA)).allowed
+    assert not (await rate_limit_store.take("a", QUOTA)).allowed
 
 
 async def test_a_server_that_forgets_the_script_is_told_again(
     server: RedisServer, new_link: NewLink, signer: HmacSigner
 ) -> None:
     link = new_link(server.url(), deadline=30)
-    counters = RedisCounters(link, signer)
+    rate_limit_store = RedisRateLimitStore(link, signer)
     for _ in range(3):
-        assert (await counters.take("a", QUOTA)).allowed
+        assert (await rate_limit_store.take("a", QUOTA)).allowed
         await link.call("SCRIPT", "FLUSH")
-    assert not (await counters.take("a", QUOTA)).allowed
+    assert not (await rate_limit_store.take("a", QUOTA)).allowed
 
 
 async def test_an_emptied_server_begins_anew(server: RedisServer, new_link: NewLink, signer: HmacSigner) -> None:
-    counters = RedisCounters(new_link(server.url(), deadline=30), signer)
-    assert [(await counters.take("a", QUOTA)).allowed for _ in range(4)] == [True, True, True, False]
+    rate_limit_store = RedisRateLimitStore(new_link(server.url(), deadline=30), signer)
+    assert [(await rate_limit_store.take("a", QUOTA)).allowed for _ in range(4)] == [True, True, True, False]
 
     await asyncio.to_thread(server.flush)
 
-    assert [(await counters.take("a", QUOTA)).allowed for _ in range(4)] == [True, True, True, False]
+    assert [(await rate_limit_store.take("a", QUOTA)).allowed for _ in range(4)] == [True, True, True, False]
 
 
 async def test_both_servers_count_alike(server: RedisServer, new_link: NewLink, signer: HmacSigner) -> None:
     links = [new_link(server.url(), deadline=30) for _ in range(2)]
-    both = [RedisCounters(link, signer) for link in links]
+    both = [RedisRateLimitStore(link, signer) for link in links]
 
-    verdicts = await asyncio.gather(*(counters.take("a", QUOTA) for _ in range(100) for counters in both))
+    verdicts = await asyncio.gather(
+        *(rate_limit_store.take("a", QUOTA) for _ in range(100) for rate_limit_store in both)
+    )
 
-    assert sum(verdict.allowed for verdict in verdicts) == 3
+    assert sum(decision.allowed for decision in verdicts) == 3
 
 
 async def test_an_answer_that_makes_no_sense_is_none(signer: HmacSigner, url: str) -> None:
-    class Liar(RedisLink):
+    class Liar(RedisClient):
         def __init__(self, reply: object) -> None:
             super().__init__(url)
             self.reply = reply
@@ -222,4 +234,4 @@ async def test_an_answer_that_makes_no_sense_is_none(signer: HmacSigner, url: st
     replies: list[object] = [None, b"OK", [], [1, 2, 3], [1, 2, 3, b"x"], {}, [1, 2, 3, 4, 5]]
     for reply in replies:
         with pytest.raises(StoreUnavailable):
-            await RedisCounters(Liar(reply), signer).take("a", QUOTA)
+            await RedisRateLimitStore(Liar(reply), signer).take("a", QUOTA)

@@ -3,11 +3,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ubr.application.access.session_cache import View
+from ubr.application.access.session_cache import SessionCache
 from ubr.application.audit.sequencer import Sequencer
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.retry import repeatable
+from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog, LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -20,13 +20,13 @@ from ubr.domain.events import Restored, SigningKeyCreated, SigningKeyRevoked
 _BATCH: Final = 10_000
 
 
-class SettleRestoreCommand(Command, frozen=True, kw_only=True):
+class AcknowledgeRestoreCommand(Command, frozen=True, kw_only=True):
     """`checkpoint` is the newest that was kept outside the database; without it the database's own is named."""
 
     checkpoint: str | None = None
 
 
-class SettledResult(Result, frozen=True, kw_only=True):
+class AcknowledgedRestoreResult(Result, frozen=True, kw_only=True):
     """`key` is the one that signs the log from now on. `sessions` have ended."""
 
     key: str
@@ -34,7 +34,7 @@ class SettledResult(Result, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class SettleRestore:
+class AcknowledgeRestore:
     """Settle that the database was put back to an earlier state: nothing that was good then is good because of it.
 
     - Only the service itself may, while no instance runs.
@@ -50,11 +50,11 @@ class SettleRestore:
     access_tokens: AccessTokens
     signing: LogSigning
     sequencer: Sequencer
-    view: View
+    session_cache: SessionCache
     denials: DenialLog
 
     @denials_recorded
-    async def __call__(self, command: SettleRestoreCommand, /, *, actor: System) -> SettledResult:
+    async def __call__(self, command: AcknowledgeRestoreCommand, /, *, actor: System) -> AcknowledgedRestoreResult:
         """Errors: `Invalid` for what is no checkpoint; `LogDamaged` where the log is not what was signed."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may settle a restore")
@@ -71,39 +71,39 @@ class SettleRestore:
         while await self._forget_reservations(actor):
             pass
         key = await self._settle(command.checkpoint, actor)
-        await self.view.cycle()  # the program that this is a part of goes on with the same view
+        await self.session_cache.poll_feed()  # the program that this is a part of goes on with the same view
         await self.sequencer(wait=True)
-        return SettledResult(key=key, sessions=sessions)
+        return AcknowledgedRestoreResult(key=key, sessions=sessions)
 
-    @repeatable
+    @retry_on_conflict
     async def _end_sessions(self, actor: System) -> int:
         async with self.unit_of_work.begin(actor) as tx:
             ended = await tx.sessions.end_any(tx.now, _BATCH)
             await tx.commit()
         return ended
 
-    @repeatable
+    @retry_on_conflict
     async def _forget_links(self, actor: System) -> int:
         async with self.unit_of_work.begin(actor) as tx:
             forgotten = await tx.links.forget_all(_BATCH)
             await tx.commit()
         return forgotten
 
-    @repeatable
+    @retry_on_conflict
     async def _forget_reservations(self, actor: System) -> int:
         async with self.unit_of_work.begin(actor) as tx:
             forgotten = await tx.users.forget_reservations(tx.now + 2 * UNDO_LIFETIME, _BATCH)
             await tx.commit()
         return forgotten
 
-    @repeatable
+    @retry_on_conflict
     async def _forget_letters(self, actor: System) -> int:
         async with self.unit_of_work.begin(actor) as tx:
             forgotten = await tx.outbox.forget_all(_BATCH)
             await tx.commit()
         return forgotten
 
-    @repeatable
+    @retry_on_conflict
     async def _settle(self, checkpoint: str | None, actor: System) -> str:
         async with self.unit_of_work.begin(actor) as tx:
             for key in await tx.signing_keys.all_to_change():

@@ -6,8 +6,8 @@ import logging
 from datetime import timedelta
 from typing import Final, Literal
 
-from ubr.adapters.redis.client import RedisLink, Script
-from ubr.application.ports.protection import Quota, Verdict
+from ubr.adapters.redis.client import RedisClient, Script
+from ubr.application.ports.protection import Decision, Quota
 from ubr.application.ports.secrets import Signer
 from ubr.domain.errors import StoreUnavailable
 
@@ -50,7 +50,7 @@ return {allowed, math.floor((now + span - full_at) / interval), math.max(0, full
 """)
 
 
-class RedisCounters:
+class RedisRateLimitStore:
     """Each step is one script, so no two takers ever see the same state, and the time is the server's.
 
     - Names do not get into Redis: a key is made of the name's HMAC. Keys expire once the quota is full again.
@@ -60,13 +60,13 @@ class RedisCounters:
     - Where Redis loses a counter, it begins anew. So nothing may be counted here alone that guards a password.
     """
 
-    def __init__(self, link: RedisLink, signer: Signer) -> None:
+    def __init__(self, link: RedisClient, signer: Signer) -> None:
         self._link = link
         self._signer = signer
 
-    async def take(self, name: str, quota: Quota) -> Verdict:
+    async def take(self, name: str, quota: Quota) -> Decision:
         allowed, remaining, retry_after = await self._step("take", name, quota)
-        return Verdict(allowed=allowed == 1, remaining=remaining, retry_after=timedelta(microseconds=retry_after))
+        return Decision(allowed=allowed == 1, remaining=remaining, retry_after=timedelta(microseconds=retry_after))
 
     async def give_back(self, name: str, quota: Quota) -> None:
         await self._step("give", name, quota)

@@ -1,4 +1,4 @@
-"""The Composer port, and the templates that it is made with."""
+"""The MailRenderer port, and the templates that it is made with."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from ubr.adapters.mail.templates import PARTS, BrokenTemplate, TemplateComposer
-from ubr.application.ports.mail import Composer, MailFacts
+from ubr.adapters.mail.templates import PARTS, BrokenTemplate, TemplateMailRenderer
+from ubr.application.ports.mail import MailContext, MailRenderer
 from ubr.domain.mail.kinds import MailKind
 
 URL = "https://id.example.org/auth"
@@ -29,13 +29,13 @@ LINKED = {
 
 
 @pytest.fixture(scope="module")
-def composer() -> Composer:
-    return TemplateComposer(URL)
+def renderer() -> MailRenderer:
+    return TemplateMailRenderer(URL)
 
 
-def facts(kind: MailKind, **changes: Any) -> MailFacts:
+def context(kind: MailKind, **changes: Any) -> MailContext:
     known = {"full_name": "Ada Lovelace", "new_email": "new@example.com", "minutes": 60}
-    return MailFacts(kind=kind, to="ada@example.org", **{"link": f"{URL}/page#token={TOKEN}", **known, **changes})
+    return MailContext(kind=kind, to="ada@example.org", **{"link": f"{URL}/page#token={TOKEN}", **known, **changes})
 
 
 class Read(HTMLParser):
@@ -71,10 +71,10 @@ def test_the_values_are_stored_and_stay() -> None:
 
 @pytest.mark.parametrize("kind", MailKind)
 def test_a_mail_says_who_it_is_from_whom_it_is_to_and_how_long_its_link_is_good(
-    composer: Composer, kind: MailKind
+    renderer: MailRenderer, kind: MailKind
 ) -> None:
     id = uuid4()
-    mail = composer.compose(facts(kind), id)
+    mail = renderer.render(context(kind), id)
     assert (mail.to, mail.id) == ("ada@example.org", id)
     assert "id.example.org" in mail.subject
     read = Read(mail.html)
@@ -89,8 +89,8 @@ def test_a_mail_says_who_it_is_from_whom_it_is_to_and_how_long_its_link_is_good(
 
 
 @pytest.mark.parametrize("kind", MailKind)
-def test_a_mail_is_plain_and_loads_nothing(composer: Composer, kind: MailKind) -> None:
-    mail = composer.compose(facts(kind), uuid4())
+def test_a_mail_is_plain_and_loads_nothing(renderer: MailRenderer, kind: MailKind) -> None:
+    mail = renderer.render(context(kind), uuid4())
     # In plain characters and lines that are not too long a link stays whole on the way.
     assert mail.text.isascii()
     assert mail.html.isascii()
@@ -103,7 +103,7 @@ def test_a_mail_is_plain_and_loads_nothing(composer: Composer, kind: MailKind) -
 
 
 @pytest.mark.parametrize("kind", MailKind)
-def test_nobody_mails_what_they_like_to_somebody_else(composer: Composer, kind: MailKind) -> None:
+def test_nobody_mails_what_they_like_to_somebody_else(renderer: MailRenderer, kind: MailKind) -> None:
     for name in (
         "Win a prize: https://evil.example",
         "evil.example",
@@ -111,30 +111,30 @@ def test_nobody_mails_what_they_like_to_somebody_else(composer: Composer, kind: 
         "www.evil.example/x",
         "You have won. " * 12,
     ):
-        mail = composer.compose(facts(kind, full_name=name), uuid4())
+        mail = renderer.render(context(kind, full_name=name), uuid4())
         for text in (mail.subject, mail.text, mail.html):
             assert "evil" not in text
             assert "won" not in text
-    shown = "Ada Lovelace" in composer.compose(facts(kind), uuid4()).text
+    shown = "Ada Lovelace" in renderer.render(context(kind), uuid4()).text
     assert shown == (kind is MailKind.INVITATION)
 
 
 @pytest.mark.parametrize("kind", [MailKind.EMAIL_CHANGE_ASKED, MailKind.EMAIL_CHANGED])
-def test_the_old_e_mail_is_told_only_enough_of_the_new_one(composer: Composer, kind: MailKind) -> None:
-    mail = composer.compose(facts(kind, new_email="visit.evil-example.com@example.com"), uuid4())
+def test_the_old_e_mail_is_told_only_enough_of_the_new_one(renderer: MailRenderer, kind: MailKind) -> None:
+    mail = renderer.render(context(kind, new_email="visit.evil-example.com@example.com"), uuid4())
     assert "v...@example.com" in mail.text
     assert "evil" not in mail.text + mail.html
 
 
 @pytest.mark.parametrize("name", ["J.R.R. Tolkien", "Martin Luther King, Jr.", "李小龍", "O'Neil"])
-def test_whoever_is_invited_is_called_by_their_name(composer: Composer, name: str) -> None:
-    assert f"Hello {name}," in composer.compose(facts(MailKind.INVITATION, full_name=name), uuid4()).text
+def test_whoever_is_invited_is_called_by_their_name(renderer: MailRenderer, name: str) -> None:
+    assert f"Hello {name}," in renderer.render(context(MailKind.INVITATION, full_name=name), uuid4()).text
 
 
-def test_a_name_is_no_markup(composer: Composer) -> None:
-    mail = composer.compose(facts(MailKind.INVITATION, full_name="<b>Ada</b> & <img>"), uuid4())
+def test_a_name_is_no_markup(renderer: MailRenderer) -> None:
+    mail = renderer.render(context(MailKind.INVITATION, full_name="<b>Ada</b> & <img>"), uuid4())
     assert "Hello <b>Ada</b> & <img>," not in mail.text  # with a slash it could be part of a link
-    mail = composer.compose(facts(MailKind.INVITATION, full_name='<img onerror="x"> & {{ link }}'), uuid4())
+    mail = renderer.render(context(MailKind.INVITATION, full_name='<img onerror="x"> & {{ link }}'), uuid4())
     assert 'Hello <img onerror="x"> & {{ link }},' in mail.text
     assert "img" not in {tag for tag, _ in Read(mail.html).tags}
     assert 'Hello <img onerror="x"> & {{ link }},' in Read(mail.html).text
@@ -144,25 +144,25 @@ def test_a_name_is_no_markup(composer: Composer) -> None:
     ("minutes", "text"),
     [(1, "1 minute"), (15, "15 minutes"), (60, "1 hour"), (90, "90 minutes"), (120, "2 hours"), (1440, "1 day")],
 )
-def test_how_long(composer: Composer, minutes: int, text: str) -> None:
-    mail = composer.compose(facts(MailKind.VERIFICATION, minutes=minutes), uuid4())
+def test_how_long(renderer: MailRenderer, minutes: int, text: str) -> None:
+    mail = renderer.render(context(MailKind.VERIFICATION, minutes=minutes), uuid4())
     assert f"good for {text}," in mail.text
 
 
 @pytest.mark.parametrize("missing", ["link", "minutes"])
 @pytest.mark.parametrize("kind", sorted(LINKED))
-def test_a_fact_that_is_missing(composer: Composer, kind: MailKind, missing: str) -> None:
+def test_a_fact_that_is_missing(renderer: MailRenderer, kind: MailKind, missing: str) -> None:
     with pytest.raises(ValueError, match=missing):
-        composer.compose(facts(kind, **{missing: None}), uuid4())
+        renderer.render(context(kind, **{missing: None}), uuid4())
 
 
 @pytest.mark.parametrize("page", ["reset-password", "verify-email", "undo-email"])
-def test_links_begin_with_the_public_url(composer: Composer, page: str) -> None:
-    assert composer.link(page, TOKEN) == f"https://id.example.org/auth/{page}#token={TOKEN}"
+def test_links_begin_with_the_public_url(renderer: MailRenderer, page: str) -> None:
+    assert renderer.link(page, TOKEN) == f"https://id.example.org/auth/{page}#token={TOKEN}"
 
 
 def test_facts_show_no_link() -> None:
-    assert TOKEN not in repr(facts(MailKind.INVITATION))
+    assert TOKEN not in repr(context(MailKind.INVITATION))
 
 
 # --- an operator's own -----------------------------------------------------------------------------------------------
@@ -182,17 +182,17 @@ def test_what_there_is_to_replace() -> None:
 
 def test_a_file_takes_the_place_of_the_template_of_its_name(tmp_path: Path) -> None:
     own(tmp_path, invitation_subject="Grüezi {{ full_name }}\n", layout_html="<b>{% block content %}{% endblock %}</b>")
-    composer = TemplateComposer(URL, tmp_path)
-    mail = composer.compose(facts(MailKind.INVITATION), UUID(int=1))
+    renderer = TemplateMailRenderer(URL, tmp_path)
+    mail = renderer.render(context(MailKind.INVITATION), UUID(int=1))
     assert mail.subject == "Grüezi Ada Lovelace"
     assert mail.html.startswith("<b>")
-    assert mail.text == TemplateComposer(URL).compose(facts(MailKind.INVITATION), UUID(int=1)).text
-    assert "<b>" in composer.compose(facts(MailKind.VERIFICATION), UUID(int=1)).html
+    assert mail.text == TemplateMailRenderer(URL).render(context(MailKind.INVITATION), UUID(int=1)).text
+    assert "<b>" in renderer.render(context(MailKind.VERIFICATION), UUID(int=1)).html
 
 
 def test_templates_may_share_what_they_like(tmp_path: Path) -> None:
     own(tmp_path, verification_txt="{{ link }}{% include 'footer.txt' %}", footer_txt="The people at {{ service }}")
-    mail = TemplateComposer(URL, tmp_path).compose(facts(MailKind.VERIFICATION), UUID(int=1))
+    mail = TemplateMailRenderer(URL, tmp_path).render(context(MailKind.VERIFICATION), UUID(int=1))
     assert mail.text.endswith("The people at id.example.org")
 
 
@@ -217,11 +217,11 @@ def test_templates_may_share_what_they_like(tmp_path: Path) -> None:
 )
 def test_a_template_that_makes_no_mail(tmp_path: Path, name: str, content: str | bytes, told: str) -> None:
     with pytest.raises(BrokenTemplate) as caught:
-        TemplateComposer(URL, own(tmp_path, **{name: content}))
+        TemplateMailRenderer(URL, own(tmp_path, **{name: content}))
     pattern = told.replace("(", r"\(").replace(")", r"\)")
     assert re.fullmatch(pattern, str(caught.value)), str(caught.value)
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(BrokenTemplate, match="no such folder"):
-        TemplateComposer(URL, tmp_path / "nowhere")
+        TemplateMailRenderer(URL, tmp_path / "nowhere")

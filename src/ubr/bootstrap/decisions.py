@@ -7,24 +7,24 @@ from typing import Final
 
 from ubr.adapters.security.common_passwords import common_and_listed, is_common
 from ubr.adapters.security.passwords import cores
-from ubr.application.access.session_cache import ViewTimes
-from ubr.application.kernel.operator_policy import Rules
+from ubr.application.access.session_cache import CacheTimes
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.ports.accounts import CommonPasswords
 from ubr.application.ports.protection import Quota
 from ubr.application.protection.rate_limits import Quotas
-from ubr.bootstrap.ports import Policy
+from ubr.bootstrap.ports import OperatorDecisions
 from ubr.domain.roles.permissions import Permission, Permissions
 from ubr.domain.sessions.session import SessionLimits
 from ubr.settings import Limit, LoginRateLimit, Settings, WrongSetting
 
 
-def policy_of(settings: Settings) -> Policy:
-    return Policy(rules=rules_of(settings), quotas=quotas_of(settings), times=times_of(settings))
+def decisions_of(settings: Settings) -> OperatorDecisions:
+    return OperatorDecisions(policy=policy_of(settings), quotas=quotas_of(settings), times=times_of(settings))
 
 
-def rules_of(settings: Settings) -> Rules:
+def policy_of(settings: Settings) -> OperatorPolicy:
     """The operator's decisions, as the use cases know them."""
-    return Rules(
+    return OperatorPolicy(
         registration=settings.registration,
         password_min_length=settings.password_min_length,
         access_token_lifetime=settings.access_token_lifetime,
@@ -63,9 +63,9 @@ def hashing_threads(settings: Settings) -> int:
     return max(1, cores() // settings.workers)
 
 
-def times_of(settings: Settings) -> ViewTimes:
+def times_of(settings: Settings) -> CacheTimes:
     """How often the feed is read, and how long an end may take."""
-    return ViewTimes(
+    return CacheTimes(
         poll=settings.revocation_poll.total_seconds(),
         bound=settings.revocation_bound.total_seconds(),
         horizon=(settings.access_token_lifetime + _CLOCKS_AND_UNITS).total_seconds(),
