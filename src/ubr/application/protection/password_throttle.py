@@ -253,8 +253,8 @@ class CheckedPassword:
     async def user_in(self, tx: Transaction) -> User:
         """The user in the unit that the password opens: locked, and what was checked still holds.
 
-        Errors: `TransactionConflict` where the hash, the e-mail or the status changed meanwhile. The call is then repeated
-        on the changed account.
+        Errors: `TransactionConflict` where the hash, the e-mail or the status changed meanwhile. The call is repeated
+        then, on the changed account.
         """
         user = await tx.users.get(self.user.id)
         if user is None or _checked_facts(user) != _checked_facts(self.user):
