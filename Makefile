@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 # own, so that what a module shares is made by one of them; one that is done takes over half of what another has left.
 TEST_WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal
+# Few tests that take long, the longest first: each is handed out when somebody is free for it.
+PYTEST_SYSTEM := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist load --maxschedchunk 1
 PYTEST_ARGS ?=
 
 # Which Python makes the environment; left empty, tools/make-venv looks for the first that will do.
@@ -35,10 +37,15 @@ serve: $(VENV)/.run ## Start ubr on this machine
 	@$(BIN)/ubr serve
 
 .PHONY: test
-test: $(VENV)/.dev ## Run the tests, all but the long ones
+test: $(VENV)/.dev ## Run the tests that need no processes of their own, in two minutes
 	@$(PYTEST) tests/unit tests/contracts tests/integration tests/typing $(PYTEST_ARGS)
 
+.PHONY: test-system
+test-system: $(VENV)/.dev ## Run the tests that start, kill and race processes and servers, in six minutes
+	@$(PYTEST_SYSTEM) -m "system and not long" tests/unit tests/contracts tests/integration $(PYTEST_ARGS)
+
 .PHONY: test-long
+test-long: export UBR_TEST_INSTALL := 1
 test-long: $(VENV)/.dev ## Run the long tests, and what depends on the store on PostgreSQL 15 and 18
 	@for major in 15 18; do \
 	  $(PYTEST) -m "not long" --postgres-major=$$major \
@@ -46,6 +53,7 @@ test-long: $(VENV)/.dev ## Run the long tests, and what depends on the store on 
 	    tests/integration/test_races.py $(PYTEST_ARGS) || exit 1; \
 	done
 	@$(PYTEST) -m "not long" tests/simulation $(PYTEST_ARGS)
+	@$(PYTEST) -m "hypothesis and not long" --hypothesis-profile=long tests/unit tests/contracts tests/integration $(PYTEST_ARGS)
 	@$(PYTEST) -m long -o faulthandler_timeout=7200 $(PYTEST_ARGS)
 
 # A little below what it says, for what the random examples reach differs a little. Each package has a gate of its own:

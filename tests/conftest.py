@@ -6,10 +6,14 @@ from collections.abc import Callable
 import pytest
 from hypothesis import settings
 
+from tests.support.room import give_room
 from ubr.adapters.sql.migrations import upgrade
 
-# How long an example takes says more of the machine than of the code.
-settings.register_profile("ubr", deadline=None)
+give_room()
+
+# How long an example takes says more of the machine than of the code. `make test-long` tries more of them.
+settings.register_profile("ubr", deadline=None, max_examples=30)
+settings.register_profile("long", deadline=None, max_examples=300)
 settings.load_profile("ubr")
 
 pytest_plugins = ["tests.support.plugin", "pytester"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tests.contracts.conftest import LIMITS
+from tests.contracts.conftest import LIMITS, Databases
 from tests.contracts.kit import MovableClock, new_user
 from tests.support.plugin import NewDatabase, PrivatePostgres
 from ubr.adapters.memory import MemoryChangeFeed, MemoryStore, MemoryUnitOfWork
@@ -70,34 +70,28 @@ def new_worker() -> WorkerId:
 async def on_sql(url: str, clock: MovableClock | None) -> AsyncIterator[Followed]:
     engine = make_engine(url, LIMITS, durable=False)
     try:
-        yield Followed(SqlUnitOfWork(engine, Recorder(uuid4, os.urandom), clock), SqlChangeFeed(engine, clock))
+        yield following(engine, clock)
     finally:
         await engine.dispose()
 
 
+def following(engine: AsyncEngine, clock: MovableClock | None) -> Followed:
+    return Followed(SqlUnitOfWork(engine, Recorder(uuid4, os.urandom), clock), SqlChangeFeed(engine, clock))
+
+
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
-async def followed(
-    request: pytest.FixtureRequest, clock: MovableClock, tmp_path: Path, sqlite_template: Path
-) -> AsyncIterator[Followed]:
+async def followed(request: pytest.FixtureRequest, clock: MovableClock, databases: Databases) -> Followed:
     if request.param == "memory":
         store = MemoryStore()
         uow = MemoryUnitOfWork(store, Recorder(uuid4, os.urandom), clock)
-        yield Followed(uow, MemoryChangeFeed(store))
-        return
-    url = f"sqlite:///{tmp_path / 'ubr.db'}"
-    if request.param == "sqlite":
-        shutil.copyfile(sqlite_template, tmp_path / "ubr.db")
-    else:
-        url = request.getfixturevalue("new_database")()
-    async with on_sql(url, clock) as followed:
-        yield followed
+        return Followed(uow, MemoryChangeFeed(store))
+    return following(await databases.empty(request.param), clock)
 
 
 @pytest.fixture
-async def postgres(new_database: NewDatabase) -> AsyncIterator[Followed]:
+async def postgres(databases: Databases) -> Followed:
     """As in production: the clock is the server's."""
-    async with on_sql(new_database(), None) as followed:
-        yield followed
+    return following(await databases.empty("postgresql"), None)
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------

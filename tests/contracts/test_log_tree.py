@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
-from pathlib import Path
 from typing import Protocol
 from uuid import UUID, uuid4
 
@@ -18,13 +17,12 @@ import pytest
 from sqlalchemy import Executable, delete, insert, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tests.contracts.conftest import LIMITS, Stored
+from tests.contracts.conftest import Stored
 from tests.contracts.kit import HOUR, NOON, MovableClock, new_session, new_user, put, race, seen, something_happened
 from tests.support.denials import denials_in
 from ubr.adapters.memory import MemoryStore
 from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.secrets import SecretKeys
-from ubr.adapters.sql import make_engine
 from ubr.adapters.sql.tables import log_head, log_leaves, log_queue, logs
 from ubr.application.audit.sequencer import BATCH, Sequencer
 from ubr.application.audit.verify_log import VerifyLog, VerifyLogCommand
@@ -513,11 +511,9 @@ class SqlIntruder:
 
 
 @pytest.fixture
-async def sql(request: pytest.FixtureRequest, stored: Stored, kind: str, tmp_path: Path) -> AsyncIterator[SqlIntruder]:
-    url = request.getfixturevalue("database_url") if kind == "postgresql" else f"sqlite:///{tmp_path / 'ubr.db'}"
-    engine = make_engine(url, LIMITS, durable=False)
-    yield SqlIntruder(engine)
-    await engine.dispose()
+def sql(stored: Stored) -> SqlIntruder:
+    assert stored.database is not None
+    return SqlIntruder(stored.database)
 
 
 @pytest.fixture

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -16,11 +14,11 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from tests.contracts.conftest import LIMITS
+from tests.contracts.conftest import Databases
 from ubr.adapters.memory.rate_limit_store import MemoryRateLimitStore
 from ubr.adapters.redis import RedisClient, RedisRateLimitStore
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
-from ubr.adapters.sql import SqlUnitOfWork, make_engine
+from ubr.adapters.sql import SqlUnitOfWork
 from ubr.adapters.sql.rate_limit_store import SqlRateLimitStore
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.protection import Decision, Quota, RateLimitStore
@@ -73,10 +71,9 @@ class RedisTime:
 
 
 @pytest.fixture(params=["memory", "redis", "sqlite", "postgresql"])
-async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+async def bench(request: pytest.FixtureRequest, databases: Databases) -> AsyncIterator[Bench]:
     if request.param in {"sqlite", "postgresql"}:
-        async with in_sql(request) as made:
-            yield made
+        yield await in_sql(databases, request.param)
         return
     if request.param == "memory":
         clock = MemoryTime()
@@ -95,26 +92,15 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
         await link.close()
 
 
-@asynccontextmanager
-async def in_sql(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+async def in_sql(databases: Databases, kind: str) -> Bench:
     """Two instances on one database."""
-    if request.param == "sqlite":
-        path = request.getfixturevalue("tmp_path") / "ubr.db"
-        shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
-        url = f"sqlite:///{path}"
-    else:
-        url = request.getfixturevalue("database_url")
     time = MemoryTime()
-    # Names of its own, so that nothing is left of the test before.
-    signer = HmacSigner(SecretKeys([os.urandom(32)]))
-    engines = [make_engine(url, LIMITS, durable=False) for _ in range(2)]
+    signer = HmacSigner(SecretKeys([b"k" * 32]))
+    engines = [await databases.empty(kind), databases.another(kind)]
     one, other = (
         SqlRateLimitStore(SqlUnitOfWork(engine, Recorder(uuid4, os.urandom), time), signer) for engine in engines
     )
-    yield Bench(one, other, time, timedelta(microseconds=1), rounds=1)
-    await one.forget(100_000)
-    for engine in engines:
-        await engine.dispose()
+    return Bench(one, other, time, timedelta(microseconds=1), rounds=1)
 
 
 async def taken(rate_limit_store: RateLimitStore, name: str, quota: Quota, times: int) -> list[Decision]:

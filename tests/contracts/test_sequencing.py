@@ -7,20 +7,18 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import pytest
 from sqlalchemy import delete, text, update
 
-from tests.contracts.conftest import LIMITS, Stored
+from tests.contracts.conftest import Stored
 from tests.contracts.kit import NOON, put, race, seen, something_happened
 from tests.support.denials import denials_in
 from tests.support.notes import NotGenuine, checkpoint, opened
 from ubr.adapters.memory import MemoryStore
 from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.secrets import SecretKeys
-from ubr.adapters.sql import make_engine
 from ubr.adapters.sql.tables import log_checkpoints, log_head, log_leaves
 from ubr.application.audit.sequencer import BATCH, Sequencer, current_checkpoint, hash_of
 from ubr.application.audit.verify_log import VerifiedLogResult, VerifyLog, VerifyLogCommand
@@ -453,7 +451,7 @@ class Cut(Protocol):
 
 
 @pytest.fixture
-async def cut(request: pytest.FixtureRequest, stored: Stored, tmp_path: Path) -> AsyncIterator[Cut]:
+def cut(stored: Stored) -> Cut:
     if isinstance(memory := stored.store, MemoryStore):
 
         async def cut_memory(size: int, head: Frontier | None = None) -> None:
@@ -464,11 +462,10 @@ async def cut(request: pytest.FixtureRequest, stored: Stored, tmp_path: Path) ->
                     del memory.log_leaves[index]
                 memory.log_head["only"] = head
 
-        yield cut_memory
-        return
-    postgresql = request.node.callspec.params["stored"] == "postgresql"
-    url = request.getfixturevalue("database_url") if postgresql else f"sqlite:///{tmp_path / 'ubr.db'}"
-    engine = make_engine(url, LIMITS, durable=False)
+        return cut_memory
+    engine = stored.database
+    assert engine is not None
+    postgresql = engine.dialect.name == "postgresql"
 
     async def cut_sql(size: int, head: Frontier | None = None) -> None:
         async with engine.begin() as connection:
@@ -482,8 +479,7 @@ async def cut(request: pytest.FixtureRequest, stored: Stored, tmp_path: Path) ->
                 await connection.execute(delete(log_leaves).where(log_leaves.c.leaf_index >= size))
                 await connection.execute(update(log_head).values(size=size, frontier=head.to_bytes()))
 
-    yield cut_sql
-    await engine.dispose()
+    return cut_sql
 
 
 async def test_a_tree_without_a_checkpoint_is_not_signed(log: Log, cut: Cut) -> None:

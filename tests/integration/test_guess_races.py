@@ -17,6 +17,8 @@ from ubr.domain.errors import InvalidCredentials, RateLimited
 from ubr.settings import Limit, LoginRateLimit
 from ubr.testing import TINY_HASHING
 
+pytestmark = pytest.mark.system
+
 PASSWORD, WRONG = "a long enough password", "another long password"
 LIMIT = 10
 

@@ -73,7 +73,7 @@ from ubr.domain.audit.entry import LogEntry
 from ubr.domain.errors import Forbidden, InvalidCredentials
 from ubr.testing import TINY_HASHING, MovableClock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
 ALL = 1000
 SIGNING = Ed25519LogSigning(SecretKeys([b"s" * 32]), "https://example.org", os.urandom)
@@ -446,6 +446,7 @@ async def test_a_url_that_names_no_role_is_refused_before_anything_is_done(guard
 # --- the service, as that role ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.system(seconds=5)
 async def test_everything_the_service_does_it_can_do_as_a_role_that_owns_nothing(guarded: Guarded) -> None:
     clock = MovableClock()
     async with connect(guarded.settings(), clock=clock) as ubr:

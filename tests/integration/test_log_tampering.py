@@ -29,11 +29,11 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from tests.support.commands import clean_environment
 from tests.support.logs import Maker, Signer, checkpoint_of, seeded
 from tests.support.people import World
 from tests.support.plugin import Desk
 from tests.support.servers import PostgresServer, run
-from tests.support.service import clean_environment
 from ubr import SYSTEM, Application, Settings, connect
 from ubr.adapters.sql import ConnectionLimits, SqlUnitOfWork, make_engine
 from ubr.adapters.sql.migrations import upgrade
@@ -1270,6 +1270,7 @@ def test_what_it_says(
 
 
 @pytest.mark.parametrize("name", ["fits", "changed", "no file"])
+@pytest.mark.system
 def test_as_a_process_it_says_the_same(files: Path, name: str) -> None:
     arguments, code, said = SAID[name]
     ran = subprocess.run(  # noqa: S603

@@ -36,6 +36,8 @@ from ubr.domain.errors import InvalidLink
 from ubr.domain.mail.kinds import MailKind
 from ubr.domain.mail.queued_mail import LAST_TRY
 
+pytestmark = pytest.mark.system
+
 EMAIL = "owner@example.org"
 
 

@@ -19,7 +19,7 @@ from ubr.adapters.sql.tables import metadata
 from ubr.domain.accounts.search import name_key
 from ubr.domain.errors import StoreUnavailable
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
 REVISIONS = tuple(
     step.revision for step in reversed([*ScriptDirectory(Path(migrations.__file__).parent).walk_revisions()])

@@ -54,6 +54,8 @@ from ubr.domain.errors import (
 from ubr.domain.errors import Forbidden as NotPermitted
 from ubr.testing import TINY_HASHING, log_in
 
+pytestmark = pytest.mark.system
+
 PASSWORD = "a long enough password"
 
 
@@ -204,6 +206,7 @@ async def _try_to_sign_in(ubr: Application, email: str, password: str) -> tuple[
 
 
 @rounds(2, 100)
+@pytest.mark.system(seconds=10)
 async def test_of_200_refreshes_of_one_token_all_get_the_same_successor(
     instances: tuple[Application, Application], rounds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.service import Service, clean_environment
+from tests.support.commands import clean_environment
+from tests.support.service import UbrProcess
+
+pytestmark = pytest.mark.system
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -58,12 +61,11 @@ def curl(client: httpx.Client, words: list[str]) -> httpx.Response:
 
 
 def test_the_conversation(tmp_path: Path) -> None:
-    service = Service(tmp_path, {})
+    service = UbrProcess(tmp_path)
     try:
         service.wait_until_ready()
-        printed = re.search(r"^  password +(\S+)", service.output.read_text(), re.MULTILINE)
-        assert printed is not None
-        known = {"U": service.url, "PASSWORD": printed[1]}
+        _, password = service.credentials
+        known = {"U": service.url, "PASSWORD": password}
         answer: httpx.Response | None = None
         compared = 0
         with httpx.Client() as client:
@@ -102,6 +104,7 @@ def test_the_program(tmp_path: Path) -> None:
     assert "reader@example.org" in ran.stdout
 
 
+@pytest.mark.system(seconds=5)
 def test_the_test(pytester: pytest.Pytester) -> None:
     """The example of a test is found, and its fixtures with it, by a pytest that knows nothing else of ubr."""
     example = next(text for text in _python_blocks() if "ubr_clock" in text)

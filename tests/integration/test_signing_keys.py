@@ -35,6 +35,8 @@ from ubr.domain.errors import InvalidToken, LogKeyLocked, SigningKeyLocked
 from ubr.domain.keys.signing_key import NOTICE, OVERLAP
 from ubr.testing import TINY_HASHING, MovableClock
 
+pytestmark = pytest.mark.system
+
 EMAIL, PASSWORD = "user@example.org", "a long enough password"
 OLD, NEW = b"o" * 32, b"n" * 32
 

@@ -22,6 +22,7 @@ from sqlalchemy.pool import QueuePool
 
 from tests.contracts.kit import MovableClock, email, new_session, new_token, new_user, put, race, seen
 from tests.support.plugin import NewDatabase, PrivatePostgres
+from tests.support.room import PRODUCTION_LIMITS
 from tests.support.servers import PostgresServer
 from ubr.adapters.sql import ConnectionLimits, SqlStore, SqlUnitOfWork, make_engine, normal_url
 from ubr.adapters.sql.errors import CONSTRAINTS, SQLITE_CONSTRAINTS, SQLITE_REFERENCES, SqlTransactionConflict
@@ -34,9 +35,9 @@ from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import EmailTaken, SessionNotFound, StoreUnavailable, TransactionConflict, UserNotFound
 from ubr.domain.ids import UserId
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
-DEFAULT = ConnectionLimits()
+DEFAULT = PRODUCTION_LIMITS
 DEADLINE = 5.0
 """Nothing takes longer than this, whatever happens to the database."""
 
@@ -334,6 +335,7 @@ async def test_a_wrong_password_or_database(postgres_server: PostgresServer) -> 
         await it.store.ping()
 
 
+@pytest.mark.system(seconds=10)
 async def test_a_server_that_is_killed_and_started_again(private_postgres: PrivatePostgres) -> None:
     server = await anyio.to_thread.run_sync(lambda: private_postgres(durable=True))
     url = await anyio.to_thread.run_sync(server.create_database, "ubr")
@@ -419,6 +421,7 @@ async def test_a_connection_that_is_ended_within_a_unit_ends_the_unit(
         await put(it.uow, new_user("lost"))
 
 
+@pytest.mark.system(seconds=5)
 async def test_a_server_with_no_connection_left(private_postgres: PrivatePostgres) -> None:
     settings = {"max_connections": "4", "superuser_reserved_connections": "0"}
     server = await anyio.to_thread.run_sync(lambda: private_postgres(settings=settings))

@@ -18,6 +18,8 @@ from tests.support.plugin import NewDatabase, PrivatePostgres, PrivateRedis
 from tests.support.proxy import DIRECTIONS, Direction, FaultProxy
 from tests.support.servers import PostgresServer, RedisServer, ServerError, find_postgres, find_redis, free_port
 
+pytestmark = pytest.mark.system
+
 # PostgreSQL
 
 

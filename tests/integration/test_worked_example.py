@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.service import clean_environment
+import pytest
+
+from tests.support.commands import clean_environment
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "ubr"
@@ -98,6 +100,7 @@ for url in ("memory:", "sqlite:///locale.db"):
 """
 
 
+@pytest.mark.system(seconds=8)
 def test_a_field_on_user_takes_six_files(tmp_path: Path) -> None:
     copy = tmp_path / "ubr"
     shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__"))

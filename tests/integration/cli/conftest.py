@@ -1,7 +1,6 @@
 """The real `ubr`, as processes of their own in folders of their own."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +8,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.integration.cli.kit import PATIENCE, UBR, Ended, Run, Serve, Service, environment
+from tests.integration.cli.kit import Ended, Run, Serve
+from tests.support import commands
+from tests.support.commands import clean_environment
+from tests.support.servers import free_port
+from tests.support.service import UbrProcess, serving
 from ubr.entrypoints.cli.main import main
 
 
@@ -18,16 +21,12 @@ def ubr(tmp_path: Path) -> Run:
     """Run a command in this test's folder, with settings by keyword."""
 
     def run(*arguments: str, stdin: str | bytes = "", folder: Path = tmp_path, **settings: str) -> Ended:
-        done = subprocess.run(  # noqa: S603 - the arguments are the tests'
-            [UBR, *arguments],
-            cwd=folder,
-            env=environment(**settings),
-            input=stdin if isinstance(stdin, bytes) else stdin.encode(),
-            capture_output=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+        if arguments[:1] == ("serve",):
+            # Somebody may have a service running on the usual one.
+            settings = {"UBR_PORT": str(free_port()), **settings}
+        typed = stdin if isinstance(stdin, bytes) else stdin.encode()
+        environment = clean_environment(**settings)
+        return Ended(*commands.run(*arguments, folder=folder, environment=environment, typed=typed))
 
     return run
 
@@ -55,22 +54,19 @@ def in_process(ubr: Run, tmp_path: Path) -> Run:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Start services, by default in this test's folder."""
+    """Start services in this test's folder."""
     with ExitStack() as stack:
 
-        def start(port: int | None = None, *, folder: Path = tmp_path, **settings: str) -> Service:
-            service = Service.start(folder, port, **settings)
-            stack.callback(service.end)
+        def start(*, script: bool = False, **settings: str) -> UbrProcess:
+            service = UbrProcess(tmp_path, settings, script=script)
+            stack.callback(service.kill)
             return service
 
         yield start
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UbrProcess]:
     """One service, with nothing set, for all tests of a module that leave it as it is."""
-    running = Service.start(tmp_path_factory.mktemp("service"))
-    try:
-        yield running.ready()
-    finally:
-        running.end()
+    with serving(tmp_path_factory.mktemp("service")) as running:
+        yield running

@@ -615,6 +615,7 @@ def test_a_start_is_refused_where_the_file_holds_no_checkpoint(here: Here, conte
     assert str(told).startswith(f"UBR_AUDIT_CHECKPOINT names {kept}, which ")
 
 
+@pytest.mark.system
 def test_the_service_itself_does_not_start_then(here: Here, ubr: Run) -> None:
     copy = here.save()
     here.act(1)

@@ -15,7 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.cli.kit import PATIENCE, UBR, Run, Service, environment
+from tests.integration.cli.kit import Run
+from tests.support.commands import PATIENCE, UBR, clean_environment
+from tests.support.service import UbrProcess
 
 PASSWORD = "correct horse battery staple"
 ESCAPE = "\x1b["
@@ -27,12 +29,12 @@ def ubr(in_process: Run) -> Run:
 
 
 def on_a_terminal(folder: Path, *arguments: str, typed: tuple[str, ...] = (), **settings: str) -> tuple[int, str]:
-    """Run a command on a terminal, type a line at each colon it shows, and return what was to be seen."""
+    """Run the console script on a terminal, type a line at each colon it shows, and return what was to be seen."""
     ours, its = pty.openpty()
     process = subprocess.Popen(  # noqa: S603
         [UBR, *arguments],
         cwd=folder,
-        env=environment(TERM="xterm-256color", **settings),
+        env=clean_environment(TERM="xterm-256color", **settings),
         stdin=its,
         stdout=its,
         stderr=its,
@@ -62,6 +64,7 @@ def test_help_and_version(ubr: Run) -> None:
     assert ubr("--version").out == f"ubr {version('ubr')}\n"
 
 
+@pytest.mark.system
 def test_help_and_mistakes_load_nothing_heavy() -> None:
     program = """if True:
         import sys
@@ -83,7 +86,7 @@ def test_help_and_mistakes_load_nothing_heavy() -> None:
         print(sorted(heavy & set(sys.modules)))
     """
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", program], env=environment(UBR_PORT="x"), capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], env=clean_environment(UBR_PORT="x"), capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -120,6 +123,7 @@ def test_config_as_a_table(ubr: Run, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.system
 def test_colours_are_for_terminals_that_want_them(tmp_path: Path) -> None:
     code, seen = on_a_terminal(tmp_path, "config")
     assert code == 0
@@ -216,31 +220,34 @@ def test_a_schema_behind_up_to_date_and_from_the_future(ubr: Run, tmp_path: Path
 # --- ubr admin create, beside a service that runs on the same database -----------------------------------------------
 
 
-def create(ubr: Run, service: Service, email: str, *options: str, stdin: str | bytes = "") -> tuple[int, str, str]:
+def create(ubr: Run, service: UbrProcess, email: str, *options: str, stdin: str | bytes = "") -> tuple[int, str, str]:
     done = ubr("admin", "create", "--email", email, *options, stdin=stdin, folder=service.folder)
     return done.code, done.out, done.err
 
 
-def is_admin(service: Service, email: str, password: str) -> bool:
+def is_admin(service: UbrProcess, email: str, password: str) -> bool:
     answer = service.logged_in(email, password)
     return answer.status_code == 200 and "admin" in answer.json()["user"]["roles"]
 
 
 @pytest.mark.parametrize("end", ["", "\r\n"])
-def test_a_password_from_standard_input(ubr: Run, service: Service, end: str) -> None:
+@pytest.mark.system
+def test_a_password_from_standard_input(ubr: Run, service: UbrProcess, end: str) -> None:
     email = f"stdin{len(end)}@example.com"
     code, out, err = create(ubr, service, email, "--password-stdin", stdin=PASSWORD + end)
     assert (code, out, err) == (0, f"{email} is an administrator.\n", "")
     assert is_admin(service, email, PASSWORD)
 
 
-def test_a_generated_password(ubr: Run, service: Service) -> None:
+@pytest.mark.system
+def test_a_generated_password(ubr: Run, service: UbrProcess) -> None:
     code, out, err = create(ubr, service, "generated@example.com", "--generate")
     assert (code, err) == (0, "")
     assert is_admin(service, "generated@example.com", out.split()[-1])
 
 
-def test_a_prompted_password(service: Service) -> None:
+@pytest.mark.system
+def test_a_prompted_password(service: UbrProcess) -> None:
     arguments = ("admin", "create", "--email", "prompted@example.com")
     code, seen = on_a_terminal(service.folder, *arguments, typed=(PASSWORD, PASSWORD))
     assert code == 0
@@ -262,8 +269,9 @@ def test_a_prompted_password(service: Service) -> None:
         ("ada@example.com", (), "", "--password-stdin or --generate"),
     ],
 )
+@pytest.mark.system
 def test_what_is_no_administrator(
-    ubr: Run, service: Service, *, email: str, options: tuple[str, ...], stdin: str | bytes, words: str
+    ubr: Run, service: UbrProcess, *, email: str, options: tuple[str, ...], stdin: str | bytes, words: str
 ) -> None:
     code, out, err = create(ubr, service, email, *options, stdin=stdin)
     assert (code, out) == (2, "")
@@ -271,7 +279,8 @@ def test_what_is_no_administrator(
     assert "Traceback" not in err
 
 
-def test_taking_over(ubr: Run, service: Service) -> None:
+@pytest.mark.system
+def test_taking_over(ubr: Run, service: UbrProcess) -> None:
     stranger = {"email": "stranger@example.com", "password": PASSWORD}
     assert httpx.post(f"{service.url}/api/auth/register", json=stranger).status_code == 201
     token = service.logged_in(**stranger).json()["access_token"]

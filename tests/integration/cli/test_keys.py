@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.cli.kit import Run, Service
+from tests.integration.cli.kit import Run
+from tests.support.service import UbrProcess, serving
 
 OLD, NEW = "old-secret-" * 4, "new-secret-" * 4
 DATABASE = "sqlite+aiosqlite:///ubr.db"
@@ -22,17 +23,14 @@ def ubr(in_process: Run) -> Run:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UbrProcess]:
     """A service whose keys these tests change."""
-    service = Service.start(tmp_path_factory.mktemp("keys"), **QUICK)
-    try:
-        yield service.ready()
-    finally:
-        service.end()
+    with serving(tmp_path_factory.mktemp("keys"), QUICK) as service:
+        yield service
 
 
 @pytest.fixture
-def running_beside(ubr: Run, running: Service) -> Run:
+def running_beside(ubr: Run, running: UbrProcess) -> Run:
     """Run a command beside it."""
     return partial(ubr, folder=running.folder, **QUICK)
 
@@ -48,11 +46,11 @@ def in_state(keys: dict[str, dict[str, Any]], state: str) -> str:
     return kid
 
 
-def published(service: Service) -> set[str]:
+def published(service: UbrProcess) -> set[str]:
     return {key["kid"] for key in httpx.get(f"{service.url}/.well-known/jwks.json").json()["keys"]}
 
 
-def who_am_i(service: Service, tokens: dict[str, Any]) -> int:
+def who_am_i(service: UbrProcess, tokens: dict[str, Any]) -> int:
     headers = {"Authorization": f"Bearer {tokens['access_token']}"}
     return httpx.get(f"{service.url}/api/users/me", headers=headers).status_code
 
@@ -60,7 +58,8 @@ def who_am_i(service: Service, tokens: dict[str, Any]) -> int:
 # --- beside a service that runs --------------------------------------------------------------------------------------
 
 
-def test_keys_are_listed_without_anything_private(running_beside: Run, running: Service) -> None:
+@pytest.mark.system
+def test_keys_are_listed_without_anything_private(running_beside: Run, running: UbrProcess) -> None:
     [key] = keys_of(running_beside).values()
     assert (key["state"], key["algorithm"], key["retired_at"], key["revoked_at"]) == ("signing", "EdDSA", None, None)
     assert set(key) == {"kid", "algorithm", "state", "created_at", "signs_from", "retired_at", "revoked_at"}
@@ -71,7 +70,8 @@ def test_keys_are_listed_without_anything_private(running_beside: Run, running: 
     assert "\x1b[" not in done.out
 
 
-def test_a_rotation_and_a_revocation_need_no_restart(running_beside: Run, running: Service) -> None:
+@pytest.mark.system
+def test_a_rotation_and_a_revocation_need_no_restart(running_beside: Run, running: UbrProcess) -> None:
     tokens = running.logged_in(*running.credentials).json()
     assert who_am_i(running, tokens) == 200
     old = in_state(keys_of(running_beside), "signing")
@@ -103,7 +103,8 @@ def test_a_rotation_and_a_revocation_need_no_restart(running_beside: Run, runnin
 
 
 @pytest.mark.parametrize("kid", ["nope", "-hx", "--help-me"])
-def test_a_key_that_is_not_there(running_beside: Run, running: Service, kid: str) -> None:
+@pytest.mark.system
+def test_a_key_that_is_not_there(running_beside: Run, running: UbrProcess, kid: str) -> None:
     """A name may begin with a dash."""
     done = running_beside("keys", "revoke", kid)
     assert (done.code, done.out) == (1, "")
@@ -143,6 +144,7 @@ def sentence(kid: str) -> str:
 STARTS = [("serve",), ("keys", "rewrap")]
 
 
+@pytest.mark.system
 def test_a_secret_is_replaced(ubr: Run) -> None:
     assert ubr("keys", "rotate", **settings(OLD)).code == 0
     before = keys_of(ubr, **settings(OLD))

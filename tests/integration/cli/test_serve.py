@@ -13,10 +13,13 @@ import anyio
 import httpx
 import pytest
 
-from tests.integration.cli.kit import Run, Serve, Service
+from tests.integration.cli.kit import Run, Serve
 from tests.support.plugin import NewDatabase
 from tests.support.servers import free_port
+from tests.support.service import UbrProcess
 from ubr import SYSTEM, RegisterUserCommand, Settings, connect
+
+pytestmark = pytest.mark.system
 
 KEY = "0123456789abcdef" * 4
 PASSWORD = "correct horse battery staple"
@@ -49,7 +52,7 @@ async def _nobody_listens(port: int) -> None:
 # --- one service for these -------------------------------------------------------------------------------------------
 
 
-def test_it_says_what_there_is_to_know(service: Service) -> None:
+def test_it_says_what_there_is_to_know(service: UbrProcess) -> None:
     email, password = service.credentials
     assert service.said == [
         f"ubr {version('ubr')} on SQLite, var/ubr.db",
@@ -61,46 +64,47 @@ def test_it_says_what_there_is_to_know(service: Service) -> None:
     ]
 
 
-def test_it_answers(service: Service) -> None:
+def test_it_answers(service: UbrProcess) -> None:
     for path in ("/health/live", "/health/ready", "/api/docs", "/api/openapi.json"):
         assert httpx.get(service.url + path).status_code == 200
 
 
-def test_the_credentials_sign_in_an_administrator(service: Service) -> None:
+def test_the_credentials_sign_in_an_administrator(service: UbrProcess) -> None:
     answer = service.logged_in(*service.credentials)
     assert answer.status_code == 200
     assert answer.json()["user"]["roles"] == ["admin", "user"]
 
 
-def test_the_password_is_on_standard_output_alone(service: Service) -> None:
+def test_the_password_is_on_standard_output_alone(service: UbrProcess) -> None:
     _, password = service.credentials
     service.logged_in(*service.credentials)
-    assert "/api/auth/login" in service.log.read_text()
+    assert "/api/auth/login" in service.log
+    assert password not in service.log
     for path in service.folder.rglob("*"):
         assert path.is_dir() or password.encode() not in path.read_bytes()
 
 
-def test_what_it_keeps_is_for_its_owner(service: Service) -> None:
+def test_what_it_keeps_is_for_its_owner(service: UbrProcess) -> None:
     assert stat.S_IMODE((service.folder / "var").stat().st_mode) == 0o700
     assert stat.S_IMODE((service.folder / "var/secret_key").stat().st_mode) == 0o600
 
 
-def test_every_line_of_the_log_is_json(service: Service) -> None:
+def test_every_line_of_the_log_is_json(service: UbrProcess) -> None:
     httpx.get(f"{service.url}/health/live")
-    assert all(json.loads(line)["event"] for line in service.log.read_text().splitlines())
+    assert all(json.loads(line)["event"] for line in service.log.splitlines())
 
 
-def test_the_printed_document_is_the_served_one(service: Service, ubr: Run) -> None:
+def test_the_printed_document_is_the_served_one(service: UbrProcess, ubr: Run) -> None:
     printed = ubr("openapi")
     assert (printed.code, printed.err) == (0, "")
     assert json.loads(printed.out) == httpx.get(f"{service.url}/api/openapi.json").json()
 
 
-def test_a_port_in_use(service: Service, ubr: Run, tmp_path: Path) -> None:
-    done = ubr("serve", UBR_PORT=service.settings["UBR_PORT"])
+def test_a_port_in_use(service: UbrProcess, ubr: Run, tmp_path: Path) -> None:
+    done = ubr("serve", UBR_PORT=str(service.port))
     assert (done.code, done.out) == (1, "")
     assert done.err == (
-        f"Something else listens on 127.0.0.1, port {service.settings['UBR_PORT']} already: stop it, or set UBR_PORT.\n"
+        f"Something else listens on 127.0.0.1, port {service.port} already: stop it, or set UBR_PORT.\n"
     )
     assert not (tmp_path / "var/ubr.db").exists()
 
@@ -110,18 +114,19 @@ def test_a_port_in_use(service: Service, ubr: Run, tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_what_is_logged_before_there_are_workers_is_json_too(serve: Serve) -> None:
-    service = serve(UBR_REDIS_URL="redis://127.0.0.1:1").ready()
-    lines = [json.loads(line)["event"] for line in service.log.read_text().splitlines()]
+    service = serve(UBR_REDIS_URL="redis://127.0.0.1:1").wait_until_ready()
+    lines = [json.loads(line)["event"] for line in service.log.splitlines()]
     assert "The short way is lost (ConnectionError): an end takes up to the bound" in lines
 
 
+@pytest.mark.system(seconds=5)
 def test_it_stops_and_starts_again(serve: Serve) -> None:
-    first = serve().ready()
+    first = serve(script=True).wait_until_ready()
     credentials = first.credentials
     assert first.stop(signal.SIGTERM) == 0
     assert len(first.said) == 6
 
-    second = serve().ready()
+    second = serve(script=True).wait_until_ready()
     assert len(second.said) == 3
     assert credentials[1] not in "".join(second.said)
     assert second.logged_in(*credentials).status_code == 200
@@ -129,8 +134,8 @@ def test_it_stops_and_starts_again(serve: Serve) -> None:
 
 
 def test_a_request_under_way_is_answered_before_it_stops(serve: Serve) -> None:
-    service = serve().ready()
-    port = int(service.settings["UBR_PORT"])
+    service = serve().wait_until_ready()
+    port = service.port
     body = json.dumps(dict(zip(("email", "password"), service.credentials, strict=True))).encode()
     lines = [
         "POST /api/auth/login HTTP/1.1",
@@ -155,19 +160,19 @@ def test_a_request_under_way_is_answered_before_it_stops(serve: Serve) -> None:
 
 
 def test_a_worker_that_dies_is_replaced(serve: Serve) -> None:
-    service = serve().ready()
+    service = serve().wait_until_ready()
     (worker,) = service.workers()
     os.kill(worker, signal.SIGKILL)
     assert eventually_answers(f"{service.url}/health/ready").status_code == 200
     assert worker not in service.workers()
     assert service.stop() == 0
-    assert "Unexpected exit from worker-1" in service.log.read_text()
+    assert "Unexpected exit from worker-1" in service.log
 
 
 def test_workers_go_with_their_supervisor(serve: Serve) -> None:
-    service = serve().ready()
+    service = serve().wait_until_ready()
     service.process.kill()
-    anyio.run(_nobody_listens, int(service.settings["UBR_PORT"]))
+    anyio.run(_nobody_listens, service.port)
 
 
 # --- who the first administrator is ----------------------------------------------------------------------------------
@@ -175,11 +180,11 @@ def test_workers_go_with_their_supervisor(serve: Serve) -> None:
 
 def test_an_administrator_by_settings(serve: Serve) -> None:
     settings = {"UBR_ADMIN_EMAIL": "ada@example.com", "UBR_ADMIN_PASSWORD": PASSWORD}
-    service = serve(**settings).ready()
+    service = serve(**settings).wait_until_ready()
     assert len(service.said) == 3
     assert service.logged_in("ada@example.com", PASSWORD).json()["user"]["roles"] == ["admin", "user"]
     assert service.stop() == 0
-    assert PASSWORD not in service.log.read_text()
+    assert PASSWORD not in service.log
 
 
 def test_an_administrator_whose_e_mail_is_a_strangers(ubr: Run, tmp_path: Path) -> None:
@@ -201,7 +206,7 @@ def test_an_administrator_whose_e_mail_is_a_strangers(ubr: Run, tmp_path: Path) 
 
 def test_a_database_of_ones_own_gets_no_made_up_administrator(serve: Serve, tmp_path: Path) -> None:
     own = {"UBR_DATABASE_URL": f"sqlite:///{tmp_path}/own.db", "UBR_SECRET_KEY": KEY, "UBR_MIGRATE": "auto"}
-    service = serve(**own).ready()
+    service = serve(**own).wait_until_ready()
     assert len(service.said) == 3
     assert service.stop() == 0
     with closing(sqlite3.connect(f"{tmp_path}/own.db")) as database:
@@ -290,7 +295,7 @@ def test_two_services_of_two_workers_prepare_one_database_once(
     }
     both = [serve(**settings), serve(**settings)]
     for service in both:
-        service.ready()
+        service.wait_until_ready()
         assert len(service.workers()) == 2
 
     with httpx.Client(base_url=both[0].url) as client:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.environments import programs_of, ran, run
-from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, Service, serving
+from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, UbrProcess, serving
 from ubr.entrypoints.http.openapi.document import document
 
 HERE = Path(__file__).parent
@@ -30,7 +30,7 @@ def described(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
+def service(tmp_path: Path) -> Iterator[UbrProcess]:
     environment = {"UBR_ADMIN_EMAIL": ADMIN_EMAIL, "UBR_ADMIN_PASSWORD": ADMIN_PASSWORD, "UBR_LOGIN_RATE_LIMIT": "off"}
     with serving(tmp_path, environment) as made:
         yield made
@@ -47,7 +47,7 @@ def test_what_is_not_openapi_is_told(described: Path) -> None:
     assert told.returncode != 0
 
 
-def test_a_client_in_typescript(described: Path, tmp_path: Path, service: Service) -> None:
+def test_a_client_in_typescript(described: Path, tmp_path: Path, service: UbrProcess) -> None:
     folder = tmp_path / "typescript"
     shutil.copytree(HERE / "typescript", folder, ignore=shutil.ignore_patterns("node_modules"))
     run("npm", "ci", "--no-audit", "--no-fund", cwd=folder)
@@ -62,7 +62,7 @@ def test_a_client_in_typescript(described: Path, tmp_path: Path, service: Servic
     assert complaints.count("wrong.ts(") == complaints.count("error TS") == WRONG_USES, complaints
 
 
-def test_a_client_in_python(described: Path, tmp_path: Path, service: Service) -> None:
+def test_a_client_in_python(described: Path, tmp_path: Path, service: UbrProcess) -> None:
     folder = tmp_path / "python"
     shutil.copytree(HERE / "python", folder)
     programs = programs_of("clients")

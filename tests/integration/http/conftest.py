@@ -1,4 +1,4 @@
-"""The service, new for each test."""
+"""The service, new for each test unless it says otherwise."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from pathlib import Path
 import pytest
 
 from tests.integration.http.kit import Service, in_process, memory_settings, sqlite_settings
+from ubr.entrypoints.http.app import HttpOptions
 
 
 @pytest.fixture
 async def service() -> AsyncIterator[Service]:
     """In memory."""
     async with in_process(memory_settings()) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+async def standing() -> AsyncIterator[Service]:
+    """In memory, one for a whole module: for tests that only ask."""
+    async with in_process(memory_settings(), HttpOptions()) as made:
         yield made
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,9 +15,9 @@ from uuid import UUID
 
 import httpx
 
+from tests.support import service
 from tests.support.people import NO_LIMITS
-from tests.support.servers import free_port, run
-from tests.support.service import clean_environment
+from tests.support.servers import run
 from ubr.adapters.sql.migrations import upgrade
 from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.accounts.list_users import ListUsersCommand
@@ -37,18 +35,18 @@ from ubr.testing.memory import TINY_HASHING
 ADMIN = "admin@example.org"
 PASSWORD = "correct horse battery staple"
 ANOTHER_PASSWORD = "staple battery horse correct"
-LOG = "log"
 UNKNOWN = "01926e5c-7b0e-7f3a-9c55-0d2f6f1c8a10"
 
 
 @dataclass
 class Service:
-    """What a test talks to. `ubr`, `edge` and `clock` are there where it runs in this process."""
+    """What a test talks to. `ubr`, `edge` and `clock` are there where it runs in this process, else `process` is."""
 
     client: httpx.AsyncClient
     ubr: Application | None = None
     edge: Edge | None = None
     clock: MovableClock | None = None
+    process: service.UbrProcess | None = None
 
     async def logged_in(self, email: str, password: str = PASSWORD) -> dict[str, Any]:
         answer = await self.client.post("/api/auth/login", json={"email": email, "password": password})
@@ -154,44 +152,14 @@ async def in_a_process(folder: Path, **environment: str) -> AsyncIterator[Servic
 
     Every request has a connection of its own, so that any worker may be the one to answer it.
     """
-    port = free_port()
-    log = (folder / LOG).open("wb")
-    process = await asyncio.create_subprocess_exec(
-        Path(sys.executable).with_name("ubr"),
-        "serve",
-        cwd=folder,
-        env={
-            **clean_environment(),
-            "UBR_PORT": str(port),
-            "UBR_ADMIN_EMAIL": ADMIN,
-            "UBR_ADMIN_PASSWORD": PASSWORD,
-            **environment,
-        },
-        stdout=subprocess.DEVNULL,
-        stderr=log,
-    )
+    process = service.UbrProcess(folder, {"UBR_ADMIN_EMAIL": ADMIN, "UBR_ADMIN_PASSWORD": PASSWORD, **environment})
     try:
+        await asyncio.to_thread(process.wait_until_ready)
         alone = httpx.Limits(max_keepalive_connections=0)
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, limits=alone) as client:
-            await _listening(client, process)
-            yield Service(client)
+        async with httpx.AsyncClient(base_url=process.url, timeout=30, limits=alone) as client:
+            yield Service(client, process=process)
     finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-        log.close()
-
-
-async def _listening(client: httpx.AsyncClient, process: asyncio.subprocess.Process) -> None:
-    for _ in range(600):
-        assert process.returncode is None
-        try:
-            await client.get("/health/live")
-        except httpx.TransportError:
-            await asyncio.sleep(0.05)
-        else:
-            return
-    raise AssertionError("the service did not start")
+        await asyncio.to_thread(process.stop)
 
 
 # --- what was said ---------------------------------------------------------------------------------------------------

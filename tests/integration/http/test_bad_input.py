@@ -142,10 +142,10 @@ def test_nothing_that_is_small_takes_long() -> None:
     bodies = [content for _, _, content, _, _ in BROKEN if len(content) <= 65_536]
     bodies += [b"[" + b"1," * 32_000 + b"1]", b'["' + b"\\u0041" * 10_000 + b'"]', b"[]" * 32_000, b'"' * 65_536]
     for content in bodies:
-        began = time.perf_counter()
+        began = time.thread_time()  # of this thread alone, whatever else the machine does
         with suppress(Invalid):
             parse(content)
-        assert time.perf_counter() - began < 0.25, content[:40]
+        assert time.thread_time() - began < 0.25, content[:40]
 
 
 async def target(service: Service) -> dict[str, str]:

@@ -17,7 +17,6 @@ from tests.integration.http.kit import (
     ANOTHER_PASSWORD,
     COUNTED,
     ID,
-    LOG,
     PASSWORD,
     TIME,
     UNKNOWN,
@@ -33,6 +32,8 @@ from tests.integration.http.kit import (
 )
 from tests.support.service import SECRET_KEY
 from ubr.settings import Limit, LoginRateLimit
+
+pytestmark = pytest.mark.system
 
 _MINUTE = timedelta(minutes=1)
 USUAL_LIMITS = LoginRateLimit(Limit(10, _MINUTE), Limit(100, _MINUTE))
@@ -75,6 +76,7 @@ async def expected() -> list[str]:
         return transcript(talk)
 
 
+@pytest.mark.system(seconds=15)
 async def test_conversation(
     store: str, opened: AbstractAsyncContextManager[Service], expected: list[str], tmp_path: Path
 ) -> None:
@@ -82,8 +84,8 @@ async def test_conversation(
         talk = await talk_over(service)
         await guess(service)
     assert transcript(talk) == expected
-    if store in {"process", "production"}:
-        _check_log((tmp_path / LOG).read_text(), talk)
+    if service.process is not None:
+        _check_log(service.process.log, talk)
 
 
 async def talk_over(service: Service) -> Talk:

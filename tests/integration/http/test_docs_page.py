@@ -16,7 +16,7 @@ import pytest
 from tests.integration.http.kit import Service, assert_problem
 from tests.integration.http.routes import ROUTES
 from tests.support.chromium import chromium
-from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, serving
+from tests.support.service import ADMIN, ADMIN_EMAIL, ADMIN_PASSWORD, serving
 from ubr.entrypoints.http import docs_page, files
 from ubr.entrypoints.http.openapi.document import described
 
@@ -96,9 +96,8 @@ def answered(status: int) -> str:
 
 @pytest.mark.long
 async def test_the_page_in_a_browser(tmp_path: Path) -> None:
-    environment = {"UBR_ADMIN_EMAIL": ADMIN_EMAIL, "UBR_ADMIN_PASSWORD": ADMIN_PASSWORD}
     async with chromium(tmp_path) as tab:
-        with serving(tmp_path, environment) as service:
+        with serving(tmp_path, ADMIN) as service:
             await tab.call("Page.navigate", url=f"{service.url}/api/docs")
             await tab.until(OPERATIONS)
             paths = described()["paths"]

@@ -74,6 +74,7 @@ async def test_20_at_once_are_answered_alike(service: Service) -> None:
     assert len({answer.content for answer in answers}) == 1
 
 
+@pytest.mark.system
 async def test_20_at_once_are_answered_alike_by_two_workers_on_postgresql(new_database: NewDatabase) -> None:
     settings = replace(database_settings(new_database()), secret_keys=(bytes(32),))
     async with in_process(settings) as one, running_beside(settings) as other:

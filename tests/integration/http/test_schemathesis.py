@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from tests.support.environments import FUZZ_REQUESTS, ROOT, programs_of, ran
-from tests.support.service import Service, serving
+from tests.support.service import UbrProcess, serving
 
 OPERATIONS = 40
 """About as many as there are. How many requests each gets depends on its parameters: rounds go on until enough."""
@@ -59,7 +59,7 @@ pytestmark = pytest.mark.long
 class Fuzzed:
     """A service that is being fuzzed, from a folder with what Schemathesis is told."""
 
-    def __init__(self, service: Service, folder: Path) -> None:
+    def __init__(self, service: UbrProcess, folder: Path) -> None:
         self.service = service
         self.folder = folder
 
@@ -119,7 +119,7 @@ def fuzzed(tmp_path: Path) -> Any:
         fuzzed = Fuzzed(service, tmp_path)
         yield fuzzed
         # What the service logs from warnings on: it met nothing that it did not know.
-        assert not re.findall(r'(?m)^{.*"level":"(?:error|critical)".*$', service.output.read_text())
+        assert not re.findall(r'(?m)^{.*"level":"(?:error|critical)".*$', service.log)
 
 
 def statuses(answers: Counter[str]) -> set[int]:

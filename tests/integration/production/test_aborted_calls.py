@@ -29,12 +29,15 @@ from ubr import (
 from ubr.settings import LIFELINE
 from ubr.testing import TINY_HASHING, log_in
 
+pytestmark = pytest.mark.system
+
 PASSWORD = "a long enough password"
 PEOPLE = 20
 POOL = 8
 
 
 @pytest.mark.parametrize("aborts", [150, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.system(seconds=5)
 async def test_calls_given_up_at_random_points_leave_nothing_behind(new_database: NewDatabase, aborts: int) -> None:
     url = new_database()
     address = urlsplit(url)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.plugin import NewDatabase, PrivateRedis
 from tests.support.servers import RedisServer
-from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, Service, on_postgres, serving
+from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, UbrProcess, on_postgres, serving
 
 pytestmark = pytest.mark.long
 
@@ -30,7 +30,7 @@ HOME, ELSEWHERE = "192.0.2.1", "203.0.113.1"
 class Site:
     """Four workers, and the Redis they count in."""
 
-    service: Service
+    service: UbrProcess
     redis: RedisServer
     client: httpx.AsyncClient
 
@@ -68,7 +68,7 @@ def email_ip(email: str) -> str:
 
 
 @pytest.fixture
-def running(tmp_path: Path, new_database: NewDatabase, private_redis: PrivateRedis) -> Iterator[tuple[Service, Any]]:
+def running(tmp_path: Path, new_database: NewDatabase, private_redis: PrivateRedis) -> Iterator[tuple[UbrProcess, Any]]:
     redis = private_redis()
     environment = {
         **on_postgres(new_database(migrated=False), redis.url(), workers=4),
@@ -80,7 +80,7 @@ def running(tmp_path: Path, new_database: NewDatabase, private_redis: PrivateRed
 
 
 @asynccontextmanager
-async def site_of(running: tuple[Service, Any]) -> AsyncIterator[Site]:
+async def site_of(running: tuple[UbrProcess, Any]) -> AsyncIterator[Site]:
     service, redis = running
     # Every request has a connection of its own, so that any worker may be the one to answer it.
     alone = httpx.Limits(max_connections=None, max_keepalive_connections=0)

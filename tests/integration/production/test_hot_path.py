@@ -40,6 +40,8 @@ from ubr.bootstrap import open_environment
 from ubr.entrypoints.http.app import create_app
 from ubr.testing import TINY_HASHING
 
+pytestmark = pytest.mark.system
+
 PASSWORD = "a long enough password"
 EMAIL = "user@example.org"
 ME = "/api/users/me"

@@ -13,11 +13,14 @@ import pytest
 from tests.support.plugin import PrivatePostgres
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, on_postgres, serving
 
+pytestmark = pytest.mark.system
+
 PASSWORD = "a long enough password"
 HEALED_WITHIN = 10.0
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.long)])
+@pytest.mark.system(seconds=15)
 async def test_nothing_acknowledged_is_lost(tmp_path: Path, private_postgres: PrivatePostgres, kills: int) -> None:
     server = private_postgres(durable=True)
     environment = on_postgres(server.create_database("ubr"), workers=2)

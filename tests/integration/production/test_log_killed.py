@@ -29,7 +29,7 @@ from sqlalchemy.engine import make_url
 from tests.support.plugin import Desk, NewDatabase
 from tests.support.reaper import children, freeze, kill_tree, thaw
 from tests.support.servers import PostgresServer, run
-from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, Service, on_postgres
+from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, UbrProcess, on_postgres
 from ubr import SYSTEM, Settings, VerifyLogCommand, connect
 from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.secrets import SecretKeys
@@ -46,7 +46,7 @@ from ubr.domain.events import LogInFailed
 from ubr.domain.roles.role import ADMIN_ROLE_ID, USER_ROLE_ID
 from ubr.testing import TINY_HASHING
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
 PASSWORD: Final = "a long enough password"
 PATIENCE: Final = 60.0
@@ -119,12 +119,12 @@ class Person:
 class Town:
     """Where writes go at the moment, and all that were sent there."""
 
-    services: list[Service]
+    services: list[UbrProcess]
     client: httpx.AsyncClient
     writes: list[Write] = field(default_factory=list)
     refused: list[tuple[str, int, str]] = field(default_factory=list)
 
-    async def send(self, to: Service, id: str, actions: Sequence[str], call: tuple[str, str], **more: Any) -> Any:
+    async def send(self, to: UbrProcess, id: str, actions: Sequence[str], call: tuple[str, str], **more: Any) -> Any:
         """What was answered; None where it is not known whether anything was done.
 
         Errors: `httpx.ConnectError`, `httpx.ConnectTimeout` where nobody is there to send it to.
@@ -375,8 +375,8 @@ class Killing:
     done: Counter[str] = field(default_factory=Counter)
     _last: float = -GIVES_UP
 
-    def start(self) -> Service:
-        service = Service(self.folder, self.environment)
+    def start(self) -> UbrProcess:
+        service = UbrProcess(self.folder, self.environment)
         self.town.services[:] = [service]
         return service
 
@@ -462,14 +462,14 @@ class Pair:
     folder: Path
     url: str
     urls: Mapping[str, str]
-    services: dict[str, Service] = field(default_factory=dict)
+    services: dict[str, UbrProcess] = field(default_factory=dict)
 
     async def both(self) -> Pair:
         """Both of them, started again where they are not there."""
         missing = [role for role in self.urls if role not in self.services]
         for role in missing:
             environment = {**on_postgres(self.urls[role], workers=1), **OWN, "UBR_MIGRATE": "check"}
-            self.services[role] = Service(self.folder, environment)
+            self.services[role] = UbrProcess(self.folder, environment)
         for role in missing:
             await asyncio.to_thread(self.services[role].wait_until_ready)
         return self

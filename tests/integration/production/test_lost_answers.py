@@ -14,6 +14,8 @@ from tests.support.plugin import NewDatabase
 from tests.support.proxy import FaultProxy
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, on_postgres, serving
 
+pytestmark = pytest.mark.system
+
 TRIES = 12
 BODY = {"email": "new@example.org", "password": "a long enough password", "full_name": "New"}
 

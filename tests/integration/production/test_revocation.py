@@ -24,7 +24,7 @@ from tests.integration.verifier.processes import FOLLOWER, PASSWORD, running_bes
 from tests.support.plugin import NewDatabase, PrivateRedis
 from tests.support.reaper import children
 from tests.support.servers import RedisServer
-from tests.support.service import SECRET_KEY, Service, on_postgres, serving
+from tests.support.service import SECRET_KEY, UbrProcess, on_postgres, serving
 from tests.support.wire import Answer, Wire
 from ubr import (
     SYSTEM,
@@ -38,6 +38,8 @@ from ubr import (
 )
 from ubr.domain.errors import StoreUnavailable
 from ubr.testing import TINY_HASHING
+
+pytestmark = pytest.mark.system
 
 BOUND = 1.0
 PROMISED = BOUND + 0.25
@@ -260,7 +262,7 @@ async def populate(database_url: str, people: int, sessions: int) -> tuple[Perso
 
 @asynccontextmanager
 async def campaigns(
-    services: Sequence[Service], admin: Person, tally: Tally, count: int, wires: int, *, verifier: str | None = None
+    services: Sequence[UbrProcess], admin: Person, tally: Tally, count: int, wires: int, *, verifier: str | None = None
 ) -> AsyncIterator[list[Campaign]]:
     async with AsyncExitStack() as stack:
         made = []
@@ -286,6 +288,7 @@ def environment(database_url: str, redis: RedisServer, *, workers: int) -> dict[
     return {**on_postgres(database_url, redis.url(), workers=workers), **own}
 
 
+@pytest.mark.system(seconds=20)
 async def test_no_worker_accepts_what_has_ended(
     tmp_path: Path, new_database: NewDatabase, private_redis: PrivateRedis
 ) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from tests.support.servers import free_port
-from tests.support.service import Service
+from tests.support.service import UbrProcess
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 FOLLOWER = "notes@example.org"
@@ -21,7 +21,7 @@ PASSWORD = "a long enough password"
 
 
 @contextmanager
-def running_beside(name: str, folder: Path, service: Service, *, issuer: str | None = None) -> Iterator[str]:
+def running_beside(name: str, folder: Path, service: UbrProcess, *, issuer: str | None = None) -> Iterator[str]:
     """An example as a process, by its URL. The issuer is that of the service's tokens, where it is not its URL."""
     port = free_port()
     settings = {

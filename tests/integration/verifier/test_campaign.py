@@ -16,6 +16,8 @@ from tests.integration.verifier.processes import FOLLOWER, PASSWORD, running_bes
 from tests.support.plugin import NewDatabase
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, on_postgres, serving
 
+pytestmark = pytest.mark.system
+
 PEOPLE = 4
 BOUND = 1.0
 
@@ -116,6 +118,7 @@ def _bearer(tokens: dict[str, Any]) -> dict[str, str]:
         pytest.param(False, 2_000, marks=pytest.mark.long),
     ],
 )
+@pytest.mark.system(seconds=15)
 async def test_nothing_is_accepted_after_the_answer(
     tmp_path: Path, new_database: NewDatabase, redis_url: str, ends: int, short_way: bool
 ) -> None:

@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 from tests.integration.verifier.processes import FOLLOWER, PASSWORD, running_beside
-from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, Service, serving
+from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, UbrProcess, serving
+
+pytestmark = pytest.mark.system
 
 
 class Talk:
@@ -36,7 +38,7 @@ class Talk:
 
 
 @contextmanager
-def talking(service: Service) -> Iterator[Talk]:
+def talking(service: UbrProcess) -> Iterator[Talk]:
     with httpx.Client(base_url=service.url, timeout=20) as client:
         yield Talk(client)
 
@@ -47,7 +49,7 @@ def status(method: str, url: str, tokens: dict[str, Any] | None = None) -> int:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UbrProcess]:
     environment = {"UBR_ADMIN_EMAIL": ADMIN_EMAIL, "UBR_ADMIN_PASSWORD": ADMIN_PASSWORD, "UBR_LOG_LEVEL": "warning"}
     with serving(tmp_path_factory.mktemp("ubr"), environment) as made:
         with talking(made) as talk:
@@ -59,7 +61,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.mark.parametrize("name", ["litestar_service", pytest.param("fastapi_service", marks=pytest.mark.long)])
-def test_an_example(name: str, tmp_path: Path, service: Service) -> None:
+@pytest.mark.system(seconds=5)
+def test_an_example(name: str, tmp_path: Path, service: UbrProcess) -> None:
     with talking(service) as talk, running_beside(name, tmp_path, service) as notes:
         reader, other = talk.log_in("reader@example.org"), talk.log_in("reader@example.org")
         assert status("GET", notes) == 401

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from tests.integration.verifier.processes import FOLLOWER, PASSWORD
-from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, Service
+from tests.support.service import ADMIN, ADMIN_EMAIL, ADMIN_PASSWORD, UbrProcess
 from ubr.verifier import Credentials, NotFresh, Refused, Verifier
 
-ENVIRONMENT = {"UBR_ADMIN_EMAIL": ADMIN_EMAIL, "UBR_ADMIN_PASSWORD": ADMIN_PASSWORD, "UBR_LOG_LEVEL": "warning"}
+ENVIRONMENT = {**ADMIN, "UBR_LOG_LEVEL": "warning"}
 
 
 async def _log_in(ubr: httpx.AsyncClient, email: str, password: str = PASSWORD) -> dict[str, Any]:
@@ -25,8 +25,8 @@ async def _log_in(ubr: httpx.AsyncClient, email: str, password: str = PASSWORD) 
 
 @pytest.mark.long
 async def test_what_was_good_and_what_had_ended_stay_so(tmp_path: Path) -> None:
-    service = Service(tmp_path, ENVIRONMENT)
-    again: Service | None = None
+    service = UbrProcess(tmp_path, ENVIRONMENT)
+    again: UbrProcess | None = None
     try:
         await asyncio.to_thread(service.wait_until_ready)
         async with httpx.AsyncClient(base_url=service.url, timeout=20) as ubr:
@@ -52,8 +52,7 @@ async def test_what_was_good_and_what_had_ended_stay_so(tmp_path: Path) -> None:
                     with pytest.raises(NotFresh):
                         await verifier.verify(tokens["access_token"])
 
-                again = Service(tmp_path, {**ENVIRONMENT, "UBR_PORT": str(service.port)})
-                again.port, again.url = service.port, service.url
+                again = UbrProcess(tmp_path, ENVIRONMENT, port=service.port)
                 await asyncio.to_thread(again.wait_until_ready)
                 async with asyncio.timeout(10):
                     while not await _knows(verifier, kept):

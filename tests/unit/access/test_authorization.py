@@ -1,13 +1,13 @@
 """Who may do what: the same questions for every use case that asks for a permission."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
-from tests.support.people import PASSWORD, Member, World
+from tests.support.people import PASSWORD, Member, World, new_world
 from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.accounts.create_user import CreateUserCommand
@@ -54,9 +54,30 @@ class Scene:
 Act = Callable[[Scene, Anyone], Awaitable[object]]
 
 
+async def set_in(world: World) -> Scene:
+    return Scene(world, await world.user(), await world.role())
+
+
 @pytest.fixture
 async def scene(world: World) -> Scene:
-    return Scene(world, await world.user(), await world.role())
+    return await set_in(world)
+
+
+@pytest.fixture(scope="module")
+async def lasting() -> AsyncIterator[Scene]:
+    """One for all whose acts are refused: they leave it as it is, but for the members and roles that they bring."""
+    async with new_world() as world:
+        yield await set_in(world)
+
+
+@pytest.fixture
+async def scene_of(end: str, lasting: Scene) -> AsyncIterator[Scene]:
+    """The lasting one, but for whoever waits so long that the sessions of others end too."""
+    if end != "idle":
+        yield lasting
+        return
+    async with new_world() as world:
+        yield await set_in(world)
 
 
 def update(scene: Scene, who: Anyone, changes: UserChanges) -> Awaitable[object]:
@@ -177,21 +198,21 @@ async def test_with_the_permission_it_is_allowed(scene: Scene, name: str) -> Non
 
 
 @of_every_act
-async def test_with_every_other_permission_it_is_not(scene: Scene, name: str) -> None:
+async def test_with_every_other_permission_it_is_not(lasting: Scene, name: str) -> None:
     needed, act = ACTS[name]
     for missing in needed:
-        member = await scene.world.user(*(set(BUILT_IN_PERMISSIONS) - {"*", missing}))
-        await scene.world.acts()
+        member = await lasting.world.user(*(set(BUILT_IN_PERMISSIONS) - {"*", missing}))
+        await lasting.world.acts()
         with pytest.raises(Forbidden):
-            await act(scene, member.actor)
-        assert await scene.world.acts() == []
+            await act(lasting, member.actor)
+        assert await lasting.world.acts() == []
 
 
 @of_every_act
-async def test_without_any_permission_it_is_not(scene: Scene, name: str) -> None:
-    member = await scene.world.user()
+async def test_without_any_permission_it_is_not(lasting: Scene, name: str) -> None:
+    member = await lasting.world.user()
     with pytest.raises(Forbidden):
-        await ACTS[name][1](scene, member.actor)
+        await ACTS[name][1](lasting, member.actor)
 
 
 @of_every_act
@@ -209,8 +230,8 @@ async def test_the_service_may(scene: Scene, name: str) -> None:
 @pytest.mark.parametrize(
     "end", ["logged out", "revoked", "idle", "disabled", "enabled again", "deleted", "never was", "of another"]
 )
-async def test_an_ended_session_does_nothing(scene: Scene, name: str, end: str) -> None:
-    world = scene.world
+async def test_an_ended_session_does_nothing(scene_of: Scene, name: str, end: str) -> None:
+    scene, world = scene_of, scene_of.world
     act = OWN[name] if name in OWN else ACTS[name][1]
     member = await world.admin()
     await world.admin()
@@ -240,15 +261,15 @@ async def test_an_ended_session_does_nothing(scene: Scene, name: str, end: str) 
 
 
 @of_every_act
-async def test_nobody_is_not_enough(scene: Scene, name: str) -> None:
+async def test_nobody_is_not_enough(lasting: Scene, name: str) -> None:
     with pytest.raises(Unauthenticated):
-        await ACTS[name][1](scene, None)  # type: ignore[arg-type]
+        await ACTS[name][1](lasting, None)  # type: ignore[arg-type]
 
 
 @of_every_act
 @pytest.mark.parametrize("loss", ["unassigned", "role changed", "role deleted", "expired"])
-async def test_a_permission_counts_as_long_as_it_is_held(scene: Scene, name: str, loss: str) -> None:
-    world = scene.world
+async def test_a_permission_counts_as_long_as_it_is_held(lasting: Scene, name: str, loss: str) -> None:
+    world = lasting.world
     needed, act = ACTS[name]
     role = await world.role(*needed)
     member = await world.user()
@@ -266,7 +287,7 @@ async def test_a_permission_counts_as_long_as_it_is_held(scene: Scene, name: str
         case _:
             world.clock.move(minutes=2)
     with pytest.raises(Forbidden):
-        await act(scene, member.actor)
+        await act(lasting, member.actor)
     assert await world.alive(member.tokens)  # nobody is logged out by it
 
 

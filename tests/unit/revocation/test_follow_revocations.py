@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -23,8 +25,25 @@ from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import Invalid
 from ubr.testing.memory import TINY_HASHING
 
-BOUND = 1.0
+SHORT, LONG = 0.2, 30.0
+"""The bound for tests that wait until it is over, and for those in which nobody has to."""
 ME = UUID("01926e5c-7b0e-4f3a-9c55-0d2f6f1c8a10")
+
+
+def bound(seconds: float) -> dict[str, Any]:
+    return {"revocation_bound": timedelta(seconds=seconds), "revocation_poll": timedelta(seconds=seconds / 4)}
+
+
+@pytest.fixture
+async def short() -> AsyncIterator[World]:
+    async with new_world(**bound(SHORT)) as made:
+        yield made
+
+
+@pytest.fixture
+async def long() -> AsyncIterator[World]:
+    async with new_world(**bound(LONG)) as made:
+        yield made
 
 
 async def follow(world: World, told: RevocationsResult | None = None, *, actor: Any = SYSTEM, **more: Any) -> Any:
@@ -48,21 +67,21 @@ async def test_first_it_is_told_where_the_feed_stands(world: World) -> None:
     assert (await follow(world, told)).rows == []
 
 
-async def test_then_what_came_after(world: World) -> None:
-    told = await follow(world)
-    member = await world.user("users:read")
-    await asyncio.gather(world.ubr.log_out(actor=member.actor), follow(world, told, wait=300))
-    after = await follow(world, told)
+async def test_then_what_came_after(short: World) -> None:
+    told = await follow(short)
+    member = await short.user("users:read")
+    await asyncio.gather(short.ubr.log_out(actor=member.actor), follow(short, told, wait=300))
+    after = await follow(short, told)
     assert [row.number for row in after.rows] == list(range(told.number + 1, after.number + 1))
     assert (after.rows[-1].kind, after.rows[-1].id) == ("session", str(member.actor.session_id))
     assert {(row.kind, row.id) for row in after.rows} >= {("user", str(member.id))}
 
 
 @pytest.mark.parametrize("epoch", [None, "0123456789abcdef"])
-async def test_the_epoch_decides_whether_a_number_means_anything(world: World, epoch: str | None) -> None:
-    told = await follow(world)
-    await world.user("users:read")
-    after = await follow(world, told, epoch=epoch)
+async def test_the_epoch_decides_whether_a_number_means_anything(short: World, epoch: str | None) -> None:
+    told = await follow(short)
+    await short.user("users:read")
+    after = await follow(short, told, epoch=epoch)
     assert after.epoch == told.epoch
     assert bool(after.rows) == (epoch is None)
 
@@ -81,16 +100,21 @@ async def test_it_is_held_while_there_is_nothing_and_no_longer(world: World) -> 
     began = time.monotonic()
     await follow(world, told, wait=200)
     assert time.monotonic() - began > 0.19
-    member = await world.user()
-    told = await follow(world)
-    began = time.monotonic()
-    held = asyncio.create_task(follow(world, told, wait=300))
-    await asyncio.sleep(0.02)
-    ending = asyncio.create_task(seconds(world.ubr.log_out(actor=member.actor)))
-    assert len((await held).rows) == 1
-    assert time.monotonic() - began < 0.29
-    await follow(world, await held)
-    await ending
+    took = 0.3
+    for _ in range(5):  # on a machine that is busy otherwise, time may pass by itself
+        member = await world.user()
+        told = await follow(world)
+        began = time.monotonic()
+        held = asyncio.create_task(follow(world, told, wait=300))
+        await asyncio.sleep(0.02)
+        ending = asyncio.create_task(seconds(world.ubr.log_out(actor=member.actor)))
+        assert len((await held).rows) == 1
+        took = time.monotonic() - began
+        await follow(world, await held)
+        await ending
+        if took < 0.29:
+            break
+    assert took < 0.29
 
 
 async def test_a_call_that_is_held_holds_no_connection(tmp_path: Path) -> None:
@@ -118,53 +142,53 @@ async def seconds(ending: Any) -> float:
     return time.monotonic() - began
 
 
-async def test_an_end_waits_for_it_until_it_acknowledges(world: World) -> None:
-    one, other = await world.user(), await world.user()
-    assert await seconds(world.ubr.log_out(actor=one.actor)) < BOUND
-    told = await follow(world)
-    ending = asyncio.create_task(seconds(world.ubr.log_out(actor=other.actor)))
+async def test_an_end_waits_for_it_until_it_acknowledges(long: World) -> None:
+    one, other = await long.user(), await long.user()
+    assert await seconds(long.ubr.log_out(actor=one.actor)) < LONG
+    told = await follow(long)
+    ending = asyncio.create_task(seconds(long.ubr.log_out(actor=other.actor)))
     await asyncio.sleep(0.1)
-    after = await follow(world, told)
+    after = await follow(long, told)
     assert len(after.rows) == 1
     await asyncio.sleep(0.1)
     assert not ending.done(), "that it was told is not that it knows"
-    await follow(world, after)
-    assert 0.15 <= await ending < BOUND  # a sleep may end a little early
+    await follow(long, after)
+    assert 0.15 <= await ending < LONG  # a sleep may end a little early
 
 
-async def test_an_end_waits_for_the_bound_where_it_does_not(world: World) -> None:
-    member = await world.user()
-    await follow(world)
-    assert BOUND <= await seconds(world.ubr.log_out(actor=member.actor)) < 2 * BOUND
+async def test_an_end_waits_for_the_bound_where_it_does_not(short: World) -> None:
+    member = await short.user()
+    await follow(short)
+    assert SHORT <= await seconds(short.ubr.log_out(actor=member.actor)) < LONG
 
 
 @pytest.mark.parametrize("forged", ["another epoch", "no epoch", "somebody else's"])
-async def test_what_is_no_acknowledgement_is_not_taken_for_one(world: World, forged: str) -> None:
-    member, stranger = await world.user(), await world.user("revocations:read")
-    told = await follow(world)
-    ending = asyncio.create_task(seconds(world.ubr.log_out(actor=member.actor)))
+async def test_what_is_no_acknowledgement_is_not_taken_for_one(short: World, forged: str) -> None:
+    member, stranger = await short.user(), await short.user("revocations:read")
+    told = await follow(short)
+    ending = asyncio.create_task(seconds(short.ubr.log_out(actor=member.actor)))
     await asyncio.sleep(0.05)
     if forged == "somebody else's":
-        await follow(world, told, since=told.number + 1, actor=stranger.actor)
+        await follow(short, told, since=told.number + 1, actor=stranger.actor)
     else:
         epoch = None if forged == "no epoch" else "0123456789abcdef"
-        await follow(world, since=told.number + 1, epoch=epoch)
-    assert await ending >= BOUND
+        await follow(short, since=told.number + 1, epoch=epoch)
+    assert await ending >= SHORT
 
 
-async def test_nobody_waits_for_one_that_has_left(world: World) -> None:
-    member = await world.user()
-    await follow(world)
+async def test_nobody_waits_for_one_that_has_left(long: World) -> None:
+    member = await long.user()
+    await follow(long)
     for _ in range(2):
-        await world.ubr.stop_following_revocations(StopFollowingRevocationsCommand(verifier=ME), actor=SYSTEM)
-    assert await seconds(world.ubr.log_out(actor=member.actor)) < BOUND
+        await long.ubr.stop_following_revocations(StopFollowingRevocationsCommand(verifier=ME), actor=SYSTEM)
+    assert await seconds(long.ubr.log_out(actor=member.actor)) < LONG
 
 
-async def test_nobody_sends_away_the_verifier_of_another(world: World) -> None:
-    one, other, member = await world.user("revocations:read"), await world.user("revocations:read"), await world.user()
-    await follow(world, actor=one.actor)
-    await world.ubr.stop_following_revocations(StopFollowingRevocationsCommand(verifier=ME), actor=other.actor)
-    assert await seconds(world.ubr.log_out(actor=member.actor)) >= BOUND
+async def test_nobody_sends_away_the_verifier_of_another(short: World) -> None:
+    one, other, member = await short.user("revocations:read"), await short.user("revocations:read"), await short.user()
+    await follow(short, actor=one.actor)
+    await short.ubr.stop_following_revocations(StopFollowingRevocationsCommand(verifier=ME), actor=other.actor)
+    assert await seconds(short.ubr.log_out(actor=member.actor)) >= SHORT
 
 
 # --- the lease -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ubr.application.access.session_cache import CacheTimes
+from tests.support.room import PRODUCTION_TIMES
 from ubr.application.revocation.follow_revocations import MAX_RECORDS, MAX_WAIT_MS
 from ubr.domain.roles.permissions import REVOCATIONS_READ
 from ubr.domain.sessions.termination import SESSION_TERMINATION
@@ -30,7 +30,7 @@ def test_the_table_stands_in_one_place() -> None:
 
 
 def test_the_numbers() -> None:
-    times, defaults = CacheTimes(), Settings.memory()
+    times, defaults = PRODUCTION_TIMES, Settings.memory()
     assert (times.renewal, times.lease, times.row, times.patience) == (3, 10, 60, 1)
     assert f"every {times.renewal:g} s; a lease lasts for {times.lease:g} s" in SESSIONS
     assert f"unchanged for {times.row:g} s" in SESSIONS

@@ -1,0 +1,187 @@
+"""Running `ubr` as processes of their own: the one way that all tests take."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from tempfile import mkstemp
+from typing import Protocol
+from weakref import finalize
+
+from tests.support import warm
+
+UBR = str(Path(sys.executable).with_name("ubr"))
+"""The console script, as it is installed."""
+PATIENCE = 60.0
+"""Seconds after which something hangs that should not: many times what it takes on a machine with nothing to spare."""
+
+
+def clean_environment(**settings: str) -> dict[str, str]:
+    """That of the tests with these settings of ubr and no others, for a process of it as an installation has it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("UBR_")}
+    return {**kept, "PYTHONPATH": str(Path(__file__).parent / "absent"), **settings}
+
+
+class Kept:
+    """A file that has no name, for what a process reads or writes; it goes with this object."""
+
+    def __init__(self, content: bytes = b"") -> None:
+        self._file, path = mkstemp()
+        finalize(self, os.close, self._file)
+        Path(path).unlink()
+        os.pwrite(self._file, content, 0)
+
+    def fileno(self) -> int:
+        return self._file
+
+    @property
+    def text(self) -> str:
+        """All that it holds by now, however far anybody has read it."""
+        return os.pread(self._file, os.fstat(self._file).st_size, 0).decode(errors="replace")
+
+
+class Process(Protocol):
+    """A process that was started, with what `subprocess.Popen` calls them."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, sig: int) -> None: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+class _Copy:
+    """A copy of the warm process."""
+
+    def __init__(self, said: int) -> None:
+        self._said = os.fdopen(said, "rb", buffering=0)
+        self.returncode: int | None = None
+        self.pid = self._read()
+
+    def _read(self) -> int:
+        line = self._said.readline()
+        assert line, "the process that forks for each command is gone: see its standard error"
+        return int(line)
+
+    def poll(self) -> int | None:
+        return self._within(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        code = self._within(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired([UBR], timeout or 0)
+        return code
+
+    def _within(self, seconds: float | None) -> int | None:
+        if self.returncode is None and select.select([self._said], [], [], seconds)[0]:
+            self.returncode = self._read()
+            self._said.close()
+        return self.returncode
+
+    def send_signal(self, sig: int) -> None:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, sig)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class _Warm:
+    """The warm process of this one, started by the first command."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._control: socket.socket | None = None
+
+    def start(self, wish: warm.Wish, files: list[int]) -> _Copy:
+        said, tell = os.pipe()
+        try:
+            with self._lock:
+                if self._control is None:
+                    self._control = self._begin()
+                warm.send(self._control, wish, [*files, tell])
+        finally:
+            os.close(tell)
+        return _Copy(said)
+
+    @staticmethod
+    def _begin() -> socket.socket:
+        ours, its = socket.socketpair()
+        with its:
+            process = subprocess.Popen(
+                # Nothing beside this script is to be found by the name of what it imports.
+                [sys.executable, "-P", warm.__file__],
+                cwd="/",
+                env=clean_environment(),
+                stdin=its.fileno(),
+                stdout=subprocess.DEVNULL,
+            )
+
+        def end() -> None:
+            ours.close()
+            process.wait(PATIENCE)
+
+        atexit.register(end)
+        return ours
+
+
+_warm = _Warm()
+
+
+def start(
+    *arguments: str,
+    folder: Path,
+    environment: Mapping[str, str],
+    out: Kept,
+    err: Kept,
+    typed: bytes = b"",
+    script: bool = False,
+) -> Process:
+    """Start `ubr` with these arguments, as a copy of a process that has loaded it, or by the console script itself.
+
+    Only Linux can fork what has loaded this much; elsewhere it is always the script.
+    """
+    given = Kept(typed)
+    files = [given.fileno(), out.fileno(), err.fileno()]
+    if script or sys.platform != "linux":
+        stdin, stdout, stderr = files
+        return subprocess.Popen(
+            [UBR, *arguments], cwd=folder, env=environment, stdin=stdin, stdout=stdout, stderr=stderr
+        )
+    return _warm.start({"arguments": [*arguments], "folder": str(folder), "environment": {**environment}}, files)
+
+
+def run(
+    *arguments: str, folder: Path, environment: Mapping[str, str], typed: bytes = b"", script: bool = False
+) -> tuple[int, str, str]:
+    """Run a command until it ends: its exit code, what it said, and what it complained of."""
+    out, err = Kept(), Kept()
+    process = start(*arguments, folder=folder, environment=environment, out=out, err=err, typed=typed, script=script)
+    try:
+        code = process.wait(PATIENCE)
+    finally:
+        process.kill()
+    return code, out.text, err.text

@@ -1,0 +1,145 @@
+"""A process that has loaded all of `ubr` and forks for each command that a test runs.
+
+To load `ubr` takes most of a second; a copy of a process that has done so takes nothing. What runs in the copy is what
+the console script runs, with arguments, folder, environment and standard streams of its own, and it ends as any
+program does. Imports only the standard library before it is told to load the rest: it is run as a script, by
+`tests.support.commands`.
+
+Spoken on standard input, a socket: a wish is its length and then JSON, with four file descriptors beside it, the three
+standard streams and one for what is said back: first the number of the new process, later how it ended.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TypedDict
+
+LOADED = (
+    "ubr.entrypoints.cli.supervisor",
+    "ubr.entrypoints.http.asgi",
+    "ubr.adapters.redis",
+    "ubr.adapters.sql.migrations",
+    "aiosqlite",
+    "asyncpg",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "sqlalchemy.dialects.sqlite.aiosqlite",
+    "rich.console",
+    "rich.table",
+    "uvloop",
+)
+"""With what these import. A module that is missing here costs time and nothing else."""
+LENGTH = 4
+"""The bytes of a wish's length."""
+
+
+class Wish(TypedDict):
+    """What is to run."""
+
+    arguments: list[str]
+    folder: str
+    environment: dict[str, str]
+
+
+def send(control: socket.socket, wish: Wish, files: list[int]) -> None:
+    """Send a wish with its file descriptors."""
+    text = json.dumps(wish).encode()
+    socket.send_fds(control, [len(text).to_bytes(LENGTH, "big")], files)
+    control.sendall(text)
+
+
+def _receive(control: socket.socket) -> tuple[Wish, list[int]] | None:
+    """The next wish; None when nobody is left to have any."""
+    length, files, _, _ = socket.recv_fds(control, LENGTH, LENGTH)
+    if not length:
+        return None
+    text = b""
+    size = int.from_bytes(length, "big")
+    while len(text) < size:
+        text += control.recv(size - len(text))
+    wish: Wish = json.loads(text)
+    return wish, files
+
+
+def _tell(status: int, number: int) -> None:
+    with suppress(BrokenPipeError):  # Whoever started it does not want to know any more.
+        os.write(status, f"{number}\n".encode())
+
+
+def fork_for_each(control: socket.socket) -> list[str]:
+    """Fork whenever told to. Returns in each new process, with its arguments; ends with the tests."""
+    running: dict[int, int] = {}
+    woken, wake = os.pipe()
+    for end in (woken, wake):
+        os.set_blocking(end, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake)
+    # Ctrl-C reaches the commands by themselves.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        ready, _, _ = select.select([control.fileno(), woken], [], [])
+        if woken in ready:
+            os.read(woken, 4096)
+            while running:
+                pid, how = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    break
+                status = running.pop(pid)
+                _tell(status, os.waitstatus_to_exitcode(how))
+                os.close(status)
+        if control.fileno() not in ready:
+            continue
+        wanted = _receive(control)
+        if wanted is None:
+            for pid in running:
+                os.kill(pid, signal.SIGKILL)
+            sys.exit()
+        wish, files = wanted
+        *streams, status = files
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            for own in (woken, wake, status, *running.values()):
+                os.close(own)
+            return _become(wish, streams)
+        running[pid] = status
+        _tell(status, pid)
+        for stream in streams:
+            os.close(stream)
+
+
+def _become(wish: Wish, streams: list[int]) -> list[str]:
+    """Take on what a process is given by whoever starts it."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(  # type: ignore[misc]  # noqa: SIM115
+        2, "w", buffering=1, errors="backslashreplace", closefd=False
+    )
+    os.chdir(wish["folder"])
+    os.environ.clear()
+    os.environ.update(wish["environment"])
+    return wish["arguments"]
+
+
+if __name__ == "__main__":
+    for module in LOADED:
+        importlib.import_module(module)
+    from ubr.entrypoints.cli.main import main
+
+    gc.collect()
+    gc.freeze()  # What all copies share is not to be written to by their garbage collectors.
+    sys.argv = [str(Path(sys.executable).with_name("ubr")), *fork_for_each(socket.socket(fileno=os.dup(0)))]
+    sys.exit(main())
