@@ -22,9 +22,16 @@ from ubr import (
     UserResult,
     connect,
 )
+from ubr.application.app import RevocationUseCases
+from ubr.application.ports.audit import DenialLog
+from ubr.application.ports.unit_of_work import EndingUnitOfWork, UnitOfWork
+from ubr.application.sessions.log_out import LogOut
+from ubr.bootstrap.composition import sessions as compose_sessions
+from ubr.bootstrap.ports import Ports
 from ubr.testing import in_memory
 from ubr.verifier import Credentials, Verifier
 
+INVITE = CreateUserCommand(email="reader@example.org")
 REGISTER = RegisterUserCommand(email="reader@example.org", password="a long enough password")
 
 
@@ -36,9 +43,7 @@ async def calls(app: Application, actor: Actor, user: UserResult) -> None:
     await app.get_user(GetUserCommand(user_id=user.id), actor=user)  # E: arg-type
     await app.get_user(GetUserCommand(user_id=user.id), actor=None)  # E: arg-type
     await app.log_out(actor=SYSTEM)  # E: arg-type
-    await app.create_user(
-        CreateUserCommand(email="reader@example.org"), actor=actor, idempotency_key="once"
-    )  # E: arg-type
+    await app.create_user(INVITE, actor=actor, idempotency_key="once")  # E: arg-type
     await app.register_user(REGISTER, actor="somebody")  # E: call-overload
     await app.invite_user(REGISTER)  # E: attr-defined
     app.get_user(GetUserCommand(user_id=user.id), actor=actor)  # E: unused-coroutine
@@ -84,3 +89,12 @@ async def openings() -> None:
     async with in_memory() as app:
         await app.log_in(LogInCommand(email="reader@example.org", password=""))  # E: attr-defined
     Verifier("https://users.example.org", Credentials("service", "password"))  # E: call-arg
+
+
+def composition(ending: EndingUnitOfWork, plain: UnitOfWork, denials: DenialLog, ports: Ports, log_out: LogOut) -> None:
+    LogOut(unit_of_work=ending)  # E: call-arg
+    LogOut(unit_of_work=plain, denials=denials)  # E: arg-type
+    LogOut(unit_of_work=ending, denials=ending)  # E: arg-type
+    LogOut(unit_of_work=ending, denials=denials, clock=ports.clock)  # E: call-arg
+    RevocationUseCases(follow_revocations=log_out)  # E: call-arg,arg-type
+    compose_sessions(ports, ports)  # E: arg-type
