@@ -31,10 +31,11 @@ from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm
 
 from ubr.adapters.security.secrets import SecretKeys
-from ubr.adapters.security.tokens import SEALING_PURPOSE, TOKEN_LENGTH, JwtAccessTokens
-from ubr.application.ports.keys import AccessClaims, AccessTokens
+from ubr.adapters.security.tokens import SEALING_PURPOSE, JwtAccessTokens
+from ubr.application.ports.keys import AccessTokens
 from ubr.domain.errors import InvalidToken, SigningKeyLocked, Unavailable
 from ubr.domain.ids import SessionId, UserId
+from ubr.domain.keys.access_token import MAX_TOKEN_LENGTH, AccessClaims
 from ubr.domain.keys.signing_key import OVERLAP, SigningKey
 from ubr.verifier.errors import Refused
 from ubr.verifier.tokens import Claims, TokenReader, check_times
@@ -977,7 +978,7 @@ def test_white_space_in_a_payload_that_we_signed_does_no_harm(service: Installat
 def test_a_token_longer_than_the_bound_is_refused_even_if_good(service: Installation) -> None:
     longer = service.payload | {"roles": [f"r{number:049}" for number in range(120)]}
     forged = service.forge(payload=longer)
-    assert len(forged) > TOKEN_LENGTH
+    assert len(forged) > MAX_TOKEN_LENGTH
     assert service.refuses(forged)
 
 

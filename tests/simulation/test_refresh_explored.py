@@ -31,7 +31,6 @@ from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import TokensResult
-from ubr.application.ports.keys import AccessClaims
 from ubr.application.protection.rate_limits import Quotas, RateLimiter
 from ubr.application.revocation.propagation import PropagatingUnitOfWork
 from ubr.application.sessions.log_in import LogInCommand
@@ -41,6 +40,7 @@ from ubr.bootstrap.memory import MemoryContainer
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidToken, StoreUnavailable
 from ubr.domain.ids import SessionId, TokenDigest
+from ubr.domain.keys.access_token import AccessClaims
 from ubr.domain.sessions.session import RETRY_WINDOW, RefreshToken
 from ubr.settings import Settings
 from ubr.testing import TINY_HASHING

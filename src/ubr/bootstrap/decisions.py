@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Final
-
 from ubr.adapters.security.common_passwords import common_and_listed, is_common
 from ubr.adapters.security.passwords import cores
 from ubr.application.access.session_cache import CacheTimes
@@ -13,6 +10,8 @@ from ubr.application.ports.accounts import CommonPasswords
 from ubr.application.ports.protection import Quota
 from ubr.application.protection.rate_limits import Quotas
 from ubr.bootstrap.ports import OperatorDecisions
+from ubr.domain.keys.access_token import MAX_UNIT_DURATION
+from ubr.domain.keys.signing_key import LEEWAY
 from ubr.domain.roles.permissions import Permission, Permissions
 from ubr.domain.sessions.session import SessionLimits
 from ubr.settings import Limit, LoginRateLimit, Settings, WrongSetting
@@ -68,9 +67,5 @@ def times_of(settings: Settings) -> CacheTimes:
     return CacheTimes(
         poll=settings.revocation_poll.total_seconds(),
         bound=settings.revocation_bound.total_seconds(),
-        horizon=(settings.access_token_lifetime + _CLOCKS_AND_UNITS).total_seconds(),
+        horizon=(settings.access_token_lifetime + LEEWAY + MAX_UNIT_DURATION).total_seconds(),
     )
-
-
-_CLOCKS_AND_UNITS: Final = timedelta(seconds=30 + 60)
-"""How far clocks may differ, and how long a unit of work may last."""

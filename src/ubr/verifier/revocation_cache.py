@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from ubr.domain.keys.access_token import HORIZON
 from ubr.domain.revocation.changes import Change, ChangeRecord
 from ubr.verifier.tokens import Claims
 
-HORIZON: Final = 15 * 60 + 30 + 60
-"""Seconds for which a row is kept: the longest life of an access token, clock differences, the longest unit."""
-
+_HORIZON: Final = HORIZON.total_seconds()
 _MAX_ROWS: Final = 200_000
 _PAST: Final = 16
 
@@ -119,7 +118,7 @@ class RevocationCache:
         """Whatever is forgotten, tokens of before it are not known to be good any more."""
         while self._known:
             change, (number, at) = next(iter(self._known.items()))
-            if now - at <= HORIZON and len(self._known) <= _MAX_ROWS:
+            if now - at <= _HORIZON and len(self._known) <= _MAX_ROWS:
                 return
             del self._known[change]
             self._base = max(self._base or 0, number)

@@ -7,8 +7,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from ubr.domain.keys.access_token import HORIZON
 from ubr.domain.revocation.changes import Change, ChangeRecord
-from ubr.verifier.revocation_cache import HORIZON, RevocationCache, Told
+from ubr.verifier.revocation_cache import RevocationCache, Told
 from ubr.verifier.tokens import Claims, VerifiedToken
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -104,7 +105,7 @@ def test_whoever_is_told_a_number_and_no_rows_begins_anew_there(view: Revocation
 
 def test_what_is_forgotten_takes_older_tokens_with_it(view: RevocationCache) -> None:
     view.apply(1.0, told(11, (11, Change("user", str(USER)))))
-    later = 1.0 + HORIZON
+    later = 1.0 + HORIZON.total_seconds()
     view.apply(later, told(12, *noise(12)))
     assert view.objection(token(10, user=uuid4())) is None, "it is known for the horizon"
     assert view.objection(token(10)) is not None

@@ -6,11 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from ubr.adapters.security import base64url
 from ubr.application.ports.secrets import MintedToken
 from ubr.application.ports.system import RandomBytes
 from ubr.domain.errors import UbrError
 from ubr.domain.ids import TokenDigest
+from ubr.domain.keys import base64url
 
 SECRET_BYTES: Final = 32
 _ENCODED: Final = 43

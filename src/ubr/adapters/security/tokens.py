@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import ClassVar, Final, Literal, TypeAlias
-from uuid import UUID
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
@@ -24,31 +21,27 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
-from ubr.adapters.security import base64url
 from ubr.adapters.security.secrets import SecretKeys, Unsealable
-from ubr.application.ports.keys import AccessClaims
 from ubr.domain.errors import InvalidToken, SigningKeyLocked, Unavailable
-from ubr.domain.ids import SessionId, UserId
+from ubr.domain.keys import base64url
+from ubr.domain.keys.access_token import (
+    MAX_TOKEN_LENGTH,
+    P256_HALF_ORDER,
+    AccessClaims,
+    compact_json,
+    header_of,
+    kid_of,
+    payload_of,
+    read_payload,
+    signed_part,
+    thumbprint,
+)
 from ubr.domain.keys.signing_key import LEEWAY, SigningKey, newest_first, signer
-from ubr.domain.revocation.changes import EPOCH_NAME_LENGTH
 
 Algorithm: TypeAlias = Literal["EdDSA", "ES256"]
 PrivateKey: TypeAlias = Ed25519PrivateKey | EllipticCurvePrivateKey
 
-TOKEN_TYPE: Final = "at+jwt"
-CLIENT_ID: Final = "ubr"
-TOKEN_LENGTH: Final = 8192
-"""The most characters a token may have: room for about a hundred roles with the longest names."""
-
 SEALING_PURPOSE: Final = "signing-key"
-
-_CLAIMS: Final = {"iss", "aud", "sub", "sid", "client_id", "jti", "iat", "exp", "auth_time", "ver", "epoch", "roles"}
-_EPOCH: Final = re.compile(f"[0-9a-f]{{{EPOCH_NAME_LENGTH}}}")
-_LATEST: Final = 253402300799  # 9999-12-31T23:59:59Z, the last second a datetime can hold
-_LARGEST: Final = 2**63 - 1
-_HEADER_LENGTH: Final = 256
-_KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
-_P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 class JwtAccessTokens:
@@ -151,29 +144,16 @@ class JwtAccessTokens:
         key = self._ring.signer(claims.issued_at)
         if key is None:
             raise Unavailable("No signing key is installed")
-        payload = {
-            "iss": self._issuer,
-            "aud": self._audience,
-            "sub": str(claims.user_id),
-            "sid": str(claims.session_id),
-            "client_id": CLIENT_ID,
-            "jti": str(_uuid(claims.token_id)),
-            "iat": int(claims.issued_at.timestamp()),
-            "exp": int(claims.expires_at.timestamp()),
-            "auth_time": int(claims.auth_time.timestamp()),
-            "ver": claims.version,
-            "epoch": claims.epoch,
-            "roles": claims.roles,
-        }
-        message = key.header + b"." + base64url.encode(_json(payload))
+        payload = payload_of(claims, issuer=self._issuer, audience=self._audience)
+        message = key.header + b"." + base64url.encode(payload)
         token = message + b"." + base64url.encode(key.pair.sign(message))
-        if len(token) > TOKEN_LENGTH:
+        if len(token) > MAX_TOKEN_LENGTH:
             raise Unavailable("The user has more roles than fit into an access token")
         return token.decode()
 
     def verify(self, token: str, now: datetime) -> AccessClaims:
         # In this order: length, form, key, signature, content. Nothing is parsed that we have not signed.
-        if len(token) > TOKEN_LENGTH or not token.isascii():
+        if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
             raise InvalidToken
         text = token.encode()
         # A header is looked up as it stands. Only its one form made here leads to a key, so there is nothing in it to
@@ -186,58 +166,20 @@ class JwtAccessTokens:
         claims = self._verified.recall(digest)
         if claims is None:
             try:
-                claims = self._claims(_signed(text, installed.key))
-            except (ValueError, RecursionError):
+                payload = _signed(text, installed.key)
+                claims = read_payload(payload, issuer=self._issuer, audience=self._audience)
+            except ValueError:
                 raise InvalidToken from None
             self._verified.remember(digest, header, claims)
-        ahead = now + self._leeway
-        if (
-            not installed.stored.accepted_at(now)
-            or now >= claims.expires_at
-            or claims.issued_at > ahead
-            or claims.auth_time > ahead
-        ):
+        if not installed.stored.accepted_at(now) or not claims.in_time(now, self._leeway):
             raise InvalidToken
         return claims
 
-    def _claims(self, payload: bytes) -> AccessClaims:
-        """What a payload says. Errors: `ValueError` for anything but exactly the claims made here.
-
-        A claim that is not known here may be one that restricts the token (`nbf`, `cnf`), so it is refused.
-        """
-        content = json.loads(payload.decode(), object_pairs_hook=_unique)
-        if not isinstance(content, dict) or content.keys() != _CLAIMS:
-            raise ValueError("Other claims")
-        if (content["iss"], content["aud"], content["client_id"]) != (self._issuer, self._audience, CLIENT_ID):
-            raise ValueError("For somebody else")
-        roles = content["roles"]
-        if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
-            raise ValueError("Roles that are no strings")
-        return AccessClaims(
-            user_id=UserId(_uuid(content["sub"])),
-            session_id=SessionId(_uuid(content["sid"])),
-            token_id=str(_uuid(content["jti"])),
-            issued_at=_time(content["iat"]),
-            expires_at=_time(content["exp"]),
-            auth_time=_time(content["auth_time"]),
-            version=_integer(content["ver"], _LARGEST),
-            epoch=_epoch(content["epoch"]),
-            roles=tuple(roles),
-        )
-
     def names_unknown_key(self, token: str) -> bool:
-        header = token.partition(".")[0]
-        if len(header) > _HEADER_LENGTH or token.count(".") != 2 or not token.isascii():  # noqa: PLR2004
+        if token.count(".") != 2 or not token.isascii():  # noqa: PLR2004
             return False
-        try:
-            said = json.loads(base64url.decode(header.encode()), object_pairs_hook=_unique)
-        except (ValueError, RecursionError):
-            return False
-        if not isinstance(said, dict) or said.keys() != {"typ", "alg", "kid"}:
-            return False
-        kid = said["kid"]
-        ours = said["typ"] == TOKEN_TYPE and said["alg"] in tuple(_GENERATORS) and isinstance(kid, str)
-        return ours and _KID.fullmatch(kid) is not None and kid not in self._ring.heard_of
+        kid = kid_of(token.partition(".")[0].encode())
+        return kid is not None and kid not in self._ring.heard_of
 
     def public_keys(self, now: datetime) -> tuple[str, ...]:
         return tuple(each.key.public for each in self._ring.keys if each.stored.accepted_at(now))
@@ -287,10 +229,10 @@ class _Es256:
     def sign(self, message: bytes) -> bytes:
         signature = self._library.sign(message, self._private)
         s = int.from_bytes(signature[self._half :], "big")
-        return signature[: self._half] + min(s, _P256_ORDER - s).to_bytes(self._half, "big")
+        return signature[: self._half] + min(s, 2 * P256_HALF_ORDER + 1 - s).to_bytes(self._half, "big")
 
     def verify(self, message: bytes, signature: bytes) -> bool:
-        if len(signature) != 2 * self._half or int.from_bytes(signature[self._half :], "big") > _P256_ORDER // 2:
+        if len(signature) != 2 * self._half or int.from_bytes(signature[self._half :], "big") > P256_HALF_ORDER:
             return False
         return self._library.verify(message, self._public, signature)
 
@@ -310,16 +252,9 @@ class _Key:
         self.pair = _EdDsa(private) if isinstance(private, Ed25519PrivateKey) else _Es256(private)
         jwk = self.pair.jwk()
         self.algorithm: Algorithm = self.pair.name
-        self.kid = _thumbprint(jwk)
-        self.public = _json({**jwk, "use": "sig", "alg": self.algorithm, "kid": self.kid}).decode()
-        self.header = base64url.encode(_json({"typ": TOKEN_TYPE, "alg": self.algorithm, "kid": self.kid}))
-
-
-def _thumbprint(jwk: dict[str, str]) -> str:
-    """The name of a public key (RFC 7638): what it consists of, sorted, without white space, as SHA-256."""
-    required = ("crv", "kty", "x") if jwk["kty"] == "OKP" else ("crv", "kty", "x", "y")
-    text = json.dumps({name: jwk[name] for name in required}, sort_keys=True, separators=(",", ":"))
-    return base64url.encode(hashlib.sha256(text.encode()).digest()).decode()
+        self.kid = thumbprint(jwk)
+        self.public = compact_json({**jwk, "use": "sig", "alg": self.algorithm, "kid": self.kid}).decode()
+        self.header = header_of(self.algorithm, self.kid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,48 +311,9 @@ class _Verified:
                 del self._known[digest]
 
 
-# --- form ------------------------------------------------------------------------------------------------------------
-
-
 def _signed(token: bytes, key: _Key) -> bytes:
     """The payload of a token that a key has signed. Errors: `ValueError`."""
-    header, payload, signature = token.split(b".")
-    content = base64url.decode(payload)
-    if not key.pair.verify(header + b"." + payload, base64url.decode(signature)):
+    message, signature, payload = signed_part(token)
+    if not key.pair.verify(message, signature):
         raise ValueError("Not our signature")
-    return content
-
-
-def _json(members: Mapping[str, object]) -> bytes:
-    return json.dumps(members, separators=(",", ":")).encode()
-
-
-def _unique(members: list[tuple[str, object]]) -> dict[str, object]:
-    content = dict(members)
-    if len(content) != len(members):
-        raise ValueError("A member twice")
-    return content
-
-
-def _uuid(value: object) -> UUID:
-    """Errors: `ValueError` for anything but the canonical text of a UUID."""
-    if not isinstance(value, str) or str(found := UUID(value)) != value:
-        raise ValueError("Not the canonical text of a UUID")
-    return found
-
-
-def _epoch(value: object) -> str:
-    if not isinstance(value, str) or not _EPOCH.fullmatch(value):
-        raise ValueError("Not the name of an epoch")
-    return value
-
-
-def _integer(value: object, largest: int) -> int:
-    # Not isinstance: a bool is an int there.
-    if type(value) is not int or not 0 <= value <= largest:
-        raise ValueError("Not a whole number in its bounds")
-    return value
-
-
-def _time(value: object) -> datetime:
-    return datetime.fromtimestamp(_integer(value, _LATEST), UTC)
+    return payload

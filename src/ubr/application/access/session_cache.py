@@ -21,6 +21,7 @@ from ubr.application.ports.sessions import Principal
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.errors import StoreUnavailable
 from ubr.domain.ids import RoleId, SessionId
+from ubr.domain.keys.access_token import HORIZON
 from ubr.domain.revocation.changes import Change, ChangeRecord
 from ubr.domain.roles.role import Role
 
@@ -35,7 +36,7 @@ class CacheTimes:
     renewal: float = 3.0
     row: float = 60.0
     """How long a row that is not renewed is waited for; much longer than a lease."""
-    horizon: float = 15 * 60 + 30 + 60
+    horizon: float = HORIZON.total_seconds()
     """How long anything read is kept: the longest life of an access token, clock differences, the longest unit."""
     patience: float = 1.0
     """How long a request waits for a cycle."""

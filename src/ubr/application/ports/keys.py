@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from ubr.domain.ids import SessionId, UserId
+from ubr.domain.keys.access_token import AccessClaims
 from ubr.domain.keys.signing_key import SigningKey
 
 
@@ -31,23 +30,6 @@ class SigningKeys(Protocol):
     async def save(self, key: SigningKey) -> None:
         """Store the new state of a key that was read here."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessClaims:
-    """What an access token says (RFC 9068, 2.2). Times are whole seconds once they are in a token."""
-
-    user_id: UserId
-    session_id: SessionId
-    token_id: str
-    issued_at: datetime
-    expires_at: datetime
-    auth_time: datetime
-    version: int
-    """Where the feed stood before anything was read that the token says."""
-    epoch: str
-    """The name of the epoch whose feed that was."""
-    roles: tuple[str, ...]
 
 
 class AccessTokens(Protocol):

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.keys.key_ring import KeyRing
-from ubr.application.ports.keys import AccessClaims, AccessTokens
+from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.system import Clock
 from ubr.domain.actor import Actor
 from ubr.domain.errors import InvalidToken
+from ubr.domain.keys.access_token import AccessClaims
 
 
 @dataclass(frozen=True, slots=True)

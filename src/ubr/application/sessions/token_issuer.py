@@ -7,11 +7,12 @@ from datetime import datetime
 
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import TokensResult, user_result
-from ubr.application.ports.keys import AccessClaims, AccessTokens
+from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.sessions import Principal
 from ubr.application.ports.system import NewId
 from ubr.domain.accounts.user import User
+from ubr.domain.keys.access_token import AccessClaims
 from ubr.domain.revocation.changes import epoch_name
 
 

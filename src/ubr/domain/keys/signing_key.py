@@ -14,13 +14,13 @@ JWKS_CACHE: Final = timedelta(minutes=5)
 LEEWAY: Final = timedelta(seconds=30)
 """How far the clocks of an installation may differ."""
 
-MAX_ACCESS_TOKEN_LENGTH: Final = timedelta(minutes=15)
+MAX_ACCESS_TOKEN_LIFETIME: Final = timedelta(minutes=15)
 """The most that an operator may set. What is set can be raised while a key retires, so it does not count here."""
 
 NOTICE: Final = JWKS_CACHE + LEEWAY
 """How long a new key is published before it signs: nobody can still hold a list without it."""
 
-OVERLAP: Final = MAX_ACCESS_TOKEN_LENGTH + LEEWAY
+OVERLAP: Final = MAX_ACCESS_TOKEN_LIFETIME + LEEWAY
 """How long a key is accepted after it signed for the last time: as long as its last token can be good."""
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ubr.domain.keys.signing_key import (
     JWKS_CACHE,
     LEEWAY,
-    MAX_ACCESS_TOKEN_LENGTH,
+    MAX_ACCESS_TOKEN_LIFETIME,
     NOTICE,
     OVERLAP,
     SigningKey,
@@ -36,7 +36,7 @@ def all_scheduled(keys: list[SigningKey], now: datetime) -> list[SigningKey]:
 
 def test_the_spans() -> None:
     assert NOTICE >= JWKS_CACHE + LEEWAY
-    assert OVERLAP >= MAX_ACCESS_TOKEN_LENGTH + LEEWAY
+    assert OVERLAP >= MAX_ACCESS_TOKEN_LIFETIME + LEEWAY
 
 
 def test_no_operator_can_make_tokens_outlive_their_key() -> None:
@@ -44,7 +44,7 @@ def test_no_operator_can_make_tokens_outlive_their_key() -> None:
         settings = Settings.from_env({"UBR_DATABASE_URL": "memory:", "UBR_ACCESS_TOKEN_LIFETIME": text})
         return settings.access_token_lifetime
 
-    assert lifetime("15m") == MAX_ACCESS_TOKEN_LENGTH
+    assert lifetime("15m") == MAX_ACCESS_TOKEN_LIFETIME
     with pytest.raises(WrongSetting):
         lifetime("901s")
 

@@ -1,0 +1,177 @@
+"""The form of an access token (RFC 9068), for the signer and for verifiers. Signatures are the business of others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from ubr.domain.ids import SessionId, UserId
+from ubr.domain.keys import base64url
+from ubr.domain.keys.signing_key import LEEWAY, MAX_ACCESS_TOKEN_LIFETIME
+from ubr.domain.revocation.changes import EPOCH_NAME_LENGTH
+
+TOKEN_TYPE: Final = "at+jwt"
+CLIENT_ID: Final = "ubr"
+ALGORITHMS: Final = ("EdDSA", "ES256")
+MAX_TOKEN_LENGTH: Final = 8192
+"""Characters: room for about a hundred roles with the longest names."""
+
+P256_HALF_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551 // 2
+"""Both (r, s) and (r, n - s) verify. The signer makes the lower s and verifiers take no other: a token has one text."""
+
+MAX_UNIT_DURATION: Final = timedelta(seconds=60)
+"""The longest that a unit of work lasts."""
+
+HORIZON: Final = MAX_ACCESS_TOKEN_LIFETIME + LEEWAY + MAX_UNIT_DURATION
+"""How long a change matters to tokens that were issued before it."""
+
+_CLAIMS: Final = {"iss", "aud", "sub", "sid", "client_id", "jti", "iat", "exp", "auth_time", "ver", "epoch", "roles"}
+_EPOCH: Final = re.compile(f"[0-9a-f]{{{EPOCH_NAME_LENGTH}}}")
+_HEADER: Final = re.compile(rb'\{"typ":"at\+jwt","alg":"(?:EdDSA|ES256)","kid":"(?P<kid>[A-Za-z0-9_-]{43})"\}')
+_MAX_HEADER_LENGTH: Final = 256
+_MAX_TIME: Final = 253402300799  # 9999-12-31T23:59:59Z, the last second a datetime can hold
+_MAX_VERSION: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessClaims:
+    """The claims of an access token (RFC 9068, 2.2). Times are whole seconds once they are in a token."""
+
+    user_id: UserId
+    session_id: SessionId
+    token_id: str
+    """The canonical text of a UUID."""
+    issued_at: datetime
+    expires_at: datetime
+    auth_time: datetime
+    version: int
+    """The number at which the feed stood before anything was read that the token says."""
+    epoch: str
+    """The name of the epoch of that feed."""
+    roles: tuple[str, ...]
+
+    def in_time(self, now: datetime, leeway: timedelta = LEEWAY) -> bool:
+        """True before the second of `exp`, to which no leeway applies: a client that refreshes loses nothing.
+
+        The leeway is for an issuer whose clock is ahead of this one, in `iat` and `auth_time`.
+        """
+        return now < self.expires_at and max(self.issued_at, self.auth_time) <= now + leeway
+
+
+def header_of(algorithm: str, kid: str) -> bytes:
+    """The one header of the tokens of a key, encoded. A token with any other header is refused unread."""
+    return base64url.encode(compact_json({"typ": TOKEN_TYPE, "alg": algorithm, "kid": kid}))
+
+
+def kid_of(header: bytes) -> str | None:
+    """The key that an encoded header names; None for a header that no signer of ubr makes."""
+    if len(header) > _MAX_HEADER_LENGTH:
+        return None
+    try:
+        found = _HEADER.fullmatch(base64url.decode(header))
+    except ValueError:
+        return None
+    return None if found is None else found["kid"].decode()
+
+
+def thumbprint(jwk: Mapping[str, str]) -> str:
+    """The name of a public key (RFC 7638): its required members, sorted, without white space, as SHA-256."""
+    required = ("crv", "kty", "x") if jwk["kty"] == "OKP" else ("crv", "kty", "x", "y")
+    text = json.dumps({name: jwk[name] for name in required}, sort_keys=True, separators=(",", ":"))
+    return base64url.encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def payload_of(claims: AccessClaims, *, issuer: str, audience: str) -> bytes:
+    return compact_json(
+        {
+            "iss": issuer,
+            "aud": audience,
+            "sub": str(claims.user_id),
+            "sid": str(claims.session_id),
+            "client_id": CLIENT_ID,
+            "jti": str(_uuid(claims.token_id)),
+            "iat": int(claims.issued_at.timestamp()),
+            "exp": int(claims.expires_at.timestamp()),
+            "auth_time": int(claims.auth_time.timestamp()),
+            "ver": claims.version,
+            "epoch": claims.epoch,
+            "roles": claims.roles,
+        }
+    )
+
+
+def read_payload(payload: bytes, *, issuer: str, audience: str) -> AccessClaims:
+    """The claims of a payload whose signature is good.
+
+    Errors: `ValueError` for anything but exactly the claims of `payload_of`. An unknown claim may be one that restricts
+    the token (`nbf`, `cnf`), so it is refused.
+    """
+    try:
+        content = json.loads(payload.decode(), object_pairs_hook=_unique)
+    except RecursionError:
+        raise ValueError("Nested too deep") from None
+    if not isinstance(content, dict) or content.keys() != _CLAIMS:
+        raise ValueError("Other claims")
+    if (content["iss"], content["aud"], content["client_id"]) != (issuer, audience, CLIENT_ID):
+        raise ValueError("For another audience, or of another issuer")
+    roles = content["roles"]
+    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+        raise ValueError("Roles that are no strings")
+    return AccessClaims(
+        user_id=UserId(_uuid(content["sub"])),
+        session_id=SessionId(_uuid(content["sid"])),
+        token_id=str(_uuid(content["jti"])),
+        issued_at=_time(content["iat"]),
+        expires_at=_time(content["exp"]),
+        auth_time=_time(content["auth_time"]),
+        version=_integer(content["ver"], _MAX_VERSION),
+        epoch=_epoch(content["epoch"]),
+        roles=tuple(roles),
+    )
+
+
+def signed_part(token: bytes) -> tuple[bytes, bytes, bytes]:
+    """The text that is signed, the signature, and the payload of a token. Errors: `ValueError` for another form."""
+    header, payload, signature = token.split(b".")
+    return header + b"." + payload, base64url.decode(signature), base64url.decode(payload)
+
+
+def compact_json(members: Mapping[str, object]) -> bytes:
+    return json.dumps(members, separators=(",", ":")).encode()
+
+
+def _unique(members: list[tuple[str, object]]) -> dict[str, object]:
+    content = dict(members)
+    if len(content) != len(members):
+        raise ValueError("A member twice")
+    return content
+
+
+def _uuid(value: object) -> UUID:
+    """Errors: `ValueError` for anything but the canonical text of a UUID."""
+    if not isinstance(value, str) or str(found := UUID(value)) != value:
+        raise ValueError("Not the canonical text of a UUID")
+    return found
+
+
+def _epoch(value: object) -> str:
+    if not isinstance(value, str) or not _EPOCH.fullmatch(value):
+        raise ValueError("Not the name of an epoch")
+    return value
+
+
+def _integer(value: object, largest: int) -> int:
+    # Not isinstance: a bool is an int there.
+    if type(value) is not int or not 0 <= value <= largest:
+        raise ValueError("Not a whole number in its bounds")
+    return value
+
+
+def _time(value: object) -> datetime:
+    return datetime.fromtimestamp(_integer(value, _MAX_TIME), UTC)
