@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -18,6 +18,7 @@ import ubr.application
 import ubr.application.ports
 import ubr.domain
 from ubr.application.app import Application
+from ubr.application.kernel.command import Command, Result
 from ubr.bootstrap import connect
 from ubr.settings import Settings
 from ubr.testing.memory import TINY_HASHING
@@ -32,6 +33,7 @@ MODULES = [
 USE_CASES = {module.__name__.rpartition(".")[2]: module for module in MODULES if module.__doc__ is None}
 PORTS = sorted(found.name for found in pkgutil.iter_modules(ubr.application.ports.__path__))
 DOMAIN = sorted(Path(ubr.domain.__path__[0]).glob("**/*.py"))
+USE_CASE_TYPES = set(get_type_hints(Application).values())
 FIELDS = {field.name: field.type for field in fields(Application)}
 
 
@@ -148,5 +150,25 @@ async def test_the_application_resolves_in_every_environment(environment: str, t
 def test_a_name_of_the_package_that_is_not_there_says_so() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         ubr.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_every_public_name_loads() -> None:
     for name in ubr.__all__:
-        assert getattr(ubr, name) is not None
+        assert name == "SYSTEM" or getattr(ubr, name).__name__.rpartition(".")[2] == name
+    assert {"Application", "connect", "errors", "Settings", "SYSTEM"} <= set(dir(ubr))
+
+
+def test_every_use_case_command_and_result_is_public() -> None:
+    made = {
+        name
+        for module in MODULES
+        for name, found in vars(module).items()
+        if isinstance(found, type) and found.__module__ == module.__name__ and not name.startswith("_")
+        if (issubclass(found, Command | Result) and found not in {Command, Result}) or found in USE_CASE_TYPES
+    }
+    assert made <= set(ubr.__all__)
+
+
+def test_every_error_is_public() -> None:
+    assert ubr.errors.__all__ == ubr.domain.errors.__all__
+    assert issubclass(ubr.errors.UserNotFound, ubr.errors.NotFound)
