@@ -90,7 +90,7 @@ check: $(VENV)/.dev ## Run every static check
 
 .PHONY: docs
 docs: $(VENV)/.dev ## Write the pages of docs/ that are made from the code
-	@$(BIN)/python tools/write_docs.py
+	@$(BIN)/python -m tools.write_docs
 
 .PHONY: changelog
 changelog: $(VENV)/.dev ## Show what the next release will say has changed

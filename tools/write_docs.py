@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from tools.rooms import pictures
 from ubr.domain.events import (
     Event,
     LogEntryRead,
@@ -25,7 +26,7 @@ from ubr.settings import documentation
 DOCS = Path(__file__).parents[1] / "docs"
 PROBLEMS = DOCS / "problems"
 
-_MADE = "<!-- made by `make docs` -->"
+_MADE = "<!-- {name}made by `make docs` -->"
 _END = "<!-- end -->"
 
 
@@ -74,12 +75,26 @@ def _about(event: type[Event]) -> str:
     return next((name for kind, name in kinds.items() if issubclass(event, kind)), "")
 
 
+def filled(page: str, made: str, name: str = "") -> str:
+    """A page with a made part in its place, which bears a name where the page has several."""
+    begin = _MADE.format(name=f"{name}: " if name else "")
+    before, found, rest = page.partition(begin)
+    if not found:
+        raise ValueError(f"The page has no place {begin}")
+    return f"{before}{begin}\n{made}\n{_END}{rest.partition(_END)[2]}"
+
+
 def audit_page() -> str:
-    """The page about the log, with the table of today."""
-    page = (DOCS / "audit.md").read_text()
-    before, begin, rest = page.partition(_MADE)
-    _, end, after = rest.partition(_END)
-    return f"{before}{begin}\n{actions_table()}\n{end}{after}"
+    """The page about the audit log, with the table of its actions."""
+    return filled((DOCS / "audit.md").read_text(), actions_table())
+
+
+def architecture_page() -> str:
+    """The page about the rooms, with their pictures."""
+    page = (DOCS / "architecture.md").read_text()
+    for name, picture in pictures().items():
+        page = filled(page, picture, name)
+    return page
 
 
 def pages() -> dict[Path, str]:
@@ -88,6 +103,7 @@ def pages() -> dict[Path, str]:
         DOCS / "settings.md": documentation(),
         DOCS / "problems.md": problems_page(),
         DOCS / "audit.md": audit_page(),
+        DOCS / "architecture.md": architecture_page(),
         **{PROBLEMS / f"{slug}.md": markdown(page) for slug, page in problem_pages(described()).items()},
     }
 
