@@ -163,7 +163,9 @@ USE_CASE_EDITS = {
             "    return SessionUseCases(\n",
             (
                 "        count_sessions=CountSessions(\n"
-                "            authorize=services.authorize, unit_of_work=services.unit_of_work, denials=services.denials\n"
+                "            authorize=services.authorize,\n"
+                "            unit_of_work=services.unit_of_work,\n"
+                "            denials=services.denials,\n"
                 "        ),\n"
             ),
         ),
