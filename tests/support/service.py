@@ -30,9 +30,15 @@ class UbrProcess:
     """One `ubr serve`, from when it is started until it is told to stop."""
 
     def __init__(
-        self, folder: Path, environment: Mapping[str, str] = {}, *, port: int | None = None, script: bool = False
+        self,
+        folder: Path,
+        environment: Mapping[str, str] = {},
+        *,
+        port: int | None = None,
+        script: bool = False,
+        room: bool = False,
     ) -> None:
-        """Start it in this folder, with these settings and a port of its own. `script`: see `commands.start`."""
+        """Start it in this folder, with these settings and a port of its own. The others: see `commands.start`."""
         self.folder = folder
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -45,6 +51,7 @@ class UbrProcess:
             out=self._out,
             err=self._err,
             script=script,
+            room=room,
         )
 
     @property

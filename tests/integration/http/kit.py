@@ -152,7 +152,9 @@ async def in_a_process(folder: Path, **environment: str) -> AsyncIterator[Servic
 
     Every request has a connection of its own, so that any worker may be the one to answer it.
     """
-    process = service.UbrProcess(folder, {"UBR_ADMIN_EMAIL": ADMIN, "UBR_ADMIN_PASSWORD": PASSWORD, **environment})
+    process = service.UbrProcess(
+        folder, {"UBR_ADMIN_EMAIL": ADMIN, "UBR_ADMIN_PASSWORD": PASSWORD, **environment}, room=True
+    )
     try:
         await asyncio.to_thread(process.wait_until_ready)
         alone = httpx.Limits(max_keepalive_connections=0)
