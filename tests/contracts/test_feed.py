@@ -291,6 +291,33 @@ async def test_what_a_unit_wrote_is_announced_with_exactly_the_workers_that_have
     assert announced.workers == {one, other}
 
 
+async def test_the_latest_record_about_a_target_comes_with_every_worker(followed: Followed) -> None:
+    one, other = Change("user", "one"), Change("user", "other")
+    worker = WorkerId(uuid4())
+    await followed.feed.renew(worker)
+    for change in (one, other, one, Change("role", "one")):
+        async with followed.uow.begin(SYSTEM) as tx:
+            tx.announce(change)
+            await tx.commit()
+    found = await followed.feed.latest_change(one)
+    assert [(row.number, row.change) for row in found.rows] == [(3, one)]
+    assert worker in found.workers
+    assert (await followed.feed.latest_change(Change("user", "nobody"))).rows == ()
+
+
+async def test_a_change_that_is_only_said_beside_others_is_not_said_alone(followed: Followed) -> None:
+    one, other = Change("user", "one"), Change("user", "other")
+    async with followed.uow.begin(SYSTEM) as tx:
+        tx.announce(one, alone=False)
+        await tx.commit()
+    assert tx.commit_id is None
+    async with followed.uow.begin(SYSTEM) as tx:
+        tx.announce(one, alone=False)
+        tx.announce(other)
+        await tx.commit()
+    assert {row.change for row in (await followed.feed.read(0)).rows} == {one, other}
+
+
 @pytest.mark.parametrize("step", [DAY, -DAY, timedelta(0)], ids=["ahead", "back", "not at all"])
 async def test_a_clock_that_is_set_makes_nobody_look_dead(
     followed: Followed, clock: MovableClock, step: timedelta

@@ -22,7 +22,7 @@ from ubr.application.ports.system import Clock
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import StoreUnavailable
 from ubr.domain.ids import SessionId
-from ubr.domain.revocation.changes import ChangeRecord
+from ubr.domain.revocation.changes import Change, ChangeRecord
 
 _KEPT = ("epoch", "steady", "writing", "renewals")
 
@@ -172,6 +172,10 @@ class GatedChangeFeed:
         # The answer comes with the asking: one that comes later only makes the writer wait for longer.
         await self.storage.gate("workers")
         return await self.inner.committed_changes(commit_id)
+
+    async def latest_change(self, change: Change) -> CommittedChanges:
+        await self.storage.gate("workers")
+        return await self.inner.latest_change(change)
 
     async def renew(self, worker: WorkerId) -> None:
         await self.storage.gate("renew")

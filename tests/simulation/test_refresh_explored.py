@@ -41,6 +41,7 @@ from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidToken, StoreUnavailable
 from ubr.domain.ids import SessionId, TokenDigest
 from ubr.domain.keys.access_token import AccessClaims
+from ubr.domain.revocation.changes import Change
 from ubr.domain.sessions.session import RETRY_WINDOW, RefreshToken
 from ubr.settings import Settings
 from ubr.testing import TINY_HASHING
@@ -93,8 +94,12 @@ class Scope:
     """Whether somebody holds a copy of the first token, and uses it once, at any time."""
 
 
-async def no_other_worker(commit_id: UUID, *, must_propagate: bool) -> None:
-    """Propagate to nobody: one worker serves all requests here."""
+class NoOtherWorker:
+    """One worker serves all requests here, so a change is propagated to nobody."""
+
+    async def __call__(self, commit_id: UUID, *, must_propagate: bool) -> None: ...
+
+    async def again(self, change: Change, *, recorded: bool) -> None: ...
 
 
 class Chain:
@@ -120,7 +125,7 @@ class Chain:
         numbers = count(1)
         self.mint = OpaqueRefreshTokens(lambda size: next(numbers).to_bytes(size, "big"))
         issuer = TokenIssuer(PlainAccessTokens(), _new_id, OperatorPolicy())  # type: ignore[arg-type]
-        unit_of_work = PropagatingUnitOfWork(GatedUnitOfWork(self.storage), barrier=no_other_worker)  # type: ignore[arg-type]
+        unit_of_work = PropagatingUnitOfWork(GatedUnitOfWork(self.storage), barrier=NoOtherWorker())  # type: ignore[arg-type]
         self.refresh = refresh(
             unit_of_work=unit_of_work,
             rate_limiter=RateLimiter(MemoryRateLimitStore(self._now), Quotas.off()),

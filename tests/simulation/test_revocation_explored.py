@@ -224,7 +224,7 @@ class Installation:
                 return self._read(worker, start().victim)
             case "revoke":
                 return self._revoke(worker, start().victim)
-            case "logout":
+            case "log-out":
                 return self._call(lambda: self._log_out(worker, start().victim))
             case "census":
                 return self._call(self.workers[worker].reaper)
@@ -345,7 +345,7 @@ SCOPES: Final = {
         threads=("A:read1", "A:cycle1", "B:revoke1", "C:revoke2"), ticks=2, crashes=("B",), gates=("workers",)
     ),
     # a second logout from the same session, which finds it ended
-    "logout": Scope(
+    "log-out": Scope(
         threads=("A:read1", "A:cycle1", "B:log-out1", "C:log-out2"), ticks=2, crashes=("B",), gates=("workers",)
     ),
     # a worker whose row goes because it does not renew it
@@ -413,7 +413,7 @@ BOUNDS: Final = {
     "leases": ((0, 0), (1, 0)),
     "cold": ((0, 0), (1, 0)),
     "second": ((0, 0), (0, 1)),
-    "logout": ((0, 1), (1, 1)),
+    "log-out": ((0, 1), (1, 1)),
     "census": ((0, 0), (1, 0)),
     "here": ((1, 0), (3, 0)),
     "two": ((0, 0), (1, 0)),
@@ -451,7 +451,7 @@ BUGS: Final = {
     "the deadline is shorter than the bound": ("leases", 0, 0, Parts(barrier=planted.ShortWait)),
     "rows are not there while leases last": ("crossing", 0, 0, Parts(feed=planted.NoRows)),
     "rows are forgotten before leases end": ("census", 0, 0, Parts(reaper=planted.HastyReaper)),
-    "who finds the session ended says so at once": ("logout", 0, 1, Parts(log_out=planted.SilentRefusal)),
+    "who finds the session ended says so at once": ("log-out", 0, 1, Parts(log_out=planted.SilentRefusal)),
     "a second revoker answers at once": ("second", 0, 0, Parts(revoke_session=planted.SilentSecond)),
     "a lease is used before its commit is known": ("leases", 1, 0, Parts(session_cache=planted.EarlyRow)),
     "a principal is cached across a revocation": ("crossing", 1, 0, Parts(session_cache=planted.CachedAcross)),

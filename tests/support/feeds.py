@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from ubr.application.ports.revocation import ChangeFeed, CommittedChanges, FeedRead, WorkerId
+from ubr.domain.revocation.changes import Change
 
 
 class PassedOn:
@@ -18,6 +19,9 @@ class PassedOn:
 
     async def committed_changes(self, commit_id: UUID) -> CommittedChanges:
         return await self.inner.committed_changes(commit_id)
+
+    async def latest_change(self, change: Change) -> CommittedChanges:
+        return await self.inner.latest_change(change)
 
     async def renew(self, worker: WorkerId) -> None:
         await self.inner.renew(worker)

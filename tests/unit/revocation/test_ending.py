@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 import ubr.application
-from tests.support.people import World
+from tests.support.people import Member, World
 from ubr.application.audit.list_logs import ListLogsCommand
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
@@ -19,6 +19,7 @@ from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.errors import Forbidden, InvalidToken, NotFound, UserNotFound
 from ubr.domain.events import LogInFailed
 from ubr.domain.revocation.changes import Change, ChangeRecord
+from ubr.domain.sessions.termination import SecurityEvent
 
 GONE = Change("user", "the one it is about")
 
@@ -42,6 +43,11 @@ async def acknowledged(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Ch
     return changes
 
 
+async def position(unit_of_work: EndingUnitOfWork) -> int:
+    async with unit_of_work.read() as tx:
+        return (await tx.feed_position()).number
+
+
 async def failures(world: World) -> int:
     page = await world.ubr.list_logs(ListLogsCommand(action=LogInFailed.action), actor=SYSTEM)
     return len(page.items)
@@ -54,33 +60,70 @@ async def fail(unit_of_work: EndingUnitOfWork, error: type[Exception], actor: Ac
         raise error
 
 
+async def ended(unit_of_work: EndingUnitOfWork, member: Member) -> Change:
+    """A unit that ends the member's session, and the change that it announces beside that."""
+    async with unit_of_work.ending(GONE, actor=SYSTEM) as tx:
+        session = await tx.sessions.get(member.actor.session_id)
+        assert session is not None
+        session.end(SecurityEvent.REVOKED, now=tx.now)
+        await tx.sessions.save(session)
+    return Change("session", str(member.actor.session_id))
+
+
 async def test_it_commits_and_returns_when_others_have_acknowledged(
     world: World, unit_of_work: EndingUnitOfWork, acknowledged: list[Change]
 ) -> None:
-    async with unit_of_work.ending(GONE, actor=SYSTEM) as tx:
-        tx.record(LogInFailed(user_id=None))
-        assert acknowledged == []
+    member = await world.user()
+    assert await world.alive(member.tokens)
+    acknowledged.clear()
+    assert acknowledged == [await ended(unit_of_work, member), GONE]
+    assert not await world.alive(member.tokens)
+
+
+async def test_a_unit_that_changes_nothing_writes_nothing_and_waits_for_the_one_before(
+    world: World, unit_of_work: EndingUnitOfWork, acknowledged: list[Change]
+) -> None:
+    member = await world.user()
+    await ended(unit_of_work, member)
+    before = await position(unit_of_work)
+    acknowledged.clear()
+    async with unit_of_work.ending(GONE, actor=SYSTEM):
+        pass
     assert acknowledged == [GONE]
-    assert await failures(world) == 1
+    assert await position(unit_of_work) == before
 
 
-async def test_a_target_that_is_gone_is_announced_without_the_rest_of_the_unit(
+async def test_a_target_that_is_gone_is_waited_for_without_the_rest_of_the_unit(
+    world: World, unit_of_work: EndingUnitOfWork, acknowledged: list[Change]
+) -> None:
+    await ended(unit_of_work, await world.user())
+    before = await position(unit_of_work)
+    acknowledged.clear()
+    with pytest.raises(NotFound):
+        await fail(unit_of_work, UserNotFound)
+    assert acknowledged == [GONE]
+    assert await position(unit_of_work) == before
+    assert await failures(world) == 0
+
+
+async def test_a_session_of_the_actor_that_is_gone_is_waited_for_in_place_of_the_target(
+    world: World, unit_of_work: EndingUnitOfWork, acknowledged: list[Change]
+) -> None:
+    member = await world.user()
+    change = await ended(unit_of_work, member)
+    acknowledged.clear()
+    with pytest.raises(InvalidToken):
+        await fail(unit_of_work, InvalidToken, member.actor)
+    assert acknowledged == [change]
+
+
+async def test_a_target_that_never_was_is_not_waited_for(
     world: World, unit_of_work: EndingUnitOfWork, acknowledged: list[Change]
 ) -> None:
     with pytest.raises(NotFound):
         await fail(unit_of_work, UserNotFound)
-    assert acknowledged == [GONE]
-    assert await failures(world) == 0
-
-
-async def test_a_session_of_the_actor_that_is_gone_is_announced_in_place_of_the_target(
-    world: World, unit_of_work: EndingUnitOfWork, acknowledged: list[Change]
-) -> None:
-    member = await world.user()
-    acknowledged.clear()
-    with pytest.raises(InvalidToken):
-        await fail(unit_of_work, InvalidToken, member.actor)
-    assert acknowledged == [Change("session", str(member.actor.session_id))]
+    assert acknowledged == []
+    assert world.ubr is not None
 
 
 @pytest.mark.parametrize("error", [Forbidden, ZeroDivisionError])

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from ubr.adapters.memory.store import MemoryStore
 from ubr.application.ports.revocation import CommittedChanges, FeedPosition, FeedRead, Listener, WorkerId
-from ubr.domain.revocation.changes import ChangeRecord
+from ubr.domain.revocation.changes import Change, ChangeRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,15 @@ class MemoryChangeFeed:
         return CommittedChanges(
             epoch=self.store.epoch,
             rows=self.store.commits.get(commit_id, ()),
+            workers=frozenset(self.store.workers),
+            steady=self.store.steady,
+        )
+
+    async def latest_change(self, change: Change) -> CommittedChanges:
+        found = next((record for record in reversed(self.store.feed) if record.change == change), None)
+        return CommittedChanges(
+            epoch=self.store.epoch,
+            rows=() if found is None else (found,),
             workers=frozenset(self.store.workers),
             steady=self.store.steady,
         )

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Interval,
     RowMapping,
+    Select,
     and_,
     delete,
     func,
@@ -61,6 +62,9 @@ def position_from_row(row: RowMapping) -> FeedPosition:
     return FeedPosition(epoch=row["epoch"], number=row["head"])
 
 
+_RECORD: Final = select(feed.c.number, feed.c.kind, feed.c.thing)
+
+
 class SqlChangeFeed:
     """Over one engine, beside its units of work. Without a clock of ours PostgreSQL's counts."""
 
@@ -84,9 +88,15 @@ class SqlChangeFeed:
         return FeedRead(position=position_from_row(rows[0]), rows=found)
 
     async def committed_changes(self, commit_id: UUID) -> CommittedChanges:
-        written = select(feed.c.number, feed.c.kind, feed.c.thing).where(feed.c.batch == commit_id)
+        return await self._committed(_RECORD.where(feed.c.batch == commit_id).order_by(feed.c.ordinal))
+
+    async def latest_change(self, change: Change) -> CommittedChanges:
+        about = and_(feed.c.kind == change.kind, feed.c.thing == change.id)
+        return await self._committed(_RECORD.where(about).order_by(feed.c.number.desc()).limit(1))
+
+    async def _committed(self, records: Select[Any]) -> CommittedChanges:
         async with self._reading() as connection:
-            rows = await connection.rows(written.order_by(feed.c.ordinal))
+            rows = await connection.rows(records)
             present = await connection.rows(select(workers.c.id))
             position = position_from_row((await connection.rows(self._position))[0])
         return CommittedChanges(

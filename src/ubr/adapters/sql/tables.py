@@ -338,6 +338,7 @@ feed: Final = Table(
     Column("at", Timestamp, nullable=False),
     Index(None, "number", unique=True),
     Index(None, "at"),
+    Index(None, "thing", "number"),
 )
 
 # One row. A restore gives it another epoch.

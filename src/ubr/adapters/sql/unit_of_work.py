@@ -73,8 +73,8 @@ class SqlTransaction:
     def must_propagate(self) -> bool:
         return self._pending.must_propagate
 
-    def announce(self, change: Change) -> None:
-        self._pending.say(change)
+    def announce(self, change: Change, *, alone: bool = True) -> None:
+        self._pending.announce(change, alone=alone)
 
     async def begin_epoch(self) -> None:
         await self._connection.write(update(feed_head).values(epoch=self._recorder.random_bytes(16).hex()))

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import NewType, Protocol, TypeAlias
 from uuid import UUID
 
-from ubr.domain.revocation.changes import ChangeRecord
+from ubr.domain.revocation.changes import Change, ChangeRecord
 
 WorkerId = NewType("WorkerId", UUID)
 
@@ -53,6 +53,12 @@ class ChangeFeed(Protocol):
 
     async def committed_changes(self, commit_id: UUID) -> CommittedChanges:
         """What a unit that has committed wrote to the feed, and every worker that has a row."""
+        ...
+
+    async def latest_change(self, change: Change) -> CommittedChanges:
+        """The newest record about the target of this change, and every worker that has a row. No record where the feed
+        holds none.
+        """
         ...
 
     async def renew(self, worker: WorkerId) -> None:

@@ -78,11 +78,8 @@ class Transaction(Protocol):
         """Whether the answer waits until those rows are known everywhere."""
         ...
 
-    def announce(self, change: Change) -> None:
-        """Write a row to the feed, once, whether this unit changes anything or finds its work done.
-
-        Whoever says that something has ended waits like the one who ended it: that one may have gone without waiting.
-        """
+    def announce(self, change: Change, *, alone: bool = True) -> None:
+        """Write a record of this change to the feed, once. With `alone` false, only if the unit writes others."""
         ...
 
     async def begin_epoch(self) -> None:
@@ -117,10 +114,10 @@ class EndingUnitOfWork(UnitOfWork, Protocol):
     def ending(self, change: Change, *, actor: Actor | System | None) -> AbstractAsyncContextManager[Transaction]:
         """Open a unit that ends something, and commit it after its last line.
 
-        It announces the change, and returns when no worker acts any longer on the state before it. A body that raises
-        `NotFound` found the target gone, and one that raises `InvalidToken` found the actor's session ended. That is
-        announced by a unit of its own and waited for as well, because the unit that ended it may have gone without
-        waiting. Any other error rolls the unit back, and nothing is announced.
+        It returns when no worker acts any longer on the state before it. A body that changes nothing writes nothing; it
+        finds what an earlier unit ended, whose caller may have gone without waiting, and waits for that. So does a body
+        that raises `NotFound`, because the target is gone, or `InvalidToken`, because the actor's session has ended.
+        Any other error rolls the unit back, and nobody waits.
         """
         ...
 

@@ -11,22 +11,25 @@ from ubr.domain.revocation.changes import Change
 
 @dataclass(slots=True)
 class PendingChanges:
-    """What one unit of work says to the feed."""
+    """The changes of one unit of work, each once, in order."""
 
-    said: dict[Change, None] = field(default_factory=dict)
+    gathered: dict[Change, None] = field(default_factory=dict)
     must_propagate: bool = False
+    _beside: dict[Change, None] = field(default_factory=dict)
 
-    def say(self, change: Change) -> None:
-        """Something ended, or had ended before."""
-        self.said[change] = None
-        self.must_propagate = True
+    def announce(self, change: Change, *, alone: bool) -> None:
+        """Add a change that no event has: always, or only beside those of events."""
+        if alone:
+            self.gathered[change] = None
+            self.must_propagate = True
+        else:
+            self._beside[change] = None
 
     def gather(self, events: Sequence[Event]) -> None:
-        """Take the changes of events, each once, in order."""
         for event in events:
-            self.said.update(dict.fromkeys(event.changes))
+            self.gathered.update(dict.fromkeys(event.changes))
             self.must_propagate = self.must_propagate or (bool(event.changes) and event.must_propagate)
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        return tuple(self.said)
+        return tuple(self.gathered | self._beside) if self.gathered else ()

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from ubr.application.access.session_cache import CLOCK_RATES, SessionCache
-from ubr.application.ports.revocation import ChangeFeed, ChangeNotifier, Elapsed, Listener, WorkerId
+from ubr.application.ports.revocation import ChangeFeed, ChangeNotifier, CommittedChanges, Elapsed, Listener, WorkerId
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import Actor, System
-from ubr.domain.errors import InvalidToken, NotFound, StoreUnavailable
-from ubr.domain.revocation.changes import Change, ChangeRecord
+from ubr.domain.errors import InvalidToken, NotFound, RoleNotFound, SessionNotFound, StoreUnavailable, UserNotFound
+from ubr.domain.revocation.changes import Change, ChangeKind, ChangeRecord
 
 _REMEMBERED: Final = 10_000
 """Of how many verifiers it is known what they acknowledged last."""
+
+
+_GONE: Final[Mapping[ChangeKind, type[NotFound]]] = {
+    "session": SessionNotFound,
+    "user": UserNotFound,
+    "role": RoleNotFound,
+}
+"""The error that says that the target of a change is gone. Any other names something whose record is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +39,49 @@ class RevocationBarrier:
     elapsed: Elapsed
 
     async def __call__(self, commit_id: UUID, *, must_propagate: bool) -> None:
-        """Return when every worker that may hold a lease has acknowledged a unit, or when the bound has passed.
+        """Return when every worker that may hold a lease has acknowledged a commit, or when the bound has passed.
 
-        Where nobody waits for it, this worker knows at once and the others with their next cycle.
+        Without `must_propagate` this worker knows at once, and the others with their next poll.
         """
-        times = self.session_cache.times
-        until = self.elapsed() + times.bound + CLOCK_RATES
+        until = self._deadline()
         try:
-            announced = await self.feed.committed_changes(commit_id)
+            committed = await self.feed.committed_changes(commit_id)
         except StoreUnavailable:
             await self._pause(until if must_propagate else 0)
             return
-        self.session_cache.apply(announced.epoch, announced.rows)
-        if not must_propagate:
+        self.session_cache.apply(committed.epoch, committed.rows)
+        if must_propagate:
+            await self._acknowledged(committed, until)
+
+    async def again(self, change: Change, *, recorded: bool) -> None:
+        """Wait for a change that an earlier commit made, whose caller may have gone without waiting.
+
+        The feed holds the record of it, so nothing is written: a caller that repeats itself reaches nobody else. If
+        that record is not about `change`, the bound passes instead.
+        """
+        until = self._deadline()
+        try:
+            committed = await self.feed.latest_change(change)
+        except StoreUnavailable:
+            await self._pause(until)
             return
-        others = announced.workers - {self.session_cache.worker}
-        whole = not (announced.steady or self.session_cache.trusts(announced.epoch))
+        self.session_cache.apply(committed.epoch, committed.rows)
+        if committed.rows:
+            await self._acknowledged(committed, until)
+        if not recorded and committed.workers - {self.session_cache.worker}:
+            await self._pause(until)
+
+    def _deadline(self) -> float:
+        return self.elapsed() + self.session_cache.times.bound + CLOCK_RATES
+
+    async def _acknowledged(self, committed: CommittedChanges, until: float) -> None:
+        others = committed.workers - {self.session_cache.worker}
+        whole = not (committed.steady or self.session_cache.trusts(committed.epoch))
         known = not others
         if others:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, until - self.elapsed())):
-                    known = await self.notifier.deliver(announced.epoch, announced.rows, others)
+                    known = await self.notifier.deliver(committed.epoch, committed.rows, others)
         if whole or not known:
             await self._pause(until)
 
@@ -117,20 +147,18 @@ class PropagatingUnitOfWork:
     @asynccontextmanager
     async def ending(self, change: Change, *, actor: Actor | System | None) -> AsyncIterator[Transaction]:
         try:
-            async with self.begin(actor) as transaction:
+            async with self.inner.begin(actor) as transaction:
                 yield transaction
-                transaction.announce(change)
+                transaction.announce(change, alone=False)
                 await transaction.commit()
-        except NotFound:
-            await self._announce(change, actor)
+        except NotFound as gone:
+            await self.barrier.again(change, recorded=isinstance(gone, _GONE.get(change.kind, NotFound)))
             raise
         except InvalidToken:
             if isinstance(actor, Actor):
-                await self._announce(Change("session", str(actor.session_id)), actor)
+                await self.barrier.again(Change("session", str(actor.session_id)), recorded=True)
             raise
-
-    async def _announce(self, change: Change, actor: Actor | System | None) -> None:
-        """Announce what had ended before, and wait for it like the unit that ended it."""
-        async with self.begin(actor) as transaction:
-            transaction.announce(change)
-            await transaction.commit()
+        if transaction.commit_id is None:
+            await self.barrier.again(change, recorded=True)
+        else:
+            await self.barrier(transaction.commit_id, must_propagate=True)

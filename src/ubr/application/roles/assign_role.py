@@ -10,7 +10,7 @@ from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import Clock
-from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import BuiltInRole, Invalid, RoleNotFound, UserNotFound
 from ubr.domain.ids import UserId
@@ -40,7 +40,7 @@ class AssignRole:
     - Everyone has `user`: it can be neither given nor ended.
     """
 
-    unit_of_work: UnitOfWork
+    unit_of_work: EndingUnitOfWork
     clock: Clock
     denials: DenialLog
 
@@ -49,7 +49,7 @@ class AssignRole:
     async def __call__(self, command: AssignRoleCommand, /, *, actor: Actor | System) -> None:
         name = RoleName.parse(command.role, "")
         expires_at = self._end(command.expires_at)
-        async with self.unit_of_work.begin(actor) as tx:
+        async with self.unit_of_work.ending(Change("user", str(command.user_id)), actor=actor) as tx:
             who = await authority(tx, actor)
             who.require(ROLES_ASSIGN)
             user = await tx.users.get(UserId(command.user_id))
@@ -66,9 +66,6 @@ class AssignRole:
             user.grant(role.id, by=who.user_id, now=tx.now, expires_at=expires_at)
             await keep_an_admin(tx, user, was_lasting=was_lasting)
             await tx.users.save(user)
-            if expires_at is not None:  # an end may take something away, perhaps for the second time
-                tx.announce(Change("user", str(user.id)))
-            await tx.commit()
 
     def _end(self, raw: datetime | None) -> datetime | None:
         if raw is None:

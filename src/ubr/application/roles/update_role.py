@@ -14,7 +14,7 @@ from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import RoleResult, check_revision, role_result, role_revision
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
-from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import RoleNotFound
 from ubr.domain.ids import RoleId
@@ -50,7 +50,7 @@ class UpdateRole:
     - What `user` allows everyone may, who registers later included.
     """
 
-    unit_of_work: UnitOfWork
+    unit_of_work: EndingUnitOfWork
     policy: OperatorPolicy
     denials: DenialLog
 
@@ -63,7 +63,7 @@ class UpdateRole:
         if isinstance(description, str):
             description = parse_text(description, "/description", longest=MAX_DESCRIPTION_LENGTH)
         permissions = UNSET if changes.permissions is UNSET else self.policy.permissions(changes.permissions)
-        async with self.unit_of_work.begin(actor) as tx:
+        async with self.unit_of_work.ending(Change("role", str(command.role_id)), actor=actor) as tx:
             who = await authority(tx, actor)
             who.require(ROLES_WRITE)
             role = await tx.roles.get(RoleId(command.role_id))
@@ -79,8 +79,4 @@ class UpdateRole:
                 now=tx.now,
             )
             await tx.roles.save(role)
-            if name is not UNSET or permissions is not UNSET:
-                # Also where nothing changed: whoever changed it may have gone before that was known everywhere.
-                tx.announce(Change("role", str(role.id)))
-            await tx.commit()
         return role_result(role)

@@ -11,19 +11,20 @@ from ubr.domain.ids import UserId
 from ubr.domain.sessions.termination import LINK_TERMINATION, SESSION_TERMINATION, SecurityEvent, TerminationScope
 
 
-async def end_sessions(tx: Transaction, user_id: UserId, cause: SecurityEvent, *, actor: Actor | System | None) -> None:
+async def end_sessions(tx: Transaction, user_id: UserId, cause: SecurityEvent, *, actor: Actor | System | None) -> int:
     """End those of a user's sessions that the event ends, and the links that were sent to them where it ends those.
 
-    The user's row is locked by then: no login slips between.
+    The user's row is locked by then: no login slips between. The number of sessions that ended.
     """
     reach = SESSION_TERMINATION[cause]
     spared = actor.session_id if reach is TerminationScope.OTHERS and isinstance(actor, Actor) else None
-    for session in await tx.sessions.live_of(user_id, tx.now):
-        if session.id != spared:
-            session.end(cause, now=tx.now)
-            await tx.sessions.save(session)
+    ending = [session for session in await tx.sessions.live_of(user_id, tx.now) if session.id != spared]
+    for session in ending:
+        session.end(cause, now=tx.now)
+        await tx.sessions.save(session)
     if cause in LINK_TERMINATION:
         await end_links(tx, user_id, changed_since=EVER if cause is SecurityEvent.TAKEN_OVER else None)
+    return len(ending)
 
 
 async def end_links(tx: Transaction, user_id: UserId, *, changed_since: datetime | None) -> None:

@@ -1,0 +1,18 @@
+"""The latest record about a target is found without a scan of the feed."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0009"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_index("ix_feed_thing_number", "feed", ["thing", "number"])
+
+
+def downgrade() -> None:
+    op.drop_index("ix_feed_thing_number", "feed")
