@@ -1,4 +1,4 @@
-"""From events to feed rows: the one way in which the feed is written, whatever the store."""
+"""Conversion of events to change records: the only way to write the feed, for every store."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from ubr.domain.revocation.changes import Change
 
 @dataclass(slots=True)
 class PendingChanges:
-    """What one unit of work says to the feed."""
+    """The changes that one unit of work writes to the feed."""
 
     said: dict[Change, None] = field(default_factory=dict)
     must_propagate: bool = False
 
     def say(self, change: Change) -> None:
-        """Something ended, or had ended before."""
+        """Announce an end, new or earlier."""
         self.said[change] = None
         self.must_propagate = True
 
     def gather(self, events: Sequence[Event]) -> None:
-        """Take the changes of events, each once, in order."""
+        """Collect the changes of events, each once, in order."""
         for event in events:
             self.said.update(dict.fromkeys(event.changes))
             self.must_propagate = self.must_propagate or (bool(event.changes) and event.must_propagate)

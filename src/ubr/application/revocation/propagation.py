@@ -1,4 +1,4 @@
-"""The wait: an answer that says something has ended is sent when no worker acts on what was before."""
+"""The revocation barrier: a response that reports an end is sent only when no worker acts on the earlier state."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ubr.domain.errors import InvalidToken, NotFound, StoreUnavailable
 from ubr.domain.revocation.changes import Change, ChangeRecord
 
 _REMEMBERED: Final = 10_000
-"""Of how many verifiers it is known what they acknowledged last."""
+"""Maximum number of verifiers whose last acknowledgement is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
 class RevocationBarrier:
-    """Makes what was committed known to this worker, tells the others, and waits for them."""
+    """Applies committed changes to this worker, notifies the others, and waits for them."""
 
     session_cache: SessionCache
     feed: ChangeFeed
@@ -33,7 +33,7 @@ class RevocationBarrier:
     async def __call__(self, commit_id: UUID, *, must_propagate: bool) -> None:
         """Return when every worker that may hold a lease has acknowledged a unit, or when the bound has passed.
 
-        Where nobody waits for it, this worker knows at once and the others with their next cycle.
+        If the unit need not propagate, this worker knows at once, and the others with their next poll.
         """
         times = self.session_cache.times
         until = self.elapsed() + times.bound + CLOCK_RATES
@@ -61,9 +61,9 @@ class RevocationBarrier:
 
 
 class PollingOnly:
-    """Notifies nobody, where no fast path exists: workers learn of an end with their next poll of the feed.
+    """Notifies nobody, for installations without a fast path: workers learn of an end with their next poll of the feed.
 
-    What a verifier acknowledges still counts, where it arrives at the worker that waits for it.
+    An acknowledgement by a verifier still counts if it arrives at the worker that waits for it.
     """
 
     def __init__(self) -> None:
@@ -95,9 +95,9 @@ class PollingOnly:
 
 @dataclass(frozen=True, slots=True)
 class PropagatingUnitOfWork:
-    """Units of work whose changes other workers know of before the caller goes on.
+    """Units of work whose changes reach other workers before the caller continues.
 
-    A unit that fails, or whose caller goes away, is waited for by nobody: it was answered to nobody either.
+    A failed or cancelled unit waits for no worker, because its caller gets no answer either.
     """
 
     inner: UnitOfWork
@@ -110,7 +110,7 @@ class PropagatingUnitOfWork:
     async def begin(self, actor: Actor | System | None) -> AsyncIterator[Transaction]:
         async with self.inner.begin(actor) as transaction:
             yield transaction
-        # The connection is given back by now: no request waits for it meanwhile.
+        # The connection has been returned by now, so the wait keeps none from other requests.
         if transaction.commit_id is not None:
             await self.barrier(transaction.commit_id, must_propagate=transaction.must_propagate)
 
@@ -130,7 +130,7 @@ class PropagatingUnitOfWork:
             raise
 
     async def _announce(self, change: Change, actor: Actor | System | None) -> None:
-        """Announce what had ended before, and wait for it like the unit that ended it."""
+        """Announce an earlier end, and wait for it like the unit that caused it."""
         async with self.begin(actor) as transaction:
             transaction.announce(change)
             await transaction.commit()

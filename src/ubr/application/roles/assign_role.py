@@ -66,7 +66,7 @@ class AssignRole:
             user.grant(role.id, by=who.user_id, now=tx.now, expires_at=expires_at)
             await keep_an_admin(tx, user, was_lasting=was_lasting)
             await tx.users.save(user)
-            if expires_at is not None:  # an end may take something away, perhaps for the second time
+            if expires_at is not None:  # an end may remove rights, perhaps for the second time
                 tx.announce(Change("user", str(user.id)))
             await tx.commit()
 

@@ -80,7 +80,8 @@ class UpdateRole:
             )
             await tx.roles.save(role)
             if name is not UNSET or permissions is not UNSET:
-                # Also where nothing changed: whoever changed it may have gone before that was known everywhere.
+                # Also if nothing changed: the unit that changed it may have left before the change was known
+                # everywhere.
                 tx.announce(Change("role", str(role.id)))
             await tx.commit()
         return role_result(role)
