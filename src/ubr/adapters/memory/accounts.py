@@ -1,4 +1,4 @@
-"""Users and one-time links, over drafts of the tables."""
+"""Users and one-time links, on drafts of the tables."""
 
 from __future__ import annotations
 

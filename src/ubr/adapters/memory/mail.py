@@ -1,4 +1,4 @@
-"""Mails that wait, and a mailer that keeps what it sends."""
+"""Queued mails, and a mailer that keeps the mails it sends."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class MemoryOutbox:
             self._letters.drop(queued.id)
 
     def _as(self, queued: QueuedMail) -> bool:
-        """Whether it is as somebody has it in hand."""
+        """True if the stored mail is unchanged since it was read."""
         found = self._letters.get(queued.id)
         return found is not None and found.next_try_at == queued.next_try_at
 
@@ -91,7 +91,7 @@ def _age(queued: QueuedMail) -> tuple[datetime, UUID]:
 
 
 class MemoryMailer:
-    """Keeps what was sent, oldest first."""
+    """Keeps sent mails, oldest first."""
 
     def __init__(self) -> None:
         self.sent: list[Mail] = []
@@ -101,6 +101,6 @@ class MemoryMailer:
         return True
 
     async def send(self, mail: Mail) -> None:
-        if "=?" in mail.to:  # it cannot be written down either, see ubr.adapters.mail.message
+        if "=?" in mail.to:  # it cannot be serialized either, see ubr.adapters.mail.message
             raise MailRefused
         self.sent.append(mail)

@@ -1,4 +1,4 @@
-"""Counting tries in Redis."""
+"""Rate limit counters in Redis."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ return {allowed, math.floor((now + span - full_at) / interval), math.max(0, full
 
 
 class RedisRateLimitStore:
-    """Each step is one script, so no two takers ever see the same state, and the time is the server's.
+    """Each step is one script, so concurrent callers never see the same state, and the time is the server's.
 
-    - Names do not get into Redis: a key is made of the name's HMAC. Keys expire once the quota is full again.
-    - A value is no secret and carries no tag: a script cannot make one. Something foreign in its place counts as a
-      quota with nothing left, and is overwritten with that. Taken for a new counter it would open the gate to whoever
-      can write there, as often as they write; this way they can only shut it, until one try has come back.
-    - Where Redis loses a counter, it begins anew. So nothing may be counted here alone that guards a password.
+    - Names are not sent to Redis: a key is derived from the name's HMAC. Keys expire once the quota is full again.
+    - A value is not secret and has no tag: a script cannot make one. A foreign value counts as an empty quota, and is
+      overwritten with one. If it counted as a new counter, a writer to Redis could lift the limit as often as they
+      write; this way they can only block, until one attempt is refilled.
+    - If Redis loses a counter, it starts again. So no limit that guards a password may depend on Redis alone.
     """
 
     def __init__(self, link: RedisClient, signer: Signer) -> None:
@@ -75,7 +75,7 @@ class RedisRateLimitStore:
         return 0
 
     async def _step(self, what: Literal["take", "give"], name: str, quota: Quota) -> tuple[int, int, int]:
-        # Rounded up: of a third of a second a microsecond more or less must not make one try more.
+        # Rounded up: at a third of a second, a microsecond more or less must not allow one more attempt.
         interval = -(-(quota.per // _MICROSECOND) // quota.limit)
         reply = await self._link.run(_SCRIPT, [self._key(name)], [interval, quota.limit, what])
         match reply:
