@@ -1,6 +1,6 @@
 """ubr: users, roles, sessions and an audit log, as a service, as a library, and in memory.
 
-What a service in Python needs that embeds ubr can be imported from here.
+A Python service that embeds ubr imports everything it needs from here.
 """
 
 from __future__ import annotations
@@ -409,10 +409,10 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 
-if not TYPE_CHECKING:  # Seeing this, a type checker would take every name for one of ours.
+if not TYPE_CHECKING:  # with this function in sight, a type checker would accept every name
 
     def __getattr__(name: str) -> Any:
-        """Names are loaded when they are used: `import ubr.domain` must stay free of everything else."""
+        """Names are loaded on first use, so that `import ubr.domain` loads nothing else."""
         if name not in _HOME:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(_HOME[name]), name)

@@ -1,4 +1,4 @@
-"""Access tokens of ubr, read as strictly as ubr itself does (RFC 9068, RFC 8725)."""
+"""Access tokens of ubr, parsed as strictly as ubr itself does (RFC 9068, RFC 8725)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from ubr.domain.revocation.changes import EPOCH_NAME_LENGTH
 from ubr.verifier.errors import Refused, UnknownKey
 
 LEEWAY: Final = timedelta(seconds=30)
-"""How far the clock of ubr may be ahead of this one. It counts for `iat` and `auth_time`, never for `exp`."""
+"""Maximum lead of ubr's clock over this one. It applies to `iat` and `auth_time`, never to `exp`."""
 
 _MAX_LENGTH: Final = 8192
 _CLAIMS: Final = {"iss", "aud", "sub", "sid", "client_id", "jti", "iat", "exp", "auth_time", "ver", "epoch", "roles"}
 _CLIENT_ID: Final = "ubr"
-_LATEST: Final = 253402300799  # 9999-12-31T23:59:59Z, the last second a datetime can hold
+_LATEST: Final = 253402300799  # 9999-12-31T23:59:59Z, the last second that a datetime can hold
 _LARGEST: Final = 2**63 - 1
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _HALF: Final = 32
@@ -36,27 +36,27 @@ _EPOCH: Final = re.compile(f"[0-9a-f]{{{EPOCH_NAME_LENGTH}}}")
 _HEADER: Final = re.compile(rb'\{"typ":"at\+jwt","alg":"(?:EdDSA|ES256)","kid":"[A-Za-z0-9_-]{43}"\}')
 
 Check: TypeAlias = Callable[[bytes, bytes], bool]
-"""Whether a signature, the second, is one over the first."""
+"""Takes a message and a signature; True if the signature is valid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedToken:
-    """Whose token it is. Times are aware, in UTC."""
+    """The user and session of a token. Times are aware, in UTC."""
 
     user_id: UUID
     session_id: UUID
     token_id: UUID
     roles: frozenset[str]
-    """By name, as of now."""
+    """Names of the roles, as of now."""
     auth_time: datetime
-    """When the user last gave their password in this session."""
+    """The time at which the user last gave their password in this session."""
     issued_at: datetime
     expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says, and what it rests on."""
+    """The content of a token, and the state that it depends on."""
 
     token: VerifiedToken
     version: int
@@ -64,7 +64,7 @@ class Claims:
 
 
 class TokenReader:
-    """Knows the keys, and the tokens that they were found to have signed."""
+    """Holds the keys, and the tokens that they are known to have signed."""
 
     def __init__(self, issuer: str, audience: str, *, cached: int = 10_000) -> None:
         self._issuer = issuer
@@ -75,20 +75,20 @@ class TokenReader:
         self._read: OrderedDict[bytes, tuple[bytes, Claims]] = OrderedDict()
 
     def install(self, keys: Iterable[object]) -> None:
-        """Take these keys (RFC 7517) in place of those before. What is no key of ubr's is passed over."""
+        """Replace the keys (RFC 7517). Entries that are not keys of ubr are ignored."""
         read = (_key(key) for key in keys)
         self._keys = {found[0]: found[1] for found in read if found is not None}
 
     def revoke(self, kid: str) -> None:
-        """Nothing that this key has signed is good any more, whatever is published."""
+        """Reject all tokens of this key, even if the key is still published."""
         self._revoked.update(_header(algorithm, kid) for algorithm in ("EdDSA", "ES256"))
 
     def read(self, token: str) -> Claims:
-        """What a token says. Its times are left to be checked.
+        """The claims of a token. The caller checks its times.
 
-        Errors: `UnknownKey`; `Refused` for whatever else is not, to the letter, a token of this issuer.
+        Errors: `UnknownKey`; `Refused` for anything else that is not exactly a token of this issuer.
         """
-        # In this order: length, form, key, signature, content. Nothing is parsed that ubr has not signed.
+        # In this order: length, form, key, signature, content. Only data that ubr has signed is parsed.
         if len(token) > _MAX_LENGTH or not token.isascii():
             raise Refused("It is too long, or not ASCII")
         text = token.encode()
@@ -112,9 +112,9 @@ class TokenReader:
         return claims
 
     def _claims(self, payload: bytes) -> Claims:
-        """What a payload says. Errors: `ValueError` for anything but exactly the claims of an access token.
+        """The claims of a payload. Errors: `ValueError` for anything but exactly the claims of an access token.
 
-        A claim that is not known here may be one that restricts the token (`nbf`, `cnf`), so it is refused.
+        An unknown claim may restrict the token (`nbf`, `cnf`), so it is rejected.
         """
         content = json.loads(payload.decode(), object_pairs_hook=_unique)
         if not isinstance(content, dict) or content.keys() != _CLAIMS:
@@ -143,7 +143,7 @@ class TokenReader:
 
 
 def check_times(token: VerifiedToken, now: datetime) -> None:
-    """A token is good until the second of its `exp`. Errors: `Refused`."""
+    """A token is valid until the second of its `exp`. Errors: `Refused`."""
     if now >= token.expires_at:
         raise Refused("It has expired")
     if max(token.issued_at, token.auth_time) > now + LEEWAY:
@@ -154,7 +154,7 @@ def check_times(token: VerifiedToken, now: datetime) -> None:
 
 
 def _key(jwk: Any) -> tuple[bytes, Check] | None:
-    """A published key: the one header that names it, and its check. None for a key of another kind."""
+    """A published key: the one header that names it, and its signature check. None for a key of another kind."""
     try:
         algorithm, check = _ed25519(jwk) if jwk["kty"] == "OKP" else _p256(jwk)
         named = {name: jwk[name] for name in ("crv", "kty", "x", "y") if name in jwk}
@@ -189,7 +189,7 @@ def _p256(jwk: dict[str, str]) -> tuple[str, Check]:
 
     def check(message: bytes, signature: bytes) -> bool:
         r, s = (int.from_bytes(part, "big") for part in (signature[:_HALF], signature[_HALF:]))
-        # The other s of the two that verify would be a second text of the same token. ubr makes the lower.
+        # The other of the two valid s would give a second text of the same token. ubr makes the lower one.
         if len(signature) != 2 * _HALF or s > _P256_ORDER // 2:
             return False
         try:
@@ -206,7 +206,7 @@ def _header(algorithm: str, kid: str) -> bytes:
 
 
 def _names_a_key(header: bytes) -> bool:
-    """Whether a header is one that ubr could have made: no other is worth a question."""
+    """True if ubr could have made the header: no other header is worth a request."""
     try:
         return _HEADER.fullmatch(_unb64(header)) is not None
     except ValueError:
@@ -217,7 +217,7 @@ def _names_a_key(header: bytes) -> bool:
 
 
 def _signed(token: bytes, check: Check) -> bytes:
-    """The payload. A header is looked up as it stands, so there is nothing in it to interpret. Errors: `ValueError`."""
+    """The payload. A header is looked up unparsed, so nothing in it is interpreted. Errors: `ValueError`."""
     header, payload, signature = token.split(b".")
     content = _unb64(payload)
     if not check(header + b"." + payload, _unb64(signature)):
@@ -230,7 +230,7 @@ def _b64(raw: bytes) -> bytes:
 
 
 def _unb64(text: bytes) -> bytes:
-    """Errors: `ValueError` for anything but the one canonical text of some bytes."""
+    """Errors: `ValueError` for anything but a canonical encoding."""
     raw = urlsafe_b64decode(text + b"=" * (-len(text) % 4))
     if _b64(raw) != text:
         raise ValueError("Not canonical base64url")
@@ -256,7 +256,7 @@ def _uuid(value: object) -> UUID:
 
 
 def _integer(value: object, largest: int) -> int:
-    # Not isinstance: a bool is an int there.
+    # Not isinstance, because a bool is an int there.
     if type(value) is not int or not 0 <= value <= largest:
         raise ValueError("Not a whole number in its bounds")
     return value
