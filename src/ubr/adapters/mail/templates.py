@@ -132,7 +132,7 @@ class TemplateMailRenderer:
     def _try(self, name: str, case: MailContext) -> None:
         try:
             text = self._render(name, self._shown(case)).strip()
-        except Exception as error:  # noqa: BLE001 - a template can raise whatever it wants
+        except Exception as error:  # noqa: BLE001 - a template can raise any error
             raise BrokenTemplate(f"{_guilty(error) or name} cannot be used: {_told(error)}") from None
         if not text:
             raise BrokenTemplate(f"{name} says nothing")

@@ -53,7 +53,7 @@ class MemoryLogTree:
     async def anything_waiting(self) -> bool:
         return next(iter(self._drafts.log_queue), None) is not None
 
-    async def lead(self, *, wait: bool) -> bool:  # noqa: ARG002 - whoever writes is alone
+    async def lead(self, *, wait: bool) -> bool:  # noqa: ARG002 - there is only one writer
         return True
 
     async def state(self) -> Frontier:

@@ -1,6 +1,6 @@
 """The fast path for change records: published to all workers, acknowledged to the worker that wrote them.
 
-Security: a message that verifies was made by a worker of this installation, whoever relayed it, and however often.
+Security: a worker of this installation made every message that verifies; others can only relay it, and repeat it.
 Change records only make a session cache drop older data, so a repeated or late one costs a read from the store. An
 acknowledgement says that a worker, or a verifier connected to one, acts on the change records of one commit of one
 epoch, which stays true from then on. Messages that do not verify are ignored.
@@ -72,8 +72,8 @@ class _Acknowledgement(msgspec.Struct, frozen=True, array_like=True):
 
 _Place = tuple[str, int, WorkerId]
 
-_letters: Final = msgspec.msgpack.Decoder(tuple[str, bytes])
-_nudges: Final = msgspec.msgpack.Decoder(_Notification)
+_messages: Final = msgspec.msgpack.Decoder(tuple[str, bytes])
+_notifications: Final = msgspec.msgpack.Decoder(_Notification)
 _acknowledgements: Final = msgspec.msgpack.Decoder(_Acknowledgement)
 
 
@@ -128,7 +128,7 @@ class RedisChangeNotifier:
         try:
             while not delivery.done.is_set():
                 missing = frozenset(worker for _, _, worker in delivery.missing)
-                await self._link.call("PUBLISH", self._everybody, self._nudge(epoch, rows, missing))
+                await self._link.call("PUBLISH", self._everybody, self._message(epoch, rows, missing))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_AGAIN):
                         await delivery.done.wait()
@@ -173,7 +173,7 @@ class RedisChangeNotifier:
                         _log.info("The short way is back: ends are known everywhere at once")
                     pause, lost = _FIRST_PAUSE, False
                     await self._take_what_comes(connection, worker, listener)
-            except Exception as error:  # noqa: BLE001 - what a broken server sends can raise anything
+            except Exception as error:  # noqa: BLE001 - data of a broken server can raise any error
                 if not lost:
                     _log.warning("The short way is lost (%s): an end takes up to the bound", type(error).__name__)
                 lost = True
@@ -217,7 +217,7 @@ class RedisChangeNotifier:
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
-    def _nudge(self, epoch: str, rows: Sequence[ChangeRecord], to: frozenset[WorkerId]) -> bytes:
+    def _message(self, epoch: str, rows: Sequence[ChangeRecord], to: frozenset[WorkerId]) -> bytes:
         payload = msgspec.msgpack.encode(_Notification(self._back, to, tuple(rows)))
         return msgspec.msgpack.encode((epoch, self._envelope.seal(ROWS, self._everybody, epoch, payload)))
 
@@ -225,9 +225,9 @@ class RedisChangeNotifier:
         """Apply change records, then acknowledge on the connection that they arrived on, which keeps the order without
         waiting.
         """
-        epoch, sealed = _decoded(_letters, message) or ("", b"")
+        epoch, sealed = _decoded(_messages, message) or ("", b"")
         payload = self._envelope.open(ROWS, self._everybody, epoch, sealed)
-        notification = None if payload is None else _decoded(_nudges, payload)
+        notification = None if payload is None else _decoded(_notifications, payload)
         if notification is None or not notification.rows:
             self._complain()
             return

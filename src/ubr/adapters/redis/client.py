@@ -70,8 +70,8 @@ class RedisClient:
                 # Sending the library's name to the server takes two more commands, and the permission for them.
                 driver_info=None,
             )
-            library.make_connection()  # type: ignore[no-untyped-call]  # which is where options are looked at
-        except Exception:  # noqa: BLE001 - the library's errors quote what they could not read
+            library.make_connection()  # type: ignore[no-untyped-call]  # checks the options
+        except Exception:  # noqa: BLE001 - the library's errors quote the URL they cannot parse
             raise ValueError("The Redis URL cannot be read; it looks like redis://host:6379/0") from None
         self.name_space = name_space
         self._database = int(library.connection_kwargs.get("db") or 0)
@@ -150,7 +150,7 @@ class RedisClient:
             self._answered(self._breaker.answered(permit))
             self._complain("Redis refused a command: %s", error)
             raise _unavailable() from None
-        except Exception as error:  # noqa: BLE001 - what a broken server, or one that is none, sends can raise anything
+        except Exception as error:  # noqa: BLE001 - data of a broken or foreign server can raise any error
             if self._last_answer >= begun:
                 # Others got answers in the meantime: there were more requests than the connections can carry.
                 self._breaker.abandoned(permit)

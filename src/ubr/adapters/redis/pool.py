@@ -123,7 +123,7 @@ class Pool:
         try:
             async with asyncio.timeout(self._connect_deadline):
                 await connection.connect()  # type: ignore[no-untyped-call]  # here
-        except Exception as error:  # noqa: BLE001 - one who waits raises it
+        except Exception as error:  # noqa: BLE001 - a waiter raises it
             self._attempts -= 1
             self._tell(error)
             await self._drop(connection)

@@ -18,8 +18,8 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _log = logging.getLogger("ubr.redis")
 
 _SCRIPT: Final = Script("""\
--- One counter, by the generic cell rate algorithm: all that is kept is when the quota will be full again.
--- KEYS: the counter. ARGV: the time in which one try comes back, how many there are, 'take' or 'give'. Microseconds.
+-- One counter, by the generic cell rate algorithm: stores only the time at which the quota is full again.
+-- KEYS: the counter. ARGV: the time to refill one attempt, the limit, 'take' or 'give'. Times are in microseconds.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local interval, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -28,7 +28,7 @@ local span = interval * limit
 local full_at, foreign = now, 0
 local kept = redis.pcall('GET', KEYS[1])
 if type(kept) == 'string' and #kept <= 16 and string.find(kept, '^%d+$') then
-  -- Never later than with nothing left: a clock that was set back, or a smaller quota, shuts nobody out for long.
+  -- Never later than for an empty quota: a clock that was set back, or a smaller quota, must not lock out for long.
   full_at = math.min(math.max(tonumber(kept), now), now + span)
 elseif kept then
   full_at, foreign = now + span, 1

@@ -56,7 +56,7 @@ def common_and_listed(path: str) -> CommonPasswords:
 @lru_cache(maxsize=1)
 def _read(path: str, _changed: int, _size: int) -> array[int]:
     """Digests in order. Workers are forks of a process that has read the file, and share its memory."""
-    # Eight bytes for each, whatever its length. A collision of two texts is practically impossible, and would only
+    # Eight bytes for each password of any length. A collision of two texts is practically impossible, and would only
     # reject a password that might have been allowed.
     digests = array("Q")
     with Path(path).open("rb") as file:

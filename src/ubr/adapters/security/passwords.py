@@ -232,7 +232,7 @@ def cores() -> int:
     """Number of cores that this process may use."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
-    else:  # noqa: RET505 - a type checker follows a platform through branches only
+    else:  # noqa: RET505 - type checkers narrow a platform only through branches
         return os.cpu_count() or 1
 
 

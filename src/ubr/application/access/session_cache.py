@@ -158,7 +158,7 @@ class SessionCache:
     # --- asking ------------------------------------------------------------------------------------------------------
 
     async def principal(self, session_id: SessionId) -> Principal | None:
-        """The principal of a session, current as of this call or later; None if there is no such session.
+        """The principal of a session, current as of this call or later; None if the session is missing.
 
         Errors: `StoreUnavailable` if it cannot be determined in time.
         """

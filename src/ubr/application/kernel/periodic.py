@@ -39,7 +39,7 @@ async def repeat(act: Act, seconds: float) -> None:
             complained = False
         except StoreUnavailable:
             pass
-        except Exception:  # noqa: BLE001 - whatever it was, the service goes on without this round
+        except Exception:  # noqa: BLE001 - the service continues without this round
             if not complained:
                 _log.exception("A job failed; it is tried again and again")
             complained = True

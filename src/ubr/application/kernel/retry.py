@@ -35,7 +35,7 @@ def retry_on_conflict(
                 return await call(self, *args, **kwargs)
             except TransactionConflict:
                 pause = _PAUSE * 2**attempt
-                await asyncio.sleep(pause + pause * random.random())  # noqa: S311 - no secret
+                await asyncio.sleep(pause + pause * random.random())  # noqa: S311 - not a secret
         return await call(self, *args, **kwargs)
 
     return repeated

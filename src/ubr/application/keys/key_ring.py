@@ -28,7 +28,7 @@ class KeyRing:
     def __init__(
         self, session_cache: SessionCache, unit_of_work: UnitOfWork, access_tokens: AccessTokens, elapsed: Elapsed
     ) -> None:
-        self._view = session_cache
+        self._session_cache = session_cache
         self._unit_of_work = unit_of_work
         self._access_tokens = access_tokens
         self._elapsed = elapsed
@@ -50,7 +50,7 @@ class KeyRing:
 
         Only speed depends on it: otherwise, the next call that needs the keys waits until they are read.
         """
-        task = asyncio.create_task(repeat(self.current, self._view.times.poll))
+        task = asyncio.create_task(repeat(self.current, self._session_cache.times.poll))
         try:
             yield
         finally:
@@ -64,7 +64,7 @@ class KeyRing:
 
         Errors: `StoreUnavailable` if they cannot be read in time.
         """
-        await self._view.ensure_fresh()
+        await self._session_cache.ensure_fresh()
         heard = self._heard
         if self._read < heard:
             await self._until(lambda: self._read >= heard)
@@ -75,7 +75,7 @@ class KeyRing:
         Errors: `StoreUnavailable` if they cannot be read in time.
         """
         await self.current()
-        oldest = self._elapsed() - self._view.times.poll
+        oldest = self._elapsed() - self._session_cache.times.poll
         await self._until(lambda: self._read_at >= oldest)
 
     def read_within(self, span: timedelta) -> bool:
@@ -85,7 +85,7 @@ class KeyRing:
     async def ask(self) -> None:
         """Read the keys because of a token with an unknown key.
 
-        The key may be new. Anybody can invent such a token, so the keys are read at most once per poll interval;
+        The key may be new. Anybody can invent a token like that, so the keys are read at most once per poll interval;
         earlier callers wait together for the next read.
         Errors: `StoreUnavailable`.
         """
@@ -111,7 +111,7 @@ class KeyRing:
         self._heard += 1
 
     async def _ask(self) -> None:
-        pause = self._asked + self._view.times.poll - self._elapsed()
+        pause = self._asked + self._session_cache.times.poll - self._elapsed()
         if pause > 0:
             await asyncio.sleep(pause)
         # Later callers may have a key that this read misses, and need another read.
@@ -122,7 +122,7 @@ class KeyRing:
     async def _until(self, satisfied: Callable[[], bool]) -> None:
         """Read the keys until the condition holds. One read runs at a time, shared by all waiters."""
         try:
-            async with asyncio.timeout(self._view.times.patience):
+            async with asyncio.timeout(self._session_cache.times.patience):
                 while not satisfied():
                     if self._reading is None or self._reading.done():
                         self._reading = shared(self._read_keys())

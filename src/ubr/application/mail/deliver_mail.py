@@ -115,7 +115,7 @@ class DeliverMail:
             return error
         except StoreUnavailable:
             raise
-        except Exception:  # noqa: BLE001 - whatever is wrong with one letter, the others go out
+        except Exception:  # noqa: BLE001 - a failure of one mail does not stop the others
             _log.exception("A mail could not be written")
             return MailUnavailable("it could not be written")
         return None
@@ -139,7 +139,7 @@ class DeliverMail:
 
     @retry_on_conflict
     async def _written(self, queued: QueuedMail, actor: System) -> MailContext | None:
-        """The data of the mail; None if there is nobody to send it to."""
+        """The data of the mail; None if there is no recipient."""
         async with self.unit_of_work.begin(actor) as tx:
             context = await self._facts(tx, queued)
             # Its user is locked by now: a unit that ended the request has deleted this mail, or waits for this unit.

@@ -66,7 +66,7 @@ class AcknowledgeRestore:
         sessions = 0
         while ended := await self._end_sessions(actor):
             sessions += ended
-        while await self._forget_links(actor) or await self._forget_letters(actor):
+        while await self._forget_links(actor) or await self._forget_queued_mails(actor):
             pass
         while await self._forget_reservations(actor):
             pass
@@ -97,7 +97,7 @@ class AcknowledgeRestore:
         return forgotten
 
     @retry_on_conflict
-    async def _forget_letters(self, actor: System) -> int:
+    async def _forget_queued_mails(self, actor: System) -> int:
         async with self.unit_of_work.begin(actor) as tx:
             forgotten = await tx.outbox.forget_all(_BATCH)
             await tx.commit()

@@ -50,7 +50,7 @@ class MailRenderer(Protocol):
     def render(self, context: MailContext, id: UUID) -> Mail:
         """The mail for this context.
 
-        A mail never holds text that a stranger may have typed for somebody else. Errors: `ValueError` if data is
+        A mail never holds text that may have been typed by a stranger to its recipient. Errors: `ValueError` if data is
         missing that a mail of this kind needs.
         """
         ...

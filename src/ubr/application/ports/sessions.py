@@ -59,7 +59,7 @@ class RefreshTokens(Protocol):
     async def spend(self, digest: TokenDigest, *, successor: bytes, now: datetime) -> SessionId | None:
         """Spend an unspent token atomically, and store its sealed successor with it.
 
-        Returns the session if this call spent the token; None if there is no such token, or it was spent before. Of any
+        Returns the session if this call spent the token; None if it is missing, or was spent before. Of any
         number of concurrent calls, one gets the session.
         """
         ...
@@ -119,5 +119,5 @@ class Principal:
 
 class Principals(Protocol):
     async def get(self, session_id: SessionId) -> Principal | None:
-        """The session's user, session and roles, as they are now; None if there is no such session. Takes no locks."""
+        """The session's user, session and roles, as they are now; None if the session is missing. Takes no locks."""
         ...

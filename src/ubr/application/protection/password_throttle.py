@@ -94,8 +94,8 @@ class PasswordThrottle:
       verified, and a right password among wrong ones returns only its own reservation.
     - If all reservations belong to attempts in progress, an attempt waits as long as others are returned.
     - An account is an e-mail, existing or not. A client IP from which the account was logged in to has its own bucket,
-      so that a stranger locks nobody out.
-    - The store counts, whatever happens to Redis.
+      so that a stranger cannot lock the owner out.
+    - The store counts the attempts, independently of Redis.
     """
 
     unit_of_work: UnitOfWork
@@ -130,7 +130,7 @@ class PasswordThrottle:
     async def confirmed(self, user_id: UserId, password: str) -> AsyncIterator[CheckedPassword]:
         """Check the current password of a logged-in user.
 
-        Errors: `WrongPassword`; `InvalidToken` if there is no such user; `RateLimited`, `Busy`.
+        Errors: `WrongPassword`; `InvalidToken` if the user is missing; `RateLimited`, `Busy`.
         """
         async with self._attempt() as attempt:
             async with self.unit_of_work.read() as tx:

@@ -29,10 +29,10 @@ class FeedFollower:
         """Follow the feed until the context ends. After that, no unit waits for this worker."""
         async with self.notifier.listen(self.session_cache.worker, self.session_cache.apply):
             times = self.session_cache.times
-            cycles = (self.session_cache.poll_feed, times.poll)
+            polls = (self.session_cache.poll_feed, times.poll)
             renewals, looks = (self.session_cache.renew, times.renewal), (self.reaper, times.renewal)
             try:
-                async with running_beside(cycles, renewals, looks):
+                async with running_beside(polls, renewals, looks):
                     yield
             finally:
                 with suppress(StoreUnavailable):  # the row expires by itself

@@ -38,30 +38,30 @@ class RevocationBarrier:
         times = self.session_cache.times
         until = self.elapsed() + times.bound + CLOCK_RATES
         try:
-            announced = await self.feed.committed_changes(commit_id)
+            committed = await self.feed.committed_changes(commit_id)
         except StoreUnavailable:
             await self._pause(until if must_propagate else 0)
             return
-        self.session_cache.apply(announced.epoch, announced.rows)
+        self.session_cache.apply(committed.epoch, committed.rows)
         if not must_propagate:
             return
-        others = announced.workers - {self.session_cache.worker}
-        whole = not (announced.steady or self.session_cache.trusts(announced.epoch))
+        others = committed.workers - {self.session_cache.worker}
+        whole = not (committed.steady or self.session_cache.trusts(committed.epoch))
         known = not others
         if others:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, until - self.elapsed())):
-                    known = await self.notifier.deliver(announced.epoch, announced.rows, others)
+                    known = await self.notifier.deliver(committed.epoch, committed.rows, others)
         if whole or not known:
             await self._pause(until)
 
     async def _pause(self, until: float) -> None:
-        while (left := until - self.elapsed()) > 0:  # noqa: ASYNC110 - it is time that is waited for
+        while (left := until - self.elapsed()) > 0:  # noqa: ASYNC110 - waits for time to pass, not for an event
             await asyncio.sleep(left)
 
 
 class PollingOnly:
-    """Notifies nobody, for installations without a fast path: workers learn of an end with their next poll of the feed.
+    """Sends no notifications, where there is no fast path: workers learn of an end with their next poll of the feed.
 
     An acknowledgement by a verifier still counts if it arrives at the worker that waits for it.
     """

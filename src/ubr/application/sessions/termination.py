@@ -16,8 +16,8 @@ async def end_sessions(tx: Transaction, user_id: UserId, cause: SecurityEvent, *
 
     The user's row must be locked, so that no concurrent login is missed.
     """
-    reach = SESSION_TERMINATION[cause]
-    spared = actor.session_id if reach is TerminationScope.OTHERS and isinstance(actor, Actor) else None
+    scope = SESSION_TERMINATION[cause]
+    spared = actor.session_id if scope is TerminationScope.OTHERS and isinstance(actor, Actor) else None
     for session in await tx.sessions.live_of(user_id, tx.now):
         if session.id != spared:
             session.end(cause, now=tx.now)

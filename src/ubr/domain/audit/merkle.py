@@ -116,7 +116,7 @@ def nodes_of(span: Span) -> list[Node]:
 def inclusion(index: int, size: int) -> list[Span]:
     """The ranges whose hashes prove that a leaf is in a tree, nearest first (RFC 9162, 2.1.3.1).
 
-    Errors: `ValueError` if there is no such leaf.
+    Errors: `ValueError` if the leaf is not in the tree.
     """
     if not 0 <= index < size:
         raise ValueError("There is no such leaf in the tree")
