@@ -68,7 +68,7 @@ class Mailer(Protocol):
     """Sends mails."""
 
     async def send(self, mail: Mail) -> None:
-        """Hand a mail over. On return, the next server is responsible for it.
+        """Hand a mail over. On return, the receiving side is responsible for it.
 
         Errors: `MailRefused` if this mail will never be accepted; `MailUnavailable` if it may be accepted later, or may
         have been already. Neither error contains an e-mail, a link or a password.
@@ -122,8 +122,9 @@ class Outbox(Protocol):
         ...
 
     async def forget_changes(self, user_id: UserId, *, changed_since: datetime | None) -> None:
-        """Delete a user's queued mails that would change the e-mail, and those that would undo a change made since
-        `changed_since`.
+        """Delete a user's queued mails that would change the e-mail, or undo a change made since `changed_since`.
+
+        None keeps all mails that undo a change.
         """
         ...
 

@@ -103,7 +103,7 @@ class Transaction(Protocol):
 
 class UnitOfWork(Protocol):
     def begin(self, actor: Actor | System | None) -> AbstractAsyncContextManager[Transaction]:
-        """Open a unit that may write, on behalf of an actor, or None if unknown yet. Do no remote calls inside it."""
+        """Open a unit that may write, for an actor, or for None if not known yet. Make no remote calls inside it."""
         ...
 
     def read(self) -> AbstractAsyncContextManager[Transaction]:

@@ -166,7 +166,7 @@ class User:
         self._touch(now)
 
     def _claim(self) -> None:
-        """Remove the data of a person who registered with another person's e-mail. Without a password there is none."""
+        """Remove the data of a registrant who did not own the e-mail. Without a password, there is no registrant."""
         if self.password_hash is not None:
             self.full_name = None
             self.events.append(AccountClaimed(user_id=self.id))

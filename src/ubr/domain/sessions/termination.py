@@ -70,7 +70,8 @@ LINK_TERMINATION: Final = frozenset(
         SecurityEvent.TAKEN_OVER,
     }
 )
-"""The events that end the one-time links of a user: an earlier state of the account requested or received them.
+"""The events that end the one-time links of a user: a person who no longer controls the account may hold or have
+requested them.
 
 Exception: links that undo a change of e-mail. They survive all events, except for an act of an operator, and the
 undoing of an earlier change.
