@@ -1,1 +1,1 @@
-"""What the tests stand on: real servers, a faulty network, and the pytest plugin that hands them out."""
+"""Test support: real servers, a faulty network, and the pytest plugin that provides them."""

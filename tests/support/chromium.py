@@ -1,4 +1,4 @@
-"""A real browser, spoken to over two pipes (Chrome DevTools Protocol)."""
+"""A real browser, controlled over two pipes (Chrome DevTools Protocol)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Handler = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Tab:
-    """One page. `notes` is what the browser has to say about it: its console, and its log. `requests` are addresses."""
+    """One page. `notes` holds the browser's messages about it: its console, and its log. `requests` holds addresses."""
 
     def __init__(self, say: Callable[[bytes], None]) -> None:
         self._say = say
@@ -68,13 +68,13 @@ class Tab:
                 pass
 
     async def value(self, expression: str) -> Any:
-        """What an expression of JavaScript is in the page."""
+        """The value of a JavaScript expression in the page."""
         told = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in told, told
         return told["result"].get("value")
 
     async def until(self, expression: str) -> None:
-        """Wait until an expression holds."""
+        """Wait until an expression is true."""
         looking = f"const look = () => ({expression}) ? done() : setTimeout(look, 10); look();"
         await self.value(f"new Promise((done) => {{ {looking} }})")
 
@@ -91,11 +91,11 @@ async def _run(handler: Handler, params: dict[str, Any]) -> None:
 
 @asynccontextmanager
 async def chromium(folder: Path) -> AsyncIterator[Tab]:
-    """A tab of a browser of its own. Errors: `AssertionError` where there is no browser."""
+    """A tab of a new browser. Errors: `AssertionError` if no browser is installed."""
     program = _installed()
     to_browser, from_test = os.pipe()
     to_test, from_browser = os.pipe()
-    # The browser listens on the descriptor 3 and answers on 4.
+    # The browser reads from descriptor 3 and writes to 4.
     command = (
         f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}',
         program,

@@ -1,4 +1,4 @@
-"""Running `ubr` as processes of their own: the one way that all tests take."""
+"""Runs `ubr` as a separate process; all tests use this module."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from weakref import finalize
 from tests.support import warm
 
 UBR = str(Path(sys.executable).with_name("ubr"))
-"""The console script, as it is installed."""
+"""The installed console script."""
 PATIENCE = 60.0
-"""Seconds after which something hangs that should not: many times what it takes on a machine with nothing to spare."""
+"""Seconds after which a process counts as hanging: many times its duration on a fully loaded machine."""
 
 
 def clean_environment(**settings: str) -> dict[str, str]:
-    """That of the tests with these settings of ubr and no others, for a process of it as an installation has it."""
+    """The environment of the tests, with only these settings of ubr, for a process as in an installation."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("UBR_")}
     return {**kept, "PYTHONPATH": str(Path(__file__).parent / "absent"), **settings}
 
 
 class Kept:
-    """A file that has no name, for what a process reads or writes; it goes with this object."""
+    """An unnamed file for the input or output of a process; it is deleted with this object."""
 
     def __init__(self, content: bytes = b"") -> None:
         self._file, path = mkstemp()
@@ -45,12 +45,12 @@ class Kept:
 
     @property
     def text(self) -> str:
-        """All that it holds by now, however far anybody has read it."""
+        """Its complete content so far, independently of any read position."""
         return os.pread(self._file, os.fstat(self._file).st_size, 0).decode(errors="replace")
 
 
 class Process(Protocol):
-    """A process that was started, with what `subprocess.Popen` calls them."""
+    """A started process, with the names of `subprocess.Popen`."""
 
     @property
     def pid(self) -> int: ...
@@ -110,7 +110,7 @@ class _Copy:
 
 
 class _Warm:
-    """The warm process of this one, started by the first command."""
+    """The warm process of this test process, started by the first command."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -132,7 +132,7 @@ class _Warm:
         ours, its = socket.socketpair()
         with its:
             process = subprocess.Popen(
-                # Nothing beside this script is to be found by the name of what it imports.
+                # No module beside this script may shadow an import.
                 [sys.executable, "-P", warm.__file__],
                 cwd="/",
                 env=clean_environment(),
@@ -161,7 +161,7 @@ def start(
     script: bool = False,
     room: bool = False,
 ) -> Process:
-    """Start `ubr` with these arguments, as a copy of a process that has loaded it, or by the console script itself.
+    """Start `ubr` with these arguments, as a fork of a process that has loaded it, or through the console script.
 
     Only Linux can fork what has loaded this much; elsewhere it is always the script. A copy with `room` has the
     deadlines of tests, see `tests.support.room`: for what is said, where it does not matter how soon.
@@ -180,7 +180,7 @@ def start(
 def run(
     *arguments: str, folder: Path, environment: Mapping[str, str], typed: bytes = b"", script: bool = False
 ) -> tuple[int, str, str]:
-    """Run a command until it ends: its exit code, what it said, and what it complained of."""
+    """Run a command until it ends. Returns its exit code, its output, and its error output."""
     out, err = Kept(), Kept()
     process = start(*arguments, folder=folder, environment=environment, out=out, err=err, typed=typed, script=script)
     try:

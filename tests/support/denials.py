@@ -1,4 +1,4 @@
-"""Denials over any units of work, for use cases that are composed by hand."""
+"""Recording of denials in any units of work, for use cases that are composed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Environments for tools that ask for much that ubr does not: each has a lock file, and a folder beside `.venv`."""
+"""Environments for tools with many dependencies that ubr does not have: each has a lock file, and a folder beside
+`.venv`.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +12,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FUZZ_REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "20000"))
-"""How many requests are made from the OpenAPI document, in all."""
+"""Total number of requests made from the OpenAPI document."""
 
 
 def programs_of(name: str) -> Path:
-    """The folder of the programs that `requirements/{name}.txt` installs, installed now if need be."""
+    """The folder of the programs of `requirements/{name}.txt`, which are installed if they are missing."""
     lock, environment = ROOT / "requirements" / f"{name}.txt", ROOT / f".venv-{name}"
     stamp, programs = environment / ".installed", environment / "bin"
     with (ROOT / f".venv-{name}.lock").open("w") as guard:
-        # Tests run beside each other.
+        # Tests run concurrently.
         fcntl.flock(guard, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_text() != lock.read_text():
             run(ROOT / "tools" / "make-venv", environment, PYTHON=sys.executable)
@@ -29,14 +31,14 @@ def programs_of(name: str) -> Path:
 
 
 def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> str:
-    """What a command prints. Errors: `AssertionError` with it, where the command fails."""
+    """The output of a command. Errors: `AssertionError` with the output if the command fails."""
     done = ran(*command, cwd=cwd, **environment)
     assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stdout}"
     return done.stdout
 
 
 def ran(*command: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command that has ended, however it did."""
+    """A finished command, successful or not."""
     return subprocess.run(
         command,
         cwd=cwd,

@@ -1,4 +1,4 @@
-"""A feed that hands everything on, for tests that look at it on its way or hold it up."""
+"""A feed that passes everything on, for tests that inspect or delay it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs made in memory: every entry in its place, the checkpoints between them, and the keys that signed those."""
+"""Logs made in memory: all entries in order, the checkpoints between them, and the keys that signed them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ START: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def seeded(seed: int) -> Random:
-    """Chance that can be had again."""
+    """Reproducible randomness."""
     return Random(seed)  # noqa: S311 - nobody has to be kept from guessing it
 
 
@@ -89,7 +89,7 @@ def signed(text: str, *signers: Signer) -> Note:
 
 @dataclass(frozen=True)
 class Written:
-    """A checkpoint, and the size it was written down for."""
+    """A checkpoint, and the size it is stored under."""
 
     size: int
     note: str
@@ -100,7 +100,7 @@ Step: TypeAlias = Leaf | Written
 
 @dataclass(frozen=True)
 class Log:
-    """All that whoever checks a log comes by, in that order. The entry `rotation` names the second of the keys."""
+    """All steps of a log, in the order in which a verifier reads them. The entry `rotation` names the second key."""
 
     steps: tuple[Step, ...]
     old: Signer
@@ -123,7 +123,7 @@ class Log:
 
     @cached_property
     def where(self) -> tuple[int, ...]:
-        """At which step each leaf is."""
+        """The step of each leaf."""
         return tuple(at for at, step in enumerate(self.steps) if isinstance(step, Leaf))
 
     @cached_property
@@ -145,7 +145,7 @@ class Log:
         return len(self.leaves)
 
     def fits(self, index: int) -> int:
-        """The size of the last checkpoint that has nothing to do with an entry."""
+        """The size of the last checkpoint that does not cover an entry."""
         at = bisect_right(self.sizes, index)
         return self.sizes[at - 1] if at else 0
 
@@ -172,7 +172,7 @@ class Maker:
         return UUID(int=self.random.getrandbits(128), version=4)
 
     def entry(self, event: Event | None = None) -> LogEntry:
-        """One that records this, or something."""
+        """An entry that records this event, or a random one."""
         random = self.random
         self.clock += timedelta(microseconds=random.randrange(1, 10**9))
         return LogEntry.of(
@@ -225,7 +225,7 @@ _EVENTS: Final[Sequence[Callable[[Maker], Event]]] = (
 
 
 def new_log(count: int, *, seed: int = 1, pruned: int = 0) -> Log:
-    """A log of so many entries, of 1 to 8 in a checkpoint. Of the first `pruned` the content is gone, as one says."""
+    """A log of `count` entries, 1 to 8 in each checkpoint. The first `pruned` have no content, as an entry records."""
     random = seeded(seed)
     make = Maker(random)
     old, new = Signer("old"), Signer("new")
@@ -250,7 +250,7 @@ def new_log(count: int, *, seed: int = 1, pruned: int = 0) -> Log:
 
 
 def placed(index: int, entry: LogEntry, *, gone: bool = False) -> Leaf:
-    """An entry in a place, with the hash that is its own."""
+    """An entry at an index, with its own hash."""
     return Leaf(index=index, entry_id=entry.id, hash=entry.leaf, entry=None if gone else entry)
 
 

@@ -24,7 +24,7 @@ AFAR = "0.0.0.0"  # noqa: S104 - connected to, which reaches this machine under 
 
 @dataclass(frozen=True)
 class Certificate:
-    """One that signed itself: with the context of a server that has it, and of a client that trusts it."""
+    """A self-signed certificate, with the context of a server that has it, and of a client that trusts it."""
 
     server: ssl.SSLContext
     client: ssl.SSLContext
@@ -55,7 +55,7 @@ def certificate(folder: Path, *hosts: str) -> Certificate:
 
 @dataclass
 class Received:
-    """A mail as it arrived."""
+    """A mail as received."""
 
     sender: str
     recipients: list[str]
@@ -66,7 +66,7 @@ class Received:
 
 @dataclass
 class MailServer:
-    """Takes what it is sent, and answers otherwise where `answers` has a command."""
+    """Accepts mails, with other replies for the commands in `answers`."""
 
     port: int = 0
     received: list[Received] = field(default_factory=list)
@@ -118,7 +118,7 @@ def _authenticate(server: SMTP, session: Session, envelope: Envelope, mechanism:
 async def mail_server(
     tls: Certificate | None = None, *, at_once: bool = False, international: bool = True, account: bool = False
 ) -> AsyncIterator[MailServer]:
-    """With STARTTLS where there is a certificate, or with TLS `at_once`; with `account` one has to log in."""
+    """With STARTTLS if there is a certificate, or with TLS `at_once`; with `account`, clients have to log in."""
     mails = MailServer()
 
     def protocol() -> SMTP:
@@ -145,7 +145,9 @@ async def mail_server(
 
 @asynccontextmanager
 async def strange_server(*lines: str, hang: bool = True) -> AsyncIterator[int]:
-    """The port of one that says a line for each that it hears, beginning with the first, and then nothing more."""
+    """The port of a server that sends the next of these lines after each line it receives, the first at once, and then
+    no more.
+    """
     over = asyncio.Event()
     talks: set[asyncio.Task[None] | None] = set()
 

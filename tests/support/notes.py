@@ -1,6 +1,6 @@
-"""Reads signed notes and checkpoints, by what c2sp.org/signed-note and c2sp.org/tlog-checkpoint say and nothing else.
+"""Reads signed notes and checkpoints, strictly according to c2sp.org/signed-note and c2sp.org/tlog-checkpoint.
 
-It shares no code with ubr: what ubr signs is shown to somebody who knows only the specifications.
+It shares no code with ubr: it represents a reader who knows only the specifications.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _KEY_BYTES: Final = 32
 _ROOT_BYTES: Final = 32
 _ID_BYTES: Final = 4
 _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
-"""No leading zeros. The specification names no largest tree; where 64 bits do not hold its size, nobody has it."""
+"""No leading zeros. The specification sets no maximum size, but no log exceeds 64 bits."""
 _MAX_SIGNATURES: Final = 100
-"""A reader should have a limit, and has to take 16."""
+"""A reader should have a limit, and has to accept 16."""
 
 
 class NotGenuine(Exception):
-    """It is not a note, or not signed by that key, or not a checkpoint."""
+    """The text is not a note, not signed by that key, or not a checkpoint."""
 
 
 class _Signature(NamedTuple):
@@ -35,7 +35,7 @@ class _Signature(NamedTuple):
 
 
 def opened(note: str | bytes, vkey: str) -> str:
-    """The text of a note that the key signed. Signatures of others are passed over. Errors: `NotGenuine`."""
+    """The text of a note that the key signed. Signatures of others are ignored. Errors: `NotGenuine`."""
     name, key_id, key = _key_of(vkey)
     text, signatures = _parts_of(note)
     own = [signature for signature in signatures if (signature.name, signature.key_id) == (name, key_id)]
@@ -52,7 +52,7 @@ def opened(note: str | bytes, vkey: str) -> str:
 def checkpoint(note: str | bytes, vkey: str) -> tuple[str, int, bytes]:
     """The origin, the size and the root in a checkpoint that the key signed. Errors: `NotGenuine`.
 
-    The name of the key should be the origin, but need not be. Whoever reads a certain log looks at its origin.
+    The name of the key should be the origin, but need not be. A reader of one log checks its origin.
     """
     lines = opened(note, vkey).removesuffix("\n").split("\n")
     if len(lines) < 3 or "" in lines:
@@ -68,7 +68,7 @@ def checkpoint(note: str | bytes, vkey: str) -> tuple[str, int, bytes]:
 
 
 def _key_of(vkey: str) -> tuple[str, bytes, Ed25519PublicKey]:
-    parts = vkey.split("+", 2)  # base64 has plus signs of its own
+    parts = vkey.split("+", 2)  # base64 contains plus signs
     if len(parts) != 3:
         raise NotGenuine("A key has three parts")
     name, key_id, encoded = parts
@@ -112,7 +112,7 @@ def _is_name(name: str) -> bool:
 
 
 def _decoded(encoded: str) -> bytes:
-    """Of the texts that a lenient reader takes for the same bytes, only the one that RFC 4648 writes."""
+    """Accepts only the encoding of RFC 4648, and no other text that a lenient reader takes for the same bytes."""
     try:
         raw = b64decode(encoded, validate=True)
     except (NotBase64, ValueError):

@@ -45,7 +45,7 @@ def token_in(mail: Mail) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Somebody who is logged in."""
+    """A logged-in user."""
 
     email: str
     actor: Actor
@@ -58,7 +58,7 @@ class Member:
 
 @dataclass(slots=True)
 class World:
-    """An application, its clock, and who lives in it."""
+    """An application, its clock, and its users."""
 
     ubr: Application
     clock: MovableClock
@@ -81,7 +81,7 @@ class World:
         await self.ubr.assign_role(AssignRoleCommand(user_id=user_id, role=role), actor=actor)
 
     async def user(self, *permissions: str, role: str | None = None, email: str | None = None) -> Member:
-        """Somebody logged in, with a role of these permissions, or of this name."""
+        """A logged-in user, with a role of these permissions, or of this name."""
         user = await self.register(email)
         if permissions:
             role = (await self.role(*permissions)).name
@@ -110,7 +110,7 @@ class World:
         return await self.ubr.get_user(GetUserCommand(user_id=user_id), actor=SYSTEM)
 
     async def alive(self, tokens: TokensResult) -> bool:
-        """Whether an access token is accepted."""
+        """True if an access token is accepted."""
         try:
             await self.ubr.authenticate(tokens.access_token)
         except InvalidToken:
@@ -118,16 +118,16 @@ class World:
         return True
 
     async def mails(self) -> list[Mail]:
-        """What has been mailed since the last time this was asked, oldest first."""
+        """The mails sent since the last call, oldest first."""
         return await delivered(self.ubr)
 
     async def link(self, to: str | None = None) -> str:
-        """The token of the newest link that was mailed since the last time; to this e-mail."""
+        """The token of the newest link mailed since the last call; to this e-mail."""
         found = [mail for mail in await self.mails() if to is None or mail.to == to]
         return token_in(found[-1])
 
     async def acts(self) -> list[LogEntryResult]:
-        """What was done since the last time this was asked, oldest first: no refusals, and not the asking itself."""
+        """The log entries since the last call, oldest first, without denials and reads of the log itself."""
         found: list[LogEntryResult] = []
         cursor = None
         while True:
@@ -143,7 +143,7 @@ class World:
 
 @asynccontextmanager
 async def new_world(**settings: Any) -> AsyncIterator[World]:
-    """A world of its own, without limits. `settings` are fields of `Settings`."""
+    """A new world, without limits. `settings` are fields of `Settings`."""
     async with in_memory(**{"login_rate_limit": NO_LIMITS, **settings}) as (ubr, clock):
         world = World(ubr, clock)
         await world.acts()
@@ -152,7 +152,7 @@ async def new_world(**settings: Any) -> AsyncIterator[World]:
 
 @dataclass(slots=True)
 class Meanwhile:
-    """A password hasher during whose work something else happens, once: for races that have to be met each time."""
+    """A password hasher that runs another act once during its work, for races that must be reproduced every time."""
 
     hasher: PasswordHasher
     act: Callable[[], Awaitable[object]]
@@ -178,5 +178,5 @@ def log_in_with(ubr: Application, hasher: PasswordHasher) -> LogIn:
 
 
 def log_in_while(world: World, act: Callable[[], Awaitable[object]], times: int = 1) -> LogIn:
-    """A login during whose hashing something else happens, so many times."""
+    """A login during whose hashing another act runs, `times` times."""
     return log_in_with(world.ubr, Meanwhile(world.ubr.log_in.passwords.hasher, act, times))

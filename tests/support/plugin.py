@@ -1,8 +1,8 @@
-"""The pytest side of the servers: started when a test first asks, shared by all workers, stopped with the run.
+"""The pytest side of the servers: started on first use, shared by all workers, stopped with the run.
 
-With xdist the workers ask the controller over a socket, so one process owns the servers and ends them; a run without
-workers asks itself. Each worker has a database of its own, copied from one that was migrated once, and a numbered
-Redis database of its own.
+With xdist, the workers ask the controller over a socket, so one process owns the servers and ends them; a run without
+workers asks itself. Each worker has its own database, copied from one that was migrated once, and its own numbered
+Redis database.
 """
 
 import fcntl
@@ -40,13 +40,13 @@ Migrate = Callable[[str], object]
 
 
 class Desk(Protocol):
-    """Where servers are asked for."""
+    """The interface for requesting servers."""
 
     run_id: str
     folder: Path
 
     def ask(self, product: Product) -> tuple[str, Origin]:
-        """The address of the shared server, which is started if this is the first to ask."""
+        """The address of the shared server, which the first call starts."""
 
     def note(self, origin: Origin) -> None:
         """Name a server in the report that a test started for itself."""
@@ -69,7 +69,7 @@ class Controller:
 
     def ask(self, product: Product) -> tuple[str, Origin]:
         with self._lock:
-            if product in self.failures:  # Not once more for every test.
+            if product in self.failures:  # not again for every test
                 raise ServerError(self.failures[product])
             reaper.watch(self.folder)
             try:
@@ -88,17 +88,17 @@ class Controller:
 
     @property
     def socket(self) -> str:
-        """Where workers reach us."""
+        """The address for workers."""
         path = str(self.folder / "desk")
         if self._listener is None:
-            self._listener = Listener(path, "AF_UNIX")  # In a folder only we may enter.
+            self._listener = Listener(path, "AF_UNIX")  # in a folder that only this user may enter
             self._thread = threading.Thread(target=self._serve, args=(self._listener,), daemon=True)
             self._thread.start()
         return path
 
     def _serve(self, listener: Listener) -> None:
         while True:
-            # A worker that dies in the middle of asking is xdist's to report.
+            # xdist reports a worker that dies while asking.
             with suppress(EOFError, OSError), listener.accept() as connection:
                 wish = connection.recv()
                 if wish is None:
@@ -130,7 +130,7 @@ class Controller:
                         stack.callback(self.postgres.drop_database, name)
 
     def header(self) -> list[str]:
-        """What the ladder will give, as far as can be said before anything is started."""
+        """The expected rungs of the ladder, as far as known before the start of a server."""
         lines = []
         for name, variable, find in (
             ("postgres", "UBR_TEST_POSTGRES_URL", partial(find_postgres, self.major)),
@@ -144,7 +144,7 @@ class Controller:
         return lines
 
     def summary(self) -> list[str]:
-        """What was used."""
+        """The servers used."""
         lines = [f"shared: {server.origin}" for server in (self.postgres, self.redis) if server is not None]
         lines += [f"private ({count}): {origin}" for origin, count in self.private.items()]
         lines += [f"no {product}: {why}" for product, why in self.failures.items()]
@@ -152,7 +152,7 @@ class Controller:
 
 
 class Worker:
-    """The desk as an xdist worker sees it."""
+    """The desk as seen by an xdist worker."""
 
     def __init__(self, told: dict[str, str]) -> None:
         self.run_id = told["run_id"]
@@ -216,9 +216,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark who asks for a server of its own, which is a test of the system, and let what takes longest come first.
+    """Mark tests that use a private server as system tests, and run the longest tests first.
 
-    Before -m is looked at. What begins late and takes long keeps one worker busy when the others have nothing left.
+    Runs before -m is evaluated. A long test that starts late keeps one worker busy while the others are idle.
     """
     for item in items:
         if {"private_postgres", "private_redis"} & set(getattr(item, "fixturenames", ())):
@@ -227,7 +227,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _seconds(item: pytest.Item) -> float:
-    """How long it takes, by its mark; 0 where that says nothing."""
+    """The duration of a test, from its mark; 0 without one."""
     return max((float(mark.kwargs.get("seconds", 0)) for mark in item.iter_markers("system")), default=0.0)
 
 
@@ -238,38 +238,38 @@ def desk(request: pytest.FixtureRequest) -> Desk:
 
 @pytest.fixture(scope="session")
 def worker(request: pytest.FixtureRequest) -> int:
-    """The number of this xdist worker; 0 without xdist as well."""
+    """The number of this xdist worker; 0 also without xdist."""
     told = getattr(request.config, "workerinput", None)
     return int(told["workerid"].removeprefix("gw")) if told else 0
 
 
 @pytest.fixture(scope="session")
 def postgres_server(desk: Desk) -> PostgresServer:
-    """The shared PostgreSQL. It can make databases; to kill or freeze one, take `private_postgres`."""
+    """The shared PostgreSQL. Tests may create databases; to kill or freeze a server, use `private_postgres`."""
     return PostgresServer(*desk.ask("postgres"))
 
 
 @pytest.fixture(scope="session")
 def redis_server(desk: Desk) -> RedisServer:
-    """The shared Redis; to kill, freeze or empty a whole one, take `private_redis`."""
+    """The shared Redis; to kill, freeze or empty a server, use `private_redis`."""
     return RedisServer(*desk.ask("redis"))
 
 
 @pytest.fixture(scope="session")
 def migrate() -> Migrate | None:
-    """What brings an empty database, given by its URL, up to date; a conftest.py puts the real one here."""
+    """The function that migrates an empty database, given by its URL; a conftest.py provides the real one."""
     return None
 
 
 @pytest.fixture(scope="session")
 def migrated_template(desk: Desk, postgres_server: PostgresServer, migrate: Migrate | None) -> str:
-    """The name of the database the others are copied from, migrated once in a run."""
+    """The name of the template database, migrated once in a run."""
     name = f"{desk.run_id}_template"
     done = desk.folder / "template-done"
     with (desk.folder / "template-lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # Falls by itself should this worker die.
+        fcntl.flock(lock, fcntl.LOCK_EX)  # released automatically if this worker dies
         if not done.exists():
-            postgres_server.drop_database(name)  # Half done by one that failed.
+            postgres_server.drop_database(name)  # half finished by a worker that failed
             url = postgres_server.create_database(name)
             result = migrate(url) if migrate else None
             if inspect.isawaitable(result):
@@ -284,13 +284,13 @@ async def _finish(result: Awaitable[object]) -> None:
 
 @pytest.fixture(scope="session")
 def database_url(desk: Desk, worker: int, postgres_server: PostgresServer, migrated_template: str) -> str:
-    """A migrated database for all tests of this worker; what one leaves behind the next one finds."""
+    """A migrated database shared by all tests of this worker; each test finds the data of the previous one."""
     return postgres_server.create_database(f"{desk.run_id}_{worker}", migrated_template)
 
 
 class NewDatabase(Protocol):
     def __call__(self, *, migrated: bool = True) -> str:
-        """Create a database for this test alone and return its URL."""
+        """Create a database for this test and return its URL."""
 
 
 @pytest.fixture
@@ -316,14 +316,14 @@ def redis_url(redis_server: RedisServer, worker: int) -> str:
 
 @pytest.fixture
 def clean_redis_url(redis_server: RedisServer, redis_url: str, worker: int) -> str:
-    """The same, emptied for this test."""
+    """The same database, emptied for this test."""
     redis_server.flush(worker % DATABASES)
     return redis_url
 
 
 @pytest.fixture(scope="session")
 def redis_prefix(desk: Desk, worker: int) -> str:
-    """What keys and channels of this worker may begin with, where a numbered database does not keep them apart."""
+    """A prefix for keys and channels of this worker, for cases that a numbered database does not separate."""
     return f"{desk.run_id}:{worker}:"
 
 
@@ -331,7 +331,7 @@ class PrivatePostgres(Protocol):
     def __call__(
         self, major: int | None = None, *, durable: bool = False, settings: dict[str, str] | None = None
     ) -> PostgresServer:
-        """Start a PostgreSQL for this test alone, of the version the run was asked for unless told."""
+        """Start a PostgreSQL for this test, of the version of the run unless `major` is given."""
 
 
 @pytest.fixture
@@ -352,7 +352,7 @@ def private_postgres(desk: Desk, request: pytest.FixtureRequest) -> Iterator[Pri
 
 class PrivateRedis(Protocol):
     def __call__(self, kind: Kind | None = None, *, settings: dict[str, str] | None = None) -> RedisServer:
-        """Start a Redis, or a Valkey, for this test alone."""
+        """Start a Redis, or a Valkey, for this test."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A TCP proxy that misbehaves on purpose: it delays, stalls, cuts and refuses, and heals again."""
+"""A TCP proxy with faults on demand: it delays, stalls, cuts and refuses connections, and recovers."""
 
 import asyncio
 import random
@@ -43,12 +43,12 @@ class _Link:
         return [self.client] if self.server is None else [self.client, self.server]
 
     def close(self) -> None:
-        """Close both ends; what was let through before still arrives."""
+        """Close both ends; data that has passed still arrives."""
         for end in self._ends():
             end.close()
 
     def abort(self) -> None:
-        """Close both ends, even if the other side does not read any more."""
+        """Close both ends, even if the other side no longer reads."""
         for end in self._ends():
             end.transport.abort()
 
@@ -58,10 +58,10 @@ class _Link:
 
 
 class FaultProxy:
-    """Stands between a client and `host:port`; use as `async with`.
+    """Sits between a client and `host:port`; use as `async with`.
 
-    Every fault lasts until `heal()`, a cut until it has happened `times` times (None: every time). The delays come
-    from the seed, the number of the connection and the direction, so the same run gives the same delays.
+    Every fault lasts until `heal()`, a cut until it has happened `times` times (None: every time). The delays depend on
+    the seed, the number of the connection and the direction, so the same run gives the same delays.
     """
 
     def __init__(self, host: str, port: int, *, seed: int = 0) -> None:
@@ -77,7 +77,7 @@ class FaultProxy:
         self.port = free_port()
         self.accepted = 0
         self.cuts = 0
-        self.passed = _none_passed()  # Bytes over all connections.
+        self.passed = _none_passed()  # bytes over all connections
 
     async def __aenter__(self) -> Self:
         await self.heal()
@@ -104,12 +104,12 @@ class FaultProxy:
         self._delays[direction] = (low, low if high is None else high)
 
     def stall(self, *directions: Direction) -> None:
-        """Let nothing pass, in both directions unless told; connections stay open and data is kept."""
+        """Block all data, in both directions by default; connections stay open and data is kept."""
         for direction in directions or DIRECTIONS:
             self._gates[direction].clear()
 
     def cut_after(self, count: int, direction: Direction, *, times: int | None = 1) -> None:
-        """Cut a connection when this many more bytes of it have passed; not one byte more gets through."""
+        """Cut a connection after this many more bytes; no further byte gets through."""
         for link in self._links:
             link.passed[direction] = 0
         self._cuts.append(_Cut(direction, times, after=count))
@@ -123,32 +123,32 @@ class FaultProxy:
         answered: bool = False,
         times: int | None = 1,
     ) -> None:
-        """Cut a connection when these bytes come by; they do not get through.
+        """Cut a connection when these bytes appear; they do not get through.
 
-        With `answered`, which is for requests, they do: the cut comes when the server has answered, and it is the
-        answer that is lost. Only a connection counts by which, from now on, what it is to be `having` went before.
+        With `answered`, for requests, they do: the cut comes after the server has answered, and the answer is lost.
+        With `having`, only connections count on which these bytes have passed before, from now on.
         """
         self._cuts.append(_Cut(direction, times, pattern=pattern, answered=answered, having=having))
 
     def cut(self) -> None:
-        """Cut every connection there is, now."""
+        """Cut every present connection now."""
         for link in self._links:
             self._cut(link)
 
     async def refuse(self) -> None:
-        """Refuse new connections; those there are live on."""
+        """Refuse new connections; present ones stay open."""
         if self._server is None:
             return
         server, self._server = self._server, None
         for listening in server.sockets:
             asyncio.get_running_loop().remove_reader(listening.fileno())
-        # What was accepted a moment ago must find its server open, or asyncio loses it without closing it.
+        # A connection accepted a moment ago must find its server open, or asyncio loses it without closing it.
         for _ in range(3):
             await asyncio.sleep(0)
         server.close()
 
     async def heal(self) -> None:
-        """End all faults: what was held back goes on its way."""
+        """End all faults: held data is forwarded."""
         self._delays.clear()
         self._cuts.clear()
         for gate in self._gates.values():
@@ -158,7 +158,7 @@ class FaultProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._server is None:
-            writer.transport.abort()  # It came in just before we began to refuse.
+            writer.transport.abort()  # accepted just before the refusal began
             return
         task = asyncio.current_task()
         assert task is not None
@@ -172,7 +172,7 @@ class FaultProxy:
                 self._pump(link, "to_server", reader, link.server), self._pump(link, "to_client", server_reader, writer)
             )
         except (OSError, asyncio.CancelledError):
-            pass  # The server is down, or the proxy closes: either way the connection just ends.
+            pass  # the server is down, or the proxy closes: in both cases the connection ends
         finally:
             link.close()
             with suppress(OSError, asyncio.CancelledError):
@@ -204,17 +204,17 @@ class FaultProxy:
                 tail = (tail + chunk)[-1024:]
             writer.write_eof()
         except OSError:
-            link.close()  # One side is gone, so the other goes too.
+            link.close()  # one side is closed, so close the other
 
     def _until_cut(self, link: _Link, direction: Direction, tail: bytes, chunk: bytes) -> int | None:
-        """How much of the chunk passes before the cut, or None when all does and the connection lives on."""
+        """The number of bytes of the chunk before the cut, or None if all pass and the connection stays open."""
         for rule in [rule for rule in self._cuts if rule.direction == direction]:
             if rule.having and rule.having in tail + chunk:
                 link.said.add(rule.having)
             if rule.having and rule.having not in link.said:
                 continue
             if rule.pattern:
-                # A pattern may have begun in what went by before.
+                # A pattern may have begun in earlier data.
                 before = tail[len(tail) - min(len(tail), len(rule.pattern) - 1) :]
                 place = (before + chunk).find(rule.pattern)
                 if place < 0:

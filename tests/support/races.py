@@ -1,4 +1,4 @@
-"""Races are about what comes out, not how soon."""
+"""Support for races: their outcome matters, not their speed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ubr import Application, Settings, connect
 
 
 def rounds(few: int, many: int) -> pytest.MarkDecorator:
-    """So many with `make test`, so many with `make test-long`."""
+    """The number of rounds with `make test`, and with `make test-long`."""
     return pytest.mark.parametrize("rounds", [few, pytest.param(many, marks=pytest.mark.long)])
 
 
 @asynccontextmanager
 async def two_instances(settings: Settings) -> AsyncIterator[tuple[Application, Application]]:
-    """Two on one database, each with a pool of its own, as in production."""
+    """Two instances on one database, each with its own pool, as in production."""
     async with connect(settings) as first, connect(settings) as second:
         yield first, second

@@ -1,7 +1,7 @@
 """Process trees: freeze, thaw and kill them, and clean up after a test run that was itself killed.
 
-Standard library only, because it also runs as a script: `python reaper.py` reads what to watch from its standard
-input, and when that ends, which it does however the writer died, it kills and deletes what is still on the list.
+Standard library only, because it also runs as a script: `python reaper.py` reads from its standard input what to watch.
+When the input ends, however the writer died, it kills and deletes everything still on the list.
 """
 
 import atexit
@@ -20,7 +20,7 @@ _POLL = 0.005
 
 
 def _processes() -> dict[int, tuple[int, str]]:
-    """Every process: its parent and its state letter."""
+    """Every process, with its parent and its state letter."""
     table: dict[int, tuple[int, str]] = {}
     if Path("/proc/self/stat").exists():
         for entry in Path("/proc").iterdir():
@@ -28,8 +28,8 @@ def _processes() -> dict[int, tuple[int, str]]:
                 try:
                     stat = (entry / "stat").read_text(errors="replace")
                 except OSError:
-                    continue  # It ended while we looked.
-                # The name, in brackets, may itself hold blanks and brackets.
+                    continue  # it ended in the meantime
+                # The name, in parentheses, may itself contain blanks and parentheses.
                 state, parent, *_ = stat.rpartition(")")[2].split()
                 table[int(entry.name)] = (int(parent), state)
         return table
@@ -41,26 +41,26 @@ def _processes() -> dict[int, tuple[int, str]]:
 
 
 def _send(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):  # Gone already.
+    with contextlib.suppress(ProcessLookupError):  # already gone
         os.kill(pid, number)
 
 
 def _below(root: int, table: dict[int, tuple[int, str]]) -> list[int]:
     found = [root]
-    for pid in found:  # Grows while we walk it.
+    for pid in found:  # grows during the loop
         found += [child for child, (parent, _) in table.items() if parent == pid and child not in found]
     return found[1:]
 
 
 def children(root: int) -> list[int]:
-    """The processes that one has started and that still run."""
+    """The running children of a process."""
     return [pid for pid, (parent, state) in _processes().items() if parent == root and state[0] not in "ZX"]
 
 
 def freeze(root: int) -> list[int]:
-    """Stop a process and all below it; returns them, parents before children.
+    """Stop a process and all its descendants; returns them, parents before children.
 
-    A parent is stopped before its children are listed, so that none is born unseen.
+    A parent is stopped before its children are listed, so that no child is missed.
     """
     frozen = [root]
     _send(root, signal.SIGSTOP)
@@ -80,21 +80,21 @@ def freeze(root: int) -> list[int]:
 
 
 def thaw(root: int) -> None:
-    """Let a frozen process and all below it go on."""
-    # Children first: a parent that wakes early could take a child that does not answer for a dead one.
+    """Resume a frozen process and all its descendants."""
+    # Children first: a parent that resumes early could take an unresponsive child for a dead one.
     for pid in [*reversed(_below(root, _processes())), root]:
         _send(pid, signal.SIGCONT)
 
 
 def kill_tree(root: int) -> None:
-    """Kill a process and all below it with SIGKILL, and wait until none of them runs."""
+    """Kill a process and all its descendants with SIGKILL, and wait until none is running."""
     doomed = freeze(root)
     for pid in doomed:
         _send(pid, signal.SIGKILL)
     deadline = time.monotonic() + _DEADLINE
     while True:
         table = _processes()
-        # A zombie holds nothing any more: no port, no memory, no file.
+        # A zombie holds no port, memory or file.
         left = [pid for pid in doomed if pid in table and table[pid][1][0] not in "ZX"]
         if not left:
             return
@@ -104,7 +104,7 @@ def kill_tree(root: int) -> None:
 
 
 class Reaper:
-    """The writing end: one helper process for everything this process starts."""
+    """The writing end: one helper process for everything that this process starts."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -112,7 +112,7 @@ class Reaper:
         self._owner = 0
 
     def watch(self, what: int | Path) -> None:
-        """Kill this process, or delete this folder, should we die without doing it ourselves."""
+        """Kill this process, or delete this folder, if this process dies without doing so."""
         self._tell("+", what)
 
     def forget(self, what: int | Path) -> None:
@@ -128,7 +128,7 @@ class Reaper:
                     stderr=subprocess.DEVNULL,
                     cwd="/",
                     text=True,
-                    start_new_session=True,  # Ctrl-C in the terminal must not reach it.
+                    start_new_session=True,  # Ctrl-C in the terminal must not reach it
                 )
                 self._owner = os.getpid()
                 atexit.register(self._close)
@@ -158,7 +158,7 @@ def main() -> None:
             try:
                 kill_tree(int(what))
             except (OSError, TimeoutError):
-                continue  # The others have to go all the same.
+                continue  # clean up the others all the same
     for what in watched:
         if not what.isdigit():
             shutil.rmtree(what, ignore_errors=True)

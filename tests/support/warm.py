@@ -1,12 +1,12 @@
 """A process that has loaded all of `ubr` and forks for each command that a test runs.
 
-To load `ubr` takes most of a second; a copy of a process that has done so takes nothing. What runs in the copy is what
-the console script runs, with arguments, folder, environment and standard streams of its own, and it ends as any
-program does. Imports only the standard library before it is told to load the rest: it is run as a script, by
-`tests.support.commands`.
+Loading `ubr` takes most of a second; a fork of a loaded process takes almost no time. The fork runs the same code as
+the console script, with its own arguments, folder, environment and standard streams, and ends as any program does. This
+module imports only the standard library before it is told to load the rest: `tests.support.commands` runs it as a
+script.
 
-Spoken on standard input, a socket: a wish is its length and then JSON, with four file descriptors beside it, the three
-standard streams and one for what is said back: first the number of the new process, later how it ended.
+Protocol on standard input, a socket: a request is its length and then JSON, with four file descriptors: the three
+standard streams, and one for the replies: first the number of the new process, later its exit status.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ LOADED = (
     "rich.table",
     "uvloop",
 )
-"""With what these import. A module that is missing here costs time and nothing else."""
+"""Modules that import all others. A missing one costs time and has no other effect."""
 LENGTH = 4
-"""The bytes of a wish's length."""
+"""Size in bytes of the length of a request."""
 
 
 class Wish(TypedDict):
-    """What is to run."""
+    """A command to run."""
 
     arguments: list[str]
     folder: str
@@ -53,14 +53,14 @@ class Wish(TypedDict):
 
 
 def send(control: socket.socket, wish: Wish, files: list[int]) -> None:
-    """Send a wish with its file descriptors."""
+    """Send a request with its file descriptors."""
     text = json.dumps(wish).encode()
     socket.send_fds(control, [len(text).to_bytes(LENGTH, "big")], files)
     control.sendall(text)
 
 
 def _receive(control: socket.socket) -> tuple[Wish, list[int]] | None:
-    """The next wish; None when nobody is left to have any."""
+    """The next request; None when the socket is closed."""
     length, files, _, _ = socket.recv_fds(control, LENGTH, LENGTH)
     if not length:
         return None
@@ -73,19 +73,19 @@ def _receive(control: socket.socket) -> tuple[Wish, list[int]] | None:
 
 
 def _tell(status: int, number: int) -> None:
-    with suppress(BrokenPipeError):  # Whoever started it does not want to know any more.
+    with suppress(BrokenPipeError):  # the starting process no longer waits for it
         os.write(status, f"{number}\n".encode())
 
 
 def fork_for_each(control: socket.socket) -> list[str]:
-    """Fork whenever told to. Returns in each new process, with its arguments; ends with the tests."""
+    """Fork on each request. Returns in each new process, with its arguments; ends with the tests."""
     running: dict[int, int] = {}
     woken, wake = os.pipe()
     for end in (woken, wake):
         os.set_blocking(end, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake)
-    # Ctrl-C reaches the commands by themselves.
+    # Ctrl-C reaches the commands directly.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         ready, _, _ = select.select([control.fileno(), woken], [], [])
@@ -120,7 +120,7 @@ def fork_for_each(control: socket.socket) -> list[str]:
 
 
 def _become(wish: Wish, streams: list[int]) -> list[str]:
-    """Take on what a process is given by whoever starts it."""
+    """Apply the settings that a new process gets from its parent."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, stream in enumerate(streams):
@@ -145,6 +145,6 @@ if __name__ == "__main__":
     from ubr.entrypoints.cli.main import main
 
     gc.collect()
-    gc.freeze()  # What all copies share is not to be written to by their garbage collectors.
+    gc.freeze()  # memory shared by all copies must not be written to by their garbage collectors
     sys.argv = [str(Path(sys.executable).with_name("ubr")), *fork_for_each(socket.socket(fileno=os.dup(0)))]
     sys.exit(main())

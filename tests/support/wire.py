@@ -1,4 +1,4 @@
-"""The least HTTP client: one connection kept open, one request at a time, and nothing in the way of counting."""
+"""A minimal HTTP client: one open connection, one request at a time, and no hidden work that would distort counts."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Answer:
 
 
 class Wire:
-    """A connection to a service, which is opened when it is first needed and again after it broke.
+    """A connection to a service, opened on first use and again after a failure.
 
-    Errors: `ConnectionError` where the connection breaks; whether the request was acted on is not known then.
+    Errors: `ConnectionError` if the connection breaks; the outcome of the request is then unknown.
     """
 
     def __init__(self, url: str) -> None:
@@ -74,7 +74,7 @@ class Wire:
         return answer
 
     def close(self) -> None:
-        """Close the connection. The next request opens another."""
+        """Close the connection. The next request opens a new one."""
         if self._ends is not None:
             self._ends[1].close()
             self._ends = None

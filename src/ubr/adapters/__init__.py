@@ -1,1 +1,1 @@
-"""Implementations of the ports, one technology a folder."""
+"""Implementations of the ports, one folder per technology."""

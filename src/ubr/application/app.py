@@ -1,4 +1,4 @@
-"""Everything that ubr does, on one screen."""
+"""All use cases, on one screen."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ from ubr.application.sessions.revoke_user_sessions import RevokeUserSessions
 
 @dataclass(frozen=True, kw_only=True)
 class AccountUseCases:
-    """Accounts, and how people prove that one is theirs."""
+    """Accounts, and proof of their ownership."""
 
     register_user: RegisterUser
     change_password: ChangePassword
@@ -94,7 +94,7 @@ class SessionUseCases:
 
 @dataclass(frozen=True, kw_only=True)
 class RoleUseCases:
-    """Roles, and who holds them."""
+    """Roles, and their holders."""
 
     get_role: GetRole
     list_roles: ListRoles
@@ -108,7 +108,7 @@ class RoleUseCases:
 
 @dataclass(frozen=True, kw_only=True)
 class MailUseCases:
-    """Mails that wait."""
+    """Queued mails."""
 
     deliver_mail: DeliverMail
     list_mail: ListMail
@@ -117,7 +117,7 @@ class MailUseCases:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditUseCases:
-    """The log."""
+    """The audit log."""
 
     list_logs: ListLogs
     get_checkpoint: GetCheckpoint
@@ -184,6 +184,6 @@ class Application(
         revocation: RevocationUseCases,
         operations: OperationUseCases,
     ) -> Application:
-        """All of them in one."""
+        """All use cases in one object."""
         groups = (accounts, sessions, roles, mail, audit, keys, revocation, operations)
         return cls(**{name: use_case for group in groups for name, use_case in vars(group).items()})

@@ -1,7 +1,7 @@
-"""Checks an export of the log without ubr: `python -m ubr.audit_verifier EXPORT`.
+"""Verifies an export of the audit log without ubr: `python -m ubr.audit_verifier EXPORT`.
 
-It needs nothing but the standard library and `cryptography`, no database and no secret, and shares with the service
-the words of its domain alone.
+It needs only the standard library and `cryptography`, no database and no secret, and shares only the domain with the
+service.
 """
 
 from ubr.audit_verifier.export import NotAnExport, check_export

@@ -1,4 +1,4 @@
-"""Walks an export, line by line."""
+"""Verification of an export, line by line."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _LARGEST: Final = 2**63
 
 
 class NotAnExport(Exception):
-    """What was given is not an export of a log, from its first line on."""
+    """The input is not an export of a log, from its first line on."""
 
 
 def check_export(lines: Iterable[str], *, keys: Sequence[NoteKey] = (), against: Sequence[Note] = ()) -> Checked:
-    """What was found to be right. Without keys those are trusted that the export itself names.
+    """The result of a successful check. Without `keys`, the keys that the export itself names are trusted.
 
     Errors: `Tampered`; `NotAnExport`; `BadNote` for a checkpoint of another log.
     """
@@ -51,7 +51,7 @@ def _head(line: str) -> tuple[int, list[NoteKey]]:
 
 
 def _take(check: LogCheck, line: str) -> None:
-    """An entry, or a checkpoint. Errors: `Tampered`."""
+    """Check a line with an entry or a checkpoint. Errors: `Tampered`."""
     at = check.frontier.size
     try:
         record = _read(line)
@@ -85,20 +85,20 @@ def _leaf(record: Line) -> Leaf:
 
 
 def _number(raw: object) -> int:
-    """Errors: `ValueError` for what is no whole number, and for one that no log has."""
+    """Errors: `ValueError` unless it is an integer that a log can have."""
     if type(raw) is not int or not 0 <= raw < _LARGEST:
         raise ValueError("This is no number of entries")
     return raw
 
 
 def _read(line: str) -> Line:
-    """Errors: `ValueError`, also for a name that stands twice: one of the two would not be looked at."""
+    """Errors: `ValueError`, also for a duplicate name, because one of its values would be ignored."""
     try:
         found = json.loads(line, object_pairs_hook=_once)
     except RecursionError:
         raise ValueError("A line is not nested that deep") from None
     if not isinstance(found, dict):
-        raise ValueError("A line is an object")  # noqa: TRY004 - whoever reads lines looks for one error
+        raise ValueError("A line is an object")  # noqa: TRY004 - callers handle one error
     return found
 
 

@@ -8,7 +8,7 @@ from ubr.domain.audit.checkpoint import MAX_NOTE_BYTES, BadNote, Note, NoteKey
 
 
 def read_keys(path: Path) -> list[NoteKey]:
-    """The keys in a file, one in a line. Errors: `BadNote`, `OSError`."""
+    """The keys in a file, one per line. Errors: `BadNote`, `OSError`."""
     keys = [NoteKey.parse(line.strip()) for line in _text(path).splitlines() if line.strip()]
     if not keys:
         raise BadNote("holds no key")

@@ -1,10 +1,10 @@
-"""What is said of a log in which everything fits."""
+"""The report on an intact log."""
 
 from __future__ import annotations
 
 
 def report(size: int, *, pruned: int, checkpoints: int, unsigned: int, signer: str | None, trusted: bool) -> list[str]:
-    """Lines for people. `trusted` says that the key was given, and not taken from the log's own keeper."""
+    """Lines for people. `trusted` means that the key was given, and not taken from the keeper of the log."""
     lines = [f"Every one of {size} entries is what was signed." if size else "The log has no entry yet."]
     if pruned:
         lines.append(f"The content of {pruned} is gone, as entries of the log say; their hashes fit.")

@@ -1,4 +1,4 @@
-"""Where adapters meet ports. The only room that knows dependency-injector; everyone else calls `connect`."""
+"""Connects adapters to ports. The only package that knows dependency-injector; all other code calls `connect`."""
 
 from ubr.bootstrap.decisions import common_of
 from ubr.bootstrap.environment import Environment, connect, migrate, open_environment, schema_state

@@ -1,6 +1,6 @@
-"""The use cases, each with the ports it takes: a function a capability, checked by the types.
+"""Builds the use cases from their ports: one function per capability, checked by the types.
 
-A use case without one of its ports, or with the wrong one, does not pass `make check`.
+A use case that lacks a port, or gets the wrong one, fails `make check`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Decisions of the operator, as the application knows them."""
+"""Conversion of settings to the operator's decisions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def decisions_of(settings: Settings) -> OperatorDecisions:
 
 
 def policy_of(settings: Settings) -> OperatorPolicy:
-    """The operator's decisions, as the use cases know them."""
+    """The operator's policy for the use cases."""
     return OperatorPolicy(
         registration=settings.registration,
         password_min_length=settings.password_min_length,
@@ -35,7 +35,7 @@ def policy_of(settings: Settings) -> OperatorPolicy:
 
 
 def common_of(settings: Settings) -> CommonPasswords:
-    """The passwords that nobody may set. Errors: `WrongSetting` where the operator's list is of no use."""
+    """The passwords that are not allowed. Errors: `WrongSetting` if the operator's list cannot be used."""
     path = settings.password_block_list
     if path is None:
         return is_common
@@ -46,7 +46,7 @@ def common_of(settings: Settings) -> CommonPasswords:
 
 
 def quotas_of(settings: Settings) -> Quotas:
-    """Where both of the operator's limits are off, so are the others."""
+    """The quotas. If both of the operator's limits are off, all others are off too."""
     chosen = settings.login_rate_limit
     if chosen == LoginRateLimit(None, None):
         return Quotas.off()
@@ -58,12 +58,12 @@ def _quota(limit: Limit | None) -> Quota | None:
 
 
 def hashing_threads(settings: Settings) -> int:
-    """As many as there are cores, shared among the workers of one service: more would only make each slower."""
+    """One thread per core, shared among the workers of a service: more would only slow each one down."""
     return max(1, cores() // settings.workers)
 
 
 def times_of(settings: Settings) -> CacheTimes:
-    """How often the feed is read, and how long an end may take."""
+    """The poll interval of the feed, and the maximum delay of an end."""
     return CacheTimes(
         poll=settings.revocation_poll.total_seconds(),
         bound=settings.revocation_bound.total_seconds(),

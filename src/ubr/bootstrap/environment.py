@@ -1,4 +1,4 @@
-"""From settings to a running application, and back to nothing."""
+"""Starts an application from its settings, and stops it."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from ubr.bootstrap.memory import MemoryContainer
     from ubr.bootstrap.sql import SqlContainer
 
-# Each environment is imported only when it is asked for: whoever tests in memory does not load a database toolkit.
+# Each environment is imported only on demand: a test in memory does not load a database toolkit.
 
 
 _DELIVERING: Final = 1.0
-"""Seconds between two looks for mails to send."""
+"""Seconds between two checks for mails to send."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What a process needs that serves ubr: the application, and the jobs that run beside it."""
+    """The parts of a serving process: the application, and its background jobs."""
 
     application: Application
     janitor: Janitor
@@ -64,13 +64,14 @@ async def open_environment(
     following: bool = True,
     delivering: bool = True,
 ) -> AsyncIterator[Environment]:
-    """Everything a process needs, on a schema that is up to date. `clock` replaces every clock, for tests.
+    """The complete environment of a process, on an up-to-date schema. `clock` replaces every clock, for tests.
 
-    What is not `prepared` can look after signing keys that no secret opens, and neither makes nor verifies tokens.
-    What is not `following` leaves no trace in the database: good for reading the log, and for nothing else.
-    What is not `delivering` leaves mails to those who last longer.
-    Errors: `StoreUnavailable` where the database is out of reach; `SigningKeyLocked`; `WrongSetting` where a template
-    of the operator's cannot be used.
+    Without `prepared`, the application can manage signing keys that no secret opens, and neither signs nor verifies
+    tokens.
+    Without `following`, it leaves no trace in the database, and can only read the log.
+    Without `delivering`, it leaves mails to longer-lived processes.
+    Errors: `StoreUnavailable` if the database is unavailable; `SigningKeyLocked`; `WrongSetting` if an operator's
+    template cannot be used.
     """
     container = _container(settings, clock)
     async with AsyncExitStack() as stack:
@@ -81,7 +82,7 @@ async def open_environment(
         services, application = container.services(), container.application()
         if prepared:
             await application.initialize()
-        if following and settings.database_url != MEMORY:  # there nothing runs beside a test
+        if following and settings.database_url != MEMORY:  # in memory, no job runs beside a test
             await stack.enter_async_context(services.feed_follower.following())
             if prepared:
                 await stack.enter_async_context(services.keys.following())
@@ -94,10 +95,10 @@ async def open_environment(
 
 @asynccontextmanager
 async def connect(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Application]:
-    """Every use case, ready to be called in-process. The schema is brought up where `UBR_MIGRATE` is `auto`.
+    """Every use case, ready for in-process calls. The schema is migrated if `UBR_MIGRATE` is `auto`.
 
-    The files of the embedded database are made where they are missing. Errors: `StoreUnavailable` where the database
-    is out of reach; `WrongSetting` where those files cannot be made.
+    Missing files of the embedded database are created. Errors: `StoreUnavailable` if the database is unavailable;
+    `WrongSetting` if those files cannot be created.
     """
     settings = ensure_embedded_files(settings)
     if settings.migrate == "auto":
@@ -107,10 +108,10 @@ async def connect(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
 
 
 async def migrate(settings: Settings) -> None:
-    """Bring the schema up to date. Safe to run from any number of processes at once.
+    """Migrate the schema. Safe to run from any number of processes at once.
 
-    Where another role owns the tables, that of the service is given what it needs. Errors: `ValueError` where it has
-    no name.
+    If another role owns the tables, the role of the service is granted the privileges it needs. Errors: `ValueError` if
+    that role has no name.
     """
     if settings.database_url == MEMORY:
         return
@@ -124,9 +125,9 @@ async def migrate(settings: Settings) -> None:
 
 
 async def schema_state(settings: Settings) -> Literal["current", "behind", "unknown"]:
-    """Whether the schema is the one this version of ubr works with; `unknown` is one that a newer version made.
+    """Compare the schema with this version of ubr; `unknown` means that a newer version made it.
 
-    Errors: `StoreUnavailable` where the database is out of reach.
+    Errors: `StoreUnavailable` if the database is unavailable.
     """
     if settings.database_url == MEMORY:
         return "current"

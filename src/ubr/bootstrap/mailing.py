@@ -1,4 +1,4 @@
-"""How mails are written and sent here. What it takes is loaded only where it is used."""
+"""Builds the mail adapters. Their libraries are loaded only on use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ubr.settings import LOCAL_SENDER, MAIL_FOLDER, MEMORY, Settings, WrongSetti
 
 
 def mailer_of(settings: Settings, clock: Clock) -> Mailer:
-    """A mail server where one is set; else what the database goes with."""
+    """The configured mail server, or else the default of the database in use."""
     sender = settings.mail_from or LOCAL_SENDER
     if settings.database_url == MEMORY:
         from ubr.adapters.memory.mail import MemoryMailer
@@ -32,7 +32,7 @@ def mailer_of(settings: Settings, clock: Clock) -> Mailer:
 
 
 def renderer_of(settings: Settings) -> MailRenderer:
-    """Errors: `WrongSetting` where an operator's template cannot be used."""
+    """Errors: `WrongSetting` if an operator's template cannot be used."""
     folder = settings.mail_templates
     try:
         return TemplateMailRenderer(settings.public_url or settings.address, None if folder is None else Path(folder))

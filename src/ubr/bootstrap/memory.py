@@ -1,4 +1,4 @@
-"""The environment without any storage."""
+"""The environment without storage."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def ports_in_memory(
 
 
 class MemoryContainer(containers.DeclarativeContainer):
-    """Few providers, since a test makes one of these for itself: what needs no replacing is built by functions."""
+    """Few providers, since each test makes its own container: functions build what needs no replacement."""
 
     settings = providers.Dependency(instance_of=Settings)
     clock = providers.Object(utc_now)

@@ -1,4 +1,4 @@
-"""The whole outside of the application in one value: adapters, and decisions of the operator."""
+"""All inputs of the application in one value: adapters, and decisions of the operator."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class OperatorDecisions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """An environment fills this in. `background_…` have connections of their own, which no request can take.
+    """Provided by an environment. `background_…` adapters have separate connections, which requests cannot take.
 
-    Were the background to share connections with requests, a storm of them would make the session cache stale, and
+    If background jobs shared connections with requests, a storm of requests would make the session cache stale, and
     with it every request that needs no database.
     """
 

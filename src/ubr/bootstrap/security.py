@@ -16,7 +16,7 @@ from ubr.settings import Settings
 
 
 def hasher_of(settings: Settings) -> Argon2PasswordHasher:
-    """It has threads of its own, and has to be closed."""
+    """It has its own threads, and must be closed."""
     return Argon2PasswordHasher(
         settings.argon2_memory_kib,
         settings.argon2_time,
@@ -26,7 +26,7 @@ def hasher_of(settings: Settings) -> Argon2PasswordHasher:
 
 
 def security_of(settings: Settings, hasher: PasswordHasher) -> SecurityPorts:
-    """Errors: `WrongSetting` where the operator's list of passwords is of no use."""
+    """Errors: `WrongSetting` if the operator's list of passwords cannot be used."""
     secret_keys = SecretKeys(settings.secret_keys)
     return SecurityPorts(
         signer=HmacSigner(secret_keys),

@@ -1,4 +1,4 @@
-"""The parts of the application that several use cases share, and those that run beside requests."""
+"""The helpers that several use cases share, and the background jobs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ubr.bootstrap.ports import Ports
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """One of each for an application."""
+    """The shared helpers of one application."""
 
     session_cache: SessionCache
     unit_of_work: EndingUnitOfWork
@@ -48,7 +48,7 @@ class Services:
 
 
 def services_of(ports: Ports) -> Services:
-    """Built by constructors alone: nothing is asked and nothing started."""
+    """Calls only constructors: runs no query and starts no job."""
     session_cache = SessionCache(
         worker=WorkerId(ports.new_id()),
         unit_of_work=ports.unit_of_work,

@@ -1,4 +1,4 @@
-"""The environment on a database: SQLite where it is embedded, PostgreSQL in production."""
+"""The environment with a database: embedded SQLite, or PostgreSQL in production."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
     from ubr.adapters.redis import RedisClient
 
-# The Redis client is loaded only where there is a Redis.
+# The Redis client is loaded only if a Redis is configured.
 
 
 def redis_client(redis_url: str | None) -> RedisClient | None:
-    """The way to Redis, which connects when it is first used; None where there is none."""
+    """The Redis client, which connects on first use; None without a Redis."""
     if redis_url is None:
         return None
     from ubr.adapters.redis import RedisClient  # noqa: PLC0415
@@ -44,7 +44,7 @@ def redis_client(redis_url: str | None) -> RedisClient | None:
 
 
 def notifier_through(redis: RedisClient | None, signer: Signer) -> ChangeNotifier:
-    """The short way between workers; without a Redis there is none."""
+    """The fast path between workers, if a Redis is configured."""
     if redis is None:
         return PollingOnly()
     from ubr.adapters.redis import Envelope, RedisChangeNotifier  # noqa: PLC0415
@@ -53,7 +53,7 @@ def notifier_through(redis: RedisClient | None, signer: Signer) -> ChangeNotifie
 
 
 def rate_limit_store_in(redis: RedisClient | None, unit_of_work: SqlUnitOfWork, signer: Signer) -> RateLimitStore:
-    """One count for all workers: in Redis, and in the database where Redis is not configured or out of reach."""
+    """One counter for all workers: in Redis, or in the database if Redis is not configured or unavailable."""
     in_sql = SqlRateLimitStore(unit_of_work, signer)
     if redis is None:
         return in_sql
@@ -99,7 +99,7 @@ class SqlContainer(containers.DeclarativeContainer):
     settings = providers.Dependency(instance_of=Settings)
     clock = providers.Object(utc_now)
     store_clock: providers.Provider[Clock | None] = providers.Dependency()
-    """None where the database tells the time: PostgreSQL, whose clock all instances of the service share."""
+    """None for PostgreSQL, whose clock all instances of the service share."""
 
     new_id = providers.Singleton(Uuid7, clock=clock)
     recorder = providers.Singleton(Recorder, new_id=new_id, random_bytes=providers.Object(random_bytes))

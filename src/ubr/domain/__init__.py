@@ -1,4 +1,4 @@
-"""What a user, a role, a session and a log entry are, and the rules that hold for them.
+"""The domain model: users, roles, sessions, log entries, and their rules.
 
-Standard library only: no I/O, no clock, no randomness, no logging. Time, ids and hashes come in as arguments.
+Standard library only: no I/O, no clock, no randomness, no logging. Time, ids and hashes are passed as arguments.
 """

@@ -1,4 +1,4 @@
-"""Who acts."""
+"""Actors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ubr.domain.ids import SessionId, UserId
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A user in one of their sessions: ids alone, as `authenticate` returns it.
+    """A user in one of their sessions: only ids, as returned by `authenticate`.
 
-    What the actor may do is looked up by each use case, so one that is held for long never goes stale.
+    Each use case looks up the actor's permissions, so an actor that is kept for long never becomes stale.
     """
 
     user_id: UserId
@@ -20,7 +20,7 @@ class Actor:
 
 
 class System:
-    """The service itself, or the program it is part of. It may do everything. There is one: `SYSTEM`."""
+    """The service itself, or the program that embeds it. It may do everything. There is one: `SYSTEM`."""
 
     __slots__ = ()
 

@@ -8,14 +8,14 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class InputError:
-    """One thing wrong with the input: where (an RFC 6901 pointer, `""` for the whole) and why. Never the value."""
+    """One error in the input: its place (an RFC 6901 pointer, `""` for the whole) and its reason. Never the value."""
 
     pointer: str
     detail: str
 
 
 class UbrError(Exception):
-    """Root of the catalogue. `code` is stable and public; `detail` is for people and holds no secret."""
+    """Root of the catalogue. `code` is stable and public; `detail` is for people and contains no secret."""
 
     code: ClassVar[str] = "error"
     title: ClassVar[str] = "The request failed"
@@ -26,7 +26,7 @@ class UbrError(Exception):
 
 
 class Invalid(UbrError):
-    """The input breaks a rule that is known without looking at any state. Sending it again cannot help."""
+    """The input breaks a rule that depends on no state. Sending it again cannot help."""
 
     code = "invalid-input"
     title = "The input is not valid"
@@ -37,54 +37,54 @@ class Invalid(UbrError):
 
     @classmethod
     def at(cls, pointer: str, detail: str) -> Invalid:
-        """One flaw at one place."""
+        """One input error at one place."""
         return cls(None, InputError(pointer, detail))
 
 
 class Unauthenticated(UbrError):
-    """It is not known who is asking."""
+    """The caller is unknown."""
 
     code = "unauthenticated"
     title = "Authentication is required"
 
 
 class Forbidden(UbrError):
-    """It is known who is asking, and they may not."""
+    """The caller is known, but not permitted to do this."""
 
     code = "forbidden"
     title = "This is not permitted"
 
 
 class NotFound(UbrError):
-    """What was named does not exist."""
+    """The named resource does not exist."""
 
     code = "not-found"
     title = "There is no such thing"
 
 
 class Conflict(UbrError):
-    """The input is right, but the present state stands against it."""
+    """The input is valid, but conflicts with the present state."""
 
     code = "conflict"
     title = "The present state does not allow this"
 
 
 class PreconditionFailed(UbrError):
-    """The thing has changed since the caller read it."""
+    """The resource has changed since the caller read it."""
 
     code = "precondition-failed"
     title = "The thing has changed since it was read"
 
 
 class Contradictory(UbrError):
-    """The input is right by itself, but it is not what the same caller has said before."""
+    """The input is valid, but contradicts an earlier request of the same caller."""
 
     code = "contradictory"
     title = "The request is not the one that it says it is"
 
 
 class RateLimited(UbrError):
-    """Too many tries. `retry_after` is in whole seconds, at least 1."""
+    """Too many attempts. `retry_after` is in whole seconds, at least 1."""
 
     code = "rate-limited"
     title = "Too many tries"
@@ -95,7 +95,7 @@ class RateLimited(UbrError):
 
 
 class Unavailable(UbrError):
-    """Nothing is wrong with the request; a part of the service is. `retry_after` is in whole seconds, at least 1."""
+    """The request is valid; a part of the service is unavailable. `retry_after` is in whole seconds, at least 1."""
 
     code = "unavailable"
     title = "The service cannot answer at the moment"
@@ -111,18 +111,18 @@ class InvalidCursor(Invalid):
 
 
 class IdempotencyKeyReused(Contradictory):
-    """Of the call that the key belongs to nothing is told."""
+    """The error reveals nothing about the call that the key belongs to."""
 
     code = "idempotency-key-reused"
     title = "The idempotency key belongs to another request"
 
 
 class StoreUnavailable(Unavailable):
-    """The database did not answer in time. What was asked for may or may not have happened."""
+    """The database did not answer in time. The outcome of the request is unknown."""
 
     code = "store-unavailable"
     title = "The database is out of reach"
 
 
 class TransactionConflict(StoreUnavailable):
-    """Two units of work stood in each other's way. This one had no effect, for certain, and can be repeated."""
+    """Two units of work conflicted. This one certainly had no effect, and can be repeated."""

@@ -1,8 +1,8 @@
-"""Everything that can go wrong, on one screen.
+"""All errors, on one screen.
 
-A *kind* (direct child of `UbrError`) says what the caller can do about it; a *leaf* adds a stable `code`, and stands
-beside what it is about. Entry points translate kinds, never leaves: the HTTP status of a kind is known in one file
-there and nowhere else.
+A *kind* (direct child of `UbrError`) determines what the caller can do about it; a *leaf* adds a stable `code`, and is
+defined in the module of its capability. Entry points translate kinds, never leaves: only one file there knows the HTTP
+status of a kind.
 """
 
 from __future__ import annotations

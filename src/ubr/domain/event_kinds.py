@@ -1,4 +1,4 @@
-"""What every event says of itself."""
+"""The base classes of events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Facts: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What an event is about."""
+    """The object of an event."""
 
     type: TargetType
     id: str
@@ -25,7 +25,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Root of the events. A leaf says its action (stable, public), its sentence, its target and its facts."""
+    """Root of the events. A leaf defines its action (stable, public), its message, its target and its facts."""
 
     action: ClassVar[str]
     message: ClassVar[str]
@@ -37,17 +37,17 @@ class Event:
 
     @property
     def subject(self) -> UserId | None:
-        """Who acted, where the act itself tells it: somebody who logs in is nobody before."""
+        """The acting user, if the event itself identifies them: a user who logs in is not authenticated before."""
         return None
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """What it changes in who somebody is or what they may do: rows of the feed."""
+        """The changes to identities or permissions that this event causes: change records of the feed."""
         return ()
 
     @property
     def must_propagate(self) -> bool:
-        """Whether the answer waits until the changes are known everywhere."""
+        """True if the answer waits until the changes are known everywhere."""
         return True
 
     def data(self) -> Facts:

@@ -1,6 +1,6 @@
-"""What happened, in the past tense. Every event is one entry of the log, written in the transaction of the act.
+"""All events, in the past tense. Every event is one log entry, written in the transaction of the act.
 
-`data()` holds ids and facts, never an e-mail, a name or a secret: an entry outlives the person it speaks of.
+`data()` holds ids and facts, never an e-mail, a name or a secret, because an entry outlives the person it describes.
 """
 
 from __future__ import annotations
@@ -169,14 +169,14 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     MailGivenUp,
     MailRetried,
 )
-"""Every event that becomes an entry of the log."""
+"""Every event that becomes a log entry."""
 
 
 def actions() -> dict[str, type[Event]]:
-    """Every action name of the log and the event behind it."""
+    """Every action name of the log, with its event class."""
     return {event.action: event for event in EVENTS}
 
 
 def actor_of(event: Event, actor: UserId | None) -> UserId | None:
-    """Who is written down as having acted: whoever is logged in, else whom the act itself names."""
+    """The recorded actor: the authenticated user, else the user that the event itself identifies."""
     return actor if actor is not None else event.subject

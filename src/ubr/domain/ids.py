@@ -1,4 +1,4 @@
-"""Ids, each a type of its own."""
+"""Ids, each with its own type."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ SessionId = NewType("SessionId", UUID)
 LogEntryId = NewType("LogEntryId", UUID)
 
 TokenDigest = NewType("TokenDigest", bytes)
-"""SHA-256 of a refresh token. The token itself is stored nowhere."""
+"""SHA-256 of a refresh token. The token itself is never stored."""

@@ -1,4 +1,4 @@
-"""Text and moments: parsed once on the way in, trusted from then on."""
+"""Text and moments: validated once at the boundary, trusted from then on."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from ubr.domain.error_kinds import Invalid
 
 NO_JOINERS = dict.fromkeys(map(ord, "\u200c\u200d"))
-"""Takes out the two invisible characters without which names in Persian and in Indic scripts are misspelled."""
+"""Removes the two invisible characters that names in Persian and in Indic scripts need for correct spelling."""
 
 
 def check_printable(text: str, pointer: str) -> None:
-    """Refuse what nobody types on purpose: controls (NUL among them), surrogates, bidi overrides, zero-width marks."""
+    """Refuse characters never typed on purpose: controls (also NUL), surrogates, bidi overrides, zero-width marks."""
     for char in text:
         if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
             raise Invalid.at(pointer, f"holds the character U+{ord(char):04X}, which is not allowed")
@@ -32,7 +32,7 @@ def parse_text(raw: str, pointer: str, *, longest: int) -> str:
 
 
 def parse_moment(raw: datetime, pointer: str) -> datetime:
-    """A moment in UTC. Errors: `Invalid` where it has no offset, or lies outside the years 1 to 9999 there."""
+    """A moment in UTC. Errors: `Invalid` if it has no offset, or is outside the years 1 to 9999 in UTC."""
     if raw.tzinfo is None:
         raise Invalid.at(pointer, "must say its offset from UTC")
     try:
@@ -42,9 +42,9 @@ def parse_moment(raw: datetime, pointer: str) -> datetime:
 
 
 def fold(text: str) -> str:
-    """NFKC and case folding until nothing changes: one pass of each can leave work for the other.
+    """NFKC and case folding until nothing changes, because one pass of each may not be enough.
 
-    What is folded is taken apart first, as Unicode has it (definition D146), so that marks come in one order.
+    The text is decomposed before folding (Unicode definition D146), so that marks come in a canonical order.
     """
     while (folded := unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", text).casefold())) != text:
         text = folded

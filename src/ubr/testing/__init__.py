@@ -1,4 +1,4 @@
-"""For those who build on ubr: the whole of it in memory, with a clock that moves when told to.
+"""For programs that build on ubr: all of it in memory, with a clock that moves only on request.
 
     from ubr.testing import in_memory
 
@@ -6,7 +6,7 @@
         async with in_memory() as (ubr, clock):
             user = await ubr.register_user(…, actor=SYSTEM)
 
-With pytest the fixtures `ubr`, `ubr_clock` and `ubr_admin` come along by themselves.
+With pytest, the fixtures `ubr`, `ubr_clock` and `ubr_admin` are available without an import.
 """
 
 from ubr.testing.memory import TINY_HASHING, MovableClock, delivered, in_memory, log_in

@@ -1,4 +1,4 @@
-"""The in-memory environment with tiny hashing costs."""
+"""The in-memory environment with minimal hashing costs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ubr.settings import Settings
 _START: Final = datetime(2030, 1, 1, tzinfo=UTC)
 
 TINY_HASHING: Final[dict[str, Any]] = {"argon2_memory_kib": 8, "argon2_time": 1, "argon2_parallelism": 1}
-"""The least that Argon2 accepts. For tests alone: `Settings.from_env` refuses it."""
+"""The minimum that Argon2 accepts. Only for tests: `Settings.from_env` refuses it."""
 
 
 class MovableClock:
@@ -31,22 +31,22 @@ class MovableClock:
         return self._now
 
     def move(self, **by: float) -> None:
-        """Move it by so many `days`, `hours`, `minutes`, `seconds` …, as `timedelta` takes them."""
+        """Move the clock by `days`, `hours`, `minutes`, `seconds` …, as in `timedelta`."""
         self._now += timedelta(**by)
 
 
 @asynccontextmanager
 async def in_memory(**settings: Any) -> AsyncIterator[tuple[Application, MovableClock]]:
-    """An application of its own, and its clock. `settings` are fields of `Settings`."""
+    """A new application, and its clock. `settings` are fields of `Settings`."""
     clock = MovableClock()
     async with connect(Settings.memory(**{**TINY_HASHING, **settings}), clock=clock) as ubr:
         yield ubr, clock
 
 
 async def delivered(ubr: Application) -> list[Mail]:
-    """Deliver the mails that wait; all since the last time this was asked, oldest first.
+    """Deliver the queued mails. Returns those since the last call, oldest first.
 
-    For an application in memory: nothing runs beside a test, so nobody else delivers them.
+    For an application in memory, where no background job delivers mails.
     """
     await ubr.deliver_mail(actor=SYSTEM)
     mailer = ubr.deliver_mail.mailer
@@ -57,6 +57,6 @@ async def delivered(ubr: Application) -> list[Mail]:
 
 
 async def log_in(ubr: Application, email: str, password: str) -> Actor:
-    """Log somebody in and return who they are from then on."""
+    """Log a user in and return the actor."""
     tokens = await ubr.log_in(LogInCommand(email=email, password=password))
     return await ubr.authenticate(tokens.access_token)

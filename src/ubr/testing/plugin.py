@@ -1,4 +1,4 @@
-"""Fixtures for pytest, found by themselves where ubr is installed."""
+"""Fixtures for pytest, discovered automatically where ubr is installed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ubr.domain.actor import Actor
     from ubr.testing.memory import MovableClock
 
-# Every run of pytest loads this module, also where nothing asks for ubr: it imports nothing until something does.
+# Every run of pytest loads this module, even without any use of ubr, so it imports ubr only on use.
 
 
 @pytest.fixture

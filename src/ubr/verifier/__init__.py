@@ -1,9 +1,10 @@
-"""For other services in Python: who sent this request, without asking ubr each time, and never from before an end.
+"""For other Python services: identifies the user of a request without a call to ubr, and never from data older than an
+end.
 
     async with Verifier("https://users.example.org", Credentials(email, password), issuer=…, audience=…) as verifier:
         token = await verifier.verify(access_token)
 
-Needs `ubr[verifier]`. `docs/verifier.md` has the whole of it.
+Needs `ubr[verifier]`. See `docs/verifier.md`.
 """
 
 from ubr.verifier.errors import NotFresh, Refused, VerifierError

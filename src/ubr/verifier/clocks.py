@@ -6,12 +6,12 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
-# Where there is no such clock, as on macOS, the monotonic one stands in: it may stop while the machine sleeps.
+# Without this clock, as on macOS, the monotonic one is used: it may stop while the machine sleeps.
 _RUNNING_ON: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def elapsed() -> float:
-    """Seconds since some moment in the past, on a clock that nobody sets and that runs on while the machine sleeps."""
+    """Seconds since an arbitrary moment, on a clock that cannot be set and that runs on while the machine sleeps."""
     return time.clock_gettime(_RUNNING_ON)
 
 

@@ -1,22 +1,22 @@
-"""What a verifier says instead of whose token it is."""
+"""The errors of a verifier."""
 
 from __future__ import annotations
 
 
 class VerifierError(Exception):
-    """Root of both."""
+    """Root of both errors."""
 
 
 class Refused(VerifierError):
-    """The token is not good, or not any more: 401 with `WWW-Authenticate: Bearer error="invalid_token"`.
+    """The token is not valid, or no longer: 401 with `WWW-Authenticate: Bearer error="invalid_token"`.
 
-    The text says why, for a log. The client refreshes; where its session has ended, that is refused too.
+    The text gives the reason, for a log. The client refreshes; if its session has ended, the refresh is rejected too.
     """
 
 
 class UnknownKey(Refused):
-    """The token names a key that is not known, or not yet."""
+    """The token names an unknown key, which may become known later."""
 
 
 class NotFresh(VerifierError):
-    """It cannot be known now whether the token is still good: 503 with `Retry-After`."""
+    """It is not known at present if the token is still valid: 503 with `Retry-After`."""

@@ -1,4 +1,4 @@
-"""What a verifier knows of what ended, and for how long it may rely on it."""
+"""The revocations known to a verifier, and how long it may rely on them."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ _PAST: Final = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What ubr answered: rows in the order of their numbers, and where the feed stood."""
+    """A response of ubr: change records in order of their numbers, and the position of the feed."""
 
     epoch: str
     number: int
     rows: tuple[ChangeRecord, ...]
     fresh_for: float
-    """Seconds from the moment at which the question was sent."""
+    """Seconds from the moment at which the request was sent."""
 
 
 class RevocationCache:
-    """Rows are only ever added. What it cannot know of, it objects to: a client that refreshes has lost nothing.
+    """Change records are only ever added. The cache objects to tokens it cannot judge: a client that refreshes loses
+    nothing.
 
-    A row about a role names it by its id, and a token by the name it had. There is no telling whether they are one, as
-    a role can be renamed and deleted, so a row about any role counts for all tokens: roles change rarely.
+    A change record names a role by its id, and a token by the name it had. The two cannot be matched, as a role can be
+    renamed and deleted, so a change of any role affects all tokens: roles change rarely.
     """
 
     def __init__(self) -> None:
         self.epoch: str | None = None
         self.number = 0
         self._base: int | None = None
-        """Every row above this number is known."""
+        """Every change record above this number is known."""
         self._began: float | None = None
         self._fresh_for = 0.0
         self._known: OrderedDict[Change, tuple[int, float]] = OrderedDict()
@@ -50,13 +51,13 @@ class RevocationCache:
         return self._began is not None and self._began >= now - self._fresh_for
 
     def asked_since(self, moment: float) -> bool:
-        """Whether what is known was asked for at this moment or later."""
+        """True if the known state was requested at this moment or later."""
         return self._began is not None and self._began >= moment
 
     def apply(self, sent: float, told: Told) -> bool:
-        """Know what was told in answer to a question sent at a moment, and rely on it from that moment on.
+        """Apply the response to a request that was sent at `sent`, and rely on it from that moment on.
 
-        Whether all of it follows on what was known: else rows may have been missed.
+        Returns True if the response continues the known state; otherwise change records may have been missed.
         """
         if told.epoch != self.epoch:
             raise ValueError("Of another epoch")
@@ -76,10 +77,10 @@ class RevocationCache:
         return follows
 
     def begin_anew(self, epoch: str | None, at: datetime | None = None) -> None:
-        """Forget everything, in a new epoch or one to be asked for.
+        """Forget everything, in a new epoch, or in one still to be asked for.
 
-        Where the feed has gone back without a new name, by which tokens of before could be told, those are refused
-        that were issued up to a moment of this machine's clock.
+        With `at`: the feed has gone back without a new epoch that would identify older tokens, so tokens issued up to
+        that moment of this machine's clock are rejected.
         """
         if self.epoch is not None and self.epoch != epoch and at is None:
             self._past.append(self.epoch)
@@ -92,7 +93,7 @@ class RevocationCache:
         return epoch in self._past
 
     def objection(self, claims: Claims) -> str | None:
-        """What speaks against a token; None for nothing."""
+        """The objection to a token; None if there is none."""
         token, version = claims.token, claims.version
         if claims.epoch != self.epoch or self._base is None:
             return "It is of another epoch of the feed"
@@ -115,7 +116,7 @@ class RevocationCache:
         self._known[row.change] = (max(number, row.number), at)
 
     def _forget(self, now: float) -> None:
-        """Whatever is forgotten, tokens of before it are not known to be good any more."""
+        """Forget old changes. Tokens older than a forgotten change are no longer known to be valid."""
         while self._known:
             change, (number, at) = next(iter(self._known.items()))
             if now - at <= _HORIZON and len(self._known) <= _MAX_ROWS:

@@ -1,4 +1,4 @@
-"""The way to ubr over HTTP."""
+"""The HTTP client for ubr."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ubr.domain.revocation.changes import Change, ChangeRecord
 from ubr.verifier.revocation_cache import Told
 
 Access: TypeAlias = Callable[[], Awaitable[str]]
-"""Gives an access token whose user holds `revocations:read`. Asked for each call."""
+"""Returns an access token whose user holds `revocations:read`. Called for each request."""
 
 _DEADLINE: Final = 5.0
 _GOODBYE: Final = 2.0
@@ -25,22 +25,22 @@ _KINDS: Final = {"session", "user", "role", "key"}
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A user of ubr for this service alone, with a role that holds `revocations:read` and nothing else."""
+    """A user of ubr for this service alone, with a role that holds only `revocations:read`."""
 
     email: str
     password: str = field(repr=False)
 
 
 class Unreachable(Exception):
-    """ubr did not answer, or not as it should."""
+    """ubr did not answer, or not as expected."""
 
 
 class Denied(Unreachable):
-    """ubr answered that this service may not."""
+    """ubr answered that this service lacks the permission."""
 
 
 class Source:
-    """What a verifier asks ubr for."""
+    """The requests of a verifier to ubr."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Source:
     async def revocations(
         self, verifier: UUID, *, since: int | None = None, epoch: str | None = None, wait: float = 0
     ) -> Told:
-        """What ended. Errors: `Unreachable`, `Denied`."""
+        """The change records. Errors: `Unreachable`, `Denied`."""
         query: dict[str, str] = {"verifier": str(verifier), "wait": str(int(wait * 1000))}
         if since is not None and epoch is not None:
             query |= {"since": str(since), "epoch": epoch}
@@ -76,13 +76,13 @@ class Source:
     async def keys(self) -> list[object]:
         """The published keys. Errors: `Unreachable`."""
         async with _answering():
-            # Whoever stands in between may keep an answer for a while; a key may have been revoked since.
+            # An intermediary may cache a response; a key may have been revoked since.
             answer = await self._client.get("/.well-known/jwks.json", headers={"cache-control": "no-cache"})
             keys: list[object] = _body(answer)["keys"]
             return list(keys)
 
     async def close(self, verifier: UUID) -> None:
-        """Say that nobody has to wait for a verifier, log out where this logged in, and hang up."""
+        """Unregister a verifier, so that no unit waits for it, log out if this object logged in, and disconnect."""
         try:
             with suppress(Unreachable):
                 async with _answering(_GOODBYE):
@@ -95,7 +95,7 @@ class Source:
 
 
 class _Account:
-    """Logs in when it has to, and refreshes well before the token expires."""
+    """Logs in on demand, and refreshes well before the token expires."""
 
     def __init__(self, client: httpx.AsyncClient, credentials: Credentials, elapsed: Callable[[], float]) -> None:
         self._client = client
@@ -108,11 +108,11 @@ class _Account:
     async def token(self) -> str:
         if self._access is None or self._elapsed() >= self._renew_at:
             await self._renew()
-        assert self._access is not None  # noqa: S101 - else it has raised
+        assert self._access is not None  # noqa: S101 - otherwise an error was raised
         return self._access
 
     def forget(self) -> None:
-        """The access token was refused. The refresh token may still be good."""
+        """Drop a rejected access token. The refresh token may still be valid."""
         self._access = None
 
     async def _renew(self) -> None:
@@ -137,12 +137,12 @@ class _Account:
 
 @asynccontextmanager
 async def _answering(deadline: float = _DEADLINE) -> AsyncIterator[None]:
-    """Whatever goes wrong within is that ubr is out of reach."""
+    """Convert every failure within to `Unreachable`."""
     try:
         async with asyncio.timeout(deadline):
             yield
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, KeyError, TypeError, ValueError) as error:
-        # The library's texts can hold what was sent.
+        # The library's texts can contain data that was sent.
         raise Unreachable(type(error).__name__) from None
 
 
@@ -158,7 +158,7 @@ def _body(answer: httpx.Response) -> dict[str, Any]:
 
 
 def _told(body: dict[str, Any]) -> Told:
-    """Errors: `KeyError`, `TypeError` or `ValueError` for an answer that ubr does not give."""
+    """Errors: `KeyError`, `TypeError` or `ValueError` for a response that ubr never gives."""
     number, milliseconds = body["number"], body["fresh_for_ms"]
     rows = tuple(ChangeRecord(row["number"], Change(row["kind"], row["id"])) for row in body["rows"])
     if not all(

@@ -1,4 +1,4 @@
-"""Access tokens of ubr, read as strictly as ubr itself does (RFC 9068, RFC 8725)."""
+"""Access tokens of ubr, parsed as strictly as ubr itself does (RFC 9068, RFC 8725)."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ from ubr.verifier.errors import Refused, UnknownKey
 _HALF: Final = 32
 
 Check: TypeAlias = Callable[[bytes, bytes], bool]
-"""Whether a signature, the second, is one over the first."""
+"""Takes a message and a signature; True if the signature is valid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedToken:
-    """Whose token it is. Times are aware, in UTC."""
+    """The user and session of a token. Times are aware, in UTC."""
 
     user_id: UUID
     session_id: UUID
     token_id: UUID
     roles: frozenset[str]
-    """By name, as of now."""
+    """Names of the roles, as of now."""
     auth_time: datetime
-    """When the user last gave their password in this session."""
+    """The time at which the user last gave their password in this session."""
     issued_at: datetime
     expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says, and what it rests on."""
+    """The content of a token, and the state that it depends on."""
 
     token: VerifiedToken
     version: int
@@ -61,7 +61,7 @@ class Claims:
 
 
 class TokenReader:
-    """Knows the keys, and the tokens that they were found to have signed."""
+    """Holds the keys, and the tokens that they are known to have signed."""
 
     def __init__(self, issuer: str, audience: str, *, cached: int = 10_000) -> None:
         self._issuer = issuer
@@ -72,7 +72,7 @@ class TokenReader:
         self._read: OrderedDict[bytes, tuple[bytes, Claims]] = OrderedDict()
 
     def install(self, keys: Iterable[object]) -> None:
-        """Take these keys (RFC 7517) in place of those before. What is no key of ubr's is passed over."""
+        """Replace the keys (RFC 7517). Entries that are not keys of ubr are ignored."""
         read = (_key(key) for key in keys)
         self._keys = {found[0]: found[1] for found in read if found is not None}
 
@@ -81,9 +81,9 @@ class TokenReader:
         self._revoked.update(header_of(algorithm, kid) for algorithm in ALGORITHMS)
 
     def read(self, token: str) -> Claims:
-        """What a token says. Its times are left to be checked.
+        """The claims of a token. The caller checks its times.
 
-        Errors: `UnknownKey`; `Refused` for whatever else is not, to the letter, a token of this issuer.
+        Errors: `UnknownKey`; `Refused` for anything else that is not exactly a token of this issuer.
         """
         # In this order: length, form, key, signature, content. Nothing is parsed that ubr has not signed.
         if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
@@ -127,7 +127,7 @@ class TokenReader:
 
 
 def check_times(token: VerifiedToken, now: datetime) -> None:
-    """A token is good until the second of its `exp`. Errors: `Refused`."""
+    """A token is valid until the second of its `exp`. Errors: `Refused`."""
     if now >= token.expires_at:
         raise Refused("It has expired")
     if max(token.issued_at, token.auth_time) > now + LEEWAY:
@@ -138,7 +138,7 @@ def check_times(token: VerifiedToken, now: datetime) -> None:
 
 
 def _key(jwk: Any) -> tuple[bytes, Check] | None:
-    """A published key: the one header that names it, and its check. None for a key of another kind."""
+    """A published key: the one header that names it, and its signature check. None for a key of another kind."""
     try:
         algorithm, check = _ed25519(jwk) if jwk["kty"] == "OKP" else _p256(jwk)
         kid = thumbprint(jwk)

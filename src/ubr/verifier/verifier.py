@@ -1,4 +1,4 @@
-"""Follows what ends in ubr, and judges tokens by it."""
+"""Follows the revocations of ubr, and verifies tokens against them."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from ubr.verifier.source import Access, Credentials, Denied, Source, Unreachable
 from ubr.verifier.tokens import Claims, TokenReader, VerifiedToken, check_times
 
 _HISTORY: Final = 5_000
-"""How many rows back a view begins, so that tokens of before its start are known to be good."""
+"""Number of past change records with which a cache starts, so that tokens from before its start can be verified."""
 
 _KEYS_PAUSE: Final = 1.0
-"""Seconds between two readings of the keys for tokens whose key is not known: anybody can make those up."""
+"""Seconds between two reads of the keys for tokens with an unknown key: anybody can invent those."""
 
 _KEYS_RENEWED: Final = 300.0
 """The age in seconds at which keys are read again: one may have retired."""
 
 _KEYS_LAST: Final = 600.0
-"""The age at which they are no longer relied on."""
+"""The age in seconds at which they are no longer relied on."""
 
 _DEADLINE: Final = 1.5
 _PACE: Final = 0.01
@@ -41,14 +41,14 @@ _log = logging.getLogger("ubr.verifier")
 
 
 class Verifier:
-    """One for each process; all its requests share what it knows.
+    """A verifier of access tokens; one for each process, shared by all its requests.
 
-    `url` is where ubr is, `access` what to log in with there or a function that gives an access token, `issuer` and
-    `audience` are ubr's `UBR_ISSUER` and `UBR_AUDIENCE`. `patience` is how long, in seconds, a request waits for a
-    view that is not fresh, `wait` how long ubr holds a question at most.
+    `url` is the address of ubr. `access` is the credentials to log in with, or a function that returns an access token.
+    `issuer` and `audience` are ubr's `UBR_ISSUER` and `UBR_AUDIENCE`. `patience` is the maximum number of seconds that
+    a request waits for a fresh cache, `wait` the maximum that ubr holds a request.
 
-    What `verify` accepts was good at the moment of the call: once ubr has answered that something ended, no call that
-    comes after is told otherwise.
+    A token that `verify` accepts was valid at the moment of the call: once ubr has answered that something ended, every
+    later call takes it into account.
     """
 
     def __init__(
@@ -72,18 +72,18 @@ class Verifier:
         self._elapsed = elapsed
         self._clock = clock
         self._reader = TokenReader(issuer, audience)
-        self._view = RevocationCache()
+        self._cache = RevocationCache()
         self._polled = asyncio.Event()
         self._keys_read: float | None = None
-        """When the reading of the known keys began; None where there are none to rely on."""
+        """The time at which the read of the known keys began; None if there are none to rely on."""
         self._keys_due = True
         self._keys_dropped = 0
         self._reading: asyncio.Task[bool] | None = None
         self._readings: set[asyncio.Task[bool]] = set()
 
     async def __aenter__(self) -> Self:
-        """Begin to follow. Where ubr is out of reach this goes on all the same, and `verify` says `NotFresh`."""
-        # Not sooner: two processes that were forked from one must not speak as one.
+        """Start following. If ubr is unavailable, this succeeds all the same, and `verify` raises `NotFresh`."""
+        # Not earlier: two processes forked from one must not share an id.
         self._id = uuid4()
         self._source = Source(self._url, self._access, self._elapsed, self._transport)
         self._following = asyncio.create_task(self._follow())
@@ -93,7 +93,7 @@ class Verifier:
         except TimeoutError:
             _log.warning("ubr is out of reach; no token is accepted until it is not")
         except BaseException:
-            await self.__aexit__(None, None, None)  # which nobody else will
+            await self.__aexit__(None, None, None)  # Python does not call it after a failed `__aenter__`
             raise
         return self
 
@@ -104,13 +104,13 @@ class Verifier:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._view.begin_anew(None)
+        self._cache.begin_anew(None)
         await self._source.close(self._id)
 
     async def verify(self, access_token: str) -> VerifiedToken:
-        """Whose token it is, and that it is good now.
+        """The user and session of a token that is valid now.
 
-        Errors: `Refused` where it is not; `NotFresh` where that cannot be known in time.
+        Errors: `Refused` if it is not valid; `NotFresh` if that cannot be determined in time.
         """
         called = self._elapsed()
         try:
@@ -118,15 +118,15 @@ class Verifier:
                 claims = await self._read(access_token, called)
                 check_times(claims.token, self._clock())
                 await self._until(self._ready)
-                if claims.epoch != self._view.epoch and not self._view.has_left(claims.epoch):
-                    # It may be of an epoch that has just begun.
-                    await self._until(lambda: self._view.fresh(self._elapsed()) and self._view.asked_since(called))
+                if claims.epoch != self._cache.epoch and not self._cache.has_left(claims.epoch):
+                    # It may belong to an epoch that has just begun.
+                    await self._until(lambda: self._cache.fresh(self._elapsed()) and self._cache.asked_since(called))
         except TimeoutError:
             raise NotFresh("What ubr knows could not be learned in time") from None
-        # From here on nothing is waited for: what is fresh now is what is judged by, and the keys may be others by now.
+        # From here on, nothing waits: the decision uses the cache that is fresh now, and the keys may have changed.
         claims = self._reader.read(access_token)
         check_times(claims.token, self._clock())
-        if (objection := self._view.objection(claims)) is not None:
+        if (objection := self._cache.objection(claims)) is not None:
             raise Refused(objection)
         return claims.token
 
@@ -139,12 +139,12 @@ class Verifier:
             return self._reader.read(token)
 
     def _ready(self) -> bool:
-        """Whether what is known can be relied on."""
+        """True if the known state can be relied on."""
         now = self._elapsed()
-        return self._view.fresh(now) and self._keys_read is not None and now - self._keys_read <= _KEYS_LAST
+        return self._cache.fresh(now) and self._keys_read is not None and now - self._keys_read <= _KEYS_LAST
 
     async def _until(self, satisfied: Callable[[], bool]) -> None:
-        """Wait for the one poll that all share, and for the next, until it is so."""
+        """Wait for the shared poll, and for the next ones, until the condition holds."""
         while not satisfied():
             await self._polled.wait()
 
@@ -156,7 +156,7 @@ class Verifier:
             began = self._elapsed()
             try:
                 await self._poll()
-            except Exception as error:  # noqa: BLE001 - a function of the service's own may raise anything
+            except Exception as error:  # noqa: BLE001 - a function given as `access` may raise any error
                 if not complained:
                     _log.warning("ubr cannot be followed: %s", error if isinstance(error, Unreachable) else repr(error))
                 complained = True
@@ -167,33 +167,33 @@ class Verifier:
                 await asyncio.sleep(_PACE if self._elapsed() - began < _PACE else 0)
 
     def _tell(self) -> None:
-        """Wake who waits."""
+        """Wake the waiters."""
         told, self._polled = self._polled, asyncio.Event()
         told.set()
 
     async def _poll(self) -> None:
-        """One question and what is learned from it. Errors: `Unreachable`."""
-        view = self._view
-        since, wait = view.number, self._wait
-        if view.epoch is None:
+        """One request, and the processing of its response. Errors: `Unreachable`."""
+        cache = self._cache
+        since, wait = cache.number, self._wait
+        if cache.epoch is None:
             position = await self._source.revocations(self._id)
-            view.begin_anew(position.epoch)
+            cache.begin_anew(position.epoch)
             since, wait = max(0, position.number - _HISTORY), 0.0
         sent = self._elapsed()
         try:
             async with asyncio.timeout(self._wait + _DEADLINE):
-                told = await self._source.revocations(self._id, since=since, epoch=view.epoch, wait=wait)
+                told = await self._source.revocations(self._id, since=since, epoch=cache.epoch, wait=wait)
         except TimeoutError:
             raise Unreachable("TimeoutError") from None
-        if told.epoch != view.epoch:
-            # A restore, or another server: what was known is of another history, and so are the tokens of then.
+        if told.epoch != cache.epoch:
+            # A restore, or another server: the known state belongs to another history, and so do older tokens.
             _log.warning("The feed of ubr has a new epoch; tokens from before it are refused")
-            view.begin_anew(None)
+            cache.begin_anew(None)
         elif told.number < since:
             _log.warning("The feed of ubr went back; tokens from before are refused")
-            view.begin_anew(None, self._clock())
+            cache.begin_anew(None, self._clock())
         else:
-            if not view.apply(sent, told):
+            if not cache.apply(sent, told):
                 self._drop_keys()
             for row in told.rows:
                 if row.change.kind == "key":
@@ -204,14 +204,14 @@ class Verifier:
             _ = self._begin_to_read_keys()
 
     def _drop_keys(self) -> None:
-        """Rows may have been missed, and by one of them a key revoked: none counts until they were read anew."""
+        """Change records may have been missed, one of them a key's revocation: trust no key until the next read."""
         self._reader.install([])
         self._keys_read = None
         self._keys_dropped += 1
-        self._reading = None  # what it brings may be from before
+        self._reading = None  # its result may be from before
 
     async def _keys_newer_than(self, moment: float) -> bool:
-        """Whether the keys were read at this moment or later, or could be now. One reading at a time."""
+        """True if the keys were read at this moment or later, or can be read now. One read runs at a time."""
         if self._keys_read is not None and self._keys_read >= moment:
             return True
         return await asyncio.shield(self._begin_to_read_keys())

@@ -1,5 +1,7 @@
-"""Hides FastAPI from the processes of ubr that tests start. It is here for an example, and no installation of ubr has
-it; dependency-injector loads it where it finds it, which takes a third of a second of every start.
+"""Hides FastAPI from the ubr processes that tests start.
+
+It is installed here for an example, but in no installation of ubr; dependency-injector loads it if it finds it, which
+takes a third of a second of every start.
 """
 
 raise ImportError

@@ -1,1 +1,1 @@
-"""Mails: their words out of templates, and their ways out. Each module is loaded where it is used."""
+"""Mail: templates and delivery. Each module is loaded where it is used."""

@@ -1,4 +1,4 @@
-"""Mails as files, for a machine that has nobody else to give them to."""
+"""Mails as files, for a machine without a mail server."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ubr.domain.errors import MailUnavailable
 
 
 class FolderMailer:
-    """Each mail is a file that a mail program opens, for its owner alone, named after when it was written.
+    """Writes each mail to a file that a mail program opens, readable by its owner alone, and named after its time.
 
-    The folder is made when the first is. Nobody ever sees a part of a file.
+    The folder is created with the first mail. Readers never see a partial file.
     """
 
     def __init__(self, folder: Path, sender: str, clock: Clock) -> None:

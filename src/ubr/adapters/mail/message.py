@@ -1,4 +1,4 @@
-"""A mail as it is written down (RFC 5322, RFC 2045)."""
+"""The serialized form of a mail (RFC 5322, RFC 2045)."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ from ubr.domain.errors import MailRefused
 _MAX_LINE_LENGTH: Final = 998
 """RFC 5322, 2.1.1."""
 _PLAIN_SUBJECT: Final = 70
-"""What stands on one line beside its name."""
+"""Length that fits on one line together with the header name."""
 
 _LOCAL_PART: Final = re.compile(r"[^\s\x00-\x20\x7f@\"(),:;<>\[\]\\]+")
 _ENCODED: Final = "=?"
-"""With what an encoded word begins (RFC 2047). In an e-mail it stands for nothing, and yet there is software that reads
-it there, Python's own among it: out of `=?utf-8?q?=0d=0aBcc…?=@…` comes another line of the head.
-"""
+"""The start of an encoded word (RFC 2047). It has no meaning in an e-mail, but some software decodes it there,
+including Python's own: `=?utf-8?q?=0d=0aBcc…?=@…` becomes another header line."""
 
 
 def mailbox(email: str) -> str:
-    """An e-mail as servers know it: its domain in IDNA form, so that only what stands before the @ can be non-ASCII.
+    """An e-mail as servers expect it: the domain in IDNA form, so that only the part before the @ can be non-ASCII.
 
-    Errors: `MailRefused` for what is none.
+    Errors: `MailRefused` if it is not an e-mail.
     """
     local, _, domain = email.rpartition("@")
     if not _LOCAL_PART.fullmatch(local) or _ENCODED in email:
@@ -40,16 +39,16 @@ def mailbox(email: str) -> str:
 
 
 def written(mail: Mail, sender: str, now: datetime) -> bytes:
-    """A mail, with its head, for a server or a file. Errors: `MailRefused` where its e-mail is none."""
+    """A mail with its header, for a server or a file. Errors: `MailRefused` if its address is not an e-mail."""
     own = mailbox(sender)
-    # Not by the library: it reads what it is given, for names and for encoded words.
+    # Not built by the library, which interprets values: it looks for names and encoded words.
     head = {
         "From": f"<{own}>",
         "To": f"<{mailbox(mail.to)}>",
         "Subject": _subject(mail.subject),
         "Date": format_datetime(now),
         "Message-ID": f"<{mail.id}@{own.rpartition('@')[2]}>",
-        # What answers by itself, out of office say, keeps silent then (RFC 3834, 5).
+        # Automatic responders, such as out-of-office replies, do not answer then (RFC 3834, 5).
         "Auto-Submitted": "auto-generated",
     }
     body = EmailMessage(SMTP)
@@ -66,6 +65,6 @@ def _subject(subject: str) -> str:
 
 
 def _encoding(text: str) -> str:
-    """As it is wherever possible: who looks into a mail finds the link whole."""
+    """Unencoded if possible, so that a person who reads the source finds the link whole."""
     plain = text.isascii() and all(len(line) <= _MAX_LINE_LENGTH for line in text.splitlines())
     return "7bit" if plain else "quoted-printable"

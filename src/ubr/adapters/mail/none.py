@@ -1,4 +1,4 @@
-"""No mails at all."""
+"""No mail."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ubr.domain.errors import MailUnavailable
 
 
 class NoMailer:
-    """Where no mail server is configured. What would mail has to ask `sends` first."""
+    """The mailer without a configured mail server. Callers check `sends` first."""
 
     @property
     def sends(self) -> bool:

@@ -1,4 +1,4 @@
-"""Mails by SMTP (RFC 5321), over TLS."""
+"""Mail over SMTP (RFC 5321) with TLS."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from ubr.domain.errors import MailRefused, MailUnavailable
 _PORTS: Final = {"smtp": 587, "smtps": 465}
 _PERMANENT: Final = 500
 _OUR_FAULT: Final = (503, 530, 534, 535, 538)
-"""Log in first, or otherwise (RFC 4954): said of a recipient, but about the settings, which can be put right."""
+""""Log in first" and similar (RFC 4954): a reply to a recipient that concerns the settings, which can be corrected."""
 _FAREWELL: Final = 1.0
 """Seconds for a QUIT, which nothing depends on."""
 
 
 class SmtpMailer:
-    """A connection for each mail, which is taken whole or not at all.
+    """Uses one connection for each mail, which is accepted as a whole or not at all.
 
-    - `smtps://` is TLS from the first byte; `smtp://` turns to it by STARTTLS, or sends nothing. The certificate has to
-      be good for the host. Only on the way to this machine itself there may be none.
-    - `url` has the account, percent-encoded. `ssl_context` trusts others than the machine does. All takes `timeout`
-      seconds at most.
-    - A server has taken a mail when it says so after the last line of it. Whatever happens then, the mail is not sent
+    - `smtps://` is TLS from the first byte; `smtp://` requires STARTTLS, or sends nothing. The certificate must be
+      valid for the host. Only a connection to this machine itself may go without TLS.
+    - `url` contains the account, percent-encoded. `ssl_context` replaces the machine's trust store. A delivery takes at
+      most `timeout` seconds.
+    - A server has accepted a mail when it confirms the last line. Whatever happens after that, the mail is not sent
       again.
     """
 
@@ -68,13 +68,13 @@ class SmtpMailer:
         try:
             async with self._connection() as client:
                 await self._hand_over(client, mailbox(mail.to), message)
-        # A ValueError is what the library makes of lines that are no SMTP.
+        # The library raises ValueError for lines that are not SMTP.
         except (SMTPException, OSError, ValueError) as error:
             raise _told(error) from None
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[SMTP]:
-        """A connection that may be used for as long as there is time."""
+        """A connection that may be used while there is time left."""
         client = SMTP(
             hostname=self._host,
             port=self._port,
@@ -119,7 +119,7 @@ class SmtpMailer:
 
 
 def _told(error: Exception) -> MailRefused | MailUnavailable:
-    """What went wrong, without the words of server or library: they repeat what they were sent."""
+    """The failure, without texts of server or library, because they repeat what was sent."""
     if isinstance(error, SMTPResponseException):
         return _answered(error)
     match (error.__cause__ or error) if isinstance(error, SMTPConnectError) else error:
@@ -150,7 +150,7 @@ def _is_this_machine(host: str) -> bool:
 def _context(*, verified: bool) -> ssl.SSLContext:
     if verified:
         return ssl.create_default_context()
-    # Nobody stands in between, and mail servers are installed with certificates that they signed themselves.
+    # No network lies in between, and mail servers are installed with self-signed certificates.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,4 +1,4 @@
-"""Words for mails, out of templates."""
+"""Mail texts from templates."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from ubr.domain.mail.kinds import MailKind
 if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-# The template engine is loaded with the first mail, or where an operator's templates are tried: most processes write
-# none.
+# The template engine is loaded with the first mail, or to check an operator's templates: most processes render none.
 
 PARTS: Final = ("subject", "txt", "html")
-"""What a mail of each kind is made of; the templates are called by the kind and one of these."""
+"""The parts of a mail of each kind; template files are named by the kind and one of these."""
 
 _BUILT_IN: Final = Path(__file__).parent / "templates"
 _EVERY: Final = ("service", "to")
 _LINKED: Final = ("link", "minutes", "lasts")
 
-# Only one kind has a name in it. The others go, or may go, to people who have nothing to do with the account, and then
-# a name is whatever a stranger wanted to mail to them. The one of an invitation was typed by who may make accounts.
+# Only one kind contains a name. The other kinds go, or may go, to people without a relation to the account; a name
+# would then be a text that a stranger wanted to mail to them. The name in an invitation was typed by a user who may
+# make accounts.
 _FACTS: Final[Mapping[MailKind, tuple[str, ...]]] = {
     MailKind.REGISTRATION: _LINKED,
     MailKind.ACCOUNT_EXISTS: (),
@@ -51,14 +51,15 @@ _NOBODY: Final = UUID(int=0)
 
 
 class BrokenTemplate(Exception):
-    """A template does not make a mail. The message says which, and why."""
+    """A template that renders no valid mail. The message names it, and the reason."""
 
 
 class TemplateMailRenderer:
-    """Jinja2, in its sandbox. A name that a mail of its kind does not have is an error, not an empty text.
+    """Renders with Jinja2, in its sandbox. A variable that mails of this kind do not have is an error, not an empty
+    text.
 
-    A file in `folder` takes the place of the built-in template of its name. Then every kind is written once, for an
-    invented case, before anything is mailed. Errors: `BrokenTemplate`.
+    A file in `folder` replaces the built-in template of its name. In that case, every kind is rendered once, with
+    sample data, before any mail is sent. Errors: `BrokenTemplate`.
     """
 
     def __init__(self, public_url: str, folder: Path | None = None) -> None:
@@ -77,7 +78,7 @@ class TemplateMailRenderer:
         return Mail(to=context.to, subject=" ".join(subject.split()), text=text, html=html, id=id)
 
     def _shown(self, context: MailContext) -> dict[str, object]:
-        """What the templates of this kind know. Errors: `ValueError` where something is missing."""
+        """The variables of the templates of this kind. Errors: `ValueError` if one is missing."""
         minutes = context.minutes
         all_ = {
             "service": self._service,
@@ -131,7 +132,7 @@ class TemplateMailRenderer:
     def _try(self, name: str, case: MailContext) -> None:
         try:
             text = self._render(name, self._shown(case)).strip()
-        except Exception as error:  # noqa: BLE001 - a template can raise whatever it wants
+        except Exception as error:  # noqa: BLE001 - a template can raise any error
             raise BrokenTemplate(f"{_guilty(error) or name} cannot be used: {_told(error)}") from None
         if not text:
             raise BrokenTemplate(f"{name} says nothing")
@@ -139,7 +140,7 @@ class TemplateMailRenderer:
             raise BrokenTemplate(f"{name} holds control characters")
 
     def _all_used(self, folder: Path) -> None:
-        """Errors: `BrokenTemplate` for a file that was meant to be used, and is misspelled."""
+        """Errors: `BrokenTemplate` for a template file with a misspelled name."""
         used = {template.filename for template in (self._environment.cache or {}).values()}
         for path in sorted(folder.iterdir()):
             if path.suffix.removeprefix(".") in PARTS and str(path) not in used:
@@ -147,7 +148,7 @@ class TemplateMailRenderer:
 
 
 def _guilty(error: BaseException) -> str | None:
-    """The name of the template in which something went wrong, which may be one that another includes."""
+    """The name of the failing template, which may be included by another one."""
     frames = [Path(frame.filename).name for frame in traceback.extract_tb(error.__traceback__)]
     named = [getattr(error, "filename", None), *reversed(frames)]
     names = [Path(str(name)).name for name in named if name]
@@ -178,11 +179,11 @@ def _counted(count: int, name: str) -> str:
 
 
 def _harmless(full_name: str) -> str:
-    """A name as it may be shown: nothing in place of one that could be read as a link or as a message."""
+    """A name that is safe to show: empty if it could be read as a link or a message."""
     return "" if len(full_name) > _MAX_NAME_LENGTH or _LIKE_A_LINK.search(full_name) else full_name
 
 
 def _masked(email: str) -> str:
-    """Enough to recognise one's own by. The old e-mail may be somebody else's by now, or never have been theirs."""
+    """Enough for its owner to recognise it. The old e-mail may belong to another person by now, or always have."""
     local, _, domain = email.rpartition("@")
     return f"{local[:1]}...@{domain}"

@@ -1,7 +1,7 @@
-"""Everything in memory: for tests of ours and of those who build on ubr, at the speed of a dictionary.
+"""All ports in memory: for our tests and those of programs that build on ubr, at the speed of a dictionary.
 
-It keeps what a database would keep and refuses what one would refuse: uniqueness, references, roll-back, one writer at
-a time. What is given to it and what it gives are copies.
+It enforces the constraints of a database: uniqueness, references, rollback, one writer at a time. Arguments and results
+are copied.
 """
 
 from ubr.adapters.memory.revocation import MemoryChangeFeed, MemoryChangeNotifier

@@ -1,4 +1,4 @@
-"""Users and one-time links, over drafts of the tables."""
+"""Users and one-time links, on drafts of the tables."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ class MemoryUsers:
         self._drafts.user_by_email.drop(user.email.key)
         for link in [link for link in self._drafts.links if link.user_id == user.id]:
             self._drafts.links.drop(link.digest)
-        for letter in [letter for letter in self._drafts.outbox if letter.user_id == user.id]:
-            self._drafts.outbox.drop(letter.id)
+        for queued in [queued for queued in self._drafts.outbox if queued.user_id == user.id]:
+            self._drafts.outbox.drop(queued.id)
         for (user_id, client), _ in list(self._drafts.known_clients.items()):
             if user_id == user.id:
                 self._drafts.known_clients.drop((user_id, client))

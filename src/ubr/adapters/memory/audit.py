@@ -1,4 +1,4 @@
-"""The log and the tree over it, over drafts of its tables."""
+"""The audit log and its tree, on drafts of their tables."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _fits(entry: LogEntry, which: LogFilter) -> bool:
 
 
 _ONLY: Final = "only"
-"""The key of the one row that a table has."""
+"""The key of the only row of a table."""
 
 
 class MemoryLogTree:
@@ -53,7 +53,7 @@ class MemoryLogTree:
     async def anything_waiting(self) -> bool:
         return next(iter(self._drafts.log_queue), None) is not None
 
-    async def lead(self, *, wait: bool) -> bool:  # noqa: ARG002 - whoever writes is alone
+    async def lead(self, *, wait: bool) -> bool:  # noqa: ARG002 - there is only one writer
         return True
 
     async def state(self) -> Frontier:
@@ -151,7 +151,7 @@ class MemoryLogKeys:
         return sorted(self._keys, key=lambda key: key.number)
 
     async def all_to_change(self) -> Sequence[LogKey]:
-        """Whoever writes is alone."""
+        """There is only one writer, so no lock is needed."""
         return await self.all()
 
     async def add(self, key: LogKey) -> None:

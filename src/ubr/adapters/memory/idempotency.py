@@ -1,4 +1,4 @@
-"""Answers that were kept, over a draft of their table."""
+"""Stored results of idempotent calls, on a draft of their table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class MemoryIdempotencyStore:
         return replay if replay is not None and replay.expires_at > now else None
 
     async def claim(self, digest: bytes, now: datetime) -> IdempotencyRecord | None:
-        """Whoever writes is alone: there is nothing to take."""
+        """There is only one writer, so no claim is needed."""
         return await self.find(digest, now)
 
     async def keep(self, replay: IdempotencyRecord) -> None:

@@ -1,4 +1,4 @@
-"""Signing keys, over drafts of the tables."""
+"""Signing keys, on drafts of the tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class MemorySigningKeys:
         return newest_first(self._keys)
 
     async def all_to_change(self) -> Sequence[SigningKey]:
-        """Whoever writes is alone."""
+        """There is only one writer, so no lock is needed."""
         return await self.all()
 
     async def add(self, key: SigningKey) -> None:

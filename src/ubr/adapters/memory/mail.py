@@ -1,4 +1,4 @@
-"""Mails that wait, and a mailer that keeps what it sends."""
+"""Queued mails, and a mailer that keeps the mails it sends."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ubr.domain.mail.queued_mail import QueuedMail
 
 class MemoryOutbox:
     def __init__(self, drafts: Drafts) -> None:
-        self._letters = drafts.outbox
+        self._queued = drafts.outbox
         self._users = drafts.users
 
     async def add(self, queued: QueuedMail) -> None:
         if queued.user_id is not None and self._users.get(queued.user_id) is None:
             raise UserNotFound
-        self._letters.put(queued.id, queued)
+        self._queued.put(queued.id, queued)
 
     async def due(self, now: datetime) -> bool:
         return any(self._due(now))
@@ -34,29 +34,29 @@ class MemoryOutbox:
         due = sorted(self._due(now), key=lambda queued: (queued.next_try_at, queued.id))[:limit]
         claimed = [replace(queued, next_try_at=until) for queued in due]
         for queued in claimed:
-            self._letters.put(queued.id, queued)
+            self._queued.put(queued.id, queued)
         return sorted(claimed, key=_age)
 
     async def get(self, mail_id: UUID) -> QueuedMail | None:
-        return self._letters.get(mail_id)
+        return self._queued.get(mail_id)
 
     async def page(self, after: After[datetime] | None, limit: int, *, dead: bool | None = None) -> list[QueuedMail]:
-        found = sorted((queued for queued in self._letters if dead is None or queued.dead is dead), key=_age)
+        found = sorted((queued for queued in self._queued if dead is None or queued.dead is dead), key=_age)
         return [queued for queued in found if after is None or _age(queued) > (after.key, after.id)][:limit]
 
     async def save(self, queued: QueuedMail, *, was: QueuedMail) -> bool:
         if not self._as(was):
             return False
-        self._letters.put(queued.id, queued)
+        self._queued.put(queued.id, queued)
         return True
 
     async def remove(self, queued: QueuedMail) -> None:
         if self._as(queued):
-            self._letters.drop(queued.id)
+            self._queued.drop(queued.id)
 
     def _as(self, queued: QueuedMail) -> bool:
-        """Whether it is as somebody has it in hand."""
-        found = self._letters.get(queued.id)
+        """True if the stored mail is unchanged since it was read."""
+        found = self._queued.get(queued.id)
         return found is not None and found.next_try_at == queued.next_try_at
 
     async def forget_changes(self, user_id: UserId, *, changed_since: datetime | None) -> None:
@@ -65,24 +65,24 @@ class MemoryOutbox:
                 return changed_since is not None and queued.created_at >= changed_since
             return queued.kind is MailKind.EMAIL_CHANGE
 
-        self._drop(queued for queued in self._letters if queued.user_id == user_id and ends(queued))
+        self._drop(queued for queued in self._queued if queued.user_id == user_id and ends(queued))
 
     async def forget_email(self, email: Email) -> None:
-        self._drop(queued for queued in self._letters if queued.email.key == email.key)
+        self._drop(queued for queued in self._queued if queued.email.key == email.key)
 
     async def forget_all(self, limit: int) -> int:
-        return self._drop(list(self._letters)[:limit])
+        return self._drop(list(self._queued)[:limit])
 
     async def forget(self, made_before: datetime, limit: int) -> int:
-        return self._drop([queued for queued in self._letters if queued.created_at < made_before][:limit])
+        return self._drop([queued for queued in self._queued if queued.created_at < made_before][:limit])
 
     def _due(self, now: datetime) -> Iterator[QueuedMail]:
-        return (queued for queued in self._letters if not queued.dead and queued.next_try_at <= now)
+        return (queued for queued in self._queued if not queued.dead and queued.next_try_at <= now)
 
     def _drop(self, which: Iterable[QueuedMail]) -> int:
         gone = list(which)
         for queued in gone:
-            self._letters.drop(queued.id)
+            self._queued.drop(queued.id)
         return len(gone)
 
 
@@ -91,7 +91,7 @@ def _age(queued: QueuedMail) -> tuple[datetime, UUID]:
 
 
 class MemoryMailer:
-    """Keeps what was sent, oldest first."""
+    """Keeps sent mails, oldest first."""
 
     def __init__(self) -> None:
         self.sent: list[Mail] = []
@@ -101,6 +101,6 @@ class MemoryMailer:
         return True
 
     async def send(self, mail: Mail) -> None:
-        if "=?" in mail.to:  # it cannot be written down either, see ubr.adapters.mail.message
+        if "=?" in mail.to:  # it cannot be serialized either, see ubr.adapters.mail.message
             raise MailRefused
         self.sent.append(mail)

@@ -1,4 +1,4 @@
-"""Pages of what is kept."""
+"""Pages of stored rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tries of passwords, and from where people logged in, over drafts of the tables."""
+"""Password attempts and known clients, on drafts of the tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counting tries in memory."""
+"""Rate limit counters in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SWEEP_FROM: Final = 1024
 
 
 class MemoryRateLimitStore:
-    """The generic cell rate algorithm: all that is kept of a name is when its quota will be full again."""
+    """The generic cell rate algorithm: stores only the time at which the quota of a name is full again."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -46,17 +46,18 @@ class MemoryRateLimitStore:
         return 0
 
     def _times(self, quota: Quota) -> tuple[datetime, timedelta, timedelta]:
-        """Now, the time in which one try comes back, and that in which all do."""
-        # Rounded up: of a third of a second a microsecond more or less must not make one try more.
+        """The current time, the time to refill one attempt, and the time to refill all."""
+        # Rounded up: at a third of a second, a microsecond more or less must not allow one more attempt.
         interval = -(-(quota.per // _MICROSECOND) // quota.limit) * _MICROSECOND
         return self._clock(), interval, interval * quota.limit
 
     def _state(self, name: str, now: datetime, span: timedelta) -> datetime:
-        # Never later than with nothing left: a clock that was set back, or a smaller quota, shuts nobody out for long.
+        # Never later than for an empty quota: a clock that was set back, or a smaller quota, must not lock out for
+        # long.
         return min(max(self._full_at.get(name, now), now), now + span)
 
     def _sweep(self, now: datetime) -> None:
-        """Forget what is full again, now and then, so that names do not gather for ever."""
+        """Forget full quotas from time to time, so that names do not accumulate."""
         if len(self._full_at) >= self._sweep_at:
             self._full_at = {name: full_at for name, full_at in self._full_at.items() if full_at > now}
             self._sweep_at = max(_SWEEP_FROM, 2 * len(self._full_at))

@@ -1,4 +1,4 @@
-"""The feed in memory, and the short way between workers of one process."""
+"""The change feed in memory, and the fast path between workers of one process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ubr.domain.revocation.changes import Change, ChangeRecord
 
 @dataclass(frozen=True, slots=True)
 class MemoryChangeFeed:
-    """Reads what the units of a `MemoryStore` wrote."""
+    """Reads the change records of a `MemoryStore`."""
 
     store: MemoryStore
 
@@ -55,12 +55,12 @@ class MemoryChangeFeed:
             del self.store.workers[worker]
 
     async def forget(self, older: timedelta, limit: int) -> int:  # noqa: ARG002
-        """Rows stay: their place in the list is their number, and a store in memory does not live long."""
+        """Keep all change records: their index is their number, and a store in memory does not live long."""
         return 0
 
 
 class MemoryChangeNotifier:
-    """Hands rows over at once, to workers of the same process."""
+    """Delivers change records immediately, to workers of the same process."""
 
     def __init__(self) -> None:
         self._listeners: dict[WorkerId, Listener] = {}
@@ -71,7 +71,7 @@ class MemoryChangeNotifier:
         return to <= self._listeners.keys()
 
     async def acknowledge(self, worker: WorkerId, epoch: str, number: int) -> None:
-        """Nobody here waits for those who do not listen."""
+        """Ignore it: no caller here waits for workers that do not listen."""
 
     @asynccontextmanager
     async def listen(self, worker: WorkerId, listener: Listener) -> AsyncIterator[None]:

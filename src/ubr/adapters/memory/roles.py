@@ -1,4 +1,4 @@
-"""Roles, over drafts of the tables."""
+"""Roles, on drafts of the tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions, their refresh tokens and who is behind them, over drafts of the tables."""
+"""Sessions, their refresh tokens and principals, on drafts of the tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables, and a view of them that can be thrown away."""
+"""The tables, and disposable drafts of them."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ V = TypeVar("V")
 
 
 class _Gone:
-    """What stands in a draft where a row was deleted."""
+    """Marks a deleted row in a draft."""
 
 
 _GONE: Final = _Gone()
 
 
 class Draft(Generic[K, V]):
-    """A table as one unit of work sees it: the rows below, with its own changes laid over them."""
+    """A table as seen by one unit of work: the stored rows, overlaid with its own changes."""
 
     def __init__(self, below: dict[K, V]) -> None:
         self._below = below
         self._changes: dict[K, V | _Gone] = {}
 
     def get(self, key: K) -> V | None:
-        """The row; None where there is none."""
+        """The row; None if missing."""
         if key in self._changes:
             found = self._changes[key]
             return None if isinstance(found, _Gone) else found
@@ -68,7 +68,7 @@ class Draft(Generic[K, V]):
                 yield change
 
     def apply(self) -> None:
-        """Write the changes down."""
+        """Write the changes to the table."""
         for key, change in self._changes.items():
             if isinstance(change, _Gone):
                 self._below.pop(key, None)
@@ -78,7 +78,7 @@ class Draft(Generic[K, V]):
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """An e-mail that a user has given up and can still take back."""
+    """An e-mail that a user has given up and can still restore."""
 
     email_key: str
     user_id: UserId
@@ -87,7 +87,7 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The tries of one bucket since it began: how many are taken, how many of these failed, how many others passed."""
+    """The attempts on one bucket since the window began: reserved, failed, and passed ones."""
 
     began_at: datetime
     taken: int = 1
@@ -121,32 +121,32 @@ class MemoryStore:
     password_attempts: dict[bytes, Window] = field(default_factory=dict)
     known_clients: dict[tuple[UserId, bytes], datetime] = field(default_factory=dict)
     feed: list[ChangeRecord] = field(default_factory=list)
-    """The row with the number n stands at n - 1."""
+    """The change record with number n is at index n - 1."""
     commits: dict[UUID, tuple[ChangeRecord, ...]] = field(default_factory=dict)
     workers: dict[WorkerId, int] = field(default_factory=dict)
-    """By the number of their last renewal."""
+    """Each worker with the number of its last renewal."""
     renewals: int = 0
     epoch: str = "0"
     steady: bool = True
-    """Whether the epoch stays as it is. A simulation changes it, as a restore would."""
+    """True if the epoch is permanent. A simulation changes it, as a restore would."""
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def append(self, commit_id: UUID, changes: Sequence[Change]) -> None:
-        """Number changes in the order of the commits."""
+        """Number changes in commit order."""
         first = len(self.feed) + 1
         rows = tuple(ChangeRecord(number, change) for number, change in enumerate(changes, first))
         self.feed += rows
         self.commits[commit_id] = rows
 
     async def ping(self) -> None:
-        """There is nothing that could be out of reach."""
+        """Does nothing, because memory is always available."""
 
     async def close(self) -> None:
-        """There is nothing to give back."""
+        """Does nothing, because there are no connections."""
 
 
 class Drafts:
-    """All tables as one unit of work sees them."""
+    """All tables as seen by one unit of work."""
 
     def __init__(self, store: MemoryStore) -> None:
         self.users = Draft(store.users)
@@ -172,7 +172,7 @@ class Drafts:
         self.known_clients = Draft(store.known_clients)
 
     def apply(self) -> None:
-        """Write all changes down. No other task runs in between."""
+        """Write all changes. No other task runs in between."""
         self.users.apply()
         self.user_by_email.apply()
         self.roles.apply()

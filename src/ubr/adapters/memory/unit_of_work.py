@@ -27,7 +27,7 @@ from ubr.domain.revocation.changes import Change
 
 
 class MemoryTransaction:
-    """One unit: drafts of all tables, and what happened so far."""
+    """One unit: drafts of all tables, and the events so far."""
 
     def __init__(self, store: MemoryStore, recorder: Recorder, actor: Actor | System | None, now: datetime) -> None:
         self._drafts = Drafts(store)
@@ -86,7 +86,7 @@ class MemoryTransaction:
 
 @dataclass(frozen=True, slots=True)
 class MemoryUnitOfWork:
-    """Writers come one after the other, as they do in SQLite; readers never wait."""
+    """Writers run one after the other, as they do in SQLite; readers never wait."""
 
     store: MemoryStore
     recorder: Recorder

@@ -1,7 +1,7 @@
-"""Redis, for what may be lost: counting tries, and telling other workers sooner what they would find in SQL.
+"""Redis, for data that may be lost: rate limit counters, and the fast path for change records.
 
-No decision rests on it. Whatever it does, or does not do, ends in an answer within a tenth of a second or in
-`StoreUnavailable`, and what it says is believed only where it carries a tag made here.
+No decision depends on it. Every call ends within a tenth of a second, in a reply or in `StoreUnavailable`. Data from
+Redis is trusted only with a tag made by this installation.
 """
 
 from ubr.adapters.redis.change_notifier import RedisChangeNotifier

@@ -1,4 +1,4 @@
-"""When to stop asking a server that does not answer, and when to try again."""
+"""Circuit breaker: decides when to stop asking a server that does not answer, and when to try again."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import NewType
 
 Permit = NewType("Permit", int)
-"""Leave to ask once. It is to be handed back with what came of it."""
+"""Permission for one request. The caller returns it with the outcome."""
 
 
 class Breaker:
-    """Opens after so many failures in a row; then one caller at a time may find out whether the server is back.
+    """Opens after a number of consecutive failures; then one caller at a time may probe the server.
 
-    Times are in seconds. The pause between two probes doubles from `first` to `longest`, each shortened at random by
-    up to a half, so that the processes of an installation do not knock all at once.
+    Times are in seconds. The pause between two probes doubles from `first` to `longest`, each shortened at random by up
+    to a half, so that the processes of an installation do not probe all at once.
     """
 
     def __init__(
@@ -36,15 +36,15 @@ class Breaker:
         self._pause = first
         self._probe_at: float | None = None
         self._probing = False
-        # Raised when the breaker opens: what comes of a question asked before that says nothing about now.
+        # Incremented when the breaker opens: the outcome of an earlier request says nothing about the present.
         self._era = 0
 
     def is_open(self) -> bool:
-        """Whether callers are turned away."""
+        """True if callers are rejected."""
         return self._probe_at is not None
 
     def admit(self) -> Permit | None:
-        """Leave to ask; None where it is not worth it now."""
+        """Permission for a request; None if it is not worthwhile now."""
         if self._probe_at is not None:
             if self._probing or self._clock() < self._probe_at:
                 return None
@@ -52,7 +52,7 @@ class Breaker:
         return Permit(self._era)
 
     def answered(self, permit: Permit) -> bool:
-        """The server answered. Whether that closed the breaker."""
+        """Record an answer. Returns True if it closed the breaker."""
         if permit != self._era:
             return False
         was_open = self.is_open()
@@ -63,7 +63,7 @@ class Breaker:
         return was_open
 
     def failed(self, permit: Permit) -> bool:
-        """The server did not answer. Whether that opened the breaker, which a probe finds open already."""
+        """Record a missing answer. Returns True if it opened the breaker, which a failed probe finds open already."""
         if permit != self._era:
             return False
         was_open = self.is_open()
@@ -77,6 +77,9 @@ class Breaker:
         return not was_open
 
     def abandoned(self, permit: Permit) -> None:
-        """Nobody waited for the answer, so nothing is known; where this was the probe, another may take its place."""
+        """Record a cancelled request, which tells nothing about the server.
+
+        If it was the probe, another may replace it.
+        """
         if permit == self._era:
             self._probing = False

@@ -1,9 +1,9 @@
-"""Rows of the feed on the short way: published to all workers, acknowledged to the one that wrote them.
+"""The fast path for change records: published to all workers, acknowledged to the worker that wrote them.
 
-The bounds of what this can do to anybody: a message that verifies was made by a worker of this installation, whoever
-sent it on, and however often. Rows only make a view forget what it read before them, so a repeated or late one costs a
-reading of the store. An acknowledgement says that a worker, or a verifier that spoke to one, acts on the rows of one
-commit of one epoch, which stays true once it is. Whatever does not verify is passed over.
+Security: a worker of this installation made every message that verifies; others can only relay it, and repeat it.
+Change records only make a session cache drop older data, so a repeated or late one costs a read from the store. An
+acknowledgement says that a worker, or a verifier connected to one, acts on the change records of one commit of one
+epoch, which stays true from then on. Messages that do not verify are ignored.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ ROWS: Final = "feed rows"
 ACKNOWLEDGEMENT: Final = "feed acknowledgement"
 
 _AGAIN: Final = 0.2
-"""Seconds after which rows are sent once more to those who have not acknowledged: they may have been away."""
+"""Seconds after which change records are sent again to workers without an acknowledgement: they may have been away."""
 
 _QUIET: Final = 1.0
-"""Seconds without a word from the server after which it is asked whether it is there, and then given up."""
+"""Seconds of silence after which the server is pinged, and then given up."""
 
 _FIRST_PAUSE: Final = 0.1
 _MAX_PAUSE: Final = 1.0
 _COMPLAIN_EVERY: Final = 60.0
 
 _VERIFIERS: Final = 10_000
-"""Of how many verifiers it is known what they acknowledged last."""
+"""Maximum number of verifiers whose last acknowledgement is remembered."""
 
 _ASKED: Final = 1_000
-"""How many deliveries wait for one of them."""
+"""Maximum number of deliveries that wait for one verifier."""
 
 _log = logging.getLogger("ubr.redis")
 
@@ -53,33 +53,33 @@ T = TypeVar("T")
 
 
 class _Notification(msgspec.Struct, frozen=True, array_like=True):
-    """What is sealed of a message to all."""
+    """The sealed content of a message to all workers."""
 
     back: str
-    """The channel on which it is acknowledged."""
+    """The channel for acknowledgements."""
     to: frozenset[WorkerId]
-    """Who is asked to. The others take the rows as well."""
+    """The workers that must acknowledge. The others apply the change records as well."""
     rows: tuple[ChangeRecord, ...]
 
 
 class _Acknowledgement(msgspec.Struct, frozen=True, array_like=True):
     epoch: str
     number: int
-    """The last that was taken; the rows of one commit are numbered without a gap."""
+    """The last applied number; the change records of one commit are numbered without a gap."""
     worker: WorkerId
     sealed: bytes = b""
 
 
 _Place = tuple[str, int, WorkerId]
 
-_letters: Final = msgspec.msgpack.Decoder(tuple[str, bytes])
-_nudges: Final = msgspec.msgpack.Decoder(_Notification)
+_messages: Final = msgspec.msgpack.Decoder(tuple[str, bytes])
+_notifications: Final = msgspec.msgpack.Decoder(_Notification)
 _acknowledgements: Final = msgspec.msgpack.Decoder(_Acknowledgement)
 
 
 @dataclass(slots=True, eq=False)
 class _Delivery:
-    """Rows that are on their way, and who has not acknowledged them."""
+    """Change records being delivered, and the workers without an acknowledgement."""
 
     missing: set[_Place]
     done: asyncio.Event = field(default_factory=asyncio.Event)
@@ -92,21 +92,21 @@ class _Delivery:
 
 @dataclass(slots=True, eq=False)
 class _Verifier:
-    """Somebody who speaks to this worker, and through it acknowledges."""
+    """A verifier that is connected to this worker, and acknowledges through it."""
 
     epoch: str = ""
     number: int = 0
     asked: deque[tuple[str, int, str]] = field(default_factory=lambda: deque(maxlen=_ASKED))
-    """By whom, on which channel, for rows that it had not acknowledged then: epoch, number, channel."""
+    """Requests for acknowledgements that were not possible yet: epoch, number, channel."""
 
     def acts_on(self, epoch: str, number: int) -> bool:
         return self.epoch == epoch and self.number >= number
 
 
 class RedisChangeNotifier:
-    """Through the channels of one Redis, which may be down at the start and at any time after it.
+    """Uses the channels of one Redis, which may be down at the start and at any time after it.
 
-    Commands go through the link, within its deadline. Listening has a connection of its own.
+    Commands go through the client, within its deadline. Listening has a separate connection.
     """
 
     def __init__(self, link: RedisClient, envelope: Envelope, *, dice: Callable[[], float] = random.random) -> None:
@@ -128,7 +128,7 @@ class RedisChangeNotifier:
         try:
             while not delivery.done.is_set():
                 missing = frozenset(worker for _, _, worker in delivery.missing)
-                await self._link.call("PUBLISH", self._everybody, self._nudge(epoch, rows, missing))
+                await self._link.call("PUBLISH", self._everybody, self._message(epoch, rows, missing))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_AGAIN):
                         await delivery.done.wait()
@@ -156,14 +156,14 @@ class RedisChangeNotifier:
         asked = [place for place in verifier.asked if verifier.acts_on(*place[:2])]
         for place in asked:
             verifier.asked.remove(place)
-        with suppress(StoreUnavailable):  # then it is asked again
+        with suppress(StoreUnavailable):  # the acknowledgement is requested again then
             for of, up_to, back in asked:
                 await self._link.call("PUBLISH", back, self._acknowledgement(back, of, up_to, worker))
 
     # --- the connection ----------------------------------------------------------------------------------------------
 
     async def _listen(self, worker: WorkerId, listener: Listener) -> None:
-        """Listen for ever: what breaks off is begun anew after a pause."""
+        """Listen for ever: after an interruption, start again with a pause."""
         pause, lost = _FIRST_PAUSE, False
         while True:
             try:
@@ -173,7 +173,7 @@ class RedisChangeNotifier:
                         _log.info("The short way is back: ends are known everywhere at once")
                     pause, lost = _FIRST_PAUSE, False
                     await self._take_what_comes(connection, worker, listener)
-            except Exception as error:  # noqa: BLE001 - what a broken server sends can raise anything
+            except Exception as error:  # noqa: BLE001 - data of a broken server can raise any error
                 if not lost:
                     _log.warning("The short way is lost (%s): an end takes up to the bound", type(error).__name__)
                 lost = True
@@ -183,7 +183,7 @@ class RedisChangeNotifier:
     async def _subscribe(self, connection: AbstractConnection) -> None:
         channels = self._everybody, self._back
         await self._send(connection, "SUBSCRIBE", *channels)
-        for _ in channels:  # each is confirmed, and nothing else comes before that
+        for _ in channels:  # each is confirmed, before any other message
             said = await self._receive(connection)
             if not isinstance(said, list) or said[:1] != [b"subscribe"]:
                 raise ConnectionError
@@ -196,8 +196,8 @@ class RedisChangeNotifier:
                 case [b"message", _, bytes(message)]:
                     self._note(message)
                 case _:
-                    pass  # the answer to a PING, or how many were listening to an acknowledgement
-            # What has come already is read without waiting: however much it is, everybody else gets their turns.
+                    pass  # the answer to a PING, or the number of receivers of an acknowledgement
+            # Messages that have arrived are read without waiting: let other tasks run, however many there are.
             await asyncio.sleep(0)
 
     async def _send(self, connection: AbstractConnection, *words: bytes | str) -> None:
@@ -205,27 +205,29 @@ class RedisChangeNotifier:
             await connection.send_command(*words)
 
     async def _receive(self, connection: AbstractConnection) -> object:
-        """The next thing the server says. Errors: `TimeoutError` for one that does not say anything when asked."""
+        """The next message of the server. Errors: `TimeoutError` if it does not answer a PING."""
         for _ in range(2):
             said: object = await connection.read_response(
                 timeout=_QUIET, disconnect_on_error=False, push_request=True
-            )  # None is what the library returns for a time-out, and nothing a server says here.
+            )  # The library returns None for a timeout; the server sends no None here.
             if said is not None:
                 return said
             await self._send(connection, "PING")
         raise TimeoutError
 
-    # --- what is said ------------------------------------------------------------------------------------------------
+    # --- messages -----------------------------------------------------------------------------------------------------
 
-    def _nudge(self, epoch: str, rows: Sequence[ChangeRecord], to: frozenset[WorkerId]) -> bytes:
+    def _message(self, epoch: str, rows: Sequence[ChangeRecord], to: frozenset[WorkerId]) -> bytes:
         payload = msgspec.msgpack.encode(_Notification(self._back, to, tuple(rows)))
         return msgspec.msgpack.encode((epoch, self._envelope.seal(ROWS, self._everybody, epoch, payload)))
 
     async def _take(self, connection: AbstractConnection, message: bytes, worker: WorkerId, listener: Listener) -> None:
-        """Hand rows over, and only then say so, on the connection they came by: its order is kept, nobody waits."""
-        epoch, sealed = _decoded(_letters, message) or ("", b"")
+        """Apply change records, then acknowledge on the connection that they arrived on, which keeps the order without
+        waiting.
+        """
+        epoch, sealed = _decoded(_messages, message) or ("", b"")
         payload = self._envelope.open(ROWS, self._everybody, epoch, sealed)
-        notification = None if payload is None else _decoded(_nudges, payload)
+        notification = None if payload is None else _decoded(_notifications, payload)
         if notification is None or not notification.rows:
             self._complain()
             return
@@ -237,7 +239,7 @@ class RedisChangeNotifier:
                 await self._send(connection, "PUBLISH", notification.back, said)
 
     def _verified(self, who: WorkerId, asked: tuple[str, int, str]) -> bool:
-        """Whether a verifier has told this worker that it acts on rows; else it is kept in mind that it was asked."""
+        """True if a verifier has confirmed these change records to this worker; otherwise the request is remembered."""
         verifier = self._verifiers.get(who)
         if verifier is None:
             return False
@@ -252,7 +254,7 @@ class RedisChangeNotifier:
         return msgspec.msgpack.encode(_Acknowledgement(epoch, number, worker, tag))
 
     def _note(self, message: bytes) -> None:
-        """Somebody acknowledges."""
+        """Process an acknowledgement."""
         said = _decoded(_acknowledgements, message)
         if said is None or not self._is_true(said):
             self._complain()
@@ -272,7 +274,7 @@ class RedisChangeNotifier:
 
 
 def _decoded(decoder: msgspec.msgpack.Decoder[T], message: bytes) -> T | None:
-    """What a message says; None for one that cannot be read."""
+    """The content of a message; None if it cannot be read."""
     try:
         return decoder.decode(message)
     except (msgspec.MsgspecError, ValueError, RecursionError):

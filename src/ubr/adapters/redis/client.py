@@ -1,4 +1,4 @@
-"""The way to Redis: how long anything may take, and what its failures mean."""
+"""The Redis client: deadlines, and the meaning of failures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 Word: TypeAlias = bytes | str | int
 
 NAME_SPACE: Final = "ubr:"
-"""What every key and channel begins with."""
+"""The prefix of every key and channel."""
 
 _COMPLAIN_EVERY: Final = 60.0
 
@@ -30,7 +30,7 @@ _log = logging.getLogger("ubr.redis")
 
 
 class Script:
-    """A script that Redis runs in one step."""
+    """A script that Redis runs atomically."""
 
     __slots__ = ("sha", "text")
 
@@ -40,11 +40,11 @@ class Script:
 
 
 class RedisClient:
-    """Commands to one Redis, each over within `deadline` seconds whatever the server does.
+    """Commands to one Redis, each limited to `deadline` seconds whatever the server does.
 
-    Errors of every method: `StoreUnavailable`, and nothing else: for a server that is gone, frozen, full, loading,
-    read-only or no Redis at all, and at once while the breaker is open. The command may or may not have been run then;
-    it is never sent twice. Nothing of the URL gets into an error or a log.
+    Errors of every method: only `StoreUnavailable`: for a server that is gone, frozen, full, loading, read-only or not
+    a Redis, and immediately while the breaker is open. The command may or may not have been run then; it is never sent
+    twice. Errors and logs contain no part of the URL.
     """
 
     def __init__(
@@ -57,21 +57,21 @@ class RedisClient:
         connections: int = 16,
         breaker: Breaker | None = None,
     ) -> None:
-        """Connects to nothing yet. Errors: `ValueError`, without a word of the URL."""
+        """Does not connect yet. Errors: `ValueError`, without any part of the URL."""
         try:
             library = ConnectionPool.from_url(
                 url,
                 protocol=3,
-                # The deadlines here hold for all of a command; one more for each part would only cost time.
+                # The deadlines here cover a whole command; another one for each part would only cost time.
                 socket_timeout=None,
                 socket_connect_timeout=connect_deadline,
-                # On, as it is by default, it lets connections into use that have unread data.
+                # The default (on) puts connections with unread data into use.
                 maint_notifications_config=MaintNotificationsConfig(enabled=False),
-                # Telling the server the library's name takes two more commands and the right to send them.
+                # Sending the library's name to the server takes two more commands, and the permission for them.
                 driver_info=None,
             )
-            library.make_connection()  # type: ignore[no-untyped-call]  # which is where options are looked at
-        except Exception:  # noqa: BLE001 - the library's errors quote what they could not read
+            library.make_connection()  # type: ignore[no-untyped-call]  # checks the options
+        except Exception:  # noqa: BLE001 - the library's errors quote the URL they cannot parse
             raise ValueError("The Redis URL cannot be read; it looks like redis://host:6379/0") from None
         self.name_space = name_space
         self._database = int(library.connection_kwargs.get("db") or 0)
@@ -84,11 +84,14 @@ class RedisClient:
         self._last_complaint = float("-inf")
 
     def key(self, *parts: str) -> str:
-        """A key of ours."""
+        """A key with our prefix."""
         return self.name_space + ":".join(parts)
 
     def channel(self, *parts: str) -> str:
-        """A channel of ours. The number is in it because Redis keeps keys of its databases apart, but not channels."""
+        """A channel with our prefix.
+
+        It includes the database number, because Redis separates keys by database, but not channels.
+        """
         return self.key(f"{self._database}", *parts)
 
     async def call(self, *words: Word) -> Any:
@@ -100,7 +103,7 @@ class RedisClient:
         return await self._guarded(talk)
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Word]) -> Any:
-        """Run a script and return its reply. A server that does not know it, or not any more, is told."""
+        """Run a script and return its reply. Loads the script if the server does not have it, or no longer has it."""
         rest = (len(keys), *keys, *arguments)
 
         async def talk(connection: AbstractConnection) -> Any:
@@ -113,9 +116,9 @@ class RedisClient:
 
     @asynccontextmanager
     async def kept_connection(self) -> AsyncIterator[AbstractConnection]:
-        """A connection beside the others, for one caller to keep, as who listens does.
+        """A separate connection that one caller keeps, for listening.
 
-        Errors: any of the library's; of these the caller makes what it likes. It bounds the time of what it asks.
+        Errors: any error of the library, which the caller handles. The caller also limits the time of each request.
         """
         connection: AbstractConnection = self._make()
         try:
@@ -127,11 +130,11 @@ class RedisClient:
                 await connection.disconnect(nowait=True)
 
     async def ping(self) -> None:
-        """Whether the server answers."""
+        """Errors: `StoreUnavailable` if the server does not answer."""
         await self.call("PING")
 
     async def close(self) -> None:
-        """Give back every connection. A second time does nothing; a command after that is refused."""
+        """Return every connection. A second call does nothing; later commands are rejected."""
         await self._pool.close()
 
     async def _guarded(self, talk: Callable[[AbstractConnection], Awaitable[T]]) -> T:
@@ -143,13 +146,13 @@ class RedisClient:
             async with asyncio.timeout(self._deadline), self._pool.connection() as connection:
                 reply = await talk(connection)
         except ResponseError as error:
-            # It refuses, but it answers: asking costs little, and the next command may be to its liking.
+            # An error reply is an answer: asking was cheap, and the next command may succeed.
             self._answered(self._breaker.answered(permit))
             self._complain("Redis refused a command: %s", error)
             raise _unavailable() from None
-        except Exception as error:  # noqa: BLE001 - what a broken server, or one that is none, sends can raise anything
+        except Exception as error:  # noqa: BLE001 - data of a broken or foreign server can raise any error
             if self._last_answer >= begun:
-                # Others got answers meanwhile: more was asked at once than the connections can carry.
+                # Others got answers in the meantime: there were more requests than the connections can carry.
                 self._breaker.abandoned(permit)
             elif self._breaker.failed(permit):
                 _log.warning("Redis does not answer (%s); doing without it until it does", type(error).__name__)

@@ -1,4 +1,4 @@
-"""Connections, as many as are needed and never more than so many."""
+"""Connection pool: as many connections as needed, up to a maximum."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ Make: TypeAlias = Callable[[], AbstractConnection]
 
 
 class Pool:
-    """Connections to one server; whoever asks bounds the time.
+    """Connections to one server; each caller limits its own time.
 
-    The client library's own pool connects in the task of the caller, who waits a tenth of a second at most: a handshake
-    that takes longer would be broken off each time, and never come to its end. Here it goes on without the caller, and
-    the connection is there for the next one.
+    The client library's own pool connects in the task of the caller, who waits at most a tenth of a second: a longer
+    handshake would be cancelled every time, and never finish. Here the handshake continues without the caller, and the
+    connection is there for the next one.
     """
 
     def __init__(self, make: Make, *, size: int, connect_deadline: float) -> None:
         self._make = make
         self._size = size
         self._connect_deadline = connect_deadline
-        self._count = 0  # of connections, in whatever state
+        self._count = 0  # of connections, in any state
         self._idle: list[AbstractConnection] = []
         self._waiting: deque[asyncio.Future[AbstractConnection]] = deque()
-        self._attempts = 0  # to open one, that have not ended yet
+        self._attempts = 0  # to open one, still in progress
         self._opening: set[asyncio.Task[None]] = set()
         self._closed = False
 
     @property
     def count(self) -> int:
-        """How many connections there are, those included that are being opened."""
+        """Number of connections, including those being opened."""
         return self._count
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AbstractConnection]:
-        """A connection for one caller alone.
+        """A connection for one caller.
 
-        It goes back only after whole replies. In every other case, and above all where the caller is cancelled, a
-        reply may still be on its way, and the next caller would take it for their own: so the connection is closed.
+        It is returned to the pool only after whole replies. In every other case, above all if the caller is cancelled,
+        a reply may still be on its way, and the next caller would take it for its own. The connection is then closed.
         """
         connection = await self._take()
         try:
             yield connection
-        except ResponseError:  # An error, but a whole reply.
+        except ResponseError:  # an error, but a whole reply
             await self._put(connection)
             raise
         except BaseException:
@@ -57,7 +57,7 @@ class Pool:
         await self._put(connection)
 
     async def close(self) -> None:
-        """Close every connection; those in use when their callers are done. A second time does nothing."""
+        """Close every connection; those in use when their callers are done. A second call does nothing."""
         self._closed = True
         for opening in self._opening:
             opening.cancel()
@@ -69,7 +69,7 @@ class Pool:
         self._count -= len(idle)
         await asyncio.gather(*(connection.disconnect() for connection in idle), return_exceptions=True)
 
-    # From here on nothing waits but where it says so: a caller who is being cancelled can still tidy up.
+    # From here on, only the marked lines wait, so that a caller that is being cancelled can still clean up.
 
     async def _take(self) -> AbstractConnection:
         while self._idle:
@@ -86,7 +86,7 @@ class Pool:
             return await waiting  # here
         except BaseException:
             if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
-                await self._put(waiting.result())  # It came in the very moment of giving up.
+                await self._put(waiting.result())  # it arrived at the moment of cancellation
             raise
         finally:
             with suppress(ValueError):
@@ -110,7 +110,7 @@ class Pool:
         self._open_more()
 
     def _open_more(self) -> None:
-        """Start opening a connection for each who waits, as far as the size allows."""
+        """Start opening a connection for each waiter, up to the size of the pool."""
         while self._attempts < len(self._waiting) and self._count < self._size and not self._closed:
             self._count += 1
             self._attempts += 1
@@ -123,7 +123,7 @@ class Pool:
         try:
             async with asyncio.timeout(self._connect_deadline):
                 await connection.connect()  # type: ignore[no-untyped-call]  # here
-        except Exception as error:  # noqa: BLE001 - one who waits raises it
+        except Exception as error:  # noqa: BLE001 - a waiter raises it
             self._attempts -= 1
             self._tell(error)
             await self._drop(connection)
@@ -136,7 +136,7 @@ class Pool:
             await self._put(connection)
 
     def _tell(self, error: Exception) -> None:
-        """Let one of those who wait fail: the others have attempts of their own."""
+        """Let one waiter fail: the others have attempts of their own."""
         while self._waiting:
             waiting = self._waiting.popleft()
             if not waiting.done():
@@ -145,7 +145,7 @@ class Pool:
 
 
 async def _is_clean(connection: AbstractConnection) -> bool:
-    """Whether the server has neither closed it nor said anything since: nothing is due on a connection at rest."""
+    """True if the server has neither closed the connection nor sent data: no data is due on an idle connection."""
     try:
         return not await connection.can_read()
     except (OSError, RedisError):

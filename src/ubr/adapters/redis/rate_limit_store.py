@@ -1,4 +1,4 @@
-"""Counting tries in Redis."""
+"""Rate limit counters in Redis."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _log = logging.getLogger("ubr.redis")
 
 _SCRIPT: Final = Script("""\
--- One counter, by the generic cell rate algorithm: all that is kept is when the quota will be full again.
--- KEYS: the counter. ARGV: the time in which one try comes back, how many there are, 'take' or 'give'. Microseconds.
+-- One counter, by the generic cell rate algorithm: stores only the time at which the quota is full again.
+-- KEYS: the counter. ARGV: the time to refill one attempt, the limit, 'take' or 'give'. Times are in microseconds.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local interval, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -28,7 +28,7 @@ local span = interval * limit
 local full_at, foreign = now, 0
 local kept = redis.pcall('GET', KEYS[1])
 if type(kept) == 'string' and #kept <= 16 and string.find(kept, '^%d+$') then
-  -- Never later than with nothing left: a clock that was set back, or a smaller quota, shuts nobody out for long.
+  -- Never later than for an empty quota: a clock that was set back, or a smaller quota, must not lock out for long.
   full_at = math.min(math.max(tonumber(kept), now), now + span)
 elseif kept then
   full_at, foreign = now + span, 1
@@ -51,13 +51,13 @@ return {allowed, math.floor((now + span - full_at) / interval), math.max(0, full
 
 
 class RedisRateLimitStore:
-    """Each step is one script, so no two takers ever see the same state, and the time is the server's.
+    """Each step is one script, so concurrent callers never see the same state, and the time is the server's.
 
-    - Names do not get into Redis: a key is made of the name's HMAC. Keys expire once the quota is full again.
-    - A value is no secret and carries no tag: a script cannot make one. Something foreign in its place counts as a
-      quota with nothing left, and is overwritten with that. Taken for a new counter it would open the gate to whoever
-      can write there, as often as they write; this way they can only shut it, until one try has come back.
-    - Where Redis loses a counter, it begins anew. So nothing may be counted here alone that guards a password.
+    - Names are not sent to Redis: a key is derived from the name's HMAC. Keys expire once the quota is full again.
+    - A value is not secret and has no tag: a script cannot make one. A foreign value counts as an empty quota, and is
+      overwritten with one. If it counted as a new counter, a writer to Redis could lift the limit as often as they
+      write; this way they can only block, until one attempt is refilled.
+    - If Redis loses a counter, it starts again. So no limit that guards a password may depend on Redis alone.
     """
 
     def __init__(self, link: RedisClient, signer: Signer) -> None:
@@ -75,7 +75,7 @@ class RedisRateLimitStore:
         return 0
 
     async def _step(self, what: Literal["take", "give"], name: str, quota: Quota) -> tuple[int, int, int]:
-        # Rounded up: of a third of a second a microsecond more or less must not make one try more.
+        # Rounded up: at a third of a second, a microsecond more or less must not allow one more attempt.
         interval = -(-(quota.per // _MICROSECOND) // quota.limit)
         reply = await self._link.run(_SCRIPT, [self._key(name)], [interval, quota.limit, what])
         match reply:

@@ -1,4 +1,4 @@
-"""The passwords that nobody may set: a list that comes along, and an operator's own. Nobody outside is asked."""
+"""The passwords that are not allowed: a built-in list, and an operator's own. No external service is asked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ubr.domain.accounts.passwords import MAX_PASSWORD_LENGTH
 
 MAX_LINES: Final = 1_000_000
 _MAX_LINE_LENGTH: Final = 4 * MAX_PASSWORD_LENGTH + 2
-"""In bytes: the longest password there is, and the end of a line."""
+"""In bytes: the longest password, plus the end of the line."""
 
 
 def is_common(password: str) -> bool:
@@ -26,14 +26,14 @@ def is_common(password: str) -> bool:
 @cache
 def _listed() -> frozenset[str]:
     """30,000 from leaks, in lower case."""
-    # A twentieth of a second and 16 MB: for processes in which somebody sets a password.
+    # Costs a twentieth of a second and 16 MB: only for processes in which a password is set.
     from zxcvbn.frequency_lists import FREQUENCY_LISTS  # noqa: PLC0415
 
     return frozenset(FREQUENCY_LISTS["passwords"])
 
 
 def common_and_listed(path: str) -> CommonPasswords:
-    """The same, and those of a file in UTF-8: one a line, none of them a comment, blank lines passed over.
+    """The built-in list and a file in UTF-8: one password a line, no comments, blank lines ignored.
 
     Errors: `ValueError` with the end of a sentence that begins with the file.
     """
@@ -55,9 +55,9 @@ def common_and_listed(path: str) -> CommonPasswords:
 
 @lru_cache(maxsize=1)
 def _read(path: str, _changed: int, _size: int) -> array[int]:
-    """In order. Workers are copies of a process that has read it, and hold it in memory once."""
-    # Eight bytes for each, whatever its length. That two texts share them by chance is never seen to happen, and a
-    # password would be refused that might have been taken.
+    """Digests in order. Workers are forks of a process that has read the file, and share its memory."""
+    # Eight bytes for each password of any length. A collision of two texts is practically impossible, and would only
+    # reject a password that might have been allowed.
     digests = array("Q")
     with Path(path).open("rb") as file:
         number = 0

@@ -22,7 +22,7 @@ _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9.:/_-]+")
 
 
 class Ed25519LogSigning:
-    """`place` is where the service is reached: names of logs begin with it, and end with random bits."""
+    """`place` is the address of the service: names of logs begin with it, and end with random bits."""
 
     __slots__ = ("_opened", "_place", "_random_bytes", "_secrets")
 
@@ -60,7 +60,7 @@ class Ed25519LogSigning:
         return verify_signature(public, message, signature)
 
     def _open(self, key: LogKey) -> Ed25519PrivateKey:
-        """The private key. One that was open before stays so, however it is sealed now."""
+        """The private key. A key opened before stays open, however it is sealed now."""
         if (known := self._opened.get(key.public)) is not None:
             return known
         try:

@@ -1,4 +1,4 @@
-"""Opaque secrets that their holder presents: random, recognisable, each written in one way alone."""
+"""Opaque tokens that their holder presents: random, recognisable, each with one spelling."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ubr.domain.keys import base64url
 
 SECRET_BYTES: Final = 32
 _ENCODED: Final = 43
-"""So many characters of base64url they are."""
+"""Length in base64url characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpaqueForm:
     """A prefix and 32 random bytes in base64url.
 
-    The prefix lets secret scanners find one that was committed or logged somewhere. The digest is SHA-256 of the whole
-    text as it is sent: what is looked up is what was presented, so two different texts are never one secret, and
-    whoever holds a leaked one can compute its digest with any tool. A plain hash is enough for 256 random bits (NIST
-    SP 800-63B-4 asks for a slow one below 112).
+    The prefix lets secret scanners find a token that was committed or logged. The digest is SHA-256 of the whole text
+    as it is sent: the presented text is looked up, so two different texts are never one token, and the holder of a
+    leaked one can compute its digest with any tool. A plain hash is enough for 256 random bits (NIST SP 800-63B-4 asks
+    for a slow one below 112).
     """
 
     prefix: str
@@ -35,12 +35,12 @@ class OpaqueForm:
         return MintedToken(secret, digest(secret))
 
     def digest(self, secret: str) -> TokenDigest:
-        """Errors: as of `decode`."""
+        """Errors: those of `decode`."""
         self.decode(secret)
         return digest(secret)
 
     def decode(self, secret: str) -> bytes:
-        """The random bytes. Errors: `wrong` for what is not, to the letter, of the form minted here."""
+        """The random bytes. Errors: `wrong` unless the text has exactly the form minted here."""
         if len(secret) != len(self.prefix) + _ENCODED or not secret.startswith(self.prefix):
             raise self.wrong
         try:

@@ -1,4 +1,4 @@
-"""Passwords, hashed with Argon2id in a pool of threads of its own."""
+"""Password hashing with Argon2id in a separate thread pool."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ SALT_BYTES: Final = 16
 HASH_BYTES: Final = 32
 """RFC 9106, 3.1 and 4: a salt of 16 bytes, a tag of 32."""
 
-# What a stored hash may ask of us, and what may be configured: the settings have the same bounds. At these one hash
-# takes some seconds.
+# Bounds for stored hashes and for the configuration, which has the same ones. At these bounds, one hash takes some
+# seconds.
 MAX_MEMORY_KIB: Final = 256 * 1024
 MAX_TIME_COST: Final = 16
 MAX_PARALLELISM: Final = 16
@@ -39,10 +39,10 @@ MIN_SALT_BYTES: Final = 8
 MIN_HASH_BYTES: Final = 16
 
 WAITING_PER_WORKER: Final = 64
-"""About two seconds of work at the default cost. Who would wait longer is better told to come back."""
+"""About two seconds of work at the default cost. Callers beyond that should rather come back."""
 
 NICENESS: Final = 10
-"""Added to the threads' nice value, so that hashing takes the time that requests leave."""
+"""Added to the nice value of the threads, so that hashing takes only the time that requests leave."""
 
 _PHC: Final = re.compile(
     r"\$argon2id\$v=([0-9]{1,3})\$m=([1-9][0-9]{0,6}),t=([1-9][0-9]{0,2}),p=([1-9][0-9]{0,2})"
@@ -66,13 +66,13 @@ class _Cost:
         )
 
     def below(self, other: _Cost) -> bool:
-        """Whether it is cheaper to guess against: less memory, or less work over all. Lanes change neither."""
+        """True if it is cheaper to guess against: less memory, or less total work. Lanes change neither."""
         return self.memory_kib < other.memory_kib or self.memory_kib * self.time < other.memory_kib * other.time
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Hash:
-    """A hash taken apart."""
+    """A parsed hash."""
 
     cost: _Cost
     salt: bytes
@@ -80,7 +80,7 @@ class _Hash:
 
     @classmethod
     def read(cls, encoded: str) -> _Hash | None:
-        """From its PHC string; None where it is none of Argon2id, or asks for more than the bounds."""
+        """Parse a PHC string; None if it is not Argon2id, or exceeds the bounds."""
         match = _PHC.fullmatch(encoded)
         if match is None or int(match[1]) != ARGON2_VERSION:
             return None
@@ -100,13 +100,13 @@ class _Hash:
 
 
 class Argon2PasswordHasher:
-    """Argon2id (RFC 9106) in threads that nothing else uses, as many as there are cores, at low priority.
+    """Argon2id (RFC 9106) in dedicated threads, one per core, at low priority.
 
-    At most `workers` passwords are hashed and `queue` more wait; whoever comes beyond that is refused at once, so a
-    storm of logins costs neither memory nor anyone else's time. A caller that goes away while waiting takes its place
-    with it; one that goes away while its password is hashed leaves its place taken until the thread is done.
+    At most `workers` passwords are hashed while `queue` more wait; further calls are rejected immediately, so a storm
+    of logins costs neither memory nor time of others. A call cancelled while waiting frees its place; a call cancelled
+    while its password is hashed keeps its place until the thread is done.
 
-    No thread is started before the first password.
+    The first password starts the threads.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Argon2PasswordHasher:
         queue: int | None = None,
         random_bytes: RandomBytes = os.urandom,
     ) -> None:
-        """Errors: `ValueError` for a cost that Argon2 does not know or that is over the bounds of this module."""
+        """Errors: `ValueError` for a cost that Argon2 does not support or that exceeds the bounds of this module."""
         self._cost = _Cost(memory_kib, time_cost, parallelism)
         if not self._cost.within_bounds():
             raise ValueError(
@@ -131,7 +131,7 @@ class Argon2PasswordHasher:
         if self._workers < 1 or self._places < self._workers:
             raise ValueError("There must be at least one worker, and a queue of no less than 0")
         self._random_bytes = random_bytes
-        # Random where a digest should be: no password has it, and finding that out takes the whole work.
+        # Random bytes instead of a digest: no password matches it, and finding that out takes the full work.
         self._dummy = _Hash(self._cost, random_bytes(SALT_BYTES), random_bytes(HASH_BYTES))
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
@@ -142,7 +142,7 @@ class Argon2PasswordHasher:
 
     @property
     def taken(self) -> int:
-        """How many places are taken: passwords being hashed, and passwords waiting for it."""
+        """Number of occupied places: passwords being hashed, and passwords waiting."""
         return self._taken
 
     async def hash(self, password: str) -> PasswordHash:
@@ -156,7 +156,7 @@ class Argon2PasswordHasher:
         return hmac.compare_digest(digest, stored.digest)
 
     def outdated(self, hashed: PasswordHash) -> bool:
-        """A hash that cannot be read is outdated too."""
+        """True also for a hash that cannot be read."""
         stored = _Hash.read(hashed.encoded)
         return (
             stored is None
@@ -166,7 +166,7 @@ class Argon2PasswordHasher:
         )
 
     def close(self) -> None:
-        """Take no more passwords. Those that were taken are finished, and then the threads end."""
+        """Accept no more passwords. Accepted ones are finished, then the threads end."""
         with self._lock:
             self._closed = True
             pool = self._pool if self._pid == os.getpid() else None
@@ -174,8 +174,8 @@ class Argon2PasswordHasher:
             pool.shutdown(wait=False)
 
     async def _run(self, password: str, cost: _Cost, salt: bytes, length: int) -> bytes:
-        """Errors: `Busy`; `Unavailable` where there is no memory for it, or after `close`."""
-        # A lone surrogate is no text. It is hashed for what it is: refusing it here would take no time at all.
+        """Errors: `Busy`; `Unavailable` if there is not enough memory, or after `close`."""
+        # A lone surrogate is not text. It is hashed all the same: rejecting it here would take no time at all.
         secret = password.encode("utf-8", "surrogatepass")
         try:
             return await asyncio.wrap_future(self._submit(lambda: self._measured(secret, cost, salt, length)))
@@ -189,7 +189,7 @@ class Argon2PasswordHasher:
         except RuntimeError:  # closed a moment ago, or no thread can be started
             self._give_back(pool)
             raise Unavailable("No password can be hashed at the moment") from None
-        # Called once, whatever happens: when the job ends, or at once where it is cancelled before it began.
+        # Called exactly once: when the job ends, or immediately if it is cancelled before it began.
         future.add_done_callback(lambda _: self._give_back(pool))
         return future
 
@@ -198,7 +198,7 @@ class Argon2PasswordHasher:
             if self._closed:
                 raise Unavailable("The service is shutting down")
             if self._pool is None or self._pid != os.getpid():
-                # A fork takes the pool along, but not its threads.
+                # A fork copies the pool, but not its threads.
                 self._pool = ThreadPoolExecutor(self._workers, "ubr-argon2", _lower_priority)
                 self._pid = os.getpid()
                 self._taken = 0
@@ -229,15 +229,15 @@ class Argon2PasswordHasher:
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """Number of cores that this process may use."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
-    else:  # noqa: RET505 - a type checker follows a platform through branches only
+    else:  # noqa: RET505 - type checkers narrow a platform only through branches
         return os.cpu_count() or 1
 
 
 def _lower_priority() -> None:
-    """On Linux a thread has a nice value of its own. Where it cannot be changed, work goes on without."""
+    """On Linux each thread has its own nice value. If it cannot be changed, work continues without it."""
     if sys.platform == "linux":
         with suppress(OSError):
             thread = threading.get_native_id()
@@ -249,7 +249,7 @@ def _to_base64(raw: bytes) -> str:
 
 
 def _from_base64(text: str) -> bytes:
-    """The bytes, or none at all where the text is not the canonical one for any."""
+    """The bytes, or empty bytes if the text is not canonical."""
     with suppress(ValueError):
         raw = b64decode(text + "=" * (-len(text) % 4))
         if _to_base64(raw) == text:

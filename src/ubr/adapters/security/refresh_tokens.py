@@ -31,9 +31,9 @@ class OpaqueRefreshTokens:
         return _FORM.digest(secret)
 
     def seal(self, successor: str, under: str) -> bytes:
-        """AES-256-GCM, the key by HKDF from the other token's 32 bytes, which its digest does not give away.
+        """AES-256-GCM, with a key by HKDF from the other token's 32 bytes, which its digest does not reveal.
 
-        Errors: `InvalidToken` where one of them is no token.
+        Errors: `InvalidToken` if one of them is not a token.
         """
         _FORM.decode(successor)
         return seal(derive_key(_FORM.decode(under), _SEAL_INFO), successor.encode(), digest(under), self._random_bytes)

@@ -1,4 +1,4 @@
-"""The installation's secret keys: what is derived from them, signed with them and sealed under them."""
+"""The installation's secret keys: key derivation, signing and sealing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from ubr.application.ports.system import RandomBytes
 
 SECRET_BYTES: Final = 32
-"""The least length of a secret."""
+"""Minimum length of a secret."""
 
 KEY_BYTES: Final = 32
 """Length of every derived key: AES-256, and a full key for HMAC-SHA256 (RFC 2104, 3)."""
@@ -27,20 +27,20 @@ _PURPOSES_KEPT: Final = 64
 
 
 class Unsealable(Exception):
-    """What was sealed is damaged, or was sealed under another key or for another thing."""
+    """The sealed data is damaged, or was sealed under another key or for another purpose."""
 
 
 class SecretKeys:
-    """A list of secrets, newest first. The first one makes; all of them verify and open.
+    """A list of secrets, newest first. The first one signs and seals; all of them verify and open.
 
-    Each purpose has keys of its own (HKDF-SHA256, RFC 5869), so that what is made for one is worth nothing for
-    another. A purpose is a constant of the code, never input.
+    Each purpose has its own keys (HKDF-SHA256, RFC 5869), so that data made for one is invalid for another. A purpose
+    is a constant of the code, never input.
     """
 
     __slots__ = ("_derived", "_random_bytes", "_secrets")
 
     def __init__(self, secrets: Sequence[bytes], *, random_bytes: RandomBytes = os.urandom) -> None:
-        """Errors: `ValueError` where there is no secret or one is too short."""
+        """Errors: `ValueError` if there is no secret, or one is too short."""
         if not secrets:
             raise ValueError("There must be at least one secret key")
         if any(len(secret) < SECRET_BYTES for secret in secrets):
@@ -62,7 +62,7 @@ class SecretKeys:
         return keys
 
     def seal(self, purpose: str, content: bytes, associated: bytes) -> bytes:
-        """Encrypt under the newest key. It opens with the same purpose and associated data alone."""
+        """Encrypt under the newest key. It opens only with the same purpose and associated data."""
         return seal(self.derive(purpose)[0], content, associated, self._random_bytes)
 
     def open(self, purpose: str, sealed: bytes, associated: bytes) -> bytes:
@@ -75,7 +75,7 @@ class SecretKeys:
         raise Unsealable
 
     def newest_opens(self, purpose: str, sealed: bytes, associated: bytes) -> bool:
-        """Whether the newest key opens it: the others are not needed for it."""
+        """True if the newest key opens it, so that the others are not needed for it."""
         try:
             unseal(self.derive(purpose)[0], sealed, associated)
         except Unsealable:
@@ -100,7 +100,7 @@ class HmacSigner:
 
 
 def _mac(purpose: str) -> str:
-    """A purpose can be signed for and sealed for under one name, but not with one key."""
+    """The derivation name of a MAC key: signing and sealing can share a purpose, but never a key."""
     return "hmac " + purpose
 
 
@@ -112,7 +112,7 @@ def derive_key(secret: bytes, info: bytes) -> bytes:
 def seal(key: bytes, content: bytes, associated: bytes, random_bytes: RandomBytes) -> bytes:
     """AES-256-GCM (NIST SP 800-38D): a version byte, a random nonce of 96 bits, the ciphertext, its tag.
 
-    One key is good for 2^32 sealings (8.3), which is far more than anything here does.
+    One key is good for 2^32 operations (8.3), far more than are ever made here.
     """
     nonce = random_bytes(_NONCE_BYTES)
     return _SEALED_VERSION + nonce + AESGCM(key).encrypt(nonce, content, _SEALED_VERSION + associated)

@@ -1,4 +1,4 @@
-"""The machine's clock and randomness, and ids made of both."""
+"""The machine's clock and randomness, and ids made from both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uuid import UUID
 
 from ubr.application.ports.system import Clock, RandomBytes
 
-# Where there is no such clock, as on macOS, the monotonic one stands in: it may stop while the machine sleeps.
+# Without this clock, as on macOS, the monotonic one is used: it may stop while the machine sleeps.
 _RUNNING_ON: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -19,25 +19,25 @@ _RANDOM_BITS: Final = 62
 
 
 def utc_now() -> datetime:
-    """The present moment, aware, in UTC."""
+    """The current time, aware, in UTC."""
     return datetime.now(UTC)  # noqa: TID251 - this is the clock
 
 
 def elapsed() -> float:
-    """Seconds since some moment in the past, on a clock that nobody sets and that runs on while the machine sleeps."""
+    """Seconds since an arbitrary moment, on a clock that cannot be set and that runs on while the machine sleeps."""
     return time.clock_gettime(_RUNNING_ON)
 
 
 def random_bytes(count: int) -> bytes:
-    """So many bytes from the operating system's generator, which a fork does not repeat."""
+    """Bytes from the operating system's generator, which a fork does not repeat."""
     return os.urandom(count)
 
 
 class Uuid7:
-    """UUIDs of version 7 (RFC 9562, 5.7), each greater than every one before it that this object made.
+    """UUIDs of version 7 (RFC 9562, 5.7), each greater than every earlier one of this object.
 
-    48 bits of milliseconds, then 12 bits of the millisecond's fraction (6.2, method 3), then 62 random bits. Where the
-    clock has not moved since the last id, or went back, time is taken as one step (about 0.25 µs) past the last one.
+    48 bits of milliseconds, then 12 bits of the millisecond's fraction (6.2, method 3), then 62 random bits. If the
+    clock has not moved since the last id, or went back, the time is one step (about 0.25 µs) after the last one.
     """
 
     def __init__(self, clock: Clock = utc_now, random: RandomBytes = random_bytes) -> None:

@@ -1,4 +1,4 @@
-"""Access tokens: JWTs as RFC 9068 has them, read to the letter (RFC 8725)."""
+"""Access tokens: JWTs according to RFC 9068, parsed strictly (RFC 8725)."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ SEALING_PURPOSE: Final = "signing-key"
 
 
 class JwtAccessTokens:
-    """Signs with the installed key whose time it is, verifies with all of them in theirs.
+    """Signs with the installed key that is due, verifies with all keys within their times.
 
     RFC 9068 also asks for RS256 (section 2.1). It is left out: Ed25519 and P-256 keys are small and quick to make.
 
-    `secrets` seal the private keys at rest. `cached` tokens that verified are known again by their SHA-256 for as long
-    as their key is installed; its times and theirs are checked at every use all the same.
+    `secrets` seal the private keys at rest. The verification of up to `cached` tokens is remembered by their SHA-256
+    while their key is installed; the times of key and token are checked at every use all the same.
 
-    Time: a token is refused from the second of its `exp` on, without leeway, since a client that is told to refresh
-    loses nothing. `leeway` goes one way only, for `iat` and `auth_time` of an issuer whose clock is ahead of ours.
+    Time: a token is rejected from the second of its `exp` on, without leeway, since a client that has to refresh loses
+    nothing. `leeway` applies only to `iat` and `auth_time` of an issuer whose clock is ahead of ours.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class JwtAccessTokens:
         leeway: timedelta = LEEWAY,
         cached: int = 10_000,
     ) -> None:
-        """Errors: `ValueError` for a leeway outside 0 to 30 seconds or an algorithm that is not supported."""
+        """Errors: `ValueError` for a leeway outside 0 to 30 seconds or an unsupported algorithm."""
         if not timedelta(0) <= leeway <= LEEWAY:
             raise ValueError("The leeway must be between 0 and 30 seconds")
         if algorithm not in _GENERATORS:
@@ -106,10 +106,10 @@ class JwtAccessTokens:
         return replace(key, private=self._secrets.seal(SEALING_PURPOSE, content, name))
 
     def install(self, keys: Sequence[SigningKey], now: datetime) -> tuple[str, ...]:
-        """Every public key is computed from the sealed private one: what else the store says of it is not trusted."""
+        """Every public key is computed from the sealed private one; other stored data about it is not trusted."""
         opened, locked = [], []
         for stored in newest_first(key for key in keys if key.accepted_at(now)):
-            # A thumbprint names one key: one that is open need not be opened again.
+            # A thumbprint identifies one key: an open key need not be opened again.
             key = self._ring.by_kid.get(stored.kid) or self._open(stored)
             if key is None:
                 locked.append(stored.kid)
@@ -120,7 +120,7 @@ class JwtAccessTokens:
         return tuple(locked)
 
     def _open(self, stored: SigningKey) -> _Key | None:
-        """A key made ready for use; None for one that our secrets do not open, or that is not what it is stored as."""
+        """A key ready for use; None if our secrets do not open it, or it does not match its stored data."""
         try:
             private = load_der_private_key(
                 self._secrets.open(SEALING_PURPOSE, stored.private, stored.kid.encode()), password=None
@@ -138,7 +138,7 @@ class JwtAccessTokens:
     def issue(self, claims: AccessClaims) -> str:
         """`token_id` is the canonical text of a UUID.
 
-        Errors: `Unavailable` where no key signs at that time, and for so many roles that the token would be refused as
+        Errors: `Unavailable` if no key signs at that time, and for so many roles that the token would be rejected as
         too long.
         """
         key = self._ring.signer(claims.issued_at)
@@ -156,8 +156,8 @@ class JwtAccessTokens:
         if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
             raise InvalidToken
         text = token.encode()
-        # A header is looked up as it stands. Only its one form made here leads to a key, so there is nothing in it to
-        # interpret: no other `alg` or `typ`, no `crit`, `jwk`, `jku`, `x5c` or `x5u`, no member twice.
+        # A header is looked up unparsed. Only the one form made here leads to a key, so nothing in it is interpreted:
+        # no other `alg` or `typ`, no `crit`, `jwk`, `jku`, `x5c` or `x5u`, no duplicate member.
         header = text.partition(b".")[0]
         installed = self._ring.by_header.get(header)
         if installed is None:
@@ -189,7 +189,7 @@ class JwtAccessTokens:
 
 
 class _EdDsa:
-    """Ed25519 (RFC 8037). The library refuses a signature whose S is not below the order, so there is but one."""
+    """Ed25519 (RFC 8037). The library rejects a signature whose S is not below the order, so there is only one."""
 
     name: ClassVar[Algorithm] = "EdDSA"
     _library: ClassVar = OKPAlgorithm()
@@ -211,8 +211,8 @@ class _EdDsa:
 class _Es256:
     """ECDSA with P-256 and SHA-256 (RFC 7518, 3.4).
 
-    Whoever has a signature (r, s) can make (r, n - s), which is good too. Only the one with the lower s is made and
-    taken here, so that a token has one text.
+    From a signature (r, s) anybody can make (r, n - s), which is valid too. Only the one with the lower s is made and
+    accepted here, so that a token has one text.
     """
 
     name: ClassVar[Algorithm] = "ES256"
@@ -244,7 +244,7 @@ _GENERATORS: Final[dict[Algorithm, Callable[[], PrivateKey]]] = {
 
 
 class _Key:
-    """A key ready for use, its one algorithm bound to it (RFC 8725, 3.1)."""
+    """A key ready for use, bound to its one algorithm (RFC 8725, 3.1)."""
 
     __slots__ = ("algorithm", "header", "kid", "pair", "public")
 
@@ -259,14 +259,14 @@ class _Key:
 
 @dataclass(frozen=True, slots=True)
 class _Installed:
-    """A key ready for use, and its times as they are stored."""
+    """A key ready for use, with its stored times."""
 
     key: _Key
     stored: SigningKey
 
 
 class _KeySet:
-    """Keys that are installed together, newest first, and the names of all that there are."""
+    """Keys that are installed together, newest first, and the names of all existing keys."""
 
     def __init__(self, keys: tuple[_Installed, ...], heard_of: frozenset[str]) -> None:
         self.keys = keys
@@ -280,9 +280,9 @@ class _KeySet:
 
 
 class _Verified:
-    """Tokens whose signature is known to be good, the least recently used forgotten first.
+    """Tokens with a verified signature; the least recently used are forgotten first.
 
-    What is recalled is worth nothing without its key: that is looked up in the ring at every use.
+    A remembered token is worth nothing without its key, which is looked up in the ring at every use.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -305,7 +305,7 @@ class _Verified:
                 self._known.popitem(last=False)
 
     def keep(self, headers: Collection[bytes]) -> None:
-        """Forget the tokens of every key but these."""
+        """Forget the tokens of every other key."""
         with self._lock:
             for digest in [digest for digest, (header, _) in self._known.items() if header not in headers]:
                 del self._known[digest]

@@ -1,1 +1,1 @@
-"""What an actor may do at this moment."""
+"""Current permissions of an actor, and the session cache."""

@@ -1,4 +1,4 @@
-"""What an actor may do at this moment. Looked up by every use case: nothing an actor carries counts."""
+"""Current permissions of an actor. Every use case looks them up and trusts nothing that an actor carries."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from ubr.domain.roles.permissions import EVERYTHING, Permission, Permissions, un
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """What somebody may do, decided on the rows of one unit of work. `principal` is None for the service itself."""
+    """An actor's permissions, based on the rows of one unit of work. `principal` is None for the service itself."""
 
     permissions: Permissions
     principal: Principal | None = None
 
     def require(self, *needed: Permission) -> None:
-        """Errors: `Forbidden` where any of the permissions is missing."""
+        """Errors: `Forbidden` if any of the permissions is missing."""
         for permission in needed:
             if not self.permissions.allow(permission):
                 raise Forbidden(f"This needs the permission {permission}")
 
     @property
     def user_id(self) -> UserId | None:
-        """Who it is; None for the service itself."""
+        """The acting user; None for the service itself."""
         return None if self.principal is None else self.principal.user.id
 
     @property
     def user(self) -> User:
-        """The user. Errors: `Forbidden` for the service itself, which is none."""
+        """The acting user. Errors: `Forbidden` for the service itself."""
         if self.principal is None:
             raise Forbidden("This is for users alone")
         return self.principal.user
@@ -45,15 +45,15 @@ class Authority:
         return self.user_id == user_id
 
     def require_self_or(self, user_id: UserId, permission: Permission) -> None:
-        """Errors: `Forbidden` for anyone but the user themselves and the holders of the permission."""
+        """Errors: `Forbidden` unless the actor is this user or holds the permission."""
         if not self.is_user(user_id):
             self.require(permission)
 
 
 async def authority(tx: Transaction, actor: Actor | System | None) -> Authority:
-    """What the actor may do now, by the rows of a unit that writes. To be its first question.
+    """The actor's current permissions, from the rows of a writing unit. Call it before any other read.
 
-    Errors: `Unauthenticated` for nobody; `InvalidToken` where the session has ended or the user is not active.
+    Errors: `Unauthenticated` without an actor; `InvalidToken` if the session has ended or the user is not active.
     """
     if not isinstance(actor, Actor):
         return _without_session(actor)
@@ -62,9 +62,9 @@ async def authority(tx: Transaction, actor: Actor | System | None) -> Authority:
 
 @dataclass(frozen=True, slots=True)
 class Authorize:
-    """What an actor may do at the moment a use case is entered, by the view: without asking the store, as a rule.
+    """The actor's permissions at the start of a use case, from the session cache: normally without a query.
 
-    Errors: those of `authority`; `StoreUnavailable` where it cannot be known in time.
+    Errors: those of `authority`; `StoreUnavailable` if they cannot be determined in time.
     """
 
     session_cache: SessionCache
@@ -76,7 +76,7 @@ class Authorize:
         principal = await self.session_cache.principal(actor.session_id)
         now = self.clock()
         if principal is not None and principal.session.ended_at is None and not principal.session.live_at(now):
-            # A refresh moves the idle end of a session, and no feed row tells of it.
+            # A refresh moves the idle end of a session, and writes no change record.
             principal = await self.session_cache.look_up(actor.session_id)
         return _authority(actor, principal, now)
 
@@ -94,14 +94,14 @@ def _without_session(actor: System | None) -> Authority:
 
 
 async def permissions_of(tx: Transaction, user: User) -> Permissions:
-    """What a user may do now, for "nobody rises"."""
+    """A user's current permissions, for the check against escalation."""
     return union(role.permissions for role in await tx.roles.many(user.roles_at(tx.now)))
 
 
 async def keep_an_admin(tx: Transaction, user: User, *, was_lasting: bool) -> None:
-    """Hold on to the last administrator. To be asked after the change and before the commit.
+    """Keep the last administrator. Call it after the change and before the commit.
 
-    Errors: `LastAdmin` where the user counted as a lasting administrator before, does not any more, and is the last.
+    Errors: `LastAdmin` if the user was a lasting administrator, no longer is, and is the last one.
     """
     if was_lasting and not user.lasting_admin and not await tx.users.another_admin_stays(user.id):
         raise LastAdmin

@@ -1,9 +1,9 @@
-"""What a worker knows of who is logged in: answers without asking anyone, and never from before an end.
+"""The session cache of a worker: resolves sessions without a query, and never from data older than an end.
 
-A session, user or role is read from the store once and kept. The feed says what changed since. A view is *fresh* at a
-moment if its newest cycle of reading began no longer ago than the bound, and the lease that was known to be committed
-before that cycle began still lasts. Whoever ends something waits until every worker that holds a lease knows of it, or
-until the bound has passed: either way no fresh view acts on what was before. `docs/sessions.md` has the argument.
+A session, user or role is read from the store once and cached. The feed reports changes. The cache is *fresh* at a
+moment if its newest poll began no longer ago than the bound, and the lease known to be committed before that poll is
+still valid. A use case that ends something waits until every worker with a lease has applied the change, or until the
+bound has passed: either way, no fresh cache acts on the earlier state. `docs/sessions.md` has the argument.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from ubr.domain.roles.role import Role
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheTimes:
-    """All in seconds. `bound` is how long an end may take where the short way is lost."""
+    """All in seconds. `bound` is the maximum delay of an end if the fast path fails."""
 
     poll: float = 0.25
     bound: float = 1.0
     lease: float = 10.0
     renewal: float = 3.0
     row: float = 60.0
-    """How long a row that is not renewed is waited for; much longer than a lease."""
+    """How long an unrenewed worker row is waited for; much longer than a lease."""
     horizon: float = HORIZON.total_seconds()
     """How long anything read is kept: the longest life of an access token, clock differences, the longest unit."""
     patience: float = 1.0
-    """How long a request waits for a cycle."""
+    """How long a request waits for a poll."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +50,23 @@ class _Entry:
 
 
 CLOCK_RATES: Final = 0.1
-"""Seconds added to every wait for others: clocks that should run alike may differ by so much over the bound."""
+"""Seconds added to every wait for other workers: over the bound, clocks may drift apart by this much."""
 
 _CAPACITY: Final = 100_000
-"""Of how many sessions it is kept whose they are."""
+"""Maximum number of cached sessions."""
 
 _MAX_KNOWN: Final = 200_000
-"""Of how many things it is kept that they changed."""
+"""Maximum number of remembered changes."""
 
 _GONE: Final = 10_000
-"""Of how many sessions it is kept that there is no such session any more."""
+"""Maximum number of sessions remembered as missing."""
 
 
 class _Entries(MutableMapping[SessionId, _Entry]):
-    """What is kept, the longest unused first.
+    """The cached entries, least recently used first.
 
-    Every row of the feed is looked up here while nothing else runs: what it is about is found without a search, but
-    for roles, which change rarely and are what much of this rests on.
+    Every change record is looked up here while no other task runs. The affected entries are found without a search,
+    except for roles, which change rarely and affect many entries.
     """
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class _Entries(MutableMapping[SessionId, _Entry]):
         self._all.move_to_end(session_id)
 
     def about(self, change: Change) -> Sequence[SessionId]:
-        """The sessions whose entries rest on something."""
+        """The sessions whose entries depend on the changed record."""
         if change.kind == "user":
             return self._of_user.get(change.id, ())
         with suppress(ValueError):
@@ -119,7 +119,7 @@ class _Entries(MutableMapping[SessionId, _Entry]):
 
 
 class SessionCache:
-    """One for each worker."""
+    """The session cache; one for each worker."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class SessionCache:
         self._capacity = capacity
         self._entries = _Entries()
         self._roles: dict[RoleId, Role] = {}
-        """Each as it was read last: what many entries hold is held once."""
+        """The latest version of each role, so that entries share one object."""
         self._gone: OrderedDict[SessionId, None] = OrderedDict()
         self._known: OrderedDict[Change, tuple[int, float]] = OrderedDict()
         self._key_listeners: list[Callable[[], None]] = []
@@ -159,9 +159,9 @@ class SessionCache:
     # --- asking ------------------------------------------------------------------------------------------------------
 
     async def principal(self, session_id: SessionId) -> Principal | None:
-        """Whose session it is, as of now or newer; None where there is no such session.
+        """The principal of a session, current as of this call or later; None if the session is missing.
 
-        Errors: `StoreUnavailable` where it cannot be known in time.
+        Errors: `StoreUnavailable` if it cannot be determined in time.
         """
         await self.ensure_fresh()
         if session_id in self._gone:
@@ -173,7 +173,7 @@ class SessionCache:
         return await self.look_up(session_id)
 
     async def look_up(self, session_id: SessionId) -> Principal | None:
-        """The same, from the store: what is read after a use case was entered is new enough for it."""
+        """Like `principal`, but from the store: data read after a use case began is new enough for it."""
         read_at = self._elapsed()
         async with self._unit_of_work.read() as tx:
             position = await tx.feed_position()
@@ -188,9 +188,9 @@ class SessionCache:
         return principal
 
     async def ensure_fresh(self) -> None:
-        """Return when the view is fresh, at once where it is.
+        """Return when the cache is fresh; immediately if it is.
 
-        Errors: `StoreUnavailable` where it does not become so in time.
+        Errors: `StoreUnavailable` if it does not become fresh in time.
         """
         if self._fresh():
             return
@@ -199,7 +199,7 @@ class SessionCache:
         try:
             async with asyncio.timeout(self.times.patience):
                 while not self._fresh():
-                    if self._left:  # meanwhile: renewing would bring its row back
+                    if self._left:  # in the meantime: a renewal would restore the worker's row
                         raise StoreUnavailable
                     if not self._lease_lasts():
                         await self.renew()
@@ -209,13 +209,13 @@ class SessionCache:
 
     @property
     def position(self) -> FeedPosition | None:
-        """Where its newest cycle found the feed; None before the first."""
+        """The position of the feed at the newest poll; None before the first."""
         if self._epoch is None or self._cursor is None:
             return None
         return FeedPosition(epoch=self._epoch, number=self._cursor)
 
     async def news(self, beyond: int) -> None:
-        """Return when a row of a higher number is known here, or another epoch."""
+        """Return when a change record with a higher number is known here, or a new epoch."""
         epoch = self._epoch
         while self._newest <= beyond and self._epoch == epoch:
             await self._news.wait()
@@ -223,7 +223,7 @@ class SessionCache:
     # --- knowing -----------------------------------------------------------------------------------------------------
 
     def apply(self, epoch: str, rows: Sequence[ChangeRecord]) -> None:
-        """Know rows from now on. What is known is only ever added to."""
+        """Apply change records. Known changes are only ever added to."""
         if epoch != self._epoch:
             return
         at = self._elapsed()
@@ -238,9 +238,9 @@ class SessionCache:
         self._reach(max((row.number for row in rows), default=0))
 
     async def poll_feed(self) -> None:
-        """Read what is new in the feed. One at a time; whoever comes meanwhile joins the next."""
+        """Read new change records from the feed. One poll runs at a time; concurrent callers join the next one."""
         if (running := self._polling) is not None and not running.done():
-            # It began before this call: what it brings may be too old for whoever calls.
+            # It began before this call: its data may be too old for this caller.
             await asyncio.wait([running])
         if self._polling is None or self._polling.done():
             self._polling = shared(self._poll_feed())
@@ -250,12 +250,12 @@ class SessionCache:
         began, lease = self._elapsed(), self._lease
         since = self._cursor
         if self._poll_began is not None and began - self._poll_began > self.times.horizon:
-            since = None  # nothing that was kept counts any more, so no row is needed, however many there are
+            since = None  # all cached entries have expired, so no change record is needed, however many there are
         read = await self._feed.read(since)
         position = read.position
         if position.epoch != self._epoch or (self._cursor is not None and position.number < self._cursor):
             self._begin(position)
-            # A lease is worth what the table is worth that it stands in.
+            # A lease is valid only in the database that holds it.
             lease = self._lease = None
         elif since is None or len(read.rows) < position.number - since:
             self._skip(position)
@@ -265,17 +265,17 @@ class SessionCache:
         self._poll_began, self._poll_lease = began, lease
 
     def _begin(self, position: FeedPosition) -> None:
-        """Another database, or another history of this one: nothing counts that was known before."""
-        # Since the answer, not since the question: that may have waited for this database to be there.
+        """Start over after a change of database, or of its history: earlier knowledge is void."""
+        # Count from the answer, not from the question, which may have waited for this database to appear.
         self._epoch, self._epoch_since = position.epoch, self._elapsed()
         self._known.clear()
         self._newest = 0
         self._skip(position)
 
     def _skip(self, position: FeedPosition) -> None:
-        """Rows up to here are missing in what was read: nothing is kept that may rest on what was before them.
+        """Drop all entries: change records up to this position were not read, so entries may be outdated.
 
-        What is known stays known: a reading may be under way.
+        Known changes are kept, because a lookup may be in progress.
         """
         self._entries.clear()
         self._roles.clear()
@@ -284,7 +284,7 @@ class SessionCache:
         self._tell_of_keys()
 
     async def renew(self) -> None:
-        """Renew the lease. It counts from the moment the renewal began, once it is known to be committed."""
+        """Renew the lease. It counts from the start of the renewal, once the renewal is known to be committed."""
         if self._renewing is None or self._renewing.done():
             self._renewing = shared(self._renew())
         await asyncio.shield(self._renewing)
@@ -292,29 +292,29 @@ class SessionCache:
     async def _renew(self) -> None:
         began, epoch = self._elapsed(), self._epoch
         await self._feed.renew(self.worker)
-        if epoch == self._epoch:  # else it may stand in a database that is not there any more
+        if epoch == self._epoch:  # otherwise the lease may be in a database that is gone
             self._lease = began
 
     async def leave(self) -> None:
-        """Answer nothing any more, whatever is still under way, and say so."""
+        """Stop answering, whatever is still in progress, and remove the worker's row."""
         self._left = True
         if self._renewing is not None:
-            await asyncio.wait([self._renewing])  # it would bring the row back
+            await asyncio.wait([self._renewing])  # it would restore the row
         try:
             await self._feed.leave(self.worker)
         finally:
             if self._polling is not None:
-                await asyncio.wait([self._polling])  # whoever asked us to leave may close what it reads from
+                await asyncio.wait([self._polling])  # the caller may close the store that the poll reads from
 
     def on_key(self, listener: Callable[[], None]) -> None:
-        """Have somebody told, at once, whenever a signing key has changed or may have."""
+        """Call the listener at once whenever a signing key has changed, or may have."""
         self._key_listeners.append(listener)
 
     def trusts(self, epoch: str) -> bool:
-        """Whether this has been the epoch for longer than the bound: no view can rest on the one before any more.
+        """True if the epoch has lasted longer than the bound: no session cache can depend on the previous one any more.
 
-        A worker whose lease was committed to a database that is not there any more either reads from the new one, and
-        drops the lease with the epoch, or reads from none, and is not fresh once the bound has passed.
+        A worker whose lease was committed to a database that is gone either reads from the new one, and drops the lease
+        with the epoch, or reads from none, and is stale once the bound has passed.
         """
         return epoch == self._epoch and self._elapsed() - self._epoch_since > self.times.bound + CLOCK_RATES
 
@@ -325,7 +325,7 @@ class SessionCache:
             listener()
 
     def _reach(self, number: int) -> None:
-        """Everything up to a number is known, or has been: wake who waits for news."""
+        """Everything up to this number is applied, or was before: wake the callers of `news`."""
         if number > self._newest:
             self._newest = number
             told, self._news = self._news, asyncio.Event()
@@ -345,7 +345,7 @@ class SessionCache:
         return self._lease is not None and self._lease > self._elapsed() - self.times.lease / 2
 
     def _shared(self, role: Role) -> Role:
-        """The same role, as the very object that other entries hold where it has not changed."""
+        """An equal role, as the object that other entries share."""
         known = self._roles.get(role.id)
         if known == role:
             return known
@@ -353,13 +353,16 @@ class SessionCache:
         return role
 
     def _remember_gone(self, session_id: SessionId) -> None:
-        """Whoever asks for it has a token, so there was such a session: it will not come again in this history."""
+        """Remember a missing session.
+
+        The caller has a token for it, so it existed, and will not return in this history.
+        """
         self._gone[session_id] = None
         while len(self._gone) > _GONE:
             self._gone.popitem(last=False)
 
     def _keep(self, session_id: SessionId, entry: _Entry) -> None:
-        """Keep what was read, unless something later is known of it: a reading that crossed an end is not kept."""
+        """Cache an entry, unless a later change affects it: a read that overlapped an end is not cached."""
         if entry.number < self._known_from:
             return
         for change in _about(entry.principal):
@@ -371,15 +374,15 @@ class SessionCache:
             self._entries.popitem()
 
     def _drop(self, row: ChangeRecord) -> None:
-        """Forget every entry that a row is about and that was read before it."""
+        """Drop every entry that a change record affects and that was read before it."""
         for session_id in self._entries.about(row.change):
             if self._entries[session_id].number < row.number:
                 del self._entries[session_id]
 
     def _forget(self, now: float) -> None:
-        """Rows are known for the horizon: nothing that was read before them is kept for longer.
+        """Forget changes older than the horizon: no entry read before them is kept for longer.
 
-        Of very many the first are forgotten sooner, and what was read before those is not kept at all.
+        Beyond `_MAX_KNOWN`, the oldest changes are forgotten sooner, and data read before those is not cached.
         """
         while self._known:
             change, (number, at) = next(iter(self._known.items()))
@@ -391,14 +394,14 @@ class SessionCache:
 
 
 def shared(work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-    """A task of which each who waits hears how it ended. Where all have gone, nobody needs to."""
+    """A task whose outcome every waiter receives. If all waiters are gone, its error is ignored."""
     task = asyncio.create_task(work)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     return task
 
 
 def _about(principal: Principal) -> set[Change]:
-    """What an entry rests on."""
+    """The records that an entry depends on."""
     return {
         Change("session", str(principal.session.id)),
         Change("user", str(principal.user.id)),

@@ -50,7 +50,7 @@ class CreateAdmin:
     @denials_recorded
     @retry_on_conflict
     async def __call__(self, command: CreateAdminCommand, /, *, actor: System) -> UserResult | None:
-        """The administrator; None where `first_only` found one already."""
+        """The administrator; None if `first_only` found an existing one."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may make an administrator")
         email = Email.parse(command.email)
@@ -80,6 +80,6 @@ class CreateAdmin:
         return result
 
     async def exists(self) -> bool:
-        """Whether there is an administrator who stays."""
+        """True if there is an active administrator with an unlimited grant."""
         async with self.unit_of_work.read() as tx:
             return await tx.users.another_admin_stays(UserId(self.new_id()))

@@ -86,7 +86,7 @@ class CreateUser:
         needed = (USERS_WRITE, ROLES_ASSIGN) if names else (USERS_WRITE,)
         call = self.idempotency.of(idempotency_key, command, actor=actor, answer=UserResult)
         if password is not None:
-            # Asked before the password is hashed: that is dear, and not for those who will be refused.
+            # Checked before the password is hashed, because hashing is expensive.
             (await self.authorize(actor)).require(*needed)
             if (before := await call.answered()) is not None:
                 return before.result
@@ -113,7 +113,7 @@ class CreateUser:
 
 
 def _names(raw: list[str]) -> dict[RoleName, int]:
-    """Each role once, and where it was named first: each will be looked up, so there is a bound to them."""
+    """Each role once, with the index of its first mention. Each is looked up later, so their number is limited."""
     names: dict[RoleName, int] = {}
     for at, name in enumerate(raw):
         names.setdefault(RoleName.parse(name, f"/roles/{at}"), at)

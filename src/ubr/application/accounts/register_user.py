@@ -88,7 +88,7 @@ class RegisterUser:
         actor: Actor | System | None = None,
         idempotency_key: IdempotencyKey | None = None,
     ) -> UserResult | None:
-        """The user; None where the mail decides."""
+        """The user; None if registration is decided by mail."""
         email = Email.parse(command.email)
         full_name = (
             None
@@ -142,7 +142,7 @@ class RegisterUser:
     async def _ask(
         self, call: IdempotentCall[UserResult | None], email: Email, full_name: str | None, actor: Actor | System | None
     ) -> None:
-        """Have the mail decide. The same is done for every e-mail."""
+        """Let the mail decide. The steps are the same for every e-mail."""
         async with self.unit_of_work.begin(actor) as tx:
             if await call.claim(tx) is not None:
                 return

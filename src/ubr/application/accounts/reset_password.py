@@ -68,7 +68,7 @@ class ResetPassword:
         )
         hashed = await self.hasher.hash(password)
         async with self.unit_of_work.ending(Change("user", str(user.id)), actor=actor) as tx:
-            user = await tx.users.get(user.id)  # before its link: whoever ends the links has locked the user too
+            user = await tx.users.get(user.id)  # before its link: a unit that ends the links has locked the user too
             if user is None or not user.active or await tx.links.redeem(digest, tx.now) is None:
                 raise InvalidLink
             claimed = not user.email_verified

@@ -93,7 +93,7 @@ class UpdateUser:
             if user.email.key != old.key:
                 await end_sessions(tx, user.id, SecurityEvent.EMAIL_CHANGED, actor=actor)
                 if not who.is_user(user.id):
-                    await end_links(tx, user.id, changed_since=EVER)  # what an operator does is not taken back
+                    await end_links(tx, user.id, changed_since=EVER)  # an act of an operator cannot be undone
                 elif was_verified:
                     await tx.users.reserve(old, user.id, tx.now + UNDO_LIFETIME)
                     await self.mail_queue(tx, MailKind.EMAIL_CHANGED, old, user_id=user.id, new_email=user.email)

@@ -107,7 +107,7 @@ class VerifyEmail:
             user = await tx.users.get(_owner(link))
         if user is None:
             raise InvalidLink
-        # Not to protect the account, which is theirs who have the link; but hashing is dear.
+        # Does not protect the account, which belongs to the holder of the link, but limits the expensive hashing.
         status = await self.rate_limiter.password()
         known = await self.hasher.verify(password, user.password_hash)
         hashed = None if known else await self.hasher.hash(self._checked(raw, link, user.full_name))
@@ -137,7 +137,7 @@ class VerifyEmail:
             await tx.users.save(user)
             await end_sessions(tx, user.id, SecurityEvent.EMAIL_CHANGED, actor=asked)
             if was_verified:
-                # An e-mail that nobody has shown to be theirs may be a stranger's, who must not get the account.
+                # An unverified e-mail may belong to a stranger, who must not get the account.
                 await tx.users.reserve(old, user.id, tx.now + UNDO_LIFETIME)
                 await self.mail_queue(tx, MailKind.EMAIL_CHANGED, old, user_id=user.id, new_email=user.email)
 

@@ -1,1 +1,1 @@
-"""The use cases of the log."""
+"""The use cases of the audit log."""

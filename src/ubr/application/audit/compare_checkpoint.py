@@ -16,7 +16,7 @@ from ubr.domain.errors import CheckpointMismatch, Forbidden, Invalid
 from ubr.domain.events import RESTORED
 
 _RESTORES: Final = 100
-"""The newest of these are looked at."""
+"""Number of restores, newest first, that are searched."""
 
 
 class CompareCheckpointCommand(Command, frozen=True, kw_only=True):
@@ -41,7 +41,10 @@ class CompareCheckpoint:
 
     @denials_recorded
     async def __call__(self, command: CompareCheckpointCommand, /, *, actor: System) -> CheckpointResult:
-        """The newest checkpoint. Errors: `Invalid` for what is no checkpoint; `CheckpointMismatch`; `LogDamaged`."""
+        """The newest checkpoint.
+
+        Errors: `Invalid` for a text that is not a checkpoint; `CheckpointMismatch`; `LogDamaged`.
+        """
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may compare checkpoints")
         try:
@@ -57,13 +60,13 @@ class CompareCheckpoint:
                 await self._signed_here(tx, note)
             if kept.origin == here.origin:
                 await self._continued(tx, kept, here)
-        # Not earlier: where the two do not fit, nothing more may be signed under this name.
+        # Only now: if the two do not match, nothing more may be signed under this name.
         await self.sequencer(wait=True)
         async with self.unit_of_work.read() as tx:
             return checkpoint_result(await current_checkpoint(tx))
 
     async def _settled(self, tx: Transaction, note: Note) -> bool:
-        """Whether a restore that was settled named this very checkpoint: its key may be lost with the rest."""
+        """True if an acknowledged restore named this checkpoint: its key may be lost with the other data."""
         restores = await tx.logs.page(LogFilter(action=RESTORED), None, _RESTORES)
         return any(entry.facts.get("checkpoint") == str(note) for entry in restores)
 

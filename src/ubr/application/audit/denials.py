@@ -1,4 +1,4 @@
-"""What was not done: refusals of those who are logged in, and what was turned away before it was known who asked."""
+"""Recording of denials to logged-in users, and of requests rejected before authentication."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ubr.domain.actor import SYSTEM, Actor
 from ubr.domain.events import ActRefused, Event, RequestsRejected
 
 _MAX_COUNT: Final = 10_000
-"""How many kinds of refusals are counted at a time. Whatever is beyond is an entry by itself."""
+"""Maximum number of kinds of denial counted at a time. Each further denial becomes an entry of its own."""
 
 CountRejection: TypeAlias = Callable[[str], None]
-"""Counts a request that was turned away, by the code of the error."""
+"""Counts a rejected request, by the code of the error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class _Kind:
 
 @dataclass(slots=True)
 class _Count:
-    """How many are not in the log yet, and from where the last of them came."""
+    """The number of denials not yet in the log, and the origin of the last one."""
 
     count: int = 0
     origin: Origin = field(default_factory=current_origin)
@@ -38,18 +38,18 @@ class _Count:
 
 @dataclass(frozen=True, slots=True)
 class DenialRecorder:
-    """Writes what was refused into the log, in units of their own, and never more than a few entries a minute for it.
+    """Writes denials to the audit log, in separate units, and at most a few entries a minute for each kind.
 
-    - The first refusal of an actor, an act and a problem is an entry at once. Those that follow in the same minute
-      are counted, and are one entry more when it is over.
-    - What was turned away before it was known who asked is one entry a minute for all of it.
-    - Where the store is out of reach the answer is the same, and they are counted for later.
+    - The first denial of an actor, an act and a problem is an entry at once. Those that follow in the same minute are
+      counted, and become one more entry when the minute is over.
+    - All requests rejected before authentication become one entry a minute.
+    - If the store is unavailable, the response is the same, and the denials are counted for later.
     """
 
     unit_of_work: UnitOfWork
     clock: Clock
     _counts: dict[tuple[_Kind, datetime], _Count] = field(default_factory=dict, init=False, repr=False)
-    """By the minute in which they came."""
+    """By actor, act and problem, and by minute."""
     _rejected: dict[datetime, Counter[str]] = field(default_factory=dict, init=False, repr=False)
 
     async def note(self, actor: Actor, act: str, problem: str) -> None:
@@ -68,11 +68,11 @@ class DenialRecorder:
             raise
 
     def reject(self, problem: str) -> None:
-        """A request was turned away."""
+        """Count a rejected request."""
         self._rejected.setdefault(self._minute(), Counter())[problem] += 1
 
     async def settle(self, *, everything: bool = False) -> None:
-        """Write what was counted in minutes that are over, or everything. Errors: `StoreUnavailable`."""
+        """Write the counts of past minutes, or all counts. Errors: `StoreUnavailable`."""
         minute = self._minute()
         for kind, over in [key for key in self._counts if everything or key[1] != minute]:
             await self._write_count(kind, over)
@@ -101,7 +101,7 @@ class DenialRecorder:
             raise
 
     def _put_back(self, kind: _Kind, minute: datetime, counted: _Count) -> None:
-        """What could not be written, with what came meanwhile."""
+        """Add a count that could not be written to the count since then."""
         self._counts.setdefault((kind, minute), _Count(origin=counted.origin)).count += counted.count
 
     def _minute(self) -> datetime:

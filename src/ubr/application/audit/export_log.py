@@ -18,7 +18,7 @@ from ubr.domain.errors import Forbidden
 from ubr.domain.events import LogExported
 
 Write: TypeAlias = Callable[[str], object]
-"""Takes a line, its end included."""
+"""Takes a line, including its line break."""
 
 
 class ExportResult(Result, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class ExportLog:
 
     @denials_recorded
     async def __call__(self, write: Write, /, *, actor: System, progress: Progress | None = None) -> ExportResult:
-        """Errors: whatever `write` raises; `LogDamaged`."""
+        """Errors: any error of `write`; `LogDamaged`."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may export the log")
         await self.sequencer(wait=True)

@@ -78,7 +78,7 @@ class ListLogs:
 
 
 def _filters(which: LogFilter) -> Facts:
-    """The conditions as the log may hold them: of what was typed freely only what names something that is known."""
+    """The conditions in the form that the log may hold: free text only if it names something known."""
     action, target_id = which.action, which.target_id
     filters = {
         "level": which.level,

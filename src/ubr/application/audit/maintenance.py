@@ -1,4 +1,4 @@
-"""Keeps the log: what was written gets its place in the tree, and what was refused is written."""
+"""Background maintenance of the audit log: adds new entries to the tree, and writes counted denials."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ubr.domain.errors import UbrError
 
 _SEQUENCING: Final = 0.5
 _SETTLING: Final = 20.0
-"""Seconds between two rounds."""
+"""Seconds between two rounds of writing counted denials."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditMaintenance:
-    """Runs in every process that serves; of all of them one at a time adds to the tree."""
+    """Runs in every serving process; only one of them at a time adds to the tree."""
 
     sequencer: Sequencer
     denials: DenialRecorder
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keep the log for as long as the context lasts. At its end what was counted is written, and signed."""
+        """Maintain the log until the context ends. The end writes and signs the remaining counts."""
         async with running_beside((self.sequencer, _SEQUENCING), (self.denials.settle, _SETTLING)):
             yield
         with suppress(UbrError):  # another process will do it, or the next one

@@ -50,7 +50,7 @@ class PruneLog:
     async def __call__(
         self, command: PruneLogCommand, /, *, actor: System, progress: Progress | None = None
     ) -> PrunedResult:
-        """Errors: `Invalid` for a moment that has not passed."""
+        """Errors: `Invalid` for a moment in the future."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may prune the log")
         before = parse_moment(command.before, "/before")
@@ -68,7 +68,7 @@ class PruneLog:
     @retry_on_conflict
     async def _batch(self, before: datetime, actor: System) -> tuple[int, int, bool]:
         async with self.unit_of_work.begin(actor) as tx:
-            await tx.log_tree.lead(wait=True)  # of two who prune one waits
+            await tx.log_tree.lead(wait=True)  # concurrent prunings run one after the other
             first = await tx.log_records.pruned()
             count = await tx.log_records.older(before, first, BATCH)
             if count == 0:

@@ -1,4 +1,4 @@
-"""From events to log entries: the one way in which the log is written, whatever the store."""
+"""Conversion of events to log entries: the only way to write the log, for every store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Recorder:
     random_bytes: RandomBytes
 
     def entries(self, events: Iterable[Event], *, actor: Actor | System | None, now: datetime) -> list[LogEntry]:
-        """One entry for each event, in order, with the origin of the present call."""
+        """One entry for each event, in order, with the origin of the current call."""
         origin = current_origin()
         actor_id = actor.user_id if isinstance(actor, Actor) else None
         return [

@@ -36,7 +36,7 @@ class RotateLogKey:
 
     @denials_recorded
     async def __call__(self, *, actor: System) -> LogKeyResult:
-        """The new key. Errors: `LogDamaged` where the log is not what was signed."""
+        """The new key. Errors: `LogDamaged` if the log differs from what was signed."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may rotate the key of the log")
         key = await self._rotate(actor)

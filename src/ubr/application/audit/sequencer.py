@@ -1,4 +1,4 @@
-"""From entries to leaves: whatever was written into the log gets its place in the tree, and is signed for."""
+"""Conversion of entries to leaves: adds new log entries to the tree, and signs them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ubr.domain.errors import LogDamaged, LogKeyLocked
 from ubr.domain.events import LOG_KEY_ROTATED, RESTORED
 
 BATCH: Final = 256
-"""Entries in one unit. What is computed for them holds the event loop for about 3 ms."""
+"""Maximum number of entries in one unit. Their computation blocks the event loop for about 3 ms."""
 
 _ROUNDS: Final = 1000
 
 
 @dataclass(slots=True)
 class _Memory:
-    """What this process has seen of the log: it does not get shorter under one name."""
+    """The log as this process last saw it: under one name, it never gets shorter."""
 
     origin: str = ""
     size: int = 0
@@ -32,11 +32,11 @@ class _Memory:
 
 @dataclass(frozen=True, slots=True)
 class Sequencer:
-    """One round: puts all entries that wait into the tree, in units of at most 256, each with a signed checkpoint.
+    """One round: adds all waiting entries to the tree, in units of at most 256, each with a signed checkpoint.
 
-    - One process at a time adds to the tree. Whoever acts waits for none.
-    - Before anything is added, what is kept of the tree has to be what was signed last: else nothing is.
-    - A new key signs, beside the one before it, the first checkpoint over the entry that names it, and all later ones.
+    - One process at a time adds to the tree. Use cases never wait for it.
+    - The stored tree must match the last signature before anything is added.
+    - A new key signs, beside its predecessor, the first checkpoint over the entry that names it, and all later ones.
     """
 
     unit_of_work: UnitOfWork
@@ -44,7 +44,7 @@ class Sequencer:
     _memory: _Memory = field(default_factory=_Memory, init=False, repr=False)
 
     async def __call__(self, *, wait: bool = False) -> int:
-        """The number of entries that were added; 0 also where another process is at it, unless that is waited for.
+        """The number of entries added; 0 also if another process is the writer, unless `wait` is set.
 
         Errors: `LogDamaged`; `LogKeyLocked`; `StoreUnavailable`.
         """
@@ -80,7 +80,7 @@ class Sequencer:
         return len(entries)
 
     def _grow(self, frontier: Frontier, leaves: Sequence[bytes]) -> list[tuple[Node, bytes]]:
-        """Add leaves; the nodes that became whole by it and are kept."""
+        """Add leaves. Returns the completed nodes that are stored."""
         kept: list[tuple[Node, bytes]] = []
 
         def completed(node: Node, hashed: bytes) -> None:
@@ -92,16 +92,16 @@ class Sequencer:
         return kept
 
     def _signers(self, keys: Sequence[LogKey], signed: str | None, frontier: Frontier) -> list[LogKey]:
-        """The key that signs at present: the youngest that signed last.
+        """The current signing key: the newest that signed the last checkpoint.
 
-        Errors: `LogDamaged` where the tree is not what was signed last.
+        Errors: `LogDamaged` if the tree differs from what was signed last.
         """
         if not keys:
             raise LogDamaged("There is no key that signs the log")
         if signed is None:
             if frontier.size:
                 raise LogDamaged("The log has no checkpoint")
-            return list(keys[:1])  # where another one follows already, some entry says so
+            return list(keys[:1])  # if it has a successor already, an entry names it
         try:
             note = Note.parse(signed)
             checkpoint = Checkpoint.of(note)
@@ -119,10 +119,10 @@ class Sequencer:
     def _with_successor(
         self, signers: list[LogKey], keys: Sequence[LogKey], entries: Sequence[LogEntry]
     ) -> list[LogKey]:
-        """The same keys, and the one that these entries name as the next.
+        """These keys, and the successor that the entries name.
 
-        It has to be one of ours, which only who has a secret can seal: the present key vouches for no other. Errors:
-        `LogDamaged`, `LogKeyLocked`.
+        The successor must be one of our stored keys, which only a holder of the secret can seal: the present key
+        vouches for no other key. Errors: `LogDamaged`, `LogKeyLocked`.
         """
         known = {key.label: key for key in keys}
         for entry in entries:
@@ -135,7 +135,7 @@ class Sequencer:
         return sorted(signers, key=lambda key: key.number)
 
     def _sign(self, frontier: Frontier, signers: Sequence[LogKey]) -> Note:
-        """Signed by all of them, in the name of the last, which has to be open. One that goes may be locked."""
+        """A note signed by all keys, in the name of the last, which must open. A retiring key may be locked."""
         checkpoint = Checkpoint(signers[-1].name, frontier.size, frontier.root())
         note = Note(checkpoint.text, ())
         for key in signers:
@@ -148,7 +148,7 @@ class Sequencer:
 
 
 async def hash_of(tx: Transaction, span: Span) -> bytes:
-    """The hash of a range of the tree, by the nodes that are kept. Errors: `LogDamaged` where some are not there."""
+    """The hash of a range of the tree, from the stored nodes. Errors: `LogDamaged` if some are missing."""
     return join([await _hash_of_node(tx, node) for node in nodes_of(span)])
 
 
@@ -161,7 +161,7 @@ async def _hash_of_node(tx: Transaction, node: Node) -> bytes:
 
 
 async def current_checkpoint(tx: Transaction) -> Note:
-    """The newest checkpoint. Errors: `LogDamaged` where there is none, or it cannot be read."""
+    """The newest checkpoint. Errors: `LogDamaged` if there is none, or it cannot be read."""
     raw = await tx.log_tree.newest_checkpoint()
     if raw is None:
         raise LogDamaged("The log has no checkpoint")

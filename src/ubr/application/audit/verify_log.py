@@ -16,12 +16,12 @@ from ubr.domain.errors import Forbidden, Invalid, LogDamaged
 
 PAGE: Final = 500
 _BEFORE_ALL: Final = -(2**63)
-"""Below every number that a database can hold: what was slipped in before the beginning is met as well."""
+"""Below every number that a database can hold, so that leaves inserted before the first are found as well."""
 
 _WAITING: Final = 10_000
 
 Progress: TypeAlias = Callable[[int, int], object]
-"""Is told how many entries are done, and of how many."""
+"""Called with the number of entries done, and their total."""
 
 T = TypeVar("T", Note, NoteKey)
 
@@ -69,7 +69,7 @@ class VerifyLog:
     async def __call__(
         self, command: VerifyLogCommand, /, *, actor: System, progress: Progress | None = None
     ) -> VerifiedLogResult:
-        """Errors: `Invalid` for a key or checkpoint that is none, and for a checkpoint of another log."""
+        """Errors: `Invalid` for a text that is not a key or a checkpoint, and for a checkpoint of another log."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may verify the log")
         keys = [_parsed(NoteKey.parse, raw, "/keys") for raw in command.keys]
@@ -90,7 +90,7 @@ class VerifyLog:
 
 @dataclass(slots=True)
 class _Walk:
-    """One look at a whole log, in one snapshot."""
+    """One walk over the whole log, in one snapshot."""
 
     tx: Transaction
     check: LogCheck
@@ -104,7 +104,7 @@ class _Walk:
         first: int = _BEFORE_ALL
         above: int | None = None
         while leaves := await self.tx.log_records.leaves(first, PAGE):
-            # There are no more checkpoints than leaves, so a page of them reaches as far.
+            # There are at most as many checkpoints as leaves, so a page of them reaches as far as a page of leaves.
             notes = dict(await self.tx.log_records.checkpoints(above, PAGE))
             self._take(leaves, notes)
             await self._compare_nodes()
@@ -146,7 +146,7 @@ class _Walk:
         self._nodes.clear()
 
     async def _beside(self, checked: Checked) -> None:
-        """What is not in the tree."""
+        """Check the entries that are not in the tree."""
         if strays := await self.tx.log_records.strays(1):
             raise Tampered(f"The entry {strays[0]} is neither in the tree nor waits to be", entry_id=strays[0])
         if lost := await self.tx.log_records.lost(1):
@@ -180,7 +180,7 @@ def verified_result(checked: Checked) -> VerifiedLogResult:
 
 
 def finding_result(found: Tampered | LogDamaged, size: int) -> VerifiedLogResult:
-    """`size` counts the entries that fit."""
+    """`size` counts the entries that were verified."""
     return VerifiedLogResult(
         finding=str(found),
         first=found.index if isinstance(found, Tampered) else None,

@@ -1,1 +1,1 @@
-"""What every use case stands on."""
+"""The base of every use case."""

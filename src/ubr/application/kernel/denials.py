@@ -1,4 +1,4 @@
-"""Denials become entries of the log."""
+"""Recording of denials in the audit log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 
 class Deniable(Protocol):
-    """A use case that can be denied to somebody who is logged in."""
+    """A use case that can be denied to a logged-in user."""
 
     @property
     def denials(self) -> DenialLog: ...
@@ -28,9 +28,9 @@ U = TypeVar("U", bound=Deniable)
 def denials_recorded(
     call: Callable[Concatenate[U, P], Awaitable[R]],
 ) -> Callable[Concatenate[U, P], Coroutine[Any, Any, R]]:
-    """Record whom a use case denied itself to, under the name of its file. The answer stays the same.
+    """Record each denial by a use case, under the name of its file. The response does not change.
 
-    Every use case that takes an actor has it, outermost: a denial that is retried is one denial.
+    Every use case that takes an actor has this decorator, outermost: a retried denial is one denial.
     """
     act = call.__module__.rpartition(".")[2]
 

@@ -1,4 +1,4 @@
-"""Calls that are tried again: what was done under a key is answered again, and not done twice."""
+"""Idempotent calls: a repeated call with the same key gets the stored result, and has no second effect."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ubr.domain.ids import UserId
 A = TypeVar("A", bound=Revised | None)
 
 KEPT: Final = timedelta(hours=24)
-"""How long a call is known by its key."""
+"""How long the result of a key is kept."""
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _PURPOSE: Final = "idempotency"
@@ -31,7 +31,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """One of several tries at a call. The caller made up a key for that call alone, and says it with each of them.
+    """The key of a call, chosen by the caller for that call alone, and sent with each attempt.
 
     Errors: `Invalid` for a key that is not 1 to 255 visible ASCII characters.
     """
@@ -45,13 +45,13 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[A]):
-    """What a call was answered before. The result may be None."""
+    """The stored result of an earlier attempt. The result may be None."""
 
     result: A
 
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """A result as it is stored. Its revision is no field of it."""
+    """A result in stored form. The revision is separate, because it is not a field of the result."""
 
     revision: str
     result: msgspec.Raw
@@ -59,7 +59,7 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class IdempotentCall(Generic[A]):
-    """One try at a call. Where it has no key, nothing is known of it and nothing is kept."""
+    """One attempt at a call. Without a key, no result is looked up or stored."""
 
     unit_of_work: UnitOfWork
     signer: Signer
@@ -69,7 +69,7 @@ class IdempotentCall(Generic[A]):
     asked: bytes = field(default=b"", repr=False)
 
     async def answered(self) -> Answered[A] | None:
-        """What it was answered before; None where it was not yet. Cheap, and to be asked before work that is not.
+        """The stored result; None if there is none yet. Cheap: call it before expensive work.
 
         Authorization comes first, as everywhere. Errors: `IdempotencyKeyReused`.
         """
@@ -79,15 +79,17 @@ class IdempotentCall(Generic[A]):
             return self._same(await tx.idempotency.find(self.digest, tx.now))
 
     async def claim(self, tx: Transaction) -> Answered[A] | None:
-        """Make this unit the one that does it; what was answered where another has done it, and then nothing is left
-        to do. One that is at it is waited for. Errors: `IdempotencyKeyReused`.
+        """Claim the call for this unit. Returns the stored result if another unit has done the call; nothing is left to
+        do then.
+
+        Waits for a concurrent unit that holds the claim. Errors: `IdempotencyKeyReused`.
         """
         if self.digest is None:
             return None
         return self._same(await tx.idempotency.claim(self.digest, tx.now))
 
     async def keep(self, tx: Transaction, result: A, *, made: UserId | None = None) -> None:
-        """Store the answer with the effect. It goes with the actor, and with the user who was `made`."""
+        """Store the result with the effect. It is deleted with the actor, and with the user who was `made`."""
         if self.digest is None:
             return
         await tx.idempotency.keep(
@@ -102,7 +104,7 @@ class IdempotentCall(Generic[A]):
         )
 
     def _same(self, replay: IdempotencyRecord | None) -> Answered[A] | None:
-        """The answer, where it was given to the same request."""
+        """The stored result, if it belongs to the same request."""
         if replay is None:
             return None
         if not self.signer.verify(_PURPOSE, self.asked, replay.fingerprint):
@@ -120,12 +122,13 @@ class IdempotentCall(Generic[A]):
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """Knows calls again by their keys.
+    """Recognises repeated calls by their keys.
 
-    - A key belongs to its actor and to one use case. Strangers have no names: theirs belong to whoever knows them.
-    - What is asked is the whole command, passwords included, and is kept as an HMAC alone. The key is part of it, so
-      that without it nobody can try passwords on what is stored, whoever has the database and the secret.
-    - The key itself is kept as a digest: it is still found when the secret has been replaced.
+    - A key belongs to its actor and to one use case. Anonymous callers have no identity: their keys are shared by all
+      who know them.
+    - The request is the whole command, passwords included. Only its HMAC is stored. The HMAC covers the key, so that
+      even with the database and the secret, passwords cannot be guessed against it without the key.
+    - The key is stored as a digest, and is therefore still found after the secret was replaced.
     """
 
     unit_of_work: UnitOfWork
@@ -134,7 +137,7 @@ class Idempotency:
     def of(
         self, idempotency_key: IdempotencyKey | None, command: Command, *, actor: Actor | System | None, answer: type[A]
     ) -> IdempotentCall[A]:
-        """This try at a call, which answers with a result of this type, or with None."""
+        """An attempt at a call that returns this type, or None."""
         actor_id = actor.user_id if isinstance(actor, Actor) else None
         if idempotency_key is None:
             return IdempotentCall(self.unit_of_work, self.signer, actor_id, answer)
@@ -147,7 +150,9 @@ class Idempotency:
 
 
 def _given(command: Command) -> dict[str, Any]:
-    """What a command says beside its defaults: one field more in a later version makes no other call of it."""
+    """The fields of a command that differ from their defaults, so that a field added in a later version does not change
+    the request.
+    """
     return {
         each.name: value
         for each in msgspec.structs.fields(command)

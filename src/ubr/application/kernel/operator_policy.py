@@ -1,4 +1,4 @@
-"""What an operator decides about accounts and sessions."""
+"""The operator's decisions about accounts and sessions."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class OperatorPolicy:
     """Permissions of the operator's other services, usable in roles beside the built-in ones."""
 
     def permissions(self, raw: list[str]) -> Permissions:
-        """Parse the permissions of a role. One that is named twice counts once.
+        """Parse the permissions of a role. Duplicates count once.
 
-        Errors: `Invalid` for one that nobody declared, and for more than `MAX_PERMISSIONS`.
+        Errors: `Invalid` for an undeclared permission, and for more than `MAX_PERMISSIONS`.
         """
         if len(set(raw)) > MAX_PERMISSIONS:
             raise Invalid.at("/permissions", f"must name at most {MAX_PERMISSIONS} permissions")

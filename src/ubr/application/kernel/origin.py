@@ -1,4 +1,4 @@
-"""Where a call comes from."""
+"""The origin of a call."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a call comes from: written into sessions and log entries, and a ground for no decision but the limits'."""
+    """The origin of a call: stored in sessions and log entries, and used by no decision except rate limits."""
 
     ip: str | None = None
     user_agent: str | None = None
@@ -21,7 +21,7 @@ class Origin:
 
     @property
     def network(self) -> str | None:
-        """What counts as one client: an IPv4 address, or an IPv6 network of 64 bits, of which one client has all."""
+        """The network that counts as one client: an IPv4 address, or an IPv6 /64, all of which one client owns."""
         if self.ip is None:
             return None
         try:
@@ -43,13 +43,13 @@ _origin: ContextVar[Origin] = ContextVar("ubr_origin", default=_NOWHERE)
 
 
 def current_origin() -> Origin:
-    """The origin of the call that is being served."""
+    """The origin of the current call."""
     return _origin.get()
 
 
 @contextmanager
 def calling_from(origin: Origin) -> Iterator[None]:
-    """Say where the calls within come from."""
+    """Set the origin of the calls within the context."""
     token = _origin.set(origin)
     try:
         yield

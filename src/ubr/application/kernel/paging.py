@@ -1,4 +1,4 @@
-"""Pages by key, not by number: what exists throughout a walk appears in it exactly once."""
+"""Keyset pagination: an item that exists throughout a walk appears in it exactly once."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def check_limit(limit: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Pager:
-    """Opens and makes cursors: positions in one list, signed together with that list's filters and sort."""
+    """Parses and makes cursors: positions in one list, signed together with that list's filters and sort."""
 
     signer: Signer
 
     def after(self, cursor: str | None, scope: Sequence[object], read: Callable[[str], K]) -> After[K] | None:
-        """Where the page begins; None for the first. `read` makes the sort key of its text.
+        """The start of the page; None for the first. `read` parses the sort key.
 
-        Errors: `InvalidCursor` for one that was not made here, or for another list, filter or sort.
+        Errors: `InvalidCursor` unless the cursor was made here, for this list, filter and sort.
         """
         if cursor is None:
             return None
@@ -48,7 +48,7 @@ class Pager:
             if len(cursor) > _MAX_CURSOR_LENGTH:
                 raise InvalidCursor
             raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-            if _text(raw) != cursor:  # one position has one cursor, though base64 has several ways to write it
+            if _text(raw) != cursor:  # a position has one cursor, although base64 has several encodings
                 raise InvalidCursor
             tag, message = raw[:_TAG], raw[_TAG:]
             if not self.signer.verify("cursor", _bound(message, scope), tag):
@@ -61,7 +61,7 @@ class Pager:
     def cut(
         self, found: Sequence[T], limit: int, scope: Sequence[object], key: Callable[[T], tuple[datetime | str, UUID]]
     ) -> tuple[list[T], str | None]:
-        """At most `limit` of the things found, and the cursor behind the last one where more were found."""
+        """At most `limit` of the found items, and the cursor after the last one if more were found."""
         if len(found) <= limit:
             return list(found), None
         items = list(found[:limit])

@@ -1,4 +1,4 @@
-"""Doing something again and again."""
+"""Periodic jobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log: Final = logging.getLogger("ubr.jobs")
 
 @asynccontextmanager
 async def running_beside(*rounds: tuple[Act, float]) -> AsyncIterator[None]:
-    """Repeat all of these, each with its pause in seconds, for as long as the context lasts."""
+    """Repeat all of these, each with its pause in seconds, until the context ends."""
     tasks = [asyncio.create_task(repeat(act, seconds)) for act, seconds in rounds]
     try:
         yield
@@ -28,9 +28,9 @@ async def running_beside(*rounds: tuple[Act, float]) -> AsyncIterator[None]:
 
 
 async def repeat(act: Act, seconds: float) -> None:
-    """Do something for ever, with a pause of so many seconds. What goes wrong in one round may succeed in the next.
+    """Repeat an act for ever, with a pause in seconds. A failed round is followed by the next one.
 
-    Of what could not have been foreseen the first is logged, and then the first after a success.
+    The first unexpected error is logged, and then the first after each success.
     """
     complained = False
     while True:
@@ -39,7 +39,7 @@ async def repeat(act: Act, seconds: float) -> None:
             complained = False
         except StoreUnavailable:
             pass
-        except Exception:  # noqa: BLE001 - whatever it was, the service goes on without this round
+        except Exception:  # noqa: BLE001 - the service continues without this round
             if not complained:
                 _log.exception("A job failed; it is tried again and again")
             complained = True

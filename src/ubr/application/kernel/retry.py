@@ -1,4 +1,4 @@
-"""Repeating what had no effect."""
+"""Retries of calls that had no effect."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Self = TypeVar("Self")
 
 _ATTEMPTS: Final = 4
 _PAUSE: Final = 0.02
-"""Seconds, doubled with each try, and up to as much again by chance: those who collided should not meet anew."""
+"""Seconds, doubled with each attempt, plus up to as much again at random, so that callers do not collide again."""
 
 
 def retry_on_conflict(
     call: Callable[Concatenate[Self, P], Awaitable[R]],
 ) -> Callable[Concatenate[Self, P], Coroutine[Any, Any, R]]:
-    """Mark a use case that the store may ask to be done again, after a deadlock or a serialization failure.
+    """Repeat a use case after a deadlock or a serialization failure in the store.
 
-    It is safe because a use case is one unit of work with one commit, decides everything on what it reads inside, and
-    is repeated only where that unit was rolled back for certain. A commit whose outcome is unknown is not repeated.
+    This is safe because a use case is one unit of work with one commit, bases every decision on data read inside it,
+    and is repeated only if that unit was certainly rolled back. A commit with an unknown outcome is not repeated.
     """
 
     @wraps(call)
@@ -35,7 +35,7 @@ def retry_on_conflict(
                 return await call(self, *args, **kwargs)
             except TransactionConflict:
                 pause = _PAUSE * 2**attempt
-                await asyncio.sleep(pause + pause * random.random())  # noqa: S311 - no secret
+                await asyncio.sleep(pause + pause * random.random())  # noqa: S311 - not a secret
         return await call(self, *args, **kwargs)
 
     return repeated

@@ -25,7 +25,7 @@ class GetPublicKeys:
     clock: Clock
 
     async def __call__(self, *, current: bool = False) -> tuple[str, ...]:
-        """Each as a JSON text."""
+        """Each key as a JSON text."""
         try:
             await self.keys.recent()
         except StoreUnavailable:

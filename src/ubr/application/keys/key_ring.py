@@ -1,4 +1,4 @@
-"""The signing keys as a worker knows them."""
+"""The installed signing keys of a worker."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _log: Final = logging.getLogger("ubr.keys")
 
 
 class KeyRing:
-    """Keeps the installed keys as new as the view: read from the store again when the feed says that one changed.
+    """Keeps the installed keys as new as the session cache: reads them again when the feed reports a change.
 
-    Nothing is read for a request while nothing changes.
+    While no key changes, requests read nothing.
     """
 
     def __init__(
         self, session_cache: SessionCache, unit_of_work: UnitOfWork, access_tokens: AccessTokens, elapsed: Elapsed
     ) -> None:
-        self._view = session_cache
+        self._session_cache = session_cache
         self._unit_of_work = unit_of_work
         self._access_tokens = access_tokens
         self._elapsed = elapsed
         self._heard = 0
-        """How often a key has changed, or may have."""
+        """Number of times that a key has changed, or may have."""
         self._read = -1
-        """How often it had when the reading began whose keys are installed."""
+        """The value of `_heard` when the read of the installed keys began."""
         self._read_at = float("-inf")
         self._begun = 0
         self._done = 0
@@ -46,47 +46,47 @@ class KeyRing:
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
-        """Read what changed soon after it was heard of, for as long as the context lasts.
+        """Read changed keys soon after the report, until the context ends.
 
-        Without it everything is right all the same: who needs the keys waits until they are read.
+        Only speed depends on it: otherwise, the next call that needs the keys waits until they are read.
         """
-        task = asyncio.create_task(repeat(self.current, self._view.times.poll))
+        task = asyncio.create_task(repeat(self.current, self._session_cache.times.poll))
         try:
             yield
         finally:
             task.cancel()
-            # A reading that is under way is shared, so it was not cancelled with those who wait for it.
+            # A running read is shared, so it was not cancelled with its waiters.
             running = [each for each in (self._reading, self._asking) if each is not None]
             await asyncio.gather(task, *running, return_exceptions=True)
 
     async def current(self) -> None:
-        """Return when the installed keys are as new as a fresh view.
+        """Return when the installed keys are as new as a fresh session cache.
 
-        Errors: `StoreUnavailable` where they cannot be known in time.
+        Errors: `StoreUnavailable` if they cannot be read in time.
         """
-        await self._view.ensure_fresh()
+        await self._session_cache.ensure_fresh()
         heard = self._heard
         if self._read < heard:
             await self._until(lambda: self._read >= heard)
 
     async def recent(self) -> None:
-        """The same, for who shows the keys to others: they were also read no longer ago than the feed is.
+        """Like `current`, for publishing the keys: they were also read no longer ago than one poll interval.
 
-        Errors: `StoreUnavailable` where they cannot be known in time.
+        Errors: `StoreUnavailable` if they cannot be read in time.
         """
         await self.current()
-        oldest = self._elapsed() - self._view.times.poll
+        oldest = self._elapsed() - self._session_cache.times.poll
         await self._until(lambda: self._read_at >= oldest)
 
     def read_within(self, span: timedelta) -> bool:
-        """Whether the reading of the installed keys began no longer ago than this."""
+        """True if the read of the installed keys began no longer ago than this."""
         return self._elapsed() - self._read_at <= span.total_seconds()
 
     async def ask(self) -> None:
-        """Read the keys because of a token whose key nobody here has heard of.
+        """Read the keys because of a token with an unknown key.
 
-        It may have been made a moment ago. Anybody can make such a token up, so this is done no more often than the
-        feed is read; whoever comes too early waits for the next time, together with all others.
+        The key may be new. Anybody can invent a token like that, so the keys are read at most once per poll interval;
+        earlier callers wait together for the next read.
         Errors: `StoreUnavailable`.
         """
         if self._asking is None or self._asking.done():
@@ -94,9 +94,9 @@ class KeyRing:
         await asyncio.shield(self._asking)
 
     async def read(self, tx: Transaction) -> tuple[str, ...]:
-        """Install the keys as somebody's unit of work reads them; the `kid` of those that are locked.
+        """Install the keys as read in the caller's unit of work. Returns the `kid` of the locked ones.
 
-        That unit may be older than what is known here, so they are read again before they are next relied on.
+        That unit may be older than the state known here, so the keys are read again before their next use.
         """
         locked = await self._install(tx)
         self._hear()
@@ -111,18 +111,18 @@ class KeyRing:
         self._heard += 1
 
     async def _ask(self) -> None:
-        pause = self._asked + self._view.times.poll - self._elapsed()
+        pause = self._asked + self._session_cache.times.poll - self._elapsed()
         if pause > 0:
             await asyncio.sleep(pause)
-        # Whoever comes from here on may have a key that this reading misses, and needs another one.
+        # Later callers may have a key that this read misses, and need another read.
         self._asking = None
         self._asked, begun = self._elapsed(), self._begun
         await self._until(lambda: self._done > begun)
 
     async def _until(self, satisfied: Callable[[], bool]) -> None:
-        """Read the keys until it is so. One reading at a time, shared by all who wait."""
+        """Read the keys until the condition holds. One read runs at a time, shared by all waiters."""
         try:
-            async with asyncio.timeout(self._view.times.patience):
+            async with asyncio.timeout(self._session_cache.times.patience):
                 while not satisfied():
                     if self._reading is None or self._reading.done():
                         self._reading = shared(self._read_keys())

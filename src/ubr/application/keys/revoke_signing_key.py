@@ -54,7 +54,7 @@ class RevokeSigningKey:
         return signing_key_result(signing, tx.now)
 
     async def _signing(self, tx: Transaction, keys: dict[str, SigningKey]) -> SigningKey:
-        """The key that signs now, made or brought forward where there is none."""
+        """The key that signs now; it is made, or brought forward, if there is none."""
         found = signer(keys.values(), tx.now)
         if found is None:
             found = self.access_tokens.generate(tx.now)

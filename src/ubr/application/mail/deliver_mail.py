@@ -25,10 +25,10 @@ from ubr.domain.mail.queued_mail import QueuedMail
 
 _AT_ONCE: Final = 10
 _CLAIMED: Final = timedelta(minutes=2)
-"""How long a letter is nobody else's: longer than a try can last."""
+"""How long a claim on a queued mail lasts: longer than an attempt can take."""
 
 _FAREWELL: Final = 3.0
-"""Seconds that what is being sent has to its end when the process stops."""
+"""Seconds in which current attempts may finish when the process stops."""
 
 _PAGES: Final = {
     LinkKind.REGISTRATION: "verify-email",
@@ -60,7 +60,7 @@ class DeliverMail:
 
     @denials_recorded
     async def __call__(self, *, actor: System) -> int:
-        """How many letters are done with: sent, or with nobody to write to."""
+        """The number of mails finished: sent, or without a recipient."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may deliver mail")
         done = 0
@@ -71,7 +71,7 @@ class DeliverMail:
             try:
                 outcomes = await asyncio.shield(sending)
             except asyncio.CancelledError:
-                # What is on its way is brought to its end, or it would be sent twice.
+                # Let current attempts finish, or the mails would be sent twice.
                 await asyncio.wait([sending], timeout=_FAREWELL)
                 sending.cancel()
                 raise
@@ -92,7 +92,7 @@ class DeliverMail:
         return queued_mails
 
     async def _deliver(self, queued: QueuedMail, actor: System) -> bool:
-        """Whether it is done with. Where the store is out of reach it is due again once nobody has it any more."""
+        """True if the mail is finished. If the store is unavailable, the mail is due again after its claim expires."""
         origin = Origin(ip=queued.ip, request_id=queued.request_id, request_id_given=queued.request_id_given)
         with calling_from(origin):
             try:
@@ -106,7 +106,7 @@ class DeliverMail:
         return failure is None
 
     async def _sent(self, queued: QueuedMail, actor: System) -> MailRefused | MailUnavailable | None:
-        """Why it was not; None where it was, or there is nothing to send."""
+        """The error of the attempt; None if the mail was sent, or there is nothing to send."""
         try:
             context = await self._written(queued, actor)
             if context is not None:
@@ -115,7 +115,7 @@ class DeliverMail:
             return error
         except StoreUnavailable:
             raise
-        except Exception:  # noqa: BLE001 - whatever is wrong with one letter, the others go out
+        except Exception:  # noqa: BLE001 - a failure of one mail does not stop the others
             _log.exception("A mail could not be written")
             return MailUnavailable("it could not be written")
         return None
@@ -135,14 +135,14 @@ class DeliverMail:
             await tx.commit()
         _log.warning("A mail could not be sent: %s", error.detail)
 
-    # --- what a letter comes to --------------------------------------------------------------------------------------
+    # --- the mail of each kind ---------------------------------------------------------------------------------------
 
     @retry_on_conflict
     async def _written(self, queued: QueuedMail, actor: System) -> MailContext | None:
-        """What the mail says; None where there is nothing to say to anybody."""
+        """The data of the mail; None if there is no recipient."""
         async with self.unit_of_work.begin(actor) as tx:
             context = await self._facts(tx, queued)
-            # Its user is locked by now: whoever ended what it is about has deleted it, or waits for us.
+            # Its user is locked by now: a unit that ended the request has deleted this mail, or waits for this unit.
             current = await tx.outbox.get(queued.id)
             if current is None or current.next_try_at != queued.next_try_at:
                 return None
@@ -213,7 +213,7 @@ class DeliverMail:
         session_id: SessionId | None = None,
         end: datetime | None = None,
     ) -> MailContext:
-        """A mail with a new link in it, to the e-mail given, or the one of the user."""
+        """A mail with a new link, to the given e-mail, or else to the user's."""
         to = email or (queued.email if user is None else user.email)
         token = self.tokens.mint()
         user_id = None if user is None else user.id
@@ -243,7 +243,7 @@ class DeliverMail:
 
 
 async def _addressee(tx: Transaction, queued: QueuedMail) -> User | None:
-    """The active user with the e-mail of a letter; the one it is about, where that is known."""
+    """The active user with the e-mail of a queued mail; if its account is known, only that user."""
     user = await tx.users.by_email(queued.email)
     if user is None or not user.active or queued.user_id not in {None, user.id}:
         return None
@@ -251,7 +251,7 @@ async def _addressee(tx: Transaction, queued: QueuedMail) -> User | None:
 
 
 async def _owner(tx: Transaction, queued: QueuedMail) -> User | None:
-    """The active user whom a letter is about."""
+    """The active user that a queued mail is about."""
     user = None if queued.user_id is None else await tx.users.get(queued.user_id)
     return user if user is not None and user.active else None
 

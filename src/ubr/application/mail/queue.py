@@ -1,4 +1,4 @@
-"""Asking for a mail: a letter, written down with whatever it tells of."""
+"""Requests for mails: a queued mail is stored in the transaction that it reports."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ubr.domain.mail.queued_mail import QueuedMail
 
 @dataclass(frozen=True, slots=True)
 class MailQueue:
-    """Puts letters into the outbox. Whether there is anybody to write to is found out later, by whoever sends it.
+    """Puts mails into the outbox. Delivery finds out later whether there is a recipient.
 
-    So a call that asks for a mail does the same for every e-mail, and takes as long.
+    A call that requests a mail therefore does the same for every e-mail, and takes the same time.
     """
 
     new_id: NewId

@@ -1,1 +1,1 @@
-"""What keeps the service itself in order."""
+"""Operation of the service itself."""

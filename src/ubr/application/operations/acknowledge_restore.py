@@ -55,7 +55,7 @@ class AcknowledgeRestore:
 
     @denials_recorded
     async def __call__(self, command: AcknowledgeRestoreCommand, /, *, actor: System) -> AcknowledgedRestoreResult:
-        """Errors: `Invalid` for what is no checkpoint; `LogDamaged` where the log is not what was signed."""
+        """Errors: `Invalid` unless the text is a checkpoint; `LogDamaged` if the log differs from what was signed."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may settle a restore")
         if command.checkpoint is not None:
@@ -66,12 +66,12 @@ class AcknowledgeRestore:
         sessions = 0
         while ended := await self._end_sessions(actor):
             sessions += ended
-        while await self._forget_links(actor) or await self._forget_letters(actor):
+        while await self._forget_links(actor) or await self._forget_queued_mails(actor):
             pass
         while await self._forget_reservations(actor):
             pass
         key = await self._settle(command.checkpoint, actor)
-        await self.session_cache.poll_feed()  # the program that this is a part of goes on with the same view
+        await self.session_cache.poll_feed()  # an embedding program continues with the same cache
         await self.sequencer(wait=True)
         return AcknowledgedRestoreResult(key=key, sessions=sessions)
 
@@ -97,7 +97,7 @@ class AcknowledgeRestore:
         return forgotten
 
     @retry_on_conflict
-    async def _forget_letters(self, actor: System) -> int:
+    async def _forget_queued_mails(self, actor: System) -> int:
         async with self.unit_of_work.begin(actor) as tx:
             forgotten = await tx.outbox.forget_all(_BATCH)
             await tx.commit()

@@ -1,4 +1,4 @@
-"""Removes what has no more use."""
+"""Removal of expired data."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ from ubr.domain.actor import SYSTEM
 from ubr.domain.sessions.session import RETRY_WINDOW
 
 FEED_LASTS: Final = timedelta(hours=24)
-"""How long a row of the feed is kept: much longer than anything that rests on it."""
+"""How long a change record is kept: much longer than anything that depends on it."""
 
 QUEUED_MAILS_KEPT: Final = timedelta(days=7)
-"""How long a mail that nobody could send is kept, for an operator to look at."""
+"""How long an undeliverable mail is kept, for inspection by an operator."""
 
 ENDED_GRANTS_LAST: Final = timedelta(days=30)
-"""How long a grant is kept that has ended. Nobody is shown one: it is for whoever looks at the rows themselves."""
+"""How long an ended grant is kept. No API shows it: it is for inspection of the rows themselves."""
 
 _BATCH: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Janitor:
-    """One round of cleaning, in small units so that nobody waits for it.
+    """One round of cleaning, in small units so that nothing waits for it.
 
     - Sealed successors of refresh tokens are erased once their retry window is over.
-    - Sessions are deleted once their absolute end has passed: until then every older refresh token is recognised.
-      Their tokens go first, since one session can have very many.
-    - Links are deleted once they have expired, mails that nobody could send after a week, and reservations of e-mails
-      once they have ended.
-    - Grants are deleted a month after their end. They have counted for nothing since, so nothing changes with them.
-    - Rows of the feed are deleted after a day.
-    - So are answers that were kept for calls with a key.
-    - Tries of passwords are deleted with their window, known clients after 30 days, and counters that are full again.
+    - Sessions are deleted after their absolute end: until then, every older refresh token is recognised. Their tokens
+      are deleted first, since one session can have very many.
+    - Links are deleted once they have expired, undeliverable mails after a week, and reservations of e-mails once they
+      have ended.
+    - Grants are deleted a month after their end. They have had no effect since, so nothing changes with them.
+    - Change records are deleted after a day.
+    - Results stored for idempotency keys are deleted once they have expired.
+    - Password attempts are deleted with their window, known clients after 30 days, and counters once they are full
+      again.
     """
 
     unit_of_work: UnitOfWork
@@ -67,7 +68,7 @@ class Janitor:
         return deleted
 
     async def _each(self, forget: Callable[[Transaction], Awaitable[int]]) -> int:
-        """A unit for each batch, until there is no whole one any more."""
+        """Run one unit for each batch, until a batch is not full."""
         total = 0
         while True:
             async with self.unit_of_work.begin(SYSTEM) as tx:

@@ -1,4 +1,5 @@
-"""What the use cases need of the world, by theme. Each method says what missing, twice and conflict mean.
+"""The ports: interfaces that the use cases need, by capability.
 
-Every method may raise `StoreUnavailable` where its technology does not answer in time.
+Each method documents its behaviour for a missing record, a repeated call and a conflict. Every method may raise
+`StoreUnavailable` if its technology does not answer in time.
 """

@@ -1,6 +1,6 @@
 """Accounts: users, their passwords, and the one-time links that are mailed to them.
 
-Inside a unit of work: what one reads in a writing unit is locked until it ends.
+These run inside a unit of work. A row read in a writing unit stays locked until the unit ends.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ UserSort: TypeAlias = Literal["created_at", "-created_at", "email", "-email"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserFilter:
-    """Which users, and in which order. `role` counts grants that hold at `now`."""
+    """Selects and orders users. `role` counts grants that are in force at `now`."""
 
     prefix: Prefix | None = None
     role: RoleName | None = None
@@ -36,129 +36,139 @@ class UserFilter:
 
 class Users(Protocol):
     async def get(self, user_id: UserId) -> User | None:
-        """The user; None where there is none."""
+        """The user; None if missing."""
         ...
 
     async def by_email(self, email: Email) -> User | None:
-        """The user whose e-mail has this key; None where there is none."""
+        """The user whose e-mail has this key; None if there is none."""
         ...
 
     async def page(self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int) -> list[User]:
-        """At most `limit` users behind `after`, in the order asked for, never locked. By e-mail means by its key."""
+        """At most `limit` users after `after`, in the requested order, never locked.
+
+        E-mails are ordered by their key.
+        """
         ...
 
     async def add(self, user: User) -> None:
-        """Store a new user and what happened to them.
+        """Store a new user and their events.
 
-        Errors: `EmailTaken`, also for one that is reserved for another user; `RoleNotFound` for a role that is gone.
+        Errors: `EmailTaken`, also if the e-mail is reserved for another user; `RoleNotFound` if a granted role is gone.
         """
         ...
 
     async def save(self, user: User) -> None:
-        """Store the new state of a user who was read here; one who is gone by then stays gone.
+        """Store the new state of a user read in this unit. A user deleted in the meantime stays deleted.
 
-        Errors: as of `add`.
+        Errors: those of `add`.
         """
         ...
 
     async def remove(self, user: User) -> None:
-        """Delete a user with all grants, sessions and refresh tokens. A second time does nothing."""
+        """Delete a user with all grants, sessions and refresh tokens. A second call does nothing."""
         ...
 
     async def reserve(self, email: Email, user_id: UserId, until: datetime) -> None:
-        """Keep an e-mail that a user has given up: until then it becomes nobody else's. Again moves the end."""
+        """Reserve an e-mail that a user has given up: no other user can take it before `until`.
+
+        A second call moves the end.
+        """
         ...
 
     async def release(self, user_id: UserId, until: datetime) -> None:
-        """Keep none of a user's former e-mails any longer that are reserved until then, or longer."""
+        """End the reservations of a user's former e-mails that last until `until` or longer."""
         ...
 
     async def forget_reservations(self, ended_before: datetime, limit: int) -> int:
-        """Delete at most `limit` reservations that ended before this. The number deleted."""
+        """Delete at most `limit` reservations that ended before this. Returns the number deleted."""
         ...
 
     async def forget_grants(self, ended_before: datetime, limit: int) -> int:
-        """Delete at most `limit` grants whose end lies before this, whosever they are. The number deleted.
+        """Delete at most `limit` grants of any user that ended before this. Returns the number deleted.
 
-        Nothing is recorded and no version rises: nobody could tell that they were there.
+        No event is recorded and no version rises, because ended grants have no visible effect.
         """
         ...
 
     async def another_admin_stays(self, user_id: UserId) -> bool:
-        """Whether somebody else is an active admin with no end to it.
+        """True if another user is active and has an unlimited grant of the admin role.
 
-        From this question on, until the unit ends, no other unit gets an answer to it: of two admins who remove each
-        other at the same moment one is told that they are the last.
+        The call takes a lock until the unit ends, and other units that call it wait. Of two admins who remove each
+        other at the same moment, one therefore fails as the last.
         """
         ...
 
 
 class PasswordHasher(Protocol):
-    """A slow, salted, memory-hard hash, in a pool of its own."""
+    """A slow, salted, memory-hard hash, computed in a separate pool."""
 
     async def hash(self, password: str) -> PasswordHash:
-        """A new hash at today's cost. Errors: `Busy` where too many are waiting."""
+        """A new hash at the current cost. Errors: `Busy` if too many calls are waiting."""
         ...
 
     async def verify(self, password: str, against: PasswordHash | None) -> bool:
-        """Whether the password is the one. Takes as long for None, and for a hash it cannot read, as for any other.
+        """True if the password matches. Takes the same time for None and for an unreadable hash as for any other.
 
-        Errors: `Busy` where too many are waiting.
+        Errors: `Busy` if too many calls are waiting.
         """
         ...
 
     def outdated(self, hashed: PasswordHash) -> bool:
-        """Whether a hash was made at a lower cost than today's."""
+        """True if the hash was made at a lower cost than the current one."""
         ...
 
 
 CommonPasswords: TypeAlias = Callable[[str], bool]
-"""Whether a password, in lower case, is one of those that everybody tries first. Nobody outside is told of it."""
+"""True if a password, in lower case, is one of the most common. No external service is asked."""
 
 
 class LinkTokenMint(Protocol):
-    """The tokens of one-time links: 256 random bits each, known to the store by their SHA-256 digest alone."""
+    """Tokens of one-time links: 256 random bits each. The store holds only their SHA-256 digest."""
 
     def mint(self) -> MintedToken:
-        """A token nobody has seen."""
+        """A new token."""
         ...
 
     def digest(self, secret: str) -> TokenDigest:
-        """Under what a link is stored. Errors: `InvalidLink` for what cannot be its token."""
+        """The digest that a link is stored under. Errors: `InvalidLink` if the text cannot be a link token."""
         ...
 
 
 class Links(Protocol):
     async def add(self, link: OneTimeLink) -> None:
-        """Store a link. Older ones of its kind for the same account, or e-mail where there is none, are deleted.
+        """Store a link. Deletes older links of the same kind for the same account, or for the e-mail if it has no
+        account.
 
-        But for those that undo a change of e-mail: each goes back to another one. Errors: `UserNotFound`.
+        Links that undo a change of e-mail are kept, since each restores a different e-mail. Errors: `UserNotFound`.
         """
         ...
 
     async def get(self, digest: TokenDigest) -> OneTimeLink | None:
-        """The link, expired or not, never locked; None where there is none, or it was redeemed."""
+        """The link, expired or not, never locked; None if it is missing or was redeemed."""
         ...
 
     async def redeem(self, digest: TokenDigest, now: datetime) -> OneTimeLink | None:
-        """Take a link that is good out of the store, in one step; None where there is none.
+        """Take a valid link out of the store atomically; None if there is none.
 
-        However many try at once, one gets it. Where its unit is rolled back it is as good as before.
+        Of any number of concurrent calls one gets the link. A rollback of that unit makes the link valid again.
         """
         ...
 
     async def pending(self, kind: LinkKind, email: Email, now: datetime) -> OneTimeLink | None:
-        """A link of this kind to an e-mail, for no account yet, that is good; never locked."""
+        """A valid link of this kind to an e-mail, for an account that does not exist yet; never locked."""
         ...
 
     async def forget_of(self, user_id: UserId, *, changed_since: datetime | None) -> None:
-        """Delete the links of a user; of those that undo a change of e-mail those of changes since then, or none."""
+        """Delete the links of a user.
+
+        Of the links that undo a change of e-mail, delete those for changes since `changed_since`; None keeps them all.
+        """
         ...
 
     async def forget_all(self, limit: int) -> int:
-        """Delete at most `limit` links, whosever they are. The number deleted."""
+        """Delete at most `limit` links of any user. Returns the number deleted."""
         ...
 
     async def forget(self, expired_before: datetime, limit: int) -> int:
-        """Delete at most `limit` links that expired before this. The number deleted."""
+        """Delete at most `limit` links that expired before this. Returns the number deleted."""
         ...

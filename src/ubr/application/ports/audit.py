@@ -1,4 +1,4 @@
-"""The log: its entries, the tree over them, and the keys that sign it."""
+"""The audit log: its entries, the Merkle tree over them, and the keys that sign it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ubr.domain.ids import LogEntryId, UserId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFilter:
-    """Which entries. All conditions must hold; `since` is the first moment counted, `until` the first not counted."""
+    """Selects entries. All conditions must hold; `since` is inclusive, `until` exclusive."""
 
     level: Level | None = None
     action: str | None = None
@@ -31,65 +31,71 @@ class LogFilter:
 
 class Logs(Protocol):
     async def page(self, which: LogFilter, after: After[datetime] | None, limit: int) -> list[LogEntry]:
-        """At most `limit` entries behind `after`, newest first. Entries are written by committing a unit."""
+        """At most `limit` entries after `after`, newest first. Entries are written by committing a unit of work."""
         ...
 
     async def get(self, entry_id: LogEntryId) -> LogEntry | None:
-        """The entry; None where there is none, or its content is gone."""
+        """The entry; None if it is missing or pruned."""
         ...
 
 
 class LogSigning(Protocol):
-    """The keys of the log: Ed25519 (RFC 8032), kept sealed."""
+    """The keys of the log: Ed25519 (RFC 8032), stored sealed."""
 
     def generate(self, now: datetime, after: LogKey | None = None, *, anew: bool = False) -> LogKey:
-        """A new key, sealed with the newest secret, that follows another or is the first.
+        """A new key, sealed with the newest secret. It follows `after`, or is the first.
 
-        It signs for the same log; `anew` for one with a new name, as the first does.
+        It signs for the same log; `anew` makes it a key with a new name, as the first key has.
         """
         ...
 
     def sign(self, key: LogKey, message: bytes) -> bytes:
-        """A signature of 64 bytes. Errors: `LogKeyLocked` where no secret opens the key."""
+        """A signature of 64 bytes. Errors: `LogKeyLocked` if no secret opens the key."""
         ...
 
     def check(self, key: LogKey) -> None:
-        """Errors: `LogKeyLocked` where no secret opens the key."""
+        """Errors: `LogKeyLocked` if no secret opens the key."""
         ...
 
     def reseal(self, key: LogKey) -> LogKey:
-        """The key sealed with the newest secret; the very same where it is already. Errors: `LogKeyLocked`."""
+        """The key sealed with the newest secret; the same object if it is already. Errors: `LogKeyLocked`."""
         ...
 
     def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
-        """Whether a signature is right."""
+        """True if the signature is valid."""
         ...
 
 
 STORED_LEVELS: Final = 8
-"""Nodes of every so many levels are kept, leaves among them. The others are computed from at most 256 of these."""
+"""Every eighth level of nodes is stored, starting with the leaves.
+
+Any other node is computed from at most 256 stored ones.
+"""
 
 
 class LogTree(Protocol):
-    """What the tree is made of. It only grows, in whole batches.
+    """The stored tree. It only grows, by whole batches.
 
-    Errors of whatever reads here: `LogDamaged` for what nothing of ours could have written.
+    Every reading method raises `LogDamaged` for data that this service cannot have written.
     """
 
     async def anything_waiting(self) -> bool:
-        """Whether an entry is not in the tree yet."""
+        """True if an entry is not in the tree yet."""
         ...
 
     async def lead(self, *, wait: bool) -> bool:
-        """Become the one who adds to the tree, until the unit ends. False where another is; or wait until it is not."""
+        """Become the one writer of the tree until the unit ends.
+
+        If another unit is the writer: wait for it to end if `wait` is set, else return False.
+        """
         ...
 
     async def state(self) -> Frontier:
-        """The tree as it stands. Errors: `LogDamaged` where what is kept of it is no tree."""
+        """The current tree. Errors: `LogDamaged` if the stored data is not a tree."""
         ...
 
     async def waiting(self, limit: int) -> list[LogEntry]:
-        """At most `limit` entries that are not in the tree, oldest first by their ids."""
+        """At most `limit` entries that are not in the tree yet, oldest first by id."""
         ...
 
     async def extend(
@@ -100,75 +106,76 @@ class LogTree(Protocol):
         grown: Frontier,
         note: str,
     ) -> None:
-        """Add the leaves of entries, from `first` on, the nodes they complete, and the signed checkpoint over them.
+        """Add the leaves of entries, from index `first` on, the nodes they complete, and the signed checkpoint over
+        them.
 
-        The entries wait no longer. Errors: `LogDamaged` where one of them is in the tree already.
+        The entries leave the waiting list. Errors: `LogDamaged` if one of them is in the tree already.
         """
         ...
 
     async def index_of(self, entry_id: LogEntryId) -> int | None:
-        """Where an entry stands in the tree; None where it does not yet, or does not exist."""
+        """The index of an entry in the tree; None if it is not in the tree yet, or does not exist."""
         ...
 
     async def hashes(self, level: int, first: int, count: int) -> list[bytes]:
-        """The hashes of so many nodes of a level that is kept, side by side. Fewer where there are no more."""
+        """The hashes of `count` adjacent nodes of a stored level. Fewer if the level has fewer."""
         ...
 
     async def newest_checkpoint(self) -> str | None:
-        """The signed note over the whole tree; None over the empty one."""
+        """The signed note over the whole tree; None if the tree is empty."""
         ...
 
 
 class LogRecords(Protocol):
-    """The whole log, as it is kept: for whoever checks it, exports it or deletes what is old.
+    """The whole log as stored, for verification, export and pruning.
 
-    Errors as of `LogTree`, but for `leaves`.
+    Errors: those of `LogTree`, except for `leaves`.
     """
 
     async def leaves(self, first: int, limit: int) -> list[Leaf]:
-        """At most `limit` leaves from an index on, in order, with their entries. What cannot be read is marked so."""
+        """At most `limit` leaves from an index on, in order, with their entries. Unreadable entries are marked."""
         ...
 
     async def checkpoints(self, above: int | None, limit: int) -> list[tuple[int, str]]:
-        """At most `limit` checkpoints of more than so many entries, with the size each is kept under, in order.
+        """At most `limit` checkpoints of more than `above` entries, each with the size it is stored under, in order.
 
-        None: from the least on.
+        None starts at the smallest.
         """
         ...
 
     async def strays(self, limit: int) -> list[LogEntryId]:
-        """Entries that are neither in the tree nor waiting to be."""
+        """Entries that are neither in the tree nor on the waiting list."""
         ...
 
     async def lost(self, limit: int) -> list[LogEntryId]:
-        """Entries that wait to be in the tree and are gone, or in it already."""
+        """Entries on the waiting list that are gone, or in the tree already."""
         ...
 
     async def older(self, than: datetime, first: int, limit: int) -> int:
-        """How many leaves from an index on, one after the other and at most `limit`, are of entries older than this.
+        """The length of the run of leaves from index `first` on, at most `limit`, whose entries are older than this.
 
         Leaves whose entries are gone count as well.
         """
         ...
 
     async def pruned(self) -> int:
-        """Of how many leaves, from the first on, the entries may be gone."""
+        """The number of leaves, counted from the first, whose entries may be gone."""
         ...
 
     async def prune(self, until: int) -> int:
-        """Delete the entries of all leaves below an index; the leaves stay. The number deleted."""
+        """Delete the entries of all leaves below an index; the leaves stay. Returns the number deleted."""
         ...
 
 
 class LogKeys(Protocol):
-    """The keys that sign checkpoints, and those that did."""
+    """The present and former keys that sign checkpoints."""
 
     async def all(self) -> Sequence[LogKey]:
         """Every key, oldest first; never locked."""
         ...
 
     async def all_to_change(self) -> Sequence[LogKey]:
-        """The same for who will add or change some: until the unit ends no other unit gets an answer to it."""
+        """Every key, for a unit that adds or changes keys. Other units that call this wait until the unit ends."""
         ...
 
     async def add(self, key: LogKey) -> None:
@@ -176,14 +183,14 @@ class LogKeys(Protocol):
         ...
 
     async def save(self, key: LogKey) -> None:
-        """Store a key that was sealed anew."""
+        """Store a resealed key."""
         ...
 
 
 class DenialLog(Protocol):
     async def note(self, actor: Actor, act: str, problem: str) -> None:
-        """Record that an act was denied to somebody who is logged in, with the code of the error.
+        """Record that an act was denied to a logged-in user, with the code of the error.
 
-        Errors: `StoreUnavailable`; then it is counted, and recorded later.
+        Errors: `StoreUnavailable`; the denial is then counted, and recorded later.
         """
         ...

@@ -1,4 +1,4 @@
-"""What was answered to calls that came with a key. Inside a unit of work."""
+"""The stored results of calls with an idempotency key. These run inside a unit of work."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ubr.domain.ids import UserId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotencyRecord:
-    """An answer, and how the call is known again: nothing that its caller sent stands here in clear.
+    """A result, with hashes that identify the call: nothing that the caller sent is stored in clear.
 
-    `digest` stands for the key and whose it is, `fingerprint` for what was asked. `user_id` is the user that was made:
-    with that user, and with the actor, the answer goes.
+    `digest` identifies the key and its owner, `fingerprint` the request. `user_id` is the user that the call created.
+    The record is deleted with that user, and with the actor.
     """
 
     digest: bytes
@@ -27,24 +27,24 @@ class IdempotencyRecord:
 
 class IdempotencyStore(Protocol):
     async def find(self, digest: bytes, now: datetime) -> IdempotencyRecord | None:
-        """What was answered; None where nothing was, or it has expired. Never locked."""
+        """The stored result; None if there is none, or it has expired. Never locked."""
         ...
 
     async def claim(self, digest: bytes, now: datetime) -> IdempotencyRecord | None:
-        """Take the digest for this unit; what was answered where another has done so before, and then nothing is taken.
+        """Claim the digest for this unit. If another unit has stored a result, return that and claim nothing.
 
-        One that has it at this moment is waited for: where it is rolled back, this unit takes it. So is what has
-        expired. Without `keep` a claim leaves nothing behind that anybody would find.
+        A unit that holds the claim is waited for; if it is rolled back, this unit gets the claim. An expired record is
+        replaced. A claim without `keep` leaves no visible trace.
         """
         ...
 
     async def keep(self, replay: IdempotencyRecord) -> None:
-        """Store the answer of a call whose digest this unit has taken.
+        """Store the result of a call whose digest this unit has claimed.
 
-        Errors: `TransactionConflict` where the actor or the user is gone by then.
+        Errors: `TransactionConflict` if the actor or the user has been deleted in the meantime.
         """
         ...
 
     async def forget(self, expired_before: datetime, limit: int) -> int:
-        """Delete at most `limit` that expired before this. The number deleted."""
+        """Delete at most `limit` records that expired before this. Returns the number deleted."""
         ...

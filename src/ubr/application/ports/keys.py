@@ -16,10 +16,10 @@ class SigningKeys(Protocol):
         ...
 
     async def all_to_change(self) -> Sequence[SigningKey]:
-        """The same for who will add or change some of them.
+        """Every key, for a unit that adds or changes keys.
 
-        From this question on, until the unit ends, no other unit gets an answer to it: of two who rotate at the same
-        moment one sees what the other did.
+        The call takes a lock until the unit ends, and other units that call it wait. Of two concurrent rotations, the
+        second therefore sees the result of the first.
         """
         ...
 
@@ -28,7 +28,7 @@ class SigningKeys(Protocol):
         ...
 
     async def save(self, key: SigningKey) -> None:
-        """Store the new state of a key that was read here."""
+        """Store the new state of a key read in this unit."""
         ...
 
 
@@ -36,39 +36,39 @@ class AccessTokens(Protocol):
     """Signed tokens that another service can verify with the public keys alone."""
 
     def generate(self, now: datetime, *, signs_from: datetime | None = None) -> SigningKey:
-        """A new key, sealed with the newest secret, that signs at once or from a moment on.
+        """A new key, sealed with the newest secret. It signs at once, or from `signs_from` on.
 
         It is not used before it is installed.
         """
         ...
 
     def reseal(self, key: SigningKey) -> SigningKey:
-        """The key sealed with the newest secret; the very same where it is already.
+        """The key sealed with the newest secret; the same object if it is already.
 
-        Errors: `SigningKeyLocked` where no secret opens it.
+        Errors: `SigningKeyLocked` if no secret opens it.
         """
         ...
 
     def install(self, keys: Sequence[SigningKey], now: datetime) -> tuple[str, ...]:
-        """Take these keys in place of all known so far. Each signs and is accepted in its time.
+        """Replace all installed keys with these. Each signs and is accepted within its own times.
 
-        The `kid` of each that would be accepted and that no secret opens: it is left out. One that was open before
-        stays so, however it is sealed now.
+        Returns the `kid` of every key that would be accepted but that no secret opens; these are left out. A key opened
+        before stays open, however it is sealed now.
         """
         ...
 
     def issue(self, claims: AccessClaims) -> str:
-        """A token, signed by the key that signs at `issued_at`. Errors: `Unavailable` where none does."""
+        """A token, signed by the key that signs at `issued_at`. Errors: `Unavailable` if none does."""
         ...
 
     def verify(self, token: str, now: datetime) -> AccessClaims:
-        """Errors: `InvalidToken` for whatever is not, to the letter, a token of ours in its time."""
+        """Errors: `InvalidToken` unless this is exactly a token of ours, within its time."""
         ...
 
     def names_unknown_key(self, token: str) -> bool:
-        """Whether it could be a token of ours, signed by a key that was made since keys were installed."""
+        """True if this could be a token of ours, signed by a key created after the last `install`."""
         ...
 
     def public_keys(self, now: datetime) -> tuple[str, ...]:
-        """The JWKs of all keys whose tokens are good, or will be, as JSON texts, newest first."""
+        """The JWKs of all keys whose tokens are accepted, or will be, as JSON texts, newest first."""
         ...

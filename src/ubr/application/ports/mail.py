@@ -1,4 +1,4 @@
-"""Mails: what they say, how they wait, and how they leave."""
+"""Mails: their text, the queue, and delivery."""
 
 from __future__ import annotations
 
@@ -16,117 +16,126 @@ from ubr.domain.mail.queued_mail import QueuedMail
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mail:
-    """A mail as it is sent. Its texts hold links, so its `repr` does not show them."""
+    """A mail ready to send. Its texts hold links, so its `repr` hides them."""
 
     to: str
     subject: str
     text: str = field(repr=False)
     html: str = field(repr=False)
     id: UUID
-    """Makes the `Message-ID`: the same for every try, so that one that arrives twice can be told."""
+    """The source of the `Message-ID`: the same for every attempt, so that a duplicate can be recognised."""
 
     def __post_init__(self) -> None:
-        """Errors: `ValueError` for what would break out of its line of the head."""
+        """Errors: `ValueError` for a value that would break out of its header line."""
         if not self.subject.isprintable() or not self.to.isprintable() or any(mark in self.to for mark in " <>"):
             raise ValueError("A mail has an e-mail and a subject of one line each")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailContext:
-    """What a mail has to say."""
+    """The data of a mail."""
 
     kind: MailKind
     to: str
     full_name: str | None = None
     link: str | None = field(default=None, repr=False)
     minutes: int | None = None
-    """How long the link is good."""
+    """Lifetime of the link, in minutes."""
     new_email: str | None = None
 
 
 class MailRenderer(Protocol):
-    """Words for facts."""
+    """Renders mails."""
 
     def render(self, context: MailContext, id: UUID) -> Mail:
-        """The mail that says this.
+        """The mail for this context.
 
-        What a stranger can have typed stands in no mail to somebody else. Errors: `ValueError` where a fact is missing
-        that a mail of this kind rests on.
+        A mail never holds text that may have been typed by a stranger to its recipient. Errors: `ValueError` if data is
+        missing that a mail of this kind needs.
         """
         ...
 
     def link(self, page: str, token: str) -> str:
-        """Where a page is that takes this token: `reset-password`, `verify-email` or `undo-email`.
+        """The URL of the page that takes this token: `reset-password`, `verify-email` or `undo-email`.
 
-        It begins with the configured public URL, whatever a request says. The token stands behind the `#`, which no
-        browser sends to a server.
+        It begins with the configured public URL, never with a host from a request. The token is in the fragment, after
+        the `#`, which no browser sends to a server.
         """
         ...
 
 
 class Mailer(Protocol):
-    """The way out."""
+    """Sends mails."""
 
     async def send(self, mail: Mail) -> None:
-        """Hand a mail on. When this returns, somebody else answers for it.
+        """Hand a mail over. On return, the receiving side is responsible for it.
 
-        Errors: `MailRefused` where this mail will never be taken; `MailUnavailable` where it may be later, or may have
-        been. Neither says an e-mail, a link or a password.
+        Errors: `MailRefused` if this mail will never be accepted; `MailUnavailable` if it may be accepted later, or may
+        have been already. Neither error contains an e-mail, a link or a password.
         """
         ...
 
     @property
     def sends(self) -> bool:
-        """Whether there is a way out at all."""
+        """True if mails can be sent at all."""
         ...
 
 
 class Outbox(Protocol):
-    """Letters that wait. Inside a unit of work: what asks for a mail and the letter become true together."""
+    """Queued mails. These run inside a unit of work: a request for a mail and the queued mail commit together."""
 
     async def add(self, queued: QueuedMail) -> None:
-        """Store a new letter."""
+        """Store a new queued mail."""
         ...
 
     async def due(self, now: datetime) -> bool:
-        """Whether there is a letter to try."""
+        """True if a queued mail is due."""
         ...
 
     async def claim(self, now: datetime, until: datetime, limit: int) -> list[QueuedMail]:
-        """At most `limit` letters to try, those first that are due longest. Nobody else gets them before `until`.
+        """At most `limit` due mails, the longest due first. No other caller gets them before `until`.
 
-        Whoever else claims at the same moment gets others, and waits for nobody.
+        Concurrent callers get different mails and do not wait for each other.
         """
         ...
 
     async def get(self, mail_id: UUID) -> QueuedMail | None:
-        """The letter; None where there is none."""
+        """The queued mail; None if missing."""
         ...
 
     async def page(self, after: After[datetime] | None, limit: int, *, dead: bool | None = None) -> list[QueuedMail]:
-        """At most `limit` letters behind `after`, oldest first, never locked; `dead` ones, others, or both."""
+        """At most `limit` queued mails after `after`, oldest first, never locked.
+
+        `dead` selects dead ones or the others; None selects both.
+        """
         ...
 
     async def save(self, queued: QueuedMail, *, was: QueuedMail) -> bool:
-        """Store the new state of a letter, where nobody has claimed, changed or deleted it since; whether it was so."""
+        """Store the new state of a queued mail.
+
+        Returns False, and stores nothing, if it was claimed, changed or deleted since `was` was read.
+        """
         ...
 
     async def remove(self, queued: QueuedMail) -> None:
-        """Delete a letter, where nobody has claimed or changed it since."""
+        """Delete a queued mail, unless it was claimed or changed since it was read."""
         ...
 
     async def forget_changes(self, user_id: UserId, *, changed_since: datetime | None) -> None:
-        """Delete letters that would change the e-mail of a user, and those that would undo a change since then."""
+        """Delete a user's queued mails that would change the e-mail, or undo a change made since `changed_since`.
+
+        None keeps all mails that undo a change.
+        """
         ...
 
     async def forget_email(self, email: Email) -> None:
-        """Delete all letters to an e-mail, however it is spelled."""
+        """Delete all queued mails to an e-mail, in any spelling."""
         ...
 
     async def forget_all(self, limit: int) -> int:
-        """Delete at most `limit` letters, to whomever. The number deleted."""
+        """Delete at most `limit` queued mails to any address. Returns the number deleted."""
         ...
 
     async def forget(self, made_before: datetime, limit: int) -> int:
-        """Delete at most `limit` letters that were made before this. The number deleted."""
+        """Delete at most `limit` queued mails made before this. Returns the number deleted."""
         ...

@@ -1,4 +1,4 @@
-"""Where a page of a list begins."""
+"""The start of a page of a list."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True, slots=True)
 class After(Generic[Key]):
-    """Where a page begins: just behind the thing with this sort key and id."""
+    """The start of a page: just after the item with this sort key and id."""
 
     key: Key
     id: UUID

@@ -1,4 +1,4 @@
-"""Counting tries, one count for all workers."""
+"""Counters of attempts, shared by all workers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ubr.domain.ids import UserId
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """One of the tries that an account has in a window, taken. The window is known by the moment it began."""
+    """A reserved attempt: one of those that an account has in a window. `began_at` identifies the window."""
 
     bucket: bytes
     began_at: datetime
@@ -20,9 +20,9 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exhausted:
-    """None is free before `until`, unless one is given back; where all of them failed, none will be.
+    """No attempt is free before `until`, unless a reservation is returned; `all_failed` means that none will be.
 
-    `passed` grows whenever one is given back because its password was right.
+    `passed` increases with every reservation that is returned because its password was right.
     """
 
     until: datetime
@@ -31,47 +31,49 @@ class Exhausted:
 
 
 class PasswordAttempts(Protocol):
-    """Tries of a password, counted in windows that begin with the first slot taken. A bucket is an HMAC of its name."""
+    """Password attempts, counted in windows that begin with the first reservation. A bucket is an HMAC of its name."""
 
     async def take(self, bucket: bytes, quota: Quota, now: datetime) -> Reservation | Exhausted:
-        """Take a slot, in one step: of any number of takers at once exactly as many get one as the quota has."""
+        """Reserve an attempt atomically: of any number of concurrent callers, exactly as many as the quota allows get
+        one.
+        """
         ...
 
     async def give_back(self, reservation: Reservation, *, passed: bool) -> None:
-        """Return the slot of a try that passed, or that came to no end.
+        """Return the reservation of an attempt that passed, or that was not completed.
 
-        Of a window that is over nothing is returned to the next one.
+        A reservation of a past window is not credited to the next one.
         """
         ...
 
     async def fail(self, reservation: Reservation) -> None:
-        """Say that a slot is not going to be given back."""
+        """Record that a reservation will not be returned."""
         ...
 
     async def forget(self, began_before: datetime, limit: int) -> int:
-        """Delete at most `limit` windows that began before this. The number deleted."""
+        """Delete at most `limit` windows that began before this. Returns the number deleted."""
         ...
 
 
 class KnownClients(Protocol):
-    """From where people logged in. A client is an HMAC of its network. All of a user's go with the user."""
+    """The clients that users logged in from. A client is an HMAC of its network. All are deleted with their user."""
 
     async def seen_at(self, email: Email, client: bytes) -> datetime | None:
-        """When this client last logged in to the account of this e-mail; None where it did not, or there is none."""
+        """The client's last login to the account of this e-mail; None if it never logged in, or there is no account."""
         ...
 
     async def see(self, user_id: UserId, client: bytes, now: datetime) -> None:
-        """It logs in now. Errors: `UserNotFound`."""
+        """Record a login of this client now. Errors: `UserNotFound`."""
         ...
 
     async def forget(self, seen_before: datetime, limit: int) -> int:
-        """Delete at most `limit` of those last seen before this. The number deleted."""
+        """Delete at most `limit` clients last seen before this. Returns the number deleted."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """So many tries in a span of time, refilled evenly: after a full burst one more is allowed every `per / limit`."""
+    """Attempts per span of time, refilled evenly: after a full burst, one more is allowed every `per / limit`."""
 
     limit: int
     per: timedelta
@@ -79,7 +81,7 @@ class Quota:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Whether a try is allowed, how many more would be, and in how long the next one is (0 where one is at once)."""
+    """`allowed` for this attempt, attempts `remaining` after it, `retry_after` until the next (0 if one remains)."""
 
     allowed: bool
     remaining: int
@@ -88,17 +90,23 @@ class Decision:
 
 class RateLimitStore(Protocol):
     async def take(self, name: str, quota: Quota) -> Decision:
-        """Take one try of what is counted under this name, in one step: of any number of takers at once exactly as
-        many are allowed as the quota has. A refused try takes nothing. Names never run into one another.
+        """Take one attempt from the named counter atomically: of any number of concurrent callers, exactly as many as
+        the quota allows succeed. A rejected attempt takes nothing. Names never collide.
 
-        Errors: `StoreUnavailable`: it is not known. The caller counts elsewhere then, and never lets everyone in.
+        Errors: `StoreUnavailable` if the count is unknown. The caller then counts elsewhere, and never admits everyone.
         """
         ...
 
     async def give_back(self, name: str, quota: Quota) -> None:
-        """Return a try that turned out not to count. One that was never taken leaves a full quota full."""
+        """Return an attempt that turned out not to count.
+
+        Returning one that was never taken leaves a full quota full.
+        """
         ...
 
     async def forget(self, limit: int) -> int:
-        """Delete at most `limit` of what is kept of full quotas, where it does not go by itself. The number deleted."""
+        """Delete at most `limit` records of full quotas, if the store does not expire them.
+
+        Returns the number deleted.
+        """
         ...

@@ -1,4 +1,4 @@
-"""How an end becomes known everywhere."""
+"""Propagation of revocations to all workers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ubr.domain.revocation.changes import Change, ChangeRecord
 WorkerId = NewType("WorkerId", UUID)
 
 Elapsed: TypeAlias = Callable[[], float]
-"""Seconds on a clock that never goes back and that runs on while the machine sleeps. Its zero means nothing."""
+"""Seconds on a monotonic clock that also runs while the machine sleeps. Its zero is arbitrary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedPosition:
-    """Where the feed stands. Another epoch means another history: after a restore, or a restart of the database."""
+    """A position in the feed. A new epoch means a new history: after a restore, or a restart of the database."""
 
     epoch: str
     number: int
@@ -27,7 +27,7 @@ class FeedPosition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedRead:
-    """Rows in the order of their numbers, and where the feed stood when they were read."""
+    """Change records in order of their numbers, and the position of the feed when they were read."""
 
     position: FeedPosition
     rows: tuple[ChangeRecord, ...]
@@ -35,24 +35,27 @@ class FeedRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommittedChanges:
-    """The rows of one commit, and every worker that has a row: its lease may still last."""
+    """The change records of one commit, and every registered worker: its lease may still be valid."""
 
     epoch: str
     rows: tuple[ChangeRecord, ...]
     workers: frozenset[WorkerId]
     steady: bool
-    """Whether no other database can have come in the place of one that a worker read from."""
+    """True if no other database can have replaced one that a worker read from."""
 
 
 class ChangeFeed(Protocol):
-    """The feed and the workers that follow it, both where the truth is."""
+    """The change feed and the workers that follow it, both in the primary store."""
 
     async def read(self, since: int | None) -> FeedRead:
-        """Every row numbered above `since`, from where writers write, without writing. None: only where it stands."""
+        """Every change record numbered above `since`, read from the primary without writing.
+
+        None: only the position.
+        """
         ...
 
     async def committed_changes(self, commit_id: UUID) -> CommittedChanges:
-        """What a unit that has committed wrote to the feed, and every worker that has a row."""
+        """The change records of a committed unit, and every registered worker."""
         ...
 
     async def latest_change(self, change: Change) -> CommittedChanges:
@@ -62,47 +65,53 @@ class ChangeFeed(Protocol):
         ...
 
     async def renew(self, worker: WorkerId) -> None:
-        """Renew a worker's lease: every `announced` after this counts it, until it leaves or is buried."""
+        """Renew a worker's lease.
+
+        Every later `committed_changes` includes the worker, until it leaves or is removed.
+        """
         ...
 
     async def leave(self, worker: WorkerId) -> None:
-        """A worker that answers nothing any more need not be waited for. A second time does nothing."""
+        """Remove a worker that answers no more requests, so that no unit waits for it. A second call does nothing."""
         ...
 
     async def workers(self) -> Mapping[WorkerId, Hashable]:
-        """Every worker that has a row, with something that is another thing after each renewal."""
+        """Every registered worker, with a value that changes with each renewal."""
         ...
 
     async def remove_worker(self, worker: WorkerId, renewal: Hashable) -> None:
-        """Remove the row of a worker that has not renewed since this renewal was seen; else do nothing."""
+        """Remove a worker that has not renewed since this renewal was seen; else do nothing."""
         ...
 
     async def forget(self, older: timedelta, limit: int) -> int:
-        """Delete at most `limit` rows that are older than this, the oldest first; how many it were."""
+        """Delete at most `limit` change records that are older than this, the oldest first.
+
+        Returns the number deleted.
+        """
         ...
 
 
 Listener: TypeAlias = Callable[[str, Sequence[ChangeRecord]], None]
-"""Takes an epoch and rows of it. When it returns, the worker acts on them."""
+"""Takes an epoch and change records of it. When it returns, the worker acts on them."""
 
 
 class ChangeNotifier(Protocol):
-    """Rows on the short way. They may be lost, late or repeated: nothing rests on them but speed."""
+    """The fast path for change records. They may be lost, late or repeated: only speed depends on them."""
 
     async def deliver(self, epoch: str, rows: Sequence[ChangeRecord], to: frozenset[WorkerId]) -> bool:
-        """Send rows to workers; True as soon as each has acknowledged, False where there is no hope of it.
+        """Send change records to workers; True as soon as each has acknowledged, False if that cannot be expected.
 
-        Never raises for its technology; the caller cancels it when it has waited long enough.
+        Never raises for its technology; the caller cancels it after waiting long enough.
         """
         ...
 
     async def acknowledge(self, worker: WorkerId, epoch: str, number: int) -> None:
-        """Pass on that somebody who does not listen here, a verifier, acts on every row up to a number.
+        """Pass on that a verifier, which does not listen here, acts on every change record up to a number.
 
         Never raises for its technology.
         """
         ...
 
     def listen(self, worker: WorkerId, listener: Listener) -> AbstractAsyncContextManager[None]:
-        """Hand what arrives to the listener, acknowledging what it took, for as long as the context lasts."""
+        """Pass received change records to the listener and acknowledge them, until the context ends."""
         ...

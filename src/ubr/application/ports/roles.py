@@ -1,4 +1,4 @@
-"""Roles. What one reads in a writing unit is locked until it ends."""
+"""Roles. A row read in a writing unit stays locked until the unit ends."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ubr.domain.roles.role import Role, RoleName
 
 class Roles(Protocol):
     async def get(self, role_id: RoleId) -> Role | None:
-        """The role; None where there is none."""
+        """The role; None if missing."""
         ...
 
     async def by_name(self, name: RoleName) -> Role | None:
-        """The role of this name; None where there is none."""
+        """The role of this name; None if missing."""
         ...
 
     async def many(self, role_ids: Collection[RoleId]) -> list[Role]:
-        """Those of the roles that exist, by name; never locked."""
+        """The existing ones of these roles, by name; never locked."""
         ...
 
     async def page(self, after: After[datetime] | None, limit: int) -> list[Role]:
-        """At most `limit` roles behind `after`, oldest first; never locked."""
+        """At most `limit` roles after `after`, oldest first; never locked."""
         ...
 
     async def add(self, role: Role) -> None:
@@ -33,9 +33,9 @@ class Roles(Protocol):
         ...
 
     async def save(self, role: Role) -> None:
-        """Store the new state of a role that was read here. Errors: `RoleNameTaken`."""
+        """Store the new state of a role read in this unit. Errors: `RoleNameTaken`."""
         ...
 
     async def remove(self, role: Role) -> None:
-        """Delete a role and every grant of it. A second time does nothing."""
+        """Delete a role and every grant of it. A second call does nothing."""
         ...

@@ -10,19 +10,19 @@ from ubr.domain.ids import TokenDigest
 
 @dataclass(frozen=True, slots=True)
 class MintedToken:
-    """A token on its way to its holder: the secret and the digest it is stored under."""
+    """A new token for its holder: the secret, and the digest that it is stored under."""
 
     secret: str = field(repr=False)
     digest: TokenDigest
 
 
 class Signer(Protocol):
-    """Message authentication with a key of this installation, one for each purpose."""
+    """Message authentication with a key of this installation, a separate one for each purpose."""
 
     def sign(self, purpose: str, message: bytes) -> bytes:
         """A tag of 32 bytes."""
         ...
 
     def verify(self, purpose: str, message: bytes, tag: bytes) -> bool:
-        """Whether the tag was made here, with the present key or one before it, for this purpose."""
+        """True if this installation made the tag for this purpose, with the present key or an earlier one."""
         ...

@@ -1,4 +1,4 @@
-"""Sessions, their refresh tokens, and who is logged in. What one reads in a writing unit is locked until it ends."""
+"""Sessions, their refresh tokens, and principals. A row read in a writing unit stays locked until the unit ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ubr.domain.sessions.session import RefreshToken, Session
 
 class Sessions(Protocol):
     async def get(self, session_id: SessionId) -> Session | None:
-        """The session, ended or not; None where there is none."""
+        """The session, ended or not; None if missing."""
         ...
 
     async def live_of(self, user_id: UserId, now: datetime) -> list[Session]:
@@ -25,7 +25,7 @@ class Sessions(Protocol):
         ...
 
     async def page(self, user_id: UserId, now: datetime, after: After[datetime] | None, limit: int) -> list[Session]:
-        """At most `limit` of a user's sessions that have not ended, newest first, behind `after`; never locked."""
+        """At most `limit` live sessions of a user after `after`, newest first; never locked."""
         ...
 
     async def add(self, session: Session) -> None:
@@ -33,80 +33,80 @@ class Sessions(Protocol):
         ...
 
     async def save(self, session: Session) -> None:
-        """Store the new state of a session that was read here."""
+        """Store the new state of a session read in this unit."""
         ...
 
     async def end_any(self, now: datetime, limit: int) -> int:
-        """End at most `limit` sessions that have not ended, whosever they are. The number ended.
+        """End at most `limit` live sessions of any user. Returns the number ended.
 
-        Nothing is recorded and nothing announced: that is for whoever ends them all.
+        Nothing is recorded or announced: the caller that ends them all does both.
         """
         ...
 
     async def forget(self, expired_before: datetime, limit: int) -> int:
-        """Delete at most `limit` sessions whose absolute end lies before this, with their refresh tokens.
+        """Delete at most `limit` sessions whose absolute end is before this, with their refresh tokens.
 
-        The number deleted. Nothing is recorded: they had ended by themselves.
+        Returns the number deleted. No event is recorded, because the sessions had already expired.
         """
         ...
 
 
 class RefreshTokens(Protocol):
     async def add(self, token: RefreshToken) -> None:
-        """Store a token that is good."""
+        """Store an unspent token."""
         ...
 
     async def spend(self, digest: TokenDigest, *, successor: bytes, now: datetime) -> SessionId | None:
-        """Spend a token that is good, in one step, and keep its sealed successor with it.
+        """Spend an unspent token atomically, and store its sealed successor with it.
 
-        Its session, where this call spent it; None where there is no such token or it was spent before. However many
-        try at once, one gets the session.
+        Returns the session if this call spent the token; None if it is missing, or was spent before. Of any
+        number of concurrent calls, one gets the session.
         """
         ...
 
     async def get(self, digest: TokenDigest) -> RefreshToken | None:
-        """The token, spent or not, of any generation; None where there is none."""
+        """The token, spent or not, of any generation; None if missing."""
         ...
 
     async def forget(self, expired_before: datetime, limit: int) -> int:
-        """Delete at most `limit` tokens of sessions whose absolute end lies before this. The number deleted."""
+        """Delete at most `limit` tokens of sessions whose absolute end is before this. Returns the number deleted."""
         ...
 
     async def forget_successors(self, spent_before: datetime, limit: int) -> int:
-        """Erase the sealed successors of at most `limit` tokens spent before this. The number erased."""
+        """Erase the sealed successors of at most `limit` tokens spent before this. Returns the number erased."""
         ...
 
 
 class RefreshTokenMint(Protocol):
-    """Refresh tokens: 256 random bits each, known to the store by their SHA-256 digest alone."""
+    """Refresh tokens: 256 random bits each. The store holds only their SHA-256 digest."""
 
     def mint(self) -> MintedToken:
-        """A token nobody has seen."""
+        """A new token."""
         ...
 
     def digest(self, secret: str) -> TokenDigest:
-        """Under what a token is stored. Errors: `InvalidToken` for what cannot be one."""
+        """The digest that a token is stored under. Errors: `InvalidToken` if the text cannot be a refresh token."""
         ...
 
     def seal(self, successor: str, under: str) -> bytes:
-        """Encrypt a token so that only the holder of the other one can open it."""
+        """Encrypt a token so that only the holder of the other token can decrypt it."""
         ...
 
     def unseal(self, sealed: bytes, under: str) -> str:
-        """The token that was sealed. Errors: `InvalidToken`."""
+        """The sealed token, decrypted. Errors: `InvalidToken`."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """A user in a session, with every role they were given. Whether it counts depends on the moment."""
+    """A user in a session, with the roles of all grants, ended ones included. Validity depends on the moment."""
 
     user: User
     session: Session
     roles: tuple[Role, ...]
 
     def with_session(self, session: Session) -> Principal:
-        """The same, with the session as it is now."""
+        """A copy with the current session."""
         return replace(self, session=session)
 
     def live_at(self, now: datetime) -> bool:
@@ -119,5 +119,5 @@ class Principal:
 
 class Principals(Protocol):
     async def get(self, session_id: SessionId) -> Principal | None:
-        """Whose session it is, with user and roles, as they are now; None where there is no such session. No locks."""
+        """The session's user, session and roles, as they are now; None if the session is missing. Takes no locks."""
         ...

@@ -1,4 +1,4 @@
-"""Time and ids."""
+"""Time, ids and randomness."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TypeAlias
 from uuid import UUID
 
 Clock: TypeAlias = Callable[[], datetime]
-"""The present moment, aware, in UTC."""
+"""The current time, aware, in UTC."""
 
 NewId: TypeAlias = Callable[[], UUID]
-"""A UUIDv7 (RFC 9562, 5.7), greater than every one before it of this process."""
+"""A UUIDv7 (RFC 9562, 5.7), greater than every earlier one of this process."""
 
 RandomBytes: TypeAlias = Callable[[int], bytes]
-"""So many bytes from a generator fit for secrets."""
+"""The given number of bytes from a cryptographically secure generator."""

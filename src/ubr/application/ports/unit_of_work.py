@@ -1,4 +1,4 @@
-"""One use case, one unit of work, one commit."""
+"""Units of work: one use case, one unit, one commit."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from ubr.domain.revocation.changes import Change
 
 
 class Transaction(Protocol):
-    """What is read and written together. Leaving it without `commit` rolls everything back.
+    """Reads and writes that commit together. Leaving it without `commit` rolls everything back.
 
-    After an error of the store, `EmailTaken` among them, a unit is good for nothing but leaving it. Things are read in
-    one order, so that units wait for each other and never in a circle: user, session, refresh token; user, admin role.
+    After an error of the store, including `EmailTaken`, the unit can only be left. To prevent deadlocks, rows are read
+    in a fixed order: user, session, refresh token; user, admin role.
     """
 
     @property
     def now(self) -> datetime:
-        """The moment it began, by the clock of the store: the same clock for every instance of the service."""
+        """The time at which it began, by the clock of the store, which all instances of the service share."""
         ...
 
     @property
@@ -65,17 +65,17 @@ class Transaction(Protocol):
     def known_clients(self) -> KnownClients: ...
 
     async def feed_position(self) -> FeedPosition:
-        """Where the feed stands. What is read after this call is as new as that, or newer."""
+        """The current position of the feed. Data read after this call is at least as new."""
         ...
 
     @property
     def commit_id(self) -> UUID | None:
-        """Once committed: the key of the feed rows it wrote; None where it wrote none."""
+        """After the commit: the key of the change records it wrote; None if it wrote none."""
         ...
 
     @property
     def must_propagate(self) -> bool:
-        """Whether the answer waits until those rows are known everywhere."""
+        """True if the answer waits until those change records are known everywhere."""
         ...
 
     def announce(self, change: Change, *, alone: bool = True) -> None:
@@ -83,33 +83,33 @@ class Transaction(Protocol):
         ...
 
     async def begin_epoch(self) -> None:
-        """Give the feed another epoch: whatever anybody knows by it is dropped."""
+        """Start a new epoch of the feed: every session cache built on the old epoch is dropped."""
         ...
 
     def record(self, event: Event) -> None:
-        """Note what happened beside any stored thing. A stored thing's own events are noted by storing it."""
+        """Record an event that belongs to no aggregate. Storing an aggregate records its own events."""
         ...
 
     async def commit(self) -> None:
-        """Make all of it true at once, a log entry for each event included.
+        """Commit all changes atomically, with a log entry for each event.
 
-        Errors: `StoreUnavailable`, after which it may or may not be true.
+        Errors: `StoreUnavailable`, after which the outcome is unknown.
         """
         ...
 
 
 class UnitOfWork(Protocol):
     def begin(self, actor: Actor | System | None) -> AbstractAsyncContextManager[Transaction]:
-        """Open a unit that may write, in the name of an actor, or of nobody yet. Nothing remote belongs inside it."""
+        """Open a unit that may write, for an actor, or for None if not known yet. Make no remote calls inside it."""
         ...
 
     def read(self) -> AbstractAsyncContextManager[Transaction]:
-        """Open a unit that only reads: it takes no locks and waits for nobody. It has nothing to commit."""
+        """Open a read-only unit: it takes no locks and never waits. It needs no commit."""
         ...
 
 
 class EndingUnitOfWork(UnitOfWork, Protocol):
-    """Units whose end other workers learn of before it is reported."""
+    """Units that return only after other workers know of the end."""
 
     def ending(self, change: Change, *, actor: Actor | System | None) -> AbstractAsyncContextManager[Transaction]:
         """Open a unit that ends something, and commit it after its last line.
@@ -123,12 +123,12 @@ class EndingUnitOfWork(UnitOfWork, Protocol):
 
 
 class Store(Protocol):
-    """The thing behind the units, for those who look after it."""
+    """The store behind the units, for health checks and shutdown."""
 
     async def ping(self) -> None:
         """Errors: `StoreUnavailable`."""
         ...
 
     async def close(self) -> None:
-        """Give back every connection. A second time does nothing."""
+        """Return every connection. A second call does nothing."""
         ...

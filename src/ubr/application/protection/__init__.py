@@ -1,1 +1,1 @@
-"""Rate limits, and the throttle before every password."""
+"""Rate limits, and the throttle for password checks."""

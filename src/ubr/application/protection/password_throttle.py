@@ -1,4 +1,4 @@
-"""The guard before every password: so many may be wrong, for an account and from a client IP, and no more."""
+"""The password throttle: limits the wrong passwords for an account, and from a client IP."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from ubr.domain.ids import UserId
 
 PURPOSE: Final = "password tries"
 KNOWN_FOR: Final = timedelta(days=30)
-"""How long a client IP from which somebody logged in has a bucket of its own."""
+"""How long a client IP keeps its own bucket after a login."""
 
 _FRESH: Final = timedelta(days=1)
-"""A client that was seen since is not written down anew."""
+"""A client seen within this time is not stored again."""
 _PATIENCE: Final = 2.0
-"""Seconds that a try waits for a slot, since it came or since another one passed anywhere."""
+"""Seconds that an attempt waits for a reservation, from its start or from the last attempt that passed anywhere."""
 _AT_MOST: Final = 30.0
-"""Seconds that it waits, however many pass."""
+"""Maximum seconds that it waits, however many attempts pass."""
 _POLL: Final = 0.025
 _WAITING: Final = 64
-"""How many tries of one account may wait in this process: as many as would wait for their password to be hashed."""
+"""Maximum number of attempts on one account waiting in this process: as many as may wait for hashing."""
 _READERS: Final = 2
-"""How many connections the tries of one account take at a time: a storm on one leaves the others to everybody else."""
+"""Number of connections that attempts on one account use at a time: a storm on one account leaves the others free."""
 _IN_LINE: Final = 512
 
 Pause: TypeAlias = Callable[[float], Awaitable[object]]
@@ -53,7 +53,7 @@ Pause: TypeAlias = Callable[[float], Awaitable[object]]
 
 @dataclass(slots=True)
 class _Line:
-    """The tries of one account in this process whose user has not been read yet."""
+    """The attempts on one account in this process whose user has not been read yet."""
 
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_READERS))
     waiting: int = 0
@@ -61,41 +61,41 @@ class _Line:
 
 @dataclass(slots=True)
 class _Queue:
-    """The tries of one bucket in this process. They ask for slots one after the other, on one connection."""
+    """The attempts on one bucket in this process. They request reservations one after the other, on one connection."""
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
     moved_at: float = float("-inf")
-    """When it was seen last that a slot had become free."""
+    """The last time at which a reservation was seen to become free."""
     passed: int = 0
     refused_at: float = float("-inf")
     refused_for: int = 0
-    """When it was found that all slots are of failures, and how many seconds it will stay so."""
+    """The time at which all reservations were found to be failures, and for how many seconds they stay so."""
 
 
 class _Outcome(Enum):
-    """How far an attempt has come."""
+    """The progress of an attempt."""
 
     UNTRIED = auto()
     RIGHT = auto()
     WRONG = auto()
-    """Nobody has written down yet that the slot stays taken."""
+    """The failure is not recorded yet."""
     FAILED = auto()
     PASSED = auto()
-    """The slot is given back by the unit that the password opened. Its commit may still fail."""
+    """The unit that the password admits returns the reservation. Its commit may still fail."""
 
 
 @dataclass(frozen=True, slots=True)
 class PasswordThrottle:
-    """Checks passwords, counts the wrong ones, and has too many refused before they are hashed.
+    """Checks passwords, counts wrong ones, and rejects attempts beyond the limit before hashing.
 
-    - A slot of the account is taken before a password is hashed, and given back if it was right, in the unit that
-      this opens. So of any number of guesses at once exactly the limit is verified, and a right one beside wrong ones
-      gives back its own slot alone.
-    - Where all slots are taken by tries on their way, a try waits for as long as others are given back.
-    - An account is an e-mail, whether there is one or not. A client IP from which the account was logged in to has a
-      bucket of its own, so that a stranger shuts nobody out.
-    - It is the store that counts, whatever becomes of Redis.
+    - An attempt reserves its place in the account's quota before the password is hashed. If the password is right, the
+      unit that it admits returns the reservation. So of any number of concurrent guesses, exactly the limit is
+      verified, and a right password among wrong ones returns only its own reservation.
+    - If all reservations belong to attempts in progress, an attempt waits as long as others are returned.
+    - An account is an e-mail, existing or not. A client IP from which the account was logged in to has its own bucket,
+      so that a stranger cannot lock the owner out.
+    - The store counts the attempts, independently of Redis.
     """
 
     unit_of_work: UnitOfWork
@@ -110,9 +110,9 @@ class PasswordThrottle:
 
     @asynccontextmanager
     async def checked(self, email: Email, password: str) -> AsyncIterator[CheckedPassword]:
-        """Check the password of somebody who logs in. A failure becomes an entry of the log.
+        """Check the password of a login. A failure becomes a log entry.
 
-        An unknown e-mail, a wrong password and a disabled user differ neither in words nor in time.
+        An unknown e-mail, a wrong password and a disabled user differ neither in response nor in time.
         Errors: `InvalidCredentials`, `RateLimited`, `Busy`.
         """
         async with self._attempt() as attempt:
@@ -128,9 +128,9 @@ class PasswordThrottle:
 
     @asynccontextmanager
     async def confirmed(self, user_id: UserId, password: str) -> AsyncIterator[CheckedPassword]:
-        """Check the current password of somebody who is logged in.
+        """Check the current password of a logged-in user.
 
-        Errors: `WrongPassword`; `InvalidToken` where there is no such user; `RateLimited`, `Busy`.
+        Errors: `WrongPassword`; `InvalidToken` if the user is missing; `RateLimited`, `Busy`.
         """
         async with self._attempt() as attempt:
             async with self.unit_of_work.read() as tx:
@@ -163,7 +163,7 @@ class PasswordThrottle:
 
     @asynccontextmanager
     async def _reading(self, email: Email) -> AsyncIterator[Transaction]:
-        """A unit in which to read who has this e-mail. Errors: `RateLimited` where very many want to at once."""
+        """A unit for reading the user of an e-mail. Errors: `RateLimited` for too many concurrent calls."""
         quota = self.rate_limiter.quotas.account
         if quota is None:
             async with self.unit_of_work.read() as tx:
@@ -182,11 +182,11 @@ class PasswordThrottle:
                 self._lines.pop(email.key, None)
 
     def bucket(self, email: Email, network: str | None = None) -> bytes:
-        """Of an account, or of a client it knows."""
+        """The bucket of an account, or of a client known to it."""
         return self.signer.sign(PURPOSE, f"{email.key}\0{network or ''}".encode())
 
     async def take(self, bucket: bytes) -> Reservation | None:
-        """A slot; None where nothing is limited. Errors: `RateLimited`."""
+        """A reservation; None if there is no limit. Errors: `RateLimited`."""
         quota = self.rate_limiter.quotas.account
         if quota is None:
             return None
@@ -229,7 +229,7 @@ class PasswordThrottle:
             return found, tx.now
 
     async def _finish(self, rest: Coroutine[Any, Any, None]) -> None:
-        """Do what is left to do, also where the caller goes away. What fails now is over with its window."""
+        """Complete the remaining work, even if the caller is cancelled. A failure here expires with the window."""
         task = asyncio.create_task(_quietly(rest))
         self._rest.add(task)
         task.add_done_callback(self._rest.discard)
@@ -242,19 +242,19 @@ async def _quietly(doing: Coroutine[Any, Any, None]) -> None:
 
 
 class CheckedPassword:
-    """A password that was right, and the account as it was before it was hashed."""
+    """A verified password, and the account as it was before hashing."""
 
     def __init__(self, user: User, attempt: _Attempt, *, upgraded: PasswordHash | None = None) -> None:
         self.user = user
         self.upgraded = upgraded
-        """The same password at today's cost; None where it is kept at that already."""
+        """The same password hashed at the current cost; None if its hash is up to date."""
         self._attempt = attempt
 
     async def user_in(self, tx: Transaction) -> User:
-        """The user in the unit that the password opens: locked, and what was checked still holds.
+        """The user in the unit that the password admits: locked, with the checked facts unchanged.
 
-        Errors: `TransactionConflict` where the hash, the e-mail or the status changed meanwhile. The call is repeated
-        then, on the changed account.
+        Errors: `TransactionConflict` if the hash, the e-mail or the status has changed. The call is then repeated on
+        the changed account.
         """
         user = await tx.users.get(self.user.id)
         if user is None or _checked_facts(user) != _checked_facts(self.user):
@@ -262,19 +262,19 @@ class CheckedPassword:
         return user
 
     async def passed(self, tx: Transaction, *, logged_in: bool = False) -> None:
-        """Give back the slot in that unit. The client of somebody who logs in is known to the account from now on."""
+        """Return the reservation in that unit. A login also makes its client known to the account."""
         await self._attempt.give_back(tx)
         if logged_in:
             await self._attempt.remember_client(tx, self.user.id)
 
 
 def _checked_facts(user: User) -> tuple[object, ...]:
-    """The facts that a check rests on."""
+    """The facts that a check depends on."""
     return user.password_hash, user.email.key, user.status
 
 
 class _Attempt:
-    """One password that is tried, from the slot it takes to what becomes of that."""
+    """One password attempt, from its reservation to its outcome."""
 
     def __init__(self, throttle: PasswordThrottle, status: RateLimitStatus | None) -> None:
         self.status = status
@@ -285,7 +285,7 @@ class _Attempt:
         self._outcome = _Outcome.UNTRIED
 
     async def find_bucket(self, tx: Transaction, email: Email) -> None:
-        """Find out whether this client is known to the account. It asks the same for an unknown e-mail."""
+        """Find out if this client is known to the account. Does the same for an unknown e-mail."""
         throttle = self._throttle
         if throttle.rate_limiter.quotas.account is None:
             return
@@ -301,7 +301,7 @@ class _Attempt:
             self._client = client
 
     async def verify(self, password: str, against: PasswordHash | None) -> bool:
-        """Hash it once there is a slot for it. Errors: `RateLimited`, `Busy`."""
+        """Hash the password once there is a reservation. Errors: `RateLimited`, `Busy`."""
         if self._bucket:
             self._reservation = await self._throttle.take(self._bucket)
         right = await self._throttle.hasher.verify(password, against)
@@ -318,17 +318,17 @@ class _Attempt:
             await tx.known_clients.see(user_id, self._client, tx.now)
 
     async def fail(self, tx: Transaction) -> None:
-        """The slot stays taken: the password was wrong, or of no use."""
+        """Keep the reservation: the password was wrong, or cannot be used."""
         self._outcome = _Outcome.FAILED
         if self._reservation is not None:
             await tx.password_attempts.fail(self._reservation)
 
     def innocent(self, error: BaseException) -> bool:
-        """Whether nobody has been told that the password is wrong, and the slot was not given back for certain."""
+        """True if the caller got no verdict on the password, and the reservation was certainly not returned."""
         match self._outcome:
             case _Outcome.WRONG | _Outcome.FAILED:
                 return False
-            case _Outcome.PASSED:  # a commit of unknown outcome may have given it back
+            case _Outcome.PASSED:  # a commit with an unknown outcome may have returned it
                 return isinstance(error, TransactionConflict)
             case _Outcome.RIGHT:
                 return True
@@ -336,7 +336,7 @@ class _Attempt:
                 return not isinstance(error, RateLimited)
 
     async def undo(self) -> None:
-        """It was not tried after all."""
+        """Return the reservation: the attempt did not take place."""
         await self._throttle.rate_limiter.give_back(self.status)
         if self._reservation is not None:
             async with self._throttle.unit_of_work.begin(None) as tx:
@@ -344,7 +344,7 @@ class _Attempt:
                 await tx.commit()
 
     async def keep(self) -> None:
-        """It was wrong: whoever waits for this slot waits in vain."""
+        """Record the wrong password, so that attempts waiting for this reservation give up."""
         if self._reservation is not None and self._outcome is _Outcome.WRONG:
             async with self._throttle.unit_of_work.begin(None) as tx:
                 await tx.password_attempts.fail(self._reservation)

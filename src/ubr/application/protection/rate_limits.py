@@ -1,4 +1,4 @@
-"""How often a client IP may do what anybody may, and what a caller is told of it."""
+"""Rate limits for client IPs, and their status for the caller."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _BAD_LINKS: Final = Quota(limit=30, per=_MINUTE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quotas:
-    """What is limited. None is no limit. The first two are chosen; the others are as they are, or off."""
+    """The quotas; None means no limit. The first two are configurable; the others are fixed, or off."""
 
     account: Quota | None
-    """Passwords that may be wrong for one account."""
+    """Wrong passwords for one account."""
     log_in: Quota | None
-    """Passwords that may be wrong from one client IP."""
+    """Wrong passwords from one client IP."""
     registrations: Quota | None = _REGISTRATIONS
     mails: Quota | None = _MAILS
-    """Mails that one client IP may ask for."""
+    """Mails requested by one client IP."""
     mails_to_one: Quota | None = _MAILS_TO_ONE
-    """Mails that may be asked for to one e-mail."""
+    """Mails requested to one e-mail."""
     bad_refreshes: Quota | None = _BAD_REFRESHES
     bad_links: Quota | None = _BAD_LINKS
 
@@ -57,12 +57,12 @@ class Quotas:
         )
 
 
-# --- what a caller is told -------------------------------------------------------------------------------------------
+# --- the status for the caller ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimitStatus:
-    """What is left of a client IP's quota: nothing that would tell a stranger about anybody else."""
+    """The remaining quota of a client IP. It reveals nothing to a stranger about anybody else."""
 
     policy: str
     quota: Quota
@@ -71,7 +71,7 @@ class RateLimitStatus:
 
     @property
     def seconds(self) -> int:
-        """Until the next try where none remains, else until the quota is full again."""
+        """Until the next attempt if none remains, else until the quota is full again."""
         if not self.remaining:
             return whole_seconds(self.retry_after)
         return whole_seconds((self.quota.limit - self.remaining) * self.quota.per / self.quota.limit)
@@ -82,7 +82,7 @@ _told: ContextVar[dict[str, RateLimitStatus] | None] = ContextVar("ubr_allowance
 
 @contextmanager
 def collecting_rate_limits() -> Iterator[dict[str, RateLimitStatus]]:
-    """Gather, by policy, what was counted for the client IP of the calls within."""
+    """Collect, by policy, the rate limit status of the client IP of the calls within."""
     rate_limits: dict[str, RateLimitStatus] = {}
     token = _told.set(rate_limits)
     try:
@@ -97,7 +97,7 @@ def _tell(status: RateLimitStatus) -> None:
 
 
 def whole_seconds(span: timedelta) -> int:
-    """Rounded up: who waits as long is not too early."""
+    """Rounded up, so that waiting this long is never too short."""
     return math.ceil(span / _SECOND)
 
 
@@ -106,10 +106,10 @@ def whole_seconds(span: timedelta) -> int:
 
 @dataclass(frozen=True, slots=True)
 class FallbackRateLimitStore:
-    """Counts in one place, and where that is out of reach in the other: never nowhere.
+    """Counts in the first store, or in the second if the first is unavailable; never in none.
 
-    What was counted in one is unknown to the other. So a fault allows a client as much again, once, and a try that is
-    given back where it was not taken leaves a full quota full.
+    Neither store knows the counts of the other. So a fault allows a client its quota once more, and returning an
+    attempt to a store that did not take it leaves a full quota full.
     """
 
     first: RateLimitStore
@@ -133,23 +133,23 @@ class FallbackRateLimitStore:
 
 @dataclass(frozen=True, slots=True)
 class RateLimiter:
-    """Limits a client IP, and mails to one e-mail address. An IPv6 network of 64 bits is one client.
+    """Limits client IPs, and mails to one e-mail address. An IPv6 network of 64 bits is one client.
 
-    A call without a client IP comes from the program itself, and is not limited by it. Errors of each: `RateLimited`;
-    `StoreUnavailable` where nothing can be counted.
+    A call without a client IP comes from the embedding program, and has no client limit. Errors of each method:
+    `RateLimited`; `StoreUnavailable` if neither store can count.
     """
 
     rate_limit_store: RateLimitStore
     quotas: Quotas
 
     async def registration(self) -> None:
-        """Somebody is about to register."""
+        """Count a registration."""
         await self._client("register-ip", self.quotas.registrations)
 
     async def mail(self, kind: MailKind, email: Email) -> None:
-        """Somebody asks for a mail to an e-mail, whether there is such an account or not.
+        """Count a request for a mail to an e-mail, with or without an account.
 
-        Each kind counts by itself: whoever uses up one for somebody else has had them mailed just that.
+        Each kind has its own count: a stranger who exhausts it has only caused mails of that kind.
         """
         await self._client("mail-ip", self.quotas.mails)
         quota = self.quotas.mails_to_one
@@ -157,7 +157,7 @@ class RateLimiter:
             _allow(await self.rate_limit_store.take(f"mail {kind} {email.key}", quota))
 
     async def may_mail(self, kind: MailKind, email: Email) -> bool:
-        """The same, where it is only a mail more that goes with something else."""
+        """Like `mail`, for an additional mail that accompanies another act: returns False beyond the limit."""
         try:
             await self.mail(kind, email)
         except RateLimited:
@@ -165,12 +165,12 @@ class RateLimiter:
         return True
 
     async def bad_refresh(self) -> None:
-        """A refresh token was not valid."""
+        """Count an invalid refresh token."""
         await self._client("refresh-ip", self.quotas.bad_refreshes)
 
     @asynccontextmanager
     async def redeeming(self) -> AsyncIterator[None]:
-        """A one-time link is redeemed within. It counts where it is not good."""
+        """Count the redemption of a one-time link within, if the link is not valid."""
         try:
             yield
         except InvalidLink:
@@ -178,11 +178,14 @@ class RateLimiter:
             raise
 
     async def password(self) -> RateLimitStatus | None:
-        """Somebody is about to try a password. What to give back if it is right; None where nothing was taken."""
+        """Count a password attempt.
+
+        Returns the status to give back if the password is right; None if nothing was counted.
+        """
         return await self._client("login-ip", self.quotas.log_in)
 
     async def give_back(self, status: RateLimitStatus | None) -> None:
-        """A try was none that counts. What cannot be given back comes back with time."""
+        """Return an attempt that does not count. If that fails, it is refilled with time."""
         network = current_origin().network
         if status is None or network is None:
             return

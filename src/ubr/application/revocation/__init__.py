@@ -1,1 +1,1 @@
-"""How an end becomes known everywhere."""
+"""Propagation of revocations to all workers."""

@@ -1,4 +1,4 @@
-"""Keeps a worker's view fresh, so that no request has to."""
+"""Background job that keeps a worker's session cache fresh, so that no request has to."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ubr.domain.errors import StoreUnavailable
 
 @dataclass(frozen=True, slots=True)
 class FeedFollower:
-    """Follows the feed, renews the lease and looks after the rows of others, for as long as a worker serves.
+    """Follows the feed, renews the lease and removes dead workers, for as long as a worker serves.
 
-    Without it a view is right all the same: the first request after a pause freshens it.
+    Only speed depends on it: without it, the first request after a pause makes the cache fresh.
     """
 
     session_cache: SessionCache
@@ -26,14 +26,14 @@ class FeedFollower:
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
-        """Follow for as long as the context lasts; at its end nobody has to wait for this worker any more."""
+        """Follow the feed until the context ends. After that, no unit waits for this worker."""
         async with self.notifier.listen(self.session_cache.worker, self.session_cache.apply):
             times = self.session_cache.times
-            cycles = (self.session_cache.poll_feed, times.poll)
+            polls = (self.session_cache.poll_feed, times.poll)
             renewals, looks = (self.session_cache.renew, times.renewal), (self.reaper, times.renewal)
             try:
-                async with running_beside(cycles, renewals, looks):
+                async with running_beside(polls, renewals, looks):
                     yield
             finally:
-                with suppress(StoreUnavailable):  # the row grows old by itself
+                with suppress(StoreUnavailable):  # the row expires by itself
                     await self.session_cache.leave()

@@ -25,7 +25,7 @@ MAX_WAIT_MS: Final = 300
 """Milliseconds."""
 
 MAX_RECORDS: Final = 10_000
-"""Whoever is further behind than this begins anew."""
+"""A client that is further behind starts over."""
 
 MAX_NUMBER: Final = 2**63 - 1
 _ATTEMPTS: Final = 3
@@ -92,7 +92,7 @@ class FollowRevocations:
     elapsed: Elapsed
     denials: DenialLog
     _leases: OrderedDict[WorkerId, tuple[str, float]] = field(default_factory=OrderedDict, init=False, repr=False)
-    """The epoch in which this worker renewed a lease, and when it began to."""
+    """The epoch in which this worker renewed each lease, and when the renewal began."""
 
     @denials_recorded
     async def __call__(self, command: FollowRevocationsCommand, /, *, actor: Actor | System) -> RevocationsResult:
@@ -108,7 +108,8 @@ class FollowRevocations:
         if since is not None and command.epoch in {None, epoch_name(here.epoch)}:
             if command.epoch is not None:
                 await self.notifier.acknowledge(verifier, here.epoch, since)
-            # Before the call is held: from here on whoever ends something knows that there is somebody to wait for.
+            # Before the call is held: from here on, a unit that ends something knows that it has to wait for this
+            # verifier.
             await self._renew(verifier, here.epoch)
             await self._hold(since, command.wait)
             if here.number - since > MAX_RECORDS:
@@ -124,7 +125,7 @@ class FollowRevocations:
         )
 
     async def _position(self) -> FeedPosition:
-        """Where this worker knows the feed to have stood a moment ago."""
+        """The recent position of the feed, as known to this worker."""
         await self.session_cache.ensure_fresh()
         position = self.session_cache.position
         if position is None:
@@ -132,24 +133,24 @@ class FollowRevocations:
         return position
 
     async def _hold(self, since: int, wait: int) -> None:
-        """Where the bound is short, so is this: whoever asks again at once has to stay fresh."""
+        """Hold the call for less than the bound, so that a client that calls again at once stays fresh."""
         with suppress(TimeoutError):
             async with asyncio.timeout(min(wait / 1000, self.session_cache.times.bound / 3)):
                 await self.session_cache.news(since)
 
     async def _read(self, verifier: WorkerId, since: int | None, epoch: str) -> FeedRead:
-        """What there is to tell, read after a lease was committed in the very database that it is read from."""
+        """New change records, read after a lease was committed to the same database."""
         for _ in range(_ATTEMPTS):
             await self._renew(verifier, epoch)
             read = await self.feed.read(since)
             if read.position.epoch == epoch:
                 return read
-            # Another database has come in the place of the one that holds the lease.
+            # Another database has replaced the one that holds the lease.
             epoch, since = read.position.epoch, None
         raise StoreUnavailable
 
     async def _renew(self, verifier: WorkerId, epoch: str) -> None:
-        """Renew a lease that this worker has not renewed of late in this epoch."""
+        """Renew a lease, unless this worker has renewed it recently in this epoch."""
         now = self.elapsed()
         renewed_in, began = self._leases.get(verifier, (None, 0.0))
         if renewed_in == epoch and now - began < self.session_cache.times.renewal:
@@ -162,5 +163,5 @@ class FollowRevocations:
 
 
 def lease_of(who: Authority, verifier: UUID) -> WorkerId:
-    """Under what id a verifier is waited for."""
+    """The worker id under which a verifier is waited for."""
     return WorkerId(verifier if who.user_id is None else uuid5(who.user_id, str(verifier)))

@@ -1,4 +1,4 @@
-"""From events to feed rows: the one way in which the feed is written, whatever the store."""
+"""Conversion of events to change records: the only way to write the feed, for every store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wait: an answer that says something has ended is sent when no worker acts on what was before."""
+"""The revocation barrier: a response that reports an end is sent only when no worker acts on the earlier state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ubr.domain.errors import InvalidToken, NotFound, RoleNotFound, SessionNotFo
 from ubr.domain.revocation.changes import Change, ChangeKind, ChangeRecord
 
 _REMEMBERED: Final = 10_000
-"""Of how many verifiers it is known what they acknowledged last."""
+"""Maximum number of verifiers whose last acknowledgement is remembered."""
 
 
 _GONE: Final[Mapping[ChangeKind, type[NotFound]]] = {
@@ -31,7 +31,7 @@ _GONE: Final[Mapping[ChangeKind, type[NotFound]]] = {
 
 @dataclass(frozen=True, slots=True)
 class RevocationBarrier:
-    """Makes what was committed known to this worker, tells the others, and waits for them."""
+    """Applies committed changes to this worker, notifies the others, and waits for them."""
 
     session_cache: SessionCache
     feed: ChangeFeed
@@ -86,14 +86,14 @@ class RevocationBarrier:
             await self._pause(until)
 
     async def _pause(self, until: float) -> None:
-        while (left := until - self.elapsed()) > 0:  # noqa: ASYNC110 - it is time that is waited for
+        while (left := until - self.elapsed()) > 0:  # noqa: ASYNC110 - waits for time to pass, not for an event
             await asyncio.sleep(left)
 
 
 class PollingOnly:
-    """Notifies nobody, where no fast path exists: workers learn of an end with their next poll of the feed.
+    """Sends no notifications, where there is no fast path: workers learn of an end with their next poll of the feed.
 
-    What a verifier acknowledges still counts, where it arrives at the worker that waits for it.
+    An acknowledgement by a verifier still counts if it arrives at the worker that waits for it.
     """
 
     def __init__(self) -> None:
@@ -125,9 +125,9 @@ class PollingOnly:
 
 @dataclass(frozen=True, slots=True)
 class PropagatingUnitOfWork:
-    """Units of work whose changes other workers know of before the caller goes on.
+    """Units of work whose changes reach other workers before the caller continues.
 
-    A unit that fails, or whose caller goes away, is waited for by nobody: it was answered to nobody either.
+    A failed or cancelled unit waits for no worker, because its caller gets no answer either.
     """
 
     inner: UnitOfWork
@@ -140,7 +140,7 @@ class PropagatingUnitOfWork:
     async def begin(self, actor: Actor | System | None) -> AsyncIterator[Transaction]:
         async with self.inner.begin(actor) as transaction:
             yield transaction
-        # The connection is given back by now: no request waits for it meanwhile.
+        # The connection has been returned by now, so the wait keeps none from other requests.
         if transaction.commit_id is not None:
             await self.barrier(transaction.commit_id, must_propagate=transaction.must_propagate)
 

@@ -1,4 +1,4 @@
-"""Removes the rows of workers that are gone, so that nobody waits for them any more."""
+"""Removal of dead workers, so that no unit waits for them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ubr.application.ports.revocation import ChangeFeed, Elapsed, WorkerId
 
 
 class WorkerReaper:
-    """Looks at the rows of all workers again and again.
+    """Checks the rows of all workers periodically.
 
-    A row goes when it was not renewed for `row` seconds on this worker's own clock: far longer than any lease lasts.
-    No time that is written in it counts: the clock of the store can be set, and then all workers would look dead at
-    once, and nobody would be waited for.
+    A row is removed if it was not renewed for `row` seconds on this worker's own clock: far longer than any lease
+    lasts. Times stored in the row do not count: if the clock of the store were set, all workers would look dead at
+    once, and no unit would wait for them.
     """
 
     def __init__(self, feed: ChangeFeed, elapsed: Elapsed, row: float) -> None:
@@ -20,10 +20,10 @@ class WorkerReaper:
         self._elapsed = elapsed
         self._row = row
         self._seen: dict[WorkerId, tuple[Hashable, float]] = {}
-        """The last renewal that was seen of each, and when it had been seen for the first time."""
+        """The last seen renewal of each worker, and when it was first seen."""
 
     async def __call__(self) -> None:
-        """One look. Errors: `StoreUnavailable`."""
+        """Run one check. Errors: `StoreUnavailable`."""
         asked = self._elapsed()
         found = await self._feed.workers()
         answered = self._elapsed()

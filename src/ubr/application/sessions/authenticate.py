@@ -29,14 +29,15 @@ class Authenticate:
     async def __call__(self, token: str, /) -> Actor:
         actor = await self._actor(token)
         await self.authorize(actor)
-        # What was just said of the session was new enough. The key may have been looked at before that.
+        # The session was checked recently enough. The key may have been checked earlier.
         await self._check_again(token)
         return actor
 
     async def bearer(self, token: str, /) -> Actor:
-        """Whose token it is, also where its session has ended: for calls that end it, which find that out themselves.
+        """The actor of a token, even if its session has ended: for calls that end it, which check the session
+        themselves.
 
-        They do not say so before it holds everywhere. Errors: `InvalidToken`.
+        They report the end only after it has propagated. Errors: `InvalidToken`.
         """
         actor = await self._actor(token)
         await self._check_again(token)

@@ -67,7 +67,9 @@ class RefreshSession:
         return await self._again(digest, command.refresh_token, actor)
 
     async def _exchange(self, tx: Transaction, session_id: SessionId, successor: MintedToken) -> TokensResult:
-        """The session is locked before its user is read: whatever ends it comes wholly before or wholly after this."""
+        """Lock the session before reading its user, so that a concurrent end comes either wholly before or wholly
+        after.
+        """
         position = await tx.feed_position()
         session = await tx.sessions.get(session_id)
         if session is None:
@@ -81,8 +83,9 @@ class RefreshSession:
         return tokens
 
     async def _again(self, digest: TokenDigest, secret: str, actor: Actor | System | None) -> TokensResult:
-        """A token that could not be spent: a retry, a copy, or nothing we know. A retry changes nothing, so it only
-        reads, and many of them wait for nobody.
+        """Handle a token that could not be spent: a retry, a copy, or an unknown token.
+
+        A retry changes nothing, so it only reads, and concurrent retries do not wait.
         """
         async with self.unit_of_work.read() as tx:
             spent = await tx.refresh_tokens.get(digest)
@@ -91,7 +94,7 @@ class RefreshSession:
             if spent.successor is not None and tx.now - spent.spent_at <= RETRY_WINDOW:
                 successor = self.mint.unseal(spent.successor, secret)
                 newer = await tx.refresh_tokens.get(self.mint.digest(successor))
-                if newer is not None and newer.spent_at is None:  # else this one is of an older generation
+                if newer is not None and newer.spent_at is None:  # otherwise this token is of an older generation
                     position = await tx.feed_position()
                     principal = await _live(tx, spent.session_id)
                     return self.issuer.issue(principal, successor, tx.now, position)

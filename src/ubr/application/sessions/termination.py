@@ -1,4 +1,4 @@
-"""Ending sessions, as the table `SESSION_TERMINATION` has it."""
+"""Termination of sessions, according to the table `SESSION_TERMINATION`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ubr.domain.sessions.termination import LINK_TERMINATION, SESSION_TERMINATIO
 
 
 async def end_sessions(tx: Transaction, user_id: UserId, cause: SecurityEvent, *, actor: Actor | System | None) -> int:
-    """End those of a user's sessions that the event ends, and the links that were sent to them where it ends those.
+    """End the sessions of a user that the event ends, and the user's links if it ends those.
 
-    The user's row is locked by then: no login slips between. The number of sessions that ended.
+    The user's row must be locked, so that no concurrent login is missed. Returns the number of sessions that ended.
     """
     reach = SESSION_TERMINATION[cause]
     spared = actor.session_id if reach is TerminationScope.OTHERS and isinstance(actor, Actor) else None
@@ -28,10 +28,10 @@ async def end_sessions(tx: Transaction, user_id: UserId, cause: SecurityEvent, *
 
 
 async def end_links(tx: Transaction, user_id: UserId, *, changed_since: datetime | None) -> None:
-    """End the links of a user, and the letters that would bring others like them.
+    """End the links of a user, and the queued mails that would deliver new ones.
 
-    What takes back a change of e-mail ends only for changes since then, and with it what was reserved for it: whoever
-    changes it again must not be able to take from the owner what the first change gave them.
+    Links that undo a change of e-mail end only for changes since `changed_since`, together with the reservations of
+    those e-mails: a second change must not take from the owner the undo link of the first.
     """
     await tx.links.forget_of(user_id, changed_since=changed_since)
     await tx.outbox.forget_changes(user_id, changed_since=changed_since)

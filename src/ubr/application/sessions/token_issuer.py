@@ -1,4 +1,4 @@
-"""The tokens of a session that was opened or refreshed."""
+"""Issues the tokens of a session that was opened or refreshed."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ubr.domain.revocation.changes import epoch_name
 
 @dataclass(frozen=True, slots=True)
 class TokenIssuer:
-    """Signs access tokens. None outlives a grant it rests on, nor its session."""
+    """Signs access tokens. No token outlives its session or a grant that it depends on."""
 
     access_tokens: AccessTokens
     new_id: NewId
     policy: OperatorPolicy
 
     def issue(self, principal: Principal, refresh_token: str, now: datetime, position: FeedPosition) -> TokensResult:
-        """The answer to a login or a refresh, for a principal as it was read in that unit of work.
+        """The response to a login or a refresh, for a principal read in that unit of work.
 
-        `position` was read before the principal: whatever the feed says later may not be in the token.
+        `position` was read before the principal: later change records may be missing from the token.
         """
         user, session = principal.user, principal.session
         shown = user_result(user, principal.roles, now)

@@ -19,16 +19,16 @@ _DOMAIN_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u1806\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-"""Marks and letters without a shape (Unicode's Default_Ignorable_Code_Point), beyond what `check_printable` refuses,
-and the one dash that IDNA leaves out of a domain (RFC 3454, B.1)."""
+"""Invisible characters (Unicode's Default_Ignorable_Code_Point) that `check_printable` does not refuse, and the one
+dash that IDNA drops from a domain (RFC 3454, B.1)."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Email:
-    """A mail address: as typed, which is where mail goes, and as a key, which is what is unique.
+    """An e-mail address: `address` as typed, which mail is sent to, and `key`, which is unique.
 
-    The key is made here alone (NFKC, case folded, domain in IDNA form), because databases disagree on the lower case
-    of Unicode.
+    Only this class makes keys (NFKC, case folded, domain in IDNA form), because databases disagree on Unicode lower
+    case.
     """
 
     address: str
@@ -36,10 +36,10 @@ class Email:
 
     @classmethod
     def parse(cls, raw: str, pointer: str = "/email") -> Email:
-        """Errors: `Invalid` for anything that is not plainly one address.
+        """Errors: `Invalid` for anything that is not clearly one address.
 
         A non-ASCII character that NFKC or case folding turns into ASCII is refused (full-width letters, the Kelvin
-        sign, U+FF20 for `@`): it exists to look like another address.
+        sign, U+FF20 for `@`): its purpose is to look like another address.
         """
         address = raw.strip()
         if not address or len(address) > MAX_EMAIL_LENGTH:
@@ -54,7 +54,7 @@ class Email:
         if not at or not _LOCAL_PART.fullmatch(local) or ".." in local or local[0] == "." or local[-1] == ".":
             raise Invalid.at(pointer, "is not an e-mail")
         if "=?" in local and "?=" in local:
-            # Mail programs read it as an encoded word (RFC 2047), in which anything can be hidden.
+            # Mail programs decode it as an encoded word (RFC 2047), which can hide anything.
             raise Invalid.at(pointer, "looks like an encoded word before the @")
         if len(local.encode()) > 64:  # noqa: PLR2004 - RFC 5321 4.5.3.1.1
             raise Invalid.at(pointer, "has more than 64 bytes before the @")

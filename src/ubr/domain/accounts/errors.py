@@ -11,7 +11,7 @@ class WeakPassword(Invalid):
 
 
 class InvalidLink(Invalid):
-    """A one-time link that is malformed, expired, redeemed, or overtaken by a newer one or by what happened since."""
+    """The one-time link is malformed, expired, redeemed, or superseded by a newer link or a later change."""
 
     code = "invalid-token"
     title = "The link is not valid, or not any more"
@@ -21,14 +21,14 @@ class InvalidLink(Invalid):
 
 
 class InvalidCredentials(Unauthenticated):
-    """Wrong password, unknown e-mail or disabled user: deliberately one and the same."""
+    """Wrong password, unknown e-mail or disabled user: indistinguishable on purpose."""
 
     code = "invalid-credentials"
     title = "The e-mail or the password is wrong"
 
 
 class WrongPassword(Forbidden):
-    """Somebody logged in could not confirm who they are. Not a 401: their token is good, and stays so."""
+    """A logged-in user gave a wrong current password. Not a 401, because their token stays valid."""
 
     code = "wrong-password"
     title = "The current password is wrong"
@@ -55,7 +55,7 @@ class EmailTaken(Conflict):
 
 
 class Busy(Unavailable):
-    """More passwords are waiting to be hashed than the service takes at once."""
+    """More passwords are waiting to be hashed than the service accepts at once."""
 
     code = "busy"
     title = "The service is busy"

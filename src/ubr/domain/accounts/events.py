@@ -12,7 +12,7 @@ from ubr.domain.revocation.changes import Change
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserRegistered(UserEvent):
-    """Somebody made an account of their own."""
+    """A person made an account of their own."""
 
     action = "user.registered"
     message = "A user registered"
@@ -28,7 +28,7 @@ class UserRegistered(UserEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserCreated(UserEvent):
-    """An account was made for somebody."""
+    """An account was made for another person."""
 
     action = "user.created"
     message = "A user was created"
@@ -40,7 +40,7 @@ class UserCreated(UserEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserUpdated(UserEvent):
-    """`changed` names the fields. Their values are personal, so they are not kept."""
+    """`changed` names the fields. Their values are personal data and are not stored."""
 
     action = "user.updated"
     message = "A user was changed"
@@ -78,7 +78,7 @@ class PasswordChanged(UserEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonEvent(UserEvent):
-    """Somebody did something to their own account, by a link that was mailed to them."""
+    """A person acted on their own account, through a link that was mailed to them."""
 
     @property
     def subject(self) -> UserId:
@@ -99,7 +99,7 @@ class EmailVerified(PersonEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountClaimed(PersonEvent):
-    """The owner of an e-mail took over the account that somebody had registered with it."""
+    """The owner of an e-mail took over an account that another person had registered with it."""
 
     action = "user.claimed"
     message = "The owner of an e-mail claimed the account with it"
@@ -140,7 +140,7 @@ class AdminTakenOver(UserEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkIssued(Event):
-    """A one-time link was made, to be mailed. `user_id` is None where there is no account yet."""
+    """A one-time link was made, to be mailed. `user_id` is None if there is no account yet."""
 
     action = "link.issued"
     message = "A one-time link was made"

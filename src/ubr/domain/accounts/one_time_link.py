@@ -1,4 +1,4 @@
-"""One-time links: whoever opens one has the mailbox it was sent to."""
+"""One-time links: opening one proves control of the mailbox it was sent to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ubr.domain.ids import SessionId, TokenDigest, UserId
 
 
 class LinkKind(StrEnum):
-    """What a link is good for. The values are stable: they stand in the database and in the log."""
+    """The purpose of a link. The values are stable: the database and the log store them."""
 
     REGISTRATION = "registration"
     VERIFICATION = "verification"
@@ -22,21 +22,21 @@ class LinkKind(StrEnum):
 
 
 LINK_LIFETIME: Final = timedelta(minutes=30)
-"""How long a link is good."""
+"""How long a link is valid."""
 
 UNDO_LIFETIME: Final = timedelta(days=1)
-"""How long a change of e-mail can be taken back, and the old e-mail is nobody else's."""
+"""How long a change of e-mail can be undone, and the old e-mail stays reserved."""
 
 EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""Before every change of e-mail."""
+"""A moment before every change of e-mail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneTimeLink:
-    """A link that can be redeemed once, known by the digest of its token.
+    """A link that can be redeemed once, identified by the digest of its token.
 
-    `email` is the mailbox it was sent to; that of an account yet to be made, or to be changed to or back to. The
-    session is the one that asked, and is spared when others end.
+    `email` is the mailbox that it was sent to: the e-mail of a future account, or the one that an account is to be
+    changed to or back to. `session_id` is the session that asked for it, which survives when the link ends others.
     """
 
     digest: TokenDigest

@@ -1,4 +1,4 @@
-"""Passwords: which may be set, and how they are kept."""
+"""Passwords: which are allowed, and how they are stored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ubr.domain.error_kinds import InputError, Invalid
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PasswordHash:
-    """An encoded password hash (PHC string). Its `repr` shows nothing."""
+    """An encoded password hash (PHC string). Its `repr` hides it."""
 
     encoded: str
 
@@ -23,11 +23,11 @@ class PasswordHash:
 
 
 MAX_PASSWORD_LENGTH: Final = 1024
-"""The most code points a password may have. A bound on input, not a rule about strength."""
+"""Maximum number of code points in a password. A bound on input, not a rule about strength."""
 
 PASSWORD_MIN_LENGTH_FLOOR: Final = 8
 PASSWORD_MIN_LENGTH_CEILING: Final = 64
-"""The operator sets the fewest code points of a new password within these."""
+"""The bounds within which the operator sets the minimum number of code points of a new password."""
 
 PASSWORD_MIN_LENGTH_DEFAULT: Final = 15
 
@@ -36,14 +36,14 @@ _SERVICE_NAME: Final = "ubr"
 _MIN_WORD_LENGTH: Final = 3
 
 _BESIDE: Final = 8
-"""How many letters and digits a password has beside what anybody knows of its owner, where it holds any of that."""
+"""Letters and digits that a password needs in addition to any known data about its owner that it contains."""
 
 
 def bounded_password(raw: str, pointer: str = "/password") -> str:
-    """A password as it is hashed: NFC (NIST SP 800-63B-4, 3.1.1.2), nothing trimmed, nothing cut off.
+    """A password in the form that is hashed: NFC (NIST SP 800-63B-4, 3.1.1.2), never trimmed or truncated.
 
-    Errors: `Invalid` for what cannot be anybody's password: too long to be looked at, or with control characters or
-    halves of surrogate pairs. Whether it is a *good* one is asked where a password is set, never at login.
+    Errors: `Invalid` if it cannot be a password: too long, or with control characters or lone surrogates. The strength
+    of a password is checked when it is set, never at login.
     """
     if not 1 <= len(raw) <= MAX_PASSWORD_LENGTH:
         raise Invalid.at(pointer, f"must have between 1 and {MAX_PASSWORD_LENGTH} characters")
@@ -63,12 +63,13 @@ def check_password(
 ) -> str:
     """The normal form of a password that may be set. No composition rules (NIST SP 800-63B-4, 3.1.1.2).
 
-    `is_common` says of a text in lower case whether everybody tries it first. The whole password is asked about, and
-    what it is a row of, but no word in it. What anybody knows of the owner may be in it where enough else is.
+    `is_common` returns True for a common password in lower case. It is asked about the whole password and about the
+    unit that the password repeats, but not about single words in it. The password may contain known data about the
+    owner if it also contains enough else.
 
-    Errors: `Invalid` as `bounded_password` has it; `WeakPassword` where it is too short, of one repeated character, a
-    common password, however often repeated, or the owner's e-mail, name, the service's name, or a word of these, with
-    fewer than eight letters and digits beside it.
+    Errors: those of `bounded_password`; `WeakPassword` if it is too short, one repeated character, a common password,
+    repeated or not, or the owner's e-mail, the owner's name, the service's name, or a word of these, with fewer than
+    eight other letters and digits.
     """
     password = bounded_password(raw, pointer)
     if len(password) < min_length:
@@ -87,14 +88,14 @@ def check_password(
 
 
 def _units(text: str) -> Iterator[str]:
-    """The text itself, and each beginning of it that it is a row of, the last one perhaps cut short."""
+    """The text itself, and each prefix that it repeats; the last repetition may be cut short."""
     return (text[:length] for length in range(1, len(text) + 1) if text.startswith(text[length:]))
 
 
 def _repeats(password: str, word: str) -> bool:
-    """Whether a password is a word, or a row of it, but for case, spaces and punctuation.
+    """True if a password is a word or repetitions of it, ignoring case, spaces and punctuation.
 
-    One with fewer letters than the word is something else, however many other characters it has.
+    A password with fewer letters than the word is different, however many other characters it has.
     """
     plain, unit = (_letters(password), _letters(word))
     return 0 < len(unit) <= len(plain) and plain == (unit * (len(plain) // len(unit) + 1))[: len(plain)]
@@ -105,12 +106,12 @@ def _words(text: str) -> list[str]:
 
 
 def _little_beside(password: str, known: Iterable[str]) -> bool:
-    """Whether a password holds what is known, and less than enough else, but for case, spaces and punctuation."""
+    """True if a password contains known data and too little else, ignoring case, spaces and punctuation."""
     plain = _letters(password)
     rest = plain
     for word in sorted({_letters(word) for word in known}, key=len, reverse=True):
         if len(word) >= _MIN_WORD_LENGTH:
-            rest = rest.replace(word, " ")  # and not nothing: what stood around it makes no new word
+            rest = rest.replace(word, " ")  # a space, so that the text on both sides does not form a new word
     return rest != plain and sum(char != " " for char in rest) < _BESIDE
 
 

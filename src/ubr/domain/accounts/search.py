@@ -1,4 +1,4 @@
-"""How users are searched: by how an e-mail or a full name begins."""
+"""User search: by the beginning of the e-mail or the full name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ubr.domain.error_kinds import Invalid
 from ubr.domain.text import fold
 
 _SEARCHED: Final = 500
-"""How many characters of a folded name are looked at. One letter can become eighteen, and an index has its limits."""
+"""Number of characters of a folded name that are indexed. One letter can fold to eighteen, and indexes have a limit."""
 
 _LAST: Final = "\U0010ffff"
 
@@ -20,20 +20,20 @@ _BEFORE_SURROGATES, _BEHIND_SURROGATES = "\ud7ff", "\ue000"
 
 
 def name_key(full_name: str) -> str:
-    """A full name as it is searched: NFKC, case folded."""
+    """A full name in its search form: NFKC, case folded."""
     return fold(full_name)[:_SEARCHED]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Prefix:
-    """How an e-mail or a full name begins, as the keys of both begin then. No character stands for any other."""
+    """The beginning of an e-mail or a full name, in the form of both keys. There are no wildcards."""
 
     email: str
     name: str
 
     @classmethod
     def parse(cls, raw: str, pointer: str = "/q") -> Prefix:
-        """Errors: `Invalid` for what nobody typed on purpose, and for what is longer than any e-mail."""
+        """Errors: `Invalid` for control characters, lone surrogates, an empty text, and one longer than any e-mail."""
         if not raw.strip() or len(raw) > MAX_EMAIL_LENGTH:
             raise Invalid.at(pointer, f"must have between 1 and {MAX_EMAIL_LENGTH} characters")
         if any(unicodedata.category(char) in {"Cc", "Cs"} for char in raw):
@@ -41,7 +41,8 @@ class Prefix:
         text = fold(raw.strip())
         local, at, domain = text.rpartition("@")
         if at and not domain.isascii():
-            # In a key a domain is in its IDNA form, and the beginning of one has none: it is taken for a whole domain.
+            # Keys hold the IDNA form of a domain. A part of a domain has none, so the text is treated as a whole
+            # domain.
             with suppress(UnicodeError):
                 domain = domain.encode("idna").decode("ascii").lower()
         return cls(f"{local}{at}{domain}", text[:_SEARCHED])
@@ -54,9 +55,9 @@ class Prefix:
 
 
 def behind(prefix: str) -> str | None:
-    """The first text, in the order of code points, behind all that begin with a prefix; None where there is none.
+    """The first text, in code point order, after all texts with this prefix; None if there is none.
 
-    It is the order of the bytes too. A half of a surrogate pair is no character, and never in what this returns.
+    Code point order is also the order of the UTF-8 bytes. A lone surrogate is not a character, and is never returned.
     """
     kept = prefix.rstrip(_LAST)
     if not kept:

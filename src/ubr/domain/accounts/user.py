@@ -1,4 +1,4 @@
-"""A user: who somebody is, how they prove it, and which roles they were given."""
+"""A user: identity, password and roles."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from ubr.domain.roles.role import ADMIN_ROLE_ID, USER_ROLE_ID
 MAX_FULL_NAME_LENGTH: Final = 200
 
 REAUTHENTICATION: Final = timedelta(minutes=10)
-"""How recent a login must be before its user may delete their own account."""
+"""Maximum age of a login with which users may delete their own account."""
 
 
 class UserStatus(StrEnum):
@@ -46,8 +46,8 @@ class UserStatus(StrEnum):
 class User:
     """State of a user.
 
-    `version` rises by one with every change; `security_version` with every change that ends sessions, so that whoever
-    read it before hashing a password notices that the world moved on.
+    `version` rises by one with every change. `security_version` rises with every change that ends sessions: a caller
+    that read it before hashing a password detects a concurrent change.
     """
 
     id: UserId
@@ -67,7 +67,7 @@ class User:
     def register(
         cls, *, id: UserId, email: Email, full_name: str | None, password_hash: PasswordHash, now: datetime
     ) -> User:
-        """Somebody makes an account of their own."""
+        """A person makes an account of their own."""
         user = cls._new(id, email, full_name, password_hash, now)
         user.events.append(UserRegistered(user_id=id))
         return user
@@ -76,7 +76,7 @@ class User:
     def create(
         cls, *, id: UserId, email: Email, full_name: str | None, password_hash: PasswordHash | None, now: datetime
     ) -> User:
-        """An account is made for somebody. Without a password nobody can log in to it yet."""
+        """An account is made for another person. Without a password, login is not possible yet."""
         user = cls._new(id, email, full_name, password_hash, now)
         user.events.append(UserCreated(user_id=id))
         return user
@@ -85,7 +85,7 @@ class User:
     def register_verified(
         cls, *, id: UserId, email: Email, full_name: str | None, password_hash: PasswordHash, now: datetime
     ) -> User:
-        """Somebody makes an account of their own by the link that was sent to their e-mail."""
+        """A person makes an account of their own, through the link that was sent to their e-mail."""
         user = cls.register(id=id, email=email, full_name=full_name, password_hash=password_hash, now=now)
         user.email_verified = True
         return user
@@ -116,12 +116,12 @@ class User:
 
     @property
     def lasting_admin(self) -> bool:
-        """Whether this user counts for "someone stays": active, and admin with no end to it."""
+        """True if this user counts for "someone stays": active, with an unlimited grant of the admin role."""
         grant = self.grants.get(ADMIN_ROLE_ID)
         return self.active and grant is not None and grant.expires_at is None
 
     def update(self, *, email: Email, full_name: str | None, status: UserStatus, now: datetime) -> None:
-        """Take the new values. What stays the same leaves no trace. Another e-mail has yet to be verified."""
+        """Take the new values. Unchanged values leave no trace. A new e-mail is unverified."""
         changed = []
         if email != self.email:
             changed.append("email")
@@ -150,7 +150,7 @@ class User:
         self._touch(now)
 
     def reset_password(self, password_hash: PasswordHash, *, now: datetime) -> None:
-        """Whoever has the mailbox sets a password. Where the e-mail was never verified, the account is theirs now."""
+        """The owner of the mailbox sets a password. If the e-mail was never verified, they take over the account."""
         if not self.email_verified:
             self._claim()
         self.password_hash = password_hash
@@ -160,19 +160,19 @@ class User:
         self._touch(now)
 
     def verify_email(self, *, now: datetime) -> None:
-        """Whoever has the mailbox also knows the password: the account is theirs, and stays what it is."""
+        """The owner of the mailbox also knows the password: the account is theirs, and does not change."""
         self.email_verified = True
         self.events.append(EmailVerified(user_id=self.id))
         self._touch(now)
 
     def _claim(self) -> None:
-        """Nothing of whoever registered with somebody else's e-mail stays. Without a password nobody had."""
+        """Remove the data of a registrant who did not own the e-mail. Without a password, there is no registrant."""
         if self.password_hash is not None:
             self.full_name = None
             self.events.append(AccountClaimed(user_id=self.id))
 
     def change_email(self, email: Email, *, now: datetime) -> None:
-        """Take another e-mail, whose mailbox its holder has shown to have."""
+        """Take a new e-mail, whose mailbox the user has shown to control."""
         self.email = email
         self.email_verified = True
         self.events.append(EmailChanged(user_id=self.id))
@@ -180,7 +180,7 @@ class User:
         self._touch(now)
 
     def undo_email_change(self, email: Email, *, now: datetime) -> None:
-        """Take the e-mail of before back. Whoever changed it knew the password, so that is good no longer."""
+        """Restore the previous e-mail. Its change required the password, so the password is no longer valid."""
         self.email = email
         self.email_verified = True
         self.password_hash = None
@@ -189,11 +189,11 @@ class User:
         self._touch(now)
 
     def upgrade_hash(self, password_hash: PasswordHash) -> None:
-        """The same password hashed at today's cost. Nobody needs to know: no event, no new version."""
+        """Store the same password, hashed at the current cost. Invisible outside: no event, no new version."""
         self.password_hash = password_hash
 
     def grant(self, role_id: RoleId, *, by: UserId | None, now: datetime, expires_at: datetime | None = None) -> None:
-        """Give a role, or move the end of one that is held. Giving it again as it is changes nothing.
+        """Grant a role, or move the end of a grant. Repeating a grant unchanged does nothing.
 
         Errors: `TooManyRoles` beyond `MAX_ROLES` in force.
         """
@@ -208,7 +208,7 @@ class User:
         self._touch(now)
 
     def ungrant(self, role_id: RoleId, *, now: datetime) -> None:
-        """Take a role away. One that is not held changes nothing.
+        """Remove a role. Does nothing if the user does not hold it.
 
         Errors: `BuiltInRole` for `user`, which everyone has.
         """
@@ -220,14 +220,14 @@ class User:
         self._touch(now)
 
     def take_over(self, password_hash: PasswordHash, *, now: datetime) -> None:
-        """An operator makes this account an administrator's: new password, active, admin for good."""
+        """An operator makes this account an administrator's: new password, active, unlimited admin role."""
         self.events.append(AdminTakenOver(user_id=self.id))
         self.update(email=self.email, full_name=self.full_name, status=UserStatus.ACTIVE, now=now)
         self.change_password(password_hash, now=now)
         self.grant(ADMIN_ROLE_ID, by=None, now=now)
 
     def end_sessions(self) -> None:
-        """Something happened that ends sessions of this user: a login that is under way must notice."""
+        """Record that sessions of this user end, so that a concurrent login detects it."""
         self.security_version += 1
 
     def delete(self) -> None:

@@ -1,1 +1,1 @@
-"""The rules of the log."""
+"""The rules of the audit log."""

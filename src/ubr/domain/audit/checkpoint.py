@@ -1,4 +1,4 @@
-"""What the log signs: checkpoints (C2SP tlog-checkpoint), which are notes (C2SP signed-note), and the keys to them."""
+"""Checkpoints (C2SP tlog-checkpoint), which are signed notes (C2SP signed-note), and the keys that sign them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from ubr.domain.audit.merkle import HASH_BYTES
 
 VerifySignature: TypeAlias = Callable[[bytes, bytes, bytes], bool]
-"""Whether a signature of Ed25519 (RFC 8032) is right: by a public key, of a message, the signature."""
+"""Takes a public key, a message and a signature; True if the Ed25519 signature (RFC 8032) is valid."""
 
 MAX_NOTE_BYTES: Final = 64 * 1024
 
@@ -29,28 +29,28 @@ _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 class BadNote(Exception):
-    """A text that is not a note, or a note that is not what it should be. Its message is the end of a sentence."""
+    """A text that is not a note, or a note with invalid content. Its message is the end of a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoteKey:
-    """A public key, as those who verify have it. Its name is the origin of the log that it signs for."""
+    """A public key, as verifiers hold it. Its name is the origin of the log that it signs."""
 
     name: str
     public: bytes
 
     @property
     def id(self) -> bytes:
-        """Four bytes that tell keys of one name apart."""
+        """Four bytes that distinguish keys with the same name."""
         return sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:_ID_BYTES]
 
     @property
     def label(self) -> str:
-        """Name and id, as people read them."""
+        """Name and id, for people."""
         return f"{self.name}+{self.id.hex()}"
 
     def __str__(self) -> str:
-        """The text that verifiers take: name, id and key."""
+        """The text that verifiers accept: name, id and key."""
         return f"{self.label}+{_base64(_ED25519 + self.public)}"
 
     @classmethod
@@ -77,7 +77,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A text, which ends with a line break, and who signed it."""
+    """A text, which ends with a line break, and its signatures."""
 
     text: str
     signatures: tuple[Signature, ...]
@@ -98,7 +98,7 @@ class Note:
         return cls(text + "\n", tuple(map(_signature, lines)))
 
     def signed_by(self, key: NoteKey, verify: VerifySignature) -> bool:
-        """Whether this key signed it. Errors: `BadNote` where a signature in its name is wrong."""
+        """True if this key signed it. Errors: `BadNote` if a signature in its name is invalid."""
         found = False
         for one in self.signatures:
             if (one.name, one.key_id) == (key.name, key.id):
@@ -113,7 +113,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How far a log reaches, and the root of the tree over it. Lines of others behind these three are passed over."""
+    """The size of a log, and the root of the tree over it. Further lines, added by others, are ignored."""
 
     origin: str
     size: int
@@ -121,12 +121,12 @@ class Checkpoint:
 
     @property
     def text(self) -> str:
-        """What is signed."""
+        """The signed text."""
         return f"{self.origin}\n{self.size}\n{_base64(self.root)}\n"
 
     @classmethod
     def of(cls, note: Note) -> Checkpoint:
-        """What a note says. Errors: `BadNote`."""
+        """The checkpoint in a note. Errors: `BadNote`."""
         origin, size, root, *_ = [*note.text.split("\n"), "", ""]
         if not _NAME.fullmatch(origin) or not _SIZE.fullmatch(size):
             raise BadNote("is not a checkpoint: origin, size and root")
@@ -138,7 +138,10 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogKey:
-    """A key that signs checkpoints. `private` is sealed. They are numbered from 1 on: a clock can be set back."""
+    """A key that signs checkpoints. `private` is sealed.
+
+    `number` starts at 1 and gives the order of the keys, because a clock can be set back.
+    """
 
     number: int
     name: str
@@ -155,7 +158,7 @@ class LogKey:
         return self.note_key.label
 
     def __str__(self) -> str:
-        """The text that verifiers take."""
+        """The text that verifiers accept."""
         return str(self.note_key)
 
 
@@ -174,7 +177,7 @@ def _base64(raw: bytes) -> str:
 
 
 def _unbase64(text: str) -> bytes:
-    """Errors: `BadNote` for anything but the one way to write these bytes."""
+    """Errors: `BadNote` for anything but the canonical encoding."""
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

@@ -1,4 +1,4 @@
-"""An entry of the log, and the bytes it is known by."""
+"""A log entry and its canonical bytes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _MOMENT: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEntry:
-    """What happened, when, by whom, to what, from where.
+    """A record of an event: time, actor, target and origin.
 
-    `data` is the text of a JSON object in canonical form (sorted keys, no white space), kept as text so that no
-    storage can change a byte of it. `salt` is 128 random bits: a digest of the entry tells nothing once its content is
-    gone. `request_id_given` marks a request id that the client chose. `format` is the version of its canonical bytes.
+    `data` is the text of a JSON object in canonical form (sorted keys, no white space), kept as text so that no storage
+    can change a byte of it. `salt` is 128 random bits: once the content is gone, a digest of the entry reveals nothing.
+    `request_id_given` marks a request id that the client chose. `format` is the version of its canonical bytes.
     """
 
     id: LogEntryId
@@ -73,10 +73,10 @@ class LogEntry:
         )
 
     def canonical(self) -> bytes:
-        """The bytes that stand for this entry: version, then each field in a fixed order, its length before it.
+        """The canonical bytes of this entry: version, then each field in a fixed order, prefixed with its length.
 
-        The format is fixed from the first migration on; another one gets another version. A field is UTF-8 behind its
-        length in bytes as four big-endian bytes; one that is absent is `ff ff ff ff` alone.
+        The format is fixed since the first migration; a different format gets a different version. A field is its
+        length in bytes as four big-endian bytes, then its UTF-8; an absent field is `ff ff ff ff` alone.
         """
         fields = (
             str(self.id),
@@ -93,7 +93,7 @@ class LogEntry:
             self.data,
             self.salt,
         )
-        # There is one format yet. Whatever else stands in the store must give other bytes, and must not fail here.
+        # Only one format exists. Any other stored value must give different bytes, and must not fail here.
         version = min(max(self.format, 0), 255)
         return bytes([version]) + b"".join(map(_prefixed, fields))
 
@@ -104,17 +104,17 @@ class LogEntry:
 
     @property
     def in_order(self) -> bool:
-        """Whether every field is of its type. In what comes from elsewhere some may not be."""
+        """True if every field has its type. Imported entries may have fields of other types."""
         texts = [self.level, self.action, self.message]
         texts += [text for text in (self.ip, self.request_id) if text is not None]
         texts += [] if self.target is None else [self.target.type, self.target.id]
         kinds = [isinstance(text, str) for text in texts]
         kinds += [isinstance(self.request_id_given, bool), type(self.format) is int]
-        return all(kinds) and self.timestamp.tzinfo is not None  # what lies beyond all calendars comes without
+        return all(kinds) and self.timestamp.tzinfo is not None  # a moment outside the calendar is read without a zone
 
     @property
     def facts(self) -> Facts:
-        """What `data` holds. Errors: `ValueError` where it is no JSON, and so not what was written."""
+        """The content of `data`. Errors: `ValueError` if it is not JSON, and therefore not as written."""
         try:
             facts: Facts = json.loads(self.data)
         except RecursionError:
@@ -122,7 +122,7 @@ class LogEntry:
         return facts
 
     def exported(self) -> Facts:
-        """All of it as an object of JSON, from which `imported` makes it again."""
+        """The complete entry as a JSON object, which `imported` reads."""
         try:
             data: object = self.facts
         except ValueError:
@@ -145,7 +145,7 @@ class LogEntry:
 
     @classmethod
     def imported(cls, record: Facts) -> LogEntry:
-        """Errors: `ValueError` where an object is not one that `exported` makes."""
+        """Errors: `ValueError` if an object was not made by `exported`."""
         try:
             target, actor_id = record["target"], record["actor_id"]
             entry = cls(
@@ -171,7 +171,7 @@ class LogEntry:
 
 
 def canonical_json(facts: Facts) -> str:
-    """One text for one set of facts."""
+    """The one canonical text of these facts."""
     return json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 

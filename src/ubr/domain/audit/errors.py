@@ -1,4 +1,4 @@
-"""Errors about the log."""
+"""Errors about the audit log."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ class LogEntryNotFound(NotFound):
 
 
 class CheckpointMismatch(Conflict):
-    """The log is not the continuation of a checkpoint that was kept. Only operators compare the two."""
+    """The log does not continue a checkpoint that was kept. Only operators compare the two."""
 
 
 class LogKeyLocked(Unavailable):
-    """No secret opens the key that signs the log, so nothing new in it is protected. Only operators are told."""
+    """No secret opens the key that signs the log, so new entries are not protected. Only operators see this error."""
 
     def __init__(self, label: str) -> None:
         super().__init__(f"No secret key opens the key {label}, which signs the log")
@@ -23,7 +23,7 @@ class LogKeyLocked(Unavailable):
 
 
 class LogDamaged(Unavailable):
-    """The tree over the log is not the one that was signed. Nothing is added to it until an operator has looked."""
+    """The tree over the log differs from the signed one. Nothing is added to it until an operator has intervened."""
 
     code = "log-damaged"
     title = "The log is not what was signed"

@@ -1,4 +1,4 @@
-"""Events about the log."""
+"""Events about the audit log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 from ubr.domain.event_kinds import Event, Facts, Level, Target
 from ubr.domain.ids import LogEntryId
 
-# Those that say something to whoever checks the log.
+# Actions that verification of the log interprets.
 LOG_PRUNED: Final = "log.pruned"
 
 LOG_KEY_CREATED: Final = "log_key.created"
@@ -21,7 +21,7 @@ RESTORED: Final = "service.restored"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRead(Event):
-    """Somebody read a page of the log. `filters` are the conditions, without anything that was typed freely."""
+    """An actor read a page of the log. `filters` holds the conditions, without free text."""
 
     action = "log.read"
     message = "Entries of the log were read"
@@ -34,7 +34,7 @@ class LogRead(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEntryRead(Event):
-    """Somebody read one entry, to the byte, with the proof that it is in the log."""
+    """An actor read one entry, with its exact bytes and the proof that it is in the log."""
 
     action = "log.entry_read"
     message = "An entry of the log was read with its proof"
@@ -47,7 +47,7 @@ class LogEntryRead(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogExported(Event):
-    """Somebody began to write the whole log, up to `size` entries, into a file."""
+    """An actor started an export of the whole log, up to `size` entries, to a file."""
 
     action = "log.exported"
     message = "The log was exported"
@@ -60,7 +60,7 @@ class LogExported(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPruned(Event):
-    """The content of the entries before number `size` of the tree is gone. All of them were older than `before`."""
+    """The content of the entries before index `size` of the tree was deleted. All were older than `before`."""
 
     action = LOG_PRUNED
     message = "The content of old entries of the log was deleted"
@@ -75,7 +75,7 @@ class LogPruned(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogKeyEvent(Event):
-    """`key` is the text that verifiers take. `label` is its name and id."""
+    """`key` is the text that verifiers accept. `label` is its name and id."""
 
     label: str
     key: str
@@ -98,7 +98,7 @@ class LogKeyCreated(LogKeyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogKeyRotated(LogKeyEvent):
-    """About the key that comes. The first checkpoint over this entry is signed by both."""
+    """Describes the new key. Both keys sign the first checkpoint over this entry."""
 
     action = LOG_KEY_ROTATED
     message = "The key that signs the log got a successor"
@@ -111,7 +111,7 @@ class LogKeyRotated(LogKeyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogKeyRewrapped(LogKeyEvent):
-    """Sealed with another secret; the key itself is what it was."""
+    """The key was sealed with another secret; the key itself did not change."""
 
     action = "log_key.rewrapped"
     message = "The key that signs the log was sealed anew"
@@ -119,10 +119,10 @@ class LogKeyRewrapped(LogKeyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored(LogKeyEvent):
-    """An older state of the database was put in place: every session ended, and the log has another origin and key.
+    """The database was restored to an earlier state: every session ended, and the log has a new origin and key.
 
-    `before` is the key that signed until then, `checkpoint` the newest that is known of that time: what lies between
-    this entry and its size is lost.
+    `before` is the key that signed until then, `checkpoint` the newest known checkpoint of that time: entries between
+    this one and its size are lost.
     """
 
     action = RESTORED
@@ -137,7 +137,7 @@ class Restored(LogKeyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActRefused(Event):
-    """Somebody logged in asked for what they may not do, `count` times within a minute."""
+    """A logged-in user was denied an act, `count` times within a minute."""
 
     action = "act.refused"
     message = "An act was refused"
@@ -152,7 +152,7 @@ class ActRefused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestsRejected(Event):
-    """What one worker turned away within a minute before it knew who asked, by the name of the problem."""
+    """Requests that one worker rejected within a minute before authentication, counted by problem code."""
 
     action = "requests.rejected"
     message = "Requests were turned away"

@@ -1,7 +1,7 @@
-"""Whether a log is what was signed: one walk over it, from the first entry to the last, in which nothing is believed
-that has not been computed.
+"""Verification of a log against its signatures: one walk from the first entry to the last that trusts only computed
+values.
 
-It does not matter where the log comes from: a live database and an export are walked alike.
+The source of the log does not matter: a live database and an export are walked in the same way.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from ubr.domain.audit.events import LOG_KEY_CREATED, LOG_KEY_ROTATED, LOG_PRUNED
 from ubr.domain.audit.merkle import Frontier, Node
 
 EXPORT_VERSION: Final = 1
-"""Of the lines in which a log is exported."""
+"""Version of the export's line format."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaf:
-    """An entry in its place. `entry` is None where its content is gone; `readable` is False where it is no entry."""
+    """An entry at its index.
+
+    `entry` is None if it was pruned; `readable` is False if the stored data is not an entry.
+    """
 
     index: int
     entry_id: UUID
@@ -32,10 +35,10 @@ class Leaf:
 
 
 class Tampered(Exception):
-    """Something does not fit. `index` is the first entry of which that is known.
+    """A check failed. `index` is the first entry known to be affected.
 
-    Where the tree was computed anew, only that one of the entries from `index` to `last` is not what was signed. Both
-    are None where it is about none.
+    For a recomputed tree it is only known that one of the entries from `index` to `last` differs from what was signed.
+    Both are None if the failure concerns no entry.
     """
 
     def __init__(
@@ -49,14 +52,14 @@ class Tampered(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What was found to be right. `unsigned` counts checkpoints of keys that are not known."""
+    """The result of a successful check. `unsigned` counts checkpoints of unknown keys."""
 
     size: int
     root: bytes
     pruned: int
-    """How many entries have no content any more."""
+    """Number of entries without content."""
     pruned_to: int
-    """Up to where the log says that they need not have any."""
+    """Number of entries that may be without content, according to the log."""
     checkpoints: int
     unsigned: int
     signer: NoteKey | None
@@ -64,11 +67,11 @@ class Checked:
 
 @dataclass(slots=True)
 class LogCheck:
-    """The walk: every leaf in its order, after each the checkpoint of that size, and then the end.
+    """The walk: every leaf in order, after each the checkpoint of that size, and then the end.
 
-    `keys` are those that are trusted. Where they are `declared` they come from the log's own keeper: then every
-    checkpoint has to be signed by one of them, and it is not shown that the keeper has not made them up. Else a key
-    that follows is trusted once a trusted one has signed the first checkpoint over the entry that names it.
+    `keys` are trusted. If they are `declared`, they come from the keeper of the log: every checkpoint must then be
+    signed by one of them, and nothing proves that the keeper did not invent them. Otherwise, a succeeding key becomes
+    trusted once a trusted key has signed the first checkpoint over the entry that names it.
 
     `against` are checkpoints that were kept elsewhere.
 
@@ -80,32 +83,32 @@ class LogCheck:
     declared: bool = False
     against: Sequence[Note] = ()
     completed: Callable[[Node, bytes], object] | None = None
-    """Told of every node of the tree that is whole."""
+    """Called with every completed node of the tree."""
 
     frontier: Frontier = field(default_factory=Frontier, init=False)
     _trusted: dict[str, NoteKey] = field(init=False)
     _known: dict[str, NoteKey] = field(init=False)
-    """Also those whose time is over."""
+    """Includes keys that no longer sign."""
     _announced: dict[str, NoteKey] = field(default_factory=dict, init=False)
     _anchored: bool = field(init=False)
-    """Whether it is known from some entry on who signs."""
+    """True if the signer is known from some entry on."""
     _gone: int = field(default=0, init=False)
-    """How many entries, from the first on, have no content."""
+    """Number of entries, counted from the first, without content."""
     _hole: Leaf | None = field(default=None, init=False)
-    """The first whose content is gone behind one that has it."""
+    """The first entry without content after an entry with content."""
     _pruned: int = field(default=0, init=False)
     _covered: int = field(default=0, init=False)
     """The size of the last checkpoint."""
     _fits: int = field(default=0, init=False)
-    """The size of the last one that a trusted key signed."""
+    """The size of the last checkpoint that a trusted key signed."""
     _fits_kept: int = field(default=0, init=False)
-    """The size of the last one that was kept elsewhere: it fits even if somebody has the very key."""
+    """The size of the last matching checkpoint that was kept elsewhere: it holds even if the signing key has leaked."""
     _checkpoints: int = field(default=0, init=False)
     _unsigned: int = field(default=0, init=False)
     _signer: NoteKey | None = field(default=None, init=False)
     _kept: dict[int, list[Note]] = field(default_factory=dict, init=False)
     _strange: list[tuple[Note, Tampered]] = field(default_factory=list, init=False)
-    """Kept ones that do not fit, and what that means if a key signed them that is met later."""
+    """Kept checkpoints that do not match, each with the error to raise if a later key turns out to have signed it."""
 
     def __post_init__(self) -> None:
         self._trusted = {key.label: key for key in self.keys}
@@ -116,13 +119,13 @@ class LogCheck:
         self._compare()
 
     def leaf(self, leaf: Leaf) -> None:
-        """The next entry. Errors: `Tampered`, `BadNote`."""
+        """Check the next entry. Errors: `Tampered`, `BadNote`."""
         at = self.frontier.size
         if leaf.index != at:
             raise Tampered(f"Entry {at} is not there", index=at)
         try:
             computed = leaf.hash if leaf.entry is None else leaf.entry.leaf
-        except (ValueError, TypeError, AttributeError, OverflowError):  # a moment before all calendars, and the like
+        except (ValueError, TypeError, AttributeError, OverflowError):  # for example a moment outside the calendar
             computed = None
         if not leaf.readable or computed is None:
             raise Tampered(f"Entry {at} ({leaf.entry_id}) cannot be read", index=at, entry_id=leaf.entry_id)
@@ -136,7 +139,7 @@ class LogCheck:
         self._compare()
 
     def checkpoint(self, size: int, raw: str) -> None:
-        """The checkpoint that was written down for a size, behind the last entry of it. Errors: `Tampered`."""
+        """Check the stored checkpoint of a size, after its last entry. Errors: `Tampered`."""
         if size != self.frontier.size or size <= self._covered:
             raise self._within(f"There is a checkpoint of size {size} where none should be", size)
         try:
@@ -161,12 +164,12 @@ class LogCheck:
             self._unsigned += 1
 
     def waiting(self, entry: LogEntry) -> None:
-        """An entry that is not in the tree yet. What it says of pruning counts: that has been done already."""
+        """Read an entry that is not in the tree yet. If it records a pruning, that pruning has been done and counts."""
         if entry.action == LOG_PRUNED:
             self._heed(self.frontier.size, entry)
 
     def end(self) -> Checked:
-        """There are no more entries. Errors: `Tampered`; `BadNote` for a checkpoint of another log."""
+        """Finish after the last entry. Errors: `Tampered`; `BadNote` for a checkpoint of another log."""
         size = self.frontier.size
         if size != self._covered:
             raise Tampered(
@@ -193,21 +196,21 @@ class LogCheck:
         )
 
     def _miss(self, leaf: Leaf) -> None:
-        """Content goes in the order of the tree. Where some stands before it, that may have been slipped in."""
+        """Content is pruned in tree order. Content before a pruned entry may have been inserted."""
         if self._gone == leaf.index:
             self._gone += 1
         elif self._hole is None:
             self._hole = leaf
 
     def _within(self, sentence: str, size: int) -> Tampered:
-        """A checkpoint of that size shows that something is wrong, since the last one that did not."""
+        """The error for a failed checkpoint of that size: something changed since the last one that matched."""
         if self._hole is not None and self._hole.index < self._fits:
-            return _gone(self._hole)  # All before it is what was signed.
+            return _gone(self._hole)  # everything before it is as signed
         since = max(self._fits, self._fits_kept if self._fits_kept < self.frontier.size else 0)
         return Tampered(sentence, index=since, last=max(since, self.frontier.size - 1, size - 1))
 
     def _heed(self, at: int, entry: LogEntry) -> None:
-        """What an entry says to whoever checks the log. A later checkpoint will show whether it was signed."""
+        """Interpret an entry that matters to verification. A later checkpoint shows that it was signed."""
         if entry.action not in {LOG_PRUNED, LOG_KEY_CREATED, LOG_KEY_ROTATED, RESTORED}:
             return
         try:
@@ -224,9 +227,9 @@ class LogCheck:
             self._announced[key.label] = key
 
     def _signers(self, note: Note, checkpoint: Checkpoint) -> list[NoteKey]:
-        """The trusted keys that signed it, in the order of that: whoever signs last goes on.
+        """The trusted keys that signed it, in order of their signatures: the last signer continues.
 
-        One that is announced and signs beside them is trusted in their place.
+        An announced key that signs beside them replaces them as trusted.
         """
         signers = [key for key in self._trusted.values() if note.signed_by(key, self.verify)]
         coming = [key for key in self._announced.values() if note.signed_by(key, self.verify)]
@@ -242,10 +245,10 @@ class LogCheck:
         return sorted(signers, key=lambda key: order.index(key.id))
 
     def _compare(self) -> None:
-        """Compare those of this size that were kept elsewhere."""
+        """Compare the kept checkpoints of this size."""
         size = self.frontier.size
         for note in self._kept.get(size, ()):
-            # A key that is announced signs the first checkpoint over the entry that names it: here it may come first.
+            # An announced key signs the first checkpoint over the entry that names it: here it may come first.
             known = self._kept_by(note, self._known | self._announced)
             if Checkpoint.of(note).root == self.frontier.root():
                 self._fits_kept = max(self._fits_kept, size if known else 0)
@@ -260,7 +263,7 @@ class LogCheck:
             self._strange.append((note, finding))
 
     def _kept_by(self, note: Note, keys: Mapping[str, NoteKey]) -> bool:
-        """Whether a checkpoint of this log was kept, by any of these keys. Errors: `BadNote`."""
+        """True if one of these keys signed the kept checkpoint for this log. Errors: `BadNote`."""
         origin = Checkpoint.of(note).origin
         signers = [key for key in keys.values() if note.signed_by(key, self.verify)]
         return any(key.name == origin for key in signers)

@@ -1,6 +1,6 @@
-"""The Merkle tree of RFC 9162 (2.1), over SHA-256: what one hash says about every entry of a log.
+"""The Merkle tree of RFC 9162 (2.1), over SHA-256: one hash that commits to every entry of a log.
 
-A *range* `[start, end)` of leaves has one hash, MTH of RFC 9162. Where its width is a power of two and its start a
+A *range* `[start, end)` of leaves has one hash, MTH of RFC 9162. If its width is a power of two and its start a
 multiple of that, it is a *node*: once its leaves are there it never changes, so it can be stored.
 """
 
@@ -22,11 +22,11 @@ Proof: TypeAlias = Sequence[bytes]
 
 
 class BadProof(Exception):
-    """A proof that does not show what it should."""
+    """A proof that does not prove its claim."""
 
 
 class Span(NamedTuple):
-    """The leaves from `start` to the one before `end`."""
+    """The leaves from `start` to `end - 1`."""
 
     start: int
     end: int
@@ -49,13 +49,13 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 @dataclass(slots=True)
 class Frontier:
-    """A tree that leaves are added to: as many hashes as its size has one bits, the widest node first."""
+    """An append-only tree: as many hashes as its size has one bits, the widest node first."""
 
     size: int = 0
     hashes: list[bytes] = field(default_factory=list)
 
     def append(self, leaf: bytes, completed: Callable[[Node, bytes], object] | None = None) -> None:
-        """Add the hash of a leaf. `completed` is told of every node above it that is whole by it, narrowest first."""
+        """Append the hash of a leaf. `completed` is called with every node that this completes, narrowest first."""
         width, hashed, level = self.size, leaf, 0
         while width & 1:
             hashed = node_hash(self.hashes.pop(), hashed)
@@ -67,26 +67,26 @@ class Frontier:
         self.size += 1
 
     def root(self) -> bytes:
-        """The root of the tree as it stands."""
+        """The current root of the tree."""
         return join(self.hashes)
 
     def copy(self) -> Frontier:
         return Frontier(self.size, list(self.hashes))
 
     def to_bytes(self) -> bytes:
-        """The hashes one after the other. Their number follows from the size."""
+        """The hashes, concatenated. Their number follows from the size."""
         return b"".join(self.hashes)
 
     @classmethod
     def from_bytes(cls, size: int, raw: bytes) -> Frontier:
-        """Errors: `ValueError` where it is not the frontier of a tree of this size."""
+        """Errors: `ValueError` if this is not the frontier of a tree of this size."""
         if size < 0 or len(raw) != size.bit_count() * HASH_BYTES:
             raise ValueError("This is not the frontier of a tree of that size")
         return cls(size, [raw[at : at + HASH_BYTES] for at in range(0, len(raw), HASH_BYTES)])
 
 
 def join(hashes: Sequence[bytes]) -> bytes:
-    """The hash of a range, by those of the nodes it falls into (`nodes_of`)."""
+    """The hash of a range, from the hashes of its nodes (`nodes_of`)."""
     if not hashes:
         return EMPTY_ROOT
     joined = hashes[-1]
@@ -96,7 +96,7 @@ def join(hashes: Sequence[bytes]) -> bytes:
 
 
 def root_of(leaves: Iterable[bytes]) -> bytes:
-    """The root over the hashes of leaves."""
+    """The root over leaf hashes."""
     frontier = Frontier()
     for leaf in leaves:
         frontier.append(leaf)
@@ -104,7 +104,7 @@ def root_of(leaves: Iterable[bytes]) -> bytes:
 
 
 def nodes_of(span: Span) -> list[Node]:
-    """The nodes that a range of a proof falls into, widest first. It begins where a node of its width may begin."""
+    """The nodes of a range of a proof, widest first. The range must begin where a node of its width may begin."""
     nodes, start = [], span.start
     while start < span.end:
         level = (span.end - start).bit_length() - 1
@@ -116,7 +116,7 @@ def nodes_of(span: Span) -> list[Node]:
 def inclusion(index: int, size: int) -> list[Span]:
     """The ranges whose hashes prove that a leaf is in a tree, nearest first (RFC 9162, 2.1.3.1).
 
-    Errors: `ValueError` where there is no such leaf.
+    Errors: `ValueError` if the leaf is not in the tree.
     """
     if not 0 <= index < size:
         raise ValueError("There is no such leaf in the tree")
@@ -134,9 +134,9 @@ def inclusion(index: int, size: int) -> list[Span]:
 
 
 def consistency(first: int, second: int) -> list[Span]:
-    """The ranges whose hashes prove that one tree is the beginning of another (RFC 9162, 2.1.4.1).
+    """The ranges whose hashes prove that one tree is a prefix of another (RFC 9162, 2.1.4.1).
 
-    Errors: `ValueError` where the first is not from 1 to the size of the second.
+    Errors: `ValueError` unless the first size is from 1 to the second.
     """
     if not 0 < first <= second:
         raise ValueError("The first tree has to be the smaller one, and not empty")
@@ -177,9 +177,9 @@ def root_by_inclusion(leaf: bytes, index: int, size: int, proof: Proof) -> bytes
 
 
 def check_consistency(first: int, first_root: bytes, second: int, second_root: bytes, proof: Proof) -> None:
-    """Check that the one tree is the beginning of the other (RFC 9162, 2.1.4.2). Errors: `BadProof`.
+    """Check that the first tree is a prefix of the second (RFC 9162, 2.1.4.2). Errors: `BadProof`.
 
-    The empty tree is the beginning of every one; that takes no proof, nor does a tree that is its own beginning.
+    The empty tree is a prefix of every tree, and every tree of itself; both need an empty proof.
     """
     if not 0 <= first <= second:
         raise BadProof("The first tree has to be the smaller one")
@@ -219,11 +219,11 @@ def _check_trivial(first_root: bytes, same: Sequence[bytes], proof: Proof) -> No
 
 
 def _check_lengths(hashes: Proof) -> None:
-    """One that is longer or shorter could have taken bytes from the one beside it."""
+    """Reject hashes of another length: they could borrow bytes from their neighbour."""
     if any(len(one) != HASH_BYTES for one in hashes):
         raise BadProof("The proof holds something that is no hash")
 
 
 def _split(width: int) -> int:
-    """The largest power of two that is smaller."""
+    """The largest power of two that is smaller than `width`."""
     return 1 << ((width - 1).bit_length() - 1)

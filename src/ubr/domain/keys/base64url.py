@@ -1,4 +1,4 @@
-"""Base64url without padding (RFC 4648, 5), in its one canonical form: a text has one decoding, and bytes one text."""
+"""Base64url without padding (RFC 4648, 5), in canonical form: a text has one decoding, and bytes have one text."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ def encode(raw: bytes) -> bytes:
 
 
 def decode(text: bytes) -> bytes:
-    """Errors: `ValueError` for padding, other characters, and bits behind the last byte that are not zero."""
+    """Errors: `ValueError` for padding, other characters, and non-zero bits after the last byte."""
     raw = urlsafe_b64decode(text + b"=" * (-len(text) % 4))
-    # The library skips what it does not know and drops the last bits. What encodes to another text was not canonical.
+    # The library skips unknown characters and drops the last bits. A text that differs when re-encoded is not
+    # canonical.
     if encode(raw) != text:
         raise ValueError("Not canonical base64url")
     return raw

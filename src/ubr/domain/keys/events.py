@@ -20,7 +20,7 @@ class SigningKeyEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKeyCreated(SigningKeyEvent):
-    """No row of the feed: whoever makes one says why, and that has one."""
+    """Writes no change record: the act that makes the key has an event with one."""
 
     action = "signing_key.created"
     message = "A signing key was created"
@@ -28,7 +28,7 @@ class SigningKeyCreated(SigningKeyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKeyRotated(SigningKeyEvent):
-    """About the key that goes. The tokens of neither end by it."""
+    """Describes the old key. Tokens of both keys stay valid."""
 
     action = "signing_key.rotated"
     message = "A signing key got a successor"
@@ -55,7 +55,7 @@ class SigningKeyRevoked(SigningKeyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKeyRewrapped(SigningKeyEvent):
-    """Sealed with another secret; the key itself is what it was."""
+    """The key was sealed with another secret; the key itself did not change."""
 
     action = "signing_key.rewrapped"
     message = "A signing key was sealed anew"

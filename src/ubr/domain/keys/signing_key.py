@@ -1,4 +1,4 @@
-"""Keys that sign access tokens: when each signs, is published and is accepted."""
+"""Keys that sign access tokens, and the times at which each signs, is published and is accepted."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from itertools import zip_longest
 from typing import Final
 
 JWKS_CACHE: Final = timedelta(minutes=5)
-"""How long others may keep the public keys before they ask again."""
+"""How long others may cache the public keys."""
 
 LEEWAY: Final = timedelta(seconds=30)
-"""How far the clocks of an installation may differ."""
+"""Maximum difference between the clocks of an installation."""
 
 MAX_ACCESS_TOKEN_LIFETIME: Final = timedelta(minutes=15)
-"""The most that an operator may set. What is set can be raised while a key retires, so it does not count here."""
+"""Upper limit of the operator's setting. The setting can be raised while a key retires, so its value is not used
+here."""
 
 NOTICE: Final = JWKS_CACHE + LEEWAY
-"""How long a new key is published before it signs: nobody can still hold a list without it."""
+"""How long a new key is published before it signs: by then no cached key list lacks it."""
 
 OVERLAP: Final = MAX_ACCESS_TOKEN_LIFETIME + LEEWAY
-"""How long a key is accepted after it signed for the last time: as long as its last token can be good."""
+"""How long a key is accepted after its last signature: as long as its last token can be valid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKey:
     """A key and its times. `private` is sealed; `public` is the text of its JWK (RFC 7517).
 
-    It signs from `signs_from` on. `retired_at` is known once there is a key that follows it: `OVERLAP` earlier that
-    one begins to sign, and from then on this one is neither published nor accepted. One that was revoked is nothing
-    any more from `revoked_at` on.
+    It signs from `signs_from` on. `retired_at` is set once a successor exists: the successor begins to sign `OVERLAP`
+    earlier, and from `retired_at` on this key is neither published nor accepted. A revoked key is neither from
+    `revoked_at` on.
     """
 
     kid: str
@@ -47,22 +48,22 @@ class SigningKey:
         return self.revoked_at is not None
 
     def accepted_at(self, now: datetime) -> bool:
-        """Whether its tokens are good. For as long it is published: it is from the day it was made."""
+        """True if its tokens are accepted. It is published for the same time, from its creation on."""
         return not self.revoked and (self.retired_at is None or now < self.retired_at)
 
     def followed_at(self, now: datetime) -> bool:
-        """Whether another key signs in its place by then."""
+        """True if another key has taken over signing by then."""
         return self.retired_at is not None and now >= self.retired_at - OVERLAP
 
     def signs_at(self, now: datetime) -> bool:
         return self.signs_from <= now and self.may_sign_at(now)
 
     def may_sign_at(self, now: datetime) -> bool:
-        """Whether it signs by then, or will."""
+        """True if it signs at that time, or will."""
         return not self.revoked and not self.followed_at(now)
 
     def state_at(self, now: datetime) -> str:
-        """In one word, for people."""
+        """The state in one word, for people."""
         if self.revoked:
             return "revoked"
         if not self.accepted_at(now):
@@ -77,9 +78,9 @@ def newest_first(keys: Iterable[SigningKey]) -> list[SigningKey]:
 
 
 def signer(keys: Iterable[SigningKey], now: datetime) -> SigningKey | None:
-    """The key that signs: of those that have begun the last one. None where none can.
+    """The key that signs: the last of those that have begun. None if there is none.
 
-    Where none has begun yet it is the first that will: a clock that was set back is no reason to sign nothing.
+    If none has begun yet, it is the first that will: signing continues after a clock was set back.
     """
     able = sorted((key for key in keys if key.may_sign_at(now)), key=_order)
     begun = [key for key in able if key.signs_from <= now]
@@ -87,9 +88,9 @@ def signer(keys: Iterable[SigningKey], now: datetime) -> SigningKey | None:
 
 
 def scheduled(keys: Iterable[SigningKey], now: datetime) -> list[SigningKey]:
-    """Those keys whose end is another one than is written in them, with the right one.
+    """The keys whose stored end is wrong, with the correct one.
 
-    Each that signs or will sign ends when the next one has followed it. The others have had their time.
+    Each key that signs or will sign ends `OVERLAP` after its successor begins. The other keys have already ended.
     """
     able = sorted((key for key in keys if key.may_sign_at(now)), key=_order)
     ends = ((key, following and following.signs_from + OVERLAP) for key, following in zip_longest(able, able[1:]))

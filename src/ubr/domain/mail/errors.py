@@ -6,12 +6,12 @@ from ubr.domain.error_kinds import Conflict, NotFound, Unavailable
 
 
 class QueuedMailNotFound(NotFound):
-    """Only operators name letters, and only at the command line."""
+    """Only operators name queued mails, at the command line."""
 
 
 class MailRefused(Conflict):
-    """This mail will never be taken, for certain. Only what sends mails is told."""
+    """This mail will certainly never be accepted. Only the sending code sees this error."""
 
 
 class MailUnavailable(Unavailable):
-    """A mail did not leave, or perhaps it did. It can be tried again. Only what sends mails is told."""
+    """A mail was not sent, or perhaps it was. It can be retried. Only the sending code sees this error."""

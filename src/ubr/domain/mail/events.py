@@ -24,7 +24,7 @@ class MailEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailGivenUp(MailEvent):
-    """It could not be sent, and nobody tries any more. `why` says nothing of what is in it, nor to whom."""
+    """The mail could not be sent and will not be retried. `why` contains neither its content nor its recipient."""
 
     action = "mail.given_up"
     message = "A mail could not be sent"

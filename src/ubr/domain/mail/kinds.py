@@ -1,4 +1,4 @@
-"""Which mails there are."""
+"""The kinds of mail."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from enum import StrEnum
 
 
 class MailKind(StrEnum):
-    """What a mail is about. The values are stored, and never change."""
+    """The subject of a mail. The values are stored, and never change."""
 
     REGISTRATION = "registration"
-    """Somebody registered: finish it, where registration is `verified`."""
+    """Finish a registration, if registration is `verified`."""
 
     ACCOUNT_EXISTS = "account_exists"
-    """Somebody registered with an e-mail that has an account, where registration is `verified`. It holds no link."""
+    """A registration used the e-mail of an existing account, if registration is `verified`. Contains no link."""
 
     VERIFICATION = "verification"
     """Confirm the e-mail of an account."""
@@ -21,16 +21,16 @@ class MailKind(StrEnum):
     """Set a new password."""
 
     INVITATION = "invitation"
-    """An account was made for somebody, who has yet to set a password."""
+    """An account was made for the recipient, who has yet to set a password."""
 
     EMAIL_CHANGE = "email_change"
     """To a new e-mail: confirm it."""
 
     EMAIL_CHANGE_ASKED = "email_change_asked"
-    """To the old e-mail, when another is asked for. It holds no link."""
+    """To the old e-mail, when a change is requested. Contains no link."""
 
     EMAIL_CHANGED = "email_changed"
-    """To the old e-mail, when another has taken its place: undo it."""
+    """To the old e-mail, after the change: undo it."""
 
     EMAIL_IN_USE = "email_in_use"
-    """To an e-mail that somebody wanted to change theirs to, and that has an account. It holds no link."""
+    """To an e-mail that a user wanted to change theirs to, and that already has an account. Contains no link."""

@@ -1,4 +1,4 @@
-"""Letters: mails on their way."""
+"""Queued mails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ubr.domain.ids import SessionId, UserId
 from ubr.domain.mail.kinds import MailKind
 
 LAST_TRY: Final = 8
-"""A mail that could not be sent so often is given up."""
+"""Number of failed attempts after which a mail is given up."""
 
 _FIRST_PAUSE: Final = timedelta(seconds=30)
 _MAX_PAUSE: Final = timedelta(hours=1)
@@ -20,10 +20,10 @@ _MAX_PAUSE: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuedMail:
-    """A mail that is to be sent. What it says is made when it is: until then there is no link in it, nor anywhere.
+    """A mail that is to be sent. Its text, and any link in it, is made only at delivery.
 
-    `email` is the one it was asked for, which may be nobody's; `user_id` whose account it is about, where that is
-    known already. The origin is that of whoever asked.
+    `email` is the requested address, which may belong to no account; `user_id` is the account that the mail is about,
+    if known already. The origin is that of the request.
     """
 
     id: UUID
@@ -40,15 +40,18 @@ class QueuedMail:
     next_try_at: datetime
     tries: int = 0
     dead: bool = False
-    """Whether nobody tries any more, until an operator says so."""
+    """True if it is not retried until an operator asks for it."""
     last_error: str | None = None
 
     def failed(self, why: str, *, for_good: bool, now: datetime) -> QueuedMail:
-        """A try came to nothing. The next one comes after a pause that doubles, up to an hour; or none does."""
+        """An attempt failed.
+
+        The next one follows after a pause that doubles, up to an hour; with `for_good` there is none.
+        """
         tries = self.tries + 1
         pause = min(_FIRST_PAUSE * 2 ** min(self.tries, 16), _MAX_PAUSE)
         return replace(self, tries=tries, next_try_at=now + pause, dead=for_good or tries >= LAST_TRY, last_error=why)
 
     def again(self, now: datetime) -> QueuedMail:
-        """An operator wants it tried once more, from the beginning."""
+        """An operator asked for a retry, starting from the first attempt."""
         return replace(self, tries=0, next_try_at=now, dead=False)

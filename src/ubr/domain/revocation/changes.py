@@ -1,4 +1,4 @@
-"""The feed: what changed in who somebody is or what they may do, numbered in the order of the commits."""
+"""The change feed: changes to identities and permissions, numbered in commit order."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ class Change:
 
 
 KEYS_CHANGED: Final = Change("key", "*")
-"""A signing key was added, none was revoked. No key has this name: who takes every row for an end ends nothing."""
+"""A signing key was added, none was revoked. No key has this name, so a reader that treats every change record as an
+end ends nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeRecord:
-    """A change with its number. Numbers rise with each commit and never by more than one."""
+    """A change with its number. Numbers rise with each commit, and never skip a number."""
 
     number: int
     change: Change
@@ -33,5 +34,5 @@ EPOCH_NAME_LENGTH: Final = 16
 
 
 def epoch_name(epoch: str) -> str:
-    """What an epoch is called outside: in access tokens, and to verifiers. It tells nothing of the database."""
+    """The public name of an epoch: in access tokens, and for verifiers. It reveals nothing about the database."""
     return hashlib.sha256(epoch.encode()).hexdigest()[:EPOCH_NAME_LENGTH]

@@ -6,7 +6,7 @@ from ubr.domain.error_kinds import Conflict, Forbidden, NotFound
 
 
 class GrantExceedsOwn(Forbidden):
-    """Nobody rises: the target has, or would have, a permission that the actor does not hold."""
+    """Forbids escalation: the target has, or would have, a permission that the actor does not hold."""
 
     code = "grant-exceeds-own"
     title = "The target holds, or would hold, more than you do"
@@ -28,7 +28,7 @@ class BuiltInRole(Conflict):
 
 
 class TooManyRoles(Conflict):
-    """A user's roles are named in each of their access tokens, which have to stay short enough to be sent."""
+    """Each access token names all roles of its user, and has to stay short enough to be sent."""
 
     code = "too-many-roles"
     title = "The user holds as many roles as one can"

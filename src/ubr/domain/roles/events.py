@@ -35,7 +35,7 @@ class RoleUpdated(RoleEvent):
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """A description says nothing of what anybody may do."""
+        """A change of the description changes no permissions."""
         return () if self.before == self.after else (Change("role", str(self.role_id)),)
 
     def data(self) -> Facts:

@@ -1,4 +1,4 @@
-"""A role given to a user."""
+"""A role granted to a user."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final, TypeAlias
 from ubr.domain.ids import RoleId, UserId
 
 MIN_GRANT_DURATION: Final = timedelta(seconds=60)
-"""How far ahead the end of a grant must lie."""
+"""Minimum time from now to the end of a grant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A role given to a user. `granted_by` None means by the service itself, `expires_at` None for good."""
+    """A role granted to a user. `granted_by` None means the service itself; `expires_at` None means unlimited."""
 
     role_id: RoleId
     granted_by: UserId | None
@@ -28,4 +28,4 @@ class Grant:
 Grants: TypeAlias = dict[RoleId, Grant]
 
 MAX_ROLES: Final = 100
-"""How many roles one user may hold at a time."""
+"""Maximum number of roles that one user holds at a time."""

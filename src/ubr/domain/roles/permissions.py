@@ -1,4 +1,4 @@
-"""Permissions, and the rule that nobody rises."""
+"""Permissions, and the rule against escalation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PERMISSION = re.compile(PERMISSION_PATTERN)
 
 
 class Permission(str):
-    """`thing:verb`, or `*` for all of them."""
+    """`resource:verb`, or `*` for all permissions."""
 
     __slots__ = ()
 
@@ -33,7 +33,7 @@ EVERYTHING: Final = Permission("*")
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """A set of permissions in which `*` stands for every one, also for those not yet thought of."""
+    """A set of permissions. `*` stands for every permission, future ones included."""
 
     names: frozenset[Permission] = frozenset()
 
@@ -45,7 +45,7 @@ class Permissions:
         return EVERYTHING in self.names or permission in self.names
 
     def cover(self, other: Permissions) -> bool:
-        """Whether whoever holds these holds every one of `other` too."""
+        """True if these include every one of `other`."""
         return EVERYTHING in self.names or other.names <= self.names
 
     def __or__(self, other: Permissions) -> Permissions:
@@ -93,7 +93,7 @@ BUILT_IN_PERMISSIONS: Final = Permissions.of(
 
 
 def forbid_escalation(own: Permissions, *of_target: Permissions) -> None:
-    """Whoever changes another must hold every permission that the target has before and would have after.
+    """Require that an actor holds every permission that the target has before and would have after the change.
 
     Errors: `GrantExceedsOwn`.
     """
@@ -102,5 +102,5 @@ def forbid_escalation(own: Permissions, *of_target: Permissions) -> None:
 
 
 def union(parts: Iterable[Permissions]) -> Permissions:
-    """All permissions of several sets."""
+    """The union of several sets of permissions."""
     return Permissions(frozenset().union(*(part.names for part in parts)))

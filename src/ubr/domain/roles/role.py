@@ -38,10 +38,10 @@ class RoleName(str):
 ADMIN_ROLE_ID: Final = RoleId(UUID("00000000-0000-7000-8000-000000000001"))
 
 USER_ROLE_ID: Final = RoleId(UUID("00000000-0000-7000-8000-000000000002"))
-"""Built-in roles have the same ids in every installation: nothing has to be looked up to know them."""
+"""Built-in roles have the same ids in every installation, so no lookup is needed."""
 
 MAX_PERMISSIONS: Final = 200
-"""How many permissions may be named for one role. A bound on input: who needs more gives several roles, or `*`."""
+"""Maximum number of permissions named for one role. A bound on input: users who need more get several roles, or `*`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,9 +70,9 @@ class Role:
         return self.id in {ADMIN_ROLE_ID, USER_ROLE_ID}
 
     def update(self, *, name: RoleName, description: str | None, permissions: Permissions, now: datetime) -> None:
-        """Take the new values. What stays the same leaves no trace.
+        """Take the new values. Unchanged values leave no trace.
 
-        Errors: `BuiltInRole` where the name of a built-in role would change, or what `admin` allows: that is what
+        Errors: `BuiltInRole` if the name of a built-in role, or the permissions of `admin`, would change: the latter
         keeps an installation manageable.
         """
         if self.built_in and name != self.name:
@@ -99,7 +99,7 @@ class Role:
 
 
 def built_in_roles(now: datetime) -> tuple[Role, Role]:
-    """`admin`, which may do everything, and `user`, which everyone has and which allows nothing at first."""
+    """`admin`, which may do everything, and `user`, which everyone has and which initially has no permissions."""
     admin = Role(
         id=ADMIN_ROLE_ID,
         name=RoleName("admin"),

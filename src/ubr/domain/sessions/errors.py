@@ -6,7 +6,7 @@ from ubr.domain.error_kinds import NotFound, Unauthenticated
 
 
 class InvalidToken(Unauthenticated):
-    """An access or refresh token that is malformed, forged, expired, spent, or whose session has ended."""
+    """The access or refresh token is malformed, forged, expired or spent, or its session has ended."""
 
     code = "invalid-token"
     title = "The token is not valid"

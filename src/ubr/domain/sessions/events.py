@@ -10,7 +10,7 @@ from ubr.domain.ids import UserId
 from ubr.domain.revocation.changes import Change
 
 EVICTED: Final = "evicted"
-"""The cause of an end that nobody asked for: more sessions than a user may have."""
+"""The cause of an end that no user requested: the user has more sessions than allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class SessionRefreshed(SessionEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRevoked(SessionEvent):
-    """`cause` is the security event that ended it, as `SecurityEvent` names it."""
+    """`cause` is the security event that ended it, a value of `SecurityEvent`."""
 
     action = "session.revoked"
     message = "A session was ended"
@@ -49,7 +49,7 @@ class SessionRevoked(SessionEvent):
 
     @property
     def must_propagate(self) -> bool:
-        """Whoever logs in once too often does not wait for the session that gives way."""
+        """A login beyond the maximum number of sessions does not wait for the evicted session."""
         return self.cause != EVICTED
 
     def data(self) -> Facts:
@@ -58,7 +58,7 @@ class SessionRevoked(SessionEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenReused(SessionEvent):
-    """A spent refresh token came back after its window: somebody holds a copy."""
+    """A spent refresh token was used after its retry window: another client has a copy."""
 
     action = "session.token_reused"
     message = "A spent refresh token was used again"
@@ -67,7 +67,7 @@ class TokenReused(SessionEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogInFailed(Event):
-    """`user_id` is None where no account has the e-mail. What was typed is not kept."""
+    """`user_id` is None if no account has the e-mail. The typed text is not stored."""
 
     action = "session.login_failed"
     message = "A login was refused"

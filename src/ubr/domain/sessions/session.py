@@ -1,4 +1,4 @@
-"""A session: one logged-in client of one user, kept alive by a chain of refresh tokens each good once."""
+"""A session: one logged-in client of one user, kept alive by a chain of single-use refresh tokens."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ubr.domain.sessions.events import SessionOpened, SessionRefreshed, SessionR
 from ubr.domain.sessions.termination import SecurityEvent
 
 RETRY_WINDOW: Final = timedelta(seconds=10)
-"""How long a spent refresh token still yields its successor, so that a lost answer logs nobody out."""
+"""How long a spent refresh token still yields its successor, so that a lost response does not log out the client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionLimits:
-    """How long a session lasts without use, how long at most, and how many one user may have."""
+    """Idle timeout, maximum lifetime, and maximum number of sessions of one user."""
 
     idle: timedelta
     lifetime: timedelta
@@ -50,7 +50,7 @@ class Session:
         user_agent: str | None,
         now: datetime,
     ) -> Session:
-        """Somebody logged in."""
+        """A user logged in."""
         session = cls(
             id=id,
             user_id=user_id,
@@ -68,13 +68,13 @@ class Session:
         return self.ended_at is None and now < self.idle_expires_at and now < self.expires_at
 
     def refresh(self, *, limits: SessionLimits, now: datetime) -> None:
-        """Its refresh token was exchanged: it is in use, and its idle end moves."""
+        """Its refresh token was exchanged: the session is in use, and its idle end moves."""
         self.last_seen_at = now
         self.idle_expires_at = min(now + limits.idle, self.expires_at)
         self.events.append(SessionRefreshed(session_id=self.id, user_id=self.user_id))
 
     def end(self, cause: SecurityEvent, *, now: datetime) -> None:
-        """End it, for good. Ending it twice changes nothing."""
+        """End the session permanently. A second call does nothing."""
         if self.ended_at is not None:
             return
         self.ended_at = now
@@ -85,10 +85,10 @@ class Session:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshToken:
-    """One link of a session's chain, known by the digest of the token.
+    """One token in a session's chain, identified by its digest.
 
-    `spent_at` is None while it is good. `successor` is the next token, sealed under a key that only the spent token
-    gives: within the retry window it can be handed out again, and is erased after it.
+    `spent_at` is None until it is spent. `successor` is the next token, sealed under a key that only the spent token
+    yields: it can be returned again within the retry window, and is erased afterwards.
     """
 
     digest: TokenDigest

@@ -1,4 +1,4 @@
-"""What ends what."""
+"""Security events, and the sessions and links that each ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ubr.domain.sessions.events import EVICTED
 
 
 class SecurityEvent(StrEnum):
-    """Why sessions end. The values are stable: they stand in the log."""
+    """The reasons for which sessions end. The values are stable: the log stores them."""
 
     LOG_OUT = "log_out"
     REVOKED = "revoked"
@@ -30,7 +30,7 @@ class SecurityEvent(StrEnum):
 
 
 class TerminationScope(Enum):
-    """Which of a user's sessions an event ends."""
+    """The sessions of a user that an event ends."""
 
     NONE = "none: rights change at once, nobody is logged out"
     ONE = "the one it is about"
@@ -56,7 +56,7 @@ SESSION_TERMINATION: Final[dict[SecurityEvent, TerminationScope]] = {
     SecurityEvent.TOKEN_REUSED: TerminationScope.ONE,
     SecurityEvent.EVICTED: TerminationScope.ONE,
 }
-"""What ends what. A session that ends takes its refresh tokens with it."""
+"""The scope of each event. A session that ends takes its refresh tokens with it."""
 
 LINK_TERMINATION: Final = frozenset(
     {
@@ -70,8 +70,9 @@ LINK_TERMINATION: Final = frozenset(
         SecurityEvent.TAKEN_OVER,
     }
 )
-"""After which the one-time links of a user are no longer good: they were sent to, or asked for by, who was before.
+"""The events that end the one-time links of a user: a person who no longer controls the account may hold or have
+requested them.
 
-But for those that take back a change of e-mail: that can be done whatever happened since, but for what an operator
-does, or a change before it that is taken back.
+Exception: links that undo a change of e-mail. They survive all events, except for an act of an operator, and the
+undoing of an earlier change.
 """
