@@ -11,7 +11,8 @@ from uuid import UUID
 from tests.simulation.parts import GatedChangeFeed, GatedNotifier, GatedTransaction, GatedUnitOfWork, Storage
 from ubr.adapters.memory import MemoryStore
 from ubr.application.access.authorization import authority
-from ubr.application.access.session_cache import SessionCache, _Entry
+from ubr.application.access.cached_sessions import CachedSession
+from ubr.application.access.session_cache import SessionCache
 from ubr.application.ports.revocation import ChangeFeed, CommittedChanges, Elapsed, FeedPosition, FeedRead, WorkerId
 from ubr.application.revocation.propagation import RevocationBarrier
 from ubr.application.revocation.worker_reaper import WorkerReaper
@@ -111,7 +112,7 @@ class EarlyRow(SessionCache):
 class CachedAcross(SessionCache):
     """A reading that crossed an end is kept."""
 
-    def _keep(self, session_id: SessionId, entry: _Entry) -> None:
+    def _keep(self, session_id: SessionId, entry: CachedSession) -> None:
         self._entries[session_id] = entry
 
 

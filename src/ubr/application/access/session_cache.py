@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterator, MutableMapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
-from uuid import UUID
 
+from ubr.application.access.cached_sessions import CachedSession, CachedSessions
 from ubr.application.ports.revocation import ChangeFeed, Elapsed, FeedPosition, WorkerId
 from ubr.application.ports.sessions import Principal
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -42,13 +41,6 @@ class CacheTimes:
     """How long a request waits for a poll."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    principal: Principal
-    number: int
-    read_at: float
-
-
 CLOCK_RATES: Final = 0.1
 """Seconds added to every wait for other workers: over the bound, clocks may drift apart by this much."""
 
@@ -60,62 +52,6 @@ _MAX_KNOWN: Final = 200_000
 
 _GONE: Final = 10_000
 """Maximum number of sessions remembered as missing."""
-
-
-class _Entries(MutableMapping[SessionId, _Entry]):
-    """The cached entries, least recently used first.
-
-    Every change record is looked up here while no other task runs. The affected entries are found without a search,
-    except for roles, which change rarely and affect many entries.
-    """
-
-    def __init__(self) -> None:
-        self._all: OrderedDict[SessionId, _Entry] = OrderedDict()
-        self._of_user: dict[str, tuple[SessionId, ...]] = {}
-
-    def __getitem__(self, session_id: SessionId) -> _Entry:
-        return self._all[session_id]
-
-    def __setitem__(self, session_id: SessionId, entry: _Entry) -> None:
-        self.pop(session_id, None)
-        self._all[session_id] = entry
-        user = str(entry.principal.user.id)
-        self._of_user[user] = (*self._of_user.get(user, ()), session_id)
-
-    def __delitem__(self, session_id: SessionId) -> None:
-        user = str(self._all.pop(session_id).principal.user.id)
-        if others := tuple(other for other in self._of_user[user] if other != session_id):
-            self._of_user[user] = others
-        else:
-            del self._of_user[user]
-
-    def __iter__(self) -> Iterator[SessionId]:
-        return iter(self._all)
-
-    def __len__(self) -> int:
-        return len(self._all)
-
-    def clear(self) -> None:
-        self._all.clear()
-        self._of_user.clear()
-
-    def use(self, session_id: SessionId) -> None:
-        self._all.move_to_end(session_id)
-
-    def about(self, change: Change) -> Sequence[SessionId]:
-        """The sessions whose entries depend on the changed record."""
-        if change.kind == "user":
-            return self._of_user.get(change.id, ())
-        with suppress(ValueError):
-            id = UUID(change.id)
-            if change.kind == "session":
-                return [session_id for session_id in (SessionId(id),) if session_id in self._all]
-            return [
-                session_id
-                for session_id, entry in self._all.items()
-                if any(role.id == id for role in entry.principal.roles)
-            ]
-        return ()
 
 
 class SessionCache:
@@ -137,7 +73,7 @@ class SessionCache:
         self._feed = feed
         self._elapsed = elapsed
         self._capacity = capacity
-        self._entries = _Entries()
+        self._entries = CachedSessions()
         self._roles: dict[RoleId, Role] = {}
         """The latest version of each role, so that entries share one object."""
         self._gone: OrderedDict[SessionId, None] = OrderedDict()
@@ -184,7 +120,7 @@ class SessionCache:
                 self._remember_gone(session_id)
             else:
                 principal = replace(principal, roles=tuple(map(self._shared, principal.roles)))
-                self._keep(session_id, _Entry(principal, position.number, read_at))
+                self._keep(session_id, CachedSession(principal, position.number, read_at))
         return principal
 
     async def ensure_fresh(self) -> None:
@@ -361,7 +297,7 @@ class SessionCache:
         while len(self._gone) > _GONE:
             self._gone.popitem(last=False)
 
-    def _keep(self, session_id: SessionId, entry: _Entry) -> None:
+    def _keep(self, session_id: SessionId, entry: CachedSession) -> None:
         """Cache an entry, unless a later change affects it: a read that overlapped an end is not cached."""
         if entry.number < self._known_from:
             return
