@@ -158,7 +158,7 @@ _FEW: Final = 1000
 """Ids of a scenario's own making are smaller, as numbers, than this; all others are random and name nothing."""
 
 _PLAIN: Final = frozenset({type(None), bool, int, str, bytes, datetime})
-_VALUES: Final = frozenset({"_Entry", "ChangeRecord", "Change", "FeedPosition", "FeedRead", "CommittedChanges"})
+_VALUES: Final = frozenset({"CachedSession", "ChangeRecord", "Change", "FeedPosition", "FeedRead", "CommittedChanges"})
 
 
 class Shapes:

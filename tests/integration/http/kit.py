@@ -65,13 +65,17 @@ class Service:
         return user
 
     async def written(self) -> tuple[list[tuple[str, UUID]], object, object]:
-        """What is stored, as far as anyone can see it: entries of the log but for those of looking; users; roles."""
+        """What is stored, as far as anyone can see it: entries of the log but for those of looking and of denials; users; roles."""
         assert self.ubr is not None
         logs = await self.ubr.list_logs(ListLogsCommand(limit=200), actor=SYSTEM)
         users = await self.ubr.list_users(ListUsersCommand(limit=200), actor=SYSTEM)
         roles = await self.ubr.list_roles(ListRolesCommand(limit=200), actor=SYSTEM)
         looking = ("log.read", None)
-        entries = [(entry.action, entry.id) for entry in logs.items if (entry.action, entry.actor_id) != looking]
+        entries = [
+            (entry.action, entry.id)
+            for entry in logs.items
+            if (entry.action, entry.actor_id) != looking and entry.action != "act.refused"
+        ]
         return entries, users, roles
 
 

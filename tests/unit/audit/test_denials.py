@@ -57,7 +57,16 @@ from ubr.application.sessions.revoke_user_sessions import RevokeUserSessionsComm
 from ubr.bootstrap import open_environment
 from ubr.bootstrap.memory import MemoryContainer
 from ubr.domain.actor import SYSTEM, Actor, System
-from ubr.domain.errors import Forbidden, Invalid, InvalidCursor, InvalidToken, StoreUnavailable, UserNotFound
+from ubr.domain.errors import (
+    Forbidden,
+    Invalid,
+    InvalidCursor,
+    InvalidToken,
+    LastAdmin,
+    PreconditionFailed,
+    StoreUnavailable,
+    UserNotFound,
+)
 from ubr.settings import Settings
 from ubr.testing import TINY_HASHING, MovableClock
 
@@ -135,17 +144,26 @@ async def test_it_holds_nothing_of_what_was_sent(here: Here) -> None:
     assert not re.search("canary|example.org|staple", text)
 
 
-async def test_only_a_refusal_is_one(here: Here) -> None:
+async def test_every_kind_of_denial_is_an_entry_and_nothing_else_is(here: Here) -> None:
     world, admin = here.world, await here.world.admin()
-    with pytest.raises(UserNotFound):
-        await world.ubr.get_user(GetUserCommand(user_id=NOBODY), actor=admin.actor)
     with pytest.raises(Invalid):
         await world.ubr.list_users(ListUsersCommand(limit=0), actor=admin.actor)
+    with pytest.raises(UserNotFound):
+        await world.ubr.get_user(GetUserCommand(user_id=NOBODY), actor=admin.actor)
+    with pytest.raises(LastAdmin):
+        await world.ubr.delete_user(DeleteUserCommand(user_id=admin.id), actor=admin.actor)
+    command = UpdateUserCommand(user_id=admin.id, changes=UserChanges(full_name="New"), if_match=("other",))
+    with pytest.raises(PreconditionFailed):
+        await world.ubr.update_user(command, actor=admin.actor)
     await world.ubr.log_out(actor=admin.actor)
     with pytest.raises(InvalidToken):
         await world.ubr.list_users(ListUsersCommand(), actor=admin.actor)
     await here.denials.settle(everything=True)
-    assert await here.noted() == []
+    assert sorted(await here.counts()) == [
+        ("delete_user", "last-admin", 1),
+        ("get_user", "user-not-found", 1),
+        ("update_user", "precondition-failed", 1),
+    ]
 
 
 async def test_a_stranger_writes_none() -> None:

@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from ubr.application.ports.audit import DenialLog
 from ubr.domain.actor import Actor
-from ubr.domain.errors import Forbidden, StoreUnavailable
+from ubr.domain.errors import (
+    Conflict,
+    Contradictory,
+    Forbidden,
+    NotFound,
+    PreconditionFailed,
+    StoreUnavailable,
+)
+
+_DENIALS: Final = (Forbidden, NotFound, Conflict, PreconditionFailed, Contradictory)
+"""The kinds of errors that deny an act, whatever their HTTP status. Invalid input and a missing login name no act, an
+unavailable store decides nothing, and exceeded rate limits are counted for all callers together."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,7 +49,7 @@ def denials_recorded(
     async def recorded(self: U, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return await call(self, *args, **kwargs)
-        except Forbidden as denial:
+        except _DENIALS as denial:
             actor = kwargs.get("actor")
             if isinstance(actor, Actor):
                 with suppress(StoreUnavailable):  # it is counted, and written later
