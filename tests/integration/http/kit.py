@@ -65,7 +65,7 @@ class Service:
         return user
 
     async def written(self) -> tuple[list[tuple[str, UUID]], object, object]:
-        """What is stored, as far as anyone can see it: entries of the log but for those of looking and of denials; users; roles."""
+        """What is stored, as far as anyone can see it: log entries without reads and denials; users; roles."""
         assert self.ubr is not None
         logs = await self.ubr.list_logs(ListLogsCommand(limit=200), actor=SYSTEM)
         users = await self.ubr.list_users(ListUsersCommand(limit=200), actor=SYSTEM)

@@ -23,6 +23,7 @@ from ubr.application.kernel.representations import UserResult
 from ubr.application.mail.list_mail import ListMailCommand
 from ubr.application.mail.retry_mail import RetryMailCommand
 from ubr.application.operations.acknowledge_restore import AcknowledgeRestoreCommand
+from ubr.application.roles.update_role import RoleChanges, UpdateRoleCommand
 from ubr.bootstrap import open_environment
 from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM
@@ -571,6 +572,27 @@ async def test_a_thief_cannot_take_the_way_back_from_the_owner(world: World) -> 
         await register(world, OWNER)
     await undo(world, token)
     assert (await world.seen(member.id)).email == OWNER
+
+
+async def test_an_undo_hands_over_no_right_that_the_account_got_since(world: World) -> None:
+    member = await verified(world)
+    held, grown, given = await world.role("logs:read"), await world.role(), await world.role("users:read")
+    await world.assign(member.id, held.name)
+    await world.assign(member.id, grown.name)
+    world.clock.move(seconds=1)
+    token = await changed(world, member)
+    world.clock.move(seconds=1)
+    await world.assign(member.id, given.name)
+    await world.assign(member.id, "admin")
+    grow = UpdateRoleCommand(role_id=grown.id, changes=RoleChanges(permissions=["users:write"]))
+    await world.ubr.update_role(grow, actor=SYSTEM)
+    await world.admin()  # another one, so that somebody stays
+    await world.acts()
+
+    await undo(world, token)
+
+    assert (await world.seen(member.id)).roles == sorted([held.name, "user"])
+    assert [entry.action for entry in await world.acts()].count("role.unassigned") == 3
 
 
 @pytest.mark.parametrize("act", ["reset", "undo", "disable"])

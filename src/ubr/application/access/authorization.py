@@ -11,7 +11,7 @@ from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import Transaction
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import Actor, System
-from ubr.domain.errors import Forbidden, InvalidToken, LastAdmin, Unauthenticated
+from ubr.domain.errors import Forbidden, GrantExceedsOwn, InvalidToken, LastAdmin, Unauthenticated
 from ubr.domain.ids import UserId
 from ubr.domain.roles.permissions import EVERYTHING, Permission, Permissions, union
 
@@ -40,6 +40,15 @@ class Authority:
         if self.principal is None:
             raise Forbidden("This is for users alone")
         return self.principal.user
+
+    def forbid_outliving(self, given: Permissions, until: datetime | None, now: datetime) -> None:
+        """No right outlives the right of its giver: else a grant with an end could make one without.
+
+        `until` None means without an end. Errors: `GrantExceedsOwn` if the actor loses one of the permissions earlier.
+        """
+        own = None if self.principal is None else self.principal.holds_until(given, now)
+        if own is not None and (until is None or until > own):
+            raise GrantExceedsOwn("Your own permission ends before this one would")
 
     def is_user(self, user_id: UserId) -> bool:
         return self.user_id == user_id

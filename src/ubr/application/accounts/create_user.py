@@ -26,7 +26,7 @@ from ubr.domain.errors import Invalid
 from ubr.domain.ids import UserId
 from ubr.domain.mail.kinds import MailKind
 from ubr.domain.roles.grant import MAX_ROLES
-from ubr.domain.roles.permissions import ROLES_ASSIGN, USERS_WRITE, forbid_escalation, union
+from ubr.domain.roles.permissions import ROLES_ASSIGN, USERS_WRITE, Permissions, forbid_escalation, union
 from ubr.domain.roles.role import Role, RoleName
 from ubr.domain.text import parse_text
 
@@ -97,7 +97,10 @@ class CreateUser:
             if (before := await call.claim(tx)) is not None:
                 return before.result
             roles = await _roles(tx, names)
-            forbid_escalation(who.permissions, union(role.permissions for role in roles))
+            given = union(role.permissions for role in roles)
+            forbid_escalation(who.permissions, given)
+            if roles:
+                who.forbid_outliving(given | Permissions.of([ROLES_ASSIGN]), None, tx.now)
             user = User.create(
                 id=UserId(self.new_id()), email=email, full_name=full_name, password_hash=hashed, now=tx.now
             )

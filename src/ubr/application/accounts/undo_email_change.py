@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ubr.application.access.authorization import keep_an_admin
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import LinkTokenStr
@@ -32,6 +33,7 @@ class UndoEmailChange:
     - Every session and link of the user ends, and so does every later change of e-mail; an earlier one can still be
       taken back.
     - Whoever changed it knew the password: it is good no longer, and a link to set a new one is mailed.
+    - Roles that were granted since the change, or whose permissions grew, are taken away.
     """
 
     unit_of_work: EndingUnitOfWork
@@ -56,8 +58,13 @@ class UndoEmailChange:
             user = await tx.users.get(link.user_id)
             if user is None or await tx.links.redeem(digest, tx.now) is None:
                 raise InvalidLink
-            user.undo_email_change(link.email, now=tx.now)
+            changed_at = link.expires_at - UNDO_LIFETIME
+            roles = await tx.roles.many(user.grants)
+            grown = {role.id for role in roles if role.permissions.names and role.updated_at >= changed_at}
+            was_lasting = user.lasting_admin
+            user.undo_email_change(link.email, changed_at=changed_at, grown=grown, now=tx.now)
+            await keep_an_admin(tx, user, was_lasting=was_lasting)
             await tx.users.save(user)
-            await end_links(tx, user.id, changed_since=link.expires_at - UNDO_LIFETIME)
+            await end_links(tx, user.id, changed_since=changed_at)
             await end_sessions(tx, user.id, SecurityEvent.EMAIL_CHANGE_UNDONE, actor=None)
             await self.mail_queue(tx, MailKind.PASSWORD_RESET, user.email, user_id=user.id)

@@ -116,6 +116,18 @@ class Principal:
         held = self.user.roles_at(now)
         return union(role.permissions for role in self.roles if role.id in held)
 
+    def holds_until(self, needed: Permissions, now: datetime) -> datetime | None:
+        """The moment at which the first of these permissions ends; None if all are held without an end."""
+        grants = [(self.user.grants.get(role.id), role.permissions) for role in self.roles]
+        held = [(grant.expires_at, allowed) for grant, allowed in grants if grant is not None and grant.holds_at(now)]
+        ends = []
+        for permission in needed:
+            own = [end for end, allowed in held if allowed.allow(permission)]
+            lasting = [end for end in own if end is not None]
+            if own and len(lasting) == len(own):
+                ends.append(max(lasting))
+        return min(ends, default=None)
+
 
 class Principals(Protocol):
     async def get(self, session_id: SessionId) -> Principal | None:

@@ -16,7 +16,7 @@ from ubr.domain.errors import BuiltInRole, Invalid, RoleNotFound, UserNotFound
 from ubr.domain.ids import UserId
 from ubr.domain.revocation.changes import Change
 from ubr.domain.roles.grant import MIN_GRANT_DURATION
-from ubr.domain.roles.permissions import ROLES_ASSIGN, forbid_escalation
+from ubr.domain.roles.permissions import ROLES_ASSIGN, Permissions, forbid_escalation
 from ubr.domain.roles.role import USER_ROLE_ID, RoleName
 from ubr.domain.text import parse_moment
 
@@ -34,7 +34,8 @@ class AssignRole:
     """Give a role to a user, for good or until a moment at least 60 seconds ahead.
 
     - Needs `roles:assign`.
-    - Nobody rises: neither the user nor the role may hold anything that the actor does not.
+    - Nobody rises: neither the user nor the role may hold anything that the actor does not, and the grant ends no later
+      than the actor's own.
     - Giving it again moves its end, and is no error where nothing changes.
     - Someone stays: the last administrator's grant gets no end.
     - Everyone has `user`: it can be neither given nor ended.
@@ -62,6 +63,7 @@ class AssignRole:
             forbid_escalation(who.permissions, role.permissions)
             if role.id == USER_ROLE_ID:
                 raise BuiltInRole("Everyone has the role user, for good")
+            who.forbid_outliving(role.permissions | Permissions.of([ROLES_ASSIGN]), expires_at, tx.now)
             was_lasting = user.lasting_admin
             user.grant(role.id, by=who.user_id, now=tx.now, expires_at=expires_at)
             await keep_an_admin(tx, user, was_lasting=was_lasting)

@@ -63,6 +63,7 @@ class CreateRole:
             if (before := await call.claim(tx)) is not None:
                 return before.result
             forbid_escalation(who.permissions, permissions)
+            who.forbid_outliving(permissions, None, tx.now)
             role = Role.create(
                 id=RoleId(self.new_id()), name=name, description=description, permissions=permissions, now=tx.now
             )

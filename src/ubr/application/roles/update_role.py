@@ -19,7 +19,7 @@ from ubr.domain.actor import Actor, System
 from ubr.domain.errors import RoleNotFound
 from ubr.domain.ids import RoleId
 from ubr.domain.revocation.changes import Change
-from ubr.domain.roles.permissions import ROLES_WRITE, forbid_escalation
+from ubr.domain.roles.permissions import ROLES_WRITE, Permissions, forbid_escalation
 from ubr.domain.roles.role import MAX_DESCRIPTION_LENGTH, RoleName
 from ubr.domain.text import parse_text
 
@@ -71,6 +71,7 @@ class UpdateRole:
                 raise RoleNotFound
             after = role.permissions if permissions is UNSET else permissions
             forbid_escalation(who.permissions, role.permissions, after)
+            who.forbid_outliving(Permissions(after.names - role.permissions.names), None, tx.now)
             check_revision(command.if_match, role_revision(role))
             role.update(
                 name=role.name if name is UNSET else name,

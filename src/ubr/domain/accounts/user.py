@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -179,8 +180,17 @@ class User:
         self.security_version += 1
         self._touch(now)
 
-    def undo_email_change(self, email: Email, *, now: datetime) -> None:
-        """Restore the previous e-mail. Its change required the password, so the password is no longer valid."""
+    def undo_email_change(
+        self, email: Email, *, changed_at: datetime, grown: Collection[RoleId], now: datetime
+    ) -> None:
+        """Restore the previous e-mail. Its change required the password, so the password is no longer valid.
+
+        The previous mailbox gets no more than the account had: roles that were granted since the change are taken away,
+        and so are roles that have `grown` since.
+        """
+        for grant in list(self.grants.values()):
+            if grant.role_id != USER_ROLE_ID and (grant.granted_at >= changed_at or grant.role_id in grown):
+                self.ungrant(grant.role_id, now=now)
         self.email = email
         self.email_verified = True
         self.password_hash = None
