@@ -14,7 +14,7 @@ from ubr.domain.accounts.user import User
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import UserNotFound
 from ubr.domain.ids import SessionId
-from ubr.domain.mail.kinds import MailKind
+from ubr.domain.mail.kinds import LINK_MAILS, MailKind
 from ubr.domain.mail.queued_mail import QueuedMail
 
 pytestmark = pytest.mark.anyio
@@ -140,15 +140,17 @@ async def test_who_lost_their_claim_changes_nothing(uow: UnitOfWork) -> None:
 
 
 @pytest.mark.parametrize("since", [None, NOON, NOON + TICK])
-async def test_letters_about_changes_of_an_e_mail_are_forgotten(uow: UnitOfWork, since: datetime | None) -> None:
+async def test_queued_mails_end_with_the_links_that_they_would_bring(uow: UnitOfWork, since: datetime | None) -> None:
     user, another = new_user(), new_user()
     await put(uow, user, another)
-    change = new_letter(user=user)
+    about = [replace(new_letter(user=user), kind=kind) for kind in LINK_MAILS]
+    by_email = [replace(new_letter(), kind=kind, email=user.email) for kind in LINK_MAILS]
     undo = replace(new_letter(user=user), kind=MailKind.EMAIL_CHANGED)
-    kept = [replace(new_letter(user=user), kind=MailKind.PASSWORD_RESET), new_letter(user=another), new_letter()]
-    await add(uow, change, undo, *kept)
+    notice = replace(new_letter(user=user), kind=MailKind.EMAIL_CHANGE_ASKED)
+    kept = [notice, new_letter(user=another), new_letter()]
+    await add(uow, *about, *by_email, undo, *kept)
     async with uow.begin(SYSTEM) as tx:
-        await tx.outbox.forget_changes(user.id, changed_since=since)
+        await tx.outbox.forget_links(user.id, user.email, changed_since=since)
         await tx.commit()
     left = {queued.id for queued in await listed(uow)}
     assert left == {*(queued.id for queued in kept), *(() if since == NOON else (undo.id,))}

@@ -13,7 +13,7 @@ from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
 from ubr.domain.errors import MailRefused, UserNotFound
 from ubr.domain.ids import UserId
-from ubr.domain.mail.kinds import MailKind
+from ubr.domain.mail.kinds import LINK_MAILS, MailKind
 from ubr.domain.mail.queued_mail import QueuedMail
 
 
@@ -59,13 +59,13 @@ class MemoryOutbox:
         found = self._queued.get(queued.id)
         return found is not None and found.next_try_at == queued.next_try_at
 
-    async def forget_changes(self, user_id: UserId, *, changed_since: datetime | None) -> None:
-        def ends(queued: QueuedMail) -> bool:
+    async def forget_links(self, user_id: UserId, email: Email, *, changed_since: datetime | None) -> None:
+        def ended(queued: QueuedMail) -> bool:
             if queued.kind is MailKind.EMAIL_CHANGED:
-                return changed_since is not None and queued.created_at >= changed_since
-            return queued.kind is MailKind.EMAIL_CHANGE
+                return queued.user_id == user_id and changed_since is not None and queued.created_at >= changed_since
+            return queued.kind in LINK_MAILS and (queued.user_id == user_id or queued.email.key == email.key)
 
-        self._drop(queued for queued in self._queued if queued.user_id == user_id and ends(queued))
+        self._drop(queued for queued in self._queued if ended(queued))
 
     async def forget_email(self, email: Email) -> None:
         self._drop(queued for queued in self._queued if queued.email.key == email.key)

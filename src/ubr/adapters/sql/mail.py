@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, delete, insert, literal, or_, select, tuple_, update
@@ -13,8 +14,10 @@ from ubr.adapters.sql.tables import outbox
 from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
 from ubr.domain.ids import UserId
-from ubr.domain.mail.kinds import MailKind
+from ubr.domain.mail.kinds import LINK_MAILS, MailKind
 from ubr.domain.mail.queued_mail import QueuedMail
+
+_WITH_LINKS: Final = [kind.value for kind in LINK_MAILS]
 
 
 class SqlOutbox:
@@ -59,12 +62,13 @@ class SqlOutbox:
     async def remove(self, queued: QueuedMail) -> None:
         await self._connection.write(delete(outbox).where(*_as(queued)))
 
-    async def forget_changes(self, user_id: UserId, *, changed_since: datetime | None) -> None:
-        which = outbox.c.kind == MailKind.EMAIL_CHANGE.value
+    async def forget_links(self, user_id: UserId, email: Email, *, changed_since: datetime | None) -> None:
+        c = outbox.c
+        ended = and_(c.kind.in_(_WITH_LINKS), or_(c.user_id == user_id, c.email_key == email.key))
         if changed_since is not None:
-            undoing = outbox.c.kind == MailKind.EMAIL_CHANGED.value
-            which = or_(which, and_(undoing, outbox.c.created_at >= changed_since))
-        await self._connection.write(delete(outbox).where(outbox.c.user_id == user_id, which))
+            undoing = c.kind == MailKind.EMAIL_CHANGED.value
+            ended = or_(ended, and_(undoing, c.user_id == user_id, c.created_at >= changed_since))
+        await self._connection.write(delete(outbox).where(ended))
 
     async def forget_email(self, email: Email) -> None:
         await self._connection.write(delete(outbox).where(outbox.c.email_key == email.key))

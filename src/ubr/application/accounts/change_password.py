@@ -62,5 +62,5 @@ class ChangePassword:
                 user = await checked.user_in(tx)
                 user.change_password(hashed, now=tx.now)
                 await tx.users.save(user)
-                await end_sessions(tx, user.id, SecurityEvent.PASSWORD_CHANGED, actor=actor)
+                await end_sessions(tx, user, SecurityEvent.PASSWORD_CHANGED, actor=actor)
                 await checked.passed(tx)

@@ -72,7 +72,7 @@ class CreateAdmin:
             elif command.take_over:
                 user.take_over(hashed, now=tx.now)
                 await tx.users.save(user)
-                await end_sessions(tx, user.id, SecurityEvent.TAKEN_OVER, actor=actor)
+                await end_sessions(tx, user, SecurityEvent.TAKEN_OVER, actor=actor)
             else:
                 raise EmailTaken
             result = await present_user(tx, user)

@@ -53,7 +53,7 @@ class DeleteUser:
             check_revision(command.if_match, (await present_user(tx, user)).revision)
             if user.lasting_admin and not await tx.users.another_admin_stays(user.id):
                 raise LastAdmin
-            await end_sessions(tx, user.id, SecurityEvent.DELETED, actor=actor)
+            await end_sessions(tx, user, SecurityEvent.DELETED, actor=actor)
             user.delete()
             await tx.users.remove(user)
             await tx.outbox.forget_email(user.email)

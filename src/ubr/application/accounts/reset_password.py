@@ -75,4 +75,4 @@ class ResetPassword:
             user.reset_password(hashed, now=tx.now)
             await tx.users.save(user)
             cause = SecurityEvent.CLAIMED if claimed else SecurityEvent.PASSWORD_RESET
-            await end_sessions(tx, user.id, cause, actor=None)
+            await end_sessions(tx, user, cause, actor=None)

@@ -65,6 +65,6 @@ class UndoEmailChange:
             user.undo_email_change(link.email, changed_at=changed_at, grown=grown, now=tx.now)
             await keep_an_admin(tx, user, was_lasting=was_lasting)
             await tx.users.save(user)
-            await end_links(tx, user.id, changed_since=changed_at)
-            await end_sessions(tx, user.id, SecurityEvent.EMAIL_CHANGE_UNDONE, actor=None)
+            await end_links(tx, user, changed_since=changed_at)
+            await end_sessions(tx, user, SecurityEvent.EMAIL_CHANGE_UNDONE, actor=None)
             await self.mail_queue(tx, MailKind.PASSWORD_RESET, user.email, user_id=user.id)

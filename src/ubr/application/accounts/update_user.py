@@ -91,13 +91,13 @@ class UpdateUser:
             await keep_an_admin(tx, user, was_lasting=was_lasting)
             await tx.users.save(user)
             if user.email.key != old.key:
-                await end_sessions(tx, user.id, SecurityEvent.EMAIL_CHANGED, actor=actor)
+                await end_sessions(tx, user, SecurityEvent.EMAIL_CHANGED, actor=actor)
                 if not who.is_user(user.id):
-                    await end_links(tx, user.id, changed_since=EVER)  # an act of an operator cannot be undone
+                    await end_links(tx, user, changed_since=EVER)  # an act of an operator cannot be undone
                 elif was_verified:
                     await tx.users.reserve(old, user.id, tx.now + UNDO_LIFETIME)
                     await self.mail_queue(tx, MailKind.EMAIL_CHANGED, old, user_id=user.id, new_email=user.email)
                 await self.mail_queue(tx, MailKind.VERIFICATION, user.email, user_id=user.id)
             if active and not user.active:
-                await end_sessions(tx, user.id, SecurityEvent.DISABLED, actor=actor)
+                await end_sessions(tx, user, SecurityEvent.DISABLED, actor=actor)
             return await present_user(tx, user)

@@ -121,7 +121,7 @@ class VerifyEmail:
                 current.verify_email(now=tx.now)
             else:
                 current.reset_password(hashed, now=tx.now)
-                await end_sessions(tx, current.id, SecurityEvent.CLAIMED, actor=None)
+                await end_sessions(tx, current, SecurityEvent.CLAIMED, actor=None)
             await tx.users.save(current)
         await self.rate_limiter.give_back(status)
 
@@ -135,7 +135,7 @@ class VerifyEmail:
             old, was_verified = user.email, user.email_verified
             user.change_email(link.email, now=tx.now)
             await tx.users.save(user)
-            await end_sessions(tx, user.id, SecurityEvent.EMAIL_CHANGED, actor=asked)
+            await end_sessions(tx, user, SecurityEvent.EMAIL_CHANGED, actor=asked)
             if was_verified:
                 # An unverified e-mail may belong to a stranger, who must not get the account.
                 await tx.users.reserve(old, user.id, tx.now + UNDO_LIFETIME)

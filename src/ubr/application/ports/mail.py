@@ -121,10 +121,10 @@ class Outbox(Protocol):
         """Delete a queued mail, unless it was claimed or changed since it was read."""
         ...
 
-    async def forget_changes(self, user_id: UserId, *, changed_since: datetime | None) -> None:
-        """Delete a user's queued mails that would change the e-mail, or undo a change made since `changed_since`.
+    async def forget_links(self, user_id: UserId, email: Email, *, changed_since: datetime | None) -> None:
+        """Delete the queued mails that would bring links about a user, or links to this e-mail for its account.
 
-        None keeps all mails that undo a change.
+        Of the mails that undo a change of e-mail, delete those for changes since `changed_since`; None keeps them all.
         """
         ...
 

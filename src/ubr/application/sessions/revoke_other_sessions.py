@@ -29,6 +29,6 @@ class RevokeOtherSessions:
             user = await tx.users.get(actor.user_id)
             if user is None:
                 raise InvalidToken
-            if await end_sessions(tx, user.id, SecurityEvent.OTHERS_REVOKED, actor=actor):
+            if await end_sessions(tx, user, SecurityEvent.OTHERS_REVOKED, actor=actor):
                 user.end_sessions()
                 await tx.users.save(user)

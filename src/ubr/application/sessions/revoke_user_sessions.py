@@ -43,6 +43,6 @@ class RevokeUserSessions:
             user = await tx.users.get(user_id)
             if user is None:
                 raise UserNotFound
-            if await end_sessions(tx, user.id, SecurityEvent.ALL_REVOKED, actor=actor):
+            if await end_sessions(tx, user, SecurityEvent.ALL_REVOKED, actor=actor):
                 user.end_sessions()
                 await tx.users.save(user)

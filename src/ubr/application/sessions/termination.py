@@ -6,34 +6,34 @@ from datetime import datetime
 
 from ubr.application.ports.unit_of_work import Transaction
 from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME
+from ubr.domain.accounts.user import User
 from ubr.domain.actor import Actor, System
-from ubr.domain.ids import UserId
 from ubr.domain.sessions.termination import LINK_TERMINATION, SESSION_TERMINATION, SecurityEvent, TerminationScope
 
 
-async def end_sessions(tx: Transaction, user_id: UserId, cause: SecurityEvent, *, actor: Actor | System | None) -> int:
+async def end_sessions(tx: Transaction, user: User, cause: SecurityEvent, *, actor: Actor | System | None) -> int:
     """End the sessions of a user that the event ends, and the user's links if it ends those.
 
     The user's row must be locked, so that no concurrent login is missed. Returns the number of sessions that ended.
     """
     reach = SESSION_TERMINATION[cause]
     spared = actor.session_id if reach is TerminationScope.OTHERS and isinstance(actor, Actor) else None
-    ending = [session for session in await tx.sessions.live_of(user_id, tx.now) if session.id != spared]
+    ending = [session for session in await tx.sessions.live_of(user.id, tx.now) if session.id != spared]
     for session in ending:
         session.end(cause, now=tx.now)
         await tx.sessions.save(session)
     if cause in LINK_TERMINATION:
-        await end_links(tx, user_id, changed_since=EVER if cause is SecurityEvent.TAKEN_OVER else None)
+        await end_links(tx, user, changed_since=EVER if cause is SecurityEvent.TAKEN_OVER else None)
     return len(ending)
 
 
-async def end_links(tx: Transaction, user_id: UserId, *, changed_since: datetime | None) -> None:
+async def end_links(tx: Transaction, user: User, *, changed_since: datetime | None) -> None:
     """End the links of a user, and the queued mails that would deliver new ones.
 
     Links that undo a change of e-mail end only for changes since `changed_since`, together with the reservations of
     those e-mails: a second change must not take from the owner the undo link of the first.
     """
-    await tx.links.forget_of(user_id, changed_since=changed_since)
-    await tx.outbox.forget_changes(user_id, changed_since=changed_since)
+    await tx.links.forget_of(user.id, changed_since=changed_since)
+    await tx.outbox.forget_links(user.id, user.email, changed_since=changed_since)
     if changed_since is not None:
-        await tx.users.release(user_id, changed_since + UNDO_LIFETIME)
+        await tx.users.release(user.id, changed_since + UNDO_LIFETIME)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class MailKind(StrEnum):
@@ -34,3 +35,9 @@ class MailKind(StrEnum):
 
     EMAIL_IN_USE = "email_in_use"
     """To an e-mail that a user wanted to change theirs to, and that already has an account. Contains no link."""
+
+
+LINK_MAILS: Final = frozenset(
+    {MailKind.VERIFICATION, MailKind.PASSWORD_RESET, MailKind.INVITATION, MailKind.EMAIL_CHANGE}
+)
+"""Mails that bring a link for an account, apart from the one that undoes a change of e-mail."""
