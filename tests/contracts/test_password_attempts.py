@@ -61,6 +61,18 @@ async def test_there_are_as_many_slots_as_the_quota_has_and_each_bucket_has_its_
     assert await free(uow, B) == 3
 
 
+async def test_cleared_buckets_are_as_good_as_new_and_take_nothing_back(uow: UnitOfWork) -> None:
+    under_way, failed = await reservation(uow), await reservation(uow)
+    await fail(uow, failed)
+    await reservation(uow, B)
+    async with uow.begin(None) as tx:
+        await tx.password_attempts.clear({A, b"unknown" * 4})
+        await tx.commit()
+    assert (await free(uow), await free(uow, B)) == (3, 2)
+    await give_back(uow, under_way)
+    assert await free(uow) == 3
+
+
 async def test_a_window_begins_with_the_first_slot_and_is_over_for_all_at_once(
     uow: UnitOfWork, clock: MovableClock
 ) -> None:

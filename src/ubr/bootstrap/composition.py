@@ -91,6 +91,7 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
         register_user=RegisterUser(
             unit_of_work=services.unit_of_work,
             hasher=ports.security.hasher,
+            passwords=services.passwords,
             is_common=ports.security.is_common,
             new_id=ports.new_id,
             mail_queue=services.mail_queue,
@@ -119,6 +120,7 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             tokens=ports.security.link_tokens,
             rate_limiter=services.rate_limiter,
             hasher=ports.security.hasher,
+            passwords=services.passwords,
             is_common=ports.security.is_common,
             policy=ports.decisions.policy,
             denials=services.denials,
@@ -136,6 +138,7 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             tokens=ports.security.link_tokens,
             rate_limiter=services.rate_limiter,
             hasher=ports.security.hasher,
+            passwords=services.passwords,
             is_common=ports.security.is_common,
             new_id=ports.new_id,
             mail_queue=services.mail_queue,
@@ -185,6 +188,7 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
         create_admin=CreateAdmin(
             unit_of_work=services.unit_of_work,
             hasher=ports.security.hasher,
+            passwords=services.passwords,
             is_common=ports.security.is_common,
             new_id=ports.new_id,
             policy=ports.decisions.policy,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
@@ -42,6 +43,10 @@ class MemoryPasswordAttempts:
         window = self._windows.get(reservation.bucket)
         if window is not None and window.began_at == reservation.began_at and window.taken > window.failed:
             self._windows.put(reservation.bucket, replace(window, failed=window.failed + 1))
+
+    async def clear(self, buckets: Collection[bytes]) -> None:
+        for bucket in buckets:
+            self._windows.drop(bucket)
 
     async def forget(self, began_before: datetime, limit: int) -> int:
         over = [bucket for bucket, window in self._windows.items() if window.began_at < began_before][:limit]

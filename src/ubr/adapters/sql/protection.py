@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
@@ -111,6 +112,9 @@ class SqlPasswordAttempts:
 
     async def _write(self, statement: Executable, reservation: Reservation) -> None:
         await self._connection.write(statement, {"its_bucket": reservation.bucket, "its_start": reservation.began_at})
+
+    async def clear(self, buckets: Collection[bytes]) -> None:
+        await self._connection.write(delete(password_tries).where(password_tries.c.bucket.in_(buckets)))
 
     async def forget(self, began_before: datetime, limit: int) -> int:
         """One that somebody has locked is left for the next time."""

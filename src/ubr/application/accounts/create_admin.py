@@ -11,6 +11,7 @@ from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.protection.password_throttle import PasswordThrottle
 from ubr.application.sessions.termination import end_sessions
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
@@ -42,6 +43,7 @@ class CreateAdmin:
 
     unit_of_work: UnitOfWork
     hasher: PasswordHasher
+    passwords: PasswordThrottle
     is_common: CommonPasswords
     new_id: NewId
     policy: OperatorPolicy
@@ -73,6 +75,7 @@ class CreateAdmin:
                 user.take_over(hashed, now=tx.now)
                 await tx.users.save(user)
                 await end_sessions(tx, user, SecurityEvent.TAKEN_OVER, actor=actor)
+                await self.passwords.vouch(tx, user)
             else:
                 raise EmailTaken
             result = await present_user(tx, user)

@@ -24,6 +24,7 @@ from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.protection.password_throttle import PasswordThrottle
 from ubr.application.protection.rate_limits import RateLimiter
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
@@ -49,7 +50,7 @@ class RegisterUser:
     - The password has to be long enough, and neither a common one nor the e-mail, the name or the service's name.
     - The e-mail must not belong to another account, however it is spelled. A link to verify it is mailed.
     - Where registration is `verified` no password is taken, and the answer is the same for every e-mail: the link that
-      is mailed makes the account, and there is none before.
+      is mailed makes the account, and there is none before. The full name is set after that.
     - Tried again with its key, within a day, it is answered as it was before.
     - A client IP may do so 60 times an hour: 429 `rate-limited` beyond.
     """
@@ -57,6 +58,7 @@ class RegisterUser:
     unit_of_work: UnitOfWork
     rate_limiter: RateLimiter
     hasher: PasswordHasher
+    passwords: PasswordThrottle
     is_common: CommonPasswords
     new_id: NewId
     mail_queue: MailQueue
@@ -104,8 +106,9 @@ class RegisterUser:
             if await call.answered() is not None:
                 return None
             await self.rate_limiter.registration()
-            await self.rate_limiter.mail(MailKind.REGISTRATION, email)
-            await self._ask(call, email, full_name, actor)
+            # A limit of mails to this e-mail is not reported: it would tell that others have registered with it.
+            mailed = await self.rate_limiter.admits_mail(MailKind.REGISTRATION, email)
+            await self._ask(call, email if mailed else None, actor)
             return None
         if command.password is UNSET:
             raise Invalid.at("/password", "is required")
@@ -132,6 +135,7 @@ class RegisterUser:
                 id=UserId(self.new_id()), email=email, full_name=full_name, password_hash=hashed, now=tx.now
             )
             await tx.users.add(user)
+            await self.passwords.vouch(tx, user)
             if mailed:
                 await self.mail_queue(tx, MailKind.VERIFICATION, email, user_id=user.id)
             result = await present_user(tx, user)
@@ -140,12 +144,13 @@ class RegisterUser:
         return result
 
     async def _ask(
-        self, call: IdempotentCall[UserResult | None], email: Email, full_name: str | None, actor: Actor | System | None
+        self, call: IdempotentCall[UserResult | None], email: Email | None, actor: Actor | System | None
     ) -> None:
-        """Let the mail decide. The steps are the same for every e-mail."""
+        """Let the mail decide; None sends none. Nothing else that the registrant gave is kept before it is opened."""
         async with self.unit_of_work.begin(actor) as tx:
             if await call.claim(tx) is not None:
                 return
-            await self.mail_queue(tx, MailKind.REGISTRATION, email, full_name=full_name)
+            if email is not None:
+                await self.mail_queue(tx, MailKind.REGISTRATION, email)
             await call.keep(tx, None)
             await tx.commit()

@@ -10,6 +10,7 @@ from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
+from ubr.application.protection.password_throttle import PasswordThrottle
 from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.sessions.termination import end_sessions
 from ubr.domain.accounts.one_time_link import LinkKind
@@ -39,6 +40,7 @@ class ResetPassword:
     tokens: LinkTokenMint
     rate_limiter: RateLimiter
     hasher: PasswordHasher
+    passwords: PasswordThrottle
     is_common: CommonPasswords
     policy: OperatorPolicy
     denials: DenialLog
@@ -76,3 +78,4 @@ class ResetPassword:
             await tx.users.save(user)
             cause = SecurityEvent.CLAIMED if claimed else SecurityEvent.PASSWORD_RESET
             await end_sessions(tx, user, cause, actor=None)
+            await self.passwords.vouch(tx, user)

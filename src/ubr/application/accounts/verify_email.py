@@ -15,6 +15,7 @@ from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, Passw
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
+from ubr.application.protection.password_throttle import PasswordThrottle
 from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.sessions.termination import end_sessions
 from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind, OneTimeLink
@@ -50,6 +51,7 @@ class VerifyEmail:
     tokens: LinkTokenMint
     rate_limiter: RateLimiter
     hasher: PasswordHasher
+    passwords: PasswordThrottle
     is_common: CommonPasswords
     new_id: NewId
     mail_queue: MailQueue
@@ -99,6 +101,7 @@ class VerifyEmail:
                 now=tx.now,
             )
             await tx.users.add(user)
+            await self.passwords.vouch(tx, user)
             await tx.commit()
 
     async def _verify(self, link: OneTimeLink, raw: str, actor: Actor | System | None) -> None:
@@ -123,6 +126,7 @@ class VerifyEmail:
                 current.reset_password(hashed, now=tx.now)
                 await end_sessions(tx, current, SecurityEvent.CLAIMED, actor=None)
             await tx.users.save(current)
+            await self.passwords.vouch(tx, current)
         await self.rate_limiter.give_back(status)
 
     async def _change(self, link: OneTimeLink) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -48,6 +49,10 @@ class PasswordAttempts(Protocol):
 
     async def fail(self, reservation: Reservation) -> None:
         """Record that a reservation will not be returned."""
+        ...
+
+    async def clear(self, buckets: Collection[bytes]) -> None:
+        """Delete the windows of these buckets. Attempts that are under way return nothing to the next window."""
         ...
 
     async def forget(self, began_before: datetime, limit: int) -> int:

@@ -142,6 +142,16 @@ class PasswordThrottle:
                 raise WrongPassword
             yield CheckedPassword(user, attempt)
 
+    async def vouch(self, tx: Transaction, user: User) -> None:
+        """Forget the failed attempts of an account, and make this client known to it, in the unit of the caller.
+
+        The mailbox was proved from here, or the account made: failures of others no longer count against its owner.
+        """
+        network = current_origin().network
+        await tx.password_attempts.clear({self.bucket(user.email), self.bucket(user.email, network)})
+        if network is not None:
+            await tx.known_clients.see(user.id, self.signer.sign(PURPOSE, network.encode()), tx.now)
+
     @asynccontextmanager
     async def _attempt(self) -> AsyncIterator[_Attempt]:
         attempt = _Attempt(self, await self.rate_limiter.password())

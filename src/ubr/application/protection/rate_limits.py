@@ -151,10 +151,16 @@ class RateLimiter:
 
         Each kind has its own count: a stranger who exhausts it has only caused mails of that kind.
         """
-        await self._client("mail-ip", self.quotas.mails)
-        quota = self.quotas.mails_to_one
-        if quota is not None:
-            _allow(await self.rate_limit_store.take(f"mail {kind} {email.key}", quota))
+        if (decision := await self._mail(kind, email)) is not None:
+            _allow(decision)
+
+    async def admits_mail(self, kind: MailKind, email: Email) -> bool:
+        """Like `mail`, but returns False beyond the limit of the e-mail: an error would tell that others asked for it.
+
+        Errors: `RateLimited` beyond the limit of the client.
+        """
+        decision = await self._mail(kind, email)
+        return decision is None or decision.allowed
 
     async def may_mail(self, kind: MailKind, email: Email) -> bool:
         """Like `mail`, for an additional mail that accompanies another act: returns False beyond the limit."""
@@ -163,6 +169,11 @@ class RateLimiter:
         except RateLimited:
             return False
         return True
+
+    async def _mail(self, kind: MailKind, email: Email) -> Decision | None:
+        await self._client("mail-ip", self.quotas.mails)
+        quota = self.quotas.mails_to_one
+        return None if quota is None else await self.rate_limit_store.take(f"mail {kind} {email.key}", quota)
 
     async def bad_refresh(self) -> None:
         """Count an invalid refresh token."""
