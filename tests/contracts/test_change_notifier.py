@@ -264,7 +264,7 @@ async def test_whatever_is_not_ours_is_passed_over(
         assert await arrives(writer, rows(2), heard)
         assert [row for _, row in heard.rows if row.number != 2] == [row for _, row in before]
     assert [record.message for record in caplog.records] == [
-        "A message on the short way is not ours; it is passed over"
+        "A message on the fast path is not ours; it is ignored"
     ] * 2
 
 

@@ -212,7 +212,7 @@ def test_templates_may_share_what_they_like(tmp_path: Path) -> None:
         ("verification_txt", "{{ link.format.__globals__ }}", "verification.txt cannot be used: .* unsafe"),
         ("verification_txt", b"\xff", "verification.txt cannot be used: .*utf-8.*"),
         ("invitation_txt", "{% if not full_name %}{{ lnk }}{% endif %}x", "invitation.txt cannot be used: 'lnk' .*"),
-        ("verificaton_txt", "{{ link }}", "verificaton.txt is used by no mail"),
+        ("verificaton_txt", "{{ link }}", "verificaton.txt is not used by any mail"),
     ],
 )
 def test_a_template_that_makes_no_mail(tmp_path: Path, name: str, content: str | bytes, told: str) -> None:
@@ -223,5 +223,5 @@ def test_a_template_that_makes_no_mail(tmp_path: Path, name: str, content: str |
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(BrokenTemplate, match="no such folder"):
+    with pytest.raises(BrokenTemplate, match="folder does not exist"):
         TemplateMailRenderer(URL, tmp_path / "nowhere")

@@ -91,10 +91,10 @@ def test_a_file_that_is_no_list_is_refused(path: Path, content: bytes, words: st
 def test_what_is_no_file_is_refused(path: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read: No such file"):
         common_and_listed(str(path))
-    with pytest.raises(ValueError, match="is no file"):
+    with pytest.raises(ValueError, match="is not a file"):
         common_and_listed(str(tmp_path))
     os.mkfifo(path)
-    with pytest.raises(ValueError, match="is no file"):
+    with pytest.raises(ValueError, match="is not a file"):
         common_and_listed(str(path))
 
 

@@ -1,4 +1,4 @@
-"""The kinds of errors, each with what the caller can do about it, and the leaves that belong to no capability."""
+"""The kinds of errors, each with the caller's way to react, and the leaves that belong to no capability."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class InputError:
-    """One thing wrong with the input: where (an RFC 6901 pointer, `""` for the whole) and why. Never the value."""
+    """One error in the input: where (an RFC 6901 pointer, `""` for the whole) and why. Never the value."""
 
     pointer: str
     detail: str
@@ -26,7 +26,7 @@ class UbrError(Exception):
 
 
 class Invalid(UbrError):
-    """The input breaks a rule that is known without looking at any state. Sending it again cannot help."""
+    """The input breaks a rule that does not depend on any state. Sending it again cannot help."""
 
     code = "invalid-input"
     title = "The input is not valid"
@@ -37,57 +37,57 @@ class Invalid(UbrError):
 
     @classmethod
     def at(cls, pointer: str, detail: str) -> Invalid:
-        """One flaw at one place."""
+        """One error at one place."""
         return cls(None, InputError(pointer, detail))
 
 
 class Unauthenticated(UbrError):
-    """It is not known who is asking."""
+    """The caller is unknown."""
 
     code = "unauthenticated"
     title = "Authentication is required"
 
 
 class Forbidden(UbrError):
-    """It is known who is asking, and they may not."""
+    """The caller is known and lacks permission."""
 
     code = "forbidden"
     title = "This is not permitted"
 
 
 class NotFound(UbrError):
-    """What was named does not exist."""
+    """The named resource does not exist."""
 
     code = "not-found"
-    title = "There is no such thing"
+    title = "Not found"
 
 
 class Conflict(UbrError):
-    """The input is right, but the present state stands against it."""
+    """The input is valid, but conflicts with the current state."""
 
     code = "conflict"
-    title = "The present state does not allow this"
+    title = "The request conflicts with the current state"
 
 
 class PreconditionFailed(UbrError):
-    """The thing has changed since the caller read it."""
+    """The resource has changed since the caller read it."""
 
     code = "precondition-failed"
-    title = "The thing has changed since it was read"
+    title = "The resource has changed since it was read"
 
 
 class Contradictory(UbrError):
-    """The input is right by itself, but it is not what the same caller has said before."""
+    """The input is valid by itself, but contradicts an earlier request of the same caller."""
 
     code = "contradictory"
-    title = "The request is not the one that it says it is"
+    title = "The request contradicts an earlier request"
 
 
 class RateLimited(UbrError):
-    """Too many tries. `retry_after` is in whole seconds, at least 1."""
+    """Too many attempts. `retry_after` is in whole seconds, at least 1."""
 
     code = "rate-limited"
-    title = "Too many tries"
+    title = "Too many attempts"
 
     def __init__(self, retry_after: int, detail: str | None = None) -> None:
         super().__init__(detail)
@@ -95,10 +95,10 @@ class RateLimited(UbrError):
 
 
 class Unavailable(UbrError):
-    """Nothing is wrong with the request; a part of the service is. `retry_after` is in whole seconds, at least 1."""
+    """The request is valid; a part of the service has failed. `retry_after` is in whole seconds, at least 1."""
 
     code = "unavailable"
-    title = "The service cannot answer at the moment"
+    title = "The service is temporarily unavailable"
 
     def __init__(self, detail: str | None = None, *, retry_after: int = 1) -> None:
         super().__init__(detail)
@@ -111,18 +111,18 @@ class InvalidCursor(Invalid):
 
 
 class IdempotencyKeyReused(Contradictory):
-    """Of the call that the key belongs to nothing is told."""
+    """Reveals nothing about the call that the key belongs to."""
 
     code = "idempotency-key-reused"
     title = "The idempotency key belongs to another request"
 
 
 class StoreUnavailable(Unavailable):
-    """The database did not answer in time. What was asked for may or may not have happened."""
+    """The database did not answer in time. The requested change may or may not have happened."""
 
     code = "store-unavailable"
-    title = "The database is out of reach"
+    title = "The database is unreachable"
 
 
 class TransactionConflict(StoreUnavailable):
-    """Two units of work stood in each other's way. This one had no effect, for certain, and can be repeated."""
+    """Two units of work conflicted. This one certainly had no effect and can be repeated."""

@@ -1,7 +1,7 @@
-"""Everything that can go wrong, on one screen.
+"""Every error, on one screen.
 
 A *kind* (direct child of `UbrError`) says what the caller can do about it; a *leaf* adds a stable `code`, and stands
-beside what it is about. Entry points translate kinds, never leaves: the HTTP status of a kind is known in one file
+beside its capability. Entry points translate kinds, never leaves: the HTTP status of a kind is known in one file
 there and nowhere else.
 """
 

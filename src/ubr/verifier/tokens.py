@@ -90,7 +90,7 @@ class TokenReader:
         """
         # In this order: length, form, key, signature, content. Nothing is parsed that ubr has not signed.
         if len(token) > _MAX_LENGTH or not token.isascii():
-            raise Refused("It is too long, or not ASCII")
+            raise Refused("The token is too long, or not ASCII")
         text = token.encode()
         digest = hashlib.sha256(text).digest()
         header, claims = self._read.get(digest) or (text.partition(b".")[0], None)
@@ -98,12 +98,12 @@ class TokenReader:
             raise Refused("Its key has been revoked")
         check = self._keys.get(header)
         if check is None:
-            raise UnknownKey("Its key is not known") if _names_a_key(header) else Refused("It is no token of ubr")
+            raise (UnknownKey("Its key is unknown") if _names_a_key(header) else Refused("It is not a token of ubr"))
         if claims is None:
             try:
                 claims = self._claims(_signed(text, check))
             except (ValueError, RecursionError):
-                raise Refused("It is not a token of ubr, to the letter") from None
+                raise Refused("It is not exactly a token of ubr") from None
             self._read[digest] = (header, claims)
             while len(self._read) > self._cached:
                 self._read.popitem(last=False)
@@ -145,9 +145,9 @@ class TokenReader:
 def check_times(token: VerifiedToken, now: datetime) -> None:
     """A token is good until the second of its `exp`. Errors: `Refused`."""
     if now >= token.expires_at:
-        raise Refused("It has expired")
+        raise Refused("The token has expired")
     if max(token.issued_at, token.auth_time) > now + LEEWAY:
-        raise Refused("It is of the future")
+        raise Refused("The token is issued in the future")
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------

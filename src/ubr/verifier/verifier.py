@@ -91,7 +91,7 @@ class Verifier:
             async with asyncio.timeout(self._patience):
                 await self._until(self._ready)
         except TimeoutError:
-            _log.warning("ubr is out of reach; no token is accepted until it is not")
+            _log.warning("ubr is unreachable; no token is accepted until it answers again")
         except BaseException:
             await self.__aexit__(None, None, None)  # which nobody else will
             raise
@@ -122,7 +122,7 @@ class Verifier:
                     # It may be of an epoch that has just begun.
                     await self._until(lambda: self._view.fresh(self._elapsed()) and self._view.asked_since(called))
         except TimeoutError:
-            raise NotFresh("What ubr knows could not be learned in time") from None
+            raise NotFresh("The state of ubr could not be read in time") from None
         # From here on nothing is waited for: what is fresh now is what is judged by, and the keys may be others by now.
         claims = self._reader.read(access_token)
         check_times(claims.token, self._clock())
@@ -187,10 +187,10 @@ class Verifier:
             raise Unreachable("TimeoutError") from None
         if told.epoch != view.epoch:
             # A restore, or another server: what was known is of another history, and so are the tokens of then.
-            _log.warning("The feed of ubr has a new epoch; tokens from before it are refused")
+            _log.warning("The change feed of ubr has a new epoch; tokens from an earlier epoch are refused")
             view.begin_anew(None)
         elif told.number < since:
-            _log.warning("The feed of ubr went back; tokens from before are refused")
+            _log.warning("The change feed of ubr went back; earlier tokens are refused")
             view.begin_anew(None, self._clock())
         else:
             if not view.apply(sent, told):

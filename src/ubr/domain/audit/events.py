@@ -24,7 +24,7 @@ class LogRead(Event):
     """Somebody read a page of the log. `filters` are the conditions, without anything that was typed freely."""
 
     action = "log.read"
-    message = "Entries of the log were read"
+    message = "Audit log entries were read"
     filters: Facts
     entries: int
 
@@ -37,7 +37,7 @@ class LogEntryRead(Event):
     """Somebody read one entry, to the byte, with the proof that it is in the log."""
 
     action = "log.entry_read"
-    message = "An entry of the log was read with its proof"
+    message = "An audit log entry was read with its proof"
     entry_id: LogEntryId
 
     @property
@@ -50,7 +50,7 @@ class LogExported(Event):
     """Somebody began to write the whole log, up to `size` entries, into a file."""
 
     action = "log.exported"
-    message = "The log was exported"
+    message = "The audit log was exported"
     level: ClassVar[Level] = "warning"
     size: int
 
@@ -63,7 +63,7 @@ class LogPruned(Event):
     """The content of the entries before number `size` of the tree is gone. All of them were older than `before`."""
 
     action = LOG_PRUNED
-    message = "The content of old entries of the log was deleted"
+    message = "The content of old audit log entries was deleted"
     level: ClassVar[Level] = "warning"
     before: datetime
     size: int
@@ -93,7 +93,7 @@ class LogKeyCreated(LogKeyEvent):
     """The first key that signs checkpoints."""
 
     action = LOG_KEY_CREATED
-    message = "The key that signs the log was created"
+    message = "The audit log's signing key was created"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ class LogKeyRotated(LogKeyEvent):
     """About the key that comes. The first checkpoint over this entry is signed by both."""
 
     action = LOG_KEY_ROTATED
-    message = "The key that signs the log got a successor"
+    message = "The audit log's signing key was rotated"
     level: ClassVar[Level] = "warning"
     before: str
 
@@ -114,7 +114,7 @@ class LogKeyRewrapped(LogKeyEvent):
     """Sealed with another secret; the key itself is what it was."""
 
     action = "log_key.rewrapped"
-    message = "The key that signs the log was sealed anew"
+    message = "The audit log's signing key was rewrapped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +140,7 @@ class ActRefused(Event):
     """Somebody logged in asked for what they may not do, `count` times within a minute."""
 
     action = "act.refused"
-    message = "An act was refused"
+    message = "An action was denied"
     level: ClassVar[Level] = "warning"
     act: str
     problem: str
@@ -155,7 +155,7 @@ class RequestsRejected(Event):
     """What one worker turned away within a minute before it knew who asked, by the name of the problem."""
 
     action = "requests.rejected"
-    message = "Requests were turned away"
+    message = "Requests were rejected"
     counts: dict[str, int]
 
     def data(self) -> Facts:

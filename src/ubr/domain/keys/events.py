@@ -31,7 +31,7 @@ class SigningKeyRotated(SigningKeyEvent):
     """About the key that goes. The tokens of neither end by it."""
 
     action = "signing_key.rotated"
-    message = "A signing key got a successor"
+    message = "A signing key was rotated"
     successor: str
 
     @property
@@ -58,4 +58,4 @@ class SigningKeyRewrapped(SigningKeyEvent):
     """Sealed with another secret; the key itself is what it was."""
 
     action = "signing_key.rewrapped"
-    message = "A signing key was sealed anew"
+    message = "A signing key was rewrapped"

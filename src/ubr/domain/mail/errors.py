@@ -6,12 +6,12 @@ from ubr.domain.error_kinds import Conflict, NotFound, Unavailable
 
 
 class QueuedMailNotFound(NotFound):
-    """Only operators name letters, and only at the command line."""
+    """Raised only by operator commands: queued mails are addressed only on the command line."""
 
 
 class MailRefused(Conflict):
-    """This mail will never be taken, for certain. Only what sends mails is told."""
+    """The mail server permanently refuses this mail. Reported only to mail delivery."""
 
 
 class MailUnavailable(Unavailable):
-    """A mail did not leave, or perhaps it did. It can be tried again. Only what sends mails is told."""
+    """A mail was not sent, or its delivery is unknown. It can be retried. Reported only to mail delivery."""

@@ -83,7 +83,7 @@ def _operations(document: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 def _told(named: tuple[str, ...], found: Mapping[str, tuple[str, ...]]) -> tuple[str, ...] | str:
     if not named:
-        return "No operation in particular."
+        return "No particular operation."
     if named == found[_ALL]:
         return "Every operation."
     return named
@@ -98,7 +98,7 @@ def index_html(pages: Mapping[str, ProblemPage]) -> str:
     )
     return _html(
         "Problems",
-        "<h1>Problems</h1><p>Every refusal is an <code>application/problem+json</code> (RFC 9457). Its "
+        "<h1>Problems</h1><p>Every error is an <code>application/problem+json</code> (RFC 9457). Its "
         "<code>type</code> is the path of a page here.</p>"
         f"<table><tr><th>name</th><th>status</th><th>title</th></tr>{lines}</table>",
     )
@@ -119,7 +119,7 @@ def html(page: ProblemPage) -> str:
         f"<h2>What it means</h2><p>{_text(page.advice.meaning)}</p>"
         f"<h2>What to do</h2><p>{_text(page.advice.remedy)}</p>"
         f"<h2>An example</h2>{examples}"
-        f"<h2>Who answers with it</h2>{operations}"
+        f"<h2>Operations with this problem</h2>{operations}"
         '<p><a href="/problems">All problems</a></p>',
     )
 
@@ -155,7 +155,7 @@ def markdown(page: ProblemPage) -> str:
         page.advice.remedy,
         "## An example",
         examples,
-        "## Who answers with it",
+        "## Operations with this problem",
         operations,
         "[All problems](../problems.md)",
     ]

@@ -35,14 +35,14 @@ _log = structlog.get_logger("ubr.http")
 
 
 class ProblemFlaw(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing wrong with the input: where (RFC 6901) and why."""
+    """One error in the input: where (RFC 6901) and why."""
 
     pointer: str
     detail: str
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """What every refusal says. `errors` is there where the input was bad."""
+    """The body of every problem response. `errors` is present for invalid input."""
 
     type: str
     title: str
@@ -126,7 +126,7 @@ def _known(error: Exception) -> UbrError:
                 _log.warning("unavailable", problem=error.code, exc_info=error.__cause__)
             return error
         case NotFoundException():
-            return NotFound("There is nothing at this path")
+            return NotFound("This path does not exist")
         case MethodNotAllowedException():
             return MethodNotAllowed()
         case HTTPException() if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
