@@ -16,22 +16,22 @@ from ubr.domain.errors import CheckpointMismatch, Forbidden, Invalid
 from ubr.domain.events import RESTORED
 
 _RESTORES: Final = 100
-"""The newest of these are looked at."""
+"""The number of newest entries that are searched."""
 
 
 class CompareCheckpointCommand(Command, frozen=True, kw_only=True):
-    """`checkpoint` is the text of one that was kept."""
+    """`checkpoint` is the text of a saved checkpoint."""
 
     checkpoint: str
 
 
 @dataclass(frozen=True, slots=True)
 class CompareCheckpoint:
-    """See whether the log is the continuation of a checkpoint that was kept outside the database.
+    """Check that the log continues a checkpoint that was saved outside the database.
 
     - Only the service itself may.
-    - It is not where the log is shorter, or where its beginning is not what was signed then.
-    - A checkpoint from before a restore that was settled is not compared any more: the log has another origin since.
+    - The check fails if the log is shorter, or if its beginning does not match the checkpoint.
+    - A checkpoint from before an acknowledged restore is no longer compared: the log has a new origin since then.
     """
 
     unit_of_work: UnitOfWork
@@ -41,7 +41,7 @@ class CompareCheckpoint:
 
     @denials_recorded
     async def __call__(self, command: CompareCheckpointCommand, /, *, actor: System) -> CheckpointResult:
-        """The newest checkpoint. Errors: `Invalid` for what is no checkpoint; `CheckpointMismatch`; `LogDamaged`."""
+        """The newest checkpoint. Errors: `Invalid` for a malformed checkpoint; `CheckpointMismatch`; `LogDamaged`."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may compare checkpoints")
         try:
@@ -51,7 +51,7 @@ class CompareCheckpoint:
             raise Invalid.at("/checkpoint", str(error)) from None
         async with self.unit_of_work.read() as tx:
             if await tx.log_tree.newest_checkpoint() is None:
-                raise CheckpointMismatch(f"The checkpoint that was kept has {kept.size} entries, and the log none")
+                raise CheckpointMismatch(f"The saved checkpoint has {kept.size} entries, and the log has none")
             here = Checkpoint.of(await current_checkpoint(tx))
             if not await self._settled(tx, note):
                 await self._signed_here(tx, note)
@@ -63,7 +63,7 @@ class CompareCheckpoint:
             return checkpoint_result(await current_checkpoint(tx))
 
     async def _settled(self, tx: Transaction, note: Note) -> bool:
-        """Whether a restore that was settled named this very checkpoint: its key may be lost with the rest."""
+        """True if an acknowledged restore named this checkpoint: its key may be lost with the rest."""
         restores = await tx.logs.page(LogFilter(action=RESTORED), None, _RESTORES)
         return any(entry.facts.get("checkpoint") == str(note) for entry in restores)
 
@@ -74,18 +74,18 @@ class CompareCheckpoint:
                 return
         except BadNote as error:
             raise CheckpointMismatch(f"The checkpoint {error}") from None
-        raise CheckpointMismatch("The checkpoint is signed by no key that this log has, or had")
+        raise CheckpointMismatch("The checkpoint is not signed by a current or former key of this log")
 
     async def _continued(self, tx: Transaction, kept: Checkpoint, here: Checkpoint) -> None:
         if kept.size > here.size:
             raise CheckpointMismatch(
-                f"The checkpoint that was kept has {kept.size} entries and the log {here.size}: the log was cut, or "
-                "the database was put back to an earlier state"
+                f"The saved checkpoint has {kept.size} entries and the log {here.size}: the log was truncated, or "
+                "the database was restored to an earlier state"
             )
         proof = [await hash_of(tx, span) for span in consistency(kept.size, here.size)] if kept.size else []
         try:
             check_consistency(kept.size, kept.root, here.size, here.root, [] if kept.size == here.size else proof)
         except BadProof:
             raise CheckpointMismatch(
-                f"The first {kept.size} entries of the log are not those that were signed when the checkpoint was kept"
+                f"The first {kept.size} entries of the log are not the entries that the saved checkpoint signed"
             ) from None

@@ -1,4 +1,4 @@
-"""What every command and every result has in common."""
+"""The base classes of commands and results."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import msgspec
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Asks for one thing. Its `repr` shows no field: commands hold passwords and tokens."""
+    """One request to a use case. Its `repr` shows no field: commands hold passwords and tokens."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(…)"
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What a use case answers: the representation of `docs/api`, field for field."""
+    """The answer of a use case: the representation of `docs/api`, field for field."""

@@ -25,10 +25,10 @@ from ubr.domain.mail.queued_mail import QueuedMail
 
 _AT_ONCE: Final = 10
 _CLAIMED: Final = timedelta(minutes=2)
-"""How long a letter is nobody else's: longer than a try can last."""
+"""How long a claim on a queued mail lasts: longer than an attempt can take."""
 
 _FAREWELL: Final = 3.0
-"""Seconds that what is being sent has to its end when the process stops."""
+"""Seconds that running deliveries have to finish when the process stops."""
 
 _PAGES: Final = {
     LinkKind.REGISTRATION: "verify-email",
@@ -43,13 +43,14 @@ _log: Final = logging.getLogger("ubr.mail")
 
 @dataclass(frozen=True, slots=True)
 class DeliverMail:
-    """Send the mails that wait and are due.
+    """Send the queued mails that are due.
 
-    - Only the service itself may. Several may at once: each sends others. Who has no way to send any leaves them.
-    - Whether there is anybody to write to is decided now, and so is what good a link is: it is made now, only its
-      digest is stored, and a mail that has to be sent again has another one.
-    - What cannot be sent is tried again, later each time, and given up in the end.
-    - A mail is sent once, unless somebody dies between sending it and saying so. What was ended meanwhile is not sent.
+    - Only the service itself may. Several processes may at once: each claims other mails. A process without a mail
+      server claims none.
+    - Looks up the recipient and creates the link at this point: only the digest of the link is stored, and a retried
+      mail has a new one.
+    - Retries a failed mail with increasing pauses, and gives it up in the end.
+    - Sends a mail once, unless the process dies between sending and recording it. Does not send a cancelled mail.
     """
 
     unit_of_work: UnitOfWork
@@ -60,7 +61,7 @@ class DeliverMail:
 
     @denials_recorded
     async def __call__(self, *, actor: System) -> int:
-        """How many letters are done with: sent, or with nobody to write to."""
+        """The number of finished mails: sent, or without a recipient."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may deliver mail")
         done = 0
@@ -92,7 +93,7 @@ class DeliverMail:
         return queued_mails
 
     async def _deliver(self, queued: QueuedMail, actor: System) -> bool:
-        """Whether it is done with. Where the store is out of reach it is due again once nobody has it any more."""
+        """True if it is finished. If the store is unreachable, it is due again once its claim has expired."""
         origin = Origin(ip=queued.ip, request_id=queued.request_id, request_id_given=queued.request_id_given)
         with calling_from(origin):
             try:
@@ -106,7 +107,7 @@ class DeliverMail:
         return failure is None
 
     async def _sent(self, queued: QueuedMail, actor: System) -> MailRefused | MailUnavailable | None:
-        """Why it was not; None where it was, or there is nothing to send."""
+        """The reason for the failure; None if it was sent, or if there is no mail to send."""
         try:
             context = await self._written(queued, actor)
             if context is not None:
@@ -116,8 +117,8 @@ class DeliverMail:
         except StoreUnavailable:
             raise
         except Exception:  # noqa: BLE001 - whatever is wrong with one letter, the others go out
-            _log.exception("A mail could not be written")
-            return MailUnavailable("it could not be written")
+            _log.exception("A mail could not be rendered")
+            return MailUnavailable("it could not be rendered")
         return None
 
     @retry_on_conflict
@@ -139,7 +140,7 @@ class DeliverMail:
 
     @retry_on_conflict
     async def _written(self, queued: QueuedMail, actor: System) -> MailContext | None:
-        """What the mail says; None where there is nothing to say to anybody."""
+        """The content of the mail; None if there is no recipient."""
         async with self.unit_of_work.begin(actor) as tx:
             context = await self._facts(tx, queued)
             # Its user is locked by now: whoever ended what it is about has deleted it, or waits for us.
@@ -213,7 +214,7 @@ class DeliverMail:
         session_id: SessionId | None = None,
         end: datetime | None = None,
     ) -> MailContext:
-        """A mail with a new link in it, to the e-mail given, or the one of the user."""
+        """A mail with a new link, to the given e-mail or the user's."""
         to = email or (queued.email if user is None else user.email)
         token = self.tokens.mint()
         user_id = None if user is None else user.id
@@ -243,7 +244,7 @@ class DeliverMail:
 
 
 async def _addressee(tx: Transaction, queued: QueuedMail) -> User | None:
-    """The active user with the e-mail of a letter; the one it is about, where that is known."""
+    """The active user with the e-mail of a queued mail; its own user if that is known."""
     user = await tx.users.by_email(queued.email)
     if user is None or not user.active or queued.user_id not in {None, user.id}:
         return None
@@ -251,7 +252,7 @@ async def _addressee(tx: Transaction, queued: QueuedMail) -> User | None:
 
 
 async def _owner(tx: Transaction, queued: QueuedMail) -> User | None:
-    """The active user whom a letter is about."""
+    """The active user that a queued mail is about."""
     user = None if queued.user_id is None else await tx.users.get(queued.user_id)
     return user if user is not None and user.active else None
 

@@ -25,7 +25,7 @@ MAX_WAIT_MS: Final = 300
 """Milliseconds."""
 
 MAX_RECORDS: Final = 10_000
-"""Whoever is further behind than this begins anew."""
+"""A verifier that is further behind than this starts again."""
 
 MAX_NUMBER: Final = 2**63 - 1
 _ATTEMPTS: Final = 3
@@ -33,29 +33,27 @@ _REMEMBERED: Final = 10_000
 
 VerifierId: TypeAlias = Annotated[
     UUID,
-    Meta(
-        description="An id that the verifier's process has made up.", examples=["01926e5c-7b0e-4f3a-9c55-0d2f6f1c8a10"]
-    ),
+    Meta(description="A random id of the verifier's process.", examples=["01926e5c-7b0e-4f3a-9c55-0d2f6f1c8a10"]),
 ]
 
 
 class FollowRevocationsCommand(Command, frozen=True, kw_only=True):
-    """`verifier` is an id that its process has made up. `since` and `epoch` are those of the answer before."""
+    """`verifier` is a random id of its process. `since` and `epoch` come from the previous answer."""
 
     verifier: VerifierId
     since: Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": MAX_NUMBER})] | None = None
-    epoch: Annotated[str | None, Meta(description="`epoch` of the answer before.")] = None
+    epoch: Annotated[str | None, Meta(description="`epoch` of the previous answer.")] = None
     wait: Annotated[
         int,
         Meta(
-            description="For how many milliseconds the call is held where there is nothing to tell.",
+            description="How many milliseconds the call is held open while there is no news.",
             extra_json_schema={"minimum": 0, "maximum": MAX_WAIT_MS},
         ),
     ] = 0
 
 
 class RevocationResult(Result, frozen=True, kw_only=True):
-    """`id` is that of a session, user or role, or the `kid` of a signing key."""
+    """`id` is the id of a session, user or role, or the `kid` of a signing key."""
 
     number: int
     kind: ChangeKind
@@ -63,7 +61,7 @@ class RevocationResult(Result, frozen=True, kw_only=True):
 
 
 class RevocationsResult(Result, frozen=True, kw_only=True):
-    """`fresh_for_ms` counts from the moment at which the call was sent."""
+    """`fresh_for_ms` counts from the moment at which the caller sent the request."""
 
     epoch: Annotated[str, example("5f70bf18a0860070")]
     number: Annotated[int, example(4711)]
@@ -73,16 +71,15 @@ class RevocationsResult(Result, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class FollowRevocations:
-    """Tell a verifier in another service what ended or changed. Needs `revocations:read`.
+    """Follow revocations and changes as a verifier in another service. Requires `revocations:read`.
 
-    - Every answer that something has ended waits for the verifier, up to the bound, from its first call until 60
-      seconds after its last.
-    - The call is held for `wait` milliseconds, 300 and a third of the bound at most, or until there is something to
-      tell.
-    - What was numbered after `since` is told, where that is of the present epoch and no more than 10,000 rows behind.
-      Else `rows` is empty and `number` is where to begin.
-    - The next call, with `since` and `epoch` as they were told, says that the verifier acts on all of it.
-    - A verifier is known by its id and its user: nobody can speak for the verifier of another.
+    - Every revocation waits for the verifier before it is answered, up to the bound, from the verifier's first call
+      until 60 seconds after its last.
+    - The call is held open for `wait` milliseconds, at most 300 and a third of the bound, or until there is news.
+    - Returns the change records after `since`, if `epoch` is the current one and `since` is at most 10,000 records
+      behind. Otherwise `rows` is empty and `number` is where to start.
+    - The next call, with `since` and `epoch` from this answer, acknowledges that the verifier applies all of it.
+    - A verifier is identified by its id and its user: no caller can acknowledge for another user's verifier.
     """
 
     authorize: Authorize
@@ -92,7 +89,7 @@ class FollowRevocations:
     elapsed: Elapsed
     denials: DenialLog
     _leases: OrderedDict[WorkerId, tuple[str, float]] = field(default_factory=OrderedDict, init=False, repr=False)
-    """The epoch in which this worker renewed a lease, and when it began to."""
+    """The epoch in which this worker renewed a lease, and when the renewal began."""
 
     @denials_recorded
     async def __call__(self, command: FollowRevocationsCommand, /, *, actor: Actor | System) -> RevocationsResult:
@@ -124,7 +121,7 @@ class FollowRevocations:
         )
 
     async def _position(self) -> FeedPosition:
-        """Where this worker knows the feed to have stood a moment ago."""
+        """The recent position of the change feed, as known to this worker."""
         await self.session_cache.ensure_fresh()
         position = self.session_cache.position
         if position is None:
@@ -132,13 +129,13 @@ class FollowRevocations:
         return position
 
     async def _hold(self, since: int, wait: int) -> None:
-        """Where the bound is short, so is this: whoever asks again at once has to stay fresh."""
+        """Short if the bound is short: a verifier that calls again at once has to stay fresh."""
         with suppress(TimeoutError):
             async with asyncio.timeout(min(wait / 1000, self.session_cache.times.bound / 3)):
                 await self.session_cache.news(since)
 
     async def _read(self, verifier: WorkerId, since: int | None, epoch: str) -> FeedRead:
-        """What there is to tell, read after a lease was committed in the very database that it is read from."""
+        """The news, read after a lease was committed in the same database."""
         for _ in range(_ATTEMPTS):
             await self._renew(verifier, epoch)
             read = await self.feed.read(since)
@@ -149,7 +146,7 @@ class FollowRevocations:
         raise StoreUnavailable
 
     async def _renew(self, verifier: WorkerId, epoch: str) -> None:
-        """Renew a lease that this worker has not renewed of late in this epoch."""
+        """Renew a lease that this worker has not recently renewed in this epoch."""
         now = self.elapsed()
         renewed_in, began = self._leases.get(verifier, (None, 0.0))
         if renewed_in == epoch and now - began < self.session_cache.times.renewal:
@@ -162,5 +159,5 @@ class FollowRevocations:
 
 
 def lease_of(who: Authority, verifier: UUID) -> WorkerId:
-    """Under what id a verifier is waited for."""
+    """The id under which revocations wait for a verifier."""
     return WorkerId(verifier if who.user_id is None else uuid5(who.user_id, str(verifier)))

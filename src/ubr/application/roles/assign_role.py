@@ -22,7 +22,7 @@ from ubr.domain.text import parse_moment
 
 
 class AssignRoleCommand(Command, frozen=True, kw_only=True):
-    """`expires_at` None means for good."""
+    """`expires_at` None means without end."""
 
     user_id: UUID
     role: str
@@ -31,13 +31,13 @@ class AssignRoleCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class AssignRole:
-    """Give a role to a user, for good or until a moment at least 60 seconds ahead.
+    """Assign a role to a user, without end or until a moment at least 60 seconds ahead.
 
-    - Needs `roles:assign`.
-    - Nobody rises: neither the user nor the role may hold anything that the actor does not.
-    - Giving it again moves its end, and is no error where nothing changes.
-    - Someone stays: the last administrator's grant gets no end.
-    - Everyone has `user`: it can be neither given nor ended.
+    - Requires `roles:assign`.
+    - No escalation: neither the user nor the role may hold a permission that the actor lacks.
+    - Assigning it again changes its end, and is no error if nothing changes.
+    - The last administrator's grant cannot get an end.
+    - Every user has `user`: it can be neither assigned nor ended.
     """
 
     unit_of_work: UnitOfWork
@@ -61,7 +61,7 @@ class AssignRole:
                 raise RoleNotFound
             forbid_escalation(who.permissions, role.permissions)
             if role.id == USER_ROLE_ID:
-                raise BuiltInRole("Everyone has the role user, for good")
+                raise BuiltInRole("Every user has the role user, without end")
             was_lasting = user.lasting_admin
             user.grant(role.id, by=who.user_id, now=tx.now, expires_at=expires_at)
             await keep_an_admin(tx, user, was_lasting=was_lasting)

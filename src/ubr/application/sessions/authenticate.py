@@ -12,10 +12,10 @@ from ubr.domain.errors import InvalidToken
 
 @dataclass(frozen=True, slots=True)
 class Authenticate:
-    """Find out whose access token this is.
+    """Authenticate the holder of an access token.
 
-    - The token must be ours, to the letter, and in its time.
-    - Its key must not have been revoked, its session must not have ended, and its user must be active, now.
+    - The token must be exactly one of ours, and within its validity.
+    - Right now its key must not be revoked, its session must not have ended, and its user must be active.
 
     Errors: `InvalidToken`.
     """
@@ -33,9 +33,9 @@ class Authenticate:
         return actor
 
     async def bearer(self, token: str, /) -> Actor:
-        """Whose token it is, also where its session has ended: for calls that end it, which find that out themselves.
+        """The holder of the token, even if its session has ended: for calls that end it and check this themselves.
 
-        They do not say so before it holds everywhere. Errors: `InvalidToken`.
+        They report it only once it has propagated everywhere. Errors: `InvalidToken`.
         """
         actor = await self._actor(token)
         await self._check_again(token)

@@ -31,11 +31,11 @@ class RefreshSessionCommand(Command, frozen=True, kw_only=True):
 class RefreshSession:
     """Exchange a refresh token for new tokens.
 
-    - A refresh token is good once. However many come with it at the same moment, there is one successor.
-    - Within 10 seconds of that, the same token yields the very same successor: an answer may have been lost.
-    - Later, or once that successor was spent in its turn, somebody holds a copy: the session ends.
-    - A session that has ended stays ended.
-    - A client IP that comes with more than 100 invalid tokens a minute is told 429 `rate-limited`.
+    - A refresh token can be used once. Any number of concurrent requests with it get one successor.
+    - Within 10 seconds, the same token returns the same successor: the answer may have been lost.
+    - Later, or once that successor was used, the token counts as stolen: the session ends.
+    - An ended session cannot be refreshed.
+    - Limited to 100 invalid tokens a minute per client IP: 429 `rate-limited` beyond.
     """
 
     unit_of_work: EndingUnitOfWork
@@ -67,7 +67,7 @@ class RefreshSession:
         return await self._again(digest, command.refresh_token, actor)
 
     async def _exchange(self, tx: Transaction, session_id: SessionId, successor: MintedToken) -> TokensResult:
-        """The session is locked before its user is read: whatever ends it comes wholly before or wholly after this."""
+        """Locks the session before it reads the user: a concurrent end comes entirely before or entirely after this."""
         position = await tx.feed_position()
         session = await tx.sessions.get(session_id)
         if session is None:
@@ -81,8 +81,8 @@ class RefreshSession:
         return tokens
 
     async def _again(self, digest: TokenDigest, secret: str, actor: Actor | System | None) -> TokensResult:
-        """A token that could not be spent: a retry, a copy, or nothing we know. A retry changes nothing, so it only
-        reads, and many of them wait for nobody.
+        """Handles a token that could not be spent: a retry, a copy, or an unknown token. A retry changes nothing, so it
+        only reads, and concurrent retries do not wait for each other.
         """
         async with self.unit_of_work.read() as tx:
             spent = await tx.refresh_tokens.get(digest)
