@@ -1,6 +1,6 @@
 """`python -m ubr.audit_verifier EXPORT [--checkpoint FILE]... [--key FILE]`.
 
-Exit codes: 0 everything fits, 1 something does not, 2 wrong usage.
+Exit codes: 0 everything matches, 1 mismatch, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def main() -> int:
         type=Path,
         action="append",
         default=[],
-        help="a checkpoint that was kept elsewhere; may be repeated",
+        help="a checkpoint saved outside the database; may be repeated",
     )
-    parser.add_argument("--key", type=Path, help="the key to trust; without it the export's own word is taken")
+    parser.add_argument("--key", type=Path, help="the key to trust; by default the keys that the export itself names")
     asked = parser.parse_args()
     try:
         keys = [] if asked.key is None else _opened(asked.key, read_keys)
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 class _Unusable(Exception):
-    """A file does not hold what it should."""
+    """A file has the wrong content."""
 
 
 def _opened(path: Path, read: Callable[[Path], T]) -> T:

@@ -1,7 +1,7 @@
-"""All that an operator decides, and the one reader of the environment.
+"""All settings of an operator, and the only reader of the environment.
 
 Each setting is declared once, as a field of a group in `groups/`. `Settings` is these fields in one flat object;
-reading the environment, `ubr config` and `docs/settings.md` are made of the same declarations.
+reading the environment, `ubr config` and `docs/settings.md` use the same declarations.
 """
 
 from ubr.settings.embedded import EMBEDDED, LOCAL_SENDER, MAIL_FOLDER, SECRET_FILE

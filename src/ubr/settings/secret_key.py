@@ -1,4 +1,4 @@
-"""The secret key that the embedded database keeps in a file, and the making of that file."""
+"""The secret key of the embedded database, and the creation of its file."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def random_secret() -> str:
 
 
 def kept_secret() -> tuple[bytes, ...]:
-    """The secret in `var/secret_key`; empty while there is no such file. Errors: `WrongSetting`."""
+    """The secret in `var/secret_key`; empty if the file does not exist. Errors: `WrongSetting`."""
     try:
         if not SECRET_FILE.exists():
             return ()
         if SECRET_FILE.stat().st_mode & 0o077:
             raise WrongSetting(
-                f"UBR_SECRET_KEY is not set, and others can read {SECRET_FILE}, which is used then: "
+                f"UBR_SECRET_KEY is not set, and other users can read its default file {SECRET_FILE}: "
                 f"run `chmod 600 {SECRET_FILE}`."
             )
         return parse_secrets(SECRET_FILE.read_text().strip())
@@ -45,15 +45,15 @@ def kept_secret() -> tuple[bytes, ...]:
         raise _out_of_reach(error) from None
     except ValueError:
         raise WrongSetting(
-            f"UBR_SECRET_KEY is not set, and {SECRET_FILE}, which is used then, has no key of {_SECRET_BYTES} bytes."
+            f"UBR_SECRET_KEY is not set, and its default file {SECRET_FILE} has no key of {_SECRET_BYTES} bytes."
         ) from None
 
 
 def ensure_embedded_files(settings: Settings) -> Settings:
-    """Make what the embedded database needs before it is opened: its folder and, unless a secret is set, its secret.
+    """Create the folder of the embedded database and, unless a secret is set, its secret, before it is opened.
 
-    The settings with that secret; every process gets the same one, however many call this at once. With any other
-    database nothing is made, and the settings are those that were given. Errors: `WrongSetting`.
+    Returns the settings with that secret; concurrent calls in all processes get the same one. With any other database
+    it creates nothing and returns the given settings. Errors: `WrongSetting`.
     """
     if not settings.embedded:
         return settings
@@ -71,7 +71,7 @@ def ensure_embedded_files(settings: Settings) -> Settings:
 
 def _out_of_reach(error: OSError) -> WrongSetting:
     return WrongSetting(
-        f"UBR_SECRET_KEY is not set, and {SECRET_FILE}, which is used then, is out of reach: {error.strerror}."
+        f"UBR_SECRET_KEY is not set, and its default file {SECRET_FILE} cannot be accessed: {error.strerror}."
     )
 
 
@@ -86,7 +86,7 @@ def _make_folder() -> None:
 
 
 def _make_secret_file() -> None:
-    """Errors: `FileExistsError` where another process was faster. Nobody ever sees a part of the file."""
+    """Errors: `FileExistsError` if another process was faster. The file is never visible in part."""
     folder = SECRET_FILE.parent
     draft = folder / f".secret_key.{secrets.token_hex(8)}"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
