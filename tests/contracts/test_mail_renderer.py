@@ -146,7 +146,7 @@ def test_a_name_is_no_markup(renderer: MailRenderer) -> None:
 )
 def test_how_long(renderer: MailRenderer, minutes: int, text: str) -> None:
     mail = renderer.render(context(MailKind.VERIFICATION, minutes=minutes), uuid4())
-    assert f"good for {text}," in mail.text
+    assert f"valid for {text} " in mail.text
 
 
 @pytest.mark.parametrize("missing", ["link", "minutes"])
