@@ -1223,7 +1223,11 @@ FITS: Final = ["export", "--key", "key", "--checkpoint", "checkpoint"]
 
 SAID: Final[dict[str, tuple[list[str], int, str]]] = {
     "fits": (FITS, 0, "All 14 entries match their signatures.\n"),
-    "pruned": (FITS, 0, "\nThe content of 3 entries was pruned, as recorded in the log; their hashes match.\nSigned by "),
+    "pruned": (
+        FITS,
+        0,
+        "\nThe content of 3 entries was pruned, as recorded in the log; their hashes match.\nSigned by ",
+    ),
     "its own word": (["export"], 0, " Use --key.\n"),
     "the newer key": (
         ["export", "--key", "new.key"],

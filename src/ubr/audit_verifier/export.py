@@ -19,11 +19,11 @@ _LARGEST: Final = 2**63
 
 
 class NotAnExport(Exception):
-    """What was given is not an export of a log, from its first line on."""
+    """The input is not an export of a log."""
 
 
 def check_export(lines: Iterable[str], *, keys: Sequence[NoteKey] = (), against: Sequence[Note] = ()) -> Checked:
-    """What was found to be right. Without keys those are trusted that the export itself names.
+    """The verified content. Without keys it trusts the keys that the export itself names.
 
     Errors: `Tampered`; `NotAnExport`; `BadNote` for a checkpoint of another log.
     """

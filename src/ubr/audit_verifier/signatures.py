@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 
 def verify_signature(public: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether a signature is right (RFC 8032)."""
+    """True if a signature is valid (RFC 8032)."""
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
     except (InvalidSignature, ValueError):

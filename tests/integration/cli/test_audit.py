@@ -254,7 +254,7 @@ def test_a_checkpoint_that_is_older_than_the_log_and_one_that_is_newer(here: Her
         done = here.ubr(f"audit verify {options}")
         assert (done.code, done.out) == (1, "")
         assert f"The log ends at size {size}" in done.err
-        assert f"is of size {size + 3}" in done.err
+        assert f"has size {size + 3}" in done.err
 
 
 @pytest.mark.parametrize("kept", ["nothing is there", "garbage", b"\xff\xfe"])
@@ -335,7 +335,9 @@ def test_a_checkpoint_that_the_log_does_not_continue_stays(here: Here, more: int
     signed = here.signed()
     done = here.ubr(f"audit checkpoint --output {kept}")
     assert (done.code, done.out) == (1, "")
-    assert ("the log was cut" if more == 0 else "are not those that were signed") in done.err
+    assert (
+        "the log was truncated" if more == 0 else "are not the entries that the saved checkpoint signed"
+    ) in done.err
     assert kept.read_text() == before
     assert here.signed() == signed, "and nothing more is signed under this name"
 
@@ -344,7 +346,7 @@ def test_the_checkpoint_of_another_log_is_not_replaced(here: Here, another: tupl
     kept = here.write("log.checkpoint", another[1])
     done = here.ubr(f"audit checkpoint --output {kept}")
     assert (done.code, done.out) == (1, "")
-    assert "signed by no key that this log has" in done.err
+    assert "not signed by a current or former key of this log" in done.err
     assert kept.read_text() == another[1]
 
 
@@ -381,10 +383,10 @@ def test_an_export_verifies_and_a_damaged_one_does_not(here: Here) -> None:
         ),
         "taken out": (lines[:at] + lines[at + 1 :], missing),
         "cut": (lines[:-1], "No checkpoint covers the entries from"),
-        "garbled": ([*lines[:at], "{\n", *lines[at + 1 :]], "What stands where entry"),
+        "garbled": ([*lines[:at], "{\n", *lines[at + 1 :]], "The record in place of entry"),
         "no number": (
             [line.replace(f'"index":{entry["index"]},', '"index":Infinity,') for line in lines],
-            "What stands where entry",
+            "The record in place of entry",
         ),
         "cut at a checkpoint": (lines[: at + 4], ""),
     }
@@ -466,7 +468,9 @@ def test_what_remains_after_pruning_verifies(here: Here) -> None:
     assert f"All {size + 1} entries match their signatures." in found
     assert f"The content of {size} entries was pruned, as recorded in the log; their hashes match." in found
     here.done("audit export --output log.ndjson")
-    assert f"The content of {size} entries was pruned" in here.done(f"audit verify log.ndjson --key {key} --checkpoint {kept}")
+    assert f"The content of {size} entries was pruned" in here.done(
+        f"audit verify log.ndjson --key {key} --checkpoint {kept}"
+    )
     [(action, data)] = here.rows("SELECT action, data FROM logs ORDER BY timestamp, id LIMIT 1")
     assert (action, json.loads(data)["size"]) == ("log.pruned", size)
 
@@ -602,7 +606,7 @@ def test_a_start_is_refused_with_the_checkpoint_of_another_log(here: Here, anoth
     here.set(UBR_AUDIT_CHECKPOINT=str(here.write("log.checkpoint", another[1])))
     told = refused(here.start)
     assert told.code == ExitCode.FAILED
-    assert "signed by no key that this log has" in str(told)
+    assert "not signed by a current or former key of this log" in str(told)
 
 
 @pytest.mark.parametrize("content", [b"garbage", b"\xff\xfe", b""])

@@ -73,7 +73,7 @@ def test_what_was_given_up_is_tried_again(ubr: Run, settings: Settings) -> None:
     assert (done.code, done.out) == (0, "1 mail will be retried.\n")
     assert [(each["state"], each["tries"]) for each in listed(ubr)] == [("waiting", 0)] * 2
     by_id = ubr("outbox", "retry", *(each["id"] for each in listed(ubr)), **SETTINGS)
-    assert (by_id.code, by_id.out) == (0, "2 mails will be tried again.\n")
+    assert (by_id.code, by_id.out) == (0, "2 mails will be retried.\n")
 
 
 def test_what_cannot_be_retried_is_told(ubr: Run, settings: Settings) -> None:

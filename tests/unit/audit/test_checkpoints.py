@@ -563,7 +563,7 @@ async def test_an_entry_that_goes_without_being_pruned_is_found(lab: Lab) -> Non
     ids = await ids_of(world)
     del lab.store.logs[LogEntryId(ids[3])]
     verified = await verify(world)
-    assert (verified.finding, verified.first) == (f"Entry 3 ({ids[3]}) is gone", 3)
+    assert (verified.finding, verified.first) == (f"Entry 3 ({ids[3]}) is missing", 3)
 
 
 # --- the keys of the log ---------------------------------------------------------------------------------------------

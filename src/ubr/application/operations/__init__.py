@@ -1,1 +1,1 @@
-"""What keeps the service itself in order."""
+"""The use cases that operate the service itself."""

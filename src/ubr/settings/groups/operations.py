@@ -34,8 +34,8 @@ class OperationsSettings:
     pool_size: int = setting(
         whole(1, 1000),
         "10",
-        f"The most database connections that the requests of each worker use. {LIFELINE} more keep its view fresh "
-        "and the log signed.",
+        f"Maximum number of database connections for the requests of each worker. {LIFELINE} more keep its session "
+        "cache fresh and the audit log signed.",
     )
     audit_checkpoint: str | None = setting(
         parse_file,

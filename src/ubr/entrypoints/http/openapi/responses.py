@@ -1,4 +1,4 @@
-"""What an operation answers: its result, and every problem it can meet."""
+"""The responses of an operation: its result and every possible problem."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ ul { margin: .3rem 0; padding-left: 1.2rem; }
 
 @dataclass(frozen=True, slots=True)
 class ProblemPage:
-    """What is told of one problem. Its rows differ in the status; `operations` are method and path, or a sentence."""
+    """The page of one problem. Its rows differ in the status; `operations` are method and path, or a sentence."""
 
     slug: str
     rows: tuple[Problem, ...]
@@ -116,9 +116,9 @@ def html(page: ProblemPage) -> str:
     return _html(
         page.slug,
         f"<h1><code>{page.slug}</code></h1>{titles}"
-        f"<h2>What it means</h2><p>{_text(page.advice.meaning)}</p>"
-        f"<h2>What to do</h2><p>{_text(page.advice.remedy)}</p>"
-        f"<h2>An example</h2>{examples}"
+        f"<h2>Meaning</h2><p>{_text(page.advice.meaning)}</p>"
+        f"<h2>Remedy</h2><p>{_text(page.advice.remedy)}</p>"
+        f"<h2>Example</h2>{examples}"
         f"<h2>Operations with this problem</h2>{operations}"
         '<p><a href="/problems">All problems</a></p>',
     )
@@ -149,11 +149,11 @@ def markdown(page: ProblemPage) -> str:
     parts = [
         f"# `{page.slug}`",
         "\n".join(f"{row.status}: {row.title}" for row in page.rows),
-        "## What it means",
+        "## Meaning",
         page.advice.meaning,
-        "## What to do",
+        "## Remedy",
         page.advice.remedy,
-        "## An example",
+        "## Example",
         examples,
         "## Operations with this problem",
         operations,

@@ -65,7 +65,7 @@ class ProblemResponse:
 
     @classmethod
     def of(cls, error: UbrError, path: str) -> ProblemResponse:
-        """What to answer to a request for `path` that met this error."""
+        """The response to a request for `path` that met this error."""
         status = status_of(type(error))
         flaws = error.flaws if isinstance(error, Invalid) else ()
         details = ProblemDetails(
@@ -82,7 +82,7 @@ class ProblemResponse:
 
 
 def _detail(error: UbrError, flaws: tuple[InputError, ...]) -> str:
-    """What happened in a sentence. A flaw alone does not say what it is about."""
+    """The detail in one sentence. An input error alone does not name its field."""
     return "; ".join(f"{flaw.pointer[1:] or 'The input'} {flaw.detail}" for flaw in flaws) or error.detail
 
 
@@ -119,7 +119,7 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
 
 
 def _known(error: Exception) -> UbrError:
-    """The error of our own catalogue that this is. What is none of ours is logged, and told to nobody."""
+    """The matching error of our own catalogue. Any other error is logged and not revealed to the client."""
     match error:
         case UbrError():
             if status_of(type(error)) >= HTTPStatus.INTERNAL_SERVER_ERROR:

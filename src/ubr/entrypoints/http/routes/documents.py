@@ -1,4 +1,4 @@
-"""What others build on: the public keys, and the description of this interface."""
+"""The public keys, and the OpenAPI document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong, as pages for people."""
+"""The problems, as pages for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ended, for verifiers in other services."""
+"""Revocations, for verifiers in other services."""
 
 from __future__ import annotations
 
