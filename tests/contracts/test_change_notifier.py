@@ -369,7 +369,7 @@ async def test_a_redis_that_is_down_at_the_start_is_no_obstacle(
         await asyncio.to_thread(server.restart)
         await again(writer, left)
         await again(one, right)
-    said = [record.message for record in caplog.records if "short way" in record.message]
+    said = [record.message for record in caplog.records if "fast path" in record.message]
     assert sum("is lost" in message for message in said) == 2
     assert sum("is back" in message for message in said) == 2
     assert str(server.port) not in caplog.text

@@ -78,7 +78,7 @@ def test_an_empty_file_lists_nothing(path: Path) -> None:
     ("content", "words"),
     [
         (b"good\n\xff\xfe\n", "UTF-8 in line 2"),
-        (b"good\n" + b"x" * 5000, "line 2 what is longer"),
+        (b"good\n" + b"x" * 5000, "longer than any password in line 2"),
         (b"\n" * (MAX_LINES + 1), "more than 1000000 lines"),
     ],
     ids=["not UTF-8", "one line", "too many lines"],

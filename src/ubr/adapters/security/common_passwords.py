@@ -66,7 +66,7 @@ def _read(path: str, _changed: int, _size: int) -> array[int]:
             if number > MAX_LINES:
                 raise ValueError(f"has more than {MAX_LINES} lines")
             if len(line) > _MAX_LINE_LENGTH:
-                raise ValueError(f"has a line longer than any password: line {number}")
+                raise ValueError(f"has a text longer than any password in line {number}")
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError:
