@@ -40,8 +40,8 @@ def problems_page() -> str:
         [
             "# Problems",
             "",
-            "Every refusal is an `application/problem+json` (RFC 9457). Its `type` is `/problems/` and the name below;",
-            "names do not change. `detail` says more about the case at hand, `errors` where the input was wrong, and",
+            "Every error is an `application/problem+json` (RFC 9457). Its `type` is `/problems/` and the name below;",
+            "names do not change. `detail` describes the specific case, `errors` lists the invalid input, and",
             "`request_id` finds the request in the service's own log. The service shows each page below at that path.",
             "",
             "| name | status | title |",

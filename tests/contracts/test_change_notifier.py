@@ -264,7 +264,7 @@ async def test_whatever_is_not_ours_is_passed_over(
         assert await arrives(writer, rows(2), heard)
         assert [row for _, row in heard.rows if row.number != 2] == [row for _, row in before]
     assert [record.message for record in caplog.records] == [
-        "A message on the short way is not ours; it is passed over"
+        "A message on the fast path is not ours; it is ignored"
     ] * 2
 
 
@@ -369,7 +369,7 @@ async def test_a_redis_that_is_down_at_the_start_is_no_obstacle(
         await asyncio.to_thread(server.restart)
         await again(writer, left)
         await again(one, right)
-    said = [record.message for record in caplog.records if "short way" in record.message]
+    said = [record.message for record in caplog.records if "fast path" in record.message]
     assert sum("is lost" in message for message in said) == 2
     assert sum("is back" in message for message in said) == 2
     assert str(server.port) not in caplog.text

@@ -78,7 +78,7 @@ def test_an_empty_file_lists_nothing(path: Path) -> None:
     ("content", "words"),
     [
         (b"good\n\xff\xfe\n", "UTF-8 in line 2"),
-        (b"good\n" + b"x" * 5000, "line 2 what is longer"),
+        (b"good\n" + b"x" * 5000, "longer than any password in line 2"),
         (b"\n" * (MAX_LINES + 1), "more than 1000000 lines"),
     ],
     ids=["not UTF-8", "one line", "too many lines"],
@@ -91,10 +91,10 @@ def test_a_file_that_is_no_list_is_refused(path: Path, content: bytes, words: st
 def test_what_is_no_file_is_refused(path: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read: No such file"):
         common_and_listed(str(path))
-    with pytest.raises(ValueError, match="is no file"):
+    with pytest.raises(ValueError, match="is not a file"):
         common_and_listed(str(tmp_path))
     os.mkfifo(path)
-    with pytest.raises(ValueError, match="is no file"):
+    with pytest.raises(ValueError, match="is not a file"):
         common_and_listed(str(path))
 
 

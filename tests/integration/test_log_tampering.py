@@ -1222,25 +1222,29 @@ def files(tmp_path: Path, export: Export) -> Path:
 FITS: Final = ["export", "--key", "key", "--checkpoint", "checkpoint"]
 
 SAID: Final[dict[str, tuple[list[str], int, str]]] = {
-    "fits": (FITS, 0, "Every one of 14 entries is what was signed.\n"),
-    "pruned": (FITS, 0, "\nThe content of 3 is gone, as entries of the log say; their hashes fit.\nSigned by "),
-    "its own word": (["export"], 0, " Give --key.\n"),
+    "fits": (FITS, 0, "All 14 entries match their signatures.\n"),
+    "pruned": (
+        FITS,
+        0,
+        "\nThe content of 3 entries was pruned, as recorded in the log; their hashes match.\nSigned by ",
+    ),
+    "its own word": (["export"], 0, " Use --key.\n"),
     "the newer key": (
         ["export", "--key", "new.key"],
         0,
-        " checkpoints 2 are of keys that are not known here; they fit.",
+        " checkpoints are signed by unknown keys; they match.",
     ),
     "changed": (["changed"], 1, f"Entry {ROW} "),
-    "cut": (["cut", "--key", "key"], 1, "The export says that it has 14 entries, and has 13.\n"),
-    "another key": (["export", "--key", "other.key"], 1, "No checkpoint is signed by a key that is trusted.\n"),
+    "cut": (["cut", "--key", "key"], 1, "The export states 14 entries, but has 13.\n"),
+    "another key": (["export", "--key", "other.key"], 1, "No checkpoint is signed by a trusted key.\n"),
     "nothing": ([], 2, "usage: python -m ubr.audit_verifier "),
     "no file": (["nowhere"], 2, "nowhere cannot be read: No such file or directory.\n"),
-    "no export": (["key"], 2, "This is not an export of a log: its first line says nothing of one.\n"),
-    "no key": (["export", "--key", "empty"], 2, "empty holds no key.\n"),
+    "no export": (["key"], 2, "This is not an export of a log: its first line is not a valid header.\n"),
+    "no key": (["export", "--key", "empty"], 2, "empty contains no key.\n"),
     "no checkpoint": (
         ["export", "--checkpoint", "key"],
         2,
-        "key is not a note: a text, an empty line, and signatures.\n",
+        "key is not a note: it must have a text, an empty line, and signatures.\n",
     ),
     "another log": (
         ["export", "--checkpoint", "other.checkpoint"],

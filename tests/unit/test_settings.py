@@ -344,7 +344,7 @@ def test_unknown_variables() -> None:
     assert refused(UBR_SECRET_KEYS=CANARY).sentences == (
         "UBR_SECRET_KEYS is not a setting: did you mean UBR_SECRET_KEY?",
     )
-    assert refused(UBR_ZZZ="1").sentences == ("UBR_ZZZ is not a setting: `ubr config` lists those there are.",)
+    assert refused(UBR_ZZZ="1").sentences == ("UBR_ZZZ is not a setting: `ubr config` lists all settings.",)
     assert refused(**{"UBR_\udcff\n": "1"}).sentences[0].isprintable()
     others = {"UBR_TEST_POSTGRES_URL": "x", "UBR_BENCH_SECONDS": "1", "PORT": "0", "ubr_port": "0"}
     assert Settings.from_env(others) == Settings.from_env({})

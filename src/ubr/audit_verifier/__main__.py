@@ -28,9 +28,9 @@ def main() -> int:
         type=Path,
         action="append",
         default=[],
-        help="a checkpoint that was kept elsewhere; may be repeated",
+        help="a checkpoint saved outside the database; may be repeated",
     )
-    parser.add_argument("--key", type=Path, help="the key to trust; without it the export's own word is taken")
+    parser.add_argument("--key", type=Path, help="the key to trust; by default the keys that the export itself names")
     asked = parser.parse_args()
     try:
         keys = [] if asked.key is None else _opened(asked.key, read_keys)

@@ -34,9 +34,7 @@ def check_export(lines: Iterable[str], *, keys: Sequence[NoteKey] = (), against:
         _take(check, line)
     checked = check.end()
     if checked.size != size:
-        raise Tampered(
-            f"The export says that it has {size} entries, and has {checked.size}", index=min(size, checked.size)
-        )
+        raise Tampered(f"The export states {size} entries, but has {checked.size}", index=min(size, checked.size))
     return checked
 
 
@@ -44,10 +42,10 @@ def _head(line: str) -> tuple[int, list[NoteKey]]:
     try:
         head = _read(line)
         if head["ubr_log"] != EXPORT_VERSION:
-            raise NotAnExport("The export is of a version that is not known here")
+            raise NotAnExport("The export has an unknown version")
         return _number(head["size"]), [NoteKey.parse(key) for key in head["keys"]]
     except (BadNote, KeyError, TypeError, ValueError, AttributeError):
-        raise NotAnExport("This is not an export of a log: its first line says nothing of one") from None
+        raise NotAnExport("This is not an export of a log: its first line is not a valid header") from None
 
 
 def _take(check: LogCheck, line: str) -> None:
@@ -61,7 +59,7 @@ def _take(check: LogCheck, line: str) -> None:
         else:
             leaf, size, note = _leaf(record), 0, ""
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise Tampered(f"What stands where entry {at} should be cannot be read", index=at) from None
+        raise Tampered(f"The record in place of entry {at} cannot be read", index=at) from None
     if leaf is None:
         check.checkpoint(size, note)
     else:

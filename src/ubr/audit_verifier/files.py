@@ -11,7 +11,7 @@ def read_keys(path: Path) -> list[NoteKey]:
     """The keys in a file, one per line. Errors: `BadNote`, `OSError`."""
     keys = [NoteKey.parse(line.strip()) for line in _text(path).splitlines() if line.strip()]
     if not keys:
-        raise BadNote("holds no key")
+        raise BadNote("contains no key")
     return keys
 
 

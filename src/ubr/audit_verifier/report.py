@@ -7,13 +7,13 @@ def report(size: int, *, pruned: int, checkpoints: int, unsigned: int, signer: s
     """Lines for people. `trusted` means that the key was given, and not taken from the keeper of the log."""
     lines = [f"Every one of {size} entries is what was signed." if size else "The log has no entry yet."]
     if pruned:
-        lines.append(f"The content of {pruned} is gone, as entries of the log say; their hashes fit.")
+        lines.append(f"The content of {pruned} entries was pruned, as recorded in the log; their hashes match.")
     if unsigned:
-        lines.append(
-            f"Of {checkpoints + unsigned} checkpoints {unsigned} are of keys that are not known here; they fit."
-        )
+        lines.append(f"{unsigned} of {checkpoints + unsigned} checkpoints are signed by unknown keys; they match.")
     if signer is not None:
         lines.append(f"Signed by {signer}")
     if not trusted:
-        lines.append("The key was the log's own word: whoever can write anything could have made one. Give --key.")
+        lines.append(
+            "The key comes from the log itself: anyone with full write access could have forged it. Use --key."
+        )
     return lines

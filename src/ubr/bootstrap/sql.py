@@ -24,7 +24,7 @@ from ubr.bootstrap.mailing import mailer_of, renderer_of
 from ubr.bootstrap.ports import OperatorDecisions, Ports, SecurityPorts
 from ubr.bootstrap.security import hasher_of, security_of
 from ubr.bootstrap.services import services_of
-from ubr.settings import LIFELINE, Settings
+from ubr.settings import BACKGROUND_CONNECTIONS, Settings
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -107,7 +107,9 @@ class SqlContainer(containers.DeclarativeContainer):
     decisions = providers.Singleton(decisions_of, settings)
     engine = providers.Singleton(make_engine, settings.provided.database_url, limits)
     background_engine = providers.Singleton(
-        make_engine, settings.provided.database_url, providers.Factory(ConnectionLimits, connections=LIFELINE)
+        make_engine,
+        settings.provided.database_url,
+        providers.Factory(ConnectionLimits, connections=BACKGROUND_CONNECTIONS),
     )
     store = providers.Singleton(SqlStore, engine, background_engine)
     unit_of_work = providers.Singleton(SqlUnitOfWork, engine, recorder, clock=store_clock)

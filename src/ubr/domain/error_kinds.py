@@ -1,4 +1,4 @@
-"""The kinds of errors, each with what the caller can do about it, and the leaves that belong to no capability."""
+"""The kinds of errors, each with the caller's way to react, and the leaves that belong to no capability."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class InputError:
-    """One error in the input: its place (an RFC 6901 pointer, `""` for the whole) and its reason. Never the value."""
+    """One error in the input: where (an RFC 6901 pointer, `""` for the whole) and why. Never the value."""
 
     pointer: str
     detail: str
@@ -26,7 +26,7 @@ class UbrError(Exception):
 
 
 class Invalid(UbrError):
-    """The input breaks a rule that depends on no state. Sending it again cannot help."""
+    """The input breaks a rule that does not depend on any state. Sending it again cannot help."""
 
     code = "invalid-input"
     title = "The input is not valid"
@@ -37,7 +37,7 @@ class Invalid(UbrError):
 
     @classmethod
     def at(cls, pointer: str, detail: str) -> Invalid:
-        """One input error at one place."""
+        """One error at one place."""
         return cls(None, InputError(pointer, detail))
 
 
@@ -49,7 +49,7 @@ class Unauthenticated(UbrError):
 
 
 class Forbidden(UbrError):
-    """The caller is known, but not permitted to do this."""
+    """The caller is known and lacks permission."""
 
     code = "forbidden"
     title = "This is not permitted"
@@ -59,35 +59,35 @@ class NotFound(UbrError):
     """The named resource does not exist."""
 
     code = "not-found"
-    title = "There is no such thing"
+    title = "Not found"
 
 
 class Conflict(UbrError):
-    """The input is valid, but conflicts with the present state."""
+    """The input is valid, but conflicts with the current state."""
 
     code = "conflict"
-    title = "The present state does not allow this"
+    title = "The request conflicts with the current state"
 
 
 class PreconditionFailed(UbrError):
     """The resource has changed since the caller read it."""
 
     code = "precondition-failed"
-    title = "The thing has changed since it was read"
+    title = "The resource has changed since it was read"
 
 
 class Contradictory(UbrError):
-    """The input is valid, but contradicts an earlier request of the same caller."""
+    """The input is valid by itself, but contradicts an earlier request of the same caller."""
 
     code = "contradictory"
-    title = "The request is not the one that it says it is"
+    title = "The request contradicts an earlier request"
 
 
 class RateLimited(UbrError):
     """Too many attempts. `retry_after` is in whole seconds, at least 1."""
 
     code = "rate-limited"
-    title = "Too many tries"
+    title = "Too many attempts"
 
     def __init__(self, retry_after: int, detail: str | None = None) -> None:
         super().__init__(detail)
@@ -95,10 +95,10 @@ class RateLimited(UbrError):
 
 
 class Unavailable(UbrError):
-    """The request is valid; a part of the service is unavailable. `retry_after` is in whole seconds, at least 1."""
+    """The request is valid; a part of the service has failed. `retry_after` is in whole seconds, at least 1."""
 
     code = "unavailable"
-    title = "The service cannot answer at the moment"
+    title = "The service is temporarily unavailable"
 
     def __init__(self, detail: str | None = None, *, retry_after: int = 1) -> None:
         super().__init__(detail)
@@ -111,18 +111,18 @@ class InvalidCursor(Invalid):
 
 
 class IdempotencyKeyReused(Contradictory):
-    """The error reveals nothing about the call that the key belongs to."""
+    """Reveals nothing about the call that the key belongs to."""
 
     code = "idempotency-key-reused"
     title = "The idempotency key belongs to another request"
 
 
 class StoreUnavailable(Unavailable):
-    """The database did not answer in time. The outcome of the request is unknown."""
+    """The database did not answer in time. The requested change may or may not have happened."""
 
     code = "store-unavailable"
-    title = "The database is out of reach"
+    title = "The database is unreachable"
 
 
 class TransactionConflict(StoreUnavailable):
-    """Two units of work conflicted. This one certainly had no effect, and can be repeated."""
+    """Two units of work conflicted. This one certainly had no effect and can be repeated."""

@@ -15,7 +15,7 @@ def check_printable(text: str, pointer: str) -> None:
     """Refuse characters never typed on purpose: controls (also NUL), surrogates, bidi overrides, zero-width marks."""
     for char in text:
         if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
-            raise Invalid.at(pointer, f"holds the character U+{ord(char):04X}, which is not allowed")
+            raise Invalid.at(pointer, f"contains the character U+{ord(char):04X}, which is not allowed")
 
 
 def parse_text(raw: str, pointer: str, *, longest: int) -> str:
@@ -34,7 +34,7 @@ def parse_text(raw: str, pointer: str, *, longest: int) -> str:
 def parse_moment(raw: datetime, pointer: str) -> datetime:
     """A moment in UTC. Errors: `Invalid` if it has no offset, or is outside the years 1 to 9999 in UTC."""
     if raw.tzinfo is None:
-        raise Invalid.at(pointer, "must say its offset from UTC")
+        raise Invalid.at(pointer, "must have an offset from UTC")
     try:
         return raw.astimezone(UTC)
     except OverflowError:

@@ -1,24 +1,24 @@
-"""All that an operator decides, and the one reader of the environment.
+"""All settings of an operator, and the only reader of the environment.
 
 Each setting is declared once, as a field of a group in `groups/`. `Settings` is these fields in one flat object;
-reading the environment, `ubr config` and `docs/settings.md` are made of the same declarations.
+reading the environment, `ubr config` and `docs/settings.md` use the same declarations.
 """
 
 from ubr.settings.embedded import EMBEDDED, LOCAL_SENDER, MAIL_FOLDER, SECRET_FILE
+from ubr.settings.embedded_files import ensure_embedded_files
 from ubr.settings.errors import WrongSetting
 from ubr.settings.groups.network import Network, TrustedProxies
-from ubr.settings.groups.operations import LIFELINE
+from ubr.settings.groups.operations import BACKGROUND_CONNECTIONS
 from ubr.settings.groups.stores import MEMORY
 from ubr.settings.overview import Row, debugging, documentation, in_force
 from ubr.settings.rate_limit import Limit, LoginRateLimit
-from ubr.settings.secret_key import ensure_embedded_files
 from ubr.settings.settings import TABLE, Settings
 from ubr.settings.urls import masked
 from ubr.settings.values import format_duration, parse_duration
 
 __all__ = [
+    "BACKGROUND_CONNECTIONS",
     "EMBEDDED",
-    "LIFELINE",
     "LOCAL_SENDER",
     "MAIL_FOLDER",
     "MEMORY",

@@ -1,4 +1,4 @@
-"""Settings that are right by themselves and wrong together."""
+"""Settings that are valid by themselves and contradict each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ubr.settings.groups.stores import MEMORY
 
 
 def contradictions(values: Mapping[str, Any], given: set[str], *, secret: bool) -> list[str]:
-    """What is wrong between settings that are right by themselves. A field that was wrong is missing here."""
+    """The contradictions between settings that are valid by themselves. Fields with wrong values are missing here."""
     wrong = []
 
     def known(*names: str) -> bool:
@@ -35,12 +35,12 @@ def contradictions(values: Mapping[str, Any], given: set[str], *, secret: bool) 
     if known("revocation_poll", "revocation_bound") and values["revocation_poll"] >= values["revocation_bound"]:
         wrong.append("UBR_REVOCATION_POLL must be shorter than UBR_REVOCATION_BOUND.")
     if "UBR_SMTP_URL" in given and "UBR_PUBLIC_URL" not in given:
-        wrong.append("UBR_SMTP_URL must not be set without UBR_PUBLIC_URL, with which the links in mails begin.")
+        wrong.append("UBR_SMTP_URL must not be set without UBR_PUBLIC_URL, the start of all links in mails.")
     if "UBR_SMTP_URL" in given and "UBR_MAIL_FROM" not in given:
-        wrong.append("UBR_SMTP_URL must not be set without UBR_MAIL_FROM, the e-mail that mails come from.")
+        wrong.append("UBR_SMTP_URL must not be set without UBR_MAIL_FROM, the sender of all mails.")
     if lasting and values.get("registration") == "verified" and "UBR_SMTP_URL" not in given:
         wrong.append(
-            "UBR_REGISTRATION must not be verified without UBR_SMTP_URL: it takes mails, and none could be sent."
+            "UBR_REGISTRATION must not be verified without UBR_SMTP_URL: it needs mails, and none could be sent."
         )
     if ("UBR_ADMIN_EMAIL" in given) != ("UBR_ADMIN_PASSWORD" in given):
         wrong.append("UBR_ADMIN_EMAIL and UBR_ADMIN_PASSWORD must be set together, or neither.")

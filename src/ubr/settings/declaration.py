@@ -1,4 +1,4 @@
-"""How a setting is declared: as the field of a group, with all there is to say of it."""
+"""The declaration of a setting: a field of a group, with its metadata."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ubr.settings.values import as_text
 T = TypeVar("T")
 
 Shown: TypeAlias = Literal["all", "url", "masked", "nothing"]
-"""How much of a value anybody may see.
+"""How much of a value may be shown.
 
 - `all` of it
 - `url`: all of a URL that may have no password; a wrong one is not quoted, because it may have one all the same
@@ -26,9 +26,9 @@ _DECLARED: Final = "declared"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
-    """What is said of a setting. `default` is a text as one would set it; without one, `otherwise` tells what holds.
+    """The metadata of a setting. `default` is the text of the variable; without one, `otherwise` describes the default.
 
-    `exact` values keep the white space around them. `name` is the variable where it is not named after the field.
+    `exact` values keep surrounding white space. `name` is the variable if it is not named after the field.
     """
 
     parse: Callable[[str], Any]
@@ -65,14 +65,14 @@ def setting(
 
 
 def setting(parse: Callable[[str], Any], default: str | None, meaning: str, **more: Any) -> Any:
-    """A setting. Without a default its value is None while it is not set."""
+    """A setting. Without a default its value is None until it is set."""
     return _field(Declaration(parse=parse, default=default, meaning=meaning, **more))
 
 
 def derived(
     parse: Callable[[str], T], meaning: str, *, otherwise: str, shown: Shown = "all", name: str | None = None
 ) -> T:
-    """A setting that has a value while it is not set: one that follows from the others, as `otherwise` tells."""
+    """A setting with a default that is derived from other settings, as `otherwise` describes."""
     made: T = _field(
         Declaration(parse=parse, default=None, meaning=meaning, otherwise=otherwise, shown=shown, name=name)
     )
@@ -96,13 +96,13 @@ class Setting:
         return self.declaration.name or PREFIX + self.field.upper()
 
     def read(self, raw: str) -> Any:
-        """The value that a text stands for; None where nothing is set. Errors: `ValueError`, `Invalid`."""
+        """The value of a text; None if the variable is not set. Errors: `ValueError`, `Invalid`."""
         if not raw.isprintable():
-            raise ValueError("must not hold control characters, or bytes that are not UTF-8")
+            raise ValueError("must not contain control characters, or bytes that are not UTF-8")
         return None if not raw and self.declaration.default is None else self.declaration.parse(raw)
 
     def show(self, value: Any) -> str | None:
-        """A value as people may see it; None where nothing is set."""
+        """A value as it may be shown; None if nothing is set."""
         if value is None or value == ():
             return None
         if self.declaration.shown == "nothing":
@@ -111,7 +111,7 @@ class Setting:
         return text if self.declaration.shown == "all" else masked(text)
 
     def wrong(self, raw: str, why: str) -> str:
-        """The sentence for a value that is wrong."""
+        """The sentence for a wrong value."""
         if self.declaration.shown != "all":
             return f"{self.name} {why}."
         shown = raw if len(raw) <= 60 else raw[:60] + "…"  # noqa: PLR2004 - enough to recognise it
@@ -119,5 +119,5 @@ class Setting:
 
 
 def declared_in(settings: type[Any]) -> tuple[Setting, ...]:
-    """The settings that the fields of a class declare, in their order."""
+    """The settings that the fields of a class declare, in order."""
     return tuple(Setting(each.name, each.metadata[_DECLARED]) for each in fields(settings))

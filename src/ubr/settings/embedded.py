@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Final
 
 EMBEDDED: Final = "sqlite+aiosqlite:///var/ubr.db"
-"""The database used where none is named."""
+"""The default database."""
 
 SECRET_FILE: Final = Path("var/secret_key")
-"""Where the secret is kept while none is set."""
+"""The file of the secret while none is set."""
 
 MAIL_FOLDER: Final = Path("var/mail")
-"""Where mails go while there is no mail server."""
+"""The folder for mails while there is no mail server."""
 
 LOCAL_SENDER: Final = "ubr@localhost"
-"""Whom those mails come from."""
+"""The sender of those mails."""

@@ -1,12 +1,12 @@
-"""How a wrong setting is reported."""
+"""The error for wrong settings."""
 
 from __future__ import annotations
 
 
 class WrongSetting(Exception):
-    """Something set is wrong. One sentence for each: the variable, what is wrong with it, what is allowed.
+    """At least one setting is wrong. One sentence for each: the variable, its error and the allowed values.
 
-    No sentence holds a secret, nor any part of a URL that may have a password in it.
+    No sentence contains a secret, nor any part of a URL that may contain a password.
     """
 
     def __init__(self, *sentences: str) -> None:

@@ -1,4 +1,4 @@
-"""The settings for people: what is in force, and what there is."""
+"""The settings for people: effective values and documentation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ubr.settings.settings import TABLE
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A setting as it is in force. `value` shows no secret; `source` is where it comes from."""
+    """A setting with its effective value. `value` shows no secret; `source` is the origin of the value."""
 
     name: str
     value: str | None
@@ -23,7 +23,7 @@ class Row:
 
 
 def in_force(environ: Mapping[str, str] = os.environ) -> list[Row]:
-    """Every setting as it is in force; nothing is written. Errors: `WrongSetting`."""
+    """Every setting with its effective value; writes nothing. Errors: `WrongSetting`."""
     values, given = read(TABLE, environ)
     rows = []
     for setting in TABLE:
@@ -39,7 +39,7 @@ _INTRODUCTION: Final = """\
 # Settings
 
 Environment variables, read once at start. An empty one counts as not set. A wrong or unknown one stops the start with
-a sentence that names it. `ubr config` shows what is in force.
+a sentence that names it. `ubr config` shows the effective values.
 
 | variable | default | meaning |
 | --- | --- | --- |"""
@@ -56,5 +56,5 @@ def documentation() -> str:
 
 
 def debugging(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether whoever is asking wants to see everything, also where other settings are wrong."""
+    """True if the caller wants to see everything, even if other settings are wrong."""
     return environ.get("UBR_LOG_LEVEL", "").strip() == "debug"

@@ -1,4 +1,4 @@
-"""How many logins may fail."""
+"""The limits of failed logins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PERIODS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many in so much time."""
+    """A number of attempts per period."""
 
     count: int
     per: timedelta
@@ -28,7 +28,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class LoginRateLimit:
-    """How many logins may fail for one account, and for one client IP. None is no limit."""
+    """The limits of failed logins per account and per client IP. None is no limit."""
 
     per_account: Limit | None
     per_ip: Limit | None

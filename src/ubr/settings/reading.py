@@ -1,4 +1,4 @@
-"""From the environment to values."""
+"""Reads the environment into values."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _OTHERS: Final = ("UBR_TEST_", "UBR_BENCH_")
 def read(
     table: Sequence[Setting], environ: Mapping[str, str], *, secret: bool = True
 ) -> tuple[dict[str, Any], frozenset[str]]:
-    """Every field's value, and which variables were given. `secret_keys` may be None: the caller's to find.
+    """The value of every field, and the variables that were set. `secret_keys` may be None: the caller provides them.
 
-    Errors: `WrongSetting`, with a sentence for each setting that is wrong.
+    Errors: `WrongSetting`, with a sentence for each wrong setting.
     """
     wrong = _unknown(table, environ)
     values: dict[str, Any] = {}
@@ -48,7 +48,7 @@ def read(
 
 
 def _derive(values: dict[str, Any]) -> None:
-    """The values of those that follow from others."""
+    """The values of the derived settings."""
     own = address(values["host"], values["port"])
     values["migrate"] = values["migrate"] or ("auto" if values["database_url"] == EMBEDDED else "check")
     if values["database_url"] in {EMBEDDED, MEMORY}:
@@ -66,6 +66,6 @@ def _unknown(table: Sequence[Setting], environ: Mapping[str, str]) -> list[str]:
 
             shown = name if name.isprintable() else ascii(name)
             near = get_close_matches(name, names, n=1)
-            hint = f"did you mean {near[0]}?" if near else "`ubr config` lists those there are."
+            hint = f"did you mean {near[0]}?" if near else "`ubr config` lists all settings."
             wrong.append(f"{shown} is not a setting: {hint}")
     return wrong

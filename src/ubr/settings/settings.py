@@ -36,18 +36,18 @@ class Settings(
     InstallationSettings,
     StoreSettings,
 ):
-    """All that an operator decides. The groups say what each means; its `repr` shows no secret."""
+    """All settings of an operator. The groups document each one; its `repr` shows no secret."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ, *, secret: bool = True) -> Settings:
-        """What the environment says, and the defaults for the rest. It writes nothing.
+        """The settings in the environment, with defaults for the rest. Writes nothing.
 
-        Where no `secret` is needed it may be missing. Then nothing can be opened, and what is signed is good for
-        nobody.
+        Without `secret` the secret may be missing. Then nothing can be decrypted, and no signature made with it is
+        accepted.
 
-        On the embedded database the secret is that in `var/secret_key`. While there is no such file `secret_keys` is
-        empty: `ensure_embedded_files` makes it when the service starts. Errors: `WrongSetting`, with a sentence for
-        each setting that is wrong.
+        The embedded database uses the secret in `var/secret_key`. Until that file exists, `secret_keys` is empty:
+        `ensure_embedded_files` creates it when the service starts. Errors: `WrongSetting`, with a sentence for each
+        wrong setting.
         """
         values, _ = read(TABLE, environ, secret=secret)
         if values["secret_keys"] is None:
@@ -57,25 +57,25 @@ class Settings(
 
     @classmethod
     def memory(cls, **changes: Any) -> Settings:
-        """The in-memory environment: the defaults, a secret of its own, and these changes, which are not checked."""
+        """The in-memory environment: the defaults, a generated secret, and these unchecked changes."""
         return replace(cls.from_env({"UBR_DATABASE_URL": MEMORY}), **changes)
 
     @property
     def embedded(self) -> bool:
-        """Whether this is the database that needs no decision from anybody."""
+        """True if this is the embedded default database."""
         return self.database_url == EMBEDDED
 
     @property
     def address(self) -> str:
-        """Where the service listens, as a URL."""
+        """The address of the service, as a URL."""
         return address(self.host, self.port)
 
     @property
     def database(self) -> str:
-        """What the database is, for people: without a password."""
+        """The database for people, without a password."""
         kind = "PostgreSQL" if self.database_url.startswith("postgresql") else "SQLite"
         return f"{kind}, {masked(self.database_url).partition('://')[2].removeprefix('/')}"
 
 
 TABLE: Final = declared_in(Settings)
-"""Every setting. Reading, `ubr config` and the page of the documentation are made from this."""
+"""Every setting. Reading, `ubr config` and the documentation page use this."""

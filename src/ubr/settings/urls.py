@@ -1,4 +1,4 @@
-"""URLs: what they may look like, and how they are shown."""
+"""URLs: their allowed forms, and how they are shown."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from urllib.parse import SplitResult, urlsplit
 
 
 def split_url(raw: str, allowed: str) -> SplitResult:
-    """The parts of a URL. Errors: `ValueError`, which says that it must look like `allowed`."""
+    """The parts of a URL. Errors: `ValueError`, with the form in `allowed`."""
     try:
         url = urlsplit(raw)
         _ = url.port  # looked at only when asked for
     except ValueError:
         raise ValueError(f"must look like {allowed}") from None
     if url.netloc.count("@") > 1 or "@" in url.path + url.query + url.fragment:
-        raise ValueError("has an @ too many: one in a user name or password is written %40")
+        raise ValueError("has more than one @: write %40 for an @ in the user name or password")
     return url
 
 
 def parse_http_url(raw: str) -> str:
-    allowed = "https://host, perhaps with a port and a path"
+    allowed = "https://host, optionally with a port and a path"
     url = split_url(raw, allowed)
     if url.scheme not in {"http", "https"} or not url.hostname or any(mark in raw for mark in "@?#"):
         raise ValueError(f"must be {allowed}, and nothing else")
@@ -37,5 +37,5 @@ def masked(url: str) -> str:
 
 
 def address(host: str, port: int) -> str:
-    """Where a service listens, as a URL."""
+    """The address of a service, as a URL."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,4 +1,4 @@
-"""Parsers of values that several settings share, and their way back to text.
+"""Parsers of values that several settings share, and their formatters.
 
 A parser raises `ValueError` with the end of a sentence that begins with the name of the setting.
 """
@@ -28,11 +28,11 @@ def parse_duration(raw: str) -> timedelta:
     try:
         return int(found[1]) * _UNITS[found[2]]
     except OverflowError:
-        raise ValueError("must be a shorter time") from None
+        raise ValueError("must be a shorter duration") from None
 
 
 def format_duration(duration: timedelta) -> str:
-    """The shortest text that `parse_duration` reads as this duration."""
+    """The shortest text that `parse_duration` parses as this duration."""
     for name, unit in reversed(_UNITS.items()):
         if duration % unit == timedelta(0) and (duration or name == "s"):
             return f"{duration // unit}{name}"
@@ -40,7 +40,7 @@ def format_duration(duration: timedelta) -> str:
 
 
 def duration(least: str, most: str) -> Callable[[str], timedelta]:
-    """A parser for durations within these."""
+    """A parser for durations in this range."""
 
     def parse(raw: str) -> timedelta:
         duration = parse_duration(raw)
@@ -52,7 +52,7 @@ def duration(least: str, most: str) -> Callable[[str], timedelta]:
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
-    """A parser for whole numbers within these."""
+    """A parser for whole numbers in this range."""
 
     def parse(raw: str) -> int:
         # Not int() alone: it takes underscores, signs and the digits of every script.
@@ -93,12 +93,12 @@ def parse_file(raw: str) -> str:
 
 def parse_folder(raw: str) -> str:
     if not Path(raw).is_dir():
-        raise ValueError("must name a folder that is there")
+        raise ValueError("must name an existing folder")
     return raw
 
 
 def as_text(value: Any) -> str:
-    """A value as one would set it."""
+    """A value as the text of its variable."""
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     if isinstance(value, timedelta):

@@ -129,9 +129,9 @@ class TokenReader:
 def check_times(token: VerifiedToken, now: datetime) -> None:
     """A token is valid until the second of its `exp`. Errors: `Refused`."""
     if now >= token.expires_at:
-        raise Refused("It has expired")
+        raise Refused("The token has expired")
     if max(token.issued_at, token.auth_time) > now + LEEWAY:
-        raise Refused("It is of the future")
+        raise Refused("The token is issued in the future")
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------

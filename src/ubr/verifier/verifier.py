@@ -91,7 +91,7 @@ class Verifier:
             async with asyncio.timeout(self._patience):
                 await self._until(self._ready)
         except TimeoutError:
-            _log.warning("ubr is out of reach; no token is accepted until it is not")
+            _log.warning("ubr is unreachable; no token is accepted until it answers again")
         except BaseException:
             await self.__aexit__(None, None, None)  # Python does not call it after a failed `__aenter__`
             raise
@@ -122,7 +122,7 @@ class Verifier:
                     # It may belong to an epoch that has just begun.
                     await self._until(lambda: self._cache.fresh(self._elapsed()) and self._cache.asked_since(called))
         except TimeoutError:
-            raise NotFresh("What ubr knows could not be learned in time") from None
+            raise NotFresh("The state of ubr could not be read in time") from None
         # From here on, nothing waits: the decision uses the cache that is fresh now, and the keys may have changed.
         claims = self._reader.read(access_token)
         check_times(claims.token, self._clock())

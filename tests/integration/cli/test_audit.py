@@ -30,7 +30,7 @@ from ubr.entrypoints.cli.starting import Credentials, opened, prepare
 from ubr.settings import Settings
 
 NAMED = "sqlite+aiosqlite:///ubr.db"
-OWN_WORD = "The key was the log's own word"
+OWN_WORD = "The key comes from the log itself"
 _names = count()
 
 
@@ -158,7 +158,7 @@ def here(installed: tuple[Path, Credentials], tmp_path: Path, monkeypatch: pytes
 def test_a_fresh_installation_verifies(here: Here) -> None:
     done = here.ubr("audit verify")
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith(f"Every one of {here.size} entries is what was signed.\nSigned by ")
+    assert done.out.startswith(f"All {here.size} entries match their signatures.\nSigned by ")
     assert OWN_WORD in done.out
     key = here.keep("log.key", "audit key")
     trusted = here.done(f"audit verify --key {key}")
@@ -175,7 +175,7 @@ def test_verifying_needs_no_secret_and_leaves_no_trace(here: Here) -> None:
     before, signed = here.database.read_bytes(), here.signed()
     assert here.rows("SELECT count(*) FROM log_queue") == [(3,)]
     for _ in range(2):
-        assert f"Every one of {here.size} entries is what was signed" in here.done("audit verify")
+        assert f"All {here.size} entries match their signatures" in here.done("audit verify")
         assert here.database.read_bytes() == before
         assert here.signed() == signed
         assert [path.name for path in here.folder.iterdir()] == ["ubr.db"]
@@ -214,8 +214,8 @@ def entry_at(here: Here, index: int) -> str:
     ("statement", "words"),
     [
         ("UPDATE logs SET actor_id = NULL, message = 'None' WHERE id = {row}", "Entry 5 ({id}) was changed."),
-        ("DELETE FROM logs WHERE id = {row}", "Entry 5 ({id}) is gone."),
-        ("DELETE FROM log_leaves WHERE leaf_index = 5", "Entry 5 is not there."),
+        ("DELETE FROM logs WHERE id = {row}", "Entry 5 ({id}) is missing."),
+        ("DELETE FROM log_leaves WHERE leaf_index = 5", "Entry 5 is missing."),
         ("UPDATE log_leaves SET hash = zeroblob(32) WHERE leaf_index = 5", "Entry 5 ({id}) was changed."),
         ("DELETE FROM log_checkpoints WHERE size = (SELECT max(size) FROM log_checkpoints)", "No checkpoint covers"),
     ],
@@ -231,7 +231,7 @@ def test_a_database_that_was_changed_is_found_out(here: Here, statement: str, wo
 
 def test_the_key_of_another_log(here: Here, another: tuple[str, str]) -> None:
     done = here.ubr(f"audit verify --key {here.write('log.key', another[0])}")
-    assert (done.code, done.out, done.err) == (1, "", "No checkpoint is signed by a key that is trusted.\n")
+    assert (done.code, done.out, done.err) == (1, "", "No checkpoint is signed by a trusted key.\n")
 
 
 def test_the_checkpoint_of_another_log_is_a_mistake_and_no_finding(here: Here, another: tuple[str, str]) -> None:
@@ -246,7 +246,7 @@ def test_a_checkpoint_that_is_older_than_the_log_and_one_that_is_newer(here: Her
     here.act(3)
     newer = here.keep("newer", "audit checkpoint")
     both = f"--checkpoint {older} --checkpoint {newer}"
-    assert "is what was signed" in here.done(f"audit verify {both}")
+    assert "match their signatures" in here.done(f"audit verify {both}")
     here.put_back(copy)
     here.done(f"audit verify --checkpoint {older}")
     here.set(UBR_AUDIT_CHECKPOINT=str(newer))
@@ -254,7 +254,7 @@ def test_a_checkpoint_that_is_older_than_the_log_and_one_that_is_newer(here: Her
         done = here.ubr(f"audit verify {options}")
         assert (done.code, done.out) == (1, "")
         assert f"The log ends at size {size}" in done.err
-        assert f"is of size {size + 3}" in done.err
+        assert f"has size {size + 3}" in done.err
 
 
 @pytest.mark.parametrize("kept", ["nothing is there", "garbage", b"\xff\xfe"])
@@ -317,7 +317,7 @@ def test_a_checkpoint_replaces_an_older_one_that_it_continues(here: Here) -> Non
             here.act(more, signed=False)
         size += more
         done = here.ubr(f"audit checkpoint --output {kept}")
-        assert (done.code, done.out, done.err) == (0, "", f"{kept} is written.\n")
+        assert (done.code, done.out, done.err) == (0, "", f"Wrote {kept}.\n")
         assert notes.checkpoint(kept.read_text(), key)[1] == size
     assert sorted(path.name for path in here.folder.iterdir()) == ["log.checkpoint", "var"]
 
@@ -335,7 +335,9 @@ def test_a_checkpoint_that_the_log_does_not_continue_stays(here: Here, more: int
     signed = here.signed()
     done = here.ubr(f"audit checkpoint --output {kept}")
     assert (done.code, done.out) == (1, "")
-    assert ("the log was cut" if more == 0 else "are not those that were signed") in done.err
+    assert (
+        "the log was truncated" if more == 0 else "are not the entries that the saved checkpoint signed"
+    ) in done.err
     assert kept.read_text() == before
     assert here.signed() == signed, "and nothing more is signed under this name"
 
@@ -344,7 +346,7 @@ def test_the_checkpoint_of_another_log_is_not_replaced(here: Here, another: tupl
     kept = here.write("log.checkpoint", another[1])
     done = here.ubr(f"audit checkpoint --output {kept}")
     assert (done.code, done.out) == (1, "")
-    assert "signed by no key that this log has" in done.err
+    assert "not signed by a current or former key of this log" in done.err
     assert kept.read_text() == another[1]
 
 
@@ -352,7 +354,7 @@ def test_the_checkpoint_of_another_log_is_not_replaced(here: Here, another: tupl
 def test_where_nothing_can_be_written(here: Here, line: str) -> None:
     done = here.ubr(f"{line} --output no/such/folder/file")
     assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("It is not possible to write to no/such/folder/file: ")
+    assert done.err.startswith("Cannot write to no/such/folder/file: ")
 
 
 # --- export ----------------------------------------------------------------------------------------------------------
@@ -363,17 +365,17 @@ def test_an_export_verifies_and_a_damaged_one_does_not(here: Here) -> None:
     file = here.folder / "log.ndjson"
     done = here.ubr(f"audit export --output {file}")
     size = here.size
-    assert (done.code, done.out, done.err) == (0, "", f"{size} entries are exported.\n")
+    assert (done.code, done.out, done.err) == (0, "", f"Exported {size} entries.\n")
     here.set(UBR_DATABASE_URL="memory:")  # it takes none
     trusted = f"audit verify {file} --key {key} --checkpoint {kept}"
-    assert f"Every one of {size} entries is what was signed." in here.done(trusted)
+    assert f"All {size} entries match their signatures." in here.done(trusted)
     assert OWN_WORD in here.done(f"audit verify {file}")
 
     lines = file.read_text().splitlines(keepends=True)
     at, entry = next((at, json.loads(line)) for at, line in enumerate(lines) if "role.created" in line)
-    missing = f"Entry {entry['index']} is not there."
+    missing = f"Entry {entry['index']} is missing."
     if '"index"' not in lines[at + 1]:  # it was the last of what one round took into the tree
-        missing = f"There is a checkpoint of size {entry['index'] + 1} where none should be"
+        missing = f"There is an unexpected checkpoint of size {entry['index'] + 1}"
     damages: dict[str, tuple[list[str], str]] = {
         "changed": (
             [line.replace("role.created", "role.deleted") if n == at else line for n, line in enumerate(lines)],
@@ -381,10 +383,10 @@ def test_an_export_verifies_and_a_damaged_one_does_not(here: Here) -> None:
         ),
         "taken out": (lines[:at] + lines[at + 1 :], missing),
         "cut": (lines[:-1], "No checkpoint covers the entries from"),
-        "garbled": ([*lines[:at], "{\n", *lines[at + 1 :]], "What stands where entry"),
+        "garbled": ([*lines[:at], "{\n", *lines[at + 1 :]], "The record in place of entry"),
         "no number": (
             [line.replace(f'"index":{entry["index"]},', '"index":Infinity,') for line in lines],
-            "What stands where entry",
+            "The record in place of entry",
         ),
         "cut at a checkpoint": (lines[: at + 4], ""),
     }
@@ -401,8 +403,8 @@ def test_an_export_to_standard_output(here: Here) -> None:
     file = here.folder / "log.ndjson"
     file.write_text(done.out)
     size = here.size
-    assert done.err == f"{size} entries are exported.\n"
-    assert f"Every one of {size} entries" in here.done(f"audit verify {file}")
+    assert done.err == f"Exported {size} entries.\n"
+    assert f"All {size} entries" in here.done(f"audit verify {file}")
     assert '"action":"log.exported"' in [line for line in done.out.splitlines() if '"index"' in line][-1]
 
 
@@ -442,7 +444,7 @@ def test_only_what_has_passed_is_pruned(here: Here) -> None:
     tomorrow = (datetime.now(UTC) + timedelta(days=2)).date()  # noqa: TID251 - the command reads the real clock
     done = here.ubr(f"audit prune --yes --before {tomorrow}")
     assert (done.code, done.out) == (2, "")
-    assert "must have passed" in done.err
+    assert "must be in the past" in done.err
 
 
 def test_pruning_asks_first(here: Here) -> None:
@@ -454,19 +456,21 @@ def test_pruning_asks_first(here: Here) -> None:
     assert here.ubr("audit prune --keep 0s", typed="").code == 1
     done = here.ubr("audit prune --keep 0s", typed="y\n")
     assert (done.code, done.err) == (0, "")
-    assert done.out.endswith(f"The content of {entries[0][0]} entries is deleted.\n")
+    assert done.out.endswith(f"Deleted the content of {entries[0][0]} entries.\n")
 
 
 def test_what_remains_after_pruning_verifies(here: Here) -> None:
     key, kept = here.keep("log.key", "audit key"), here.keep("log.checkpoint", "audit checkpoint")
     size = here.size
-    assert here.done("audit prune --yes --keep 1d") == "The content of 0 entries is deleted.\n"
-    assert here.done("audit prune --yes --keep 0s") == f"The content of {size} entries is deleted.\n"
+    assert here.done("audit prune --yes --keep 1d") == "Deleted the content of 0 entries.\n"
+    assert here.done("audit prune --yes --keep 0s") == f"Deleted the content of {size} entries.\n"
     found = here.done(f"audit verify --key {key} --checkpoint {kept}")
-    assert f"Every one of {size + 1} entries is what was signed." in found
-    assert f"The content of {size} is gone, as entries of the log say; their hashes fit." in found
+    assert f"All {size + 1} entries match their signatures." in found
+    assert f"The content of {size} entries was pruned, as recorded in the log; their hashes match." in found
     here.done("audit export --output log.ndjson")
-    assert f"The content of {size} is gone" in here.done(f"audit verify log.ndjson --key {key} --checkpoint {kept}")
+    assert f"The content of {size} entries was pruned" in here.done(
+        f"audit verify log.ndjson --key {key} --checkpoint {kept}"
+    )
     [(action, data)] = here.rows("SELECT action, data FROM logs ORDER BY timestamp, id LIMIT 1")
     assert (action, json.loads(data)["size"]) == ("log.pruned", size)
 
@@ -529,7 +533,7 @@ def test_after_a_restore_all_sessions_have_ended_and_the_log_verifies(
     done = here.ubr("after-restore --yes")
     assert (done.code, done.err) == (0, "")
     said, new = done.out.splitlines()
-    assert said == "1 sessions have ended. The log is signed by"
+    assert said == "Ended 1 sessions. The log's new signing key is"
     assert new == here.done("audit key").strip()
     assert here.rows("SELECT count(*) FROM sessions WHERE ended_at IS NULL") == [(0,)]
     [(data,)] = here.rows("SELECT data FROM logs WHERE action = 'service.restored'")
@@ -602,7 +606,7 @@ def test_a_start_is_refused_with_the_checkpoint_of_another_log(here: Here, anoth
     here.set(UBR_AUDIT_CHECKPOINT=str(here.write("log.checkpoint", another[1])))
     told = refused(here.start)
     assert told.code == ExitCode.FAILED
-    assert "signed by no key that this log has" in str(told)
+    assert "not signed by a current or former key of this log" in str(told)
 
 
 @pytest.mark.parametrize("content", [b"garbage", b"\xff\xfe", b""])

@@ -192,7 +192,7 @@ def test_openapi_where_nothing_can_be_written(ubr: Run, tmp_path: Path, output: 
     (tmp_path / "file").touch()
     done = ubr("openapi", "--output", output)
     assert (done.code, done.out) == (1, "")
-    assert done.err.startswith(f"It is not possible to write to {output}: ")
+    assert done.err.startswith(f"Cannot write to {output}: ")
     assert done.err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -214,7 +214,7 @@ def test_a_schema_behind_up_to_date_and_from_the_future(ubr: Run, tmp_path: Path
     for line in ("migrate", "admin create --email a@b.example --generate"):
         done = ubr(*line.split())
         assert (done.code, done.out) == (1, "")
-        assert done.err == "A newer version of ubr has upgraded the database: use that one.\n"
+        assert done.err == "A newer version of ubr has upgraded the database: use that version.\n"
 
 
 # --- ubr admin create, beside a service that runs on the same database -----------------------------------------------

@@ -108,7 +108,7 @@ def test_a_key_that_is_not_there(running_beside: Run, running: UbrProcess, kid: 
     """A name may begin with a dash."""
     done = running_beside("keys", "revoke", kid)
     assert (done.code, done.out) == (1, "")
-    assert done.err == f"There is no signing key {kid}.\n"
+    assert done.err == f"Signing key {kid} not found.\n"
 
 
 @pytest.mark.parametrize(
@@ -135,8 +135,8 @@ def settings(*secrets: str, **more: str) -> dict[str, str]:
 
 def sentence(kid: str) -> str:
     return (
-        f"UBR_SECRET_KEY does not open the signing key {kid}.\n"
-        "Put the secret that it was sealed with at the end of the list again, or give the key up:\n"
+        f"UBR_SECRET_KEY does not decrypt the signing key {kid}.\n"
+        "Append the secret that encrypted it to the list again, or revoke the key:\n"
         f"  ubr keys revoke {kid}\n"
     )
 
@@ -155,7 +155,7 @@ def test_a_secret_is_replaced(ubr: Run) -> None:
         assert done.err == sentence(kid)
     assert keys_of(ubr, **settings(NEW)) == before
 
-    said = "The first secret of UBR_SECRET_KEY opens every key: {} of 3 rewrapped.\n"
+    said = "The first secret of UBR_SECRET_KEY decrypts every key: {} of 3 rewrapped.\n"
     for expected in (3, 0):
         done = ubr("keys", "rewrap", **settings(NEW, OLD))
         assert (done.code, done.out, done.err) == (0, said.format(expected), "")
@@ -171,7 +171,7 @@ def test_where_every_secret_is_lost_the_keys_are_given_up(ubr: Run) -> None:
         assert ubr("keys", "revoke", kid, **settings(NEW)).code == 0
     done = ubr("keys", "rotate", **settings(NEW))
     assert (done.code, done.out) == (2, "")
-    assert done.err.endswith("or make another key:\n  ubr audit rotate-key\n")
+    assert done.err.endswith("or create a new key:\n  ubr audit rotate-key\n")
     assert ubr("audit", "rotate-key", **settings(NEW)).code == 0
     done = ubr("keys", "rotate", **settings(NEW))
     assert (done.code, done.err) == (0, "")

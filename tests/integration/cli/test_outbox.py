@@ -70,10 +70,10 @@ def test_what_waits_is_shown(ubr: Run, settings: Settings) -> None:
 def test_what_was_given_up_is_tried_again(ubr: Run, settings: Settings) -> None:
     run(_two_letters(settings))
     done = ubr("outbox", "retry", "--all", **SETTINGS)
-    assert (done.code, done.out) == (0, "1 mail will be tried again.\n")
+    assert (done.code, done.out) == (0, "1 mail will be retried.\n")
     assert [(each["state"], each["tries"]) for each in listed(ubr)] == [("waiting", 0)] * 2
     by_id = ubr("outbox", "retry", *(each["id"] for each in listed(ubr)), **SETTINGS)
-    assert (by_id.code, by_id.out) == (0, "2 mails will be tried again.\n")
+    assert (by_id.code, by_id.out) == (0, "2 mails will be retried.\n")
 
 
 def test_what_cannot_be_retried_is_told(ubr: Run, settings: Settings) -> None:
@@ -81,7 +81,7 @@ def test_what_cannot_be_retried_is_told(ubr: Run, settings: Settings) -> None:
     unknown = "01926e5c-7b0e-7f3a-9c55-0d2f6f1c8a10"
     done = ubr("outbox", "retry", unknown, **SETTINGS)
     assert (done.code, done.out) == (1, "")
-    assert f"no mail {unknown} in the outbox" in done.err
+    assert f"Mail {unknown} is not in the outbox" in done.err
     for arguments in ((), ("--all", unknown), ("nonsense",)):
         assert ubr("outbox", "retry", *arguments, **SETTINGS).code == 2
 

@@ -104,7 +104,7 @@ def test_a_port_in_use(service: UbrProcess, ubr: Run, tmp_path: Path) -> None:
     done = ubr("serve", UBR_PORT=str(service.port))
     assert (done.code, done.out) == (1, "")
     assert done.err == (
-        f"Something else listens on 127.0.0.1, port {service.port} already: stop it, or set UBR_PORT.\n"
+        f"Another process already listens on 127.0.0.1, port {service.port}: stop it, or set UBR_PORT.\n"
     )
     assert not (tmp_path / "var/ubr.db").exists()
 
@@ -116,7 +116,7 @@ def test_a_port_in_use(service: UbrProcess, ubr: Run, tmp_path: Path) -> None:
 def test_what_is_logged_before_there_are_workers_is_json_too(serve: Serve) -> None:
     service = serve(UBR_REDIS_URL="redis://127.0.0.1:1").wait_until_ready()
     lines = [json.loads(line)["event"] for line in service.log.splitlines()]
-    assert "The short way is lost (ConnectionError): an end takes up to the bound" in lines
+    assert "The fast path is lost (ConnectionError): a revocation takes up to the bound" in lines
 
 
 @pytest.mark.system(seconds=5)
@@ -228,7 +228,7 @@ def test_a_password_that_everybody_tries_first(ubr: Run, tmp_path: Path) -> None
     settings = {"UBR_ADMIN_EMAIL": "ada@example.com", "UBR_ADMIN_PASSWORD": "hunter2hunter2hunter2"}
     done = ubr("serve", **settings, UBR_PORT=str(free_port()))
     assert (done.code, done.out) == (2, "")
-    assert done.err == "UBR_ADMIN_PASSWORD is one of the most common passwords, or a row of one.\n"
+    assert done.err == "UBR_ADMIN_PASSWORD is one of the most common passwords, or a repetition of one.\n"
     assert not (tmp_path / "var/ubr.db").exists()
 
 
@@ -242,7 +242,7 @@ def test_an_own_list_of_passwords(ubr: Run, tmp_path: Path) -> None:
     settings = {"UBR_ADMIN_EMAIL": "ada@example.com", "UBR_ADMIN_PASSWORD": "Widgets of the Example Company"}
     done = ubr("serve", **settings, **listed)
     assert (done.code, done.out) == (2, "")
-    assert done.err == "UBR_ADMIN_PASSWORD is one of the most common passwords, or a row of one.\n"
+    assert done.err == "UBR_ADMIN_PASSWORD is one of the most common passwords, or a repetition of one.\n"
     assert not (tmp_path / "var/ubr.db").exists()
 
 
@@ -255,12 +255,12 @@ def test_a_schema_that_is_behind(ubr: Run) -> None:
 @pytest.mark.parametrize(
     ("settings", "code", "words"),
     [
-        ({"UBR_DATABASE_URL": "memory:"}, 2, "ends with each process"),
+        ({"UBR_DATABASE_URL": "memory:"}, 2, "ends with the process"),
         ({"UBR_DATABASE_URL": "sqlite:///no/such/file.db"}, 2, "folder does not exist"),
-        ({"UBR_DATABASE_URL": "postgresql://ubr:hunter2@127.0.0.1:1/ubr"}, 1, "out of reach"),
-        ({"UBR_DATABASE_URL": "sqlite:///garbage.db"}, 1, "out of reach (SQLITE_NOTADB)"),
-        ({"UBR_HOST": "192.0.2.1"}, 1, "not possible to listen on 192.0.2.1"),
-        ({"UBR_HOST": "no-such-host.invalid"}, 1, "not possible to listen on no-such-host.invalid"),
+        ({"UBR_DATABASE_URL": "postgresql://ubr:hunter2@127.0.0.1:1/ubr"}, 1, "unreachable"),
+        ({"UBR_DATABASE_URL": "sqlite:///garbage.db"}, 1, "unreachable (SQLITE_NOTADB)"),
+        ({"UBR_HOST": "192.0.2.1"}, 1, "Cannot listen on 192.0.2.1"),
+        ({"UBR_HOST": "no-such-host.invalid"}, 1, "Cannot listen on no-such-host.invalid"),
     ],
 )
 def test_what_is_not_there(ubr: Run, tmp_path: Path, settings: dict[str, str], code: int, words: str) -> None:

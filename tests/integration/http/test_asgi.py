@@ -50,8 +50,8 @@ async def test_without_its_database_it_does_not_start() -> None:
     server = Server(Service(database_settings(f"postgresql+asyncpg://nobody@127.0.0.1:{free_port()}/nothing")))
     with capture_logs() as lines:
         told = await server.start()
-    assert told == {"type": "lifespan.startup.failed", "message": "The database is out of reach"}
-    assert [line["event"] for line in lines] == ["not started"]
+    assert told == {"type": "lifespan.startup.failed", "message": "The database is unreachable"}
+    assert [line["event"] for line in lines] == ["startup failed"]
 
 
 async def test_whatever_goes_wrong_at_the_start_the_server_is_told(tmp_path: Path) -> None:
@@ -61,4 +61,4 @@ async def test_whatever_goes_wrong_at_the_start_the_server_is_told(tmp_path: Pat
     with capture_logs() as lines:
         told = await server.start()
     assert told == {"type": "lifespan.startup.failed", "message": "OperationalError"}
-    assert [line["event"] for line in lines] == ["not started"]
+    assert [line["event"] for line in lines] == ["startup failed"]

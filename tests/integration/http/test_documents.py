@@ -342,7 +342,7 @@ async def test_a_problem_has_a_page_at_its_type(service: Service) -> None:
     assert "unsafe" not in answer.headers["content-security-policy"]
     assert "<script" not in answer.text
     assert " style=" not in answer.text
-    for told in ("unauthenticated", "401", refused["title"], "What to do", "GET /api/users/me"):
+    for told in ("unauthenticated", "401", refused["title"], "Remedy", "GET /api/users/me"):
         assert told in answer.text
     assert "GET /health/live" not in answer.text
 

@@ -139,4 +139,4 @@ async def test_the_document_tells_what_is_counted(service: Service, name: str) -
     assert {"RateLimit", "RateLimit-Policy", "Retry-After"} <= set(operation["responses"]["429"]["headers"])
     success = next(said for status, said in operation["responses"].items() if status.startswith("2"))
     assert {"RateLimit", "RateLimit-Policy"} <= set(success["headers"])
-    assert re.search("wrong|60 times", operation["description"], re.IGNORECASE)
+    assert re.search("wrong|60 registrations", operation["description"], re.IGNORECASE)

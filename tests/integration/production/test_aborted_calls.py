@@ -26,7 +26,7 @@ from ubr import (
     UserChanges,
     connect,
 )
-from ubr.settings import LIFELINE
+from ubr.settings import BACKGROUND_CONNECTIONS
 from ubr.testing import TINY_HASHING, log_in
 
 pytestmark = pytest.mark.system
@@ -125,4 +125,4 @@ async def _nothing_hangs(url: str) -> None:
         await connection.close()
     first, second = ({(row["pid"], row["xact_start"]) for row in look if row["state"] != "idle"} for look in looks)
     assert not first & second
-    assert max(map(len, looks)) <= POOL + LIFELINE
+    assert max(map(len, looks)) <= POOL + BACKGROUND_CONNECTIONS

@@ -129,7 +129,7 @@ async def test_what_is_no_count_is_a_quota_used_up(
     assert not decision.allowed
     assert timedelta(0) < decision.retry_after <= timedelta(hours=1)
     assert [record.message for record in caplog.records] == [
-        "A counter in Redis had been overwritten; it counts as used up"
+        "A counter in Redis was overwritten; it counts as exhausted"
     ]
     # It is ours again, and comes back as any other does.
     assert int(await client.get(key) or b"") > 0

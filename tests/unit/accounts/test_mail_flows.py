@@ -212,7 +212,7 @@ async def test_what_is_no_link_is_refused_alike(world: World, token: str) -> Non
         with pytest.raises(InvalidLink) as failure:
             await act
         assert [(flaw.pointer, flaw.detail) for flaw in failure.value.flaws] == [
-            ("/token", "is not that of a link that is good")
+            ("/token", "is not a valid link token, or has expired")
         ]
 
 

@@ -358,7 +358,7 @@ async def test_a_log_that_was_forked_is_no_continuation(lab: Lab, more: int) -> 
 
 async def test_the_checkpoint_of_another_log_is_no_beginning_of_this_one(world: World) -> None:
     own, foreign = await checkpoint(world), await checkpoint(await Lab().world())
-    with pytest.raises(CheckpointMismatch, match="signed by no key"):
+    with pytest.raises(CheckpointMismatch, match="not signed by a current or former key"):
         await compare(world, foreign.note)
     text, _, signatures = foreign.note.partition("\n\n")
     for forged in (
@@ -563,7 +563,7 @@ async def test_an_entry_that_goes_without_being_pruned_is_found(lab: Lab) -> Non
     ids = await ids_of(world)
     del lab.store.logs[LogEntryId(ids[3])]
     verified = await verify(world)
-    assert (verified.finding, verified.first) == (f"Entry 3 ({ids[3]}) is gone", 3)
+    assert (verified.finding, verified.first) == (f"Entry 3 ({ids[3]}) is missing", 3)
 
 
 # --- the keys of the log ---------------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ async def test_a_refusal_is_an_entry_though_the_act_was_rolled_back(here: Here) 
     with calling_from(ORIGIN), pytest.raises(Forbidden):
         await world.ubr.create_user(command, actor=member.actor)
     [entry] = await here.noted()
-    assert (entry.level, entry.message, entry.target) == ("warning", "An act was refused", None)
+    assert (entry.level, entry.message, entry.target) == ("warning", "An action was denied", None)
     assert entry.data == {"act": "create_user", "problem": "grant-exceeds-own", "count": 1}
     assert (entry.actor_id, entry.ip, entry.request_id) == (member.id, "192.0.2.7", "req-7")
     assert entry.timestamp == world.clock()
@@ -638,7 +638,7 @@ async def test_whoever_reads_the_log_stands_in_it_with_what_was_looked_for(world
     with calling_from(ORIGIN):
         await world.ubr.list_logs(ListLogsCommand(), actor=reader.actor)
     entry = [entry for entry in await entries_of(world, "log.read") if entry.actor_id == reader.id][-1]
-    assert (entry.level, entry.message, entry.target) == ("info", "Entries of the log were read", None)
+    assert (entry.level, entry.message, entry.target) == ("info", "Audit log entries were read", None)
     assert (entry.ip, entry.request_id) == ("192.0.2.7", "req-7")
     assert entry.data["filters"] == {}
     everything = {

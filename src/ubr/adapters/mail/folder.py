@@ -35,7 +35,7 @@ class FolderMailer:
         try:
             await asyncio.to_thread(self._write, name, written(mail, self._sender, now))
         except OSError as error:
-            raise MailUnavailable(f"the folder of mails cannot be written to: {error.strerror}") from None
+            raise MailUnavailable(f"the mail folder is not writable: {error.strerror}") from None
 
     def _write(self, name: str, content: bytes) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

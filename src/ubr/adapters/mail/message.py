@@ -31,11 +31,11 @@ def mailbox(email: str) -> str:
     """
     local, _, domain = email.rpartition("@")
     if not _LOCAL_PART.fullmatch(local) or _ENCODED in email:
-        raise MailRefused("the e-mail cannot be written down")
+        raise MailRefused("the e-mail cannot be encoded")
     try:
         return f"{local}@{domain.encode('idna').decode('ascii')}"
     except UnicodeError:
-        raise MailRefused("the e-mail has a domain that is not valid") from None
+        raise MailRefused("the e-mail has an invalid domain") from None
 
 
 def written(mail: Mail, sender: str, now: datetime) -> bytes:

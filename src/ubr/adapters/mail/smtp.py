@@ -40,7 +40,7 @@ class SmtpMailer:
       valid for the host. Only a connection to this machine itself may go without TLS.
     - `url` contains the account, percent-encoded. `ssl_context` replaces the machine's trust store. A delivery takes at
       most `timeout` seconds.
-    - A server has accepted a mail when it confirms the last line. Whatever happens after that, the mail is not sent
+    - A server has accepted a mail when it confirms the last line. Anything that happens after that, the mail is not sent
       again.
     """
 
@@ -100,16 +100,16 @@ class SmtpMailer:
                 await client.starttls(tls_context=self._context, server_hostname=self._host)
                 await client.ehlo()
             elif self._required:
-                raise MailUnavailable("the server offers no STARTTLS, and nothing is sent without TLS")
+                raise MailUnavailable("the server offers no STARTTLS, and ubr sends nothing without TLS")
         if any(self._account):
             if not client.supports_extension("auth"):
-                raise MailUnavailable("the server offers no way to log in")
+                raise MailUnavailable("the server offers no supported authentication")
             await client.login(*self._account)
         international = not (to + self._own).isascii()
         if international and not client.supports_extension("smtputf8"):
             if self._own.isascii():
-                raise MailRefused("the server takes no e-mail with such characters")
-            raise MailUnavailable("the server takes no sender with such characters")
+                raise MailRefused("the server does not accept non-ASCII recipients")
+            raise MailUnavailable("the server does not accept non-ASCII senders")
         encoding = "utf-8" if international else "ascii"
         await client.mail(
             self._own, options=["SMTPUTF8", "BODY=8BITMIME"] if international else None, encoding=encoding

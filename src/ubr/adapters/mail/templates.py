@@ -113,7 +113,7 @@ class TemplateMailRenderer:
 
     def _try_out(self, folder: Path) -> None:
         if not folder.is_dir():
-            raise BrokenTemplate("there is no such folder")
+            raise BrokenTemplate("the folder does not exist")
         for kind in MailKind:
             for full_name in ("Ada Lovelace", None):
                 case = MailContext(
@@ -135,16 +135,16 @@ class TemplateMailRenderer:
         except Exception as error:  # noqa: BLE001 - a template can raise any error
             raise BrokenTemplate(f"{_guilty(error) or name} cannot be used: {_told(error)}") from None
         if not text:
-            raise BrokenTemplate(f"{name} says nothing")
+            raise BrokenTemplate(f"{name} is empty")
         if name.endswith(".subject") and not " ".join(text.split()).isprintable():
-            raise BrokenTemplate(f"{name} holds control characters")
+            raise BrokenTemplate(f"{name} contains control characters")
 
     def _all_used(self, folder: Path) -> None:
         """Errors: `BrokenTemplate` for a template file with a misspelled name."""
         used = {template.filename for template in (self._environment.cache or {}).values()}
         for path in sorted(folder.iterdir()):
             if path.suffix.removeprefix(".") in PARTS and str(path) not in used:
-                raise BrokenTemplate(f"{path.name} is used by no mail")
+                raise BrokenTemplate(f"{path.name} is not used by any mail")
 
 
 def _guilty(error: BaseException) -> str | None:

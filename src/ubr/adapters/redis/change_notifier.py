@@ -170,12 +170,12 @@ class RedisChangeNotifier:
                 async with self._link.kept_connection() as connection:
                     await self._subscribe(connection)
                     if lost:
-                        _log.info("The short way is back: ends are known everywhere at once")
+                        _log.info("The fast path is back: revocations propagate at once")
                     pause, lost = _FIRST_PAUSE, False
                     await self._take_what_comes(connection, worker, listener)
             except Exception as error:  # noqa: BLE001 - data of a broken server can raise any error
                 if not lost:
-                    _log.warning("The short way is lost (%s): an end takes up to the bound", type(error).__name__)
+                    _log.warning("The fast path is lost (%s): a revocation takes up to the bound", type(error).__name__)
                 lost = True
             await asyncio.sleep(pause * (1 - self._dice() / 2))
             pause = min(2 * pause, _MAX_PAUSE)
@@ -270,7 +270,7 @@ class RedisChangeNotifier:
         now = time.monotonic()
         if now - self._last_complaint >= _COMPLAIN_EVERY:
             self._last_complaint = now
-            _log.warning("A message on the short way is not ours; it is passed over")
+            _log.warning("A message on the fast path is not ours; it is ignored")
 
 
 def _decoded(decoder: msgspec.msgpack.Decoder[T], message: bytes) -> T | None:

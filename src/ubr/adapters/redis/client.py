@@ -155,7 +155,7 @@ class RedisClient:
                 # Others got answers in the meantime: there were more requests than the connections can carry.
                 self._breaker.abandoned(permit)
             elif self._breaker.failed(permit):
-                _log.warning("Redis does not answer (%s); doing without it until it does", type(error).__name__)
+                _log.warning("Redis does not answer (%s); continuing without it until it does", type(error).__name__)
             raise _unavailable() from None
         except BaseException:
             self._breaker.abandoned(permit)
@@ -181,4 +181,4 @@ async def _exchange(connection: AbstractConnection, words: Sequence[Word]) -> An
 
 
 def _unavailable() -> StoreUnavailable:
-    return StoreUnavailable("Redis is out of reach")
+    return StoreUnavailable("Redis is unreachable")

@@ -81,10 +81,10 @@ class RedisRateLimitStore:
         match reply:
             case [int(allowed), int(remaining), int(retry_after), int(foreign)]:
                 if foreign:
-                    _log.warning("A counter in Redis had been overwritten; it counts as used up")
+                    _log.warning("A counter in Redis was overwritten; it counts as exhausted")
                 return allowed, remaining, retry_after
             case _:
-                raise StoreUnavailable("Redis is out of reach")
+                raise StoreUnavailable("Redis is unreachable")
 
     def _key(self, name: str) -> str:
         return self._link.key("counter", self._signer.sign(PURPOSE, name.encode("utf-8", "surrogatepass")).hex())

@@ -40,7 +40,7 @@ def common_and_listed(path: str) -> CommonPasswords:
     try:
         found = Path(path).stat()
         if not stat.S_ISREG(found.st_mode):
-            raise ValueError("is no file")
+            raise ValueError("is not a file")
         digests = _read(path, found.st_mtime_ns, found.st_size)
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
@@ -66,7 +66,7 @@ def _read(path: str, _changed: int, _size: int) -> array[int]:
             if number > MAX_LINES:
                 raise ValueError(f"has more than {MAX_LINES} lines")
             if len(line) > _MAX_LINE_LENGTH:
-                raise ValueError(f"holds in line {number} what is longer than any password")
+                raise ValueError(f"has a text longer than any password in line {number}")
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError:

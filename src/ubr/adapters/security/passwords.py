@@ -129,7 +129,7 @@ class Argon2PasswordHasher:
         self._workers = cores() if workers is None else workers
         self._places = self._workers + (WAITING_PER_WORKER * self._workers if queue is None else queue)
         if self._workers < 1 or self._places < self._workers:
-            raise ValueError("There must be at least one worker, and a queue of no less than 0")
+            raise ValueError("There must be at least one worker, and a queue size of at least 0")
         self._random_bytes = random_bytes
         # Random bytes instead of a digest: no password matches it, and finding that out takes the full work.
         self._dummy = _Hash(self._cost, random_bytes(SALT_BYTES), random_bytes(HASH_BYTES))
@@ -180,7 +180,7 @@ class Argon2PasswordHasher:
         try:
             return await asyncio.wrap_future(self._submit(lambda: self._measured(secret, cost, salt, length)))
         except HashingError:
-            raise Unavailable("There is no memory for hashing a password") from None
+            raise Unavailable("Not enough memory to hash a password") from None
 
     def _submit(self, job: Callable[[], bytes]) -> Future[bytes]:
         pool = self._take_place()
@@ -188,7 +188,7 @@ class Argon2PasswordHasher:
             future = pool.submit(job)
         except RuntimeError:  # closed a moment ago, or no thread can be started
             self._give_back(pool)
-            raise Unavailable("No password can be hashed at the moment") from None
+            raise Unavailable("Passwords cannot be hashed at the moment") from None
         # Called exactly once: when the job ends, or immediately if it is cancelled before it began.
         future.add_done_callback(lambda _: self._give_back(pool))
         return future

@@ -148,7 +148,7 @@ class JwtAccessTokens:
         message = key.header + b"." + base64url.encode(payload)
         token = message + b"." + base64url.encode(key.pair.sign(message))
         if len(token) > MAX_TOKEN_LENGTH:
-            raise Unavailable("The user has more roles than fit into an access token")
+            raise Unavailable("The user's roles do not fit into an access token")
         return token.decode()
 
     def verify(self, token: str, now: datetime) -> AccessClaims:

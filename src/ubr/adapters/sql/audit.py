@@ -49,7 +49,7 @@ def _readable() -> Iterator[None]:
     try:
         yield
     except _UNREADABLE:
-        raise LogDamaged("A part of what is kept of the log cannot be read") from None
+        raise LogDamaged("A part of the stored log cannot be read") from None
 
 
 def _is(kind: type[T], value: object) -> T:

@@ -105,7 +105,7 @@ class SqlUnitOfWork:
     def __init__(self, engine: AsyncEngine, recorder: Recorder, clock: Clock | None = None) -> None:
         sqlite = engine.dialect.name == "sqlite"
         if sqlite and clock is None:
-            raise ValueError("SQLite has no clock of its own: one has to be given")
+            raise ValueError("SQLite has no clock of its own: pass one")
         self._recorder = recorder
         self._clock = clock
         self._writer = engine

@@ -27,7 +27,7 @@ class Authority:
         """Errors: `Forbidden` if any of the permissions is missing."""
         for permission in needed:
             if not self.permissions.allow(permission):
-                raise Forbidden(f"This needs the permission {permission}")
+                raise Forbidden(f"This requires the permission {permission}")
 
     @property
     def user_id(self) -> UserId | None:
@@ -38,7 +38,7 @@ class Authority:
     def user(self) -> User:
         """The acting user. Errors: `Forbidden` for the service itself."""
         if self.principal is None:
-            raise Forbidden("This is for users alone")
+            raise Forbidden("Only users may do this")
         return self.principal.user
 
     def forbid_outliving(self, given: Permissions, until: datetime | None, now: datetime) -> None:

@@ -28,10 +28,10 @@ class ChangePasswordCommand(Command, frozen=True, kw_only=True):
 class ChangePassword:
     """Change one's own password.
 
-    - The current one has to be given: a stolen access token is not enough.
-    - Wrong ones are counted with those of logins: 429 `rate-limited` beyond the limit.
-    - The new one has to meet the policy.
-    - Every other session of the user ends; the one that asks stays.
+    - Requires the current password: a stolen access token is not enough.
+    - Wrong passwords count together with failed logins: 429 `rate-limited` beyond the limit.
+    - The new password must meet the policy.
+    - Ends every other session of the user; the current session continues.
     """
 
     authorize: Authorize

@@ -24,7 +24,7 @@ from ubr.domain.sessions.termination import SecurityEvent
 
 
 class CreateAdminCommand(Command, frozen=True, kw_only=True):
-    """`first_only` does nothing where there is an administrator; `take_over` allows the e-mail to be a user's."""
+    """`first_only` does nothing if an administrator exists; `take_over` allows the e-mail of an existing user."""
 
     email: str
     password: str
@@ -34,10 +34,10 @@ class CreateAdminCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class CreateAdmin:
-    """Make an administrator: how an installation gets its first one, and a locked-out operator a new one.
+    """Create an administrator: the first one of an installation, or a new one for a locked-out operator.
 
     - Only the service itself may.
-    - An e-mail that is somebody's account is refused, unless it is to be taken over: that account gets the new
+    - Rejects the e-mail of an existing account, unless that account is to be taken over: it then gets the new
       password and the role, and all its sessions end.
     """
 
@@ -54,7 +54,7 @@ class CreateAdmin:
     async def __call__(self, command: CreateAdminCommand, /, *, actor: System) -> UserResult | None:
         """The administrator; None if `first_only` found an existing one."""
         if not isinstance(actor, System):
-            raise Forbidden("Only the service itself may make an administrator")
+            raise Forbidden("Only the service itself may create an administrator")
         email = Email.parse(command.email)
         password = check_password(
             command.password, min_length=self.policy.password_min_length, email=email, is_common=self.is_common

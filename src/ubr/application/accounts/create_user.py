@@ -42,12 +42,12 @@ class CreateUserCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class CreateUser:
-    """Make an account for somebody.
+    """Create an account for another person.
 
-    - Needs `users:write`, and `roles:assign` where roles are given.
-    - Nobody rises: the roles given may hold nothing that the actor does not.
-    - Without a password a link is mailed with which it is set; nobody can log in to the account before.
-    - Tried again with its key, within a day, by who still may, it is answered as it was before.
+    - Requires `users:write`, and `roles:assign` to assign roles.
+    - No escalation: the assigned roles may hold only permissions that the actor holds.
+    - Without a password, a link to set one is mailed; login is impossible until then.
+    - A retry with the same key within a day returns the stored answer, if the actor still has the permission.
     """
 
     authorize: Authorize
@@ -130,6 +130,6 @@ async def _roles(tx: Transaction, names: dict[RoleName, int]) -> list[Role]:
     for name, at in names.items():
         role = await tx.roles.by_name(name)
         if role is None:
-            raise Invalid.at(f"/roles/{at}", "there is no such role")
+            raise Invalid.at(f"/roles/{at}", "names an unknown role")
         roles.append(role)
     return roles

@@ -21,7 +21,7 @@ from ubr.domain.sessions.termination import SecurityEvent
 
 
 class DeleteUserCommand(Command, frozen=True, kw_only=True):
-    """`if_match` holds the revisions the caller would accept; None accepts any."""
+    """`if_match` holds the revisions that the caller accepts; None accepts any."""
 
     user_id: UUID
     if_match: tuple[str, ...] | None = None
@@ -29,11 +29,11 @@ class DeleteUserCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class DeleteUser:
-    """Delete a user: sessions, grants and all personal data go; the log keeps the id.
+    """Delete a user with all sessions, grants and personal data; the audit log keeps the id.
 
-    - Oneself within 10 minutes of logging in; otherwise it needs `users:delete`.
-    - Nobody rises: a user who may more than the actor stays.
-    - Someone stays: the last administrator cannot be deleted.
+    - Users may delete themselves within 10 minutes of login; otherwise it requires `users:delete`.
+    - No escalation: a user with permissions that the actor lacks cannot be deleted.
+    - The last administrator cannot be deleted.
     """
 
     unit_of_work: EndingUnitOfWork

@@ -25,7 +25,8 @@ class GetUserCommand(Command, frozen=True, kw_only=True):
 class GetUser:
     """Read one user.
 
-    - Oneself; another needs `users:read`, without which it is not told whether the user exists.
+    - Users may read themselves; another user requires `users:read`. Without it the answer does not reveal whether
+      the user exists.
     """
 
     authorize: Authorize

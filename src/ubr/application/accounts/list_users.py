@@ -31,25 +31,23 @@ SearchStr: TypeAlias = Annotated[
 
 
 class ListUsersCommand(Command, frozen=True, kw_only=True):
-    """`q` is how the e-mail or the full name begins, in whatever case, with 1 to 254 characters."""
+    """`q` is a case-insensitive prefix of the e-mail or the full name, 1 to 254 characters."""
 
     q: SearchStr | None = None
-    role: Annotated[RoleNameStr | None, Meta(description="Only those who have this role.", examples=["editor"])] = None
-    status: Annotated[UserStatus | None, Meta(description="Only those with this status.")] = None
-    sort: Annotated[UserSort, Meta(description="By what the list is sorted; a `-` in front turns it round.")] = (
-        "created_at"
-    )
+    role: Annotated[RoleNameStr | None, Meta(description="Only users with this role.", examples=["editor"])] = None
+    status: Annotated[UserStatus | None, Meta(description="Only users with this status.")] = None
+    sort: Annotated[UserSort, Meta(description="Sort order of the list; a leading `-` reverses it.")] = "created_at"
     limit: PageLimit = DEFAULT_LIMIT
     cursor: PageCursor = None
 
 
 @dataclass(frozen=True, slots=True)
 class ListUsers:
-    """List users, by role and status, in the order of creation or e-mail.
+    """List users, filtered by role and status, sorted by creation or e-mail.
 
-    - Needs `users:read`.
-    - `q` finds those whose e-mail or full name begins with it, in whatever case. Every character stands for itself.
-    - Of those with a role, it counts who holds it at this moment.
+    - Requires `users:read`.
+    - `q` finds users whose e-mail or full name begins with it, case-insensitively. There are no wildcards.
+    - The role filter considers only grants that are in force now.
     """
 
     authorize: Authorize

@@ -44,15 +44,15 @@ class RegisterUserCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class RegisterUser:
-    """Make an account of one's own.
+    """Register an account for oneself.
 
-    - Anyone may, where registration is open; the service itself always may.
-    - The password has to be long enough, and neither a common one nor the e-mail, the name or the service's name.
-    - The e-mail must not belong to another account, however it is spelled. A link to verify it is mailed.
-    - Where registration is `verified` no password is taken, and the answer is the same for every e-mail: the link that
-      is mailed makes the account, and there is none before. The full name is set after that.
-    - Tried again with its key, within a day, it is answered as it was before.
-    - A client IP may do so 60 times an hour: 429 `rate-limited` beyond.
+    - Open to anyone while registration is open; the service itself always may.
+    - The password must be long enough, and neither a common one nor the e-mail, the name or the service's name.
+    - The e-mail must not belong to another account, in any spelling. A link to verify it is mailed.
+    - With `verified` registration no password is accepted, and the answer is the same for every e-mail: the account
+      exists only once its owner redeems the mailed link, and the full name is set after that.
+    - A retry with the same key within a day returns the stored answer.
+    - Limited to 60 registrations an hour per client IP: 429 `rate-limited` beyond.
     """
 
     unit_of_work: UnitOfWork
@@ -102,7 +102,7 @@ class RegisterUser:
         )
         if self.policy.registration == "verified" and not isinstance(actor, System):
             if command.password is not UNSET:
-                raise Invalid.at("/password", "is not taken here: it is set with the link that is mailed")
+                raise Invalid.at("/password", "is not accepted here: the link in the mail sets it")
             if await call.answered() is not None:
                 return None
             await self.rate_limiter.registration()

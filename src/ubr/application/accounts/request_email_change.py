@@ -28,12 +28,12 @@ class RequestEmailChangeCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class RequestEmailChange:
-    """Ask for another e-mail.
+    """Request a change of one's e-mail.
 
-    - The current password has to be given: a stolen access token is not enough. Wrong ones are counted with those of
+    - Requires the current password: a stolen access token is not enough. Wrong passwords count together with failed
       logins: 429 `rate-limited` beyond the limit.
-    - A link is mailed to the new e-mail, and a notice to the present one. Nothing changes before the link is opened.
-    - Whether the new e-mail belongs to another account is told to its holder alone.
+    - A link is mailed to the new e-mail, and a notice to the current one. Nothing changes until the link is redeemed.
+    - Only the holder of the new e-mail learns that it belongs to another account.
     """
 
     authorize: Authorize
@@ -51,7 +51,7 @@ class RequestEmailChange:
         await self.authorize(actor)
         async with self.passwords.confirmed(actor.user_id, current) as checked:
             if email.key == checked.user.email.key:
-                raise Invalid.at("/email", "is the one you have")
+                raise Invalid.at("/email", "must differ from the current e-mail")
             await self.rate_limiter.mail(MailKind.EMAIL_CHANGE, email)
             async with self.unit_of_work.begin(actor) as tx:
                 await authority(tx, actor)

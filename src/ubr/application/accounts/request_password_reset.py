@@ -22,10 +22,10 @@ class RequestPasswordResetCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class RequestPasswordReset:
-    """Ask for a link with which a forgotten password is replaced.
+    """Request a link to replace a forgotten password.
 
-    - It is mailed where there is an active account with this e-mail. The answer is the same in every case.
-    - It is good once and for half an hour; asking again makes the one before worthless.
+    - The link is mailed if there is an active account with this e-mail. The answer is the same in every case.
+    - The link can be used once, within half an hour; a new request invalidates the previous link.
     """
 
     unit_of_work: UnitOfWork

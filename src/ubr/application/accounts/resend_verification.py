@@ -22,10 +22,10 @@ class ResendVerificationCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class ResendVerification:
-    """Ask for another link with which an e-mail is verified, or a registration finished.
+    """Request another link to verify an e-mail or to finish a registration.
 
-    - It is mailed where there is something to verify. The answer is the same in every case.
-    - It is good once and for half an hour; asking again makes the one before worthless.
+    - The link is mailed if there is an e-mail to verify. The answer is the same in every case.
+    - The link can be used once, within half an hour; a new request invalidates the previous link.
     """
 
     unit_of_work: UnitOfWork

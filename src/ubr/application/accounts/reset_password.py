@@ -28,12 +28,12 @@ class ResetPasswordCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class ResetPassword:
-    """Set a new password with the link that was mailed.
+    """Set a new password with a mailed link.
 
-    - The link is good once, and for the account as it was when it was sent. Where the password does not meet the
-      policy it stays good.
-    - Every session of the user ends. The e-mail counts as verified.
-    - Of an account whose e-mail had never been verified nothing stays that its first registrant gave.
+    - The link can be used once, as long as the account is unchanged since the mail was sent. It stays valid if the
+      password does not meet the policy.
+    - Ends every session of the user. The e-mail counts as verified.
+    - If the e-mail was never verified, all data of the first registrant is removed from the account.
     """
 
     unit_of_work: EndingUnitOfWork

@@ -27,13 +27,13 @@ class UndoEmailChangeCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class UndoEmailChange:
-    """Take back a change of e-mail, with the link that was mailed to the e-mail of before.
+    """Undo a change of e-mail with the link that was mailed to the previous e-mail.
 
-    - Within a day. Until then that e-mail becomes nobody else's.
-    - Every session and link of the user ends, and so does every later change of e-mail; an earlier one can still be
-      taken back.
-    - Whoever changed it knew the password: it is good no longer, and a link to set a new one is mailed.
-    - Roles that were granted since the change, or whose permissions grew, are taken away.
+    - The link is valid for a day. Until then no other account can take that e-mail.
+    - Ends every session and link of the user, and reverts every later change of e-mail; an earlier change can still
+      be undone.
+    - The person who changed the e-mail knew the password: it is invalidated, and a link to set a new one is mailed.
+    - Removes roles that were granted since the change, and roles whose permissions have grown since.
     """
 
     unit_of_work: EndingUnitOfWork

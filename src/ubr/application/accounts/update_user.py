@@ -30,7 +30,7 @@ from ubr.domain.text import parse_text
 
 
 class UserChanges(Command, frozen=True, kw_only=True):
-    """A field that is absent stays as it is; null clears the full name."""
+    """An absent field stays unchanged; null clears the full name."""
 
     email: EmailStr | UnsetType = UNSET
     full_name: Annotated[FullNameStr | UnsetType | None, example("Ada King")] = UNSET
@@ -38,7 +38,7 @@ class UserChanges(Command, frozen=True, kw_only=True):
 
 
 class UpdateUserCommand(Command, frozen=True, kw_only=True):
-    """`if_match` holds the revisions the caller would accept; None accepts any."""
+    """`if_match` holds the revisions that the caller accepts; None accepts any."""
 
     user_id: UUID
     changes: UserChanges
@@ -49,12 +49,12 @@ class UpdateUserCommand(Command, frozen=True, kw_only=True):
 class UpdateUser:
     """Change a user.
 
-    - Oneself may change the full name; all else, and other users, need `users:write`.
-    - Nobody rises: e-mail and status of a user who may more than the actor stay as they are.
-    - Another e-mail has to be verified anew: a link is mailed to it. It ends the user's other sessions. Who changes
-      their own can take it back for a day, by a link to the old one, if that was verified.
-    - Disabling a user ends all sessions, for good.
-    - Someone stays: the last administrator cannot be disabled.
+    - Users may change their own full name; all other changes, and other users, require `users:write`.
+    - No escalation: the e-mail and status of a user with permissions that the actor lacks cannot be changed.
+    - A new e-mail has to be verified: a link is mailed to it. The change ends the user's other sessions. Users who
+      change their own e-mail can undo it for a day, by a link to the old one, if that was verified.
+    - Disabling a user ends all sessions permanently.
+    - The last administrator cannot be disabled.
     """
 
     unit_of_work: EndingUnitOfWork

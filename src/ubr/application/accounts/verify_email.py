@@ -36,15 +36,16 @@ class VerifyEmailCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class VerifyEmail:
-    """Show that an e-mail is one's own, with the link that was mailed to it.
+    """Verify an e-mail with the link that was mailed to it.
 
-    - A registration is finished by it: the password is set here, and the account is made now.
-    - For the e-mail of an account that was made without it the account's password has to be given. Another one, that
-      meets the policy, makes the account that of whoever has the mailbox: it is the password from then on, and nothing
-      stays that the first registrant gave.
-    - Another e-mail becomes that of the account, and takes no password. The user's other sessions end. The old e-mail,
-      where it was verified, is told, can take it back for a day, and becomes nobody else's until then.
-    - The link is good once. Where something is wrong with the password it stays good.
+    - For a registration, this sets the password and creates the account.
+    - For the unverified e-mail of an existing account, this requires the account's password. Another password that
+      meets the policy transfers the account to the holder of the mailbox: it becomes the new password, and all data
+      of the first registrant is removed.
+    - For a change of e-mail, this sets the new e-mail and accepts no password. The user's other sessions end. The old
+      e-mail, if it was verified, gets a notice and can undo the change for a day; no other account can take it until
+      then.
+    - The link can be used once. It stays valid if the password is rejected.
     """
 
     unit_of_work: EndingUnitOfWork
@@ -73,7 +74,7 @@ class VerifyEmail:
                 await self._verify(link, _given(command.password), actor)
             case LinkKind.EMAIL_CHANGE:
                 if command.password is not UNSET:
-                    raise Invalid.at("/password", "is not taken for a change of e-mail")
+                    raise Invalid.at("/password", "is not accepted for a change of e-mail")
                 await self._change(link)
             case _:
                 raise InvalidLink

@@ -20,18 +20,18 @@ _RESTORES: Final = 100
 
 
 class CompareCheckpointCommand(Command, frozen=True, kw_only=True):
-    """`checkpoint` is the text of one that was kept."""
+    """`checkpoint` is the text of a saved checkpoint."""
 
     checkpoint: str
 
 
 @dataclass(frozen=True, slots=True)
 class CompareCheckpoint:
-    """See whether the log is the continuation of a checkpoint that was kept outside the database.
+    """Check that the log continues a checkpoint that was saved outside the database.
 
     - Only the service itself may.
-    - It is not where the log is shorter, or where its beginning is not what was signed then.
-    - A checkpoint from before a restore that was settled is not compared any more: the log has another origin since.
+    - The check fails if the log is shorter, or if its beginning does not match the checkpoint.
+    - A checkpoint from before an acknowledged restore is no longer compared: the log has a new origin since then.
     """
 
     unit_of_work: UnitOfWork
@@ -54,7 +54,7 @@ class CompareCheckpoint:
             raise Invalid.at("/checkpoint", str(error)) from None
         async with self.unit_of_work.read() as tx:
             if await tx.log_tree.newest_checkpoint() is None:
-                raise CheckpointMismatch(f"The checkpoint that was kept has {kept.size} entries, and the log none")
+                raise CheckpointMismatch(f"The saved checkpoint has {kept.size} entries, and the log has none")
             here = Checkpoint.of(await current_checkpoint(tx))
             if not await self._settled(tx, note):
                 await self._signed_here(tx, note)
@@ -77,18 +77,18 @@ class CompareCheckpoint:
                 return
         except BadNote as error:
             raise CheckpointMismatch(f"The checkpoint {error}") from None
-        raise CheckpointMismatch("The checkpoint is signed by no key that this log has, or had")
+        raise CheckpointMismatch("The checkpoint is not signed by a current or former key of this log")
 
     async def _continued(self, tx: Transaction, kept: Checkpoint, here: Checkpoint) -> None:
         if kept.size > here.size:
             raise CheckpointMismatch(
-                f"The checkpoint that was kept has {kept.size} entries and the log {here.size}: the log was cut, or "
-                "the database was put back to an earlier state"
+                f"The saved checkpoint has {kept.size} entries and the log {here.size}: the log was truncated, or "
+                "the database was restored to an earlier state"
             )
         proof = [await hash_of(tx, span) for span in consistency(kept.size, here.size)] if kept.size else []
         try:
             check_consistency(kept.size, kept.root, here.size, here.root, [] if kept.size == here.size else proof)
         except BadProof:
             raise CheckpointMismatch(
-                f"The first {kept.size} entries of the log are not those that were signed when the checkpoint was kept"
+                f"The first {kept.size} entries of the log are not the entries that the saved checkpoint signed"
             ) from None

@@ -22,7 +22,7 @@ Write: TypeAlias = Callable[[str], object]
 
 
 class ExportResult(Result, frozen=True, kw_only=True):
-    """`checkpoint` is the signed note over all that was written."""
+    """`checkpoint` is the signed note over all exported entries."""
 
     size: int
     checkpoint: str
@@ -30,12 +30,12 @@ class ExportResult(Result, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class ExportLog:
-    """Write the whole log as lines of JSON, which verify without the service and without the database.
+    """Export the whole audit log as lines of JSON that can be verified without the service and the database.
 
-    - Only the service itself may. It is an entry of the log, and the last one that is written.
-    - First comes a line that says what this is: `ubr_log`, `size` and `keys`.
-    - Then each entry in its order: `index`, `id`, `leaf`, and `entry`, which is null where it was pruned.
-    - Behind the last entry of each checkpoint comes that: `size` and `checkpoint`.
+    - Only the service itself may. The export is recorded as an entry, the last one in the export.
+    - The first line is the header: `ubr_log`, `size` and `keys`.
+    - Then follows each entry in order: `index`, `id`, `leaf`, and `entry`, which is null if it was pruned.
+    - Each checkpoint follows its last entry: `size` and `checkpoint`.
     """
 
     unit_of_work: UnitOfWork

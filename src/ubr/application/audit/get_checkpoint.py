@@ -14,11 +14,11 @@ from ubr.domain.roles.permissions import LOGS_READ
 
 @dataclass(frozen=True, slots=True)
 class GetCheckpoint:
-    """Read the newest checkpoint of the log: how far it reaches, and the signed root of the tree over it.
+    """Read the newest checkpoint of the audit log: its size and the signed root of its tree.
 
-    - Needs `logs:read`.
-    - It covers every entry whose act was answered before this was asked.
-    - Kept outside the database it shows, later on, that the log was cut, rolled back or forked.
+    - Requires `logs:read`.
+    - Covers every action that was answered before this request.
+    - Saved outside the database, it later reveals that the log was truncated, rolled back or forked.
     """
 
     authorize: Authorize

@@ -12,7 +12,7 @@ from ubr.domain.errors import Forbidden
 
 
 class KnownLogKeyResult(Result, frozen=True, kw_only=True):
-    """`key` is the text that verifiers take."""
+    """`key` is the public key in the text form for verifiers."""
 
     key: str
     created_at: datetime
@@ -20,7 +20,7 @@ class KnownLogKeyResult(Result, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class ListLogKeys:
-    """Every key that signs the log or did, newest first. Only the service itself may. Nothing private is shown."""
+    """List every current or former public key of the log, newest first. Only the service itself may."""
 
     unit_of_work: UnitOfWork
     denials: DenialLog
@@ -28,7 +28,7 @@ class ListLogKeys:
     @denials_recorded
     async def __call__(self, *, actor: System) -> list[KnownLogKeyResult]:
         if not isinstance(actor, System):
-            raise Forbidden("Only the service itself may list the keys of the log")
+            raise Forbidden("Only the service itself may list the log's signing keys")
         async with self.unit_of_work.read() as tx:
             keys = await tx.log_keys.all()
         return [KnownLogKeyResult(key=str(key), created_at=key.created_at) for key in reversed(keys)]

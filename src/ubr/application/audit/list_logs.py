@@ -28,24 +28,24 @@ _UNKNOWN: Final = "?"
 
 
 class ListLogsCommand(Command, frozen=True, kw_only=True):
-    """`since` is the first moment that counts, `until` the first that does not."""
+    """`since` is inclusive, `until` is exclusive."""
 
     level: Annotated[Level | None, Meta(description="Only entries of this level.")] = None
     action: Annotated[str | None, Meta(description="Only entries of this action.", examples=["user.registered"])] = None
-    actor_id: Annotated[UUID | None, Meta(description="Only what this user did.", examples=[EXAMPLE_ID])] = None
-    target_id: Annotated[str | None, Meta(description="Only what was done to the thing with this id.")] = None
+    actor_id: Annotated[UUID | None, Meta(description="Only actions by this user.", examples=[EXAMPLE_ID])] = None
+    target_id: Annotated[str | None, Meta(description="Only actions on the target with this id.")] = None
     since: Timestamp | None = None
-    until: Annotated[Timestamp | None, Meta(description="The first moment that does not count any more.")] = None
+    until: Annotated[Timestamp | None, Meta(description="The end of the time range, exclusive.")] = None
     limit: PageLimit = DEFAULT_LIMIT
     cursor: PageCursor = None
 
 
 @dataclass(frozen=True, slots=True)
 class ListLogs:
-    """List entries of the log, newest first.
+    """List audit log entries, newest first.
 
-    - Needs `logs:read`.
-    - It is an entry of the log itself, written before the answer and not part of it.
+    - Requires `logs:read`.
+    - The read is an audit log entry itself, written before the answer and not part of it.
     """
 
     authorize: Authorize

@@ -34,10 +34,10 @@ _EXAMPLE_CHECKPOINT: Final = (
 
 
 class ProofResult(Result, frozen=True, kw_only=True):
-    """That an entry is in the log. Hashes and content are base64.
+    """An inclusion proof of an entry. Hashes and content are base64.
 
-    `content` is the canonical bytes of the entry, null once they were pruned: SHA-256 of a zero byte and these is
-    `leaf_hash`. From there `hashes`, nearest first, lead to the root of the checkpoint (RFC 9162, 2.1.3.2).
+    `content` is the canonical bytes of the entry, null once pruned: `leaf_hash` is the SHA-256 of a zero byte and
+    these bytes. From there `hashes`, nearest first, lead to the root of the checkpoint (RFC 9162, 2.1.3.2).
     """
 
     entry_id: Id
@@ -51,7 +51,7 @@ class ProofResult(Result, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class ProveLogEntry:
-    """Read the proof that an entry is in the log, against the newest checkpoint. Needs `logs:read`."""
+    """Read the inclusion proof of an audit log entry against the newest checkpoint. Requires `logs:read`."""
 
     authorize: Authorize
     unit_of_work: UnitOfWork

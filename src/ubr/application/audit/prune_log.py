@@ -20,13 +20,13 @@ BATCH: Final = 10_000
 
 
 class PruneLogCommand(Command, frozen=True, kw_only=True):
-    """What was written before this moment goes."""
+    """Prune entries written before this moment."""
 
     before: datetime
 
 
 class PrunedResult(Result, frozen=True, kw_only=True):
-    """Of how many entries the content was deleted now, and of how many from the first on it is gone."""
+    """`entries`: pruned by this call. `size`: pruned in total, counted from the first entry."""
 
     entries: int
     size: int
@@ -34,12 +34,12 @@ class PrunedResult(Result, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class PruneLog:
-    """Delete the content of old entries, salt and all. Their leaves stay, so what remains still verifies.
+    """Delete the content of old entries, including their salt. Their leaves stay, so the rest still verifies.
 
-    - Only the service itself may, and in PostgreSQL only by the role that owns the tables.
-    - Entries go in the order of the tree, up to the first that is not older.
-    - Every 10,000 of them are a unit of their own, which writes an entry that says so.
-    - What no checkpoint covers stays.
+    - Only the service itself may, and in PostgreSQL only as the role that owns the tables.
+    - Prunes entries in the order of the tree, up to the first one that is not older.
+    - Each batch of 10,000 is one unit of work, which records the pruning as an entry.
+    - Entries that no checkpoint covers stay.
     """
 
     unit_of_work: UnitOfWork
@@ -55,7 +55,7 @@ class PruneLog:
             raise Forbidden("Only the service itself may prune the log")
         before = parse_moment(command.before, "/before")
         if before > self.clock():
-            raise Invalid.at("/before", "must have passed")
+            raise Invalid.at("/before", "must be in the past")
         total = 0
         while True:
             deleted, size, more = await self._batch(before, actor)

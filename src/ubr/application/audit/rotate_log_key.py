@@ -14,19 +14,19 @@ from ubr.domain.events import LogKeyRotated
 
 
 class LogKeyResult(Result, frozen=True, kw_only=True):
-    """`key` is the text that verifiers take."""
+    """`key` is the public key in the text form for verifiers."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class RotateLogKey:
-    """Make a new key that signs the log in place of the present one.
+    """Replace the log's signing key with a new one.
 
     - Only the service itself may.
-    - It is an entry of the log, and the first checkpoint over that is signed by both: whoever trusts the one can trust
-      the other. Later ones are signed by the new one alone.
-    - A present key that no secret opens cannot sign any more: then whoever verifies has to be given the new one.
+    - The rotation is an audit log entry, and both keys sign the first checkpoint that covers it: a verifier that
+      trusts one key can trust the other. Only the new key signs later checkpoints.
+    - If no secret decrypts the current key, it cannot sign: verifiers then have to be given the new key.
     """
 
     unit_of_work: UnitOfWork
@@ -38,7 +38,7 @@ class RotateLogKey:
     async def __call__(self, *, actor: System) -> LogKeyResult:
         """The new key. Errors: `LogDamaged` if the log differs from what was signed."""
         if not isinstance(actor, System):
-            raise Forbidden("Only the service itself may rotate the key of the log")
+            raise Forbidden("Only the service itself may rotate the log's signing key")
         key = await self._rotate(actor)
         await self.sequencer(wait=True)
         return LogKeyResult(key=key)

@@ -97,7 +97,7 @@ class Sequencer:
         Errors: `LogDamaged` if the tree differs from what was signed last.
         """
         if not keys:
-            raise LogDamaged("There is no key that signs the log")
+            raise LogDamaged("The log has no signing key")
         if signed is None:
             if frontier.size:
                 raise LogDamaged("The log has no checkpoint")
@@ -111,9 +111,9 @@ class Sequencer:
         if not signers:
             raise LogDamaged("The newest checkpoint is not signed by a key of this log")
         if (checkpoint.size, checkpoint.root) != (frontier.size, frontier.root()):
-            raise LogDamaged("The head of the log is not what was signed")
+            raise LogDamaged("The head of the log does not match its signature")
         if checkpoint.origin == self._memory.origin and checkpoint.size < self._memory.size:
-            raise LogDamaged("The log is shorter than it was")
+            raise LogDamaged("The log is shorter than before")
         return signers[-1:]
 
     def _with_successor(
@@ -129,7 +129,7 @@ class Sequencer:
             if entry.action in {LOG_KEY_ROTATED, RESTORED}:
                 key = known.get("" if entry.target is None else entry.target.id)
                 if key is None:
-                    raise LogDamaged(f"The entry {entry.id} names a key that is not there")
+                    raise LogDamaged(f"The entry {entry.id} names a key that does not exist")
                 self.signing.check(key)
                 signers = [*(one for one in signers if one != key), key]
         return sorted(signers, key=lambda key: key.number)
@@ -156,7 +156,7 @@ async def _hash_of_node(tx: Transaction, node: Node) -> bytes:
     deeper = node.level % STORED_LEVELS
     kept = await tx.log_tree.hashes(node.level - deeper, node.position << deeper, 1 << deeper)
     if len(kept) != 1 << deeper:
-        raise LogDamaged("A part of the tree over the log is not there")
+        raise LogDamaged("A part of the log's tree is missing")
     return root_of(kept)
 
 

@@ -27,18 +27,18 @@ T = TypeVar("T", Note, NoteKey)
 
 
 class VerifyLogCommand(Command, frozen=True, kw_only=True):
-    """`keys` are trusted; without any, those that the database names are. `checkpoints` were kept outside it."""
+    """`keys` are trusted; by default the keys in the database are. `checkpoints` were saved outside it."""
 
     keys: tuple[str, ...] = ()
     checkpoints: tuple[str, ...] = ()
 
 
 class VerifiedLogResult(Result, frozen=True, kw_only=True):
-    """`finding` is null where everything fits, else a sentence about the first thing that does not.
+    """`finding` is null if everything matches, otherwise a sentence about the first mismatch.
 
-    Of the entries `first` to `last` one at least is not what was signed then; null where it is about none. `size`
-    counts the entries up to there, `pruned` those whose content is gone, `checkpoints` those of a key that is trusted,
-    and `unsigned` the others.
+    At least one of the entries `first` to `last` does not match its signature; both are null if the finding is not
+    about an entry. `size` counts the verified entries, `pruned` those without content, `checkpoints` those signed
+    by a trusted key, and `unsigned` the other checkpoints.
     """
 
     finding: str | None
@@ -53,12 +53,12 @@ class VerifiedLogResult(Result, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class VerifyLog:
-    """Check the whole log in the database against what was signed, entry by entry.
+    """Verify the whole audit log in the database against its signatures, entry by entry.
 
-    - Only the service itself may. It takes no secret.
-    - Every leaf is computed anew from its entry, and every checkpoint from the leaves.
-    - What is kept of the tree, for adding to it and for proofs, is compared too.
-    - An entry is in the tree or waits to be. One that does neither was put there past the service.
+    - Only the service itself may. Requires no secret.
+    - Recomputes every leaf from its entry, and every checkpoint from the leaves.
+    - Compares the stored frontier and the stored nodes of the tree too.
+    - An entry is in the tree or queued for it. Any other entry was inserted without the service.
     """
 
     unit_of_work: UnitOfWork
@@ -114,13 +114,13 @@ class _Walk:
         if more := await self.tx.log_records.checkpoints(above, 1):
             [(size, _)], end = more, self.check.frontier.size
             raise Tampered(
-                f"There is a checkpoint of size {size}, and the log ends at {end}", index=end, last=max(end, size - 1)
+                f"There is a checkpoint of size {size}, but the log ends at {end}", index=end, last=max(end, size - 1)
             )
         for entry in await self.tx.log_tree.waiting(_WAITING):
             self.check.waiting(entry)
         checked = self.check.end()
         if head != self.check.frontier:
-            raise Tampered("What is kept of the tree for adding to it is not what was signed")
+            raise Tampered("The stored frontier of the tree does not match its signature")
         await self._beside(checked)
         return checked
 
@@ -139,7 +139,7 @@ class _Walk:
             if await self.tx.log_tree.hashes(node.level, node.position, 1) != [hashed]:
                 start = node.position << node.level
                 raise Tampered(
-                    "What is kept of the tree for proofs is not what was signed",
+                    "The stored nodes of the tree do not match its signature",
                     index=start,
                     last=start + (1 << node.level) - 1,
                 )
@@ -148,11 +148,11 @@ class _Walk:
     async def _beside(self, checked: Checked) -> None:
         """Check the entries that are not in the tree."""
         if strays := await self.tx.log_records.strays(1):
-            raise Tampered(f"The entry {strays[0]} is neither in the tree nor waits to be", entry_id=strays[0])
+            raise Tampered(f"The entry {strays[0]} is neither in the tree nor queued for it", entry_id=strays[0])
         if lost := await self.tx.log_records.lost(1):
-            raise Tampered(f"The entry {lost[0]} waits to be in the tree, and is gone or in it already")
+            raise Tampered(f"The entry {lost[0]} is queued for the tree, but is missing or already in it")
         if await self.tx.log_records.pruned() != checked.pruned_to:
-            raise Tampered("No entry says how far the log may be pruned")
+            raise Tampered("No entry states how far the log may be pruned")
 
 
 def _done(walk: _Walk | None) -> int:

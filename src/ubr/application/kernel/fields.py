@@ -1,7 +1,7 @@
-"""Types of fields that several commands and results share, with what the description of the interface says of them.
+"""Types of fields that several commands and results share, with their descriptions in the OpenAPI document.
 
-None of this is checked when a message is decoded: the domain checks it, and its errors say more. To the type checker
-and to Python programs each is the plain type inside.
+Decoding a message checks none of this: the domain checks it, with better errors. For the type checker and for Python
+programs each one is the plain type inside.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _PASSWORD: Final = {"format": "password", "minLength": 1, "maxLength": MAX_PASSW
 
 
 def example(value: object) -> Meta:
-    """The example of a field, as JSON shows it.
+    """The example of a field, as JSON.
 
-    The examples of its fields make up the example of a command or a result. One with a required field that has no
-    example has none either; a field with a default may be left out. The whole field is annotated, also where it may be
-    null: an example of the type inside `… | None` does not count.
+    The example of a command or a result consists of the examples of its fields. It has no example if a required field
+    has none; a field with a default may be omitted. Annotate the whole field, also if it may be null: an example of
+    the type inside `… | None` does not count.
     """
     return Meta(examples=[value])
 
@@ -51,7 +51,7 @@ Timestamp: TypeAlias = Annotated[
 
 EmailStr: TypeAlias = Annotated[str, Meta(extra_json_schema={"format": "email", "maxLength": MAX_EMAIL_LENGTH})]
 PasswordStr: TypeAlias = Annotated[str, Meta(extra_json_schema=_PASSWORD, examples=[EXAMPLE_PASSWORD])]
-"""A password that was set before, under the rules of then."""
+"""An existing password, set under the rules of that time."""
 NewPasswordStr: TypeAlias = Annotated[
     str,
     Meta(
@@ -59,8 +59,7 @@ NewPasswordStr: TypeAlias = Annotated[
         | {
             "minLength": PASSWORD_MIN_LENGTH_FLOOR,
             "description": (
-                f"Its least length is a setting of the service: {PASSWORD_MIN_LENGTH_DEFAULT} unless the operator "
-                "decides otherwise."
+                f"The minimum length is a setting of the service: {PASSWORD_MIN_LENGTH_DEFAULT} by default."
             ),
         },
         examples=["staple battery horse correct"],
@@ -83,11 +82,11 @@ LinkTokenStr: TypeAlias = Annotated[str, example("ubr_link_" + "example" * 6 + "
 PageLimit: TypeAlias = Annotated[
     int,
     Meta(
-        description="How many there are on a page, at most.",
+        description="Maximum number of items on a page.",
         extra_json_schema={"minimum": 1, "maximum": MAX_LIMIT},
         examples=[20],
     ),
 ]
 PageCursor: TypeAlias = Annotated[
-    str | None, Meta(description="`next_cursor` of the page before, with the same filters and the same sort.")
+    str | None, Meta(description="`next_cursor` of the previous page, with the same filters and the same sort.")
 ]

@@ -40,7 +40,7 @@ class IdempotencyKey:
 
     def __post_init__(self) -> None:
         if not _KEY.fullmatch(self.key):
-            raise Invalid("An idempotency key has 1 to 255 characters, all of them visible ASCII")
+            raise Invalid("An idempotency key must have 1 to 255 visible ASCII characters")
 
 
 @dataclass(frozen=True, slots=True)

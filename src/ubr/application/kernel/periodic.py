@@ -41,6 +41,6 @@ async def repeat(act: Act, seconds: float) -> None:
             pass
         except Exception:  # noqa: BLE001 - the service continues without this round
             if not complained:
-                _log.exception("A job failed; it is tried again and again")
+                _log.exception("A background job failed; it will be retried")
             complained = True
         await asyncio.sleep(seconds)

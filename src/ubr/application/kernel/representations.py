@@ -1,4 +1,4 @@
-"""The representations that several use cases answer with, and how they are made from the domain."""
+"""The representations that several use cases return, and their construction from the domain."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ T = TypeVar("T")
 
 
 class Revised(Result, frozen=True, kw_only=True, dict=True):
-    """A representation that knows its revision: no field of it, but its `ETag` over HTTP."""
+    """A representation with a revision. It is not a field, but the `ETag` over HTTP."""
 
     @property
     def revision(self) -> str:
-        """A text that differs whenever the thing does."""
+        """A text that changes whenever the resource does."""
         return str(self.__dict__["revision"])
 
 
 class UserResult(Revised, frozen=True, kw_only=True):
-    """A user as others see one: never a hash, never a secret."""
+    """A user without any hash or secret."""
 
     id: Id
     email: Annotated[str, example(EXAMPLE_EMAIL)]
@@ -59,7 +59,7 @@ class RoleResult(Revised, frozen=True, kw_only=True):
 
 
 class SessionResult(Result, frozen=True, kw_only=True):
-    """`current` marks the session that asks. `last_seen_at` is the login or the last refresh."""
+    """`current` marks the session of the caller. `last_seen_at` is the login or the last refresh."""
 
     id: Id
     user_id: Id
@@ -90,7 +90,7 @@ class LogEntryResult(Result, frozen=True, kw_only=True):
 
 
 class CheckpointResult(Result, frozen=True, kw_only=True):
-    """`note` is the signed text (C2SP tlog-checkpoint), the rest what it says; `root` is base64."""
+    """`note` is the signed text (C2SP tlog-checkpoint); the other fields are its content, `root` in base64."""
 
     note: str
     origin: str
@@ -99,7 +99,7 @@ class CheckpointResult(Result, frozen=True, kw_only=True):
 
 
 class TokensResult(Result, frozen=True, kw_only=True):
-    """What logging in yields. Lifetimes are in seconds."""
+    """The tokens of a login or a refresh. Lifetimes are in seconds."""
 
     access_token: Annotated[str, example("eyJhbGciOi….eyJpc3MiOi….c2lnbmF0dXJl…")]
     token_type: Annotated[str, example("Bearer")] = "Bearer"
@@ -110,14 +110,14 @@ class TokensResult(Result, frozen=True, kw_only=True):
     user: UserResult
 
     def __repr__(self) -> str:
-        """No field: they are secrets."""
+        """Shows no field: they are secrets."""
         return "TokensResult(…)"
 
 
 class SigningKeyResult(Result, frozen=True, kw_only=True):
-    """`state` is `published` (it will sign), `signing`, `retiring` (its last tokens are good), `retired` or `revoked`.
+    """`state` is `published` (will sign), `signing`, `retiring` (its last tokens are valid), `retired` or `revoked`.
 
-    `retired_at` is known once another key follows it.
+    `retired_at` is set once another key follows it.
     """
 
     kid: str
@@ -137,7 +137,7 @@ class Page(Result, Generic[T], frozen=True, kw_only=True):
 
 
 def user_result(user: User, roles: Iterable[Role], now: datetime) -> UserResult:
-    """`roles` holds at least every role of the user; those whose grant has ended are left out."""
+    """`roles` holds at least every role of the user; roles with an ended grant are omitted."""
     held = user.roles_at(now)
     names = sorted(role.name for role in roles if role.id in held)
     result = UserResult(
@@ -155,7 +155,7 @@ def user_result(user: User, roles: Iterable[Role], now: datetime) -> UserResult:
 
 
 def user_revision(user: User, role_names: Sequence[str]) -> str:
-    """The version alone does not tell: a grant can end, or a role change its name, without the user being touched."""
+    """The version alone is not enough: a grant can end, or a role can be renamed, without a change of the user."""
     return f"{user.version}-{hashlib.sha256(','.join(role_names).encode()).hexdigest()[:16]}"
 
 
@@ -178,7 +178,7 @@ def role_revision(role: Role) -> str:
 
 
 def check_revision(accepted: Sequence[str] | None, revision: str) -> None:
-    """Errors: `PreconditionFailed` where the caller named revisions and this is none of them."""
+    """Errors: `PreconditionFailed` if the caller named revisions and this is not one of them."""
     if accepted is not None and revision not in accepted:
         raise PreconditionFailed
 
@@ -224,7 +224,7 @@ def log_entry_result(entry: LogEntry) -> LogEntryResult:
 
 
 async def present_users(tx: Transaction, users: Sequence[User]) -> list[UserResult]:
-    """Users with the names of their roles, read at once for all."""
+    """Users with the names of their roles, read in one query."""
     wanted = {role_id for user in users for role_id in user.grants}
     roles: Mapping[RoleId, Role] = {role.id: role for role in await tx.roles.many(wanted)}
     return [user_result(user, (roles[id] for id in user.grants if id in roles), tx.now) for user in users]

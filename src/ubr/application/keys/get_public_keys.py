@@ -11,13 +11,13 @@ from ubr.domain.keys.signing_key import JWKS_CACHE
 
 @dataclass(frozen=True, slots=True)
 class GetPublicKeys:
-    """The public keys that access tokens are verified with (RFC 7517), newest first.
+    """List the public keys that verify access tokens (RFC 7517), newest first.
 
-    - A new key is among them before it signs, an old one for as long as one of its tokens can be good.
-    - Where the store is out of reach they are those of a few minutes ago: others may keep them for as long.
-    - Whoever asks with `Cache-Control: no-cache` gets none of before.
+    - Includes a new key before it signs, and an old key for as long as one of its tokens can be valid.
+    - If the store is unreachable, the answer has the keys of a few minutes ago: clients may cache them for as long.
+    - A request with `Cache-Control: no-cache` never gets such earlier keys.
 
-    Errors: `StoreUnavailable` where they would be older than that, or where `current` ones are asked for.
+    Errors: `StoreUnavailable` if the keys would be older than that, or if `current` keys are requested.
     """
 
     access_tokens: AccessTokens

@@ -137,4 +137,4 @@ class KeyRing:
             locked = await self._install(tx)
         self._done, self._read, self._read_at = number, heard, began
         if locked:
-            _log.error("UBR_SECRET_KEY does not open a signing key that was made meanwhile: %s", ", ".join(locked))
+            _log.error("UBR_SECRET_KEY does not decrypt a newly created signing key: %s", ", ".join(locked))

@@ -12,7 +12,7 @@ from ubr.domain.errors import Forbidden
 
 @dataclass(frozen=True, slots=True)
 class ListSigningKeys:
-    """Every signing key that there is or was, newest first, and what becomes of it. Nothing private is shown.
+    """List every current and former signing key with its state, newest first: public halves only.
 
     - Only the service itself may.
     """

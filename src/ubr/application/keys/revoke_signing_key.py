@@ -22,13 +22,13 @@ class RevokeSigningKeyCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class RevokeSigningKey:
-    """Give up a signing key, as after a leak: when the answer arrives no worker takes a token of it any more.
+    """Revoke a signing key, as after a leak: once this returns, no worker accepts its tokens.
 
     - Only the service itself may.
-    - Sessions live on: who holds a token of that key gets a new one by refreshing.
-    - Where it was the one that signs, the one that waits to does so at once; where none waits, a new one does.
-    - Where it was the one that waits to sign, the present one goes on.
-    - A second time changes nothing.
+    - Sessions continue: clients with a token of that key get a new one by refreshing.
+    - If it was the signing key, the published key signs at once; if there is none, a new key does.
+    - If it was the published key, the current one continues to sign.
+    - Repeating it changes nothing.
     """
 
     unit_of_work: EndingUnitOfWork
@@ -45,7 +45,7 @@ class RevokeSigningKey:
             keys = {key.kid: key for key in await tx.signing_keys.all_to_change()}
             key = keys.get(command.kid)
             if key is None:
-                raise SigningKeyNotFound(f"There is no signing key {command.kid}")
+                raise SigningKeyNotFound(f"Signing key {command.kid} not found")
             if not key.revoked:
                 keys[key.kid] = replace(key, revoked_at=tx.now)
                 await tx.signing_keys.save(keys[key.kid])

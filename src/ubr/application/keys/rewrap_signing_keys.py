@@ -16,7 +16,7 @@ from ubr.domain.events import LogKeyRewrapped, SigningKeyRewrapped
 
 
 class RewrapResult(Result, frozen=True, kw_only=True):
-    """Of how many keys how many had to be sealed anew."""
+    """`keys`: all keys. `rewrapped`: those that had to be rewrapped."""
 
     keys: int
     rewrapped: int
@@ -24,12 +24,12 @@ class RewrapResult(Result, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class RewrapSigningKeys:
-    """Seal every private key with the newest secret. After it the other secrets open nothing that is still needed.
+    """Encrypt every private key with the newest secret. Afterwards the other secrets are no longer needed.
 
     - Only the service itself may.
-    - The keys that sign the log are among them.
-    - A key that is of no use any more and that no secret opens is left as it is.
-    - A second time does nothing.
+    - This includes the log's signing keys.
+    - Leaves a key unchanged if it is no longer used and no secret decrypts it.
+    - Repeating it changes nothing.
     """
 
     unit_of_work: UnitOfWork
@@ -44,7 +44,7 @@ class RewrapSigningKeys:
         the newest key of the log. Nothing is changed then.
         """
         if not isinstance(actor, System):
-            raise Forbidden("Only the service itself may seal signing keys anew")
+            raise Forbidden("Only the service itself may rewrap signing keys")
         rewrapped = 0
         async with self.unit_of_work.begin(actor) as tx:
             keys = await tx.signing_keys.all_to_change()

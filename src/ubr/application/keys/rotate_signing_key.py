@@ -17,12 +17,13 @@ from ubr.domain.revocation.changes import KEYS_CHANGED
 
 @dataclass(frozen=True, slots=True)
 class RotateSigningKey:
-    """Make a new signing key, of the algorithm that is set, in place of the present one.
+    """Replace the signing key with a new one of the configured algorithm.
 
     - Only the service itself may.
-    - The new key is published at once, and signs when nobody can hold a list of keys any more that lacks it.
-    - The present key is no longer published nor accepted when its last token can no longer be good.
-    - While a key of that algorithm waits to sign, no other is made: two who rotate at once get the same one.
+    - The new key is published at once, and signs once no cached list of keys can lack it.
+    - The current key is published and accepted until its last token has expired.
+    - While a published key of that algorithm is not yet signing, no other is created: two concurrent rotations
+      return the same key.
     """
 
     unit_of_work: EndingUnitOfWork

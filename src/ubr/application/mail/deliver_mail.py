@@ -43,13 +43,14 @@ _log: Final = logging.getLogger("ubr.mail")
 
 @dataclass(frozen=True, slots=True)
 class DeliverMail:
-    """Send the mails that wait and are due.
+    """Send the queued mails that are due.
 
-    - Only the service itself may. Several may at once: each sends others. Who has no way to send any leaves them.
-    - Whether there is anybody to write to is decided now, and so is what good a link is: it is made now, only its
-      digest is stored, and a mail that has to be sent again has another one.
-    - What cannot be sent is tried again, later each time, and given up in the end.
-    - A mail is sent once, unless somebody dies between sending it and saying so. What was ended meanwhile is not sent.
+    - Only the service itself may. Several processes may at once: each claims other mails. A process without a mail
+      server claims none.
+    - Looks up the recipient and creates the link at this point: only the digest of the link is stored, and a retried
+      mail has a new one.
+    - Retries a failed mail with increasing pauses, and gives it up in the end.
+    - Sends a mail once, unless the process dies between sending and recording it. Does not send a cancelled mail.
     """
 
     unit_of_work: UnitOfWork
@@ -116,8 +117,8 @@ class DeliverMail:
         except StoreUnavailable:
             raise
         except Exception:  # noqa: BLE001 - a failure of one mail does not stop the others
-            _log.exception("A mail could not be written")
-            return MailUnavailable("it could not be written")
+            _log.exception("A mail could not be rendered")
+            return MailUnavailable("it could not be rendered")
         return None
 
     @retry_on_conflict

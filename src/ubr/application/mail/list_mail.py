@@ -24,7 +24,7 @@ class ListMailCommand(Command, frozen=True, kw_only=True):
 
 
 class QueuedMailResult(Result, frozen=True, kw_only=True):
-    """A mail that is not sent yet. `next_try_at` is null where nobody tries any more."""
+    """A queued mail. `next_try_at` is null once it was given up."""
 
     id: UUID
     kind: MailKind
@@ -38,7 +38,7 @@ class QueuedMailResult(Result, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class ListMail:
-    """List the mails that are not sent yet, oldest first.
+    """List the queued mails, oldest first.
 
     - Only the service itself may.
     """

@@ -19,7 +19,7 @@ class RetryMailCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class RetryMail:
-    """Have a mail that waits, or was given up, tried at once, and again from the beginning.
+    """Retry a queued or given-up mail at once, with a fresh count of attempts.
 
     - Only the service itself may.
     """

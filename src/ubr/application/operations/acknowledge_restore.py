@@ -21,13 +21,13 @@ _BATCH: Final = 10_000
 
 
 class AcknowledgeRestoreCommand(Command, frozen=True, kw_only=True):
-    """`checkpoint` is the newest that was kept outside the database; without it the database's own is named."""
+    """`checkpoint` is the newest one saved outside the database; the default is the database's own."""
 
     checkpoint: str | None = None
 
 
 class AcknowledgedRestoreResult(Result, frozen=True, kw_only=True):
-    """`key` is the one that signs the log from now on. `sessions` have ended."""
+    """`key` signs the log from now on. `sessions` is the number of ended sessions."""
 
     key: str
     sessions: int
@@ -35,15 +35,15 @@ class AcknowledgedRestoreResult(Result, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class AcknowledgeRestore:
-    """Settle that the database was put back to an earlier state: nothing that was good then is good because of it.
+    """Acknowledge that the database was restored to an earlier state: credentials of that state become invalid.
 
     - Only the service itself may, while no instance runs.
-    - Every session ends, every one-time link is worthless, and every signing key is revoked: what had ended since then
-      must not live again. Mails that wait are not sent.
-    - The feed gets another epoch, so that every view of it is dropped.
-    - The log goes on under another origin and key. The entry that says so names the checkpoint of before: what lay
-      between is lost, and is not forged anew under the old name.
-    - It can be repeated, also where it was interrupted.
+    - Ends every session, invalidates every one-time link and revokes every signing key: credentials revoked since
+      the backup must not become valid again. Queued mails are not sent.
+    - The change feed gets a new epoch, so that every session cache is dropped.
+    - The audit log continues under a new origin and key. The entry about this names the previous checkpoint: the
+      entries in between are lost, and are not signed a second time under the old name.
+    - It can be repeated, also after an interruption.
     """
 
     unit_of_work: UnitOfWork
@@ -57,7 +57,7 @@ class AcknowledgeRestore:
     async def __call__(self, command: AcknowledgeRestoreCommand, /, *, actor: System) -> AcknowledgedRestoreResult:
         """Errors: `Invalid` unless the text is a checkpoint; `LogDamaged` if the log differs from what was signed."""
         if not isinstance(actor, System):
-            raise Forbidden("Only the service itself may settle a restore")
+            raise Forbidden("Only the service itself may acknowledge a restore")
         if command.checkpoint is not None:
             try:
                 Note.parse(command.checkpoint)

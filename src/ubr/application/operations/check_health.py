@@ -7,7 +7,7 @@ from ubr.application.ports.unit_of_work import Store
 
 @dataclass(frozen=True, slots=True)
 class CheckHealth:
-    """Whether everything a request needs is in reach.
+    """Check that everything a request needs is reachable.
 
     Errors: `StoreUnavailable`.
     """

@@ -17,12 +17,11 @@ from ubr.domain.roles.role import ADMIN_ROLE_ID, built_in_roles
 
 @dataclass(frozen=True, slots=True)
 class Initialize:
-    """Bring a store to the state that every other use case relies on, and load its signing keys.
+    """Prepare a store for every other use case, and load its signing keys.
 
-    - The built-in roles, a signing key and the key of the log are made once, whichever process comes first. They sign
-      at once.
-    - Every key whose tokens may be good must open with one of the secrets, and so must the newest key of the log.
-    - Run it as often as you like.
+    - The first process creates the built-in roles, a signing key and the log's signing key. The keys sign at once.
+    - One of the secrets must decrypt every key whose tokens may be valid, and the log's newest key.
+    - It can be run any number of times.
 
     Errors: `SigningKeyLocked`, `LogKeyLocked`.
     """

@@ -114,10 +114,10 @@ class EndingUnitOfWork(UnitOfWork, Protocol):
     def ending(self, change: Change, *, actor: Actor | System | None) -> AbstractAsyncContextManager[Transaction]:
         """Open a unit that ends something, and commit it after its last line.
 
-        It returns when no worker acts any longer on the state before it. A body that changes nothing writes nothing; it
-        finds what an earlier unit ended, whose caller may have gone without waiting, and waits for that. So does a body
-        that raises `NotFound`, because the target is gone, or `InvalidToken`, because the actor's session has ended.
-        Any other error rolls the unit back, and nobody waits.
+        It returns when no worker acts on the earlier state any more. A body that changes nothing writes nothing, and
+        waits for the earlier change, because its caller may have left without waiting. The unit waits likewise if the
+        body raises `NotFound` (the target is gone) or `InvalidToken` (the actor's session has ended). Any other error
+        rolls the unit back without a wait.
         """
         ...
 

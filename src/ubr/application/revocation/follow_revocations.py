@@ -33,29 +33,27 @@ _REMEMBERED: Final = 10_000
 
 VerifierId: TypeAlias = Annotated[
     UUID,
-    Meta(
-        description="An id that the verifier's process has made up.", examples=["01926e5c-7b0e-4f3a-9c55-0d2f6f1c8a10"]
-    ),
+    Meta(description="A random id of the verifier's process.", examples=["01926e5c-7b0e-4f3a-9c55-0d2f6f1c8a10"]),
 ]
 
 
 class FollowRevocationsCommand(Command, frozen=True, kw_only=True):
-    """`verifier` is an id that its process has made up. `since` and `epoch` are those of the answer before."""
+    """`verifier` is a random id of its process. `since` and `epoch` come from the previous answer."""
 
     verifier: VerifierId
     since: Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": MAX_NUMBER})] | None = None
-    epoch: Annotated[str | None, Meta(description="`epoch` of the answer before.")] = None
+    epoch: Annotated[str | None, Meta(description="`epoch` of the previous answer.")] = None
     wait: Annotated[
         int,
         Meta(
-            description="For how many milliseconds the call is held where there is nothing to tell.",
+            description="How many milliseconds the call is held open while there is no news.",
             extra_json_schema={"minimum": 0, "maximum": MAX_WAIT_MS},
         ),
     ] = 0
 
 
 class RevocationResult(Result, frozen=True, kw_only=True):
-    """`id` is that of a session, user or role, or the `kid` of a signing key."""
+    """`id` is the id of a session, user or role, or the `kid` of a signing key."""
 
     number: int
     kind: ChangeKind
@@ -63,7 +61,7 @@ class RevocationResult(Result, frozen=True, kw_only=True):
 
 
 class RevocationsResult(Result, frozen=True, kw_only=True):
-    """`fresh_for_ms` counts from the moment at which the call was sent."""
+    """`fresh_for_ms` counts from the moment at which the caller sent the request."""
 
     epoch: Annotated[str, example("5f70bf18a0860070")]
     number: Annotated[int, example(4711)]
@@ -73,16 +71,15 @@ class RevocationsResult(Result, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class FollowRevocations:
-    """Tell a verifier in another service what ended or changed. Needs `revocations:read`.
+    """Follow revocations and changes as a verifier in another service. Requires `revocations:read`.
 
-    - Every answer that something has ended waits for the verifier, up to the bound, from its first call until 60
-      seconds after its last.
-    - The call is held for `wait` milliseconds, 300 and a third of the bound at most, or until there is something to
-      tell.
-    - What was numbered after `since` is told, where that is of the present epoch and no more than 10,000 rows behind.
-      Else `rows` is empty and `number` is where to begin.
-    - The next call, with `since` and `epoch` as they were told, says that the verifier acts on all of it.
-    - A verifier is known by its id and its user: nobody can speak for the verifier of another.
+    - Every revocation waits for the verifier before it is answered, up to the bound, from the verifier's first call
+      until 60 seconds after its last.
+    - The call is held open for `wait` milliseconds, at most 300 and a third of the bound, or until there is news.
+    - Returns the change records after `since`, if `epoch` is the current one and `since` is at most 10,000 records
+      behind. Otherwise `rows` is empty and `number` is where to start.
+    - The next call, with `since` and `epoch` from this answer, acknowledges that the verifier applies all of it.
+    - A verifier is identified by its id and its user: no caller can acknowledge for another user's verifier.
     """
 
     authorize: Authorize

@@ -56,8 +56,7 @@ class RevocationBarrier:
     async def again(self, change: Change, *, recorded: bool) -> None:
         """Wait for a change that an earlier commit made, whose caller may have gone without waiting.
 
-        The feed holds the record of it, so nothing is written: a caller that repeats itself reaches nobody else. If
-        that record is not about `change`, the bound passes instead.
+        The feed holds its record, so this writes nothing. If that record is not about `change`, the bound passes instead.
         """
         until = self._deadline()
         try:

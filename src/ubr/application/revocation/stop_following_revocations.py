@@ -18,10 +18,10 @@ class StopFollowingRevocationsCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class StopFollowingRevocations:
-    """A verifier accepts nothing any more and need not be waited for. Needs `revocations:read`.
+    """Unregister a verifier that accepts no more tokens: revocations stop waiting for it. Requires `revocations:read`.
 
-    - Its id is not used again: who begins anew makes up another.
-    - One that is not known has left already.
+    - The id must not be reused: a verifier that starts again generates a new one.
+    - An unknown verifier is no error.
     """
 
     authorize: Authorize

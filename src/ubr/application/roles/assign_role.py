@@ -22,7 +22,7 @@ from ubr.domain.text import parse_moment
 
 
 class AssignRoleCommand(Command, frozen=True, kw_only=True):
-    """`expires_at` None means for good."""
+    """`expires_at` None means without end."""
 
     user_id: UUID
     role: str
@@ -31,14 +31,14 @@ class AssignRoleCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class AssignRole:
-    """Give a role to a user, for good or until a moment at least 60 seconds ahead.
+    """Assign a role to a user, without end or until a moment at least 60 seconds ahead.
 
-    - Needs `roles:assign`.
-    - Nobody rises: neither the user nor the role may hold anything that the actor does not, and the grant ends no later
-      than the actor's own.
-    - Giving it again moves its end, and is no error where nothing changes.
-    - Someone stays: the last administrator's grant gets no end.
-    - Everyone has `user`: it can be neither given nor ended.
+    - Requires `roles:assign`.
+    - No escalation: neither the user nor the role may hold a permission that the actor lacks, and the grant ends
+      no later than the actor's own.
+    - Assigning it again changes its end, and is no error if nothing changes.
+    - The last administrator's grant cannot get an end.
+    - Every user has `user`: it can be neither assigned nor ended.
     """
 
     unit_of_work: EndingUnitOfWork

@@ -31,11 +31,11 @@ class CreateRoleCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class CreateRole:
-    """Make a role.
+    """Create a role.
 
-    - Needs `roles:write`.
-    - Nobody rises: it may hold nothing that the actor does not.
-    - Tried again with its key, within a day, by who still may, it is answered as it was before.
+    - Requires `roles:write`.
+    - No escalation: it may hold only permissions that the actor holds.
+    - A retry with the same key within a day returns the stored answer, if the actor still has the permission.
     """
 
     unit_of_work: UnitOfWork

@@ -18,7 +18,7 @@ from ubr.domain.roles.permissions import ROLES_WRITE, forbid_escalation
 
 
 class DeleteRoleCommand(Command, frozen=True, kw_only=True):
-    """`if_match` holds the revisions the caller would accept; None accepts any."""
+    """`if_match` holds the revisions that the caller accepts; None accepts any."""
 
     role_id: UUID
     if_match: tuple[str, ...] | None = None
@@ -26,11 +26,11 @@ class DeleteRoleCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class DeleteRole:
-    """Delete a role. Whoever held it loses it at once.
+    """Delete a role. Its holders lose it at once.
 
-    - Needs `roles:write`.
-    - Nobody rises: it may hold nothing that the actor does not.
-    - A built-in role stays.
+    - Requires `roles:write`.
+    - No escalation: it may hold only permissions that the actor holds.
+    - A built-in role cannot be deleted.
     """
 
     unit_of_work: EndingUnitOfWork

@@ -22,7 +22,7 @@ class GetRoleCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class GetRole:
-    """Read one role. Needs `roles:read`."""
+    """Read one role. Requires `roles:read`."""
 
     authorize: Authorize
     unit_of_work: UnitOfWork

@@ -23,7 +23,7 @@ class ListRolesCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class ListRoles:
-    """List roles, oldest first. Needs `roles:read`."""
+    """List roles, oldest first. Requires `roles:read`."""
 
     authorize: Authorize
     unit_of_work: UnitOfWork

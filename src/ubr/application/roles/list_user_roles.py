@@ -26,7 +26,7 @@ class ListUserRolesCommand(Command, frozen=True, kw_only=True):
 
 
 class GrantResult(Result, frozen=True, kw_only=True):
-    """`granted_by` is null where the service itself gave the role, `expires_at` where it was given for good."""
+    """`granted_by` is null if the service itself assigned the role, `expires_at` if the grant has no end."""
 
     role: Annotated[str, example("editor")]
     granted_by: Annotated[UUID | None, example(EXAMPLE_ID)]
@@ -36,9 +36,9 @@ class GrantResult(Result, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class ListUserRoles:
-    """List the roles that a user holds: who gave each, when, and until when. By name.
+    """List the roles of a user, sorted by name, with grantor, start and end of each grant.
 
-    - One's own; another's need `users:read`.
+    - Users may list their own roles; another user's require `users:read`.
     """
 
     authorize: Authorize

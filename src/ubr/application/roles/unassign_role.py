@@ -24,12 +24,12 @@ class UnassignRoleCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class UnassignRole:
-    """Take a role from a user.
+    """Remove a role from a user.
 
-    - Needs `roles:assign`.
-    - Nobody rises: a user who may more than the actor keeps every role.
-    - Taking one that is not held is no error; `user` cannot be taken.
-    - Someone stays: the last administrator keeps the role.
+    - Requires `roles:assign`.
+    - No escalation: a user with permissions that the actor lacks keeps every role.
+    - Removing a role that the user does not have is no error; `user` cannot be removed.
+    - The last administrator keeps the role.
     """
 
     unit_of_work: EndingUnitOfWork

@@ -25,7 +25,7 @@ from ubr.domain.text import parse_text
 
 
 class RoleChanges(Command, frozen=True, kw_only=True):
-    """A field that is absent stays as it is; null clears the description."""
+    """An absent field stays unchanged; null clears the description."""
 
     name: RoleNameStr | UnsetType = UNSET
     description: Annotated[RoleDescriptionStr | UnsetType | None, example(None)] = UNSET
@@ -33,7 +33,7 @@ class RoleChanges(Command, frozen=True, kw_only=True):
 
 
 class UpdateRoleCommand(Command, frozen=True, kw_only=True):
-    """`if_match` holds the revisions the caller would accept; None accepts any."""
+    """`if_match` holds the revisions that the caller accepts; None accepts any."""
 
     role_id: UUID
     changes: RoleChanges
@@ -42,12 +42,12 @@ class UpdateRoleCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class UpdateRole:
-    """Change a role. Whoever holds it has the new permissions at once, and nobody is logged out.
+    """Update a role. Its holders have the new permissions at once, and no session ends.
 
-    - Needs `roles:write`.
-    - Nobody rises: neither before nor after may it hold anything that the actor does not.
-    - A built-in role keeps its name, and `admin` its permissions.
-    - What `user` allows everyone may, who registers later included.
+    - Requires `roles:write`.
+    - No escalation: neither before nor after may it hold a permission that the actor lacks.
+    - The name of a built-in role and the permissions of `admin` cannot be changed.
+    - The permissions of `user` apply to every user, including future ones.
     """
 
     unit_of_work: EndingUnitOfWork

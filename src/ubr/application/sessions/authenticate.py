@@ -13,10 +13,10 @@ from ubr.domain.keys.access_token import AccessClaims
 
 @dataclass(frozen=True, slots=True)
 class Authenticate:
-    """Find out whose access token this is.
+    """Authenticate the holder of an access token.
 
-    - The token must be ours, to the letter, and in its time.
-    - Its key must not have been revoked, its session must not have ended, and its user must be active, now.
+    - The token must be exactly one of ours, and within its validity.
+    - Right now its key must not be revoked, its session must not have ended, and its user must be active.
 
     Errors: `InvalidToken`.
     """

@@ -26,9 +26,9 @@ class ListSessionsCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class ListSessions:
-    """List a user's sessions that have not ended, newest first.
+    """List a user's active sessions, newest first.
 
-    - One's own; another's needs `sessions:read`.
+    - Users may list their own sessions; another user's require `sessions:read`.
     """
 
     authorize: Authorize

@@ -34,13 +34,13 @@ class LogInCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class LogIn:
-    """Open a session.
+    """Log in and open a session.
 
-    - An unknown e-mail, a wrong password and a disabled user are refused alike, in words and in time.
-    - Of wrong passwords for an account, or from a client IP, only so many are looked at: 429 `rate-limited` beyond.
-    - A login during which the account's security changes is decided anew on the changed account.
-    - A hash of lower cost than today's is replaced.
-    - Beyond the most sessions that one user may have, the one longest unused ends.
+    - An unknown e-mail, a wrong password and a disabled user get the same answer in the same time.
+    - The number of wrong passwords per account and per client IP is limited: 429 `rate-limited` beyond.
+    - If the account's security state changes during the login, the login is repeated on the changed account.
+    - Replaces a password hash that has a lower cost than the current setting.
+    - If the user exceeds the maximum number of sessions, the least recently used one ends.
     """
 
     unit_of_work: UnitOfWork

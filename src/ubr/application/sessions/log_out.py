@@ -14,7 +14,7 @@ from ubr.domain.sessions.termination import SecurityEvent
 
 @dataclass(frozen=True, slots=True)
 class LogOut:
-    """End the session that asks. Its access and refresh tokens are refused from then on."""
+    """End the current session. Its access and refresh tokens are rejected from then on."""
 
     unit_of_work: EndingUnitOfWork
     denials: DenialLog

@@ -31,11 +31,11 @@ class RefreshSessionCommand(Command, frozen=True, kw_only=True):
 class RefreshSession:
     """Exchange a refresh token for new tokens.
 
-    - A refresh token is good once. However many come with it at the same moment, there is one successor.
-    - Within 10 seconds of that, the same token yields the very same successor: an answer may have been lost.
-    - Later, or once that successor was spent in its turn, somebody holds a copy: the session ends.
-    - A session that has ended stays ended.
-    - A client IP that comes with more than 100 invalid tokens a minute is told 429 `rate-limited`.
+    - A refresh token can be used once. Any number of concurrent requests with it get one successor.
+    - Within 10 seconds, the same token returns the same successor: the answer may have been lost.
+    - Later, or once that successor was used, the token counts as stolen: the session ends.
+    - An ended session cannot be refreshed.
+    - Limited to 100 invalid tokens a minute per client IP: 429 `rate-limited` beyond.
     """
 
     unit_of_work: EndingUnitOfWork

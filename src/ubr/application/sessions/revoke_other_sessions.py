@@ -16,7 +16,7 @@ from ubr.domain.sessions.termination import SecurityEvent
 
 @dataclass(frozen=True, slots=True)
 class RevokeOtherSessions:
-    """End all of one's sessions but the one that asks. A login that is under way is decided anew."""
+    """End all of one's sessions except the current one. A concurrent login is repeated on the changed account."""
 
     unit_of_work: EndingUnitOfWork
     denials: DenialLog

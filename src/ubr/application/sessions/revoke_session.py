@@ -25,8 +25,9 @@ class RevokeSessionCommand(Command, frozen=True, kw_only=True):
 class RevokeSession:
     """End one session.
 
-    - One's own; another's needs `sessions:revoke`, without which it is not told whether the session exists.
-    - One that has ended already is no error.
+    - Users may end their own sessions; another user's require `sessions:revoke`. Without it the answer does not
+      reveal whether the session exists.
+    - A session that has already ended is no error.
     """
 
     unit_of_work: EndingUnitOfWork

@@ -24,10 +24,10 @@ class RevokeUserSessionsCommand(Command, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class RevokeUserSessions:
-    """End every session of a user, the one that asks included where it is theirs.
+    """End every session of a user, including the current one if it is theirs.
 
-    - One's own; another's needs `sessions:revoke`.
-    - A login that is under way is decided anew.
+    - Users may end their own sessions; another user's require `sessions:revoke`.
+    - A concurrent login is repeated on the changed account.
     """
 
     unit_of_work: EndingUnitOfWork

@@ -46,10 +46,10 @@ class Email:
             raise Invalid.at(pointer, f"must be an e-mail of at most {MAX_EMAIL_LENGTH} characters")
         check_printable(address, pointer)
         if hidden := _INVISIBLE.search(address):
-            raise Invalid.at(pointer, f"holds the character U+{ord(hidden[0]):04X}, which cannot be seen")
+            raise Invalid.at(pointer, f"contains the character U+{ord(hidden[0]):04X}, which is invisible")
         for char in address:
             if not char.isascii() and any(c.isascii() for c in fold(char)):
-                raise Invalid.at(pointer, f"holds the character U+{ord(char):04X}, which looks like another one")
+                raise Invalid.at(pointer, f"contains the character U+{ord(char):04X}, which resembles another one")
         local, at, domain = fold(address).rpartition("@")
         if not at or not _LOCAL_PART.fullmatch(local) or ".." in local or local[0] == "." or local[-1] == ".":
             raise Invalid.at(pointer, "is not an e-mail")
@@ -61,10 +61,10 @@ class Email:
         try:
             host = domain.encode("idna").decode("ascii").lower()
         except UnicodeError:
-            raise Invalid.at(pointer, "has a domain that is not valid") from None
+            raise Invalid.at(pointer, "has an invalid domain") from None
         labels = host.split(".")
         if len(labels) < 2 or not all(map(_DOMAIN_LABEL.fullmatch, labels)) or labels[-1].isdigit():  # noqa: PLR2004
-            raise Invalid.at(pointer, "has a domain that is not valid")
+            raise Invalid.at(pointer, "has an invalid domain")
         key = f"{local}@{host}"
         if len(key.encode()) > MAX_EMAIL_LENGTH:
             raise Invalid.at(pointer, f"must have at most {MAX_EMAIL_LENGTH} bytes")

@@ -11,24 +11,24 @@ class WeakPassword(Invalid):
 
 
 class InvalidLink(Invalid):
-    """The one-time link is malformed, expired, redeemed, or superseded by a newer link or a later change."""
+    """A one-time link that is malformed, expired or redeemed, or invalidated by a newer link or a later change."""
 
     code = "invalid-token"
-    title = "The link is not valid, or not any more"
+    title = "The link is not valid, or has expired"
 
     def __init__(self) -> None:
-        super().__init__(None, InputError("/token", "is not that of a link that is good"))
+        super().__init__(None, InputError("/token", "is not a valid link token, or has expired"))
 
 
 class InvalidCredentials(Unauthenticated):
-    """Wrong password, unknown e-mail or disabled user: indistinguishable on purpose."""
+    """Wrong password, unknown e-mail or disabled user: deliberately indistinguishable."""
 
     code = "invalid-credentials"
     title = "The e-mail or the password is wrong"
 
 
 class WrongPassword(Forbidden):
-    """A logged-in user gave a wrong current password. Not a 401, because their token stays valid."""
+    """A logged-in user could not confirm their identity. Not a 401: the access token is valid and stays valid."""
 
     code = "wrong-password"
     title = "The current password is wrong"
@@ -46,7 +46,7 @@ class ReauthenticationRequired(Forbidden):
 
 class UserNotFound(NotFound):
     code = "user-not-found"
-    title = "There is no such user"
+    title = "User not found"
 
 
 class EmailTaken(Conflict):
@@ -55,7 +55,7 @@ class EmailTaken(Conflict):
 
 
 class Busy(Unavailable):
-    """More passwords are waiting to be hashed than the service accepts at once."""
+    """Too many passwords are waiting to be hashed."""
 
     code = "busy"
     title = "The service is busy"

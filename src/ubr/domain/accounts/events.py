@@ -102,14 +102,14 @@ class AccountClaimed(PersonEvent):
     """The owner of an e-mail took over an account that another person had registered with it."""
 
     action = "user.claimed"
-    message = "The owner of an e-mail claimed the account with it"
+    message = "The owner of an e-mail claimed its account"
     level: ClassVar[Level] = "warning"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmailChangeAsked(PersonEvent):
     action = "user.email_change_asked"
-    message = "Another e-mail was asked for"
+    message = "A change of e-mail was requested"
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -125,7 +125,7 @@ class EmailChanged(PersonEvent):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmailChangeUndone(PersonEvent):
     action = "user.email_change_undone"
-    message = "A change of e-mail was taken back"
+    message = "A change of e-mail was undone"
     level: ClassVar[Level] = "warning"
 
 
@@ -143,7 +143,7 @@ class LinkIssued(Event):
     """A one-time link was made, to be mailed. `user_id` is None if there is no account yet."""
 
     action = "link.issued"
-    message = "A one-time link was made"
+    message = "A one-time link was issued"
     user_id: UserId | None
     kind: str
 

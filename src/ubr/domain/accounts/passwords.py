@@ -48,7 +48,7 @@ def bounded_password(raw: str, pointer: str = "/password") -> str:
     if not 1 <= len(raw) <= MAX_PASSWORD_LENGTH:
         raise Invalid.at(pointer, f"must have between 1 and {MAX_PASSWORD_LENGTH} characters")
     if any(unicodedata.category(char) in {"Cc", "Cs"} for char in raw):
-        raise Invalid.at(pointer, "holds a control character")
+        raise Invalid.at(pointer, "contains a control character")
     return unicodedata.normalize("NFC", raw)
 
 
@@ -79,11 +79,9 @@ def check_password(
     if len(set(password)) == 1 or any(_repeats(password, word) for word in known):
         raise WeakPassword(None, InputError(pointer, "is too easy to guess"))
     if _little_beside(password, [*known, *_words(local), *_words(name)]):
-        raise WeakPassword(
-            None, InputError(pointer, "is too much like the e-mail, the name or the name of the service")
-        )
+        raise WeakPassword(None, InputError(pointer, "is too similar to the e-mail, the name or the service's name"))
     if any(map(is_common, _units(password.casefold()))):
-        raise WeakPassword(None, InputError(pointer, "is one of the most common passwords, or a row of one"))
+        raise WeakPassword(None, InputError(pointer, "is one of the most common passwords, or a repetition of one"))
     return password
 
 

@@ -37,7 +37,7 @@ class Prefix:
         if not raw.strip() or len(raw) > MAX_EMAIL_LENGTH:
             raise Invalid.at(pointer, f"must have between 1 and {MAX_EMAIL_LENGTH} characters")
         if any(unicodedata.category(char) in {"Cc", "Cs"} for char in raw):
-            raise Invalid.at(pointer, "holds a control character")
+            raise Invalid.at(pointer, "contains a control character")
         text = fold(raw.strip())
         local, at, domain = text.rpartition("@")
         if at and not domain.isascii():

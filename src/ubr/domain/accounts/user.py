@@ -223,7 +223,7 @@ class User:
         Errors: `BuiltInRole` for `user`, which everyone has.
         """
         if role_id == USER_ROLE_ID:
-            raise BuiltInRole("Everyone has the role user")
+            raise BuiltInRole("Every user has the role user")
         if self.grants.pop(role_id, None) is None:
             return
         self.events.append(RoleUnassigned(user_id=self.id, role_id=role_id))

@@ -58,13 +58,13 @@ class NoteKey:
         """Errors: `BadNote`."""
         found = _KEY.fullmatch(text)
         if found is None:
-            raise BadNote("is not the key of a log: name+id+key")
+            raise BadNote("is not a log key: it must be name+id+key")
         raw = _unbase64(found["key"])
         if raw[:1] != _ED25519 or len(raw) != 1 + _PUBLIC_BYTES:
             raise BadNote("is not an Ed25519 key")
         key = cls(found["name"], raw[1:])
         if key.id.hex() != found["id"]:
-            raise BadNote("has an id that is not its own")
+            raise BadNote("has an id that does not match its key")
         return key
 
 
@@ -94,7 +94,7 @@ class Note:
         text, blank, tail = raw.rpartition("\n\n")
         lines = tail.split("\n")
         if not blank or not text or lines.pop() != "" or not 0 < len(lines) <= _MAX_SIGNATURES:
-            raise BadNote("is not a note: a text, an empty line, and signatures")
+            raise BadNote("is not a note: it must have a text, an empty line, and signatures")
         return cls(text + "\n", tuple(map(_signature, lines)))
 
     def signed_by(self, key: NoteKey, verify: VerifySignature) -> bool:
@@ -103,7 +103,7 @@ class Note:
         for one in self.signatures:
             if (one.name, one.key_id) == (key.name, key.id):
                 if not verify(key.public, self.text.encode(), one.value):
-                    raise BadNote(f"has a signature of {key.label} that is wrong")
+                    raise BadNote(f"has an invalid signature of {key.label}")
                 found = True
         return found
 
@@ -129,10 +129,10 @@ class Checkpoint:
         """The checkpoint in a note. Errors: `BadNote`."""
         origin, size, root, *_ = [*note.text.split("\n"), "", ""]
         if not _NAME.fullmatch(origin) or not _SIZE.fullmatch(size):
-            raise BadNote("is not a checkpoint: origin, size and root")
+            raise BadNote("is not a checkpoint: it must have origin, size and root")
         raw = _unbase64(root)
         if len(raw) != HASH_BYTES:
-            raise BadNote("has a root that is no hash of SHA-256")
+            raise BadNote("has a root that is not a SHA-256 hash")
         return cls(origin, int(size), raw)
 
 
@@ -165,10 +165,10 @@ class LogKey:
 def _signature(line: str) -> Signature:
     name, space, encoded = line.removeprefix(_DASH).partition(" ")
     if not line.startswith(_DASH) or not space or not _NAME.fullmatch(name):
-        raise BadNote("has a line that is no signature")
+        raise BadNote("has a line that is not a signature")
     raw = _unbase64(encoded)
     if len(raw) <= _ID_BYTES:
-        raise BadNote("has a line that is no signature")
+        raise BadNote("has a line that is not a signature")
     return Signature(name, raw[:_ID_BYTES], raw[_ID_BYTES:])
 
 
@@ -181,7 +181,7 @@ def _unbase64(text: str) -> bytes:
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise BadNote("holds something that is not base64") from None
+        raise BadNote("contains invalid base64") from None
     if _base64(raw) != text:
-        raise BadNote("holds something that is not base64")
+        raise BadNote("contains invalid base64")
     return raw

@@ -118,7 +118,7 @@ class LogEntry:
         try:
             facts: Facts = json.loads(self.data)
         except RecursionError:
-            raise ValueError("The data of an entry is not nested that deep") from None
+            raise ValueError("The data of an entry is nested too deeply") from None
         return facts
 
     def exported(self) -> Facts:
@@ -164,9 +164,9 @@ class LogEntry:
                 format=record["format"],
             )
         except (KeyError, TypeError, AttributeError, RecursionError):
-            raise ValueError("This is not an entry of a log") from None
+            raise ValueError("This is not a log entry") from None
         if not entry.in_order or entry.exported() != record:
-            raise ValueError("This is not an entry of a log")
+            raise ValueError("This is not a log entry")
         return entry
 
 

@@ -7,23 +7,23 @@ from ubr.domain.error_kinds import Conflict, NotFound, Unavailable
 
 class LogEntryNotFound(NotFound):
     code = "log-entry-not-found"
-    title = "There is no such entry of the log"
+    title = "Audit log entry not found"
 
 
 class CheckpointMismatch(Conflict):
-    """The log does not continue a checkpoint that was kept. Only operators compare the two."""
+    """The log does not continue a saved checkpoint. Only operators compare the two."""
 
 
 class LogKeyLocked(Unavailable):
-    """No secret opens the key that signs the log, so new entries are not protected. Only operators see this error."""
+    """No secret decrypts the log's signing key, so new entries are unprotected. For operators only."""
 
     def __init__(self, label: str) -> None:
-        super().__init__(f"No secret key opens the key {label}, which signs the log")
+        super().__init__(f"No secret key decrypts the key {label}, which signs the log")
         self.label = label
 
 
 class LogDamaged(Unavailable):
-    """The tree over the log differs from the signed one. Nothing is added to it until an operator has intervened."""
+    """The log's tree does not match its signature. Nothing is added to it until an operator investigates."""
 
     code = "log-damaged"
-    title = "The log is not what was signed"
+    title = "The audit log does not match its signatures"

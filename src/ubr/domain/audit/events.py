@@ -24,7 +24,7 @@ class LogRead(Event):
     """An actor read a page of the log. `filters` holds the conditions, without free text."""
 
     action = "log.read"
-    message = "Entries of the log were read"
+    message = "Audit log entries were read"
     filters: Facts
     entries: int
 
@@ -37,7 +37,7 @@ class LogEntryRead(Event):
     """An actor read one entry, with its exact bytes and the proof that it is in the log."""
 
     action = "log.entry_read"
-    message = "An entry of the log was read with its proof"
+    message = "An audit log entry was read with its proof"
     entry_id: LogEntryId
 
     @property
@@ -50,7 +50,7 @@ class LogExported(Event):
     """An actor started an export of the whole log, up to `size` entries, to a file."""
 
     action = "log.exported"
-    message = "The log was exported"
+    message = "The audit log was exported"
     level: ClassVar[Level] = "warning"
     size: int
 
@@ -63,7 +63,7 @@ class LogPruned(Event):
     """The content of the entries before index `size` of the tree was deleted. All were older than `before`."""
 
     action = LOG_PRUNED
-    message = "The content of old entries of the log was deleted"
+    message = "The content of old audit log entries was deleted"
     level: ClassVar[Level] = "warning"
     before: datetime
     size: int
@@ -93,7 +93,7 @@ class LogKeyCreated(LogKeyEvent):
     """The first key that signs checkpoints."""
 
     action = LOG_KEY_CREATED
-    message = "The key that signs the log was created"
+    message = "The audit log's signing key was created"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ class LogKeyRotated(LogKeyEvent):
     """Describes the new key. Both keys sign the first checkpoint over this entry."""
 
     action = LOG_KEY_ROTATED
-    message = "The key that signs the log got a successor"
+    message = "The audit log's signing key was rotated"
     level: ClassVar[Level] = "warning"
     before: str
 
@@ -114,7 +114,7 @@ class LogKeyRewrapped(LogKeyEvent):
     """The key was sealed with another secret; the key itself did not change."""
 
     action = "log_key.rewrapped"
-    message = "The key that signs the log was sealed anew"
+    message = "The audit log's signing key was rewrapped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +140,7 @@ class ActRefused(Event):
     """A logged-in user was denied an act, `count` times within a minute."""
 
     action = "act.refused"
-    message = "An act was refused"
+    message = "An action was denied"
     level: ClassVar[Level] = "warning"
     act: str
     problem: str
@@ -155,7 +155,7 @@ class RequestsRejected(Event):
     """Requests that one worker rejected within a minute before authentication, counted by problem code."""
 
     action = "requests.rejected"
-    message = "Requests were turned away"
+    message = "Requests were rejected"
     counts: dict[str, int]
 
     def data(self) -> Facts:

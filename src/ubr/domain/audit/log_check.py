@@ -122,7 +122,7 @@ class LogCheck:
         """Check the next entry. Errors: `Tampered`, `BadNote`."""
         at = self.frontier.size
         if leaf.index != at:
-            raise Tampered(f"Entry {at} is not there", index=at)
+            raise Tampered(f"Entry {at} is missing", index=at)
         try:
             computed = leaf.hash if leaf.entry is None else leaf.entry.leaf
         except (ValueError, TypeError, AttributeError, OverflowError):  # for example a moment outside the calendar
@@ -141,7 +141,7 @@ class LogCheck:
     def checkpoint(self, size: int, raw: str) -> None:
         """Check the stored checkpoint of a size, after its last entry. Errors: `Tampered`."""
         if size != self.frontier.size or size <= self._covered:
-            raise self._within(f"There is a checkpoint of size {size} where none should be", size)
+            raise self._within(f"There is an unexpected checkpoint of size {size}", size)
         try:
             note = Note.parse(raw)
             checkpoint = Checkpoint.of(note)
@@ -149,9 +149,9 @@ class LogCheck:
         except BadNote as error:
             raise self._within(f"The checkpoint of size {size} {error}", size) from None
         if checkpoint.size != size:
-            raise self._within(f"The checkpoint of size {size} is that of another size", size)
+            raise self._within(f"The checkpoint of size {size} states another size", size)
         if checkpoint.root != self.frontier.root():
-            raise self._within(f"The checkpoint of size {size} does not fit", size)
+            raise self._within(f"The checkpoint of size {size} does not match the entries", size)
         self._covered = size
         if signers:
             self._anchored = True
@@ -159,7 +159,7 @@ class LogCheck:
             self._checkpoints += 1
             self._fits = size
         elif self._anchored:
-            raise self._within(f"The checkpoint of size {size} is not signed by a key that is trusted", size)
+            raise self._within(f"The checkpoint of size {size} is not signed by a trusted key", size)
         else:
             self._unsigned += 1
 
@@ -172,13 +172,11 @@ class LogCheck:
         """Finish after the last entry. Errors: `Tampered`; `BadNote` for a checkpoint of another log."""
         size = self.frontier.size
         if size != self._covered:
-            raise Tampered(
-                f"No checkpoint covers the entries from {self._covered} on", index=self._covered, last=size - 1
-            )
+            raise Tampered(f"No checkpoint covers the entries from {self._covered}", index=self._covered, last=size - 1)
         if size and not self._anchored:
-            raise Tampered("No checkpoint is signed by a key that is trusted", index=0, last=size - 1)
+            raise Tampered("No checkpoint is signed by a trusted key", index=0, last=size - 1)
         if self._gone > self._pruned:
-            raise Tampered(f"Entry {self._pruned} is gone", index=self._pruned)
+            raise Tampered(f"The content of entry {self._pruned} is missing", index=self._pruned)
         if self._hole is not None:
             raise _gone(self._hole)
         for note, finding in self._strange:
@@ -220,7 +218,7 @@ class LogCheck:
                 return
             key = NoteKey.parse(facts["key"])
         except (BadNote, KeyError, TypeError, ValueError, OverflowError):
-            raise Tampered(f"Entry {at} ({entry.id}) says nothing that is known", index=at, entry_id=entry.id) from None
+            raise Tampered(f"Entry {at} ({entry.id}) has unknown content", index=at, entry_id=entry.id) from None
         if entry.action == LOG_KEY_CREATED:
             self._anchored = self._anchored or key.label in self._trusted
         else:
@@ -240,7 +238,7 @@ class LogCheck:
                 self._known |= self._trusted
             signers += [key for key in coming if key not in signers]
         if signers and all(key.name != checkpoint.origin for key in signers):
-            raise BadNote("is of another log than its key")
+            raise BadNote("belongs to another log than its key")
         order = [one.key_id for one in note.signatures]
         return sorted(signers, key=lambda key: order.index(key.id))
 
@@ -254,7 +252,7 @@ class LogCheck:
                 self._fits_kept = max(self._fits_kept, size if known else 0)
                 continue
             finding = Tampered(
-                f"The checkpoint of size {size} that was kept does not fit",
+                f"The saved checkpoint of size {size} does not match the log",
                 index=min(self._fits_kept, max(size - 1, 0)),
                 last=max(size - 1, 0),
             )
@@ -274,16 +272,16 @@ class LogCheck:
             raise _of_another_log(note)
         if kept > size:
             raise Tampered(
-                f"The log ends at size {size}, and the checkpoint that was kept is of size {kept}: the entries from "
-                f"{size} on are gone",
+                f"The log ends at size {size}, and the saved checkpoint has size {kept}: the entries from {size} on "
+                "are missing",
                 index=size,
                 last=kept - 1,
             )
 
 
 def _gone(leaf: Leaf) -> Tampered:
-    return Tampered(f"Entry {leaf.index} ({leaf.entry_id}) is gone", index=leaf.index, entry_id=leaf.entry_id)
+    return Tampered(f"Entry {leaf.index} ({leaf.entry_id}) is missing", index=leaf.index, entry_id=leaf.entry_id)
 
 
 def _of_another_log(note: Note) -> BadNote:
-    return BadNote(f"is not signed by a key of this log, but for {Checkpoint.of(note).origin}")
+    return BadNote(f"is not signed by a key of this log, but belongs to {Checkpoint.of(note).origin}")

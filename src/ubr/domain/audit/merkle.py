@@ -81,7 +81,7 @@ class Frontier:
     def from_bytes(cls, size: int, raw: bytes) -> Frontier:
         """Errors: `ValueError` if this is not the frontier of a tree of this size."""
         if size < 0 or len(raw) != size.bit_count() * HASH_BYTES:
-            raise ValueError("This is not the frontier of a tree of that size")
+            raise ValueError("The hashes do not match a frontier of this size")
         return cls(size, [raw[at : at + HASH_BYTES] for at in range(0, len(raw), HASH_BYTES)])
 
 
@@ -119,7 +119,7 @@ def inclusion(index: int, size: int) -> list[Span]:
     Errors: `ValueError` if the leaf is not in the tree.
     """
     if not 0 <= index < size:
-        raise ValueError("There is no such leaf in the tree")
+        raise ValueError("The leaf is not in the tree")
     path: list[Span] = []
     start, end = 0, size
     while end - start > 1:
@@ -139,7 +139,7 @@ def consistency(first: int, second: int) -> list[Span]:
     Errors: `ValueError` unless the first size is from 1 to the second.
     """
     if not 0 < first <= second:
-        raise ValueError("The first tree has to be the smaller one, and not empty")
+        raise ValueError("The first tree must be the smaller one, and not empty")
     path: list[Span] = []
     start, end, known = 0, second, True
     while first != end:
@@ -158,7 +158,7 @@ def consistency(first: int, second: int) -> list[Span]:
 def root_by_inclusion(leaf: bytes, index: int, size: int, proof: Proof) -> bytes:
     """The root of the tree in which a proof places a leaf (RFC 9162, 2.1.3.2). Errors: `BadProof`."""
     if not 0 <= index < size:
-        raise BadProof("There is no such leaf in the tree")
+        raise BadProof("The leaf is not in the tree")
     _check_lengths([leaf, *proof])
     position, last, root = index, size - 1, leaf
     for step in proof:
@@ -182,7 +182,7 @@ def check_consistency(first: int, first_root: bytes, second: int, second_root: b
     The empty tree is a prefix of every tree, and every tree of itself; both need an empty proof.
     """
     if not 0 <= first <= second:
-        raise BadProof("The first tree has to be the smaller one")
+        raise BadProof("The first tree must be the smaller one")
     if first in {0, second}:
         same = [EMPTY_ROOT] * (first == 0) + [second_root] * (first == second)
         _check_trivial(first_root, same, proof)
@@ -221,7 +221,7 @@ def _check_trivial(first_root: bytes, same: Sequence[bytes], proof: Proof) -> No
 def _check_lengths(hashes: Proof) -> None:
     """Reject hashes of another length: they could borrow bytes from their neighbour."""
     if any(len(one) != HASH_BYTES for one in hashes):
-        raise BadProof("The proof holds something that is no hash")
+        raise BadProof("The proof contains an invalid hash")
 
 
 def _split(width: int) -> int:

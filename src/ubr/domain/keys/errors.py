@@ -6,15 +6,12 @@ from ubr.domain.error_kinds import NotFound, Unavailable
 
 
 class SigningKeyNotFound(NotFound):
-    """Only operators name signing keys, at the command line."""
+    """Raised only by operator commands: signing keys are addressed only on the command line."""
 
 
 class SigningKeyLocked(Unavailable):
-    """No secret opens a signing key, so its tokens can be neither signed nor verified.
-
-    Only operators see this error.
-    """
+    """No secret decrypts a signing key, so its tokens can be neither issued nor verified. For operators only."""
 
     def __init__(self, *kids: str) -> None:
-        super().__init__(f"No secret key opens the signing key {' or '.join(kids)}")
+        super().__init__(f"No secret key decrypts the signing key {' or '.join(kids)}")
         self.kids = kids

@@ -31,7 +31,7 @@ class SigningKeyRotated(SigningKeyEvent):
     """Describes the old key. Tokens of both keys stay valid."""
 
     action = "signing_key.rotated"
-    message = "A signing key got a successor"
+    message = "A signing key was rotated"
     successor: str
 
     @property
@@ -58,4 +58,4 @@ class SigningKeyRewrapped(SigningKeyEvent):
     """The key was sealed with another secret; the key itself did not change."""
 
     action = "signing_key.rewrapped"
-    message = "A signing key was sealed anew"
+    message = "A signing key was rewrapped"

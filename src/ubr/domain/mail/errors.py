@@ -6,12 +6,12 @@ from ubr.domain.error_kinds import Conflict, NotFound, Unavailable
 
 
 class QueuedMailNotFound(NotFound):
-    """Only operators name queued mails, at the command line."""
+    """Raised only by operator commands: queued mails are addressed only on the command line."""
 
 
 class MailRefused(Conflict):
-    """This mail will certainly never be accepted. Only the sending code sees this error."""
+    """The mail server permanently refuses this mail. Reported only to mail delivery."""
 
 
 class MailUnavailable(Unavailable):
-    """A mail was not sent, or perhaps it was. It can be retried. Only the sending code sees this error."""
+    """A mail was not sent, or its delivery is unknown. It can be retried. Reported only to mail delivery."""

@@ -38,4 +38,4 @@ class MailGivenUp(MailEvent):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailRetried(MailEvent):
     action = "mail.retried"
-    message = "A mail that was given up is tried again"
+    message = "A failed mail was queued again"

@@ -6,15 +6,15 @@ from ubr.domain.error_kinds import Conflict, Forbidden, NotFound
 
 
 class GrantExceedsOwn(Forbidden):
-    """Forbids escalation: the target has, or would have, a permission that the actor does not hold."""
+    """No escalation: the target has, or would have, a permission that the actor does not hold."""
 
     code = "grant-exceeds-own"
-    title = "The target holds, or would hold, more than you do"
+    title = "The target has, or would have, permissions that you do not hold"
 
 
 class RoleNotFound(NotFound):
     code = "role-not-found"
-    title = "There is no such role"
+    title = "Role not found"
 
 
 class RoleNameTaken(Conflict):
@@ -24,18 +24,18 @@ class RoleNameTaken(Conflict):
 
 class BuiltInRole(Conflict):
     code = "built-in-role"
-    title = "A built-in role does not change in this way"
+    title = "A built-in role cannot be changed in this way"
 
 
 class TooManyRoles(Conflict):
-    """Each access token names all roles of its user, and has to stay short enough to be sent."""
+    """Access tokens list all of a user's roles and have to stay short enough to be sent."""
 
     code = "too-many-roles"
-    title = "The user holds as many roles as one can"
+    title = "The user already has the maximum number of roles"
 
 
 class LastAdmin(Conflict):
-    """Someone stays: this user is the last active one with an unlimited grant of the admin role."""
+    """One administrator must remain: this is the last active user with an unlimited grant of the admin role."""
 
     code = "last-admin"
-    title = "The last administrator has to stay"
+    title = "The last administrator cannot be removed"

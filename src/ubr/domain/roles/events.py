@@ -70,7 +70,7 @@ class RoleAssigned(UserEvent):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleUnassigned(UserEvent):
     action = "role.unassigned"
-    message = "A role was taken from a user"
+    message = "A role was removed from a user"
     role_id: RoleId
 
     def data(self) -> Facts:

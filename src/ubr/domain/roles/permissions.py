@@ -24,7 +24,7 @@ class Permission(str):
     def parse(cls, raw: str, pointer: str = "/permissions") -> Permission:
         """Errors: `Invalid`."""
         if not _PERMISSION.fullmatch(raw):
-            raise Invalid.at(pointer, "must look like thing:verb, in lower case")
+            raise Invalid.at(pointer, "must be of the form resource:verb, in lower case")
         return cls(raw)
 
 

@@ -76,9 +76,9 @@ class Role:
         keeps an installation manageable.
         """
         if self.built_in and name != self.name:
-            raise BuiltInRole("The name of a built-in role does not change")
+            raise BuiltInRole("The name of a built-in role cannot be changed")
         if self.id == ADMIN_ROLE_ID and permissions != self.permissions:
-            raise BuiltInRole("The permissions of the role admin do not change")
+            raise BuiltInRole("The permissions of the role admin cannot be changed")
         before = self._facts()
         described = description != self.description
         self.name, self.description, self.permissions = name, description, permissions

@@ -6,7 +6,7 @@ from ubr.domain.error_kinds import NotFound, Unauthenticated
 
 
 class InvalidToken(Unauthenticated):
-    """The access or refresh token is malformed, forged, expired or spent, or its session has ended."""
+    """An access or refresh token that is malformed, forged, expired or spent, or whose session has ended."""
 
     code = "invalid-token"
     title = "The token is not valid"
@@ -14,4 +14,4 @@ class InvalidToken(Unauthenticated):
 
 class SessionNotFound(NotFound):
     code = "session-not-found"
-    title = "There is no such session"
+    title = "Session not found"

@@ -40,7 +40,7 @@ class SessionRevoked(SessionEvent):
     """`cause` is the security event that ended it, a value of `SecurityEvent`."""
 
     action = "session.revoked"
-    message = "A session was ended"
+    message = "A session was revoked"
     cause: str
 
     @property
@@ -70,7 +70,7 @@ class LogInFailed(Event):
     """`user_id` is None if no account has the e-mail. The typed text is not stored."""
 
     action = "session.login_failed"
-    message = "A login was refused"
+    message = "A login failed"
     level: ClassVar[Level] = "warning"
     user_id: UserId | None
 

@@ -32,7 +32,7 @@ class SecurityEvent(StrEnum):
 class TerminationScope(Enum):
     """The sessions of a user that an event ends."""
 
-    NONE = "none: rights change at once, nobody is logged out"
+    NONE = "none: rights change at once, no session ends"
     ONE = "the one it is about"
     OTHERS = "all but the one that acted, where that is the user's own"
     ALL = "all"

@@ -1,1 +1,1 @@
-"""The command line: how an operator starts, prepares and looks after an installation."""
+"""The command line, with which operators prepare, start and manage an installation."""

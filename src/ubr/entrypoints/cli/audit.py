@@ -1,4 +1,4 @@
-"""The commands about the log, and what a restore asks for."""
+"""The commands about the audit log and after a restore."""
 
 from __future__ import annotations
 
@@ -28,18 +28,20 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.group()
 def audit() -> None:
-    """Look after the log: check it, sign for it, export it, delete what is old."""
+    """Manage the audit log: verify it, sign checkpoints, export it, prune old entries."""
 
 
 @audit.command()
 @click.argument("export", type=_FILE, required=False)
-@click.option("--checkpoint", type=_FILE, multiple=True, help="A checkpoint that was kept elsewhere. May be repeated.")
-@click.option("--key", type=_FILE, help="The key to trust. Without it the log's own word is taken.")
+@click.option(
+    "--checkpoint", type=_FILE, multiple=True, help="A checkpoint saved outside the database. May be repeated."
+)
+@click.option("--key", type=_FILE, help="The key to trust. Default: the keys that the log itself names.")
 def verify(*, export: Path | None, checkpoint: tuple[Path, ...], key: Path | None) -> None:
-    """Check every entry of the log against what was signed.
+    """Verify every audit log entry against its signatures.
 
-    Of the database, or of the file EXPORT that `ubr audit export` wrote. It takes no secret. The checkpoint that
-    UBR_AUDIT_CHECKPOINT names is compared as well. Exit code 1, and a sentence, where something does not fit.
+    Reads the database, or the file EXPORT from `ubr audit export`. Needs no secret. Also compares the checkpoint in
+    UBR_AUDIT_CHECKPOINT. On a mismatch it prints one sentence and exits with 1.
     """
     from ubr.audit_verifier import read_keys, read_note, report
 
@@ -60,12 +62,12 @@ def verify(*, export: Path | None, checkpoint: tuple[Path, ...], key: Path | Non
 
 
 @audit.command()
-@click.option("--output", type=_FILE, help="Write to this file, in place of an older one that it continues.")
+@click.option("--output", type=_FILE, help="Write to this file, replacing an older checkpoint that it continues.")
 def checkpoint(*, output: Path | None) -> None:
-    """Print the newest checkpoint: how far the log reaches, and the signed root of the tree over it.
+    """Print the newest checkpoint: the size of the log and the signed root of its tree.
 
-    Keep it where nobody who can write to the database can write. A file that is there already is replaced only where
-    the log is its continuation: else the log was cut, rolled back or forked, and the exit code is 1.
+    Keep it where no one with write access to the database can write. An existing file is replaced only if the log
+    continues it: otherwise the log was truncated, rolled back or forked, and the exit code is 1.
     """
     settings = Settings.from_env()
     kept = _note(output) if output is not None and output.exists() else None
@@ -75,45 +77,45 @@ def checkpoint(*, output: Path | None) -> None:
     else:
         with written(output) as file:
             file.write(note)
-        click.echo(f"{output} is written.", err=True)
+        click.echo(f"Wrote {output}.", err=True)
 
 
 @audit.command()
 @click.option("--output", type=_FILE, help="Write to this file instead of standard output.")
 def export(*, output: Path | None) -> None:
-    """Write the whole log as lines of JSON, which `ubr audit verify` checks without the database.
+    """Export the whole log as lines of JSON, which `ubr audit verify` checks without the database.
 
-    It is an entry of the log itself.
+    The export is recorded in the log.
     """
     settings = Settings.from_env()
     with written(output) as file, _progress("exported") as progress:
         result = _run(_export(settings, file, progress))
-    click.echo(f"{result} entries are exported.", err=True)
+    click.echo(f"Exported {result} entries.", err=True)
 
 
 @audit.command()
-@click.option("--before", metavar="DATE", help="Delete what was written before this day (UTC), such as 2026-01-31.")
-@click.option("--keep", metavar="SPAN", help="Delete what is older, such as 365d.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--before", metavar="DATE", help="Prune entries written before this day (UTC), such as 2026-01-31.")
+@click.option("--keep", metavar="DURATION", help="Prune entries older than this duration, such as 365d.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def prune(*, before: str | None, keep: str | None, yes: bool) -> None:
-    """Delete the content of old entries for good. Their hashes stay, so what remains still verifies.
+    """Delete the content of old entries permanently. Their hashes stay, so the rest still verifies.
 
-    On PostgreSQL the role of UBR_MIGRATION_DATABASE_URL does it, where that is set. It is an entry of the log itself.
+    On PostgreSQL it uses the role of UBR_MIGRATION_DATABASE_URL, if set. The pruning is recorded in the log.
     """
     if (before is None) == (keep is None):
-        raise click.UsageError("Say --before or --keep, and not both.")
+        raise click.UsageError("Use either --before or --keep.")
     moment = _moment(before, keep)
     settings = Settings.from_env()
     if not yes:
         click.confirm(f"Delete the content of all entries before {moment:%Y-%m-%d %H:%M:%S}Z?", abort=True)
     with _progress("pruned") as progress:
         result = _run(_prune(settings, moment, progress))
-    click.echo(f"The content of {result} entries is deleted.")
+    click.echo(f"Deleted the content of {result} entries.")
 
 
 @audit.command()
 def key() -> None:
-    """Print the key that signs the log, for `--key`. Earlier keys go to standard error."""
+    """Print the log's public signing key, for `--key`. Earlier keys go to standard error."""
     settings = Settings.from_env()
     newest, *earlier = _run(_keys(settings))
     for one in earlier:
@@ -123,21 +125,21 @@ def key() -> None:
 
 @audit.command("rotate-key")
 def rotate_key() -> None:
-    """Make a new key that signs the log in place of the present one, and print it.
+    """Replace the log's signing key with a new one, and print its public half.
 
-    The first checkpoint over the change is signed by both: whoever trusts the present key can trust the new one.
+    Both keys sign the first checkpoint over the change: verifiers that trust the current key can trust the new one.
     """
     click.echo(_run(_rotate_key(Settings.from_env())))
 
 
 @click.command("after-restore")
-@click.option("--checkpoint", type=_FILE, help="The newest checkpoint that was kept. Default: UBR_AUDIT_CHECKPOINT.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--checkpoint", type=_FILE, help="The newest saved checkpoint. Default: UBR_AUDIT_CHECKPOINT.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def after_restore(*, checkpoint: Path | None, yes: bool) -> None:
-    """Settle that the database was put back to an earlier state. Stop every instance before.
+    """Acknowledge that the database was restored to an earlier state. Stop every instance first.
 
-    All sessions end, all signing keys are revoked, and the log goes on under another name and key, which are printed:
-    whoever verifies the log has to be given the new one.
+    Ends all sessions, revokes all signing keys, and continues the log under a new name and key, which are printed:
+    give the new key to everyone who verifies the log.
     """
     settings = Settings.from_env()
     if checkpoint is None and settings.audit_checkpoint is not None and Path(settings.audit_checkpoint).exists():
@@ -243,7 +245,7 @@ async def _after_restore(settings: Settings, note: str | None) -> str:
 
     async with opened(settings, prepared=False, following=False) as ubr:
         settled = await ubr.acknowledge_restore(AcknowledgeRestoreCommand(checkpoint=note), actor=SYSTEM)
-    return f"{settled.sessions} sessions have ended. The log is signed by\n{settled.key}"
+    return f"Ended {settled.sessions} sessions. The log's new signing key is\n{settled.key}"
 
 
 # --- what they share -------------------------------------------------------------------------------------------------
@@ -263,7 +265,7 @@ def _moment(before: str | None, keep: str | None) -> datetime:
             return utc_now() - parse_duration(keep)
         return datetime.combine(date.fromisoformat(before or ""), time(), UTC)
     except (ValueError, OverflowError):
-        raise click.UsageError("--before takes a day such as 2026-01-31, --keep a span such as 365d.") from None
+        raise click.UsageError("--before takes a day such as 2026-01-31, --keep a duration such as 365d.") from None
 
 
 def _opened(path: Path, read: Callable[[Path], T]) -> T:
@@ -285,7 +287,7 @@ def _note(path: Path) -> str:
 
 @contextmanager
 def _progress(what: str) -> Iterator[Any]:
-    """A bar on standard error, where that is a terminal."""
+    """A progress bar on standard error, if that is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

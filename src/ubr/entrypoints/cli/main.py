@@ -1,4 +1,4 @@
-"""The commands. Each loads what it needs when it runs, so that help and mistakes are quick."""
+"""The commands. Each one imports its dependencies when it runs, so that help and usage errors are fast."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class Commands(click.RichGroup):
             ctx.exit(explain(error))
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """As written below: what is used most comes first."""
+        """In definition order: the most used commands come first."""
         return list(self.commands)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ubr", message="%(prog)s %(version)s")
 def main() -> None:
-    """Users, roles and sessions, hosted by yourself.
+    """A self-hosted backend for users, roles and sessions.
 
-    Every decision is an environment variable: `ubr config` lists them all.
+    All settings are environment variables: `ubr config` lists them.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage or a wrong setting.
     """
@@ -50,8 +50,8 @@ def main() -> None:
 def serve() -> None:
     """Run the service.
 
-    Prepares the database, makes the first administrator where there is none, then starts the workers. On the embedded
-    default database it prints that administrator's password, once.
+    Prepares the database, creates the first administrator if there is none, then starts the workers. On the embedded
+    default database it prints that administrator's password once.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -64,11 +64,11 @@ def serve() -> None:
 
 
 @main.command()
-@click.option("--check", is_flag=True, help="Change nothing; exit with 1 where the schema is behind.")
+@click.option("--check", is_flag=True, help="Change nothing; exit with 1 if the schema is behind.")
 def migrate(*, check: bool) -> None:
-    """Bring the schema of the database up to date.
+    """Upgrade the database schema.
 
-    Several may run at once: one does the work, the others wait.
+    It is safe to run several at once: one migrates, the others wait.
     """
     settings = Settings.from_env()
     import asyncio
@@ -89,9 +89,9 @@ def migrate(*, check: bool) -> None:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--markdown", is_flag=True, help="Print what there is to set, as a page of documentation.")
+@click.option("--markdown", is_flag=True, help="Print the documentation of all settings as Markdown.")
 def config(*, as_json: bool, markdown: bool) -> None:
-    """Show every setting: its value, where that comes from, what it means. No secret is shown."""
+    """Show every setting with its value, source and meaning. Secrets are masked."""
     if as_json and markdown:
         raise click.UsageError("--json and --markdown exclude each other.")
     if markdown:
@@ -126,10 +126,13 @@ def config(*, as_json: bool, markdown: bool) -> None:
 
 @main.command()
 @click.option(
-    "--output", type=click.Path(dir_okay=False, writable=True), default="-", help="Write to this file instead."
+    "--output",
+    type=click.Path(dir_okay=False, writable=True),
+    default="-",
+    help="Write to this file instead of standard output.",
 )
 def openapi(*, output: str) -> None:
-    """Print the OpenAPI document of the HTTP interface. It needs no database."""
+    """Print the OpenAPI document of the HTTP API. Needs no database."""
     from pathlib import Path
 
     from ubr.entrypoints.http.openapi.document import document
@@ -140,22 +143,22 @@ def openapi(*, output: str) -> None:
 
 @main.group()
 def admin() -> None:
-    """Look after administrators."""
+    """Manage administrators."""
 
 
 @admin.command()
 @click.option("--email", required=True, help="The administrator's e-mail.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-@click.option("--generate", is_flag=True, help="Make a password up, and print it.")
+@click.option("--generate", is_flag=True, help="Generate a password and print it.")
 @click.option(
     "--take-over",
     is_flag=True,
-    help="If the e-mail is a user's account, make it the administrator's: with the new password, all sessions ended.",
+    help="If the e-mail belongs to an account, make it an administrator with the new password and end its sessions.",
 )
 def create(*, email: str, password_stdin: bool, generate: bool, take_over: bool) -> None:
-    """Make an administrator.
+    """Create an administrator.
 
-    Without --password-stdin or --generate the password is asked for, twice, and not shown.
+    Without --password-stdin or --generate it prompts for the password twice, without echo.
     """
     import asyncio
 
@@ -174,7 +177,7 @@ def create(*, email: str, password_stdin: bool, generate: bool, take_over: bool)
     elif sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     else:
-        raise click.UsageError("There is no terminal to ask for a password: use --password-stdin or --generate.")
+        raise click.UsageError("There is no terminal for the password prompt: use --password-stdin or --generate.")
     # Before anything is opened: most mistakes are in the password.
     from ubr.bootstrap import common_of
 
@@ -207,16 +210,16 @@ main.add_command(outbox)
 
 @main.group()
 def keys() -> None:
-    """Look after the keys that sign access tokens.
+    """Manage the keys that sign access tokens.
 
-    No command needs a restart of the service.
+    None of these commands requires a restart of the service.
     """
 
 
 @keys.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_keys(*, as_json: bool) -> None:
-    """Show every signing key, and what becomes of it. Nothing private is shown."""
+    """Show every signing key with its state. Private keys are not shown."""
     settings = Settings.from_env()
     import asyncio
 
@@ -245,26 +248,26 @@ def list_keys(*, as_json: bool) -> None:
 
 @keys.command()
 def rotate() -> None:
-    """Make a new signing key in place of the present one.
+    """Replace the signing key with a new one.
 
-    It is published at once and signs a few minutes later, when every list of keys that others hold has it. The present
-    key goes when its last token has expired.
+    The new key is published at once and signs a few minutes later, when every cached list of keys has it. The current
+    key is removed when its last token has expired.
     """
     settings = Settings.from_env()
     import asyncio
 
     key = asyncio.run(_rotate_key(settings))
-    click.echo(f"{key.kid} ({key.algorithm}) is published, and signs from {moment(key.signs_from)} on.")
+    click.echo(f"{key.kid} ({key.algorithm}) is published, and signs from {moment(key.signs_from)}.")
 
 
 # A kid may begin with a dash.
 @keys.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 @click.argument("kid")
 def revoke(*, kid: str) -> None:
-    """Give up the signing key KID, as after a leak.
+    """Revoke the signing key KID, as after a leak.
 
-    When the command ends no token of it is accepted any more. Sessions live on: clients refresh. Where it was the
-    key that signs, another one does at once.
+    When the command returns, its tokens are no longer accepted. Sessions continue: clients refresh. If it was the
+    signing key, another key signs at once.
     """
     settings = Settings.from_env()
     import asyncio
@@ -275,15 +278,15 @@ def revoke(*, kid: str) -> None:
 
 @keys.command()
 def rewrap() -> None:
-    """Seal all signing keys, and the key of the log, with the first secret of UBR_SECRET_KEY.
+    """Encrypt all signing keys, including the log's, with the first secret of UBR_SECRET_KEY.
 
-    After it the other secrets can be removed.
+    Afterwards the other secrets can be removed.
     """
     settings = Settings.from_env()
     import asyncio
 
     done = asyncio.run(_rewrap_keys(settings))
-    click.echo(f"The first secret of UBR_SECRET_KEY opens every key: {done.rewrapped} of {done.keys} rewrapped.")
+    click.echo(f"The first secret of UBR_SECRET_KEY decrypts every key: {done.rewrapped} of {done.keys} rewrapped.")
 
 
 async def _list_keys(settings: Settings) -> list[SigningKeyResult]:
@@ -320,7 +323,7 @@ async def _rewrap_keys(settings: Settings) -> RewrapResult:
 
 
 def _password_from_stdin() -> str:
-    """All of standard input, without the end of its line."""
+    """Standard input without its trailing line break."""
     longest = 8192  # bytes: more than any password may have
     raw = sys.stdin.buffer.read(longest)
     try:

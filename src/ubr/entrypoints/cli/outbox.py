@@ -1,4 +1,4 @@
-"""The commands about mails that are not sent yet."""
+"""The commands about queued mails."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ State = Literal["waiting", "given_up"]
 
 @click.group()
 def outbox() -> None:
-    """Look after the mails that are not sent yet."""
+    """Manage the queued mails."""
 
 
 @outbox.command("list")
-@click.option("--given-up", is_flag=True, help="Only those that nobody tries any more.")
+@click.option("--given-up", is_flag=True, help="Only mails that were given up.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_letters(*, given_up: bool, as_json: bool) -> None:
-    """Show the mails that wait and those that were given up: to whom, how often they were tried, and what was wrong."""
+    """Show the queued and given-up mails: recipient, number of attempts and last error."""
     settings = Settings.from_env()
     import asyncio
 
@@ -48,8 +48,8 @@ def list_letters(*, given_up: bool, as_json: bool) -> None:
     if not console.is_terminal:
         console.width = 200
     table = Table(box=box.SIMPLE_HEAD, header_style="bold")
-    for name in ("id", "kind", "to", "asked for", "tries", "next try", "what was wrong"):
-        table.add_column(name, no_wrap=name in {"id", "asked for", "next try"})
+    for name in ("id", "kind", "to", "requested", "tries", "next attempt", "last error"):
+        table.add_column(name, no_wrap=name in {"id", "requested", "next attempt"})
     for queued in found:
         following = "given up" if queued.next_try_at is None else moment(queued.next_try_at)
         asked, tries = moment(queued.created_at), str(queued.tries)
@@ -59,11 +59,11 @@ def list_letters(*, given_up: bool, as_json: bool) -> None:
 
 @outbox.command()
 @click.argument("ids", nargs=-1, type=click.UUID)
-@click.option("--all", "every", is_flag=True, help="All that were given up.")
+@click.option("--all", "every", is_flag=True, help="All mails that were given up.")
 def retry(*, ids: tuple[UUID, ...], every: bool) -> None:
-    """Have mails tried again at once, as if for the first time: those with these IDs, or all that were given up.
+    """Retry mails at once with a fresh count of attempts: those with these IDs, or all that were given up.
 
-    The service sends them. Links in them are made then, and are good from then on.
+    The service sends them. It creates their links at that time, and their validity starts then.
     """
     if bool(ids) == every:
         raise click.UsageError("Name the mails, or use --all.")
@@ -71,7 +71,7 @@ def retry(*, ids: tuple[UUID, ...], every: bool) -> None:
     import asyncio
 
     count = asyncio.run(_retry(settings, ids))
-    click.echo(f"{count} mails will be tried again." if count != 1 else "1 mail will be tried again.")
+    click.echo(f"{count} mails will be retried." if count != 1 else "1 mail will be retried.")
 
 
 async def _list(settings: Settings, state: State | None) -> list[QueuedMailResult]:
@@ -108,5 +108,5 @@ async def _retry(settings: Settings, ids: Sequence[UUID]) -> int:
             try:
                 await ubr.retry_mail(RetryMailCommand(mail_id=id), actor=SYSTEM)
             except QueuedMailNotFound:
-                raise Refused(f"There is no mail {id} in the outbox: it may have been sent.") from None
+                raise Refused(f"Mail {id} is not in the outbox: it may have been sent.") from None
     return len(chosen)

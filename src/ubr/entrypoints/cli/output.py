@@ -1,4 +1,4 @@
-"""What the commands say to whoever runs them."""
+"""The output of the commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ubr.domain.errors import Invalid, LogKeyLocked, SigningKeyLocked, StoreUnav
 from ubr.settings import WrongSetting, debugging
 
 _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
-"""Without letters and digits that look alike."""
+"""No letters and digits that look alike."""
 _GROUP: Final = 5
 _MIN_LENGTH: Final = 29
 """Five groups: 123 random bits."""
@@ -32,7 +32,7 @@ _NAMES: Final = {
 
 
 class ExitCode(IntEnum):
-    """How a command ends. A wrong setting counts as wrong usage."""
+    """The exit code of a command. A wrong setting counts as wrong usage."""
 
     OK = 0
     FAILED = 1
@@ -40,7 +40,7 @@ class ExitCode(IntEnum):
 
 
 class Refused(Exception):
-    """A command cannot do what it was asked to. Its message is a sentence, and says what to do."""
+    """A command cannot proceed. Its message is a sentence that names the remedy."""
 
     def __init__(self, sentence: str, code: ExitCode = ExitCode.FAILED) -> None:
         self.code = code
@@ -48,11 +48,11 @@ class Refused(Exception):
 
 
 MISTAKES: Final = (WrongSetting, Refused, UbrError)
-"""What nobody needs a traceback for."""
+"""Errors that are reported without a traceback."""
 
 
 def explain(error: WrongSetting | Refused | UbrError) -> ExitCode:
-    """Say in red on standard error what is wrong; with the log level `debug`, also where. The exit code for it."""
+    """Print the error in red on standard error, at the log level `debug` with its traceback. Returns the exit code."""
     if debugging():
         traceback.print_exception(error)
     match error:
@@ -70,7 +70,7 @@ def explain(error: WrongSetting | Refused | UbrError) -> ExitCode:
             return ExitCode.USAGE
         case StoreUnavailable():
             reason = getattr(error, "reason", None)
-            complain([f"{error.detail}{f' ({reason})' if reason else ''}. UBR_DATABASE_URL says where it is."])
+            complain([f"{error.detail}{f' ({reason})' if reason else ''}. Check UBR_DATABASE_URL."])
             return ExitCode.FAILED
         case _:
             complain([f"{error.detail}."])
@@ -78,15 +78,15 @@ def explain(error: WrongSetting | Refused | UbrError) -> ExitCode:
 
 
 def _locked(error: SigningKeyLocked | LogKeyLocked) -> list[str]:
-    """Which key, and the two ways out."""
+    """The key and the two remedies."""
     if isinstance(error, LogKeyLocked):
-        key, way = f"the key {error.label}, which signs the log", ("make another key", "ubr audit rotate-key")
+        key, way = f"the key {error.label}, which signs the log", ("create a new key", "ubr audit rotate-key")
     else:
         kid = error.kids[0]
-        key, way = f"the signing key {kid}", ("give the key up", f"ubr keys revoke {kid}")
+        key, way = f"the signing key {kid}", ("revoke the key", f"ubr keys revoke {kid}")
     return [
-        f"UBR_SECRET_KEY does not open {key}.",
-        f"Put the secret that it was sealed with at the end of the list again, or {way[0]}:",
+        f"UBR_SECRET_KEY does not decrypt {key}.",
+        f"Append the secret that encrypted it to the list again, or {way[0]}:",
         f"  {way[1]}",
     ]
 
@@ -110,9 +110,9 @@ def new_password(length: int) -> str:
 
 @contextmanager
 def written(output: Path | None) -> Iterator[IO[str]]:
-    """A file that is put in place once all of it is there, and not before; standard output for None.
+    """A file that is put in place only once it is complete; standard output for None.
 
-    What is no file, a pipe or a device, is written to and stays. Errors: `Refused` where that is not possible.
+    A pipe or a device is written to directly. Errors: `Refused` if that is not possible.
     """
     try:
         if output is None:
@@ -127,7 +127,7 @@ def written(output: Path | None) -> Iterator[IO[str]]:
     except BrokenPipeError:  # whoever reads has read enough: click knows how to end then
         raise
     except OSError as error:
-        raise Refused(f"It is not possible to write to {output or 'standard output'}: {error.strerror}.") from None
+        raise Refused(f"Cannot write to {output or 'standard output'}: {error.strerror}.") from None
 
 
 @contextmanager
@@ -145,5 +145,5 @@ def _draft_of(output: Path) -> Iterator[IO[str]]:
 
 
 def moment(time: datetime) -> str:
-    """A moment as people read it, in UTC."""
+    """A moment for people, in UTC."""
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -1,4 +1,4 @@
-"""What has to be true of an installation before anything else happens to it."""
+"""The preconditions of an installation, checked before any other step."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from ubr.entrypoints.cli.output import ExitCode, Refused, new_password
 from ubr.settings import MEMORY, Settings, WrongSetting, ensure_embedded_files
 
 FIRST_ADMIN: Final = "admin@ubr.localhost"
-"""Who the first administrator is where nobody said so. Mail to it goes nowhere (RFC 6761, 6.3)."""
+"""The default e-mail of the first administrator. Mail to it goes nowhere (RFC 6761, 6.3)."""
 
 BEHIND: Final = "The schema of the database is behind this version of ubr: run `ubr migrate`."
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Of an administrator who was just made up."""
+    """The credentials of a newly created administrator."""
 
     email: str
     password: str = field(repr=False)
 
 
 def lasting(settings: Settings) -> None:
-    """Errors: `Refused` where what is done would be gone with this process, or has no place to be."""
+    """Errors: `Refused` if the database would end with this process, or its folder does not exist."""
     if settings.database_url == MEMORY:
         raise Refused(
-            "UBR_DATABASE_URL is memory:, which ends with each process: this command needs PostgreSQL or SQLite.",
+            "UBR_DATABASE_URL is memory:, which ends with the process: this command needs PostgreSQL or SQLite.",
             ExitCode.USAGE,
         )
     scheme, _, path = settings.database_url.partition(":///")
@@ -46,15 +46,15 @@ def lasting(settings: Settings) -> None:
 
 
 async def check_schema(settings: Settings) -> bool:
-    """Whether the schema is up to date; False where `ubr migrate` would help. Errors: `Refused` where it would not."""
+    """True if the schema is up to date, False if `ubr migrate` would help. Errors: `Refused` if it would not."""
     state = await schema_state(settings)
     if state == "unknown":
-        raise Refused("A newer version of ubr has upgraded the database: use that one.")
+        raise Refused("A newer version of ubr has upgraded the database: use that version.")
     return state == "current"
 
 
 async def bring_up(settings: Settings) -> None:
-    """Bring the schema up to date. Errors: `Refused` where that is not possible."""
+    """Upgrade the schema. Errors: `Refused` if that is not possible."""
     if settings.migration_database_url is not None or not await check_schema(settings):
         try:
             await migrate(settings)
@@ -66,8 +66,8 @@ async def bring_up(settings: Settings) -> None:
 async def opened(settings: Settings, *, prepared: bool = True, following: bool = True) -> AsyncIterator[Application]:
     """The use cases, on a database that is up to date.
 
-    `prepared` and `following` are what `open_environment` says they are. Errors: `Refused`; `WrongSetting` where the
-    files of the embedded database cannot be made.
+    `prepared` and `following` are those of `open_environment`. Errors: `Refused`; `WrongSetting` if the files of the
+    embedded database cannot be created.
     """
     if following:
         settings = ensure_embedded_files(settings)
@@ -81,7 +81,7 @@ async def opened(settings: Settings, *, prepared: bool = True, following: bool =
 
 
 def _kept(path: str) -> str | None:
-    """The checkpoint in a file; None where there is none yet."""
+    """The checkpoint in a file; None if there is none yet."""
     try:
         return Path(path).read_text("utf-8")
     except FileNotFoundError:
@@ -91,9 +91,9 @@ def _kept(path: str) -> str | None:
 
 
 async def _continues(settings: Settings) -> None:
-    """Errors: `Refused` where the log is not the continuation of the checkpoint that was kept.
+    """Errors: `Refused` if the log does not continue the saved checkpoint.
 
-    Asked before anything can be signed: a log that was rolled back must not be forked as well.
+    Checked before anything can be signed: a log that was rolled back must not be forked as well.
     """
     if settings.audit_checkpoint is None:
         return
@@ -115,11 +115,11 @@ async def _continues(settings: Settings) -> None:
 
 
 async def prepare(settings: Settings) -> Credentials | None:
-    """Files, schema, built-in roles, signing keys, the first administrator: all that happens once, before any worker.
+    """Prepare files, schema, built-in roles, signing keys and the first administrator, once, before any worker starts.
 
-    The credentials of an administrator whom nobody named, made on the embedded default database where there is none.
-    Errors: `Refused` where the administrator's e-mail is somebody else's; `WrongSetting` where their password is one of
-    the common ones, which takes a list that settings do not have, and where the operator's own list cannot be read.
+    Returns the credentials of a default administrator, created on the embedded default database if there is none.
+    Errors: `Refused` if the administrator's e-mail belongs to another user; `WrongSetting` if their password is on the
+    list of common passwords, which the settings do not have, or if the operator's own list cannot be read.
     """
     is_common = common_of(settings)
     if settings.admin_email is not None and settings.admin_password is not None:
@@ -148,7 +148,7 @@ async def prepare(settings: Settings) -> Credentials | None:
 
 
 async def _first_admin(ubr: Application, who: Credentials) -> bool:
-    """Whether there was none yet."""
+    """True if there was none yet."""
     try:
         made = await ubr.create_admin(
             CreateAdminCommand(email=who.email, password=who.password, first_only=True), actor=SYSTEM

@@ -29,7 +29,7 @@ from ubr.settings import Settings
 
 APP: Final = "ubr.entrypoints.http.asgi:create"
 DRAIN: Final = 30
-"""The seconds a worker has for the requests it is answering when it is told to stop."""
+"""The seconds that a worker has for its running requests after a stop signal."""
 _PATIENCE: Final = 0.02
 _TICK: Final = 0.25
 _BACKLOG: Final = 1024
@@ -37,11 +37,11 @@ _HEADERS_MS: Final = 10_000
 _BUFFER_BYTES: Final = 64 * 1024
 
 _LOG: Final = {"formatters": {}, "handlers": {}, "loggers": {"_granian": {"handlers": [], "propagate": True}}}
-"""The server's own log goes where ours goes: to standard error, in the same form."""
+"""The server's own log goes to standard error in the same format as ours."""
 
 
 def run(settings: Settings) -> ExitCode:
-    """Serve until told to stop. Errors: `Refused`, `UbrError`, all of them before any worker is started."""
+    """Serve until stopped. Errors: `Refused`, `UbrError`, all of them before any worker starts."""
     if isinstance(sys.stdout, TextIOWrapper):
         # What whoever started us waits for must not stay in a buffer because it is read through a pipe.
         sys.stdout.reconfigure(line_buffering=True)
@@ -55,9 +55,9 @@ def run(settings: Settings) -> ExitCode:
 
 
 def _claim(settings: Settings) -> str:
-    """The IP address to listen on. Errors: `Refused` where nobody can listen there, before anything is changed.
+    """The IP address to listen on. Errors: `Refused` if the address is not available, before anything is changed.
 
-    The server shares a port with whoever asks in its way, even another ubr, so it would not notice by itself.
+    The server opens its port with sharing enabled, so it would not notice another ubr by itself.
     """
     where = f"{settings.host}, port {settings.port}"
     try:
@@ -70,8 +70,8 @@ def _claim(settings: Settings) -> str:
             probe.bind(place)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise Refused(f"Something else listens on {where} already: stop it, or set UBR_PORT.") from None
-        raise Refused(f"It is not possible to listen on {where} (UBR_HOST, UBR_PORT): {error.strerror}.") from None
+            raise Refused(f"Another process already listens on {where}: stop it, or set UBR_PORT.") from None
+        raise Refused(f"Cannot listen on {where} (UBR_HOST, UBR_PORT): {error.strerror}.") from None
     return str(place[0])
 
 
@@ -84,9 +84,9 @@ def _greet(settings: Settings, credentials: Credentials | None) -> None:
 
 
 def serve(settings: Settings, address: str) -> ExitCode:
-    """Keep the workers running. Asked to stop, they have answered what they had begun when this returns.
+    """Keep the workers running. After a stop signal, this returns once they have answered their running requests.
 
-    Errors: `Refused` where they cannot be kept running.
+    Errors: `Refused` if they cannot be kept running.
     """
     if sys.platform == "linux":
         # From 3.14 on no longer the default. There is no thread here yet that a fork could catch with a lock.
@@ -96,12 +96,12 @@ def serve(settings: Settings, address: str) -> ExitCode:
     with suppress(SystemExit):  # It takes a worker that the same Ctrl-C reached first for one that failed.
         server.serve(target_loader=load)
     if not server.interrupt_signal:
-        raise Refused("The workers end as soon as they are started: the log says why.")
+        raise Refused("The workers exit right after they start: see the log for the reason.")
     return ExitCode.OK
 
 
 class Supervisor(MPServer):
-    """The server, saying when it is ready."""
+    """The server, with a message when it is ready."""
 
     def __init__(self, settings: Settings, address: str) -> None:
         super().__init__(
@@ -128,7 +128,7 @@ class Supervisor(MPServer):
         threading.Thread(target=self._announce, daemon=True).start()
 
     def _announce(self) -> None:
-        """Say where the service is, once it is: a worker listens as soon as it is ready, and not before."""
+        """Print the address of the service once it is ready: a worker listens only when it is ready."""
         place = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.bind_addr, self.bind_addr)  # noqa: S104 - compared only
         while not self.main_loop_interrupt.is_set():
             with suppress(OSError), socket.create_connection((place, self.bind_port), timeout=1):
@@ -139,7 +139,7 @@ class Supervisor(MPServer):
 
 
 def import_app() -> Callable[[], Any]:
-    """What makes the application."""
+    """The application factory."""
     from ubr.entrypoints.http.asgi import create  # noqa: PLC0415 - after mistakes were found, not before
 
     return create
@@ -155,10 +155,10 @@ def load(_target: str) -> Any:
 
 
 def _listen_for_signals(loop: asyncio.AbstractEventLoop) -> None:
-    """Make the loop see signals that reached it while it did not run.
+    """Deliver signals that arrived while the loop was not running.
 
-    The server runs it once to start the application and once more to serve; a SIGTERM in between is noted by uvloop,
-    and looked at when the next signal comes.
+    The server runs it once to start the application and once more to serve; uvloop records a SIGTERM in between, but
+    handles it only with the next signal.
     """
     signal.raise_signal(signal.SIGURG)
     loop.call_later(_TICK, _listen_for_signals, loop)
@@ -169,7 +169,7 @@ def _nothing() -> None:
 
 
 def _follow_parent() -> None:
-    """Stop when the supervisor is gone, however it went: nobody else would ever stop this worker."""
+    """Stop when the supervisor has exited for any reason: no other process would ever stop this worker."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -177,6 +177,6 @@ def _follow_parent() -> None:
 
 
 def _forget_signals() -> None:
-    """In a worker, until it has handlers of its own: those it was born with do what the supervisor has to."""
+    """Used in a worker until it has its own handlers: the inherited handlers do the work of the supervisor."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)

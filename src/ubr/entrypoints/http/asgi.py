@@ -55,9 +55,9 @@ class Service:
                 await receive()
         except Exception as error:
             if started:
-                _log.exception("failed while it stopped")
+                _log.exception("shutdown failed")
                 raise
-            _log.exception("not started")
+            _log.exception("startup failed")
             # Whatever it was: a server that is not told goes on without an application, and answers nothing.
             detail = error.detail if isinstance(error, UbrError) else type(error).__name__
             await send({"type": "lifespan.startup.failed", "message": detail})

@@ -178,7 +178,7 @@ def _flaws(value: object, pointer: str) -> Iterator[InputError]:
         yield from _text_flaws(value, pointer)
     elif isinstance(value, dict):
         if isinstance(value, _Twice):
-            yield InputError(_below(pointer, value.name), "stands twice in its object")
+            yield InputError(_below(pointer, value.name), "occurs twice in its object")
         for name, member in value.items():
             yield from _text_flaws(name, pointer)
             yield from _flaws(member, _below(pointer, name))
@@ -189,9 +189,9 @@ def _flaws(value: object, pointer: str) -> Iterator[InputError]:
 
 def _text_flaws(text: str, pointer: str) -> Iterator[InputError]:
     if found := _CONTROLS.search(text):
-        yield InputError(pointer, f"holds the control character U+{ord(found[0]):04X}")
+        yield InputError(pointer, f"contains the control character U+{ord(found[0]):04X}")
     elif _SURROGATES.search(text):
-        yield InputError(pointer, "holds half of a surrogate pair")
+        yield InputError(pointer, "contains half of a surrogate pair")
 
 
 def _below(pointer: str, name: str) -> str:
@@ -232,7 +232,7 @@ _FIELD: Final = re.compile(r"Object (missing required|contains unknown) field `(
 _JSON_NAMES: Final = {"str": "string", "int": "number", "float": "number", "bool": "boolean"}
 _TYPES: Final = re.compile(r"Expected `([a-z0-9_ |]+)`, got `([a-z]+)`")
 _KINDS: Final = {
-    "Invalid enum value": "is not one of the values allowed",
+    "Invalid enum value": "is not one of the allowed values",
     "Invalid UUID": "is not an id",
     "Invalid RFC3339": "is not an RFC 3339 time with an offset",
 }
@@ -245,7 +245,7 @@ def _translated(message: str) -> InputError:
         message, pointer = place[1], re.sub(r"[.\[]", "/", place[2]).replace("]", "")
     if field := _FIELD.fullmatch(message):
         missing = field[1].startswith("missing")
-        return InputError(_below(pointer, field[2]), "is required" if missing else "is not a field that is known here")
+        return InputError(_below(pointer, field[2]), "is required" if missing else "is not a known field")
     if types := _TYPES.fullmatch(message):
         return InputError(pointer, f"must be {_named(types[1])}, not {_named(types[2])}")
     return InputError(

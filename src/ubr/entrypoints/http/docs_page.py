@@ -1,4 +1,4 @@
-"""The page on which people read the OpenAPI document and try it: Swagger UI, from files of the package alone."""
+"""The page for reading and trying the OpenAPI document: Swagger UI, served only from files of the package."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""No script and no style in the page itself, and nothing from or to another host."""
+"""Forbids inline scripts and styles, and any connection to another host."""
 
 ASSETS: Final = "/api/docs/{revision}/{asset}"
 
@@ -26,8 +26,8 @@ _PAGE: Final = """\
 </head>
 <body>
 <noscript>
-<p>This page is made by a script. <a href="/api/openapi.json">The description of the interface</a> and
-<a href="/problems">the pages about its problems</a> need none.</p>
+<p>This page requires JavaScript. <a href="/api/openapi.json">The OpenAPI document</a> and
+<a href="/problems">the pages about its problems</a> do not.</p>
 </noscript>
 <div id="interface"></div>
 </body>

@@ -172,7 +172,7 @@ class _Exchange:
                 await self._edge.app(self._scope, self.receive, self.send)
         except ClientGone:
             # A server says the same of a body that breaks off or is badly chunked, and its sender is there to be told.
-            await self._refuse(MalformedBody("The body breaks off or is badly chunked"))
+            await self._refuse(MalformedBody("The body is truncated or has invalid chunks"))
             self._status = _HUNG_UP
         except Exception:
             if self._status:  # half an answer is out already: only the server can still break it off
@@ -192,7 +192,7 @@ class _Exchange:
         raw = self._scope.get("raw_path") or self._path.encode()
         # A thing has one path: with another, a proxy's rule for it could be passed by.
         if not _CANONICAL.fullmatch(raw) or _NEEDLESS.search(raw):
-            return NotFound("There is nothing at this path")
+            return NotFound("This path does not exist")
         return None
 
     async def _refuse(self, error: UbrError) -> None:

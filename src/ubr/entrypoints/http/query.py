@@ -38,9 +38,9 @@ def pairs(raw: bytes) -> dict[str, str]:
             raise Invalid("The query is not UTF-8") from None
         pointer = _pointer(name)
         if name in found:
-            raise Invalid.at(pointer, "stands twice in the query")
+            raise Invalid.at(pointer, "occurs twice in the query")
         if _CONTROLS.search(value):
-            raise Invalid.at(pointer, "holds a control character")
+            raise Invalid.at(pointer, "contains a control character")
         found[name] = value
     return found
 
@@ -50,7 +50,7 @@ def decode(raw: bytes, command: type[C]) -> C:
     values: dict[str, object] = {}
     for name, value in pairs(raw).items():
         if name not in command.__struct_fields__:
-            raise Invalid(None, InputError(_pointer(name), "is not a parameter that is known here"))
+            raise Invalid(None, InputError(_pointer(name), "is not a known parameter"))
         values[name] = value
     for name in _of_type(int, command) & values.keys():
         values[name] = _whole(name, str(values[name]))

@@ -1,4 +1,4 @@
-"""What an installation begins with."""
+"""The initial state of an installation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class InstallationSettings:
     secret_keys: tuple[bytes, ...] = derived(
         parse_secrets,
         "Encrypts signing keys at rest. The bytes of the text itself, 32 or more, for instance the output of "
-        "`openssl rand -hex 32`. A list, separated by commas, to rotate: the first encrypts, all decrypt.",
+        "`openssl rand -hex 32`. Use a comma-separated list to rotate: the first one encrypts, all decrypt.",
         otherwise="generated into `var/secret_key` on the embedded default database; required otherwise",
         shown="nothing",
         name="UBR_SECRET_KEY",
@@ -28,14 +28,14 @@ class InstallationSettings:
     admin_email: str | None = setting(
         parse_email,
         None,
-        "The e-mail of the first administrator, made at start where there is none.",
-        otherwise="none; on the embedded default database `ubr serve` makes one and prints its password once",
+        "The e-mail of the first administrator, created at start if there is none.",
+        otherwise="none; on the embedded default database `ubr serve` creates one and prints its password once",
     )
     admin_password: str | None = setting(
         str, None, "The password of the first administrator.", shown="nothing", exact=True
     )
     migrate: Literal["auto", "check"] = derived(
         one_of("auto", "check"),
-        "`auto` brings the schema up at start, under a lock; `check` refuses a schema that is behind.",
+        "`auto` upgrades the schema at start, under a lock; `check` rejects a schema that is behind.",
         otherwise="`auto` on the embedded default database, else `check`",
     )

@@ -1,4 +1,4 @@
-"""Mail: the server it goes to, and what it says."""
+"""Mail: the server, the sender and the templates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def parse_smtp_url(raw: str) -> str:
     if url.scheme not in {"smtp", "smtps"} or not url.hostname:
         raise ValueError("must be smtp:// or smtps:// and a host")
     if url.path not in {"", "/"} or url.query or url.fragment:
-        raise ValueError("must have nothing behind its host and port")
+        raise ValueError("must have nothing after its host and port")
     return raw
 
 
@@ -29,18 +29,18 @@ class MailSettings:
     smtp_url: str | None = setting(
         parse_smtp_url,
         None,
-        "The mail server: `smtp://user:password@host:587`, where STARTTLS is required, or `smtps://`.",
+        "The mail server: `smtp://user:password@host:587`, which requires STARTTLS, or `smtps://`.",
         otherwise="none; on the embedded default database mails are files in `var/mail/`",
         shown="masked",
     )
     mail_from: str | None = setting(
         parse_sender,
         None,
-        "The e-mail that mails come from. Required with `UBR_SMTP_URL`.",
+        "The sender of mails. Required with `UBR_SMTP_URL`.",
         otherwise=f"none; `{LOCAL_SENDER}` on the embedded default database",
     )
     mail_templates: str | None = setting(
         parse_folder,
         None,
-        "A folder with templates of your own for mails, in place of the built-in ones of the same names.",
+        "A folder with your own mail templates, which replace the built-in ones of the same names.",
     )

@@ -1,4 +1,4 @@
-"""What lies between people and the service."""
+"""The network between clients and the service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ubr.settings.values import as_text, items, whole
 
 Network: TypeAlias = IPv4Network | IPv6Network
 TrustedProxies: TypeAlias = tuple[Network, ...] | int
-"""The networks whose `X-Forwarded-For` counts, or how many proxies stand in front, whatever their networks."""
+"""The trusted networks for `X-Forwarded-For`, or the number of proxies in front, in any network."""
 
 
 def parse_proxies(raw: str) -> TrustedProxies:
@@ -20,7 +20,7 @@ def parse_proxies(raw: str) -> TrustedProxies:
         try:
             return whole(1, 32)(raw.removeprefix("hops:"))
         except ValueError:
-            raise ValueError("must have a whole number from 1 to 32 behind hops:") from None
+            raise ValueError("must have a whole number from 1 to 32 after hops:") from None
     networks = []
     for item in items(raw):
         try:
@@ -28,9 +28,9 @@ def parse_proxies(raw: str) -> TrustedProxies:
         except ValueError:
             raise ValueError("must be hops:N, or networks such as 10.0.0.0/8,fd00::/8") from None
         if str(network.network_address) != str(ip_address(item.partition("/")[0])):
-            raise ValueError(f"must hold networks by their first address: {item} is in {network}")
+            raise ValueError(f"must name networks by their first address: {item} is in {network}")
         if network.prefixlen == 0:
-            raise ValueError(f"must not trust everybody, as {item} does; hops:N counts proxies whatever their networks")
+            raise ValueError(f"must not trust every address, as {item} does; hops:N counts proxies in any network")
         networks.append(network)
     return tuple(networks)
 
@@ -44,13 +44,13 @@ class NetworkSettings:
     public_url: str | None = setting(
         parse_http_url,
         None,
-        "Where people reach the service; links in mails begin with it.",
+        "The public URL of the service; links in mails begin with it.",
         otherwise="none; on the embedded default database `http://` with host and port",
         shown="url",
     )
     trusted_proxies: TrustedProxies = setting(
         parse_proxies,
         "",
-        "Whose `X-Forwarded-For` counts: networks such as `10.0.0.0/8`, separated by commas, or `hops:N`.",
+        "Proxies whose `X-Forwarded-For` is trusted: networks such as `10.0.0.0/8`, separated by commas, or `hops:N`.",
         text=_proxies_as_text,
     )

@@ -1,4 +1,4 @@
-"""What operators watch, and what a worker may take."""
+"""Monitoring, and the resources of a worker."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Final, Literal
 from ubr.settings.declaration import setting
 from ubr.settings.values import one_of, parse_file, whole
 
-LIFELINE: Final = 4
+BACKGROUND_CONNECTIONS: Final = 4
 """The connections of each worker that are not for requests."""
 
 
 def parse_token(raw: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._~+/-]{16,512}=*", raw):
-        raise ValueError("must have 16 to 512 letters, digits or any of . _ ~ + / -, as a bearer token has")
+        raise ValueError("must have 16 to 512 letters, digits or any of . _ ~ + / -, like a bearer token")
     return raw
 
 
@@ -24,22 +24,22 @@ class OperationsSettings:
     metrics_token: str | None = setting(
         parse_token,
         None,
-        "The bearer token that `/metrics` asks for, 16 characters or more.",
+        "The bearer token of `/metrics`, 16 characters or more.",
         otherwise="none; then `/metrics` answers the same machine alone, where nothing but it can connect",
         shown="nothing",
     )
     log_level: Literal["debug", "info", "warning", "error"] = setting(
-        one_of("debug", "info", "warning", "error"), "info", "What is logged: `debug`, `info`, `warning` or `error`."
+        one_of("debug", "info", "warning", "error"), "info", "The log level: `debug`, `info`, `warning` or `error`."
     )
     pool_size: int = setting(
         whole(1, 1000),
         "10",
-        f"The most database connections that the requests of each worker use. {LIFELINE} more keep its view fresh "
-        "and the log signed.",
+        f"Maximum number of database connections for the requests of each worker. {BACKGROUND_CONNECTIONS} more keep its "
+        "session cache fresh and the audit log signed.",
     )
     audit_checkpoint: str | None = setting(
         parse_file,
         None,
-        "A file with a checkpoint of the log, as `ubr audit checkpoint` writes it, outside the database. The start is "
-        "refused where the log is not its continuation. A file that is not there is passed over.",
+        "A file with a checkpoint of the audit log, written by `ubr audit checkpoint`, outside the database. The "
+        "service does not start if the log does not continue it. A missing file is ignored.",
     )

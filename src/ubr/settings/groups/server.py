@@ -18,7 +18,7 @@ def parse_host(raw: str) -> str:
         not re.fullmatch(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", raw)
         or raw.rpartition(".")[2].isdigit()
     ):
-        raise ValueError("must be an IP address or the name of a host, without a port or brackets")
+        raise ValueError("must be an IP address or a host name, without a port or brackets")
     return raw
 
 
@@ -26,4 +26,4 @@ def parse_host(raw: str) -> str:
 class ServerSettings:
     host: str = setting(parse_host, "127.0.0.1", "The network interface to listen on, by address or name.")
     port: int = setting(whole(1, 65535), "8000", "The port to listen on.")
-    workers: int = setting(whole(1, 256), "1", "How many processes answer requests. One on SQLite.")
+    workers: int = setting(whole(1, 256), "1", "The number of worker processes. 1 on SQLite.")

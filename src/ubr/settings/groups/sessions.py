@@ -1,4 +1,4 @@
-"""Sessions: how long they last, and how soon their end is known."""
+"""Sessions: their lifetimes, and the propagation of their end."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ubr.settings.values import duration, whole
 
 @dataclass(frozen=True, kw_only=True)
 class SessionSettings:
-    session_idle: timedelta = setting(duration("1m", "3650d"), "14d", "How long a session lasts without use.")
-    session_lifetime: timedelta = setting(duration("1m", "3650d"), "90d", "How long a session lasts at most.")
+    session_idle: timedelta = setting(duration("1m", "3650d"), "14d", "The lifetime of an unused session.")
+    session_lifetime: timedelta = setting(duration("1m", "3650d"), "90d", "The maximum lifetime of a session.")
     sessions_per_user: int = setting(
-        whole(1, 10000), "50", "How many sessions one user may have; one more ends the one longest unused."
+        whole(1, 10000), "50", "Maximum number of sessions per user; a further login ends the least recently used one."
     )
     revocation_poll: timedelta = setting(
-        duration("10ms", "5s"), "250ms", "How often each worker asks the database what has been revoked."
+        duration("10ms", "5s"), "250ms", "The interval at which each worker polls the database for revocations."
     )
     revocation_bound: timedelta = setting(
-        duration("100ms", "10s"), "1s", "The longest that a revocation waits for a worker that does not answer."
+        duration("100ms", "10s"), "1s", "The maximum time that a revocation waits for an unresponsive worker."
     )

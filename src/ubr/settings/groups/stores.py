@@ -1,4 +1,4 @@
-"""Where everything is kept."""
+"""The stores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def parse_database_url(raw: str) -> str:
     if raw.startswith(_SQLITE):
         path = raw.partition(":///")[2]
         if not path or path.endswith("/") or ":memory:" in path or path.startswith("file:") or "?" in path:
-            raise ValueError(f"must name a file behind sqlite:///, without options; {MEMORY} is the database in memory")
+            raise ValueError(f"must name a file after sqlite:///, without options; {MEMORY} is the in-memory database")
         return f"sqlite+aiosqlite:///{path}"
     scheme, colon, rest = raw.partition("://")
     if not colon or scheme not in _POSTGRES:
@@ -37,13 +37,13 @@ def parse_database_url(raw: str) -> str:
     options = dict(parse_qsl(url.query, keep_blank_values=True))
     for name in options:
         if name not in _POSTGRES_OPTIONS:
-            raise ValueError(f"has an option that is not known; {alternatives(_POSTGRES_OPTIONS)} are")
+            raise ValueError(f"has an unknown option; the known ones are {alternatives(_POSTGRES_OPTIONS)}")
     if not url.hostname and not options.get("host"):
         raise ValueError("must name a host, as in postgresql://user:password@host:5432/database")
     # asyncpg calls by the name of ssl what libpq calls sslmode.
     if (mode := options.pop("sslmode", None) or options.get("ssl")) is not None:
         if mode not in _SSL:
-            raise ValueError(f"must have as its sslmode {alternatives(_SSL)}")
+            raise ValueError(f"must have the sslmode {alternatives(_SSL)}")
         options["ssl"] = mode
     rest = rest.partition("?")[0]
     return f"postgresql+asyncpg://{rest}" + (f"?{urlencode(options, safe='/')}" if options else "")
@@ -61,9 +61,9 @@ def parse_redis_url(raw: str) -> str:
     if url.scheme not in {"redis", "rediss"} or not url.hostname:
         raise ValueError("must be redis:// or rediss:// and a host")
     if not re.fullmatch(r"/?|/[0-9]{1,5}", url.path) or url.fragment:
-        raise ValueError("must have nothing but the number of a database behind its host")
+        raise ValueError("must have nothing but a database number after its host")
     if not all(name.startswith("ssl_") for name, _ in parse_qsl(url.query, keep_blank_values=True)):
-        raise ValueError("has an option that is not known; those that begin with ssl_ are")
+        raise ValueError("has an unknown option; only options that begin with ssl_ are known")
     return raw
 
 
@@ -72,23 +72,23 @@ class StoreSettings:
     database_url: str = setting(
         parse_database_url,
         EMBEDDED,
-        "Where everything is kept: `postgresql://user:password@host:5432/database`, `sqlite:///file` "
-        "(relative to the working directory, with a fourth slash absolute), or `memory:`.",
+        "The database: `postgresql://user:password@host:5432/database`, `sqlite:///file` "
+        "(relative to the working directory, absolute with a fourth slash), or `memory:`.",
         shown="masked",
     )
     migration_database_url: str | None = setting(
         parse_postgres_url,
         None,
         "The same PostgreSQL database, as the role that owns the tables: `ubr migrate` and `ubr audit prune` use it. "
-        "The role of `UBR_DATABASE_URL` is then given what the service needs, and can neither change nor delete an "
-        "entry of the log.",
+        "The role of `UBR_DATABASE_URL` then gets only the privileges that the service needs, and can neither change "
+        "nor delete an audit log entry.",
         otherwise="the role of `UBR_DATABASE_URL` owns the tables",
         shown="masked",
     )
     redis_url: str | None = setting(
         parse_redis_url,
         None,
-        "`redis://` or `rediss://`. Without it several processes are still right, only slower to revoke. Installations "
-        "that share a server have a database each: `redis://host:6379/1`.",
+        "`redis://` or `rediss://`. Without it several processes still work correctly, but revocations are slower. "
+        "Installations that share a server use separate databases: `redis://host:6379/1`.",
         shown="masked",
     )

@@ -1,4 +1,4 @@
-"""Access tokens, and what other services and pages build on."""
+"""Access tokens, and settings for other services and pages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def parse_permissions(raw: str) -> tuple[str, ...]:
         except Invalid:
             raise ValueError("must be a list of names like notes:edit, in lower case, separated by commas") from None
         if permission in BUILT_IN_PERMISSIONS.names:
-            raise ValueError(f"must not hold {name}, which is built in")
+            raise ValueError(f"must not contain {name}, which is built in")
     return tuple(names)
 
 
@@ -43,7 +43,7 @@ def parse_origins(raw: str) -> tuple[str, ...]:
 
 
 def _origin(raw: str) -> str:
-    """An origin as browsers send it: in lower case, without a port that goes without saying."""
+    """An origin as browsers send it: in lower case, without a default port."""
     url = urlsplit(parse_http_url(raw))
     if url.path or "*" in (url.hostname or ""):  # which would stand for itself, and let nobody in
         raise ValueError
@@ -55,7 +55,7 @@ def _origin(raw: str) -> str:
 @dataclass(frozen=True, kw_only=True)
 class TokenSettings:
     access_token_lifetime: timedelta = setting(
-        duration("1s", "15m"), "10m", "How long an access token is good, 15m at most."
+        duration("1s", "15m"), "10m", "The lifetime of an access token, 15m at most."
     )
     issuer: str = derived(
         parse_http_url,
@@ -65,12 +65,12 @@ class TokenSettings:
     )
     audience: str = setting(parse_audience, "ubr", "`aud` in access tokens.")
     jwt_algorithm: Literal["EdDSA", "ES256"] = setting(
-        one_of("EdDSA", "ES256"), "EdDSA", "What new signing keys are for: `EdDSA` or `ES256`."
+        one_of("EdDSA", "ES256"), "EdDSA", "The algorithm of new signing keys: `EdDSA` or `ES256`."
     )
     permissions: tuple[str, ...] = setting(
         parse_permissions,
         "",
-        "Permissions of your own services, such as `notes:edit`, usable in roles, separated by commas.",
+        "Permissions of your own services for use in roles, such as `notes:edit`, separated by commas.",
     )
     cors_origins: tuple[str, ...] = setting(
         parse_origins,

@@ -159,7 +159,7 @@ def test_a_name_inside_a_longer_password_is_no_fault() -> None:
     ],
 )
 def test_what_is_known_with_little_beside_it_is_weak(raw: str) -> None:
-    with pytest.raises(WeakPassword, match="too much like") as failure:
+    with pytest.raises(WeakPassword, match="is too similar to") as failure:
         check(raw, min_length=8, full_name="Name of Someone")
     assert [flaw.pointer for flaw in failure.value.flaws] == ["/password"]
 
@@ -202,7 +202,7 @@ def test_what_holds_nothing_that_is_known_is_not_like_it(raw: str, name: str) ->
     try:
         check(raw, full_name=name)
     except Invalid as failure:
-        if any("too much like" in flaw.detail for flaw in failure.flaws):
+        if any("is too similar to" in flaw.detail for flaw in failure.flaws):
             assert any(len(word) >= 3 and word in plain for word in known)
 
 

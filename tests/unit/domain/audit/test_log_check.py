@@ -154,7 +154,7 @@ def complaint(walk: Walk, tampering: Tampering, check: LogCheck | None = None) -
         if found.index is None or found.last is None:
             return f"row {row}: no place at all, but {str(found)!r}"
         last = found.last
-        if "that was kept" in str(found):
+        if "saved checkpoint" in str(found):
             starts.add(0)
             last += 1  # of two that say they have one number it cannot tell which was slipped in
         if tampering.exact:

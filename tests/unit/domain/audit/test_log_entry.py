@@ -188,10 +188,10 @@ def test_what_is_no_entry_in_a_file_is_none(name: str) -> None:
     record = ENTRY.exported()
     assert LogEntry.imported(record) == ENTRY
     for value in MALFORMED[name]:
-        with pytest.raises(ValueError, match=r"not an entry|badly formed|hexadecimal|does not match|UUID"):
+        with pytest.raises(ValueError, match=r"not a log entry|badly formed|hexadecimal|does not match|UUID"):
             LogEntry.imported({**record, name: value})
     for other in ({key: value for key, value in record.items() if key != name}, {**record, f"{name}2": None}):
-        with pytest.raises(ValueError, match="not an entry"):
+        with pytest.raises(ValueError, match="not a log entry"):
             LogEntry.imported(other)
 
 

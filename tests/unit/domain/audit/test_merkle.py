@@ -242,7 +242,7 @@ def test_two_empty_trees_have_one_root() -> None:
 
 @pytest.mark.parametrize(("index", "size"), [(0, 0), (1, 1), (7, 7), (-1, 7), (0, -1), (-1, -1), (8, 7)])
 def test_there_is_no_proof_of_a_leaf_that_is_not_there(index: int, size: int) -> None:
-    with pytest.raises(ValueError, match="no such leaf"):
+    with pytest.raises(ValueError, match="not in the tree"):
         inclusion(index, size)
     with pytest.raises(BadProof):
         root_by_inclusion(LEAVES[0], index, size, [])
@@ -364,7 +364,7 @@ def right_edges(size: int) -> Iterator[tuple[int, int]]:
 
 @pytest.mark.parametrize(("size", "length"), [(-1, 0), (-1, 32), (0, 1), (0, 32), (1, 0), (1, 31), (3, 32), (3, 65)])
 def test_what_is_not_the_frontier_of_that_size_is_refused(size: int, length: int) -> None:
-    with pytest.raises(ValueError, match="not the frontier"):
+    with pytest.raises(ValueError, match="do not match a frontier"):
         Frontier.from_bytes(size, bytes(length))
 
 

@@ -74,7 +74,7 @@ def role_of(url: str) -> str:
     """The role that a URL connects as. Errors: `ValueError` where it names none."""
     role = make_url(normal_url(url)).username
     if not role:
-        raise ValueError("The database URL names no role that could be given anything")
+        raise ValueError("The database URL names no role to grant privileges to")
     return role
 
 
@@ -181,6 +181,6 @@ async def _alone(url: str, wait: float) -> AsyncIterator[AsyncConnection]:
                 await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
             yield connection
             if sqlite and (await connection.execute(text("PRAGMA foreign_key_check"))).first() is not None:
-                raise RuntimeError("After the migration some rows point at nothing")
+                raise RuntimeError("After the migration some rows have dangling references")
     finally:
         await engine.dispose()

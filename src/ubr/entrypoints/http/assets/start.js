@@ -1,4 +1,4 @@
-// Shows the OpenAPI document that lies beside this page.
+// Shows the OpenAPI document next to this page.
 "use strict";
 
 window.ui = SwaggerUIBundle({
@@ -9,8 +9,8 @@ window.ui = SwaggerUIBundle({
   filter: true,
   defaultModelsExpandDepth: 0,
   displayRequestDuration: true,
-  // An access token is a secret: it is gone with the page.
+  // An access token is a secret: do not store it.
   persistAuthorization: false,
-  // No other host is asked whether the document is valid.
+  // Do not ask another host to validate the document.
   validatorUrl: null,
 });

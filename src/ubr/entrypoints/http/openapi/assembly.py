@@ -1,4 +1,4 @@
-"""The parts of the document, put together."""
+"""Assembles the parts of the document."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from ubr.entrypoints.http.problems.advice import example
 from ubr.entrypoints.http.problems.catalogue import problems
 
 _TAGS: Final = {
-    "auth": "Signing up, in and out.",
-    "sessions": "One's own sessions, and what ends for verifiers in other services.",
+    "auth": "Registration, login, logout and passwords.",
+    "sessions": "One's own sessions, and revocations for verifiers in other services.",
     "users": "Users, their sessions and their roles.",
     "roles": "Names for sets of permissions.",
-    "logs": "What happened, and who did it.",
+    "logs": "The audit log: actions, actors and proofs.",
     "service": "Keys, health and this document.",
-    "pages": "What links in mails lead to.",
+    "pages": "Pages behind the links in mails.",
 }
 
 _ABOUT: Final = """\
-Users, roles, sessions and a log.
+Users, roles, sessions and an audit log.
 
-- A refusal is `application/problem+json` (RFC 9457). Its `type` is also the path of a page that says what to do.
-- A request with a field or a parameter that is not described is refused. An answer may come to have more fields than
-  are described here: read those that you know, and leave the rest alone.
-- Every answer has an `X-Request-ID`. Send one (at most 64 letters, digits, dots, dashes and underscores), and it is
-  kept.
-- A list is read page by page: `next_cursor` of one is `cursor` of the next, and null on the last.
-- What is changed by `PUT` and `PATCH` keeps the fields that are left out.
-- What takes GET takes HEAD.
+- Every error is an `application/problem+json` (RFC 9457). Its `type` is also the path of a page with the remedy.
+- A request with an undescribed field or parameter is rejected. Later versions may add fields to answers: read the
+  fields that you know, and ignore the rest.
+- Every answer has an `X-Request-ID`. A request may send its own (at most 64 letters, digits, dots, dashes and
+  underscores), which the service then uses.
+- Lists have pages: `next_cursor` of one page is the `cursor` of the next, and null on the last.
+- `PUT` and `PATCH` keep the omitted fields.
+- Every path that supports GET supports HEAD.
 """
 
 API_VERSION: Final = "0.1.0"
-"""Version of the interface. It changes when the interface does, whatever ubr's own version is."""
+"""Version of the interface. It changes only with the interface, independently of ubr's own version."""
 
 
 def assemble(controllers: Iterable[type[Controller]]) -> Json:
-    """The whole description, from the controllers alone."""
+    """The whole document, built from the controllers alone."""
     routes = [route for route in operations(controllers) if route[2].described]
     schemas = Schemas([operation for _, _, operation in routes])
     paths: dict[str, Json] = {}

@@ -18,29 +18,25 @@ def _header(text: str, *, required: bool = True, **schema: Any) -> Json:
 
 HEADERS: Final[Mapping[str, Json]] = {
     "X-Request-ID": _header(
-        "The id of this request, in every log line and log entry of it.", pattern="^[A-Za-z0-9._-]{1,64}$"
+        "The id of this request, in all of its log lines and audit log entries.", pattern="^[A-Za-z0-9._-]{1,64}$"
     ),
-    "ETag": _header("The revision, to be sent back when the thing is changed or read again.", pattern='^"[^"]+"$'),
-    "Location": _header("The path of what was made.", format="uri-reference"),
-    "Link": _header('The next page, as `rel="next"`, where there is one.', required=False),
-    "WWW-Authenticate": _header(
-        "`Bearer`, and what is wrong with the token where one was sent (RFC 6750).", pattern="^Bearer"
-    ),
+    "ETag": _header("The revision, for conditional requests.", pattern='^"[^"]+"$'),
+    "Location": _header("The path of the created resource.", format="uri-reference"),
+    "Link": _header('The next page, as `rel="next"`, if there is one.', required=False),
+    "WWW-Authenticate": _header("`Bearer`, with the error of the token if one was sent (RFC 6750).", pattern="^Bearer"),
     "Retry-After": {
-        "description": "After how many seconds it is worth trying again.",
+        "description": "Seconds until a retry makes sense.",
         "required": True,
         "schema": {"type": "integer", "minimum": 1},
     },
-    "Accept": _header("The media types that are taken."),
+    "Accept": _header("The accepted media types."),
     # What is counted for an account is told to nobody, so these may be missing where that was too much.
     "RateLimit-Policy": _header(
-        "How many tries (`q`) a client IP has in so many seconds (`w`): draft-ietf-httpapi-ratelimit-headers-11.",
+        "Attempts (`q`) of a client IP in a window of seconds (`w`): draft-ietf-httpapi-ratelimit-headers-11.",
         required=False,
     ),
-    "RateLimit": _header(
-        "How many of them are left (`r`), and in how many seconds there will be more (`t`).", required=False
-    ),
-    "Cache-Control": _header("The answer is not kept.", const=NOT_KEPT),
+    "RateLimit": _header("Remaining attempts (`r`), and seconds until there are more (`t`).", required=False),
+    "Cache-Control": _header("The answer must not be cached.", const=NOT_KEPT),
 }
 
 OF_LIMITS: Final = ("RateLimit-Policy", "RateLimit")
@@ -58,7 +54,7 @@ def headers(*names: str, cache_control: str = NOT_KEPT) -> Json:
     """These, and those of every answer."""
     named: Json = {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", "Cache-Control", *names)}
     if cache_control != NOT_KEPT:
-        named["Cache-Control"] = _header("How long the answer may be kept.", const=cache_control)
+        named["Cache-Control"] = _header("How long the answer may be cached.", const=cache_control)
     return named
 
 

@@ -73,11 +73,15 @@ def _header_parameters(operation: Operation, *, cached: bool) -> Iterator[Json]:
     tags = {"type": "string", "maxLength": conditional.LONGEST, "pattern": conditional.PATTERN}
     told = {"in": "header", "required": False, "schema": tags}
     if operation.conditional:
-        text = "Entity tags of the revisions that may be changed; without it the last write wins."
+        text = "Entity tags of the accepted revisions; without it the last write wins."
         yield {"name": "If-Match", **told, "description": text, "example": '"3"'}
     if operation.keyed:
-        text = "Names this call: tried again with the same body within a day, it is answered as before, done once."
+        text = "Identifies this call: a retry with the same body within a day only returns the stored answer."
         key = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
         yield {"name": "Idempotency-Key", **told, "schema": key, "description": text}
     if cached:
-        yield {"name": "If-None-Match", **told, "description": "Entity tags of what the caller has already."}
+        yield {
+            "name": "If-None-Match",
+            **told,
+            "description": "Entity tags of the caller's cached revisions.",
+        }

@@ -1,4 +1,4 @@
-"""What an operation answers: its result, and every problem it can meet."""
+"""The responses of an operation: its result and every possible problem."""
 
 from __future__ import annotations
 
@@ -71,7 +71,10 @@ def _success(operation: Operation, schemas: Schemas) -> Json:
 
 
 def _deferred() -> Json:
-    return {"description": "A mail decides, where the service is set so", "headers": headers()}
+    return {
+        "description": "Accepted: the process continues by mail, if so configured",
+        "headers": headers(),
+    }
 
 
 def _unchanged(operation: Operation) -> Json:

@@ -19,7 +19,7 @@ REF: Final = "#/components/schemas/{name}"
 _NO_CONTROLS_OF_ASCII: Final = r"^[^\u0000-\u001f]*$"
 """Of a text about which nothing else is known: no JSON text and no query with one is taken, wherever it stands."""
 _FIRST: Final = ("type", "items", "enum", "default")
-"""What a type says, in front of what the annotation of a field adds to it."""
+"""The keywords of a type, which precede those of the field's annotation."""
 
 
 class Schemas:

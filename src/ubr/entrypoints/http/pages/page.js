@@ -1,5 +1,5 @@
-// The pages behind links in mails. The token stands behind the # of the address, which no browser sends to a server;
-// nothing is sent before somebody presses the button.
+// The pages behind links in mails. The token is the fragment of the address, which browsers never send to a server;
+// the page sends nothing before the user presses the button.
 
 const form = document.querySelector("form");
 const button = form.querySelector("button");
@@ -12,7 +12,7 @@ const hiddenAtFirst = field !== null && field.hidden;
 
 let token = "";
 
-// As text, always: what an answer says is not part of this page.
+// Always as text: answers must not add markup to this page.
 function say(text) {
   message.textContent = text;
 }
@@ -27,12 +27,12 @@ function askForPassword(asked) {
 
 function takeToken() {
   token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
-  // Neither the history nor whoever looks at the screen keeps it.
+  // Removes the token from the history and the address bar.
   history.replaceState(null, "", location.pathname);
   askForPassword(!hiddenAtFirst);
   form.hidden = token === "";
   done.textContent = "";
-  say(token === "" ? "This link is not complete. Open it from the mail once more." : "");
+  say(token === "" ? "This link is not complete. Open it from the mail again." : "");
 }
 
 async function send() {
@@ -61,7 +61,7 @@ async function send() {
     password.focus();
     return;
   }
-  say(typeof problem.detail === "string" ? problem.detail : "Something went wrong. Try again in a moment.");
+  say(typeof problem.detail === "string" ? problem.detail : "The request failed. Try again in a moment.");
 }
 
 form.addEventListener("submit", async (event) => {
@@ -86,6 +86,6 @@ if (show !== null) {
   });
 }
 
-// Another link of the kind, opened where this page is open already.
+// Another link of this kind was opened in the same tab.
 addEventListener("hashchange", takeToken);
 takeToken();

@@ -1,4 +1,4 @@
-"""Errors that are met before a use case is reached."""
+"""Errors that occur before a use case is called."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ubr.domain.errors import Invalid, UbrError
 
 class MethodNotAllowed(UbrError):
     code = "method-not-allowed"
-    title = "The path does not take this method"
+    title = "The path does not support this method"
 
 
 class RequestTimeout(UbrError):
@@ -26,10 +26,10 @@ class UriTooLong(UbrError):
 
 
 class UnsupportedMediaType(UbrError):
-    """`accepted` is what the route would take."""
+    """`accepted` lists the media types of the route."""
 
     code = "unsupported-media-type"
-    title = "The body is not of a media type that is taken here"
+    title = "The media type of the body is not supported here"
 
     def __init__(self, *accepted: str) -> None:
         super().__init__(f"Send {' or '.join(accepted)}, in UTF-8 and without a content coding")
@@ -38,13 +38,13 @@ class UnsupportedMediaType(UbrError):
 
 class MalformedBody(Invalid):
     code = "malformed-body"
-    title = "The body is not JSON that can be read"
+    title = "The body is not valid JSON"
 
 
 class InternalError(UbrError):
     code = "internal-error"
-    title = "Something went wrong inside the service"
+    title = "The service failed unexpectedly"
 
 
 class ClientGone(Exception):
-    """The server has no more of the body, and not all of it: the client hung up, or what it sent is not HTTP."""
+    """The body is incomplete: the client disconnected, or sent invalid HTTP."""

@@ -29,7 +29,7 @@ ul { margin: .3rem 0; padding-left: 1.2rem; }
 
 @dataclass(frozen=True, slots=True)
 class ProblemPage:
-    """What is told of one problem. Its rows differ in the status; `operations` are method and path, or a sentence."""
+    """The page of one problem. Its rows differ in the status; `operations` are method and path, or a sentence."""
 
     slug: str
     rows: tuple[Problem, ...]
@@ -83,7 +83,7 @@ def _operations(document: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 def _told(named: tuple[str, ...], found: Mapping[str, tuple[str, ...]]) -> tuple[str, ...] | str:
     if not named:
-        return "No operation in particular."
+        return "No particular operation."
     if named == found[_ALL]:
         return "Every operation."
     return named
@@ -98,7 +98,7 @@ def index_html(pages: Mapping[str, ProblemPage]) -> str:
     )
     return _html(
         "Problems",
-        "<h1>Problems</h1><p>Every refusal is an <code>application/problem+json</code> (RFC 9457). Its "
+        "<h1>Problems</h1><p>Every error is an <code>application/problem+json</code> (RFC 9457). Its "
         "<code>type</code> is the path of a page here.</p>"
         f"<table><tr><th>name</th><th>status</th><th>title</th></tr>{lines}</table>",
     )
@@ -116,10 +116,10 @@ def html(page: ProblemPage) -> str:
     return _html(
         page.slug,
         f"<h1><code>{page.slug}</code></h1>{titles}"
-        f"<h2>What it means</h2><p>{_text(page.advice.meaning)}</p>"
-        f"<h2>What to do</h2><p>{_text(page.advice.remedy)}</p>"
-        f"<h2>An example</h2>{examples}"
-        f"<h2>Who answers with it</h2>{operations}"
+        f"<h2>Meaning</h2><p>{_text(page.advice.meaning)}</p>"
+        f"<h2>Remedy</h2><p>{_text(page.advice.remedy)}</p>"
+        f"<h2>Example</h2>{examples}"
+        f"<h2>Operations with this problem</h2>{operations}"
         '<p><a href="/problems">All problems</a></p>',
     )
 
@@ -149,13 +149,13 @@ def markdown(page: ProblemPage) -> str:
     parts = [
         f"# `{page.slug}`",
         "\n".join(f"{row.status}: {row.title}" for row in page.rows),
-        "## What it means",
+        "## Meaning",
         page.advice.meaning,
-        "## What to do",
+        "## Remedy",
         page.advice.remedy,
-        "## An example",
+        "## Example",
         examples,
-        "## Who answers with it",
+        "## Operations with this problem",
         operations,
         "[All problems](../problems.md)",
     ]

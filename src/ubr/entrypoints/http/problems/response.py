@@ -35,14 +35,14 @@ _log = structlog.get_logger("ubr.http")
 
 
 class ProblemFlaw(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing wrong with the input: where (RFC 6901) and why."""
+    """One error in the input: where (RFC 6901) and why."""
 
     pointer: str
     detail: str
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """What every refusal says. `errors` is there where the input was bad."""
+    """The body of every problem response. `errors` is present for invalid input."""
 
     type: str
     title: str
@@ -65,7 +65,7 @@ class ProblemResponse:
 
     @classmethod
     def of(cls, error: UbrError, path: str) -> ProblemResponse:
-        """What to answer to a request for `path` that met this error."""
+        """The response to a request for `path` that met this error."""
         status = status_of(type(error))
         flaws = error.flaws if isinstance(error, Invalid) else ()
         details = ProblemDetails(
@@ -82,7 +82,7 @@ class ProblemResponse:
 
 
 def _detail(error: UbrError, flaws: tuple[InputError, ...]) -> str:
-    """What happened in a sentence. A flaw alone does not say what it is about."""
+    """The detail in one sentence. An input error alone does not name its field."""
     return "; ".join(f"{flaw.pointer[1:] or 'The input'} {flaw.detail}" for flaw in flaws) or error.detail
 
 
@@ -119,14 +119,14 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
 
 
 def _known(error: Exception) -> UbrError:
-    """The error of our own catalogue that this is. What is none of ours is logged, and told to nobody."""
+    """The matching error of our own catalogue. Any other error is logged and not revealed to the client."""
     match error:
         case UbrError():
             if status_of(type(error)) >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 _log.warning("unavailable", problem=error.code, exc_info=error.__cause__)
             return error
         case NotFoundException():
-            return NotFound("There is nothing at this path")
+            return NotFound("This path does not exist")
         case MethodNotAllowedException():
             return MethodNotAllowed()
         case HTTPException() if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:

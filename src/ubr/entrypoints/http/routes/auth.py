@@ -87,7 +87,7 @@ class Auth(Controller):
     async def refresh(self, request: Call, ubr: Ubr) -> Response[bytes]:
         return ok(await ubr.refresh_session(request.command(RefreshSessionCommand)))
 
-    @post("/logout", **operation(LogOut, "auth", status=204, summary="Sign out", ending=True))
+    @post("/logout", **operation(LogOut, "auth", status=204, summary="Log out", ending=True))
     async def log_out(self, request: Call, ubr: Ubr) -> None:
         await ubr.log_out(actor=request.actor)
 
@@ -97,7 +97,7 @@ class Auth(Controller):
             ChangePassword,
             "auth",
             status=204,
-            summary="Change one's password",
+            summary="Change one's own password",
             body=ChangePasswordCommand,
             limited=True,
             problems=(WeakPassword, WrongPassword, RateLimited, Busy),
@@ -112,7 +112,7 @@ class Auth(Controller):
             RequestPasswordReset,
             "auth",
             status=202,
-            summary="Ask for a link to set a new password",
+            summary="Request a link to set a new password",
             body=RequestPasswordResetCommand,
             public=True,
             limited=True,
@@ -144,7 +144,7 @@ class Auth(Controller):
             RequestEmailChange,
             "auth",
             status=202,
-            summary="Ask for another e-mail",
+            summary="Request a change of e-mail",
             body=RequestEmailChangeCommand,
             problems=(WrongPassword, RateLimited, Busy),
         ),
@@ -174,7 +174,7 @@ class Auth(Controller):
             ResendVerification,
             "auth",
             status=202,
-            summary="Ask for another link to verify an e-mail",
+            summary="Request another link to verify an e-mail",
             body=ResendVerificationCommand,
             public=True,
             limited=True,
@@ -191,7 +191,7 @@ class Auth(Controller):
             UndoEmailChange,
             "auth",
             status=204,
-            summary="Take back a change of e-mail with a link",
+            summary="Undo a change of e-mail with a link",
             body=UndoEmailChangeCommand,
             public=True,
             problems=(InvalidLink, RateLimited),

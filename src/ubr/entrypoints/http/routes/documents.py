@@ -1,4 +1,4 @@
-"""What others build on: the public keys, and the description of this interface."""
+"""The public keys, and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Documents(Controller):
             None,
             "service",
             name="get_docs_asset",
-            summary="Load a part of the page",
+            summary="Load an asset of the page",
             answer=str,
             public=True,
             tagged=True,
@@ -110,7 +110,7 @@ class Documents(Controller):
         assets = await asyncio.to_thread(files.assets)
         wanted = assets.get(request.path_params["asset"])
         if wanted is None or request.path_params["revision"] != files.assets_revision():
-            raise NotFound("There is nothing at this path")
+            raise NotFound("This path does not exist")
         return serve(request, wanted, cache_control=_FOR_GOOD)
 
 

@@ -23,7 +23,14 @@ class Health(Controller):
 
     @get(
         "/live",
-        **operation(None, "service", name="check_liveness", summary="Is it running?", answer=HealthResult, public=True),
+        **operation(
+            None,
+            "service",
+            name="check_liveness",
+            summary="Check liveness",
+            answer=HealthResult,
+            public=True,
+        ),
     )
     async def live(self, request: Call) -> Response[bytes]:  # noqa: ARG002 - Litestar hands it to every controller
         return ok(HealthResult())
@@ -34,7 +41,7 @@ class Health(Controller):
             CheckHealth,
             "service",
             name="check_readiness",
-            summary="Can it answer requests?",
+            summary="Check readiness",
             answer=HealthResult,
             public=True,
             problems=(StoreUnavailable,),

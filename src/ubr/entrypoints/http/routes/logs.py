@@ -29,7 +29,7 @@ class Logs(Controller):
         **operation(
             ListLogs,
             "logs",
-            summary="Read the log",
+            summary="List audit log entries",
             query=ListLogsCommand,
             answer=Page[LogEntryResult],
             problems=(InvalidCursor,),
@@ -43,7 +43,7 @@ class Logs(Controller):
         **operation(
             GetCheckpoint,
             "logs",
-            summary="Read the newest checkpoint of the log",
+            summary="Read the newest checkpoint of the audit log",
             answer=str,
             media_type="text/plain",
             example=_NOTE,
@@ -59,7 +59,7 @@ class Logs(Controller):
         **operation(
             ProveLogEntry,
             "logs",
-            summary="Read the proof that an entry is in the log",
+            summary="Read the inclusion proof of an audit log entry",
             answer=ProofResult,
             problems=(LogEntryNotFound, LogDamaged),
         ),

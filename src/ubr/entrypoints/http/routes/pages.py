@@ -1,4 +1,4 @@
-"""What links in mails lead to: pages for people, who have no client of the interface at hand."""
+"""The pages behind the links in mails: for people without an API client."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def _operation(name: str, summary: str, media_type: str) -> dict[str, Any]:
 class Pages(Controller):
     path = "/"
 
-    @get("/reset-password", **_operation("get_reset_password_page", "Set a password, as a page", _HTML))
+    @get("/reset-password", **_operation("get_reset_password_page", "Page to set a password", _HTML))
     async def reset_password(self) -> Response[bytes]:
         return _file("reset-password.html", _HTML)
 
-    @get("/verify-email", **_operation("get_verify_email_page", "Confirm an e-mail, as a page", _HTML))
+    @get("/verify-email", **_operation("get_verify_email_page", "Page to confirm an e-mail", _HTML))
     async def verify_email(self) -> Response[bytes]:
         return _file("verify-email.html", _HTML)
 
-    @get("/undo-email", **_operation("get_undo_email_page", "Bring an e-mail back, as a page", _HTML))
+    @get("/undo-email", **_operation("get_undo_email_page", "Page to restore the previous e-mail", _HTML))
     async def undo_email(self) -> Response[bytes]:
         return _file("undo-email.html", _HTML)
 

@@ -1,4 +1,4 @@
-"""What can go wrong, as pages for people."""
+"""The problems, as pages for people."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Problems(Controller):
             None,
             "service",
             name="list_problems",
-            summary="Read what can go wrong",
+            summary="List the problems",
             answer=str,
             media_type=_HTML,
             public=True,
@@ -44,7 +44,7 @@ class Problems(Controller):
             None,
             "service",
             name="get_problem",
-            summary="Read about one problem",
+            summary="Read the page of one problem",
             answer=str,
             media_type=_HTML,
             public=True,
@@ -60,7 +60,7 @@ async def _page(request: Call, slug: str | None) -> Response[bytes]:
     # The first to ask waits while they are made; nobody else does.
     made = await asyncio.to_thread(_made, described_by(request))
     if slug not in made:
-        raise NotFound("There is no such problem")
+        raise NotFound("Problem not found")
     response = serve(request, made[slug], cache_control=_BRIEFLY)
     response.headers["content-security-policy"] = policy()
     return response

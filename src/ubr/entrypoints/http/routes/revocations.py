@@ -1,4 +1,4 @@
-"""What ended, for verifiers in other services."""
+"""Revocations, for verifiers in other services."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Revocations(Controller):
         **operation(
             FollowRevocations,
             "sessions",
-            summary="Follow what ends",
+            summary="Follow revocations",
             query=FollowRevocationsCommand,
             answer=RevocationsResult,
         ),
@@ -36,7 +36,7 @@ class Revocations(Controller):
             StopFollowingRevocations,
             "sessions",
             status=204,
-            summary="Stop following what ends",
+            summary="Stop following revocations",
             query=StopFollowingRevocationsCommand,
         ),
     )

@@ -38,7 +38,7 @@ class Roles(Controller):
             CreateRole,
             "roles",
             status=201,
-            summary="Make a role",
+            summary="Create a role",
             body=CreateRoleCommand,
             answer=RoleResult,
             tagged=True,
@@ -66,7 +66,7 @@ class Roles(Controller):
         **operation(
             UpdateRole,
             "roles",
-            summary="Change a role",
+            summary="Update a role",
             body=RoleChanges,
             answer=RoleResult,
             tagged=True,

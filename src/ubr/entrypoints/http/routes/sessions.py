@@ -23,7 +23,7 @@ class Sessions(Controller):
             ListSessions,
             "sessions",
             name="list_own_sessions",
-            summary="List one's sessions",
+            summary="List one's own sessions",
             query=Paging,
             answer=Page[SessionResult],
             problems=(InvalidCursor,),
@@ -40,7 +40,7 @@ class Sessions(Controller):
             RevokeOtherSessions,
             "sessions",
             status=204,
-            summary="End all of one's sessions but this one",
+            summary="End all of one's other sessions",
             ending=True,
         ),
     )

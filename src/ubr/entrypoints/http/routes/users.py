@@ -38,7 +38,7 @@ from ubr.entrypoints.http.routes.paging import Paging
 
 
 class GrantTerms(Command, frozen=True, kw_only=True):
-    """`expires_at` null or absent means for good."""
+    """`expires_at` null or absent means without end."""
 
     expires_at: Annotated[Timestamp | None, example("2026-12-31T00:00:00Z")] = None
 
@@ -75,7 +75,7 @@ class Users(Controller):
             CreateUser,
             "users",
             status=201,
-            summary="Make an account for somebody",
+            summary="Create an account for another person",
             body=CreateUserCommand,
             answer=UserResult,
             tagged=True,
@@ -89,7 +89,10 @@ class Users(Controller):
         user = await ubr.create_user(command, actor=request.actor, idempotency_key=request.idempotency_key)
         return created(request, user, "/api/users", user.id)
 
-    @get("/me", **operation(GetUser, "users", name="get_me", summary="Read oneself", answer=UserResult, tagged=True))
+    @get(
+        "/me",
+        **operation(GetUser, "users", name="get_me", summary="Read one's user", answer=UserResult, tagged=True),
+    )
     async def me(self, request: Call, ubr: Ubr) -> Response[bytes]:
         command = GetUserCommand(user_id=request.actor.user_id)
         return revised(request, await ubr.get_user(command, actor=request.actor))
@@ -104,13 +107,13 @@ class Users(Controller):
         command = GetUserCommand(user_id=request.id("user_id"))
         return revised(request, await ubr.get_user(command, actor=request.actor))
 
-    @put("/{user_id:str}", **operation(UpdateUser, "users", summary="Change a user", **_CHANGE))
+    @put("/{user_id:str}", **operation(UpdateUser, "users", summary="Update a user", **_CHANGE))
     async def update(self, request: Call, ubr: Ubr) -> Response[bytes]:
         return revised(request, await ubr.update_user(_update(request), actor=request.actor))
 
     @patch(
         "/{user_id:str}",
-        **operation(UpdateUser, "users", name="patch_user", summary="Change a user by merge patch", **_CHANGE),
+        **operation(UpdateUser, "users", name="patch_user", summary="Update a user by merge patch", **_CHANGE),
     )
     async def merge(self, request: Call, ubr: Ubr) -> Response[bytes]:
         return revised(request, await ubr.update_user(_update(request), actor=request.actor))
@@ -183,7 +186,7 @@ class Users(Controller):
             AssignRole,
             "users",
             status=204,
-            summary="Give a role to a user",
+            summary="Assign a role to a user",
             body=GrantTerms,
             body_optional=True,
             problems=(UserNotFound, RoleNotFound, GrantExceedsOwn, BuiltInRole, LastAdmin, TooManyRoles),
@@ -201,7 +204,7 @@ class Users(Controller):
             UnassignRole,
             "users",
             status=204,
-            summary="Take a role from a user",
+            summary="Remove a role from a user",
             problems=(UserNotFound, RoleNotFound, GrantExceedsOwn, BuiltInRole, LastAdmin),
         ),
     )

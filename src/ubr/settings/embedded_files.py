@@ -1,0 +1,65 @@
+"""The files that the embedded database needs: they are made when it is opened, never when settings are read."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import replace
+
+from ubr.settings.embedded import SECRET_FILE
+from ubr.settings.errors import WrongSetting
+from ubr.settings.secret_key import kept_secret, out_of_reach, random_secret
+from ubr.settings.settings import Settings
+
+
+def ensure_embedded_files(settings: Settings) -> Settings:
+    """Create the folder of the embedded database and, unless a secret is set, its secret, before it is opened.
+
+    Returns the settings with that secret; concurrent calls in all processes get the same one. With any other database
+    it creates nothing and returns the given settings. Errors: `WrongSetting`.
+    """
+    if not settings.embedded:
+        return settings
+    _make_folder()
+    if settings.secret_keys:
+        return settings
+    try:
+        with suppress(FileExistsError):
+            if not SECRET_FILE.exists():
+                _make_secret_file()
+    except OSError as error:
+        raise out_of_reach(error) from None
+    return replace(settings, secret_keys=kept_secret())
+
+
+def _make_folder() -> None:
+    try:
+        SECRET_FILE.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise WrongSetting(
+            f"UBR_DATABASE_URL is not set, and the folder {SECRET_FILE.parent} of the default cannot be made: "
+            f"{error.strerror}."
+        ) from None
+
+
+def _make_secret_file() -> None:
+    """Errors: `FileExistsError` if another process was faster. The file is never visible in part."""
+    folder = SECRET_FILE.parent
+    draft = folder / f".secret_key.{secrets.token_hex(8)}"
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(random_secret() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        # A link, unlike a rename, fails where the name is taken.
+        SECRET_FILE.hardlink_to(draft)
+    finally:
+        draft.unlink()
+    # What it encrypts must not outlive it, so the name is made to last as well.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

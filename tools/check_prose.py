@@ -1,0 +1,105 @@
+"""Checks the English of documentation, problem texts and docstrings: rejects some sentence openings and some words.
+
+CONTRIBUTING.md describes the style.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+CHECKED: Final = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "DEVELOPMENT.md",
+    "SECURITY.md",
+    "tests/README.md",
+    "docs/*.md",
+    "docs/problems/*.md",
+    "src/ubr/adapters/mail/templates/*",
+    "src/ubr/entrypoints/http/pages/*.html",
+    "src/ubr/**/*.py",
+)
+"""The files whose texts are checked, as globs."""
+
+NOT_YET: Final = ("src/ubr/adapters/sql/**/*.py", "src/ubr/entrypoints/http/*.py")
+"""Files among these whose docstrings do not follow the style yet."""
+
+OPENING: Final = re.compile(
+    r"""
+    (?: ^ | (?<=[.!?]\ ) | (?<=\|\ ) )                # the start of a line, a sentence or a table cell
+    [\s"'*_>#`-]*(?:\d+\.\ )?[*_]*                    # quotes, bullets, numbers and headings
+    (What(?:ever)?|Whether|Whoever|Whosever|Of\ (?:which|how|what)|Where\ there)\b
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+WORDS: Final = re.compile(
+    r"\b(nobody|things?|no such|whosever|log-ins?|nudges?|short way|settles?|settled|settling|sealed anew)\b",
+    re.IGNORECASE,
+)
+
+ALLOWED: Final[dict[str, str]] = {}
+"""Texts that may contain a rejected word, each with the reason."""
+
+
+def texts(path: Path) -> Iterator[tuple[int, str]]:
+    """The texts of a file with their lines: string literals of Python, everything in other files but code blocks."""
+    source = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value.strip():
+                yield node.lineno, node.value
+    else:
+        inside = False
+        for number, line in enumerate(source.splitlines(), start=1):
+            if line.lstrip().startswith("```"):
+                inside = not inside
+            elif not inside:
+                yield number, line
+
+
+def findings(path: Path) -> Iterator[str]:
+    for start, text in texts(path):
+        for number, paragraph in _paragraphs(text, start):
+            for allowed in ALLOWED:
+                paragraph = paragraph.replace(allowed, "")  # noqa: PLW2901 - the rest of the loop sees it without
+            for pattern, kind in ((OPENING, "opening"), (WORDS, "word")):
+                for found in pattern.finditer(paragraph):
+                    yield f"{path.relative_to(ROOT)}:{number}: {kind} {found[1]!r}: {paragraph[:90]}"
+
+
+def _paragraphs(text: str, start: int) -> Iterator[tuple[int, str]]:
+    """Paragraphs and bullets, each joined to one line: a line break inside a sentence is not an opening."""
+    number, lines = start, list[str]()
+    for at, line in enumerate(text.splitlines(), start=start):
+        if lines and (not line.strip() or re.match(r"\s*[-*] ", line)):
+            yield number, " ".join(lines)
+            lines = []
+        if line.strip():
+            number = at if not lines else number
+            lines.append(line.strip())
+    if lines:
+        yield number, " ".join(lines)
+
+
+def checked() -> Iterator[Path]:
+    """Every file to check, in order."""
+    files = {path for pattern in CHECKED for path in ROOT.glob(pattern) if path.is_file()}
+    yield from sorted(files - {path for pattern in NOT_YET for path in ROOT.glob(pattern)})
+
+
+def main() -> int:
+    found = [finding for path in checked() for finding in findings(path)]
+    for finding in found:
+        print(finding)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
