@@ -1,6 +1,6 @@
 """`python -m ubr.audit_verifier EXPORT [--checkpoint FILE]... [--key FILE]`.
 
-Exit codes: 0 the log is intact, 1 it is not, 2 wrong usage.
+Exit codes: 0 everything matches, 1 mismatch, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 class _Unusable(Exception):
-    """A file does not contain what it should."""
+    """A file has the wrong content."""
 
 
 def _opened(path: Path, read: Callable[[Path], T]) -> T:

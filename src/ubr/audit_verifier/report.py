@@ -1,11 +1,11 @@
-"""The report on an intact log."""
+"""The report on a valid log."""
 
 from __future__ import annotations
 
 
 def report(size: int, *, pruned: int, checkpoints: int, unsigned: int, signer: str | None, trusted: bool) -> list[str]:
-    """Lines for people. `trusted` means that the key was given, and not taken from the keeper of the log."""
-    lines = [f"Every one of {size} entries is what was signed." if size else "The log has no entry yet."]
+    """Lines for people. `trusted` means that the caller named the key, so it was not read from the log itself."""
+    lines = [f"All {size} entries match their signatures." if size else "The log has no entries yet."]
     if pruned:
         lines.append(f"The content of {pruned} entries was pruned, as recorded in the log; their hashes match.")
     if unsigned:

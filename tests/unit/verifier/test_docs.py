@@ -45,7 +45,7 @@ def test_the_numbers() -> None:
     assert f"`UBR_SESSION_LIFETIME` ({defaults.session_lifetime.days} d)" in SESSIONS
     assert f"`UBR_SESSIONS_PER_USER` ({defaults.sessions_per_user})" in SESSIONS
     assert f"up to {MAX_WAIT_MS} ms" in VERIFIER
-    assert f"({MAX_RECORDS:,} rows)" in VERIFIER
-    assert f"{_HISTORY:,} rows back" in VERIFIER
+    assert f"({MAX_RECORDS:,} records)" in VERIFIER
+    assert f"{_HISTORY:,} records back" in VERIFIER
     assert timedelta(minutes=17) > HORIZON
     assert f"`{REVOCATIONS_READ}`" in VERIFIER

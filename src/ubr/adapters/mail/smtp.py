@@ -40,8 +40,8 @@ class SmtpMailer:
       valid for the host. Only a connection to this machine itself may go without TLS.
     - `url` contains the account, percent-encoded. `ssl_context` replaces the machine's trust store. A delivery takes at
       most `timeout` seconds.
-    - A server has accepted a mail when it confirms the last line. Anything that happens after that, the mail is not sent
-      again.
+    - A server has accepted a mail when it confirms the last line. The mail is not sent again, even if the connection
+      fails after that.
     """
 
     def __init__(

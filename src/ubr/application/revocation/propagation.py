@@ -56,7 +56,7 @@ class RevocationBarrier:
     async def again(self, change: Change, *, recorded: bool) -> None:
         """Wait for a change that an earlier commit made, whose caller may have gone without waiting.
 
-        The feed holds its record, so this writes nothing. If that record is not about `change`, the bound passes instead.
+        The feed holds its record, so this writes nothing. If the record is not about `change`, the bound passes.
         """
         until = self._deadline()
         try:

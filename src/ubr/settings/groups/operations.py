@@ -34,8 +34,8 @@ class OperationsSettings:
     pool_size: int = setting(
         whole(1, 1000),
         "10",
-        f"Maximum number of database connections for the requests of each worker. {BACKGROUND_CONNECTIONS} more keep its "
-        "session cache fresh and the audit log signed.",
+        "Maximum number of database connections for the requests of each worker. "
+        f"{BACKGROUND_CONNECTIONS} more keep its session cache fresh and the audit log signed.",
     )
     audit_checkpoint: str | None = setting(
         parse_file,
