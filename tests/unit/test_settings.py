@@ -127,7 +127,7 @@ BAD: dict[str, list[str]] = {
         "redis://:{0}@h?a=1",
         "redis://:{0}/1@h",
     ],
-    "UBR_SECRET_KEY": ["k" * 31, f"{KEY},{{0}}", ",", "é" * 15],
+    "UBR_SECRET_KEY": ["k" * 31, "k" * 32, "abc" * 20, f"{KEY},{{0}}", ",", "é" * 15],
     "UBR_ADMIN_EMAIL": ["ada", "ada@", "ada@localhost", "a b@example.com", "ada@example.com,bob@example.com"],
     "UBR_ADMIN_PASSWORD": ["too short", "aaaaaaaaaaaaaaaaaaaa", "ubrubrubrubrubrubr", "{0}\x00{0}", "{0}" * 60],
     "UBR_MIGRATE": ["yes", "AUTO", "never"],

@@ -10,12 +10,16 @@ from ubr.settings.errors import WrongSetting
 from ubr.settings.values import items
 
 _SECRET_BYTES: Final = 32
+_MIN_DISTINCT: Final = 8
+"""Distinct bytes in a key. One of 28 million keys of 32 random hexadecimal digits has fewer."""
 
 
 def parse_secrets(raw: str) -> tuple[bytes, ...]:
     keys = tuple(item.encode() for item in items(raw))
     if not keys or any(len(key) < _SECRET_BYTES for key in keys):
         raise ValueError(f"must have {_SECRET_BYTES} bytes or more in each of its keys, which commas separate")
+    if any(len(set(key)) < _MIN_DISTINCT for key in keys):
+        raise ValueError("must be random: one of its keys repeats a few characters")
     return keys
 
 
