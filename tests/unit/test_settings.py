@@ -39,7 +39,7 @@ from ubr.settings import (
     parse_duration,
 )
 
-KEY = "k" * 32
+KEY = "0123456789abcdef" * 2
 CANARY = "canary-d41d8cd98f00"
 MINUTE = timedelta(minutes=1)
 
@@ -58,7 +58,7 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
     "UBR_REDIS_URL": [
         (url, url) for url in ("redis://h", "rediss://:p@h:6380/2", "redis://u:p@h/0?ssl_cert_reqs=none")
     ],
-    "UBR_SECRET_KEY": [(KEY, (KEY.encode(),)), (f"{KEY}, {'é' * 16}", (KEY.encode(), ("é" * 16).encode()))],
+    "UBR_SECRET_KEY": [(KEY, (KEY.encode(),)), (f"{KEY}, é{KEY}", (KEY.encode(), f"é{KEY}".encode()))],
     "UBR_ADMIN_EMAIL": [("Ada@Example.com", "Ada@Example.com")],
     "UBR_ADMIN_PASSWORD": [(" correct horse battery ", " correct horse battery ")],
     "UBR_MIGRATE": [("auto", "auto"), ("check", "check")],
