@@ -115,7 +115,7 @@ def test_config_as_json(ubr: Run) -> None:
 
 
 def test_config_as_a_table(ubr: Run, tmp_path: Path) -> None:
-    done = ubr("config", UBR_DATABASE_URL="postgresql://ubr:hunter2@db/ubr", UBR_SECRET_KEY="hunter2" * 5)
+    done = ubr("config", UBR_DATABASE_URL="postgresql://ubr:hunter2@db/ubr", UBR_SECRET_KEY="hunter2-0123456789" * 2)
     assert (done.code, done.err) == (0, "")
     assert "postgresql+asyncpg://ubr:***@db/ubr" in done.out
     assert "hunter2" not in done.out
