@@ -268,7 +268,7 @@ async def test_a_key_made_with_another_secret_does_not_stop_who_cannot_open_it(
     new = (await careless.rotate_signing_key(actor=SYSTEM)).kid
     assert not await refused(running, tokens)
     assert new not in await published(running)
-    assert f"UBR_SECRET_KEY does not open a signing key that was made meanwhile: {new}" in caplog.text
+    assert f"UBR_SECRET_KEY does not decrypt a newly created signing key: {new}" in caplog.text
 
 
 # --- at once ---------------------------------------------------------------------------------------------------------
