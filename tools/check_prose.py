@@ -28,7 +28,12 @@ CHECKED: Final = (
 )
 """The files whose texts are checked, as globs."""
 
-NOT_YET: Final = ("src/ubr/adapters/sql/**/*.py", "src/ubr/entrypoints/http/*.py")
+NOT_YET: Final = (
+    "src/ubr/adapters/sql/connection.py",
+    "src/ubr/adapters/sql/engine.py",
+    "src/ubr/adapters/sql/errors.py",
+    "src/ubr/adapters/sql/migrations/__init__.py",
+)
 """Files among these whose docstrings do not follow the style yet."""
 
 OPENING: Final = re.compile(

@@ -23,14 +23,14 @@ from ubr.domain.ids import TokenDigest, UserId
 from ubr.domain.roles.grant import Grants
 from ubr.domain.roles.role import ADMIN_ROLE_ID
 
-# A user is as many rows as there are grants, or one without any.
+# A user takes one row for each grant, or one row without grants.
 _WITH_GRANTS: Final = select(users, user_roles).select_from(
     users.outerjoin(user_roles, user_roles.c.user_id == users.c.id)
 )
 
 
 class SqlUsers:
-    """Users of one unit of work. The grants a user had when read are kept, so that saving writes the difference."""
+    """Users of one unit of work. Keeps the grants of each user as read, so that saving writes only the difference."""
 
     def __init__(self, link: SqlConnection, now: datetime) -> None:
         self._connection = link
@@ -45,7 +45,7 @@ class SqlUsers:
         return await self._one(users.c.email_key == email.key)
 
     async def _one(self, condition: ColumnElement[bool]) -> User | None:
-        # Two statements, because one that had to wait for its lock would still see the grants of before.
+        # Two statements, because a single one that waited for its lock would still see the old grants.
         if self._connection.locking:
             lock = select(users.c.id).where(condition).with_for_update(key_share=True)
             if await self._connection.row(lock) is None:
@@ -84,7 +84,7 @@ class SqlUsers:
         self._connection.note(user.events)
 
     async def save(self, user: User) -> None:
-        """Where there is no such user any more, nothing is stored and nothing recorded."""
+        """If the user no longer exists, this stores and records nothing."""
         if user.id not in self._grants:
             await self._load(_WITH_GRANTS.where(users.c.id == user.id))
         if await self._connection.write(update(users).where(users.c.id == user.id).values(user_to_row(user))) == 0:
@@ -99,7 +99,7 @@ class SqlUsers:
         self._connection.note(user.events)
 
     async def _check_reserved(self, user: User) -> None:
-        """Asked once the row is written: whoever gives the e-mail up at this moment has been waited for by then."""
+        """Call this after writing the row: the write waits for a unit that gives up the e-mail at the same moment."""
         kept = select(reserved_emails.c.email_key).where(
             reserved_emails.c.email_key == user.email.key,
             reserved_emails.c.user_id != user.id,
@@ -109,7 +109,7 @@ class SqlUsers:
             raise EmailTaken
 
     async def reserve(self, email: Email, user_id: UserId, until: datetime) -> None:
-        # It was this user's until now, so nobody else's reservation of it can be in force.
+        # This user had the e-mail until now, so no reservation for another user can be in force.
         await self._connection.write(delete(reserved_emails).where(reserved_emails.c.email_key == email.key))
         row = {"email_key": email.key, "user_id": user_id, "until": until}
         await self._connection.write(insert(reserved_emails), row)
@@ -124,7 +124,7 @@ class SqlUsers:
         return await self._connection.forget(kept.email_key, ended.with_for_update(skip_locked=True))
 
     async def forget_grants(self, ended_before: datetime, limit: int) -> int:
-        """Those of somebody who is being changed are left for the next time."""
+        """Skips the grants of a user whom another unit is changing; a later call deletes them."""
         c = user_roles.c
         ended = (
             select(c.user_id, c.role_id)
@@ -132,11 +132,11 @@ class SqlUsers:
             .where(c.expires_at < ended_before)
             .order_by(c.expires_at)
             .limit(limit)
-            # Whoever changes grants has locked their user before reading them.
+            # A unit that changes grants locks their user before it reads them.
             .with_for_update(of=users, key_share=True, skip_locked=True)
             .cte("ended")
         )
-        # The end once more: it may have been moved since the statement began, by somebody who is done with the user.
+        # Checks the end again: a unit that has committed since the statement began may have moved it.
         gone = delete(user_roles).where(
             tuple_(c.user_id, c.role_id).in_(select(ended.c.user_id, ended.c.role_id)), c.expires_at < ended_before
         )
@@ -171,7 +171,7 @@ class SqlUsers:
             where = and_(user_roles.c.user_id == user.id, user_roles.c.role_id.in_(gone))
             await self._connection.write(delete(user_roles).where(where))
         for grant in moved:
-            # Not deleted and added again: that would lock the role, in an order of its own.
+            # An update: deleting and inserting would lock the role, and in a different order.
             where = and_(user_roles.c.user_id == user.id, user_roles.c.role_id == grant.role_id)
             await self._connection.write(update(user_roles).where(where).values(grant_to_row(user.id, grant)))
         if fresh:
@@ -225,6 +225,6 @@ class SqlLinks:
         return await self._connection.forget(links.c.digest, select(links.c.digest).limit(limit))
 
     async def forget(self, expired_before: datetime, limit: int) -> int:
-        """One that somebody has locked is left for the next time."""
+        """Skips a link that another unit has locked; a later call deletes it."""
         expired = select(links.c.digest).where(links.c.expires_at < expired_before).order_by(links.c.expires_at)
         return await self._connection.forget(links.c.digest, expired.limit(limit).with_for_update(skip_locked=True))

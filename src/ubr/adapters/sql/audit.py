@@ -1,4 +1,4 @@
-"""The log: its entries, written by committing a unit, and the tree over them."""
+"""The audit log: its entries, which the commit of a unit writes, and the tree over them."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from ubr.domain.ids import LogEntryId
 
 T = TypeVar("T")
 
-# Whoever adds to the tree holds this lock; any number that is not used for another purpose will do.
+# The unit that adds to the tree holds this lock. The number is arbitrary, but has no other purpose.
 _LOCK: Final = 0x7562_722D_7472_6565
 
 _UNREADABLE: Final = (ValueError, TypeError, AttributeError, OverflowError, DBAPIError)
-"""What comes of values that nothing of ours could have written. Of the driver's errors those that mean anything else
-have been translated.
+"""Errors caused by values that this service cannot have written. Errors of the driver with any other meaning are
+translated earlier.
 """
 
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """Errors: `LogDamaged` where a value is none of ours."""
+    """Errors: `LogDamaged` for a value that this service cannot have written."""
     try:
         yield
     except _UNREADABLE:
@@ -53,7 +53,7 @@ def _readable() -> Iterator[None]:
 
 
 def _is(kind: type[T], value: object) -> T:
-    """Errors: `TypeError`. SQLite keeps whatever it is given."""
+    """The value, if it has this type. Errors: `TypeError`. SQLite stores any type in any column."""
     if not isinstance(value, kind):
         raise TypeError
     return value
@@ -74,7 +74,7 @@ class SqlLogTree:
         return bool(await self._connection.rows(select(log_queue.c.entry_id).limit(1)))
 
     async def lead(self, *, wait: bool) -> bool:
-        if not self._connection.locking:  # a writing unit of SQLite is alone
+        if not self._connection.locking:  # SQLite has one writing unit at a time
             return True
         if wait:
             await self._connection.rows(_WAIT)
@@ -87,11 +87,11 @@ class SqlLogTree:
             return Frontier.from_bytes(_is(int, row["size"]), _is(bytes, row["frontier"]))
 
     async def waiting(self, limit: int) -> list[LogEntry]:
-        # By the ids and not by a join: however little is known of the tables, nobody reads all of the log for it.
+        # By ids and not by a join: however poor the statistics, no plan then reads the whole log.
         first = select(log_queue.c.entry_id).order_by(log_queue.c.entry_id)
         entries = await self._entries(first.limit(limit))
         while not entries:
-            # Some that wait may be gone. They must not keep the others waiting.
+            # Some waiting entries may be missing. They must not block the others.
             lost = [row["entry_id"] for row in await self._connection.rows(first.limit(limit))]
             if len(lost) < limit:
                 break
@@ -104,7 +104,7 @@ class SqlLogTree:
         try:
             return [entry_from_row(row) for row in await self._connection.rows(statement)]
         except _UNREADABLE:
-            # What nobody could have written does not get into the tree, and keeps nothing else from it.
+            # An unreadable entry does not get into the tree, and does not block the others.
             waiting = [row["entry_id"] for row in await self._connection.rows(ids)]
             return [entry for entry_id in waiting for entry in await self._readable_entry(entry_id)]
 
@@ -166,7 +166,7 @@ class SqlLogRecords:
         try:
             return await self._leaves(first, limit)
         except _UNREADABLE:
-            # Something stands where nothing of ours could have written it: the others are read all the same.
+            # A value is one that this service cannot have written: read the other leaves one by one.
             c = log_leaves.c
             some = select(c.leaf_index).where(c.leaf_index >= first).order_by(c.leaf_index).limit(limit)
             indexes = [row["leaf_index"] for row in await self._connection.rows(some)]
@@ -206,7 +206,7 @@ class SqlLogRecords:
             return [(size, await self._readable_note(size)) for size in sizes]
 
     async def _readable_note(self, size: int) -> str:
-        """A note; an empty text, which is none, where what stands there is not even a text."""
+        """A note; an empty text, which is no valid note, if the stored value is not even text."""
         note = select(log_checkpoints.c.note).where(log_checkpoints.c.size == size)
         with suppress(*_UNREADABLE):
             [row] = await self._connection.rows(note)

@@ -1,4 +1,4 @@
-"""What the role of the service may do where another one owns the tables, in PostgreSQL."""
+"""The privileges of the service's role in PostgreSQL, if another role owns the tables."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _LESS: Final = {
     "feed_head": "SELECT, UPDATE",
     "alembic_version": _READ,
 }
-"""Where it may not do everything. Above all it can neither change nor delete what is in the log."""
+"""Tables with fewer privileges. Above all, the role can neither change nor delete entries of the log."""
 
 
 def grants(connection: Connection, role: str) -> list[str]:
-    """The statements that give a role what the service needs, and take from it what else it had.
+    """The statements that grant a role the privileges that the service needs, and revoke its others.
 
-    None for the role that owns the tables itself.
+    Empty for the role that owns the tables itself.
     """
     schema, name, owner = connection.execute(
         select(func.quote_ident(func.current_schema()), func.quote_ident(role), func.current_user())

@@ -1,4 +1,4 @@
-"""Answers that were kept for calls with a key."""
+"""Stored results of calls with an idempotency key."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ubr.application.ports.idempotency import IdempotencyRecord
 
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CLAIM: Final[Row] = {"fingerprint": b"", "actor_id": None, "user_id": None, "result": b"", "expires_at": _LONG_AGO}
-"""What has no answer yet has expired: where a unit ends without one, nobody finds it. Whose it is is not said before
-the end of the unit, because that locks users, and roles are locked before.
+"""A claim without a result has already expired: if a unit ends without a result, no call finds the row. The row gets
+its users only at the end of the unit, because that locks users, and roles are locked before users.
 """
 
 
@@ -32,8 +32,8 @@ class SqlIdempotencyStore:
 
     async def claim(self, digest: bytes, now: datetime) -> IdempotencyRecord | None:
         insert = (sqlite if self._connection.dialect == "sqlite" else postgresql).insert(replays)
-        # PostgreSQL waits here for whoever has inserted the same and is not done. Whichever way it goes, the row is
-        # locked afterwards, and so it is there to be read.
+        # PostgreSQL waits here for a unit that inserted the same digest and is still open. Whatever its outcome, the
+        # row is locked afterwards, so it can be read.
         claim = insert.values(digest=digest, **_CLAIM).on_conflict_do_update(
             index_elements=[replays.c.digest], set_=_CLAIM, where=replays.c.expires_at <= now
         )
@@ -50,7 +50,7 @@ class SqlIdempotencyStore:
         )
 
     async def forget(self, expired_before: datetime, limit: int) -> int:
-        """Those that somebody has locked are left for the next time."""
+        """Skips rows that another unit has locked; a later call deletes them."""
         c = replays.c
         expired = (
             select(c.digest)

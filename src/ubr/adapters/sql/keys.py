@@ -13,7 +13,7 @@ from ubr.adapters.sql.tables import signing_keys
 from ubr.domain.keys.signing_key import SigningKey
 
 _ALONE: Final = text("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE")
-"""Locked rows would not do: another unit may add one. Who only reads does not wait."""
+"""Row locks are not enough: another unit may add a key. Units that only read do not wait."""
 
 
 class SqlSigningKeys:

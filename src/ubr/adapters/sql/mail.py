@@ -1,4 +1,4 @@
-"""Letters that wait."""
+"""Queued mails."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SqlOutbox:
         due = due.order_by(outbox.c.next_try_at, outbox.c.id).limit(limit)
         if self._connection.locking:
             due = due.with_for_update(skip_locked=True)
-        some = due.cte("due")  # evaluated once; a subquery may be evaluated anew, and then has another `limit`
+        some = due.cte("due")  # evaluated once; a repeated subquery would apply `limit` to other rows
         taken = update(outbox).where(outbox.c.id.in_(select(some.c.id))).values(next_try_at=until).returning(*outbox.c)
         queued_mails = [queued_mail_from_row(row) for row in await self._connection.change(taken)]
         return sorted(queued_mails, key=lambda queued: (queued.created_at, queued.id))
@@ -77,11 +77,11 @@ class SqlOutbox:
         return await self._connection.forget(outbox.c.id, select(outbox.c.id).limit(limit))
 
     async def forget(self, made_before: datetime, limit: int) -> int:
-        """One that somebody has locked is left for the next time."""
+        """Skips a mail that another unit has locked; a later call deletes it."""
         old = select(outbox.c.id).where(outbox.c.created_at < made_before).order_by(outbox.c.created_at)
         return await self._connection.forget(outbox.c.id, old.limit(limit).with_for_update(skip_locked=True))
 
 
 def _as(queued: QueuedMail) -> tuple[ColumnElement[bool], ...]:
-    """As somebody has it in hand."""
+    """Conditions for a mail that is unchanged since the caller claimed or read it."""
     return outbox.c.id == queued.id, outbox.c.next_try_at == queued.next_try_at

@@ -1,4 +1,4 @@
-"""Tries of passwords, from where people logged in, and counters."""
+"""Password attempts, the clients that users logged in from, and counters."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ubr.application.ports.protection import Exhausted, Quota, Reservation
 from ubr.domain.accounts.email import Email
 from ubr.domain.ids import UserId
 
-# Each login runs these. They are built once, since that takes longer than running them.
+# Each login runs these statements. They are built once, since building takes longer than running.
 
 
 def _insert(dialect: str, table: Any) -> Any:
-    """An INSERT that can say what to do about a row that is there already."""
+    """An INSERT that supports ON CONFLICT."""
     return (sqlite if dialect == "sqlite" else postgresql).insert(table)
 
 
 @cache
 def _taking(dialect: str) -> Executable:
     c = password_tries.c
-    # One that begins far in the future is of a clock that was set back since.
+    # A window that begins far in the future dates from before the clock was set back.
     over = or_(c.began_at <= bindparam("since", type_=Timestamp), c.began_at > bindparam("ahead", type_=Timestamp))
     new: dict[str, Any] = {name: bindparam(name) for name in ("bucket", "began_at", "taken", "failed", "passed")}
     upsert = _insert(dialect, password_tries).values(new)
@@ -45,7 +45,7 @@ def _taking(dialect: str) -> Executable:
 
 
 def _changing(**values: Any) -> Executable:
-    """A change of the window that a slot is of."""
+    """An update of the window that a reservation belongs to."""
     c = password_tries.c
     same = and_(c.bucket == bindparam("its_bucket"), c.began_at == bindparam("its_start"))
     return update(password_tries).where(same, c.taken > c.failed).values(values)
@@ -99,7 +99,7 @@ class SqlPasswordAttempts:
         if taken:
             return Reservation(bucket, taken[0]["began_at"])
         row = await self._connection.row(select(c.began_at, c.failed, c.passed).where(c.bucket == bucket))
-        if row is None:  # deleted a moment ago, so the next one is free
+        if row is None:  # deleted a moment ago, so the next attempt is free
             return Exhausted(until=now, all_failed=False, passed=0)
         all_failed = row[c.failed] >= quota.limit
         return Exhausted(until=row[c.began_at] + quota.per, all_failed=all_failed, passed=row[c.passed])
@@ -117,7 +117,7 @@ class SqlPasswordAttempts:
         await self._connection.write(delete(password_tries).where(password_tries.c.bucket.in_(buckets)))
 
     async def forget(self, began_before: datetime, limit: int) -> int:
-        """One that somebody has locked is left for the next time."""
+        """Skips a row that another unit has locked; a later call deletes it."""
         c = password_tries.c
         over = select(c.bucket).where(c.began_at < began_before).order_by(c.began_at).limit(limit)
         over_cte = over.with_for_update(skip_locked=True).cte("over")
@@ -143,7 +143,7 @@ class SqlKnownClients:
         )
 
     async def forget(self, seen_before: datetime, limit: int) -> int:
-        """One that somebody has locked is left for the next time."""
+        """Skips a row that another unit has locked; a later call deletes it."""
         c = known_clients.c
         old = select(c.user_id, c.client).where(c.seen_at < seen_before).order_by(c.seen_at).limit(limit)
         old_cte = old.with_for_update(skip_locked=True).cte("old")
@@ -153,13 +153,13 @@ class SqlKnownClients:
 
 
 class CounterRows:
-    """When quotas will be full again, in microseconds since 1970."""
+    """The times at which quotas will be full again, in microseconds since 1970."""
 
     def __init__(self, connection: SqlConnection) -> None:
         self._connection = connection
 
     async def take(self, name: bytes, now: int, interval: int, span: int) -> tuple[bool, int]:
-        """Whether one was taken, and when the quota will be full."""
+        """Take one call. Returns True if the quota allowed it, and the time at which the quota will be full."""
         c = counters.c
         times = {"now": now, "interval": interval, "latest": now + span - interval}
         taken = await self._connection.change(
@@ -167,7 +167,7 @@ class CounterRows:
         )
         if taken:
             return True, taken[0]["full_at"]
-        # Never later than with nothing left: a clock that was set back, or a smaller quota, shuts nobody out for long.
+        # Never later than for an exhausted quota: a clock set back or a smaller quota then blocks no client for long.
         cut = update(counters).where(c.name == name, c.full_at > now + span).values(full_at=now + span)
         if await self._connection.write(cut):
             return False, now + span
@@ -178,7 +178,7 @@ class CounterRows:
         await self._connection.write(_COUNT_BACK, {"its_name": name, "interval": interval, "most": most})
 
     async def forget(self, full_before: int, limit: int) -> int:
-        """One that somebody has locked is left for the next time."""
+        """Skips a row that another unit has locked; a later call deletes it."""
         c = counters.c
         full = select(c.name).where(c.full_at < full_before).order_by(c.full_at).limit(limit)
         full_cte = full.with_for_update(skip_locked=True).cte("full_ones")

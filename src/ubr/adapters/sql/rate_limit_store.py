@@ -1,4 +1,4 @@
-"""Counting tries in the database, where there is no Redis or none within reach."""
+"""Counts calls in the database, if there is no Redis or it cannot be reached."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ PURPOSE: Final = "sql counter"
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _CONNECTIONS: Final = 3
-"""How many it takes at a time: a storm of strangers leaves the others to everybody else."""
+"""Maximum number of connections in use at a time: a flood of anonymous calls leaves the others free."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SqlRateLimitStore:
-    """The generic cell rate algorithm, a row for each name, under an HMAC of it. A take is one upsert."""
+    """The generic cell rate algorithm, with a row for each name, under the name's HMAC. A take is one upsert."""
 
     def __init__(self, unit_of_work: SqlUnitOfWork, signer: Signer) -> None:
         self._unit_of_work = unit_of_work
         self._signer = signer
-        self._places = asyncio.Semaphore(_CONNECTIONS)
+        self._semaphore = asyncio.Semaphore(_CONNECTIONS)
 
     async def take(self, name: str, quota: Quota) -> Decision:
         interval, span = _times(quota)
-        async with self._places, self._unit_of_work.begin(None) as tx:
+        async with self._semaphore, self._unit_of_work.begin(None) as tx:
             now = _microseconds(tx.now)
             allowed, full_at = await tx.counters.take(self._key(name), now, interval, span)
             await tx.commit()
@@ -40,7 +40,7 @@ class SqlRateLimitStore:
 
     async def give_back(self, name: str, quota: Quota) -> None:
         interval, span = _times(quota)
-        async with self._places, self._unit_of_work.begin(None) as tx:
+        async with self._semaphore, self._unit_of_work.begin(None) as tx:
             await tx.counters.give_back(self._key(name), interval, _microseconds(tx.now) + span)
             await tx.commit()
 
@@ -55,8 +55,8 @@ class SqlRateLimitStore:
 
 
 def _times(quota: Quota) -> tuple[int, int]:
-    """The time in which one try comes back, and that in which all do."""
-    # Rounded up: of a third of a second a microsecond more or less must not make one try more.
+    """The time that restores one call, and the time that restores all of them."""
+    # Rounded up: a microsecond more or less in a third of a second must not allow an extra call.
     interval = -(-(quota.per // _MICROSECOND) // quota.limit)
     return interval, interval * quota.limit
 

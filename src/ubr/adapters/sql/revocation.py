@@ -1,4 +1,4 @@
-"""The feed, and the workers that follow it."""
+"""The revocation feed, and the workers that follow it."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from ubr.domain.revocation.changes import Change, ChangeRecord
 _PLACE: Final[ColumnElement[str]] = literal_column(
     "extract(epoch FROM pg_postmaster_start_time())::text || ' ' || pg_relation_filenode('feed_head')::text"
 )
-"""When this server was started, and the file in which it keeps the head of the feed: a dump that is put back into it
-makes another one. No setting of a session changes how they are written."""
+"""The start time of this server, and the file that holds the head of the feed: restoring a dump creates another file.
+No session setting changes the format of the two."""
 
 
 async def write_changes(connection: SqlConnection, commit_id: UUID, changes: Sequence[Change], now: datetime) -> None:
@@ -51,7 +51,7 @@ async def write_changes(connection: SqlConnection, commit_id: UUID, changes: Seq
 
 
 def position_of(dialect: str) -> Any:
-    """Asks where the feed stands. The epoch is another one after a restore, and on another server."""
+    """Selects the position of the feed. The epoch changes with a restore, and differs on another server."""
     epoch: ColumnElement[str] = feed_head.c.epoch
     if dialect == "postgresql":
         epoch = feed_head.c.epoch.concat(" ").concat(_PLACE)
@@ -66,7 +66,7 @@ _RECORD: Final = select(feed.c.number, feed.c.kind, feed.c.thing)
 
 
 class SqlChangeFeed:
-    """Over one engine, beside its units of work. Without a clock of ours PostgreSQL's counts."""
+    """The feed over one engine, outside its units of work. Without `clock`, PostgreSQL's clock is used."""
 
     def __init__(self, engine: AsyncEngine, clock: Clock | None = None) -> None:
         self._engine = engine
@@ -76,7 +76,7 @@ class SqlChangeFeed:
 
     async def read(self, since: int | None) -> FeedRead:
         later = and_(feed.c.number > literal(since, feed.c.number.type)) if since is not None else literal(False)
-        # One statement, so one snapshot: every row up to where the feed stands is in it.
+        # One statement, so one snapshot: it contains every row up to the position of the feed.
         statement = (
             self._position.add_columns(feed.c.number, feed.c.kind, feed.c.thing)
             .select_from(feed_head.outerjoin(feed, later))
@@ -103,7 +103,7 @@ class SqlChangeFeed:
             epoch=position.epoch,
             rows=tuple(map(_row, rows)),
             workers=frozenset(WorkerId(row["id"]) for row in present),
-            # A file is not exchanged under a process that has it open; a server behind an address can be.
+            # A process keeps the file that it has open; the server behind an address can be replaced.
             steady=self._engine.dialect.name == "sqlite",
         )
 
@@ -115,7 +115,7 @@ class SqlChangeFeed:
             set_={"renewal": upsert.excluded.renewal, "renewed_at": upsert.excluded.renewed_at},
         )
         async with self._writing() as connection:
-            if connection.locking:  # Whatever the installation says: this has to be there after a crash.
+            if connection.locking:  # Overrides the configuration: the row must survive a crash.
                 await connection.write(text("SET LOCAL synchronous_commit TO on"))
             await connection.write(statement)
 

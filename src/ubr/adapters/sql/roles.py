@@ -49,7 +49,7 @@ class SqlRoles:
         self._connection.note(role.events)
 
     async def save(self, role: Role) -> None:
-        """Where there is no such role any more, nothing is stored and nothing recorded."""
+        """If the role no longer exists, this stores and records nothing."""
         if await self._connection.write(update(roles).where(roles.c.id == role.id).values(role_to_row(role))):
             self._connection.note(role.events)
 

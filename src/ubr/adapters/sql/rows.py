@@ -1,4 +1,4 @@
-"""From things to rows and back, by hand. What comes out of storage is trusted and not parsed again."""
+"""Maps domain objects to rows and back, by hand. Stored values are trusted and not parsed again."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def entry_from_row(row: RowMapping) -> LogEntry:
         message=row[c.message],
         timestamp=row[c.timestamp],
         actor_id=row[c.actor_id],
-        # One without the other was never written: it has to be seen that somebody did.
+        # The service never writes one without the other. If one is missing, the tampering must be visible.
         target=None if target_type is target_id is None else Target(cast("Any", target_type or ""), target_id or ""),
         ip=row[c.ip],
         request_id=row[c.request_id],

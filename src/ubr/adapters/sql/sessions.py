@@ -1,7 +1,7 @@
-"""Sessions and their refresh tokens, and who is behind a session.
+"""Sessions, their refresh tokens, and the principal of a session.
 
-In PostgreSQL whoever touches a token locks its session first, as deleting a session does: all who meet here come by
-the same way, so nobody waits in a circle.
+In PostgreSQL, a unit that touches a token locks its session first, as deleting a session does: all units lock in the
+same order, so they never deadlock.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class SqlSessions:
         self._connection.note(session.events)
 
     async def save(self, session: Session) -> None:
-        """Where there is no such session any more, nothing is stored and nothing recorded."""
+        """If the session no longer exists, this stores and records nothing."""
         statement = update(sessions).where(sessions.c.id == session.id).values(session_to_row(session))
         if await self._connection.write(statement):
             self._connection.note(session.events)
@@ -75,7 +75,7 @@ class SqlSessions:
         return len(await self._connection.change(ended.returning(sessions.c.id)))
 
     async def forget(self, expired_before: datetime, limit: int) -> int:
-        """One that somebody has locked is left for the next time."""
+        """Skips a session that another unit has locked; a later call deletes it."""
         expired = (
             select(sessions.c.id)
             .where(sessions.c.expires_at < expired_before)
@@ -110,7 +110,7 @@ class SqlRefreshTokens:
         return None if row is None else token_from_row(row)
 
     async def _lock_session(self, digest: TokenDigest) -> None:
-        """A token is spent, and its chain ended, by who has locked its session: that lock stands for the token's."""
+        """Lock the session of a token, instead of the token: spending a token and ending its chain need this lock."""
         if self._connection.locking:
             session_id = select(refresh_tokens.c.session_id).where(refresh_tokens.c.digest == digest).scalar_subquery()
             await self._connection.row(
@@ -118,7 +118,7 @@ class SqlRefreshTokens:
             )
 
     async def forget(self, expired_before: datetime, limit: int) -> int:
-        """Those that somebody has locked are left for the next time."""
+        """Skips tokens that another unit has locked; a later call deletes them."""
         c = refresh_tokens.c
         expired = (
             select(c.digest)
@@ -130,7 +130,7 @@ class SqlRefreshTokens:
         return await self._connection.forget(c.digest, expired)
 
     async def forget_successors(self, spent_before: datetime, limit: int) -> int:
-        """Those that somebody has locked are left for the next time."""
+        """Skips tokens that another unit has locked; a later call erases their successors."""
         c = refresh_tokens.c
         sealed = (
             select(c.digest)

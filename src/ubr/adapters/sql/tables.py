@@ -1,4 +1,4 @@
-"""What is stored, as tables: one description for PostgreSQL and SQLite."""
+"""The tables: one description for PostgreSQL and SQLite."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ metadata: Final = MetaData(
 
 
 class Timestamp(TypeDecorator[datetime]):
-    """A moment in UTC, to the microsecond. SQLite knows no time zones, so there the zone is taken off and put back."""
+    """A time in UTC, to the microsecond. SQLite has no time zones: writing removes the zone, reading adds it."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -56,7 +56,7 @@ class Timestamp(TypeDecorator[datetime]):
 
 
 def _exact() -> Text:
-    """Text that is compared and ordered by its bytes, in every installation alike. SQLite does so by itself."""
+    """Text that every installation compares and orders by its bytes. SQLite does so by default."""
     return Text().with_variant(Text(collation="C"), "postgresql")
 
 
@@ -82,8 +82,8 @@ users: Final = Table(
     Index(None, "status", "email_key"),
 )
 
-# The permissions of a role are a column and not a table: they are only ever read and written as a whole, and the
-# question that every request asks (who is this, and what may they do) stays one join of four rows or so.
+# The permissions of a role are a column and not a table: they are always read and written as a whole, and the query
+# of every request (the caller and their permissions) stays one join of four rows or so.
 roles: Final = Table(
     "roles",
     metadata,
@@ -98,7 +98,7 @@ roles: Final = Table(
     Index(None, "created_at", "id"),
 )
 
-# `granted_by` points nowhere on purpose: who gave a role stays known when they are gone.
+# `granted_by` deliberately has no foreign key: it still names the user who granted a role after their deletion.
 user_roles: Final = Table(
     "user_roles",
     metadata,
@@ -109,7 +109,7 @@ user_roles: Final = Table(
     Column("expires_at", Timestamp),
     Index(None, "role_id", "user_id"),
 )
-# Most grants have no end.
+# A partial index, because most grants have no end.
 Index(
     "ix_user_roles_ending",
     user_roles.c.expires_at,
@@ -129,11 +129,11 @@ sessions: Final = Table(
     Column("ip", Text),
     Column("user_agent", Text),
     Column("ended_at", Timestamp),
-    Index(None, "user_id"),  # for the cascade, which has to find the ended ones too
+    Index(None, "user_id"),  # for the cascade, which must also find ended sessions
     Index(None, "expires_at"),
 )
-# A client that logs in every minute leaves thousands of ended sessions behind; the live ones are found without them.
-# What a refresh changes is in no index, so PostgreSQL can update the row in place.
+# A client that logs in every minute leaves thousands of ended sessions behind; this index finds the live ones without
+# them. No index contains a column that a refresh changes, so PostgreSQL can update the row in place.
 Index(
     "ix_sessions_live",
     sessions.c.user_id,
@@ -219,8 +219,8 @@ reserved_emails: Final = Table(
     Index(None, "until"),
 )
 
-# Rows are only ever added, and deleted by pruning: triggers, made by the migrations, refuse the rest. `format` is the
-# version of the canonical bytes an entry is known by. No foreign keys: an entry outlives what it speaks of.
+# Rows are only added, and deleted by pruning: triggers, made by the migrations, reject other changes. `format` is the
+# version of the canonical bytes that identify an entry. No foreign keys: an entry outlives the rows that it mentions.
 logs: Final = Table(
     "logs",
     metadata,
@@ -245,10 +245,10 @@ logs: Final = Table(
     Index(None, "target_id", "timestamp", "id"),
 )
 
-# Which entries are not in the tree yet. A trigger, made by the migration, puts every new one here.
+# The entries that are not in the tree yet. A trigger, made by the migration, adds every new entry.
 log_queue: Final = Table("log_queue", metadata, Column("entry_id", Uuid, primary_key=True))
 
-# The tree: its leaves, and of its nodes every eighth level, from which the others are computed. Rows are only added.
+# The tree: its leaves, and every eighth level of its nodes; the others are computed from these. Rows are only added.
 log_leaves: Final = Table(
     "log_leaves",
     metadata,
@@ -271,7 +271,7 @@ log_checkpoints: Final = Table(
     Column("note", Text, nullable=False),
 )
 
-# One row: the tree as it stands, to add to.
+# One row: the current state of the tree, for adding to it.
 log_head: Final = Table(
     "log_head",
     metadata,
@@ -280,7 +280,7 @@ log_head: Final = Table(
     Column("frontier", LargeBinary, nullable=False),
 )
 
-# One row: of how many leaves the entries may be gone. A trigger lets nobody delete any other.
+# One row: the number of leaves whose entries may be deleted. A trigger rejects deleting any other entry.
 log_pruned: Final = Table(
     "log_pruned",
     metadata,
@@ -311,7 +311,7 @@ signing_keys: Final = Table(
     Column("revoked_at", Timestamp),
 )
 
-# What was answered to calls that came with a key. It goes with the actor and with the user who was made.
+# Results of calls with an idempotency key. Deleting the actor or the created user deletes the row.
 replays: Final = Table(
     "replays",
     metadata,
@@ -326,7 +326,7 @@ replays: Final = Table(
     Index(None, "expires_at"),
 )
 
-# What ended or changed. A trigger, made by the migration, gives the numbers in the order of the commits.
+# Ends and changes. A trigger, made by the migration, assigns the numbers in the order of the commits.
 feed: Final = Table(
     "feed",
     metadata,
@@ -341,7 +341,7 @@ feed: Final = Table(
     Index(None, "thing", "number"),
 )
 
-# One row. A restore gives it another epoch.
+# One row. A restore sets another epoch.
 feed_head: Final = Table(
     "feed_head",
     metadata,
@@ -350,7 +350,7 @@ feed_head: Final = Table(
     Column("epoch", Text, nullable=False),
 )
 
-# `renewal` is another value each time: whether a worker still renews is seen by it alone. The time is for people.
+# `renewal` gets a new value each time: it alone shows that a worker still renews. The time is for people.
 workers: Final = Table(
     "workers",
     metadata,
@@ -359,7 +359,7 @@ workers: Final = Table(
     Column("renewed_at", Timestamp, nullable=False),
 )
 
-# Tries of passwords, by an HMAC of the account's e-mail: nothing that somebody typed is here.
+# Password attempts, by an HMAC of the account's e-mail: the table contains no text that a user typed.
 password_tries: Final = Table(
     "password_tries",
     metadata,
@@ -371,7 +371,7 @@ password_tries: Final = Table(
     Index(None, "began_at"),
 )
 
-# From where users logged in, by an HMAC of the network.
+# The networks that users logged in from, as HMACs.
 known_clients: Final = Table(
     "known_clients",
     metadata,
@@ -381,7 +381,7 @@ known_clients: Final = Table(
     Index(None, "seen_at"),
 )
 
-# Where there is no Redis: when a quota will be full again, in microseconds since 1970, by an HMAC of its name.
+# Without Redis: the time at which a quota will be full again, in microseconds since 1970, by an HMAC of its name.
 counters: Final = Table(
     "counters",
     metadata,

@@ -1,4 +1,4 @@
-"""Finishing what must not be left half done, although the task is being cancelled."""
+"""Completes work that must not stop halfway, even if the task is cancelled."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ T = TypeVar("T")
 
 
 async def uninterrupted(doing: Coroutine[Any, Any, T]) -> T:
-    """Do something to its end. Where the task is cancelled meanwhile, it is so afterwards, whatever came of it."""
+    """Run a coroutine to its end. A cancellation in the meantime is raised afterwards, whatever the result."""
     task = asyncio.ensure_future(doing)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
-            # Its own failure is raised below.
+            # The code below raises the failure of `task` itself.
             with suppress(Exception):
                 await asyncio.shield(task)
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:
         if not task.cancelled():
-            task.exception()  # Looked at, so that nobody complains of it.
+            task.exception()  # Retrieved, so that asyncio does not report it.
         raise cancelled
     return task.result()

@@ -38,7 +38,7 @@ _CLOCK: Final = select(func.clock_timestamp(type_=DateTime(timezone=True)).label
 
 
 class SqlTransaction:
-    """What is read and written together."""
+    """The repositories that read and write in one transaction."""
 
     def __init__(
         self, connection: SqlConnection, now: datetime, recorder: Recorder, actor: Actor | System | None
@@ -91,7 +91,7 @@ class SqlTransaction:
         self.commit_id = batch
 
     async def _write_changes(self) -> UUID | None:
-        """Announce what changed; the key of the rows."""
+        """Write the changes to the feed. Returns the key of their rows; None without changes."""
         if not self._pending.changes:
             return None
         batch = self._recorder.new_id()
@@ -100,7 +100,7 @@ class SqlTransaction:
 
 
 class SqlUnitOfWork:
-    """Units over one engine. Without a clock of ours it is PostgreSQL's that counts; SQLite has none of its own."""
+    """Units over one engine. Without `clock`, PostgreSQL's clock is used; SQLite has none and requires `clock`."""
 
     def __init__(self, engine: AsyncEngine, recorder: Recorder, clock: Clock | None = None) -> None:
         sqlite = engine.dialect.name == "sqlite"
@@ -112,10 +112,10 @@ class SqlUnitOfWork:
         self._reader = (
             engine.execution_options(**{READ_ONLY: True})
             if sqlite
-            # One snapshot for all that a unit reads, and nothing that could fail for it.
+            # One snapshot for all reads of a unit, without a risk of serialization failures.
             else engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         )
-        # SQLite lets one write at a time, and has the others ask again and again. Ours stand in line.
+        # SQLite allows one writer at a time and makes the others poll. This lock queues those of this process.
         self._turn = asyncio.Lock() if sqlite else None
         self._patience = engine.pool.timeout() if isinstance(engine.pool, QueuePool) else 0.0
 
@@ -153,7 +153,7 @@ class SqlUnitOfWork:
             await connection.give_back()
 
     async def _open(self, *, writing: bool) -> tuple[SqlConnection, datetime]:
-        """A connection that works, for it has told the time. One that broke in the pool is replaced, once."""
+        """A connection that works, since it has returned the time. A broken one from the pool is replaced, once."""
         engine = self._writer if writing else self._reader
         for last in (False, True):
             connection = SqlConnection(engine, writing=writing)
@@ -167,16 +167,16 @@ class SqlUnitOfWork:
         raise AssertionError
 
     async def _now(self, connection: SqlConnection) -> datetime:
-        told = None if self._turn is not None else await connection.row(_CLOCK)
+        row = None if self._turn is not None else await connection.row(_CLOCK)
         if self._clock is not None:
             return self._clock()
-        assert told is not None  # noqa: S101 - without a clock of ours there is PostgreSQL's
-        now: datetime = told["now"]
+        assert row is not None  # noqa: S101 - without `clock`, the row is from PostgreSQL
+        now: datetime = row["now"]
         return now
 
 
 class SqlStore:
-    """The engine, and others to the same database, for those who look after them."""
+    """The engine, and other engines of the same database, for health checks and shutdown."""
 
     def __init__(self, engine: AsyncEngine, *others: AsyncEngine) -> None:
         self._engine = engine

@@ -1,9 +1,9 @@
 """The statements that find a page of users.
 
-No index gives both who is sought and the order that is asked for. So few who are sought are all taken, by the index
-that finds them, and put in order; of many there are some wherever one looks, and the order is walked until the page is
-full. Which of the two it is, is found out by counting, and not left to statistics: those of a database know nothing of
-what was added a moment ago, nor of who stands together at one end of the order.
+No index covers both the filter and the requested order. So if few users match, the index of the filter finds all of
+them, and they are sorted. If many match, matches are everywhere, and the statement scans the order until the page is
+full. A count decides between the two, and not the statistics of the database: these know neither the rows added a
+moment ago, nor matches that are clustered at one end of the order.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from ubr.domain.accounts.search import Prefix, behind
 from ubr.domain.ids import RoleId
 
 FEW: Final = 1_000
-"""How many are taken and put in order without another thought."""
+"""Up to this many matches, all of them are fetched and sorted."""
 
 AHEAD: Final = 5_000
-"""How far the order is walked."""
+"""Number of users that a scan of the order reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """One page that is asked for. `role_id` is that of the role in `which`."""
+    """One requested page. `role_id` is the id of the role in `which`."""
 
     which: UserFilter
     role_id: RoleId | None
@@ -52,7 +52,7 @@ class Listing:
 
     @property
     def anybody(self) -> bool:
-        """Whether nobody in particular is sought: all that is asked for is in the indexes of the order."""
+        """True without a prefix and a role: the indexes of the order then cover the whole filter."""
         return self.which.prefix is None and self.role_id is None
 
     @property
@@ -64,13 +64,13 @@ class Listing:
         return self.which.sort.endswith("email")
 
     def ordered(self, columns: Any) -> list[ColumnElement[Any]]:
-        """The order, of any table with the columns of users."""
-        # No two users have one e-mail: its own index gives the order, and there are no ties to break.
+        """The order, for any table with the columns of users."""
+        # E-mails are unique: their own index provides the order, and there are no ties to break.
         order = [columns.email_key] if self.by_email else [columns.created_at, columns.id]
         return [column.desc() if self.down else column.asc() for column in order]
 
     def everybody(self, columns: Any) -> ColumnElement[bool]:
-        """Of this status, and behind the page before: what the indexes of the order know."""
+        """The conditions that the indexes of the order cover: the status, and the place after the previous page."""
         conditions: list[ColumnElement[bool]] = []
         if self.which.status is not None:
             conditions.append(columns.status == self.which.status.value)
@@ -82,7 +82,7 @@ class Listing:
         return and_(True, *conditions)
 
     def sought(self, columns: Any) -> ColumnElement[bool]:
-        """Of this role, and beginning like this."""
+        """The other conditions: the role and the prefix."""
         conditions: list[ColumnElement[bool]] = []
         if self.which.prefix is not None:
             conditions.append(or_(*_begin(columns, self.which.prefix)))
@@ -97,12 +97,12 @@ class Listing:
     # --- the statements ----------------------------------------------------------------------------------------------
 
     def straight(self) -> Select[Any]:
-        """The ids, where anybody will do."""
+        """The ids, for a filter without a prefix and a role."""
         listed = users.alias("listed").c
         return select(listed.id).where(self.everybody(listed)).order_by(*self.ordered(listed)).limit(self.limit)
 
     def counts(self) -> Executable:
-        """How many an index finds by each of what is sought, up to some more than few."""
+        """The number of matches that an index finds for each condition, counted to slightly more than `FEW`."""
         counts = []
         if self.which.prefix is not None:
             emails, names = _begin(users.c, self.which.prefix)
@@ -116,20 +116,20 @@ class Listing:
         return min(counts) <= FEW
 
     def taken(self) -> Select[Any]:
-        """The ids, out of all who are sought."""
+        """The ids, selected from all matches."""
         c = users.c
         everyone = select(c.id, c.created_at, c.email_key).where(self.everybody(c), self.sought(c))
-        # Apart from the order: woven into it, that might be walked after all.
+        # Separate from the order: in one query, a plan might scan the order after all.
         found = everyone.cte("found").prefix_with("MATERIALIZED").c
         return select(found.id).order_by(*self.ordered(found)).limit(self.limit)
 
     def walked(self) -> Select[Any]:
-        """The ids, out of those who come next in the order."""
+        """The ids, selected from the next users in the order."""
         ahead = self._ahead().limit(AHEAD).subquery("ahead").c
         return select(ahead.id).where(self.sought(ahead)).order_by(*self.ordered(ahead)).limit(self.limit)
 
     def further(self) -> Select[Any]:
-        """Whether the order goes on behind what is walked."""
+        """Selects a row if the order continues after the scanned users."""
         return self._ahead().with_only_columns(users.c.id).offset(AHEAD).limit(1)
 
     def _ahead(self) -> Select[Any]:
@@ -143,18 +143,18 @@ def _begin(columns: Any, prefix: Prefix) -> tuple[ColumnElement[bool], ColumnEle
 
 
 def _range(column: ColumnElement[Any], prefix: str) -> ColumnElement[bool]:
-    """Whether a text begins like this: a range of an index, and no pattern in which some characters mean others."""
+    """True for a text with this prefix: a range of an index, not a pattern, in which some characters are special."""
     end = behind(prefix)
     return column >= prefix if end is None else and_(column >= prefix, column < end)
 
 
 def _count(column: ColumnElement[Any], condition: ColumnElement[bool]) -> ColumnElement[int]:
-    # Ordered, so that they are counted along the index, whatever statistics say.
+    # Ordered, so that the count follows the index, whatever the statistics say.
     some = select(column).where(condition).order_by(column).limit(FEW + 1).subquery("counted")
     return select(func.count()).select_from(some).scalar_subquery()
 
 
 async def role_id_of(connection: SqlConnection, which: UserFilter) -> RoleId | None:
-    """By itself: where a plan knows which role it is, it knows how many hold it."""
+    """A separate query: a planner that knows the id of the role knows how many users hold it."""
     row = await connection.row(select(roles.c.id).where(roles.c.name == str(which.role)))
     return None if row is None else row[roles.c.id]

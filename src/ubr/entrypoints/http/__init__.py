@@ -1,1 +1,1 @@
-"""The service: requests in, use cases called, answers and problems out. Nothing is decided here."""
+"""The HTTP interface: turns requests into calls of use cases, and results into responses. It makes no decisions."""

@@ -21,7 +21,7 @@ __all__ = ["HttpOptions", "create_app"]
 
 
 def create_app(ubr: Application, *, options: HttpOptions | None = None) -> Edge:
-    """The service over an application that is ready. `Edge.app` is the Litestar inside."""
+    """The ASGI service over a ready application. `Edge.app` is the Litestar application inside."""
     options = options or HttpOptions()
     methods: dict[str, str] = {}
     for path, method, _ in operations(CONTROLLERS):
@@ -31,7 +31,7 @@ def create_app(ubr: Application, *, options: HttpOptions | None = None) -> Edge:
         if isinstance(request, Call) and "operation" in request.route_handler.opt:
             await request.admit(ubr.authenticate, within=options.body_seconds)
             return None
-        # What is left is OPTIONS, to which Litestar has an answer of its own that misses methods.
+        # Only OPTIONS remains. Litestar's own answer to it omits methods.
         return Response(
             None, status_code=HTTPStatus.NO_CONTENT, headers={"allow": methods[request.scope["path_template"]]}
         )
@@ -45,7 +45,7 @@ def create_app(ubr: Application, *, options: HttpOptions | None = None) -> Edge:
         state=State({"described": described}),
         openapi_config=None,
         logging_config=None,
-        # The edge bounds bodies itself, and before it knows who sends them.
+        # `Call.admit` limits bodies itself, before it authenticates the caller.
         request_max_body_size=None,
     )
     return Edge(litestar, options)

@@ -1,4 +1,4 @@
-"""The service as a process runs it: settings from the environment, and an application from its start to its end."""
+"""The service of a process: settings from the environment, an application opened at startup and closed at shutdown."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ubr.entrypoints.http.edge import Edge, HttpOptions
 from ubr.settings import Settings, ensure_embedded_files
 
 _CLEANING: Final = 60
-"""Seconds between two rounds of cleaning."""
+"""Seconds between two runs of the janitor."""
 
 _log = structlog.get_logger("ubr.process")
 
 
 def create() -> Service:
-    """What an ASGI server is pointed at, as a factory. Errors: `WrongSetting`."""
+    """The service; an ASGI server calls this factory. Errors: `WrongSetting`."""
     settings = ensure_embedded_files(Settings.from_env())
     log_lines.configure(settings.log_level)
     return Service(settings)
@@ -58,7 +58,7 @@ class Service:
                 _log.exception("shutdown failed")
                 raise
             _log.exception("startup failed")
-            # Whatever it was: a server that is not told goes on without an application, and answers nothing.
+            # For every error: without this message, a server goes on without an application and answers nothing.
             detail = error.detail if isinstance(error, UbrError) else type(error).__name__
             await send({"type": "lifespan.startup.failed", "message": detail})
             return

@@ -1,4 +1,4 @@
-"""From bytes to a command. Everything is bounded before work is done on it, and no value is ever quoted back."""
+"""Turns bytes into a command. Every input is bounded before it is processed, and no error quotes a value."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ C = TypeVar("C", bound=Command)
 
 
 async def read(scope: HTTPScope, receive: Receive, *, within: float, wanted: bool, optional: bool = False) -> bytes:
-    """The body, at most 64 KiB of it, however long its sender says it is, `within` so many seconds.
+    """Read the body `within` so many seconds: at most 64 KiB, whatever length the sender declares.
 
-    What a route does not want is read and thrown away. Errors: `BodyTooLarge`; `RequestTimeout`;
-    `UnsupportedMediaType` where it is wanted and not JSON, unless it is `optional` and there is none.
+    A body that the route does not want is read and discarded. Errors: `BodyTooLarge`; `RequestTimeout`;
+    `UnsupportedMediaType` if a wanted body is not JSON, unless it is `optional` and absent.
     """
     length, types, codings, chunked = b"", [], [], False
     for name, value in scope["headers"]:
@@ -61,7 +61,7 @@ async def read(scope: HTTPScope, receive: Receive, *, within: float, wanted: boo
     if not wanted:
         return b"" if absent else await _bounded(receive, within)
     if optional and absent:
-        # Without a length there may still be a body, over HTTP/2: whoever sends one says what it is.
+        # HTTP/2 allows a body without a length. A client that sends one declares its content type.
         return b""
     patch = scope["method"] == "PATCH"
     pattern = _JSON_OR_PATCH if patch else _JSON
@@ -98,7 +98,7 @@ async def _gathered(receive: Receive) -> bytes:
 
 # --- JSON ------------------------------------------------------------------------------------------------------------
 
-# A text without an end is one match too: to look for its end from each of its quotes would take too long.
+# An unterminated string is one match too: a search for its end from each of its quotes would take too long.
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _CONTROLS: Final = re.compile(r"[\x00-\x1f]")
 _SURROGATES: Final = re.compile(r"[\ud800-\udfff]")
@@ -108,16 +108,16 @@ _INT_64: Final = range(-(2**63), 2**64)
 
 
 class _Twice(dict[str, Any]):
-    """An object in which a name stands twice."""
+    """An object with a duplicate name."""
 
     name = ""
 
 
 def parse(raw: bytes) -> object:
-    """What a JSON text says, where there is no doubt about what it says (RFC 8259, and I-JSON, RFC 7493).
+    """The value of an unambiguous JSON text (RFC 8259, and I-JSON, RFC 7493).
 
-    Errors: `MalformedBody` for what is no JSON text, or nested too deeply; `Invalid` for a name that stands twice in
-    an object, and for text with control characters or halves of surrogate pairs.
+    Errors: `MalformedBody` for a text that is not JSON or is nested too deeply; `Invalid` for a duplicate name in an
+    object, and for text with control characters or halves of surrogate pairs.
     """
     try:
         text = raw.decode()
@@ -195,7 +195,7 @@ def _text_flaws(text: str, pointer: str) -> Iterator[InputError]:
 
 
 def _below(pointer: str, name: str) -> str:
-    """The pointer to a member. A name that is not plainly one stays untold, and the object is pointed at."""
+    """The pointer to a member. An unusual name is not quoted: the pointer is then the object's."""
     return f"{pointer}/{name}" if _NAME.fullmatch(name) else pointer
 
 
@@ -203,12 +203,12 @@ def _below(pointer: str, name: str) -> str:
 
 
 def decode(raw: bytes, command: type[C]) -> C:
-    """The command that a body holds. Errors: as `parse`, and `Invalid` for a field unknown, missing or mistyped."""
+    """The command in a body. Errors: those of `parse`, and `Invalid` for an unknown, missing or mistyped field."""
     return build(parse(raw), command)
 
 
 def build(value: object, command: type[C]) -> C:
-    """A command out of plain values. Nothing is converted that is not of the right type already."""
+    """Build a command from plain values. A value of a wrong type is rejected, never converted."""
     try:
         made = msgspec.convert(value, command)
     except msgspec.ValidationError as error:
@@ -220,7 +220,7 @@ def build(value: object, command: type[C]) -> C:
 
 
 def _check_moment(moment: datetime, name: str) -> None:
-    """Some times with an offset lie before the year 1 or after 9999 in UTC."""
+    """Reject a time with an offset that lies before the year 1 or after 9999 in UTC."""
     try:
         moment.astimezone(UTC)
     except OverflowError:
@@ -239,7 +239,7 @@ _KINDS: Final = {
 
 
 def _translated(message: str) -> InputError:
-    """What msgspec found, as a flaw: its place as a pointer, and without the value, which it sometimes quotes."""
+    """Translate an error of msgspec: the path becomes a pointer, and the value, which msgspec may quote, is dropped."""
     pointer = ""
     if place := _PLACE.fullmatch(message):
         message, pointer = place[1], re.sub(r"[.\[]", "/", place[2]).replace("]", "")
@@ -254,5 +254,5 @@ def _translated(message: str) -> InputError:
 
 
 def _named(types: str) -> str:
-    """Types as JSON calls them."""
+    """The JSON names of types."""
     return " or ".join(_JSON_NAMES.get(name, name) for name in types.split(" | "))

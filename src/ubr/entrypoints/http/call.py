@@ -1,4 +1,4 @@
-"""A request on its way to a use case: what it may be, and what its controller reads from it."""
+"""A request on its way to a use case: the operation of its route, and the parts that its controller reads."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ NOT_KEPT: Final = "no-store"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """What a route is: the edge acts on it, and the OpenAPI document is made from it.
+    """Describes a route: the edge acts on it, and the OpenAPI document is made from it.
 
-    `use_case` lends its docstring. `answer` is the type of a 2xx body; where that may be `deferred`, a 202 has none.
-    `public` needs no token; `ending` ends what one rests on. `tagged` answers with an `ETag`; `conditional` honours
-    `If-Match`, and `keyed` an `Idempotency-Key`. `limited` counts calls of a client IP and says so whatever it answers.
-    `problems` are those that not every route of its kind has. `example` is an answer, where its type has none. What is
-    not `described` is part of a page, and not in the document.
+    `use_case` provides the docstring. `answer` is the type of a 2xx body; if the result may be `deferred`, a 202 has no
+    body. `public` routes need no token; `ending` ones end a user or session that tokens depend on. `tagged` routes
+    answer with an `ETag`; `conditional` ones honour `If-Match`, and `keyed` ones an `Idempotency-Key`. `limited` routes
+    count calls of a client IP and report the count in every response. `problems` are those beyond the common ones of
+    routes of this kind. `example` is an example answer, if its type has none. A route that is not `described` is part
+    of a page, and not in the document.
     """
 
     use_case: type | None
@@ -77,7 +78,7 @@ def operation(
 
 
 class Call(Request[None, None, State]):
-    """A request as the controllers see it. Reading it raises what is wrong with it."""
+    """A request as the controllers see it. Reading an invalid part raises its error."""
 
     __slots__ = ("_actor", "_raw")
 
@@ -86,7 +87,7 @@ class Call(Request[None, None, State]):
 
     @property
     def actor(self) -> Actor:
-        """Who is logged in."""
+        """The authenticated actor."""
         return self._actor
 
     def command(self, command: type[C]) -> C:
@@ -98,18 +99,18 @@ class Call(Request[None, None, State]):
         return query.decode(self.scope["query_string"], command)
 
     def id(self, name: str) -> UUID:
-        """An id in the path. One that is not in its canonical form names nothing: it is answered as unknown."""
+        """An id in the path. An id that is not in its canonical form is handled as an unknown one."""
         text = self.path_params[name]
         return UUID(text) if query.ID.fullmatch(text) else _NOBODY
 
     @property
     def if_match(self) -> tuple[str, ...] | None:
-        """The revisions the caller would accept; None for any. Errors: `Invalid`."""
+        """The revisions that the caller accepts; None for any. Errors: `Invalid`."""
         return conditional.if_match(self.scope["headers"])
 
     @property
     def idempotency_key(self) -> IdempotencyKey | None:
-        """By which key the call is known when it is tried again; None without one. Errors: `Invalid`."""
+        """The key that identifies retries of this call; None if there is none. Errors: `Invalid`."""
         return idempotency_key.parse(self.scope["headers"])
 
     @property
@@ -118,10 +119,10 @@ class Call(Request[None, None, State]):
         return found
 
     async def admit(self, authenticate: Authenticate, *, within: float) -> None:
-        """Everything that is known before the use case: 413 and 415 come first, then 401, then 400.
+        """Run the checks that precede the use case: first for 413 and 415, then 401, then 400.
 
-        The body is read here, `within` so many seconds, and decoded by the controller, so that a stranger learns
-        nothing about a route's fields.
+        This reads the body `within` so many seconds. The controller decodes it later, so that an unauthenticated
+        client learns nothing about a route's fields.
         """
         wanted = self._operation
         self._raw = await body.read(
@@ -131,16 +132,16 @@ class Call(Request[None, None, State]):
             token = bearer_token(self.scope["headers"])
             self._actor = await (authenticate.bearer if wanted.ending else authenticate)(token)
         if wanted.tagged and self.method == "GET":
-            # Compared once there is a revision; what is wrong with it is told before that.
+            # This only validates the field. The comparison follows when the revision is known.
             conditional.none_match(self.scope["headers"], "")
         if wanted.query is None and self.scope["query_string"]:
             query.decode(self.scope["query_string"], Command)
 
 
 def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The token of the one `Authorization` field (RFC 6750, 2.1).
+    """The token of the single `Authorization` field (RFC 6750, 2.1).
 
-    Errors: `Unauthenticated` where there is none; `InvalidToken` where it cannot be one.
+    Errors: `Unauthenticated` if there is no token; `InvalidToken` for several fields and for a malformed token.
     """
     fields = [value for name, value in headers if name == b"authorization"]
     if not fields:

@@ -1,4 +1,4 @@
-"""Who is calling, as a network sees it: the peer, or whom a proxy that is trusted says it speaks for."""
+"""The IP address of a client: the peer's, or the one that a trusted proxy reports."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _WITH_PORT: Final = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):
 
 
 def client_ip(peer: str | None, headers: Headers, trusted: TrustedProxies) -> str | None:
-    """The client's address in its shortest form; the peer's wherever the header does not count or makes no sense."""
+    """The client's address in its shortest form; the peer's if the header is not trusted or not valid."""
     near = None if peer is None else _parse(peer)
     fallback = None if near is None else str(near)
     if trusted == () or (not isinstance(trusted, int) and not _is_trusted(near, trusted)):
         return fallback
     hops = _forwarded_for(headers)
     if isinstance(trusted, int):
-        # The peer is the nearest proxy, and each proxy wrote down whom it was called by.
+        # The peer is the nearest proxy, and each proxy appended the address of its own peer.
         hop = _parse(hops[-trusted]) if len(hops) >= trusted else None
         return fallback if hop is None else str(hop)
-    # Each was written down by the one after it. What stands before the first that is not ours is the client's own
-    # word: it is not even read, or else a client could hide behind a word that makes no sense.
+    # Each proxy appended the address before it. The client itself wrote everything before the nearest untrusted
+    # address. That part is not even parsed, or else a client could hide behind an invalid entry.
     client = near
     for text in reversed(hops):
         hop = _parse(text)
@@ -41,10 +41,10 @@ def client_ip(peer: str | None, headers: Headers, trusted: TrustedProxies) -> st
 
 
 def _forwarded_for(headers: Headers) -> list[str]:
-    """All of `X-Forwarded-For`, the farthest first.
+    """All entries of `X-Forwarded-For`, the farthest first.
 
-    A client that names the header in `Connection` asks a proxy to drop what it wrote (CVE-2022-31813): such a request
-    has no say in where it comes from.
+    A client that names the header in `Connection` asks a proxy to drop the entry that the proxy wrote
+    (CVE-2022-31813). The header of that request is ignored.
     """
     lines = [value for name, value in headers if name == b"x-forwarded-for"]
     raw = b",".join(lines)
@@ -57,7 +57,7 @@ def _forwarded_for(headers: Headers) -> list[str]:
 def _parse(text: str) -> _Address | None:
     if port := _WITH_PORT.fullmatch(text):
         text = port[1] or port[2]
-    if "%" in text:  # a scope says something to that machine alone
+    if "%" in text:  # a scope has a meaning on its own machine only
         return None
     try:
         address = ip_address(text)

@@ -11,15 +11,15 @@ from ubr.domain.errors import Invalid
 _TAG: Final = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _LIST: Final = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
 PATTERN: Final = rf"^[ \t]*(?:\*[ \t]*|{_LIST.pattern})$"
-"""Of a whole field, as JSON Schema has patterns."""
+"""Matches a whole field value, as a pattern of JSON Schema."""
 _ITEM: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 LONGEST: Final = 4096
 
 
 def if_match(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...] | None:
-    """The revisions that the caller would accept; None where any will do.
+    """The revisions that the caller accepts; None for any.
 
-    `*` accepts any: that the thing exists, the use case finds out by itself. A weak tag never matches.
+    `*` accepts any: the use case itself checks that the resource exists. A weak tag never matches.
     Errors: `Invalid`.
     """
     text = _field(headers, b"if-match")
@@ -29,7 +29,7 @@ def if_match(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...] | None:
 
 
 def none_match(headers: Iterable[tuple[bytes, bytes]], revision: str) -> bool:
-    """Whether `If-None-Match` lets this revision be sent. Errors: `Invalid`."""
+    """True if `If-None-Match` allows sending this revision. Errors: `Invalid`."""
     text = _field(headers, b"if-none-match")
     if text is None:
         return True

@@ -1,4 +1,4 @@
-"""Which pages of other origins may read answers (the Fetch standard, 3.3)."""
+"""CORS: lets pages of other origins read responses (the Fetch standard, 3.3)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 Headers = Iterable[tuple[bytes, bytes]]
 
-_ASKED: Final = (
+_REQUEST_HEADERS: Final = (
     "Authorization",
     "Content-Type",
     "Idempotency-Key",
@@ -15,8 +15,8 @@ _ASKED: Final = (
     "If-None-Match",
     "X-Request-ID",
 )
-"""What a page may send along."""
-_TOLD: Final = (
+"""Request headers that a page may send."""
+_RESPONSE_HEADERS: Final = (
     "ETag",
     "Link",
     "Location",
@@ -26,42 +26,42 @@ _TOLD: Final = (
     "WWW-Authenticate",
     "X-Request-ID",
 )
-"""What a page may read beside the body."""
-_KEPT_SECONDS: Final = 7200
-"""How long a browser need not ask again: the most that all of them grant."""
+"""Response headers that a page may read."""
+_MAX_AGE_SECONDS: Final = 7200
+"""Seconds for which a browser may cache a preflight: the longest time that all browsers accept."""
 
 
 class Cors:
-    """Headers for pages of origins that an operator named, and for nobody else.
+    """CORS headers for pages of the origins that an operator named, and for no others.
 
-    Never with credentials: what a browser would send by itself counts for nothing here.
+    Never allows credentials: the service ignores those that a browser sends by itself.
     """
 
     def __init__(self, origins: Iterable[str]) -> None:
         self._origins = frozenset(origin.encode() for origin in origins)
 
     def headers(self, method: str, request: Headers, response: Headers) -> Iterator[tuple[bytes, bytes]]:
-        """What this response to a request has beside its own headers.
+        """The headers that CORS adds to this response.
 
-        To a preflight, which is what a browser asks before it lets a page do something, the methods of the route: they
-        stand in `Allow`. A path that is not there has none, and so nothing is let through.
+        A preflight, which a browser sends before it lets a page make a call, gets the methods of the route, taken from
+        `Allow`. The response for an unknown path has no `Allow`, so it permits nothing.
         """
         if not self._origins:
             return
-        # Whoever asks: what a cache keeps for one origin must not be given to another.
+        # For every request: a cache must not give the response for one origin to another.
         yield b"vary", b"Origin"
         origins = [value for name, value in request if name == b"origin"]
         if len(origins) != 1 or origins[0] not in self._origins:
             return
         yield b"access-control-allow-origin", origins[0]
         if method != "OPTIONS" or not any(name == b"access-control-request-method" for name, _ in request):
-            yield b"access-control-expose-headers", _joined(_TOLD)
+            yield b"access-control-expose-headers", _joined(_RESPONSE_HEADERS)
             return
         for name, value in response:
             if name.lower() == b"allow":
                 yield b"access-control-allow-methods", value
-                yield b"access-control-allow-headers", _joined(_ASKED)
-                yield b"access-control-max-age", str(_KEPT_SECONDS).encode()
+                yield b"access-control-allow-headers", _joined(_REQUEST_HEADERS)
+                yield b"access-control-max-age", str(_MAX_AGE_SECONDS).encode()
 
 
 def _joined(names: Iterable[str]) -> bytes:

@@ -1,4 +1,4 @@
-"""The outermost layer: what holds for every request and every response, whatever becomes of it in between."""
+"""The outermost layer: the rules for every request and every response, whatever happens in between."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Za-z:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]*)?")
 _CANONICAL: Final = re.compile(rb"/|(?:/(?!\.\.?(?:/|\Z))[^/]+)+")
 _NEEDLESS: Final = re.compile(rb"%(?:2[DEF]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])", re.IGNORECASE)
-"""Escapes of what stands for itself in a path (RFC 3986, 2.3), and of the slash."""
+"""Escapes of characters that a path contains unescaped (RFC 3986, 2.3), and of the slash."""
 _MAX_URI_LENGTH: Final = 8192
 _MAX_USER_AGENT_LENGTH: Final = 512
 _WITHOUT_HOST: Final = ("1", "1.0")
-"""HTTP/1.0, as servers call it."""
+"""The version strings that servers use for HTTP/1.0."""
 _DRAIN_BYTES: Final = 8 * 1024 * 1024
 _DRAIN_SECONDS: Final = 2
 _HUNG_UP: Final = 499
-"""In the log alone: the client went, or so it seems, before it was answered."""
+"""Only in the log: the client disconnected before the response, or seems to have."""
 
-_TURNED_AWAY: Final = (400, 401, 408, 413, 414, 415, 429)
+_REJECTED: Final = (400, 401, 408, 413, 414, 415, 429)
 _RECORDED: Final = InvalidCredentials.code
-"""A failed login is an entry of the log by itself."""
+"""A failed login has its own entry in the audit log."""
 
 _log = structlog.get_logger("ubr.http")
 
@@ -54,18 +54,18 @@ def _uncounted(_problem: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpOptions:
-    """What an operator decides about HTTP, and how long a body may take."""
+    """The operator's settings for HTTP, and the time limit for a body."""
 
     trusted_proxies: TrustedProxies = ()
     public_url: str | None = None
     cors_origins: tuple[str, ...] = ()
     body_seconds: float = 10
     rejected: CountRejection = _uncounted
-    """Told of each request that was turned away before it was known who asked."""
+    """Called for each request that was rejected before its caller was known."""
 
 
 class Edge:
-    """Gives each request its id and its origin, each response its headers, and each of them a line in the log."""
+    """Gives each request its id and its origin, each response its headers, and each exchange a line in the log."""
 
     def __init__(self, app: Litestar, options: HttpOptions) -> None:
         self.app = app
@@ -76,7 +76,7 @@ class Edge:
             b"cache-control": b"no-store",
             b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
             b"referrer-policy": b"no-referrer",
-            # Where this is missing, servers put their own name.
+            # Without this field, servers add their own name.
             b"server": b"",
             b"x-content-type-options": b"nosniff",
         }
@@ -89,11 +89,11 @@ class Edge:
             await _Exchange(self, cast("HTTPScope", scope), receive, send).run()
         elif kind == "lifespan":
             await self.app(scope, receive, send)
-        else:  # there is nothing here to open a WebSocket to
+        else:  # the service has no WebSockets
             await send({"type": "websocket.close", "code": 1000, "reason": ""})
 
     def origin(self, scope: HTTPScope) -> Origin:
-        """Where a request comes from."""
+        """The origin of a request."""
         headers = scope["headers"]
         given = [value for name, value in headers if name == b"x-request-id"]
         kept = len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) is not None
@@ -108,16 +108,16 @@ class Edge:
     def finalize_headers(
         self, headers: Iterable[tuple[bytes, bytes]], scope: HTTPScope, request_id: bytes
     ) -> list[tuple[bytes, bytes]]:
-        """A response's own headers, and those that every response has."""
-        dressed = []
+        """A response's own headers, and those common to all responses."""
+        complete = []
         own = set()
         for name, value in headers:
             own.add(name.lower())
-            dressed.append((name, _methods(value) if name.lower() == b"allow" else value))
-        dressed += [(name, value) for name, value in self._defaults.items() if name not in own]
-        dressed.append((b"x-request-id", request_id))
-        dressed += list(self._cors.headers(scope["method"], scope["headers"], dressed))
-        return dressed
+            complete.append((name, _methods(value) if name.lower() == b"allow" else value))
+        complete += [(name, value) for name, value in self._defaults.items() if name not in own]
+        complete.append((b"x-request-id", request_id))
+        complete += list(self._cors.headers(scope["method"], scope["headers"], complete))
+        return complete
 
 
 class _Exchange:
@@ -152,7 +152,7 @@ class _Exchange:
         self._status = 0
         self._rate_limits: dict[str, RateLimitStatus] = {}
         self._broken = False
-        # Its client sends the body once it is told to (RFC 9110, 10.1.1), which the server does when somebody reads.
+        # The client sends the body after a 100 response (RFC 9110, 10.1.1), which the server sends at the first read.
         self._withheld = any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"])
         self._unread = any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])
 
@@ -171,26 +171,26 @@ class _Exchange:
             else:
                 await self._edge.app(self._scope, self.receive, self.send)
         except ClientGone:
-            # A server says the same of a body that breaks off or is badly chunked, and its sender is there to be told.
+            # Servers report a truncated or badly chunked body the same way, and then the client can read a response.
             await self._refuse(MalformedBody("The body is truncated or has invalid chunks"))
             self._status = _HUNG_UP
         except Exception:
-            if self._status:  # half an answer is out already: only the server can still break it off
+            if self._status:  # the response has begun: only the server can still abort it
                 raise
             _log.exception("failed")
             await self._refuse(InternalError())
 
     def _malformed(self) -> UbrError | None:
-        """What is wrong with the head of the request, whatever it asks for."""
+        """The error in the head of the request, whatever its route; None if it is valid."""
         hosts = [value for name, value in self._scope["headers"] if name == b"host"]
-        # A server may put an empty one where there is none.
+        # A server may add an empty field if there is none.
         absent = hosts in ([], [b""]) and self._scope["http_version"] in _WITHOUT_HOST
         if not absent and not (len(hosts) == 1 and _HOST.fullmatch(hosts[0])):
             return Invalid("The request does not name one host (RFC 9112, 3.2)")
         if len(self._path) + len(self._scope["query_string"]) > _MAX_URI_LENGTH:
             return UriTooLong()
         raw = self._scope.get("raw_path") or self._path.encode()
-        # A thing has one path: with another, a proxy's rule for it could be passed by.
+        # A resource has one path: another spelling could bypass a proxy's rule for it.
         if not _CANONICAL.fullmatch(raw) or _NEEDLESS.search(raw):
             return NotFound("This path does not exist")
         return None
@@ -211,9 +211,9 @@ class _Exchange:
         return message
 
     async def _drain(self) -> None:
-        """Take some of what the client is still sending, and throw it away.
+        """Read and discard some of the body that the client is still sending.
 
-        A connection that is closed over unread bytes is reset, and the answer is lost with it.
+        Closing a connection with unread bytes resets it, and the response is lost.
         """
         taken = 0
         with suppress(TimeoutError):
@@ -226,14 +226,14 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = int(message["status"])
-            # Who was waited for long enough is not waited for again, and to read what is withheld is to ask for it.
+            # After a 408, the client gets no second wait. Reading a withheld body would ask the client for it.
             spared = self._withheld or self._status == HTTPStatus.REQUEST_TIMEOUT
             if self._unread and self._status >= HTTPStatus.BAD_REQUEST and not spared:
                 await self._drain()
             headers = self._edge.finalize_headers(message["headers"], self._scope, self._request_id)
             headers += _limits(self._rate_limits.values())
             if self._unread or self._broken:
-                # What follows on this connection cannot be told from the rest of the body.
+                # The server cannot tell a next request on this connection from the rest of the body.
                 headers.append((b"connection", b"close"))
             message["headers"] = headers
         elif message["type"] == "http.response.body" and self._head:
@@ -241,10 +241,10 @@ class _Exchange:
         await self._send(message)
 
     def _write_line(self, began: float) -> None:
-        """Never the path itself, the query or the body: the template says where, and the id who."""
+        """Never logs the path, the query or the body: the route's template names the place, and the id the caller."""
         status = self._status or _HUNG_UP
         problem = self._scope["state"].get(PROBLEM) if status >= HTTPStatus.BAD_REQUEST else None
-        if problem is not None and status in _TURNED_AWAY and problem != _RECORDED:
+        if problem is not None and status in _REJECTED and problem != _RECORDED:
             self._edge.rejected(problem)
         _log.log(
             logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO,
@@ -259,7 +259,7 @@ class _Exchange:
 
 
 def _limits(rate_limits: Collection[RateLimitStatus]) -> list[tuple[bytes, bytes]]:
-    """What was counted for the client IP, as draft-ietf-httpapi-ratelimit-headers-11 has it."""
+    """The rate limits counted for the client IP, in the format of draft-ietf-httpapi-ratelimit-headers-11."""
     if not rate_limits:
         return []
     policies, left = [], []
@@ -270,7 +270,7 @@ def _limits(rate_limits: Collection[RateLimitStatus]) -> list[tuple[bytes, bytes
 
 
 def _methods(allowed: bytes) -> bytes:
-    """In one order, whatever the server's. What takes GET takes HEAD."""
+    """The methods, sorted to be independent of the server. A route that takes GET takes HEAD."""
     methods = {method.strip() for method in allowed.split(b",")}
     return b", ".join(sorted(methods | {b"HEAD"} if b"GET" in methods else methods))
 

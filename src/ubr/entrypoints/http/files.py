@@ -1,6 +1,4 @@
-"""Documents that are the same for everybody: made or read when somebody asks for one, and kept for as long as the
-process runs.
-"""
+"""Documents that are the same for every client: made or read at the first request, and kept until the process ends."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ _GZIP: Final = re.compile(rb"(?:^|,)[ \t]*(?:x-)?gzip[ \t]*(?:;[ \t]*q=(?P<q>[0-
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """Its content, as it is and packed; where packing saves nothing worth while, `packed` is None."""
+    """A file's content, plain and compressed. `packed` is None if compression would save too little."""
 
     content: bytes
     packed: bytes | None
@@ -42,11 +40,11 @@ class File:
 
 
 def serve(request: Call, file: File, *, cache_control: str) -> Response[bytes]:
-    """The file, packed for those who take it so; nothing but its tag for those who have it."""
+    """The file, compressed for clients that accept gzip; only its tag for clients that have this revision."""
     content, revision = file.content, file.revision
     packed = file.packed is not None and _takes_gzip(request.scope["headers"])
     if packed and file.packed is not None:
-        # Other bytes, so another tag (RFC 9110, 8.8.3.3).
+        # Different bytes need a different tag (RFC 9110, 8.8.3.3).
         content, revision = file.packed, f"{file.revision}-gzip"
     if conditional.none_match(request.scope["headers"], revision):
         response = Response(content, media_type=file.media_type, headers={"etag": f'"{revision}"'})
@@ -61,7 +59,7 @@ def serve(request: Call, file: File, *, cache_control: str) -> Response[bytes]:
 
 
 def described_by(request: Call) -> Described:
-    """The document of the application: the routes are part of it, so they cannot import it."""
+    """The OpenAPI document of the application. It contains the routes, so they cannot import it."""
     made: Described = request.app.state["described"]
     return made
 
@@ -71,7 +69,7 @@ def _takes_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return found is not None and (found["q"] or b"1").strip(b"0.") != b""
 
 
-# --- what the page at /api/docs is made of ---------------------------------------------------------------------------
+# --- assets of the page at /api/docs ----------------------------------------------------------------------------------
 
 _ASSETS: Final[Mapping[str, str]] = {
     "start.js": "text/javascript",
@@ -89,5 +87,5 @@ def assets() -> Mapping[str, File]:
 
 @cache
 def assets_revision() -> str:
-    """A text that differs whenever one of them does: it stands in their paths, so that each may be kept for good."""
+    """A text that changes whenever an asset does. Their paths contain it, so that caches may keep them forever."""
     return hashlib.sha256(",".join(asset.revision for asset in assets().values()).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Calls that a client tries again: its `Idempotency-Key` in."""
+"""The `Idempotency-Key` of calls that a client may retry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ubr.domain.errors import Invalid
 
 
 def parse(headers: Iterable[tuple[bytes, bytes]]) -> IdempotencyKey | None:
-    """By which key the call is known again; None without one. A quoted key is another than the same without quotes.
+    """The key that identifies retries of a call; None if absent. A quoted key differs from the same without quotes.
 
     Errors: `Invalid`.
     """

@@ -1,4 +1,4 @@
-"""How log lines look: one JSON object a line, or something to read where a person is watching."""
+"""The format of log lines: one JSON object a line, or readable text if a person is watching."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def configure(level: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
-    # Libraries tell too much below this: statements, and what is in them.
+    # Below this level, libraries log too much: statements and their values.
     logging.basicConfig(handlers=[handler], level=max(least, logging.WARNING), force=True)
 
 
 def _renderers(*, person: bool) -> list[Processor]:
     if person:
-        # Not the tracebacks that come with rich: they show local variables, and there are passwords among them.
+        # Not the tracebacks of rich: they show local variables, which include passwords.
         return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
 

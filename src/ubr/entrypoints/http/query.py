@@ -1,4 +1,4 @@
-"""From a query string to a command."""
+"""Turns a query string into a command."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ubr.entrypoints.http.body import build
 C = TypeVar("C", bound=Command)
 
 ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-"""The one text of an id that is taken, here and in paths."""
+"""The only accepted form of an id, here and in paths."""
 
 _ESCAPES: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROLS: Final = re.compile(r"[\x00-\x1f]")
@@ -24,7 +24,7 @@ _WHOLE: Final = re.compile(r"[0-9]{1,19}")
 
 
 def pairs(raw: bytes) -> dict[str, str]:
-    """The parameters. Errors: `Invalid` for one that stands twice, or that is not text."""
+    """The parameters. Errors: `Invalid` for a duplicate parameter, and for one that is not text."""
     found: dict[str, str] = {}
     if not raw:
         return found
@@ -46,7 +46,7 @@ def pairs(raw: bytes) -> dict[str, str]:
 
 
 def decode(raw: bytes, command: type[C]) -> C:
-    """The command whose fields the parameters are. Errors: `Invalid`, for an unknown parameter too."""
+    """The command with the parameters as fields. Errors: `Invalid`, also for an unknown parameter."""
     values: dict[str, object] = {}
     for name, value in pairs(raw).items():
         if name not in command.__struct_fields__:
@@ -61,13 +61,13 @@ def decode(raw: bytes, command: type[C]) -> C:
 
 
 def with_cursor(raw: bytes, cursor: str) -> str:
-    """The same query, from another place in the list on."""
+    """The same query, continued from another place in the list."""
     return urlencode({**pairs(raw), "cursor": cursor})
 
 
 @cache
 def _of_type(type_: type, command: type[Command]) -> frozenset[str]:
-    """The parameters that are numbers, or ids. All arrive as text."""
+    """The parameters of this type: numbers or ids. All arrive as text."""
     types = get_type_hints(command)
     return frozenset(name for name in command.__struct_fields__ if type_ in (types[name], *get_args(types[name])))
 

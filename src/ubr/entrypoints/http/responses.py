@@ -1,4 +1,4 @@
-"""From results to responses. Each is encoded once."""
+"""Turns results into responses. Each result is encoded once."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def ok(result: Any) -> Response[bytes]:
-    """A result as it is."""
+    """A result without further headers."""
     return Response(_encode(result), media_type="application/json")
 
 
 def page(request: Call, result: Page[Any]) -> Response[bytes]:
-    """Part of a list, and where the next part is."""
+    """A page of a list, with a link to the next page."""
     response = ok(result)
     if result.next_cursor is not None:
         more = query.with_cursor(request.scope["query_string"], result.next_cursor)
@@ -31,7 +31,7 @@ def page(request: Call, result: Page[Any]) -> Response[bytes]:
 
 
 def revised(request: Call, result: Revised) -> Response[bytes]:
-    """A thing with its entity tag; to a GET, nothing but the tag where the caller has this revision already."""
+    """A resource with its entity tag. A GET gets only the tag if the caller already has this revision."""
     if request.method == "GET" and not conditional.none_match(request.scope["headers"], result.revision):
         return unchanged(result.revision)
     response = ok(result)
@@ -40,14 +40,14 @@ def revised(request: Call, result: Revised) -> Response[bytes]:
 
 
 def created(request: Call, result: Revised, at: str, id: UUID) -> Response[bytes]:
-    """A new thing, and where it is."""
+    """A new resource, with its location."""
     response = revised(request, result)
     response.headers["location"] = f"{at}/{id}"
     return response
 
 
 def accepted() -> Response[bytes]:
-    """It was asked for, and nothing more is told."""
+    """Confirms the request, and reveals nothing more."""
     return Response(b"", status_code=HTTPStatus.ACCEPTED)
 
 

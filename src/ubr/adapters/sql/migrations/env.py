@@ -1,4 +1,4 @@
-"""What Alembic runs for every command: the connection comes from whoever called, and so does the transaction."""
+"""The script that Alembic runs for every command. The caller provides the connection and the transaction."""
 
 from __future__ import annotations
 

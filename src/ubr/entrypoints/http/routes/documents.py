@@ -21,10 +21,10 @@ from ubr.entrypoints.http.files import Described, File, described_by, serve
 _JSON: Final = "application/json"
 _BRIEFLY: Final = f"public, max-age={JWKS_CACHE.seconds}"
 _ASKED_FOR_EACH_TIME: Final = "public, no-cache"
-"""A page of before would look for assets that are no longer there."""
+"""An outdated page would request assets that no longer exist."""
 _FOR_GOOD: Final = "public, max-age=31536000, immutable"
 _KID: Final = EXAMPLE_HASH[:43]
-"""The same hash as base64url has it."""
+"""The same hash in base64url."""
 
 
 class KeySetResult(Result, frozen=True, kw_only=True):
@@ -52,7 +52,7 @@ class Documents(Controller):
         ),
     )
     async def public_keys(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        # RFC 9111, 5.2.1.4: whoever says so wants no answer of before.
+        # RFC 9111, 5.2.1.4: a client that sends `no-cache` wants no stored response.
         asked = request.headers.get("cache-control", "").lower()
         keys = ",".join(await ubr.get_public_keys(current="no-cache" in asked))
         return serve(request, File.of(f'{{"keys":[{keys}]}}'.encode(), _JSON, pack=False), cache_control=_BRIEFLY)
@@ -114,7 +114,7 @@ class Documents(Controller):
         return serve(request, wanted, cache_control=_FOR_GOOD)
 
 
-# The first to ask for one of these waits while it is made; nobody else does.
+# Only the first request for one of these waits until it is made.
 
 
 @cache

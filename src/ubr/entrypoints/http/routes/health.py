@@ -1,4 +1,4 @@
-"""For those who look after the service."""
+"""Health checks for operators."""
 
 from __future__ import annotations
 

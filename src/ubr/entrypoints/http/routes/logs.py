@@ -1,4 +1,4 @@
-"""The log, and what shows that it is the one that was written."""
+"""The audit log, and the proofs that it is the log as written."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Problems(Controller):
 
 
 async def _page(request: Call, slug: str | None) -> Response[bytes]:
-    # The first to ask waits while they are made; nobody else does.
+    # Only the first request waits until the pages are made.
     made = await asyncio.to_thread(_made, described_by(request))
     if slug not in made:
         raise NotFound("Problem not found")

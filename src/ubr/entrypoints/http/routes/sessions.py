@@ -1,4 +1,4 @@
-"""One's own sessions."""
+"""The caller's own sessions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The feed of what ended or changed, numbered in the order of the commits, and the workers that follow it."""
+"""The feed of ends and changes, numbered in the order of the commits, and the workers that follow it."""
 
 from __future__ import annotations
 

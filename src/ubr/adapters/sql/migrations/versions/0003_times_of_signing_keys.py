@@ -1,4 +1,4 @@
-"""When a signing key signs, retires and was revoked."""
+"""The times at which a signing key starts to sign, retires and was revoked."""
 
 from __future__ import annotations
 

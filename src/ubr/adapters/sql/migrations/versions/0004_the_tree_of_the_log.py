@@ -1,4 +1,4 @@
-"""The tree over the log: what waits to be in it, its leaves, nodes and checkpoints, and the keys that sign those."""
+"""The tree over the log: the waiting entries, its leaves, nodes and checkpoints, and the keys that sign those."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PRUNED = (
     "EXISTS (SELECT 1 FROM {0}log_leaves AS leaf, {0}log_pruned AS pruned "
     "WHERE leaf.entry_id = OLD.id AND leaf.leaf_index < pruned.size)"
 )
-"""Whether an entry is one of those whose content may go."""
+"""True for an entry whose content may be deleted."""
 
 
 def upgrade() -> None:

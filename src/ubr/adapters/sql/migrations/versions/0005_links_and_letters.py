@@ -1,4 +1,4 @@
-"""One-time links, letters that wait to be sent, and e-mails that can be taken back."""
+"""One-time links, queued mails, and e-mails that users can take back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tries of passwords, the clients that users signed in from, and what is counted where there is no Redis."""
+"""Password attempts, the clients that users logged in from, and the counters for installations without Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was answered to calls that came with a key, for those that are tried again."""
+"""Stored results of calls with an idempotency key, for retries."""
 
 from __future__ import annotations
 

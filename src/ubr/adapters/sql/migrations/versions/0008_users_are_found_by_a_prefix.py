@@ -1,4 +1,4 @@
-"""Users are found by how their e-mail or name begins, and by their status; grants that have ended, by their end."""
+"""Finds users by a prefix of their e-mail or name and by their status, and ended grants by their end."""
 
 from __future__ import annotations
 

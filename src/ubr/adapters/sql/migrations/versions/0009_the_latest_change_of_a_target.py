@@ -1,4 +1,4 @@
-"""The latest record about a target is found without a scan of the feed."""
+"""Finds the latest record about a target without a scan of the feed."""
 
 from __future__ import annotations
 
