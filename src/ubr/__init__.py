@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ubr.application.audit.prune_log import PrunedResult, PruneLog, PruneLogCommand
     from ubr.application.audit.rotate_log_key import LogKeyResult, RotateLogKey
     from ubr.application.audit.verify_log import VerifiedLogResult, VerifyLog, VerifyLogCommand
+    from ubr.application.kernel.home_loop import WrongEventLoop
     from ubr.application.kernel.idempotency import IdempotencyKey
     from ubr.application.kernel.origin import Origin, calling_from
     from ubr.application.kernel.representations import (
@@ -195,6 +196,7 @@ __all__ = [
     "VerifyEmailCommand",
     "VerifyLog",
     "VerifyLogCommand",
+    "WrongEventLoop",
     "WrongSetting",
     "calling_from",
     "connect",
@@ -205,6 +207,7 @@ _HOMES = {
         "Origin",
         "calling_from",
     ),
+    "ubr.application.kernel.home_loop": ("WrongEventLoop",),
     "ubr.domain.actor": (
         "Actor",
         "SYSTEM",

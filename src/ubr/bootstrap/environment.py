@@ -69,10 +69,12 @@ async def open_environment(
     What is not `prepared` can look after signing keys that no secret opens, and neither makes nor verifies tokens.
     What is not `following` leaves no trace in the database: good for reading the log, and for nothing else.
     What is not `delivering` leaves mails to those who last longer.
+    All of it belongs to the event loop that opens it; a call from another raises `WrongEventLoop`.
     Errors: `StoreUnavailable` where the database is out of reach; `SigningKeyLocked`; `WrongSetting` where a template
     of the operator's cannot be used.
     """
     container = _container(settings, clock)
+    container.home().check()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(container.store().close)
         stack.callback(container.hasher().close)

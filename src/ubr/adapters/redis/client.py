@@ -16,6 +16,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from ubr.adapters.redis.breaker import Breaker
 from ubr.adapters.redis.pool import Make, Pool
+from ubr.application.kernel.home_loop import HomeLoop
 from ubr.domain.errors import StoreUnavailable
 
 T = TypeVar("T")
@@ -44,7 +45,8 @@ class RedisClient:
 
     Errors of every method: `StoreUnavailable`, and nothing else: for a server that is gone, frozen, full, loading,
     read-only or no Redis at all, and at once while the breaker is open. The command may or may not have been run then;
-    it is never sent twice. Nothing of the URL gets into an error or a log.
+    it is never sent twice. Nothing of the URL gets into an error or a log. `WrongEventLoop` is raised besides, before
+    anything is sent.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class RedisClient:
         connect_deadline: float = 1.0,
         connections: int = 16,
         breaker: Breaker | None = None,
+        home: HomeLoop | None = None,
     ) -> None:
         """Connects to nothing yet. Errors: `ValueError`, without a word of the URL."""
         try:
@@ -80,6 +83,7 @@ class RedisClient:
         self._connect_deadline = connect_deadline
         self._breaker = breaker or Breaker()
         self._pool = Pool(library.make_connection, size=connections, connect_deadline=connect_deadline)
+        self._home = home or HomeLoop()
         self._last_answer = float("-inf")
         self._last_complaint = float("-inf")
 
@@ -117,6 +121,7 @@ class RedisClient:
 
         Errors: any of the library's; of these the caller makes what it likes. It bounds the time of what it asks.
         """
+        self._home.check()
         connection: AbstractConnection = self._make()
         try:
             async with asyncio.timeout(self._connect_deadline):
@@ -135,6 +140,7 @@ class RedisClient:
         await self._pool.close()
 
     async def _guarded(self, talk: Callable[[AbstractConnection], Awaitable[T]]) -> T:
+        self._home.check()
         permit = self._breaker.admit()
         if permit is None:
             raise _unavailable()

@@ -15,9 +15,13 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ubr.adapters.sql.uninterrupted import uninterrupted
+from ubr.application.kernel.home_loop import HomeLoop
 
 READ_ONLY: Final = "ubr_read"
 """The execution option of a unit that only reads."""
+
+HOME: Final = "ubr_home"
+"""The execution option with the `HomeLoop` of an engine: its connections are of no use in another."""
 
 _SHORT: Final = 0.005
 """Seconds between two tries of what SQLite does not wait for: such a change of another takes about as long."""
@@ -65,19 +69,27 @@ def normal_url(url: str) -> str:
     return parsed.set(drivername=driver).render_as_string(hide_password=False)
 
 
-def make_engine(url: str, limits: ConnectionLimits = ConnectionLimits(), *, durable: bool = True) -> AsyncEngine:
+def make_engine(
+    url: str, limits: ConnectionLimits = ConnectionLimits(), *, durable: bool = True, home: HomeLoop | None = None
+) -> AsyncEngine:
     """An engine that has not connected yet.
 
-    `durable` False lets SQLite answer before the disk has what was committed: for tests. Errors: `ValueError`.
+    `durable` False lets SQLite answer before the disk has what was committed: for tests. `home` is the event loop of
+    the application; without it, the one that first connects. Errors: `ValueError`.
     """
     parsed = make_url(normal_url(url))
     if parsed.drivername.startswith("sqlite"):
-        return sqlite_engine(parsed, limits, durable=durable)
-    return _postgresql_engine(parsed, limits)
+        return sqlite_engine(parsed, limits, durable=durable, home=home)
+    return _postgresql_engine(parsed, limits, home or HomeLoop())
 
 
 def sqlite_engine(
-    url: URL, limits: ConnectionLimits, *, durable: bool = True, foreign_keys: bool = True
+    url: URL,
+    limits: ConnectionLimits,
+    *,
+    durable: bool = True,
+    foreign_keys: bool = True,
+    home: HomeLoop | None = None,
 ) -> AsyncEngine:
     pragmas = (
         f"busy_timeout={_milliseconds(limits.acquire)}",
@@ -107,6 +119,9 @@ def sqlite_engine(
         pool_size=limits.connections,
         max_overflow=0,
         pool_timeout=limits.acquire,
+        # `SqlConnection` rolls back itself, and looks whether that was of any use.
+        pool_reset_on_return=None,
+        execution_options={HOME: home or HomeLoop()},
         hide_parameters=True,
     )
 
@@ -138,7 +153,7 @@ async def _write_ahead(connection: aiosqlite.Connection, patience: float) -> Non
             return
 
 
-def _postgresql_engine(url: URL, limits: ConnectionLimits) -> AsyncEngine:
+def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop) -> AsyncEngine:
     dsn = _dsn(url)
     settings = {
         "application_name": "ubr",
@@ -182,6 +197,8 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=limits.acquire,
         pool_recycle=limits.recycle,
+        pool_reset_on_return=None,
+        execution_options={HOME: home},
         hide_parameters=True,
     )
 

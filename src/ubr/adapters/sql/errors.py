@@ -114,6 +114,15 @@ class SqlTransactionConflict(SqlUnavailable, TransactionConflict):
     """Two units stood in each other's way and this one was rolled back, certainly: it may be repeated."""
 
 
+def is_answer(error: BaseException) -> bool:
+    """Whether an error is what the database itself answered, so that it is known in which state the connection is."""
+    if not isinstance(error, DBAPIError):
+        return False
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", None) is not None
+    return getattr(getattr(error.orig, "__cause__", None), "sqlstate", None) is not None
+
+
 def translated(error: BaseException) -> UbrError | None:
     """What an error of a driver means; None for one that is a bug, to be raised as it is."""
     if isinstance(error, PoolTimeoutError):

@@ -16,7 +16,7 @@ from sqlalchemy.pool import QueuePool
 from ubr.adapters.sql.accounts import SqlLinks, SqlUsers
 from ubr.adapters.sql.audit import SqlLogKeys, SqlLogRecords, SqlLogs, SqlLogTree, write_entries
 from ubr.adapters.sql.connection import SqlConnection
-from ubr.adapters.sql.engine import READ_ONLY
+from ubr.adapters.sql.engine import HOME, READ_ONLY
 from ubr.adapters.sql.errors import SqlUnavailable
 from ubr.adapters.sql.idempotency import SqlIdempotencyStore
 from ubr.adapters.sql.keys import SqlSigningKeys
@@ -27,6 +27,7 @@ from ubr.adapters.sql.roles import SqlRoles
 from ubr.adapters.sql.sessions import SqlPrincipals, SqlRefreshTokens, SqlSessions
 from ubr.adapters.sql.tables import feed_head
 from ubr.application.audit.recorder import Recorder
+from ubr.application.kernel.home_loop import HomeLoop
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.system import Clock
 from ubr.application.revocation.pending_changes import PendingChanges
@@ -117,6 +118,7 @@ class SqlUnitOfWork:
         )
         # SQLite lets one write at a time, and has the others ask again and again. Ours stand in line.
         self._turn = asyncio.Lock() if sqlite else None
+        self.home: HomeLoop = engine.get_execution_options()[HOME]
         self._patience = engine.pool.timeout() if isinstance(engine.pool, QueuePool) else 0.0
 
     @asynccontextmanager
@@ -131,6 +133,7 @@ class SqlUnitOfWork:
 
     @asynccontextmanager
     async def _in_turn(self) -> AsyncIterator[None]:
+        self.home.check()
         if self._turn is None:
             yield
             return

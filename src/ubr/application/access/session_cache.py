@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
+from ubr.application.kernel.home_loop import HomeLoop
 from ubr.application.ports.revocation import ChangeFeed, Elapsed, FeedPosition, WorkerId
 from ubr.application.ports.sessions import Principal
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -129,9 +130,11 @@ class SessionCache:
         times: CacheTimes,
         *,
         capacity: int = _CAPACITY,
+        home: HomeLoop | None = None,
     ) -> None:
         self.worker = worker
         self.times = times
+        self.home = home or HomeLoop()
         self._unit_of_work = unit_of_work
         self._feed = feed
         self._elapsed = elapsed
@@ -189,8 +192,9 @@ class SessionCache:
     async def ensure_fresh(self) -> None:
         """Return when the view is fresh, at once where it is.
 
-        Errors: `StoreUnavailable` where it does not become so in time.
+        Errors: `StoreUnavailable` where it does not become so in time; `WrongEventLoop`.
         """
+        self.home.check()
         if self._fresh():
             return
         if self._left:

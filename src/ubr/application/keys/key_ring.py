@@ -87,8 +87,9 @@ class KeyRing:
 
         It may have been made a moment ago. Anybody can make such a token up, so this is done no more often than the
         feed is read; whoever comes too early waits for the next time, together with all others.
-        Errors: `StoreUnavailable`.
+        Errors: `StoreUnavailable`; `WrongEventLoop`.
         """
+        self._view.home.check()
         if self._asking is None or self._asking.done():
             self._asking = shared(self._ask())
         await asyncio.shield(self._asking)
