@@ -7,8 +7,9 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -35,8 +36,10 @@ from ubr.adapters.sql.migrations import upgrade
 from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.home_loop import HomeLoop, WrongEventLoop
 from ubr.application.ports.protection import Quota
+from ubr.application.ports.unit_of_work import Transaction
 from ubr.domain.accounts.user import User
 from ubr.domain.errors import UbrError
+from ubr.domain.ids import UserId
 from ubr.testing import TINY_HASHING
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
@@ -180,6 +183,10 @@ async def test_an_error_at_any_await_leaves_no_connection_inside_a_transaction(
         loop.set_exception_handler(complaining)
 
 
+async def _user(user_id: UserId, tx: Transaction) -> User | None:
+    return await tx.users.get(user_id)
+
+
 async def _at_every_await(url: str) -> None:
     loop = asyncio.get_running_loop()
     async with bench(url) as checking:
@@ -189,7 +196,7 @@ async def _at_every_await(url: str) -> None:
                 acknowledged: list[User] = []
                 user = new_user()
                 injector = Injector(at)
-                loop.set_task_factory(injector)
+                loop.set_task_factory(cast("Any", injector))
                 try:
                     await asyncio.create_task(put(it.uow, user))
                     acknowledged.append(user)
@@ -204,7 +211,7 @@ async def _at_every_await(url: str) -> None:
                     acknowledged.append(later)
                 it.assert_at_rest()
                 for each in acknowledged:
-                    assert await seen(checking.uow, lambda tx, id=each.id: tx.users.get(id)) is not None, at
+                    assert await seen(checking.uow, partial(_user, each.id)) is not None, at
             if not injector.struck:
                 assert at > 5
                 return
@@ -225,7 +232,9 @@ async def opened(kind: str, url: str | None, redis_url: str | None = None) -> As
 
 
 async def register(ubr: Application) -> Any:
-    return (await ubr.register_user(RegisterUserCommand(email=f"{uuid4().hex}@example.org", password=PASSWORD))).id
+    made = await ubr.register_user(RegisterUserCommand(email=f"{uuid4().hex}@example.org", password=PASSWORD))
+    assert made is not None
+    return made.id
 
 
 @pytest.mark.parametrize("kind", ["memory", *KINDS])
@@ -252,7 +261,7 @@ async def test_a_call_from_another_event_loop_is_refused_before_anything_is_touc
             assert "another event loop" in str(refused)
         made = await asyncio.gather(*(register(ubr) for _ in range(20)))
         for user_id in [first, *made]:
-            assert await ubr.get_user(GetUserCommand(user_id=user_id), actor=SYSTEM)
+            assert (await ubr.get_user(GetUserCommand(user_id=user_id), actor=SYSTEM)).id == user_id
 
 
 @pytest.mark.parametrize("kind", KINDS)

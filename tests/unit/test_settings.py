@@ -117,6 +117,7 @@ BAD: dict[str, list[str]] = {
         *("postgresql://u:{0}@h:99999/d", "postgresql://u:12/{0}@h/d", "postgresql://u:{0}@x@h/d"),
         *("postgresql://u:1?{0}@h/d", "postgresql://u:{0}#x@h/d", "postgresql://u:{0}@/d", "postgresql://u:{0}@[::1/d"),
         *("postgresql://u:{0}@h/d?sslmode=maybe", "postgresql://u:{0}@h/d?password={0}", "postgresql://u:{0}@h/d#x"),
+        *("postgresql://u:{0}@h/d?prepared_statement_cache_size=-1", "postgresql://u:{0}@h/d?jit=off"),
     ],
     "UBR_MIGRATION_DATABASE_URL": ["sqlite:///a.db", "memory:", "mysql://u:{0}@h/d", "postgresql://u:{0}@h"],
     "UBR_REDIS_URL": [

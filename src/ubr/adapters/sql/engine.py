@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ HOME: Final = "ubr_home"
 
 _SHORT: Final = 0.005
 """Seconds between two tries of what SQLite does not wait for: such a change of another takes about as long."""
+
+_CACHED_STATEMENTS: Final = "prepared_statement_cache_size"
 
 _DRIVERS: Final = {
     "postgres": "postgresql+asyncpg",
@@ -155,10 +158,8 @@ async def _write_ahead(connection: aiosqlite.Connection, patience: float) -> Non
 
 def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop) -> AsyncEngine:
     dsn = _dsn(url)
+    cached = _cached_statements(url)
     settings = {
-        "application_name": "ubr",
-        # Whatever the installation says: who had to wait for a lock must see what was committed meanwhile.
-        "default_transaction_isolation": "read committed",
         "timezone": "UTC",
         "jit": "off",  # these queries are over before it has compiled anything
         "statement_timeout": _milliseconds(limits.statement),
@@ -167,17 +168,18 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop) -> As
     }
 
     async def connect() -> Any:
-        import asyncpg  # noqa: PLC0415 - SQLite does without
+        from ubr.adapters.sql import postgresql  # noqa: PLC0415 - SQLite does without
 
         made = []
 
         async def make() -> None:
             made.append(
-                await asyncpg.connect(
+                await postgresql.connect(
                     dsn,
-                    timeout=limits.connect,
+                    settings,
+                    connect_timeout=limits.connect,
                     command_timeout=limits.statement + 0.5,
-                    server_settings=settings,
+                    statement_cache_size=cached,
                 )
             )
 
@@ -190,9 +192,17 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop) -> As
             raise
         return made[0]
 
+    statements: dict[str, Any] = {"prepared_statement_cache_size": cached}
+    if cached == 0:  # PgBouncer may not know them by name, or know those of others by the same.
+        statements["prepared_statement_name_func"] = str
+
+    def create() -> Any:
+        assert engine.sync_engine.dialect.dbapi is not None  # noqa: S101 - it has connected
+        return engine.sync_engine.dialect.dbapi.connect(async_creator_fn=connect, **statements)
+
     engine = create_async_engine(
         url.set(query={}),
-        async_creator=connect,
+        creator=create,
         pool_size=limits.connections,
         max_overflow=0,
         pool_timeout=limits.acquire,
@@ -215,8 +225,18 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop) -> As
 
 def _dsn(url: URL) -> str:
     """The address the way PostgreSQL's own tools take it: asyncpg reads all its parameters, SQLAlchemy only some."""
-    query = {"sslmode" if name == "ssl" else name: value for name, value in url.query.items()}
+    query = {
+        "sslmode" if name == "ssl" else name: value for name, value in url.query.items() if name != _CACHED_STATEMENTS
+    }
     return url.set(drivername="postgresql", query=query).render_as_string(hide_password=False)
+
+
+def _cached_statements(url: URL) -> int:
+    """How many statements each connection keeps prepared; with 0 none has a name. Errors: `ValueError`."""
+    given = url.query.get(_CACHED_STATEMENTS, "100")
+    if not isinstance(given, str) or re.fullmatch(r"[0-9]{1,5}", given) is None:
+        raise ValueError(f"The database URL has a {_CACHED_STATEMENTS} that is no number")
+    return int(given)
 
 
 def _milliseconds(seconds: float) -> str:

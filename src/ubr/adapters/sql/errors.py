@@ -83,6 +83,12 @@ _CONFLICT_STATES: Final = {
     "40001",  # serialization failure
     "40P01",  # deadlock
 }
+_LOST_STATEMENTS: Final = {
+    "26000",  # no such prepared statement
+    "42P05",  # there is one of that name
+}
+"""A pooler on the way gave the session to somebody else, with the statements that were prepared in it."""
+_LOST: Final = "a pooler loses prepared statements: end the URL in ?prepared_statement_cache_size=0"
 _STALE_PLANS: Final = {"InvalidCachedStatementError", "OutdatedSchemaCacheError"}
 """What asyncpg raises where the tables changed under a prepared statement. SQLAlchemy drops its caches upon it."""
 
@@ -171,6 +177,7 @@ def _of_postgresql(error: DBAPIError) -> UbrError | None:
         return broken()
     if state in _CONFLICT_STATES:
         return SqlTransactionConflict(f"sqlstate {state}")
-    if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE_STATES or error.connection_invalidated:
-        return SqlUnavailable(f"sqlstate {state}")
+    lost = error.connection_invalidated
+    if lost or state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE_STATES | _LOST_STATEMENTS:
+        return SqlUnavailable(_LOST if state in _LOST_STATEMENTS else f"sqlstate {state}")
     return None

@@ -46,6 +46,8 @@ def parse_database_url(raw: str) -> str:
             raise ValueError(f"must have as its sslmode {alternatives(_SSL)}")
         options["ssl"] = mode
     rest = rest.partition("?")[0]
+    if re.fullmatch(r"[0-9]{1,5}", options.get("prepared_statement_cache_size", "0")) is None:
+        raise ValueError("must have as its prepared_statement_cache_size a number; 0 prepares no statement by name")
     return f"postgresql+asyncpg://{rest}" + (f"?{urlencode(options, safe='/')}" if options else "")
 
 
@@ -73,7 +75,8 @@ class StoreSettings:
         parse_database_url,
         EMBEDDED,
         "Where everything is kept: `postgresql://user:password@host:5432/database`, `sqlite:///file` "
-        "(relative to the working directory, with a fourth slash absolute), or `memory:`.",
+        "(relative to the working directory, with a fourth slash absolute), or `memory:`. Behind PgBouncer that pools "
+        "transactions it ends in `?prepared_statement_cache_size=0`.",
         shown="masked",
     )
     migration_database_url: str | None = setting(
