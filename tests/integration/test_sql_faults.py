@@ -92,7 +92,7 @@ async def fails_in_time(within: float = DEADLINE) -> AsyncIterator[pytest.Except
         yield failure
     assert time.monotonic() - began < within
     assert failure.value.retry_after >= 1
-    assert failure.value.code == "store-unavailable"
+    assert failure.value.code in {"store-unavailable", "store-too-slow"}
 
 
 # Addresses

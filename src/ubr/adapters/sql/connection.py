@@ -11,6 +11,7 @@ from sqlalchemy import Column, Executable, RowMapping, Select, delete, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from ubr.adapters.sql.complaints import complain
 from ubr.adapters.sql.engine import HOME
 from ubr.adapters.sql.errors import SqlUnavailable, is_answer, translated
 from ubr.adapters.sql.uninterrupted import uninterrupted
@@ -167,6 +168,7 @@ class SqlConnection:
             meaning = translated(error)
             if meaning is None:
                 raise
+            complain(meaning)
             # The driver's text can hold addresses and names.
             raise meaning from None
         except BaseException:

@@ -15,9 +15,10 @@ from sqlalchemy.pool import QueuePool
 
 from ubr.adapters.sql.accounts import SqlLinks, SqlUsers
 from ubr.adapters.sql.audit import SqlLogKeys, SqlLogRecords, SqlLogs, SqlLogTree, write_entries
+from ubr.adapters.sql.complaints import complain
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.engine import HOME, READ_ONLY
-from ubr.adapters.sql.errors import SqlUnavailable
+from ubr.adapters.sql.errors import SqlTooSlow
 from ubr.adapters.sql.idempotency import SqlIdempotencyStore
 from ubr.adapters.sql.keys import SqlSigningKeys
 from ubr.adapters.sql.mail import SqlOutbox
@@ -141,7 +142,9 @@ class SqlUnitOfWork:
             async with asyncio.timeout(self._patience):
                 await self._turn.acquire()
         except TimeoutError:
-            raise SqlUnavailable("other units wrote for too long") from None
+            slow = SqlTooSlow("other units wrote for too long")
+            complain(slow)
+            raise slow from None
         try:
             yield
         finally:

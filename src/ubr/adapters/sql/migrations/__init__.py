@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ubr.adapters.sql.database_grants import grants
 from ubr.adapters.sql.engine import ConnectionLimits, make_engine, normal_url, sqlite_engine
-from ubr.adapters.sql.errors import translated
+from ubr.adapters.sql.errors import explained
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -96,7 +96,7 @@ async def check(url: str) -> SchemaState:
         async with engine.connect() as connection:
             return await connection.run_sync(_state)
     except Exception as error:
-        if (meaning := translated(error)) is not None:
+        if (meaning := explained(error)) is not None:
             raise meaning from None
         raise
     finally:
@@ -161,7 +161,7 @@ async def _run(url: str, wait: float, doing: Callable[[Connection], T]) -> T:
         async with _alone(url, wait) as connection:
             return await connection.run_sync(doing)
     except Exception as error:
-        if (meaning := translated(error)) is not None:
+        if (meaning := explained(error)) is not None:
             raise meaning from None
         raise
 

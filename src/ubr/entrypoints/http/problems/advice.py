@@ -213,6 +213,13 @@ ADVICE: Final[Mapping[str, Advice]] = {
         "Operators: `ubr audit verify` says what is wrong; `docs/audit.md` says what to do.",
         at="/api/logs/checkpoint",
     ),
+    "store-too-slow": Advice(
+        "The database is there, but it did not get this done in its time. Nothing was changed. Its log, and that of "
+        "the service, say more.",
+        "Repeat the request after as many seconds as the `Retry-After` header says. If it is met again and again, ask "
+        "for less: a smaller `limit`, a narrower filter.",
+        at="/api/users",
+    ),
     "store-unavailable": Advice(
         "The database did not answer in time. A change that was asked for may or may not have happened.",
         "Repeat the request after as many seconds as the `Retry-After` header says. Before you repeat one that makes "
