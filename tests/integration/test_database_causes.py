@@ -72,7 +72,7 @@ async def test_a_role_that_may_not_create_tables_is_told_so(
     url, role = new_database(migrated=False), f"poor_{uuid4().hex}"
     await anyio.to_thread.run_sync(postgres_server.query, f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")
     try:
-        with pytest.raises(StoreUnavailable, match="The role lacks a right in the database"):
+        with pytest.raises(StoreUnavailable, match="The role lacks the right to create the schema ubr"):
             await upgrade(as_role(url, role, "secret"))
     finally:
         await anyio.to_thread.run_sync(postgres_server.query, f"DROP ROLE {role}")

@@ -134,14 +134,17 @@ async def test_a_database_of_a_newer_version_is_left_alone(empty_url: str) -> No
 
 
 async def test_an_upgrade_that_fails_leaves_nothing_behind(empty_url: str) -> None:
-    await ask(empty_url, "CREATE TABLE signing_keys (kid TEXT)")  # The last one the migration makes.
+    # The last one the first migration makes. A view of that name stands in its way, and is no foreign table.
+    if empty_url.startswith("postgresql"):
+        await ask(empty_url, "CREATE SCHEMA IF NOT EXISTS ubr")
+    await ask(empty_url, "CREATE VIEW signing_keys AS SELECT 1 AS kid")
     with pytest.raises(DBAPIError):
         await upgrade(empty_url)
     engine = make_engine(empty_url)
     async with engine.connect() as connection:
         assert await connection.run_sync(tables) <= {"signing_keys", "alembic_version"}
     await engine.dispose()
-    await ask(empty_url, "DROP TABLE signing_keys")
+    await ask(empty_url, "DROP VIEW signing_keys")
     assert await upgrade(empty_url) == REVISIONS
 
 

@@ -120,9 +120,10 @@ async def migrate(settings: Settings) -> None:
 
     owner = settings.migration_database_url
     if owner is None:
-        await migrations.upgrade(settings.database_url)
+        await migrations.upgrade(settings.database_url, schema=settings.database_schema)
     else:
-        await migrations.upgrade(owner, service=migrations.role_of(settings.database_url))
+        service = migrations.role_of(settings.database_url)
+        await migrations.upgrade(owner, service=service, schema=settings.database_schema)
 
 
 async def schema_state(settings: Settings) -> Literal["current", "behind", "unknown"]:
@@ -134,7 +135,7 @@ async def schema_state(settings: Settings) -> Literal["current", "behind", "unkn
         return "current"
     from ubr.adapters.sql.migrations import SchemaState, check  # noqa: PLC0415
 
-    match await check(settings.database_url):
+    match await check(settings.database_url, schema=settings.database_schema):
         case SchemaState.CURRENT:
             return "current"
         case SchemaState.UNKNOWN:

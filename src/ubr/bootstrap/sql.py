@@ -109,12 +109,15 @@ class SqlContainer(containers.DeclarativeContainer):
     limits = providers.Factory(ConnectionLimits, connections=settings.provided.pool_size)
     decisions = providers.Singleton(decisions_of, settings)
     home = providers.Singleton(HomeLoop)
-    engine = providers.Singleton(make_engine, settings.provided.database_url, limits, home=home)
+    engine = providers.Singleton(
+        make_engine, settings.provided.database_url, limits, home=home, schema=settings.provided.database_schema
+    )
     background_engine = providers.Singleton(
         make_engine,
         settings.provided.database_url,
         providers.Factory(ConnectionLimits, connections=LIFELINE),
         home=home,
+        schema=settings.provided.database_schema,
     )
     store = providers.Singleton(SqlStore, engine, background_engine)
     unit_of_work = providers.Singleton(SqlUnitOfWork, engine, recorder, clock=store_clock)

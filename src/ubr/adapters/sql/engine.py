@@ -73,17 +73,23 @@ def normal_url(url: str) -> str:
 
 
 def make_engine(
-    url: str, limits: ConnectionLimits = ConnectionLimits(), *, durable: bool = True, home: HomeLoop | None = None
+    url: str,
+    limits: ConnectionLimits = ConnectionLimits(),
+    *,
+    durable: bool = True,
+    home: HomeLoop | None = None,
+    schema: str | None = None,
 ) -> AsyncEngine:
     """An engine that has not connected yet.
 
     `durable` False lets SQLite answer before the disk has what was committed: for tests. `home` is the event loop of
-    the application; without it, the one that first connects. Errors: `ValueError`.
+    the application; without it, the one that first connects. `schema` is that of PostgreSQL with the tables.
+    Errors: `ValueError`.
     """
     parsed = make_url(normal_url(url))
     if parsed.drivername.startswith("sqlite"):
         return sqlite_engine(parsed, limits, durable=durable, home=home)
-    return _postgresql_engine(parsed, limits, home or HomeLoop())
+    return _postgresql_engine(parsed, limits, home or HomeLoop(), schema)
 
 
 def sqlite_engine(
@@ -156,7 +162,7 @@ async def _write_ahead(connection: aiosqlite.Connection, patience: float) -> Non
             return
 
 
-def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop) -> AsyncEngine:
+def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop, schema: str | None) -> AsyncEngine:
     dsn = _dsn(url)
     cached = _cached_statements(url)
     settings = {
@@ -176,7 +182,7 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop) -> As
             made.append(
                 await postgresql.connect(
                     dsn,
-                    settings,
+                    postgresql.opening(settings, schema),
                     connect_timeout=limits.connect,
                     command_timeout=limits.statement + 0.5,
                     statement_cache_size=cached,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     _Connection = asyncpg.Connection[asyncpg.Record]
 else:
     _Connection = asyncpg.Connection
+
+NEW: Final = "ubr"
+"""The schema of new installations, where none is named."""
 
 
 class TransactionalConnection(_Connection):
@@ -34,9 +37,9 @@ class TransactionalConnection(_Connection):
 
 
 async def connect(
-    dsn: str, settings: Mapping[str, str], *, connect_timeout: float, command_timeout: float, statement_cache_size: int
+    dsn: str, opening: str, *, connect_timeout: float, command_timeout: float, statement_cache_size: int
 ) -> TransactionalConnection:
-    """A connection whose transactions have these settings."""
+    """A connection whose transactions begin with these statements."""
     connection: TransactionalConnection = await asyncpg.connect(
         dsn,
         timeout=connect_timeout,
@@ -46,9 +49,27 @@ async def connect(
         # PgBouncer lets this one through, and keeps it apart for each client.
         server_settings={"application_name": "ubr"},
     )
-    connection.opening = "".join(f" SET LOCAL {name} TO {_literal(value)};" for name, value in settings.items())
+    connection.opening = opening
     return connection
+
+
+def opening(settings: Mapping[str, str], schema: str | None) -> str:
+    """The statements that every transaction begins with.
+
+    Without a schema tables are sought in the one that `NEW` names, and then wherever the role looks anyway, which is
+    where they are in installations of before.
+    """
+    statements = [f" SET LOCAL {name} TO {_literal(value)};" for name, value in settings.items()]
+    path = f"{_literal(quoted(schema))}" if schema else _PATH
+    return "".join([*statements, f" SELECT set_config('search_path', {path}, true);"])
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
+
+
+_PATH: Final = f"concat_ws(', ', {_literal(quoted(NEW))}, nullif(current_setting('search_path'), ''))"

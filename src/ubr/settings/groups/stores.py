@@ -58,6 +58,12 @@ def parse_postgres_url(raw: str) -> str:
     return url
 
 
+def parse_schema(raw: str) -> str:
+    if re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", raw) is None or raw.startswith("pg_"):
+        raise ValueError("must be the name of a schema, in lower case: letters, digits and _")
+    return raw
+
+
 def parse_redis_url(raw: str) -> str:
     url = split_url(raw, "redis://host:6379/0 or rediss://host:6379/0")
     if url.scheme not in {"redis", "rediss"} or not url.hostname:
@@ -87,6 +93,12 @@ class StoreSettings:
         "entry of the log.",
         otherwise="the role of `UBR_DATABASE_URL` owns the tables",
         shown="masked",
+    )
+    database_schema: str | None = setting(
+        parse_schema,
+        None,
+        "The schema of PostgreSQL that holds the tables. It is made where it is missing.",
+        otherwise="`ubr`, or where an earlier version has put them, such as `public`",
     )
     redis_url: str | None = setting(
         parse_redis_url,
