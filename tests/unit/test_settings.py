@@ -51,6 +51,10 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
         ("postgresql://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
         ("postgres://u:p%40q@h:5433/d?sslmode=require", "postgresql+asyncpg://u:p%40q@h:5433/d?ssl=require"),
         ("postgresql+asyncpg://h/d", "postgresql+asyncpg://h/d"),
+        (
+            "postgresql://h/d?sslmode=verify-full&sslrootcert=/ca.crt&sslcert=/c.crt&sslkey=/c.key",
+            "postgresql+asyncpg://h/d?sslrootcert=/ca.crt&sslcert=/c.crt&sslkey=/c.key&ssl=verify-full",
+        ),
         ("postgresql://[::1]:5432/d?ssl=verify-full", "postgresql+asyncpg://[::1]:5432/d?ssl=verify-full"),
         ("postgresql://u@/d?host=/run/postgresql", "postgresql+asyncpg://u@/d?host=/run/postgresql"),
     ],
@@ -119,6 +123,7 @@ BAD: dict[str, list[str]] = {
         *("postgresql://u:1?{0}@h/d", "postgresql://u:{0}#x@h/d", "postgresql://u:{0}@/d", "postgresql://u:{0}@[::1/d"),
         *("postgresql://u:{0}@h/d?sslmode=maybe", "postgresql://u:{0}@h/d?password={0}", "postgresql://u:{0}@h/d#x"),
         *("postgresql://u:{0}@h/d?prepared_statement_cache_size=-1", "postgresql://u:{0}@h/d?jit=off"),
+        "postgresql://u:{0}@h/d?sslmode=require&sslrootcert=system",
     ],
     "UBR_MIGRATION_DATABASE_URL": ["sqlite:///a.db", "memory:", "mysql://u:{0}@h/d", "postgresql://u:{0}@h"],
     "UBR_DATABASE_SCHEMA": ["a b", "Ubr", "1a", "pg_ubr", "a" * 64, 'a"b', "a.b"],

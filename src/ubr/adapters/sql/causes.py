@@ -29,7 +29,10 @@ _OF_SQLITE: Final = {
 }
 
 _NOTHING_THERE: Final = ("connection refused", "Nothing listens at the address of the database")
+_NO_PEM: Final = ("unusable certificate", "A file for TLS in the URL of the database is no fitting certificate or key")
 _OF_CONNECTING: Final[tuple[tuple[type[OSError], str, str, str | None], ...]] = (
+    (ssl.SSLError, "PEM lib", *_NO_PEM),
+    (ssl.SSLError, "[X509", *_NO_PEM),
     (ssl.SSLError, "", "TLS failed", "The database and ubr cannot agree on TLS"),
     (socket.gaierror, "", "unknown host", "The name of the database's host is not known"),
     (TimeoutError, "", "no answer in time", None),
@@ -50,6 +53,16 @@ def of_state(state: str, message: str = "") -> str | None:
 def of_sqlite(name: str) -> str | None:
     """The cause behind an error code of SQLite, of which the longer ones begin with the shorter."""
     return next((sentence for code, sentence in _OF_SQLITE.items() if name.startswith(code)), None)
+
+
+def of_options(message: str) -> tuple[str, str]:
+    """The same for options of the URL that the driver cannot use."""
+    if "root certificate" in message or "root.crt" in message or "postgresql configuration" in message.lower():
+        return "no sslrootcert", (
+            "The certificate of the database cannot be checked: add sslrootcert to its URL, with the file of the "
+            "authority, or system"
+        )
+    return "unusable options", "The options in the URL of the database cannot be used"
 
 
 def of_connecting(error: OSError) -> tuple[str, str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sqlite3
 import time
@@ -15,6 +16,7 @@ from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from ubr.adapters.sql.errors import SqlUnavailable
 from ubr.adapters.sql.uninterrupted import uninterrupted
 from ubr.application.kernel.home_loop import HomeLoop
 
@@ -28,6 +30,9 @@ _SHORT: Final = 0.005
 """Seconds between two tries of what SQLite does not wait for: such a change of another takes about as long."""
 
 _CACHED_STATEMENTS: Final = "prepared_statement_cache_size"
+
+_SYSTEM: Final = "system"
+"""As `sslrootcert`: whatever authority the system trusts."""
 
 _DRIVERS: Final = {
     "postgres": "postgresql+asyncpg",
@@ -176,6 +181,7 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop, schem
     async def connect() -> Any:
         from ubr.adapters.sql import postgresql  # noqa: PLC0415 - SQLite does without
 
+        _check_files(url)
         made = []
 
         async def make() -> None:
@@ -186,6 +192,7 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop, schem
                     connect_timeout=limits.connect,
                     command_timeout=limits.statement + 0.5,
                     statement_cache_size=cached,
+                    trust_system=url.query.get("sslrootcert") == _SYSTEM,
                 )
             )
 
@@ -232,9 +239,19 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop, schem
 def _dsn(url: URL) -> str:
     """The address the way PostgreSQL's own tools take it: asyncpg reads all its parameters, SQLAlchemy only some."""
     query = {
-        "sslmode" if name == "ssl" else name: value for name, value in url.query.items() if name != _CACHED_STATEMENTS
+        "sslmode" if name == "ssl" else name: value
+        for name, value in url.query.items()
+        if name != _CACHED_STATEMENTS and (name, value) != ("sslrootcert", _SYSTEM)
     }
     return url.set(drivername="postgresql", query=query).render_as_string(hide_password=False)
+
+
+def _check_files(url: URL) -> None:
+    """Errors: `SqlUnavailable`. The driver would take some that are missing for a connection that was lost."""
+    for option in ("sslrootcert", "sslcert", "sslkey"):
+        path = url.query.get(option)
+        if isinstance(path, str) and path != _SYSTEM and not os.access(path, os.R_OK):
+            raise SqlUnavailable(f"{option} cannot be read", f"The file that {option} names in the URL cannot be read")
 
 
 def _cached_statements(url: URL) -> int:

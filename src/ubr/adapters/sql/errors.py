@@ -187,7 +187,7 @@ def _of_postgresql(error: DBAPIError) -> UbrError | None:
     state = getattr(driver, "sqlstate", None)
     if state is None:
         if type(driver).__name__ == "ClientConfigurationError":
-            return SqlUnavailable("unusable options", "The options of the database's URL cannot be used")
+            return SqlUnavailable(*causes.of_options(f"{driver}"))
         # Some errors of the driver are ours, such as an argument of the wrong type: those stay what they are.
         lost = error.connection_invalidated or "closed" in str(error.orig)
         return SqlUnavailable("connection lost") if lost else None

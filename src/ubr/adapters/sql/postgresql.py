@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
@@ -37,7 +38,13 @@ class TransactionalConnection(_Connection):
 
 
 async def connect(
-    dsn: str, opening: str, *, connect_timeout: float, command_timeout: float, statement_cache_size: int
+    dsn: str,
+    opening: str,
+    *,
+    connect_timeout: float,
+    command_timeout: float,
+    statement_cache_size: int,
+    trust_system: bool,
 ) -> TransactionalConnection:
     """A connection whose transactions begin with these statements."""
     connection: TransactionalConnection = await asyncpg.connect(
@@ -46,6 +53,7 @@ async def connect(
         command_timeout=command_timeout,
         statement_cache_size=statement_cache_size,
         connection_class=TransactionalConnection,
+        ssl=ssl.create_default_context() if trust_system else None,
         # PgBouncer lets this one through, and keeps it apart for each client.
         server_settings={"application_name": "ubr"},
     )

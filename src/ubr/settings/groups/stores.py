@@ -16,7 +16,16 @@ MEMORY: Final = "memory:"
 
 _SQLITE: Final = ("sqlite:///", "sqlite+aiosqlite:///")
 _POSTGRES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
-_POSTGRES_OPTIONS: Final = ("host", "port", "prepared_statement_cache_size", "ssl", "sslmode")
+_POSTGRES_OPTIONS: Final = (
+    "host",
+    "port",
+    "prepared_statement_cache_size",
+    "ssl",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+)
 _SSL: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
@@ -48,6 +57,8 @@ def parse_database_url(raw: str) -> str:
     rest = rest.partition("?")[0]
     if re.fullmatch(r"[0-9]{1,5}", options.get("prepared_statement_cache_size", "0")) is None:
         raise ValueError("must have as its prepared_statement_cache_size a number; 0 prepares no statement by name")
+    if options.get("sslrootcert") == "system" and options.get("ssl", "verify-full") != "verify-full":
+        raise ValueError("must have verify-full as its sslmode where sslrootcert is system")
     return f"postgresql+asyncpg://{rest}" + (f"?{urlencode(options, safe='/')}" if options else "")
 
 
@@ -82,7 +93,8 @@ class StoreSettings:
         EMBEDDED,
         "Where everything is kept: `postgresql://user:password@host:5432/database`, `sqlite:///file` "
         "(relative to the working directory, with a fourth slash absolute), or `memory:`. Behind PgBouncer that pools "
-        "transactions it ends in `?prepared_statement_cache_size=0`.",
+        "transactions it ends in `?prepared_statement_cache_size=0`. For TLS it takes `sslmode`, `sslrootcert` (a file, "
+        "or `system`), `sslcert` and `sslkey`, as `psql` does.",
         shown="masked",
     )
     migration_database_url: str | None = setting(
