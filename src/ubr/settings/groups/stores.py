@@ -93,8 +93,8 @@ class StoreSettings:
         EMBEDDED,
         "Where everything is kept: `postgresql://user:password@host:5432/database`, `sqlite:///file` "
         "(relative to the working directory, with a fourth slash absolute), or `memory:`. Behind PgBouncer that pools "
-        "transactions it ends in `?prepared_statement_cache_size=0`. For TLS it takes `sslmode`, `sslrootcert` (a file, "
-        "or `system`), `sslcert` and `sslkey`, as `psql` does.",
+        "transactions it ends in `?prepared_statement_cache_size=0`. For TLS it takes `sslmode`, `sslrootcert` (a "
+        "file, or `system`), `sslcert` and `sslkey`, as `psql` does.",
         shown="masked",
     )
     migration_database_url: str | None = setting(
