@@ -52,6 +52,10 @@ test-long: $(VENV)/.dev ## Run the long tests, and what depends on the store on 
 	    tests/contracts tests/integration/http/test_conversation.py tests/integration/test_migrations.py \
 	    tests/integration/test_races.py $(PYTEST_ARGS) || exit 1; \
 	done
+	@for mode in session transaction; do \
+	  $(PYTEST) -m "not long" --pgbouncer=$$mode tests/contracts tests/integration/http/test_conversation.py \
+	    tests/integration/test_races.py tests/integration/test_event_loops.py $(PYTEST_ARGS) || exit 1; \
+	done
 	@$(PYTEST) -m "not long" tests/simulation $(PYTEST_ARGS)
 	@$(PYTEST) -m "hypothesis and not long" --hypothesis-profile=long tests/unit tests/contracts tests/integration $(PYTEST_ARGS)
 	@$(PYTEST) -m long -o faulthandler_timeout=7200 $(PYTEST_ARGS)

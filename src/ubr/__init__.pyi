@@ -107,6 +107,7 @@ from ubr.application.audit.verify_log import (
 from ubr.application.audit.verify_log import (
     VerifyLogCommand as VerifyLogCommand,
 )
+from ubr.application.kernel.home_loop import WrongEventLoop as WrongEventLoop
 from ubr.application.kernel.idempotency import IdempotencyKey as IdempotencyKey
 from ubr.application.kernel.origin import Origin as Origin
 from ubr.application.kernel.origin import calling_from as calling_from

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -37,9 +38,11 @@ class Databases:
     """The SQL databases of this worker, and engines that are kept from test to test: what an engine has compiled and
     connected serves the next test too."""
 
-    def __init__(self, folder: Path, postgresql: Callable[[], str]) -> None:
+    def __init__(self, folder: Path, postgresql: Callable[[], str], direct: Callable[[str], str]) -> None:
         self._template, self._file = folder / "template.db", folder / "ubr.db"
         self._postgresql = postgresql
+        self._direct = direct
+        """The address of a database for asyncpg, with nothing on the way."""
         self._engines: dict[tuple[str, int], AsyncEngine] = {}
         self._emptier: asyncpg.Connection | None = None
 
@@ -78,7 +81,7 @@ class Databases:
     async def _delete_rows(self) -> None:
         """Delete all rows, also those that triggers protect. The tables of one row keep it."""
         if self._emptier is None:
-            self._emptier = await asyncpg.connect(self._postgresql().replace("+asyncpg", ""))
+            self._emptier = await asyncpg.connect(self._direct(urlsplit(self._postgresql()).path[1:]))
             await self._emptier.execute("SET session_replication_role = replica")
         await self._emptier.execute(EMPTYING)
 
@@ -98,7 +101,11 @@ async def databases(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Databases]:
     # The server is asked for by the first test that needs it.
-    made = Databases(tmp_path_factory.mktemp("databases"), lambda: str(request.getfixturevalue("database_url")))
+    made = Databases(
+        tmp_path_factory.mktemp("databases"),
+        lambda: str(request.getfixturevalue("database_url")),
+        lambda name: str(request.getfixturevalue("postgres_server").dsn(name)),
+    )
     yield made
     await made.close()
 

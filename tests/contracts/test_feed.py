@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -254,9 +255,9 @@ async def test_a_row_that_was_inserted_first_waits_for_its_number_until_the_comm
     new_database: NewDatabase,
 ) -> None:
     """The same between two bare connections, statement by statement."""
-    url = new_database().replace("+asyncpg", "")
+    url = new_database().replace("+asyncpg", "").partition("?")[0]
     insert = "INSERT INTO feed (batch, ordinal, kind, thing, at) VALUES ($1, 0, 'session', $2, now())"
-    early, late = await asyncpg.connect(url), await asyncpg.connect(url)
+    early, late = [await asyncpg.connect(url, statement_cache_size=0) for _ in range(2)]
     try:
         slow = early.transaction()
         await slow.start()
@@ -426,7 +427,7 @@ async def test_a_dump_that_is_put_back_into_a_server_that_runs_is_another_epoch(
     async with on_sql(url, None) as followed:
         before = (await followed.feed.read(None)).position
         await followed.announce(session())
-        connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+        connection = await asyncpg.connect(url.replace("+asyncpg", "").partition("?")[0], statement_cache_size=0)
         try:
             rows = await connection.fetch("SELECT * FROM feed_head")
             async with connection.transaction():
@@ -444,9 +445,9 @@ async def test_how_a_session_writes_times_is_no_part_of_the_epoch(new_database: 
     for style in ("ISO", "German", "SQL, DMY"):
         async with on_sql(url, None) as followed:
             epochs.add((await followed.feed.read(None)).position.epoch)
-        connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+        connection = await asyncpg.connect(url.replace("+asyncpg", "").partition("?")[0], statement_cache_size=0)
         try:
-            await connection.execute(f"ALTER DATABASE {url.rpartition('/')[2]} SET datestyle = '{style}'")
+            await connection.execute(f"ALTER DATABASE {urlsplit(url).path[1:]} SET datestyle = '{style}'")
         finally:
             await connection.close()
     assert len(epochs) == 1

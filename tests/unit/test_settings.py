@@ -51,10 +51,15 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
         ("postgresql://u:p@h/d", "postgresql+asyncpg://u:p@h/d"),
         ("postgres://u:p%40q@h:5433/d?sslmode=require", "postgresql+asyncpg://u:p%40q@h:5433/d?ssl=require"),
         ("postgresql+asyncpg://h/d", "postgresql+asyncpg://h/d"),
+        (
+            "postgresql://h/d?sslmode=verify-full&sslrootcert=/ca.crt&sslcert=/c.crt&sslkey=/c.key",
+            "postgresql+asyncpg://h/d?sslrootcert=/ca.crt&sslcert=/c.crt&sslkey=/c.key&ssl=verify-full",
+        ),
         ("postgresql://[::1]:5432/d?ssl=verify-full", "postgresql+asyncpg://[::1]:5432/d?ssl=verify-full"),
         ("postgresql://u@/d?host=/run/postgresql", "postgresql+asyncpg://u@/d?host=/run/postgresql"),
     ],
     "UBR_MIGRATION_DATABASE_URL": [("postgresql://o:p@h/d", "postgresql+asyncpg://o:p@h/d")],
+    "UBR_DATABASE_SCHEMA": [("accounts", "accounts"), ("_a1", "_a1")],
     "UBR_REDIS_URL": [
         (url, url) for url in ("redis://h", "rediss://:p@h:6380/2", "redis://u:p@h/0?ssl_cert_reqs=none")
     ],
@@ -117,8 +122,11 @@ BAD: dict[str, list[str]] = {
         *("postgresql://u:{0}@h:99999/d", "postgresql://u:12/{0}@h/d", "postgresql://u:{0}@x@h/d"),
         *("postgresql://u:1?{0}@h/d", "postgresql://u:{0}#x@h/d", "postgresql://u:{0}@/d", "postgresql://u:{0}@[::1/d"),
         *("postgresql://u:{0}@h/d?sslmode=maybe", "postgresql://u:{0}@h/d?password={0}", "postgresql://u:{0}@h/d#x"),
+        *("postgresql://u:{0}@h/d?prepared_statement_cache_size=-1", "postgresql://u:{0}@h/d?jit=off"),
+        "postgresql://u:{0}@h/d?sslmode=require&sslrootcert=system",
     ],
     "UBR_MIGRATION_DATABASE_URL": ["sqlite:///a.db", "memory:", "mysql://u:{0}@h/d", "postgresql://u:{0}@h"],
+    "UBR_DATABASE_SCHEMA": ["a b", "Ubr", "1a", "pg_ubr", "a" * 64, 'a"b', "a.b"],
     "UBR_REDIS_URL": [
         "http://h",
         "redis://",
@@ -194,6 +202,7 @@ BESIDE = {
     "UBR_SMTP_URL": {"UBR_PUBLIC_URL": "https://id.example.com", "UBR_MAIL_FROM": "ubr@example.com"},
     "UBR_DATABASE_URL": {"UBR_SECRET_KEY": KEY},
     "UBR_MIGRATION_DATABASE_URL": {"UBR_DATABASE_URL": "postgresql://u@h/d", "UBR_SECRET_KEY": KEY},
+    "UBR_DATABASE_SCHEMA": {"UBR_DATABASE_URL": "postgresql://u@h/d", "UBR_SECRET_KEY": KEY},
 }
 
 
@@ -260,6 +269,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert settings == Settings(
         database_url=EMBEDDED,
         migration_database_url=None,
+        database_schema=None,
         redis_url=None,
         secret_keys=settings.secret_keys,
         admin_email=None,

@@ -70,10 +70,12 @@ async def open_environment(
     tokens.
     Without `following`, it leaves no trace in the database, and can only read the log.
     Without `delivering`, it leaves mails to longer-lived processes.
+    The environment belongs to the event loop that opens it; a call from another loop raises `WrongEventLoop`.
     Errors: `StoreUnavailable` if the database is unavailable; `SigningKeyLocked`; `WrongSetting` if an operator's
     template cannot be used.
     """
     container = _container(settings, clock)
+    container.home().check()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(container.store().close)
         stack.callback(container.hasher().close)
@@ -119,9 +121,10 @@ async def migrate(settings: Settings) -> None:
 
     owner = settings.migration_database_url
     if owner is None:
-        await migrations.upgrade(settings.database_url)
+        await migrations.upgrade(settings.database_url, schema=settings.database_schema)
     else:
-        await migrations.upgrade(owner, service=migrations.role_of(settings.database_url))
+        service = migrations.role_of(settings.database_url)
+        await migrations.upgrade(owner, service=service, schema=settings.database_schema)
 
 
 async def schema_state(settings: Settings) -> Literal["current", "behind", "unknown"]:
@@ -133,7 +136,7 @@ async def schema_state(settings: Settings) -> Literal["current", "behind", "unkn
         return "current"
     from ubr.adapters.sql.migrations import SchemaState, check  # noqa: PLC0415
 
-    match await check(settings.database_url):
+    match await check(settings.database_url, schema=settings.database_schema):
         case SchemaState.CURRENT:
             return "current"
         case SchemaState.UNKNOWN:

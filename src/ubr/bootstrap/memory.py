@@ -8,6 +8,7 @@ from ubr.adapters.memory import MemoryChangeFeed, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.memory.rate_limit_store import MemoryRateLimitStore
 from ubr.adapters.security.system import Uuid7, elapsed, random_bytes, utc_now
 from ubr.application.audit.recorder import Recorder
+from ubr.application.kernel.home_loop import HomeLoop
 from ubr.application.ports.system import Clock, NewId
 from ubr.application.revocation.propagation import PollingOnly
 from ubr.bootstrap.composition import application
@@ -24,6 +25,7 @@ def ports_in_memory(
     settings: Settings,
     clock: Clock,
     new_id: NewId,
+    home: HomeLoop,
     store: MemoryStore,
     unit_of_work: MemoryUnitOfWork,
     security: SecurityPorts,
@@ -33,13 +35,14 @@ def ports_in_memory(
         clock=clock,
         elapsed=elapsed,
         new_id=new_id,
+        home=home,
         store=store,
         unit_of_work=unit_of_work,
         background_unit_of_work=unit_of_work,
         feed=feed,
         background_feed=feed,
         notifier=PollingOnly(),
-        rate_limit_store=MemoryRateLimitStore(clock),
+        rate_limit_store=MemoryRateLimitStore(clock, home),
         mailer=mailer_of(settings, clock),
         renderer=renderer_of(settings),
         security=security,
@@ -55,7 +58,8 @@ class MemoryContainer(containers.DeclarativeContainer):
     redis: providers.Provider[None] = providers.Object(None)
     new_id = providers.Singleton(Uuid7, clock=clock)
     recorder = providers.Singleton(Recorder, new_id=new_id, random_bytes=providers.Object(random_bytes))
-    store = providers.Singleton(MemoryStore)
+    home = providers.Singleton(HomeLoop)
+    store = providers.Singleton(MemoryStore, home=home)
     unit_of_work = providers.Singleton(MemoryUnitOfWork, store=store, recorder=recorder, clock=clock)
     hasher = providers.Singleton(hasher_of, settings)
     security = providers.Singleton(security_of, settings, hasher)
@@ -64,6 +68,7 @@ class MemoryContainer(containers.DeclarativeContainer):
         settings=settings,
         clock=clock,
         new_id=new_id,
+        home=home,
         store=store,
         unit_of_work=unit_of_work,
         security=security,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.access.session_cache import CacheTimes
+from ubr.application.kernel.home_loop import HomeLoop
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.audit import LogSigning
@@ -51,6 +52,7 @@ class Ports:
 
     clock: Clock
     elapsed: Elapsed
+    home: HomeLoop
     new_id: NewId
 
     store: Store

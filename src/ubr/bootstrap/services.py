@@ -55,6 +55,7 @@ def services_of(ports: Ports) -> Services:
         feed=ports.background_feed,
         elapsed=ports.elapsed,
         times=ports.decisions.times,
+        home=ports.home,
     )
     barrier = RevocationBarrier(
         session_cache=session_cache, feed=ports.feed, notifier=ports.notifier, elapsed=ports.elapsed

@@ -12,6 +12,7 @@ from ubr.adapters.sql.rate_limit_store import SqlRateLimitStore
 from ubr.adapters.sql.revocation import SqlChangeFeed
 from ubr.adapters.sql.unit_of_work import SqlStore, SqlUnitOfWork
 from ubr.application.audit.recorder import Recorder
+from ubr.application.kernel.home_loop import HomeLoop
 from ubr.application.ports.protection import RateLimitStore
 from ubr.application.ports.revocation import ChangeNotifier
 from ubr.application.ports.secrets import Signer
@@ -34,13 +35,13 @@ if TYPE_CHECKING:
 # The Redis client is loaded only if a Redis is configured.
 
 
-def redis_client(redis_url: str | None) -> RedisClient | None:
+def redis_client(redis_url: str | None, home: HomeLoop) -> RedisClient | None:
     """The Redis client, which connects on first use; None without a Redis."""
     if redis_url is None:
         return None
     from ubr.adapters.redis import RedisClient  # noqa: PLC0415
 
-    return RedisClient(redis_url)
+    return RedisClient(redis_url, home=home)
 
 
 def notifier_through(redis: RedisClient | None, signer: Signer) -> ChangeNotifier:
@@ -68,6 +69,7 @@ def ports_on_sql(
     clock: Clock,
     store_clock: Clock | None,
     new_id: NewId,
+    home: HomeLoop,
     engine: AsyncEngine,
     background_engine: AsyncEngine,
     store: SqlStore,
@@ -81,6 +83,7 @@ def ports_on_sql(
         clock=clock,
         elapsed=elapsed,
         new_id=new_id,
+        home=home,
         store=store,
         unit_of_work=unit_of_work,
         background_unit_of_work=background_unit_of_work,
@@ -105,16 +108,21 @@ class SqlContainer(containers.DeclarativeContainer):
     recorder = providers.Singleton(Recorder, new_id=new_id, random_bytes=providers.Object(random_bytes))
     limits = providers.Factory(ConnectionLimits, connections=settings.provided.pool_size)
     decisions = providers.Singleton(decisions_of, settings)
-    engine = providers.Singleton(make_engine, settings.provided.database_url, limits)
+    home = providers.Singleton(HomeLoop)
+    engine = providers.Singleton(
+        make_engine, settings.provided.database_url, limits, home=home, schema=settings.provided.database_schema
+    )
     background_engine = providers.Singleton(
         make_engine,
         settings.provided.database_url,
         providers.Factory(ConnectionLimits, connections=BACKGROUND_CONNECTIONS),
+        home=home,
+        schema=settings.provided.database_schema,
     )
     store = providers.Singleton(SqlStore, engine, background_engine)
     unit_of_work = providers.Singleton(SqlUnitOfWork, engine, recorder, clock=store_clock)
     background_unit_of_work = providers.Singleton(SqlUnitOfWork, background_engine, recorder, clock=store_clock)
-    redis = providers.Singleton(redis_client, settings.provided.redis_url)
+    redis = providers.Singleton(redis_client, settings.provided.redis_url, home)
     hasher = providers.Singleton(hasher_of, settings)
     security = providers.Singleton(security_of, settings, hasher)
     ports = providers.Singleton(
@@ -123,6 +131,7 @@ class SqlContainer(containers.DeclarativeContainer):
         clock=clock,
         store_clock=store_clock,
         new_id=new_id,
+        home=home,
         engine=engine,
         background_engine=background_engine,
         store=store,

@@ -124,5 +124,12 @@ class StoreUnavailable(Unavailable):
     title = "The database is unreachable"
 
 
+class StoreTooSlow(StoreUnavailable):
+    """The database answers, but this took too long for it: a statement, or the wait for what others hold."""
+
+    code = "store-too-slow"
+    title = "The database took too long"
+
+
 class TransactionConflict(StoreUnavailable):
     """Two units of work conflicted. This one certainly had no effect and can be repeated."""

@@ -27,9 +27,12 @@ def contradictions(values: Mapping[str, Any], given: set[str], *, secret: bool) 
             "UBR_SECRET_KEY must be set, unless the database is the embedded default: 32 bytes or more, "
             "for instance the output of `openssl rand -hex 32`."
         )
-    owner = values.get("migration_database_url")
-    if owner is not None and known("database_url") and not values["database_url"].startswith("postgresql"):
-        wrong.append("UBR_MIGRATION_DATABASE_URL must not be set unless UBR_DATABASE_URL is a PostgreSQL database.")
+    if known("database_url") and not values["database_url"].startswith("postgresql"):
+        wrong += [
+            f"UBR_{name.upper()} must not be set unless UBR_DATABASE_URL is a PostgreSQL database."
+            for name in ("migration_database_url", "database_schema")
+            if values.get(name) is not None
+        ]
     if known("session_idle", "session_lifetime") and values["session_idle"] > values["session_lifetime"]:
         wrong.append("UBR_SESSION_IDLE must not be longer than UBR_SESSION_LIFETIME.")
     if known("revocation_poll", "revocation_bound") and values["revocation_poll"] >= values["revocation_bound"]:

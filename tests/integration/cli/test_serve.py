@@ -257,8 +257,12 @@ def test_a_schema_that_is_behind(ubr: Run) -> None:
     [
         ({"UBR_DATABASE_URL": "memory:"}, 2, "ends with the process"),
         ({"UBR_DATABASE_URL": "sqlite:///no/such/file.db"}, 2, "folder does not exist"),
-        ({"UBR_DATABASE_URL": "postgresql://ubr:hunter2@127.0.0.1:1/ubr"}, 1, "unreachable"),
-        ({"UBR_DATABASE_URL": "sqlite:///garbage.db"}, 1, "unreachable (SQLITE_NOTADB)"),
+        (
+            {"UBR_DATABASE_URL": "postgresql://ubr:hunter2@127.0.0.1:1/ubr"},
+            1,
+            "Nothing listens at the address of the database (connection refused)",
+        ),
+        ({"UBR_DATABASE_URL": "sqlite:///garbage.db"}, 1, "The file is no database of SQLite (SQLITE_NOTADB)"),
         ({"UBR_HOST": "192.0.2.1"}, 1, "Cannot listen on 192.0.2.1"),
         ({"UBR_HOST": "no-such-host.invalid"}, 1, "Cannot listen on no-such-host.invalid"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
+from ubr.application.kernel.home_loop import HomeLoop
 from ubr.application.ports.protection import Decision, Quota
 from ubr.application.ports.system import Clock
 
@@ -15,12 +16,14 @@ _SWEEP_FROM: Final = 1024
 class MemoryRateLimitStore:
     """The generic cell rate algorithm: stores only the time at which the quota of a name is full again."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, home: HomeLoop | None = None) -> None:
         self._clock = clock
+        self._home = home or HomeLoop()
         self._full_at: dict[str, datetime] = {}
         self._sweep_at = _SWEEP_FROM
 
     async def take(self, name: str, quota: Quota) -> Decision:
+        self._home.check()
         now, interval, span = self._times(quota)
         full_at = self._state(name, now, span)
         allowed = full_at + interval <= now + span
@@ -35,6 +38,7 @@ class MemoryRateLimitStore:
         )
 
     async def give_back(self, name: str, quota: Quota) -> None:
+        self._home.check()
         now, interval, span = self._times(quota)
         full_at = self._state(name, now, span) - interval
         if full_at > now:

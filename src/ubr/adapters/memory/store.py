@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
+from ubr.application.kernel.home_loop import HomeLoop
 from ubr.application.ports.idempotency import IdempotencyRecord
 from ubr.application.ports.revocation import WorkerId
 from ubr.domain.accounts.one_time_link import OneTimeLink
@@ -130,6 +131,7 @@ class MemoryStore:
     steady: bool = True
     """True if the epoch is permanent. A simulation changes it, as a restore would."""
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    home: HomeLoop = field(default_factory=HomeLoop)
 
     def append(self, commit_id: UUID, changes: Sequence[Change]) -> None:
         """Number changes in commit order."""

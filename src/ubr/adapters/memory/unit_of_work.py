@@ -94,9 +94,11 @@ class MemoryUnitOfWork:
 
     @asynccontextmanager
     async def begin(self, actor: Actor | System | None) -> AsyncIterator[MemoryTransaction]:
+        self.store.home.check()
         async with self.store.writing:
             yield MemoryTransaction(self.store, self.recorder, actor, self.clock())
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[MemoryTransaction]:
+        self.store.home.check()
         yield MemoryTransaction(self.store, self.recorder, None, self.clock())

@@ -16,6 +16,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from ubr.adapters.redis.breaker import Breaker
 from ubr.adapters.redis.pool import Make, Pool
+from ubr.application.kernel.home_loop import HomeLoop
 from ubr.domain.errors import StoreUnavailable
 
 T = TypeVar("T")
@@ -42,9 +43,9 @@ class Script:
 class RedisClient:
     """Commands to one Redis, each limited to `deadline` seconds whatever the server does.
 
-    Errors of every method: only `StoreUnavailable`: for a server that is gone, frozen, full, loading, read-only or not
+    Errors of every method: `StoreUnavailable`: for a server that is gone, frozen, full, loading, read-only or not
     a Redis, and immediately while the breaker is open. The command may or may not have been run then; it is never sent
-    twice. Errors and logs contain no part of the URL.
+    twice. Errors and logs contain no part of the URL. `WrongEventLoop` is raised before anything is sent.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class RedisClient:
         connect_deadline: float = 1.0,
         connections: int = 16,
         breaker: Breaker | None = None,
+        home: HomeLoop | None = None,
     ) -> None:
         """Does not connect yet. Errors: `ValueError`, without any part of the URL."""
         try:
@@ -80,6 +82,7 @@ class RedisClient:
         self._connect_deadline = connect_deadline
         self._breaker = breaker or Breaker()
         self._pool = Pool(library.make_connection, size=connections, connect_deadline=connect_deadline)
+        self._home = home or HomeLoop()
         self._last_answer = float("-inf")
         self._last_complaint = float("-inf")
 
@@ -120,6 +123,7 @@ class RedisClient:
 
         Errors: any error of the library, which the caller handles. The caller also limits the time of each request.
         """
+        self._home.check()
         connection: AbstractConnection = self._make()
         try:
             async with asyncio.timeout(self._connect_deadline):
@@ -138,6 +142,7 @@ class RedisClient:
         await self._pool.close()
 
     async def _guarded(self, talk: Callable[[AbstractConnection], Awaitable[T]]) -> T:
+        self._home.check()
         permit = self._breaker.admit()
         if permit is None:
             raise _unavailable()

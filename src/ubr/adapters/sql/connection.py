@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Column, Executable, RowMapping, Select, delete, select
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ubr.adapters.sql.errors import translated
+from ubr.adapters.sql.complaints import complain
+from ubr.adapters.sql.engine import HOME
+from ubr.adapters.sql.errors import SqlUnavailable, is_answer, translated
 from ubr.adapters.sql.uninterrupted import uninterrupted
+from ubr.application.kernel.home_loop import HomeLoop
 from ubr.domain.events import Event
+
+_log: Final = logging.getLogger("ubr.sql")
 
 T = TypeVar("T")
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -22,9 +28,15 @@ class SqlConnection:
     """What the repositories of a unit share: statements go through here, and the events of what is stored gather here.
 
     Errors: those of the domain, `StoreUnavailable` among them; never one of a driver that could have been foreseen.
+    `WrongEventLoop` before anything is sent.
+
+    A connection goes back to the pool only where its driver says that it is open and in no transaction. It is cut
+    after every error but an answer of the database itself: left inside a transaction, it would make the units of those
+    who get it next parts of that one, which nobody ever commits.
     """
 
     def __init__(self, engine: AsyncEngine, *, writing: bool) -> None:
+        self._home: HomeLoop = engine.get_execution_options()[HOME]
         self._connection = engine.connect()
         self._broken = False
         self.writing = writing
@@ -69,16 +81,26 @@ class SqlConnection:
         events.clear()
 
     async def start(self) -> None:
+        self._home.check()
         await self._call(self._start())
 
     async def _start(self) -> None:
         _ = await self._connection.start()
+        if not self._is_idle():
+            self.lost = True
+            raise SqlUnavailable("a connection was not idle")
         _ = await self._connection.begin()
 
     async def commit(self) -> None:
         self._check()
-        await self._call(self._connection.commit())
+        await self._call(self._commit())
         self._open = False
+
+    async def _commit(self) -> None:
+        await self._connection.commit()
+        if not self._is_idle():
+            # The transaction was part of another one, so nothing is committed.
+            raise SqlUnavailable("a commit did not end the transaction")
 
     async def give_back(self) -> None:
         """Roll back what is not committed and return the connection, also where the task is being cancelled."""
@@ -88,26 +110,43 @@ class SqlConnection:
     async def _give_back(self) -> None:
         if self._connection.sync_connection is None:
             return  # it never began
+        if not self._broken:
+            try:
+                await self._connection.rollback()
+                self._broken = not self._is_idle()
+            except Exception as error:  # noqa: BLE001 - whatever it was, nobody may get this connection again
+                if translated(error) is None:
+                    _log.warning("A connection to the database could not be rolled back (%s)", type(error).__name__)
+                self._broken = True
         if self._broken:
             await self._cut()
-        try:
-            await self._connection.close()
-        except (SQLAlchemyError, OSError):  # Rolling back failed, so nobody may get this connection again.
-            await self._cut()
-            await self._connection.close()
+        await self._connection.close()
+
+    def _is_idle(self) -> bool:
+        """Whether the driver says that the connection is open and in no transaction."""
+        if self._connection.invalidated:
+            return False
+        driver: Any = self._raw().driver_connection
+        if self._threaded:
+            return not driver.in_transaction
+        return not (driver.is_closed() or driver.is_in_transaction())
+
+    def _raw(self) -> Any:
+        assert self._connection.sync_connection is not None  # noqa: S101 - it was started
+        return self._connection.sync_connection.connection
 
     async def _cut(self) -> None:
         """Close the connection without another word to a server that may never answer."""
         if self._connection.invalidated:
             return  # SQLAlchemy has done so already
-        with suppress(SQLAlchemyError, OSError):
-            raw = await self._connection.get_raw_connection()
-            if (terminate := getattr(raw.driver_connection, "terminate", None)) is not None:
+        with suppress(Exception):
+            if (terminate := getattr(self._raw().driver_connection, "terminate", None)) is not None:
                 terminate()
-        with suppress(SQLAlchemyError, OSError):
+        with suppress(Exception):
             await self._connection.invalidate()
 
     def _check(self) -> None:
+        self._home.check()
         if not self._open:
             raise RuntimeError("This unit of work has ended")
 
@@ -122,11 +161,18 @@ class SqlConnection:
             # connection behind in no known state.
             return await (uninterrupted(doing) if self._threaded else doing)
         except Exception as error:
-            # A limit of the driver's own: the server may still be at work, so the connection is in no known state.
-            self._broken = self._broken or isinstance(error, OSError)
-            self.lost = isinstance(error, DBAPIError) and error.connection_invalidated
+            # A limit of the driver's own, or an error that nobody foresaw: the server may still be at work, so the
+            # connection is in no known state.
+            self._broken = self._broken or not is_answer(error)
+            self.lost = self.lost or (isinstance(error, DBAPIError) and error.connection_invalidated)
             meaning = translated(error)
             if meaning is None:
                 raise
+            complain(meaning)
             # The driver's text can hold addresses and names.
             raise meaning from None
+        except BaseException:
+            # Cancelled: asyncpg may believe that a transaction has begun where the server does not, or the other way
+            # round. The thread of SQLite has done all it was told by now.
+            self._broken = self._broken or not self._threaded
+            raise

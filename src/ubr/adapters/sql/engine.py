@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -14,13 +16,23 @@ from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from ubr.adapters.sql.errors import SqlUnavailable
 from ubr.adapters.sql.uninterrupted import uninterrupted
+from ubr.application.kernel.home_loop import HomeLoop
 
 READ_ONLY: Final = "ubr_read"
 """The execution option of a unit that only reads."""
 
+HOME: Final = "ubr_home"
+"""The execution option with the `HomeLoop` of an engine: its connections are of no use in another."""
+
 _SHORT: Final = 0.005
 """Seconds between two tries of what SQLite does not wait for: such a change of another takes about as long."""
+
+_CACHED_STATEMENTS: Final = "prepared_statement_cache_size"
+
+_SYSTEM: Final = "system"
+"""As `sslrootcert`: whatever authority the system trusts."""
 
 _DRIVERS: Final = {
     "postgres": "postgresql+asyncpg",
@@ -65,19 +77,33 @@ def normal_url(url: str) -> str:
     return parsed.set(drivername=driver).render_as_string(hide_password=False)
 
 
-def make_engine(url: str, limits: ConnectionLimits = ConnectionLimits(), *, durable: bool = True) -> AsyncEngine:
+def make_engine(
+    url: str,
+    limits: ConnectionLimits = ConnectionLimits(),
+    *,
+    durable: bool = True,
+    home: HomeLoop | None = None,
+    schema: str | None = None,
+) -> AsyncEngine:
     """An engine that has not connected yet.
 
-    `durable` False lets SQLite answer before the disk has what was committed: for tests. Errors: `ValueError`.
+    `durable` False lets SQLite answer before the disk has what was committed: for tests. `home` is the event loop of
+    the application; without it, the one that first connects. `schema` is that of PostgreSQL with the tables.
+    Errors: `ValueError`.
     """
     parsed = make_url(normal_url(url))
     if parsed.drivername.startswith("sqlite"):
-        return sqlite_engine(parsed, limits, durable=durable)
-    return _postgresql_engine(parsed, limits)
+        return sqlite_engine(parsed, limits, durable=durable, home=home)
+    return _postgresql_engine(parsed, limits, home or HomeLoop(), schema)
 
 
 def sqlite_engine(
-    url: URL, limits: ConnectionLimits, *, durable: bool = True, foreign_keys: bool = True
+    url: URL,
+    limits: ConnectionLimits,
+    *,
+    durable: bool = True,
+    foreign_keys: bool = True,
+    home: HomeLoop | None = None,
 ) -> AsyncEngine:
     pragmas = (
         f"busy_timeout={_milliseconds(limits.acquire)}",
@@ -107,6 +133,9 @@ def sqlite_engine(
         pool_size=limits.connections,
         max_overflow=0,
         pool_timeout=limits.acquire,
+        # `SqlConnection` rolls back itself, and looks whether that was of any use.
+        pool_reset_on_return=None,
+        execution_options={HOME: home or HomeLoop()},
         hide_parameters=True,
     )
 
@@ -138,12 +167,10 @@ async def _write_ahead(connection: aiosqlite.Connection, patience: float) -> Non
             return
 
 
-def _postgresql_engine(url: URL, limits: ConnectionLimits) -> AsyncEngine:
+def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop, schema: str | None) -> AsyncEngine:
     dsn = _dsn(url)
+    cached = _cached_statements(url)
     settings = {
-        "application_name": "ubr",
-        # Whatever the installation says: who had to wait for a lock must see what was committed meanwhile.
-        "default_transaction_isolation": "read committed",
         "timezone": "UTC",
         "jit": "off",  # these queries are over before it has compiled anything
         "statement_timeout": _milliseconds(limits.statement),
@@ -152,17 +179,20 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits) -> AsyncEngine:
     }
 
     async def connect() -> Any:
-        import asyncpg  # noqa: PLC0415 - SQLite does without
+        from ubr.adapters.sql import postgresql  # noqa: PLC0415 - SQLite does without
 
+        _check_files(url)
         made = []
 
         async def make() -> None:
             made.append(
-                await asyncpg.connect(
+                await postgresql.connect(
                     dsn,
-                    timeout=limits.connect,
+                    postgresql.opening(settings, schema),
+                    connect_timeout=limits.connect,
                     command_timeout=limits.statement + 0.5,
-                    server_settings=settings,
+                    statement_cache_size=cached,
+                    trust_system=url.query.get("sslrootcert") == _SYSTEM,
                 )
             )
 
@@ -175,13 +205,23 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits) -> AsyncEngine:
             raise
         return made[0]
 
+    statements: dict[str, Any] = {"prepared_statement_cache_size": cached}
+    if cached == 0:  # PgBouncer may not know them by name, or know those of others by the same.
+        statements["prepared_statement_name_func"] = str
+
+    def create() -> Any:
+        assert engine.sync_engine.dialect.dbapi is not None  # noqa: S101 - it has connected
+        return engine.sync_engine.dialect.dbapi.connect(async_creator_fn=connect, **statements)
+
     engine = create_async_engine(
         url.set(query={}),
-        async_creator=connect,
+        creator=create,
         pool_size=limits.connections,
         max_overflow=0,
         pool_timeout=limits.acquire,
         pool_recycle=limits.recycle,
+        pool_reset_on_return=None,
+        execution_options={HOME: home},
         hide_parameters=True,
     )
 
@@ -198,8 +238,28 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits) -> AsyncEngine:
 
 def _dsn(url: URL) -> str:
     """The address the way PostgreSQL's own tools take it: asyncpg reads all its parameters, SQLAlchemy only some."""
-    query = {"sslmode" if name == "ssl" else name: value for name, value in url.query.items()}
+    query = {
+        "sslmode" if name == "ssl" else name: value
+        for name, value in url.query.items()
+        if name != _CACHED_STATEMENTS and (name, value) != ("sslrootcert", _SYSTEM)
+    }
     return url.set(drivername="postgresql", query=query).render_as_string(hide_password=False)
+
+
+def _check_files(url: URL) -> None:
+    """Errors: `SqlUnavailable`. The driver would take some that are missing for a connection that was lost."""
+    for option in ("sslrootcert", "sslcert", "sslkey"):
+        path = url.query.get(option)
+        if isinstance(path, str) and path != _SYSTEM and not os.access(path, os.R_OK):
+            raise SqlUnavailable(f"{option} cannot be read", f"The file that {option} names in the URL cannot be read")
+
+
+def _cached_statements(url: URL) -> int:
+    """How many statements each connection keeps prepared; with 0 none has a name. Errors: `ValueError`."""
+    given = url.query.get(_CACHED_STATEMENTS, "100")
+    if not isinstance(given, str) or re.fullmatch(r"[0-9]{1,5}", given) is None:
+        raise ValueError(f"The database URL has a {_CACHED_STATEMENTS} that is no number")
+    return int(given)
 
 
 def _milliseconds(seconds: float) -> str:

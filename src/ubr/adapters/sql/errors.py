@@ -9,6 +9,7 @@ from sqlalchemy import UniqueConstraint
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from ubr.adapters.sql import causes
 from ubr.adapters.sql.tables import metadata
 from ubr.domain.errors import (
     EmailTaken,
@@ -16,6 +17,7 @@ from ubr.domain.errors import (
     RoleNameTaken,
     RoleNotFound,
     SessionNotFound,
+    StoreTooSlow,
     StoreUnavailable,
     TransactionConflict,
     UbrError,
@@ -77,19 +79,26 @@ _UNAVAILABLE_STATES: Final = {
     "25P03",  # idle in a transaction for too long
     "25P04",  # in a transaction for too long
     "3D000",  # no such database
-    "55P03",  # lock_timeout
+}
+_SLOW_STATES: Final = {
+    "55P03": "lock_timeout",
+    "57014": "statement_timeout, or cancelled by an administrator",
 }
 _CONFLICT_STATES: Final = {
     "40001",  # serialization failure
     "40P01",  # deadlock
 }
+_LOST_STATEMENTS: Final = {
+    "26000",  # no such prepared statement
+    "42P05",  # there is one of that name
+}
+"""A pooler on the way gave the session to somebody else, with the statements that were prepared in it."""
+_LOST: Final = "A pooler before the database loses prepared statements: end the URL in ?prepared_statement_cache_size=0"
 _STALE_PLANS: Final = {"InvalidCachedStatementError", "OutdatedSchemaCacheError"}
 """What asyncpg raises where the tables changed under a prepared statement. SQLAlchemy drops its caches upon it."""
 
 # https://www.sqlite.org/rescode.html
 _SQLITE_UNAVAILABLE: Final = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_INTERRUPT,
@@ -102,26 +111,45 @@ _SQLITE_UNAVAILABLE: Final = {
 }
 
 
-class SqlUnavailable(StoreUnavailable):
-    """`reason` is for the operator's log: a code of the database or the name of a limit, never its text."""
+_SQLITE_SLOW: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
-    def __init__(self, reason: str, *, retry_after: int = 1) -> None:
-        super().__init__(retry_after=retry_after)
+
+class SqlUnavailable(StoreUnavailable):
+    """`reason` is for the operator's log: a code of the database or the name of a limit, never its text.
+
+    `cause` is a sentence for the operator, where more is known.
+    """
+
+    def __init__(self, reason: str, cause: str | None = None, *, retry_after: int = 1) -> None:
+        super().__init__(cause, retry_after=retry_after)
         self.reason = reason
+
+
+class SqlTooSlow(SqlUnavailable, StoreTooSlow):
+    """The database answers, and certainly did nothing."""
 
 
 class SqlTransactionConflict(SqlUnavailable, TransactionConflict):
     """Two units stood in each other's way and this one was rolled back, certainly: it may be repeated."""
 
 
+def is_answer(error: BaseException) -> bool:
+    """Whether an error is what the database itself answered, so that it is known in which state the connection is."""
+    if not isinstance(error, DBAPIError):
+        return False
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", None) is not None
+    return getattr(getattr(error.orig, "__cause__", None), "sqlstate", None) is not None
+
+
 def translated(error: BaseException) -> UbrError | None:
     """What an error of a driver means; None for one that is a bug, to be raised as it is."""
+    if isinstance(error, UbrError):
+        return error
     if isinstance(error, PoolTimeoutError):
         return SqlUnavailable("no connection was free")
-    if isinstance(error, TimeoutError):
-        return SqlUnavailable("no answer in time")
     if isinstance(error, OSError):
-        return SqlUnavailable("connection refused or lost")
+        return SqlUnavailable(*causes.of_connecting(error))
     if not isinstance(error, DBAPIError):
         return None
     if isinstance(error.orig, sqlite3.Error):
@@ -143,8 +171,11 @@ def _of_sqlite(error: sqlite3.Error, statement: str) -> UbrError | None:
         return None
     if code is None:  # Of SQLAlchemy's own making: the connection was closed under us.
         return SqlUnavailable("connection closed") if isinstance(error, sqlite3.OperationalError) else None
+    name = getattr(error, "sqlite_errorname", "SQLITE")
+    if code & 0xFF in _SQLITE_SLOW:
+        return SqlTooSlow(name)
     if code & 0xFF in _SQLITE_UNAVAILABLE:
-        return SqlUnavailable(getattr(error, "sqlite_errorname", "SQLITE"))
+        return SqlUnavailable(name, causes.of_sqlite(name))
     return None
 
 
@@ -155,13 +186,34 @@ def _of_postgresql(error: DBAPIError) -> UbrError | None:
         return SqlTransactionConflict("stale plan")
     state = getattr(driver, "sqlstate", None)
     if state is None:
+        if type(driver).__name__ == "ClientConfigurationError":
+            return SqlUnavailable(*causes.of_options(f"{driver}"))
         # Some errors of the driver are ours, such as an argument of the wrong type: those stay what they are.
         lost = error.connection_invalidated or "closed" in str(error.orig)
         return SqlUnavailable("connection lost") if lost else None
     if state[:2] == "23" and (broken := CONSTRAINTS.get(getattr(driver, "constraint_name", ""))) is not None:
         return broken()
+    return _of_state(state, error)
+
+
+def _of_state(state: str, error: DBAPIError) -> UbrError | None:
+    reason = f"sqlstate {state}"
     if state in _CONFLICT_STATES:
-        return SqlTransactionConflict(f"sqlstate {state}")
+        return SqlTransactionConflict(reason)
+    if state in _SLOW_STATES:
+        return SqlTooSlow(f"{reason}: {_SLOW_STATES[state]}")
+    if state in _LOST_STATEMENTS:
+        return SqlUnavailable(reason, _LOST)
     if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE_STATES or error.connection_invalidated:
-        return SqlUnavailable(f"sqlstate {state}")
+        return SqlUnavailable(reason, causes.of_state(state, f"{error.orig}"))
+    return None
+
+
+def explained(error: BaseException) -> UbrError | None:
+    """The same, for who is about to begin: a right that is missing is no bug then, but an answer."""
+    if (meaning := translated(error)) is not None or not isinstance(error, DBAPIError):
+        return meaning
+    state = getattr(getattr(error.orig, "__cause__", None), "sqlstate", None)
+    if state == "42501":
+        return SqlUnavailable(f"sqlstate {state}", causes.of_state(state))
     return None

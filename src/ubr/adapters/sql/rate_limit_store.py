@@ -24,9 +24,11 @@ class SqlRateLimitStore:
     def __init__(self, unit_of_work: SqlUnitOfWork, signer: Signer) -> None:
         self._unit_of_work = unit_of_work
         self._signer = signer
+        self._home = unit_of_work.home
         self._semaphore = asyncio.Semaphore(_CONNECTIONS)
 
     async def take(self, name: str, quota: Quota) -> Decision:
+        self._home.check()
         interval, span = _times(quota)
         async with self._semaphore, self._unit_of_work.begin(None) as tx:
             now = _microseconds(tx.now)
@@ -39,6 +41,7 @@ class SqlRateLimitStore:
         )
 
     async def give_back(self, name: str, quota: Quota) -> None:
+        self._home.check()
         interval, span = _times(quota)
         async with self._semaphore, self._unit_of_work.begin(None) as tx:
             await tx.counters.give_back(self._key(name), interval, _microseconds(tx.now) + span)

@@ -15,9 +15,10 @@ from sqlalchemy.pool import QueuePool
 
 from ubr.adapters.sql.accounts import SqlLinks, SqlUsers
 from ubr.adapters.sql.audit import SqlLogKeys, SqlLogRecords, SqlLogs, SqlLogTree, write_entries
+from ubr.adapters.sql.complaints import complain
 from ubr.adapters.sql.connection import SqlConnection
-from ubr.adapters.sql.engine import READ_ONLY
-from ubr.adapters.sql.errors import SqlUnavailable
+from ubr.adapters.sql.engine import HOME, READ_ONLY
+from ubr.adapters.sql.errors import SqlTooSlow
 from ubr.adapters.sql.idempotency import SqlIdempotencyStore
 from ubr.adapters.sql.keys import SqlSigningKeys
 from ubr.adapters.sql.mail import SqlOutbox
@@ -27,6 +28,7 @@ from ubr.adapters.sql.roles import SqlRoles
 from ubr.adapters.sql.sessions import SqlPrincipals, SqlRefreshTokens, SqlSessions
 from ubr.adapters.sql.tables import feed_head
 from ubr.application.audit.recorder import Recorder
+from ubr.application.kernel.home_loop import HomeLoop
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.system import Clock
 from ubr.application.revocation.pending_changes import PendingChanges
@@ -117,6 +119,7 @@ class SqlUnitOfWork:
         )
         # SQLite allows one writer at a time and makes the others poll. This lock queues those of this process.
         self._turn = asyncio.Lock() if sqlite else None
+        self.home: HomeLoop = engine.get_execution_options()[HOME]
         self._patience = engine.pool.timeout() if isinstance(engine.pool, QueuePool) else 0.0
 
     @asynccontextmanager
@@ -131,6 +134,7 @@ class SqlUnitOfWork:
 
     @asynccontextmanager
     async def _in_turn(self) -> AsyncIterator[None]:
+        self.home.check()
         if self._turn is None:
             yield
             return
@@ -138,7 +142,9 @@ class SqlUnitOfWork:
             async with asyncio.timeout(self._patience):
                 await self._turn.acquire()
         except TimeoutError:
-            raise SqlUnavailable("other units wrote for too long") from None
+            slow = SqlTooSlow("other units wrote for too long")
+            complain(slow)
+            raise slow from None
         try:
             yield
         finally:

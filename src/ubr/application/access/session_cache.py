@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ubr.application.access.cached_sessions import CachedSession, CachedSessions
+from ubr.application.kernel.home_loop import HomeLoop
 from ubr.application.ports.revocation import ChangeFeed, Elapsed, FeedPosition, WorkerId
 from ubr.application.ports.sessions import Principal
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -66,9 +67,11 @@ class SessionCache:
         times: CacheTimes,
         *,
         capacity: int = _CAPACITY,
+        home: HomeLoop | None = None,
     ) -> None:
         self.worker = worker
         self.times = times
+        self.home = home or HomeLoop()
         self._unit_of_work = unit_of_work
         self._feed = feed
         self._elapsed = elapsed
@@ -126,8 +129,9 @@ class SessionCache:
     async def ensure_fresh(self) -> None:
         """Return when the cache is fresh; immediately if it is.
 
-        Errors: `StoreUnavailable` if it does not become fresh in time.
+        Errors: `StoreUnavailable` if it does not become fresh in time; `WrongEventLoop`.
         """
+        self.home.check()
         if self._fresh():
             return
         if self._left:

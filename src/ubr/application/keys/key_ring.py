@@ -87,8 +87,9 @@ class KeyRing:
 
         The key may be new. Anybody can invent a token like that, so the keys are read at most once per poll interval;
         earlier callers wait together for the next read.
-        Errors: `StoreUnavailable`.
+        Errors: `StoreUnavailable`; `WrongEventLoop`.
         """
+        self._session_cache.home.check()
         if self._asking is None or self._asking.done():
             self._asking = shared(self._ask())
         await asyncio.shield(self._asking)

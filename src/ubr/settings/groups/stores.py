@@ -16,7 +16,16 @@ MEMORY: Final = "memory:"
 
 _SQLITE: Final = ("sqlite:///", "sqlite+aiosqlite:///")
 _POSTGRES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
-_POSTGRES_OPTIONS: Final = ("host", "port", "prepared_statement_cache_size", "ssl", "sslmode")
+_POSTGRES_OPTIONS: Final = (
+    "host",
+    "port",
+    "prepared_statement_cache_size",
+    "ssl",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+)
 _SSL: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
@@ -46,6 +55,10 @@ def parse_database_url(raw: str) -> str:
             raise ValueError(f"must have the sslmode {alternatives(_SSL)}")
         options["ssl"] = mode
     rest = rest.partition("?")[0]
+    if re.fullmatch(r"[0-9]{1,5}", options.get("prepared_statement_cache_size", "0")) is None:
+        raise ValueError("must have a number as prepared_statement_cache_size; 0 prepares no named statements")
+    if options.get("sslrootcert") == "system" and options.get("ssl", "verify-full") != "verify-full":
+        raise ValueError("must have the sslmode verify-full if sslrootcert is system")
     return f"postgresql+asyncpg://{rest}" + (f"?{urlencode(options, safe='/')}" if options else "")
 
 
@@ -54,6 +67,12 @@ def parse_postgres_url(raw: str) -> str:
     if not url.startswith("postgresql"):
         raise ValueError("must begin with postgresql://")
     return url
+
+
+def parse_schema(raw: str) -> str:
+    if re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", raw) is None or raw.startswith("pg_"):
+        raise ValueError("must be the name of a schema, in lower case: letters, digits and _")
+    return raw
 
 
 def parse_redis_url(raw: str) -> str:
@@ -73,7 +92,9 @@ class StoreSettings:
         parse_database_url,
         EMBEDDED,
         "The database: `postgresql://user:password@host:5432/database`, `sqlite:///file` "
-        "(relative to the working directory, absolute with a fourth slash), or `memory:`.",
+        "(relative to the working directory, absolute with a fourth slash), or `memory:`. Behind a PgBouncer that "
+        "pools transactions, append `?prepared_statement_cache_size=0`. For TLS it takes `sslmode`, `sslrootcert` "
+        "(a file, or `system`), `sslcert` and `sslkey`, as `psql` does.",
         shown="masked",
     )
     migration_database_url: str | None = setting(
@@ -84,6 +105,12 @@ class StoreSettings:
         "nor delete an audit log entry.",
         otherwise="the role of `UBR_DATABASE_URL` owns the tables",
         shown="masked",
+    )
+    database_schema: str | None = setting(
+        parse_schema,
+        None,
+        "The schema of PostgreSQL that holds the tables. It is made where it is missing.",
+        otherwise="`ubr`, or where an earlier version has put them, such as `public`",
     )
     redis_url: str | None = setting(
         parse_redis_url,

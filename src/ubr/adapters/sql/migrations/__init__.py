@@ -13,13 +13,14 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ubr.adapters.sql.database_grants import grants
 from ubr.adapters.sql.engine import ConnectionLimits, make_engine, normal_url, sqlite_engine
-from ubr.adapters.sql.errors import translated
+from ubr.adapters.sql.errors import SqlUnavailable, explained
+from ubr.adapters.sql.migrations.place import Place, check_server, find_place, prepare_place
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -47,27 +48,33 @@ class SchemaState(Enum):
     UNKNOWN = "unknown: a newer version has upgraded it"
 
 
-class UnknownSchema(Exception):
+class UnknownSchema(SqlUnavailable):
     """The database is at a revision that this version of ubr does not know."""
 
 
 async def upgrade(
-    url: str, revision: str = "head", *, wait: float = _LIMITS.lock, service: str | None = None
+    url: str,
+    revision: str = "head",
+    *,
+    wait: float = _LIMITS.lock,
+    service: str | None = None,
+    schema: str | None = None,
 ) -> tuple[str, ...]:
     """Bring a database up to date; the revisions that this call ran, oldest first.
 
     `wait` is for another upgrade to end, in seconds. `service` is a role of PostgreSQL that does not own the tables,
-    and is given what the service needs of them. Errors: `ValueError` for the URL, `UnknownSchema`, `StoreUnavailable`.
+    and is given what the service needs of them. `schema` is that of PostgreSQL with the tables.
+    Errors: `ValueError` for the URL, `UnknownSchema`, `StoreUnavailable`.
     """
 
     def both(connection: Connection) -> tuple[str, ...]:
-        done = _upgrade(connection, revision)
+        done = _upgrade(connection, revision, schema)
         if service is not None:
             for statement in grants(connection, service):
                 connection.exec_driver_sql(statement)  # a name may hold what looks like a parameter
         return done
 
-    return await _run(url, wait, both)
+    return await _run(url, wait, schema, both)
 
 
 def role_of(url: str) -> str:
@@ -78,54 +85,61 @@ def role_of(url: str) -> str:
     return role
 
 
-async def downgrade(url: str, revision: str, *, wait: float = _LIMITS.lock) -> None:
+async def downgrade(url: str, revision: str, *, wait: float = _LIMITS.lock, schema: str | None = None) -> None:
     """Go back to a revision, or to none: `base`. What only the later tables held is lost.
 
     Errors: `ValueError` for the URL, `UnknownSchema`, `StoreUnavailable`.
     """
-    await _run(url, wait, lambda connection: _downgrade(connection, revision))
+    await _run(url, wait, schema, lambda connection: _downgrade(connection, revision, schema))
 
 
-async def check(url: str) -> SchemaState:
+async def check(url: str, *, schema: str | None = None) -> SchemaState:
     """What a database holds. Nothing is changed and nothing is waited for.
 
     Errors: `ValueError` for the URL, `StoreUnavailable`.
     """
-    engine = make_engine(url, ConnectionLimits(connections=1))
+    engine = make_engine(url, ConnectionLimits(connections=1), schema=schema)
     try:
         async with engine.connect() as connection:
-            return await connection.run_sync(_state)
+            return await connection.run_sync(lambda sync: _checked(sync, schema))
     except Exception as error:
-        if (meaning := translated(error)) is not None:
+        if (meaning := explained(error)) is not None:
             raise meaning from None
         raise
     finally:
         await engine.dispose()
 
 
-def _upgrade(connection: Connection, revision: str) -> tuple[str, ...]:
+def _upgrade(connection: Connection, revision: str, schema: str | None) -> tuple[str, ...]:
     from alembic import command  # noqa: PLC0415
 
-    _known(connection)
-    before = _steps(connection)
+    place = _known(connection, schema)
+    prepare_place(connection, place)
     command.upgrade(_config(connection), revision)
-    return _steps(connection)[len(before) :]
+    return _steps(find_place(connection, schema))[len(_steps(place)) :]
 
 
-def _downgrade(connection: Connection, revision: str) -> None:
+def _downgrade(connection: Connection, revision: str, schema: str | None) -> None:
     from alembic import command  # noqa: PLC0415
 
-    _known(connection)
+    prepare_place(connection, _known(connection, schema))
     command.downgrade(_config(connection), revision)
 
 
-def _known(connection: Connection) -> None:
-    if _state(connection) is SchemaState.UNKNOWN:
-        raise UnknownSchema("A newer version of ubr has upgraded this database")
+def _known(connection: Connection, schema: str | None) -> Place:
+    check_server(connection)
+    place = find_place(connection, schema)
+    if _state(place.revision) is SchemaState.UNKNOWN:
+        raise UnknownSchema("unknown revision", "A newer version of ubr has upgraded this database")
+    return place
 
 
-def _state(connection: Connection) -> SchemaState:
-    at = _revision(connection)
+def _checked(connection: Connection, schema: str | None) -> SchemaState:
+    check_server(connection)
+    return _state(find_place(connection, schema).revision)
+
+
+def _state(at: str | None) -> SchemaState:
     if at is None:
         return SchemaState.EMPTY
     if at == REVISIONS[-1]:
@@ -133,17 +147,9 @@ def _state(connection: Connection) -> SchemaState:
     return SchemaState.BEHIND if at in REVISIONS else SchemaState.UNKNOWN
 
 
-def _revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    at: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return at
-
-
-def _steps(connection: Connection) -> tuple[str, ...]:
+def _steps(place: Place) -> tuple[str, ...]:
     """The revisions that a database has behind it."""
-    at = _revision(connection)
-    return () if at is None else REVISIONS[: REVISIONS.index(at) + 1]
+    return () if place.revision is None else REVISIONS[: REVISIONS.index(place.revision) + 1]
 
 
 def _config(connection: Connection) -> Config:
@@ -156,25 +162,25 @@ def _config(connection: Connection) -> Config:
     return config
 
 
-async def _run(url: str, wait: float, doing: Callable[[Connection], T]) -> T:
+async def _run(url: str, wait: float, schema: str | None, doing: Callable[[Connection], T]) -> T:
     try:
-        async with _alone(url, wait) as connection:
+        async with _alone(url, wait, schema) as connection:
             return await connection.run_sync(doing)
     except Exception as error:
-        if (meaning := translated(error)) is not None:
+        if (meaning := explained(error)) is not None:
             raise meaning from None
         raise
 
 
 @asynccontextmanager
-async def _alone(url: str, wait: float) -> AsyncIterator[AsyncConnection]:
+async def _alone(url: str, wait: float, schema: str | None) -> AsyncIterator[AsyncConnection]:
     """A transaction that no other upgrade runs beside."""
     limits = replace(_LIMITS, acquire=wait, lock=wait)
     parsed = make_url(normal_url(url))
     sqlite = parsed.drivername.startswith("sqlite")
     # SQLite changes a table by making it anew; with foreign keys on, dropping the old one would take along what
     # points at it.
-    engine = sqlite_engine(parsed, limits, foreign_keys=False) if sqlite else make_engine(url, limits)
+    engine = sqlite_engine(parsed, limits, foreign_keys=False) if sqlite else make_engine(url, limits, schema=schema)
     try:
         async with engine.begin() as connection:
             if not sqlite:

@@ -12,6 +12,7 @@ from ubr.domain.errors import (
     InvalidToken,
     NotFound,
     PreconditionFailed,
+    StoreTooSlow,
     StoreUnavailable,
     UbrError,
     Unauthenticated,
@@ -111,7 +112,7 @@ def _usual(path: str, operation: Operation) -> Iterator[type[UbrError]]:
     if not operation.public:
         yield from (Unauthenticated, InvalidToken, Forbidden)
     if operation.use_case is not None:
-        yield StoreUnavailable
+        yield from (StoreUnavailable, StoreTooSlow)
     if operation.body is not None:
         yield from (MalformedBody, UnsupportedMediaType)
     if operation.conditional:

@@ -212,6 +212,13 @@ ADVICE: Final[Mapping[str, Advice]] = {
         "Operators: `ubr audit verify` names the error; `docs/audit.md` describes the remedy.",
         at="/api/logs/checkpoint",
     ),
+    "store-too-slow": Advice(
+        "The database is there, but it did not get this done in its time. Nothing was changed. Its log, and that of "
+        "the service, say more.",
+        "Repeat the request after as many seconds as the `Retry-After` header says. If it is met again and again, ask "
+        "for less: a smaller `limit`, a narrower filter.",
+        at="/api/users",
+    ),
     "store-unavailable": Advice(
         "The database did not answer in time. A requested change may or may not have happened.",
         "Repeat the request after the number of seconds in the `Retry-After` header. Before you repeat a request that "

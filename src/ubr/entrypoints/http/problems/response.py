@@ -123,7 +123,9 @@ def _known(error: Exception) -> UbrError:
     match error:
         case UbrError():
             if status_of(type(error)) >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                _log.warning("unavailable", problem=error.code, exc_info=error.__cause__)
+                _log.warning(
+                    "unavailable", problem=error.code, reason=getattr(error, "reason", None), exc_info=error.__cause__
+                )
             return error
         case NotFoundException():
             return NotFound("This path does not exist")

@@ -9,7 +9,7 @@ from litestar import Controller, Response, get
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.fields import example
 from ubr.application.operations.check_health import CheckHealth
-from ubr.domain.errors import StoreUnavailable
+from ubr.domain.errors import StoreTooSlow, StoreUnavailable
 from ubr.entrypoints.http.call import Call, Ubr, operation
 from ubr.entrypoints.http.responses import ok
 
@@ -44,7 +44,7 @@ class Health(Controller):
             summary="Check readiness",
             answer=HealthResult,
             public=True,
-            problems=(StoreUnavailable,),
+            problems=(StoreUnavailable, StoreTooSlow),
         ),
     )
     async def ready(self, ubr: Ubr) -> Response[bytes]:

@@ -1,0 +1,44 @@
+"""Why the database could not be used, in the log: each reason at once, and then no more often than once a minute."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from ubr.adapters.sql.errors import SqlTransactionConflict, SqlUnavailable
+from ubr.domain.errors import UbrError
+
+EVERY: Final = 60.0
+_REASONS: Final = 100
+"""How many are told apart."""
+
+_log: Final = logging.getLogger("ubr.sql")
+
+
+@dataclass(slots=True)
+class _Complaint:
+    at: float
+    passed_over: int = 0
+
+
+_complaints: OrderedDict[str, _Complaint] = OrderedDict()
+
+
+def complain(error: UbrError) -> None:
+    """Say why. A conflict is repeated, and what the input breaks is answered: neither is worth a line."""
+    if not isinstance(error, SqlUnavailable) or isinstance(error, SqlTransactionConflict):
+        return
+    now = time.monotonic()
+    last = _complaints.pop(error.reason, None)
+    if last is not None and now - last.at < EVERY:
+        last.passed_over += 1
+        _complaints[error.reason] = last
+        return
+    _complaints[error.reason] = _Complaint(now)
+    while len(_complaints) > _REASONS:
+        _complaints.popitem(last=False)
+    more = f", and {last.passed_over} times before" if last is not None and last.passed_over else ""
+    _log.warning("%s (%s)%s", error.detail, error.reason, more)

@@ -1,0 +1,111 @@
+"""Where in a database the tables of ubr are, or come, and whether it is a database that they can be in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, Select, Text, column, func, inspect, select, table, text
+
+from ubr.adapters.sql.errors import SqlUnavailable
+from ubr.adapters.sql.tables import metadata
+
+VERSION_TABLE: Final = "alembic_version"
+_NEW: Final = "ubr"
+_OURS: Final = {"users", "roles", "user_roles", "sessions", "refresh_tokens", VERSION_TABLE}
+"""Tables that every revision has. Another application may have some of these names, but hardly all of them."""
+_OLDEST: Final = 14
+"""The major version of PostgreSQL."""
+
+
+class ForeignTables(SqlUnavailable):
+    """Tables of another application stand where those of ubr would come."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """`schema` is None in SQLite. `revision` is None where there are no tables of ubr yet."""
+
+    schema: str | None
+    revision: str | None = None
+
+
+def check_server(connection: Connection) -> None:
+    """Errors: `SqlUnavailable` for a PostgreSQL that ubr cannot work with, before anything is written to it."""
+    if connection.dialect.name != "postgresql":
+        return
+    encoding, number = connection.execute(
+        text("SELECT current_setting('server_encoding'), current_setting('server_version_num')::int")
+    ).one()
+    if number // 10_000 < _OLDEST:
+        raise SqlUnavailable(
+            f"version {number // 10_000}",
+            f"The database is PostgreSQL {number // 10_000}; ubr needs {_OLDEST} or newer",
+        )
+    if encoding != "UTF8":
+        raise SqlUnavailable(
+            f"encoding {encoding}",
+            f"The database has the encoding {encoding}, which cannot hold every name; create one with ENCODING 'UTF8'",
+        )
+
+
+def find_place(connection: Connection, schema: str | None) -> Place:
+    """Where the tables are; the place they will come to where there are none. Errors: `ForeignTables`."""
+    if connection.dialect.name != "postgresql":
+        return _at(connection, None) or _free(connection, None)
+    candidates = [schema] if schema else connection.execute(select(func.current_schemas(False))).scalar_one()
+    for each in candidates:
+        if (place := _at(connection, each)) is not None:
+            return place
+    return _free(connection, schema or _NEW)
+
+
+def prepare_place(connection: Connection, place: Place) -> None:
+    """Have the rest of the transaction find and make tables there, and nowhere else; the schema is made if need be.
+
+    Errors: `SqlUnavailable` where the role has no right to that.
+    """
+    if place.schema is None:
+        return
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    exists, may_make, may_fill = connection.execute(
+        text(
+            "SELECT to_regnamespace(:name) IS NOT NULL, has_database_privilege(current_database(), 'CREATE'),"
+            " coalesce(has_schema_privilege(to_regnamespace(:name)::oid, 'CREATE'), false)"
+        ),
+        {"name": quote(place.schema)},
+    ).one()
+    if not (may_fill if exists else may_make):
+        what = f"create tables in the schema {place.schema}" if exists else f"create the schema {place.schema}"
+        raise SqlUnavailable("sqlstate 42501", f"The role lacks the right to {what} in the database")
+    if not exists:
+        connection.execute(text(f"CREATE SCHEMA {quote(place.schema)}"))
+    connection.execute(select(func.set_config("search_path", quote(place.schema), True)))
+
+
+def _revisions(schema: str | None) -> Select[str]:
+    return select(column("version_num", Text)).select_from(table(VERSION_TABLE, schema=schema))
+
+
+def _at(connection: Connection, schema: str | None) -> Place | None:
+    """The place, where it holds tables of ubr."""
+    if not set(inspect(connection).get_table_names(schema=schema)) >= _OURS:
+        return None
+    return Place(schema=schema, revision=connection.execute(_revisions(schema)).scalar())
+
+
+def _free(connection: Connection, schema: str | None) -> Place:
+    tables = set(inspect(connection).get_table_names(schema=schema))
+    foreign = tables & set(metadata.tables)
+    if VERSION_TABLE in tables and not foreign and connection.execute(_revisions(schema)).first() is not None:
+        foreign = {VERSION_TABLE}
+    if foreign:
+        names = ", ".join(sorted(foreign))
+        raise ForeignTables(
+            "foreign tables",
+            f"The file of the database holds tables of another application ({names}): name another file"
+            if schema is None
+            else f"The schema {schema} holds tables of another application ({names}): "
+            "name another with UBR_DATABASE_SCHEMA",
+        )
+    return Place(schema=schema)

@@ -1,0 +1,140 @@
+"""Each option for TLS that a database URL takes, on a PostgreSQL with an authority of its own."""
+
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from tests.support.plugin import PrivatePostgres
+from tests.support.servers import PostgresServer
+from ubr.adapters.sql.migrations import SchemaState, check
+from ubr.domain.errors import StoreUnavailable
+from ubr.settings import Settings
+
+pytestmark = [pytest.mark.anyio, pytest.mark.system(seconds=15)]
+
+
+class Authority:
+    """Signs certificates, each into two files of a folder: `NAME.crt` and `NAME.key`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Authority")])
+        basic = x509.BasicConstraints(ca=True, path_length=0)
+        self._write("ca", self._builder(self._name, self._key).add_extension(basic, critical=True), self._key)
+
+    def sign(self, name: str, common: str) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+        hosts = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+        self._write(name, self._builder(subject, key).add_extension(hosts, critical=False), key)
+
+    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+            .not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
+        )
+
+    def _write(self, name: str, builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey) -> None:
+        signed = builder.sign(self._key, hashes.SHA256())
+        (self._folder / f"{name}.crt").write_bytes(signed.public_bytes(Encoding.PEM))
+        secret = self._folder / f"{name}.key"
+        secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        secret.chmod(0o600)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """Of the server, of a client called ubr, and of another authority that nobody knows."""
+    authority = Authority(tmp_path)
+    authority.sign("server", "server")
+    authority.sign("client", "ubr")
+    (tmp_path / "other").mkdir()
+    Authority(tmp_path / "other")
+    (tmp_path / "nonsense.crt").write_text("no certificate")
+    return tmp_path
+
+
+@pytest.fixture
+async def start(files: Path, private_postgres: PrivatePostgres) -> Callable[[str], PostgresServer]:
+    def starting(rule: str) -> PostgresServer:
+        """A server that takes connections by this rule of pg_hba.conf."""
+        server = private_postgres()
+        owner = server.data_directory.stat()
+        for name in ("ca.crt", "server.crt", "server.key"):
+            there = server.data_directory / name
+            shutil.copyfile(files / name, there)
+            there.chmod(0o600)
+            os.chown(there, owner.st_uid, owner.st_gid)
+        (server.data_directory / "pg_hba.conf").write_text(f"{rule}\n")
+        tls = {"ssl": "on", "ssl_cert_file": "server.crt", "ssl_key_file": "server.key", "ssl_ca_file": "ca.crt"}
+        server.restart(tls)
+        return server
+
+    return starting
+
+
+def given(server: PostgresServer, options: str) -> str:
+    """The URL as it is after the settings were read."""
+    raw = server.url("postgres").partition("?")[0] + (f"?{options}" if options else "")
+    read = Settings.from_env({"UBR_DATABASE_URL": raw, "UBR_SECRET_KEY": "k" * 16 + "3" * 16 + "a1b2c3d4e5f6a7b8"})
+    return read.database_url
+
+
+async def refused(url: str, sentence: str) -> None:
+    with pytest.raises(StoreUnavailable, match=sentence):
+        await check(url)
+
+
+async def test_each_option_connects(files: Path, start: Callable[[str], PostgresServer]) -> None:
+    server = await anyio.to_thread.run_sync(start, "hostssl all all 127.0.0.1/32 password")
+    root = f"sslrootcert={files}/ca.crt"
+    for options in (
+        *("", "sslmode=prefer", "sslmode=require", "ssl=require", "sslmode=allow"),
+        *(f"sslmode=require&{root}", f"sslmode=verify-ca&{root}", f"sslmode=verify-full&{root}"),
+        f"sslmode=verify-full&{root}&sslcert={files}/client.crt&sslkey={files}/client.key",
+    ):
+        assert await check(given(server, options)) is SchemaState.EMPTY, options
+    other = f"sslrootcert={files}/other/ca.crt"
+    await refused(given(server, "sslmode=disable"), r"The database demands TLS: add \?sslmode=require")
+    await refused(given(server, f"sslmode=verify-full&{other}"), "The certificate of the database is not accepted")
+    await refused(given(server, "sslrootcert=system"), "The certificate of the database is not accepted")
+    await refused(given(server, f"sslmode=verify-ca&sslrootcert={files}/nothing"), "that sslrootcert names in the URL")
+    await refused(given(server, f"sslmode=require&sslcert={files}/nothing"), "that sslcert names in the URL")
+    await refused(given(server, f"sslmode=verify-ca&sslrootcert={files}/nonsense.crt"), "no fitting certificate or key")
+    await refused(
+        given(server, f"sslmode=require&sslcert={files}/nonsense.crt&sslkey={files}/client.key"), "no fitting"
+    )
+
+
+async def test_a_client_shows_its_certificate(files: Path, start: Callable[[str], PostgresServer]) -> None:
+    server = await anyio.to_thread.run_sync(start, "hostssl all all 127.0.0.1/32 cert")
+    ours = f"sslcert={files}/client.crt&sslkey={files}/client.key"
+    assert await check(given(server, f"sslmode=require&{ours}")) is SchemaState.EMPTY
+    await refused(given(server, "sslmode=require"), "does not let this role in")
+
+
+@pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
+async def test_checking_a_certificate_takes_one_to_check_it_by(
+    mode: str, start: Callable[[str], PostgresServer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    server = await anyio.to_thread.run_sync(start, "hostssl all all 127.0.0.1/32 password")
+    await refused(given(server, f"sslmode={mode}"), "cannot be checked: add sslrootcert to its URL")
