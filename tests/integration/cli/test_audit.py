@@ -229,6 +229,20 @@ def test_a_database_that_was_changed_is_found_out(here: Here, statement: str, wo
     assert done.err.count("\n") == 1
 
 
+def test_what_waits_to_be_signed_is_said_and_after_a_minute_is_a_finding(here: Here) -> None:
+    here.act(3, signed=False)
+    assert "Not signed yet: 3, the oldest since 20" in here.done("audit verify")
+    here.tamper(
+        "UPDATE logs SET timestamp = strftime('%Y-%m-%d %H:%M:%f', timestamp, '-61 seconds') || '000' "
+        "WHERE id = (SELECT min(entry_id) FROM log_queue)"
+    )
+    ended = here.ubr("audit verify")
+    assert ended.code == 1
+    assert "3 entries wait to be signed, the oldest since 20" in ended.err
+    here.done("audit checkpoint")  # signs what waits
+    assert "Not signed yet" not in here.done("audit verify")
+
+
 def test_the_key_of_another_log(here: Here, another: tuple[str, str]) -> None:
     done = here.ubr(f"audit verify --key {here.write('log.key', another[0])}")
     assert (done.code, done.out, done.err) == (1, "", "No checkpoint is signed by a key that is trusted.\n")

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, TypeAlias, TypeVar
 
+import msgspec
+
+from ubr.application.audit.backlog import OVERDUE
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.ports.audit import STORED_LEVELS, DenialLog
+from ubr.application.ports.audit import STORED_LEVELS, Backlog, DenialLog
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import System
 from ubr.domain.audit.checkpoint import BadNote, Note, NoteKey, VerifySignature
@@ -38,7 +42,8 @@ class VerifiedLogResult(Result, frozen=True, kw_only=True):
 
     Of the entries `first` to `last` one at least is not what was signed then; null where it is about none. `size`
     counts the entries up to there, `pruned` those whose content is gone, `checkpoints` those of a key that is trusted,
-    and `unsigned` the others.
+    and `unsigned` the others. `waiting` entries are not in the tree yet, the oldest since `waiting_since`; after a
+    minute that is a finding, although all that is in the tree may fit.
     """
 
     finding: str | None
@@ -49,6 +54,8 @@ class VerifiedLogResult(Result, frozen=True, kw_only=True):
     checkpoints: int
     unsigned: int
     signer: str | None
+    waiting: int = 0
+    waiting_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,7 @@ class VerifyLog:
     - Every leaf is computed anew from its entry, and every checkpoint from the leaves.
     - What is kept of the tree, for adding to it and for proofs, is compared too.
     - An entry is in the tree or waits to be. One that does neither was put there past the service.
+    - One that has waited for more than a minute is a finding: somebody may keep the log from being signed.
     """
 
     unit_of_work: UnitOfWork
@@ -81,7 +89,7 @@ class VerifyLog:
                 if declared:
                     keys = [key.note_key for key in await tx.log_keys.all()]
                 walk = _Walk(tx, LogCheck(self.verify, keys, declared=declared, against=against), progress)
-                return verified_result(await walk())
+                return _with_backlog(verified_result(await walk()), await tx.log_tree.backlog(), tx.now)
             except (Tampered, LogDamaged) as found:
                 return finding_result(found, _done(walk))
             except BadNote as error:
@@ -164,6 +172,17 @@ def _parsed(parse: Callable[[str], T], raw: str, pointer: str) -> T:
         return parse(raw)
     except BadNote as error:
         raise Invalid.at(pointer, str(error)) from None
+
+
+def _with_backlog(result: VerifiedLogResult, backlog: Backlog, now: datetime) -> VerifiedLogResult:
+    """The same, and what waits."""
+    finding = None
+    if backlog.oldest is not None and backlog.age(now) > OVERDUE:
+        finding = (
+            f"{backlog.entries} entries wait to be signed, the oldest since {backlog.oldest:%Y-%m-%d %H:%M:%S}Z: "
+            f"nothing shows that one of them was changed or deleted. The {result.size} that are signed fit"
+        )
+    return msgspec.structs.replace(result, finding=finding, waiting=backlog.entries, waiting_since=backlog.oldest)
 
 
 def verified_result(checked: Checked) -> VerifiedLogResult:

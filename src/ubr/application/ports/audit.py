@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from ubr.application.ports.paging import After
@@ -70,6 +70,21 @@ STORED_LEVELS: Final = 8
 """Nodes of every so many levels are kept, leaves among them. The others are computed from at most 256 of these."""
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The entries that are not in the tree yet. `oldest` is when the first of them was written.
+
+    None where none waits, and where the oldest ones are gone.
+    """
+
+    entries: int = 0
+    oldest: datetime | None = None
+
+    def age(self, now: datetime) -> timedelta:
+        """How long the oldest has waited."""
+        return timedelta(0) if self.oldest is None else max(timedelta(0), now - self.oldest)
+
+
 class LogTree(Protocol):
     """What the tree is made of. It only grows, in whole batches.
 
@@ -80,8 +95,15 @@ class LogTree(Protocol):
         """Whether an entry is not in the tree yet."""
         ...
 
+    async def backlog(self) -> Backlog:
+        """The entries that are not in the tree yet. Errors: `LogDamaged`."""
+        ...
+
     async def lead(self, *, wait: bool) -> bool:
-        """Become the one who adds to the tree, until the unit ends. False where another is; or wait until it is not."""
+        """Become the one who adds to the tree, until the unit ends. False where another is; or wait until it is not.
+
+        Only who may change the tree can keep others from it.
+        """
         ...
 
     async def state(self) -> Frontier:

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
-from ubr.entrypoints.cli.output import ExitCode, Refused, written
+from ubr.entrypoints.cli.output import ExitCode, Refused, moment, written
 from ubr.settings import Settings, parse_duration
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def verify(*, export: Path | None, checkpoint: tuple[Path, ...], key: Path | Non
     """Check every entry of the log against what was signed.
 
     Of the database, or of the file EXPORT that `ubr audit export` wrote. It takes no secret. The checkpoint that
-    UBR_AUDIT_CHECKPOINT names is compared as well. Exit code 1, and a sentence, where something does not fit.
+    UBR_AUDIT_CHECKPOINT names is compared as well. Exit code 1, and a sentence, where something does not fit, and
+    where an entry has waited for more than a minute to be signed.
     """
     from ubr.audit_verifier import read_keys, read_note, report
 
@@ -57,6 +58,9 @@ def verify(*, export: Path | None, checkpoint: tuple[Path, ...], key: Path | Non
         trusted=bool(keys),
     ):
         click.echo(line)
+    if found.waiting:
+        since = "" if found.waiting_since is None else f", the oldest since {moment(found.waiting_since)}"
+        click.echo(f"Not signed yet: {found.waiting}{since}.")
 
 
 @audit.command()
@@ -102,12 +106,12 @@ def prune(*, before: str | None, keep: str | None, yes: bool) -> None:
     """
     if (before is None) == (keep is None):
         raise click.UsageError("Say --before or --keep, and not both.")
-    moment = _moment(before, keep)
+    until = _moment(before, keep)
     settings = Settings.from_env()
     if not yes:
-        click.confirm(f"Delete the content of all entries before {moment:%Y-%m-%d %H:%M:%S}Z?", abort=True)
+        click.confirm(f"Delete the content of all entries before {moment(until)}?", abort=True)
     with _progress("pruned") as progress:
-        result = _run(_prune(settings, moment, progress))
+        result = _run(_prune(settings, until, progress))
     click.echo(f"The content of {result} entries is deleted.")
 
 
