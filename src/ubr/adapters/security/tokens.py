@@ -27,7 +27,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 from ubr.adapters.security import base64url
 from ubr.adapters.security.secrets import SecretKeys, Unsealable
 from ubr.application.ports.keys import AccessClaims
-from ubr.domain.errors import InvalidToken, SigningKeyLocked, Unavailable
+from ubr.domain.errors import InvalidToken, NoSigningKey, SigningKeyLocked, Unavailable
 from ubr.domain.ids import SessionId, UserId
 from ubr.domain.keys.signing_key import LEEWAY, SigningKey, newest_first, signer
 from ubr.domain.revocation.changes import EPOCH_NAME_LENGTH
@@ -112,6 +112,10 @@ class JwtAccessTokens:
             raise SigningKeyLocked(key.kid) from None
         return replace(key, private=self._secrets.seal(SEALING_PURPOSE, content, name))
 
+    def check(self, key: SigningKey) -> None:
+        if key.kid not in self._ring.by_kid and self._open(key) is None:
+            raise SigningKeyLocked(key.kid)
+
     def install(self, keys: Sequence[SigningKey], now: datetime) -> tuple[str, ...]:
         """Every public key is computed from the sealed private one: what else the store says of it is not trusted."""
         opened, locked = [], []
@@ -142,15 +146,18 @@ class JwtAccessTokens:
         key = _Key(private)
         return key if (key.kid, key.algorithm) == (stored.kid, stored.algorithm) else None
 
+    def signs_at(self, now: datetime) -> bool:
+        return self._ring.signer(now) is not None
+
     def issue(self, claims: AccessClaims) -> str:
         """`token_id` is the canonical text of a UUID.
 
-        Errors: `Unavailable` where no key signs at that time, and for so many roles that the token would be refused as
-        too long.
+        Errors: `NoSigningKey` where none signs at that time; `Unavailable` for so many roles that the token would be
+        refused as too long.
         """
         key = self._ring.signer(claims.issued_at)
         if key is None:
-            raise Unavailable("No signing key is installed")
+            raise NoSigningKey
         payload = {
             "iss": self._issuer,
             "aud": self._audience,

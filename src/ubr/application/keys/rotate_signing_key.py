@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import SigningKeyResult, signing_key_result
 from ubr.application.kernel.retry import retry_on_conflict
+from ubr.application.kernel.secret_check import in_use, require_one_open
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
@@ -22,6 +24,7 @@ class RotateSigningKey:
     - Only the service itself may.
     - The new key is published at once, and signs when nobody can hold a list of keys any more that lacks it.
     - The present key is no longer published nor accepted when its last token can no longer be good.
+    - A secret that opens none of the keys in use is refused.
     - While a key of that algorithm waits to sign, no other is made: two who rotate at once get the same one.
     """
 
@@ -32,11 +35,12 @@ class RotateSigningKey:
     @denials_recorded
     @retry_on_conflict
     async def __call__(self, *, actor: System) -> SigningKeyResult:
-        """The key that will sign."""
+        """The key that will sign. Errors: `SecretMismatch`."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may rotate signing keys")
         async with self.unit_of_work.ending(KEYS_CHANGED, actor=actor) as tx:
             keys = await tx.signing_keys.all_to_change()
+            require_one_open(*(partial(self.access_tokens.check, key) for key in in_use(keys, tx.now)))
             new = self.access_tokens.generate(tx.now, signs_from=tx.now + NOTICE)
             waiting = [key for key in keys if key.state_at(tx.now) == "published" and key.algorithm == new.algorithm]
             if waiting:

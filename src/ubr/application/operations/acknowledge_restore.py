@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from ubr.application.access.session_cache import SessionCache
@@ -8,6 +9,7 @@ from ubr.application.audit.sequencer import Sequencer
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import retry_on_conflict
+from ubr.application.kernel.secret_check import in_use, require_one_open
 from ubr.application.ports.audit import DenialLog, LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -21,9 +23,13 @@ _BATCH: Final = 10_000
 
 
 class AcknowledgeRestoreCommand(Command, frozen=True, kw_only=True):
-    """`checkpoint` is the newest that was kept outside the database; without it the database's own is named."""
+    """`checkpoint` is the newest that was kept outside the database; without it the database's own is named.
+
+    `lost_secret` says that the secret which sealed the keys in the database is lost, and that another is meant.
+    """
 
     checkpoint: str | None = None
+    lost_secret: bool = False
 
 
 class AcknowledgedRestoreResult(Result, frozen=True, kw_only=True):
@@ -43,6 +49,8 @@ class AcknowledgeRestore:
     - The feed gets another epoch, so that every view of it is dropped.
     - The log goes on under another origin and key. The entry that says so names the checkpoint of before: what lay
       between is lost, and is not forged anew under the old name.
+    - A secret that opens none of the keys in use is refused before anything is done, unless it is said that theirs is
+      lost.
     - It can be repeated, also where it was interrupted.
     """
 
@@ -55,7 +63,9 @@ class AcknowledgeRestore:
 
     @denials_recorded
     async def __call__(self, command: AcknowledgeRestoreCommand, /, *, actor: System) -> AcknowledgedRestoreResult:
-        """Errors: `Invalid` for what is no checkpoint; `LogDamaged` where the log is not what was signed."""
+        """Errors: `Invalid` for what is no checkpoint; `SecretMismatch`; `LogDamaged` where the log is not what was
+        signed.
+        """
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may settle a restore")
         if command.checkpoint is not None:
@@ -63,6 +73,8 @@ class AcknowledgeRestore:
                 Note.parse(command.checkpoint)
             except BadNote as error:
                 raise Invalid.at("/checkpoint", str(error)) from None
+        if not command.lost_secret:
+            await self._check_secret()
         sessions = 0
         while ended := await self._end_sessions(actor):
             sessions += ended
@@ -74,6 +86,14 @@ class AcknowledgeRestore:
         await self.session_cache.poll_feed()  # the program that this is a part of goes on with the same view
         await self.sequencer(wait=True)
         return AcknowledgedRestoreResult(key=key, sessions=sessions)
+
+    async def _check_secret(self) -> None:
+        async with self.unit_of_work.read() as tx:
+            used = in_use(await tx.signing_keys.all(), tx.now)
+            require_one_open(
+                *(partial(self.access_tokens.check, key) for key in used),
+                *(partial(self.signing.check, key) for key in (await tx.log_keys.all())[-1:]),
+            )
 
     @retry_on_conflict
     async def _end_sessions(self, actor: System) -> int:

@@ -67,6 +67,10 @@ class AccessTokens(Protocol):
         """
         ...
 
+    def check(self, key: SigningKey) -> None:
+        """Errors: `SigningKeyLocked` where no secret opens the key."""
+        ...
+
     def install(self, keys: Sequence[SigningKey], now: datetime) -> tuple[str, ...]:
         """Take these keys in place of all known so far. Each signs and is accepted in its time.
 
@@ -75,8 +79,12 @@ class AccessTokens(Protocol):
         """
         ...
 
+    def signs_at(self, now: datetime) -> bool:
+        """Whether one of the installed keys signs by then."""
+        ...
+
     def issue(self, claims: AccessClaims) -> str:
-        """A token, signed by the key that signs at `issued_at`. Errors: `Unavailable` where none does."""
+        """A token, signed by the key that signs at `issued_at`. Errors: `NoSigningKey` where none does."""
         ...
 
     def verify(self, token: str, now: datetime) -> AccessClaims:

@@ -15,7 +15,10 @@ class CheckpointMismatch(Conflict):
 
 
 class LogKeyLocked(Unavailable):
-    """No secret opens the key that signs the log, so nothing new in it is protected. Only operators are told."""
+    """No secret opens the key that signs the log, so nothing new in it is protected. Only operators are told which."""
+
+    code = "log-key-locked"
+    title = "The log cannot be signed"
 
     def __init__(self, label: str) -> None:
         super().__init__(f"No secret key opens the key {label}, which signs the log")

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
+from ubr.entrypoints.cli.options import lost_secret_option
 from ubr.entrypoints.cli.output import ExitCode, Refused, moment, written
 from ubr.settings import Settings, parse_duration
 
@@ -126,22 +127,26 @@ def key() -> None:
 
 
 @audit.command("rotate-key")
-def rotate_key() -> None:
+@lost_secret_option
+def rotate_key(*, lost_secret: bool) -> None:
     """Make a new key that signs the log in place of the present one, and print it.
 
     The first checkpoint over the change is signed by both: whoever trusts the present key can trust the new one.
+    Nothing is done where UBR_SECRET_KEY does not open the present key.
     """
-    click.echo(_run(_rotate_key(Settings.from_env())))
+    click.echo(_run(_rotate_key(Settings.from_env(), lost_secret=lost_secret)))
 
 
 @click.command("after-restore")
 @click.option("--checkpoint", type=_FILE, help="The newest checkpoint that was kept. Default: UBR_AUDIT_CHECKPOINT.")
+@lost_secret_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def after_restore(*, checkpoint: Path | None, yes: bool) -> None:
+def after_restore(*, checkpoint: Path | None, lost_secret: bool, yes: bool) -> None:
     """Settle that the database was put back to an earlier state. Stop every instance before.
 
     All sessions end, all signing keys are revoked, and the log goes on under another name and key, which are printed:
-    whoever verifies the log has to be given the new one.
+    whoever verifies the log has to be given the new one. Nothing is done where UBR_SECRET_KEY opens none of the keys
+    in use.
     """
     settings = Settings.from_env()
     if checkpoint is None and settings.audit_checkpoint is not None and Path(settings.audit_checkpoint).exists():
@@ -149,7 +154,7 @@ def after_restore(*, checkpoint: Path | None, yes: bool) -> None:
     note = None if checkpoint is None else _note(checkpoint)
     if not yes:
         click.confirm("End every session and revoke every signing key?", abort=True)
-    click.echo(_run(_after_restore(settings, note)))
+    click.echo(_run(_after_restore(settings, note, lost_secret=lost_secret)))
 
 
 # --- the same with an application ------------------------------------------------------------------------------------
@@ -232,21 +237,22 @@ async def _keys(settings: Settings) -> list[str]:
         return [known.key for known in await ubr.list_log_keys(actor=SYSTEM)]
 
 
-async def _rotate_key(settings: Settings) -> str:
+async def _rotate_key(settings: Settings, *, lost_secret: bool) -> str:
     from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings, prepared=False) as ubr:
-        return (await ubr.rotate_log_key(actor=SYSTEM)).key
+        return (await ubr.rotate_log_key(actor=SYSTEM, lost_secret=lost_secret)).key
 
 
-async def _after_restore(settings: Settings, note: str | None) -> str:
+async def _after_restore(settings: Settings, note: str | None, *, lost_secret: bool) -> str:
     from ubr.application.operations.acknowledge_restore import AcknowledgeRestoreCommand
     from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings, prepared=False, following=False) as ubr:
-        settled = await ubr.acknowledge_restore(AcknowledgeRestoreCommand(checkpoint=note), actor=SYSTEM)
+        command = AcknowledgeRestoreCommand(checkpoint=note, lost_secret=lost_secret)
+        settled = await ubr.acknowledge_restore(command, actor=SYSTEM)
     return f"{settled.sessions} sessions have ended. The log is signed by\n{settled.key}"
 
 

@@ -213,6 +213,18 @@ ADVICE: Final[Mapping[str, Advice]] = {
         "Operators: `ubr audit verify` says what is wrong; `docs/audit.md` says what to do.",
         at="/api/logs/checkpoint",
     ),
+    "log-key-locked": Advice(
+        "No secret opens the key that signs the log, so that nothing new in it would be protected.",
+        "Operators: `UBR_SECRET_KEY` of this process is not the one that the key was sealed with; `docs/keys.md` says "
+        "what to do.",
+        at="/health/ready",
+    ),
+    "no-signing-key": Advice(
+        "Tokens cannot be made: no secret opens the key whose time it is to sign. Tokens of other keys are accepted.",
+        "Repeat the request later. Operators: `UBR_SECRET_KEY` of this process is not the one that the key was sealed "
+        "with; `ubr keys list` shows the keys, and `docs/keys.md` says what to do.",
+        at="/api/auth/login",
+    ),
     "store-unavailable": Advice(
         "The database did not answer in time. A change that was asked for may or may not have happened.",
         "Repeat the request after as many seconds as the `Retry-After` header says. Before you repeat one that makes "
