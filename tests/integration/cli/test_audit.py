@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from tests.support import notes
 from ubr.application.app import Application
 from ubr.application.roles.create_role import CreateRoleCommand
 from ubr.application.sessions.log_in import LogInCommand
+from ubr.audit_verifier.__main__ import main as audit_verifier
 from ubr.domain.actor import SYSTEM
 from ubr.entrypoints.cli.main import main
 from ubr.entrypoints.cli.output import ExitCode, Refused
@@ -558,6 +560,68 @@ def test_after_a_restore_all_sessions_have_ended_and_the_log_verifies(
     here.done(f"audit checkpoint --output {kept}")
     assert f"Signed by {new}\n" in here.done(f"audit verify --key {old}")
     assert notes.checkpoint(kept.read_text(), new)[0] == new.partition("+")[0]
+
+
+@pytest.mark.parametrize("more", [0, 3, 30], ids=["shorter", "about as long", "longer"])
+def test_an_act_is_not_hidden_by_a_restore_that_does_not_name_what_was_kept(
+    here: Here, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], more: int
+) -> None:
+    """Whoever runs the service puts the database back to before an act, and keeps the file that a timer replaces.
+
+    Somebody else holds a copy of that file and the key, and never runs ubr.
+    """
+    copy, key = here.save(), here.keep("log.key", "audit key")
+    here.act(3)
+    kept = here.keep("log.checkpoint", "audit checkpoint")
+    outside = Path(shutil.copy(kept, here.folder / "outside.checkpoint"))
+    here.put_back(copy)
+    done = here.ubr("after-restore --yes")
+    assert done.code == 0
+    assert "No checkpoint of before is given" in done.err
+    here.act(more)
+
+    here.set(UBR_AUDIT_CHECKPOINT=str(kept))
+    told = refused(here.start)
+    assert (told.code, "No entry service.restored names this checkpoint" in str(told)) == (ExitCode.FAILED, True)
+    for _ in range(2):
+        done = here.ubr(f"audit checkpoint --output {kept}")
+        assert (done.code, done.out) == (1, "")
+        assert kept.read_bytes() == outside.read_bytes()
+        assert here.ubr("audit verify").code == 1
+    monkeypatch.delenv("UBR_AUDIT_CHECKPOINT")
+    assert "the database was put back to an earlier state" in here.done("audit verify")
+
+    here.done("audit export --output log.ndjson")
+    monkeypatch.setattr(sys, "argv", ["audit_verifier", "log.ndjson", "--key", str(key), "--checkpoint", str(outside)])
+    assert audit_verifier() == 1
+    assert capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["audit_verifier", "log.ndjson", "--key", str(key)])
+    assert audit_verifier() == 0
+    assert "the database was put back to an earlier state" in capsys.readouterr().out
+
+
+def test_a_restore_that_names_what_was_kept_puts_it_aside(here: Here) -> None:
+    copy, key = here.save(), here.keep("log.key", "audit key")
+    here.act(3)
+    kept = here.keep("log.checkpoint", "audit checkpoint")
+    before = kept.read_text()
+    here.put_back(copy)
+    here.set(UBR_AUDIT_CHECKPOINT=str(kept))
+    here.done("after-restore --yes")
+    here.start()
+    for _ in range(2):  # as where the file was put back too
+        kept.write_text(before)
+        done = here.ubr(f"audit checkpoint --output {kept}")
+        assert done.code == 0
+        assert "The checkpoint of before is" in done.err
+    here.act(1)
+    assert "of before" not in here.ubr(f"audit checkpoint --output {kept}").err
+    aside = sorted(here.folder.glob("log.checkpoint.*"))
+    assert [path.read_text() for path in aside] == [before, before]
+    assert {path.name.removesuffix(".1") for path in aside} == {aside[0].name}
+    said = here.done(f"audit verify --key {key}")
+    assert "entries at least are lost" in said
+    assert here.ubr(f"audit verify --key {key} --checkpoint {aside[0]}").code == 1
 
 
 # --- a start that is refused -----------------------------------------------------------------------------------------

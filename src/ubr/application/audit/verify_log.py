@@ -14,7 +14,7 @@ from ubr.application.ports.audit import STORED_LEVELS, Backlog, DenialLog
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import System
 from ubr.domain.audit.checkpoint import BadNote, Note, NoteKey, VerifySignature
-from ubr.domain.audit.log_check import Checked, Leaf, LogCheck, Tampered
+from ubr.domain.audit.log_check import Checked, Leaf, LogCheck, RestoreFound, Tampered
 from ubr.domain.audit.merkle import Node
 from ubr.domain.errors import Forbidden, Invalid, LogDamaged
 
@@ -43,7 +43,7 @@ class VerifiedLogResult(Result, frozen=True, kw_only=True):
     Of the entries `first` to `last` one at least is not what was signed then; null where it is about none. `size`
     counts the entries up to there, `pruned` those whose content is gone, `checkpoints` those of a key that is trusted,
     and `unsigned` the others. `waiting` entries are not in the tree yet, the oldest since `waiting_since`; after a
-    minute that is a finding, although all that is in the tree may fit.
+    minute that is a finding, although all that is in the tree may fit. `restores` are all that the log tells of.
     """
 
     finding: str | None
@@ -56,6 +56,7 @@ class VerifiedLogResult(Result, frozen=True, kw_only=True):
     signer: str | None
     waiting: int = 0
     waiting_since: datetime | None = None
+    restores: tuple[RestoreFound, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +196,7 @@ def verified_result(checked: Checked) -> VerifiedLogResult:
         checkpoints=checked.checkpoints,
         unsigned=checked.unsigned,
         signer=None if checked.signer is None else str(checked.signer),
+        restores=checked.restores,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -48,6 +49,19 @@ class Tampered(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreFound:
+    """The database was put back to an earlier state. `index` is the entry that says so, or the first behind it.
+
+    `at` is None where the content of that entry is gone: the log got another origin all the same. `checkpoint` is the
+    one of before that it names.
+    """
+
+    index: int
+    at: datetime | None
+    checkpoint: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
     """What was found to be right. `unsigned` counts checkpoints of keys that are not known."""
 
@@ -60,6 +74,7 @@ class Checked:
     checkpoints: int
     unsigned: int
     signer: NoteKey | None
+    restores: tuple[RestoreFound, ...] = ()
 
 
 @dataclass(slots=True)
@@ -103,6 +118,9 @@ class LogCheck:
     _checkpoints: int = field(default=0, init=False)
     _unsigned: int = field(default=0, init=False)
     _signer: NoteKey | None = field(default=None, init=False)
+    _origin: str | None = field(default=None, init=False)
+    """Of the last checkpoint."""
+    _restores: list[RestoreFound] = field(default_factory=list, init=False)
     _kept: dict[int, list[Note]] = field(default_factory=dict, init=False)
     _strange: list[tuple[Note, Tampered]] = field(default_factory=list, init=False)
     """Kept ones that do not fit, and what that means if a key signed them that is met later."""
@@ -149,6 +167,7 @@ class LogCheck:
             raise self._within(f"The checkpoint of size {size} is that of another size", size)
         if checkpoint.root != self.frontier.root():
             raise self._within(f"The checkpoint of size {size} does not fit", size)
+        self._follow(checkpoint.origin)
         self._covered = size
         if signers:
             self._anchored = True
@@ -162,7 +181,7 @@ class LogCheck:
 
     def waiting(self, entry: LogEntry) -> None:
         """An entry that is not in the tree yet. What it says of pruning counts: that has been done already."""
-        if entry.action == LOG_PRUNED:
+        if entry.action in {LOG_PRUNED, RESTORED}:
             self._heed(self.frontier.size, entry)
 
     def end(self) -> Checked:
@@ -190,6 +209,7 @@ class LogCheck:
             checkpoints=self._checkpoints,
             unsigned=self._unsigned,
             signer=self._signer,
+            restores=tuple(self._restores),
         )
 
     def _miss(self, leaf: Leaf) -> None:
@@ -218,10 +238,22 @@ class LogCheck:
             key = NoteKey.parse(facts["key"])
         except (BadNote, KeyError, TypeError, ValueError, OverflowError):
             raise Tampered(f"Entry {at} ({entry.id}) says nothing that is known", index=at, entry_id=entry.id) from None
+        if entry.action == RESTORED:
+            named = facts.get("checkpoint")
+            self._restores.append(
+                RestoreFound(index=at, at=entry.timestamp, checkpoint=None if named is None else str(named))
+            )
         if entry.action == LOG_KEY_CREATED:
             self._anchored = self._anchored or key.label in self._trusted
         else:
             self._announced[key.label] = key
+
+    def _follow(self, origin: str) -> None:
+        """The checkpoints have this name from here on. A log gets another one by a restore alone."""
+        told = any(self._covered <= found.index < self.frontier.size for found in self._restores)
+        if self._origin not in {None, origin} and not told:
+            self._restores.append(RestoreFound(index=self._covered, at=None, checkpoint=None))
+        self._origin = origin
 
     def _signers(self, note: Note, checkpoint: Checkpoint) -> list[NoteKey]:
         """The trusted keys that signed it, in the order of that: whoever signs last goes on.

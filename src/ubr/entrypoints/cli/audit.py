@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
+from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -57,6 +59,7 @@ def verify(*, export: Path | None, checkpoint: tuple[Path, ...], key: Path | Non
         unsigned=found.unsigned,
         signer=found.signer,
         trusted=bool(keys),
+        restores=found.restores,
     ):
         click.echo(line)
     if found.waiting:
@@ -70,7 +73,8 @@ def checkpoint(*, output: Path | None) -> None:
     """Print the newest checkpoint: how far the log reaches, and the signed root of the tree over it.
 
     Keep it where nobody who can write to the database can write. A file that is there already is replaced only where
-    the log is its continuation: else the log was cut, rolled back or forked, and the exit code is 1.
+    the log is its continuation: else the log was cut, rolled back or forked, and the exit code is 1. Where the log got
+    another origin by a restore that names that checkpoint, the file of before is kept beside the new one.
     """
     settings = Settings.from_env()
     kept = _note(output) if output is not None and output.exists() else None
@@ -78,6 +82,8 @@ def checkpoint(*, output: Path | None) -> None:
     if output is None:
         click.echo(note, nl=False)
     else:
+        if kept is not None and _origin(kept) != _origin(note):
+            click.echo(f"The log was restored since. The checkpoint of before is {_put_aside(output, kept)}.", err=True)
         with written(output) as file:
             file.write(note)
         click.echo(f"{output} is written.", err=True)
@@ -154,6 +160,12 @@ def after_restore(*, checkpoint: Path | None, lost_secret: bool, yes: bool) -> N
     note = None if checkpoint is None else _note(checkpoint)
     if not yes:
         click.confirm("End every session and revoke every signing key?", abort=True)
+    if note is None:
+        click.echo(
+            "No checkpoint of before is given, so that of the database is named. Whoever kept a later one will find "
+            "that the log does not go on from it.",
+            err=True,
+        )
     click.echo(_run(_after_restore(settings, note, lost_secret=lost_secret)))
 
 
@@ -291,6 +303,31 @@ def _note(path: Path) -> str:
     from ubr.audit_verifier import read_note
 
     return str(_opened(path, read_note))
+
+
+def _origin(note: str) -> str:
+    from ubr.domain.audit.checkpoint import Checkpoint, Note
+
+    return Checkpoint.of(Note.parse(note)).origin
+
+
+def _put_aside(output: Path, kept: str) -> Path:
+    """Keep what stands in a file that will be replaced, beside it, under a name that nothing has."""
+    from ubr.domain.audit.checkpoint import Checkpoint, Note
+
+    before, place = Checkpoint.of(Note.parse(kept)), output.resolve()
+    name = re.sub(r"[^A-Za-z0-9.-]", "-", before.origin.rpartition("/")[2])
+    for number in count():
+        aside = place.with_name(f"{place.name}.{name}-{before.size}{f'.{number}' if number else ''}")
+        try:
+            with aside.open("x", encoding="utf-8") as file:
+                file.write(kept)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise Refused(f"It is not possible to write to {aside}: {error.strerror}.") from None
+        return aside
+    raise AssertionError("There is always another number")
 
 
 @contextmanager
