@@ -543,7 +543,7 @@ async def test_what_is_old_is_pruned_by_the_owner_and_not_by_the_service(guarded
         await World(ubr, clock).register()
         old = (await ubr.get_checkpoint(actor=SYSTEM)).size
         clock.move(days=400)
-        command = PruneLogCommand(before=clock())
+        command = PruneLogCommand(before=clock(), force=True)
         with pytest.raises(DBAPIError, match="permission denied"):
             await ubr.prune_log(command, actor=SYSTEM)
         assert (await ubr.verify_log(VerifyLogCommand(), actor=SYSTEM)).pruned == 0

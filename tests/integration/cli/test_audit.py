@@ -461,14 +461,24 @@ def test_only_what_has_passed_is_pruned(here: Here) -> None:
     assert "must have passed" in done.err
 
 
+@pytest.mark.parametrize("options", ["--keep 0d", "--keep 29d", "--keep 719h"])
+def test_what_is_young_is_pruned_by_force_alone(here: Here, options: str) -> None:
+    entries = here.rows("SELECT count(*) FROM logs")
+    done = here.ubr(f"audit prune --yes {options}")
+    assert (done.code, done.out) == (2, "")
+    assert "must lie 30 days back at least, unless it is forced" in done.err
+    assert here.rows("SELECT count(*) FROM logs") == entries
+    here.done(f"audit prune --yes --force {options}")
+
+
 def test_pruning_asks_first(here: Here) -> None:
     entries = here.rows("SELECT count(*) FROM logs")
-    done = here.ubr("audit prune --keep 0s", typed="n\n")
+    done = here.ubr("audit prune --force --keep 0s", typed="n\n")
     assert done.code == 1
     assert "Delete the content of all entries before 20" in done.out
     assert here.rows("SELECT count(*) FROM logs") == entries
-    assert here.ubr("audit prune --keep 0s", typed="").code == 1
-    done = here.ubr("audit prune --keep 0s", typed="y\n")
+    assert here.ubr("audit prune --force --keep 0s", typed="").code == 1
+    done = here.ubr("audit prune --force --keep 0s", typed="y\n")
     assert (done.code, done.err) == (0, "")
     assert done.out.endswith(f"The content of {entries[0][0]} entries is deleted.\n")
 
@@ -476,8 +486,8 @@ def test_pruning_asks_first(here: Here) -> None:
 def test_what_remains_after_pruning_verifies(here: Here) -> None:
     key, kept = here.keep("log.key", "audit key"), here.keep("log.checkpoint", "audit checkpoint")
     size = here.size
-    assert here.done("audit prune --yes --keep 1d") == "The content of 0 entries is deleted.\n"
-    assert here.done("audit prune --yes --keep 0s") == f"The content of {size} entries is deleted.\n"
+    assert here.done("audit prune --yes --keep 30d") == "The content of 0 entries is deleted.\n"
+    assert here.done("audit prune --yes --force --keep 0s") == f"The content of {size} entries is deleted.\n"
     found = here.done(f"audit verify --key {key} --checkpoint {kept}")
     assert f"Every one of {size + 1} entries is what was signed." in found
     assert f"The content of {size} is gone, as entries of the log say; their hashes fit." in found

@@ -125,7 +125,7 @@ async def export(world: World) -> tuple[list[str], ExportResult]:
 
 
 async def prune(world: World, before: datetime) -> PrunedResult:
-    return await world.ubr.prune_log(PruneLogCommand(before=before), actor=SYSTEM)
+    return await world.ubr.prune_log(PruneLogCommand(before=before, force=True), actor=SYSTEM)
 
 
 async def settle(world: World, kept: str | None = None) -> AcknowledgedRestoreResult:
@@ -461,6 +461,19 @@ async def test_only_what_has_passed_can_be_pruned(world: World) -> None:
     assert await world.acts() == []
 
 
+async def test_what_was_written_in_the_last_thirty_days_stays_unless_it_is_forced(world: World) -> None:
+    await fill(world, 3)
+    size = (await checkpoint(world)).size
+    world.clock.move(days=30)
+    for early in (world.clock(), world.clock() - timedelta(days=30) + timedelta(microseconds=1)):
+        with pytest.raises(Invalid) as failure:
+            await world.ubr.prune_log(PruneLogCommand(before=early), actor=SYSTEM)
+        assert [flaw.pointer for flaw in failure.value.flaws] == ["/before"]
+    world.clock.move(microseconds=1)
+    command = PruneLogCommand(before=world.clock() - timedelta(days=30))
+    assert (await world.ubr.prune_log(command, actor=SYSTEM)).entries == size
+
+
 async def test_what_is_old_goes_in_batches_that_say_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prune_log, "BATCH", 7)
     await fill(world, 16)
@@ -473,7 +486,7 @@ async def test_what_is_old_goes_in_batches_that_say_so(world: World, monkeypatch
     before = world.clock() - timedelta(days=5)
     told: list[int] = []
     result = await world.ubr.prune_log(
-        PruneLogCommand(before=before), actor=SYSTEM, progress=lambda done, of: told.append(done)
+        PruneLogCommand(before=before, force=True), actor=SYSTEM, progress=lambda done, of: told.append(done)
     )
     assert (result.entries, result.size) == (size, size)
     assert told == [7, 14, size]

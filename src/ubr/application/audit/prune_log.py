@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from ubr.application.audit.verify_log import Progress
@@ -18,11 +18,15 @@ from ubr.domain.text import parse_moment
 
 BATCH: Final = 10_000
 
+KEPT: Final = timedelta(days=30)
+"""What is younger goes only where that is forced: it may be what shows what happened just now."""
+
 
 class PruneLogCommand(Command, frozen=True, kw_only=True):
-    """What was written before this moment goes."""
+    """What was written before this moment goes. `force` allows one that lies less than 30 days back."""
 
     before: datetime
+    force: bool = False
 
 
 class PrunedResult(Result, frozen=True, kw_only=True):
@@ -37,6 +41,7 @@ class PruneLog:
     """Delete the content of old entries, salt and all. Their leaves stay, so what remains still verifies.
 
     - Only the service itself may, and in PostgreSQL only by the role that owns the tables.
+    - What was written in the last 30 days stays, unless that is forced: it does not come back.
     - Entries go in the order of the tree, up to the first that is not older.
     - Every 10,000 of them are a unit of their own, which writes an entry that says so.
     - What no checkpoint covers stays.
@@ -50,12 +55,14 @@ class PruneLog:
     async def __call__(
         self, command: PruneLogCommand, /, *, actor: System, progress: Progress | None = None
     ) -> PrunedResult:
-        """Errors: `Invalid` for a moment that has not passed."""
+        """Errors: `Invalid` for a moment that has not passed, or is too near."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may prune the log")
         before = parse_moment(command.before, "/before")
         if before > self.clock():
             raise Invalid.at("/before", "must have passed")
+        if not command.force and before > self.clock() - KEPT:
+            raise Invalid.at("/before", f"must lie {KEPT.days} days back at least, unless it is forced")
         total = 0
         while True:
             deleted, size, more = await self._batch(before, actor)

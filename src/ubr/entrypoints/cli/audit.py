@@ -105,11 +105,13 @@ def export(*, output: Path | None) -> None:
 @audit.command()
 @click.option("--before", metavar="DATE", help="Delete what was written before this day (UTC), such as 2026-01-31.")
 @click.option("--keep", metavar="SPAN", help="Delete what is older, such as 365d.")
+@click.option("--force", is_flag=True, help="Also what was written in the last 30 days.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def prune(*, before: str | None, keep: str | None, yes: bool) -> None:
+def prune(*, before: str | None, keep: str | None, force: bool, yes: bool) -> None:
     """Delete the content of old entries for good. Their hashes stay, so what remains still verifies.
 
     On PostgreSQL the role of UBR_MIGRATION_DATABASE_URL does it, where that is set. It is an entry of the log itself.
+    What was written in the last 30 days stays, unless --force is given.
     """
     if (before is None) == (keep is None):
         raise click.UsageError("Say --before or --keep, and not both.")
@@ -118,7 +120,7 @@ def prune(*, before: str | None, keep: str | None, yes: bool) -> None:
     if not yes:
         click.confirm(f"Delete the content of all entries before {moment(until)}?", abort=True)
     with _progress("pruned") as progress:
-        result = _run(_prune(settings, until, progress))
+        result = _run(_prune(settings, until, progress, force=force))
     click.echo(f"The content of {result} entries is deleted.")
 
 
@@ -231,14 +233,15 @@ async def _export(settings: Settings, file: IO[str], progress: Progress) -> int:
         return (await ubr.export_log(file.write, actor=SYSTEM, progress=progress)).size
 
 
-async def _prune(settings: Settings, before: datetime, progress: Progress) -> int:
+async def _prune(settings: Settings, before: datetime, progress: Progress, *, force: bool) -> int:
     from ubr.application.audit.prune_log import PruneLogCommand
     from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
     owner = replace(settings, database_url=settings.migration_database_url or settings.database_url)
     async with opened(owner) as ubr:
-        return (await ubr.prune_log(PruneLogCommand(before=before), actor=SYSTEM, progress=progress)).entries
+        command = PruneLogCommand(before=before, force=force)
+        return (await ubr.prune_log(command, actor=SYSTEM, progress=progress)).entries
 
 
 async def _keys(settings: Settings) -> list[str]:
