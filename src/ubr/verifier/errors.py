@@ -19,4 +19,7 @@ class UnknownKey(Refused):
 
 
 class NotFresh(VerifierError):
-    """It cannot be known now whether the token is still good: 503 with `Retry-After`."""
+    """It cannot be known now whether the token is still good: 503 with `Retry-After`.
+
+    So it is of a verifier that does not run: one that was not entered yet, or is closed.
+    """

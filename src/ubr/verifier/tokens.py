@@ -89,6 +89,8 @@ class TokenReader:
         Errors: `UnknownKey`; `Refused` for whatever else is not, to the letter, a token of this issuer.
         """
         # In this order: length, form, key, signature, content. Nothing is parsed that ubr has not signed.
+        if not isinstance(token, str):
+            raise Refused("It is no text")
         if len(token) > _MAX_LENGTH or not token.isascii():
             raise Refused("It is too long, or not ASCII")
         text = token.encode()

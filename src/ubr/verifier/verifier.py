@@ -33,6 +33,7 @@ _KEYS_LAST: Final = 600.0
 
 _DEADLINE: Final = 1.5
 _PACE: Final = 0.01
+_NOT_RUNNING: Final = "The verifier does not run: a token is verified within `async with`, in the event loop of that"
 _FIRST_PAUSE: Final = 0.05
 _MAX_PAUSE: Final = 1.0
 _MAX_PAUSE_DENIED: Final = 10.0
@@ -74,6 +75,8 @@ class Verifier:
         self._reader = TokenReader(issuer, audience)
         self._view = RevocationCache()
         self._polled = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The one it runs in; None while it does not run."""
         self._keys_read: float | None = None
         """When the reading of the known keys began; None where there are none to rely on."""
         self._keys_due = True
@@ -82,7 +85,13 @@ class Verifier:
         self._readings: set[asyncio.Task[bool]] = set()
 
     async def __aenter__(self) -> Self:
-        """Begin to follow. Where ubr is out of reach this goes on all the same, and `verify` says `NotFresh`."""
+        """Begin to follow. Where ubr is out of reach this goes on all the same, and `verify` says `NotFresh`.
+
+        Errors: `RuntimeError` where it runs already.
+        """
+        if self._loop is not None:
+            raise RuntimeError("The verifier runs already: have one for each process, entered once")
+        self._loop = asyncio.get_running_loop()
         # Not sooner: two processes that were forked from one must not speak as one.
         self._id = uuid4()
         self._source = Source(self._url, self._access, self._elapsed, self._transport)
@@ -100,6 +109,8 @@ class Verifier:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._loop = None
+        self._tell()  # whoever waits need not wait any longer
         tasks = [self._following, *self._readings]
         for task in tasks:
             task.cancel()
@@ -110,8 +121,11 @@ class Verifier:
     async def verify(self, access_token: str) -> VerifiedToken:
         """Whose token it is, and that it is good now.
 
-        Errors: `Refused` where it is not; `NotFresh` where that cannot be known in time.
+        Errors: `Refused` where it is not; `NotFresh` where that cannot be known in time, and where the verifier does
+        not run, in this event loop. No others.
         """
+        if self._loop is not asyncio.get_running_loop():
+            raise NotFresh(_NOT_RUNNING)
         called = self._elapsed()
         try:
             async with asyncio.timeout(self._patience):
@@ -144,9 +158,11 @@ class Verifier:
         return self._view.fresh(now) and self._keys_read is not None and now - self._keys_read <= _KEYS_LAST
 
     async def _until(self, satisfied: Callable[[], bool]) -> None:
-        """Wait for the one poll that all share, and for the next, until it is so."""
+        """Wait for the one poll that all share, and for the next, until it is so. Errors: `NotFresh` at the end."""
         while not satisfied():
             await self._polled.wait()
+            if self._loop is None:
+                raise NotFresh(_NOT_RUNNING)
 
     # --- following ---------------------------------------------------------------------------------------------------
 
@@ -214,7 +230,9 @@ class Verifier:
         """Whether the keys were read at this moment or later, or could be now. One reading at a time."""
         if self._keys_read is not None and self._keys_read >= moment:
             return True
-        return await asyncio.shield(self._begin_to_read_keys())
+        reading = self._begin_to_read_keys()
+        await asyncio.wait([reading])  # unlike the task itself this does not cancel who waits, where that is cancelled
+        return not reading.cancelled() and reading.result()
 
     def _begin_to_read_keys(self) -> asyncio.Task[bool]:
         if self._reading is None or self._reading.done():

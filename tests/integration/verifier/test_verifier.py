@@ -557,3 +557,66 @@ async def test_a_wrong_password_is_not_tried_over_and_over(service: Service) -> 
     async with make_verifier(service, way, wrong, elapsed=Ticks(), patience=0.3):
         await asyncio.sleep(0.5)
         assert way.count("/api/auth/login") <= 6
+
+
+# --- before it runs, and after ---------------------------------------------------------------------------------------
+
+
+async def test_before_it_runs_and_after_that_nothing_is_known(service: Service) -> None:
+    assert service.ubr is not None
+    way = Way(service)
+    verifier = make_verifier(service, way, await make_follower(service.ubr), elapsed=Ticks())
+    await service.register("reader@example.org")
+    tokens = await service.logged_in("reader@example.org")
+    junk = [tokens["access_token"], "", "junk", tokens["access_token"][:-8]]
+    for _ in range(2):
+        for token in junk:
+            with pytest.raises(NotFresh, match="does not run"):
+                await verifier.verify(token)
+        async with verifier:
+            await verifier.verify(tokens["access_token"])
+            with pytest.raises(RuntimeError, match="runs already"):
+                await verifier.__aenter__()
+            await verifier.verify(tokens["access_token"])
+    with pytest.raises(NotFresh, match="does not run"):
+        await verifier.verify(tokens["access_token"])
+
+
+async def test_whoever_waits_while_it_is_closed_is_told_so(service: Service) -> None:
+    """Both who waits for what is known, and who waits for a key."""
+    assert service.ubr is not None
+    way = Way(service)
+    access = await make_follower(service.ubr)
+    await service.register("reader@example.org")
+    tokens = await service.logged_in("reader@example.org")
+    for key_is_known in (True, False):
+        ticks = Ticks()
+        async with make_verifier(service, way, access, elapsed=ticks, patience=60) as verifier:
+            await verifier.verify(tokens["access_token"])
+            way.open.clear()
+            ticks.now += 3600
+            if not key_is_known:
+                verifier._reader.install([])  # noqa: SLF001 - as where the token's key is new
+            waiting = asyncio.create_task(verifier.verify(tokens["access_token"]))
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+        way.open.set()
+        with pytest.raises(NotFresh):
+            await asyncio.wait_for(waiting, 10)
+
+
+async def test_another_event_loop_learns_nothing(here: Beside) -> None:
+    tokens = await here.signed_in()
+    assert await here.accepts(tokens)
+
+    def elsewhere() -> None:
+        asyncio.run(here.verifier.verify(tokens["access_token"]))
+
+    with pytest.raises(NotFresh, match="does not run"):
+        await asyncio.to_thread(elsewhere)
+
+
+@pytest.mark.parametrize("token", [None, 7, b"e30.e30.e30", ["e30"], "\ud800", "\x00", "." * 9000])
+async def test_what_is_no_token_is_refused(here: Beside, token: Any) -> None:
+    with pytest.raises(Refused):
+        await here.verifier.verify(token)
