@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,6 +23,10 @@ Access: TypeAlias = Callable[[], Awaitable[str]]
 _DEADLINE: Final = 5.0
 _GOODBYE: Final = 2.0
 _KINDS: Final = {"session", "user", "role", "key"}
+_LARGEST: Final = 2**63 - 1
+
+MAX_FRESH_MS: Final = 10_000
+"""For as long an answer is relied on at most, whatever it says: the bound of an installation is no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,17 @@ class Unreachable(Exception):
 
 class Denied(Unreachable):
     """ubr answered that this service may not."""
+
+
+def plain(url: str) -> bool:
+    """Whether what is said to this address can be read and changed on the way: http beyond this machine."""
+    parsed = httpx.URL(url)
+    host = parsed.host.rstrip(".")
+    try:
+        here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = host == "localhost" or host.endswith(".localhost")  # RFC 6761, 6.3
+    return parsed.scheme != "https" and not here
 
 
 class Source:
@@ -63,7 +80,10 @@ class Source:
         self, verifier: UUID, *, since: int | None = None, epoch: str | None = None, wait: float = 0
     ) -> Told:
         """What ended. Errors: `Unreachable`, `Denied`."""
-        query: dict[str, str] = {"verifier": str(verifier), "wait": str(int(wait * 1000))}
+        # Only an answer that was made for this very question says how things stand now: whatever stands in between may
+        # have kept another.
+        nonce = secrets.token_urlsafe(16)
+        query: dict[str, str] = {"verifier": str(verifier), "wait": str(int(wait * 1000)), "nonce": nonce}
         if since is not None and epoch is not None:
             query |= {"since": str(since), "epoch": epoch}
         async with _answering():
@@ -71,7 +91,7 @@ class Source:
             answer = await self._client.get("/api/revocations", params=query, headers=headers)
             if answer.status_code == HTTPStatus.UNAUTHORIZED and self._account is not None:
                 self._account.forget()
-            return _told(_body(answer))
+            return _told(_body(answer), nonce)
 
     async def keys(self) -> list[object]:
         """The published keys. Errors: `Unreachable`."""
@@ -157,14 +177,24 @@ def _body(answer: httpx.Response) -> dict[str, Any]:
     return body
 
 
-def _told(body: dict[str, Any]) -> Told:
-    """Errors: `KeyError`, `TypeError` or `ValueError` for an answer that ubr does not give."""
+def _told(body: dict[str, Any], nonce: str) -> Told:
+    """Errors: `KeyError`, `TypeError` or `ValueError` for an answer that ubr does not give; `Unreachable` for one to
+    another question.
+    """
+    if body.get("nonce") != nonce:
+        raise Unreachable("an answer to another question: a cache in between, or a version of ubr that is older")
     number, milliseconds = body["number"], body["fresh_for_ms"]
     rows = tuple(ChangeRecord(row["number"], Change(row["kind"], row["id"])) for row in body["rows"])
     if not all(
-        type(row.number) is int and row.change.kind in _KINDS and isinstance(row.change.id, str) for row in rows
+        type(row.number) is int
+        and 0 <= row.number <= _LARGEST
+        and row.change.kind in _KINDS
+        and isinstance(row.change.id, str)
+        for row in rows
     ):
         raise ValueError
     if type(number) is not int or type(milliseconds) is not int or not isinstance(body["epoch"], str):
         raise ValueError
-    return Told(epoch=body["epoch"], number=number, rows=rows, fresh_for=milliseconds / 1000)
+    if not 0 <= number <= _LARGEST or milliseconds < 0:
+        raise ValueError
+    return Told(epoch=body["epoch"], number=number, rows=rows, fresh_for=min(milliseconds, MAX_FRESH_MS) / 1000)

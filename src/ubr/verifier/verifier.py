@@ -16,7 +16,7 @@ from ubr.verifier.clocks import elapsed as machine_elapsed
 from ubr.verifier.clocks import utc_now
 from ubr.verifier.errors import NotFresh, Refused, UnknownKey
 from ubr.verifier.revocation_cache import RevocationCache
-from ubr.verifier.source import Access, Credentials, Denied, Source, Unreachable
+from ubr.verifier.source import Access, Credentials, Denied, Source, Unreachable, plain
 from ubr.verifier.tokens import Claims, TokenReader, VerifiedToken, check_times
 
 _HISTORY: Final = 5_000
@@ -46,7 +46,8 @@ class Verifier:
 
     `url` is where ubr is, `access` what to log in with there or a function that gives an access token, `issuer` and
     `audience` are ubr's `UBR_ISSUER` and `UBR_AUDIENCE`. `patience` is how long, in seconds, a request waits for a
-    view that is not fresh, `wait` how long ubr holds a question at most.
+    view that is not fresh, `wait` how long ubr holds a question at most. `plain_http` allows an address that begins
+    with `http:` and is not on this machine: whoever stands in between reads tokens there and answers for ubr.
 
     What `verify` accepts was good at the moment of the call: once ubr has answered that something ended, no call that
     comes after is told otherwise.
@@ -61,10 +62,14 @@ class Verifier:
         audience: str = "ubr",
         patience: float = 1.0,
         wait: float = 0.3,
+        plain_http: bool = False,
         transport: httpx.AsyncBaseTransport | None = None,
         elapsed: Callable[[], float] = machine_elapsed,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
+        """Errors: `ValueError` for an address of plain http that is not on this machine."""
+        if not plain_http and plain(url):
+            raise ValueError(f"{url} is not https: answers could be forged. plain_http=True says that this is meant")
         self._url = url
         self._access = access
         self._patience = patience

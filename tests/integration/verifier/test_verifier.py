@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -34,7 +34,8 @@ from ubr.application.roles.update_role import RoleChanges, UpdateRoleCommand
 from ubr.application.sessions.revoke_session import RevokeSessionCommand
 from ubr.domain.actor import SYSTEM
 from ubr.domain.revocation.changes import epoch_name
-from ubr.verifier import NotFresh, Refused
+from ubr.verifier import Credentials, NotFresh, Refused, Verifier
+from ubr.verifier.source import Source, Unreachable
 
 
 async def test_it_tells_whose_token_it_is(here: Beside) -> None:
@@ -620,3 +621,101 @@ async def test_another_event_loop_learns_nothing(here: Beside) -> None:
 async def test_what_is_no_token_is_refused(here: Beside, token: Any) -> None:
     with pytest.raises(Refused):
         await here.verifier.verify(token)
+
+
+# --- who stands in between -------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Replaying(Way):
+    """A cache that answers each question about what ended as the one before was answered."""
+
+    kept: tuple[int, bytes] | None = None
+    replays: bool = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method != "GET" or request.url.path != "/api/revocations":
+            return await super().handle_async_request(request)
+        if self.replays and self.kept is not None:
+            await asyncio.sleep(0.01)
+            return httpx.Response(self.kept[0], content=self.kept[1])
+        answer = await super().handle_async_request(request)
+        self.kept = answer.status_code, await answer.aread()
+        return answer
+
+
+async def test_an_answer_that_was_kept_on_the_way_is_not_relied_on(service: Service) -> None:
+    assert service.ubr is not None
+    way, ticks = Replaying(service), Ticks()
+    access = await make_follower(service.ubr)
+    await service.register("reader@example.org")
+    tokens = await service.logged_in("reader@example.org")
+    async with make_verifier(service, way, access, elapsed=ticks) as verifier:
+        here = Beside(service, way, ticks, verifier)
+        assert await here.accepts(tokens)
+        way.replays = True
+        await asyncio.sleep(0.1)  # the question under way has been answered by ubr
+        await service.client.post("/api/auth/logout", headers=bearer(tokens))
+        ticks.now += 1.001
+        here.be_quick()
+        with pytest.raises(NotFresh):
+            await verifier.verify(tokens["access_token"])
+        way.replays = False
+        verifier._patience = 10  # noqa: SLF001 - whatever the machine has to do beside
+        assert await here.refuses(tokens)
+
+
+@pytest.mark.parametrize(("fresh_for_ms", "seconds"), [(10**15, 10.0), (10_001, 10.0), (9_000, 9.0), (0, 0.0)])
+async def test_an_answer_is_relied_on_for_ten_seconds_at_most(fresh_for_ms: int, seconds: float) -> None:
+    def told(request: httpx.Request) -> httpx.Response:
+        body = {"epoch": "e", "number": 7, "rows": [], "fresh_for_ms": fresh_for_ms}
+        return httpx.Response(200, json={**body, "nonce": request.url.params["nonce"]})
+
+    async def access() -> str:
+        return "token"
+
+    source = Source("https://ubr.test", access, Ticks(), httpx.MockTransport(told))
+    assert (await source.revocations(UUID(int=1))).fresh_for == seconds
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"nonce": "another"},
+        {"nonce": None},
+        {"fresh_for_ms": -1},
+        {"number": -1},
+        {"number": 2**63},
+        {"rows": [{"number": -1, "kind": "user", "id": "x"}]},
+        {"rows": [{"number": 2**63, "kind": "user", "id": "x"}]},
+    ],
+    ids=str,
+)
+async def test_what_ubr_does_not_say_is_no_answer(wrong: dict[str, Any]) -> None:
+    def told(request: httpx.Request) -> httpx.Response:
+        body = {"epoch": "e", "number": 7, "rows": [], "fresh_for_ms": 1000, "nonce": request.url.params["nonce"]}
+        return httpx.Response(200, json={**body, **wrong})
+
+    async def access() -> str:
+        return "token"
+
+    source = Source("https://ubr.test", access, Ticks(), httpx.MockTransport(told))
+    with pytest.raises(Unreachable):
+        await source.revocations(UUID(int=1))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://ubr.test", "http://10.0.0.1:8000", "http://localhost.example.org", "http://128.0.0.1", "//ubr.test"]
+)
+def test_plain_http_beyond_this_machine_has_to_be_meant(url: str) -> None:
+    with pytest.raises(ValueError, match="plain_http"):
+        Verifier(url, Credentials("a@example.org", "x"), issuer=url)
+    Verifier(url, Credentials("a@example.org", "x"), issuer=url, plain_http=True)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://ubr.test", "http://localhost:8000", "http://127.0.0.2", "http://[::1]:8000", "http://ubr.localhost"],
+)
+def test_https_and_this_machine_need_no_word(url: str) -> None:
+    Verifier(url, Credentials("a@example.org", "x"), issuer=url)
