@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import timedelta
 from typing import Final, Literal
 
@@ -13,6 +14,7 @@ from ubr.domain.errors import StoreUnavailable
 
 PURPOSE: Final = "redis counter"
 
+_COMPLAIN_EVERY: Final = 60.0
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 _log = logging.getLogger("ubr.redis")
@@ -25,13 +27,17 @@ local now = clock[1] * 1000000 + clock[2]
 local interval, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
 local span = interval * limit
 
-local full_at, foreign = now, 0
+local full_at = now
 local kept = redis.pcall('GET', KEYS[1])
 if type(kept) == 'string' and #kept <= 16 and string.find(kept, '^%d+$') then
   -- Never later than with nothing left: a clock that was set back, or a smaller quota, shuts nobody out for long.
   full_at = math.min(math.max(tonumber(kept), now), now + span)
 elseif kept then
-  full_at, foreign = now + span, 1
+  -- Not ours. It stays, or whoever writes it would get a new counter each time, and for no longer than a counter would.
+  if redis.call('PTTL', KEYS[1]) == -1 then
+    redis.call('PEXPIRE', KEYS[1], math.ceil(span / 1000))
+  end
+  return false
 end
 
 local allowed = 0
@@ -46,7 +52,7 @@ if full_at > now then
 elseif kept then
   redis.call('DEL', KEYS[1])
 end
-return {allowed, math.floor((now + span - full_at) / interval), math.max(0, full_at + interval - span - now), foreign}
+return {allowed, math.floor((now + span - full_at) / interval), math.max(0, full_at + interval - span - now)}
 """)
 
 
@@ -54,15 +60,16 @@ class RedisRateLimitStore:
     """Each step is one script, so no two takers ever see the same state, and the time is the server's.
 
     - Names do not get into Redis: a key is made of the name's HMAC. Keys expire once the quota is full again.
-    - A value is no secret and carries no tag: a script cannot make one. Something foreign in its place counts as a
-      quota with nothing left, and is overwritten with that. Taken for a new counter it would open the gate to whoever
-      can write there, as often as they write; this way they can only shut it, until one try has come back.
+    - A value is no secret and carries no tag: a script cannot make one. Something foreign in its place means that this
+      name cannot be counted here: `StoreUnavailable`, so it is counted elsewhere as long as that stands there. Taken
+      for a new counter it would open the gate to whoever can write there, and taken for an empty one shut it.
     - Where Redis loses a counter, it begins anew. So nothing may be counted here alone that guards a password.
     """
 
     def __init__(self, link: RedisClient, signer: Signer) -> None:
         self._link = link
         self._signer = signer
+        self._last_complaint = float("-inf")
 
     async def take(self, name: str, quota: Quota) -> Decision:
         allowed, remaining, retry_after = await self._step("take", name, quota)
@@ -79,12 +86,19 @@ class RedisRateLimitStore:
         interval = -(-(quota.per // _MICROSECOND) // quota.limit)
         reply = await self._link.run(_SCRIPT, [self._key(name)], [interval, quota.limit, what])
         match reply:
-            case [int(allowed), int(remaining), int(retry_after), int(foreign)]:
-                if foreign:
-                    _log.warning("A counter in Redis had been overwritten; it counts as used up")
+            case [int(allowed), int(remaining), int(retry_after)]:
                 return allowed, remaining, retry_after
+            case None:
+                self._complain()
+                raise StoreUnavailable("A counter in Redis is not one of ours")
             case _:
                 raise StoreUnavailable("Redis is out of reach")
+
+    def _complain(self) -> None:
+        now = time.monotonic()
+        if now - self._last_complaint >= _COMPLAIN_EVERY:
+            self._last_complaint = now
+            _log.warning("Something else has written to a counter in Redis; what it counts is counted without Redis")
 
     def _key(self, name: str) -> str:
         return self._link.key("counter", self._signer.sign(PURPOSE, name.encode("utf-8", "surrogatepass")).hex())

@@ -64,13 +64,13 @@ _GONE: Final = 10_000
 class _Entries(MutableMapping[SessionId, _Entry]):
     """What is kept, the longest unused first.
 
-    Every row of the feed is looked up here while nothing else runs: what it is about is found without a search, but
-    for roles, which change rarely and are what much of this rests on.
+    Every row of the feed is looked up here while nothing else runs: what it is about is found without a search.
     """
 
     def __init__(self) -> None:
         self._all: OrderedDict[SessionId, _Entry] = OrderedDict()
         self._of_user: dict[str, tuple[SessionId, ...]] = {}
+        self._of_role: dict[str, dict[SessionId, None]] = {}
 
     def __getitem__(self, session_id: SessionId) -> _Entry:
         return self._all[session_id]
@@ -80,9 +80,17 @@ class _Entries(MutableMapping[SessionId, _Entry]):
         self._all[session_id] = entry
         user = str(entry.principal.user.id)
         self._of_user[user] = (*self._of_user.get(user, ()), session_id)
+        for role in entry.principal.roles:
+            self._of_role.setdefault(str(role.id), {})[session_id] = None
 
     def __delitem__(self, session_id: SessionId) -> None:
-        user = str(self._all.pop(session_id).principal.user.id)
+        principal = self._all.pop(session_id).principal
+        for role in principal.roles:
+            holders = self._of_role.get(str(role.id), {})
+            holders.pop(session_id, None)
+            if not holders:
+                self._of_role.pop(str(role.id), None)
+        user = str(principal.user.id)
         if others := tuple(other for other in self._of_user[user] if other != session_id):
             self._of_user[user] = others
         else:
@@ -97,6 +105,7 @@ class _Entries(MutableMapping[SessionId, _Entry]):
     def clear(self) -> None:
         self._all.clear()
         self._of_user.clear()
+        self._of_role.clear()
 
     def use(self, session_id: SessionId) -> None:
         self._all.move_to_end(session_id)
@@ -109,11 +118,7 @@ class _Entries(MutableMapping[SessionId, _Entry]):
             id = UUID(change.id)
             if change.kind == "session":
                 return [session_id for session_id in (SessionId(id),) if session_id in self._all]
-            return [
-                session_id
-                for session_id, entry in self._all.items()
-                if any(role.id == id for role in entry.principal.roles)
-            ]
+            return list(self._of_role.get(str(id), ()))
         return ()
 
 
@@ -227,12 +232,15 @@ class SessionCache:
             return
         at = self._elapsed()
         for row in rows:
+            # A message can be sent again and again by whoever captured it. What is known has been acted on.
+            if row.number <= (self._cursor or 0) or row.number <= self._known.get(row.change, (0, 0.0))[0]:
+                continue
+            self._known.pop(row.change, None)
+            self._known[row.change] = (row.number, at)
             if row.change.kind == "key":
                 self._tell_of_keys()
-                continue
-            number, _ = self._known.pop(row.change, (0, 0.0))
-            self._known[row.change] = (max(number, row.number), at)
-            self._drop(row)
+            else:
+                self._drop(row)
         self._forget(at)
         self._reach(max((row.number for row in rows), default=0))
 
@@ -267,6 +275,7 @@ class SessionCache:
         """Another database, or another history of this one: nothing counts that was known before."""
         # Since the answer, not since the question: that may have waited for this database to be there.
         self._epoch, self._epoch_since = position.epoch, self._elapsed()
+        self._cursor = None
         self._known.clear()
         self._newest = 0
         self._skip(position)
