@@ -224,7 +224,7 @@ class Installation:
                 return self._read(worker, start().victim)
             case "revoke":
                 return self._revoke(worker, start().victim)
-            case "logout":
+            case "log-out":
                 return self._call(lambda: self._log_out(worker, start().victim))
             case "census":
                 return self._call(self.workers[worker].reaper)

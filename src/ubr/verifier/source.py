@@ -22,6 +22,12 @@ Access: TypeAlias = Callable[[], Awaitable[str]]
 
 _DEADLINE: Final = 5.0
 _GOODBYE: Final = 2.0
+
+LOGIN_DEADLINE: Final = 60.0
+"""A login waits for its turn at hashing. To give up and begin anew would only lengthen the queue that it waits in."""
+
+_SPARE: Final = 5.0
+"""Seconds before its end at which an access token is no longer used."""
 _KINDS: Final = {"session", "user", "role", "key"}
 _LARGEST: Final = 2**63 - 1
 
@@ -93,6 +99,11 @@ class Source:
                 self._account.forget()
             return _told(_body(answer), nonce)
 
+    async def ready(self) -> None:
+        """Return when there is an access token to ask with. Errors: `Unreachable`, `Denied`."""
+        if self._account is not None:
+            await self._account.token()
+
     async def keys(self) -> list[object]:
         """The published keys. Errors: `Unreachable`."""
         async with _answering():
@@ -105,6 +116,8 @@ class Source:
         """Say that nobody has to wait for a verifier, log out where this logged in, and hang up."""
         try:
             with suppress(Unreachable):
+                if self._account is not None and not await self._account.leave():
+                    return  # nobody has heard of it, and to log in only to say so would be odd
                 async with _answering(_GOODBYE):
                     headers = {"authorization": f"Bearer {await self._access()}"}
                     await self._client.delete("/api/revocations", params={"verifier": str(verifier)}, headers=headers)
@@ -115,7 +128,11 @@ class Source:
 
 
 class _Account:
-    """Logs in when it has to, and refreshes well before the token expires."""
+    """Logs in when it has to, and refreshes well before the token expires.
+
+    One login or refresh at a time, which goes on when whoever asked for a token has given up: a second login beside
+    it would be a second session, and one more in the queue.
+    """
 
     def __init__(self, client: httpx.AsyncClient, credentials: Credentials, elapsed: Callable[[], float]) -> None:
         self._client = client
@@ -123,32 +140,55 @@ class _Account:
         self._elapsed = elapsed
         self._access: str | None = None
         self._refresh: str | None = None
-        self._renew_at = 0.0
+        self._renew_at = self._ends_at = 0.0
+        self._renewing: asyncio.Task[str] | None = None
 
     async def token(self) -> str:
-        if self._access is None or self._elapsed() >= self._renew_at:
-            await self._renew()
-        assert self._access is not None  # noqa: S101 - else it has raised
-        return self._access
+        """Errors: `Unreachable`, `Denied`."""
+        now = self._elapsed()
+        good = self._access if now < self._ends_at - _SPARE else None
+        if good is not None and now < self._renew_at:
+            return good
+        if self._renewing is None or self._renewing.done():
+            self._renewing = asyncio.create_task(self._renew())
+            self._renewing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        # While the present one is good nobody waits for the next.
+        return await asyncio.shield(self._renewing) if good is None else good
+
+    async def leave(self) -> bool:
+        """Ask for nothing any more. Whether there is a session to be ended."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.wait([self._renewing])
+        return self._access is not None and self._elapsed() < self._ends_at
 
     def forget(self) -> None:
         """The access token was refused. The refresh token may still be good."""
         self._access = None
 
-    async def _renew(self) -> None:
+    async def _renew(self) -> str:
+        async with _answering(2 * LOGIN_DEADLINE):
+            return await self._renewed()
+
+    async def _renewed(self) -> str:
         began = self._elapsed()
-        self._access = None
         answer: httpx.Response | None = None
         if self._refresh is not None:
-            answer = await self._client.post("/api/auth/refresh", json={"refresh_token": self._refresh})
+            answer = await self._post("/api/auth/refresh", {"refresh_token": self._refresh})
             if answer.status_code == HTTPStatus.UNAUTHORIZED:
                 self._refresh = answer = None
         if answer is None:
             credentials = {"email": self._credentials.email, "password": self._credentials.password}
-            answer = await self._client.post("/api/auth/login", json=credentials)
+            answer = await self._post("/api/auth/login", credentials)
         tokens = _body(answer)
-        self._access, self._refresh = str(tokens["access_token"]), str(tokens["refresh_token"])
-        self._renew_at = began + float(tokens["expires_in"]) / 2
+        access, refresh = str(tokens["access_token"]), str(tokens["refresh_token"])
+        self._access, self._refresh = access, refresh
+        lifetime = float(tokens["expires_in"])
+        self._renew_at, self._ends_at = began + lifetime / 2, began + lifetime
+        return access
+
+    async def _post(self, path: str, body: dict[str, str]) -> httpx.Response:
+        return await self._client.post(path, json=body, timeout=LOGIN_DEADLINE)
 
     async def sign_out(self) -> None:
         if self._access is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable
 from datetime import datetime
 from types import TracebackType
@@ -181,7 +182,8 @@ class Verifier:
                 if not complained:
                     _log.warning("ubr cannot be followed: %s", error if isinstance(error, Unreachable) else repr(error))
                 complained = True
-                await asyncio.sleep(pause)
+                # Shortened at random, so that the processes of a service do not all knock at once.
+                await asyncio.sleep(pause * (1 - random.random() / 2))  # noqa: S311 - no secret
                 pause = min(2 * pause, _MAX_PAUSE_DENIED if isinstance(error, Denied) else _MAX_PAUSE)
             else:
                 pause, complained = _FIRST_PAUSE, False
@@ -194,6 +196,8 @@ class Verifier:
 
     async def _poll(self) -> None:
         """One question and what is learned from it. Errors: `Unreachable`."""
+        # Apart from the question: that has to be answered at once, and a login may have to wait.
+        await self._source.ready()
         view = self._view
         since, wait = view.number, self._wait
         if view.epoch is None:

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -35,6 +35,8 @@ from ubr.application.sessions.revoke_session import RevokeSessionCommand
 from ubr.domain.actor import SYSTEM
 from ubr.domain.revocation.changes import epoch_name
 from ubr.verifier import Credentials, NotFresh, Refused, Verifier
+from ubr.verifier import source as source_module
+from ubr.verifier import verifier as verifier_module
 from ubr.verifier.source import Source, Unreachable
 
 
@@ -719,3 +721,68 @@ def test_plain_http_beyond_this_machine_has_to_be_meant(url: str) -> None:
 )
 def test_https_and_this_machine_need_no_word(url: str) -> None:
     Verifier(url, Credentials("a@example.org", "x"), issuer=url)
+
+
+# --- logins that take long -------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Slow(Way):
+    """Logins and refreshes wait until they may go on."""
+
+    going: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        answer = await super().handle_async_request(request)
+        if request.url.path in {"/api/auth/login", "/api/auth/refresh"}:
+            await self.going.wait()
+        return answer
+
+
+async def test_a_slow_login_is_waited_for_and_not_begun_anew(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it takes longer than a question may, and than who enters waits."""
+    answering = source_module._answering.__wrapped__  # type: ignore[attr-defined]  # noqa: SLF001 - its deadline
+    monkeypatch.setattr(answering, "__defaults__", (0.05,))
+    monkeypatch.setattr(verifier_module, "_DEADLINE", 0.05)
+    assert service.ubr is not None
+    way, access = Slow(service), await make_follower(service.ubr)
+    async with make_verifier(service, way, access, elapsed=Ticks(), patience=0.1) as verifier:
+        await asyncio.sleep(0.5)
+        assert way.count("/api/auth/login") == 1
+        monkeypatch.undo()
+        way.going.set()
+        verifier._patience = 10  # noqa: SLF001 - whatever the machine has to do beside
+        await service.register("reader@example.org")
+        tokens = await service.logged_in("reader@example.org")
+        await verifier.verify(tokens["access_token"])
+        assert way.count("/api/auth/login") == 1
+
+
+async def test_while_a_token_is_renewed_the_present_one_is_asked_with(service: Service) -> None:
+    assert service.ubr is not None
+    way, ticks = Slow(service), Ticks()
+    way.going.set()
+    access = await make_follower(service.ubr)
+    await service.register("reader@example.org")
+    tokens = await service.logged_in("reader@example.org")
+    async with make_verifier(service, way, access, elapsed=ticks, patience=10) as verifier:
+        await verifier.verify(tokens["access_token"])
+        way.going.clear()
+        ticks.now += 301  # half of its life, and a bit
+        await verifier.verify(tokens["access_token"])
+        ticks.now += 1.5
+        await verifier.verify(tokens["access_token"])
+        assert way.count("/api/auth/refresh") == 1
+        way.going.set()
+        asked = way.count("/api/revocations")
+        await until(lambda: asyncio.sleep(0, way.count("/api/revocations") > asked + 3))
+        assert (way.count("/api/auth/refresh"), way.count("/api/auth/login")) == (1, 1)
+
+
+async def test_whoever_is_closed_before_the_login_has_ended_logs_in_no_more(service: Service) -> None:
+    assert service.ubr is not None
+    way, access = Slow(service), await make_follower(service.ubr)
+    async with make_verifier(service, way, access, elapsed=Ticks(), patience=0.1):
+        pass
+    assert way.count("/api/auth/login") == 1
+    assert "DELETE /api/revocations" not in way.asked
