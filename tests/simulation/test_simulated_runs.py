@@ -232,7 +232,7 @@ class Run:
             worker = self.chance.choice(list(self.workers.values()))
             actor = self.chance.choice(start().actors)
             kind = self.chance.choices(
-                ("read", "look", "name", "revoke", "logout", "all", "role", "grant", "disable", "delete"),
+                ("read", "look", "name", "revoke", "log-out", "all", "role", "grant", "disable", "delete"),
                 (30, 20, 8, 4, 2, 1, 8, 6, 0.3, 0.3),
             )[0]
         act: Callable[[Worker, Actor], Awaitable[None]] = getattr(self, "_" + kind.replace("-", "_"))

@@ -587,7 +587,7 @@ def test_an_act_is_not_hidden_by_a_restore_that_does_not_name_what_was_kept(
     here.put_back(copy)
     done = here.ubr("after-restore --yes")
     assert done.code == 0
-    assert "No checkpoint of before is given" in done.err
+    assert "No checkpoint of before was given" in done.err
     here.act(more)
 
     here.set(UBR_AUDIT_CHECKPOINT=str(kept))

@@ -162,13 +162,13 @@ def after_restore(*, checkpoint: Path | None, lost_secret: bool, yes: bool) -> N
     note = None if checkpoint is None else _note(checkpoint)
     if not yes:
         click.confirm("End every session and revoke every signing key?", abort=True)
+    click.echo(_run(_after_restore(settings, note, lost_secret=lost_secret)))
     if note is None:
         click.echo(
-            "No checkpoint of before is given, so that of the database is named. Whoever kept a later one will find "
+            "No checkpoint of before was given, so that of the database is named. Whoever kept a later one will find "
             "that the log does not go on from it.",
             err=True,
         )
-    click.echo(_run(_after_restore(settings, note, lost_secret=lost_secret)))
 
 
 # --- the same with an application ------------------------------------------------------------------------------------
