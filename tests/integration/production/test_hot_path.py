@@ -77,7 +77,7 @@ def instruments(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
         monkeypatch.setattr(owner, name, noted)
 
-    for name in ("execute", "executemany", "fetch", "fetchrow", "fetchval", "initialize", "cursor"):
+    for name in ("execute", "executemany", "fetch", "fetchrow", "fetchval", "prepare", "cursor"):
         count(asyncpg.Connection, name, "sql")
     count(AbstractConnection, "send_packed_command", "redis")
     count(_SelectorSocketTransport, "write", "sockets")
