@@ -26,7 +26,7 @@ from ubr.adapters.security.secrets import SecretKeys
 from ubr.adapters.sql.tables import log_head, log_leaves, log_queue, logs
 from ubr.application.audit.sequencer import BATCH, Sequencer
 from ubr.application.audit.verify_log import VerifyLog, VerifyLogCommand
-from ubr.application.ports.audit import LogFilter
+from ubr.application.ports.audit import Backlog, LogFilter
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import SYSTEM
 from ubr.domain.audit.checkpoint import LogKey
@@ -276,6 +276,35 @@ async def test_the_newest_checkpoint_is_the_one_over_the_whole_tree(uow: UnitOfW
         assert await seen(uow, lambda tx: tx.log_tree.newest_checkpoint()) == f"of {size}"
 
 
+# --- what waits, and for how long -----------------------------------------------------------------------------------
+
+
+async def test_the_backlog_is_as_old_as_the_oldest_entry_that_waits(uow: UnitOfWork, clock: MovableClock) -> None:
+    async def backlog() -> Backlog:
+        return await seen(uow, lambda tx: tx.log_tree.backlog())
+
+    assert await backlog() == Backlog(0, None)
+    assert Backlog().age(clock()) == timedelta(0)
+    began = clock()
+    first = await recorded(uow, 2)
+    clock.move(HOUR)
+    second = await recorded(uow, 3)
+    assert await backlog() == Backlog(5, began)
+    assert (await backlog()).age(clock()) == HOUR
+    await planted(uow, first)
+    assert await backlog() == Backlog(3, began + HOUR)
+    await planted(uow, second, "another")
+    assert await backlog() == Backlog(0, None)
+
+
+async def test_what_waits_and_is_gone_is_counted_all_the_same(uow: UnitOfWork, intruder: Intruder) -> None:
+    for entry in await recorded(uow, 2):
+        await intruder.erase(entry.id)
+    assert await seen(uow, lambda tx: tx.log_tree.backlog()) == Backlog(2, None)
+    (later,) = await recorded(uow)
+    assert await seen(uow, lambda tx: tx.log_tree.backlog()) == Backlog(3, later.timestamp)
+
+
 # --- who adds to it --------------------------------------------------------------------------------------------------
 
 
@@ -314,6 +343,24 @@ async def test_who_does_not_wait_is_told_that_another_leads(uow: UnitOfWork) -> 
                 await tx.commit()
         async with uow.begin(SYSTEM) as other:
             assert await other.log_tree.lead(wait=False) is True
+
+
+ADVISORY = (
+    "SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+    "WHERE locktype = 'advisory' AND datname = current_database()"
+)
+
+
+@POSTGRESQL
+async def test_only_who_may_change_the_tree_can_keep_others_from_it(uow: UnitOfWork, stored: Stored) -> None:
+    """A lock that takes no right, as an advisory one, anybody could hold who may connect."""
+    assert stored.database is not None
+    for wait in (False, True):
+        async with uow.begin(SYSTEM) as tx, stored.database.connect() as connection:
+            assert await tx.log_tree.lead(wait=wait)
+            locks = await connection.execute(text(ADVISORY))
+            assert locks.all() == []
+            assert await seen(uow, lambda tx: tx.log_tree.state()) == Frontier()  # who only reads does not wait
 
 
 @POSTGRESQL
@@ -579,6 +626,9 @@ async def test_a_head_that_is_not_the_only_one_is_not_believed(uow: UnitOfWork, 
         async with uow.read() as tx:
             with pytest.raises(LogDamaged):
                 await tx.log_tree.state()
+        for wait in (False, True):  # somebody has to come so far as to say so
+            async with uow.begin(SYSTEM) as tx:
+                assert await tx.log_tree.lead(wait=wait) is True
     finally:  # the database of PostgreSQL is that of the next test too
         await sql.run(delete(log_head), insert(log_head).values(heads[0]))
 

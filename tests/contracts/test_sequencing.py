@@ -7,19 +7,21 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Protocol, TypeAlias
 
 import pytest
 from sqlalchemy import delete, text, update
 
 from tests.contracts.conftest import Stored
-from tests.contracts.kit import NOON, put, race, seen, something_happened
+from tests.contracts.kit import NOON, MovableClock, put, race, seen, something_happened
 from tests.support.denials import denials_in
 from tests.support.notes import NotGenuine, checkpoint, opened
 from ubr.adapters.memory import MemoryStore
 from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.secrets import SecretKeys
 from ubr.adapters.sql.tables import log_checkpoints, log_head, log_leaves
+from ubr.application.audit.backlog import OVERDUE, BacklogWatch
 from ubr.application.audit.sequencer import BATCH, Sequencer, current_checkpoint, hash_of
 from ubr.application.audit.verify_log import VerifiedLogResult, VerifyLog, VerifyLogCommand
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
@@ -531,3 +533,53 @@ async def test_a_process_that_saw_nothing_signed_may_be_the_one_that_signs_next(
     with pytest.raises(LogKeyLocked):
         await Sequencer(log.uow, STRANGER)()
     assert await log.sequencer() == 2
+
+
+# --- what nobody puts into the tree ----------------------------------------------------------------------------------
+
+
+async def test_what_waits_for_more_than_a_minute_is_a_finding(log: Log, clock: MovableClock) -> None:
+    await log.record(3)
+    await log.sequencer()
+    found = await log.verified()
+    assert (found.finding, found.waiting, found.waiting_since) == (None, 0, None)
+    began = clock()
+    await log.record(2)
+    clock.move(OVERDUE)
+    await log.record(1)
+    found = await log.verified()
+    assert (found.finding, found.waiting, found.waiting_since) == (None, 3, began)
+    clock.move(timedelta(seconds=1))
+    found = await log.verified()
+    assert found.finding is not None
+    assert "3 entries are queued" in found.finding
+    assert (found.size, found.waiting, found.waiting_since) == (3, 3, began)
+    await log.sequencer()
+    assert (await log.verified()).finding is None
+
+
+async def test_a_log_that_stands_still_is_complained_of_once_a_minute_until_it_goes_on(
+    log: Log, clock: MovableClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = BacklogWatch(log.uow)
+
+    async def said() -> list[str]:
+        caplog.clear()
+        await watch()
+        return [record.getMessage() for record in caplog.records if record.name == "ubr.audit"]
+
+    assert await said() == []
+    await log.record(2)
+    clock.move(OVERDUE)
+    assert await said() == []
+    clock.move(timedelta(seconds=5))
+    assert "stands still: 2 entries are queued to be signed, the oldest for 65 s" in "".join(await said())
+    assert (watch.seen.entries, watch.age) == (2, timedelta(seconds=65))
+    clock.move(timedelta(seconds=30))
+    assert await said() == []
+    clock.move(timedelta(seconds=30))
+    assert "the oldest for 125 s" in "".join(await said())
+    await log.sequencer()
+    assert "The log continues" in "".join(await said())
+    assert (watch.seen.entries, watch.age) == (0, timedelta(0))
+    assert await said() == []

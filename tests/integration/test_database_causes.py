@@ -136,7 +136,7 @@ async def test_what_is_said_again_after_a_while_says_how_often_it_was_not(
         complaints.complain(SqlUnavailable("sqlstate 53300", "No connection is left"))
     assert caplog.messages == [
         "No connection is left (sqlstate 53300)",
-        "The database is out of reach (another)",
+        "The database is unreachable (another)",
         "No connection is left (sqlstate 53300), and 3 times before",
     ]
 

@@ -543,7 +543,7 @@ async def test_what_is_old_is_pruned_by_the_owner_and_not_by_the_service(guarded
         await World(ubr, clock).register()
         old = (await ubr.get_checkpoint(actor=SYSTEM)).size
         clock.move(days=400)
-        command = PruneLogCommand(before=clock())
+        command = PruneLogCommand(before=clock(), force=True)
         with pytest.raises(DBAPIError, match="permission denied"):
             await ubr.prune_log(command, actor=SYSTEM)
         assert (await ubr.verify_log(VerifyLogCommand(), actor=SYSTEM)).pruned == 0
@@ -651,3 +651,42 @@ async def test_the_log_outlives_the_way_down_and_up_again(url: str) -> None:
     assert await sequence(uow) == 10
     assert (await VerifyLog(uow, SIGNING.verify, denials_in(uow))(VerifyLogCommand(), actor=SYSTEM)).finding is None
     await dispose()
+
+
+# --- who may not even read -------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def stranger(guarded: Guarded) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A role that may connect, and nothing else."""
+    name = quoted(f"{guarded.name}_stranger")
+    guarded.server.query(f"CREATE ROLE {name} LOGIN PASSWORD '{guarded.password}'")
+    try:
+        async with guarded.connection(f"{guarded.name}_stranger") as connection:
+            yield connection
+    finally:
+        guarded.server.query(f"DROP ROLE {name}")
+
+
+OLD_LOCKS = (0x7562_722D_7472_6565, 0x7562_722D_6D69_6772)
+"""What the tree and the migrations were locked by."""
+
+
+async def test_a_role_that_may_only_connect_stops_neither_the_log_nor_a_migration(guarded: Guarded) -> None:
+    async with stranger(guarded) as connection:
+        for lock in OLD_LOCKS:
+            await connection.execute("SELECT pg_advisory_lock($1)", lock)
+        await migrate(guarded.settings())
+        uow, dispose = units(guarded.service_url)
+        await put(uow, something_happened(), something_happened())
+        assert await sequence(uow) == 2
+        async with uow.begin(SYSTEM) as tx:
+            await asyncio.wait_for(tx.log_tree.lead(wait=True), 5)
+        await dispose()
+        for table in ("log_head", "log_queue", "log_keys", "signing_keys", "feed_head", "alembic_version"):
+            for mode in ("ACCESS SHARE", "ROW SHARE", "SHARE ROW EXCLUSIVE", "ACCESS EXCLUSIVE"):
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    async with connection.transaction():
+                        await connection.execute(f"LOCK TABLE {table} IN {mode} MODE")
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(f"SELECT FROM {table} FOR UPDATE")

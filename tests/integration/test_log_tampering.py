@@ -258,7 +258,7 @@ async def lived_in(ubr: Application, clock: MovableClock) -> tuple[str, list[str
     await ubr.rotate_log_key(actor=SYSTEM)
     await signed()
     await world.set_status(member.id, UserStatus.DISABLED)
-    await ubr.prune_log(PruneLogCommand(before=before), actor=SYSTEM)
+    await ubr.prune_log(PruneLogCommand(before=before, force=True), actor=SYSTEM)
     await signed()
     await world.register()
     await signed()

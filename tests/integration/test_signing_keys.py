@@ -31,7 +31,7 @@ from ubr import (
     connect,
 )
 from ubr.bootstrap import open_environment
-from ubr.domain.errors import InvalidToken, LogKeyLocked, SigningKeyLocked
+from ubr.domain.errors import InvalidToken, LogKeyLocked, SecretMismatch, SigningKeyLocked
 from ubr.domain.keys.signing_key import NOTICE, OVERLAP
 from ubr.testing import TINY_HASHING, MovableClock
 
@@ -244,11 +244,14 @@ async def test_without_any_of_its_secrets_an_installation_can_start_anew(
         ubr = unprepared.application
         with pytest.raises(SigningKeyLocked):
             await ubr.rewrap_signing_keys(actor=SYSTEM)
-        new = await revoke(ubr, kid_of(tokens))
+        with pytest.raises(SecretMismatch):
+            await revoke(ubr, kid_of(tokens))
+        lost = RevokeSigningKeyCommand(kid=kid_of(tokens), lost_secret=True)
+        new = (await ubr.revoke_signing_key(lost, actor=SYSTEM)).kid
     with pytest.raises(LogKeyLocked):
         await start(secret_keys=(NEW,))
     async with open_environment(settings_for(url, secret_keys=(NEW,)), clock=clock, prepared=False) as unprepared:
-        await unprepared.application.rotate_log_key(actor=SYSTEM)
+        await unprepared.application.rotate_log_key(actor=SYSTEM, lost_secret=True)
     second = await start(secret_keys=(NEW,))
     assert await refused(second, tokens)
     again = await second.refresh_session(RefreshSessionCommand(refresh_token=tokens.refresh_token))

@@ -91,6 +91,12 @@ def test_the_domain_waits_for_nothing_and_asks_no_clock(path: Path) -> None:
     assert not called & {"now", "utcnow", "today", "monotonic", "uuid4", "urandom", "token_bytes", "getLogger"}
 
 
+def test_no_lock_is_one_that_anybody_may_take() -> None:
+    """An advisory lock takes no right but to connect: whoever holds it stops whoever relies on it, without a trace."""
+    sources = Path(ubr.__path__[0]).glob("**/*.py")
+    assert not [path.name for path in sources if "pg_advisory" in path.read_text() or "pg_try_adv" in path.read_text()]
+
+
 def in_camel_case(name: str) -> str:
     return "".join(word.capitalize() for word in name.split("_"))
 

@@ -69,6 +69,7 @@ def _report(checked: Checked, *, trusted: bool) -> list[str]:
         unsigned=checked.unsigned,
         signer=None if checked.signer is None else str(checked.signer),
         trusted=trusted,
+        restores=checked.restores,
     )
 
 

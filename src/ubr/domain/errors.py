@@ -37,7 +37,7 @@ from ubr.domain.error_kinds import (
     Unauthenticated,
     Unavailable,
 )
-from ubr.domain.keys.errors import SigningKeyLocked, SigningKeyNotFound
+from ubr.domain.keys.errors import NoSigningKey, SecretMismatch, SigningKeyLocked, SigningKeyNotFound
 from ubr.domain.mail.errors import MailRefused, MailUnavailable, QueuedMailNotFound
 from ubr.domain.roles.errors import BuiltInRole, GrantExceedsOwn, LastAdmin, RoleNameTaken, RoleNotFound, TooManyRoles
 from ubr.domain.sessions.errors import InvalidToken, SessionNotFound
@@ -64,6 +64,7 @@ __all__ = [
     "LogKeyLocked",
     "MailRefused",
     "MailUnavailable",
+    "NoSigningKey",
     "NotFound",
     "PreconditionFailed",
     "QueuedMailNotFound",
@@ -72,6 +73,7 @@ __all__ = [
     "RegistrationClosed",
     "RoleNameTaken",
     "RoleNotFound",
+    "SecretMismatch",
     "SessionNotFound",
     "SigningKeyLocked",
     "SigningKeyNotFound",

@@ -19,4 +19,7 @@ class UnknownKey(Refused):
 
 
 class NotFresh(VerifierError):
-    """It is not known at present if the token is still valid: 503 with `Retry-After`."""
+    """It is not known at present if the token is still valid: 503 with `Retry-After`.
+
+    Also raised by a verifier that is not running: before it is entered and after it is closed.
+    """

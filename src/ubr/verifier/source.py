@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,7 +22,17 @@ Access: TypeAlias = Callable[[], Awaitable[str]]
 
 _DEADLINE: Final = 5.0
 _GOODBYE: Final = 2.0
+
+LOGIN_DEADLINE: Final = 60.0
+"""A login waits for its turn at hashing. To give up and begin anew would only lengthen the queue that it waits in."""
+
+_SPARE: Final = 5.0
+"""Seconds before its end at which an access token is no longer used."""
 _KINDS: Final = {"session", "user", "role", "key"}
+_LARGEST: Final = 2**63 - 1
+
+MAX_FRESH_MS: Final = 10_000
+"""For as long an answer is relied on at most, whatever it says: the bound of an installation is no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +49,17 @@ class Unreachable(Exception):
 
 class Denied(Unreachable):
     """ubr answered that this service lacks the permission."""
+
+
+def plain(url: str) -> bool:
+    """True for plain http to another machine, which can be read and changed on the way."""
+    parsed = httpx.URL(url)
+    host = parsed.host.rstrip(".")
+    try:
+        here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = host == "localhost" or host.endswith(".localhost")  # RFC 6761, 6.3
+    return parsed.scheme != "https" and not here
 
 
 class Source:
@@ -63,7 +86,9 @@ class Source:
         self, verifier: UUID, *, since: int | None = None, epoch: str | None = None, wait: float = 0
     ) -> Told:
         """The change records. Errors: `Unreachable`, `Denied`."""
-        query: dict[str, str] = {"verifier": str(verifier), "wait": str(int(wait * 1000))}
+        # Only an answer to this very request describes the present: a cache on the way may have kept another.
+        nonce = secrets.token_urlsafe(16)
+        query: dict[str, str] = {"verifier": str(verifier), "wait": str(int(wait * 1000)), "nonce": nonce}
         if since is not None and epoch is not None:
             query |= {"since": str(since), "epoch": epoch}
         async with _answering():
@@ -71,7 +96,12 @@ class Source:
             answer = await self._client.get("/api/revocations", params=query, headers=headers)
             if answer.status_code == HTTPStatus.UNAUTHORIZED and self._account is not None:
                 self._account.forget()
-            return _told(_body(answer))
+            return _told(_body(answer), nonce)
+
+    async def ready(self) -> None:
+        """Return when there is an access token to ask with. Errors: `Unreachable`, `Denied`."""
+        if self._account is not None:
+            await self._account.token()
 
     async def keys(self) -> list[object]:
         """The published keys. Errors: `Unreachable`."""
@@ -85,6 +115,8 @@ class Source:
         """Unregister a verifier, so that no unit waits for it, log out if this object logged in, and disconnect."""
         try:
             with suppress(Unreachable):
+                if self._account is not None and not await self._account.leave():
+                    return  # not registered, and a login only to unregister is pointless
                 async with _answering(_GOODBYE):
                     headers = {"authorization": f"Bearer {await self._access()}"}
                     await self._client.delete("/api/revocations", params={"verifier": str(verifier)}, headers=headers)
@@ -95,7 +127,11 @@ class Source:
 
 
 class _Account:
-    """Logs in on demand, and refreshes well before the token expires."""
+    """Logs in on demand, and refreshes well before the token expires.
+
+    One login or refresh runs at a time, and continues when its callers give up: a second login beside it would create a
+    second session, and take another place in the queue.
+    """
 
     def __init__(self, client: httpx.AsyncClient, credentials: Credentials, elapsed: Callable[[], float]) -> None:
         self._client = client
@@ -103,32 +139,55 @@ class _Account:
         self._elapsed = elapsed
         self._access: str | None = None
         self._refresh: str | None = None
-        self._renew_at = 0.0
+        self._renew_at = self._ends_at = 0.0
+        self._renewing: asyncio.Task[str] | None = None
 
     async def token(self) -> str:
-        if self._access is None or self._elapsed() >= self._renew_at:
-            await self._renew()
-        assert self._access is not None  # noqa: S101 - otherwise an error was raised
-        return self._access
+        """Errors: `Unreachable`, `Denied`."""
+        now = self._elapsed()
+        good = self._access if now < self._ends_at - _SPARE else None
+        if good is not None and now < self._renew_at:
+            return good
+        if self._renewing is None or self._renewing.done():
+            self._renewing = asyncio.create_task(self._renew())
+            self._renewing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        # While the current token is valid, no caller waits for the next one.
+        return await asyncio.shield(self._renewing) if good is None else good
+
+    async def leave(self) -> bool:
+        """Stop renewing. True if a session has to be ended."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.wait([self._renewing])
+        return self._access is not None and self._elapsed() < self._ends_at
 
     def forget(self) -> None:
         """Drop a rejected access token. The refresh token may still be valid."""
         self._access = None
 
-    async def _renew(self) -> None:
+    async def _renew(self) -> str:
+        async with _answering(2 * LOGIN_DEADLINE):
+            return await self._renewed()
+
+    async def _renewed(self) -> str:
         began = self._elapsed()
-        self._access = None
         answer: httpx.Response | None = None
         if self._refresh is not None:
-            answer = await self._client.post("/api/auth/refresh", json={"refresh_token": self._refresh})
+            answer = await self._post("/api/auth/refresh", {"refresh_token": self._refresh})
             if answer.status_code == HTTPStatus.UNAUTHORIZED:
                 self._refresh = answer = None
         if answer is None:
             credentials = {"email": self._credentials.email, "password": self._credentials.password}
-            answer = await self._client.post("/api/auth/login", json=credentials)
+            answer = await self._post("/api/auth/login", credentials)
         tokens = _body(answer)
-        self._access, self._refresh = str(tokens["access_token"]), str(tokens["refresh_token"])
-        self._renew_at = began + float(tokens["expires_in"]) / 2
+        access, refresh = str(tokens["access_token"]), str(tokens["refresh_token"])
+        self._access, self._refresh = access, refresh
+        lifetime = float(tokens["expires_in"])
+        self._renew_at, self._ends_at = began + lifetime / 2, began + lifetime
+        return access
+
+    async def _post(self, path: str, body: dict[str, str]) -> httpx.Response:
+        return await self._client.post(path, json=body, timeout=LOGIN_DEADLINE)
 
     async def sign_out(self) -> None:
         if self._access is not None:
@@ -157,14 +216,24 @@ def _body(answer: httpx.Response) -> dict[str, Any]:
     return body
 
 
-def _told(body: dict[str, Any]) -> Told:
-    """Errors: `KeyError`, `TypeError` or `ValueError` for a response that ubr never gives."""
+def _told(body: dict[str, Any], nonce: str) -> Told:
+    """Errors: `KeyError`, `TypeError` or `ValueError` for a response that ubr never gives; `Unreachable` for the answer
+    to another request.
+    """
+    if body.get("nonce") != nonce:
+        raise Unreachable("the answer belongs to another request: a cache on the way, or an older version of ubr")
     number, milliseconds = body["number"], body["fresh_for_ms"]
     rows = tuple(ChangeRecord(row["number"], Change(row["kind"], row["id"])) for row in body["rows"])
     if not all(
-        type(row.number) is int and row.change.kind in _KINDS and isinstance(row.change.id, str) for row in rows
+        type(row.number) is int
+        and 0 <= row.number <= _LARGEST
+        and row.change.kind in _KINDS
+        and isinstance(row.change.id, str)
+        for row in rows
     ):
         raise ValueError
     if type(number) is not int or type(milliseconds) is not int or not isinstance(body["epoch"], str):
         raise ValueError
-    return Told(epoch=body["epoch"], number=number, rows=rows, fresh_for=milliseconds / 1000)
+    if not 0 <= number <= _LARGEST or milliseconds < 0:
+        raise ValueError
+    return Told(epoch=body["epoch"], number=number, rows=rows, fresh_for=min(milliseconds, MAX_FRESH_MS) / 1000)

@@ -86,6 +86,8 @@ class TokenReader:
         Errors: `UnknownKey`; `Refused` for anything else that is not exactly a token of this issuer.
         """
         # In this order: length, form, key, signature, content. Nothing is parsed that ubr has not signed.
+        if not isinstance(token, str):
+            raise Refused("It is not a text")
         if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
             raise Refused("It is too long, or not ASCII")
         text = token.encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable
 from datetime import datetime
 from types import TracebackType
@@ -16,7 +17,7 @@ from ubr.verifier.clocks import elapsed as machine_elapsed
 from ubr.verifier.clocks import utc_now
 from ubr.verifier.errors import NotFresh, Refused, UnknownKey
 from ubr.verifier.revocation_cache import RevocationCache
-from ubr.verifier.source import Access, Credentials, Denied, Source, Unreachable
+from ubr.verifier.source import Access, Credentials, Denied, Source, Unreachable, plain
 from ubr.verifier.tokens import Claims, TokenReader, VerifiedToken, check_times
 
 _HISTORY: Final = 5_000
@@ -33,6 +34,7 @@ _KEYS_LAST: Final = 600.0
 
 _DEADLINE: Final = 1.5
 _PACE: Final = 0.01
+_NOT_RUNNING: Final = "The verifier does not run: a token is verified within `async with`, in the event loop of that"
 _FIRST_PAUSE: Final = 0.05
 _MAX_PAUSE: Final = 1.0
 _MAX_PAUSE_DENIED: Final = 10.0
@@ -45,7 +47,8 @@ class Verifier:
 
     `url` is the address of ubr. `access` is the credentials to log in with, or a function that returns an access token.
     `issuer` and `audience` are ubr's `UBR_ISSUER` and `UBR_AUDIENCE`. `patience` is the maximum number of seconds that
-    a request waits for a fresh cache, `wait` the maximum that ubr holds a request.
+    a request waits for a fresh cache, `wait` the maximum that ubr holds a request. `plain_http` allows an `http:`
+    address of another machine: anyone on the way can then read the tokens, and answer in place of ubr.
 
     A token that `verify` accepts was valid at the moment of the call: once ubr has answered that something ended, every
     later call takes it into account.
@@ -60,10 +63,14 @@ class Verifier:
         audience: str = "ubr",
         patience: float = 1.0,
         wait: float = 0.3,
+        plain_http: bool = False,
         transport: httpx.AsyncBaseTransport | None = None,
         elapsed: Callable[[], float] = machine_elapsed,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
+        """Errors: `ValueError` for an address of plain http that is not on this machine."""
+        if not plain_http and plain(url):
+            raise ValueError(f"{url} is not https: answers could be forged. plain_http=True says that this is meant")
         self._url = url
         self._access = access
         self._patience = patience
@@ -74,6 +81,8 @@ class Verifier:
         self._reader = TokenReader(issuer, audience)
         self._cache = RevocationCache()
         self._polled = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The loop it runs in; None while it is not running."""
         self._keys_read: float | None = None
         """The time at which the read of the known keys began; None if there are none to rely on."""
         self._keys_due = True
@@ -82,7 +91,13 @@ class Verifier:
         self._readings: set[asyncio.Task[bool]] = set()
 
     async def __aenter__(self) -> Self:
-        """Start following. If ubr is unavailable, this succeeds all the same, and `verify` raises `NotFresh`."""
+        """Start following. If ubr is unavailable, this succeeds all the same, and `verify` raises `NotFresh`.
+
+        Errors: `RuntimeError` if it is already running.
+        """
+        if self._loop is not None:
+            raise RuntimeError("The verifier is already running: use one per process, and enter it once")
+        self._loop = asyncio.get_running_loop()
         # Not earlier: two processes forked from one must not share an id.
         self._id = uuid4()
         self._source = Source(self._url, self._access, self._elapsed, self._transport)
@@ -100,6 +115,8 @@ class Verifier:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._loop = None
+        self._tell()  # whoever waits need not wait any longer
         tasks = [self._following, *self._readings]
         for task in tasks:
             task.cancel()
@@ -110,8 +127,11 @@ class Verifier:
     async def verify(self, access_token: str) -> VerifiedToken:
         """The user and session of a token that is valid now.
 
-        Errors: `Refused` if it is not valid; `NotFresh` if that cannot be determined in time.
+        Errors: `Refused` if it is not valid; `NotFresh` if that cannot be determined in time, and if the verifier
+        is not running in this event loop. No others.
         """
+        if self._loop is not asyncio.get_running_loop():
+            raise NotFresh(_NOT_RUNNING)
         called = self._elapsed()
         try:
             async with asyncio.timeout(self._patience):
@@ -144,9 +164,11 @@ class Verifier:
         return self._cache.fresh(now) and self._keys_read is not None and now - self._keys_read <= _KEYS_LAST
 
     async def _until(self, satisfied: Callable[[], bool]) -> None:
-        """Wait for the shared poll, and for the next ones, until the condition holds."""
+        """Wait for the shared poll, and the next ones, until the condition holds. Errors: `NotFresh` when closed."""
         while not satisfied():
             await self._polled.wait()
+            if self._loop is None:
+                raise NotFresh(_NOT_RUNNING)
 
     # --- following ---------------------------------------------------------------------------------------------------
 
@@ -160,7 +182,8 @@ class Verifier:
                 if not complained:
                     _log.warning("ubr cannot be followed: %s", error if isinstance(error, Unreachable) else repr(error))
                 complained = True
-                await asyncio.sleep(pause)
+                # Shortened at random, so that the processes of a service do not all knock at once.
+                await asyncio.sleep(pause * (1 - random.random() / 2))  # noqa: S311 - no secret
                 pause = min(2 * pause, _MAX_PAUSE_DENIED if isinstance(error, Denied) else _MAX_PAUSE)
             else:
                 pause, complained = _FIRST_PAUSE, False
@@ -173,6 +196,8 @@ class Verifier:
 
     async def _poll(self) -> None:
         """One request, and the processing of its response. Errors: `Unreachable`."""
+        # Separately from the poll, which has to be answered at once: a login may have to wait.
+        await self._source.ready()
         cache = self._cache
         since, wait = cache.number, self._wait
         if cache.epoch is None:
@@ -214,7 +239,9 @@ class Verifier:
         """True if the keys were read at this moment or later, or can be read now. One read runs at a time."""
         if self._keys_read is not None and self._keys_read >= moment:
             return True
-        return await asyncio.shield(self._begin_to_read_keys())
+        reading = self._begin_to_read_keys()
+        await asyncio.wait([reading])  # awaiting the task itself would cancel the caller if the task is cancelled
+        return not reading.cancelled() and reading.result()
 
     def _begin_to_read_keys(self) -> asyncio.Task[bool]:
         if self._reading is None or self._reading.done():

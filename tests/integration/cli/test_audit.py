@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from tests.support import notes
 from ubr.application.app import Application
 from ubr.application.roles.create_role import CreateRoleCommand
 from ubr.application.sessions.log_in import LogInCommand
+from ubr.audit_verifier.__main__ import main as audit_verifier
 from ubr.domain.actor import SYSTEM
 from ubr.entrypoints.cli.main import main
 from ubr.entrypoints.cli.output import ExitCode, Refused
@@ -227,6 +229,20 @@ def test_a_database_that_was_changed_is_found_out(here: Here, statement: str, wo
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith(named)
     assert done.err.count("\n") == 1
+
+
+def test_what_waits_to_be_signed_is_said_and_after_a_minute_is_a_finding(here: Here) -> None:
+    here.act(3, signed=False)
+    assert "Not signed yet: 3, the oldest since 20" in here.done("audit verify")
+    here.tamper(
+        "UPDATE logs SET timestamp = strftime('%Y-%m-%d %H:%M:%f', timestamp, '-61 seconds') || '000' "
+        "WHERE id = (SELECT min(entry_id) FROM log_queue)"
+    )
+    ended = here.ubr("audit verify")
+    assert ended.code == 1
+    assert "3 entries are queued to be signed, the oldest since 20" in ended.err
+    here.done("audit checkpoint")  # signs what waits
+    assert "Not signed yet" not in here.done("audit verify")
 
 
 def test_the_key_of_another_log(here: Here, another: tuple[str, str]) -> None:
@@ -447,14 +463,24 @@ def test_only_what_has_passed_is_pruned(here: Here) -> None:
     assert "must be in the past" in done.err
 
 
+@pytest.mark.parametrize("options", ["--keep 0d", "--keep 29d", "--keep 719h"])
+def test_what_is_young_is_pruned_by_force_alone(here: Here, options: str) -> None:
+    entries = here.rows("SELECT count(*) FROM logs")
+    done = here.ubr(f"audit prune --yes {options}")
+    assert (done.code, done.out) == (2, "")
+    assert "must be at least 30 days in the past, unless it is forced" in done.err
+    assert here.rows("SELECT count(*) FROM logs") == entries
+    here.done(f"audit prune --yes --force {options}")
+
+
 def test_pruning_asks_first(here: Here) -> None:
     entries = here.rows("SELECT count(*) FROM logs")
-    done = here.ubr("audit prune --keep 0s", typed="n\n")
+    done = here.ubr("audit prune --force --keep 0s", typed="n\n")
     assert done.code == 1
     assert "Delete the content of all entries before 20" in done.out
     assert here.rows("SELECT count(*) FROM logs") == entries
-    assert here.ubr("audit prune --keep 0s", typed="").code == 1
-    done = here.ubr("audit prune --keep 0s", typed="y\n")
+    assert here.ubr("audit prune --force --keep 0s", typed="").code == 1
+    done = here.ubr("audit prune --force --keep 0s", typed="y\n")
     assert (done.code, done.err) == (0, "")
     assert done.out.endswith(f"Deleted the content of {entries[0][0]} entries.\n")
 
@@ -462,8 +488,8 @@ def test_pruning_asks_first(here: Here) -> None:
 def test_what_remains_after_pruning_verifies(here: Here) -> None:
     key, kept = here.keep("log.key", "audit key"), here.keep("log.checkpoint", "audit checkpoint")
     size = here.size
-    assert here.done("audit prune --yes --keep 1d") == "Deleted the content of 0 entries.\n"
-    assert here.done("audit prune --yes --keep 0s") == f"Deleted the content of {size} entries.\n"
+    assert here.done("audit prune --yes --keep 30d") == "Deleted the content of 0 entries.\n"
+    assert here.done("audit prune --yes --force --keep 0s") == f"Deleted the content of {size} entries.\n"
     found = here.done(f"audit verify --key {key} --checkpoint {kept}")
     assert f"All {size + 1} entries match their signatures." in found
     assert f"The content of {size} entries was pruned, as recorded in the log; their hashes match." in found
@@ -548,6 +574,68 @@ def test_after_a_restore_all_sessions_have_ended_and_the_log_verifies(
     here.done(f"audit checkpoint --output {kept}")
     assert f"Signed by {new}\n" in here.done(f"audit verify --key {old}")
     assert notes.checkpoint(kept.read_text(), new)[0] == new.partition("+")[0]
+
+
+@pytest.mark.parametrize("more", [0, 3, 30], ids=["shorter", "about as long", "longer"])
+def test_an_act_is_not_hidden_by_a_restore_that_does_not_name_what_was_kept(
+    here: Here, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], more: int
+) -> None:
+    """Whoever runs the service puts the database back to before an act, and keeps the file that a timer replaces.
+
+    Somebody else holds a copy of that file and the key, and never runs ubr.
+    """
+    copy, key = here.save(), here.keep("log.key", "audit key")
+    here.act(3)
+    kept = here.keep("log.checkpoint", "audit checkpoint")
+    outside = Path(shutil.copy(kept, here.folder / "outside.checkpoint"))
+    here.put_back(copy)
+    done = here.ubr("after-restore --yes")
+    assert done.code == 0
+    assert "No earlier checkpoint was given" in done.err
+    here.act(more)
+
+    here.set(UBR_AUDIT_CHECKPOINT=str(kept))
+    told = refused(here.start)
+    assert (told.code, "No entry service.restored names this checkpoint" in str(told)) == (ExitCode.FAILED, True)
+    for _ in range(2):
+        done = here.ubr(f"audit checkpoint --output {kept}")
+        assert (done.code, done.out) == (1, "")
+        assert kept.read_bytes() == outside.read_bytes()
+        assert here.ubr("audit verify").code == 1
+    monkeypatch.delenv("UBR_AUDIT_CHECKPOINT")
+    assert "the database was restored to an earlier state" in here.done("audit verify")
+
+    here.done("audit export --output log.ndjson")
+    monkeypatch.setattr(sys, "argv", ["audit_verifier", "log.ndjson", "--key", str(key), "--checkpoint", str(outside)])
+    assert audit_verifier() == 1
+    assert capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["audit_verifier", "log.ndjson", "--key", str(key)])
+    assert audit_verifier() == 0
+    assert "the database was restored to an earlier state" in capsys.readouterr().out
+
+
+def test_a_restore_that_names_what_was_kept_puts_it_aside(here: Here) -> None:
+    copy, key = here.save(), here.keep("log.key", "audit key")
+    here.act(3)
+    kept = here.keep("log.checkpoint", "audit checkpoint")
+    before = kept.read_text()
+    here.put_back(copy)
+    here.set(UBR_AUDIT_CHECKPOINT=str(kept))
+    here.done("after-restore --yes")
+    here.start()
+    for _ in range(2):  # as where the file was put back too
+        kept.write_text(before)
+        done = here.ubr(f"audit checkpoint --output {kept}")
+        assert done.code == 0
+        assert "The earlier checkpoint is kept as" in done.err
+    here.act(1)
+    assert "earlier checkpoint" not in here.ubr(f"audit checkpoint --output {kept}").err
+    aside = sorted(here.folder.glob("log.checkpoint.*"))
+    assert [path.read_text() for path in aside] == [before, before]
+    assert {path.name.removesuffix(".1") for path in aside} == {aside[0].name}
+    said = here.done(f"audit verify --key {key}")
+    assert "entries are lost" in said
+    assert here.ubr(f"audit verify --key {key} --checkpoint {aside[0]}").code == 1
 
 
 # --- a start that is refused -----------------------------------------------------------------------------------------

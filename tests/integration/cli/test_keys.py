@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.cli.kit import Run
+from tests.integration.cli.kit import Run, Serve
 from tests.support.service import UbrProcess, serving
 
 OLD, NEW = "old-secret-" * 4, "new-secret-" * 4
@@ -136,8 +136,8 @@ def settings(*secrets: str, **more: str) -> dict[str, str]:
 def sentence(kid: str) -> str:
     return (
         f"UBR_SECRET_KEY does not decrypt the signing key {kid}.\n"
-        "Append the secret that encrypted it to the list again, or revoke the key:\n"
-        f"  ubr keys revoke {kid}\n"
+        "Append the secret that encrypted it to the list again, or, if it is lost, revoke the key:\n"
+        f"  ubr keys revoke --lost-secret {kid}\n"
     )
 
 
@@ -163,16 +163,54 @@ def test_a_secret_is_replaced(ubr: Run) -> None:
     assert ubr("keys", "rotate", **settings(OLD)).err == sentence(kid)
 
 
+MISMATCH = "UBR_SECRET_KEY decrypts none of the keys in use"
+
+
+def test_with_a_wrong_secret_nothing_is_done(ubr: Run) -> None:
+    assert ubr("keys", "rotate", **settings(OLD)).code == 0
+    before, key = keys_of(ubr, **settings(OLD)), ubr("audit", "key", **settings(OLD))
+    kid = in_state(before, "signing")
+    for arguments in (("keys", "revoke", kid), ("audit", "rotate-key"), ("after-restore", "--yes")):
+        done = ubr(*arguments, **settings(NEW))
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(MISMATCH)
+        assert "--lost-secret" in done.err
+    for line in ("keys rotate", "keys rewrap", "audit key", "audit prune --keep=1d --yes"):
+        assert ubr(*line.split(), **settings(NEW)).code == 2
+    assert keys_of(ubr, **settings(OLD)) == before
+    assert ubr("audit", "key", **settings(OLD)) == key
+    assert ubr("audit", "verify", **settings(OLD)).code == 0
+
+
+@pytest.mark.system
+def test_an_instance_is_not_ready_while_no_key_signs(ubr: Run, serve: Serve) -> None:
+    service = serve(**settings(OLD))
+    service.wait_until_ready()
+    kid = in_state(keys_of(ubr, **settings(OLD)), "signing")
+    assert ubr("keys", "revoke", kid, **settings(NEW)).code == 2
+    assert httpx.get(f"{service.url}/health/ready").status_code == 200
+    assert ubr("keys", "revoke", "--lost-secret", kid, **settings(NEW)).code == 0
+    answer = httpx.get(f"{service.url}/health/ready")
+    assert (answer.status_code, answer.json()["type"]) == (503, "/problems/no-signing-key")
+    wrong = in_state(keys_of(ubr, **settings(OLD)), "signing")
+    assert ubr("keys", "revoke", "--lost-secret", wrong, **settings(OLD)).code == 0
+    assert httpx.get(f"{service.url}/health/ready").status_code == 200
+    assert ubr("audit", "rotate-key", "--lost-secret", **settings(NEW)).code == 0
+    answer = httpx.get(f"{service.url}/health/ready")
+    assert (answer.status_code, answer.json()["type"]) == (503, "/problems/log-key-locked")
+
+
 def test_where_every_secret_is_lost_the_keys_are_given_up(ubr: Run) -> None:
     assert ubr("keys", "rotate", **settings(OLD)).code == 0
     found = keys_of(ubr, **settings(NEW))
     signing, waiting = in_state(found, "signing"), in_state(found, "published")
     for kid in (waiting, signing):
-        assert ubr("keys", "revoke", kid, **settings(NEW)).code == 0
+        assert ubr("keys", "revoke", "--lost-secret", kid, **settings(NEW)).code == 0
     done = ubr("keys", "rotate", **settings(NEW))
     assert (done.code, done.out) == (2, "")
-    assert done.err.endswith("or create a new key:\n  ubr audit rotate-key\n")
-    assert ubr("audit", "rotate-key", **settings(NEW)).code == 0
+    assert done.err.endswith("if it is lost, create a new key:\n  ubr audit rotate-key --lost-secret\n")
+    assert ubr("audit", "rotate-key", **settings(NEW)).code == 2
+    assert ubr("audit", "rotate-key", "--lost-secret", **settings(NEW)).code == 0
     done = ubr("keys", "rotate", **settings(NEW))
     assert (done.code, done.err) == (0, "")
     done = ubr("audit", "verify", **settings(NEW))

@@ -28,7 +28,7 @@ from tests.integration.http.kit import (
 )
 from tests.integration.http.routes import ROUTES, Route
 from ubr.application.app import Application
-from ubr.domain.errors import Busy, RateLimited, StoreTooSlow, StoreUnavailable
+from ubr.domain.errors import Busy, LogKeyLocked, NoSigningKey, RateLimited, StoreTooSlow, StoreUnavailable
 from ubr.domain.roles.grant import MAX_ROLES
 from ubr.entrypoints.http.app import HttpOptions, create_app
 from ubr.entrypoints.http.client_ip import client_ip
@@ -423,6 +423,8 @@ async def test_a_fault_in_telling_a_fault_ends_there(monkeypatch: pytest.MonkeyP
     [
         (StoreUnavailable("at postgres.internal:5432"), 503, "store-unavailable", "1"),
         (StoreTooSlow("at postgres.internal:5432"), 503, "store-too-slow", "1"),
+        (NoSigningKey(), 503, "no-signing-key", "1"),
+        (LogKeyLocked("postgres.internal/log/1"), 503, "log-key-locked", "1"),
         (Busy(retry_after=7), 503, "busy", "7"),
         (RateLimited(42), 429, "rate-limited", "42"),
     ],

@@ -34,7 +34,6 @@ from ubr import SYSTEM, Settings, VerifyLogCommand, connect
 from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.secrets import SecretKeys
 from ubr.adapters.security.system import Uuid7, random_bytes
-from ubr.adapters.sql import audit as log_tree
 from ubr.adapters.sql.engine import ConnectionLimits, make_engine
 from ubr.adapters.sql.migrations import upgrade
 from ubr.adapters.sql.unit_of_work import SqlUnitOfWork
@@ -504,17 +503,17 @@ def pair(
         yield pair
 
 
-_KEY: Final = log_tree._LOCK  # noqa: SLF001 - to hold it, and to see who does
 _HOLDS: Final = (
-    "SELECT usename FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE locktype = 'advisory' AND granted "
-    "AND classid = $1::bigint >> 32 AND objid = $1::bigint & 4294967295 AND datname = current_database()"
+    "SELECT usename FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE NOT granted "
+    "AND relation = 'log_checkpoints'::regclass AND datname = current_database()"
 )
+"""Who leads comes to the checkpoints once the leaves are written."""
 
 
 async def leading(connection: Connection, pair: Pair) -> str:
     """Whichever of the two has the lock."""
     deadline = time.monotonic() + PATIENCE
-    while (leader := await connection.fetchval(_HOLDS, _KEY)) not in pair.services:
+    while (leader := await connection.fetchval(_HOLDS)) not in pair.services:
         assert time.monotonic() < deadline, "nobody adds to the tree"
         await asyncio.sleep(0.005)
     return str(leader)
@@ -524,7 +523,7 @@ async def leading(connection: Connection, pair: Pair) -> str:
 async def nobody_gets_to_the_end(url: str) -> AsyncIterator[None]:
     """While this lasts, whoever leads stands in the midst of it, before the last row that is to be written."""
     async with looking(url) as blocker, blocker.transaction():
-        await blocker.execute("SELECT FROM log_head FOR UPDATE")
+        await blocker.execute("LOCK TABLE log_checkpoints IN EXCLUSIVE MODE")
         yield
 
 
@@ -594,7 +593,7 @@ async def test_who_acts_waits_for_nobody_who_leads_and_hangs(pair: Pair) -> None
     async with Stream.over(pair) as stream, looking(pair.url) as connection, looking(pair.url) as hangs:
         await stream.until_in_the_tree()
         await hangs.execute("BEGIN")
-        await hangs.execute("SELECT pg_advisory_xact_lock($1)", _KEY)
+        await hangs.execute("SELECT FROM log_head FOR UPDATE")
         size, answered = await connection.fetchval("SELECT size FROM log_head"), len(stream.waiting)
         await until(lambda: _as_many(stream.waiting, answered + 20))
         assert await connection.fetchval("SELECT size FROM log_head") == size

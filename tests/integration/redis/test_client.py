@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.integration.redis.conftest import NewLink, healed_after, never_opens, refused_after
 from tests.support.plugin import PrivateRedis
@@ -287,6 +288,40 @@ async def test_a_read_only_server_refuses_until_it_is_promoted(
 
     await link.call("REPLICAOF", "NO", "ONE")
     assert (await rate_limit_store.take("a", QUOTA)).allowed
+
+
+async def test_a_server_that_became_a_replica_is_left_by_every_connection(
+    server: RedisServer, new_link: NewLink, signer: HmacSigner
+) -> None:
+    """Also by the one that listens, and those in use: the address leads to another server by now."""
+    link = new_link(server.url(), deadline=30)
+    rate_limit_store = RedisRateLimitStore(link, signer)
+    await asyncio.gather(*(link.ping() for _ in range(5)))
+    other = new_link(server.url(), deadline=30)
+
+    async def ids() -> set[str]:
+        told = (await other.call("CLIENT", "LIST")).decode()
+        return {line.split()[0] for line in told.splitlines()} - {f"id={await other.call('CLIENT', 'ID')}"}
+
+    async with link.kept_connection() as listening:
+        await listening.send_command("SUBSCRIBE", "anything")
+        await listening.read_response(push_request=True)
+        before = await ids()
+        assert len(before) >= 2
+        blocked = asyncio.create_task(link.call("BLPOP", "nothing", 1))
+        await asyncio.sleep(0.1)
+        await other.call("REPLICAOF", "127.0.0.1", free_port())
+        await refused_after(lambda: rate_limit_store.take("a", QUOTA))
+        with pytest.raises((ConnectionError, RedisConnectionError)):
+            async with asyncio.timeout(10):
+                await listening.read_response(push_request=True)
+        await asyncio.gather(blocked, return_exceptions=True)
+        async with asyncio.timeout(10):
+            while before & await ids():  # noqa: ASYNC110 - the server is another process
+                await asyncio.sleep(0.01)
+    await other.call("REPLICAOF", "NO", "ONE")
+    await healed_after(lambda: rate_limit_store.take("a", QUOTA))
+    assert not before & await ids()
 
 
 async def test_a_wrong_type_is_refused_for_that_key_alone(server: RedisServer, new_link: NewLink) -> None:

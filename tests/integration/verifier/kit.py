@@ -121,7 +121,7 @@ async def make_follower(ubr: Application) -> Credentials:
 
 def make_verifier(service: Service, way: Way, access: Access | Credentials, **options: Any) -> Verifier:
     clock = cast("Any", service.clock)
-    usual = {"issuer": ISSUER, "patience": 2.0, "wait": 0.05, "transport": way, "clock": clock}
+    usual = {"issuer": ISSUER, "patience": 2.0, "wait": 0.05, "transport": way, "clock": clock, "plain_http": True}
     return Verifier("http://ubr.test", access, **{**usual, **options})
 
 

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -34,7 +34,10 @@ from ubr.application.roles.update_role import RoleChanges, UpdateRoleCommand
 from ubr.application.sessions.revoke_session import RevokeSessionCommand
 from ubr.domain.actor import SYSTEM
 from ubr.domain.revocation.changes import epoch_name
-from ubr.verifier import NotFresh, Refused
+from ubr.verifier import Credentials, NotFresh, Refused, Verifier
+from ubr.verifier import source as source_module
+from ubr.verifier import verifier as verifier_module
+from ubr.verifier.source import Source, Unreachable
 
 
 async def test_it_tells_whose_token_it_is(here: Beside) -> None:
@@ -557,3 +560,229 @@ async def test_a_wrong_password_is_not_tried_over_and_over(service: Service) -> 
     async with make_verifier(service, way, wrong, elapsed=Ticks(), patience=0.3):
         await asyncio.sleep(0.5)
         assert way.count("/api/auth/login") <= 6
+
+
+# --- before it runs, and after ---------------------------------------------------------------------------------------
+
+
+async def test_before_it_runs_and_after_that_nothing_is_known(service: Service) -> None:
+    assert service.ubr is not None
+    way = Way(service)
+    verifier = make_verifier(service, way, await make_follower(service.ubr), elapsed=Ticks())
+    await service.register("reader@example.org")
+    tokens = await service.logged_in("reader@example.org")
+    junk = [tokens["access_token"], "", "junk", tokens["access_token"][:-8]]
+    for _ in range(2):
+        for token in junk:
+            with pytest.raises(NotFresh, match="does not run"):
+                await verifier.verify(token)
+        async with verifier:
+            await verifier.verify(tokens["access_token"])
+            with pytest.raises(RuntimeError, match="already running"):
+                await verifier.__aenter__()
+            await verifier.verify(tokens["access_token"])
+    with pytest.raises(NotFresh, match="does not run"):
+        await verifier.verify(tokens["access_token"])
+
+
+async def test_whoever_waits_while_it_is_closed_is_told_so(service: Service) -> None:
+    """Both who waits for what is known, and who waits for a key."""
+    assert service.ubr is not None
+    way = Way(service)
+    access = await make_follower(service.ubr)
+    await service.register("reader@example.org")
+    tokens = await service.logged_in("reader@example.org")
+    for key_is_known in (True, False):
+        ticks = Ticks()
+        async with make_verifier(service, way, access, elapsed=ticks, patience=60) as verifier:
+            await verifier.verify(tokens["access_token"])
+            way.open.clear()
+            ticks.now += 3600
+            if not key_is_known:
+                verifier._reader.install([])  # noqa: SLF001 - as where the token's key is new
+            waiting = asyncio.create_task(verifier.verify(tokens["access_token"]))
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+        way.open.set()
+        with pytest.raises(NotFresh):
+            await asyncio.wait_for(waiting, 10)
+
+
+async def test_another_event_loop_learns_nothing(here: Beside) -> None:
+    tokens = await here.signed_in()
+    assert await here.accepts(tokens)
+
+    def elsewhere() -> None:
+        asyncio.run(here.verifier.verify(tokens["access_token"]))
+
+    with pytest.raises(NotFresh, match="does not run"):
+        await asyncio.to_thread(elsewhere)
+
+
+@pytest.mark.parametrize("token", [None, 7, b"e30.e30.e30", ["e30"], "\ud800", "\x00", "." * 9000])
+async def test_what_is_no_token_is_refused(here: Beside, token: Any) -> None:
+    with pytest.raises(Refused):
+        await here.verifier.verify(token)
+
+
+# --- who stands in between -------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Replaying(Way):
+    """A cache that answers each question about what ended as the one before was answered."""
+
+    kept: tuple[int, bytes] | None = None
+    replays: bool = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method != "GET" or request.url.path != "/api/revocations":
+            return await super().handle_async_request(request)
+        if self.replays and self.kept is not None:
+            await asyncio.sleep(0.01)
+            return httpx.Response(self.kept[0], content=self.kept[1])
+        answer = await super().handle_async_request(request)
+        self.kept = answer.status_code, await answer.aread()
+        return answer
+
+
+async def test_an_answer_that_was_kept_on_the_way_is_not_relied_on(service: Service) -> None:
+    assert service.ubr is not None
+    way, ticks = Replaying(service), Ticks()
+    access = await make_follower(service.ubr)
+    await service.register("reader@example.org")
+    tokens = await service.logged_in("reader@example.org")
+    async with make_verifier(service, way, access, elapsed=ticks) as verifier:
+        here = Beside(service, way, ticks, verifier)
+        assert await here.accepts(tokens)
+        way.replays = True
+        await asyncio.sleep(0.1)  # the question under way has been answered by ubr
+        await service.client.post("/api/auth/logout", headers=bearer(tokens))
+        ticks.now += 1.001
+        here.be_quick()
+        with pytest.raises(NotFresh):
+            await verifier.verify(tokens["access_token"])
+        way.replays = False
+        verifier._patience = 10  # noqa: SLF001 - whatever the machine has to do beside
+        assert await here.refuses(tokens)
+
+
+@pytest.mark.parametrize(("fresh_for_ms", "seconds"), [(10**15, 10.0), (10_001, 10.0), (9_000, 9.0), (0, 0.0)])
+async def test_an_answer_is_relied_on_for_ten_seconds_at_most(fresh_for_ms: int, seconds: float) -> None:
+    def told(request: httpx.Request) -> httpx.Response:
+        body = {"epoch": "e", "number": 7, "rows": [], "fresh_for_ms": fresh_for_ms}
+        return httpx.Response(200, json={**body, "nonce": request.url.params["nonce"]})
+
+    async def access() -> str:
+        return "token"
+
+    source = Source("https://ubr.test", access, Ticks(), httpx.MockTransport(told))
+    assert (await source.revocations(UUID(int=1))).fresh_for == seconds
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"nonce": "another"},
+        {"nonce": None},
+        {"fresh_for_ms": -1},
+        {"number": -1},
+        {"number": 2**63},
+        {"rows": [{"number": -1, "kind": "user", "id": "x"}]},
+        {"rows": [{"number": 2**63, "kind": "user", "id": "x"}]},
+    ],
+    ids=str,
+)
+async def test_what_ubr_does_not_say_is_no_answer(wrong: dict[str, Any]) -> None:
+    def told(request: httpx.Request) -> httpx.Response:
+        body = {"epoch": "e", "number": 7, "rows": [], "fresh_for_ms": 1000, "nonce": request.url.params["nonce"]}
+        return httpx.Response(200, json={**body, **wrong})
+
+    async def access() -> str:
+        return "token"
+
+    source = Source("https://ubr.test", access, Ticks(), httpx.MockTransport(told))
+    with pytest.raises(Unreachable):
+        await source.revocations(UUID(int=1))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://ubr.test", "http://10.0.0.1:8000", "http://localhost.example.org", "http://128.0.0.1", "//ubr.test"]
+)
+def test_plain_http_beyond_this_machine_has_to_be_meant(url: str) -> None:
+    with pytest.raises(ValueError, match="plain_http"):
+        Verifier(url, Credentials("a@example.org", "x"), issuer=url)
+    Verifier(url, Credentials("a@example.org", "x"), issuer=url, plain_http=True)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://ubr.test", "http://localhost:8000", "http://127.0.0.2", "http://[::1]:8000", "http://ubr.localhost"],
+)
+def test_https_and_this_machine_need_no_word(url: str) -> None:
+    Verifier(url, Credentials("a@example.org", "x"), issuer=url)
+
+
+# --- logins that take long -------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Slow(Way):
+    """Logins and refreshes wait until they may go on."""
+
+    going: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        answer = await super().handle_async_request(request)
+        if request.url.path in {"/api/auth/login", "/api/auth/refresh"}:
+            await self.going.wait()
+        return answer
+
+
+async def test_a_slow_login_is_waited_for_and_not_begun_anew(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it takes longer than a question may, and than who enters waits."""
+    answering = source_module._answering.__wrapped__  # type: ignore[attr-defined]  # noqa: SLF001 - its deadline
+    monkeypatch.setattr(answering, "__defaults__", (0.05,))
+    monkeypatch.setattr(verifier_module, "_DEADLINE", 0.05)
+    assert service.ubr is not None
+    way, access = Slow(service), await make_follower(service.ubr)
+    async with make_verifier(service, way, access, elapsed=Ticks(), patience=0.1) as verifier:
+        await asyncio.sleep(0.5)
+        assert way.count("/api/auth/login") == 1
+        monkeypatch.undo()
+        way.going.set()
+        verifier._patience = 10  # noqa: SLF001 - whatever the machine has to do beside
+        await service.register("reader@example.org")
+        tokens = await service.logged_in("reader@example.org")
+        await verifier.verify(tokens["access_token"])
+        assert way.count("/api/auth/login") == 1
+
+
+async def test_while_a_token_is_renewed_the_present_one_is_asked_with(service: Service) -> None:
+    assert service.ubr is not None
+    way, ticks = Slow(service), Ticks()
+    way.going.set()
+    access = await make_follower(service.ubr)
+    await service.register("reader@example.org")
+    tokens = await service.logged_in("reader@example.org")
+    async with make_verifier(service, way, access, elapsed=ticks, patience=10) as verifier:
+        await verifier.verify(tokens["access_token"])
+        way.going.clear()
+        ticks.now += 301  # half of its life, and a bit
+        await verifier.verify(tokens["access_token"])
+        ticks.now += 1.5
+        await verifier.verify(tokens["access_token"])
+        assert way.count("/api/auth/refresh") == 1
+        way.going.set()
+        asked = way.count("/api/revocations")
+        await until(lambda: asyncio.sleep(0, way.count("/api/revocations") > asked + 3))
+        assert (way.count("/api/auth/refresh"), way.count("/api/auth/login")) == (1, 1)
+
+
+async def test_whoever_is_closed_before_the_login_has_ended_logs_in_no_more(service: Service) -> None:
+    assert service.ubr is not None
+    way, access = Slow(service), await make_follower(service.ubr)
+    async with make_verifier(service, way, access, elapsed=Ticks(), patience=0.1):
+        pass
+    assert way.count("/api/auth/login") == 1
+    assert "DELETE /api/revocations" not in way.asked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from uuid import uuid4
@@ -15,13 +15,14 @@ from tests.contracts.kit import MovableClock, new_grant, new_role, new_session, 
 from tests.support.feeds import PassedOn
 from ubr.adapters.memory import MemoryChangeFeed, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.memory.unit_of_work import MemoryTransaction
+from ubr.application.access.cached_sessions import CachedSessions
 from ubr.application.access.session_cache import CacheTimes, SessionCache
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import ChangeFeed, FeedPosition, FeedRead, WorkerId
 from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.errors import StoreUnavailable
 from ubr.domain.ids import SessionId
-from ubr.domain.revocation.changes import Change
+from ubr.domain.revocation.changes import Change, ChangeRecord
 from ubr.domain.sessions.session import Session
 
 TIMES = CacheTimes()
@@ -126,6 +127,56 @@ async def test_what_changes_elsewhere_makes_it_forget_nothing(worker: Worker) ->
     await worker.session_cache.poll_feed()
     await worker.ask()
     assert worker.reads == 0
+
+
+async def test_a_row_that_comes_again_and_again_is_looked_up_once(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message can be sent again by whoever captured it, before the feed was read and long after."""
+    looked_up: list[Change] = []
+    told: list[int] = []
+    about = CachedSessions.about
+
+    def noted(entries: CachedSessions, change: Change) -> Sequence[SessionId]:
+        looked_up.append(change)
+        return about(entries, change)
+
+    monkeypatch.setattr(CachedSessions, "about", noted)
+    worker.session_cache.on_key(lambda: told.append(1))
+    changes = [Change("role", str(worker.role.id)), Change("user", str(worker.users[0].id)), Change("key", "kid")]
+    here = await worker.position()
+    rows = [ChangeRecord(here.number + 1 + place, change) for place, change in enumerate(changes)]
+    for _ in range(3):
+        worker.session_cache.apply(here.epoch, rows)
+    assert (looked_up, told) == (changes[:2], [1])
+    await worker.announce(*changes)
+    for _ in range(3):
+        await worker.session_cache.poll_feed()
+        worker.session_cache.apply(here.epoch, rows)
+        worker.now += 2 * TIMES.horizon
+    assert looked_up == changes[:2]
+    later = [ChangeRecord(here.number + 100, change) for change in changes]
+    worker.session_cache.apply(here.epoch, later)
+    assert looked_up == 2 * changes[:2], "a later one about the same is another"
+
+
+async def test_sessions_are_found_by_their_roles(worker: Worker) -> None:
+    other = new_role()
+    user = new_user(grants=[new_grant(other), new_grant(worker.role)])
+    session = new_session(user)
+    await put(worker.uow.inner, other, user, session)
+    await worker.ask(session)
+    entries = worker.session_cache._entries  # noqa: SLF001 - what it keeps
+    everybody = {each.id for each in (*worker.sessions, session)}
+    assert set(entries.about(Change("role", str(worker.role.id)))) == everybody
+    assert set(entries.about(Change("role", str(other.id)))) == {session.id}
+    assert entries.about(Change("role", "nothing")) == ()
+    del entries[session.id]
+    assert set(entries.about(Change("role", str(worker.role.id)))) == everybody - {session.id}
+    assert not entries.about(Change("role", str(other.id)))
+    entries.clear()
+    assert not entries.about(Change("role", str(worker.role.id)))
+    assert not entries._of_role  # noqa: SLF001 - nothing is left behind
 
 
 async def test_where_numbers_go_back_nothing_counts_that_was_known(worker: Worker) -> None:

@@ -22,7 +22,7 @@ from tests.simulation.parts import put_back, rows_of
 from tests.support import notes
 from tests.support.people import Member, World
 from ubr.adapters.memory import MemoryStore
-from ubr.application.audit import prune_log
+from ubr.application.audit import compare_checkpoint, prune_log
 from ubr.application.audit.compare_checkpoint import CompareCheckpointCommand
 from ubr.application.audit.export_log import ExportResult
 from ubr.application.audit.list_logs import ListLogsCommand
@@ -36,7 +36,7 @@ from ubr.application.operations.acknowledge_restore import (
     AcknowledgeRestoreCommand,
 )
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
-from ubr.audit_verifier import check_export
+from ubr.audit_verifier import check_export, report
 from ubr.bootstrap.memory import MemoryContainer
 from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.audit.checkpoint import Note, NoteKey
@@ -125,7 +125,7 @@ async def export(world: World) -> tuple[list[str], ExportResult]:
 
 
 async def prune(world: World, before: datetime) -> PrunedResult:
-    return await world.ubr.prune_log(PruneLogCommand(before=before), actor=SYSTEM)
+    return await world.ubr.prune_log(PruneLogCommand(before=before, force=True), actor=SYSTEM)
 
 
 async def settle(world: World, kept: str | None = None) -> AcknowledgedRestoreResult:
@@ -461,6 +461,19 @@ async def test_only_what_has_passed_can_be_pruned(world: World) -> None:
     assert await world.acts() == []
 
 
+async def test_what_was_written_in_the_last_thirty_days_stays_unless_it_is_forced(world: World) -> None:
+    await fill(world, 3)
+    size = (await checkpoint(world)).size
+    world.clock.move(days=30)
+    for early in (world.clock(), world.clock() - timedelta(days=30) + timedelta(microseconds=1)):
+        with pytest.raises(Invalid) as failure:
+            await world.ubr.prune_log(PruneLogCommand(before=early), actor=SYSTEM)
+        assert [flaw.pointer for flaw in failure.value.flaws] == ["/before"]
+    world.clock.move(microseconds=1)
+    command = PruneLogCommand(before=world.clock() - timedelta(days=30))
+    assert (await world.ubr.prune_log(command, actor=SYSTEM)).entries == size
+
+
 async def test_what_is_old_goes_in_batches_that_say_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prune_log, "BATCH", 7)
     await fill(world, 16)
@@ -473,7 +486,7 @@ async def test_what_is_old_goes_in_batches_that_say_so(world: World, monkeypatch
     before = world.clock() - timedelta(days=5)
     told: list[int] = []
     result = await world.ubr.prune_log(
-        PruneLogCommand(before=before), actor=SYSTEM, progress=lambda done, of: told.append(done)
+        PruneLogCommand(before=before, force=True), actor=SYSTEM, progress=lambda done, of: told.append(done)
     )
     assert (result.entries, result.size) == (size, size)
     assert told == [7, 14, size]
@@ -744,6 +757,91 @@ async def test_without_one_it_names_that_of_the_database(lab: Lab) -> None:
     await settle(world)
     [entry] = await found(world, action="service.restored")
     assert entry.data["checkpoint"] == newest
+
+
+@pytest.mark.parametrize("more", [0, 3, 30], ids=["shorter", "as long", "longer"])
+@pytest.mark.parametrize("named", ["none", "an older one"])
+async def test_a_restore_that_does_not_name_a_checkpoint_does_not_settle_what_it_shows(
+    lab: Lab, named: str, more: int
+) -> None:
+    """However long the log has become since, and however often it was settled in this way."""
+    world, old, kept, _ = await put_back_world(lab)
+    older = lab.signed()[-1][1]
+    for _ in range(2):
+        await settle(world, older if named == "an older one" else None)
+    await fill(world, more)
+    newest = await checkpoint(world)
+    with pytest.raises(CheckpointMismatch, match=r"No entry service\.restored names this checkpoint"):
+        await compare(world, kept.note)
+    assert await checkpoint(world) == newest
+    assert (await verify(world, old, checkpoints=(kept.note,))).finding is not None
+    assert (await compare(world, older)).origin == newest.origin, "all that this one covers is there"
+    await settle(world, kept.note)
+    assert (await compare(world, kept.note)).size > newest.size
+
+
+async def test_who_signed_a_checkpoint_beside_the_log_makes_no_other_one_of_it(lab: Lab) -> None:
+    world, _, kept, _ = await put_back_world(lab)
+    witness = kept.note + f"\N{EM DASH} witness.example {b64encode(bytes(68)).decode()}\n"
+    await settle(world, witness)
+    assert (await compare(world, kept.note)).origin != kept.origin
+
+
+async def test_an_entry_that_is_not_signed_settles_nothing(lab: Lab) -> None:
+    """Whoever can write to the database could have put it there."""
+    world, _, kept, _ = await put_back_world(lab)
+    await settle(world)
+    [restored] = [entry for entry in lab.store.logs.values() if entry.action == "service.restored"]
+    facts = {**restored.facts, "checkpoint": kept.note}
+    id = LogEntryId(UNKNOWN)
+    lab.store.logs[id] = replace(restored, id=id, data=json.dumps(facts, sort_keys=True, separators=(",", ":")))
+    lab.store.log_queue[id] = id
+    with pytest.raises(CheckpointMismatch):
+        await compare(world, kept.note)
+
+
+async def test_all_restores_are_looked_at(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare_checkpoint, "_PAGE", 1)
+    world, _, kept, _ = await put_back_world(lab)
+    await settle(world, kept.note)
+    for _ in range(3):
+        lab.clock.move(seconds=1)
+        await settle(world)
+    assert (await compare(world, kept.note)).origin != kept.origin
+
+
+async def test_every_restore_is_told_of(lab: Lab) -> None:
+    world, old, kept, _ = await put_back_world(lab)
+    assert (await verify(world)).restores == ()
+    began, size = lab.clock(), (await checkpoint(world)).size
+    await settle(world, kept.note)
+    lab.clock.move(days=1)
+    between = await checkpoint(world)
+    await settle(world)
+    first, second = (await verify(world, old)).restores
+    assert (first.at, first.checkpoint) == (began, kept.note)
+    assert size <= first.index < between.size <= second.index
+    assert (second.at, second.checkpoint) == (lab.clock(), between.note)
+    lines, _ = await export(world)
+    assert check_export(lines, keys=[NoteKey.parse(old)]).restores == (first, second)
+    said = "\n".join(
+        report(9, pruned=0, checkpoints=1, unsigned=0, signer=None, trusted=True, restores=(first, second))
+    )
+    assert f"Entry {first.index}, {began:%Y-%m-%d %H:%M:%S}Z: the database was restored" in said
+    assert f"covers {kept.size} entries: at least {kept.size - first.index} entries are lost." in said
+    assert f"covers {between.size} entries." in said
+
+
+async def test_a_restore_whose_entry_was_pruned_is_told_of_all_the_same(lab: Lab) -> None:
+    world, _, _, _ = await put_back_world(lab)
+    await settle(world)
+    lab.clock.move(days=1)
+    await checkpoint(world)
+    await prune(world, lab.clock())
+    [restore] = (await verify(world)).restores
+    assert (restore.at, restore.checkpoint) == (None, None)
+    said = report(9, pruned=9, checkpoints=1, unsigned=0, signer=None, trusted=True, restores=(restore,))
+    assert any(line.startswith(f"The log has another origin from entry {restore.index} on") for line in said)
 
 
 async def test_a_restore_can_be_settled_again(lab: Lab) -> None:

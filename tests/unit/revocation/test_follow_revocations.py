@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
+from msgspec import UNSET
 
 from tests.support.feeds import PassedOn
 from tests.support.people import World, new_world
@@ -84,6 +86,19 @@ async def test_the_epoch_decides_whether_a_number_means_anything(short: World, e
     after = await follow(short, told, epoch=epoch)
     assert after.epoch == told.epoch
     assert bool(after.rows) == (epoch is None)
+
+
+async def test_an_answer_repeats_the_nonce_of_its_question_and_has_none_without(world: World) -> None:
+    told = await follow(world)
+    assert told.nonce is UNSET
+    assert b"nonce" not in msgspec.json.encode(told)
+    for nonce in ("a", "A-_9" * 16):
+        assert (await follow(world, told, nonce=nonce)).nonce == nonce
+        assert (await follow(world, nonce=nonce)).nonce == nonce
+    for wrong in ("", "a" * 65, "a b", "é", "a\n"):
+        with pytest.raises(Invalid) as failure:
+            await follow(world, told, nonce=wrong)
+        assert [flaw.pointer for flaw in failure.value.flaws] == ["/nonce"]
 
 
 @pytest.mark.parametrize("wrong", [{"since": -1}, {"since": 2**63}, {"wait": -1}, {"wait": 301}], ids=str)

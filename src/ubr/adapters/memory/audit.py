@@ -8,7 +8,7 @@ from typing import Final
 
 from ubr.adapters.memory.paging import cut
 from ubr.adapters.memory.store import Drafts
-from ubr.application.ports.audit import LogFilter
+from ubr.application.ports.audit import Backlog, LogFilter
 from ubr.application.ports.paging import After
 from ubr.domain.audit.checkpoint import LogKey
 from ubr.domain.audit.entry import LogEntry
@@ -55,6 +55,11 @@ class MemoryLogTree:
 
     async def lead(self, *, wait: bool) -> bool:  # noqa: ARG002 - there is only one writer
         return True
+
+    async def backlog(self) -> Backlog:
+        waiting = list(self._drafts.log_queue)
+        entries = (self._drafts.logs.get(entry_id) for entry_id in waiting)
+        return Backlog(len(waiting), min((entry.timestamp for entry in entries if entry is not None), default=None))
 
     async def state(self) -> Frontier:
         return (self._drafts.log_head.get(_ONLY) or Frontier()).copy()

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeAlias, TypeVar
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from ubr.adapters.redis.breaker import Breaker
@@ -26,6 +26,9 @@ NAME_SPACE: Final = "ubr:"
 """The prefix of every key and channel."""
 
 _COMPLAIN_EVERY: Final = 60.0
+
+_NOT_THE_PRIMARY: Final = (ReadOnlyError, MasterDownError)
+"""The errors of a server that became a replica. By then the address leads to the new primary."""
 
 _log = logging.getLogger("ubr.redis")
 
@@ -83,6 +86,7 @@ class RedisClient:
         self._breaker = breaker or Breaker()
         self._pool = Pool(library.make_connection, size=connections, connect_deadline=connect_deadline)
         self._home = home or HomeLoop()
+        self._kept: set[AbstractConnection] = set()
         self._last_answer = float("-inf")
         self._last_complaint = float("-inf")
 
@@ -128,8 +132,10 @@ class RedisClient:
         try:
             async with asyncio.timeout(self._connect_deadline):
                 await connection.connect()  # type: ignore[no-untyped-call]
+            self._kept.add(connection)
             yield connection
         finally:
+            self._kept.discard(connection)
             with suppress(OSError, RedisError):
                 await connection.disconnect(nowait=True)
 
@@ -150,6 +156,12 @@ class RedisClient:
         try:
             async with asyncio.timeout(self._deadline), self._pool.connection() as connection:
                 reply = await talk(connection)
+        except _NOT_THE_PRIMARY as error:
+            await self._leave()
+            if self._breaker.failed(permit):
+                _log.warning("Redis does not answer (%s); doing without it until it does", type(error).__name__)
+            self._complain("Redis has become a replica; all connections are reopened: %s", error)
+            raise _unavailable() from None
         except ResponseError as error:
             # An error reply is an answer: asking was cheap, and the next command may succeed.
             self._answered(self._breaker.answered(permit))
@@ -167,6 +179,14 @@ class RedisClient:
             raise
         self._answered(self._breaker.answered(permit))
         return reply
+
+    async def _leave(self) -> None:
+        """Give up every connection, those that others keep too: all of them are to a server that is not the one."""
+        kept, self._kept = self._kept, set()
+        for connection in kept:
+            with suppress(OSError, RedisError):
+                await connection.disconnect(nowait=True)
+        await self._pool.renew()
 
     def _answered(self, again: bool) -> None:
         self._last_answer = time.monotonic()

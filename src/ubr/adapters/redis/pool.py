@@ -32,6 +32,9 @@ class Pool:
         self._attempts = 0  # to open one, still in progress
         self._opening: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._stale: set[AbstractConnection] = set()
+        """Those in use that are not to be used again."""
+        self._used: set[AbstractConnection] = set()
 
     @property
     def count(self) -> int:
@@ -46,6 +49,7 @@ class Pool:
         a reply may still be on its way, and the next caller would take it for its own. The connection is then closed.
         """
         connection = await self._take()
+        self._used.add(connection)
         try:
             yield connection
         except ResponseError:  # an error, but a whole reply
@@ -55,6 +59,15 @@ class Pool:
             await self._drop(connection)
             raise
         await self._put(connection)
+
+    async def renew(self) -> None:
+        """Close every connection, those in use when their callers are done: the next ones are opened anew."""
+        self._stale |= self._used
+        for opening in self._opening:
+            opening.cancel()
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await self._drop(connection)
 
     async def close(self) -> None:
         """Close every connection; those in use when their callers are done. A second call does nothing."""
@@ -93,7 +106,8 @@ class Pool:
                 self._waiting.remove(waiting)
 
     async def _put(self, connection: AbstractConnection) -> None:
-        if self._closed:
+        self._used.discard(connection)
+        if self._closed or connection in self._stale:
             await self._drop(connection)
             return
         while self._waiting:
@@ -105,6 +119,8 @@ class Pool:
 
     async def _drop(self, connection: AbstractConnection) -> None:
         self._count -= 1
+        self._used.discard(connection)
+        self._stale.discard(connection)
         with suppress(OSError, RedisError):
             await connection.disconnect(nowait=True)
         self._open_more()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import timedelta
 from typing import Final, Literal
 
@@ -13,6 +14,7 @@ from ubr.domain.errors import StoreUnavailable
 
 PURPOSE: Final = "redis counter"
 
+_COMPLAIN_EVERY: Final = 60.0
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 _log = logging.getLogger("ubr.redis")
@@ -25,13 +27,17 @@ local now = clock[1] * 1000000 + clock[2]
 local interval, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
 local span = interval * limit
 
-local full_at, foreign = now, 0
+local full_at = now
 local kept = redis.pcall('GET', KEYS[1])
 if type(kept) == 'string' and #kept <= 16 and string.find(kept, '^%d+$') then
   -- Never later than for an empty quota: a clock that was set back, or a smaller quota, must not lock out for long.
   full_at = math.min(math.max(tonumber(kept), now), now + span)
 elseif kept then
-  full_at, foreign = now + span, 1
+  -- A foreign value. It stays, because a deletion would grant its writer a new counter each time, but it expires.
+  if redis.call('PTTL', KEYS[1]) == -1 then
+    redis.call('PEXPIRE', KEYS[1], math.ceil(span / 1000))
+  end
+  return false
 end
 
 local allowed = 0
@@ -46,7 +52,7 @@ if full_at > now then
 elseif kept then
   redis.call('DEL', KEYS[1])
 end
-return {allowed, math.floor((now + span - full_at) / interval), math.max(0, full_at + interval - span - now), foreign}
+return {allowed, math.floor((now + span - full_at) / interval), math.max(0, full_at + interval - span - now)}
 """)
 
 
@@ -54,15 +60,16 @@ class RedisRateLimitStore:
     """Each step is one script, so concurrent callers never see the same state, and the time is the server's.
 
     - Names are not sent to Redis: a key is derived from the name's HMAC. Keys expire once the quota is full again.
-    - A value is not secret and has no tag: a script cannot make one. A foreign value counts as an empty quota, and is
-      overwritten with one. If it counted as a new counter, a writer to Redis could lift the limit as often as they
-      write; this way they can only block, until one attempt is refilled.
+    - A value is not secret and has no tag: a script cannot make one. For a foreign value both methods raise
+      `StoreUnavailable`, and the caller counts elsewhere while the value is there. If it counted as a new counter, a
+      writer to Redis could lift the limit; if it counted as an empty quota, they could lock users out.
     - If Redis loses a counter, it starts again. So no limit that guards a password may depend on Redis alone.
     """
 
     def __init__(self, link: RedisClient, signer: Signer) -> None:
         self._link = link
         self._signer = signer
+        self._last_complaint = float("-inf")
 
     async def take(self, name: str, quota: Quota) -> Decision:
         allowed, remaining, retry_after = await self._step("take", name, quota)
@@ -79,12 +86,19 @@ class RedisRateLimitStore:
         interval = -(-(quota.per // _MICROSECOND) // quota.limit)
         reply = await self._link.run(_SCRIPT, [self._key(name)], [interval, quota.limit, what])
         match reply:
-            case [int(allowed), int(remaining), int(retry_after), int(foreign)]:
-                if foreign:
-                    _log.warning("A counter in Redis was overwritten; it counts as exhausted")
+            case [int(allowed), int(remaining), int(retry_after)]:
                 return allowed, remaining, retry_after
+            case None:
+                self._complain()
+                raise StoreUnavailable("A counter in Redis was overwritten")
             case _:
                 raise StoreUnavailable("Redis is unreachable")
+
+    def _complain(self) -> None:
+        now = time.monotonic()
+        if now - self._last_complaint >= _COMPLAIN_EVERY:
+            self._last_complaint = now
+            _log.warning("A counter in Redis was overwritten; its quota is counted without Redis")
 
     def _key(self, name: str) -> str:
         return self._link.key("counter", self._signer.sign(PURPOSE, name.encode("utf-8", "surrogatepass")).hex())

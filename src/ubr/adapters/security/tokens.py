@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
 from ubr.adapters.security.secrets import SecretKeys, Unsealable
-from ubr.domain.errors import InvalidToken, SigningKeyLocked, Unavailable
+from ubr.domain.errors import InvalidToken, NoSigningKey, SigningKeyLocked, Unavailable
 from ubr.domain.keys import base64url
 from ubr.domain.keys.access_token import (
     MAX_TOKEN_LENGTH,
@@ -105,6 +105,10 @@ class JwtAccessTokens:
             raise SigningKeyLocked(key.kid) from None
         return replace(key, private=self._secrets.seal(SEALING_PURPOSE, content, name))
 
+    def check(self, key: SigningKey) -> None:
+        if key.kid not in self._ring.by_kid and self._open(key) is None:
+            raise SigningKeyLocked(key.kid)
+
     def install(self, keys: Sequence[SigningKey], now: datetime) -> tuple[str, ...]:
         """Every public key is computed from the sealed private one; other stored data about it is not trusted."""
         opened, locked = [], []
@@ -135,15 +139,18 @@ class JwtAccessTokens:
         key = _Key(private)
         return key if (key.kid, key.algorithm) == (stored.kid, stored.algorithm) else None
 
+    def signs_at(self, now: datetime) -> bool:
+        return self._ring.signer(now) is not None
+
     def issue(self, claims: AccessClaims) -> str:
         """`token_id` is the canonical text of a UUID.
 
-        Errors: `Unavailable` if no key signs at that time, and for so many roles that the token would be rejected as
-        too long.
+        Errors: `NoSigningKey` if no key signs at that time; `Unavailable` for so many roles that the token would be
+        rejected as too long.
         """
         key = self._ring.signer(claims.issued_at)
         if key is None:
-            raise Unavailable("No signing key is installed")
+            raise NoSigningKey
         payload = payload_of(claims, issuer=self._issuer, audience=self._audience)
         message = key.header + b"." + base64url.encode(payload)
         token = message + b"." + base64url.encode(key.pair.sign(message))

@@ -23,7 +23,7 @@ from ubr.adapters.sql.tables import (
     log_queue,
     logs,
 )
-from ubr.application.ports.audit import LogFilter
+from ubr.application.ports.audit import Backlog, LogFilter
 from ubr.application.ports.paging import After
 from ubr.domain.audit.checkpoint import LogKey
 from ubr.domain.audit.entry import LogEntry
@@ -33,9 +33,6 @@ from ubr.domain.errors import LogDamaged
 from ubr.domain.ids import LogEntryId
 
 T = TypeVar("T")
-
-# The unit that adds to the tree holds this lock. The number is arbitrary, but has no other purpose.
-_LOCK: Final = 0x7562_722D_7472_6565
 
 _UNREADABLE: Final = (ValueError, TypeError, AttributeError, OverflowError, DBAPIError)
 """Errors caused by values that this service cannot have written. Errors of the driver with any other meaning are
@@ -59,9 +56,16 @@ def _is(kind: type[T], value: object) -> T:
     return value
 
 
-_TRY: Final = select(func.pg_try_advisory_xact_lock(_LOCK).label("leads"))
+_HEAD: Final = select(log_head.c.only)
 
-_WAIT: Final = select(func.pg_advisory_xact_lock(_LOCK))
+# Whoever adds to the tree holds the row of its head. To lock that takes the right to change it, which an advisory lock
+# does not: any role that may connect could hold one, and with it the log.
+_TRY: Final = _HEAD.with_for_update(skip_locked=True)
+
+_WAIT: Final = _HEAD.with_for_update()
+
+_FIRST: Final = 256
+"""The oldest of this many ids that wait counts. Ids begin with the time, so that they are older than all others."""
 
 _KEYS_ALONE: Final = text("LOCK TABLE log_keys IN SHARE ROW EXCLUSIVE MODE")
 
@@ -76,10 +80,19 @@ class SqlLogTree:
     async def lead(self, *, wait: bool) -> bool:
         if not self._connection.locking:  # SQLite has one writing unit at a time
             return True
-        if wait:
-            await self._connection.rows(_WAIT)
+        if await self._connection.rows(_WAIT if wait else _TRY):
             return True
-        return bool((await self._connection.rows(_TRY))[0]["leads"])
+        # A missing head is not a locked one: the log must not stand still without an error.
+        return wait or not await self._connection.rows(_HEAD)
+
+    async def backlog(self) -> Backlog:
+        queue = log_queue.c.entry_id
+        first = select(queue).order_by(queue).limit(_FIRST)
+        oldest = select(func.min(logs.c.timestamp)).where(logs.c.id.in_(first)).scalar_subquery()
+        count = select(func.count()).select_from(log_queue).scalar_subquery()
+        with _readable():
+            [row] = await self._connection.rows(select(count.label("entries"), oldest.label("oldest")))
+            return Backlog(row["entries"], row["oldest"])
 
     async def state(self) -> Frontier:
         with _readable():

@@ -23,13 +23,13 @@ class CachedSession:
 class CachedSessions(MutableMapping[SessionId, CachedSession]):
     """The cached entries, least recently used first.
 
-    Every change record is looked up here while no other task runs. The affected entries are found without a search,
-    except for roles, which change rarely and affect many entries.
+    Every change record is looked up here while no other task runs, so the affected entries are found without a search.
     """
 
     def __init__(self) -> None:
         self._all: OrderedDict[SessionId, CachedSession] = OrderedDict()
         self._of_user: dict[str, tuple[SessionId, ...]] = {}
+        self._of_role: dict[str, dict[SessionId, None]] = {}
 
     def __getitem__(self, session_id: SessionId) -> CachedSession:
         return self._all[session_id]
@@ -39,9 +39,17 @@ class CachedSessions(MutableMapping[SessionId, CachedSession]):
         self._all[session_id] = entry
         user = str(entry.principal.user.id)
         self._of_user[user] = (*self._of_user.get(user, ()), session_id)
+        for role in entry.principal.roles:
+            self._of_role.setdefault(str(role.id), {})[session_id] = None
 
     def __delitem__(self, session_id: SessionId) -> None:
-        user = str(self._all.pop(session_id).principal.user.id)
+        principal = self._all.pop(session_id).principal
+        for role in principal.roles:
+            holders = self._of_role.get(str(role.id), {})
+            holders.pop(session_id, None)
+            if not holders:
+                self._of_role.pop(str(role.id), None)
+        user = str(principal.user.id)
         if others := tuple(other for other in self._of_user[user] if other != session_id):
             self._of_user[user] = others
         else:
@@ -56,6 +64,7 @@ class CachedSessions(MutableMapping[SessionId, CachedSession]):
     def clear(self) -> None:
         self._all.clear()
         self._of_user.clear()
+        self._of_role.clear()
 
     def use(self, session_id: SessionId) -> None:
         self._all.move_to_end(session_id)
@@ -68,9 +77,5 @@ class CachedSessions(MutableMapping[SessionId, CachedSession]):
             id = UUID(change.id)
             if change.kind == "session":
                 return [session_id for session_id in (SessionId(id),) if session_id in self._all]
-            return [
-                session_id
-                for session_id, entry in self._all.items()
-                if any(role.id == id for role in entry.principal.roles)
-            ]
+            return list(self._of_role.get(str(id), ()))
         return ()

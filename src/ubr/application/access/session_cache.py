@@ -168,12 +168,15 @@ class SessionCache:
             return
         at = self._elapsed()
         for row in rows:
+            # A captured message can be replayed. Known records have already been applied.
+            if row.number <= (self._cursor or 0) or row.number <= self._known.get(row.change, (0, 0.0))[0]:
+                continue
+            self._known.pop(row.change, None)
+            self._known[row.change] = (row.number, at)
             if row.change.kind == "key":
                 self._tell_of_keys()
-                continue
-            number, _ = self._known.pop(row.change, (0, 0.0))
-            self._known[row.change] = (max(number, row.number), at)
-            self._drop(row)
+            else:
+                self._drop(row)
         self._forget(at)
         self._reach(max((row.number for row in rows), default=0))
 
@@ -208,6 +211,7 @@ class SessionCache:
         """Start over after a change of database, or of its history: earlier knowledge is void."""
         # Count from the answer, not from the question, which may have waited for this database to appear.
         self._epoch, self._epoch_since = position.epoch, self._elapsed()
+        self._cursor = None
         self._known.clear()
         self._newest = 0
         self._skip(position)

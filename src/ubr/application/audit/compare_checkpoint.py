@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from ubr.application.audit.sequencer import Sequencer, current_checkpoint, hash_of
@@ -8,15 +9,16 @@ from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import CheckpointResult, checkpoint_result
 from ubr.application.ports.audit import DenialLog, LogFilter, LogSigning
+from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import System
 from ubr.domain.audit.checkpoint import BadNote, Checkpoint, Note
+from ubr.domain.audit.entry import LogEntry
 from ubr.domain.audit.merkle import BadProof, check_consistency, consistency
 from ubr.domain.errors import CheckpointMismatch, Forbidden, Invalid
 from ubr.domain.events import RESTORED
 
-_RESTORES: Final = 100
-"""Number of restores, newest first, that are searched."""
+_PAGE: Final = 100
 
 
 class CompareCheckpointCommand(Command, frozen=True, kw_only=True):
@@ -31,7 +33,9 @@ class CompareCheckpoint:
 
     - Only the service itself may.
     - The check fails if the log is shorter, or if its beginning does not match the checkpoint.
-    - A checkpoint from before an acknowledged restore is no longer compared: the log has a new origin since then.
+    - After a restore, which gives the log a new origin, the log still has to contain all entries that the checkpoint
+      covers, or an entry `service.restored` has to name exactly this checkpoint: then the log itself records the loss.
+      A restore that names an earlier checkpoint, or none, hides the loss that this checkpoint shows.
     """
 
     unit_of_work: UnitOfWork
@@ -56,9 +60,10 @@ class CompareCheckpoint:
             if await tx.log_tree.newest_checkpoint() is None:
                 raise CheckpointMismatch(f"The saved checkpoint has {kept.size} entries, and the log has none")
             here = Checkpoint.of(await current_checkpoint(tx))
-            if not await self._settled(tx, note):
+            settled = await self._settled(tx, note)
+            if not settled:
                 await self._signed_here(tx, note)
-            if kept.origin == here.origin:
+            if not settled or kept.origin == here.origin:
                 await self._continued(tx, kept, here)
         # Only now: if the two do not match, nothing more may be signed under this name.
         await self.sequencer(wait=True)
@@ -66,9 +71,17 @@ class CompareCheckpoint:
             return checkpoint_result(await current_checkpoint(tx))
 
     async def _settled(self, tx: Transaction, note: Note) -> bool:
-        """True if an acknowledged restore named this checkpoint: its key may be lost with the other data."""
-        restores = await tx.logs.page(LogFilter(action=RESTORED), None, _RESTORES)
-        return any(entry.facts.get("checkpoint") == str(note) for entry in restores)
+        """True if an acknowledged restore named exactly this checkpoint: its key may be lost with the other data.
+
+        The entry that names it has to be signed; otherwise anyone with write access to the database could add one.
+        """
+        after: After[datetime] | None = None
+        while restores := await tx.logs.page(LogFilter(action=RESTORED), after, _PAGE):
+            for entry in restores:
+                if _names(entry, note) and await tx.log_tree.index_of(entry.id) is not None:
+                    return True
+            after = After(restores[-1].timestamp, restores[-1].id)
+        return False
 
     async def _signed_here(self, tx: Transaction, note: Note) -> None:
         try:
@@ -80,6 +93,8 @@ class CompareCheckpoint:
         raise CheckpointMismatch("The checkpoint is not signed by a current or former key of this log")
 
     async def _continued(self, tx: Transaction, kept: Checkpoint, here: Checkpoint) -> None:
+        if kept.origin != here.origin and kept.size > here.size:
+            raise _unsettled(kept)
         if kept.size > here.size:
             raise CheckpointMismatch(
                 f"The saved checkpoint has {kept.size} entries and the log {here.size}: the log was truncated, or "
@@ -89,6 +104,23 @@ class CompareCheckpoint:
         try:
             check_consistency(kept.size, kept.root, here.size, here.root, [] if kept.size == here.size else proof)
         except BadProof:
+            if kept.origin != here.origin:
+                raise _unsettled(kept) from None
             raise CheckpointMismatch(
                 f"The first {kept.size} entries of the log are not the entries that the saved checkpoint signed"
             ) from None
+
+
+def _names(entry: LogEntry, note: Note) -> bool:
+    """True if an entry names this checkpoint. Additional signatures do not make it another checkpoint."""
+    try:
+        return Note.parse(str(entry.facts.get("checkpoint"))).text == note.text
+    except BadNote:
+        return False
+
+
+def _unsettled(kept: Checkpoint) -> CheckpointMismatch:
+    return CheckpointMismatch(
+        f"The log has another origin since a restore, and lacks some of the {kept.size} entries that the checkpoint "
+        "covers. No entry service.restored names this checkpoint, so the loss that it shows was not recorded"
+    )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from ubr.application.audit.backlog import BacklogWatch
 from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.sequencer import Sequencer
 from ubr.application.kernel.periodic import running_beside
@@ -15,19 +16,30 @@ from ubr.domain.errors import UbrError
 _SEQUENCING: Final = 0.5
 _SETTLING: Final = 20.0
 """Seconds between two rounds of writing counted denials."""
+_WATCHING: Final = 15.0
+"""Seconds between two checks of the backlog."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditMaintenance:
-    """Runs in every serving process; only one of them at a time adds to the tree."""
+    """Runs in every serving process; only one of them at a time adds to the tree.
+
+    Every process also checks the backlog, because the process that should add entries may hang or be blocked.
+    """
 
     sequencer: Sequencer
     denials: DenialRecorder
+    backlog: BacklogWatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "backlog", BacklogWatch(self.sequencer.unit_of_work))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Maintain the log until the context ends. The end writes and signs the remaining counts."""
-        async with running_beside((self.sequencer, _SEQUENCING), (self.denials.settle, _SETTLING)):
+        async with running_beside(
+            (self.sequencer, _SEQUENCING), (self.denials.settle, _SETTLING), (self.backlog, _WATCHING)
+        ):
             yield
         with suppress(UbrError):  # another process will do it, or the next one
             await self.denials.settle(everything=True)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from ubr.application.audit.verify_log import Progress
@@ -18,11 +18,15 @@ from ubr.domain.text import parse_moment
 
 BATCH: Final = 10_000
 
+KEPT: Final = timedelta(days=30)
+"""Younger entries are pruned only if forced: they may be evidence of a current attack."""
+
 
 class PruneLogCommand(Command, frozen=True, kw_only=True):
-    """Prune entries written before this moment."""
+    """Prune entries written before this moment. `force` allows a moment within the last 30 days."""
 
     before: datetime
+    force: bool = False
 
 
 class PrunedResult(Result, frozen=True, kw_only=True):
@@ -37,6 +41,7 @@ class PruneLog:
     """Delete the content of old entries, including their salt. Their leaves stay, so the rest still verifies.
 
     - Only the service itself may, and in PostgreSQL only as the role that owns the tables.
+    - Entries of the last 30 days stay, unless forced: pruning cannot be undone.
     - Prunes entries in the order of the tree, up to the first one that is not older.
     - Each batch of 10,000 is one unit of work, which records the pruning as an entry.
     - Entries that no checkpoint covers stay.
@@ -50,12 +55,14 @@ class PruneLog:
     async def __call__(
         self, command: PruneLogCommand, /, *, actor: System, progress: Progress | None = None
     ) -> PrunedResult:
-        """Errors: `Invalid` for a moment in the future."""
+        """Errors: `Invalid` for a moment in the future, or within the last 30 days unless forced."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may prune the log")
         before = parse_moment(command.before, "/before")
         if before > self.clock():
             raise Invalid.at("/before", "must be in the past")
+        if not command.force and before > self.clock() - KEPT:
+            raise Invalid.at("/before", f"must be at least {KEPT.days} days in the past, unless it is forced")
         total = 0
         while True:
             deleted, size, more = await self._batch(before, actor)

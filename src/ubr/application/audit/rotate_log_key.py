@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from ubr.application.audit.sequencer import Sequencer
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import retry_on_conflict
+from ubr.application.kernel.secret_check import require_one_open
 from ubr.application.ports.audit import DenialLog, LogSigning
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import System
@@ -26,7 +28,8 @@ class RotateLogKey:
     - Only the service itself may.
     - The rotation is an audit log entry, and both keys sign the first checkpoint that covers it: a verifier that
       trusts one key can trust the other. Only the new key signs later checkpoints.
-    - If no secret decrypts the current key, it cannot sign: verifiers then have to be given the new key.
+    - If no secret decrypts the current key, the rotation is refused unless `lost_secret` is set: the old key cannot
+      sign then, and verifiers have to be given the new key.
     """
 
     unit_of_work: UnitOfWork
@@ -35,18 +38,21 @@ class RotateLogKey:
     denials: DenialLog
 
     @denials_recorded
-    async def __call__(self, *, actor: System) -> LogKeyResult:
-        """The new key. Errors: `LogDamaged` if the log differs from what was signed."""
+    async def __call__(self, *, actor: System, lost_secret: bool = False) -> LogKeyResult:
+        """The new key. Errors: `SecretMismatch`; `LogDamaged` if the log differs from what was signed."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may rotate the log's signing key")
-        key = await self._rotate(actor)
+        key = await self._rotate(actor, lost_secret=lost_secret)
         await self.sequencer(wait=True)
         return LogKeyResult(key=key)
 
     @retry_on_conflict
-    async def _rotate(self, actor: System) -> str:
+    async def _rotate(self, actor: System, *, lost_secret: bool) -> str:
         async with self.unit_of_work.begin(actor) as tx:
             keys = await tx.log_keys.all_to_change()
+            if not lost_secret:
+                # A key that the service cannot open must not be named in the log: it would stand still for ever.
+                require_one_open(*(partial(self.signing.check, key) for key in keys[-1:]))
             new = self.signing.generate(tx.now, keys[-1] if keys else None)
             await tx.log_keys.add(new)
             tx.record(LogKeyRotated(label=new.label, key=str(new), before=str(keys[-1]) if keys else ""))

@@ -2,15 +2,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, TypeAlias, TypeVar
 
+import msgspec
+
+from ubr.application.audit.backlog import OVERDUE
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.ports.audit import STORED_LEVELS, DenialLog
+from ubr.application.ports.audit import STORED_LEVELS, Backlog, DenialLog
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import System
 from ubr.domain.audit.checkpoint import BadNote, Note, NoteKey, VerifySignature
-from ubr.domain.audit.log_check import Checked, Leaf, LogCheck, Tampered
+from ubr.domain.audit.log_check import Checked, Leaf, LogCheck, RestoreFound, Tampered
 from ubr.domain.audit.merkle import Node
 from ubr.domain.errors import Forbidden, Invalid, LogDamaged
 
@@ -38,7 +42,9 @@ class VerifiedLogResult(Result, frozen=True, kw_only=True):
 
     At least one of the entries `first` to `last` does not match its signature; both are null if the finding is not
     about an entry. `size` counts the verified entries, `pruned` those without content, `checkpoints` those signed
-    by a trusted key, and `unsigned` the other checkpoints.
+    by a trusted key, and `unsigned` the other checkpoints. `waiting` entries are not in the tree yet, the oldest since
+    `waiting_since`; more than a minute is a finding, even if every entry in the tree matches. `restores` are the
+    restores that the log records.
     """
 
     finding: str | None
@@ -49,6 +55,9 @@ class VerifiedLogResult(Result, frozen=True, kw_only=True):
     checkpoints: int
     unsigned: int
     signer: str | None
+    waiting: int = 0
+    waiting_since: datetime | None = None
+    restores: tuple[RestoreFound, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,7 @@ class VerifyLog:
     - Recomputes every leaf from its entry, and every checkpoint from the leaves.
     - Compares the stored frontier and the stored nodes of the tree too.
     - An entry is in the tree or queued for it. Any other entry was inserted without the service.
+    - An entry that is queued for more than a minute is a finding: the signing of the log may be blocked.
     """
 
     unit_of_work: UnitOfWork
@@ -81,7 +91,7 @@ class VerifyLog:
                 if declared:
                     keys = [key.note_key for key in await tx.log_keys.all()]
                 walk = _Walk(tx, LogCheck(self.verify, keys, declared=declared, against=against), progress)
-                return verified_result(await walk())
+                return _with_backlog(verified_result(await walk()), await tx.log_tree.backlog(), tx.now)
             except (Tampered, LogDamaged) as found:
                 return finding_result(found, _done(walk))
             except BadNote as error:
@@ -166,6 +176,17 @@ def _parsed(parse: Callable[[str], T], raw: str, pointer: str) -> T:
         raise Invalid.at(pointer, str(error)) from None
 
 
+def _with_backlog(result: VerifiedLogResult, backlog: Backlog, now: datetime) -> VerifiedLogResult:
+    """The same, and what waits."""
+    finding = None
+    if backlog.oldest is not None and backlog.age(now) > OVERDUE:
+        finding = (
+            f"{backlog.entries} entries are queued to be signed, the oldest since {backlog.oldest:%Y-%m-%d %H:%M:%S}Z: "
+            f"changes to them and deletions cannot be detected. The {result.size} signed entries match"
+        )
+    return msgspec.structs.replace(result, finding=finding, waiting=backlog.entries, waiting_since=backlog.oldest)
+
+
 def verified_result(checked: Checked) -> VerifiedLogResult:
     return VerifiedLogResult(
         finding=None,
@@ -176,6 +197,7 @@ def verified_result(checked: Checked) -> VerifiedLogResult:
         checkpoints=checked.checkpoints,
         unsigned=checked.unsigned,
         signer=None if checked.signer is None else str(checked.signer),
+        restores=checked.restores,
     )
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import SigningKeyResult, signing_key_result
 from ubr.application.kernel.retry import retry_on_conflict
+from ubr.application.kernel.secret_check import in_use, require_one_open
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
@@ -17,7 +19,10 @@ from ubr.domain.revocation.changes import Change
 
 
 class RevokeSigningKeyCommand(Command, frozen=True, kw_only=True):
+    """`lost_secret` says that the secret which sealed the keys in use is lost, and that another is meant."""
+
     kid: str
+    lost_secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,7 @@ class RevokeSigningKey:
     - If it was the signing key, the published key signs at once; if there is none, a new key does.
     - If it was the published key, the current one continues to sign.
     - Repeating it changes nothing.
+    - Refused if no secret decrypts a key in use, unless `lost_secret` is set.
     """
 
     unit_of_work: EndingUnitOfWork
@@ -38,7 +44,7 @@ class RevokeSigningKey:
     @denials_recorded
     @retry_on_conflict
     async def __call__(self, command: RevokeSigningKeyCommand, /, *, actor: System) -> SigningKeyResult:
-        """The key that signs from now on. Errors: `SigningKeyNotFound`."""
+        """The key that signs from now on. Errors: `SigningKeyNotFound`; `SecretMismatch`."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may revoke signing keys")
         async with self.unit_of_work.ending(Change("key", command.kid), actor=actor) as tx:
@@ -46,6 +52,9 @@ class RevokeSigningKey:
             key = keys.get(command.kid)
             if key is None:
                 raise SigningKeyNotFound(f"Signing key {command.kid} not found")
+            if not command.lost_secret:
+                used = in_use(keys.values(), tx.now)
+                require_one_open(*(partial(self.access_tokens.check, one) for one in used))
             if not key.revoked:
                 keys[key.kid] = replace(key, revoked_at=tx.now)
                 await tx.signing_keys.save(keys[key.kid])

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import SigningKeyResult, signing_key_result
 from ubr.application.kernel.retry import retry_on_conflict
+from ubr.application.kernel.secret_check import in_use, require_one_open
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
@@ -22,6 +24,7 @@ class RotateSigningKey:
     - Only the service itself may.
     - The new key is published at once, and signs once no cached list of keys can lack it.
     - The current key is published and accepted until its last token has expired.
+    - Refused if no secret decrypts a key in use.
     - While a published key of that algorithm is not yet signing, no other is created: two concurrent rotations
       return the same key.
     """
@@ -33,11 +36,12 @@ class RotateSigningKey:
     @denials_recorded
     @retry_on_conflict
     async def __call__(self, *, actor: System) -> SigningKeyResult:
-        """The key that will sign."""
+        """The key that will sign. Errors: `SecretMismatch`."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may rotate signing keys")
         async with self.unit_of_work.ending(KEYS_CHANGED, actor=actor) as tx:
             keys = await tx.signing_keys.all_to_change()
+            require_one_open(*(partial(self.access_tokens.check, key) for key in in_use(keys, tx.now)))
             new = self.access_tokens.generate(tx.now, signs_from=tx.now + NOTICE)
             waiting = [key for key in keys if key.state_at(tx.now) == "published" and key.algorithm == new.algorithm]
             if waiting:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from ubr.application.access.session_cache import SessionCache
@@ -8,6 +9,7 @@ from ubr.application.audit.sequencer import Sequencer
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import retry_on_conflict
+from ubr.application.kernel.secret_check import in_use, require_one_open
 from ubr.application.ports.audit import DenialLog, LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -21,9 +23,13 @@ _BATCH: Final = 10_000
 
 
 class AcknowledgeRestoreCommand(Command, frozen=True, kw_only=True):
-    """`checkpoint` is the newest one saved outside the database; the default is the database's own."""
+    """`checkpoint` is the newest one saved outside the database; the default is the database's own.
+
+    `lost_secret` confirms that the secret which encrypted the keys in the database is lost, and that a new one is used.
+    """
 
     checkpoint: str | None = None
+    lost_secret: bool = False
 
 
 class AcknowledgedRestoreResult(Result, frozen=True, kw_only=True):
@@ -43,6 +49,7 @@ class AcknowledgeRestore:
     - The change feed gets a new epoch, so that every session cache is dropped.
     - The audit log continues under a new origin and key. The entry about this names the previous checkpoint: the
       entries in between are lost, and are not signed a second time under the old name.
+    - Refused before any change if no secret decrypts a key in use, unless `lost_secret` is set.
     - It can be repeated, also after an interruption.
     """
 
@@ -55,7 +62,9 @@ class AcknowledgeRestore:
 
     @denials_recorded
     async def __call__(self, command: AcknowledgeRestoreCommand, /, *, actor: System) -> AcknowledgedRestoreResult:
-        """Errors: `Invalid` unless the text is a checkpoint; `LogDamaged` if the log differs from what was signed."""
+        """Errors: `Invalid` unless the text is a checkpoint; `SecretMismatch`; `LogDamaged` if the log differs from the
+        signed one.
+        """
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may acknowledge a restore")
         if command.checkpoint is not None:
@@ -63,6 +72,8 @@ class AcknowledgeRestore:
                 Note.parse(command.checkpoint)
             except BadNote as error:
                 raise Invalid.at("/checkpoint", str(error)) from None
+        if not command.lost_secret:
+            await self._check_secret()
         sessions = 0
         while ended := await self._end_sessions(actor):
             sessions += ended
@@ -74,6 +85,14 @@ class AcknowledgeRestore:
         await self.session_cache.poll_feed()  # an embedding program continues with the same cache
         await self.sequencer(wait=True)
         return AcknowledgedRestoreResult(key=key, sessions=sessions)
+
+    async def _check_secret(self) -> None:
+        async with self.unit_of_work.read() as tx:
+            used = in_use(await tx.signing_keys.all(), tx.now)
+            require_one_open(
+                *(partial(self.access_tokens.check, key) for key in used),
+                *(partial(self.signing.check, key) for key in (await tx.log_keys.all())[-1:]),
+            )
 
     @retry_on_conflict
     async def _end_sessions(self, actor: System) -> int:

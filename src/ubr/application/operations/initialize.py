@@ -9,7 +9,7 @@ from ubr.application.ports.audit import LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import SYSTEM
-from ubr.domain.errors import RoleNameTaken, SigningKeyLocked
+from ubr.domain.errors import NoSigningKey, RoleNameTaken, SigningKeyLocked
 from ubr.domain.events import LogKeyCreated, SigningKeyCreated
 from ubr.domain.keys.signing_key import signer
 from ubr.domain.roles.role import ADMIN_ROLE_ID, built_in_roles
@@ -21,6 +21,7 @@ class Initialize:
 
     - The first process creates the built-in roles, a signing key and the log's signing key. The keys sign at once.
     - One of the secrets must decrypt every key whose tokens may be valid, and the log's newest key.
+    - It creates nothing if the secrets do not decrypt the existing keys.
     - It can be run any number of times.
 
     Errors: `SigningKeyLocked`, `LogKeyLocked`.
@@ -50,6 +51,19 @@ class Initialize:
         self.log_signing.check(log_keys[-1])
         return True
 
+    async def check(self) -> None:
+        """Check that this process can sign tokens, and sign the log.
+
+        Errors: `NoSigningKey`, `LogKeyLocked`, `StoreUnavailable`.
+        """
+        await self.keys.current()
+        async with self.unit_of_work.read() as tx:
+            signs, log_keys = self.access_tokens.signs_at(tx.now), await tx.log_keys.all()
+        if not signs:
+            raise NoSigningKey
+        if log_keys:
+            self.log_signing.check(log_keys[-1])
+
     async def _make(self) -> None:
         async with self.unit_of_work.begin(SYSTEM) as tx:
             for role in built_in_roles(tx.now):
@@ -62,6 +76,8 @@ class Initialize:
     async def _make_key(self, tx: Transaction) -> None:
         if signer(await tx.signing_keys.all_to_change(), tx.now) is not None:
             return
+        for log_key in (await tx.log_keys.all())[-1:]:
+            self.log_signing.check(log_key)
         key = self.access_tokens.generate(tx.now)
         tx.record(SigningKeyCreated(kid=key.kid))
         await tx.signing_keys.add(key)
@@ -69,6 +85,9 @@ class Initialize:
     async def _make_log_key(self, tx: Transaction) -> None:
         if await tx.log_keys.all_to_change():
             return
+        for signing_key in await tx.signing_keys.all():
+            if signing_key.accepted_at(tx.now):
+                self.access_tokens.check(signing_key)
         key = self.log_signing.generate(tx.now)
         tx.record(LogKeyCreated(label=key.label, key=str(key)))
         await tx.log_keys.add(key)

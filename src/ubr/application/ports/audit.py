@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from ubr.application.ports.paging import After
@@ -73,6 +73,21 @@ Any other node is computed from at most 256 stored ones.
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The entries that are not in the tree yet. `oldest` is the time of the first of them.
+
+    It is None if no entry is queued, or if the oldest entries are missing.
+    """
+
+    entries: int = 0
+    oldest: datetime | None = None
+
+    def age(self, now: datetime) -> timedelta:
+        """The age of the oldest entry."""
+        return timedelta(0) if self.oldest is None else max(timedelta(0), now - self.oldest)
+
+
 class LogTree(Protocol):
     """The stored tree. It only grows, by whole batches.
 
@@ -83,10 +98,15 @@ class LogTree(Protocol):
         """True if an entry is not in the tree yet."""
         ...
 
+    async def backlog(self) -> Backlog:
+        """The entries that are not in the tree yet. Errors: `LogDamaged`."""
+        ...
+
     async def lead(self, *, wait: bool) -> bool:
         """Become the one writer of the tree until the unit ends.
 
-        If another unit is the writer: wait for it to end if `wait` is set, else return False.
+        If another unit is the writer: wait for it to end if `wait` is set, else return False. It requires the privilege
+        to change the tree.
         """
         ...
 

@@ -49,6 +49,10 @@ class AccessTokens(Protocol):
         """
         ...
 
+    def check(self, key: SigningKey) -> None:
+        """Errors: `SigningKeyLocked` if no secret decrypts the key."""
+        ...
+
     def install(self, keys: Sequence[SigningKey], now: datetime) -> tuple[str, ...]:
         """Replace all installed keys with these. Each signs and is accepted within its own times.
 
@@ -57,8 +61,12 @@ class AccessTokens(Protocol):
         """
         ...
 
+    def signs_at(self, now: datetime) -> bool:
+        """True if one of the installed keys signs at that time."""
+        ...
+
     def issue(self, claims: AccessClaims) -> str:
-        """A token, signed by the key that signs at `issued_at`. Errors: `Unavailable` if none does."""
+        """A token, signed by the key that signs at `issued_at`. Errors: `NoSigningKey` if none does."""
         ...
 
     def verify(self, token: str, now: datetime) -> AccessClaims:

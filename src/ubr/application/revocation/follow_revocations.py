@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Final, TypeAlias
 from uuid import UUID, uuid5
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from ubr.application.access.authorization import Authority, Authorize
 from ubr.application.access.session_cache import SessionCache
@@ -28,6 +29,7 @@ MAX_RECORDS: Final = 10_000
 """A client that is further behind starts over."""
 
 MAX_NUMBER: Final = 2**63 - 1
+_NONCE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ATTEMPTS: Final = 3
 _REMEMBERED: Final = 10_000
 
@@ -50,6 +52,14 @@ class FollowRevocationsCommand(Command, frozen=True, kw_only=True):
             extra_json_schema={"minimum": 0, "maximum": MAX_WAIT_MS},
         ),
     ] = 0
+    nonce: Annotated[
+        str | None,
+        Meta(
+            description="A random text, new for each call. The answer repeats it: so none is taken for it that was "
+            "kept on the way.",
+            extra_json_schema={"pattern": f"^{_NONCE.pattern}$"},
+        ),
+    ] = None
 
 
 class RevocationResult(Result, frozen=True, kw_only=True):
@@ -61,12 +71,13 @@ class RevocationResult(Result, frozen=True, kw_only=True):
 
 
 class RevocationsResult(Result, frozen=True, kw_only=True):
-    """`fresh_for_ms` counts from the moment at which the caller sent the request."""
+    """`fresh_for_ms` counts from the moment at which the caller sent the request. `nonce` repeats the request's."""
 
     epoch: Annotated[str, example("5f70bf18a0860070")]
     number: Annotated[int, example(4711)]
     rows: Annotated[list[RevocationResult], example([{"number": 4711, "kind": "session", "id": EXAMPLE_ID}])]
     fresh_for_ms: Annotated[int, example(1000)]
+    nonce: Annotated[str | UnsetType, example("b3BlbiBzZXNhbWU")] = UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +108,8 @@ class FollowRevocations:
             raise Invalid.at("/since", "is out of range")
         if not 0 <= command.wait <= MAX_WAIT_MS:
             raise Invalid.at("/wait", f"must be between 0 and {MAX_WAIT_MS}")
+        if command.nonce is not None and not _NONCE.fullmatch(command.nonce):
+            raise Invalid.at("/nonce", "must be 1 to 64 letters, digits, - and _")
         who = await self.authorize(actor)
         who.require(REVOCATIONS_READ)
         verifier = lease_of(who, command.verifier)
@@ -119,6 +132,7 @@ class FollowRevocations:
             number=read.position.number,
             rows=[RevocationResult(number=row.number, kind=row.change.kind, id=row.change.id) for row in read.rows],
             fresh_for_ms=int(self.session_cache.times.bound * 1000),
+            nonce=UNSET if command.nonce is None else command.nonce,
         )
 
     async def _position(self) -> FeedPosition:

@@ -15,7 +15,10 @@ class CheckpointMismatch(Conflict):
 
 
 class LogKeyLocked(Unavailable):
-    """No secret decrypts the log's signing key, so new entries are unprotected. For operators only."""
+    """No secret decrypts the log's signing key, so new entries are unprotected. Only operators see which key."""
+
+    code = "log-key-locked"
+    title = "The audit log cannot be signed"
 
     def __init__(self, label: str) -> None:
         super().__init__(f"No secret key decrypts the key {label}, which signs the log")

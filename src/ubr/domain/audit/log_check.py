@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -51,6 +52,19 @@ class Tampered(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreFound:
+    """A restore of the database to an earlier state. `index` is the entry that records it, or the first one after it.
+
+    `at` is None if that entry was pruned; the new origin of the log still shows the restore. `checkpoint` is the
+    earlier checkpoint that the entry names.
+    """
+
+    index: int
+    at: datetime | None
+    checkpoint: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
     """The result of a successful check. `unsigned` counts checkpoints of unknown keys."""
 
@@ -63,6 +77,7 @@ class Checked:
     checkpoints: int
     unsigned: int
     signer: NoteKey | None
+    restores: tuple[RestoreFound, ...] = ()
 
 
 @dataclass(slots=True)
@@ -106,6 +121,9 @@ class LogCheck:
     _checkpoints: int = field(default=0, init=False)
     _unsigned: int = field(default=0, init=False)
     _signer: NoteKey | None = field(default=None, init=False)
+    _origin: str | None = field(default=None, init=False)
+    """The origin of the last checkpoint."""
+    _restores: list[RestoreFound] = field(default_factory=list, init=False)
     _kept: dict[int, list[Note]] = field(default_factory=dict, init=False)
     _strange: list[tuple[Note, Tampered]] = field(default_factory=list, init=False)
     """Kept checkpoints that do not match, each with the error to raise if a later key turns out to have signed it."""
@@ -152,6 +170,7 @@ class LogCheck:
             raise self._within(f"The checkpoint of size {size} states another size", size)
         if checkpoint.root != self.frontier.root():
             raise self._within(f"The checkpoint of size {size} does not match the entries", size)
+        self._follow(checkpoint.origin)
         self._covered = size
         if signers:
             self._anchored = True
@@ -165,7 +184,7 @@ class LogCheck:
 
     def waiting(self, entry: LogEntry) -> None:
         """Read an entry that is not in the tree yet. If it records a pruning, that pruning has been done and counts."""
-        if entry.action == LOG_PRUNED:
+        if entry.action in {LOG_PRUNED, RESTORED}:
             self._heed(self.frontier.size, entry)
 
     def end(self) -> Checked:
@@ -191,6 +210,7 @@ class LogCheck:
             checkpoints=self._checkpoints,
             unsigned=self._unsigned,
             signer=self._signer,
+            restores=tuple(self._restores),
         )
 
     def _miss(self, leaf: Leaf) -> None:
@@ -219,10 +239,22 @@ class LogCheck:
             key = NoteKey.parse(facts["key"])
         except (BadNote, KeyError, TypeError, ValueError, OverflowError):
             raise Tampered(f"Entry {at} ({entry.id}) has unknown content", index=at, entry_id=entry.id) from None
+        if entry.action == RESTORED:
+            named = facts.get("checkpoint")
+            self._restores.append(
+                RestoreFound(index=at, at=entry.timestamp, checkpoint=None if named is None else str(named))
+            )
         if entry.action == LOG_KEY_CREATED:
             self._anchored = self._anchored or key.label in self._trusted
         else:
             self._announced[key.label] = key
+
+    def _follow(self, origin: str) -> None:
+        """Note the origin of a checkpoint. Only a restore gives a log a new origin."""
+        told = any(self._covered <= found.index < self.frontier.size for found in self._restores)
+        if self._origin not in {None, origin} and not told:
+            self._restores.append(RestoreFound(index=self._covered, at=None, checkpoint=None))
+        self._origin = origin
 
     def _signers(self, note: Note, checkpoint: Checkpoint) -> list[NoteKey]:
         """The trusted keys that signed it, in order of their signatures: the last signer continues.

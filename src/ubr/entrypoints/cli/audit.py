@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
+from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
-from ubr.entrypoints.cli.output import ExitCode, Refused, written
+from ubr.entrypoints.cli.options import lost_secret_option
+from ubr.entrypoints.cli.output import ExitCode, Refused, moment, written
 from ubr.settings import Settings, parse_duration
 
 if TYPE_CHECKING:
@@ -41,7 +44,8 @@ def verify(*, export: Path | None, checkpoint: tuple[Path, ...], key: Path | Non
     """Verify every audit log entry against its signatures.
 
     Reads the database, or the file EXPORT from `ubr audit export`. Needs no secret. Also compares the checkpoint in
-    UBR_AUDIT_CHECKPOINT. On a mismatch it prints one sentence and exits with 1.
+    UBR_AUDIT_CHECKPOINT. On a mismatch, or if an entry has been waiting to be signed for more than a minute, it prints
+    one sentence and exits with 1.
     """
     from ubr.audit_verifier import read_keys, read_note, report
 
@@ -57,8 +61,12 @@ def verify(*, export: Path | None, checkpoint: tuple[Path, ...], key: Path | Non
         unsigned=found.unsigned,
         signer=found.signer,
         trusted=bool(keys),
+        restores=found.restores,
     ):
         click.echo(line)
+    if found.waiting:
+        since = "" if found.waiting_since is None else f", the oldest since {moment(found.waiting_since)}"
+        click.echo(f"Not signed yet: {found.waiting}{since}.")
 
 
 @audit.command()
@@ -67,7 +75,8 @@ def checkpoint(*, output: Path | None) -> None:
     """Print the newest checkpoint: the size of the log and the signed root of its tree.
 
     Keep it where no one with write access to the database can write. An existing file is replaced only if the log
-    continues it: otherwise the log was truncated, rolled back or forked, and the exit code is 1.
+    continues it: otherwise the log was truncated, rolled back or forked, and the exit code is 1. After a restore that
+    names the existing checkpoint, the earlier file is kept beside the new one.
     """
     settings = Settings.from_env()
     kept = _note(output) if output is not None and output.exists() else None
@@ -75,6 +84,9 @@ def checkpoint(*, output: Path | None) -> None:
     if output is None:
         click.echo(note, nl=False)
     else:
+        if kept is not None and _origin(kept) != _origin(note):
+            aside = _put_aside(output, kept)
+            click.echo(f"The log was restored since. The earlier checkpoint is kept as {aside}.", err=True)
         with written(output) as file:
             file.write(note)
         click.echo(f"Wrote {output}.", err=True)
@@ -96,20 +108,22 @@ def export(*, output: Path | None) -> None:
 @audit.command()
 @click.option("--before", metavar="DATE", help="Prune entries written before this day (UTC), such as 2026-01-31.")
 @click.option("--keep", metavar="DURATION", help="Prune entries older than this duration, such as 365d.")
+@click.option("--force", is_flag=True, help="Allow the pruning of entries of the last 30 days.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-def prune(*, before: str | None, keep: str | None, yes: bool) -> None:
+def prune(*, before: str | None, keep: str | None, force: bool, yes: bool) -> None:
     """Delete the content of old entries permanently. Their hashes stay, so the rest still verifies.
 
-    On PostgreSQL it uses the role of UBR_MIGRATION_DATABASE_URL, if set. The pruning is recorded in the log.
+    On PostgreSQL it uses the role of UBR_MIGRATION_DATABASE_URL, if set. The pruning is recorded in the log. Entries of
+    the last 30 days stay unless --force is given.
     """
     if (before is None) == (keep is None):
         raise click.UsageError("Use either --before or --keep.")
-    moment = _moment(before, keep)
+    until = _moment(before, keep)
     settings = Settings.from_env()
     if not yes:
-        click.confirm(f"Delete the content of all entries before {moment:%Y-%m-%d %H:%M:%S}Z?", abort=True)
+        click.confirm(f"Delete the content of all entries before {moment(until)}?", abort=True)
     with _progress("pruned") as progress:
-        result = _run(_prune(settings, moment, progress))
+        result = _run(_prune(settings, until, progress, force=force))
     click.echo(f"Deleted the content of {result} entries.")
 
 
@@ -124,22 +138,26 @@ def key() -> None:
 
 
 @audit.command("rotate-key")
-def rotate_key() -> None:
+@lost_secret_option
+def rotate_key(*, lost_secret: bool) -> None:
     """Replace the log's signing key with a new one, and print its public half.
 
     Both keys sign the first checkpoint over the change: verifiers that trust the current key can trust the new one.
+    The command is refused if UBR_SECRET_KEY does not decrypt the current key.
     """
-    click.echo(_run(_rotate_key(Settings.from_env())))
+    click.echo(_run(_rotate_key(Settings.from_env(), lost_secret=lost_secret)))
 
 
 @click.command("after-restore")
 @click.option("--checkpoint", type=_FILE, help="The newest saved checkpoint. Default: UBR_AUDIT_CHECKPOINT.")
+@lost_secret_option
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-def after_restore(*, checkpoint: Path | None, yes: bool) -> None:
+def after_restore(*, checkpoint: Path | None, lost_secret: bool, yes: bool) -> None:
     """Acknowledge that the database was restored to an earlier state. Stop every instance first.
 
     Ends all sessions, revokes all signing keys, and continues the log under a new name and key, which are printed:
-    give the new key to everyone who verifies the log.
+    give the new key to everyone who verifies the log. The command is refused if UBR_SECRET_KEY decrypts none of the
+    keys in use.
     """
     settings = Settings.from_env()
     if checkpoint is None and settings.audit_checkpoint is not None and Path(settings.audit_checkpoint).exists():
@@ -147,7 +165,13 @@ def after_restore(*, checkpoint: Path | None, yes: bool) -> None:
     note = None if checkpoint is None else _note(checkpoint)
     if not yes:
         click.confirm("End every session and revoke every signing key?", abort=True)
-    click.echo(_run(_after_restore(settings, note)))
+    click.echo(_run(_after_restore(settings, note, lost_secret=lost_secret)))
+    if note is None:
+        click.echo(
+            "No earlier checkpoint was given, so the entry names the one of the database. The log will not continue a "
+            "later checkpoint that was saved elsewhere.",
+            err=True,
+        )
 
 
 # --- the same with an application ------------------------------------------------------------------------------------
@@ -212,14 +236,15 @@ async def _export(settings: Settings, file: IO[str], progress: Progress) -> int:
         return (await ubr.export_log(file.write, actor=SYSTEM, progress=progress)).size
 
 
-async def _prune(settings: Settings, before: datetime, progress: Progress) -> int:
+async def _prune(settings: Settings, before: datetime, progress: Progress, *, force: bool) -> int:
     from ubr.application.audit.prune_log import PruneLogCommand
     from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
     owner = replace(settings, database_url=settings.migration_database_url or settings.database_url)
     async with opened(owner) as ubr:
-        return (await ubr.prune_log(PruneLogCommand(before=before), actor=SYSTEM, progress=progress)).entries
+        command = PruneLogCommand(before=before, force=force)
+        return (await ubr.prune_log(command, actor=SYSTEM, progress=progress)).entries
 
 
 async def _keys(settings: Settings) -> list[str]:
@@ -230,21 +255,22 @@ async def _keys(settings: Settings) -> list[str]:
         return [known.key for known in await ubr.list_log_keys(actor=SYSTEM)]
 
 
-async def _rotate_key(settings: Settings) -> str:
+async def _rotate_key(settings: Settings, *, lost_secret: bool) -> str:
     from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings, prepared=False) as ubr:
-        return (await ubr.rotate_log_key(actor=SYSTEM)).key
+        return (await ubr.rotate_log_key(actor=SYSTEM, lost_secret=lost_secret)).key
 
 
-async def _after_restore(settings: Settings, note: str | None) -> str:
+async def _after_restore(settings: Settings, note: str | None, *, lost_secret: bool) -> str:
     from ubr.application.operations.acknowledge_restore import AcknowledgeRestoreCommand
     from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings, prepared=False, following=False) as ubr:
-        settled = await ubr.acknowledge_restore(AcknowledgeRestoreCommand(checkpoint=note), actor=SYSTEM)
+        command = AcknowledgeRestoreCommand(checkpoint=note, lost_secret=lost_secret)
+        settled = await ubr.acknowledge_restore(command, actor=SYSTEM)
     return f"Ended {settled.sessions} sessions. The log's new signing key is\n{settled.key}"
 
 
@@ -283,6 +309,31 @@ def _note(path: Path) -> str:
     from ubr.audit_verifier import read_note
 
     return str(_opened(path, read_note))
+
+
+def _origin(note: str) -> str:
+    from ubr.domain.audit.checkpoint import Checkpoint, Note
+
+    return Checkpoint.of(Note.parse(note)).origin
+
+
+def _put_aside(output: Path, kept: str) -> Path:
+    """Keep the content of a file that will be replaced, in a new file beside it."""
+    from ubr.domain.audit.checkpoint import Checkpoint, Note
+
+    before, place = Checkpoint.of(Note.parse(kept)), output.resolve()
+    name = re.sub(r"[^A-Za-z0-9.-]", "-", before.origin.rpartition("/")[2])
+    for number in count():
+        aside = place.with_name(f"{place.name}.{name}-{before.size}{f'.{number}' if number else ''}")
+        try:
+            with aside.open("x", encoding="utf-8") as file:
+                file.write(kept)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise Refused(f"Cannot write to {aside}: {error.strerror}.") from None
+        return aside
+    raise AssertionError("the numbers do not end")
 
 
 @contextmanager

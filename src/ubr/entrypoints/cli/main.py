@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from ubr.entrypoints.cli.audit import after_restore, audit
+from ubr.entrypoints.cli.options import lost_secret_option
 from ubr.entrypoints.cli.outbox import outbox
 from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain, moment, written
 from ubr.settings import SECRET_FILE, Settings, documentation, ensure_embedded_files, in_force
@@ -263,16 +264,17 @@ def rotate() -> None:
 # A kid may begin with a dash.
 @keys.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 @click.argument("kid")
-def revoke(*, kid: str) -> None:
+@lost_secret_option
+def revoke(*, kid: str, lost_secret: bool) -> None:
     """Revoke the signing key KID, as after a leak.
 
     When the command returns, its tokens are no longer accepted. Sessions continue: clients refresh. If it was the
-    signing key, another key signs at once.
+    signing key, another key signs at once. The command is refused if UBR_SECRET_KEY decrypts none of the keys in use.
     """
     settings = Settings.from_env()
     import asyncio
 
-    signing = asyncio.run(_revoke_key(settings, kid))
+    signing = asyncio.run(_revoke_key(settings, kid, lost_secret=lost_secret))
     click.echo(f"{kid} is revoked. {signing.kid} ({signing.algorithm}) signs.")
 
 
@@ -305,13 +307,14 @@ async def _rotate_key(settings: Settings) -> SigningKeyResult:
         return await ubr.rotate_signing_key(actor=SYSTEM)
 
 
-async def _revoke_key(settings: Settings, kid: str) -> SigningKeyResult:
+async def _revoke_key(settings: Settings, kid: str, *, lost_secret: bool) -> SigningKeyResult:
     from ubr.application.keys.revoke_signing_key import RevokeSigningKeyCommand
     from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings, prepared=False) as ubr:
-        return await ubr.revoke_signing_key(RevokeSigningKeyCommand(kid=kid), actor=SYSTEM)
+        command = RevokeSigningKeyCommand(kid=kid, lost_secret=lost_secret)
+        return await ubr.revoke_signing_key(command, actor=SYSTEM)
 
 
 async def _rewrap_keys(settings: Settings) -> RewrapResult:

@@ -12,7 +12,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import IO, Final
 
-from ubr.domain.errors import Invalid, LogKeyLocked, SigningKeyLocked, StoreUnavailable, UbrError
+from ubr.domain.errors import Invalid, LogKeyLocked, SecretMismatch, SigningKeyLocked, StoreUnavailable, UbrError
 from ubr.settings import WrongSetting, debugging
 
 _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -29,6 +29,13 @@ _NAMES: Final = {
     "/keys": "A key",
     "/password": "The password",
 }
+
+
+_MISMATCH: Final = (
+    "UBR_SECRET_KEY decrypts none of the keys in use, so the service could not decrypt a new key. Nothing was changed.",
+    "Set the secret of the service. If it is lost, and the service uses this one from now on, confirm it with",
+    "  --lost-secret",
+)
 
 
 class ExitCode(IntEnum):
@@ -65,8 +72,8 @@ def explain(error: WrongSetting | Refused | UbrError) -> ExitCode:
         case Invalid() if error.flaws:
             complain(f"{_NAMES.get(flaw.pointer, flaw.pointer)} {flaw.detail}." for flaw in error.flaws)
             return ExitCode.USAGE
-        case SigningKeyLocked() | LogKeyLocked():
-            complain(_locked(error))
+        case SigningKeyLocked() | LogKeyLocked() | SecretMismatch():
+            complain(_MISMATCH if isinstance(error, SecretMismatch) else _locked(error))
             return ExitCode.USAGE
         case StoreUnavailable():
             reason = getattr(error, "reason", None)
@@ -80,13 +87,14 @@ def explain(error: WrongSetting | Refused | UbrError) -> ExitCode:
 def _locked(error: SigningKeyLocked | LogKeyLocked) -> list[str]:
     """The key and the two remedies."""
     if isinstance(error, LogKeyLocked):
-        key, way = f"the key {error.label}, which signs the log", ("create a new key", "ubr audit rotate-key")
+        key = f"the key {error.label}, which signs the log"
+        way = ("create a new key", "ubr audit rotate-key --lost-secret")
     else:
         kid = error.kids[0]
-        key, way = f"the signing key {kid}", ("revoke the key", f"ubr keys revoke {kid}")
+        key, way = f"the signing key {kid}", ("revoke the key", f"ubr keys revoke --lost-secret {kid}")
     return [
         f"UBR_SECRET_KEY does not decrypt {key}.",
-        f"Append the secret that encrypted it to the list again, or {way[0]}:",
+        f"Append the secret that encrypted it to the list again, or, if it is lost, {way[0]}:",
         f"  {way[1]}",
     ]
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ubr.adapters.sql.database_grants import grants
@@ -31,8 +32,19 @@ _FOLDER: Final = Path(__file__).parent
 REVISIONS: Final = tuple(sorted(path.name.partition("_")[0] for path in (_FOLDER / "versions").glob("[0-9]*.py")))
 """All there are, oldest first: a file begins with the name of its revision."""
 
-# Whoever upgrades holds this lock; any number that is not used for another purpose will do.
-_LOCK: Final = 0x7562_722D_6D69_6772
+# Whoever upgrades holds the table of the version. To lock that takes the right to change it, which an advisory lock
+# does not: any role that may connect could hold one, and keep the service from starting. Who only reads does not wait.
+_ALONE: Final = text("LOCK TABLE alembic_version IN SHARE ROW EXCLUSIVE MODE")
+_HAS_VERSION: Final = text("SELECT to_regclass(quote_ident(current_schema()) || '.alembic_version') IS NOT NULL")
+# As Alembic makes it, which finds it made.
+_MAKE_VERSION: Final = text(
+    "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+    "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
+_MADE_MEANWHILE: Final = {
+    "23505",  # by one that committed while this one waited for the name
+    "42P07",
+}
 # A change of a large table takes as long as it takes, once it is the only one at work.
 _LIMITS: Final = ConnectionLimits(
     connections=1, acquire=60.0, connect=5.0, statement=24 * 3600.0, lock=60.0, idle=24 * 3600.0
@@ -184,9 +196,21 @@ async def _alone(url: str, wait: float, schema: str | None) -> AsyncIterator[Asy
     try:
         async with engine.begin() as connection:
             if not sqlite:
-                await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+                await _lock(connection)
             yield connection
             if sqlite and (await connection.execute(text("PRAGMA foreign_key_check"))).first() is not None:
                 raise RuntimeError("After the migration some rows have dangling references")
     finally:
         await engine.dispose()
+
+
+async def _lock(connection: AsyncConnection) -> None:
+    """Wait until no other upgrade is at work, and keep others out until the transaction ends."""
+    if not (await connection.execute(_HAS_VERSION)).scalar_one():
+        try:
+            async with connection.begin_nested():
+                await connection.execute(_MAKE_VERSION)
+        except DBAPIError as error:
+            if getattr(getattr(error.orig, "__cause__", None), "sqlstate", None) not in _MADE_MEANWHILE:
+                raise
+    await connection.execute(_ALONE)

@@ -213,11 +213,23 @@ ADVICE: Final[Mapping[str, Advice]] = {
         at="/api/logs/checkpoint",
     ),
     "store-too-slow": Advice(
-        "The database is there, but it did not get this done in its time. Nothing was changed. Its log, and that of "
-        "the service, say more.",
-        "Repeat the request after as many seconds as the `Retry-After` header says. If it is met again and again, ask "
-        "for less: a smaller `limit`, a narrower filter.",
+        "The database is reachable, but did not finish the request in time. Nothing was changed. Its log and the log "
+        "of the service contain details.",
+        "Repeat the request after the number of seconds in the `Retry-After` header. If the problem persists, request "
+        "less: a smaller `limit`, a narrower filter.",
         at="/api/users",
+    ),
+    "log-key-locked": Advice(
+        "No secret decrypts the key that signs the audit log, so new entries would not be protected.",
+        "Operators: `UBR_SECRET_KEY` of this process is not the secret that encrypted the key; `docs/keys.md` "
+        "describes the remedy.",
+        at="/health/ready",
+    ),
+    "no-signing-key": Advice(
+        "The service cannot issue tokens: no secret decrypts the signing key. Tokens of other keys are accepted.",
+        "Repeat the request later. Operators: `UBR_SECRET_KEY` of this process is not the secret that encrypted the "
+        "key; `ubr keys list` shows the keys, and `docs/keys.md` describes the remedy.",
+        at="/api/auth/login",
     ),
     "store-unavailable": Advice(
         "The database did not answer in time. A requested change may or may not have happened.",

@@ -9,7 +9,7 @@ from litestar import Controller, Response, get
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.fields import example
 from ubr.application.operations.check_health import CheckHealth
-from ubr.domain.errors import StoreTooSlow, StoreUnavailable
+from ubr.domain.errors import LogKeyLocked, NoSigningKey, StoreTooSlow, StoreUnavailable
 from ubr.entrypoints.http.call import Call, Ubr, operation
 from ubr.entrypoints.http.responses import ok
 
@@ -44,9 +44,10 @@ class Health(Controller):
             summary="Check readiness",
             answer=HealthResult,
             public=True,
-            problems=(StoreUnavailable, StoreTooSlow),
+            problems=(StoreUnavailable, StoreTooSlow, NoSigningKey, LogKeyLocked),
         ),
     )
     async def ready(self, ubr: Ubr) -> Response[bytes]:
         await ubr.check_health()
+        await ubr.initialize.check()
         return ok(HealthResult())
