@@ -665,7 +665,7 @@ async def stranger(guarded: Guarded) -> AsyncIterator[asyncpg.Connection[asyncpg
         async with guarded.connection(f"{guarded.name}_stranger") as connection:
             yield connection
     finally:
-        guarded.server.query(f"DROP ROLE {name}")
+        await guarded.run(f"DROP OWNED BY {name}", f"DROP ROLE {name}")
 
 
 OLD_LOCKS = (0x7562_722D_7472_6565, 0x7562_722D_6D69_6772)
@@ -677,6 +677,7 @@ async def test_a_role_that_may_only_connect_stops_neither_the_log_nor_a_migratio
         for lock in OLD_LOCKS:
             await connection.execute("SELECT pg_advisory_lock($1)", lock)
         await migrate(guarded.settings())
+        await guarded.run(f"GRANT USAGE ON SCHEMA ubr TO {quoted(f'{guarded.name}_stranger')}")  # as a reporting tool
         uow, dispose = units(guarded.service_url)
         await put(uow, something_happened(), something_happened())
         assert await sequence(uow) == 2

@@ -1,7 +1,6 @@
 """The one tree of migrations, walked up and down on both databases."""
 
 import asyncio
-import time
 from pathlib import Path
 
 import pytest
@@ -108,19 +107,20 @@ async def test_of_four_upgrades_at_once_one_does_the_work(empty_url: str) -> Non
     assert await check(empty_url) is SchemaState.CURRENT
 
 
-async def test_an_upgrade_does_not_wait_for_ever_for_another(empty_url: str) -> None:
+@pytest.mark.parametrize("first", ["CREATE SCHEMA ubr", "LOCK TABLE ubr.alembic_version"])
+async def test_an_upgrade_does_not_wait_for_ever_for_another(empty_url: str, first: str) -> None:
+    if "alembic_version" in first:
+        await upgrade(empty_url, "0001")
     other = make_engine(empty_url)
     try:
         async with other.begin() as connection:  # In SQLite this alone keeps everybody else out.
             if other.dialect.name == "postgresql":
-                await connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)"))
-            began = time.monotonic()
+                await connection.execute(text(first))
             with pytest.raises(StoreUnavailable):
                 await upgrade(empty_url, wait=0.3)
-            assert time.monotonic() - began < 3
     finally:
         await other.dispose()
-    assert await upgrade(empty_url) == REVISIONS
+    assert (await upgrade(empty_url))[-1:] == REVISIONS[-1:]
 
 
 async def test_a_database_of_a_newer_version_is_left_alone(empty_url: str) -> None:

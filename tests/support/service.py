@@ -86,6 +86,14 @@ class UbrProcess:
             time.sleep(0.02)
         return self
 
+    def wait_for_log(self, text: str) -> str:
+        """Wait until its log contains a text, and return the log. Errors: `AssertionError` with the log."""
+        deadline = time.monotonic() + PATIENCE
+        while text not in self.log:
+            assert time.monotonic() < deadline, f"{text!r} is not in the log:\n{self.log}"
+            time.sleep(0.02)
+        return self.log
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send it a signal and wait. Returns its exit code."""
         self.process.send_signal(number)

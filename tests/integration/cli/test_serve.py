@@ -78,8 +78,7 @@ def test_the_credentials_sign_in_an_administrator(service: UbrProcess) -> None:
 def test_the_password_is_on_standard_output_alone(service: UbrProcess) -> None:
     _, password = service.credentials
     service.logged_in(*service.credentials)
-    assert "/api/auth/login" in service.log
-    assert password not in service.log
+    assert password not in service.wait_for_log("/api/auth/login")
     for path in service.folder.rglob("*"):
         assert path.is_dir() or password.encode() not in path.read_bytes()
 

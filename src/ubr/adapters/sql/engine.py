@@ -79,7 +79,7 @@ def normal_url(url: str) -> str:
 
 def make_engine(
     url: str,
-    limits: ConnectionLimits = ConnectionLimits(),
+    limits: ConnectionLimits | None = None,
     *,
     durable: bool = True,
     home: HomeLoop | None = None,
@@ -91,6 +91,7 @@ def make_engine(
     the application; without it, the one that first connects. `schema` is that of PostgreSQL with the tables.
     Errors: `ValueError`.
     """
+    limits = limits or ConnectionLimits()
     parsed = make_url(normal_url(url))
     if parsed.drivername.startswith("sqlite"):
         return sqlite_engine(parsed, limits, durable=durable, home=home)

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ubr.adapters.sql.database_grants import grants
 from ubr.adapters.sql.engine import ConnectionLimits, make_engine, normal_url, sqlite_engine
 from ubr.adapters.sql.errors import SqlUnavailable, explained
-from ubr.adapters.sql.migrations.place import Place, check_server, find_place, prepare_place
+from ubr.adapters.sql.migrations.place import Place, check_server, create_unless_exists, find_place, prepare_place
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -32,20 +31,16 @@ _FOLDER: Final = Path(__file__).parent
 REVISIONS: Final = tuple(sorted(path.name.partition("_")[0] for path in (_FOLDER / "versions").glob("[0-9]*.py")))
 """All there are, oldest first: a file begins with the name of its revision."""
 
-# Whoever upgrades holds the table of the version. To lock that takes the right to change it, which an advisory lock
-# does not: any role that may connect could hold one, and keep the service from starting. Who only reads does not wait.
+# An upgrade locks the version table. That requires the privilege to change it, which an advisory lock does not: any
+# role with CONNECT could hold one, and keep the service from starting. Readers do not wait for this lock.
 _ALONE: Final = text("LOCK TABLE alembic_version IN SHARE ROW EXCLUSIVE MODE")
 _HAS_VERSION: Final = text("SELECT to_regclass(quote_ident(current_schema()) || '.alembic_version') IS NOT NULL")
-# As Alembic makes it, which finds it made.
+# As Alembic creates it.
 _MAKE_VERSION: Final = text(
     "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
     "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
 )
-_MADE_MEANWHILE: Final = {
-    "23505",  # by one that committed while this one waited for the name
-    "42P07",
-}
-# A change of a large table takes as long as it takes, once it is the only one at work.
+# Once an upgrade has the lock, a change of a large table may take its time.
 _LIMITS: Final = ConnectionLimits(
     connections=1, acquire=60.0, connect=5.0, statement=24 * 3600.0, lock=60.0, idle=24 * 3600.0
 )
@@ -126,7 +121,6 @@ def _upgrade(connection: Connection, revision: str, schema: str | None) -> tuple
     from alembic import command  # noqa: PLC0415
 
     place = _known(connection, schema)
-    prepare_place(connection, place)
     command.upgrade(_config(connection), revision)
     return _steps(find_place(connection, schema))[len(_steps(place)) :]
 
@@ -134,7 +128,7 @@ def _upgrade(connection: Connection, revision: str, schema: str | None) -> tuple
 def _downgrade(connection: Connection, revision: str, schema: str | None) -> None:
     from alembic import command  # noqa: PLC0415
 
-    prepare_place(connection, _known(connection, schema))
+    _known(connection, schema)
     command.downgrade(_config(connection), revision)
 
 
@@ -196,7 +190,7 @@ async def _alone(url: str, wait: float, schema: str | None) -> AsyncIterator[Asy
     try:
         async with engine.begin() as connection:
             if not sqlite:
-                await _lock(connection)
+                await connection.run_sync(_lock, schema)
             yield connection
             if sqlite and (await connection.execute(text("PRAGMA foreign_key_check"))).first() is not None:
                 raise RuntimeError("After the migration some rows have dangling references")
@@ -204,13 +198,12 @@ async def _alone(url: str, wait: float, schema: str | None) -> AsyncIterator[Asy
         await engine.dispose()
 
 
-async def _lock(connection: AsyncConnection) -> None:
-    """Wait until no other upgrade is at work, and keep others out until the transaction ends."""
-    if not (await connection.execute(_HAS_VERSION)).scalar_one():
-        try:
-            async with connection.begin_nested():
-                await connection.execute(_MAKE_VERSION)
-        except DBAPIError as error:
-            if getattr(getattr(error.orig, "__cause__", None), "sqlstate", None) not in _MADE_MEANWHILE:
-                raise
-    await connection.execute(_ALONE)
+def _lock(connection: Connection, schema: str | None) -> None:
+    """Wait until no other upgrade is running, and block others until the transaction ends.
+
+    The rest of the transaction finds and creates tables in the place of this installation only.
+    """
+    prepare_place(connection, _known(connection, schema))
+    if not connection.execute(_HAS_VERSION).scalar_one():
+        create_unless_exists(connection, _MAKE_VERSION)
+    connection.execute(_ALONE)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, Select, Text, column, func, inspect, select, table, text
+from sqlalchemy import Connection, Select, Text, TextClause, column, func, inspect, select, table, text
+from sqlalchemy.exc import DBAPIError
 
 from ubr.adapters.sql.errors import SqlUnavailable
 from ubr.adapters.sql.tables import metadata
@@ -16,6 +17,14 @@ _OURS: Final = {"users", "roles", "user_roles", "sessions", "refresh_tokens", VE
 """Tables that every revision has. Another application may have some of these names, but hardly all of them."""
 _OLDEST: Final = 14
 """The major version of PostgreSQL."""
+
+
+_EXISTS: Final = {
+    "23505",  # created by a transaction that committed while this one waited for the name
+    "42P06",
+    "42P07",
+}
+"""SQLSTATEs for a schema or table that exists already."""
 
 
 class ForeignTables(SqlUnavailable):
@@ -79,8 +88,18 @@ def prepare_place(connection: Connection, place: Place) -> None:
         what = f"create tables in the schema {place.schema}" if exists else f"create the schema {place.schema}"
         raise SqlUnavailable("sqlstate 42501", f"The role lacks the right to {what} in the database")
     if not exists:
-        connection.execute(text(f"CREATE SCHEMA {quote(place.schema)}"))
+        create_unless_exists(connection, text(f"CREATE SCHEMA {quote(place.schema)}"))
     connection.execute(select(func.set_config("search_path", quote(place.schema), True)))
+
+
+def create_unless_exists(connection: Connection, statement: TextClause) -> None:
+    """Execute a CREATE statement; a concurrent upgrade may have created the same object."""
+    try:
+        with connection.begin_nested():
+            connection.execute(statement)
+    except DBAPIError as error:
+        if getattr(getattr(error.orig, "__cause__", None), "sqlstate", None) not in _EXISTS:
+            raise
 
 
 def _revisions(schema: str | None) -> Select[str]:
