@@ -492,6 +492,8 @@ def pair(
         for role in (f"{name}_one", f"{name}_other"):
             postgres_server.query(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
             stack.callback(postgres_server.query, f"DROP ROLE {role}")
+            # Two roles tell the services apart. In an installation they share one, so they can end their connections.
+            postgres_server.query(f"GRANT pg_signal_backend, pg_read_all_stats TO {role}")
         url = postgres_server.create_database(name, migrated_template)
         stack.callback(postgres_server.drop_database, name)
         urls = {}
@@ -681,3 +683,37 @@ async def test_one_that_hangs_in_its_unit_leads_no_longer_than_the_database_is_p
     finally:
         await engine.dispose()
         await impatient.dispose()
+
+
+@pytest.mark.system(seconds=11)
+async def test_a_writer_that_freezes_between_two_messages_of_a_statement_is_ended(new_database: NewDatabase) -> None:
+    """Neither the statement timeout of PostgreSQL nor that of idle transactions ends it."""
+    url = new_database()
+    settings = Settings.memory(database_url=url, migrate="auto", **TINY_HASHING)
+    async with connect(settings):
+        pass
+    recorder = Recorder(Uuid7(), random_bytes)
+    engine = make_engine(url)
+    units = SqlUnitOfWork(engine, recorder)
+    sequencer = Sequencer(units, Ed25519LogSigning(SecretKeys(settings.secret_keys), settings.issuer, random_bytes))
+    try:
+        async with units.begin(SYSTEM) as tx:
+            tx.record(LogInFailed(user_id=None))
+            await tx.commit()
+        async with looking(url) as frozen:
+            await frozen.execute(
+                "BEGIN; SET LOCAL statement_timeout = 1000; SET LOCAL idle_in_transaction_session_timeout = 1000;"
+                "SET LOCAL search_path = ubr, public; SELECT FROM log_head FOR UPDATE"
+            )
+            await frozen.prepare("INSERT INTO log_checkpoints (size, note) VALUES ($1, $2)")
+
+            async def signed() -> bool:
+                return await sequencer() == 1
+
+            await until(signed, pause=0.2)
+            with pytest.raises((asyncpg.PostgresConnectionError, asyncpg.InterfaceError)):
+                await frozen.execute("COMMIT")
+        async with looking(url) as connection:
+            await check_tree(connection, url)
+    finally:
+        await engine.dispose()

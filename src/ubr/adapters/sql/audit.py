@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -34,6 +35,8 @@ from ubr.domain.ids import LogEntryId
 
 T = TypeVar("T")
 
+_log: Final = logging.getLogger("ubr.sql")
+
 _UNREADABLE: Final = (ValueError, TypeError, AttributeError, OverflowError, DBAPIError)
 """Errors caused by values that this service cannot have written. Errors of the driver with any other meaning are
 translated earlier.
@@ -58,11 +61,20 @@ def _is(kind: type[T], value: object) -> T:
 
 _HEAD: Final = select(log_head.c.only)
 
-# Whoever adds to the tree holds the row of its head. To lock that takes the right to change it, which an advisory lock
+# The writer of the tree locks the row of its head. That requires the privilege to change it, which an advisory lock
 # does not: any role that may connect could hold one, and with it the log.
 _TRY: Final = _HEAD.with_for_update(skip_locked=True)
 
 _WAIT: Final = _HEAD.with_for_update()
+
+# A client that freezes between the messages of one statement leaves its connection active, and reading from the client.
+# No timeout of PostgreSQL ends a transaction in that state (before transaction_timeout of version 17).
+_END_STALLED: Final = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid) "
+    "WHERE relation = 'log_head'::regclass AND datname = current_database() AND pid <> pg_backend_pid() "
+    "AND state = 'active' AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - interval '10 s' "
+    "AND (pg_has_role(usesysid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE'))"
+)
 
 _FIRST: Final = 256
 """The oldest of this many ids that wait counts. Ids begin with the time, so that they are older than all others."""
@@ -83,7 +95,11 @@ class SqlLogTree:
         if await self._connection.rows(_WAIT if wait else _TRY):
             return True
         # A missing head is not a locked one: the log must not stand still without an error.
-        return wait or not await self._connection.rows(_HEAD)
+        if wait or not await self._connection.rows(_HEAD):
+            return True
+        if await self._connection.rows(_END_STALLED):
+            _log.warning("Ended the connection of a stalled process that blocked the log")
+        return False
 
     async def backlog(self) -> Backlog:
         queue = log_queue.c.entry_id
