@@ -581,7 +581,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 async def stored_entries(url: str) -> list[LogEntry]:
     engine = make_engine(url)
     async with engine.connect() as connection:
-        rows = (await connection.execute(select(logs).order_by(logs.c.id))).mappings().all()
+        rows = (await connection.execute(select(logs).order_by(logs.c.id))).all()
     await engine.dispose()
     return [entry_from_row(row) for row in rows]
 

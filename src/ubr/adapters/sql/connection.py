@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Column, Executable, RowMapping, Select, delete, select
+from sqlalchemy import Column, Executable, Select, delete, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ubr.adapters.sql.complaints import complain
+from ubr.adapters.sql.drivers import Driver, PostgresqlDriver, SqliteDriver
 from ubr.adapters.sql.engine import HOME
 from ubr.adapters.sql.errors import SqlUnavailable, is_answer, translated
+from ubr.adapters.sql.statements import Parameters, Row, Statement
 from ubr.adapters.sql.uninterrupted import uninterrupted
 from ubr.application.kernel.home_loop import HomeLoop
 from ubr.domain.events import Event
@@ -21,53 +22,62 @@ from ubr.domain.events import Event
 _log: Final = logging.getLogger("ubr.sql")
 
 T = TypeVar("T")
-Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 class SqlConnection:
-    """What the repositories of a unit share: statements go through here, and the events of what is stored gather here.
+    """The connection of a unit: runs the statements of its repositories, and collects the events of stored objects.
 
-    Errors: those of the domain, `StoreUnavailable` among them; never one of a driver that could have been foreseen.
-    `WrongEventLoop` before anything is sent.
+    Errors: those of the domain, `StoreUnavailable` among them; never a foreseeable one of a driver. `WrongEventLoop`
+    before anything is sent.
 
-    A connection goes back to the pool only where its driver says that it is open and in no transaction. It is cut
-    after every error but an answer of the database itself: left inside a transaction, it would make the units of those
-    who get it next parts of that one, which nobody ever commits.
+    A connection returns to the pool only if its driver says that it is open and in no transaction. It is cut after
+    every error except an answer of the database: a connection left inside a transaction would make the next units on
+    it part of that transaction, which nobody commits.
     """
 
     def __init__(self, engine: AsyncEngine, *, writing: bool) -> None:
         self._home: HomeLoop = engine.get_execution_options()[HOME]
-        self._connection = engine.connect()
+        self.dialect = engine.dialect.name
+        self._threaded = self.dialect == "sqlite"
+        kind = SqliteDriver if self._threaded else PostgresqlDriver
+        self._driver: Driver = kind(engine, writing=writing)
         self._broken = False
         self.writing = writing
-        self.dialect = engine.dialect.name
-        self.locking = writing and self.dialect == "postgresql"
-        """Whether reads have to lock. A writing unit of SQLite is alone from its beginning."""
-        self._threaded = self.dialect == "sqlite"
+        self.locking = writing and not self._threaded
+        """True if reads must lock. A writing unit of SQLite is the only one from its beginning."""
         self.events: list[Event] = []
         self.lost = False
-        """Whether the connection turned out to be broken."""
+        """True if the connection turned out to be broken."""
         self._open = True
 
-    async def rows(self, statement: Executable) -> Sequence[RowMapping]:
-        """What a query finds."""
+    async def rows(self, statement: Statement | Executable, parameters: Parameters | None = None) -> Sequence[Row]:
+        """The rows that a query finds."""
         self._check()
-        return (await self._call(self._connection.execute(statement))).mappings().all()
+        return await self._call(self._driver.fetch(statement, parameters))
 
-    async def row(self, statement: Executable, parameters: Parameters | None = None) -> RowMapping | None:
-        """The one row a query finds, or None."""
-        self._check()
-        return (await self._call(self._connection.execute(statement, parameters))).mappings().one_or_none()
+    async def row(self, statement: Statement | Executable, parameters: Parameters | None = None) -> Row | None:
+        """The only row that a query finds, or None."""
+        found = await self.rows(statement, parameters)
+        if len(found) > 1:
+            raise RuntimeError("A query for one row found several")
+        return found[0] if found else None
 
-    async def write(self, statement: Executable, parameters: Parameters | None = None) -> int:
-        """Change something; how many rows, where there is one set of parameters."""
+    async def write(
+        self, statement: Statement | Executable, parameters: Parameters | Sequence[Parameters] | None = None
+    ) -> int:
+        """Run a statement that changes something, for each of the parameters. The number of rows if they are one."""
         self._check_writing()
-        return (await self._call(self._connection.execute(statement, parameters))).rowcount
+        if isinstance(parameters, Sequence):
+            if len(parameters) > 1:
+                await self._call(self._driver.execute_many(statement, parameters))
+                return -1
+            [parameters] = parameters
+        return await self._call(self._driver.execute(statement, parameters))
 
-    async def change(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[RowMapping]:
-        """Change something; what the statement returns of it. (SQLite counts no rows where a WITH stands in front.)"""
+    async def change(self, statement: Statement | Executable, parameters: Parameters | None = None) -> Sequence[Row]:
+        """Change something, and return the rows of RETURNING. (SQLite counts no rows of a statement with a WITH.)"""
         self._check_writing()
-        return (await self._call(self._connection.execute(statement, parameters))).mappings().all()
+        return await self._call(self._driver.fetch(statement, parameters))
 
     async def forget(self, key: Column[Any], which: Select[Any]) -> int:
         """Delete the rows of a table whose keys a query finds; how many."""
@@ -85,11 +95,11 @@ class SqlConnection:
         await self._call(self._start())
 
     async def _start(self) -> None:
-        _ = await self._connection.start()
-        if not self._is_idle():
+        await self._driver.take()
+        if not self._driver.idle:
             self.lost = True
             raise SqlUnavailable("a connection was not idle")
-        _ = await self._connection.begin()
+        await self._driver.begin()
 
     async def commit(self) -> None:
         self._check()
@@ -97,53 +107,29 @@ class SqlConnection:
         self._open = False
 
     async def _commit(self) -> None:
-        await self._connection.commit()
-        if not self._is_idle():
+        await self._driver.commit()
+        if not self._driver.idle:
             # The transaction was part of another one, so nothing is committed.
             raise SqlUnavailable("a commit did not end the transaction")
 
     async def give_back(self) -> None:
-        """Roll back what is not committed and return the connection, also where the task is being cancelled."""
+        """Roll back uncommitted changes and return the connection, even if the task is being cancelled."""
         self._open = False
-        await uninterrupted(self._give_back())
+        if self._driver.started:
+            await uninterrupted(self._give_back())
 
     async def _give_back(self) -> None:
-        if self._connection.sync_connection is None:
-            return  # it never began
         if not self._broken:
             try:
-                await self._connection.rollback()
-                self._broken = not self._is_idle()
-            except Exception as error:  # noqa: BLE001 - whatever it was, nobody may get this connection again
+                await self._driver.roll_back()
+                self._broken = not self._driver.idle
+            except Exception as error:  # noqa: BLE001 - after any error no other unit may get this connection
                 if translated(error) is None:
                     _log.warning("A connection to the database could not be rolled back (%s)", type(error).__name__)
                 self._broken = True
         if self._broken:
-            await self._cut()
-        await self._connection.close()
-
-    def _is_idle(self) -> bool:
-        """Whether the driver says that the connection is open and in no transaction."""
-        if self._connection.invalidated:
-            return False
-        driver: Any = self._raw().driver_connection
-        if self._threaded:
-            return not driver.in_transaction
-        return not (driver.is_closed() or driver.is_in_transaction())
-
-    def _raw(self) -> Any:
-        assert self._connection.sync_connection is not None  # noqa: S101 - it was started
-        return self._connection.sync_connection.connection
-
-    async def _cut(self) -> None:
-        """Close the connection without another word to a server that may never answer."""
-        if self._connection.invalidated:
-            return  # SQLAlchemy has done so already
-        with suppress(Exception):
-            if (terminate := getattr(self._raw().driver_connection, "terminate", None)) is not None:
-                terminate()
-        with suppress(Exception):
-            await self._connection.invalidate()
+            await self._driver.cut()
+        await self._driver.give_back()
 
     def _check(self) -> None:
         self._home.check()
@@ -164,8 +150,8 @@ class SqlConnection:
             # A limit of the driver's own, or an error that nobody foresaw: the server may still be at work, so the
             # connection is in no known state.
             self._broken = self._broken or not is_answer(error)
-            self.lost = self.lost or (isinstance(error, DBAPIError) and error.connection_invalidated)
-            meaning = translated(error)
+            self.lost = self.lost or self._is_lost(error)
+            meaning = translated(error, lost=self.lost)
             if meaning is None:
                 raise
             complain(meaning)
@@ -176,3 +162,8 @@ class SqlConnection:
             # round. The thread of SQLite has done all it was told by now.
             self._broken = self._broken or not self._threaded
             raise
+
+    def _is_lost(self, error: Exception) -> bool:
+        if isinstance(error, DBAPIError):
+            return error.connection_invalidated
+        return self._driver.started and not self._driver.usable

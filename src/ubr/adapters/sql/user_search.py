@@ -157,4 +157,4 @@ def _count(column: ColumnElement[Any], condition: ColumnElement[bool]) -> Column
 async def role_id_of(connection: SqlConnection, which: UserFilter) -> RoleId | None:
     """A separate query: a planner that knows the id of the role knows how many users hold it."""
     row = await connection.row(select(roles.c.id).where(roles.c.name == str(which.role)))
-    return None if row is None else row[roles.c.id]
+    return None if row is None else row[0]
