@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, bindparam, delete, or_, select, tuple_
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import (
@@ -22,7 +22,7 @@ from ubr.adapters.sql.rows import (
 )
 from ubr.adapters.sql.statements import Parameters, Row, Statement, among, inserting, updating
 from ubr.adapters.sql.tables import Timestamp, links, reserved_emails, roles, user_roles, users
-from ubr.adapters.sql.user_search import Listing, role_id_of
+from ubr.adapters.sql.user_search import WITH_GRANTS, Listing, listing_of, role_id_of
 from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
@@ -32,13 +32,6 @@ from ubr.domain.errors import EmailTaken
 from ubr.domain.ids import TokenDigest, UserId
 from ubr.domain.roles.grant import Grants
 from ubr.domain.roles.role import ADMIN_ROLE_ID
-
-# A user takes one row for each grant, or one row without grants.
-_WITH_GRANTS: Final = (
-    select(users, user_roles)
-    .select_from(users.outerjoin(user_roles, user_roles.c.user_id == users.c.id))
-    .order_by(users.c.id, user_roles.c.role_id)
-)
 
 _, _GRANT = slices(users, user_roles)
 
@@ -50,7 +43,7 @@ class _Find:
 
     def __init__(self, condition: ColumnElement[bool]) -> None:
         self.lock: Final = Statement(select(users.c.id).where(condition).with_for_update(key_share=True))
-        self.load: Final = Statement(_WITH_GRANTS.where(condition))
+        self.load: Final = Statement(WITH_GRANTS.where(condition))
 
 
 _BY_ID: Final = _Find(users.c.id == bindparam("id"))
@@ -115,25 +108,22 @@ class SqlUsers:
         role_id = None
         if which.role is not None and (role_id := await role_id_of(self._connection, which)) is None:
             return []
-        listing = Listing(which=which, role_id=role_id, after=after, limit=limit)
-        found = await self._list(listing)
+        listing, values = listing_of(which, role_id, after, limit)
+        found = await self._list(listing, values)
         by_email = listing.by_email
         return sorted(
             found, key=lambda user: (user.email.key if by_email else user.created_at, user.id), reverse=listing.down
         )
 
-    async def _list(self, listing: Listing) -> list[User]:
+    async def _list(self, listing: Listing, values: Parameters) -> list[User]:
         if listing.anybody:
-            return await self._listed(listing.straight())
-        counts = [count for (count,) in await self._connection.rows(listing.counts())]
+            return await self._load(listing.straight, values)
+        counts = [count for (count,) in await self._connection.rows(listing.counts, values)]
         if not listing.few(counts):
-            found = await self._listed(listing.walked())
-            if len(found) == listing.limit or await self._connection.row(listing.further()) is None:
+            found = await self._load(listing.walked, values)
+            if len(found) == values["limit"] or await self._connection.row(listing.further, values) is None:
                 return found
-        return await self._listed(listing.taken())
-
-    async def _listed(self, ids: Select[Any]) -> list[User]:
-        return await self._load(_WITH_GRANTS.where(users.c.id.in_(ids)))
+        return await self._load(listing.taken, values)
 
     async def add(self, user: User) -> None:
         await self._connection.write(_ADD, user_to_row(user))
@@ -200,7 +190,7 @@ class SqlUsers:
             await self._connection.row(_LOCK_ADMINS)
         return await self._connection.row(_OTHER_ADMIN, {"id": user_id}) is not None
 
-    async def _load(self, statement: Statement | Select[Any], parameters: Parameters | None = None) -> list[User]:
+    async def _load(self, statement: Statement, parameters: Parameters) -> list[User]:
         rows = await self._connection.rows(statement, parameters)
         found = [_user(list(group)) for _, group in groupby(rows, key=itemgetter(0))]
         self._grants.update((user.id, dict(user.grants)) for user in found)
