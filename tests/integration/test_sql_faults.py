@@ -146,7 +146,7 @@ async def test_statements_are_prepared_by_name_only_where_that_is_wanted(postgre
 
 @pytest.mark.parametrize("size", ["-1", "many", "1000000"])
 async def test_a_number_of_statements_that_is_none_is_refused(size: str) -> None:
-    with pytest.raises(ValueError, match="prepared_statement_cache_size that is no number"):
+    with pytest.raises(ValueError, match="prepared_statement_cache_size that is not a number"):
         make_engine(f"postgresql://u@h/d?prepared_statement_cache_size={size}")
 
 

@@ -50,7 +50,7 @@ async def test_without_its_database_it_does_not_start() -> None:
     server = Server(Service(database_settings(f"postgresql+asyncpg://nobody@127.0.0.1:{free_port()}/nothing")))
     with capture_logs() as lines:
         told = await server.start()
-    assert told == {"type": "lifespan.startup.failed", "message": "Nothing listens at the address of the database"}
+    assert told == {"type": "lifespan.startup.failed", "message": "No server listens at the address of the database"}
     assert [line["event"] for line in lines] == ["startup failed"]
 
 

@@ -33,7 +33,7 @@ class Pool:
         self._opening: set[asyncio.Task[None]] = set()
         self._closed = False
         self._stale: set[AbstractConnection] = set()
-        """Those in use that are not to be used again."""
+        """Connections in use that must not be used again."""
         self._used: set[AbstractConnection] = set()
 
     @property
@@ -61,7 +61,7 @@ class Pool:
         await self._put(connection)
 
     async def renew(self) -> None:
-        """Close every connection, those in use when their callers are done: the next ones are opened anew."""
+        """Close every connection and open new ones from now on. A connection in use closes when its caller is done."""
         self._stale |= self._used
         for opening in self._opening:
             opening.cancel()
