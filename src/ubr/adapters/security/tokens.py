@@ -49,11 +49,11 @@ class JwtAccessTokens:
 
     RFC 9068 also asks for RS256 (section 2.1). It is left out: Ed25519 and P-256 keys are small and quick to make.
 
-    `secrets` seal the private keys at rest. The verification of up to `cached` tokens is remembered by their SHA-256
-    while their key is installed; the times of key and token are checked at every use all the same.
+    `secrets` encrypt the stored private keys. The result of verifying a token is cached by its SHA-256 while its key is
+    installed, for `cached` tokens at most. The times of the key and of the token are checked at every use.
 
-    Time: a token is rejected from the second of its `exp` on, without leeway, since a client that has to refresh loses
-    nothing. `leeway` applies only to `iat` and `auth_time` of an issuer whose clock is ahead of ours.
+    A token is rejected from the second of its `exp` on. There is no leeway, because a client can refresh at no loss.
+    `leeway` applies only to `iat` and `auth_time`, in case the issuer's clock is ahead of ours.
     """
 
     def __init__(

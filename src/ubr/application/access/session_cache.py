@@ -208,8 +208,8 @@ class SessionCache:
         self._poll_began, self._poll_lease = began, lease
 
     def _begin(self, position: FeedPosition) -> None:
-        """Start over after a change of database, or of its history: earlier knowledge is void."""
-        # Count from the answer, not from the question, which may have waited for this database to appear.
+        """Start again with an empty cache, because the feed has a new epoch."""
+        # Count from the answer: the request may have waited until this database was available.
         self._epoch, self._epoch_since = position.epoch, self._elapsed()
         self._cursor = None
         self._known.clear()

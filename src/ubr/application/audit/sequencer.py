@@ -121,8 +121,8 @@ class Sequencer:
     ) -> list[LogKey]:
         """These keys, and the successor that the entries name.
 
-        The successor must be one of our stored keys, which only a holder of the secret can seal: the present key
-        vouches for no other key. Errors: `LogDamaged`, `LogKeyLocked`.
+        The successor must be one of our stored keys, because only a holder of the secret can encrypt those. A signature
+        of the current key alone does not prove that the successor is ours. Errors: `LogDamaged`, `LogKeyLocked`.
         """
         known = {key.label: key for key in keys}
         for entry in entries:

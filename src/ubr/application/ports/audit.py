@@ -40,25 +40,28 @@ class Logs(Protocol):
 
 
 class LogSigning(Protocol):
-    """The keys of the log: Ed25519 (RFC 8032), stored sealed."""
+    """The keys of the log: Ed25519 (RFC 8032), stored encrypted."""
 
     def generate(self, now: datetime, after: LogKey | None = None, *, anew: bool = False) -> LogKey:
-        """A new key, sealed with the newest secret. It follows `after`, or is the first.
+        """A new key, encrypted with the newest secret. It follows `after`, or is the first.
 
-        It signs for the same log; `anew` makes it a key with a new name, as the first key has.
+        It has the name of `after`, unless `anew` is True: then it has a new name, as the first key has.
         """
         ...
 
     def sign(self, key: LogKey, message: bytes) -> bytes:
-        """A signature of 64 bytes. Errors: `LogKeyLocked` if no secret opens the key."""
+        """A signature of 64 bytes. Errors: `LogKeyLocked` if no secret decrypts the key."""
         ...
 
     def check(self, key: LogKey) -> None:
-        """Errors: `LogKeyLocked` if no secret opens the key."""
+        """Errors: `LogKeyLocked` if no secret decrypts the key."""
         ...
 
     def reseal(self, key: LogKey) -> LogKey:
-        """The key sealed with the newest secret; the same object if it is already. Errors: `LogKeyLocked`."""
+        """The key, encrypted with the newest secret. Returns the same object if the newest secret decrypts it already.
+
+        Errors: `LogKeyLocked` if no secret decrypts the key.
+        """
         ...
 
     def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
