@@ -167,22 +167,22 @@ class LogRecords(Protocol):
         ...
 
     async def strays(self, limit: int) -> list[LogEntryId]:
-        """Entries that are neither in the tree nor on the waiting list."""
+        """Entries that are not in the tree and not queued."""
         ...
 
     async def lost(self, limit: int) -> list[LogEntryId]:
-        """Entries on the waiting list that are gone, or in the tree already."""
+        """Queued entries that are deleted, or in the tree already."""
         ...
 
     async def older(self, than: datetime, first: int, limit: int) -> int:
         """The length of the run of leaves from index `first` on, at most `limit`, whose entries are older than this.
 
-        Leaves whose entries are gone count as well.
+        Leaves with deleted entries count as well.
         """
         ...
 
     async def pruned(self) -> int:
-        """The number of leaves, counted from the first, whose entries may be gone."""
+        """The number of leaves, counted from the first, whose entries may be deleted."""
         ...
 
     async def prune(self, until: int) -> int:
