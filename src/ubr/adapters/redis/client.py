@@ -44,7 +44,7 @@ class Script:
 
 
 class RedisClient:
-    """Commands to one Redis, each limited to `deadline` seconds whatever the server does.
+    """Commands to one Redis. Each command takes at most `deadline` seconds.
 
     Errors of every method: `StoreUnavailable` if the server is gone, frozen, full, loading, read-only or not a Redis,
     and immediately while the breaker is open. The command may or may not have run then; it is never sent twice. Errors

@@ -37,7 +37,7 @@ CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
     "fk_outbox_user_id_users": UserNotFound,
     "fk_reserved_emails_user_id_users": UserNotFound,
     "fk_refresh_tokens_session_id_sessions": SessionNotFound,
-    # The actor was deleted meanwhile. The repeated call gets the error that fits.
+    # The actor was deleted meanwhile. The repeated call gets the correct error.
     "fk_replays_actor_id_users": TransactionConflict,
     "fk_replays_user_id_users": TransactionConflict,
     "fk_known_clients_user_id_users": UserNotFound,
@@ -78,7 +78,7 @@ _UNAVAILABLE_STATES: Final = {
     "25006",  # read-only: a standby, or configured
     "25P03",  # idle in a transaction for too long
     "25P04",  # in a transaction for too long
-    "3D000",  # no such database
+    "3D000",  # the database does not exist
 }
 _SLOW_STATES: Final = {
     "55P03": "lock_timeout",
@@ -89,7 +89,7 @@ _CONFLICT_STATES: Final = {
     "40P01",  # deadlock
 }
 _LOST_STATEMENTS: Final = {
-    "26000",  # no such prepared statement
+    "26000",  # the prepared statement does not exist
     "42P05",  # a prepared statement of that name exists
 }
 """A pooler gave the session, with its prepared statements, to another client."""

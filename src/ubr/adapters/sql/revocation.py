@@ -137,7 +137,7 @@ class SqlChangeFeed:
         oldest = (
             select(feed.c.batch, feed.c.ordinal).where(feed.c.at < self._ago(older)).order_by(feed.c.at).limit(limit)
         )
-        # All workers do this in the same minute. What one of them is about to delete, the others pass over. A CTE is
+        # All workers do this in the same minute, and skip rows that another worker is deleting. A CTE is
         # evaluated once; a subquery may be evaluated again, and would then lock other rows.
         ended = oldest.with_for_update(skip_locked=True).cte("ended")
         async with self._writing() as connection:

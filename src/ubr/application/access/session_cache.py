@@ -163,7 +163,7 @@ class SessionCache:
     # --- knowing -----------------------------------------------------------------------------------------------------
 
     def apply(self, epoch: str, rows: Sequence[ChangeRecord]) -> None:
-        """Apply change records. Known changes are only ever added to."""
+        """Apply change records. Known changes are never removed here."""
         if epoch != self._epoch:
             return
         at = self._elapsed()
@@ -240,7 +240,7 @@ class SessionCache:
             self._lease = began
 
     async def leave(self) -> None:
-        """Stop answering, whatever is still in progress, and remove the worker's row."""
+        """Stop answering, even calls that are in progress, and remove the worker's row."""
         self._left = True
         if self._renewing is not None:
             await asyncio.wait([self._renewing])  # it would restore the row

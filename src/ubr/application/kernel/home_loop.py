@@ -21,7 +21,7 @@ class WrongEventLoop(RuntimeError):
 class HomeLoop:
     """Remembers the event loop of the first call, and rejects every other.
 
-    Connections, locks and tasks belong to one loop. Used from another they do not fail cleanly: a statement is sent,
+    Connections, locks and tasks belong to one loop. They do not fail cleanly in another one: a statement is sent,
     its answer goes to the wrong loop, and the connection is left inside a transaction for the next caller.
     """
 

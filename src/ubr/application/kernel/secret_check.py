@@ -1,4 +1,4 @@
-"""Checks that the secrets of this process are those of the installation, before it seals a key with them."""
+"""Checks that the secrets of this process are those of the installation, before it encrypts a key with them."""
 
 from __future__ import annotations
 

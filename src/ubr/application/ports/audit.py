@@ -132,7 +132,7 @@ class LogTree(Protocol):
         """Add the leaves of entries, from index `first` on, the nodes they complete, and the signed checkpoint over
         them.
 
-        The entries leave the waiting list. Errors: `LogDamaged` if one of them is in the tree already.
+        The entries leave the queue. Errors: `LogDamaged` if one of them is in the tree already.
         """
         ...
 
@@ -191,7 +191,7 @@ class LogRecords(Protocol):
 
 
 class LogKeys(Protocol):
-    """The present and former keys that sign checkpoints."""
+    """The current and former keys that sign checkpoints."""
 
     async def all(self) -> Sequence[LogKey]:
         """Every key, oldest first; never locked."""
@@ -206,7 +206,7 @@ class LogKeys(Protocol):
         ...
 
     async def save(self, key: LogKey) -> None:
-        """Store a resealed key."""
+        """Store a key that was encrypted again."""
         ...
 
 

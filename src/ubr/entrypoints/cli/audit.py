@@ -274,7 +274,7 @@ async def _after_restore(settings: Settings, note: str | None, *, lost_secret: b
     return f"Ended {settled.sessions} sessions. The log's new signing key is\n{settled.key}"
 
 
-# --- what they share -------------------------------------------------------------------------------------------------
+# --- shared functions ------------------------------------------------------------------------------------------------
 
 
 def _run(doing: Coroutine[Any, Any, T]) -> T:
