@@ -66,7 +66,7 @@ async def test_each_cause_has_a_sentence_before_anything_is_done(
         assert isinstance(refused.value, SqlUnavailable)
 
 
-async def test_a_role_that_may_not_create_tables_is_told_so(
+async def test_a_role_that_may_not_create_tables_gets_an_error(
     new_database: NewDatabase, postgres_server: PostgresServer
 ) -> None:
     url, role = new_database(migrated=False), f"poor_{uuid4().hex}"
@@ -123,7 +123,7 @@ async def test_a_password_that_is_changed_at_run_time_is_in_the_log(
     assert caplog.messages == ["The database rejects the password of this role (sqlstate 28P01)"]
 
 
-async def test_what_is_said_again_after_a_while_says_how_often_it_was_not(
+async def test_a_repeated_line_reports_the_number_of_suppressed_ones(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 1000.0

@@ -102,7 +102,7 @@ async def test_the_schema_can_be_chosen(new_database: NewDatabase, ask: Ask) -> 
 
 
 @pytest.mark.parametrize("path", ["public", "elsewhere, public"])
-async def test_an_installation_from_before_goes_on_where_it_is(path: str, new_database: NewDatabase, ask: Ask) -> None:
+async def test_an_earlier_installation_keeps_its_schema(path: str, new_database: NewDatabase, ask: Ask) -> None:
     url, place = new_database(migrated=False), path.partition(",")[0]
     name = urlsplit(url).path[1:]
     await upgrade(url, "0005", schema=place)
@@ -126,7 +126,7 @@ async def test_a_file_of_another_application_is_left_alone(tmp_path: Path) -> No
             await doing(f"sqlite:///{file}")
 
 
-async def test_a_role_that_may_not_make_the_schema_is_told_so_before_anything_is_done(
+async def test_a_role_that_may_not_create_the_schema_gets_an_error_before_any_change(
     new_database: NewDatabase, ask: Ask
 ) -> None:
     url, role = new_database(migrated=False), f"poor_{uuid4().hex}"

@@ -112,7 +112,7 @@ def test_a_port_in_use(service: UbrProcess, ubr: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_what_is_logged_before_there_are_workers_is_json_too(serve: Serve) -> None:
+def test_log_lines_from_before_the_workers_are_json_too(serve: Serve) -> None:
     service = serve(UBR_REDIS_URL="redis://127.0.0.1:1").wait_until_ready()
     lines = [json.loads(line)["event"] for line in service.log.splitlines()]
     assert "The fast path is lost (ConnectionError): a revocation takes up to the bound" in lines
