@@ -32,8 +32,8 @@ class SqlIdempotencyStore:
 
     async def claim(self, digest: bytes, now: datetime) -> IdempotencyRecord | None:
         insert = (sqlite if self._connection.dialect == "sqlite" else postgresql).insert(replays)
-        # PostgreSQL waits here for a unit that inserted the same digest and is still open. Whatever its outcome, the
-        # row is locked afterwards, so it can be read.
+        # PostgreSQL waits here for a unit that inserted the same digest and is still open. Afterwards the row is
+        # locked in every case, so it can be read.
         claim = insert.values(digest=digest, **_CLAIM).on_conflict_do_update(
             index_elements=[replays.c.digest], set_=_CLAIM, where=replays.c.expires_at <= now
         )
@@ -41,7 +41,7 @@ class SqlIdempotencyStore:
             return None
         found = await self.find(digest, now)
         if found is None:
-            raise SqlTransactionConflict("a row went away")
+            raise SqlTransactionConflict("a row was deleted")
         return found
 
     async def keep(self, replay: IdempotencyRecord) -> None:

@@ -65,7 +65,7 @@ class Listing:
 
     def ordered(self, columns: Any) -> list[ColumnElement[Any]]:
         """The order, for any table with the columns of users."""
-        # E-mails are unique: their own index provides the order, and there are no ties to break.
+        # E-mails are unique, so their index alone determines the order.
         order = [columns.email_key] if self.by_email else [columns.created_at, columns.id]
         return [column.desc() if self.down else column.asc() for column in order]
 
@@ -149,7 +149,7 @@ def _range(column: ColumnElement[Any], prefix: str) -> ColumnElement[bool]:
 
 
 def _count(column: ColumnElement[Any], condition: ColumnElement[bool]) -> ColumnElement[int]:
-    # Ordered, so that the count follows the index, whatever the statistics say.
+    # Ordered, so that the plan uses the index even with poor statistics.
     some = select(column).where(condition).order_by(column).limit(FEW + 1).subquery("counted")
     return select(func.count()).select_from(some).scalar_subquery()
 
