@@ -63,7 +63,7 @@ def _is(kind: type[T], value: object) -> T:
 _HEAD: Final = select(log_head.c.only)
 
 # The writer of the tree locks the row of its head. That requires the privilege to change it, which an advisory lock
-# does not: any role that may connect could hold one, and with it the log.
+# does not: any role that may connect could hold one, and block the log.
 _TRY: Final = _HEAD.with_for_update(skip_locked=True)
 
 _WAIT: Final = _HEAD.with_for_update()
@@ -101,7 +101,7 @@ class SqlLogTree:
             return True
         if await self._connection.rows(_WAIT if wait else _TRY):
             return True
-        # A missing head is not a locked one: the log must not stand still without an error.
+        # A missing head is an error, unlike a locked one: otherwise the log would stop without a message.
         if wait or not await self._connection.rows(_HEAD):
             return True
         if await self._connection.rows(_END_STALLED):
@@ -123,7 +123,7 @@ class SqlLogTree:
             return Frontier.from_bytes(_is(int, row[0]), _is(bytes, row[1]))
 
     async def waiting(self, limit: int) -> list[LogEntry]:
-        # By ids and not by a join: however poor the statistics, no plan then reads the whole log.
+        # By ids and not by a join: no plan then reads the whole log, even with poor statistics.
         first = select(log_queue.c.entry_id).order_by(log_queue.c.entry_id)
         entries = await self._entries(first.limit(limit))
         while not entries:
@@ -240,7 +240,7 @@ class SqlLogRecords:
             return [(size, await self._readable_note(size)) for size in sizes]
 
     async def _readable_note(self, size: int) -> str:
-        """A note; an empty text, which is no valid note, if the stored value is not even text."""
+        """A note; if the stored value is not text, an empty text, which is not a valid note."""
         note = select(log_checkpoints.c.note).where(log_checkpoints.c.size == size)
         with suppress(*_UNREADABLE):
             [row] = await self._connection.rows(note)

@@ -1,4 +1,4 @@
-"""One connection in one transaction."""
+"""One connection, in one transaction."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ T = TypeVar("T")
 
 
 class SqlConnection:
-    """The connection of a unit: runs the statements of its repositories, and collects the events of stored objects.
+    """The connection that the repositories of one unit share. It also collects the events of the stored aggregates.
 
-    Errors: those of the domain, `StoreUnavailable` among them; never a foreseeable one of a driver. `WrongEventLoop`
-    before anything is sent.
+    Errors: those of the domain, including `StoreUnavailable`. `WrongEventLoop` is raised before anything is sent. An
+    error of a driver is translated, unless it is a bug.
 
-    A connection returns to the pool only if its driver says that it is open and in no transaction. It is cut after
-    every error except an answer of the database: a connection left inside a transaction would make the next units on
-    it part of that transaction, which nobody commits.
+    A connection returns to the pool only if its driver says that it is open and outside a transaction. After every
+    error except an answer of the database, it is closed. A connection that returned inside a transaction would make
+    all later units on it parts of that transaction, which is never committed.
     """
 
     def __init__(self, engine: AsyncEngine, *, writing: bool) -> None:
@@ -44,19 +44,19 @@ class SqlConnection:
         self._broken = False
         self.writing = writing
         self.locking = writing and not self._threaded
-        """True if reads must lock. A writing unit of SQLite is the only one from its beginning."""
+        """True if reads lock their rows. In SQLite, a writing unit is the only writer from its start on."""
         self.events: list[Event] = []
         self.lost = False
         """True if the connection turned out to be broken."""
         self._open = True
 
     async def rows(self, statement: Statement | Executable, parameters: Parameters | None = None) -> Sequence[Row]:
-        """The rows that a query finds."""
+        """The rows that a query returns."""
         self._check()
         return await self._call(self._driver.fetch(statement, parameters))
 
     async def row(self, statement: Statement | Executable, parameters: Parameters | None = None) -> Row | None:
-        """The only row that a query finds, or None."""
+        """The one row that a query returns; None if there is none."""
         found = await self.rows(statement, parameters)
         if len(found) > 1:
             raise RuntimeError("A query for one row found several")
@@ -65,7 +65,7 @@ class SqlConnection:
     async def write(
         self, statement: Statement | Executable, parameters: Parameters | Sequence[Parameters] | None = None
     ) -> int:
-        """Run a statement that changes something, for each of the parameters. The number of rows if they are one."""
+        """Execute a writing statement. Returns the number of affected rows, if there is one set of parameters."""
         self._check_writing()
         if isinstance(parameters, Sequence):
             if len(parameters) > 1:
@@ -75,18 +75,21 @@ class SqlConnection:
         return await self._call(self._driver.execute(statement, parameters))
 
     async def change(self, statement: Statement | Executable, parameters: Parameters | None = None) -> Sequence[Row]:
-        """Change something, and return the rows of RETURNING. (SQLite counts no rows of a statement with a WITH.)"""
+        """Execute a writing statement with RETURNING. Returns those rows.
+
+        SQLite does not count the rows of a statement that begins with WITH, so `write` cannot.
+        """
         self._check_writing()
         return await self._call(self._driver.fetch(statement, parameters))
 
     async def forget(self, key: Column[Any], which: Select[Any]) -> int:
-        """Delete the rows of a table whose keys a query finds; how many."""
-        # A CTE is evaluated once; a subquery may be evaluated anew, and then has another `limit`.
+        """Delete the rows whose keys a query selects. Returns the number deleted."""
+        # A CTE is evaluated once. A subquery may be evaluated again, and its `limit` may then select other rows.
         ended = which.cte("ended")
         return len(await self.change(delete(key.table).where(key.in_(select(ended.c[key.name]))).returning(key)))
 
     def note(self, events: list[Event]) -> None:
-        """Take over what happened to something that was stored."""
+        """Take the events of a stored aggregate."""
         self.events += events
         events.clear()
 
@@ -123,7 +126,7 @@ class SqlConnection:
             try:
                 await self._driver.roll_back()
                 self._broken = not self._driver.idle
-            except Exception as error:  # noqa: BLE001 - after any error no other unit may get this connection
+            except Exception as error:  # noqa: BLE001 - after any error, this connection must not be used again
                 if translated(error) is None:
                     _log.warning("A connection to the database could not be rolled back (%s)", type(error).__name__)
                 self._broken = True
@@ -143,23 +146,23 @@ class SqlConnection:
 
     async def _call(self, doing: Coroutine[Any, Any, T]) -> T:
         try:
-            # SQLite works in a thread, which cannot be stopped: a task that no longer waited for it would leave a
-            # connection behind in no known state.
+            # SQLite works in a thread, which cannot be stopped. A task that stopped waiting for it would not know the
+            # state of the connection.
             return await (uninterrupted(doing) if self._threaded else doing)
         except Exception as error:
-            # A limit of the driver's own, or an error that nobody foresaw: the server may still be at work, so the
-            # connection is in no known state.
+            # After a timeout of the driver, or an unforeseen error, the server may still be working: the state of the
+            # connection is unknown.
             self._broken = self._broken or not is_answer(error)
             self.lost = self.lost or self._is_lost(error)
             meaning = translated(error, lost=self.lost)
             if meaning is None:
                 raise
             complain(meaning)
-            # The driver's text can hold addresses and names.
+            # The driver's text can contain addresses and names.
             raise meaning from None
         except BaseException:
-            # Cancelled: asyncpg may believe that a transaction has begun where the server does not, or the other way
-            # round. The thread of SQLite has done all it was told by now.
+            # Cancelled: asyncpg and the server may disagree about whether a transaction has begun. The thread of SQLite
+            # has finished its work by now.
             self._broken = self._broken or not self._threaded
             raise
 

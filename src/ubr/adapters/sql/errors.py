@@ -1,4 +1,4 @@
-"""What the databases say, in the words of the domain. The one place that reads a driver's error."""
+"""Translates errors of the drivers into errors of the domain. No other module reads an error of a driver."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from ubr.domain.errors import (
 CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
     "uq_users_email_key": EmailTaken,
     "uq_roles_name": RoleNameTaken,
-    "pk_roles": RoleNameTaken,  # built-in roles have known ids, which two services may add at the same moment
-    "uq_log_leaves_entry_id": LogDamaged,  # what waits to be in the tree is in it already
-    # These are broken where a thing went away between being read without a lock and being pointed at.
+    "pk_roles": RoleNameTaken,  # built-in roles have fixed ids, which two processes may add at the same moment
+    "uq_log_leaves_entry_id": LogDamaged,  # a queued entry is in the tree already
+    # A row was read without a lock, and deleted before the row that refers to it was written.
     "fk_user_roles_role_id_roles": RoleNotFound,
     "fk_user_roles_user_id_users": UserNotFound,
     "fk_sessions_user_id_users": UserNotFound,
@@ -38,12 +38,12 @@ CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
     "fk_outbox_user_id_users": UserNotFound,
     "fk_reserved_emails_user_id_users": UserNotFound,
     "fk_refresh_tokens_session_id_sessions": SessionNotFound,
-    # Who acts went away meanwhile. Done again, the call is told what there is to be told of that.
+    # The actor was deleted meanwhile. The repeated call gets the correct error.
     "fk_replays_actor_id_users": TransactionConflict,
     "fk_replays_user_id_users": TransactionConflict,
     "fk_known_clients_user_id_users": UserNotFound,
 }
-"""What it means that a constraint is broken. PostgreSQL tells its name, SQLite the columns of a unique one."""
+"""The error for each violated constraint. PostgreSQL reports its name, SQLite the columns of a unique constraint."""
 
 SQLITE_CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
     ", ".join(f"{table.name}.{column.name}" for column in constraint.columns): CONSTRAINTS[str(constraint.name)]
@@ -52,7 +52,7 @@ SQLITE_CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
     if isinstance(constraint, UniqueConstraint) and str(constraint.name) in CONSTRAINTS
 }
 SQLITE_REFERENCES: Final[dict[str, type[UbrError]]] = {
-    # The other reference of a grant is to its user, whose row is written just before.
+    # The other reference of a grant is to its user, whose row was written just before.
     "user_roles": RoleNotFound,
     "sessions": UserNotFound,
     "links": UserNotFound,
@@ -62,24 +62,24 @@ SQLITE_REFERENCES: Final[dict[str, type[UbrError]]] = {
     "replays": TransactionConflict,
     "known_clients": UserNotFound,
 }
-"""The same for foreign keys, of which SQLite tells nothing at all, by the table that was written."""
+"""The error for a violated foreign key, by the written table: SQLite does not report which key it was."""
 _NOT_TEXT: Final = "Could not decode to UTF-8"
-"""How the driver begins to say that a text is none."""
+"""The start of the driver's message for a stored text that is not UTF-8."""
 _SQLITE_UNIQUE: Final = "UNIQUE constraint failed: "
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _UNAVAILABLE_CLASSES: Final = {
     "08",  # connection
-    "28",  # the password was changed under us
+    "28",  # the password was changed while ubr was running
     "53",  # disk full, out of memory, too many connections
     "57",  # cancelled by a timeout, shut down, starting
-    "58",  # the system below PostgreSQL
+    "58",  # system error outside PostgreSQL
 }
 _UNAVAILABLE_STATES: Final = {
-    "25006",  # read-only: a standby, or set so
+    "25006",  # read-only: a standby, or configured
     "25P03",  # idle in a transaction for too long
     "25P04",  # in a transaction for too long
-    "3D000",  # no such database
+    "3D000",  # the database does not exist
 }
 _SLOW_STATES: Final = {
     "55P03": "lock_timeout",
@@ -90,13 +90,15 @@ _CONFLICT_STATES: Final = {
     "40P01",  # deadlock
 }
 _LOST_STATEMENTS: Final = {
-    "26000",  # no such prepared statement
-    "42P05",  # there is one of that name
+    "26000",  # the prepared statement does not exist
+    "42P05",  # a prepared statement of that name exists
 }
-"""A pooler on the way gave the session to somebody else, with the statements that were prepared in it."""
-_LOST: Final = "A pooler before the database loses prepared statements: end the URL in ?prepared_statement_cache_size=0"
+"""A pooler gave the session, with its prepared statements, to another client."""
+_LOST: Final = (
+    "A pooler in front of the database loses prepared statements: append ?prepared_statement_cache_size=0 to the URL"
+)
 _STALE_PLANS: Final = {"InvalidCachedStatementError", "OutdatedSchemaCacheError"}
-"""What asyncpg raises where the tables changed under a prepared statement. SQLAlchemy drops its caches upon it."""
+"""Errors of asyncpg after the tables of a prepared statement were changed. SQLAlchemy drops its caches then."""
 
 # https://www.sqlite.org/rescode.html
 _SQLITE_UNAVAILABLE: Final = {
@@ -116,9 +118,9 @@ _SQLITE_SLOW: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 class SqlUnavailable(StoreUnavailable):
-    """`reason` is for the operator's log: a code of the database or the name of a limit, never its text.
+    """`reason` is for the service's log: a code of the database or the name of a limit, never a text of the database.
 
-    `cause` is a sentence for the operator, where more is known.
+    `cause` is a sentence for the operator, if the cause is known.
     """
 
     def __init__(self, reason: str, cause: str | None = None, *, retry_after: int = 1) -> None:
@@ -127,15 +129,15 @@ class SqlUnavailable(StoreUnavailable):
 
 
 class SqlTooSlow(SqlUnavailable, StoreTooSlow):
-    """The database answers, and certainly did nothing."""
+    """The database is reachable. The statement certainly had no effect."""
 
 
 class SqlTransactionConflict(SqlUnavailable, TransactionConflict):
-    """Two units stood in each other's way and this one was rolled back, certainly: it may be repeated."""
+    """Two units conflicted. This one was certainly rolled back, so it can be repeated."""
 
 
 def is_answer(error: BaseException) -> bool:
-    """True for an answer of the database: the state of the connection is then known."""
+    """True if the database itself answered with this error: the state of the connection is then known."""
     driver = _of_driver(error)
     if isinstance(driver, sqlite3.Error):
         return getattr(driver, "sqlite_errorcode", None) is not None
@@ -143,7 +145,10 @@ def is_answer(error: BaseException) -> bool:
 
 
 def translated(error: BaseException, *, lost: bool = False) -> UbrError | None:
-    """The meaning of a driver's error; None for a bug, which is raised as it is. `lost`: the connection is closed."""
+    """The error of the domain for an error of a driver; None for a bug, which is raised unchanged.
+
+    `lost` is True if the connection is closed.
+    """
     if isinstance(error, UbrError):
         return error
     if isinstance(error, PoolTimeoutError):
@@ -185,7 +190,7 @@ def _of_sqlite(error: sqlite3.Error, statement: str) -> UbrError | None:
         return broken()
     if code is None and str(error).startswith(_NOT_TEXT):
         return None
-    if code is None:  # Of SQLAlchemy's own making: the connection was closed under us.
+    if code is None:  # raised by SQLAlchemy itself: the connection was closed meanwhile
         return SqlUnavailable("connection closed") if isinstance(error, sqlite3.OperationalError) else None
     name = getattr(error, "sqlite_errorname", "SQLITE")
     if code & 0xFF in _SQLITE_SLOW:
@@ -202,7 +207,7 @@ def _of_postgresql(driver: BaseException, *, lost: bool) -> UbrError | None:
     if state is None:
         if type(driver).__name__ == "ClientConfigurationError":
             return SqlUnavailable(*causes.of_options(f"{driver}"))
-        # Some errors of the driver are ours, such as an argument of the wrong type: those stay what they are.
+        # Some errors of the driver are bugs of ubr, such as an argument of the wrong type. They stay unchanged.
         return SqlUnavailable("connection lost") if lost or "closed" in f"{driver}" else None
     if state[:2] == "23" and (broken := CONSTRAINTS.get(getattr(driver, "constraint_name", ""))) is not None:
         return broken()
@@ -223,7 +228,7 @@ def _of_state(state: str, message: str, *, lost: bool) -> UbrError | None:
 
 
 def explained(error: BaseException) -> UbrError | None:
-    """The same for a caller that begins: a missing privilege is then an answer, and not a bug."""
+    """Like `translated`, for the start of a process: a missing privilege is then an operator's error, not a bug."""
     if (meaning := translated(error)) is not None:
         return meaning
     state = _state(_of_driver(error))

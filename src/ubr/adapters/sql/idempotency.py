@@ -57,7 +57,7 @@ class SqlIdempotencyStore:
             return None
         found = await self.find(digest, now)
         if found is None:
-            raise SqlTransactionConflict("a row went away")
+            raise SqlTransactionConflict("a row was deleted")
         return found
 
     async def keep(self, replay: IdempotencyRecord) -> None:

@@ -153,8 +153,8 @@ class SqlChangeFeed:
         oldest = (
             select(feed.c.batch, feed.c.ordinal).where(feed.c.at < self._ago(older)).order_by(feed.c.at).limit(limit)
         )
-        # All workers do this in the same minute. What one of them is about to delete, the others pass over. A CTE is
-        # evaluated once; a subquery may be evaluated anew, and then locks other rows.
+        # All workers do this in the same minute, and skip rows that another worker is deleting. A CTE is
+        # evaluated once; a subquery may be evaluated again, and would then lock other rows.
         ended = oldest.with_for_update(skip_locked=True).cte("ended")
         async with self._writing() as connection:
             return await connection.write(delete(feed).where(key.in_(select(ended.c.batch, ended.c.ordinal))))
@@ -167,7 +167,7 @@ class SqlChangeFeed:
     def _ago(self, span: timedelta) -> ColumnElement[datetime]:
         if self._clock is not None:
             return literal(self._clock() - span, Timestamp())
-        # Asked once, in a question of its own: to a function that may say something else for each row no index helps.
+        # A subquery, evaluated once: no index serves a comparison with a function that may differ for each row.
         moment = select(type_coerce(func.clock_timestamp() - literal(span, Interval()), Timestamp()))
         return moment.scalar_subquery()
 

@@ -211,7 +211,7 @@ Index(
     sqlite_where=outbox.c.dead.is_(False),
 )
 
-# E-mails that users have given up and can still take back.
+# Former e-mails that users can still restore.
 reserved_emails: Final = Table(
     "reserved_emails",
     metadata,
