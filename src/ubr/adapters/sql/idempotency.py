@@ -29,8 +29,8 @@ _FIND: Final = Statement(
 
 def _claiming(dialect: str) -> Executable:
     insert = (sqlite if dialect == "sqlite" else postgresql).insert(replays)
-    # PostgreSQL waits here for a unit that inserted the same digest and is still open. Whatever its outcome, the row is
-    # locked afterwards, so it can be read.
+    # PostgreSQL waits here for a unit that inserted the same digest and is still open. Afterwards the row is locked in
+    # every case, so it can be read.
     claim = insert.values(digest=bindparam("digest"), **_CLAIM).on_conflict_do_update(
         index_elements=[replays.c.digest],
         set_=_CLAIM,
