@@ -544,7 +544,7 @@ async def test_the_owner_prunes_old_entries_and_the_service_cannot(guarded: Guar
         old = (await ubr.get_checkpoint(actor=SYSTEM)).size
         clock.move(days=400)
         command = PruneLogCommand(before=clock(), force=True)
-        with pytest.raises(DBAPIError, match="permission denied"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
             await ubr.prune_log(command, actor=SYSTEM)
         assert (await ubr.verify_log(VerifyLogCommand(), actor=SYSTEM)).pruned == 0
     async with connect(guarded.settings(database_url=guarded.owner_url, migrate="check"), clock=clock) as ubr:
@@ -581,7 +581,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 async def stored_entries(url: str) -> list[LogEntry]:
     engine = make_engine(url)
     async with engine.connect() as connection:
-        rows = (await connection.execute(select(logs).order_by(logs.c.id))).mappings().all()
+        rows = (await connection.execute(select(logs).order_by(logs.c.id))).all()
     await engine.dispose()
     return [entry_from_row(row) for row in rows]
 

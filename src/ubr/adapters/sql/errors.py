@@ -6,6 +6,7 @@ import sqlite3
 from typing import Final
 
 from sqlalchemy import UniqueConstraint
+from sqlalchemy.connectors.asyncio import AsyncAdapt_Error as AdaptedError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -137,26 +138,44 @@ class SqlTransactionConflict(SqlUnavailable, TransactionConflict):
 
 def is_answer(error: BaseException) -> bool:
     """True if the database itself answered with this error: the state of the connection is then known."""
-    if not isinstance(error, DBAPIError):
-        return False
-    if isinstance(error.orig, sqlite3.Error):
-        return getattr(error.orig, "sqlite_errorcode", None) is not None
-    return getattr(getattr(error.orig, "__cause__", None), "sqlstate", None) is not None
+    driver = _of_driver(error)
+    if isinstance(driver, sqlite3.Error):
+        return getattr(driver, "sqlite_errorcode", None) is not None
+    return _state(driver) is not None
 
 
-def translated(error: BaseException) -> UbrError | None:
-    """The error of the domain for an error of a driver; None for a bug, which is raised unchanged."""
+def translated(error: BaseException, *, lost: bool = False) -> UbrError | None:
+    """The error of the domain for an error of a driver; None for a bug, which is raised unchanged.
+
+    `lost` is True if the connection is closed.
+    """
     if isinstance(error, UbrError):
         return error
     if isinstance(error, PoolTimeoutError):
         return SqlUnavailable("no connection was free")
-    if isinstance(error, OSError):
-        return SqlUnavailable(*causes.of_connecting(error))
-    if not isinstance(error, DBAPIError):
+    driver = _of_driver(error)
+    if isinstance(driver, OSError):
+        return SqlUnavailable(*causes.of_connecting(driver))
+    if isinstance(driver, sqlite3.Error):
+        return _of_sqlite(driver, (error.statement if isinstance(error, DBAPIError) else None) or "")
+    if driver is None or type(driver).__module__.partition(".")[0] != "asyncpg":
         return None
-    if isinstance(error.orig, sqlite3.Error):
-        return _of_sqlite(error.orig, error.statement or "")
-    return _of_postgresql(error)
+    return _of_postgresql(driver, lost=lost or (isinstance(error, DBAPIError) and error.connection_invalidated))
+
+
+def _of_driver(error: BaseException | None) -> BaseException | None:
+    """The error of the driver, which SQLAlchemy may have wrapped: in its own, and for asyncpg in one of its adapter."""
+    if isinstance(error, DBAPIError):
+        error = error.orig
+    if isinstance(error, AdaptedError):
+        error = error.__cause__
+    return error
+
+
+def _state(driver: BaseException | None) -> str | None:
+    """The SQLSTATE of an answer of PostgreSQL."""
+    state: str | None = getattr(driver, "sqlstate", None)
+    return state
 
 
 def _of_sqlite(error: sqlite3.Error, statement: str) -> UbrError | None:
@@ -181,24 +200,21 @@ def _of_sqlite(error: sqlite3.Error, statement: str) -> UbrError | None:
     return None
 
 
-def _of_postgresql(error: DBAPIError) -> UbrError | None:
-    # SQLAlchemy wraps the error of the driver.
-    driver = getattr(error.orig, "__cause__", None)
+def _of_postgresql(driver: BaseException, *, lost: bool) -> UbrError | None:
     if type(driver).__name__ in _STALE_PLANS:
         return SqlTransactionConflict("stale plan")
-    state = getattr(driver, "sqlstate", None)
+    state = _state(driver)
     if state is None:
         if type(driver).__name__ == "ClientConfigurationError":
             return SqlUnavailable(*causes.of_options(f"{driver}"))
         # Some errors of the driver are bugs of ubr, such as an argument of the wrong type. They stay unchanged.
-        lost = error.connection_invalidated or "closed" in str(error.orig)
-        return SqlUnavailable("connection lost") if lost else None
+        return SqlUnavailable("connection lost") if lost or "closed" in f"{driver}" else None
     if state[:2] == "23" and (broken := CONSTRAINTS.get(getattr(driver, "constraint_name", ""))) is not None:
         return broken()
-    return _of_state(state, error)
+    return _of_state(state, f"{driver}", lost=lost)
 
 
-def _of_state(state: str, error: DBAPIError) -> UbrError | None:
+def _of_state(state: str, message: str, *, lost: bool) -> UbrError | None:
     reason = f"sqlstate {state}"
     if state in _CONFLICT_STATES:
         return SqlTransactionConflict(reason)
@@ -206,16 +222,16 @@ def _of_state(state: str, error: DBAPIError) -> UbrError | None:
         return SqlTooSlow(f"{reason}: {_SLOW_STATES[state]}")
     if state in _LOST_STATEMENTS:
         return SqlUnavailable(reason, _LOST)
-    if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE_STATES or error.connection_invalidated:
-        return SqlUnavailable(reason, causes.of_state(state, f"{error.orig}"))
+    if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE_STATES or lost:
+        return SqlUnavailable(reason, causes.of_state(state, message))
     return None
 
 
 def explained(error: BaseException) -> UbrError | None:
     """Like `translated`, for the start of a process: a missing privilege is then an operator's error, not a bug."""
-    if (meaning := translated(error)) is not None or not isinstance(error, DBAPIError):
+    if (meaning := translated(error)) is not None:
         return meaning
-    state = getattr(getattr(error.orig, "__cause__", None), "sqlstate", None)
+    state = _state(_of_driver(error))
     if state == "42501":
         return SqlUnavailable(f"sqlstate {state}", causes.of_state(state))
     return None
