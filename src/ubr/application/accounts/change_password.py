@@ -56,7 +56,7 @@ class ChangePassword:
             pointer="/new_password",
         )
         async with self.passwords.confirmed(actor.user_id, current) as checked:
-            hashed = await self.hasher.hash(new)
+            hashed = await self.hasher.hash(new, account=checked.user.email.key)
             async with self.unit_of_work.ending(Change("user", str(actor.user_id)), actor=actor) as tx:
                 await authority(tx, actor)
                 user = await checked.user_in(tx)

@@ -100,13 +100,19 @@ class Users(Protocol):
 
 
 class PasswordHasher(Protocol):
-    """A slow, salted, memory-hard hash, computed in a separate pool."""
+    """A slow, salted, memory-hard hash, computed in a separate pool.
 
-    async def hash(self, password: str) -> PasswordHash:
+    Waiting calls are served one per client in turn, and within a client one per account. The client is that of the
+    current origin, the `account` the canonical e-mail of a call, whether or not it exists. So a client or an account
+    with many calls delays the others by one call each. If too many calls are waiting, `Busy` reaches those of the
+    largest share first.
+    """
+
+    async def hash(self, password: str, *, account: str = "") -> PasswordHash:
         """A new hash at the current cost. Errors: `Busy` if too many calls are waiting."""
         ...
 
-    async def verify(self, password: str, against: PasswordHash | None) -> bool:
+    async def verify(self, password: str, against: PasswordHash | None, *, account: str = "") -> bool:
         """True if the password matches. Takes the same time for None and for an unreadable hash as for any other.
 
         Errors: `Busy` if too many calls are waiting.
