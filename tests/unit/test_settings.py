@@ -28,6 +28,7 @@ from ubr.settings import (
     TABLE,
     Limit,
     LoginRateLimit,
+    RateLimit,
     Settings,
     WrongSetting,
     debugging,
@@ -42,6 +43,18 @@ from ubr.settings import (
 KEY = "0123456789abcdef" * 2
 CANARY = "canary-d41d8cd98f00"
 MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+SINGLE_LIMITS = (
+    "SESSION",
+    "CLIENT_SESSION",
+    "REFRESH",
+    "OWN_CHANGE",
+    "REGISTRATION",
+    "MAIL",
+    "RECIPIENT",
+    "INVALID_REFRESH",
+    "INVALID_LINK",
+)
 
 GOOD: dict[str, list[tuple[str, Any]]] = {
     "UBR_DATABASE_URL": [
@@ -76,6 +89,14 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
         ("5/second,7/day", LoginRateLimit(Limit(5, timedelta(seconds=1)), Limit(7, timedelta(days=1)))),
         ("off, 1/hour", LoginRateLimit(None, Limit(1, timedelta(hours=1)))),
     ],
+    **{
+        f"UBR_{name}_RATE_LIMIT": [
+            ("off", RateLimit(None)),
+            ("5/second", RateLimit(Limit(5, timedelta(seconds=1)))),
+            ("999999/day", RateLimit(Limit(999999, timedelta(days=1)))),
+        ]
+        for name in SINGLE_LIMITS
+    },
     "UBR_PASSWORD_MIN_LENGTH": [("8", 8), ("64", 64)],
     "UBR_PASSWORD_BLOCK_LIST": [("/srv/passwords.txt", "/srv/passwords.txt"), ("a b", "a b")],
     "UBR_ARGON2_MEMORY_KIB": [("19456", 19456), ("262144", 262144)],
@@ -144,6 +165,10 @@ BAD: dict[str, list[str]] = {
     "UBR_WORKERS": ["0", "2", "257", "auto", *NUMBERS],
     "UBR_REGISTRATION": ["Open", "invite", "VERIFIED"],
     "UBR_LOGIN_RATE_LIMIT": ["10", "10/minute", "10/min,1/min", "0/minute,1/minute", "1/day,1/day,1/day", "none", ","],
+    **{
+        f"UBR_{name}_RATE_LIMIT": ["10", "10/min", "0/minute", "1/day,1/day", "none", ",", "1000000/day"]
+        for name in SINGLE_LIMITS
+    },
     "UBR_PASSWORD_MIN_LENGTH": ["7", "65", *NUMBERS],
     "UBR_PASSWORD_BLOCK_LIST": ["/srv/", "/"],
     "UBR_ARGON2_MEMORY_KIB": ["19455", "262145", *NUMBERS],
@@ -280,6 +305,15 @@ def test_defaults_are_those_of_the_contract() -> None:
         workers=1,
         registration="open",
         login_rate_limit=LoginRateLimit(Limit(10, MINUTE), Limit(100, MINUTE)),
+        session_rate_limit=RateLimit(Limit(100, HOUR)),
+        client_session_rate_limit=RateLimit(Limit(1000, HOUR)),
+        refresh_rate_limit=None,
+        own_change_rate_limit=RateLimit(Limit(100, HOUR)),
+        registration_rate_limit=RateLimit(Limit(60, HOUR)),
+        mail_rate_limit=RateLimit(Limit(30, HOUR)),
+        recipient_rate_limit=RateLimit(Limit(5, HOUR)),
+        invalid_refresh_rate_limit=RateLimit(Limit(100, MINUTE)),
+        invalid_link_rate_limit=RateLimit(Limit(30, MINUTE)),
         password_min_length=15,
         password_block_list=None,
         argon2_memory_kib=19456,
@@ -480,6 +514,7 @@ def test_what_is_in_force_can_be_set_again() -> None:
     environ = {
         "UBR_DATABASE_URL": "memory:",
         "UBR_LOGIN_RATE_LIMIT": "off,7/hour",
+        "UBR_MAIL_RATE_LIMIT": "off",
         "UBR_TRUSTED_PROXIES": "hops:3",
         "UBR_SESSION_IDLE": "36h",
         "UBR_PERMISSIONS": "notes:edit,notes:read",
