@@ -353,6 +353,9 @@ def revocation(ports: Ports, services: Services) -> RevocationUseCases:
     return RevocationUseCases(
         follow_revocations=FollowRevocations(
             authorize=services.authorize,
+            unit_of_work=services.unit_of_work,
+            rate_limiter=services.rate_limiter,
+            policy=ports.decisions.policy,
             session_cache=services.session_cache,
             feed=ports.background_feed,
             notifier=ports.notifier,

@@ -36,6 +36,7 @@ def policy_of(settings: Settings) -> OperatorPolicy:
         sessions=SessionLimits(
             idle=settings.session_idle, lifetime=settings.session_lifetime, per_user=settings.sessions_per_user
         ),
+        verifiers_per_user=settings.verifiers_per_user,
         own_permissions=Permissions.of(Permission(name) for name in settings.permissions),
     )
 
@@ -63,6 +64,7 @@ def quotas_of(settings: Settings) -> Quotas:
         client_sessions=_quota(settings.client_session_rate_limit.limit),
         refreshes=_quota((settings.refresh_rate_limit or _usual_refreshes(settings)).limit),
         own_changes=_quota(settings.own_change_rate_limit.limit),
+        verifiers=_quota(settings.verifier_rate_limit.limit),
         registrations=_quota(settings.registration_rate_limit.limit),
         mails=_quota(settings.mail_rate_limit.limit),
         mails_to_one=_quota(settings.recipient_rate_limit.limit),

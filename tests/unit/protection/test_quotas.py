@@ -31,6 +31,7 @@ FIELDS = {
     "client_sessions": "client_session",
     "refreshes": "refresh",
     "own_changes": "own_change",
+    "verifiers": "verifier",
     "registrations": "registration",
     "mails": "mail",
     "mails_to_one": "recipient",

@@ -36,6 +36,8 @@ class Quotas:
     """Refreshes of one session."""
     own_changes: Quota | None
     """Changes that one user makes to their own account."""
+    verifiers: Quota | None
+    """Verifiers that one user registers."""
     registrations: Quota | None
     mails: Quota | None
     """Mails requested by one client IP."""
@@ -53,6 +55,7 @@ class Quotas:
             client_sessions=None,
             refreshes=None,
             own_changes=None,
+            verifiers=None,
             registrations=None,
             mails=None,
             mails_to_one=None,
@@ -196,6 +199,10 @@ class RateLimiter:
     async def own_change(self, user_id: UserId) -> None:
         """Count a change that a user makes to their own account."""
         await self._count(f"own-change {user_id}", self.quotas.own_changes)
+
+    async def verifier(self, user_id: UserId) -> None:
+        """Count the registration of a verifier."""
+        await self._count(f"verifier {user_id}", self.quotas.verifiers)
 
     async def _count(self, name: str, quota: Quota | None) -> None:
         if quota is not None:

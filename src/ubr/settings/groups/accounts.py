@@ -45,6 +45,9 @@ class AccountSettings:
         "100/hour",
         "Maximum number of changes that a user makes to their own account (full name, e-mail, password), or `off`.",
     )
+    verifier_rate_limit: RateLimit = setting(
+        parse_rate_limit, "200/hour", "Maximum number of verifiers that a user registers, or `off`."
+    )
     registration_rate_limit: RateLimit = setting(
         parse_rate_limit, "60/hour", "Maximum number of registrations per client IP, or `off`."
     )
