@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -27,12 +28,14 @@ class SqlOutbox:
     async def add(self, queued: QueuedMail) -> None:
         await self._connection.write(insert(outbox), queued_mail_to_row(queued))
 
-    async def due(self, now: datetime) -> bool:
-        waiting = select(outbox.c.id).where(outbox.c.dead.is_(False), outbox.c.next_try_at <= now).limit(1)
+    async def due(self, now: datetime, *, without: Collection[str] = ()) -> bool:
+        waiting = select(outbox.c.id).where(*_due(now, without)).limit(1)
         return await self._connection.row(waiting) is not None
 
-    async def claim(self, now: datetime, until: datetime, limit: int) -> list[QueuedMail]:
-        due = select(outbox.c.id).where(outbox.c.dead.is_(False), outbox.c.next_try_at <= now)
+    async def claim(
+        self, now: datetime, until: datetime, limit: int, *, without: Collection[str] = ()
+    ) -> list[QueuedMail]:
+        due = select(outbox.c.id).where(*_due(now, without))
         due = due.order_by(outbox.c.next_try_at, outbox.c.id).limit(limit)
         if self._connection.locking:
             due = due.with_for_update(skip_locked=True)
@@ -80,6 +83,16 @@ class SqlOutbox:
         """Skips a mail that another unit has locked; a later call deletes it."""
         old = select(outbox.c.id).where(outbox.c.created_at < made_before).order_by(outbox.c.created_at)
         return await self._connection.forget(outbox.c.id, old.limit(limit).with_for_update(skip_locked=True))
+
+
+def _due(now: datetime, without: Collection[str]) -> tuple[ColumnElement[bool], ...]:
+    """Conditions for a mail that is due, to another domain than these."""
+    others = (outbox.c.email_key.not_like(f"%@{_escaped(domain)}", escape="/") for domain in without)
+    return outbox.c.dead.is_(False), outbox.c.next_try_at <= now, *others
+
+
+def _escaped(text: str) -> str:
+    return text.replace("/", "//").replace("%", "/%").replace("_", "/_")
 
 
 def _as(queued: QueuedMail) -> tuple[ColumnElement[bool], ...]:

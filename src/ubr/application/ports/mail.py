@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -88,12 +89,15 @@ class Outbox(Protocol):
         """Store a new queued mail."""
         ...
 
-    async def due(self, now: datetime) -> bool:
-        """True if a queued mail is due."""
+    async def due(self, now: datetime, *, without: Collection[str] = ()) -> bool:
+        """True if a queued mail is due, to another domain than these."""
         ...
 
-    async def claim(self, now: datetime, until: datetime, limit: int) -> list[QueuedMail]:
-        """At most `limit` due mails, the longest due first. No other caller gets them before `until`.
+    async def claim(
+        self, now: datetime, until: datetime, limit: int, *, without: Collection[str] = ()
+    ) -> list[QueuedMail]:
+        """At most `limit` due mails, the longest due first, `without` those to these domains. No other caller gets them
+        before `until`.
 
         Concurrent callers get different mails and do not wait for each other.
         """
