@@ -122,6 +122,7 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
     "UBR_LOG_LEVEL": [(level, level) for level in ("debug", "info", "warning", "error")],
     "UBR_POOL_SIZE": [("1", 1), ("1000", 1000)],
     "UBR_AUDIT_CHECKPOINT": [("/srv/log.checkpoint", "/srv/log.checkpoint"), ("a b", "a b")],
+    "UBR_SMTP_DATA_TIMEOUT": [("10s", timedelta(seconds=10)), ("1h", timedelta(hours=1))],
     "UBR_SMTP_URL": [
         ("smtp://u:p@mail.example.com:587", "smtp://u:p@mail.example.com:587"),
         ("smtps://h/", "smtps://h/"),
@@ -200,6 +201,7 @@ BAD: dict[str, list[str]] = {
     "UBR_LOG_LEVEL": ["INFO", "trace", "20"],
     "UBR_POOL_SIZE": ["0", "1001", *NUMBERS],
     "UBR_AUDIT_CHECKPOINT": ["/srv/", "/"],
+    "UBR_SMTP_DATA_TIMEOUT": ["9s", "61m", "10"],
     "UBR_SMTP_URL": [
         "mail.example.com",
         "http://h",
@@ -340,6 +342,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         pool_size=10,
         audit_checkpoint=None,
         smtp_url=None,
+        smtp_data_timeout=timedelta(minutes=10),
         mail_from="ubr@localhost",
         mail_templates=None,
         public_url="http://127.0.0.1:8000",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 import pytest
 
@@ -24,6 +25,10 @@ class Hanging:
     begun: list[str] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
     released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def max_duration(self) -> timedelta:
+        return timedelta(0)
 
     @property
     def sends(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from ubr.adapters.memory.store import Drafts
@@ -101,6 +101,10 @@ class MemoryMailer:
 
     def __init__(self) -> None:
         self.sent: list[Mail] = []
+
+    @property
+    def max_duration(self) -> timedelta:
+        return timedelta(0)
 
     @property
     def sends(self) -> bool:

@@ -189,12 +189,15 @@ class SqlLinks:
     def __init__(self, connection: SqlConnection) -> None:
         self._connection = connection
 
-    async def add(self, link: OneTimeLink) -> None:
+    async def add(self, link: OneTimeLink, *, keep_older: bool = False) -> None:
+        if not keep_older:
+            await self._drop_others(link)
+        await self._connection.write(insert(links), link_to_row(link))
+
+    async def _drop_others(self, link: OneTimeLink) -> None:
         if link.kind is not LinkKind.EMAIL_UNDO:
             whose = links.c.email_key == link.email.key if link.user_id is None else links.c.user_id == link.user_id
-            older = delete(links).where(links.c.kind == link.kind.value, whose)
-            await self._connection.write(older)
-        await self._connection.write(insert(links), link_to_row(link))
+            await self._connection.write(delete(links).where(links.c.kind == link.kind.value, whose))
 
     async def get(self, digest: TokenDigest) -> OneTimeLink | None:
         row = await self._connection.row(select(links).where(links.c.digest == digest))
@@ -203,7 +206,11 @@ class SqlLinks:
     async def redeem(self, digest: TokenDigest, now: datetime) -> OneTimeLink | None:
         taken = delete(links).where(links.c.digest == digest, links.c.expires_at > now).returning(*links.c)
         rows = await self._connection.change(taken)
-        return link_from_row(rows[0]) if rows else None
+        if not rows:
+            return None
+        link = link_from_row(rows[0])
+        await self._drop_others(link)
+        return link
 
     async def pending(self, kind: LinkKind, email: Email, now: datetime) -> OneTimeLink | None:
         found = select(links).where(

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID, uuid5
 
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.origin import Origin, calling_from
@@ -37,8 +38,8 @@ _CONNECTIONS: Final = 3
 _LOOK: Final = 1.0
 """Seconds between two checks for further mails while some are being sent."""
 
-_CLAIMED: Final = timedelta(minutes=2)
-"""How long a claim on a queued mail lasts: longer than an attempt can take."""
+_SPARE: Final = timedelta(minutes=2)
+"""How much longer than an attempt a claim on a queued mail lasts."""
 
 _FAREWELL: Final = 3.0
 """Seconds in which current attempts may finish when the process stops."""
@@ -61,7 +62,7 @@ class DeliverMail:
     - Only the service itself may. Several processes may at once: each claims other mails. A process without a mail
       server claims none.
     - Looks up the recipient and creates the link at this point: only the digest of the link is stored, and a retried
-      mail has a new one.
+      mail has a new one. The links of earlier attempts stay valid, since their mails may have arrived all the same.
     - Retries a failed mail with increasing pauses, and gives it up in the end.
     - Sends some mails at once, and only a few of them to one domain, so that a slow server delays its own mails alone.
     - Sends a mail once, unless the process dies between sending and recording it. Does not send a cancelled mail.
@@ -128,7 +129,7 @@ class DeliverMail:
             if not await tx.outbox.due(tx.now, without=full):
                 return None
         async with self._places, self.unit_of_work.begin(actor) as tx:
-            queued_mails = await tx.outbox.claim(tx.now, tx.now + _CLAIMED, 1, without=full)
+            queued_mails = await tx.outbox.claim(tx.now, tx.now + self.mailer.max_duration + _SPARE, 1, without=full)
             await tx.commit()
         return queued_mails[0] if queued_mails else None
 
@@ -151,7 +152,7 @@ class DeliverMail:
         try:
             context = await self._written(queued, actor)
             if context is not None:
-                await self.mailer.send(self.renderer.render(context, queued.id))
+                await self.mailer.send(self.renderer.render(context, _message_id(queued, context)))
         except (MailRefused, MailUnavailable) as error:
             return error
         except StoreUnavailable:
@@ -269,7 +270,8 @@ class DeliverMail:
                 session_id=session_id,
                 created_at=tx.now,
                 expires_at=end,
-            )
+            ),
+            keep_older=queued.tries > 0,
         )
         tx.record(LinkIssued(user_id=user_id, kind=kind.value))
         mail = MailKind.REGISTRATION if kind is LinkKind.REGISTRATION else queued.kind
@@ -281,6 +283,11 @@ class DeliverMail:
             new_email=queued.new_email,
             minutes=max(1, int((end - tx.now) / timedelta(minutes=1))),
         )
+
+
+def _message_id(queued: QueuedMail, context: MailContext) -> UUID:
+    """The same for each attempt that sends the same text. A new link makes another text."""
+    return queued.id if context.link is None else uuid5(queued.id, context.link)
 
 
 async def _addressee(tx: Transaction, queued: QueuedMail) -> User | None:

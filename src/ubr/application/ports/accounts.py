@@ -141,9 +141,9 @@ class LinkTokenMint(Protocol):
 
 
 class Links(Protocol):
-    async def add(self, link: OneTimeLink) -> None:
+    async def add(self, link: OneTimeLink, *, keep_older: bool = False) -> None:
         """Store a link. Deletes older links of the same kind for the same account, or for the e-mail if it has no
-        account.
+        account; not with `keep_older`.
 
         Links that undo a change of e-mail are kept, since each restores a different e-mail. Errors: `UserNotFound`.
         """
@@ -154,7 +154,7 @@ class Links(Protocol):
         ...
 
     async def redeem(self, digest: TokenDigest, now: datetime) -> OneTimeLink | None:
-        """Take a valid link out of the store atomically; None if there is none.
+        """Take a valid link out of the store atomically; None if there is none. Deletes those that `add` would delete.
 
         Of any number of concurrent calls one gets the link. A rollback of that unit makes the link valid again.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -24,7 +24,8 @@ class Mail:
     text: str = field(repr=False)
     html: str = field(repr=False)
     id: UUID
-    """The source of the `Message-ID`: the same for every attempt, so that a duplicate can be recognised."""
+    """The source of the `Message-ID`: the same for every attempt with the same text, so that a duplicate can be
+    recognised."""
 
     def __post_init__(self) -> None:
         """Errors: `ValueError` for a value that would break out of its header line."""
@@ -74,6 +75,11 @@ class Mailer(Protocol):
         Errors: `MailRefused` if this mail will never be accepted; `MailUnavailable` if it may be accepted later, or may
         have been already. Neither error contains an e-mail, a link or a password.
         """
+        ...
+
+    @property
+    def max_duration(self) -> timedelta:
+        """The longest time that `send` takes."""
         ...
 
     @property
