@@ -15,6 +15,7 @@ from ubr.domain.events import (
     SessionEvent,
     SigningKeyEvent,
     UserEvent,
+    VerifierRegistered,
     actions,
 )
 from ubr.entrypoints.http.openapi.document import described
@@ -71,6 +72,7 @@ def _about(event: type[Event]) -> str:
         LogKeyEvent: "key of the log",
         LogEntryRead: "log entry",
         LogInFailed: "user",
+        VerifierRegistered: "user",
     }
     return next((name for kind, name in kinds.items() if issubclass(event, kind)), "")
 

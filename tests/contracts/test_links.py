@@ -115,6 +115,34 @@ async def test_a_newer_one_of_its_kind_takes_the_place_of_the_older(
     assert await there(uow, older, newer, *kept) == [False, True, True, True, True]
 
 
+@pytest.mark.parametrize("account", [True, False])
+@pytest.mark.parametrize("first", [True, False])
+async def test_older_ones_that_are_kept_end_when_one_of_them_is_redeemed(
+    uow: UnitOfWork, user: User, account: bool, first: bool
+) -> None:
+    pair = [new_link(user if account else None, to="one", made=made) for made in (1, 2)]
+    others = [new_link(to="other"), new_link(user, LinkKind.VERIFICATION)]
+    await add(uow, *others, pair[0])
+    async with uow.begin(SYSTEM) as tx:
+        await tx.links.add(pair[1], keep_older=True)
+        await tx.commit()
+    assert await there(uow, *pair, *others) == [True] * 4
+    async with uow.begin(SYSTEM) as tx:
+        redeemed = pair[0 if first else 1]
+        assert await tx.links.redeem(redeemed.digest, NOON) == redeemed
+        await tx.commit()
+    assert await there(uow, *pair, *others) == [False, False, True, True]
+
+
+async def test_a_link_that_is_redeemed_leaves_links_that_undo(uow: UnitOfWork, user: User) -> None:
+    undo = [new_link(user, LinkKind.EMAIL_UNDO, to=to) for to in ("one", "other")]
+    await add(uow, *undo)
+    async with uow.begin(SYSTEM) as tx:
+        assert await tx.links.redeem(undo[0].digest, NOON) == undo[0]
+        await tx.commit()
+    assert await there(uow, *undo) == [False, True]
+
+
 async def test_without_an_account_that_is_so_for_the_e_mail(uow: UnitOfWork) -> None:
     older, other = new_link(to="one"), new_link(to="other")
     await add(uow, older, other)

@@ -10,6 +10,7 @@ import pytest
 from tests.contracts.kit import HOUR, NOON, email, new_user, pages, put, race, seen
 from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import UserNotFound
@@ -90,6 +91,25 @@ async def test_due_mails_are_claimed_for_a_time(uow: UnitOfWork) -> None:
     async with uow.begin(SYSTEM) as tx:
         again = await tx.outbox.claim(NOON + HOUR, NOON + 2 * HOUR, 10)
         assert {*ids(again)} == {first.id, last.id, later.id}
+
+
+async def test_mails_to_other_domains_are_claimed_without_some(uow: UnitOfWork) -> None:
+    domains = ["example.com", "mail.example.com", "examplescom.example", "example.org"]
+    mails = [replace(new_letter(due=n * -HOUR), email=Email.parse(f"ada@{domain}")) for n, domain in enumerate(domains)]
+    await add(uow, *mails)
+
+    async def claimed(*without: str) -> set[object]:
+        async with uow.begin(SYSTEM) as tx:  # not committed
+            found = await tx.outbox.claim(NOON, NOON + HOUR, 10, without=without)
+            assert await tx.outbox.due(NOON, without=domains) is False
+            return set(ids(found))
+
+    assert await claimed() == set(ids(mails))
+    assert await claimed("example.com") == set(ids(mails[1:]))
+    assert await claimed("example.com", "example.org") == set(ids(mails[1:3]))
+    assert await claimed(*domains) == set()
+    assert await seen(uow, lambda tx: tx.outbox.due(NOON, without=domains[:3]))
+    assert not await seen(uow, lambda tx: tx.outbox.due(NOON, without=domains))
 
 
 async def test_a_claim_that_comes_to_nothing_takes_nothing(uow: UnitOfWork) -> None:

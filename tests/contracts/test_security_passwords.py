@@ -22,6 +22,7 @@ from argon2.low_level import hash_secret_raw
 
 from ubr.adapters.security import passwords
 from ubr.adapters.security.passwords import Argon2PasswordHasher
+from ubr.application.kernel.origin import Origin, calling_from
 from ubr.application.ports.accounts import PasswordHasher
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.errors import Busy, Unavailable
@@ -335,6 +336,97 @@ async def test_before_anything_was_measured_the_advice_is_a_second(gated: Gated)
     gated.gate.set()
     await task
     hasher.close()
+
+
+# --- fair shares -----------------------------------------------------------------------------------------------------
+
+
+def ask(hasher: Argon2PasswordHasher, ip: str | None, account: str) -> asyncio.Task[PasswordHash]:
+    """A call of this client for this account. Its password tells both."""
+    with calling_from(Origin(ip=ip)):
+        return asyncio.create_task(hasher.hash(f"{ip} {account}", account=account))
+
+
+async def turns(loops: int = 50) -> None:
+    for _ in range(loops):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def single() -> Iterator[Argon2PasswordHasher]:
+    """One thread, and places for six waiting calls."""
+    made = Argon2PasswordHasher(MEMORY, TIME, 1, workers=1, queue=6)
+    yield made
+    made.close()
+
+
+async def test_clients_take_turns_and_within_a_client_accounts_do(single: Argon2PasswordHasher, gated: Gated) -> None:
+    asked = [("192.0.2.1", "a"), *[("192.0.2.1", "a")] * 3, ("192.0.2.1", "b"), ("192.0.2.2", "a"), (None, "a")]
+    tasks = [ask(single, *each) for each in asked]
+    await gated.begun(1)
+    gated.gate.set()
+    await asyncio.gather(*tasks)
+    assert gated.secrets == [
+        b"192.0.2.1 a",
+        b"192.0.2.1 a",
+        b"192.0.2.2 a",
+        b"None a",
+        b"192.0.2.1 b",
+        b"192.0.2.1 a",
+        b"192.0.2.1 a",
+    ]
+
+
+async def test_an_ipv6_network_of_64_bits_has_one_share(single: Argon2PasswordHasher, gated: Gated) -> None:
+    one = [ask(single, f"2001:db8::{number:x}", f"{number}") for number in range(1, 5)]
+    other = ask(single, "192.0.2.1", "a")
+    await gated.begun(1)
+    gated.gate.set()
+    await asyncio.gather(*one, other)
+    assert gated.secrets[2] == b"192.0.2.1 a"
+
+
+async def test_one_client_cannot_keep_the_others_out(single: Argon2PasswordHasher, gated: Gated) -> None:
+    many = [ask(single, "192.0.2.1", f"{number}") for number in range(7)]
+    await gated.begun(1)
+    few = [ask(single, f"192.0.2.{number}", "a") for number in range(2, 5)]
+    await turns()
+    # The newest calls of the largest share have given way, until no share is smaller than another.
+    assert [task.done() for task in many] == [False] * 4 + [True] * 3
+    assert all(isinstance(task.exception(), Busy) for task in many[4:])
+    beyond = ask(single, "192.0.2.1", "a")
+    await turns()
+    assert isinstance(beyond.exception(), Busy)
+    assert single.taken == 7
+    gated.gate.set()
+    await asyncio.gather(*many[:4], *few)
+    await until(lambda: single.taken == 0)
+
+
+async def test_one_account_cannot_keep_the_others_of_its_client_out(single: Argon2PasswordHasher, gated: Gated) -> None:
+    many = [ask(single, None, "a") for _ in range(7)]
+    await gated.begun(1)
+    few = [ask(single, None, "b") for _ in range(4)]
+    await turns()
+    assert [task.done() for task in many] == [False] * 4 + [True] * 3
+    assert [task.done() for task in few] == [False] * 3 + [True]
+    gated.gate.set()
+    await asyncio.gather(*many, *few, return_exceptions=True)
+    await until(lambda: single.taken == 0)
+
+
+async def test_a_displaced_call_that_is_cancelled_frees_its_place_once(
+    single: Argon2PasswordHasher, gated: Gated
+) -> None:
+    many = [ask(single, "192.0.2.1", "a") for _ in range(7)]
+    await gated.begun(1)
+    many[6].cancel()
+    few = [ask(single, f"192.0.2.{number}", "a") for number in range(2, 5)]
+    await asyncio.gather(many[6], return_exceptions=True)
+    await turns()
+    gated.gate.set()
+    await asyncio.gather(*many, *few, return_exceptions=True)
+    await until(lambda: single.taken == 0)
 
 
 async def test_a_call_cancelled_while_waiting_is_not_hashed_and_frees_its_place(gated: Gated) -> None:

@@ -12,6 +12,7 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -174,6 +175,49 @@ async def test_only_the_newest_of_two_links_that_arrived_is_good(post: PostOffic
     with pytest.raises(InvalidLink):
         await post.world.ubr.reset_password(ResetPasswordCommand(token=older, new_password=OTHER_PASSWORD))
     await post.world.ubr.reset_password(ResetPasswordCommand(token=newer, new_password=OTHER_PASSWORD))
+
+
+async def test_a_link_whose_mail_was_not_confirmed_stays_good_until_one_is_used(post: PostOffice) -> None:
+    await post.forgot()
+    receive = post.server.handle_DATA
+
+    async def unconfirmed(*given: Any) -> str:
+        await receive(*given)
+        return "451 it has arrived all the same"
+
+    post.server.handle_DATA = unconfirmed  # type: ignore[method-assign, assignment]
+    assert await post() == 0
+    post.world.clock.move(seconds=30)
+    assert await post() == 0
+    post.server.handle_DATA = receive  # type: ignore[method-assign]
+    post.world.clock.move(seconds=60)
+    assert await post() == 1
+    mails = [message_from_bytes(received.content, policy=default) for received in post.server.received]
+    assert len({mail["Message-ID"] for mail in mails}) == 3, "each text has an id of its own"
+    first, second, third = post.tokens()
+    await post.world.ubr.reset_password(ResetPasswordCommand(token=second, new_password=OTHER_PASSWORD))
+    for token in (first, second, third):
+        with pytest.raises(InvalidLink):
+            await post.world.ubr.reset_password(ResetPasswordCommand(token=token, new_password=THEIRS))
+
+
+async def test_a_mail_without_a_link_has_one_message_id(post: PostOffice) -> None:
+    member = await post.world.logged_in(EMAIL)
+    command = RequestEmailChangeCommand(email="new@example.org", current_password=THEIRS)
+    await post.world.ubr.request_email_change(command, actor=member.actor)
+    receive = post.server.handle_DATA
+
+    async def unconfirmed(*given: Any) -> str:
+        await receive(*given)
+        return "451 it has arrived all the same"
+
+    post.server.handle_DATA = unconfirmed  # type: ignore[method-assign, assignment]
+    await post()
+    post.world.clock.move(seconds=30)
+    await post()
+    notices = [each for each in post.server.received if each.recipients == [EMAIL]]
+    assert len({message_from_bytes(each.content, policy=default)["Message-ID"] for each in notices}) == 1
+    assert len(notices) == 2
 
 
 async def test_one_bad_letter_holds_up_no_other(post: PostOffice) -> None:

@@ -394,12 +394,12 @@ async def test_no_password_is_hashed_for_what_was_done_already(world: World) -> 
         def __init__(self, hasher: PasswordHasher) -> None:
             self.hasher = hasher
 
-        async def hash(self, password: str) -> PasswordHash:
+        async def hash(self, password: str, *, account: str = "") -> PasswordHash:
             hashed.append(password)
-            return await self.hasher.hash(password)
+            return await self.hasher.hash(password, account=account)
 
-        async def verify(self, password: str, against: PasswordHash | None) -> bool:
-            return await self.hasher.verify(password, against)
+        async def verify(self, password: str, against: PasswordHash | None, *, account: str = "") -> bool:
+            return await self.hasher.verify(password, against, account=account)
 
         def outdated(self, stored: PasswordHash) -> bool:
             return self.hasher.outdated(stored)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
+from dataclasses import replace
+from datetime import timedelta
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -205,11 +211,44 @@ async def test_an_e_mail_that_the_server_cannot_write() -> None:
 TALK = ("220 hello", "250 hello", "250 from", "250 to", "354 go on")
 
 
-@pytest.mark.parametrize("lines", range(len(TALK) + 1))
+@pytest.mark.parametrize("lines", range(len(TALK)))
 async def test_a_server_that_stalls(lines: int) -> None:
     async with strange_server(*TALK[:lines]) as port:
         told = await unavailable(mailer(f"smtp://{HERE}:{port}", timeout=0.1))
     assert told == "the server did not answer in time"
+
+
+async def test_a_server_that_stalls_after_the_text_has_a_time_of_its_own() -> None:
+    async with strange_server(*TALK) as port:
+        told = await unavailable(mailer(f"smtp://{HERE}:{port}", data_timeout=timedelta(seconds=0.1)))
+    assert told == "the server did not answer in time"
+
+
+@pytest.mark.system
+async def test_a_server_that_confirms_late_has_taken_the_mail() -> None:
+    """The time for all before the text is over long before it answers."""
+    async with mail_server() as server:
+        out = mailer(f"smtp://{HERE}:{server.port}", timeout=4, data_timeout=timedelta(seconds=60))
+        deliver, over = server.handle_DATA, asyncio.Event()
+
+        async def slow(*given: Any) -> str:
+            asyncio.get_running_loop().call_later(4.2, over.set)
+            await over.wait()
+            return await deliver(*given)
+
+        server.handle_DATA = slow  # type: ignore[method-assign, assignment]
+        await out.send(MAIL)
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("text", [".", "..", ".\n.", "a\n.\nRCPT TO:<b@example.org>\n", "\n.b"])
+async def test_dots_at_the_start_of_a_line_arrive_as_they_were(text: str) -> None:
+    async with mail_server() as server:
+        await mailer(f"smtp://{HERE}:{server.port}").send(replace(MAIL, text=text, html=text))
+    [received] = server.received
+    message = message_from_bytes(received.content, policy=default)
+    assert isinstance(message, EmailMessage)
+    assert [part.get_content().split() for part in message.iter_parts()] == [text.split()] * 2
 
 
 async def test_a_server_that_stalls_instead_of_tls() -> None:

@@ -22,6 +22,7 @@ from tests.simulation import planted
 from tests.simulation.loop import SimulatedLoop, worker_of
 from tests.simulation.parts import GatedChangeFeed, GatedNotifier, GatedUnitOfWork, Storage, put_back, rows_of
 from ubr.adapters.memory import MemoryChangeFeed, MemoryStore
+from ubr.adapters.memory.rate_limit_store import MemoryRateLimitStore
 from ubr.adapters.security.system import Uuid7
 from ubr.application.access.authorization import Authorize
 from ubr.application.access.session_cache import CacheTimes, SessionCache
@@ -34,6 +35,7 @@ from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.revocation import WorkerId
+from ubr.application.protection.rate_limits import Quotas, RateLimiter
 from ubr.application.revocation.feed_follower import FeedFollower
 from ubr.application.revocation.propagation import PropagatingUnitOfWork, RevocationBarrier
 from ubr.application.revocation.worker_reaper import WorkerReaper
@@ -197,7 +199,9 @@ class Run:
         self.workers[name] = Worker(
             name,
             GetUser(authorize, propagating, self._now, denials),
-            UpdateUser(propagating, MailQueue(uuid4), denials),
+            UpdateUser(
+                propagating, RateLimiter(MemoryRateLimitStore(self._now), Quotas.off()), MailQueue(uuid4), denials
+            ),
             DeleteUser(propagating, denials),
             RevokeSession(propagating, denials),
             RevokeUserSessions(propagating, denials),

@@ -158,11 +158,11 @@ class Meanwhile:
     act: Callable[[], Awaitable[object]]
     times: int = 1
 
-    async def hash(self, password: str) -> PasswordHash:
-        return await self.hasher.hash(password)
+    async def hash(self, password: str, *, account: str = "") -> PasswordHash:
+        return await self.hasher.hash(password, account=account)
 
-    async def verify(self, password: str, against: PasswordHash | None) -> bool:
-        right = await self.hasher.verify(password, against)
+    async def verify(self, password: str, against: PasswordHash | None, *, account: str = "") -> bool:
+        right = await self.hasher.verify(password, against, account=account)
         if self.times:
             self.times -= 1
             await self.act()

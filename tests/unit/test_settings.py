@@ -28,6 +28,7 @@ from ubr.settings import (
     TABLE,
     Limit,
     LoginRateLimit,
+    RateLimit,
     Settings,
     WrongSetting,
     debugging,
@@ -42,6 +43,19 @@ from ubr.settings import (
 KEY = "0123456789abcdef" * 2
 CANARY = "canary-d41d8cd98f00"
 MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+SINGLE_LIMITS = (
+    "SESSION",
+    "CLIENT_SESSION",
+    "REFRESH",
+    "OWN_CHANGE",
+    "VERIFIER",
+    "REGISTRATION",
+    "MAIL",
+    "RECIPIENT",
+    "INVALID_REFRESH",
+    "INVALID_LINK",
+)
 
 GOOD: dict[str, list[tuple[str, Any]]] = {
     "UBR_DATABASE_URL": [
@@ -76,6 +90,14 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
         ("5/second,7/day", LoginRateLimit(Limit(5, timedelta(seconds=1)), Limit(7, timedelta(days=1)))),
         ("off, 1/hour", LoginRateLimit(None, Limit(1, timedelta(hours=1)))),
     ],
+    **{
+        f"UBR_{name}_RATE_LIMIT": [
+            ("off", RateLimit(None)),
+            ("5/second", RateLimit(Limit(5, timedelta(seconds=1)))),
+            ("999999/day", RateLimit(Limit(999999, timedelta(days=1)))),
+        ]
+        for name in SINGLE_LIMITS
+    },
     "UBR_PASSWORD_MIN_LENGTH": [("8", 8), ("64", 64)],
     "UBR_PASSWORD_BLOCK_LIST": [("/srv/passwords.txt", "/srv/passwords.txt"), ("a b", "a b")],
     "UBR_ARGON2_MEMORY_KIB": [("19456", 19456), ("262144", 262144)],
@@ -84,6 +106,7 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
     "UBR_SESSION_IDLE": [("1h", timedelta(hours=1)), ("90d", timedelta(days=90))],
     "UBR_SESSION_LIFETIME": [("14d", timedelta(days=14)), ("365d", timedelta(days=365))],
     "UBR_SESSIONS_PER_USER": [("1", 1), ("10000", 10000)],
+    "UBR_VERIFIERS_PER_USER": [("1", 1), ("10000", 10000)],
     "UBR_REVOCATION_POLL": [("10ms", timedelta(milliseconds=10))],
     "UBR_REVOCATION_BOUND": [("10s", timedelta(seconds=10))],
     "UBR_ACCESS_TOKEN_LIFETIME": [("1s", timedelta(seconds=1)), ("15m", 15 * MINUTE), ("900s", 15 * MINUTE)],
@@ -99,6 +122,7 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
     "UBR_LOG_LEVEL": [(level, level) for level in ("debug", "info", "warning", "error")],
     "UBR_POOL_SIZE": [("1", 1), ("1000", 1000)],
     "UBR_AUDIT_CHECKPOINT": [("/srv/log.checkpoint", "/srv/log.checkpoint"), ("a b", "a b")],
+    "UBR_SMTP_DATA_TIMEOUT": [("10s", timedelta(seconds=10)), ("1h", timedelta(hours=1))],
     "UBR_SMTP_URL": [
         ("smtp://u:p@mail.example.com:587", "smtp://u:p@mail.example.com:587"),
         ("smtps://h/", "smtps://h/"),
@@ -144,6 +168,10 @@ BAD: dict[str, list[str]] = {
     "UBR_WORKERS": ["0", "2", "257", "auto", *NUMBERS],
     "UBR_REGISTRATION": ["Open", "invite", "VERIFIED"],
     "UBR_LOGIN_RATE_LIMIT": ["10", "10/minute", "10/min,1/min", "0/minute,1/minute", "1/day,1/day,1/day", "none", ","],
+    **{
+        f"UBR_{name}_RATE_LIMIT": ["10", "10/min", "0/minute", "1/day,1/day", "none", ",", "1000000/day"]
+        for name in SINGLE_LIMITS
+    },
     "UBR_PASSWORD_MIN_LENGTH": ["7", "65", *NUMBERS],
     "UBR_PASSWORD_BLOCK_LIST": ["/srv/", "/"],
     "UBR_ARGON2_MEMORY_KIB": ["19455", "262145", *NUMBERS],
@@ -152,6 +180,7 @@ BAD: dict[str, list[str]] = {
     "UBR_SESSION_IDLE": ["59s", "91d", "14", "1.5h", "1h30m", "1 h", "1w", "-1h", "999999999d"],
     "UBR_SESSION_LIFETIME": ["59s", "13d", "3651d", "90 days"],
     "UBR_SESSIONS_PER_USER": ["0", "10001", *NUMBERS],
+    "UBR_VERIFIERS_PER_USER": ["0", "10001", *NUMBERS],
     "UBR_REVOCATION_POLL": ["9ms", "6s", "1s", "250"],
     "UBR_REVOCATION_BOUND": ["99ms", "11s", "250ms", "1"],
     "UBR_ACCESS_TOKEN_LIFETIME": ["0s", "901s", "16m", "1h", "10"],
@@ -172,6 +201,7 @@ BAD: dict[str, list[str]] = {
     "UBR_LOG_LEVEL": ["INFO", "trace", "20"],
     "UBR_POOL_SIZE": ["0", "1001", *NUMBERS],
     "UBR_AUDIT_CHECKPOINT": ["/srv/", "/"],
+    "UBR_SMTP_DATA_TIMEOUT": ["9s", "61m", "10"],
     "UBR_SMTP_URL": [
         "mail.example.com",
         "http://h",
@@ -280,6 +310,16 @@ def test_defaults_are_those_of_the_contract() -> None:
         workers=1,
         registration="open",
         login_rate_limit=LoginRateLimit(Limit(10, MINUTE), Limit(100, MINUTE)),
+        session_rate_limit=RateLimit(Limit(100, HOUR)),
+        client_session_rate_limit=RateLimit(Limit(1000, HOUR)),
+        refresh_rate_limit=None,
+        own_change_rate_limit=RateLimit(Limit(100, HOUR)),
+        verifier_rate_limit=RateLimit(Limit(200, HOUR)),
+        registration_rate_limit=RateLimit(Limit(60, HOUR)),
+        mail_rate_limit=RateLimit(Limit(30, HOUR)),
+        recipient_rate_limit=RateLimit(Limit(5, HOUR)),
+        invalid_refresh_rate_limit=RateLimit(Limit(100, MINUTE)),
+        invalid_link_rate_limit=RateLimit(Limit(30, MINUTE)),
         password_min_length=15,
         password_block_list=None,
         argon2_memory_kib=19456,
@@ -288,6 +328,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         session_idle=timedelta(days=14),
         session_lifetime=timedelta(days=90),
         sessions_per_user=50,
+        verifiers_per_user=50,
         revocation_poll=timedelta(milliseconds=250),
         revocation_bound=timedelta(seconds=1),
         access_token_lifetime=timedelta(minutes=10),
@@ -301,6 +342,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         pool_size=10,
         audit_checkpoint=None,
         smtp_url=None,
+        smtp_data_timeout=timedelta(minutes=10),
         mail_from="ubr@localhost",
         mail_templates=None,
         public_url="http://127.0.0.1:8000",
@@ -480,6 +522,7 @@ def test_what_is_in_force_can_be_set_again() -> None:
     environ = {
         "UBR_DATABASE_URL": "memory:",
         "UBR_LOGIN_RATE_LIMIT": "off,7/hour",
+        "UBR_MAIL_RATE_LIMIT": "off",
         "UBR_TRUSTED_PROXIES": "hops:3",
         "UBR_SESSION_IDLE": "36h",
         "UBR_PERMISSIONS": "notes:edit,notes:read",

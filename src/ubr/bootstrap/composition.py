@@ -182,7 +182,10 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             denials=services.denials,
         ),
         update_user=UpdateUser(
-            unit_of_work=services.unit_of_work, mail_queue=services.mail_queue, denials=services.denials
+            unit_of_work=services.unit_of_work,
+            rate_limiter=services.rate_limiter,
+            mail_queue=services.mail_queue,
+            denials=services.denials,
         ),
         delete_user=DeleteUser(unit_of_work=services.unit_of_work, denials=services.denials),
         create_admin=CreateAdmin(
@@ -350,6 +353,9 @@ def revocation(ports: Ports, services: Services) -> RevocationUseCases:
     return RevocationUseCases(
         follow_revocations=FollowRevocations(
             authorize=services.authorize,
+            unit_of_work=services.unit_of_work,
+            rate_limiter=services.rate_limiter,
+            policy=ports.decisions.policy,
             session_cache=services.session_cache,
             feed=ports.background_feed,
             notifier=ports.notifier,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
+from typing import Final
+
 from ubr.adapters.security.common_passwords import common_and_listed, is_common
 from ubr.adapters.security.passwords import cores
 from ubr.application.access.session_cache import CacheTimes
@@ -14,7 +18,9 @@ from ubr.domain.keys.access_token import MAX_UNIT_DURATION
 from ubr.domain.keys.signing_key import LEEWAY
 from ubr.domain.roles.permissions import Permission, Permissions
 from ubr.domain.sessions.session import SessionLimits
-from ubr.settings import Limit, LoginRateLimit, Settings, WrongSetting
+from ubr.settings import Limit, LoginRateLimit, RateLimit, Settings, WrongSetting
+
+_REFRESHES: Final = 120
 
 
 def decisions_of(settings: Settings) -> OperatorDecisions:
@@ -30,6 +36,7 @@ def policy_of(settings: Settings) -> OperatorPolicy:
         sessions=SessionLimits(
             idle=settings.session_idle, lifetime=settings.session_lifetime, per_user=settings.sessions_per_user
         ),
+        verifiers_per_user=settings.verifiers_per_user,
         own_permissions=Permissions.of(Permission(name) for name in settings.permissions),
     )
 
@@ -50,7 +57,26 @@ def quotas_of(settings: Settings) -> Quotas:
     chosen = settings.login_rate_limit
     if chosen == LoginRateLimit(None, None):
         return Quotas.off()
-    return Quotas(account=_quota(chosen.per_account), log_in=_quota(chosen.per_ip))
+    return Quotas(
+        account=_quota(chosen.per_account),
+        log_in=_quota(chosen.per_ip),
+        sessions=_quota(settings.session_rate_limit.limit),
+        client_sessions=_quota(settings.client_session_rate_limit.limit),
+        refreshes=_quota((settings.refresh_rate_limit or _usual_refreshes(settings)).limit),
+        own_changes=_quota(settings.own_change_rate_limit.limit),
+        verifiers=_quota(settings.verifier_rate_limit.limit),
+        registrations=_quota(settings.registration_rate_limit.limit),
+        mails=_quota(settings.mail_rate_limit.limit),
+        mails_to_one=_quota(settings.recipient_rate_limit.limit),
+        bad_refreshes=_quota(settings.invalid_refresh_rate_limit.limit),
+        bad_links=_quota(settings.invalid_link_rate_limit.limit),
+    )
+
+
+def _usual_refreshes(settings: Settings) -> RateLimit:
+    """A client refreshes once per access token, or somewhat more often if its clock or its network is bad."""
+    hour = timedelta(hours=1)
+    return RateLimit(Limit(max(_REFRESHES, math.ceil(4 * hour / settings.access_token_lifetime)), hour))
 
 
 def _quota(limit: Limit | None) -> Quota | None:

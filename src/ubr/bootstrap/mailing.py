@@ -23,7 +23,7 @@ def mailer_of(settings: Settings, clock: Clock) -> Mailer:
     if settings.smtp_url is not None:
         from ubr.adapters.mail.smtp import SmtpMailer
 
-        return SmtpMailer(settings.smtp_url, sender, clock)
+        return SmtpMailer(settings.smtp_url, sender, clock, data_timeout=settings.smtp_data_timeout)
     if settings.embedded:
         from ubr.adapters.mail.folder import FolderMailer
 

@@ -52,6 +52,7 @@ from ubr.domain.keys.events import (
     SigningKeyRotated,
 )
 from ubr.domain.mail.events import MailEvent, MailGivenUp, MailRetried
+from ubr.domain.revocation.events import VerifierRegistered
 from ubr.domain.roles.events import RoleAssigned, RoleCreated, RoleDeleted, RoleUnassigned, RoleUpdated
 from ubr.domain.sessions.events import (
     EVICTED,
@@ -122,6 +123,7 @@ __all__ = [
     "UserEvent",
     "UserRegistered",
     "UserUpdated",
+    "VerifierRegistered",
     "actions",
     "actor_of",
 ]
@@ -168,6 +170,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     SigningKeyRewrapped,
     MailGivenUp,
     MailRetried,
+    VerifierRegistered,
 )
 """Every event that becomes a log entry."""
 

@@ -11,7 +11,7 @@ from ubr.settings.groups.network import Network, TrustedProxies
 from ubr.settings.groups.operations import BACKGROUND_CONNECTIONS
 from ubr.settings.groups.stores import MEMORY
 from ubr.settings.overview import Row, debugging, documentation, in_force
-from ubr.settings.rate_limit import Limit, LoginRateLimit
+from ubr.settings.rate_limit import Limit, LoginRateLimit, RateLimit
 from ubr.settings.settings import TABLE, Settings
 from ubr.settings.urls import masked
 from ubr.settings.values import format_duration, parse_duration
@@ -27,6 +27,7 @@ __all__ = [
     "Limit",
     "LoginRateLimit",
     "Network",
+    "RateLimit",
     "Row",
     "Settings",
     "TrustedProxies",

@@ -1,8 +1,9 @@
-"""The limits of failed logins."""
+"""Rate limits."""
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -39,16 +40,37 @@ class LoginRateLimit:
         return f"{self.per_account or 'off'},{self.per_ip or 'off'}"
 
 
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """One limit. None is no limit."""
+
+    limit: Limit | None
+
+    def __str__(self) -> str:
+        return "off" if self.limit is None else str(self.limit)
+
+
+def parse_rate_limit(raw: str) -> RateLimit:
+    try:
+        return RateLimit(_limit(raw))
+    except ValueError:
+        raise ValueError("must be off, or a limit such as 60/hour (per second, minute, hour or day)") from None
+
+
+def _limit(raw: str) -> Limit | None:
+    if raw == "off":
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,5})/(second|minute|hour|day)", raw)
+    if found is None:
+        raise ValueError
+    return Limit(int(found[1]), _PERIODS[found[2]])
+
+
 def parse_login_rate_limit(raw: str) -> LoginRateLimit:
     if raw == "off":
         return LoginRateLimit(None, None)
-    limits: list[Limit | None] = []
-    for part in raw.split(","):
-        found = re.fullmatch(r"([1-9][0-9]{0,5})/(second|minute|hour|day)", part.strip())
-        if found is None and part.strip() != "off":
-            break
-        limits.append(Limit(int(found[1]), _PERIODS[found[2]]) if found else None)
-    else:
+    with suppress(ValueError):
+        limits = [_limit(part.strip()) for part in raw.split(",")]
         if len(limits) == 2:  # noqa: PLR2004 - the account and the client IP
             return LoginRateLimit(*limits)
     raise ValueError(

@@ -443,10 +443,10 @@ class Failing:
 
     error: BaseException
 
-    async def verify(self, *_: object) -> bool:
+    async def verify(self, *_: object, **__: object) -> bool:
         raise self.error
 
-    async def hash(self, _: str) -> Any:
+    async def hash(self, *_: object, **__: object) -> Any:
         raise self.error
 
     def outdated(self, _: object) -> bool:

@@ -16,7 +16,7 @@ import pytest
 from msgspec import UNSET
 
 from tests.support.feeds import PassedOn
-from tests.support.people import World, new_world
+from tests.support.people import Member, World, new_world
 from ubr.adapters.memory import MemoryChangeFeed
 from ubr.application.accounts.list_users import ListUsersCommand
 from ubr.application.kernel.representations import TokensResult
@@ -24,7 +24,8 @@ from ubr.application.ports.revocation import WorkerId
 from ubr.application.revocation.follow_revocations import FollowRevocationsCommand, RevocationsResult
 from ubr.application.revocation.stop_following_revocations import StopFollowingRevocationsCommand
 from ubr.domain.actor import SYSTEM
-from ubr.domain.errors import Invalid
+from ubr.domain.errors import Invalid, RateLimited
+from ubr.settings import Limit, LoginRateLimit, RateLimit
 from ubr.testing.memory import TINY_HASHING
 
 SHORT, LONG = 0.2, 30.0
@@ -204,6 +205,83 @@ async def test_a_caller_cannot_remove_the_verifier_of_another_user(short: World)
     await follow(short, actor=one.actor)
     await short.ubr.stop_following_revocations(StopFollowingRevocationsCommand(verifier=ME), actor=other.actor)
     assert await seconds(short.ubr.log_out(actor=member.actor)) >= SHORT
+
+
+# --- how many --------------------------------------------------------------------------------------------------------
+
+
+async def registered(world: World, verifier: UUID, member: Member) -> bool:
+    try:
+        await world.ubr.follow_revocations(FollowRevocationsCommand(verifier=verifier), actor=member.actor)
+    except RateLimited:
+        return False
+    return True
+
+
+async def test_a_user_has_so_many_verifiers_and_each_is_an_entry() -> None:
+    async with new_world(verifiers_per_user=3) as world:
+        one, other = await world.user("revocations:read"), await world.user("revocations:read")
+        await world.acts()
+        ids = [uuid4() for _ in range(4)]
+        for _ in range(2):
+            assert [await registered(world, verifier, one) for verifier in ids] == [True] * 3 + [False]
+        assert await registered(world, ids[3], other)
+        entries = await world.acts()
+        assert [(e.action, e.actor_id, e.data["verifier_id"]) for e in entries] == [
+            *[("verifier.registered", one.id, str(verifier)) for verifier in ids[:3]],
+            ("verifier.registered", other.id, str(ids[3])),
+        ]
+        assert len(feed_of(world).store.workers) == 1 + 4
+        stop = StopFollowingRevocationsCommand(verifier=ids[0])
+        await world.ubr.stop_following_revocations(stop, actor=one.actor)
+        assert await registered(world, ids[3], one)
+
+
+async def test_of_many_verifiers_at_once_no_more_stay() -> None:
+    async with new_world(verifiers_per_user=3) as world:
+        member = await world.user("revocations:read")
+        said = await asyncio.gather(*(registered(world, uuid4(), member) for _ in range(30)))
+        assert said.count(True) <= 3
+        assert len(feed_of(world).store.workers) == 1 + said.count(True)
+
+
+async def test_a_worker_that_does_not_know_a_registered_verifier_records_nothing(world: World) -> None:
+    member = await world.user("revocations:read")
+    assert await registered(world, ME, member)
+    await world.acts()
+    another = replace(world.ubr.follow_revocations)  # as another worker: it has renewed no lease
+    await another(FollowRevocationsCommand(verifier=ME), actor=member.actor)
+    assert await world.acts() == []
+
+
+async def test_a_verifier_that_was_removed_is_counted_anew() -> None:
+    async with new_world(verifiers_per_user=1) as world:
+        now = 0.0
+        use_case = replace(world.ubr.follow_revocations, elapsed=lambda: now)
+        member, ids = await world.user("revocations:read"), [uuid4(), uuid4()]
+        await use_case(FollowRevocationsCommand(verifier=ids[0]), actor=member.actor)
+        stop = StopFollowingRevocationsCommand(verifier=ids[0])
+        await world.ubr.stop_following_revocations(stop, actor=member.actor)
+        await use_case(FollowRevocationsCommand(verifier=ids[1]), actor=member.actor)
+        now = 3.0
+        with pytest.raises(RateLimited):
+            await use_case(FollowRevocationsCommand(verifier=ids[0]), actor=member.actor)
+
+
+async def test_registrations_have_a_quota() -> None:
+    hour = timedelta(hours=1)
+    limits = {
+        "login_rate_limit": LoginRateLimit(Limit(9, hour), None),
+        "verifier_rate_limit": RateLimit(Limit(2, hour)),
+    }
+    async with new_world(**limits) as world:
+        member = await world.user("revocations:read")
+        for _ in range(2):
+            verifier = uuid4()
+            assert await registered(world, verifier, member)
+            stop = StopFollowingRevocationsCommand(verifier=verifier)
+            await world.ubr.stop_following_revocations(stop, actor=member.actor)
+        assert not await registered(world, uuid4(), member)
 
 
 # --- the lease -------------------------------------------------------------------------------------------------------

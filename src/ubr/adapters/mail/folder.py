@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 from ubr.adapters.mail.message import written
@@ -24,6 +25,10 @@ class FolderMailer:
         self._folder = folder
         self._sender = sender
         self._clock = clock
+
+    @property
+    def max_duration(self) -> timedelta:
+        return timedelta(minutes=1)
 
     @property
     def sends(self) -> bool:

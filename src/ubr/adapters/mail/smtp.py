@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -18,6 +20,8 @@ from aiosmtplib import (
     SMTPRecipientRefused,
     SMTPResponseException,
     SMTPSenderRefused,
+    SMTPServerDisconnected,
+    SMTPStatus,
 )
 
 from ubr.adapters.mail.message import mailbox, written
@@ -29,6 +33,8 @@ _PORTS: Final = {"smtp": 587, "smtps": 465}
 _PERMANENT: Final = 500
 _OUR_FAULT: Final = (503, 530, 534, 535, 538)
 """"Log in first" and similar (RFC 4954): a reply to a recipient that concerns the settings, which can be corrected."""
+_FIRST_DOT: Final = re.compile(rb"^\.", re.MULTILINE)
+"""Is doubled, because a line with a single dot ends the mail (RFC 5321, 4.5.2)."""
 _FAREWELL: Final = 1.0
 """Seconds for a QUIT. Its result is ignored."""
 
@@ -38,14 +44,23 @@ class SmtpMailer:
 
     - `smtps://` is TLS from the first byte; `smtp://` requires STARTTLS, or sends nothing. The certificate must be
       valid for the host. Only a connection to this machine itself may go without TLS.
-    - `url` contains the account, percent-encoded. `ssl_context` replaces the machine's trust store. A delivery takes at
-      most `timeout` seconds.
+    - `url` contains the account, percent-encoded. `ssl_context` replaces the machine's trust store.
+    - All up to the text of the mail takes at most `timeout` seconds. After the text, the server has `data_timeout` to
+      confirm it: a server that checks or forwards a mail first is slow here, and to give up would send the mail twice
+      (RFC 5321, 4.5.3.2.6).
     - A server has accepted a mail when it confirms the last line. The mail is not sent again, even if the connection
       fails after that.
     """
 
     def __init__(
-        self, url: str, sender: str, clock: Clock, *, timeout: float = 10, ssl_context: ssl.SSLContext | None = None
+        self,
+        url: str,
+        sender: str,
+        clock: Clock,
+        *,
+        timeout: float = 10,
+        data_timeout: timedelta = timedelta(minutes=10),
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         split = urlsplit(url)
         self._host = split.hostname or ""
@@ -58,6 +73,11 @@ class SmtpMailer:
         self._own = mailbox(sender)
         self._clock = clock
         self._timeout = timeout
+        self._data_timeout = data_timeout
+
+    @property
+    def max_duration(self) -> timedelta:
+        return timedelta(seconds=self._timeout + _FAREWELL) + self._data_timeout
 
     @property
     def sends(self) -> bool:
@@ -66,15 +86,16 @@ class SmtpMailer:
     async def send(self, mail: Mail) -> None:
         message = written(mail, self._sender, self._clock())
         try:
-            async with self._connection() as client:
-                await self._hand_over(client, mailbox(mail.to), message)
+            async with self._connection() as (client, limit):
+                await self._announce(client, mailbox(mail.to))
+                await self._transmit(client, message, limit)
         # The library raises ValueError for lines that are not SMTP.
         except (SMTPException, OSError, ValueError) as error:
             raise _told(error) from None
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[SMTP]:
-        """A connection that may be used while there is time left."""
+    async def _connection(self) -> AsyncIterator[tuple[SMTP, asyncio.Timeout]]:
+        """A connection, and the time limit of its use."""
         client = SMTP(
             hostname=self._host,
             port=self._port,
@@ -85,15 +106,16 @@ class SmtpMailer:
             tls_context=self._context,
         )
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout) as limit:
                 await client.connect()
-                yield client
+                yield client, limit
             with suppress(SMTPException, OSError):
                 await client.quit(timeout=_FAREWELL)
         finally:
             client.close()
 
-    async def _hand_over(self, client: SMTP, to: str, message: bytes) -> None:
+    async def _announce(self, client: SMTP, to: str) -> None:
+        """All up to the text of the mail."""
         await client.ehlo()
         if not self._at_once:
             if client.supports_extension("starttls"):
@@ -115,7 +137,21 @@ class SmtpMailer:
             self._own, options=["SMTPUTF8", "BODY=8BITMIME"] if international else None, encoding=encoding
         )
         await client.rcpt(to, encoding=encoding)
-        await client.data(message)
+        began = await client.execute_command(b"DATA")
+        if began.code != SMTPStatus.start_input:
+            raise SMTPDataError(began.code, began.message)
+
+    async def _transmit(self, client: SMTP, message: bytes, limit: asyncio.Timeout) -> None:
+        """The text of the mail, and the confirmation of the server, which has time of its own."""
+        # Not by the library, which has one timeout for the command, the text and the confirmation.
+        if client.protocol is None:
+            raise SMTPServerDisconnected("Connection lost")
+        seconds = self._data_timeout.total_seconds()
+        limit.reschedule(asyncio.get_running_loop().time() + seconds)
+        client.protocol.write(_FIRST_DOT.sub(b"..", message) + b".\r\n")
+        ended = await client.protocol.read_response(timeout=seconds)
+        if ended.code != SMTPStatus.completed:
+            raise SMTPDataError(ended.code, ended.message)
 
 
 def _told(error: Exception) -> MailRefused | MailUnavailable:

@@ -135,9 +135,14 @@ class MemoryLinks:
         self._links = drafts.links
         self._users = drafts.users
 
-    async def add(self, link: OneTimeLink) -> None:
+    async def add(self, link: OneTimeLink, *, keep_older: bool = False) -> None:
         if link.user_id is not None and self._users.get(link.user_id) is None:
             raise UserNotFound
+        if not keep_older:
+            self._drop_others(link)
+        self._links.put(link.digest, link)
+
+    def _drop_others(self, link: OneTimeLink) -> None:
         if link.kind is not LinkKind.EMAIL_UNDO:
             self._drop(
                 other
@@ -145,7 +150,6 @@ class MemoryLinks:
                 if other.kind is link.kind
                 and (other.email.key == link.email.key if link.user_id is None else other.user_id == link.user_id)
             )
-        self._links.put(link.digest, link)
 
     async def get(self, digest: TokenDigest) -> OneTimeLink | None:
         return self._links.get(digest)
@@ -155,6 +159,7 @@ class MemoryLinks:
         if link is None or not link.live_at(now):
             return None
         self._links.drop(digest)
+        self._drop_others(link)
         return link
 
     async def pending(self, kind: LinkKind, email: Email, now: datetime) -> OneTimeLink | None:

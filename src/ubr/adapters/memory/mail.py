@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from ubr.adapters.memory.store import Drafts
@@ -27,11 +27,13 @@ class MemoryOutbox:
             raise UserNotFound
         self._queued.put(queued.id, queued)
 
-    async def due(self, now: datetime) -> bool:
-        return any(self._due(now))
+    async def due(self, now: datetime, *, without: Collection[str] = ()) -> bool:
+        return any(self._due(now, without))
 
-    async def claim(self, now: datetime, until: datetime, limit: int) -> list[QueuedMail]:
-        due = sorted(self._due(now), key=lambda queued: (queued.next_try_at, queued.id))[:limit]
+    async def claim(
+        self, now: datetime, until: datetime, limit: int, *, without: Collection[str] = ()
+    ) -> list[QueuedMail]:
+        due = sorted(self._due(now, without), key=lambda queued: (queued.next_try_at, queued.id))[:limit]
         claimed = [replace(queued, next_try_at=until) for queued in due]
         for queued in claimed:
             self._queued.put(queued.id, queued)
@@ -76,8 +78,12 @@ class MemoryOutbox:
     async def forget(self, made_before: datetime, limit: int) -> int:
         return self._drop([queued for queued in self._queued if queued.created_at < made_before][:limit])
 
-    def _due(self, now: datetime) -> Iterator[QueuedMail]:
-        return (queued for queued in self._queued if not queued.dead and queued.next_try_at <= now)
+    def _due(self, now: datetime, without: Collection[str]) -> Iterator[QueuedMail]:
+        return (
+            queued
+            for queued in self._queued
+            if not queued.dead and queued.next_try_at <= now and queued.email.domain not in without
+        )
 
     def _drop(self, which: Iterable[QueuedMail]) -> int:
         gone = list(which)
@@ -95,6 +101,10 @@ class MemoryMailer:
 
     def __init__(self) -> None:
         self.sent: list[Mail] = []
+
+    @property
+    def max_duration(self) -> timedelta:
+        return timedelta(0)
 
     @property
     def sends(self) -> bool:

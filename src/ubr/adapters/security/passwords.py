@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from typing import Final
 from argon2.exceptions import HashingError
 from argon2.low_level import ARGON2_VERSION, Type, hash_secret_raw
 
+from ubr.adapters.security.fair_queue import FairQueue, Job, Waiting
+from ubr.application.kernel.origin import current_origin
 from ubr.application.ports.system import RandomBytes
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.errors import Busy, Unavailable
@@ -106,6 +107,9 @@ class Argon2PasswordHasher:
     of logins uses no memory or time of other requests. A call cancelled while waiting frees its place; a call cancelled
     while its password is hashed keeps its place until the thread is done.
 
+    Waiting calls are served one per client in turn, and within a client one per account. If the queue is full, a call
+    displaces the newest one of a larger share, so that one client cannot keep the others out.
+
     The first password starts the threads.
     """
 
@@ -137,6 +141,7 @@ class Argon2PasswordHasher:
         self._pool: ThreadPoolExecutor | None = None
         self._pid = 0
         self._taken = 0
+        self._queue = FairQueue()
         self._seconds = 0.0
         self._closed = False
 
@@ -145,14 +150,14 @@ class Argon2PasswordHasher:
         """Number of occupied places: passwords being hashed, and passwords waiting."""
         return self._taken
 
-    async def hash(self, password: str) -> PasswordHash:
+    async def hash(self, password: str, *, account: str = "") -> PasswordHash:
         salt = self._random_bytes(SALT_BYTES)
-        digest = await self._run(password, self._cost, salt, HASH_BYTES)
+        digest = await self._run(password, account, self._cost, salt, HASH_BYTES)
         return PasswordHash(_Hash(self._cost, salt, digest).encoded())
 
-    async def verify(self, password: str, against: PasswordHash | None) -> bool:
+    async def verify(self, password: str, against: PasswordHash | None, *, account: str = "") -> bool:
         stored = (_Hash.read(against.encoded) if against is not None else None) or self._dummy
-        digest = await self._run(password, stored.cost, stored.salt, len(stored.digest))
+        digest = await self._run(password, account, stored.cost, stored.salt, len(stored.digest))
         return hmac.compare_digest(digest, stored.digest)
 
     def outdated(self, hashed: PasswordHash) -> bool:
@@ -173,27 +178,32 @@ class Argon2PasswordHasher:
         if pool is not None:
             pool.shutdown(wait=False)
 
-    async def _run(self, password: str, cost: _Cost, salt: bytes, length: int) -> bytes:
+    async def _run(self, password: str, account: str, cost: _Cost, salt: bytes, length: int) -> bytes:
         """Errors: `Busy`; `Unavailable` if there is not enough memory, or after `close`."""
         # A lone surrogate is not text. It is hashed anyway, because an immediate rejection would be faster.
         secret = password.encode("utf-8", "surrogatepass")
         try:
-            return await asyncio.wrap_future(self._submit(lambda: self._measured(secret, cost, salt, length)))
+            future = self._submit(lambda: self._measured(secret, cost, salt, length), account)
+            return await asyncio.wrap_future(future)
         except HashingError:
             raise Unavailable("Not enough memory to hash a password") from None
 
-    def _submit(self, job: Callable[[], bytes]) -> Future[bytes]:
-        pool = self._take_place()
+    def _submit(self, job: Job, account: str) -> Future[bytes]:
+        call = Waiting(current_origin().network or "", account, job)
+        pool, displaced = self._take_place(call)
+        # Called exactly once: when the job ends, or immediately if the call is cancelled or displaced before it began.
+        call.future.add_done_callback(lambda _: self._give_back(pool, call))
+        if displaced is not None:
+            displaced.future.set_exception(self._busy())
         try:
-            future = pool.submit(job)
+            pool.submit(self._serve, pool)
         except RuntimeError:  # closed a moment ago, or no thread can be started
-            self._give_back(pool)
+            call.future.cancel()
             raise Unavailable("Passwords cannot be hashed at the moment") from None
-        # Called exactly once: when the job ends, or immediately if it is cancelled before it began.
-        future.add_done_callback(lambda _: self._give_back(pool))
-        return future
+        return call.future
 
-    def _take_place(self) -> ThreadPoolExecutor:
+    def _take_place(self, call: Waiting) -> tuple[ThreadPoolExecutor, Waiting | None]:
+        """Let a call wait. Returns the threads, and the call that loses its place to this one."""
         with self._lock:
             if self._closed:
                 raise Unavailable("The service is shutting down")
@@ -202,15 +212,36 @@ class Argon2PasswordHasher:
                 self._pool = ThreadPoolExecutor(self._workers, "ubr-argon2", _lower_priority)
                 self._pid = os.getpid()
                 self._taken = 0
+                self._queue = FairQueue()
+            displaced = None
             if self._taken >= self._places:
-                raise Busy(retry_after=min(_MAX_WAIT, math.ceil(self._taken * self._seconds / self._workers)))
+                displaced = self._queue.displace(call.client, call.account)
+                # A call that is being cancelled returns its place by itself.
+                if displaced is None or not displaced.future.set_running_or_notify_cancel():
+                    raise self._busy()
             self._taken += 1
-            return self._pool
+            self._queue.add(call)
+            return self._pool, displaced
 
-    def _give_back(self, pool: ThreadPoolExecutor) -> None:
+    def _busy(self) -> Busy:
+        return Busy(retry_after=min(_MAX_WAIT, math.ceil(self._taken * self._seconds / self._workers)))
+
+    def _serve(self, pool: ThreadPoolExecutor) -> None:
+        """Do the job of the call whose turn it is. Without a call, its caller has left."""
+        with self._lock:
+            call = self._queue.next() if pool is self._pool else None
+        if call is None or not call.future.set_running_or_notify_cancel():
+            return
+        try:
+            call.future.set_result(call.job())
+        except BaseException as error:  # noqa: BLE001 - the caller gets every error
+            call.future.set_exception(error)
+
+    def _give_back(self, pool: ThreadPoolExecutor, call: Waiting) -> None:
         with self._lock:
             if pool is self._pool:
                 self._taken -= 1
+                self._queue.remove(call)
 
     def _measured(self, secret: bytes, cost: _Cost, salt: bytes, length: int) -> bytes:
         began = time.perf_counter()

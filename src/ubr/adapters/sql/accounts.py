@@ -257,14 +257,18 @@ class SqlLinks:
     def __init__(self, connection: SqlConnection) -> None:
         self._connection = connection
 
-    async def add(self, link: OneTimeLink) -> None:
+    async def add(self, link: OneTimeLink, *, keep_older: bool = False) -> None:
+        if not keep_older:
+            await self._drop_others(link)
+        await self._connection.write(_ADD_LINK, link_to_row(link))
+
+    async def _drop_others(self, link: OneTimeLink) -> None:
         if link.kind is not LinkKind.EMAIL_UNDO:
             kind = link.kind.value
             if link.user_id is None:
                 await self._connection.write(_REMOVE_OLDER_BY_EMAIL, {"kind": kind, "email_key": link.email.key})
             else:
                 await self._connection.write(_REMOVE_OLDER_BY_USER, {"kind": kind, "user_id": link.user_id})
-        await self._connection.write(_ADD_LINK, link_to_row(link))
 
     async def get(self, digest: TokenDigest) -> OneTimeLink | None:
         row = await self._connection.row(_LINK, {"digest": digest})
@@ -272,7 +276,11 @@ class SqlLinks:
 
     async def redeem(self, digest: TokenDigest, now: datetime) -> OneTimeLink | None:
         rows = await self._connection.change(_REDEEM, {"digest": digest, "now": now})
-        return link_from_row(rows[0]) if rows else None
+        if not rows:
+            return None
+        link = link_from_row(rows[0])
+        await self._drop_others(link)
+        return link
 
     async def pending(self, kind: LinkKind, email: Email, now: datetime) -> OneTimeLink | None:
         which = {"email_key": email.key, "kind": kind.value, "now": now}

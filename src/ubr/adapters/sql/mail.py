@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, delete, literal, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, literal, or_, select, tuple_, update
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import Values, queued_mail_from_row, queued_mail_to_row
@@ -50,11 +51,15 @@ class SqlOutbox:
     async def add(self, queued: QueuedMail) -> None:
         await self._connection.write(_ADD, queued_mail_to_row(queued))
 
-    async def due(self, now: datetime) -> bool:
-        return await self._connection.row(_DUE, {"now": now}) is not None
+    async def due(self, now: datetime, *, without: Collection[str] = ()) -> bool:
+        if not without:
+            return await self._connection.row(_DUE, {"now": now}) is not None
+        return await self._connection.row(select(outbox.c.id).where(*_due(now, without)).limit(1)) is not None
 
-    async def claim(self, now: datetime, until: datetime, limit: int) -> list[QueuedMail]:
-        due = select(outbox.c.id).where(outbox.c.dead.is_(False), outbox.c.next_try_at <= now)
+    async def claim(
+        self, now: datetime, until: datetime, limit: int, *, without: Collection[str] = ()
+    ) -> list[QueuedMail]:
+        due = select(outbox.c.id).where(*_due(now, without))
         due = due.order_by(outbox.c.next_try_at, outbox.c.id).limit(limit)
         if self._connection.locking:
             due = due.with_for_update(skip_locked=True)
@@ -100,6 +105,16 @@ class SqlOutbox:
         """Skips a mail that another unit has locked; a later call deletes it."""
         old = select(outbox.c.id).where(outbox.c.created_at < made_before).order_by(outbox.c.created_at)
         return await self._connection.forget(outbox.c.id, old.limit(limit).with_for_update(skip_locked=True))
+
+
+def _due(now: datetime, without: Collection[str]) -> tuple[ColumnElement[bool], ...]:
+    """Conditions for a mail that is due, to another domain than these."""
+    others = (outbox.c.email_key.not_like(f"%@{_escaped(domain)}", escape="/") for domain in without)
+    return outbox.c.dead.is_(False), outbox.c.next_try_at <= now, *others
+
+
+def _escaped(text: str) -> str:
+    return text.replace("/", "//").replace("%", "/%").replace("_", "/_")
 
 
 def _as(queued: QueuedMail) -> Values:

@@ -30,6 +30,7 @@ class ChangePassword:
 
     - Requires the current password: a stolen access token is not enough.
     - Wrong passwords count together with failed logins: 429 `rate-limited` beyond the limit.
+    - The number of changes of one's own account is limited too.
     - The new password must meet the policy.
     - Ends every other session of the user; the current session continues.
     """
@@ -56,7 +57,8 @@ class ChangePassword:
             pointer="/new_password",
         )
         async with self.passwords.confirmed(actor.user_id, current) as checked:
-            hashed = await self.hasher.hash(new)
+            await self.passwords.rate_limiter.own_change(actor.user_id)
+            hashed = await self.hasher.hash(new, account=checked.user.email.key)
             async with self.unit_of_work.ending(Change("user", str(actor.user_id)), actor=actor) as tx:
                 await authority(tx, actor)
                 user = await checked.user_in(tx)

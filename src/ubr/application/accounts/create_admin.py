@@ -61,7 +61,7 @@ class CreateAdmin:
         )
         if command.first_only and await self.exists():
             return None
-        hashed = await self.hasher.hash(password)
+        hashed = await self.hasher.hash(password, account=email.key)
         async with self.unit_of_work.begin(actor) as tx:
             nobody = UserId(self.new_id())
             if command.first_only and await tx.users.another_admin_stays(nobody):

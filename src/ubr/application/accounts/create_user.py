@@ -90,7 +90,7 @@ class CreateUser:
             (await self.authorize(actor)).require(*needed)
             if (before := await call.answered()) is not None:
                 return before.result
-        hashed = None if password is None else await self.hasher.hash(password)
+        hashed = None if password is None else await self.hasher.hash(password, account=email.key)
         async with self.unit_of_work.begin(actor) as tx:
             who = await authority(tx, actor)
             who.require(*needed)

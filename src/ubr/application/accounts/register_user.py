@@ -127,7 +127,7 @@ class RegisterUser:
         if not isinstance(actor, System):
             await self.rate_limiter.registration()
             mailed = await self.rate_limiter.may_mail(MailKind.VERIFICATION, email)
-        hashed = await self.hasher.hash(password)
+        hashed = await self.hasher.hash(password, account=email.key)
         async with self.unit_of_work.begin(actor) as tx:
             if (before := await call.claim(tx)) is not None:
                 return before.result

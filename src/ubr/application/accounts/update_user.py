@@ -15,6 +15,7 @@ from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
+from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.sessions.termination import end_links, end_sessions
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME
@@ -55,9 +56,11 @@ class UpdateUser:
       change their own e-mail can undo it for a day, by a link to the old one, if that was verified.
     - Disabling a user ends all sessions permanently.
     - The last administrator cannot be disabled.
+    - The number of changes of one's own account is limited: 429 `rate-limited` beyond.
     """
 
     unit_of_work: EndingUnitOfWork
+    rate_limiter: RateLimiter
     mail_queue: MailQueue
     denials: DenialLog
 
@@ -70,6 +73,8 @@ class UpdateUser:
         if isinstance(full_name, str):
             full_name = parse_text(full_name, "/full_name", longest=MAX_FULL_NAME_LENGTH)
         protected = email is not UNSET or changes.status is not UNSET
+        if isinstance(actor, Actor) and actor.user_id == user_id:
+            await self.rate_limiter.own_change(user_id)
         async with self.unit_of_work.ending(Change("user", str(user_id)), actor=actor) as tx:
             who = await authority(tx, actor)
             if protected or not who.is_user(user_id):

@@ -90,7 +90,7 @@ class VerifyEmail:
     async def _register(self, link: OneTimeLink, raw: str, actor: Actor | System | None) -> None:
         if self.policy.registration == "closed":
             raise RegistrationClosed
-        hashed = await self.hasher.hash(self._checked(raw, link, link.full_name))
+        hashed = await self.hasher.hash(self._checked(raw, link, link.full_name), account=link.email.key)
         async with self.unit_of_work.begin(actor) as tx:
             if await tx.links.redeem(link.digest, tx.now) is None:
                 raise InvalidLink
@@ -113,8 +113,10 @@ class VerifyEmail:
             raise InvalidLink
         # Does not protect the account, which belongs to the holder of the link, but limits the expensive hashing.
         status = await self.rate_limiter.password()
-        known = await self.hasher.verify(password, user.password_hash)
-        hashed = None if known else await self.hasher.hash(self._checked(raw, link, user.full_name))
+        known = await self.hasher.verify(password, user.password_hash, account=link.email.key)
+        hashed = None
+        if not known:
+            hashed = await self.hasher.hash(self._checked(raw, link, user.full_name), account=link.email.key)
         async with self.unit_of_work.ending(Change("user", str(user.id)), actor=actor) as tx:
             current = await tx.users.get(user.id)
             if current is None or not current.active or current.email_verified:

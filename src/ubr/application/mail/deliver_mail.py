@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID, uuid5
 
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.origin import Origin, calling_from
@@ -17,15 +20,26 @@ from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import LINK_LIFETIME, UNDO_LIFETIME, LinkKind, OneTimeLink
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import System
-from ubr.domain.errors import Forbidden, MailRefused, MailUnavailable, StoreUnavailable
+from ubr.domain.errors import Forbidden, MailRefused, MailUnavailable, StoreUnavailable, UbrError
 from ubr.domain.events import LinkIssued, MailGivenUp
 from ubr.domain.ids import SessionId
 from ubr.domain.mail.kinds import MailKind
 from ubr.domain.mail.queued_mail import QueuedMail
 
-_AT_ONCE: Final = 10
-_CLAIMED: Final = timedelta(minutes=2)
-"""How long a claim on a queued mail lasts: longer than an attempt can take."""
+_AT_ONCE: Final = 20
+"""Maximum number of mails being sent by one process."""
+
+_PER_DOMAIN: Final = 4
+"""Maximum number of those to recipients of one domain: a domain whose server hangs leaves the others free."""
+
+_CONNECTIONS: Final = 3
+"""Maximum number of database connections that mails use at a time: the others are for requests."""
+
+_LOOK: Final = 1.0
+"""Seconds between two checks for further mails while some are being sent."""
+
+_SPARE: Final = timedelta(minutes=2)
+"""How much longer than an attempt a claim on a queued mail lasts."""
 
 _FAREWELL: Final = 3.0
 """Seconds in which current attempts may finish when the process stops."""
@@ -48,8 +62,9 @@ class DeliverMail:
     - Only the service itself may, in several processes at once: each claims other mails. A process without a mail
       server claims none.
     - Looks up the recipient and creates the link at this point: only the digest of the link is stored, and a retried
-      mail has a new one.
+      mail has a new one. The links of earlier attempts stay valid, since their mails may have arrived all the same.
     - Retries a failed mail with increasing pauses, and gives it up in the end.
+    - Sends some mails at once, and only a few of them to one domain, so that a slow server delays its own mails alone.
     - Sends a mail once, unless the process dies between sending and recording it. Does not send a cancelled mail.
     """
 
@@ -58,6 +73,7 @@ class DeliverMail:
     renderer: MailRenderer
     mailer: Mailer
     denials: DenialLog
+    _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CONNECTIONS), init=False, repr=False)
 
     @denials_recorded
     async def __call__(self, *, actor: System) -> int:
@@ -67,30 +83,55 @@ class DeliverMail:
         done = 0
         if not self.mailer.sends:  # another process may be able to
             return done
-        while queued_mails := await self._claim(actor):
-            sending = asyncio.gather(*(self._deliver(queued, actor) for queued in queued_mails), return_exceptions=True)
-            try:
-                outcomes = await asyncio.shield(sending)
-            except asyncio.CancelledError:
-                # Let current attempts finish, or the mails would be sent twice.
-                await asyncio.wait([sending], timeout=_FAREWELL)
-                sending.cancel()
-                raise
-            for outcome in outcomes:
-                if isinstance(outcome, BaseException):
-                    raise outcome
-                done += outcome
+        sending: dict[asyncio.Task[bool], str] = {}
+        failure: BaseException | None = None
+        try:
+            while True:
+                if failure is None:
+                    failure = await self._send_more(sending, actor)
+                if not sending:
+                    break
+                ended, _ = await asyncio.wait(sending, timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended:
+                    del sending[task]
+                    if (error := task.exception()) is not None:
+                        failure = failure or error
+                    else:
+                        done += task.result()
+        except asyncio.CancelledError:
+            # Let current attempts finish, or the mails would be sent twice.
+            if sending:
+                await asyncio.wait(sending, timeout=_FAREWELL)
+            for task in sending:
+                task.cancel()
+            raise
+        if failure is not None:
+            raise failure
         return done
 
+    async def _send_more(self, sending: dict[asyncio.Task[bool], str], actor: System) -> UbrError | None:
+        """Begin to send due mails while there is room for them, by task and domain. Returns the error of the store."""
+        try:
+            while len(sending) < _AT_ONCE:
+                full = [domain for domain, count in Counter(sending.values()).items() if count >= _PER_DOMAIN]
+                queued = await self._claim(actor, full)
+                if queued is None:
+                    break
+                sending[asyncio.create_task(self._deliver(queued, actor))] = queued.email.domain
+        except UbrError as error:
+            return error
+        return None
+
     @retry_on_conflict
-    async def _claim(self, actor: System) -> list[QueuedMail]:
-        async with self.unit_of_work.read() as tx:
-            if not await tx.outbox.due(tx.now):
-                return []
-        async with self.unit_of_work.begin(actor) as tx:
-            queued_mails = await tx.outbox.claim(tx.now, tx.now + _CLAIMED, _AT_ONCE)
+    async def _claim(self, actor: System, full: Collection[str]) -> QueuedMail | None:
+        """The next mail, unless it goes to one of these domains."""
+        async with self._places, self.unit_of_work.read() as tx:
+            if not await tx.outbox.due(tx.now, without=full):
+                return None
+        async with self._places, self.unit_of_work.begin(actor) as tx:
+            queued_mails = await tx.outbox.claim(tx.now, tx.now + self.mailer.max_duration + _SPARE, 1, without=full)
             await tx.commit()
-        return queued_mails
+        return queued_mails[0] if queued_mails else None
 
     async def _deliver(self, queued: QueuedMail, actor: System) -> bool:
         """True if the mail is finished. If the store is unavailable, the mail is due again after its claim expires."""
@@ -111,7 +152,7 @@ class DeliverMail:
         try:
             context = await self._written(queued, actor)
             if context is not None:
-                await self.mailer.send(self.renderer.render(context, queued.id))
+                await self.mailer.send(self.renderer.render(context, _message_id(queued, context)))
         except (MailRefused, MailUnavailable) as error:
             return error
         except StoreUnavailable:
@@ -123,13 +164,13 @@ class DeliverMail:
 
     @retry_on_conflict
     async def _done(self, queued: QueuedMail, actor: System) -> None:
-        async with self.unit_of_work.begin(actor) as tx:
+        async with self._places, self.unit_of_work.begin(actor) as tx:
             await tx.outbox.remove(queued)
             await tx.commit()
 
     @retry_on_conflict
     async def _failed(self, queued: QueuedMail, error: MailRefused | MailUnavailable, actor: System) -> None:
-        async with self.unit_of_work.begin(actor) as tx:
+        async with self._places, self.unit_of_work.begin(actor) as tx:
             failed = queued.failed(error.detail, for_good=isinstance(error, MailRefused), now=tx.now)
             if await tx.outbox.save(failed, was=queued) and failed.dead:
                 tx.record(MailGivenUp(queued_id=queued.id, kind=queued.kind.value, why=error.detail))
@@ -141,7 +182,7 @@ class DeliverMail:
     @retry_on_conflict
     async def _written(self, queued: QueuedMail, actor: System) -> MailContext | None:
         """The data of the mail; None if there is no recipient."""
-        async with self.unit_of_work.begin(actor) as tx:
+        async with self._places, self.unit_of_work.begin(actor) as tx:
             context = await self._facts(tx, queued)
             # Its user is locked by now: a unit that ended the request has deleted this mail, or waits for this unit.
             current = await tx.outbox.get(queued.id)
@@ -229,7 +270,8 @@ class DeliverMail:
                 session_id=session_id,
                 created_at=tx.now,
                 expires_at=end,
-            )
+            ),
+            keep_older=queued.tries > 0,
         )
         tx.record(LinkIssued(user_id=user_id, kind=kind.value))
         mail = MailKind.REGISTRATION if kind is LinkKind.REGISTRATION else queued.kind
@@ -241,6 +283,11 @@ class DeliverMail:
             new_email=queued.new_email,
             minutes=max(1, int((end - tx.now) / timedelta(minutes=1))),
         )
+
+
+def _message_id(queued: QueuedMail, context: MailContext) -> UUID:
+    """The same for each attempt that sends the same text. A new link makes another text."""
+    return queued.id if context.link is None else uuid5(queued.id, context.link)
 
 
 async def _addressee(tx: Transaction, queued: QueuedMail) -> User | None:

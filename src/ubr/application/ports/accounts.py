@@ -100,13 +100,19 @@ class Users(Protocol):
 
 
 class PasswordHasher(Protocol):
-    """A slow, salted, memory-hard hash, computed in a separate pool."""
+    """A slow, salted, memory-hard hash, computed in a separate pool.
 
-    async def hash(self, password: str) -> PasswordHash:
+    Waiting calls are served one per client in turn, and within a client one per account. The client is that of the
+    current origin, the `account` the canonical e-mail of a call, whether or not it exists. So a client or an account
+    with many calls delays the others by one call each. If too many calls are waiting, `Busy` reaches those of the
+    largest share first.
+    """
+
+    async def hash(self, password: str, *, account: str = "") -> PasswordHash:
         """A new hash at the current cost. Errors: `Busy` if too many calls are waiting."""
         ...
 
-    async def verify(self, password: str, against: PasswordHash | None) -> bool:
+    async def verify(self, password: str, against: PasswordHash | None, *, account: str = "") -> bool:
         """True if the password matches. Takes the same time for None and for an unreadable hash as for any other.
 
         Errors: `Busy` if too many calls are waiting.
@@ -135,9 +141,9 @@ class LinkTokenMint(Protocol):
 
 
 class Links(Protocol):
-    async def add(self, link: OneTimeLink) -> None:
+    async def add(self, link: OneTimeLink, *, keep_older: bool = False) -> None:
         """Store a link. Deletes older links of the same kind for the same account, or for the e-mail if it has no
-        account.
+        account; not with `keep_older`.
 
         Links that undo a change of e-mail are kept, since each restores a different e-mail. Errors: `UserNotFound`.
         """
@@ -148,7 +154,7 @@ class Links(Protocol):
         ...
 
     async def redeem(self, digest: TokenDigest, now: datetime) -> OneTimeLink | None:
-        """Take a valid link out of the store atomically; None if there is none.
+        """Take a valid link out of the store atomically; None if there is none. Deletes those that `add` would delete.
 
         Of any number of concurrent calls one gets the link. A rollback of that unit makes the link valid again.
         """

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -23,7 +24,8 @@ class Mail:
     text: str = field(repr=False)
     html: str = field(repr=False)
     id: UUID
-    """The source of the `Message-ID`: the same for every attempt, so that a duplicate can be recognised."""
+    """The source of the `Message-ID`: the same for every attempt with the same text, so that a duplicate can be
+    recognised."""
 
     def __post_init__(self) -> None:
         """Errors: `ValueError` for a value that would break out of its header line."""
@@ -76,6 +78,11 @@ class Mailer(Protocol):
         ...
 
     @property
+    def max_duration(self) -> timedelta:
+        """The longest time that `send` takes."""
+        ...
+
+    @property
     def sends(self) -> bool:
         """True if mails can be sent at all."""
         ...
@@ -88,12 +95,15 @@ class Outbox(Protocol):
         """Store a new queued mail."""
         ...
 
-    async def due(self, now: datetime) -> bool:
-        """True if a queued mail is due."""
+    async def due(self, now: datetime, *, without: Collection[str] = ()) -> bool:
+        """True if a queued mail is due, to another domain than these."""
         ...
 
-    async def claim(self, now: datetime, until: datetime, limit: int) -> list[QueuedMail]:
-        """At most `limit` due mails, the longest due first. No other caller gets them before `until`.
+    async def claim(
+        self, now: datetime, until: datetime, limit: int, *, without: Collection[str] = ()
+    ) -> list[QueuedMail]:
+        """At most `limit` due mails, the longest due first, `without` those to these domains. No other caller gets them
+        before `until`.
 
         Concurrent callers get different mails and do not wait for each other.
         """

@@ -119,12 +119,13 @@ class PasswordThrottle:
             async with self._reading(email) as tx:
                 user = await tx.users.by_email(email)
                 await attempt.find_bucket(tx, email)
-            right = await attempt.verify(password, None if user is None else user.password_hash)
+            right = await attempt.verify(password, None if user is None else user.password_hash, email)
             if user is None or user.password_hash is None or not right or not user.active:
                 await self._record_failure(attempt, None if user is None else user.id)
                 raise InvalidCredentials
             outdated = self.hasher.outdated(user.password_hash)
-            yield CheckedPassword(user, attempt, upgraded=await self.hasher.hash(password) if outdated else None)
+            upgraded = await self.hasher.hash(password, account=email.key) if outdated else None
+            yield CheckedPassword(user, attempt, upgraded=upgraded)
 
     @asynccontextmanager
     async def confirmed(self, user_id: UserId, password: str) -> AsyncIterator[CheckedPassword]:
@@ -138,7 +139,7 @@ class PasswordThrottle:
                 if user is None:
                     raise InvalidToken
                 await attempt.find_bucket(tx, user.email)
-            if not await attempt.verify(password, user.password_hash):
+            if not await attempt.verify(password, user.password_hash, user.email):
                 raise WrongPassword
             yield CheckedPassword(user, attempt)
 
@@ -310,11 +311,11 @@ class _Attempt:
         if seen_at is None or tx.now - seen_at >= _FRESH:
             self._client = client
 
-    async def verify(self, password: str, against: PasswordHash | None) -> bool:
+    async def verify(self, password: str, against: PasswordHash | None, email: Email) -> bool:
         """Hash the password once there is a reservation. Errors: `RateLimited`, `Busy`."""
         if self._bucket:
             self._reservation = await self._throttle.take(self._bucket)
-        right = await self._throttle.hasher.verify(password, against)
+        right = await self._throttle.hasher.verify(password, against, account=email.key)
         self._outcome = _Outcome.RIGHT if right else _Outcome.WRONG
         return right
 

@@ -14,41 +14,48 @@ from ubr.application.kernel.origin import current_origin
 from ubr.application.ports.protection import Decision, Quota, RateLimitStore
 from ubr.domain.accounts.email import Email
 from ubr.domain.errors import InvalidLink, RateLimited, StoreUnavailable
+from ubr.domain.ids import SessionId, UserId
 from ubr.domain.mail.kinds import MailKind
 
 _SECOND: Final = timedelta(seconds=1)
 
 
-_MINUTE: Final = timedelta(minutes=1)
-_HOUR: Final = timedelta(hours=1)
-_REGISTRATIONS: Final = Quota(limit=60, per=_HOUR)
-_MAILS: Final = Quota(limit=30, per=_HOUR)
-_MAILS_TO_ONE: Final = Quota(limit=5, per=_HOUR)
-_BAD_REFRESHES: Final = Quota(limit=100, per=_MINUTE)
-_BAD_LINKS: Final = Quota(limit=30, per=_MINUTE)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quotas:
-    """The quotas; None means no limit. The first two are configurable; the others are fixed, or off."""
+    """The quotas; None means no limit."""
 
     account: Quota | None
     """Wrong passwords for one account."""
     log_in: Quota | None
     """Wrong passwords from one client IP."""
-    registrations: Quota | None = _REGISTRATIONS
-    mails: Quota | None = _MAILS
+    sessions: Quota | None
+    """Logins to one account."""
+    client_sessions: Quota | None
+    """Logins from one client IP."""
+    refreshes: Quota | None
+    """Refreshes of one session."""
+    own_changes: Quota | None
+    """Changes that one user makes to their own account."""
+    verifiers: Quota | None
+    """Verifiers that one user registers."""
+    registrations: Quota | None
+    mails: Quota | None
     """Mails requested by one client IP."""
-    mails_to_one: Quota | None = _MAILS_TO_ONE
+    mails_to_one: Quota | None
     """Mails requested to one e-mail."""
-    bad_refreshes: Quota | None = _BAD_REFRESHES
-    bad_links: Quota | None = _BAD_LINKS
+    bad_refreshes: Quota | None
+    bad_links: Quota | None
 
     @classmethod
     def off(cls) -> Quotas:
         return cls(
             account=None,
             log_in=None,
+            sessions=None,
+            client_sessions=None,
+            refreshes=None,
+            own_changes=None,
+            verifiers=None,
             registrations=None,
             mails=None,
             mails_to_one=None,
@@ -133,7 +140,7 @@ class FallbackRateLimitStore:
 
 @dataclass(frozen=True, slots=True)
 class RateLimiter:
-    """Limits client IPs, and mails to one e-mail address. An IPv6 network of 64 bits is one client.
+    """Limits client IPs, accounts, sessions, and mails to one e-mail address. An IPv6 network of 64 bits is one client.
 
     A call without a client IP comes from the embedding program, and has no client limit. Errors of each method:
     `RateLimited`; `StoreUnavailable` if neither store can count.
@@ -176,6 +183,32 @@ class RateLimiter:
         await self._client("mail-ip", self.quotas.mails)
         quota = self.quotas.mails_to_one
         return None if quota is None else await self.rate_limit_store.take(f"mail {kind} {email.key}", quota)
+
+    async def login(self, user_id: UserId) -> None:
+        """Count a login with a right password, for the account and for the client.
+
+        Only a caller who knows the password learns of these counts. So a stranger can exhaust none of an account.
+        """
+        network = current_origin().network
+        if network is not None:
+            await self._count(f"session-ip {network}", self.quotas.client_sessions)
+        await self._count(f"session {user_id}", self.quotas.sessions)
+
+    async def refresh(self, session_id: SessionId) -> None:
+        """Count a refresh of a session."""
+        await self._count(f"refresh {session_id}", self.quotas.refreshes)
+
+    async def own_change(self, user_id: UserId) -> None:
+        """Count a change that a user makes to their own account."""
+        await self._count(f"own-change {user_id}", self.quotas.own_changes)
+
+    async def verifier(self, user_id: UserId) -> None:
+        """Count the registration of a verifier."""
+        await self._count(f"verifier {user_id}", self.quotas.verifiers)
+
+    async def _count(self, name: str, quota: Quota | None) -> None:
+        if quota is not None:
+            _allow(await self.rate_limit_store.take(name, quota))
 
     async def bad_refresh(self) -> None:
         """Count an invalid refresh token."""

@@ -15,10 +15,15 @@ from ubr.application.access.session_cache import SessionCache
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import EXAMPLE_ID, example
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.revocation import ChangeFeed, ChangeNotifier, Elapsed, FeedPosition, FeedRead, WorkerId
+from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.protection.rate_limits import RateLimiter
 from ubr.domain.actor import Actor, System
-from ubr.domain.errors import Invalid, StoreUnavailable
+from ubr.domain.errors import Invalid, RateLimited, StoreUnavailable
+from ubr.domain.events import VerifierRegistered
+from ubr.domain.ids import UserId
 from ubr.domain.revocation.changes import ChangeKind, epoch_name
 from ubr.domain.roles.permissions import REVOCATIONS_READ
 
@@ -31,7 +36,11 @@ MAX_RECORDS: Final = 10_000
 MAX_NUMBER: Final = 2**63 - 1
 _NONCE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ATTEMPTS: Final = 3
+_FREED_AFTER: Final = 60
+"""Seconds after its last call in which a verifier is removed."""
 _REMEMBERED: Final = 10_000
+_USER_BYTES: Final = 8
+"""The first bytes of a lease, the same for all verifiers of one user."""
 
 VerifierId: TypeAlias = Annotated[
     UUID,
@@ -91,9 +100,14 @@ class FollowRevocations:
       behind. Otherwise `rows` is empty and `number` is where to start.
     - The next call, with `since` and `epoch` from this answer, acknowledges that the verifier applies all of it.
     - A verifier is identified by its id and its user: no caller can acknowledge for another user's verifier.
+    - The first call of a verifier is a log entry. A user has at most 50 verifiers, and registers at most 200 an hour:
+      429 `rate-limited` beyond.
     """
 
     authorize: Authorize
+    unit_of_work: UnitOfWork
+    rate_limiter: RateLimiter
+    policy: OperatorPolicy
     session_cache: SessionCache
     feed: ChangeFeed
     notifier: ChangeNotifier
@@ -113,6 +127,8 @@ class FollowRevocations:
         who = await self.authorize(actor)
         who.require(REVOCATIONS_READ)
         verifier = lease_of(who, command.verifier)
+        if who.user_id is not None and not self._renewed(verifier):
+            await self._register(verifier, command.verifier, who.user_id, actor)
         here = await self._position()
         since = command.since
         if since is not None and command.epoch in {None, epoch_name(here.epoch)}:
@@ -134,6 +150,35 @@ class FollowRevocations:
             fresh_for_ms=int(self.session_cache.times.bound * 1000),
             nonce=UNSET if command.nonce is None else command.nonce,
         )
+
+    async def _register(self, lease: WorkerId, verifier: UUID, user_id: UserId, actor: Actor | System) -> None:
+        """Register a verifier, unless it is registered already. Called before each renewal of its lease.
+
+        The number of a user's verifiers is checked again afterwards, because others may have been registered at the
+        same time. Errors: `RateLimited`.
+        """
+        if lease in await self._of_user(lease):
+            return
+        await self._check_number(lease)
+        await self.rate_limiter.verifier(user_id)
+        async with self.unit_of_work.begin(actor) as tx:
+            tx.record(VerifierRegistered(user_id=user_id, verifier_id=verifier))
+            await tx.commit()
+        await self.feed.renew(lease)
+        try:
+            await self._check_number(lease)
+        except RateLimited:
+            await self.feed.leave(lease)
+            raise
+
+    async def _check_number(self, lease: WorkerId) -> None:
+        if len(await self._of_user(lease) - {lease}) >= self.policy.verifiers_per_user:
+            raise RateLimited(_FREED_AFTER, "This user has as many verifiers as a user may have")
+
+    async def _of_user(self, lease: WorkerId) -> set[WorkerId]:
+        """The registered verifiers of the user that this lease belongs to."""
+        own = lease.bytes[:_USER_BYTES]
+        return {worker for worker in await self.feed.workers() if worker.bytes[:_USER_BYTES] == own}
 
     async def _position(self) -> FeedPosition:
         """The recent position of the feed, as known to this worker."""
@@ -160,12 +205,16 @@ class FollowRevocations:
             epoch, since = read.position.epoch, None
         raise StoreUnavailable
 
+    def _renewed(self, verifier: WorkerId) -> bool:
+        """True if this worker has renewed the lease recently."""
+        found = self._leases.get(verifier)
+        return found is not None and self.elapsed() - found[1] < self.session_cache.times.renewal
+
     async def _renew(self, verifier: WorkerId, epoch: str) -> None:
         """Renew a lease, unless this worker has renewed it recently in this epoch."""
-        now = self.elapsed()
-        renewed_in, began = self._leases.get(verifier, (None, 0.0))
-        if renewed_in == epoch and now - began < self.session_cache.times.renewal:
+        if self._renewed(verifier) and self._leases[verifier][0] == epoch:
             return
+        now = self.elapsed()
         await self.feed.renew(verifier)
         self._leases[verifier] = (epoch, now)
         self._leases.move_to_end(verifier)
@@ -174,5 +223,8 @@ class FollowRevocations:
 
 
 def lease_of(who: Authority, verifier: UUID) -> WorkerId:
-    """The worker id under which a verifier is waited for."""
-    return WorkerId(verifier if who.user_id is None else uuid5(who.user_id, str(verifier)))
+    """The worker id under which a verifier is waited for. Those of one user begin with the same bytes."""
+    if who.user_id is None:
+        return WorkerId(verifier)
+    user, own = uuid5(who.user_id, "verifiers"), uuid5(who.user_id, str(verifier))
+    return WorkerId(UUID(bytes=user.bytes[:_USER_BYTES] + own.bytes[_USER_BYTES:]))

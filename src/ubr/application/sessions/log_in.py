@@ -38,6 +38,7 @@ class LogIn:
 
     - An unknown e-mail, a wrong password and a disabled user get the same answer in the same time.
     - The number of wrong passwords per account and per client IP is limited: 429 `rate-limited` beyond.
+    - The number of logins per account and per client IP is limited too: 429 `rate-limited` beyond.
     - If the account's security state changes during the login, the login is repeated on the changed account.
     - Replaces a password hash that has a lower cost than the current setting.
     - If the user exceeds the maximum number of sessions, the least recently used one ends.
@@ -58,6 +59,7 @@ class LogIn:
         email = Email.parse(command.email)
         password = bounded_password(command.password)
         async with self.passwords.checked(email, password) as checked:
+            await self.passwords.rate_limiter.login(checked.user.id)
             await self.keys.current()
             async with self.unit_of_work.begin(actor) as tx:
                 position = await tx.feed_position()

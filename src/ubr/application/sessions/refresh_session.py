@@ -35,7 +35,8 @@ class RefreshSession:
     - Within 10 seconds, the same token returns the same successor: the answer may have been lost.
     - Later, or once that successor was used, the token counts as stolen: the session ends.
     - An ended session cannot be refreshed.
-    - Limited to 100 invalid tokens a minute per client IP: 429 `rate-limited` beyond.
+    - Limited to 120 refreshes an hour per session, and to 100 invalid tokens a minute per client IP: 429 `rate-limited`
+      beyond. A rejected token is not spent.
     """
 
     unit_of_work: EndingUnitOfWork
@@ -57,6 +58,7 @@ class RefreshSession:
 
     async def _refresh(self, command: RefreshSessionCommand, actor: Actor | System | None) -> TokensResult:
         digest = self.mint.digest(command.refresh_token)
+        await self._count(digest)
         successor = self.mint.mint()
         sealed = self.mint.seal(successor.secret, command.refresh_token)
         await self.keys.current()
@@ -65,6 +67,15 @@ class RefreshSession:
             if session_id is not None:
                 return await self._exchange(tx, session_id, successor)
         return await self._again(digest, command.refresh_token, actor)
+
+    async def _count(self, digest: TokenDigest) -> None:
+        """Count a refresh before it begins. A retry changes nothing, and is not counted."""
+        if self.rate_limiter.quotas.refreshes is None:
+            return
+        async with self.unit_of_work.read() as tx:
+            token = await tx.refresh_tokens.get(digest)
+        if token is not None and token.spent_at is None:
+            await self.rate_limiter.refresh(token.session_id)
 
     async def _exchange(self, tx: Transaction, session_id: SessionId, successor: MintedToken) -> TokensResult:
         """Lock the session before reading its user, so that a concurrent end comes either wholly before or wholly

@@ -70,5 +70,10 @@ class Email:
             raise Invalid.at(pointer, f"must have at most {MAX_EMAIL_LENGTH} bytes")
         return cls(address, key)
 
+    @property
+    def domain(self) -> str:
+        """The domain in its canonical form."""
+        return self.key.rpartition("@")[2]
+
     def __repr__(self) -> str:
         return "Email(…)"

@@ -11,7 +11,7 @@ from ubr.domain.accounts.passwords import (
     PASSWORD_MIN_LENGTH_FLOOR,
 )
 from ubr.settings.declaration import setting
-from ubr.settings.rate_limit import LoginRateLimit, parse_login_rate_limit
+from ubr.settings.rate_limit import LoginRateLimit, RateLimit, parse_login_rate_limit, parse_rate_limit
 from ubr.settings.values import one_of, parse_file, whole
 
 
@@ -27,6 +27,41 @@ class AccountSettings:
         "10/minute,100/minute",
         "Maximum number of failed logins, per account and per client IP, in a `second`, `minute`, `hour` or `day`; "
         "`off` disables one of them. A single `off` is for benchmarks: it disables every limit of `docs/limits.md`.",
+    )
+    session_rate_limit: RateLimit = setting(
+        parse_rate_limit, "100/hour", "Maximum number of successful logins per account, or `off`."
+    )
+    client_session_rate_limit: RateLimit = setting(
+        parse_rate_limit, "1000/hour", "Maximum number of successful logins per client IP, or `off`."
+    )
+    refresh_rate_limit: RateLimit | None = setting(
+        parse_rate_limit,
+        None,
+        "Maximum number of refreshes per session, or `off`.",
+        otherwise="`120/hour`, or four refreshes per `UBR_ACCESS_TOKEN_LIFETIME` if that is more",
+    )
+    own_change_rate_limit: RateLimit = setting(
+        parse_rate_limit,
+        "100/hour",
+        "Maximum number of changes that a user makes to their own account (full name, e-mail, password), or `off`.",
+    )
+    verifier_rate_limit: RateLimit = setting(
+        parse_rate_limit, "200/hour", "Maximum number of verifiers that a user registers, or `off`."
+    )
+    registration_rate_limit: RateLimit = setting(
+        parse_rate_limit, "60/hour", "Maximum number of registrations per client IP, or `off`."
+    )
+    mail_rate_limit: RateLimit = setting(
+        parse_rate_limit, "30/hour", "Maximum number of requested mails per client IP, or `off`."
+    )
+    recipient_rate_limit: RateLimit = setting(
+        parse_rate_limit, "5/hour", "Maximum number of requested mails of one kind per e-mail, or `off`."
+    )
+    invalid_refresh_rate_limit: RateLimit = setting(
+        parse_rate_limit, "100/minute", "Maximum number of invalid refresh tokens per client IP, or `off`."
+    )
+    invalid_link_rate_limit: RateLimit = setting(
+        parse_rate_limit, "30/minute", "Maximum number of invalid one-time links per client IP, or `off`."
     )
     password_min_length: int = setting(
         whole(PASSWORD_MIN_LENGTH_FLOOR, PASSWORD_MIN_LENGTH_CEILING),

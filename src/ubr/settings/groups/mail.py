@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from ubr.domain.accounts.email import Email
 from ubr.settings.declaration import setting
 from ubr.settings.embedded import LOCAL_SENDER
 from ubr.settings.urls import split_url
-from ubr.settings.values import parse_folder
+from ubr.settings.values import duration, parse_folder
 
 
 def parse_smtp_url(raw: str) -> str:
@@ -32,6 +33,11 @@ class MailSettings:
         "The mail server: `smtp://user:password@host:587`, which requires STARTTLS, or `smtps://`.",
         otherwise="none; on the embedded default database mails are files in `var/mail/`",
         shown="masked",
+    )
+    smtp_data_timeout: timedelta = setting(
+        duration("10s", "1h"),
+        "10m",
+        "How long the mail server may take to confirm a mail that it has received. A shorter time risks duplicates.",
     )
     mail_from: str | None = setting(
         parse_sender,

@@ -16,6 +16,9 @@ class SessionSettings:
     sessions_per_user: int = setting(
         whole(1, 10000), "50", "Maximum number of sessions per user; a further login ends the least recently used one."
     )
+    verifiers_per_user: int = setting(
+        whole(1, 10000), "50", "Maximum number of verifiers per user. Each end of a session waits for all of them."
+    )
     revocation_poll: timedelta = setting(
         duration("10ms", "5s"), "250ms", "The interval at which each worker polls the database for revocations."
     )

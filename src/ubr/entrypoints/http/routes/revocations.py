@@ -9,6 +9,7 @@ from ubr.application.revocation.stop_following_revocations import (
     StopFollowingRevocations,
     StopFollowingRevocationsCommand,
 )
+from ubr.domain.errors import RateLimited
 from ubr.entrypoints.http.call import Call, Ubr, operation
 from ubr.entrypoints.http.responses import ok
 
@@ -24,6 +25,7 @@ class Revocations(Controller):
             summary="Follow revocations",
             query=FollowRevocationsCommand,
             answer=RevocationsResult,
+            problems=(RateLimited,),
         ),
     )
     async def follow(self, request: Call, ubr: Ubr) -> Response[bytes]:

@@ -26,6 +26,7 @@ from ubr.domain.errors import (
     GrantExceedsOwn,
     InvalidCursor,
     LastAdmin,
+    RateLimited,
     ReauthenticationRequired,
     RoleNotFound,
     TooManyRoles,
@@ -48,7 +49,7 @@ _CHANGE: Final[dict[str, Any]] = {
     "answer": UserResult,
     "tagged": True,
     "conditional": True,
-    "problems": (UserNotFound, GrantExceedsOwn, EmailTaken, LastAdmin),
+    "problems": (UserNotFound, GrantExceedsOwn, EmailTaken, LastAdmin, RateLimited),
 }
 
 
