@@ -84,12 +84,11 @@ def test_a_value_of_another_type_is_invalid(command: type[Command], values: dict
 
 def test_good_values_are_taken() -> None:
     assert UserChanges().full_name is UNSET
-    assert UserChanges(full_name=None, status=UserStatus.DISABLED)
-    assert AssignRoleCommand(user_id=ID, role="x", expires_at=NOON)
-    assert AssignRoleCommand(user_id=UserId(ID), role="x")
-    assert CreateRoleCommand(name="x", permissions=["users:read"])
-    assert UpdateRoleCommand(role_id=ID, changes=RoleChanges(description=None), if_match=("1",))
-    assert ListLogsCommand(level="info", since=NOON)
+    assert UserChanges(full_name=None, status=UserStatus.DISABLED).full_name is None
+    assert AssignRoleCommand(user_id=UserId(ID), role="x", expires_at=NOON).expires_at == NOON
+    assert CreateRoleCommand(name="x", permissions=["users:read"]).permissions == ["users:read"]
+    assert UpdateRoleCommand(role_id=ID, changes=RoleChanges(description=None), if_match=("1",)).if_match == ("1",)
+    assert ListLogsCommand(level="info", since=NOON).level == "info"
 
 
 def test_an_actor_has_ids() -> None:
