@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +48,66 @@ async def test_a_program_whose_files_cannot_be_made_is_told_so(folder: Path) -> 
     with pytest.raises(WrongSetting, match="UBR_DATABASE_URL"):
         async with connect(settings()):
             pass
+
+
+async def test_a_missing_secret_beside_a_database_is_reported_and_not_replaced(folder: Path) -> None:
+    async with connect(settings()):
+        pass
+    secret = SECRET_FILE.read_bytes()
+    SECRET_FILE.unlink()
+    for _ in range(2):
+        with pytest.raises(WrongSetting, match=r"var/secret_key is missing, but the database var/ubr\.db exists"):
+            async with connect(settings()):
+                pass
+        assert not SECRET_FILE.exists()
+    with pytest.raises(WrongSetting, match="secret_key is missing"):
+        create()
+    SECRET_FILE.write_bytes(secret)
+    SECRET_FILE.chmod(0o600)
+    async with connect(settings()) as ubr:
+        assert await ubr.list_signing_keys(actor=SYSTEM)
+
+
+async def test_an_empty_file_is_not_yet_a_database(folder: Path) -> None:
+    (folder / "var").mkdir()
+    (folder / "var/ubr.db").touch()
+    async with connect(settings()):
+        assert SECRET_FILE.exists()
+
+
+def _modes(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*.db*")}
+
+
+@pytest.fixture
+def _usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("_usual_umask")
+@pytest.mark.parametrize("url", ["sqlite:///var/ubr.db", "sqlite:///other.db"])
+async def test_only_the_owner_can_read_a_new_database(folder: Path, url: str) -> None:
+    (folder / "var").mkdir(mode=0o755)
+    secret = "0123456789abcdef" * 4
+    named = Settings.from_env({"UBR_DATABASE_URL": url, "UBR_SECRET_KEY": secret, "UBR_MIGRATE": "auto"})
+    async with connect(replace(named, **TINY_HASHING)) as ubr:
+        await ubr.register_user(RegisterUserCommand(email=EMAIL, password=PASSWORD), actor=SYSTEM)
+        found = _modes(folder)
+    assert set(found.values()) == {0o600}
+    assert any(name.endswith("-wal") for name in found)
+
+
+async def test_a_database_that_others_can_read_is_a_warning(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with connect(settings()):
+        pass
+    assert "chmod 600" not in caplog.text
+    (folder / "var/ubr.db").chmod(0o644)
+    for _ in range(2):
+        async with connect(settings()):
+            pass
+    assert caplog.text.count("chmod 600") == 1
 
 
 def test_whatever_server_starts_the_application_makes_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,11 +47,11 @@ def modules_after(code: str) -> set[str]:
 EMPTY = modules_after("")
 
 
-def test_importing_the_domain_loads_nothing_but_the_standard_library() -> None:
+def test_importing_the_domain_loads_nothing_but_the_standard_library_and_idna() -> None:
     folder = Path(ubr.__path__[0]).parent
     names = [".".join(path.relative_to(folder).with_suffix("").parts) for path in DOMAIN if path.stem != "__init__"]
     loaded = modules_after("import " + ", ".join(["ubr.domain", *names]))
-    assert loaded - EMPTY - set(sys.stdlib_module_names) == {"ubr"}
+    assert loaded - EMPTY - set(sys.stdlib_module_names) == {"ubr", "idna"}
 
 
 def test_the_memory_environment_loads_neither_a_database_nor_a_web_framework() -> None:
@@ -71,7 +71,7 @@ def test_the_memory_environment_loads_neither_a_database_nor_a_web_framework() -
 
 
 @pytest.mark.parametrize("path", DOMAIN, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_the_domain_imports_the_standard_library_and_itself(path: Path) -> None:
+def test_the_domain_imports_the_standard_library_idna_and_itself(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
         if isinstance(node, ast.Import):
@@ -80,7 +80,7 @@ def test_the_domain_imports_the_standard_library_and_itself(path: Path) -> None:
             assert node.level == 0
             names = [node.module or ""]
         for name in names:
-            assert name.startswith("ubr.domain") or name.partition(".")[0] in sys.stdlib_module_names
+            assert name.startswith("ubr.domain") or name.partition(".")[0] in {*sys.stdlib_module_names, "idna"}
 
 
 @pytest.mark.parametrize("path", DOMAIN, ids=lambda path: f"{path.parent.name}-{path.stem}")

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Final
 
 EMBEDDED: Final = "sqlite+aiosqlite:///var/ubr.db"
-"""The default database."""
+"""The default database, in `DATABASE_FILE`."""
+
+DATABASE_FILE: Final = Path("var/ubr.db")
 
 SECRET_FILE: Final = Path("var/secret_key")
 """The default file of the secret."""

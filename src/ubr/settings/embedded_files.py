@@ -7,7 +7,7 @@ import secrets
 from contextlib import suppress
 from dataclasses import replace
 
-from ubr.settings.embedded import SECRET_FILE
+from ubr.settings.embedded import DATABASE_FILE, SECRET_FILE
 from ubr.settings.errors import WrongSetting
 from ubr.settings.secret_key import kept_secret, out_of_reach, random_secret
 from ubr.settings.settings import Settings
@@ -17,7 +17,8 @@ def ensure_embedded_files(settings: Settings) -> Settings:
     """Create the folder of the embedded database and, unless a secret is set, its secret, before it is opened.
 
     Returns the settings with that secret; concurrent calls in all processes get the same one. With any other database
-    it creates nothing and returns the given settings. Errors: `WrongSetting`.
+    it creates nothing and returns the given settings. Errors: `WrongSetting`, also if the database exists and its
+    secret does not: a new secret would decrypt none of its keys.
     """
     if not settings.embedded:
         return settings
@@ -25,8 +26,16 @@ def ensure_embedded_files(settings: Settings) -> Settings:
     if settings.secret_keys:
         return settings
     try:
+        # In this order: the secret of another process exists before its database.
+        database_exists = DATABASE_FILE.exists() and DATABASE_FILE.stat().st_size > 0
         with suppress(FileExistsError):
             if not SECRET_FILE.exists():
+                if database_exists:
+                    raise WrongSetting(
+                        f"The file {SECRET_FILE} is missing, but the database {DATABASE_FILE} exists, and its keys are "
+                        f"encrypted with the secret in that file: restore {SECRET_FILE} from the same backup as the "
+                        "database, or set UBR_SECRET_KEY to that secret. No new secret was made."
+                    )
                 _make_secret_file()
     except OSError as error:
         raise out_of_reach(error) from None

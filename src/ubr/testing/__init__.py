@@ -6,7 +6,8 @@
         async with in_memory() as (ubr, clock):
             user = await ubr.register_user(…, actor=SYSTEM)
 
-With pytest, the fixtures `ubr`, `ubr_clock` and `ubr_admin` are available without an import.
+With pytest, the fixtures `ubr`, `ubr_clock` and `ubr_admin` are available without an import, whichever plugin runs
+asynchronous tests.
 """
 
 from ubr.testing.memory import TINY_HASHING, MovableClock, delivered, in_memory, log_in

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
+from urllib.parse import urljoin
 from uuid import UUID
 
 import httpx
@@ -81,6 +82,12 @@ class Service:
 
 def bearer(tokens: dict[str, Any]) -> dict[str, str]:
     return {"authorization": f"Bearer {tokens['access_token']}"}
+
+
+def following(answer: httpx.Response) -> str:
+    """The path and query of the next page, which the answer gives relative to its own path; empty on the last page."""
+    link = answer.links.get("next", {}).get("url")
+    return "" if link is None else urljoin(answer.request.url.raw_path.decode(), link)
 
 
 class _Present:

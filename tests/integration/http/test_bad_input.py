@@ -277,7 +277,6 @@ _VERIFIER = GOOD_QUERIES["follow_revocations"]
 _NO_IDS = [
     "",
     "me",
-    "01926E5C-7B0E-4F3A-9C55-0D2F6F1C8A10",
     "01926e5c7b0e4f3a9c550d2f6f1c8a10",
     "%7B01926e5c-7b0e-4f3a-9c55-0d2f6f1c8a10%7D",
     "urn:uuid:01926e5c-7b0e-4f3a-9c55-0d2f6f1c8a10",
@@ -317,7 +316,7 @@ OTHER_QUERIES = {
 }
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.operation.strict], ids=lambda route: route.name)
 async def test_bad_queries(service: Service, route: Route) -> None:
     path, headers = route.path(**await target(service)), await service.admin()
     body = {"json": GOOD_BODIES[route.name]} if route.operation.body is not None else {}
@@ -340,7 +339,6 @@ WRONG_IDS = [
     "me%20",
     "not-an-id",
     "00000000-0000-0000-0000-000000000000",
-    "01926E5C-7B0E-7F3A-9C55-0D2F6F1C8A10",
     "01926e5c7b0e7f3a9c550d2f6f1c8a10",
     "%7B01926e5c-7b0e-7f3a-9c55-0d2f6f1c8a10%7D",
     "urn:uuid:01926e5c-7b0e-7f3a-9c55-0d2f6f1c8a10",

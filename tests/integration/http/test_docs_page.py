@@ -43,7 +43,8 @@ async def test_the_page_loads_only_its_assets(service: Service) -> None:
     loaded = re.findall(r'<(?:link|script)[^>]* (?:src|href)="([^"]*)"', answer.text)
     assert "data:," in loaded
     for path in set(loaded) - {"data:,"}:
-        asset = await service.client.get(path)
+        assert not path.startswith("/")
+        asset = await service.client.get(f"/api/{path}")
         name = path.rpartition("/")[2]
         assert asset.content == (ASSETS / name).read_bytes()
         assert asset.headers["content-type"] in {"text/javascript; charset=utf-8", "text/css; charset=utf-8"}
@@ -57,7 +58,7 @@ async def test_the_page_loads_only_its_assets(service: Service) -> None:
     [("gzip", True), ("br, GZIP;q=0.5", True), ("x-gzip", True), ("gzip;q=0", False), ("gzip2", False), ("", False)],
 )
 async def test_a_client_that_accepts_gzip_gets_gzip(service: Service, accepted: str, packed: bool) -> None:
-    path = docs_page.ASSETS.format(revision=files.assets_revision(), asset="swagger-ui-bundle.js")
+    path = "/api/" + docs_page.ASSETS.format(revision=files.assets_revision(), asset="swagger-ui-bundle.js")
     answer = await service.client.get(path, headers={"accept-encoding": accepted})
     assert ("content-encoding" in answer.headers) is packed
     assert (int(answer.headers["content-length"]) < 600_000) is packed
@@ -69,7 +70,7 @@ async def test_a_client_that_accepts_gzip_gets_gzip(service: Service, accepted: 
 
 async def test_assets_of_another_revision_are_not_there(service: Service) -> None:
     for revision, asset in (("0" * 16, "start.js"), (files.assets_revision(), "README.md")):
-        answer = await service.client.get(docs_page.ASSETS.format(revision=revision, asset=asset))
+        answer = await service.client.get("/api/" + docs_page.ASSETS.format(revision=revision, asset=asset))
         assert assert_problem(answer, 404)["type"] == "/problems/not-found"
 
 

@@ -350,12 +350,12 @@ async def test_a_problem_has_a_page_at_its_type(service: Service) -> None:
 
 async def test_there_is_a_page_for_each_and_one_for_all(service: Service) -> None:
     index = await service.client.get("/problems")
-    links = re.findall(r'href="(/[^"]*)"', index.text)
-    assert sorted(links) == sorted(f"/problems/{row.slug}" for row in problems())
+    links = re.findall(r'href="(problems/[^"]*)"', index.text)
+    assert sorted(links) == sorted(f"problems/{row.slug}" for row in problems())
     for link in set(links):
-        answer = await service.client.get(link)
+        answer = await service.client.get(f"/{link}")
         assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
-        assert 'href="/problems"' in answer.text
+        assert 'href="../problems"' in answer.text
 
 
 async def test_there_is_no_page_for_what_is_no_problem(service: Service) -> None:

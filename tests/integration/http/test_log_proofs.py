@@ -122,7 +122,6 @@ async def test_what_names_no_entry(service: Service) -> None:
         UNKNOWN,
         "checkpoint",
         "0",
-        entry_id.upper(),
         entry_id.replace("-", ""),
         f"%7B{entry_id}%7D",
         f"urn:uuid:{entry_id}",

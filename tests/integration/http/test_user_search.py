@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.integration.http.kit import ADMIN, Service, assert_problem, bearer
+from tests.integration.http.kit import ADMIN, Service, assert_problem, bearer, following
 
 pytestmark = pytest.mark.anyio
 
@@ -16,7 +16,7 @@ async def found(service: Service, query: str) -> list[str]:
         answer = await service.client.get(url, headers=admin)
         assert answer.status_code == 200, answer.text
         emails += [item["email"] for item in answer.json()["items"]]
-        url = answer.links["next"]["url"] if "next" in answer.links else ""
+        url = following(answer)
     return emails
 
 

@@ -11,6 +11,7 @@ from email.utils import format_datetime
 from typing import Final
 
 from ubr.application.ports.mail import Mail
+from ubr.domain.accounts.domain_name import ascii_domain
 from ubr.domain.errors import MailRefused
 
 _MAX_LINE_LENGTH: Final = 998
@@ -33,8 +34,8 @@ def mailbox(email: str) -> str:
     if not _LOCAL_PART.fullmatch(local) or _ENCODED in email:
         raise MailRefused("the e-mail cannot be encoded")
     try:
-        return f"{local}@{domain.encode('idna').decode('ascii')}"
-    except UnicodeError:
+        return f"{local}@{ascii_domain(domain)}"
+    except ValueError:
         raise MailRefused("the e-mail has an invalid domain") from None
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ubr.adapters.sql.errors import SqlUnavailable
+from ubr.adapters.sql.private_file import private_file
 from ubr.adapters.sql.uninterrupted import uninterrupted
 from ubr.application.kernel.home_loop import HomeLoop
 
@@ -116,6 +117,7 @@ def sqlite_engine(
     )
 
     async def connect() -> aiosqlite.Connection:
+        private_file(url.database or "")
         # Without an isolation level, the driver begins no transactions by itself.
         connection = aiosqlite.connect(url.database or "", timeout=limits.acquire, isolation_level=None)
         thread = connection._thread  # noqa: SLF001 - there is no other way to it

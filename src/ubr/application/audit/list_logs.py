@@ -23,7 +23,7 @@ from ubr.domain.ids import UserId
 from ubr.domain.roles.permissions import LOGS_READ
 from ubr.domain.text import parse_moment
 
-_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _UNKNOWN: Final = "?"
 
 
@@ -61,7 +61,7 @@ class ListLogs:
             level=command.level,
             action=command.action,
             actor_id=None if command.actor_id is None else UserId(command.actor_id),
-            target_id=command.target_id,
+            target_id=_canonical(command.target_id),
             since=None if command.since is None else parse_moment(command.since, "/since"),
             until=None if command.until is None else parse_moment(command.until, "/until"),
         )
@@ -75,6 +75,11 @@ class ListLogs:
             await tx.commit()
         entries, cursor = self.pager.cut(found, limit, scope, lambda entry: (entry.timestamp, entry.id))
         return Page(items=[log_entry_result(entry) for entry in entries], next_cursor=cursor)
+
+
+def _canonical(target_id: str | None) -> str | None:
+    """A UUID in lower case, as the log has it (RFC 9562, 4); ids of other forms are unchanged."""
+    return target_id.lower() if target_id is not None and _ID.fullmatch(target_id) else target_id
 
 
 def _filters(which: LogFilter) -> Facts:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 _SENTENCE: Final = (
@@ -11,11 +13,16 @@ _SENTENCE: Final = (
 )
 
 
+_NOT_ASYNCIO: Final = (
+    "ubr runs in an event loop of asyncio, and there is none here. Run this test or program with asyncio, not with trio"
+)
+
+
 class WrongEventLoop(RuntimeError):
     """A call came from another event loop or thread. It is a bug of the caller, so it is not a `UbrError`."""
 
-    def __init__(self) -> None:
-        super().__init__(_SENTENCE)
+    def __init__(self, sentence: str = _SENTENCE) -> None:
+        super().__init__(sentence)
 
 
 class HomeLoop:
@@ -35,9 +42,22 @@ class HomeLoop:
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:  # another kind of loop, or none
-            raise WrongEventLoop from None
+            raise WrongEventLoop(_NOT_ASYNCIO if self._loop is None else _SENTENCE) from None
         if running is self._loop:
             return
         if self._loop is not None:
             raise WrongEventLoop
         self._loop = running
+
+    def forget(self) -> None:
+        """The application belongs to the loop of its next call: for one in memory that was opened elsewhere."""
+        self._loop = None
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Another loop may make calls meanwhile, while this one does not run: for tests, in memory."""
+        before, self._loop = self._loop, None
+        try:
+            yield
+        finally:
+            self._loop = before

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from ubr.domain.accounts.domain_name import ascii_domain
 from ubr.domain.error_kinds import Invalid
 from ubr.domain.text import check_printable, fold
 
@@ -22,12 +23,14 @@ _INVISIBLE = re.compile(
 """Invisible characters (Unicode's Default_Ignorable_Code_Point) that `check_printable` does not refuse, and the one
 dash that IDNA drops from a domain (RFC 3454, B.1)."""
 
+_SHARP_S = {ord("ß"): None}
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Email:
     """An e-mail address: `address` as typed, which mail is sent to, and `key`, which is unique.
 
-    Only this class makes keys (NFKC, case folded, domain in IDNA form), because databases disagree on Unicode lower
+    Only this class makes keys (NFKC, case folded, the domain by IDNA 2008), because databases disagree on Unicode lower
     case.
     """
 
@@ -39,7 +42,8 @@ class Email:
         """Errors: `Invalid` for anything that is not clearly one address.
 
         A non-ASCII character that NFKC or case folding turns into ASCII is refused (full-width letters, the Kelvin
-        sign, U+FF20 for `@`), because it imitates another address.
+        sign, U+FF20 for `@`), because it imitates another address. The exception is `ß` in a domain, where it is a
+        letter of its own.
         """
         address = raw.strip()
         if not address or len(address) > MAX_EMAIL_LENGTH:
@@ -47,10 +51,11 @@ class Email:
         check_printable(address, pointer)
         if hidden := _INVISIBLE.search(address):
             raise Invalid.at(pointer, f"contains the character U+{ord(hidden[0]):04X}, which is invisible")
-        for char in address:
+        name, at, domain = address.rpartition("@")
+        for char in name + domain.translate(_SHARP_S):
             if not char.isascii() and any(c.isascii() for c in fold(char)):
                 raise Invalid.at(pointer, f"contains the character U+{ord(char):04X}, which resembles another one")
-        local, at, domain = fold(address).rpartition("@")
+        local = fold(name)
         if not at or not _LOCAL_PART.fullmatch(local) or ".." in local or local[0] == "." or local[-1] == ".":
             raise Invalid.at(pointer, "is not an e-mail")
         if "=?" in local and "?=" in local:
@@ -59,8 +64,8 @@ class Email:
         if len(local.encode()) > 64:  # noqa: PLR2004 - RFC 5321 4.5.3.1.1
             raise Invalid.at(pointer, "has more than 64 bytes before the @")
         try:
-            host = domain.encode("idna").decode("ascii").lower()
-        except UnicodeError:
+            host = ascii_domain(domain)
+        except ValueError:
             raise Invalid.at(pointer, "has an invalid domain") from None
         labels = host.split(".")
         if len(labels) < 2 or not all(map(_DOMAIN_LABEL.fullmatch, labels)) or labels[-1].isdigit():  # noqa: PLR2004

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from ubr.domain.accounts.domain_name import ascii_domain
 from ubr.domain.accounts.email import MAX_EMAIL_LENGTH, Email
 from ubr.domain.error_kinds import Invalid
 from ubr.domain.text import fold
@@ -39,13 +40,14 @@ class Prefix:
         if any(unicodedata.category(char) in {"Cc", "Cs"} for char in raw):
             raise Invalid.at(pointer, "contains a control character")
         text = fold(raw.strip())
-        local, at, domain = text.rpartition("@")
+        name, at, domain = raw.strip().rpartition("@")
+        email = text
         if at and not domain.isascii():
             # Keys hold the IDNA form of a domain. A part of a domain has none, so the text is treated as a whole
             # domain.
-            with suppress(UnicodeError):
-                domain = domain.encode("idna").decode("ascii").lower()
-        return cls(f"{local}{at}{domain}", text[:_SEARCHED])
+            with suppress(ValueError):
+                email = f"{fold(name)}{at}{ascii_domain(domain)}"
+        return cls(email, text[:_SEARCHED])
 
     def begins(self, email: Email, full_name: str | None) -> bool:
         return email.key.startswith(self.email) or (full_name is not None and name_key(full_name).startswith(self.name))

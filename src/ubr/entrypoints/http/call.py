@@ -64,6 +64,11 @@ class Operation:
     example: Any = None
     described: bool = True
 
+    @property
+    def strict(self) -> bool:
+        """False for pages, health, keys and documents: mail programs, people and probes add parameters to a URL."""
+        return self.tag not in {"pages", "service"}
+
 
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -99,7 +104,7 @@ class Call(Request[None, None, State]):
         return query.decode(self.scope["query_string"], command)
 
     def id(self, name: str) -> UUID:
-        """An id in the path. An id that is not in its canonical form is handled as an unknown one."""
+        """An id in the path. A text that is not a UUID is handled as an unknown id."""
         text = self.path_params[name]
         return UUID(text) if query.ID.fullmatch(text) else _NOBODY
 
@@ -134,7 +139,7 @@ class Call(Request[None, None, State]):
         if wanted.tagged and self.method == "GET":
             # This only validates the field. The comparison follows when the revision is known.
             conditional.none_match(self.scope["headers"], "")
-        if wanted.query is None and self.scope["query_string"]:
+        if wanted.strict and wanted.query is None and self.scope["query_string"]:
             query.decode(self.scope["query_string"], Command)
 
 

@@ -12,20 +12,23 @@ _TAG: Final = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _LIST: Final = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
 PATTERN: Final = rf"^[ \t]*(?:\*[ \t]*|{_LIST.pattern})$"
 """Matches a whole field value, as a pattern of JSON Schema."""
-_ITEM: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_ITEM: Final = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_CODING: Final = re.compile(r"-(?:gzip|br|zstd)\Z")
+"""The suffix that Apache's modules append to the tag of an answer that they compressed."""
 LONGEST: Final = 4096
 
 
 def if_match(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...] | None:
     """The revisions that the caller accepts; None for any.
 
-    `*` accepts any: the use case itself checks that the resource exists. A weak tag never matches.
-    Errors: `Invalid`.
+    `*` accepts any: the use case itself checks that the resource exists. A proxy that compresses answers weakens their
+    tags, or appends the coding. These forms count as the tag that ubr gave, because it stands for a revision and not
+    for bytes. Errors: `Invalid`.
     """
     text = _field(headers, b"if-match")
     if text is None or text == "*":
         return None
-    return tuple(value for weak, value in _tags(text, "If-Match") if not weak)
+    return tuple(_CODING.sub("", value) for value in _tags(text, "If-Match"))
 
 
 def none_match(headers: Iterable[tuple[bytes, bytes]], revision: str) -> bool:
@@ -33,7 +36,7 @@ def none_match(headers: Iterable[tuple[bytes, bytes]], revision: str) -> bool:
     text = _field(headers, b"if-none-match")
     if text is None:
         return True
-    return text != "*" and all(value != revision for _, value in _tags(text, "If-None-Match"))
+    return text != "*" and all(value != revision for value in _tags(text, "If-None-Match"))
 
 
 def _field(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> str | None:
@@ -41,7 +44,7 @@ def _field(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> str | None:
     return b", ".join(lines).decode("latin-1").strip(" \t") if lines else None
 
 
-def _tags(text: str, name: str) -> list[tuple[str, str]]:
+def _tags(text: str, name: str) -> list[str]:
     if len(text) > LONGEST or not _LIST.fullmatch(text):
         raise Invalid(f"{name} is neither * nor a list of entity tags")
     return _ITEM.findall(text)

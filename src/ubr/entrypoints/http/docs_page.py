@@ -10,7 +10,8 @@ POLICY: Final = (
 )
 """Forbids inline scripts and styles, and any connection to another host."""
 
-ASSETS: Final = "/api/docs/{revision}/{asset}"
+ASSETS: Final = "docs/{revision}/{asset}"
+"""Relative to the page, because a proxy may serve `/api` under another path."""
 
 _PAGE: Final = """\
 <!doctype html>
@@ -26,8 +27,8 @@ _PAGE: Final = """\
 </head>
 <body>
 <noscript>
-<p>This page requires JavaScript. <a href="/api/openapi.json">The OpenAPI document</a> and
-<a href="/problems">the pages about its problems</a> do not.</p>
+<p>This page requires JavaScript. <a href="openapi.json">The OpenAPI document</a> and
+<a href="../problems">the pages about its problems</a> do not.</p>
 </noscript>
 <div id="interface"></div>
 </body>

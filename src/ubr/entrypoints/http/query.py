@@ -14,8 +14,8 @@ from ubr.entrypoints.http.body import build
 
 C = TypeVar("C", bound=Command)
 
-ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-"""The only accepted form of an id, here and in paths."""
+ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+"""The accepted form of an id, here and in paths: upper case is allowed on input (RFC 9562, 4)."""
 
 _ESCAPES: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROLS: Final = re.compile(r"[\x00-\x1f]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from posixpath import relpath
 from typing import Any, Final
 from uuid import UUID
 
@@ -26,7 +27,8 @@ def page(request: Call, result: Page[Any]) -> Response[bytes]:
     response = ok(result)
     if result.next_cursor is not None:
         more = query.with_cursor(request.scope["query_string"], result.next_cursor)
-        response.headers["link"] = f'<{request.scope["path"]}?{more}>; rel="next"'
+        # Relative, because a proxy may serve this path under another one.
+        response.headers["link"] = f'<?{more}>; rel="next"'
     return response
 
 
@@ -40,9 +42,10 @@ def revised(request: Call, result: Revised) -> Response[bytes]:
 
 
 def created(request: Call, result: Revised, at: str, id: UUID) -> Response[bytes]:
-    """A new resource, with its location."""
+    """A new resource, with its location relative to the path of the request (RFC 9110, 10.2.2)."""
     response = revised(request, result)
-    response.headers["location"] = f"{at}/{id}"
+    here = request.scope["path"].rpartition("/")[0]
+    response.headers["location"] = f"{relpath(at, here)}/{id}"
     return response
 
 

