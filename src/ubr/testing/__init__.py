@@ -6,7 +6,7 @@
         async with in_memory() as (ubr, clock):
             user = await ubr.register_user(…, actor=SYSTEM)
 
-With pytest, the fixtures `ubr`, `ubr_clock` and `ubr_admin` are available without an import, whichever plugin runs
+With pytest, the fixtures `ubr`, `ubr_clock` and `ubr_admin` are available without an import, with every plugin for
 asynchronous tests.
 """
 

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Aside:
-    """Opens an application in an event loop of its own, in a thread of its own, and gives it to whoever calls first.
+    """Opens an application in an event loop of its own, in a thread of its own, and gives it to the first caller.
 
     Plugins for asynchronous tests each have their own way to run an asynchronous fixture. This one needs none.
     """
