@@ -23,6 +23,7 @@ from ubr.application.protection.rate_limits import RateLimitStatus, collecting_r
 from ubr.domain.errors import Invalid, InvalidCredentials, NotFound, UbrError
 from ubr.entrypoints.http.client_ip import client_ip
 from ubr.entrypoints.http.cors import Cors
+from ubr.entrypoints.http.lifetime import STOPPING
 from ubr.entrypoints.http.problems.errors import ClientGone, InternalError, MalformedBody, UriTooLong
 from ubr.entrypoints.http.problems.response import PROBLEM, ProblemResponse
 from ubr.settings import TrustedProxies
@@ -82,6 +83,15 @@ class Edge:
         }
         if (options.public_url or "").startswith("https://"):
             self._defaults[b"strict-transport-security"] = b"max-age=31536000"
+
+    @property
+    def stopping(self) -> bool:
+        """True from the moment at which load balancers should send no more requests."""
+        return bool(self.app.state[STOPPING])
+
+    def stop_soon(self) -> None:
+        """Report that the service is not ready, and close connections after their next answer."""
+        self.app.state[STOPPING] = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = str(scope["type"])
@@ -232,8 +242,8 @@ class _Exchange:
                 await self._drain()
             headers = self._edge.finalize_headers(message["headers"], self._scope, self._request_id)
             headers += _limits(self._rate_limits.values())
-            if self._unread or self._broken:
-                # The server cannot tell a next request on this connection from the rest of the body.
+            if self._unread or self._broken or self._edge.stopping:
+                # The service will stop, or the server cannot tell a next request from the rest of this body.
                 headers.append((b"connection", b"close"))
             message["headers"] = headers
         elif message["type"] == "http.response.body" and self._head:
