@@ -21,7 +21,7 @@ from ubr.application.audit.denials import CountRejection
 from ubr.application.kernel.origin import Origin, calling_from
 from ubr.application.protection.rate_limits import RateLimitStatus, collecting_rate_limits, whole_seconds
 from ubr.domain.errors import Invalid, InvalidCredentials, NotFound, UbrError
-from ubr.entrypoints.http.client_ip import client_ip
+from ubr.entrypoints.http.client_ip import client_ip, is_ignored
 from ubr.entrypoints.http.cors import Cors
 from ubr.entrypoints.http.lifetime import STOPPING
 from ubr.entrypoints.http.problems.errors import ClientGone, InternalError, MalformedBody, UriTooLong
@@ -71,6 +71,7 @@ class Edge:
     def __init__(self, app: Litestar, options: HttpOptions) -> None:
         self.app = app
         self._trusted = options.trusted_proxies
+        self._warned = False
         self._cors = Cors(options.cors_origins)
         self.rejected = options.rejected
         self._defaults = {
@@ -107,9 +108,16 @@ class Edge:
         headers = scope["headers"]
         given = [value for name, value in headers if name == b"x-request-id"]
         kept = len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) is not None
-        peer = scope.get("client")
+        client = scope.get("client")
+        peer = client[0] if client else None
+        if not self._warned and is_ignored(peer, headers, self._trusted):
+            self._warned = True  # once in a process, because any client can send the field
+            _log.warning(
+                "X-Forwarded-For is ignored, because UBR_TRUSTED_PROXIES does not name its sender: if that is your "
+                "proxy, all clients behind it share one limit"
+            )
         return Origin(
-            ip=client_ip(peer[0] if peer else None, headers, self._trusted),
+            ip=client_ip(peer, headers, self._trusted),
             user_agent=_user_agent(headers),
             request_id=given[0].decode() if kept else secrets.token_hex(16),
             request_id_given=kept,
