@@ -125,7 +125,7 @@ async def test_tokens_of_sessions_past_their_end_are_deleted_a_few_at_a_time(uow
         assert await tx.sessions.get(ended.id) is not None
 
 
-async def test_of_many_who_spend_one_token_one_does(uow: UnitOfWork, token: RefreshToken) -> None:
+async def test_one_of_many_calls_spends_a_token(uow: UnitOfWork, token: RefreshToken) -> None:
     async def attempt(number: int) -> bool:
         return await spend(uow, token, bytes([number])) == token.session_id
 

@@ -23,7 +23,7 @@ class NotAnExport(Exception):
 
 
 def check_export(lines: Iterable[str], *, keys: Sequence[NoteKey] = (), against: Sequence[Note] = ()) -> Checked:
-    """The result of a successful check. Without `keys`, the keys that the export itself names are trusted.
+    """Check an export, and return the result. Without `keys`, the keys that the export itself names are trusted.
 
     Errors: `Tampered`; `NotAnExport`; `BadNote` for a checkpoint of another log.
     """
@@ -85,7 +85,7 @@ def _leaf(record: Line) -> Leaf:
 def _number(raw: object) -> int:
     """Errors: `ValueError` unless it is an integer that a log can have."""
     if type(raw) is not int or not 0 <= raw < _LARGEST:
-        raise ValueError("This is no number of entries")
+        raise ValueError("This is not a number of entries")
     return raw
 
 
@@ -103,5 +103,5 @@ def _read(line: str) -> Line:
 def _once(pairs: list[tuple[str, Any]]) -> Line:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("A name stands twice")
+        raise ValueError("A name occurs twice")
     return found

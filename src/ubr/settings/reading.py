@@ -48,7 +48,7 @@ def read(
 
 
 def _derive(values: dict[str, Any]) -> None:
-    """The values of the derived settings."""
+    """Fill in the settings without a value whose default depends on other settings."""
     own = address(values["host"], values["port"])
     values["migrate"] = values["migrate"] or ("auto" if values["database_url"] == EMBEDDED else "check")
     if values["database_url"] in {EMBEDDED, MEMORY}:

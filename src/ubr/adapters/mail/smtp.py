@@ -36,7 +36,7 @@ _OUR_FAULT: Final = (503, 530, 534, 535, 538)
 _FIRST_DOT: Final = re.compile(rb"^\.", re.MULTILINE)
 """Is doubled, because a line with a single dot ends the mail (RFC 5321, 4.5.2)."""
 _FAREWELL: Final = 1.0
-"""Seconds for a QUIT, which nothing depends on."""
+"""Seconds for a QUIT. Its result is ignored."""
 
 
 class SmtpMailer:
@@ -155,7 +155,7 @@ class SmtpMailer:
 
 
 def _told(error: Exception) -> MailRefused | MailUnavailable:
-    """The failure, without texts of server or library, because they repeat what was sent."""
+    """The failure, without texts of the server or the library, because these can contain the mail."""
     if isinstance(error, SMTPResponseException):
         return _answered(error)
     match (error.__cause__ or error) if isinstance(error, SMTPConnectError) else error:
@@ -186,7 +186,7 @@ def _is_this_machine(host: str) -> bool:
 def _context(*, verified: bool) -> ssl.SSLContext:
     if verified:
         return ssl.create_default_context()
-    # No network lies in between, and mail servers are installed with self-signed certificates.
+    # The connection stays on this machine, and mail servers are installed with self-signed certificates.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, insert, literal, select, tuple_, update
+from sqlalchemy import Integer, and_, bindparam, select, tuple_, update
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import (
@@ -17,20 +17,43 @@ from ubr.adapters.sql.rows import (
     role_from_row,
     session_from_row,
     session_to_row,
+    slices,
     token_from_row,
     token_to_row,
     user_from_row,
 )
+from ubr.adapters.sql.statements import Locking, Statement, inserting, updating
 from ubr.adapters.sql.tables import refresh_tokens, roles, sessions, user_roles, users
 from ubr.application.ports.paging import After
 from ubr.application.ports.sessions import Principal
 from ubr.domain.ids import SessionId, TokenDigest, UserId
 from ubr.domain.sessions.session import RefreshToken, Session
 
+_LIVE: Final = and_(
+    sessions.c.user_id == bindparam("user_id"),
+    sessions.c.ended_at.is_(None),
+    sessions.c.idle_expires_at > bindparam("now"),
+    sessions.c.expires_at > bindparam("now"),
+)
+_PAGE: Final = (
+    select(sessions)
+    .where(_LIVE)
+    .order_by(sessions.c.created_at.desc(), sessions.c.id.desc())
+    .limit(bindparam("limit", type_=Integer))
+)
+_FIRST_PAGE: Final = Statement(_PAGE)
+_NEXT_PAGE: Final = Statement(
+    _PAGE.where(
+        tuple_(sessions.c.created_at, sessions.c.id)
+        < tuple_(bindparam("key", type_=sessions.c.created_at.type), bindparam("id", type_=sessions.c.id.type))
+    )
+)
 
-def _live(user_id: UserId, now: datetime) -> ColumnElement[bool]:
-    c = sessions.c
-    return and_(c.user_id == user_id, c.ended_at.is_(None), c.idle_expires_at > now, c.expires_at > now)
+
+_SESSION: Final = Locking(select(sessions).where(sessions.c.id == bindparam("id")))
+_LIVE_OF: Final = Locking(select(sessions).where(_LIVE).order_by(sessions.c.created_at, sessions.c.id))
+_ADD_SESSION: Final = inserting(sessions)
+_SAVE_SESSION: Final = updating(sessions, sessions.c.id == bindparam("its_id"))
 
 
 class SqlSessions:
@@ -38,34 +61,28 @@ class SqlSessions:
         self._connection = connection
 
     async def get(self, session_id: SessionId) -> Session | None:
-        statement = select(sessions).where(sessions.c.id == session_id)
-        if self._connection.locking:
-            statement = statement.with_for_update(key_share=True)
-        row = await self._connection.row(statement)
+        row = await self._connection.row(_SESSION.on(self._connection), {"id": session_id})
         return None if row is None else session_from_row(row)
 
     async def live_of(self, user_id: UserId, now: datetime) -> list[Session]:
-        statement = select(sessions).where(_live(user_id, now)).order_by(sessions.c.created_at, sessions.c.id)
-        if self._connection.locking:
-            statement = statement.with_for_update(key_share=True)
-        return [session_from_row(row) for row in await self._connection.rows(statement)]
+        rows = await self._connection.rows(_LIVE_OF.on(self._connection), {"user_id": user_id, "now": now})
+        return [session_from_row(row) for row in rows]
 
     async def page(self, user_id: UserId, now: datetime, after: After[datetime] | None, limit: int) -> list[Session]:
-        statement = select(sessions).where(_live(user_id, now))
-        if after is not None:
-            there = tuple_(literal(after.key, sessions.c.created_at.type), literal(after.id, sessions.c.id.type))
-            statement = statement.where(tuple_(sessions.c.created_at, sessions.c.id) < there)
-        statement = statement.order_by(sessions.c.created_at.desc(), sessions.c.id.desc()).limit(limit)
-        return [session_from_row(row) for row in await self._connection.rows(statement)]
+        which = {"user_id": user_id, "now": now, "limit": limit}
+        if after is None:
+            rows = await self._connection.rows(_FIRST_PAGE, which)
+        else:
+            rows = await self._connection.rows(_NEXT_PAGE, {**which, "key": after.key, "id": after.id})
+        return [session_from_row(row) for row in rows]
 
     async def add(self, session: Session) -> None:
-        await self._connection.write(insert(sessions), session_to_row(session))
+        await self._connection.write(_ADD_SESSION, session_to_row(session))
         self._connection.note(session.events)
 
     async def save(self, session: Session) -> None:
         """If the session no longer exists, this stores and records nothing."""
-        statement = update(sessions).where(sessions.c.id == session.id).values(session_to_row(session))
-        if await self._connection.write(statement):
+        if await self._connection.write(_SAVE_SESSION, {**session_to_row(session), "its_id": session.id}):
             self._connection.note(session.events)
 
     async def end_any(self, now: datetime, limit: int) -> int:
@@ -86,36 +103,45 @@ class SqlSessions:
         return await self._connection.forget(sessions.c.id, expired)
 
 
+_ADD_TOKEN: Final = inserting(refresh_tokens)
+_SPEND: Final = Statement(
+    update(refresh_tokens)
+    .where(refresh_tokens.c.digest == bindparam("its_digest"), refresh_tokens.c.spent_at.is_(None))
+    .values(spent_at=bindparam("spent_at"), successor=bindparam("successor"))
+    .returning(refresh_tokens.c.session_id)
+)
+_TOKEN: Final = Statement(select(refresh_tokens).where(refresh_tokens.c.digest == bindparam("digest")))
+_LOCK_SESSION: Final = Statement(
+    select(sessions.c.id)
+    .where(
+        sessions.c.id
+        == select(refresh_tokens.c.session_id).where(refresh_tokens.c.digest == bindparam("digest")).scalar_subquery()
+    )
+    .with_for_update(key_share=True)
+)
+
+
 class SqlRefreshTokens:
     def __init__(self, connection: SqlConnection) -> None:
         self._connection = connection
 
     async def add(self, token: RefreshToken) -> None:
-        await self._connection.write(insert(refresh_tokens), token_to_row(token))
+        await self._connection.write(_ADD_TOKEN, token_to_row(token))
 
     async def spend(self, digest: TokenDigest, *, successor: bytes, now: datetime) -> SessionId | None:
-        statement = (
-            update(refresh_tokens)
-            .where(refresh_tokens.c.digest == digest, refresh_tokens.c.spent_at.is_(None))
-            .values(spent_at=now, successor=successor)
-            .returning(refresh_tokens.c.session_id)
-        )
         await self._lock_session(digest)
-        spent = await self._connection.change(statement)
-        return spent[0][refresh_tokens.c.session_id] if spent else None
+        spent = await self._connection.change(_SPEND, {"its_digest": digest, "spent_at": now, "successor": successor})
+        return spent[0][0] if spent else None
 
     async def get(self, digest: TokenDigest) -> RefreshToken | None:
         await self._lock_session(digest)
-        row = await self._connection.row(select(refresh_tokens).where(refresh_tokens.c.digest == digest))
+        row = await self._connection.row(_TOKEN, {"digest": digest})
         return None if row is None else token_from_row(row)
 
     async def _lock_session(self, digest: TokenDigest) -> None:
         """Lock the session of a token, instead of the token: spending a token and ending its chain need this lock."""
         if self._connection.locking:
-            session_id = select(refresh_tokens.c.session_id).where(refresh_tokens.c.digest == digest).scalar_subquery()
-            await self._connection.row(
-                select(sessions.c.id).where(sessions.c.id == session_id).with_for_update(key_share=True)
-            )
+            await self._connection.row(_LOCK_SESSION, {"digest": digest})
 
     async def forget(self, expired_before: datetime, limit: int) -> int:
         """Skips tokens that another unit has locked; a later call deletes them."""
@@ -144,15 +170,18 @@ class SqlRefreshTokens:
         return len(await self._connection.change(erased.returning(c.digest)))
 
 
-_PRINCIPAL: Final = (
+_PRINCIPAL: Final = Statement(
     select(sessions, users, user_roles, roles)
     .select_from(
         sessions.join(users, users.c.id == sessions.c.user_id)
         .outerjoin(user_roles, user_roles.c.user_id == users.c.id)
         .outerjoin(roles, roles.c.id == user_roles.c.role_id)
     )
+    .where(sessions.c.id == bindparam("id"))
     .order_by(roles.c.name)
 )
+_IN_PRINCIPAL: Final = slices(sessions, users, user_roles, roles)
+"""The parts of its rows."""
 
 
 class SqlPrincipals:
@@ -160,13 +189,14 @@ class SqlPrincipals:
         self._connection = connection
 
     async def get(self, session_id: SessionId) -> Principal | None:
-        rows = await self._connection.rows(_PRINCIPAL.where(sessions.c.id == session_id))
+        rows = await self._connection.rows(_PRINCIPAL, {"id": session_id})
         if not rows:
             return None
-        held = [row for row in rows if row[roles.c.id] is not None]
-        grants = [grant_from_row(row) for row in held]
+        session, user, grant, role = _IN_PRINCIPAL
+        held = [row for row in rows if row[role][0] is not None]
+        grants = [grant_from_row(row[grant]) for row in held]
         return Principal(
-            user=user_from_row(rows[0], {grant.role_id: grant for grant in grants}),
-            session=session_from_row(rows[0]),
-            roles=tuple(map(role_from_row, held)),
+            user=user_from_row(rows[0][user], {each.role_id: each for each in grants}),
+            session=session_from_row(rows[0][session]),
+            roles=tuple(role_from_row(row[role]) for row in held),
         )

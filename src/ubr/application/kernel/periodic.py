@@ -28,7 +28,7 @@ async def running_beside(*rounds: tuple[Act, float]) -> AsyncIterator[None]:
 
 
 async def repeat(act: Act, seconds: float) -> None:
-    """Repeat an act for ever, with a pause in seconds. A failed round is followed by the next one.
+    """Repeat an act without end, with a pause in seconds. A failed round is followed by the next one.
 
     The first unexpected error is logged, and then the first after each success.
     """

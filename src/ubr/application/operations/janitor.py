@@ -31,7 +31,7 @@ _BATCH: Final = 1000
 class Janitor:
     """One round of cleaning, in small units so that nothing waits for it.
 
-    - Sealed successors of refresh tokens are erased once their retry window is over.
+    - Encrypted successors of refresh tokens are erased once their retry window is over.
     - Sessions are deleted after their absolute end: until then, every older refresh token is recognised. Their tokens
       are deleted first, since one session can have very many.
     - Links are deleted once they have expired, undeliverable mails after a week, and reservations of e-mails once they
