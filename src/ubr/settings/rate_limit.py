@@ -42,7 +42,7 @@ class LoginRateLimit:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """One limit. None is no limit."""
+    """One limit, or none (`off`)."""
 
     limit: Limit | None
 
