@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -171,6 +171,26 @@ def _pgbouncer() -> Path | None:
     return Path(found) if found else None
 
 
+def find_haproxy(*, install: bool = False) -> Found:
+    """The HAProxy of this machine, or with `install` the package of Debian. There is none given by a URL."""
+    program, rung, trouble = _haproxy(), 2, None
+    if program is None:
+        rung, trouble = 4, _apt_install("haproxy") if install else NOT_TRIED
+        program = _haproxy()
+    line = _version_line(program, "-v") if program else ""
+    match = re.search(r"HAProxy version (\d[\w.]*)", line)
+    if program is None or match is None:
+        raise ServerError(
+            f"No HAProxy here: install the package haproxy. apt-get: {trouble or 'its program does not run'}."
+        )
+    return Found(program, Origin("HAProxy", match[1], rung, str(program)))
+
+
+def _haproxy() -> Path | None:
+    found = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    return Path(found) if found else None
+
+
 def _postgres_candidates() -> Iterator[Found]:
     on_path = shutil.which("postgres")
     directories = [Path(on_path).resolve().parent] if on_path else []
@@ -231,9 +251,9 @@ def _redis_origin(program: Path, rung: int, place: str) -> Origin | None:
     return Origin(match[1], match[2], rung, place) if match else None
 
 
-def _version_line(program: Path) -> str:
+def _version_line(program: Path, option: str = "--version") -> str:
     try:
-        return subprocess.run([program, "--version"], capture_output=True, text=True, check=True, timeout=10).stdout
+        return subprocess.run([program, option], capture_output=True, text=True, check=True, timeout=10).stdout
     except (OSError, subprocess.SubprocessError):
         return ""  # a program that does not run here is no rung
 
@@ -535,6 +555,46 @@ class _PgBouncerProcess(_Process):
         return True
 
 
+class _HaproxyProcess(_Process):
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, found: Found, backends: Sequence[int]) -> None:
+        self._backends = backends
+        super().__init__(found, "ubr-hap-", None, {})
+
+    def prepare(self) -> None:
+        """There is nothing to prepare: its settings name the port, which is chosen later."""
+
+    def command(self) -> list[str]:
+        file = self.base / "haproxy.cfg"
+        file.write_text(
+            f"""\
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  timeout check 30s
+listen ubr
+  bind 127.0.0.1:{self.port}
+  bind {self.base}/socket
+  option httpchk GET /health/ready
+  http-check send hdr Host ubr
+  default-server check inter 200ms fall 1 rise 1
+"""
+            + "".join(f"  server ubr{port} 127.0.0.1:{port}\n" for port in self._backends)
+        )
+        return [str(self.found.program), "-db", "-f", str(file)]
+
+    def ready(self, pid: int) -> bool:
+        try:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(str(self.base / "socket"))
+        except OSError:
+            return False
+        return True
+
+
 class _RedisProcess(_Process):
     stop_signal = signal.SIGTERM
 
@@ -735,6 +795,16 @@ class PgBouncer(_Server):
         return f"postgresql+asyncpg://ubr@127.0.0.1:{self.port}{database}" + (
             f"?{urlencode(options)}" if options else ""
         )
+
+
+class Haproxy(_Server):
+    """An HAProxy in front of services on this machine, which asks whether they are ready."""
+
+    @classmethod
+    def start(cls, backends: Sequence[int]) -> Self:
+        found = find_haproxy(install=_may_install())
+        process = _HaproxyProcess(found, backends)
+        return cls(f"http://127.0.0.1:{process.port}", found.origin, process)
 
 
 class RedisServer(_Server):

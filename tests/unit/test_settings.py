@@ -83,6 +83,8 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
     "UBR_MIGRATE": [("auto", "auto"), ("check", "check")],
     "UBR_HOST": [(host, host) for host in ("0.0.0.0", "::1", "localhost", "api-1.example.com")],  # noqa: S104
     "UBR_PORT": [("1", 1), ("65535", 65535)],
+    "UBR_SHUTDOWN_DELAY": [("0s", timedelta(0)), ("10m", 10 * MINUTE)],
+    "UBR_KEEP_ALIVE": [("5s", timedelta(seconds=5)), ("10m", 10 * MINUTE)],
     "UBR_WORKERS": [("1", 1)],
     "UBR_REGISTRATION": [("open", "open"), ("verified", "verified"), ("closed", "closed")],
     "UBR_LOGIN_RATE_LIMIT": [
@@ -165,6 +167,8 @@ BAD: dict[str, list[str]] = {
     "UBR_MIGRATE": ["yes", "AUTO", "never"],
     "UBR_HOST": ["http://localhost", "localhost:8000", "[::1]", "a b", "-a", "1.2.3", "256.1.1.1", "a" * 254],
     "UBR_PORT": ["0", "65536", *NUMBERS],
+    "UBR_SHUTDOWN_DELAY": ["11m", "10", "-1s"],
+    "UBR_KEEP_ALIVE": ["4s", "11m", "60"],
     "UBR_WORKERS": ["0", "2", "257", "auto", *NUMBERS],
     "UBR_REGISTRATION": ["Open", "invite", "VERIFIED"],
     "UBR_LOGIN_RATE_LIMIT": ["10", "10/minute", "10/min,1/min", "0/minute,1/minute", "1/day,1/day,1/day", "none", ","],
@@ -307,6 +311,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         migrate="auto",
         host="127.0.0.1",
         port=8000,
+        shutdown_delay=timedelta(0),
+        keep_alive=timedelta(seconds=75),
         workers=1,
         registration="open",
         login_rate_limit=LoginRateLimit(Limit(10, MINUTE), Limit(100, MINUTE)),

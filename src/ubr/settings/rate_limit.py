@@ -42,7 +42,7 @@ class LoginRateLimit:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """One limit; None if calls are not limited."""
+    """One limit, or none (`off`)."""
 
     limit: Limit | None
 

@@ -158,6 +158,25 @@ def test_a_request_under_way_is_answered_before_it_stops(serve: Serve) -> None:
     assert service.wait() == 0
 
 
+def test_after_sigterm_it_is_not_ready_and_goes_on_answering(serve: Serve) -> None:
+    service = serve(UBR_SHUTDOWN_DELAY="10m").wait_until_ready()
+    service.process.send_signal(signal.SIGTERM)
+    while service.status() == 200:
+        pass
+    not_ready = httpx.get(f"{service.url}/health/ready")
+    assert (not_ready.status_code, not_ready.json()["type"]) == (503, "/problems/unavailable")
+    for _ in range(3):
+        alive = httpx.get(f"{service.url}/health/live")
+        assert (alive.status_code, alive.headers["connection"]) == (200, "close")
+    assert service.logged_in(*service.credentials).status_code == 200
+    assert service.stop(signal.SIGTERM) == 0, "a second one ends the wait"
+
+
+def test_ctrl_c_does_not_wait(serve: Serve) -> None:
+    service = serve(UBR_SHUTDOWN_DELAY="10m").wait_until_ready()
+    assert service.stop(signal.SIGINT) == 0
+
+
 def test_a_worker_that_dies_is_replaced(serve: Serve) -> None:
     service = serve().wait_until_ready()
     (worker,) = service.workers()

@@ -8,11 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from tests.integration.http.kit import ANOTHER_PASSWORD, PASSWORD, Service, in_process, memory_settings
 from tests.support.races import rounds
 from ubr.entrypoints.http.app import HttpOptions
-from ubr.settings import Limit, LoginRateLimit
+from ubr.settings import Limit, LoginRateLimit, TrustedProxies
+from ubr.settings.groups.network import parse_proxies
 
 MINUTE = timedelta(minutes=1)
 LOG_IN = "/api/auth/login"
@@ -50,6 +52,28 @@ async def test_however_many_addresses_one_peer_forges_it_is_one_client(rounds: i
             for number in range(rounds)
         ]
         assert [answer.status_code for answer in answers] == [401] * 100 + [429] * (rounds - 100)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "field", "warned"),
+    [
+        ((), "192.0.2.1", True),
+        (parse_proxies("10.0.0.0/8"), "192.0.2.1", True),
+        ((), None, False),
+        (parse_proxies("127.0.0.0/8"), "192.0.2.1", False),
+        (1, "192.0.2.1", False),
+    ],
+)
+async def test_clients_reported_by_an_unknown_proxy_are_a_warning(
+    trusted: TrustedProxies, field: str | None, warned: bool
+) -> None:
+    async with in_process(settings(), HttpOptions(trusted_proxies=trusted)) as service:
+        with capture_logs() as lines:
+            for _ in range(3):
+                await guess(service, "nobody@example.org", **({} if field is None else {"X_Forwarded_For": field}))
+    warnings = [line["event"] for line in lines if line["log_level"] == "warning"]
+    assert len(warnings) == (1 if warned else 0)
+    assert all("UBR_TRUSTED_PROXIES" in warning for warning in warnings)
 
 
 async def test_behind_a_trusted_proxy_each_client_has_a_limit_of_its_own() -> None:

@@ -62,7 +62,7 @@ class DeliverMail:
     - Only the service itself may, in several processes at once: each claims other mails. A process without a mail
       server claims none.
     - Looks up the recipient and creates the link at this point: only the digest of the link is stored, and a retried
-      mail has a new one. The links of earlier attempts stay valid, because their mails may have arrived.
+      mail has a new one. The links of earlier attempts stay valid, since their mails may have arrived.
     - Retries a failed mail with increasing pauses, and gives it up in the end.
     - Sends some mails at once, and only a few of them to one domain, so that a slow server delays its own mails alone.
     - Sends a mail once, unless the process dies between sending and recording it. Does not send a cancelled mail.

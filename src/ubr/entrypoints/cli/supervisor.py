@@ -30,10 +30,11 @@ from ubr.settings import Settings
 APP: Final = "ubr.entrypoints.http.asgi:create"
 DRAIN: Final = 30
 """The seconds that a worker has for its running requests after a stop signal."""
+STOPPING: Final = signal.SIGUSR1
+"""Tells a worker that it will be stopped soon."""
 _PATIENCE: Final = 0.02
 _TICK: Final = 0.25
 _BACKLOG: Final = 1024
-_HEADERS_MS: Final = 10_000
 _BUFFER_BYTES: Final = 64 * 1024
 
 _LOG: Final = {"formatters": {}, "handlers": {}, "loggers": {"_granian": {"handlers": [], "propagate": True}}}
@@ -112,7 +113,11 @@ class Supervisor(MPServer):
             workers=settings.workers,
             loop=Loops.uvloop,
             http=HTTPModes.http1,
-            http1_settings=HTTP1Settings(header_read_timeout=_HEADERS_MS, max_buffer_size=_BUFFER_BYTES),
+            http1_settings=HTTP1Settings(
+                # The wait for the next request on an open connection counts as reading its header.
+                header_read_timeout=int(settings.keep_alive.total_seconds() * 1000),
+                max_buffer_size=_BUFFER_BYTES,
+            ),
             websockets=False,
             backlog=_BACKLOG,
             log_level=LogLevels.warning,
@@ -121,6 +126,23 @@ class Supervisor(MPServer):
             workers_kill_timeout=DRAIN,
         )
         self._settings = settings
+        self._delayed = False
+
+    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
+        """The first SIGTERM has the workers go on for the configured time. Any later signal, and Ctrl-C, ends that."""
+        number = args[0] if args else None
+        self._delayed = number == signal.SIGTERM and not self.interrupt_signal
+        super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def shutdown(self, exit_code: int = 0) -> None:
+        delay = self._settings.shutdown_delay.total_seconds()
+        if self._delayed and delay:
+            self.main_loop_interrupt.clear()
+            for worker in self.wrks:
+                with suppress(OSError, TypeError):  # it ended by itself a moment ago
+                    os.kill(worker.inner.pid, STOPPING)
+            self.main_loop_interrupt.wait(delay)
+        super().shutdown(exit_code)  # type: ignore[no-untyped-call]
 
     def startup(self, spawn_target: Any, target_loader: Any) -> None:
         super().startup(spawn_target, target_loader)  # type: ignore[no-untyped-call]
@@ -151,7 +173,9 @@ def load(_target: str) -> Any:
     loop = asyncio.get_event_loop()
     loop.add_signal_handler(signal.SIGURG, _nothing)
     _listen_for_signals(loop)
-    return import_app()()
+    service = import_app()()
+    loop.add_signal_handler(STOPPING, service.stop_soon)
+    return service
 
 
 def _listen_for_signals(loop: asyncio.AbstractEventLoop) -> None:
@@ -180,3 +204,5 @@ def _forget_signals() -> None:
     """Used in a worker until it has its own handlers: the inherited handlers do the work of the supervisor."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+    # Comes only before SIGTERM, which ends a worker that has not started yet.
+    signal.signal(STOPPING, signal.SIG_IGN)

@@ -12,6 +12,7 @@ from litestar.di import Provide
 from ubr.application.app import Application
 from ubr.entrypoints.http.call import Call
 from ubr.entrypoints.http.edge import Edge, HttpOptions
+from ubr.entrypoints.http.lifetime import STOPPING
 from ubr.entrypoints.http.openapi.document import described
 from ubr.entrypoints.http.openapi.operations import operations
 from ubr.entrypoints.http.problems.response import answer
@@ -42,7 +43,7 @@ def create_app(ubr: Application, *, options: HttpOptions | None = None) -> Edge:
         request_class=Call,
         before_request=admit,
         exception_handlers={Exception: answer},
-        state=State({"described": described}),
+        state=State({"described": described, STOPPING: False}),
         openapi_config=None,
         logging_config=None,
         # `Call.admit` limits bodies itself, before it authenticates the caller.

@@ -38,6 +38,11 @@ class Service:
         self._settings = settings
         self._edge: Edge | None = None
 
+    def stop_soon(self) -> None:
+        """Report that the service is not ready, and close connections after their next answer."""
+        if self._edge is not None:
+            self._edge.stop_soon()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if str(scope["type"]) == "lifespan":
             await self._live(receive, send)

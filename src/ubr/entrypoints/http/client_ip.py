@@ -40,6 +40,13 @@ def client_ip(peer: str | None, headers: Headers, trusted: TrustedProxies) -> st
     return str(client)
 
 
+def is_ignored(peer: str | None, headers: Headers, trusted: TrustedProxies) -> bool:
+    """True if the peer reports a client's address and is not trusted: all clients behind it count as one."""
+    if isinstance(trusted, int) or not any(name == b"x-forwarded-for" for name, _ in headers):
+        return False
+    return not _is_trusted(None if peer is None else _parse(peer), trusted)
+
+
 def _forwarded_for(headers: Headers) -> list[str]:
     """All entries of `X-Forwarded-For`, the farthest first.
 

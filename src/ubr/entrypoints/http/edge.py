@@ -21,8 +21,9 @@ from ubr.application.audit.denials import CountRejection
 from ubr.application.kernel.origin import Origin, calling_from
 from ubr.application.protection.rate_limits import RateLimitStatus, collecting_rate_limits, whole_seconds
 from ubr.domain.errors import Invalid, InvalidCredentials, NotFound, UbrError
-from ubr.entrypoints.http.client_ip import client_ip
+from ubr.entrypoints.http.client_ip import client_ip, is_ignored
 from ubr.entrypoints.http.cors import Cors
+from ubr.entrypoints.http.lifetime import STOPPING
 from ubr.entrypoints.http.problems.errors import ClientGone, InternalError, MalformedBody, UriTooLong
 from ubr.entrypoints.http.problems.response import PROBLEM, ProblemResponse
 from ubr.settings import TrustedProxies
@@ -70,6 +71,7 @@ class Edge:
     def __init__(self, app: Litestar, options: HttpOptions) -> None:
         self.app = app
         self._trusted = options.trusted_proxies
+        self._warned = False
         self._cors = Cors(options.cors_origins)
         self.rejected = options.rejected
         self._defaults = {
@@ -82,6 +84,15 @@ class Edge:
         }
         if (options.public_url or "").startswith("https://"):
             self._defaults[b"strict-transport-security"] = b"max-age=31536000"
+
+    @property
+    def stopping(self) -> bool:
+        """True from the moment at which load balancers should send no more requests."""
+        return bool(self.app.state[STOPPING])
+
+    def stop_soon(self) -> None:
+        """Report that the service is not ready, and close connections after their next answer."""
+        self.app.state[STOPPING] = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = str(scope["type"])
@@ -97,9 +108,16 @@ class Edge:
         headers = scope["headers"]
         given = [value for name, value in headers if name == b"x-request-id"]
         kept = len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) is not None
-        peer = scope.get("client")
+        client = scope.get("client")
+        peer = client[0] if client else None
+        if not self._warned and is_ignored(peer, headers, self._trusted):
+            self._warned = True  # once in a process, because any client can send the field
+            _log.warning(
+                "X-Forwarded-For is ignored, because UBR_TRUSTED_PROXIES does not name its sender: if that is your "
+                "proxy, all clients behind it share one limit"
+            )
         return Origin(
-            ip=client_ip(peer[0] if peer else None, headers, self._trusted),
+            ip=client_ip(peer, headers, self._trusted),
             user_agent=_user_agent(headers),
             request_id=given[0].decode() if kept else secrets.token_hex(16),
             request_id_given=kept,
@@ -232,8 +250,8 @@ class _Exchange:
                 await self._drain()
             headers = self._edge.finalize_headers(message["headers"], self._scope, self._request_id)
             headers += _limits(self._rate_limits.values())
-            if self._unread or self._broken:
-                # The server cannot tell a next request on this connection from the rest of the body.
+            if self._unread or self._broken or self._edge.stopping:
+                # The service will stop, or the server cannot tell a next request from the rest of this body.
                 headers.append((b"connection", b"close"))
             message["headers"] = headers
         elif message["type"] == "http.response.body" and self._head:

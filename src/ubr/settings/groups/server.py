@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from ipaddress import ip_address
 
 from ubr.settings.declaration import setting
-from ubr.settings.values import whole
+from ubr.settings.values import duration, whole
 
 
 def parse_host(raw: str) -> str:
@@ -26,4 +27,15 @@ def parse_host(raw: str) -> str:
 class ServerSettings:
     host: str = setting(parse_host, "127.0.0.1", "The network interface to listen on, by address or name.")
     port: int = setting(whole(1, 65535), "8000", "The port to listen on.")
+    shutdown_delay: timedelta = setting(
+        duration("0s", "10m"),
+        "0s",
+        "How long the service goes on answering after SIGTERM while `/health/ready` is 503. A load balancer notices it "
+        "and sends no more requests, before the service stops listening.",
+    )
+    keep_alive: timedelta = setting(
+        duration("5s", "10m"),
+        "75s",
+        "How long an unused connection stays open. Set it longer than the idle timeout of your load balancer.",
+    )
     workers: int = setting(whole(1, 256), "1", "The number of worker processes. 1 on SQLite.")

@@ -9,8 +9,9 @@ from litestar import Controller, Response, get
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.fields import example
 from ubr.application.operations.check_health import CheckHealth
-from ubr.domain.errors import LogKeyLocked, NoSigningKey, StoreTooSlow, StoreUnavailable
+from ubr.domain.errors import LogKeyLocked, NoSigningKey, StoreTooSlow, StoreUnavailable, Unavailable
 from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.lifetime import STOPPING
 from ubr.entrypoints.http.responses import ok
 
 
@@ -47,7 +48,9 @@ class Health(Controller):
             problems=(StoreUnavailable, StoreTooSlow, NoSigningKey, LogKeyLocked),
         ),
     )
-    async def ready(self, ubr: Ubr) -> Response[bytes]:
+    async def ready(self, request: Call, ubr: Ubr) -> Response[bytes]:
+        if request.app.state[STOPPING]:
+            raise Unavailable("The service is shutting down")
         await ubr.check_health()
         await ubr.initialize.check()
         return ok(HealthResult())
