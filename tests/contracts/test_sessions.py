@@ -11,6 +11,7 @@ import pytest
 from tests.contracts.kit import HOUR, NOON, new_session, new_token, new_user, pages, put, race, seen
 from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.paging import After
+from ubr.application.ports.sessions import TOKENS_EACH, ForgottenSessions
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import SYSTEM
@@ -22,6 +23,7 @@ from ubr.domain.sessions.termination import SecurityEvent
 pytestmark = pytest.mark.anyio
 
 TICK = timedelta(microseconds=1)
+MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
@@ -125,9 +127,10 @@ async def test_sessions_long_over_are_forgotten_with_their_tokens(uow: UnitOfWor
     tokens = [new_token(session) for session in (*over, just_over)]
     await put(uow, *over, just_over, ended, *tokens)
     async with uow.begin(SYSTEM) as tx:
-        assert await tx.sessions.forget(NOON, 2) == 2
-        assert await tx.sessions.forget(NOON, 2) == 1
-        assert await tx.sessions.forget(NOON, 2) == 0
+        first = await tx.sessions.forget(NOON, 2)
+        assert (first.sessions, first.more) == (2, True)
+        assert await tx.sessions.forget(NOON, 2, reached=first.reached) == ForgottenSessions(1, False, NOON - TICK)
+        assert await tx.sessions.forget(NOON, 2) == ForgottenSessions(0, False, None)
         await tx.commit()
     async with uow.read() as tx:
         assert [await tx.sessions.get(session.id) for session in over] == [None] * 3
@@ -137,12 +140,59 @@ async def test_sessions_long_over_are_forgotten_with_their_tokens(uow: UnitOfWor
         assert await tx.logs.page(LogFilter(), None, 10) == []
 
 
+async def test_sessions_are_forgotten_oldest_end_first_and_those_before_are_passed_over(
+    uow: UnitOfWork, user: User
+) -> None:
+    sessions = [new_session(user, created=NOON - HOUR, lifetime=minutes * MINUTE) for minutes in (3, 1, 2, 5, 4)]
+    await put(uow, *sessions)
+
+    async def left() -> list[int]:
+        async with uow.read() as tx:
+            found = [await tx.sessions.get(session.id) for session in sessions]
+        return sorted((session.expires_at - session.created_at) // MINUTE for session in found if session is not None)
+
+    async with uow.begin(SYSTEM) as tx:
+        end = NOON - HOUR + 2 * MINUTE
+        assert await tx.sessions.forget(NOON, 2) == ForgottenSessions(2, True, end)
+        await tx.commit()
+    assert await left() == [3, 4, 5]
+    async with uow.begin(SYSTEM) as tx:
+        assert await tx.sessions.forget(NOON, 5, reached=end + 2 * MINUTE) == ForgottenSessions(
+            2, False, end + 3 * MINUTE
+        )
+        await tx.commit()
+    assert await left() == [3]
+
+
+async def test_a_session_with_very_many_tokens_is_forgotten_a_few_tokens_at_a_time(uow: UnitOfWork, user: User) -> None:
+    busy, quiet = (new_session(user, created=NOON - HOUR, lifetime=minutes * MINUTE) for minutes in (1, 2))
+    tokens = [new_token(busy) for _ in range(2 * TOKENS_EACH + 1)]
+    await put(uow, busy, quiet, *tokens, new_token(quiet))
+    reached = None
+    for left in (TOKENS_EACH + 1, 1):
+        async with uow.begin(SYSTEM) as tx:
+            assert await tx.sessions.forget(NOON, 1, reached=reached) == ForgottenSessions(0, True, None)
+            await tx.commit()
+        async with uow.read() as tx:
+            assert sum([await tx.refresh_tokens.get(token.digest) is not None for token in tokens]) == left
+            assert await tx.sessions.get(busy.id) == busy
+    async with uow.begin(SYSTEM) as tx:
+        first = await tx.sessions.forget(NOON, 1)
+        assert first == ForgottenSessions(1, True, busy.expires_at)
+        second = await tx.sessions.forget(NOON, 1, reached=first.reached)
+        assert second == ForgottenSessions(1, True, quiet.expires_at)
+        assert await tx.sessions.forget(NOON, 1, reached=second.reached) == ForgottenSessions(0, False, second.reached)
+        await tx.commit()
+    async with uow.read() as tx:
+        assert [await tx.sessions.get(session.id) for session in (busy, quiet)] == [None, None]
+
+
 async def test_what_is_forgotten_comes_back_with_a_roll_back(uow: UnitOfWork, user: User) -> None:
     session = new_session(user)
     token = new_token(session)
     await put(uow, session, token)
     async with uow.begin(SYSTEM) as tx:
-        assert await tx.sessions.forget(NOON + 100 * HOUR, 10) == 1
+        assert (await tx.sessions.forget(NOON + 100 * HOUR, 10)).sessions == 1
     async with uow.read() as tx:
         assert await tx.sessions.get(session.id) == session
         assert await tx.refresh_tokens.get(token.digest) == token
@@ -153,9 +203,9 @@ async def test_many_who_forget_at_once_forget_each_session_once(uow: UnitOfWork,
 
     async def forget() -> int:
         async with uow.begin(SYSTEM) as tx:
-            count = await tx.sessions.forget(NOON + 100 * HOUR, 10)
+            forgotten = await tx.sessions.forget(NOON + 100 * HOUR, 10)
             await tx.commit()
-            return count
+            return forgotten.sessions
 
     outcomes = await race(forget() for _ in range(8))
     counts = [outcome for outcome in outcomes if isinstance(outcome, int)]

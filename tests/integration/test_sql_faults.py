@@ -534,7 +534,8 @@ async def test_tidying_up_passes_by_what_is_in_use(postgres_url: str) -> None:
             await tx.sessions.get(used.id)
             async with it.uow.begin(SYSTEM) as tidying:
                 await tidying.refresh_tokens.forget_successors(tidying.now + timedelta(seconds=1), 10)
-                assert await tidying.sessions.forget(used.expires_at + timedelta(seconds=1), 10) == 1
+                forgotten = await tidying.sessions.forget(used.expires_at + timedelta(seconds=1), 10)
+                assert forgotten.sessions == 1
                 await tidying.commit()
         async with it.uow.read() as tx:
             assert await tx.sessions.get(used.id) == used

@@ -8,7 +8,7 @@ from datetime import datetime
 from ubr.adapters.memory.paging import cut
 from ubr.adapters.memory.store import Drafts, copy_user
 from ubr.application.ports.paging import After
-from ubr.application.ports.sessions import Principal
+from ubr.application.ports.sessions import TOKENS_EACH, ForgottenSessions, Principal
 from ubr.domain.events import Event
 from ubr.domain.ids import SessionId, TokenDigest, UserId
 from ubr.domain.sessions.session import RefreshToken, Session
@@ -52,10 +52,29 @@ class MemorySessions:
             self._drafts.sessions.put(session.id, replace(session, ended_at=now, events=[]))
         return len(live)
 
-    async def forget(self, expired_before: datetime, limit: int) -> int:
-        expired = sorted((s for s in self._drafts.sessions if s.expires_at < expired_before), key=_age)[:limit]
-        forget_sessions(self._drafts, {session.id for session in expired})
-        return len(expired)
+    async def forget(
+        self, expired_before: datetime, limit: int, *, reached: datetime | None = None
+    ) -> ForgottenSessions:
+        expired = [
+            session
+            for session in self._drafts.sessions
+            if session.expires_at < expired_before and (reached is None or session.expires_at >= reached)
+        ]
+        expired = sorted(expired, key=lambda session: session.expires_at)[:limit]
+        if not expired:
+            return ForgottenSessions(0, more=False, reached=reached)
+        ids = {session.id for session in expired}
+        tokens = [token for token in self._drafts.refresh_tokens if token.session_id in ids]
+        for token in tokens[: TOKENS_EACH * limit]:
+            self._drafts.refresh_tokens.drop(token.digest)
+        kept = {token.session_id for token in tokens[TOKENS_EACH * limit :]}
+        forget_sessions(self._drafts, ids - kept)
+        whole = len(tokens) < TOKENS_EACH * limit
+        return ForgottenSessions(
+            len(ids - kept),
+            more=not whole or len(expired) == limit,
+            reached=expired[-1].expires_at if whole else reached,
+        )
 
     def _live(self, user_id: UserId, now: datetime) -> list[Session]:
         return [session for session in self._drafts.sessions if session.user_id == user_id and session.live_at(now)]
@@ -73,7 +92,6 @@ def _age(session: Session) -> tuple[datetime, SessionId]:
 class MemoryRefreshTokens:
     def __init__(self, drafts: Drafts) -> None:
         self._tokens = drafts.refresh_tokens
-        self._sessions = drafts.sessions
 
     async def add(self, token: RefreshToken) -> None:
         self._tokens.put(token.digest, token)
@@ -87,13 +105,6 @@ class MemoryRefreshTokens:
 
     async def get(self, digest: TokenDigest) -> RefreshToken | None:
         return self._tokens.get(digest)
-
-    async def forget(self, expired_before: datetime, limit: int) -> int:
-        expired = {session.id for session in self._sessions if session.expires_at < expired_before}
-        found = [token for token in self._tokens if token.session_id in expired][:limit]
-        for token in found:
-            self._tokens.drop(token.digest)
-        return len(found)
 
     async def forget_successors(self, spent_before: datetime, limit: int) -> int:
         sealed = (token for token in self._tokens if token.successor is not None)

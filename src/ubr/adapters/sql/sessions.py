@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, insert, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, exists, insert, literal, select, tuple_, update
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import (
@@ -23,7 +23,7 @@ from ubr.adapters.sql.rows import (
 )
 from ubr.adapters.sql.tables import refresh_tokens, roles, sessions, user_roles, users
 from ubr.application.ports.paging import After
-from ubr.application.ports.sessions import Principal
+from ubr.application.ports.sessions import TOKENS_EACH, ForgottenSessions, Principal
 from ubr.domain.ids import SessionId, TokenDigest, UserId
 from ubr.domain.sessions.session import RefreshToken, Session
 
@@ -74,16 +74,29 @@ class SqlSessions:
         ended = update(sessions).where(live, sessions.c.id.in_(select(some.c.id))).values(ended_at=now)
         return len(await self._connection.change(ended.returning(sessions.c.id)))
 
-    async def forget(self, expired_before: datetime, limit: int) -> int:
+    async def forget(
+        self, expired_before: datetime, limit: int, *, reached: datetime | None = None
+    ) -> ForgottenSessions:
         """Skips a session that another unit has locked; a later call deletes it."""
-        expired = (
-            select(sessions.c.id)
-            .where(sessions.c.expires_at < expired_before)
-            .order_by(sessions.c.expires_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
+        expired = select(sessions.c.id, sessions.c.expires_at).where(sessions.c.expires_at < expired_before)
+        if reached is not None:
+            expired = expired.where(sessions.c.expires_at >= reached)
+        expired = expired.order_by(sessions.c.expires_at).limit(limit).with_for_update(skip_locked=True)
+        rows = await self._connection.rows(expired)
+        if not rows:
+            return ForgottenSessions(0, more=False, reached=reached)
+        ids = [row["id"] for row in rows]
+        c = refresh_tokens.c
+        tokens = await self._connection.forget(
+            c.digest, select(c.digest).where(c.session_id.in_(ids)).limit(TOKENS_EACH * limit)
         )
-        return await self._connection.forget(sessions.c.id, expired)
+        # If tokens are left, only sessions without any are deleted: the cascade could be of any length.
+        empty = sessions.c.id.in_(ids) & ~exists().where(c.session_id == sessions.c.id)
+        deleted = await self._connection.write(delete(sessions).where(empty))
+        whole = tokens < TOKENS_EACH * limit
+        return ForgottenSessions(
+            deleted, more=not whole or len(rows) == limit, reached=rows[-1]["expires_at"] if whole else reached
+        )
 
 
 class SqlRefreshTokens:
@@ -116,18 +129,6 @@ class SqlRefreshTokens:
             await self._connection.row(
                 select(sessions.c.id).where(sessions.c.id == session_id).with_for_update(key_share=True)
             )
-
-    async def forget(self, expired_before: datetime, limit: int) -> int:
-        """Skips tokens that another unit has locked; a later call deletes them."""
-        c = refresh_tokens.c
-        expired = (
-            select(c.digest)
-            .join_from(sessions, refresh_tokens, c.session_id == sessions.c.id)
-            .where(sessions.c.expires_at < expired_before)
-            .limit(limit)
-            .with_for_update(of=refresh_tokens, skip_locked=True)
-        )
-        return await self._connection.forget(c.digest, expired)
 
     async def forget_successors(self, spent_before: datetime, limit: int) -> int:
         """Skips tokens that another unit has locked; a later call erases their successors."""

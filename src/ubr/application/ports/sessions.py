@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from ubr.application.ports.paging import After
 from ubr.application.ports.secrets import MintedToken
@@ -13,6 +13,18 @@ from ubr.domain.ids import SessionId, TokenDigest, UserId
 from ubr.domain.roles.permissions import Permissions, union
 from ubr.domain.roles.role import Role
 from ubr.domain.sessions.session import RefreshToken, Session
+
+
+@dataclass(frozen=True, slots=True)
+class ForgottenSessions:
+    """One batch of deleted sessions.
+
+    `more` is True if others may be left; the next batch then starts at the absolute end `reached`.
+    """
+
+    sessions: int
+    more: bool
+    reached: datetime | None
 
 
 class Sessions(Protocol):
@@ -43,12 +55,21 @@ class Sessions(Protocol):
         """
         ...
 
-    async def forget(self, expired_before: datetime, limit: int) -> int:
-        """Delete at most `limit` sessions whose absolute end is before this, with their refresh tokens.
+    async def forget(
+        self, expired_before: datetime, limit: int, *, reached: datetime | None = None
+    ) -> ForgottenSessions:
+        """Delete sessions whose absolute end is before this, oldest first, with their refresh tokens.
 
-        Returns the number deleted. No event is recorded, because the sessions had already expired.
+        One call deletes at most `limit` sessions and `TOKENS_EACH` times as many tokens; a session with more tokens
+        is deleted by a later call, with the last of them. `reached` is that of the previous batch: earlier sessions
+        are passed over, so that no batch reads again what the batches before have deleted. No event is recorded,
+        because the sessions had already expired.
         """
         ...
+
+
+TOKENS_EACH: Final = 4
+"""The number of refresh tokens that one call of `Sessions.forget` deletes for each session of its limit."""
 
 
 class RefreshTokens(Protocol):
@@ -66,10 +87,6 @@ class RefreshTokens(Protocol):
 
     async def get(self, digest: TokenDigest) -> RefreshToken | None:
         """The token, spent or not, of any generation; None if missing."""
-        ...
-
-    async def forget(self, expired_before: datetime, limit: int) -> int:
-        """Delete at most `limit` tokens of sessions whose absolute end is before this. Returns the number deleted."""
         ...
 
     async def forget_successors(self, spent_before: datetime, limit: int) -> int:
