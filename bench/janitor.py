@@ -30,10 +30,10 @@ from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.bootstrap import open_environment
 from ubr.domain.actor import System
 
-READERS: Final = 4
+READERS: Final = 2
 """Of each kind."""
-PAUSE: Final = 0.05
-BUSY: Final = 8.0
+PAUSE: Final = 0.1
+BUSY: Final = 10.0
 QUIET: Final = 2.0
 """Seconds of a slice, with the janitor and without it."""
 LOGGED: Final = 20

@@ -34,7 +34,7 @@ from ubr.domain.audit.entry import LogEntry
 from ubr.domain.audit.log_check import Leaf
 from ubr.domain.audit.merkle import EMPTY_ROOT, Frontier, Node, root_of
 from ubr.domain.errors import LogDamaged
-from ubr.domain.ids import LogEntryId
+from ubr.domain.ids import LogEntryId, SessionId
 from ubr.domain.revocation.changes import Change
 
 pytestmark = pytest.mark.anyio
@@ -826,24 +826,26 @@ async def test_sessions_end_whosever_they_are(uow: UnitOfWork, clock: MovableClo
     await put(uow, one, other, *sessions, ended)
     now = clock.move(HOUR)
 
-    async def end(limit: int, *, commit: bool = True) -> int:
+    async def end(limit: int, after: SessionId | None = None, *, commit: bool = True) -> list[SessionId]:
         async with uow.begin(SYSTEM) as tx:
-            count = await tx.sessions.end_any(tx.now, limit)
+            ids = await tx.sessions.end_any(tx.now, limit, after=after)
             if commit:
                 await tx.commit()
                 assert (tx.commit_id, tx.must_propagate) == (None, False)
-        return count
+        return ids
 
     async def live() -> int:
         async with uow.read() as tx:
-            return len([session for user in (one, other) for session in await tx.sessions.live_of(user.id, NOON)])
+            return sum([len(await tx.sessions.page(user.id, NOON, None, ALL)) for user in (one, other)])
 
-    assert await end(ALL, commit=False) == 5
+    ids = sorted(session.id for session in sessions)
+    assert await end(ALL, commit=False) == ids
+    assert await end(ALL, ids[1], commit=False) == ids[2:], "those before are passed over"
     assert await live() == 5
-    assert await end(3) == 3
+    assert await end(3) == ids[:3]
     assert await live() == 2
     later = clock.move(HOUR)
-    assert [await end(3), await end(3)] == [2, 0]
+    assert [await end(3, ids[2]), await end(3, ids[4]), await end(3)] == [ids[3:], [], []]
     async with uow.read() as tx:
         found = [await tx.sessions.get(session.id) for session in sessions]
         assert sorted(session.ended_at == later for session in found if session is not None) == [False] * 3 + [True] * 2
@@ -859,12 +861,12 @@ async def test_a_session_is_ended_by_one_of_two(
 
     async def end_later() -> int:
         async with uow.begin(SYSTEM) as tx:
-            count = await tx.sessions.end_any(tx.now, ALL)
+            ids = await tx.sessions.end_any(tx.now, ALL)
             await tx.commit()
-        return count
+        return len(ids)
 
     async with uow.begin(SYSTEM) as tx:
-        assert await tx.sessions.end_any(tx.now, ALL) == 2
+        assert len(await tx.sessions.end_any(tx.now, ALL)) == 2
         clock.move(HOUR)
         second = asyncio.ensure_future(end_later())
         await in_line()

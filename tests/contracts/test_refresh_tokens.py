@@ -145,9 +145,7 @@ async def test_refreshing_ending_and_removing_at_once_end_well(uow: UnitOfWork) 
         async with uow.begin(SYSTEM) as tx:
             user = await tx.users.get(session.user_id)
             assert user is not None
-            for live in await tx.sessions.live_of(user.id, tx.now):
-                live.end(SecurityEvent.DELETED, now=tx.now)
-                await tx.sessions.save(live)
+            await tx.sessions.end_of(user.id, SecurityEvent.DELETED, tx.now)
             await asyncio.sleep(0)
             await tx.users.remove(user)
             await tx.commit()

@@ -26,6 +26,17 @@ TICK = timedelta(microseconds=1)
 MINUTE = timedelta(minutes=1)
 
 
+async def live(uow: UnitOfWork, user: User) -> list[Session]:
+    return await seen(uow, lambda tx: tx.sessions.page(user.id, NOON, None, 100))
+
+
+async def recorded(uow: UnitOfWork) -> list[tuple[str | None, str]]:
+    """The log, newest first: the target and the cause of each entry."""
+    entries = await seen(uow, lambda tx: tx.logs.page(LogFilter(), None, 100))
+    assert {entry.action for entry in entries} <= {"session.revoked"}
+    return [(entry.target.id if entry.target else None, str(entry.facts["cause"])) for entry in entries]
+
+
 @pytest.fixture
 async def user(uow: UnitOfWork) -> User:
     await put(uow, user := new_user())
@@ -36,7 +47,6 @@ async def test_no_session_is_found_where_there_is_none(uow: UnitOfWork, user: Us
     for unit in (uow.begin(SYSTEM), uow.read()):
         async with unit as tx:
             assert await tx.sessions.get(SessionId(uuid4())) is None
-            assert await tx.sessions.live_of(user.id, NOON) == []
             assert await tx.sessions.page(user.id, NOON, None, 10) == []
 
 
@@ -76,7 +86,7 @@ async def test_saving_a_session_that_is_gone_stores_and_records_nothing(uow: Uni
         assert await tx.logs.page(LogFilter(), None, 10) == []
 
 
-async def test_live_sessions_are_those_that_have_not_ended_oldest_first(uow: UnitOfWork, user: User) -> None:
+async def test_live_sessions_are_those_that_have_not_ended_newest_first(uow: UnitOfWork, user: User) -> None:
     await put(uow, other := new_user())
     now = NOON + HOUR
     old, new = new_session(user, created=NOON + TICK), new_session(user, created=NOON + 2 * TICK)
@@ -94,7 +104,6 @@ async def test_live_sessions_are_those_that_have_not_ended_oldest_first(uow: Uni
     expected = [*sorted([old, tie], key=lambda session: session.id), new]
     for unit in (uow.begin(SYSTEM), uow.read()):
         async with unit as tx:
-            assert await tx.sessions.live_of(user.id, now) == expected
             assert await tx.sessions.page(user.id, now, None, 10) == expected[::-1]
 
 
@@ -215,7 +224,53 @@ async def test_many_who_forget_at_once_forget_each_session_once(uow: UnitOfWork,
     while left := await forget():
         counts.append(left)
     assert sum(counts) == 40
-    assert await seen(uow, lambda tx: tx.sessions.live_of(user.id, NOON)) == []
+    assert await live(uow, user) == []
+
+
+async def test_all_live_sessions_of_a_user_end_but_the_spared_one(uow: UnitOfWork, user: User) -> None:
+    now = NOON + HOUR
+    sessions = [new_session(user, created=NOON + ticks * TICK) for ticks in (3, 1, 2)]
+    over, ended = new_session(user, created=NOON), new_session(user, created=NOON + TICK, ended=NOON + TICK)
+    await put(uow, other := new_user())
+    await put(uow, *sessions, over, ended, anothers := new_session(other, created=NOON + TICK))
+
+    async def end(spared: SessionId | None) -> tuple[int, bool]:
+        async with uow.begin(SYSTEM) as tx:
+            count = await tx.sessions.end_of(user.id, SecurityEvent.PASSWORD_CHANGED, now, spared=spared)
+            await tx.commit()
+            return count, tx.must_propagate
+
+    assert await end(sessions[0].id) == (2, True)
+    async with uow.read() as tx:
+        assert [await tx.sessions.get(session.id) for session in sessions] == [
+            sessions[0],
+            replace(sessions[1], ended_at=now),
+            replace(sessions[2], ended_at=now),
+        ]
+        assert [await tx.sessions.get(session.id) for session in (over, ended, anothers)] == [over, ended, anothers]
+    assert sorted(await recorded(uow)) == sorted((str(each.id), "password_changed") for each in sessions[1:])
+    assert [await end(None), await end(None)] == [(1, True), (0, False)]
+    assert len(await recorded(uow)) == 3
+
+
+async def test_sessions_beyond_the_most_recently_used_ones_are_evicted_a_few_at_a_time(
+    uow: UnitOfWork, user: User
+) -> None:
+    sessions = [replace(new_session(user), last_seen_at=NOON + ticks * TICK) for ticks in (5, 1, 3, 2, 4)]
+    await put(uow, *sessions, new_session(user, ended=NOON))
+
+    async def evict(keep: int, limit: int) -> tuple[int, list[int]]:
+        async with uow.begin(SYSTEM) as tx:
+            count = await tx.sessions.evict(user.id, NOON, keep=keep, limit=limit)
+            await tx.commit()
+            assert not tx.must_propagate, "a login does not wait for the sessions that it evicts"
+        return count, sorted((session.last_seen_at - NOON) // TICK for session in await live(uow, user))
+
+    assert await evict(5, 10) == (0, [1, 2, 3, 4, 5])
+    assert await evict(2, 2) == (2, [3, 4, 5])
+    assert await evict(2, 2) == (1, [4, 5])
+    assert await evict(0, 10) == (2, [])
+    assert sorted(await recorded(uow)) == sorted((str(session.id), "evicted") for session in sessions)
 
 
 async def test_a_session_that_is_ended_by_many_ends_once(uow: UnitOfWork, user: User) -> None:
@@ -235,21 +290,16 @@ async def test_a_session_that_is_ended_by_many_ends_once(uow: UnitOfWork, user: 
 
 
 async def test_a_user_with_a_cap_on_sessions_never_has_more(uow: UnitOfWork, user: User) -> None:
-    limits = SessionLimits(idle=HOUR, lifetime=24 * HOUR, per_user=3)
-
     async def open_one() -> None:
         async with uow.begin(None) as tx:
             assert await tx.users.get(user.id) is not None
-            live = await tx.sessions.live_of(user.id, tx.now)
+            await tx.sessions.evict(user.id, tx.now, keep=2, limit=10)
             await asyncio.sleep(0)
-            for extra in live[: max(0, len(live) - limits.per_user + 1)]:
-                extra.end(SecurityEvent.EVICTED, now=tx.now)
-                await tx.sessions.save(extra)
             await tx.sessions.add(new_session(user))
             await tx.commit()
 
     assert await race(open_one() for _ in range(15)) == [None] * 15
-    assert len(await seen(uow, lambda tx: tx.sessions.live_of(user.id, NOON))) == 3
+    assert len(await live(uow, user)) == 3
 
 
 async def test_a_user_who_is_removed_while_signing_in_has_no_session(uow: UnitOfWork, user: User) -> None:
@@ -267,9 +317,7 @@ async def test_a_user_who_is_removed_while_signing_in_has_no_session(uow: UnitOf
         async with uow.begin(SYSTEM) as tx:
             found = await tx.users.get(user.id)
             assert found is not None
-            for session in await tx.sessions.live_of(user.id, tx.now):
-                session.end(SecurityEvent.DELETED, now=tx.now)
-                await tx.sessions.save(session)
+            await tx.sessions.end_of(user.id, SecurityEvent.DELETED, tx.now)
             await tx.users.remove(found)
             await tx.commit()
             return "removed"
@@ -277,4 +325,4 @@ async def test_a_user_who_is_removed_while_signing_in_has_no_session(uow: UnitOf
     outcomes = await race([*(log_in() for _ in range(4)), remove(), *(log_in() for _ in range(4))])
     assert set(outcomes) <= {"in", "gone", "removed"}, outcomes
     assert not any(isinstance(outcome, UbrError) for outcome in outcomes)
-    assert await seen(uow, lambda tx: tx.sessions.live_of(user.id, NOON)) == []
+    assert await live(uow, user) == []

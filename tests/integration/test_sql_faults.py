@@ -491,7 +491,7 @@ async def test_whatever_isolation_is_usual_there_who_waited_for_a_lock_sees_what
             async with it.uow.begin(SYSTEM) as tx:
                 waiting.set()
                 await tx.users.get(user.id)
-                found.extend(await tx.sessions.live_of(user.id, tx.now))
+                found.extend(await tx.sessions.page(user.id, tx.now, None, 1000))
 
         async with anyio.create_task_group() as tasks, it.uow.begin(SYSTEM) as tx:
             await tx.users.get(user.id)

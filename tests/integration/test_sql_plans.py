@@ -33,6 +33,7 @@ from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM
 from ubr.domain.ids import LogEntryId, SessionId, TokenDigest, UserId
 from ubr.domain.roles.role import RoleName
+from ubr.domain.sessions.termination import SecurityEvent
 
 pytestmark = pytest.mark.anyio
 
@@ -73,7 +74,9 @@ async def test_no_question_reads_a_whole_table_or_sorts_one(tmp_path: Path, monk
                     await tx.users.page(replace(which, sort="-email"), After("a", uuid4()), 50)
         await tx.users.forget_grants(NOON, 100)
         await tx.roles.page(behind, 50)
-        await tx.sessions.live_of(user_id, NOON)
+        await tx.sessions.end_of(user_id, SecurityEvent.ALL_REVOKED, NOON, spared=SessionId(uuid4()))
+        await tx.sessions.evict(user_id, NOON, keep=49, limit=100)
+        await tx.sessions.end_any(NOON, 100, after=SessionId(uuid4()))
         await tx.sessions.page(user_id, NOON, behind, 50)
         await tx.sessions.forget(NOON, 100)
         await tx.sessions.forget(NOON, 100, reached=NOON - timedelta(hours=1))

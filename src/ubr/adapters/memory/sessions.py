@@ -12,6 +12,7 @@ from ubr.application.ports.sessions import TOKENS_EACH, ForgottenSessions, Princ
 from ubr.domain.events import Event
 from ubr.domain.ids import SessionId, TokenDigest, UserId
 from ubr.domain.sessions.session import RefreshToken, Session
+from ubr.domain.sessions.termination import SecurityEvent
 
 
 def forget_sessions(drafts: Drafts, session_ids: set[SessionId]) -> None:
@@ -32,9 +33,6 @@ class MemorySessions:
         session = self._drafts.sessions.get(session_id)
         return None if session is None else replace(session, events=[])
 
-    async def live_of(self, user_id: UserId, now: datetime) -> list[Session]:
-        return [replace(session, events=[]) for session in sorted(self._live(user_id, now), key=_age)]
-
     async def page(self, user_id: UserId, now: datetime, after: After[datetime] | None, limit: int) -> list[Session]:
         rows = ((session.created_at, session.id, session) for session in self._live(user_id, now))
         return [replace(session, events=[]) for session in cut(rows, after, limit, newest=True)]
@@ -46,11 +44,34 @@ class MemorySessions:
         if self._drafts.sessions.get(session.id) is not None:
             self._write(session)
 
-    async def end_any(self, now: datetime, limit: int) -> int:
-        live = [session for session in self._drafts.sessions if session.ended_at is None][:limit]
-        for session in live:
-            self._drafts.sessions.put(session.id, replace(session, ended_at=now, events=[]))
-        return len(live)
+    async def end_of(
+        self, user_id: UserId, cause: SecurityEvent, now: datetime, *, spared: SessionId | None = None
+    ) -> int:
+        return self._end([session for session in self._live(user_id, now) if session.id != spared], cause, now)
+
+    async def evict(self, user_id: UserId, now: datetime, *, keep: int, limit: int) -> int:
+        used = sorted(self._live(user_id, now), key=lambda session: (session.last_seen_at, session.id))
+        return self._end(used[: max(0, len(used) - keep)][:limit], SecurityEvent.EVICTED, now)
+
+    def _end(self, which: list[Session], cause: SecurityEvent, now: datetime) -> int:
+        for session in sorted(which, key=_age):
+            ended = replace(session, events=[])
+            ended.end(cause, now=now)
+            self._write(ended)
+        return len(which)
+
+    async def end_any(self, now: datetime, limit: int, *, after: SessionId | None = None) -> list[SessionId]:
+        live = [
+            session.id
+            for session in self._drafts.sessions
+            if session.ended_at is None and (after is None or session.id > after)
+        ]
+        ending = sorted(live)[:limit]
+        for session_id in ending:
+            session = self._drafts.sessions.get(session_id)
+            assert session is not None  # noqa: S101 - just found
+            self._drafts.sessions.put(session_id, replace(session, ended_at=now, events=[]))
+        return ending
 
     async def forget(
         self, expired_before: datetime, limit: int, *, reached: datetime | None = None

@@ -25,7 +25,9 @@ from ubr.adapters.sql.tables import refresh_tokens, roles, sessions, user_roles,
 from ubr.application.ports.paging import After
 from ubr.application.ports.sessions import TOKENS_EACH, ForgottenSessions, Principal
 from ubr.domain.ids import SessionId, TokenDigest, UserId
+from ubr.domain.sessions.events import SessionRevoked
 from ubr.domain.sessions.session import RefreshToken, Session
+from ubr.domain.sessions.termination import SecurityEvent
 
 
 def _live(user_id: UserId, now: datetime) -> ColumnElement[bool]:
@@ -43,12 +45,6 @@ class SqlSessions:
             statement = statement.with_for_update(key_share=True)
         row = await self._connection.row(statement)
         return None if row is None else session_from_row(row)
-
-    async def live_of(self, user_id: UserId, now: datetime) -> list[Session]:
-        statement = select(sessions).where(_live(user_id, now)).order_by(sessions.c.created_at, sessions.c.id)
-        if self._connection.locking:
-            statement = statement.with_for_update(key_share=True)
-        return [session_from_row(row) for row in await self._connection.rows(statement)]
 
     async def page(self, user_id: UserId, now: datetime, after: After[datetime] | None, limit: int) -> list[Session]:
         statement = select(sessions).where(_live(user_id, now))
@@ -68,11 +64,36 @@ class SqlSessions:
         if await self._connection.write(statement):
             self._connection.note(session.events)
 
-    async def end_any(self, now: datetime, limit: int) -> int:
+    async def end_of(
+        self, user_id: UserId, cause: SecurityEvent, now: datetime, *, spared: SessionId | None = None
+    ) -> int:
+        live = _live(user_id, now)
+        return await self._end(user_id, cause, now, live if spared is None else and_(live, sessions.c.id != spared))
+
+    async def evict(self, user_id: UserId, now: datetime, *, keep: int, limit: int) -> int:
+        c = sessions.c
+        used = select(c.id, c.last_seen_at).where(_live(user_id, now)).order_by(c.last_seen_at.desc(), c.id.desc())
+        beyond = used.offset(keep).cte("beyond").c
+        some = select(beyond.id).order_by(beyond.last_seen_at, beyond.id).limit(limit).cte("some").c
+        which = and_(c.ended_at.is_(None), c.id.in_(select(some.id)))
+        return await self._end(user_id, SecurityEvent.EVICTED, now, which)
+
+    async def _end(self, user_id: UserId, cause: SecurityEvent, now: datetime, which: ColumnElement[bool]) -> int:
+        ended = update(sessions).where(which).values(ended_at=now).returning(sessions.c.created_at, sessions.c.id)
+        found = sorted((row["created_at"], row["id"]) for row in await self._connection.change(ended))
+        self._connection.note(
+            [SessionRevoked(session_id=session_id, user_id=user_id, cause=cause.value) for _, session_id in found]
+        )
+        return len(found)
+
+    async def end_any(self, now: datetime, limit: int, *, after: SessionId | None = None) -> list[SessionId]:
         live = sessions.c.ended_at.is_(None)
-        some = select(sessions.c.id).where(live).limit(limit).with_for_update().cte("some")
-        ended = update(sessions).where(live, sessions.c.id.in_(select(some.c.id))).values(ended_at=now)
-        return len(await self._connection.change(ended.returning(sessions.c.id)))
+        some = select(sessions.c.id).where(live).order_by(sessions.c.id).limit(limit)
+        if after is not None:
+            some = some.where(sessions.c.id > after)
+        found = some.with_for_update().cte("found")
+        ended = update(sessions).where(live, sessions.c.id.in_(select(found.c.id))).values(ended_at=now)
+        return sorted(row["id"] for row in await self._connection.change(ended.returning(sessions.c.id)))
 
     async def forget(
         self, expired_before: datetime, limit: int, *, reached: datetime | None = None

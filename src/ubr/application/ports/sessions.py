@@ -13,6 +13,7 @@ from ubr.domain.ids import SessionId, TokenDigest, UserId
 from ubr.domain.roles.permissions import Permissions, union
 from ubr.domain.roles.role import Role
 from ubr.domain.sessions.session import RefreshToken, Session
+from ubr.domain.sessions.termination import SecurityEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +33,6 @@ class Sessions(Protocol):
         """The session, ended or not; None if missing."""
         ...
 
-    async def live_of(self, user_id: UserId, now: datetime) -> list[Session]:
-        """All sessions of a user that have not ended, oldest first."""
-        ...
-
     async def page(self, user_id: UserId, now: datetime, after: After[datetime] | None, limit: int) -> list[Session]:
         """At most `limit` live sessions of a user after `after`, newest first; never locked."""
         ...
@@ -48,10 +45,28 @@ class Sessions(Protocol):
         """Store the new state of a session read in this unit."""
         ...
 
-    async def end_any(self, now: datetime, limit: int) -> int:
-        """End at most `limit` live sessions of any user. Returns the number ended.
+    async def end_of(
+        self, user_id: UserId, cause: SecurityEvent, now: datetime, *, spared: SessionId | None = None
+    ) -> int:
+        """End all live sessions of a user but the spared one, and record the end of each. Returns the number ended.
 
-        Nothing is recorded or announced: the caller that ends them all does both.
+        It reads no session, however many there are. The row of the user must be locked, so that none is added
+        meanwhile.
+        """
+        ...
+
+    async def evict(self, user_id: UserId, now: datetime, *, keep: int, limit: int) -> int:
+        """End live sessions of a user but the `keep` most recently used ones: at most `limit`, the least recent first.
+
+        Records the end of each with the cause `EVICTED`. Returns the number ended.
+        """
+        ...
+
+    async def end_any(self, now: datetime, limit: int, *, after: SessionId | None = None) -> list[SessionId]:
+        """End at most `limit` live sessions of any user, in the order of their ids, from the first one after `after`.
+
+        Returns their ids, in that order; none if no session is left. Nothing is recorded or announced: the caller that
+        ends them all does both.
         """
         ...
 
