@@ -23,10 +23,10 @@ from ubr.domain.ids import TokenDigest, UserId
 from ubr.domain.roles.grant import Grants
 from ubr.domain.roles.role import ADMIN_ROLE_ID
 
-# A user takes one row for each grant, or one row without grants.
-_WITH_GRANTS: Final = select(users, user_roles).select_from(
-    users.outerjoin(user_roles, user_roles.c.user_id == users.c.id)
-)
+# A user takes one row for each grant, or one row without grants. Grants of removed roles are not found.
+_REMOVED: Final = select(roles.c.id).where(roles.c.deleted_at.is_not(None))
+_HOLDS: Final = and_(user_roles.c.user_id == users.c.id, user_roles.c.role_id.not_in(_REMOVED))
+_WITH_GRANTS: Final = select(users, user_roles).select_from(users.outerjoin(user_roles, _HOLDS))
 
 
 class SqlUsers:

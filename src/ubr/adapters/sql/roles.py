@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import ColumnElement, delete, insert, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, insert, literal, select, tuple_, update
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import role_from_row, role_to_row
-from ubr.adapters.sql.tables import roles
+from ubr.adapters.sql.tables import roles, user_roles
 from ubr.application.ports.paging import After
-from ubr.domain.ids import RoleId
+from ubr.application.ports.roles import GRANTS_AT_ONCE, ForgottenGrants
+from ubr.domain.ids import RoleId, UserId
 from ubr.domain.roles.role import Role, RoleName
+
+_THERE: Final = roles.c.deleted_at.is_(None)
+"""The condition that a role is not removed."""
 
 
 class SqlRoles:
-    def __init__(self, connection: SqlConnection) -> None:
+    def __init__(self, connection: SqlConnection, now: datetime) -> None:
         self._connection = connection
+        self._now = now
 
     async def get(self, role_id: RoleId) -> Role | None:
         return await self._one(roles.c.id == role_id)
@@ -26,18 +32,18 @@ class SqlRoles:
         return await self._one(roles.c.name == str(name))
 
     async def _one(self, condition: ColumnElement[bool]) -> Role | None:
-        statement = select(roles).where(condition)
+        statement = select(roles).where(condition, _THERE)
         if self._connection.locking:
             statement = statement.with_for_update(key_share=True)
         row = await self._connection.row(statement)
         return None if row is None else role_from_row(row)
 
     async def many(self, role_ids: Collection[RoleId]) -> list[Role]:
-        statement = select(roles).where(roles.c.id.in_(role_ids)).order_by(roles.c.name)
+        statement = select(roles).where(roles.c.id.in_(role_ids), _THERE).order_by(roles.c.name)
         return [role_from_row(row) for row in await self._connection.rows(statement)]
 
     async def page(self, after: After[datetime] | None, limit: int) -> list[Role]:
-        statement = select(roles)
+        statement = select(roles).where(_THERE)
         if after is not None:
             there = tuple_(literal(after.key, roles.c.created_at.type), literal(after.id, roles.c.id.type))
             statement = statement.where(tuple_(roles.c.created_at, roles.c.id) > there)
@@ -50,9 +56,37 @@ class SqlRoles:
 
     async def save(self, role: Role) -> None:
         """If the role no longer exists, this stores and records nothing."""
-        if await self._connection.write(update(roles).where(roles.c.id == role.id).values(role_to_row(role))):
+        here = and_(roles.c.id == role.id, _THERE)
+        if await self._connection.write(update(roles).where(here).values(role_to_row(role))):
             self._connection.note(role.events)
 
     async def remove(self, role: Role) -> None:
-        await self._connection.write(delete(roles).where(roles.c.id == role.id))
+        here = and_(roles.c.id == role.id, _THERE)
+        held = select(user_roles.c.user_id).where(user_roles.c.role_id == role.id)
+        if await self._connection.row(held.offset(GRANTS_AT_ONCE).limit(1)) is None:
+            await self._connection.write(delete(roles).where(here))
+        else:
+            # No role can have this name: names begin with a letter.
+            mark = {"deleted_at": self._now, "name": f"-{role.id}"}
+            await self._connection.write(update(roles).where(here).values(mark))
         self._connection.note(role.events)
+
+    async def forget_removed(self, limit: int, *, reached: UserId | None = None) -> ForgottenGrants:
+        """Skips a role that another unit is about to delete, and grants that another unit has locked."""
+        removed = select(roles.c.id).where(roles.c.deleted_at.is_not(None)).order_by(roles.c.deleted_at).limit(1)
+        row = await self._connection.row(removed.with_for_update(skip_locked=True))
+        if row is None:
+            return ForgottenGrants(0, more=False, reached=None)
+        c, role_id = user_roles.c, row["id"]
+        some = select(c.user_id).where(c.role_id == role_id).order_by(c.user_id).limit(limit)
+        if reached is not None:
+            some = some.where(c.user_id > reached)
+        found = some.with_for_update(skip_locked=True).cte("found")
+        gone = delete(user_roles).where(c.role_id == role_id, c.user_id.in_(select(found.c.user_id)))
+        users = [row["user_id"] for row in await self._connection.change(gone.returning(c.user_id))]
+        if len(users) == limit:
+            return ForgottenGrants(limit, more=True, reached=max(users))
+        last = await self._connection.row(select(c.user_id).where(c.role_id == role_id).limit(1)) is None
+        if last:
+            await self._connection.write(delete(roles).where(roles.c.id == role_id))
+        return ForgottenGrants(len(users), more=last, reached=None)

@@ -171,7 +171,7 @@ _PRINCIPAL: Final = (
     .select_from(
         sessions.join(users, users.c.id == sessions.c.user_id)
         .outerjoin(user_roles, user_roles.c.user_id == users.c.id)
-        .outerjoin(roles, roles.c.id == user_roles.c.role_id)
+        .outerjoin(roles, and_(roles.c.id == user_roles.c.role_id, roles.c.deleted_at.is_(None)))
     )
     .order_by(roles.c.name)
 )

@@ -44,6 +44,7 @@ class Janitor:
     - Links are deleted once they have expired, undeliverable mails after a week, and reservations of e-mails once they
       have ended.
     - Grants are deleted a month after their end. They have had no effect since, so nothing changes with them.
+    - Roles that were removed from very many holders are deleted with their grants, which have no effect any more.
     - Change records are deleted after a day.
     - Results stored for idempotency keys are deleted once they have expired.
     - Password attempts are deleted with their window, known clients after 30 days, and counters once they are full
@@ -80,6 +81,7 @@ class Janitor:
         await self._each("reserved e-mails", lambda tx: tx.users.forget_reservations(tx.now, _BATCH))
         await self._each("results of idempotency keys", lambda tx: tx.idempotency.forget(tx.now, _BATCH))
         await self._each("ended grants", lambda tx: tx.users.forget_grants(tx.now - ENDED_GRANTS_LAST, _BATCH))
+        await self._step("grants of removed roles", self._forget_grants)
         await self._step("change records", self._forget_changes)
         await self._each("password attempts", lambda tx: tx.password_attempts.forget(tx.now - window, _BATCH))
         await self._each("known clients", lambda tx: tx.known_clients.forget(tx.now - KNOWN_FOR, _BATCH))
@@ -91,6 +93,14 @@ class Janitor:
             batch = await tx.sessions.forget(tx.now, _BATCH, reached=reached)
             await tx.commit()
         return batch.sessions, batch.more, batch.reached
+
+    async def _forget_grants(self) -> None:
+        reached, more = None, True
+        while more:
+            async with _resting(), self.unit_of_work.begin(SYSTEM) as tx:
+                batch = await tx.roles.forget_removed(_BATCH, reached=reached)
+                await tx.commit()
+            more, reached = batch.more, batch.reached
 
     async def _forget_changes(self) -> None:
         count = _BATCH
