@@ -112,7 +112,7 @@ async def test_where_nothing_was_recorded_there_is_nothing(uow: UnitOfWork) -> N
             assert await tx.log_tree.hashes(0, 0, 10) == await tx.log_tree.hashes(8, 0, 10) == []
             assert await tx.log_records.leaves(0, ALL) == []
             assert await tx.log_records.checkpoints(-1, ALL) == []
-            assert await tx.log_records.strays(ALL) == await tx.log_records.lost(ALL) == []
+            assert (await tx.log_records.strays(None, ALL)).strays == await tx.log_records.lost(ALL) == []
             assert await tx.log_records.older(NOON + HOUR, 0, ALL) == 0
             assert await tx.log_records.pruned() == 0
             assert list(await tx.log_keys.all()) == []
@@ -177,7 +177,7 @@ async def test_entries_get_their_places_in_the_order_they_are_given(uow: UnitOfW
                 (index, entry.id, entry.leaf, entry) for index, entry in enumerate(entries)
             ]
             assert all(leaf.readable for leaf in found)
-            assert await tx.log_records.strays(ALL) == await tx.log_records.lost(ALL) == []
+            assert (await tx.log_records.strays(None, ALL)).strays == await tx.log_records.lost(ALL) == []
 
 
 async def test_what_comes_after_a_batch_waits_for_the_next_one(uow: UnitOfWork) -> None:
@@ -489,7 +489,7 @@ async def test_what_is_pruned_is_gone_but_for_its_leaves(uow: UnitOfWork) -> Non
             assert await tx.log_tree.index_of(entries[0].id) == 0
             assert await tx.log_tree.hashes(0, 0, ALL) == [entry.leaf for entry in entries]
             assert await tx.log_tree.waiting(ALL) == [late]
-            assert await tx.log_records.strays(ALL) == await tx.log_records.lost(ALL) == []
+            assert (await tx.log_records.strays(None, ALL)).strays == await tx.log_records.lost(ALL) == []
 
 
 async def test_a_pruning_that_is_rolled_back_deletes_nothing(uow: UnitOfWork) -> None:
@@ -578,8 +578,14 @@ async def test_an_entry_that_is_nowhere_in_line_is_a_stray(uow: UnitOfWork, intr
     for entry in entries[:2]:
         await intruder.dequeue(entry.id)
     async with uow.read() as tx:
-        assert set(await tx.log_records.strays(ALL)) == {entry.id for entry in entries[:2]}
-        assert len(await tx.log_records.strays(1)) == 1
+        found = await tx.log_records.strays(None, ALL)
+        assert (set(found.strays), found.last) == ({entry.id for entry in entries[:2]}, None)
+        ids, pages, last = sorted(entry.id for entry in [*first, *entries]), [], None
+        while (page := await tx.log_records.strays(last, 2)).last is not None:
+            pages.append(page)
+            last = page.last
+        assert [page.last for page in pages] == [ids[1], ids[3]]
+        assert sorted(stray for one in [*pages, page] for stray in one.strays) == sorted(found.strays)
         assert await tx.log_records.lost(ALL) == []
         assert await tx.log_tree.waiting(ALL) == entries[2:]
 
@@ -595,7 +601,7 @@ async def test_what_waits_and_is_gone_or_in_the_tree_already_is_lost(uow: UnitOf
     async with uow.read() as tx:
         assert set(await tx.log_records.lost(ALL)) == {gone.id, never, twice.id}
         assert len(await tx.log_records.lost(2)) == 2
-        assert await tx.log_records.strays(ALL) == []
+        assert (await tx.log_records.strays(None, ALL)).strays == []
         assert [entry for entry in await tx.log_tree.waiting(ALL) if entry != twice] == [kept]
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import replace
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -16,36 +13,20 @@ from ubr import (
     ListSessionsCommand,
     LogInCommand,
     RevokeUserSessionsCommand,
-    Settings,
 )
-from ubr.adapters.sql.migrations import upgrade
 from ubr.application.sessions.log_in import MAX_EVICTED
-from ubr.bootstrap import Environment, open_environment
+from ubr.bootstrap import Environment
 from ubr.domain.ids import SessionId, UserId
 from ubr.domain.sessions.session import Session
-from ubr.testing import TINY_HASHING
 
 pytestmark = pytest.mark.anyio
 
 MANY = 3000
-CAP = 50
 EMAIL = "user@example.org"
 
 
-@pytest.fixture(params=["memory", *(pytest.param(name, marks=pytest.mark.system) for name in ("sqlite", "postgresql"))])
-async def environment(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Environment]:
-    settings = Settings.memory(**TINY_HASHING, sessions_per_user=CAP)
-    if request.param == "sqlite":
-        settings = replace(settings, database_url=f"sqlite+aiosqlite:///{tmp_path / 'ubr.db'}")
-        await upgrade(settings.database_url)
-    elif request.param == "postgresql":
-        settings = replace(settings, database_url=request.getfixturevalue("new_database")())
-    async with open_environment(settings) as made:
-        yield made
-
-
-async def test_a_user_with_thousands_of_sessions_logs_in_and_ends_them_all(environment: Environment) -> None:
-    ubr, uow = environment.application, environment.janitor.unit_of_work
+async def test_a_user_with_thousands_of_sessions_logs_in_and_ends_them_all(each_environment: Environment) -> None:
+    ubr, uow = each_environment.application, each_environment.janitor.unit_of_work
     user_id = (await ubr.create_user(CreateUserCommand(email=EMAIL, password=PASSWORD), actor=SYSTEM)).id
     async with uow.begin(SYSTEM) as tx:
         for _ in range(MANY):
