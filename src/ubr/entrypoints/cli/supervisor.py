@@ -22,6 +22,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import MPServer
 
+from ubr.entrypoints.cli.hardening import protect_secrets, warn_of_root
 from ubr.entrypoints.cli.output import ExitCode, Refused
 from ubr.entrypoints.cli.starting import Credentials, prepare
 from ubr.entrypoints.http.log_lines import configure
@@ -45,10 +46,12 @@ def run(settings: Settings) -> ExitCode:
     if isinstance(sys.stdout, TextIOWrapper):
         # What whoever started us waits for must not stay in a buffer because it is read through a pipe.
         sys.stdout.reconfigure(line_buffering=True)
+    protect_secrets()
     address = _claim(settings)
     configure(settings.log_level)
     credentials = asyncio.run(prepare(settings))
     _greet(settings, credentials)
+    warn_of_root()
     # The workers are copies of this process: what it has loaded is there, and held in memory once.
     import_app()
     return serve(settings, address)
