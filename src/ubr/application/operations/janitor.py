@@ -27,7 +27,7 @@ QUEUED_MAILS_KEPT: Final = timedelta(days=7)
 ENDED_GRANTS_LAST: Final = timedelta(days=30)
 """How long an ended grant is kept. No API shows it: it is for inspection of the rows themselves."""
 
-_BATCH: Final = 500
+_BATCH: Final = 100
 """Rows of one unit, some ten milliseconds of work: what other units wait for, on a processor or a disk."""
 
 Batch: TypeAlias = Callable[[Transaction], Awaitable[int]]
