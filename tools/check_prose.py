@@ -1,4 +1,4 @@
-"""Checks the English of documentation, problem texts and docstrings: rejects some sentence openings and some words.
+"""Checks the English of documentation, problem texts, docstrings and comments: rejects some openings and some words.
 
 CONTRIBUTING.md describes the style.
 """
@@ -6,8 +6,10 @@ CONTRIBUTING.md describes the style.
 from __future__ import annotations
 
 import ast
+import io
 import re
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -22,19 +24,14 @@ CHECKED: Final = (
     "tests/README.md",
     "docs/*.md",
     "docs/problems/*.md",
+    "docs/adr/002[5-9]-*.md",
+    "docs/adr/00[3-9]?-*.md",
+    "changelog.d/*.md",
     "src/ubr/adapters/mail/templates/*",
     "src/ubr/entrypoints/http/pages/*.html",
     "src/ubr/**/*.py",
 )
 """The files whose texts are checked, as globs."""
-
-NOT_YET: Final = (
-    "src/ubr/adapters/sql/connection.py",
-    "src/ubr/adapters/sql/engine.py",
-    "src/ubr/adapters/sql/errors.py",
-    "src/ubr/adapters/sql/migrations/__init__.py",
-)
-"""Files among these whose docstrings do not follow the style yet."""
 
 OPENING: Final = re.compile(
     r"""
@@ -45,18 +42,35 @@ OPENING: Final = re.compile(
     re.VERBOSE | re.MULTILINE,
 )
 WORDS: Final = re.compile(
-    r"\b(nobody|things?|no such|whosever|log-ins?|nudges?|short way|settles?|settled|settling|sealed anew)\b",
+    r"""
+    \b(
+      nobody | somebody | things? | no\ such | whosever | whoever | whomever | whichever | log-ins? | nudges?
+      | short\ way | settles? | settled | settling | (?<!`)anew(?!`) | of\ before | for\ ever | all\ the\ same
+      | to\ the\ letter | vouch(?:es|ed)? | told | takes?\ along
+    )\b
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+NEGATED_NOUN: Final = re.compile(
+    r"(?<!there )(?<!There )\b((?:is|are|was|were) no (?!longer|more|later|earlier|less|fewer)[a-z]+)"
+)
+"""Rejects "a retry is no error". Write "a retry is not an error"."""
+INVERSION: Final = re.compile(
+    r"\b((?:nor|never|only then|nor after) (?:may|does|do|can|is|are|has|have) (?:it|they|the|an?|any)\b)",
     re.IGNORECASE,
 )
+
+KINDS: Final = ((OPENING, "opening"), (WORDS, "word"), (NEGATED_NOUN, "negated noun"), (INVERSION, "inversion"))
 
 ALLOWED: Final[dict[str, str]] = {}
 """Texts that may contain a rejected word, each with the reason."""
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:
-    """The texts of a file with their lines: string literals of Python, everything in other files but code blocks."""
+    """The texts of a file with their lines: strings and comments of Python, all but code blocks elsewhere."""
     source = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
+        yield from _comments(source)
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value.strip():
                 yield node.lineno, node.value
@@ -74,9 +88,24 @@ def findings(path: Path) -> Iterator[str]:
         for number, paragraph in _paragraphs(text, start):
             for allowed in ALLOWED:
                 paragraph = paragraph.replace(allowed, "")  # noqa: PLW2901 - the rest of the loop sees it without
-            for pattern, kind in ((OPENING, "opening"), (WORDS, "word")):
+            for pattern, kind in KINDS:
                 for found in pattern.finditer(paragraph):
                     yield f"{path.relative_to(ROOT)}:{number}: {kind} {found[1]!r}: {paragraph[:90]}"
+
+
+def _comments(source: str) -> Iterator[tuple[int, str]]:
+    """The comments, with adjacent lines as one text."""
+    number, end, lines = 0, 0, list[str]()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            if lines and token.start[0] != end + 1:
+                yield number, "\n".join(lines)
+                lines = []
+            number = number if lines else token.start[0]
+            end = token.start[0]
+            lines.append(token.string.lstrip("# "))
+    if lines:
+        yield number, "\n".join(lines)
 
 
 def _paragraphs(text: str, start: int) -> Iterator[tuple[int, str]]:
@@ -95,8 +124,7 @@ def _paragraphs(text: str, start: int) -> Iterator[tuple[int, str]]:
 
 def checked() -> Iterator[Path]:
     """Every file to check, in order."""
-    files = {path for pattern in CHECKED for path in ROOT.glob(pattern) if path.is_file()}
-    yield from sorted(files - {path for pattern in NOT_YET for path in ROOT.glob(pattern)})
+    yield from sorted({path for pattern in CHECKED for path in ROOT.glob(pattern) if path.is_file()})
 
 
 def main() -> int:

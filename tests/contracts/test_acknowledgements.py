@@ -122,7 +122,7 @@ async def test_all_are_waited_for(workers: Workers) -> None:
     assert await delivery
 
 
-async def test_what_is_remembered_is_bounded(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_memory_for_acknowledgements_is_bounded(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     for home in ("ubr.adapters.redis.change_notifier._VERIFIERS", "ubr.application.revocation.propagation._REMEMBERED"):
         monkeypatch.setattr(home, 3)
     writer, other = workers

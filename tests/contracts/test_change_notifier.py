@@ -135,7 +135,7 @@ async def test_rows_come_in_the_order_in_which_they_were_delivered(connect: Call
     assert list(dict.fromkeys(row for _, row in heard.rows)) == said
 
 
-async def test_nobody_has_to_be_waited_for_where_there_is_nobody(connect: Callable[[], ChangeNotifier]) -> None:
+async def test_a_delivery_to_no_worker_returns_at_once(connect: Callable[[], ChangeNotifier]) -> None:
     assert await connect().deliver(EPOCH, rows(1), frozenset())
 
 
@@ -234,7 +234,7 @@ async def test_one_that_was_away_for_a_moment_is_told_again(connect_redis: Conne
             assert heard.rows
 
 
-async def test_whatever_is_not_ours_is_passed_over(
+async def test_foreign_messages_are_ignored(
     connect_redis: Connect, redis_url: str, redis_prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, writer, heard = connect_redis(redis_url), connect_redis(redis_url), Heard()
@@ -356,7 +356,7 @@ async def test_a_verifier_has_reached_everything_up_to_a_number(connect_redis: C
         await gives_up(writer, rows(10), verifier)
 
 
-async def test_a_redis_that_is_down_at_the_start_is_no_obstacle(
+async def test_the_service_starts_without_a_reachable_redis(
     connect_redis: Connect, private_redis: PrivateRedis, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "ubr.redis")

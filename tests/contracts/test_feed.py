@@ -121,7 +121,7 @@ async def test_rows_are_numbered_one_by_one_in_the_order_of_the_commits(followed
     assert await followed.rows(99) == ()
 
 
-async def test_who_asks_only_where_it_stands_gets_no_rows(followed: Followed) -> None:
+async def test_a_read_of_the_position_returns_no_rows(followed: Followed) -> None:
     await followed.announce(session(), session())
 
     read = await followed.feed.read(None)
@@ -207,7 +207,7 @@ async def test_of_many_units_at_once_none_is_skipped_by_who_follows(followed: Fo
         assert rows == tuple(seen[rows[0].number - 1 : rows[-1].number])
 
 
-async def test_who_sees_a_number_sees_what_was_committed_under_it(followed: Followed) -> None:
+async def test_a_reader_of_a_number_sees_every_earlier_commit(followed: Followed) -> None:
     users: dict[str, User] = {}
 
     async def write() -> None:
@@ -320,7 +320,7 @@ async def test_a_change_that_is_only_said_beside_others_is_not_said_alone(follow
 
 
 @pytest.mark.parametrize("step", [DAY, -DAY, timedelta(0)], ids=["ahead", "back", "not at all"])
-async def test_a_clock_that_is_set_makes_nobody_look_dead(
+async def test_a_clock_that_is_set_makes_no_worker_look_dead(
     followed: Followed, clock: MovableClock, step: timedelta
 ) -> None:
     worker = new_worker()
@@ -344,7 +344,7 @@ async def test_each_renewal_is_seen_as_another_one(followed: Followed) -> None:
     assert set(await followed.feed.workers()) == {other}
 
 
-async def test_who_has_renewed_since_is_not_buried(followed: Followed) -> None:
+async def test_a_worker_that_renewed_is_not_removed(followed: Followed) -> None:
     worker, other = new_worker(), new_worker()
     for each in (worker, other):
         await followed.feed.renew(each)
@@ -382,7 +382,7 @@ async def test_many_workers_renew_and_leave_at_once(followed: Followed) -> None:
 # --- what is old -----------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_old_is_forgotten_and_numbers_go_on(followed: Followed, clock: MovableClock) -> None:
+async def test_old_records_are_deleted_and_numbers_continue(followed: Followed, clock: MovableClock) -> None:
     await followed.announce(session())
     clock.move(DAY)
     kept = session()

@@ -88,7 +88,7 @@ async def test_what_was_taken_and_not_answered_is_as_if_it_had_not_been(uow: Uni
     assert await found(uow, replay) == replay
 
 
-async def test_what_has_expired_is_taken_over(uow: UnitOfWork, clock: MovableClock) -> None:
+async def test_an_expired_record_is_replaced(uow: UnitOfWork, clock: MovableClock) -> None:
     first = new_replay(until=NOON + DAY)
     await do(uow, first)
     clock.move(DAY - HOUR / 3600)
@@ -124,7 +124,7 @@ async def test_nothing_is_kept_for_who_is_gone(uow: UnitOfWork, who: str) -> Non
     assert await found(uow, replay) is None
 
 
-async def test_what_expired_is_deleted_a_few_at_a_time(uow: UnitOfWork) -> None:
+async def test_expired_records_are_deleted_in_batches(uow: UnitOfWork) -> None:
     kept, *old = new_replay(until=NOON), *(new_replay(until=NOON - HOUR) for _ in range(3))
     for replay in (kept, *old):
         await do(uow, replay)
@@ -137,7 +137,7 @@ async def test_what_expired_is_deleted_a_few_at_a_time(uow: UnitOfWork) -> None:
         assert [await tx.idempotency.find(replay.digest, before) for replay in (kept, *old)] == [kept, None, None, None]
 
 
-async def test_of_many_at_once_one_does_it_and_the_others_get_its_answer(uow: UnitOfWork) -> None:
+async def test_one_of_many_concurrent_calls_runs_and_the_others_get_its_answer(uow: UnitOfWork) -> None:
     replays = [new_replay(digest=bytes(32)) for _ in range(20)]
     outcomes = await race(do(uow, replay) for replay in replays)
     [winner] = [replay for replay, before in zip(replays, outcomes, strict=True) if before is None]
@@ -145,7 +145,7 @@ async def test_of_many_at_once_one_does_it_and_the_others_get_its_answer(uow: Un
     assert len(await seen(uow, lambda tx: tx.logs.page(LogFilter(), None, 100))) == 1
 
 
-async def test_who_waits_does_it_where_the_first_is_rolled_back(uow: UnitOfWork) -> None:
+async def test_a_waiting_call_runs_if_the_first_is_rolled_back(uow: UnitOfWork) -> None:
     first, second = new_replay(), new_replay()
     taken = asyncio.Event()
 

@@ -88,7 +88,7 @@ async def test_a_link_is_good_until_its_end(uow: UnitOfWork, user: User) -> None
         assert await tx.links.redeem(link.digest, link.expires_at - TICK) == link
 
 
-async def test_of_many_who_redeem_at_once_one_does(uow: UnitOfWork, user: User) -> None:
+async def test_one_of_many_concurrent_redemptions_succeeds(uow: UnitOfWork, user: User) -> None:
     await add(uow, link := new_link(user))
 
     async def redeem() -> OneTimeLink | None:

@@ -100,7 +100,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 # --- what is not there -----------------------------------------------------------------------------------------------
 
 
-async def test_where_nothing_was_recorded_there_is_nothing(uow: UnitOfWork) -> None:
+async def test_an_empty_log_has_an_empty_tree(uow: UnitOfWork) -> None:
     for unit in (uow.begin(SYSTEM), uow.read()):
         async with unit as tx:
             assert await tx.log_tree.anything_waiting() is False
@@ -122,7 +122,7 @@ async def test_where_nothing_was_recorded_there_is_nothing(uow: UnitOfWork) -> N
 # --- what waits ------------------------------------------------------------------------------------------------------
 
 
-async def test_whatever_is_committed_waits_once_oldest_id_first(uow: UnitOfWork) -> None:
+async def test_committed_entries_are_queued_once_oldest_id_first(uow: UnitOfWork) -> None:
     for count in (1, 3, 2):
         await put(uow, *(something_happened() for _ in range(count)))
     written = await seen(uow, lambda tx: tx.logs.page(LogFilter(), None, ALL))
@@ -135,7 +135,7 @@ async def test_whatever_is_committed_waits_once_oldest_id_first(uow: UnitOfWork)
             assert await tx.log_tree.waiting(4) == expected[:4]
 
 
-async def test_what_is_not_committed_does_not_wait(uow: UnitOfWork) -> None:
+async def test_uncommitted_entries_are_not_queued(uow: UnitOfWork) -> None:
     await put(uow, new_user())  # this unit has no event
     async with uow.begin(SYSTEM) as tx:
         tx.record(something_happened())
@@ -180,7 +180,7 @@ async def test_entries_get_their_places_in_the_order_they_are_given(uow: UnitOfW
             assert (await tx.log_records.strays(None, ALL)).strays == await tx.log_records.lost(ALL) == []
 
 
-async def test_what_comes_after_a_batch_waits_for_the_next_one(uow: UnitOfWork) -> None:
+async def test_later_entries_wait_for_the_next_batch(uow: UnitOfWork) -> None:
     first = await recorded(uow, 2)
     async with uow.begin(SYSTEM) as tx:
         await plant(tx, first)
@@ -308,7 +308,7 @@ async def test_what_waits_and_is_gone_is_counted_all_the_same(uow: UnitOfWork, i
 # --- who adds to it --------------------------------------------------------------------------------------------------
 
 
-async def test_of_units_that_want_to_add_each_sees_what_the_one_before_did(uow: UnitOfWork) -> None:
+async def test_each_writer_of_the_tree_sees_the_work_of_the_previous_one(uow: UnitOfWork) -> None:
     await put(uow, *(something_happened() for _ in range(24)))
 
     async def grow() -> int:
@@ -329,7 +329,7 @@ async def test_of_units_that_want_to_add_each_sees_what_the_one_before_did(uow: 
 
 
 @POSTGRESQL
-async def test_who_does_not_wait_is_told_that_another_leads(uow: UnitOfWork) -> None:
+async def test_a_unit_that_does_not_wait_learns_of_another_writer(uow: UnitOfWork) -> None:
     for commit in (False, True):
         async with uow.begin(SYSTEM) as tx:
             assert await tx.log_tree.lead(wait=False) is True
@@ -364,7 +364,7 @@ async def test_only_who_may_change_the_tree_can_keep_others_from_it(uow: UnitOfW
 
 
 @POSTGRESQL
-async def test_who_waits_leads_once_the_other_has_ended(
+async def test_a_waiting_unit_becomes_the_writer_when_the_other_ends(
     uow: UnitOfWork, in_line: Callable[[], Awaitable[None]]
 ) -> None:
     entries = await recorded(uow, 2)
@@ -469,7 +469,7 @@ async def test_as_many_leaves_are_older_as_stand_before_the_first_that_is_not(
     assert await older(-9, 1, 1) == 1
 
 
-async def test_what_is_pruned_is_gone_but_for_its_leaves(uow: UnitOfWork) -> None:
+async def test_pruning_keeps_the_leaves(uow: UnitOfWork) -> None:
     entries = await recorded(uow, 6)
     await planted(uow, entries)
     (late,) = await recorded(uow)
@@ -606,7 +606,7 @@ async def test_what_waits_and_is_gone_or_in_the_tree_already_is_lost(uow: UnitOf
 
 
 @SQL
-async def test_a_head_that_is_no_tree_is_not_believed(uow: UnitOfWork, sql: SqlIntruder) -> None:
+async def test_a_head_that_is_not_a_tree_is_rejected(uow: UnitOfWork, sql: SqlIntruder) -> None:
     for size, frontier in (
         (7, bytes(64)),
         (-3, bytes(64)),
@@ -691,7 +691,7 @@ def assert_only_the_third_is_damaged(found: Sequence[Leaf], entries: Sequence[Lo
 
 @SQLITE
 @pytest.mark.parametrize(("column", "value"), UNREADABLE)
-async def test_what_cannot_be_read_is_marked_and_the_rest_is_read(
+async def test_unreadable_entries_are_marked_and_the_others_are_read(
     uow: UnitOfWork, sql: SqlIntruder, column: str, value: str
 ) -> None:
     entries = await damaged(uow, sql, column, value)
@@ -699,7 +699,7 @@ async def test_what_cannot_be_read_is_marked_and_the_rest_is_read(
 
 
 @SQLITE
-async def test_what_cannot_be_read_is_marked_from_wherever_one_begins(uow: UnitOfWork, sql: SqlIntruder) -> None:
+async def test_unreadable_entries_are_marked_from_every_start(uow: UnitOfWork, sql: SqlIntruder) -> None:
     """Whoever verifies begins below every number, for what may have been slipped in there."""
     entries = await damaged(uow, sql, *UNREADABLE[0])
     async with uow.read() as tx:
@@ -771,7 +771,7 @@ async def test_keys_come_back_as_they_were_by_their_numbers(uow: UnitOfWork) -> 
         assert list(await tx.log_keys.all_to_change()) == expected
 
 
-async def test_a_key_is_sealed_anew(uow: UnitOfWork) -> None:
+async def test_a_key_is_encrypted_again(uow: UnitOfWork) -> None:
     await add_keys(uow, key_of(1), other := key_of(2))
     anew = replace(key_of(1), private=b"anew")
     for commit, found in ((False, key_of(1)), (True, anew)):
@@ -800,7 +800,7 @@ async def test_a_key_that_was_rolled_back_is_not_there(uow: UnitOfWork) -> None:
     assert list(await seen(uow, lambda tx: tx.log_keys.all())) == [key_of(1)]
 
 
-async def test_of_those_who_add_a_key_each_sees_the_one_before(uow: UnitOfWork) -> None:
+async def test_each_unit_that_adds_a_key_sees_the_previous_key(uow: UnitOfWork) -> None:
     """Also where there is no row that could be locked."""
 
     async def follow() -> int:
@@ -815,7 +815,7 @@ async def test_of_those_who_add_a_key_each_sees_the_one_before(uow: UnitOfWork) 
     assert list(await seen(uow, lambda tx: tx.log_keys.all())) == [key_of(number) for number in range(1, 6)]
 
 
-async def test_who_reads_keys_does_not_wait_for_who_changes_them(uow: UnitOfWork) -> None:
+async def test_readers_of_keys_do_not_wait_for_writers(uow: UnitOfWork) -> None:
     await add_keys(uow, key_of(1))
     async with uow.begin(SYSTEM) as tx:
         await tx.log_keys.all_to_change()

@@ -141,7 +141,7 @@ async def test_pages_hold_every_entry_once_newest_first(
     assert await page(None) == expected[:limit]
 
 
-async def test_what_is_rolled_back_leaves_no_entry(uow: UnitOfWork) -> None:
+async def test_a_rolled_back_unit_leaves_no_entry(uow: UnitOfWork) -> None:
     async with uow.begin(SYSTEM) as tx:
         tx.record(something_happened())
         assert await tx.logs.page(EVERYTHING, None, 10) == []  # They are written by committing.

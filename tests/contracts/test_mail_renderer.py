@@ -127,11 +127,11 @@ def test_the_old_e_mail_is_told_only_enough_of_the_new_one(renderer: MailRendere
 
 
 @pytest.mark.parametrize("name", ["J.R.R. Tolkien", "Martin Luther King, Jr.", "李小龍", "O'Neil"])
-def test_whoever_is_invited_is_called_by_their_name(renderer: MailRenderer, name: str) -> None:
+def test_an_invitation_contains_the_name(renderer: MailRenderer, name: str) -> None:
     assert f"Hello {name}," in renderer.render(context(MailKind.INVITATION, full_name=name), uuid4()).text
 
 
-def test_a_name_is_no_markup(renderer: MailRenderer) -> None:
+def test_a_name_is_not_interpreted_as_markup(renderer: MailRenderer) -> None:
     mail = renderer.render(context(MailKind.INVITATION, full_name="<b>Ada</b> & <img>"), uuid4())
     assert "Hello <b>Ada</b> & <img>," not in mail.text  # with a slash it could be part of a link
     mail = renderer.render(context(MailKind.INVITATION, full_name='<img onerror="x"> & {{ link }}'), uuid4())

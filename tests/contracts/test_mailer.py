@@ -172,7 +172,7 @@ async def test_it_says_that_it_sends(bench: Bench) -> None:
     assert bench.mailer.sends
 
 
-async def test_where_no_mail_is_configured_none_is_sent() -> None:
+async def test_no_mail_is_sent_without_a_configured_server() -> None:
     nowhere = NoMailer()
     assert not nowhere.sends
     with pytest.raises(MailUnavailable):
@@ -200,7 +200,7 @@ async def test_files_are_for_their_owner_and_in_the_order_of_time(tmp_path: Path
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-async def test_who_opens_a_file_finds_the_link_in_one_piece(tmp_path: Path) -> None:
+async def test_the_link_in_a_file_is_in_one_piece(tmp_path: Path) -> None:
     await FolderMailer(tmp_path, SENDER, lambda: NOON).send(mail())
     (path,) = files(tmp_path)
     assert LINK in path.read_text().splitlines()

@@ -75,7 +75,7 @@ async def test_a_letter_comes_back_as_it_was(uow: UnitOfWork) -> None:
     assert await listed(uow) == queued_mails
 
 
-async def test_what_is_due_is_claimed_for_a_time(uow: UnitOfWork) -> None:
+async def test_due_mails_are_claimed_for_a_time(uow: UnitOfWork) -> None:
     later, last, first, dead = (
         new_letter(due=TICK), new_letter(), new_letter(due=-HOUR), replace(new_letter(due=-HOUR), dead=True)
     )  # fmt: skip
@@ -129,7 +129,7 @@ async def test_a_new_state_is_stored_and_a_letter_removed(uow: UnitOfWork) -> No
     assert await listed(uow) == [other]
 
 
-async def test_who_lost_their_claim_changes_nothing(uow: UnitOfWork) -> None:
+async def test_a_caller_without_its_claim_changes_nothing(uow: UnitOfWork) -> None:
     await add(uow, queued := new_letter())
     [claimed] = await claim(uow)
     async with uow.begin(SYSTEM) as tx:

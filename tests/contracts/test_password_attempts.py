@@ -102,13 +102,13 @@ async def test_a_slot_given_back_is_free_and_a_failure_never_is(uow: UnitOfWork)
     assert await take(uow) == Exhausted(until=NOON + MINUTE, all_failed=True, passed=1)
 
 
-async def test_a_window_from_which_all_was_given_back_begins_anew(uow: UnitOfWork, clock: MovableClock) -> None:
+async def test_a_window_without_reservations_starts_again(uow: UnitOfWork, clock: MovableClock) -> None:
     await give_back(uow, await reservation(uow))
     clock.move(timedelta(seconds=30))
     assert await take(uow) == Reservation(A, NOON + timedelta(seconds=30))
 
 
-async def test_what_is_given_back_late_is_not_given_to_the_next_window(uow: UnitOfWork, clock: MovableClock) -> None:
+async def test_a_late_return_is_not_credited_to_the_next_window(uow: UnitOfWork, clock: MovableClock) -> None:
     late = [await reservation(uow) for _ in range(3)]
     clock.move(MINUTE)
     await reservation(uow)
@@ -119,7 +119,7 @@ async def test_what_is_given_back_late_is_not_given_to_the_next_window(uow: Unit
     assert await free(uow, B) == 3
 
 
-async def test_a_clock_that_was_set_back_shuts_nobody_out_for_long(uow: UnitOfWork, clock: MovableClock) -> None:
+async def test_a_clock_that_was_set_back_locks_no_user_out_for_long(uow: UnitOfWork, clock: MovableClock) -> None:
     for _ in range(3):
         await reservation(uow)
     clock.move(-timedelta(seconds=30))
@@ -128,7 +128,7 @@ async def test_a_clock_that_was_set_back_shuts_nobody_out_for_long(uow: UnitOfWo
     assert isinstance(await take(uow), Reservation)
 
 
-async def test_what_was_rolled_back_was_not_taken(uow: UnitOfWork) -> None:
+async def test_a_rolled_back_attempt_is_not_counted(uow: UnitOfWork) -> None:
     async with uow.begin(None) as tx:
         for _ in range(3):
             await tx.password_attempts.take(A, QUOTA, tx.now)
@@ -139,7 +139,7 @@ async def test_what_was_rolled_back_was_not_taken(uow: UnitOfWork) -> None:
     assert await free(uow) == 2
 
 
-async def test_of_many_at_once_exactly_the_quota_gets_a_slot(uow: UnitOfWork) -> None:
+async def test_exactly_the_quota_of_concurrent_calls_gets_a_reservation(uow: UnitOfWork) -> None:
     quota = Quota(limit=10, per=MINUTE)
     taken = await race(take(uow, A, quota) for _ in range(40))
     assert sum(isinstance(each, Reservation) for each in taken) == 10

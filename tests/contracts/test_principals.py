@@ -22,7 +22,7 @@ async def principal(uow: UnitOfWork, session: Session) -> Principal | None:
     return await seen(uow, lambda tx: tx.principals.get(session.id))
 
 
-async def test_nobody_is_behind_a_session_that_does_not_exist(uow: UnitOfWork) -> None:
+async def test_a_missing_session_has_no_principal(uow: UnitOfWork) -> None:
     assert await seen(uow, lambda tx: tx.principals.get(SessionId(uuid4()))) is None
 
 
@@ -41,7 +41,7 @@ async def test_a_principal_is_the_user_the_session_and_every_role_given(uow: Uni
     assert found.permissions_at(NOON + HOUR) == Permissions.of([Permission("a:read")])
 
 
-async def test_somebody_without_roles_is_a_principal(uow: UnitOfWork) -> None:
+async def test_a_user_without_roles_has_a_principal(uow: UnitOfWork) -> None:
     user = new_user()
     session = new_session(user)
     await put(uow, user, session)
@@ -82,7 +82,7 @@ async def test_every_change_is_seen_at_once(uow: UnitOfWork) -> None:
     assert await principal(uow, session) is None
 
 
-async def test_a_roll_back_changes_nobody(uow: UnitOfWork) -> None:
+async def test_a_rollback_changes_no_user(uow: UnitOfWork) -> None:
     user = new_user()
     session = new_session(user)
     await put(uow, user, session)
@@ -92,7 +92,7 @@ async def test_a_roll_back_changes_nobody(uow: UnitOfWork) -> None:
     assert await principal(uow, session) == Principal(user=user, session=session, roles=())
 
 
-async def test_asking_waits_for_nobody(uow: UnitOfWork) -> None:
+async def test_a_read_does_not_wait(uow: UnitOfWork) -> None:
     role = new_role()
     user = new_user(grants=[new_grant(role)])
     session = new_session(user)
@@ -106,7 +106,7 @@ async def test_asking_waits_for_nobody(uow: UnitOfWork) -> None:
             assert await principal(uow, session) == Principal(user=user, session=session, roles=(role,))
 
 
-async def test_whoever_asks_during_a_change_sees_all_of_it_or_nothing(uow: UnitOfWork) -> None:
+async def test_a_read_during_a_change_sees_all_of_it_or_none(uow: UnitOfWork) -> None:
     role = new_role()
     user = new_user(grants=[new_grant(role)])
     session = new_session(user)

@@ -193,7 +193,7 @@ async def test_names_never_run_into_one_another(bench: Bench) -> None:
         assert [(await bench.one.take(name, once)).allowed for name in names] == [expected] * len(names)
 
 
-async def test_what_is_given_back_can_be_taken_again(bench: Bench) -> None:
+async def test_a_returned_attempt_can_be_taken_again(bench: Bench) -> None:
     await taken(bench.one, "a", QUOTA, 10)
 
     await bench.one.give_back("a", QUOTA)
@@ -202,7 +202,7 @@ async def test_what_is_given_back_can_be_taken_again(bench: Bench) -> None:
     assert [decision.allowed for decision in await taken(bench.one, "a", QUOTA, 3)] == [True, True, False]
 
 
-async def test_what_was_never_taken_fills_nothing_up(bench: Bench) -> None:
+async def test_returning_an_attempt_that_was_not_taken_adds_none(bench: Bench) -> None:
     for _ in range(3):
         await bench.one.give_back("a", QUOTA)
     await bench.one.take("b", QUOTA)
@@ -213,7 +213,7 @@ async def test_what_was_never_taken_fills_nothing_up(bench: Bench) -> None:
         assert [decision.allowed for decision in await taken(bench.one, name, QUOTA, 11)] == [True] * 10 + [False]
 
 
-async def test_what_is_given_back_is_given_back_to_its_name(bench: Bench) -> None:
+async def test_an_attempt_is_returned_to_its_name(bench: Bench) -> None:
     await taken(bench.one, "a", QUOTA, 10)
 
     await bench.one.give_back("b", QUOTA)
@@ -231,7 +231,7 @@ async def test_a_quota_that_becomes_smaller_shuts_nobody_out_for_longer_than_its
     assert refused.retry_after <= timedelta(hours=1)
 
 
-async def test_of_many_at_once_exactly_the_quota_is_allowed(bench: Bench) -> None:
+async def test_exactly_the_quota_of_concurrent_calls_is_allowed(bench: Bench) -> None:
     for name in range(bench.rounds):
         verdicts = await asyncio.gather(
             *(
@@ -284,7 +284,7 @@ async def test_memory_forgets_names_only_when_their_quota_is_full_again() -> Non
     assert verdicts == [name <= 1400 for name in range(5000)]
 
 
-async def test_what_is_full_again_is_forgotten_and_nothing_else(bench: Bench) -> None:
+async def test_only_full_quotas_are_forgotten(bench: Bench) -> None:
     await taken(bench.one, "a", QUOTA, 2)
     await bench.one.take("b", QUOTA)
     await bench.time.move(INTERVAL + bench.slack)

@@ -111,7 +111,7 @@ async def test_successors_are_erased_of_tokens_spent_before(uow: UnitOfWork, ses
         assert await tx.refresh_tokens.get(good.digest) == good
 
 
-async def test_of_many_who_spend_one_token_one_does(uow: UnitOfWork, token: RefreshToken) -> None:
+async def test_one_of_many_calls_spends_a_token(uow: UnitOfWork, token: RefreshToken) -> None:
     async def attempt(number: int) -> bool:
         return await spend(uow, token, bytes([number])) == token.session_id
 

@@ -252,7 +252,7 @@ async def test_pages_and_many_wait_for_nobody(uow: UnitOfWork) -> None:
             assert await other.roles.page(None, 5) == [role]
 
 
-async def test_of_many_who_want_one_name_one_gets_it(uow: UnitOfWork) -> None:
+async def test_one_of_many_new_roles_gets_the_name(uow: UnitOfWork) -> None:
     outcomes = await race(put(uow, new_role("wanted")) for _ in range(20))
     assert sorted(map(repr, outcomes)) == sorted(["None", *[repr(RoleNameTaken())] * 19])
     assert len(await seen(uow, lambda tx: tx.roles.page(None, 30))) == 1

@@ -148,7 +148,7 @@ def port(service: Installation) -> AccessTokens:
 # --- what is issued --------------------------------------------------------------------------------------------------
 
 
-def test_what_is_issued_says_what_was_claimed(port: AccessTokens) -> None:
+def test_a_token_has_its_claims(port: AccessTokens) -> None:
     assert port.verify(port.issue(CLAIMS), NOW) == CLAIMS
 
 
@@ -237,7 +237,7 @@ def test_a_thumbprint_is_that_of_the_published_members(service: Installation) ->
     assert service.key.kid == jwk["kid"] == b64(digest)
 
 
-def test_what_is_published_is_public(service: Installation) -> None:
+def test_published_keys_are_public(service: Installation) -> None:
     (text,) = service.tokens.public_keys(NOW)
     assert text == service.key.public
     jwk = json.loads(text)
@@ -716,7 +716,7 @@ SIGNATURES: dict[str, Callable[[Installation], str]] = {
 
 
 @pytest.mark.parametrize("which", SIGNATURES)
-def test_a_signature_that_is_none_is_refused(service: Installation, which: str) -> None:
+def test_an_invalid_signature_is_refused(service: Installation, which: str) -> None:
     assert service.refuses(SIGNATURES[which](service))
 
 
@@ -783,7 +783,7 @@ def _public_forms(service: Installation) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("form", _public_forms(INSTALLATIONS["EdDSA"]))
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
-def test_the_public_key_is_no_password(service: Installation, form: str, algorithm: str) -> None:
+def test_the_public_key_is_not_accepted_as_a_secret(service: Installation, form: str, algorithm: str) -> None:
     secret = _public_forms(service)[form]
     for header in (service.header | {"alg": algorithm}, service.header, {"typ": "at+jwt", "alg": algorithm}):
         message = f"{b64(json.dumps(header, separators=(',', ':')).encode())}.{service.token.split('.')[1]}"
@@ -800,7 +800,7 @@ def test_no_algorithm_is_no_algorithm(service: Installation, algorithm: object) 
         assert service.refuses(f"{message}.{signature}")
 
 
-def test_a_key_of_somebody_else_is_refused_under_our_name(service: Installation) -> None:
+def test_a_foreign_key_is_refused_under_our_name(service: Installation) -> None:
     stranger = Installation(service.algorithm)
     forged = stranger.forge(header=service.header)
     assert service.refuses(forged)
@@ -990,9 +990,7 @@ JSON = st.recursive(
 
 
 @given(st.sampled_from(ALGORITHMS), st.dictionaries(st.sampled_from(sorted(OTHER_VALUES)), JSON, max_size=3))
-def test_whatever_our_key_signs_is_either_claims_or_an_invalid_token(
-    algorithm: Algorithm, changed: dict[str, Any]
-) -> None:
+def test_every_signed_text_is_valid_claims_or_an_invalid_token(algorithm: Algorithm, changed: dict[str, Any]) -> None:
     service = INSTALLATIONS[algorithm]
     try:
         claims = service.tokens.verify(service.forge(payload=service.payload | changed), NOW)
@@ -1003,7 +1001,7 @@ def test_whatever_our_key_signs_is_either_claims_or_an_invalid_token(
 
 @settings(deadline=None)
 @given(st.sampled_from(ALGORITHMS), st.binary(), st.binary())
-def test_whatever_bytes_our_key_signs_are_refused(algorithm: Algorithm, header: bytes, payload: bytes) -> None:
+def test_signed_random_bytes_are_refused(algorithm: Algorithm, header: bytes, payload: bytes) -> None:
     service = INSTALLATIONS[algorithm]
     for text in (b64(header), service.token.split(".")[0]):
         with pytest.raises(InvalidToken):

@@ -24,7 +24,7 @@ def test_what_everybody_tries_first_is_common(password: str) -> None:
     "password",
     ["", "PASSWORD", "password ", "correct horse battery staple", "a long enough password", "\0", "x" * 1024],
 )
-def test_what_stands_on_no_list_is_not(password: str) -> None:
+def test_a_password_on_no_list_is_not_common(password: str) -> None:
     assert not COMMON(password)
 
 
@@ -83,12 +83,12 @@ def test_an_empty_file_lists_nothing(path: Path) -> None:
     ],
     ids=["not UTF-8", "one line", "too many lines"],
 )
-def test_a_file_that_is_no_list_is_refused(path: Path, content: bytes, words: str) -> None:
+def test_a_file_that_is_not_a_list_is_refused(path: Path, content: bytes, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         listed(path, content)
 
 
-def test_what_is_no_file_is_refused(path: Path, tmp_path: Path) -> None:
+def test_a_path_without_a_readable_file_is_refused(path: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read: No such file"):
         common_and_listed(str(path))
     with pytest.raises(ValueError, match="is not a file"):

@@ -292,7 +292,7 @@ async def test_the_loop_turns_while_passwords_are_hashed() -> None:
     assert turns > 300
 
 
-async def test_whoever_is_refused_gets_in_once_there_is_a_place(hasher: Argon2PasswordHasher, gated: Gated) -> None:
+async def test_a_refused_call_succeeds_once_there_is_room(hasher: Argon2PasswordHasher, gated: Gated) -> None:
     tasks = [asyncio.create_task(hasher.hash(PASSWORD)) for _ in range(8)]
     await gated.begun(2)
     with pytest.raises(Busy):
@@ -337,7 +337,7 @@ async def test_before_anything_was_measured_the_advice_is_a_second(gated: Gated)
     hasher.close()
 
 
-async def test_who_leaves_while_waiting_is_never_hashed_and_leaves_the_place_at_once(gated: Gated) -> None:
+async def test_a_call_cancelled_while_waiting_is_not_hashed_and_frees_its_place(gated: Gated) -> None:
     hasher = Argon2PasswordHasher(MEMORY, TIME, 1, workers=1, queue=2)
     first, second, third = [asyncio.create_task(hasher.hash(name)) for name in ("first", "second", "third")]
     await gated.begun(1)
@@ -358,7 +358,7 @@ async def test_who_leaves_while_waiting_is_never_hashed_and_leaves_the_place_at_
     hasher.close()
 
 
-async def test_who_leaves_while_being_hashed_keeps_the_place_until_the_thread_is_done(gated: Gated) -> None:
+async def test_a_call_cancelled_while_hashed_keeps_its_place_until_the_thread_is_done(gated: Gated) -> None:
     hasher = Argon2PasswordHasher(MEMORY, TIME, 1, workers=1, queue=0)
     task = asyncio.create_task(hasher.hash(PASSWORD))
     await gated.begun(1)

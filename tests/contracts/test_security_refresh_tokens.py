@@ -71,7 +71,7 @@ def test_the_digest_is_sha_256_of_the_text() -> None:
 
 
 @pytest.mark.parametrize("text", MALFORMED.values(), ids=MALFORMED.keys())
-def test_what_cannot_be_a_token_is_refused(text: str) -> None:
+def test_a_text_that_cannot_be_a_token_is_refused(text: str) -> None:
     good = MINT.mint().secret
     sealed = MINT.seal(good, good)
     with pytest.raises(InvalidToken):
@@ -102,7 +102,7 @@ def test_every_token_that_can_be_minted_is_taken(raw: bytes) -> None:
     assert MINT.digest(minted.secret) == minted.digest
 
 
-def test_what_is_sealed_opens_under_the_same_token_and_no_other() -> None:
+def test_a_sealed_token_opens_only_under_the_same_token() -> None:
     spent, successor, other = MINT.mint(), MINT.mint(), MINT.mint()
     sealed = MINT.seal(successor.secret, spent.secret)
     assert MINT.unseal(sealed, spent.secret) == successor.secret
@@ -112,14 +112,14 @@ def test_what_is_sealed_opens_under_the_same_token_and_no_other() -> None:
             MINT.unseal(sealed, wrong.secret)
 
 
-def test_what_is_sealed_shows_nothing_and_differs_each_time() -> None:
+def test_a_sealed_token_reveals_nothing_and_differs_each_time() -> None:
     spent, successor = MINT.mint(), MINT.mint()
     sealed = [MINT.seal(successor.secret, spent.secret) for _ in range(100)]
     assert len(set(sealed)) == 100
     assert all(successor.secret[7:].encode() not in one and bytes(successor.digest) not in one for one in sealed)
 
 
-def test_what_is_sealed_and_then_changed_is_refused() -> None:
+def test_a_changed_sealed_token_is_refused() -> None:
     spent, successor = MINT.mint(), MINT.mint()
     sealed = MINT.seal(successor.secret, spent.secret)
     damaged = [

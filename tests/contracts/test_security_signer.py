@@ -121,12 +121,12 @@ def test_their_repr_shows_nothing() -> None:
 
 @settings(deadline=None)
 @given(st.binary(), st.binary())
-def test_what_is_sealed_opens(content: bytes, associated: bytes) -> None:
+def test_sealed_data_opens(content: bytes, associated: bytes) -> None:
     keys = SecretKeys([NEW])
     assert keys.open("x", keys.seal("x", content, associated), associated) == content
 
 
-def test_what_is_sealed_opens_for_the_same_thing_alone() -> None:
+def test_sealed_data_opens_only_for_the_same_purpose_and_data() -> None:
     keys = SecretKeys([NEW])
     sealed = keys.seal("x", b"content", b"kid")
     for purpose, associated in (("y", b"kid"), ("x", b"other"), ("x", b""), ("hmac x", b"kid")):
@@ -143,7 +143,7 @@ def test_a_secret_that_was_replaced_still_opens() -> None:
         SecretKeys([OLD]).open("x", SecretKeys([NEW, OLD]).seal("x", b"content", b"kid"), b"kid")
 
 
-def test_what_is_sealed_and_then_changed_does_not_open() -> None:
+def test_changed_sealed_data_does_not_open() -> None:
     keys = SecretKeys([NEW])
     sealed = keys.seal("x", b"content", b"kid")
     damaged = [
@@ -158,6 +158,6 @@ def test_what_is_sealed_and_then_changed_does_not_open() -> None:
             keys.open("x", one, b"kid")
 
 
-def test_what_is_sealed_differs_each_time() -> None:
+def test_sealed_data_differs_each_time() -> None:
     keys = SecretKeys([NEW])
     assert len({keys.seal("x", b"content", b"kid") for _ in range(100)}) == 100

@@ -146,7 +146,7 @@ def signs(note: str, key: LogKey) -> bool:
 # --- what is added ---------------------------------------------------------------------------------------------------
 
 
-async def test_whatever_waits_is_added_in_batches_each_of_which_is_signed(log: Log) -> None:
+async def test_queued_entries_are_added_in_signed_batches(log: Log) -> None:
     await log.record(600)
     entries = await log.waiting()
 
@@ -213,7 +213,7 @@ async def test_a_hash_of_what_is_not_kept_is_not_made_up(log: Log) -> None:
                 await hash_of(tx, span)
 
 
-async def test_where_nothing_waits_nothing_is_signed(log: Log) -> None:
+async def test_an_empty_queue_signs_nothing(log: Log) -> None:
     assert await log.sequencer() == await log.sequencer(wait=True) == 0
     assert await log.checkpoints() == []
     async with log.uow.read() as tx:
@@ -239,7 +239,7 @@ async def test_every_round_goes_on_where_the_one_before_ended_whoever_it_was(log
     assert (await log.verified(log.key)).finding is None
 
 
-async def test_of_many_rounds_at_once_each_entry_is_added_by_one(log: Log) -> None:
+async def test_each_entry_is_added_by_one_of_many_concurrent_rounds(log: Log) -> None:
     await log.record(300)
     sequencers = [Sequencer(log.uow, SIGNING) for _ in range(3)]
     added = await race(sequencer(wait=True) for sequencer in sequencers * 2)
@@ -290,7 +290,7 @@ async def test_the_first_checkpoint_over_a_rotation_is_signed_by_both_and_later_
         assert (verified.finding, verified.unsigned, verified.signer) == (None, 0, str(new))
 
 
-async def test_where_a_key_follows_before_anything_is_signed_both_sign(log: Log) -> None:
+async def test_both_keys_sign_if_a_rotation_precedes_the_first_signature(log: Log) -> None:
     await log.add(new := SIGNING.generate(NOON, log.key))
     await log.record(2, rotated(new, log.key))
     await log.sequencer()
@@ -298,7 +298,7 @@ async def test_where_a_key_follows_before_anything_is_signed_both_sign(log: Log)
     assert (signs(note, log.key), signs(note, new)) == (True, True)
 
 
-async def test_of_two_rotations_in_one_batch_all_three_keys_sign(log: Log) -> None:
+async def test_all_three_keys_sign_two_rotations_in_one_batch(log: Log) -> None:
     await log.record()
     await log.sequencer()
     second = SIGNING.generate(NOON, log.key)
@@ -318,7 +318,7 @@ async def test_of_two_rotations_in_one_batch_all_three_keys_sign(log: Log) -> No
     assert (await log.verified(log.key)).finding is None
 
 
-async def test_after_a_restore_the_log_goes_on_under_another_name(log: Log) -> None:
+async def test_after_a_restore_the_log_continues_under_another_name(log: Log) -> None:
     await log.record(2)
     await log.sequencer()
     new = SIGNING.generate(NOON, log.key, anew=True)
@@ -350,7 +350,7 @@ async def test_a_present_key_that_is_locked_is_left_out_where_its_successor_sign
         assert checkpoint(note, str(new))[:2] == (log.key.name, size)
 
 
-async def test_where_the_present_key_is_locked_nothing_is_added(log: Log) -> None:
+async def test_no_entry_is_added_if_the_current_key_is_locked(log: Log) -> None:
     for count in (1, 2):  # at first, and where something is signed already
         await log.record(count)
         async with log.unchanged():
@@ -359,7 +359,7 @@ async def test_where_the_present_key_is_locked_nothing_is_added(log: Log) -> Non
         assert await log.sequencer() == count
 
 
-async def test_where_the_successor_is_locked_nothing_is_added(log: Log) -> None:
+async def test_no_entry_is_added_if_the_successor_is_locked(log: Log) -> None:
     """The present key vouches for no key that only somebody without a secret of ours can have made."""
     await log.record()
     await log.sequencer()
@@ -370,7 +370,7 @@ async def test_where_the_successor_is_locked_nothing_is_added(log: Log) -> None:
             await log.sequencer()
 
 
-async def test_where_one_of_two_successors_is_locked_nothing_is_added(log: Log) -> None:
+async def test_no_entry_is_added_if_one_of_two_successors_is_locked(log: Log) -> None:
     """Nor is it passed over for the one behind it."""
     await log.record()
     await log.sequencer()
@@ -398,7 +398,7 @@ async def test_without_a_key_nothing_is_added(uow: UnitOfWork) -> None:
             await log.sequencer()
 
 
-async def test_where_an_entry_names_a_key_that_is_not_there_nothing_is_added(log: Log) -> None:
+async def test_no_entry_is_added_if_one_names_a_missing_key(log: Log) -> None:
     await log.record()
     await log.sequencer()
     await log.record(2, rotated(SIGNING.generate(NOON, log.key), log.key))
@@ -538,7 +538,7 @@ async def test_a_process_that_saw_nothing_signed_may_be_the_one_that_signs_next(
 # --- what nobody puts into the tree ----------------------------------------------------------------------------------
 
 
-async def test_what_waits_for_more_than_a_minute_is_a_finding(log: Log, clock: MovableClock) -> None:
+async def test_an_entry_queued_for_more_than_a_minute_is_a_finding(log: Log, clock: MovableClock) -> None:
     await log.record(3)
     await log.sequencer()
     found = await log.verified()
@@ -558,7 +558,7 @@ async def test_what_waits_for_more_than_a_minute_is_a_finding(log: Log, clock: M
     assert (await log.verified()).finding is None
 
 
-async def test_a_log_that_stands_still_is_complained_of_once_a_minute_until_it_goes_on(
+async def test_a_stalled_log_is_reported_once_a_minute_until_it_continues(
     log: Log, clock: MovableClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     watch = BacklogWatch(log.uow)

@@ -121,7 +121,7 @@ async def test_pages_hold_every_live_session_once_newest_first(uow: UnitOfWork, 
     assert await page(None) == expected[:limit]
 
 
-async def test_a_page_waits_for_nobody(uow: UnitOfWork, user: User) -> None:
+async def test_a_page_does_not_wait(uow: UnitOfWork, user: User) -> None:
     await put(uow, session := new_session(user))
     async with uow.begin(SYSTEM) as tx:
         assert await tx.sessions.get(session.id) == session

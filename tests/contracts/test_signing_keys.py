@@ -44,7 +44,7 @@ async def test_a_key_that_is_not_there_is_not_made_by_saving_it(uow: UnitOfWork)
     assert list(await seen(uow, lambda tx: tx.signing_keys.all())) == []
 
 
-async def test_of_those_who_make_a_key_where_there_is_none_one_does(uow: UnitOfWork) -> None:
+async def test_one_of_many_units_creates_the_first_key(uow: UnitOfWork) -> None:
     """Also where there is no row that could be locked."""
 
     async def make(kid: str) -> bool:
@@ -59,7 +59,7 @@ async def test_of_those_who_make_a_key_where_there_is_none_one_does(uow: UnitOfW
     assert sorted(map(str, await race(make(f"k{number}") for number in range(5)))) == ["False"] * 4 + ["True"]
 
 
-async def test_who_reads_keys_does_not_wait_for_who_changes_them(uow: UnitOfWork) -> None:
+async def test_readers_of_keys_do_not_wait_for_writers(uow: UnitOfWork) -> None:
     await put(uow, key := new_key("a"))
     async with uow.begin(SYSTEM) as tx:
         await tx.signing_keys.all_to_change()

@@ -38,7 +38,7 @@ async def log(uow: UnitOfWork) -> list[LogEntry]:
     return await seen(uow, lambda tx: tx.logs.page(LogFilter(), None, 100))
 
 
-async def test_what_is_committed_is_there(uow: UnitOfWork) -> None:
+async def test_committed_changes_are_stored(uow: UnitOfWork) -> None:
     user, role = new_user(), new_role()
     session = new_session(user)
     token, key = new_token(session), new_key("one")
@@ -74,7 +74,7 @@ async def test_leaving_without_commit_rolls_everything_back(uow: UnitOfWork) -> 
         assert await tx.logs.page(LogFilter(), None, 10) == []
 
 
-async def test_an_exception_rolls_back_and_goes_on(uow: UnitOfWork) -> None:
+async def test_an_exception_rolls_back_and_is_raised(uow: UnitOfWork) -> None:
     user = new_user()
 
     async def fail() -> None:
@@ -102,7 +102,7 @@ async def test_changes_and_removals_are_rolled_back_too(uow: UnitOfWork) -> None
         assert await tx.users.by_email(email("new")) is None
 
 
-async def test_a_unit_sees_its_own_work_and_nobody_else_does_before_it_is_committed(uow: UnitOfWork) -> None:
+async def test_only_the_unit_itself_sees_its_uncommitted_changes(uow: UnitOfWork) -> None:
     user = new_user()
     async with uow.begin(SYSTEM) as tx:
         await tx.users.add(user)
@@ -135,7 +135,7 @@ async def test_now_is_the_moment_a_unit_began(uow: UnitOfWork, clock: MovableClo
         assert tx.now == NOON + HOUR
 
 
-async def test_what_is_read_is_fresh_every_time(uow: UnitOfWork) -> None:
+async def test_every_read_is_fresh(uow: UnitOfWork) -> None:
     await put(uow, role := new_role(), user := new_user(grants=[]))
     async with uow.begin(SYSTEM) as tx:
         one, two = await tx.users.get(user.id), await tx.users.get(user.id)
@@ -205,7 +205,7 @@ async def test_everything_that_is_changed_or_removed_is_recorded(uow: UnitOfWork
     }
 
 
-async def test_what_is_rolled_back_is_not_recorded(uow: UnitOfWork) -> None:
+async def test_a_rolled_back_unit_records_no_event(uow: UnitOfWork) -> None:
     user = User.create(id=UserId(uuid4()), email=email("a"), full_name=None, password_hash=None, now=NOON)
     user.grants = {}
     async with uow.begin(SYSTEM) as tx:
@@ -215,7 +215,7 @@ async def test_what_is_rolled_back_is_not_recorded(uow: UnitOfWork) -> None:
     assert await log(uow) == []
 
 
-async def test_an_entry_names_whoever_acted(uow: UnitOfWork) -> None:
+async def test_an_entry_names_the_actor(uow: UnitOfWork) -> None:
     user = new_user()
     await put(uow, user)
     opened = SessionOpened(session_id=SessionId(uuid4()), user_id=user.id)

@@ -42,7 +42,7 @@ from ubr.domain.roles.role import ADMIN_ROLE_ID, Role, RoleName, built_in_roles
 pytestmark = pytest.mark.anyio
 
 
-async def test_nobody_is_found_where_there_is_nobody(uow: UnitOfWork) -> None:
+async def test_an_empty_store_has_no_user(uow: UnitOfWork) -> None:
     for unit in (uow.begin(SYSTEM), uow.read()):
         async with unit as tx:
             assert await tx.users.get(UserId(uuid4())) is None
@@ -159,7 +159,7 @@ async def test_grants_may_be_saved_again_and_again_in_one_unit(uow: UnitOfWork) 
     assert await seen(uow, lambda tx: tx.users.get(user.id)) == user
 
 
-async def test_somebody_read_in_an_earlier_unit_can_be_saved(uow: UnitOfWork) -> None:
+async def test_a_user_read_in_an_earlier_unit_can_be_saved(uow: UnitOfWork) -> None:
     one, two = new_role(), new_role()
     user = new_user(grants=[new_grant(one)])
     await put(uow, one, two, user)
@@ -185,7 +185,7 @@ async def test_a_role_that_does_not_exist_cannot_be_granted(uow: UnitOfWork) -> 
     ]
 
 
-async def test_saving_somebody_who_is_gone_stores_and_records_nothing(uow: UnitOfWork) -> None:
+async def test_saving_a_deleted_user_stores_and_records_nothing(uow: UnitOfWork) -> None:
     role, user = new_role(), new_user()
     await put(uow, role)
     async with uow.begin(SYSTEM) as tx:
@@ -361,7 +361,7 @@ async def test_an_email_is_found_by_either_form_of_its_domain(uow: UnitOfWork) -
         assert await found(uow, q) == {"one"}
 
 
-async def test_what_stands_at_the_end_of_an_order_is_found(uow: UnitOfWork) -> None:
+async def test_the_last_user_in_an_order_is_found(uow: UnitOfWork) -> None:
     ends = ["z", "\ud7ff", "\U0010ffff", "z\U0010ffff", "\ud7ff\U0010ffff"]
     names = [end + rest for end in ends for rest in ("", "a", "\U0010ffff")] + ["\ue000", "{", "y"]
     await put(uow, *(named(f"u{at}", name) for at, name in enumerate(names)))
@@ -388,9 +388,7 @@ async def test_a_name_that_grows_when_it_is_folded_is_kept_and_found(uow: UnitOf
     assert await found(uow, long[:90]) == {"one", "two"}
 
 
-async def test_what_is_sought_comes_in_pages_whichever_way_it_is_found(
-    uow: UnitOfWork, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_both_plans_of_a_search_give_the_same_pages(uow: UnitOfWork, monkeypatch: pytest.MonkeyPatch) -> None:
     role, users = new_role("wanted"), []
     for number in range(24):
         name = f"{'a' if number % 2 else 'b'}{(number * 7) % 24:02}"
@@ -467,7 +465,7 @@ async def test_a_grant_that_is_given_again_is_never_forgotten(uow: UnitOfWork) -
     assert len(held) == 8
 
 
-async def test_a_page_waits_for_nobody(uow: UnitOfWork) -> None:
+async def test_a_page_does_not_wait(uow: UnitOfWork) -> None:
     user = new_user()
     await put(uow, user)
     async with uow.begin(SYSTEM) as tx:
@@ -506,7 +504,7 @@ async def test_another_admin_stays_who_is_active_and_admin_for_good(uow: UnitOfW
         assert not await tx.users.another_admin_stays(me.id)
 
 
-async def test_nobody_stays_where_there_is_nobody(uow: UnitOfWork) -> None:
+async def test_an_empty_store_has_no_other_administrator(uow: UnitOfWork) -> None:
     async with uow.begin(SYSTEM) as tx:
         assert not await tx.users.another_admin_stays(UserId(uuid4()))
 
@@ -544,13 +542,13 @@ async def test_admins_who_remove_one_another_leave_one(uow: UnitOfWork, admin_ro
 # Many at once
 
 
-async def test_of_many_who_want_one_email_one_gets_it(uow: UnitOfWork) -> None:
+async def test_one_of_many_new_users_gets_the_email(uow: UnitOfWork) -> None:
     outcomes = await race(put(uow, new_user("wanted")) for _ in range(20))
     assert sorted(map(repr, outcomes)) == sorted(["None", *[repr(EmailTaken())] * 19])
     assert len(await seen(uow, lambda tx: tx.users.page(UserFilter(now=NOON), None, 30))) == 1
 
 
-async def test_of_many_who_change_to_one_email_one_gets_it(uow: UnitOfWork) -> None:
+async def test_one_of_many_changes_to_one_email_succeeds(uow: UnitOfWork) -> None:
     users = [new_user() for _ in range(10)]
     await put(uow, *users)
 
@@ -608,7 +606,7 @@ async def test_a_user_is_removed_once(uow: UnitOfWork) -> None:
 # --- e-mails that are kept -------------------------------------------------------------------------------------------
 
 
-async def test_a_reserved_e_mail_becomes_nobody_elses(uow: UnitOfWork, clock: MovableClock) -> None:
+async def test_a_reserved_e_mail_cannot_be_taken(uow: UnitOfWork, clock: MovableClock) -> None:
     owner, other = new_user("owner"), new_user("other")
     await put(uow, owner, other)
     kept = email("kept")

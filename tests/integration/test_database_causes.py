@@ -38,18 +38,18 @@ def as_role(url: str, role: str, password: str) -> str:
 
 Given = Callable[[str, PostgresServer], str]
 CAUSES: dict[str, tuple[Given, str]] = {
-    "password": (lambda url, _: as_role(url, "ubr", "hunter2"), "refuses the password of this role"),
-    "role": (lambda url, _: as_role(url, "nobody_here", "hunter2"), "refuses the password of this role"),
+    "password": (lambda url, _: as_role(url, "ubr", "hunter2"), "rejects the password of this role"),
+    "role": (lambda url, _: as_role(url, "nobody_here", "hunter2"), "rejects the password of this role"),
     "database": (lambda url, _: url + "_not", "The server has no database of this name"),
     "port": (
         lambda url, _: as_role(url, "ubr", "hunter2").replace(f":{urlsplit(url).port}", f":{free_port()}"),
-        "Nothing",
+        "No server listens",
     ),
     "host": (
         lambda url, _: url.replace("127.0.0.1", "nowhere.invalid"),
-        "The name of the database's host is not known",
+        "The host name of the database is unknown",
     ),
-    "tls": (lambda url, _: url + "?sslmode=require", "The database offers no TLS, which its URL demands"),
+    "tls": (lambda url, _: url + "?sslmode=require", "The database URL requires TLS, but the server offers none"),
 }
 
 
@@ -66,13 +66,13 @@ async def test_each_cause_has_a_sentence_before_anything_is_done(
         assert isinstance(refused.value, SqlUnavailable)
 
 
-async def test_a_role_that_may_not_create_tables_is_told_so(
+async def test_a_role_that_may_not_create_tables_gets_an_error(
     new_database: NewDatabase, postgres_server: PostgresServer
 ) -> None:
     url, role = new_database(migrated=False), f"poor_{uuid4().hex}"
     await anyio.to_thread.run_sync(postgres_server.query, f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")
     try:
-        with pytest.raises(StoreUnavailable, match="The role lacks the right to create the schema ubr"):
+        with pytest.raises(StoreUnavailable, match="The role lacks the privilege to create the schema ubr"):
             await upgrade(as_role(url, role, "secret"))
     finally:
         await anyio.to_thread.run_sync(postgres_server.query, f"DROP ROLE {role}")
@@ -120,10 +120,10 @@ async def test_a_password_that_is_changed_at_run_time_is_in_the_log(
     finally:
         await engine.dispose()
         await anyio.to_thread.run_sync(ask, f"DROP ROLE {role}")
-    assert caplog.messages == ["The database refuses the password of this role (sqlstate 28P01)"]
+    assert caplog.messages == ["The database rejects the password of this role (sqlstate 28P01)"]
 
 
-async def test_what_is_said_again_after_a_while_says_how_often_it_was_not(
+async def test_a_repeated_line_reports_the_number_of_suppressed_ones(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 1000.0

@@ -81,11 +81,11 @@ async def test_tables_of_another_application_in_its_place_are_named(
     url, place = new_database(migrated=False), schema or "ubr"
     await ask(url, f"CREATE SCHEMA {place}", f"CREATE TABLE {place}.users (id int)")
     for doing in (partial(upgrade, url, schema=schema), partial(check, url, schema=schema)):
-        with pytest.raises(ForeignTables, match=rf"schema {place} holds tables of another application \(users\)"):
+        with pytest.raises(ForeignTables, match=rf"schema {place} contains tables of another application \(users\)"):
             await doing()
     assert await schemas_of(ask, url) is None
     await ask(url, f"DROP TABLE {place}.users", f"CREATE TABLE {place}.alembic_version AS SELECT '0008' AS version_num")
-    with pytest.raises(ForeignTables, match=r"\(alembic_version\): name another with UBR_DATABASE_SCHEMA"):
+    with pytest.raises(ForeignTables, match=r"\(alembic_version\): name another schema in UBR_DATABASE_SCHEMA"):
         await upgrade(url, schema=schema)
 
 
@@ -102,7 +102,7 @@ async def test_the_schema_can_be_chosen(new_database: NewDatabase, ask: Ask) -> 
 
 
 @pytest.mark.parametrize("path", ["public", "elsewhere, public"])
-async def test_an_installation_from_before_goes_on_where_it_is(path: str, new_database: NewDatabase, ask: Ask) -> None:
+async def test_an_earlier_installation_keeps_its_schema(path: str, new_database: NewDatabase, ask: Ask) -> None:
     url, place = new_database(migrated=False), path.partition(",")[0]
     name = urlsplit(url).path[1:]
     await upgrade(url, "0005", schema=place)
@@ -122,21 +122,21 @@ async def test_a_file_of_another_application_is_left_alone(tmp_path: Path) -> No
         database.execute("INSERT INTO alembic_version VALUES ('0008')")
     database.close()
     for doing in (check, upgrade):
-        with pytest.raises(ForeignTables, match=r"tables of another application \(users\): name another file"):
+        with pytest.raises(ForeignTables, match=r"tables of another application \(users\): use another file"):
             await doing(f"sqlite:///{file}")
 
 
-async def test_a_role_that_may_not_make_the_schema_is_told_so_before_anything_is_done(
+async def test_a_role_that_may_not_create_the_schema_gets_an_error_before_any_change(
     new_database: NewDatabase, ask: Ask
 ) -> None:
     url, role = new_database(migrated=False), f"poor_{uuid4().hex}"
     await ask(url, f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")
     poor = url.replace(urlsplit(url).netloc.rpartition("@")[0], f"{role}:secret")
     try:
-        with pytest.raises(StoreUnavailable, match="lacks the right to create the schema ubr"):
+        with pytest.raises(StoreUnavailable, match="lacks the privilege to create the schema ubr"):
             await upgrade(poor)
         await ask(url, "CREATE SCHEMA ubr")
-        with pytest.raises(StoreUnavailable, match="lacks the right to create tables in the schema ubr"):
+        with pytest.raises(StoreUnavailable, match="lacks the privilege to create tables in the schema ubr"):
             await upgrade(poor)
         await ask(url, f"GRANT USAGE, CREATE ON SCHEMA ubr TO {role}")
         assert await upgrade(poor) == REVISIONS

@@ -475,7 +475,7 @@ async def test_nothing_is_found_where_nothing_was_done(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("column", EVERY)
-async def test_whatever_value_is_changed_is_found(stage: Stage, column: str) -> None:
+async def test_every_changed_value_is_found(stage: Stage, column: str) -> None:
     rows = visible(stage, column)
     if stage.database.dialect == "postgresql" and len(rows) > 2:
         rows = [rows[0], rows[len(rows) // 2]]  # SQLite has shown it for all of them
@@ -562,7 +562,7 @@ async def one(stage: Stage, column: str, to: str) -> None:
 
 @pytest.mark.parametrize("stage", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True)
 @pytest.mark.parametrize(("column", "to"), listed(OTHERS))
-async def test_whatever_a_value_is_changed_to_is_found(stage: Stage, column: str, to: str) -> None:
+async def test_every_new_value_of_a_change_is_found(stage: Stage, column: str, to: str) -> None:
     await one(stage, column, to)
 
 
@@ -820,7 +820,7 @@ async def made_anew(stage: Stage, *, signed_by: Signer | None, row: int = ROW) -
 
 
 @pytest.mark.parametrize("signed_by", [None, Signer("impostor")], ids=["unsigned", "signed by another key"])
-async def test_a_tree_that_is_made_anew_is_found(stage: Stage, signed_by: Signer | None) -> None:
+async def test_a_recomputed_tree_is_found(stage: Stage, signed_by: Signer | None) -> None:
     if signed_by is not None:
         signed_by = replace(signed_by, name=NoteKey.parse(stage.key).name)
     async with made_anew(stage, signed_by=signed_by):
@@ -1150,7 +1150,7 @@ def test_a_line_of_a_checkpoint_that_says_something_else_is_found(lines: list[st
     ],
     ids=lambda line: line[:40],
 )
-def test_what_begins_otherwise_is_no_export(lines: list[str], line: str) -> None:
+def test_a_file_with_another_first_line_is_not_an_export(lines: list[str], line: str) -> None:
     for rest in ([], lines[1:]):
         with pytest.raises(NotAnExport):
             check_export([line, *rest])
@@ -1317,7 +1317,7 @@ async def test_a_column_that_says_nothing_of_the_log_is_not_looked_at(stage: Sta
         assert (await stage.found()).finding is None
 
 
-async def test_what_has_no_content_and_what_no_checkpoint_covers_is_not_protected(stage: Stage) -> None:
+async def test_pruned_entries_and_entries_without_a_checkpoint_are_not_protected(stage: Stage) -> None:
     for statement in (
         "UPDATE log_leaves SET entry_id = other() WHERE leaf_index = 0",  # whose place it was, once it is pruned
         f"DELETE FROM log_checkpoints WHERE size = {stage.fits(stage.size - 1)}",  # one that a later one covers

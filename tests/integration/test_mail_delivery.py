@@ -110,7 +110,7 @@ async def test_a_mail_arrives_under_tls_and_once(post: PostOffice) -> None:
     await post.world.ubr.reset_password(command)
 
 
-async def test_what_is_not_taken_now_comes_again_with_another_link(post: PostOffice) -> None:
+async def test_a_retried_mail_has_another_link(post: PostOffice) -> None:
     await post.forgot()
     post.server.answers["DATA"] = "451 come back later"
     pauses = []

@@ -101,7 +101,7 @@ async def test_names_of_constraints_are_those_the_adapter_knows(empty_url: str) 
     assert found == expected
 
 
-async def test_of_four_upgrades_at_once_one_does_the_work(empty_url: str) -> None:
+async def test_one_of_four_concurrent_upgrades_does_the_work(empty_url: str) -> None:
     done = await asyncio.gather(*(upgrade(empty_url) for _ in range(4)))
     assert sorted(done) == [(), (), (), REVISIONS]
     assert await check(empty_url) is SchemaState.CURRENT

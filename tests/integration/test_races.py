@@ -85,7 +85,7 @@ async def outcomes(calls: Iterable[Awaitable[object]], *expected: type[UbrError]
 
 
 @rounds(2, 50)
-async def test_of_200_registrations_of_one_email_one_succeeds(
+async def test_one_of_200_registrations_of_one_email_succeeds(
     instances: tuple[Application, Application], rounds: int
 ) -> None:
     for number in range(rounds):
@@ -103,7 +103,9 @@ async def test_of_200_registrations_of_one_email_one_succeeds(
 
 
 @rounds(1, 100)
-async def test_of_200_who_redeem_one_link_one_does(instances: tuple[Application, Application], rounds: int) -> None:
+async def test_one_of_200_redemptions_of_one_link_succeeds(
+    instances: tuple[Application, Application], rounds: int
+) -> None:
     first, second = (_with_mail(instance) for instance in instances)
     email = "owner@example.org"
     await first[0].register_user(RegisterUserCommand(email=email, password=PASSWORD), actor=SYSTEM)
@@ -207,7 +209,7 @@ async def _try_to_sign_in(ubr: Application, email: str, password: str) -> tuple[
 
 @rounds(2, 100)
 @pytest.mark.system(seconds=10)
-async def test_of_200_refreshes_of_one_token_all_get_the_same_successor(
+async def test_all_of_200_refreshes_of_one_token_get_the_same_successor(
     instances: tuple[Application, Application], rounds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # They come at once; that a slow machine gets to the last of them later than that is not what this is about.

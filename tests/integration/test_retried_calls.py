@@ -235,14 +235,14 @@ async def test_a_day_later_it_is_another_call(world: World, kind: Kind) -> None:
 
 
 @everywhere
-async def test_of_20_at_once_one_makes_the_user_and_all_are_told_of_it(world: World) -> None:
+async def test_one_of_20_concurrent_calls_creates_the_user_and_all_get_its_answer(world: World) -> None:
     results = await asyncio.gather(*(register(world, None, KEY) for _ in range(20)))
     assert len({(result.id, result.revision) for result in results}) == 1
     assert [entry.action for entry in await world.acts()] == ["user.registered"]
 
 
 @in_memory
-async def test_of_many_bodies_at_once_under_one_key_one_is_taken(world: World) -> None:
+async def test_one_of_many_concurrent_bodies_under_one_key_is_accepted(world: World) -> None:
     calls = (register(world, None, KEY, email=f"new{number}@example.org") for number in range(20))
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert sum(isinstance(result, IdempotencyKeyReused) for result in results) == 19
@@ -250,7 +250,7 @@ async def test_of_many_bodies_at_once_under_one_key_one_is_taken(world: World) -
 
 
 @in_memory
-async def test_what_was_refused_is_not_kept(world: World) -> None:
+async def test_a_refused_call_is_not_stored(world: World) -> None:
     role = await world.role(name="editor")
     for _ in range(2):
         with pytest.raises(RoleNameTaken):
@@ -322,7 +322,7 @@ async def test_without_a_key_every_call_is_another(world: World) -> None:
 
 @in_memory
 @of_each_signed_in
-async def test_who_may_not_any_more_is_refused(world: World, kind: Kind) -> None:
+async def test_a_caller_who_lost_the_permission_is_refused(world: World, kind: Kind) -> None:
     admin = await world.admin()
     await kind.call(world, admin.actor, KEY)
     another = await world.admin()
@@ -435,7 +435,7 @@ async def test_neither_the_password_nor_the_key_is_in_the_file(tmp_path: Path) -
     assert key not in repr(IdempotencyKey(key))
 
 
-async def test_what_has_expired_is_cleaned_away() -> None:
+async def test_expired_records_are_deleted() -> None:
     clock = MovableClock()
     async with open_environment(settings_on(MEMORY), clock=clock) as environment:
         made = clock()

@@ -231,9 +231,7 @@ async def test_a_secret_is_replaced_while_the_service_runs(start: Start) -> None
     assert not await refused(alone, await log_in(running))
 
 
-async def test_without_any_of_its_secrets_an_installation_can_start_anew(
-    start: Start, url: str, clock: MovableClock
-) -> None:
+async def test_an_installation_can_recover_without_its_secrets(start: Start, url: str, clock: MovableClock) -> None:
     first = await start(secret_keys=(OLD,))
     await register(first)
     tokens = await log_in(first)
@@ -284,7 +282,7 @@ async def instances(new_database: NewDatabase) -> AsyncIterator[tuple[Applicatio
 
 
 @rounds(3, 100)
-async def test_of_many_who_rotate_at_once_all_get_one_key(
+async def test_many_concurrent_rotations_return_one_key(
     instances: tuple[Application, Application], rounds: int
 ) -> None:
     for _ in range(rounds):
@@ -297,7 +295,7 @@ async def test_of_many_who_rotate_at_once_all_get_one_key(
 
 
 @rounds(3, 100)
-async def test_of_many_who_revoke_the_same_key_at_once_all_get_one_in_its_place(
+async def test_many_concurrent_revocations_of_a_key_return_one_successor(
     instances: tuple[Application, Application], rounds: int
 ) -> None:
     for _ in range(rounds):
@@ -309,9 +307,7 @@ async def test_of_many_who_revoke_the_same_key_at_once_all_get_one_in_its_place(
 
 
 @rounds(4, 200)
-async def test_whoever_signs_in_while_keys_come_and_go_is_let_in(
-    instances: tuple[Application, Application], rounds: int
-) -> None:
+async def test_logins_succeed_while_keys_change(instances: tuple[Application, Application], rounds: int) -> None:
     """No call fails, and a token is refused only where its key was given up. Its session then still refreshes."""
     rng = random.Random(11)  # noqa: S311 - no secret
     for number in range(4):

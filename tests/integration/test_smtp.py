@@ -145,7 +145,7 @@ async def test_a_server_that_wants_an_account_where_there_is_none(tls: Certifica
         assert await unavailable(mailer(url, ssl_context=tls.client)) == "the server answered 530 to the sender"
 
 
-async def test_an_account_where_nobody_can_sign_in() -> None:
+async def test_a_server_without_a_supported_authentication() -> None:
     async with strange_server("220 hello", "250 hello") as port:
         told = await unavailable(mailer(f"smtp://u:{SECRET}@{HERE}:{port}"))
     assert told == "the server offers no supported authentication"

@@ -145,12 +145,12 @@ async def test_statements_are_prepared_by_name_only_where_that_is_wanted(postgre
 
 
 @pytest.mark.parametrize("size", ["-1", "many", "1000000"])
-async def test_a_number_of_statements_that_is_none_is_refused(size: str) -> None:
-    with pytest.raises(ValueError, match="prepared_statement_cache_size that is no number"):
+async def test_an_invalid_number_of_statements_is_refused(size: str) -> None:
+    with pytest.raises(ValueError, match="prepared_statement_cache_size that is not a number"):
         make_engine(f"postgresql://u@h/d?prepared_statement_cache_size={size}")
 
 
-async def test_every_transaction_has_the_settings_whatever_the_installation_says(
+async def test_every_transaction_overrides_the_settings_of_the_installation(
     postgres_url: str, postgres_server: PostgresServer
 ) -> None:
     name = postgres_url.rpartition("/")[2]
@@ -228,7 +228,7 @@ async def test_all_that_one_unit_reads_is_of_one_moment(any_url: str) -> None:
         assert await seen(it.uow, lambda tx: tx.users.get(user.id)) == changed
 
 
-def test_sqlite_has_to_be_told_the_time(tmp_path: Path) -> None:
+def test_sqlite_requires_a_clock(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="clock"):
         SqlUnitOfWork(make_engine(f"sqlite:///{tmp_path / 'x'}"), Recorder(uuid4, os.urandom))
 
@@ -293,9 +293,7 @@ async def test_a_scope_that_cancels_again_and_again_does_not_stop_the_roll_back(
         assert await seen(it.uow, lambda tx: tx.users.by_email(email("gone"))) is None
 
 
-async def test_whoever_is_cancelled_waiting_for_a_lock_waits_no_more(
-    postgres_url: str, postgres_server: PostgresServer
-) -> None:
+async def test_a_cancelled_call_stops_waiting_for_its_lock(postgres_url: str, postgres_server: PostgresServer) -> None:
     async with bench(postgres_url) as it:
         await put(it.uow, user := new_user())
 
@@ -391,7 +389,7 @@ async def test_a_server_that_is_killed_and_started_again(private_postgres: Priva
         assert it.used == 0
 
 
-async def test_a_server_that_is_frozen_and_goes_on(private_postgres: PrivatePostgres) -> None:
+async def test_a_frozen_server_that_continues(private_postgres: PrivatePostgres) -> None:
     server = await anyio.to_thread.run_sync(private_postgres)
     url = await anyio.to_thread.run_sync(server.create_database, "ubr")
     await upgrade(url)
@@ -476,7 +474,7 @@ async def test_a_database_that_only_reads(postgres_url: str, postgres_server: Po
         assert await seen(it.uow, lambda tx: tx.users.get(user.id)) == user
 
 
-async def test_whatever_isolation_is_usual_there_who_waited_for_a_lock_sees_what_was_committed(
+async def test_a_unit_that_waited_for_a_lock_sees_the_commit_at_every_default_isolation(
     postgres_url: str, postgres_server: PostgresServer
 ) -> None:
     name = postgres_url.rpartition("/")[2]
@@ -508,7 +506,7 @@ async def test_whatever_isolation_is_usual_there_who_waited_for_a_lock_sees_what
 @pytest.mark.parametrize(
     "limits", [ConnectionLimits(lock=0.3), ConnectionLimits(statement=0.3)], ids=["lock", "statement"]
 )
-async def test_nobody_waits_longer_for_a_lock_than_the_limit(postgres_url: str, limits: ConnectionLimits) -> None:
+async def test_the_wait_for_a_lock_is_limited(postgres_url: str, limits: ConnectionLimits) -> None:
     async with bench(postgres_url, limits) as it:
         await put(it.uow, user := new_user())
         async with it.uow.begin(SYSTEM) as tx:
@@ -553,7 +551,7 @@ async def test_a_unit_in_which_nothing_is_asked_is_ended(postgres_url: str) -> N
         assert it.used == 0
 
 
-async def test_nobody_waits_longer_for_a_connection_than_the_limit(any_url: str) -> None:
+async def test_the_wait_for_a_connection_is_limited(any_url: str) -> None:
     async with bench(any_url, ConnectionLimits(connections=2, acquire=0.3)) as it:
         async with it.uow.begin(SYSTEM), it.uow.read():
             for doing in (it.store.ping, lambda: put(it.uow, new_user())):
@@ -645,7 +643,7 @@ async def test_writers_of_one_process_wait_in_line_and_not_for_the_file(sqlite_u
 
 
 @pytest.mark.parametrize("content", [b"not a database" * 100, None], ids=["garbage", "directory"])
-async def test_a_file_that_is_no_database(tmp_path: Path, content: bytes | None) -> None:
+async def test_a_file_that_is_not_a_database(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "ubr.db"
     if content is None:
         path.mkdir()
@@ -694,7 +692,7 @@ async def test_a_file_that_may_only_be_read(sqlite_url: str) -> None:
         assert await seen(it.uow, lambda tx: tx.users.get(user.id)) == user
 
 
-async def test_what_was_answered_is_on_the_disk(sqlite_url: str, tmp_path: Path) -> None:
+async def test_an_answered_change_is_on_the_disk(sqlite_url: str, tmp_path: Path) -> None:
     engine = make_engine(sqlite_url)
     async with engine.connect() as connection:
         found = [

@@ -166,19 +166,35 @@ QUESTIONS: dict[str, Question] = {
 
 
 @contextmanager
-def listening(engine: AsyncEngine) -> Iterator[list[tuple[str, Any]]]:
-    """Every question that is asked meanwhile, with its parameters."""
+def listening(engine: AsyncEngine, *wanted: str) -> Iterator[list[tuple[str, Any]]]:
+    """Every statement that is sent meanwhile and begins in one of these ways, with its parameters."""
     asked: list[tuple[str, Any]] = []
+    begins = wanted or ("SELECT", "WITH")
 
-    def remember(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
-        if statement.startswith(("SELECT", "WITH")) and "clock_timestamp" not in statement:
+    def remember(statement: str, parameters: object) -> None:
+        if statement.startswith(begins) and not statement.startswith("SELECT clock_timestamp"):
             asked.append((statement, parameters))
 
-    event.listen(engine.sync_engine, "before_cursor_execute", remember)
+    def executed(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        remember(statement, parameters)
+
+    def logged(query: Any) -> None:
+        remember(query.query, query.args)
+
+    drivers: set[Any] = set()
+
+    def taken(connection: Any, *_: object) -> None:
+        drivers.add(connection.driver_connection)
+        connection.driver_connection.add_query_logger(logged)
+
+    kind, listener = ("before_cursor_execute", executed) if engine.dialect.name == "sqlite" else ("checkout", taken)
+    event.listen(engine.sync_engine, kind, listener)
     try:
         yield asked
     finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", remember)
+        event.remove(engine.sync_engine, kind, listener)
+        for driver in drivers:
+            driver.remove_query_logger(logged)
 
 
 def units(engine: AsyncEngine) -> SqlUnitOfWork:
@@ -304,13 +320,6 @@ async def test_what_waits_is_found_whatever_is_believed_of_how_much_does(
 
 async def test_the_feed_is_trimmed_by_its_index_however_long_it_is(new_database: NewDatabase) -> None:
     engine = make_engine(new_database())
-    asked: list[tuple[str, Any]] = []
-
-    @event.listens_for(engine.sync_engine, "before_cursor_execute")
-    def remember(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
-        if "DELETE FROM feed" in statement:
-            asked.append((statement, parameters))
-
     async with engine.begin() as connection:
         await connection.execute(
             text(
@@ -322,7 +331,8 @@ async def test_the_feed_is_trimmed_by_its_index_however_long_it_is(new_database:
         await connection.execute(text("ANALYZE feed"))
         await connection.commit()
     feed = SqlChangeFeed(engine)
-    assert await feed.forget(timedelta(hours=6), 1000) == 0
+    with listening(engine, "WITH") as asked:
+        assert await feed.forget(timedelta(hours=6), 1000) == 0
     [(statement, parameters)] = asked
     async with engine.begin() as connection:
         plan = await connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters)

@@ -27,7 +27,7 @@ def finish(loop: SimulatedLoop) -> None:
         loop.finish()
 
 
-def test_time_passes_when_it_is_told_to() -> None:
+def test_the_clock_moves_on_request() -> None:
     loop, seen = SimulatedLoop(), list[tuple[str, float]]()
 
     async def sleeps(name: str, seconds: float) -> None:

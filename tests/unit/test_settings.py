@@ -372,7 +372,7 @@ def hasher_of(settings: Settings) -> Argon2PasswordHasher:
 
 
 @pytest.mark.parametrize("dearest", [(), *([name] for name in COSTS), [*COSTS]], ids=",".join)
-def test_whatever_cost_is_taken_can_be_hashed_at(dearest: Sequence[str]) -> None:
+def test_every_accepted_cost_can_be_used_for_hashing(dearest: Sequence[str]) -> None:
     hasher_of(Settings.from_env({name: str(COSTS[name]) for name in dearest}))
 
 
@@ -390,7 +390,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     assert Settings.from_env(empty) == Settings.from_env({})
 
 
-def test_all_that_is_wrong_is_told_at_once() -> None:
+def test_all_errors_are_reported_together() -> None:
     error = refused(UBR_PORT="0", UBR_WORKERS="none", UBR_HOSTT="h", UBR_LOG_LEVEL="loud", PATH="/bin")
     assert error.sentences == (
         "UBR_HOSTT is not a setting: did you mean UBR_HOST?",
@@ -488,7 +488,7 @@ def test_the_issuer_follows_what_is_known() -> None:
     assert Settings.from_env(public | {"UBR_ISSUER": "https://other.example"}).issuer == "https://other.example"
 
 
-def test_who_registers_with_a_link_gets_one() -> None:
+def test_a_registration_with_a_link_mails_one() -> None:
     for where in ({}, {"UBR_DATABASE_URL": "memory:"}):
         assert Settings.from_env({"UBR_REGISTRATION": "verified", **where}).registration == "verified"
     own = {"UBR_DATABASE_URL": "postgresql://h/d", "UBR_SECRET_KEY": KEY, "UBR_REGISTRATION": "verified"}

@@ -32,7 +32,7 @@ def check_export(
     against: Sequence[Note] = (),
     progress: Callable[[int, int], object] | None = None,
 ) -> Checked:
-    """The result of a successful check. Without `keys`, the keys that the export itself names are trusted.
+    """Check an export, and return the result. Without `keys`, the keys that the export itself names are trusted.
 
     `progress` is called now and then with the number of entries done, and their total.
 
@@ -98,7 +98,7 @@ def _leaf(record: Line) -> Leaf:
 def _number(raw: object) -> int:
     """Errors: `ValueError` unless it is an integer that a log can have."""
     if type(raw) is not int or not 0 <= raw < _LARGEST:
-        raise ValueError("This is no number of entries")
+        raise ValueError("This is not a number of entries")
     return raw
 
 
@@ -116,5 +116,5 @@ def _read(line: str) -> Line:
 def _once(pairs: list[tuple[str, Any]]) -> Line:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("A name stands twice")
+        raise ValueError("A name occurs twice")
     return found

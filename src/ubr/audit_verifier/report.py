@@ -18,7 +18,7 @@ def report(
     trusted: bool,
     restores: Sequence[RestoreFound] = (),
 ) -> list[str]:
-    """Lines for people. `trusted` means that the caller named the key, so it was not read from the log itself."""
+    """Lines for people. `trusted` is True if the caller named the key; otherwise it was read from the log itself."""
     lines = [f"All {size} entries match their signatures." if size else "The log has no entries yet."]
     if pruned:
         lines.append(f"The content of {pruned} entries was pruned, as recorded in the log; their hashes match.")

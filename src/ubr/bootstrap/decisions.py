@@ -46,7 +46,7 @@ def common_of(settings: Settings) -> CommonPasswords:
 
 
 def quotas_of(settings: Settings) -> Quotas:
-    """The quotas. If both of the operator's limits are off, all others are off too."""
+    """The quotas. If the operator turns off both limits, all other quotas are off too."""
     chosen = settings.login_rate_limit
     if chosen == LoginRateLimit(None, None):
         return Quotas.off()

@@ -66,7 +66,7 @@ async def open_environment(
 ) -> AsyncIterator[Environment]:
     """The complete environment of a process, on an up-to-date schema. `clock` replaces every clock, for tests.
 
-    Without `prepared`, the application can manage signing keys that no secret opens, and neither signs nor verifies
+    Without `prepared`, the application can manage signing keys that no secret decrypts, but cannot sign or verify
     tokens.
     Without `following`, it leaves no trace in the database, and can only read the log.
     Without `delivering`, it leaves mails to longer-lived processes.

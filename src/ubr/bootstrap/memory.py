@@ -51,7 +51,7 @@ def ports_in_memory(
 
 
 class MemoryContainer(containers.DeclarativeContainer):
-    """Few providers, since each test makes its own container: functions build what needs no replacement."""
+    """Few providers, because each test makes its own container: functions build the parts that are never replaced."""
 
     settings = providers.Dependency(instance_of=Settings)
     clock = providers.Object(utc_now)

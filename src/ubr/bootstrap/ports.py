@@ -22,7 +22,7 @@ from ubr.application.protection.rate_limits import Quotas
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecurityPorts:
-    """Hashing, signing and sealing: the same in every environment."""
+    """Hashing, signing and encryption: the same in every environment."""
 
     signer: Signer
     hasher: PasswordHasher

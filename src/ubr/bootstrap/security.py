@@ -1,4 +1,4 @@
-"""The adapters that hash, sign and seal: the same in every environment."""
+"""The adapters that hash, sign and encrypt: the same in every environment."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ class StoreUnavailable(Unavailable):
 
 
 class StoreTooSlow(StoreUnavailable):
-    """The database answers, but this took too long for it: a statement, or the wait for what others hold."""
+    """The database answers, but a statement, or the wait for a lock, took too long."""
 
     code = "store-too-slow"
     title = "The database took too long"

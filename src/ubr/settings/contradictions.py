@@ -53,7 +53,7 @@ def contradictions(values: Mapping[str, Any], given: set[str], *, secret: bool) 
                 values["admin_password"],
                 min_length=values["password_min_length"],
                 email=Email.parse(values["admin_email"]),
-                # The list of common passwords is looked at where the administrator is made.
+                # The list of common passwords is checked when the administrator is created.
                 is_common=lambda _: False,
             )
         except Invalid as error:

@@ -15,7 +15,7 @@ Shown: TypeAlias = Literal["all", "url", "masked", "nothing"]
 """How much of a value may be shown.
 
 - `all` of it
-- `url`: all of a URL that may have no password; a wrong one is not quoted, because it may have one all the same
+- `url`: all of a URL that must not have a password; a wrong value is not quoted, because it may contain one
 - `masked`: a URL without its password
 - `nothing`
 """
@@ -97,7 +97,7 @@ class Setting:
 
     @property
     def file_name(self) -> str | None:
-        """The variable that names a file with the value; None if the value is no secret."""
+        """The variable that names a file with the value; None if the value is public."""
         return f"{self.name}_FILE" if self.declaration.shown in {"masked", "nothing"} else None
 
     def read(self, raw: str) -> Any:
@@ -107,7 +107,7 @@ class Setting:
         return None if not raw and self.declaration.default is None else self.declaration.parse(raw)
 
     def show(self, value: Any) -> str | None:
-        """A value as it may be shown; None if nothing is set."""
+        """The part of a value that may be shown; None if the setting has no value."""
         if value is None or value == ():
             return None
         if self.declaration.shown == "nothing":

@@ -9,10 +9,10 @@ EMBEDDED: Final = "sqlite+aiosqlite:///var/ubr.db"
 """The default database."""
 
 SECRET_FILE: Final = Path("var/secret_key")
-"""The file of the secret while none is set."""
+"""The default file of the secret."""
 
 MAIL_FOLDER: Final = Path("var/mail")
-"""The folder for mails while there is no mail server."""
+"""The folder for mails if no mail server is configured."""
 
 LOCAL_SENDER: Final = "ubr@localhost"
 """The sender of those mails."""

@@ -1,4 +1,4 @@
-"""The files that the embedded database needs: they are made when it is opened, never when settings are read."""
+"""Creates the files that the embedded database needs, when it is opened. Reading the settings creates no file."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def _make_secret_file() -> None:
             file.write(random_secret() + "\n")
             file.flush()
             os.fsync(file.fileno())
-        # A link, unlike a rename, fails where the name is taken.
+        # Unlike a rename, a link fails if the name exists.
         SECRET_FILE.hardlink_to(draft)
     finally:
         draft.unlink()
-    # What it encrypts must not outlive it, so the name is made to last as well.
+    # Encrypted data must not outlive the secret, so the name is synced to disk as well.
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -28,7 +28,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class LoginRateLimit:
-    """The limits of failed logins per account and per client IP. None is no limit."""
+    """The limits of failed logins per account and per client IP. None means without limit."""
 
     per_account: Limit | None
     per_ip: Limit | None

@@ -67,7 +67,7 @@ def _raw(setting: Setting, environ: Mapping[str, str]) -> str:
             content = file.read(_MAX_FILE_BYTES + 1)
         text = content.decode()
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no path, or the file is not UTF-8"
+        why = error.strerror if isinstance(error, OSError) else "it is not a path, or the file is not UTF-8"
         raise WrongSetting(f"{setting.file_name} cannot be read: {why}.") from None
     if len(content) > _MAX_FILE_BYTES or not text.strip():
         raise WrongSetting(f"{setting.file_name} names a file that is empty, or larger than 64 KiB.")
@@ -75,7 +75,7 @@ def _raw(setting: Setting, environ: Mapping[str, str]) -> str:
 
 
 def _derive(values: dict[str, Any]) -> None:
-    """The values of the derived settings."""
+    """Fill in the settings without a value whose default depends on other settings."""
     own = address(values["host"], values["port"])
     values["migrate"] = values["migrate"] or ("auto" if values["database_url"] == EMBEDDED else "check")
     if values["database_url"] in {EMBEDDED, MEMORY}:

@@ -42,8 +42,8 @@ class Settings(
     def from_env(cls, environ: Mapping[str, str] = os.environ, *, secret: bool = True) -> Settings:
         """The settings in the environment, with defaults for the rest. Writes nothing.
 
-        Without `secret` the secret may be missing. Then nothing can be decrypted, and no signature made with it is
-        accepted.
+        Without `secret`, the secret may be missing. The process can then decrypt no data and verify no signature of
+        the secret.
 
         The embedded database uses the secret in `var/secret_key`. Until that file exists, `secret_keys` is empty:
         `ensure_embedded_files` creates it when the service starts. Errors: `WrongSetting`, with a sentence for each

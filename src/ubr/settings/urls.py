@@ -10,7 +10,7 @@ def split_url(raw: str, allowed: str) -> SplitResult:
     """The parts of a URL. Errors: `ValueError`, with the form in `allowed`."""
     try:
         url = urlsplit(raw)
-        _ = url.port  # looked at only when asked for
+        _ = url.port  # parsed only on access
     except ValueError:
         raise ValueError(f"must look like {allowed}") from None
     if url.netloc.count("@") > 1 or "@" in url.path + url.query + url.fragment:

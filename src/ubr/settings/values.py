@@ -55,7 +55,7 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     """A parser for whole numbers in this range."""
 
     def parse(raw: str) -> int:
-        # Not int() alone: it takes underscores, signs and the digits of every script.
+        # int() alone would accept underscores, signs and the digits of every script.
         if not re.fullmatch(r"[0-9]{1,9}", raw) or not least <= int(raw) <= most:
             raise ValueError(f"must be a whole number from {least} to {most}")
         return int(raw)

@@ -11,7 +11,7 @@ _RUNNING_ON: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def elapsed() -> float:
-    """Seconds since an arbitrary moment, on a clock that cannot be set and that runs on while the machine sleeps."""
+    """Seconds since an arbitrary moment, on a clock that cannot be set and also runs while the machine sleeps."""
     return time.clock_gettime(_RUNNING_ON)
 
 

@@ -8,7 +8,7 @@ class VerifierError(Exception):
 
 
 class Refused(VerifierError):
-    """The token is not valid, or no longer: 401 with `WWW-Authenticate: Bearer error="invalid_token"`.
+    """The token is not valid, or no longer valid: 401 with `WWW-Authenticate: Bearer error="invalid_token"`.
 
     The text gives the reason, for a log. The client refreshes; if its session has ended, the refresh is rejected too.
     """
@@ -19,7 +19,7 @@ class UnknownKey(Refused):
 
 
 class NotFresh(VerifierError):
-    """It is not known at present if the token is still valid: 503 with `Retry-After`.
+    """The verifier cannot determine now if the token is still valid: 503 with `Retry-After`.
 
     Also raised by a verifier that is not running: before it is entered and after it is closed.
     """

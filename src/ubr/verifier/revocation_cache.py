@@ -77,7 +77,7 @@ class RevocationCache:
         return follows
 
     def begin_anew(self, epoch: str | None, at: datetime | None = None) -> None:
-        """Forget everything, in a new epoch, or in one still to be asked for.
+        """Forget everything, and follow a new epoch; with None, the epoch of the next response.
 
         With `at`: the feed has gone back without a new epoch that would identify older tokens, so tokens issued up to
         that moment of this machine's clock are rejected.
@@ -96,11 +96,11 @@ class RevocationCache:
         """The objection to a token; None if there is none."""
         token, version = claims.token, claims.version
         if claims.epoch != self.epoch or self._base is None:
-            return "It is of another epoch of the feed"
+            return "It belongs to another epoch of the feed"
         if self._not_before is not None and token.issued_at <= self._not_before:
             return "It is from before the feed went back"
         if version < self._base:
-            return "It is older than what is known of the feed"
+            return "It is older than the known records of the feed"
         for change in (Change("session", str(token.session_id)), Change("user", str(token.user_id))):
             if self._known.get(change, (0, 0.0))[0] > version:
                 return f"Its {change.kind} has ended or changed since"

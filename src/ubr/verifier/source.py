@@ -24,20 +24,20 @@ _DEADLINE: Final = 5.0
 _GOODBYE: Final = 2.0
 
 LOGIN_DEADLINE: Final = 60.0
-"""A login waits for its turn at hashing. To give up and begin anew would only lengthen the queue that it waits in."""
+"""Seconds for a login, which may be queued before its password is hashed. A retry would only lengthen that queue."""
 
 _SPARE: Final = 5.0
-"""Seconds before its end at which an access token is no longer used."""
+"""An access token is no longer used this many seconds before its end."""
 _KINDS: Final = {"session", "user", "role", "key"}
 _LARGEST: Final = 2**63 - 1
 
 MAX_FRESH_MS: Final = 10_000
-"""For as long an answer is relied on at most, whatever it says: the bound of an installation is no longer."""
+"""Maximum number of milliseconds for which an answer is relied on. No installation has a longer bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A user of ubr for this service alone, with a role that holds only `revocations:read`."""
+    """The user of this service in ubr. Its role has the permission `revocations:read` and no other."""
 
     email: str
     password: str = field(repr=False)
@@ -52,7 +52,7 @@ class Denied(Unreachable):
 
 
 def plain(url: str) -> bool:
-    """True for plain http to another machine, which can be read and changed on the way."""
+    """True for plain http to another machine: others can read and change that traffic."""
     parsed = httpx.URL(url)
     host = parsed.host.rstrip(".")
     try:
@@ -86,7 +86,7 @@ class Source:
         self, verifier: UUID, *, since: int | None = None, epoch: str | None = None, wait: float = 0
     ) -> Told:
         """The change records. Errors: `Unreachable`, `Denied`."""
-        # Only an answer to this very request describes the present: a cache on the way may have kept another.
+        # Only an answer to this very request describes the present: a cache on the way may answer with an older one.
         nonce = secrets.token_urlsafe(16)
         query: dict[str, str] = {"verifier": str(verifier), "wait": str(int(wait * 1000)), "nonce": nonce}
         if since is not None and epoch is not None:
@@ -129,8 +129,8 @@ class Source:
 class _Account:
     """Logs in on demand, and refreshes well before the token expires.
 
-    One login or refresh runs at a time, and continues when its callers give up: a second login beside it would create a
-    second session, and take another place in the queue.
+    One login or refresh runs at a time. It continues if its callers give up, because another login would create a
+    second session and take another place in the queue.
     """
 
     def __init__(self, client: httpx.AsyncClient, credentials: Credentials, elapsed: Callable[[], float]) -> None:
@@ -196,7 +196,7 @@ class _Account:
 
 @asynccontextmanager
 async def _answering(deadline: float = _DEADLINE) -> AsyncIterator[None]:
-    """Convert every failure within to `Unreachable`."""
+    """Convert every failure inside the context to `Unreachable`."""
     try:
         async with asyncio.timeout(deadline):
             yield
@@ -221,7 +221,7 @@ def _told(body: dict[str, Any], nonce: str) -> Told:
     to another request.
     """
     if body.get("nonce") != nonce:
-        raise Unreachable("the answer belongs to another request: a cache on the way, or an older version of ubr")
+        raise Unreachable("the answer belongs to another request: a cache on the way, or an earlier version of ubr")
     number, milliseconds = body["number"], body["fresh_for_ms"]
     rows = tuple(ChangeRecord(row["number"], Change(row["kind"], row["id"])) for row in body["rows"])
     if not all(

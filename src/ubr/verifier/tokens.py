@@ -77,7 +77,7 @@ class TokenReader:
         self._keys = {found[0]: found[1] for found in read if found is not None}
 
     def revoke(self, kid: str) -> None:
-        """Nothing that this key has signed is good any more, whatever is published."""
+        """Reject every token of this key, even if the key is still published."""
         self._revoked.update(header_of(algorithm, kid) for algorithm in ALGORITHMS)
 
     def read(self, token: str) -> Claims:
@@ -85,7 +85,7 @@ class TokenReader:
 
         Errors: `UnknownKey`; `Refused` for anything else that is not exactly a token of this issuer.
         """
-        # In this order: length, form, key, signature, content. Nothing is parsed that ubr has not signed.
+        # In this order: length, form, key, signature, content. Only text that ubr has signed is parsed.
         if not isinstance(token, str):
             raise Refused("It is not a text")
         if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
@@ -97,12 +97,16 @@ class TokenReader:
             raise Refused("Its key has been revoked")
         check = self._keys.get(header)
         if check is None:
-            raise UnknownKey("Its key is not known") if kid_of(header) is not None else Refused("It is no token of ubr")
+            raise (
+                UnknownKey("Its key is not known")
+                if kid_of(header) is not None
+                else Refused("It is not a token of ubr")
+            )
         if claims is None:
             try:
                 claims = self._claims(text, check)
             except ValueError:
-                raise Refused("It is not a token of ubr, to the letter") from None
+                raise Refused("It is not in the exact form of a token of ubr") from None
             self._read[digest] = (header, claims)
             while len(self._read) > self._cached:
                 self._read.popitem(last=False)
@@ -174,7 +178,7 @@ def _p256(jwk: dict[str, str]) -> tuple[str, Check]:
 
     def check(message: bytes, signature: bytes) -> bool:
         r, s = (int.from_bytes(part, "big") for part in (signature[:_HALF], signature[_HALF:]))
-        # The other s of the two that verify would be a second text of the same token. ubr makes the lower.
+        # Two values of s are valid, and would make two texts of one token. ubr uses the lower one.
         if len(signature) != 2 * _HALF or s > P256_HALF_ORDER:
             return False
         try:

@@ -24,13 +24,13 @@ _HISTORY: Final = 5_000
 """Number of past change records with which a cache starts, so that tokens from before its start can be verified."""
 
 _KEYS_PAUSE: Final = 1.0
-"""Seconds between two reads of the keys for tokens with an unknown key: anybody can invent those."""
+"""Seconds between two reads of the keys for tokens with an unknown key, because anyone can send those."""
 
 _KEYS_RENEWED: Final = 300.0
 """The age in seconds at which keys are read again: one may have retired."""
 
 _KEYS_LAST: Final = 600.0
-"""The age in seconds at which they are no longer relied on."""
+"""The age in seconds at which keys are no longer relied on."""
 
 _DEADLINE: Final = 1.5
 _PACE: Final = 0.01
@@ -50,8 +50,8 @@ class Verifier:
     a request waits for a fresh cache, `wait` the maximum that ubr holds a request. `plain_http` allows an `http:`
     address of another machine: anyone on the way can then read the tokens, and answer in place of ubr.
 
-    A token that `verify` accepts was valid at the moment of the call: once ubr has answered that something ended, every
-    later call takes it into account.
+    A token that `verify` accepts was valid at the moment of the call: once ubr has confirmed a revocation, every later
+    call takes it into account.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Verifier:
     ) -> None:
         """Errors: `ValueError` for an address of plain http that is not on this machine."""
         if not plain_http and plain(url):
-            raise ValueError(f"{url} is not https: answers could be forged. plain_http=True says that this is meant")
+            raise ValueError(f"{url} is not https: answers could be forged. plain_http=True allows it")
         self._url = url
         self._access = access
         self._patience = patience
@@ -82,7 +82,7 @@ class Verifier:
         self._cache = RevocationCache()
         self._polled = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        """The loop it runs in; None while it is not running."""
+        """The event loop of the running verifier; None while it is not running."""
         self._keys_read: float | None = None
         """The time at which the read of the known keys began; None if there are none to rely on."""
         self._keys_due = True
@@ -91,7 +91,7 @@ class Verifier:
         self._readings: set[asyncio.Task[bool]] = set()
 
     async def __aenter__(self) -> Self:
-        """Start following. If ubr is unavailable, this succeeds all the same, and `verify` raises `NotFresh`.
+        """Start following. This succeeds even if ubr is unavailable; `verify` then raises `NotFresh`.
 
         Errors: `RuntimeError` if it is already running.
         """
@@ -116,7 +116,7 @@ class Verifier:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._loop = None
-        self._tell()  # whoever waits need not wait any longer
+        self._tell()  # callers stop waiting now
         tasks = [self._following, *self._readings]
         for task in tasks:
             task.cancel()
@@ -143,7 +143,7 @@ class Verifier:
                     await self._until(lambda: self._cache.fresh(self._elapsed()) and self._cache.asked_since(called))
         except TimeoutError:
             raise NotFresh("The state of ubr could not be read in time") from None
-        # From here on, nothing waits: the decision uses the cache that is fresh now, and the keys may have changed.
+        # There is no await from here on: the decision uses the cache that is fresh now, and the keys may have changed.
         claims = self._reader.read(access_token)
         check_times(claims.token, self._clock())
         if (objection := self._cache.objection(claims)) is not None:
@@ -182,7 +182,7 @@ class Verifier:
                 if not complained:
                     _log.warning("ubr cannot be followed: %s", error if isinstance(error, Unreachable) else repr(error))
                 complained = True
-                # Shortened at random, so that the processes of a service do not all knock at once.
+                # Shortened at random, so that the processes of a service do not all retry at the same moment.
                 await asyncio.sleep(pause * (1 - random.random() / 2))  # noqa: S311 - no secret
                 pause = min(2 * pause, _MAX_PAUSE_DENIED if isinstance(error, Denied) else _MAX_PAUSE)
             else:
@@ -196,7 +196,7 @@ class Verifier:
 
     async def _poll(self) -> None:
         """One request, and the processing of its response. Errors: `Unreachable`."""
-        # Separately from the poll, which has to be answered at once: a login may have to wait.
+        # Separate from the poll, because a login may be queued.
         await self._source.ready()
         cache = self._cache
         since, wait = cache.number, self._wait
@@ -211,7 +211,7 @@ class Verifier:
         except TimeoutError:
             raise Unreachable("TimeoutError") from None
         if told.epoch != cache.epoch:
-            # A restore, or another server: the known state belongs to another history, and so do older tokens.
+            # A restore, or another server: the known state and older tokens belong to another history.
             _log.warning("The feed of ubr has a new epoch; tokens from before it are refused")
             cache.begin_anew(None)
         elif told.number < since:
@@ -229,7 +229,7 @@ class Verifier:
             _ = self._begin_to_read_keys()
 
     def _drop_keys(self) -> None:
-        """Change records may have been missed, one of them a key's revocation: trust no key until the next read."""
+        """Trust no key until the next read: a missed change record may be the revocation of a key."""
         self._reader.install([])
         self._keys_read = None
         self._keys_dropped += 1

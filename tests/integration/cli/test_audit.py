@@ -231,7 +231,7 @@ def test_a_database_that_was_changed_is_found_out(here: Here, statement: str, wo
     assert done.err.count("\n") == 1
 
 
-def test_what_waits_to_be_signed_is_said_and_after_a_minute_is_a_finding(here: Here) -> None:
+def test_queued_entries_are_reported_and_are_a_finding_after_a_minute(here: Here) -> None:
     here.act(3, signed=False)
     assert "Not signed yet: 3, the oldest since 20" in here.done("audit verify")
     here.tamper(
@@ -464,7 +464,7 @@ def test_only_what_has_passed_is_pruned(here: Here) -> None:
 
 
 @pytest.mark.parametrize("options", ["--keep 0d", "--keep 29d", "--keep 719h"])
-def test_what_is_young_is_pruned_by_force_alone(here: Here, options: str) -> None:
+def test_recent_entries_are_pruned_only_if_forced(here: Here, options: str) -> None:
     entries = here.rows("SELECT count(*) FROM logs")
     done = here.ubr(f"audit prune --yes {options}")
     assert (done.code, done.out) == (2, "")
@@ -485,7 +485,7 @@ def test_pruning_asks_first(here: Here) -> None:
     assert done.out.endswith(f"Deleted the content of {entries[0][0]} entries.\n")
 
 
-def test_what_remains_after_pruning_verifies(here: Here) -> None:
+def test_the_log_verifies_after_pruning(here: Here) -> None:
     key, kept = here.keep("log.key", "audit key"), here.keep("log.checkpoint", "audit checkpoint")
     size = here.size
     assert here.done("audit prune --yes --keep 30d") == "Deleted the content of 0 entries.\n"
@@ -513,7 +513,7 @@ def test_the_key_is_printed_and_those_before_it_to_standard_error(here: Here) ->
     assert first.partition("+")[0] == second.partition("+")[0], "of one log"
 
 
-def test_whoever_has_the_old_key_follows_a_rotation(here: Here) -> None:
+def test_a_verifier_with_the_old_key_follows_a_rotation(here: Here) -> None:
     old = here.keep("old.key", "audit key")
     kept = here.keep("log.checkpoint", "audit checkpoint")
     new = here.keep("new.key", "audit rotate-key")
@@ -647,7 +647,7 @@ def refused(start: Callable[[], object]) -> Refused:
     return failure.value
 
 
-def test_a_start_on_a_log_that_goes_on_is_not_refused(here: Here) -> None:
+def test_a_start_on_a_log_that_continues_is_not_refused(here: Here) -> None:
     kept = here.folder / "log.checkpoint"
     here.set(UBR_AUDIT_CHECKPOINT=str(kept))
     here.start()  # a file that is not there is passed over
@@ -677,8 +677,8 @@ def test_a_start_is_refused_where_what_was_kept_is_not_of_this_log_any_more(here
         here.start()
 
 
-def test_a_start_is_refused_on_a_database_that_was_made_anew(here: Here) -> None:
-    """Whoever drops the database drops the log."""
+def test_a_start_is_refused_on_a_recreated_database(here: Here) -> None:
+    """A new database has no log."""
     kept = here.keep("log.checkpoint", "audit checkpoint")
     here.set(UBR_AUDIT_CHECKPOINT=str(kept))
     here.database.unlink()

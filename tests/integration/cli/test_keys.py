@@ -200,7 +200,7 @@ def test_an_instance_is_not_ready_while_no_key_signs(ubr: Run, serve: Serve) -> 
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/log-key-locked")
 
 
-def test_where_every_secret_is_lost_the_keys_are_given_up(ubr: Run) -> None:
+def test_the_keys_can_be_given_up_if_every_secret_is_lost(ubr: Run) -> None:
     assert ubr("keys", "rotate", **settings(OLD)).code == 0
     found = keys_of(ubr, **settings(NEW))
     signing, waiting = in_state(found, "signing"), in_state(found, "published")

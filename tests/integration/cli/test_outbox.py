@@ -55,7 +55,7 @@ def listed(ubr: Run, *arguments: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_what_waits_is_shown(ubr: Run, settings: Settings) -> None:
+def test_queued_mails_are_shown(ubr: Run, settings: Settings) -> None:
     run(_two_letters(settings))
     waiting, dead = listed(ubr)
     assert (waiting["email"], waiting["state"], waiting["tries"]) == ("waiting@example.org", "waiting", 0)
@@ -67,7 +67,7 @@ def test_what_waits_is_shown(ubr: Run, settings: Settings) -> None:
     assert "given up" in table
 
 
-def test_what_was_given_up_is_tried_again(ubr: Run, settings: Settings) -> None:
+def test_a_given_up_mail_is_retried(ubr: Run, settings: Settings) -> None:
     run(_two_letters(settings))
     done = ubr("outbox", "retry", "--all", **SETTINGS)
     assert (done.code, done.out) == (0, "1 mail will be retried.\n")
@@ -76,7 +76,7 @@ def test_what_was_given_up_is_tried_again(ubr: Run, settings: Settings) -> None:
     assert (by_id.code, by_id.out) == (0, "2 mails will be retried.\n")
 
 
-def test_what_cannot_be_retried_is_told(ubr: Run, settings: Settings) -> None:
+def test_a_mail_that_cannot_be_retried_is_reported(ubr: Run, settings: Settings) -> None:
     run(_two_letters(settings))
     unknown = "01926e5c-7b0e-7f3a-9c55-0d2f6f1c8a10"
     done = ubr("outbox", "retry", unknown, **SETTINGS)

@@ -112,7 +112,7 @@ def test_a_port_in_use(service: UbrProcess, ubr: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_what_is_logged_before_there_are_workers_is_json_too(serve: Serve) -> None:
+def test_log_lines_from_before_the_workers_are_json_too(serve: Serve) -> None:
     service = serve(UBR_REDIS_URL="redis://127.0.0.1:1").wait_until_ready()
     lines = [json.loads(line)["event"] for line in service.log.splitlines()]
     assert "The fast path is lost (ConnectionError): a revocation takes up to the bound" in lines
@@ -259,9 +259,13 @@ def test_a_schema_that_is_behind(ubr: Run) -> None:
         (
             {"UBR_DATABASE_URL": "postgresql://ubr:hunter2@127.0.0.1:1/ubr"},
             1,
-            "Nothing listens at the address of the database (connection refused)",
+            "No server listens at the address of the database (connection refused)",
         ),
-        ({"UBR_DATABASE_URL": "sqlite:///garbage.db"}, 1, "The file is no database of SQLite (SQLITE_NOTADB)"),
+        (
+            {"UBR_DATABASE_URL": "sqlite:///garbage.db"},
+            1,
+            "The database file is not an SQLite database (SQLITE_NOTADB)",
+        ),
         ({"UBR_HOST": "192.0.2.1"}, 1, "Cannot listen on 192.0.2.1"),
         ({"UBR_HOST": "no-such-host.invalid"}, 1, "Cannot listen on no-such-host.invalid"),
     ],

@@ -41,7 +41,7 @@ def test_the_document_is_openapi(described: Path) -> None:
     assert told.endswith("OK\n")
 
 
-def test_what_is_not_openapi_is_told(described: Path) -> None:
+def test_a_document_that_is_not_openapi_is_reported(described: Path) -> None:
     described.write_text(described.read_text().replace('"in": "query"', '"in": "the query"'))
     told = ran(programs_of("clients") / "python", "-m", "openapi_spec_validator", "--schema", "3.1", described)
     assert told.returncode != 0

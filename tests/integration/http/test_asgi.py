@@ -50,11 +50,11 @@ async def test_without_its_database_it_does_not_start() -> None:
     server = Server(Service(database_settings(f"postgresql+asyncpg://nobody@127.0.0.1:{free_port()}/nothing")))
     with capture_logs() as lines:
         told = await server.start()
-    assert told == {"type": "lifespan.startup.failed", "message": "Nothing listens at the address of the database"}
+    assert told == {"type": "lifespan.startup.failed", "message": "No server listens at the address of the database"}
     assert [line["event"] for line in lines] == ["startup failed"]
 
 
-async def test_whatever_goes_wrong_at_the_start_the_server_is_told(tmp_path: Path) -> None:
+async def test_the_server_learns_of_every_error_at_the_start(tmp_path: Path) -> None:
     """Else it goes on without an application, and answers nobody."""
     settings = replace(database_settings(f"sqlite+aiosqlite:///{tmp_path / 'ubr.db'}"), migrate="check")
     server = Server(Service(settings))

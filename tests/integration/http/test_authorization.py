@@ -228,7 +228,7 @@ async def test_nobody_rises(world: World, method: str, path: str, body: Any) -> 
     assert newest["data"]["problem"] == "grant-exceeds-own"
 
 
-async def test_what_everyone_may_changes_for_everyone_at_once(each_service: Service) -> None:
+async def test_a_change_of_the_role_user_applies_to_everyone_at_once(each_service: Service) -> None:
     client, admin = each_service.client, await each_service.admin()
     roles = (await client.get("/api/roles", headers=admin)).json()["items"]
     everyone = next(f"/api/roles/{role['id']}" for role in roles if role["name"] == "user")

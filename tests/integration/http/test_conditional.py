@@ -76,7 +76,7 @@ async def test_a_user_changes_its_tag_with_its_roles(each_service: Service) -> N
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-async def test_the_second_of_two_writers_is_told(each_service: Service, method: str) -> None:
+async def test_the_second_of_two_writers_gets_a_conflict(each_service: Service, method: str) -> None:
     client, headers = each_service.client, await each_service.admin()
     user = await each_service.register("ada@example.org")
     path = f"/api/users/{user['id']}"
@@ -94,7 +94,7 @@ async def test_the_second_of_two_writers_is_told(each_service: Service, method: 
     assert taken.status_code in {200, 204}
 
 
-async def test_what_one_has_already_is_not_sent_again(service: Service) -> None:
+async def test_a_revision_that_the_client_has_is_not_sent_again(service: Service) -> None:
     headers = await service.admin()
     roles = (await service.client.get("/api/roles", headers=headers)).json()["items"]
     for path in ("/api/users/me", f"/api/roles/{roles[0]['id']}", "/.well-known/jwks.json", "/api/openapi.json"):

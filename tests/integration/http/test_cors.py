@@ -61,7 +61,7 @@ def preflight(service: Service, path: str, origin: str = APP, method: str = "POS
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
-async def test_a_preflight_is_told_the_methods_of_the_route(open_to_pages: Service, route: Route) -> None:
+async def test_a_preflight_gets_the_methods_of_the_route(open_to_pages: Service, route: Route) -> None:
     answer = await preflight(open_to_pages, route.path())
     assert (answer.status_code, answer.content) == (204, b"")
     told = granted(answer)

@@ -56,7 +56,7 @@ async def test_the_page_loads_only_its_assets(service: Service) -> None:
     ("accepted", "packed"),
     [("gzip", True), ("br, GZIP;q=0.5", True), ("x-gzip", True), ("gzip;q=0", False), ("gzip2", False), ("", False)],
 )
-async def test_who_takes_it_packed_gets_it_packed(service: Service, accepted: str, packed: bool) -> None:
+async def test_a_client_that_accepts_gzip_gets_gzip(service: Service, accepted: str, packed: bool) -> None:
     path = docs_page.ASSETS.format(revision=files.assets_revision(), asset="swagger-ui-bundle.js")
     answer = await service.client.get(path, headers={"accept-encoding": accepted})
     assert ("content-encoding" in answer.headers) is packed

@@ -133,7 +133,7 @@ def answered() -> dict[str, Any]:
     return {name: schemas[name] for name in found}
 
 
-def test_what_is_always_sent_is_required() -> None:
+def test_fields_that_are_always_sent_are_required() -> None:
     optional = {
         (name, field)
         for name, schema in answered().items()

@@ -31,7 +31,7 @@ def told(answer: httpx.Response) -> tuple[str | None, str | None]:
     return answer.headers.get("ratelimit-policy"), answer.headers.get("ratelimit")
 
 
-async def test_whoever_exists_is_limited_as_whoever_does_not() -> None:
+async def test_existing_and_unknown_accounts_have_the_same_limits() -> None:
     said = []
     for email in ("somebody@example.org", "nobody@example.org"):
         async with in_process(settings()) as service:
@@ -65,7 +65,7 @@ async def test_behind_a_trusted_proxy_each_client_has_a_limit_of_its_own() -> No
         assert [answer.status_code for answer in answers] == [401] * 3 + [429]
 
 
-async def test_a_client_is_told_its_own_limit_whatever_the_answer() -> None:
+async def test_every_answer_tells_a_client_its_own_limit() -> None:
     policy = '"login-ip";q=4;w=60'
     async with in_process(settings(account=2, per_ip=4)) as service:
         await service.register("somebody@example.org")

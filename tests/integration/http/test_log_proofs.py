@@ -59,7 +59,7 @@ async def test_a_checkpoint_is_a_note_as_text(each_service: Service) -> None:
     assert notes.checkpoint(again.content, key)[1] > size, "it covers what was answered"
 
 
-async def test_whoever_may_not_read_the_log_is_given_no_checkpoint(service: Service) -> None:
+async def test_a_checkpoint_requires_logs_read(service: Service) -> None:
     await service.register("ada@example.org")
     plain = bearer(await service.logged_in("ada@example.org"))
     for headers, status, slug in (
@@ -99,7 +99,7 @@ async def test_a_proof_leads_from_the_entry_to_the_signed_root(each_service: Ser
             assert field.encode() in content, "it is the entry that was listed"
 
 
-async def test_whoever_may_not_read_the_log_is_given_no_proof(service: Service) -> None:
+async def test_a_proof_requires_logs_read(service: Service) -> None:
     admin = await service.admin()
     await service.register("ada@example.org")
     plain = bearer(await service.logged_in("ada@example.org"))
@@ -138,7 +138,7 @@ async def test_what_names_no_entry(service: Service) -> None:
     assert assert_problem(odd, 400)["errors"][0]["pointer"] == "/size"
 
 
-async def test_whoever_read_it_and_from_where_is_in_the_log(service: Service) -> None:
+async def test_the_reader_of_a_proof_and_their_origin_are_in_the_log(service: Service) -> None:
     admin = await service.admin()
     entry_id = (await some_entry(service, admin))["id"]
     headers = {**admin, "x-request-id": "proof-1"}
@@ -147,7 +147,7 @@ async def test_whoever_read_it_and_from_where_is_in_the_log(service: Service) ->
     assert (entry["request_id"], entry["ip"], entry["target"]["id"]) == ("proof-1", "127.0.0.1", entry_id)
 
 
-async def test_of_a_log_that_is_not_what_was_signed_nothing_is_proved() -> None:
+async def test_a_log_that_does_not_match_its_signature_proves_nothing() -> None:
     container = MemoryContainer(settings=memory_settings())
     ubr, store = container.application(), container.store()
     await ubr.initialize()
@@ -197,7 +197,7 @@ async def counting() -> AsyncIterator[Counting]:
             yield Counting(service, environment.denials)
 
 
-async def test_what_was_turned_away_is_one_entry_with_counts(counting: Counting) -> None:
+async def test_rejected_requests_become_one_entry_with_counts(counting: Counting) -> None:
     client, admin = counting.service.client, await counting.service.admin()
     login = "/api/auth/login"
     for status, slug, answer in (

@@ -27,7 +27,9 @@ def kids(answer: httpx.Response) -> list[str]:
     return [key["kid"] for key in json.loads(answer.content)["keys"]]
 
 
-async def test_who_wants_no_answer_of_before_gets_none(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_sends_no_cache_gets_no_earlier_answer(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert service.ubr is not None
     keys = service.ubr.get_public_keys.keys
     await keys.recent()
@@ -62,7 +64,7 @@ async def test_the_list_changes_with_the_keys_and_not_otherwise(each_service: Se
     assert len({answer.headers["etag"] for answer in (first, second, third)}) == 3
 
 
-async def test_a_token_of_a_key_that_was_revoked_is_no_token(each_service: Service) -> None:
+async def test_a_token_of_a_revoked_key_is_refused(each_service: Service) -> None:
     service = each_service
     assert service.ubr is not None
     await service.register("member@example.org")

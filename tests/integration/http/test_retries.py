@@ -123,7 +123,7 @@ async def test_quotes_are_part_of_the_key(service: Service) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256, "é", "a\tb", "\x7f"])
-async def test_what_is_no_key_is_told(service: Service, key: str) -> None:
+async def test_an_invalid_key_is_reported(service: Service, key: str) -> None:
     headers = [(b"idempotency-key", key.encode("latin-1"))]
     answer = await service.client.post("/api/auth/register", headers=headers, json=body("register_user"))
     told = assert_problem(answer, 400)
@@ -155,7 +155,7 @@ async def test_whose_session_has_ended_hears_nothing_of_it(service: Service) -> 
     assert_problem(await call(service, "create_role", who=admin), 401)
 
 
-async def test_where_tokens_are_given_a_key_means_nothing(service: Service) -> None:
+async def test_a_route_that_issues_tokens_ignores_the_key(service: Service) -> None:
     tokens = [
         (
             await service.client.post(

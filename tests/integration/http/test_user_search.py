@@ -45,12 +45,12 @@ async def test_the_beginning_of_an_email_or_a_name(each_service: Service) -> Non
 
 
 @pytest.mark.parametrize("q", ["", " ", "x" * 255, "a\x00", "a\x1f", "a\x7f", "a\x85", "\n"])
-async def test_what_is_no_beginning_is_refused(service: Service, q: str) -> None:
+async def test_an_invalid_prefix_is_refused(service: Service, q: str) -> None:
     answer = await service.client.get(f"/api/users?q={quote(q)}", headers=await service.admin())
     assert [flaw["pointer"] for flaw in assert_problem(answer, 400)["errors"]] == ["/q"]
 
 
-async def test_what_is_allowed_at_the_most_is_taken(service: Service) -> None:
+async def test_the_longest_allowed_prefix_is_accepted(service: Service) -> None:
     for q in ("x" * 254, "\ufdfa" * 254, "\U0010ffff" * 254, "@", "a@é.@", "%_*"):
         assert await found(service, f"q={quote(q)}") == []
 

@@ -93,7 +93,7 @@ def statuses(answers: list[httpx.Response]) -> Counter[int]:
 
 
 @pytest.mark.parametrize("redis", ["there", "killed"])
-async def test_of_500_guesses_at_once_exactly_the_limit_is_looked_at(running: Any, redis: str) -> None:
+async def test_exactly_the_limit_of_500_concurrent_guesses_is_verified(running: Any, redis: str) -> None:
     async with site_of(running) as site:
         for email in ("one@example.org", "two@example.org"):
             await site.register(email)

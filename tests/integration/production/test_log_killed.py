@@ -402,7 +402,7 @@ class Killing:
         pytest.param(1000, 25, 2, id="two-workers", marks=pytest.mark.long),
     ],
 )
-async def test_whatever_is_killed_changes_and_entries_are_the_same(
+async def test_changes_and_entries_agree_after_every_kill(
     tmp_path: Path, new_database: NewDatabase, writes: int, kills: int, workers: int
 ) -> None:
     seed = secrets.randbits(32)
@@ -614,7 +614,7 @@ async def _as_many(things: Mapping[str, object], many: int) -> bool:
 
 @pytest.mark.long
 @pytest.mark.parametrize("rounds", [20])
-async def test_where_the_one_that_leads_is_killed_the_other_goes_on(pair: Pair, rounds: int) -> None:
+async def test_the_other_worker_continues_if_the_writer_of_the_tree_is_killed(pair: Pair, rounds: int) -> None:
     longest = []
     await pair.both()
     async with Stream.over(pair) as stream, looking(pair.url) as connection:

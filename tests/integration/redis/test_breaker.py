@@ -63,7 +63,7 @@ def test_one_at_a_time_may_find_out_whether_the_server_is_back(clock: Clock) -> 
     assert made.admit() is not None
 
 
-def test_the_pause_doubles_up_to_the_longest_and_begins_anew(clock: Clock) -> None:
+def test_the_pause_doubles_up_to_the_longest_and_starts_again(clock: Clock) -> None:
     made = opened(clock)
     for pause in (1.0, 2.0, 4.0, 5.0, 5.0):
         clock.now += pause - 0.001
@@ -99,7 +99,7 @@ def test_a_probe_that_is_abandoned_leaves_its_place_to_another(clock: Clock) -> 
     assert made.admit() is None
 
 
-def test_what_was_asked_before_it_opened_says_nothing_of_now(clock: Clock) -> None:
+def test_the_outcome_of_a_request_from_before_the_opening_is_ignored(clock: Clock) -> None:
     made = breaker(clock)
     slow = [admitted(made) for _ in range(4)]
     for _ in range(3):

@@ -246,7 +246,7 @@ async def test_connections_that_died_at_rest_are_not_used(redis_server: RedisSer
         await asyncio.gather(*(link.ping() for _ in range(50)))
 
 
-async def test_a_full_server_refuses_and_goes_on_when_there_is_room(
+async def test_a_full_server_refuses_until_there_is_room(
     server: RedisServer, new_link: NewLink, signer: HmacSigner, caplog: pytest.LogCaptureFixture
 ) -> None:
     link = new_link(server.url(), deadline=30)
@@ -439,7 +439,7 @@ async def test_a_handshake_longer_than_the_deadline_comes_to_its_end(new_link: N
         assert await healed_after(lambda: link.call("ECHO", "x")) < HEALED_WITHIN
 
 
-async def test_a_reply_cut_anywhere_is_no_reply(redis_server: RedisServer, new_link: NewLink) -> None:
+async def test_a_truncated_reply_is_not_a_reply(redis_server: RedisServer, new_link: NewLink) -> None:
     async with FaultProxy(redis_server.host, redis_server.port) as proxy:
         link = new_link(proxy.url(redis_server.url()), connections=1, breaker=never_opens(), deadline=5)
         for count in range(12):  # b"$5\r\nhello\r\n" is eleven bytes.

@@ -30,7 +30,7 @@ def opened(context: tuple[str, ...], sealed: object) -> bytes | None:
 
 
 @given(contexts, st.binary())
-def test_what_was_sealed_opens_in_its_place(context: tuple[str, ...], payload: bytes) -> None:
+def test_a_sealed_payload_opens_in_its_place(context: tuple[str, ...], payload: bytes) -> None:
     assert opened(context, seal(context, payload)) == payload
 
 
@@ -96,7 +96,7 @@ def test_another_installation_seals_nothing_for_us(payload: bytes) -> None:
     assert opened(("kind", "name", "epoch"), seal(("kind", "name", "epoch"), payload, STRANGER)) is None
 
 
-def test_what_an_older_key_sealed_still_opens() -> None:
+def test_a_payload_sealed_by_an_older_key_still_opens() -> None:
     old = Envelope(HmacSigner(SecretKeys([b"o" * 32])))
     new = Envelope(HmacSigner(SecretKeys([b"n" * 32, b"o" * 32])))
     assert new.open("kind", "name", "epoch", old.seal("kind", "name", "epoch", b"payload")) == b"payload"

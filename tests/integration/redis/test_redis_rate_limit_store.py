@@ -119,7 +119,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("junk", FOREIGN)
-async def test_what_is_no_count_is_not_counted_here(
+async def test_a_foreign_value_is_not_counted_in_redis(
     rate_limit_store: RedisRateLimitStore, client: Redis, junk: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     await rate_limit_store.take("a", QUOTA)
@@ -161,7 +161,7 @@ async def test_neither_is_a_value_of_another_type(
         assert 0 < await client.pttl(key) <= 10_800_000
 
 
-async def test_whoever_writes_junk_neither_opens_the_gate_nor_shuts_it(
+async def test_a_foreign_value_does_not_lift_the_limit_or_lock_users_out(
     rate_limit_store: RedisRateLimitStore, client: Redis
 ) -> None:
     """The name is counted in the database, however often that is written."""
@@ -198,7 +198,7 @@ async def test_a_server_that_forgets_the_script_is_told_again(
     assert not (await rate_limit_store.take("a", QUOTA)).allowed
 
 
-async def test_an_emptied_server_begins_anew(server: RedisServer, new_link: NewLink, signer: HmacSigner) -> None:
+async def test_an_emptied_server_starts_again(server: RedisServer, new_link: NewLink, signer: HmacSigner) -> None:
     rate_limit_store = RedisRateLimitStore(new_link(server.url(), deadline=30), signer)
     assert [(await rate_limit_store.take("a", QUOTA)).allowed for _ in range(4)] == [True, True, True, False]
 

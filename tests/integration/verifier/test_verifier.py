@@ -75,7 +75,7 @@ async def test_what_has_ended_is_refused_after_the_answer_and_nothing_else(unhur
         assert [await here.accepts(each) for each in (one, other, third)] == [False, True, True]
 
 
-async def test_a_user_who_changes_refreshes_and_goes_on(here: Beside) -> None:
+async def test_a_changed_user_refreshes_and_continues(here: Beside) -> None:
     tokens = await here.signed_in()
     await here.ubr.create_role(CreateRoleCommand(name="editor"), actor=SYSTEM)
     await grant(here.ubr, UUID(tokens["user"]["id"]), "editor")
@@ -305,7 +305,7 @@ async def test_a_feed_that_goes_back_without_a_new_name(here: Beside) -> None:
     assert not await here.accepts(old)
 
 
-async def test_whoever_is_too_far_behind_begins_anew(here: Beside, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_verifier_that_is_too_far_behind_starts_again(here: Beside, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ubr.application.revocation.follow_revocations.MAX_RECORDS", 5)
     monkeypatch.setattr("ubr.verifier.verifier._HISTORY", 3)
     old = await here.signed_in()
@@ -355,7 +355,7 @@ async def test_tokens_for_another_audience_or_of_another_issuer(service: Service
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "ä", "." * 9000, "eyJhbGciOiJub25lIn0.e30."])
-async def test_what_is_no_token_is_refused_without_a_question(here: Beside, token: str) -> None:
+async def test_a_text_that_is_not_a_token_is_refused_without_a_request(here: Beside, token: str) -> None:
     before = here.way.count("jwks.json")
     with pytest.raises(Refused):
         await here.verifier.verify(token)
@@ -585,7 +585,7 @@ async def test_before_it_runs_and_after_that_nothing_is_known(service: Service) 
         await verifier.verify(tokens["access_token"])
 
 
-async def test_whoever_waits_while_it_is_closed_is_told_so(service: Service) -> None:
+async def test_waiting_calls_get_an_error_when_it_is_closed(service: Service) -> None:
     """Both who waits for what is known, and who waits for a key."""
     assert service.ubr is not None
     way = Way(service)
@@ -620,7 +620,7 @@ async def test_another_event_loop_learns_nothing(here: Beside) -> None:
 
 
 @pytest.mark.parametrize("token", [None, 7, b"e30.e30.e30", ["e30"], "\ud800", "\x00", "." * 9000])
-async def test_what_is_no_token_is_refused(here: Beside, token: Any) -> None:
+async def test_a_text_that_is_not_a_token_is_refused(here: Beside, token: Any) -> None:
     with pytest.raises(Refused):
         await here.verifier.verify(token)
 
@@ -693,7 +693,7 @@ async def test_an_answer_is_relied_on_for_ten_seconds_at_most(fresh_for_ms: int,
     ],
     ids=str,
 )
-async def test_what_ubr_does_not_say_is_no_answer(wrong: dict[str, Any]) -> None:
+async def test_an_answer_that_ubr_never_gives_is_rejected(wrong: dict[str, Any]) -> None:
     def told(request: httpx.Request) -> httpx.Response:
         body = {"epoch": "e", "number": 7, "rows": [], "fresh_for_ms": 1000, "nonce": request.url.params["nonce"]}
         return httpx.Response(200, json={**body, **wrong})
@@ -739,7 +739,7 @@ class Slow(Way):
         return answer
 
 
-async def test_a_slow_login_is_waited_for_and_not_begun_anew(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_login_is_awaited_and_not_started_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where it takes longer than a question may, and than who enters waits."""
     answering = source_module._answering.__wrapped__  # type: ignore[attr-defined]  # noqa: SLF001 - its deadline
     monkeypatch.setattr(answering, "__defaults__", (0.05,))
@@ -779,7 +779,7 @@ async def test_while_a_token_is_renewed_the_present_one_is_asked_with(service: S
         assert (way.count("/api/auth/refresh"), way.count("/api/auth/login")) == (1, 1)
 
 
-async def test_whoever_is_closed_before_the_login_has_ended_logs_in_no_more(service: Service) -> None:
+async def test_a_verifier_closed_during_its_login_opens_no_session(service: Service) -> None:
     assert service.ubr is not None
     way, access = Slow(service), await make_follower(service.ubr)
     async with make_verifier(service, way, access, elapsed=Ticks(), patience=0.1):

@@ -302,7 +302,7 @@ async def test_a_permission_counts_as_soon_as_it_is_given(scene: Scene, name: st
 # --- oneself ---------------------------------------------------------------------------------------------------------
 
 
-async def test_of_oneself_everyone_reads_user_roles_and_sessions(world: World) -> None:
+async def test_users_read_their_own_account_roles_and_sessions(world: World) -> None:
     member = await world.user()
     ubr, id, actor = world.ubr, member.id, member.actor
     assert (await ubr.get_user(GetUserCommand(user_id=id), actor=actor)).id == id
@@ -315,7 +315,7 @@ async def test_of_oneself_everyone_reads_user_roles_and_sessions(world: World) -
 @pytest.mark.parametrize(
     "name", ["get_user", "list_user_roles", "list_sessions", "revoke_user_sessions", "delete_user"]
 )
-async def test_without_the_permission_nobody_learns_who_exists(scene: Scene, name: str) -> None:
+async def test_without_the_permission_a_caller_does_not_learn_which_users_exist(scene: Scene, name: str) -> None:
     member = await scene.world.user()
     unknown = replace(scene, target=replace(scene.target, actor=Actor(UserId(UUID(int=7)), SessionId(UUID(int=7)))))
     told = []

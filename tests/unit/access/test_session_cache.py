@@ -179,7 +179,7 @@ async def test_sessions_are_found_by_their_roles(worker: Worker) -> None:
     assert not entries._of_role  # noqa: SLF001 - nothing is left behind
 
 
-async def test_where_numbers_go_back_nothing_counts_that_was_known(worker: Worker) -> None:
+async def test_earlier_knowledge_is_void_if_numbers_go_back(worker: Worker) -> None:
     """A dump was put back into the database, under the same name."""
     await worker.announce(elsewhere(), elsewhere())
     await worker.session_cache.poll_feed()
@@ -195,7 +195,7 @@ async def test_where_numbers_go_back_nothing_counts_that_was_known(worker: Worke
     assert worker.session_cache.worker in worker.store.workers, "the lease stood in a table that is not there any more"
 
 
-async def test_where_rows_are_missing_nothing_counts_that_was_known(worker: Worker) -> None:
+async def test_earlier_knowledge_is_void_if_rows_are_missing(worker: Worker) -> None:
     position = await worker.position()
     await worker.announce(Change("session", str(worker.sessions[0].id)), elsewhere())
     worker.feed.deleted = 1
@@ -244,7 +244,7 @@ async def test_of_gone_sessions_it_knows_only_so_many(worker: Worker, monkeypatc
     assert worker.reads == 1
 
 
-async def test_what_has_to_be_forgotten_too_soon_is_read_again(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_data_that_is_forgotten_early_is_read_again(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reading that began before a row that is not known any more must not be kept: it may be from before it."""
     monkeypatch.setattr("ubr.application.access.session_cache._MAX_KNOWN", 3)
     session = worker.sessions[0]

@@ -66,7 +66,7 @@ async def test_the_new_one_must_not_be_the_email_or_the_name(world: World) -> No
             await world.ubr.change_password(command(new=new), actor=member.actor)
 
 
-async def test_of_two_changes_at_once_one_counts(world: World) -> None:
+async def test_one_of_two_concurrent_changes_succeeds(world: World) -> None:
     member = await world.user()
     news = [OTHER_PASSWORD, "yet another long password"]
     results = await asyncio.gather(
@@ -92,7 +92,7 @@ async def test_a_session_that_ends_meanwhile_changes_nothing(world: World) -> No
     await world.log_in(member.email, PASSWORD)
 
 
-async def test_a_log_in_that_makes_the_hash_dearer_meanwhile_is_no_change_of_password() -> None:
+async def test_a_concurrent_rehash_is_not_a_change_of_password() -> None:
     async with new_world(argon2_time=2) as world:
         cheap = Argon2PasswordHasher(8, 1, 1)
         register = replace(world.ubr.register_user, hasher=cheap)

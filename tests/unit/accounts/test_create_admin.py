@@ -48,7 +48,7 @@ async def test_first_only_counts_those_who_stay(world: World) -> None:
     assert await create(world, first_only=True) is None
 
 
-async def test_of_many_at_once_one_is_the_first(world: World) -> None:
+async def test_one_of_many_concurrent_calls_creates_the_first_administrator(world: World) -> None:
     emails = [f"admin{n}@example.org" for n in range(10)]
     made = await asyncio.gather(*(create(world, email, first_only=True) for email in emails))
     assert sum(user is not None for user in made) == 1

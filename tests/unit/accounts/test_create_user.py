@@ -23,7 +23,7 @@ async def test_an_account_with_password_name_and_roles(world: World) -> None:
     ]
 
 
-async def test_without_a_password_nobody_can_sign_in_yet(world: World) -> None:
+async def test_without_a_password_login_is_impossible(world: World) -> None:
     await world.ubr.create_user(CreateUserCommand(email="new@example.org"), actor=SYSTEM)
     for password in (PASSWORD, OTHER_PASSWORD, "None"):
         with pytest.raises(InvalidCredentials):
@@ -75,7 +75,7 @@ async def test_a_role_that_is_named_twice_counts_once(world: World) -> None:
     assert (await world.ubr.create_user(command, actor=SYSTEM)).roles == sorted([role.name, "user"])
 
 
-async def test_who_may_not_see_roles_does_not_learn_which_there_are(world: World) -> None:
+async def test_a_caller_without_roles_read_does_not_learn_the_existing_roles(world: World) -> None:
     member = await world.user("users:write")
     told = set()
     for role in ("admin", "nobody"):

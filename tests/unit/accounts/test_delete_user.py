@@ -36,7 +36,7 @@ async def test_oneself_later_has_to_sign_in_again(world: World) -> None:
     await world.ubr.delete_user(DeleteUserCommand(user_id=member.id), actor=again.actor)
 
 
-async def test_a_refresh_is_no_log_in(world: World) -> None:
+async def test_a_refresh_is_not_a_login(world: World) -> None:
     member = await world.user()
     world.clock.move(minutes=11)
     tokens = await world.refresh(member.tokens.refresh_token)
@@ -45,7 +45,7 @@ async def test_a_refresh_is_no_log_in(world: World) -> None:
         await world.ubr.delete_user(DeleteUserCommand(user_id=member.id), actor=actor)
 
 
-async def test_who_may_delete_users_need_not_sign_in_again(world: World) -> None:
+async def test_a_user_with_users_delete_needs_no_recent_login(world: World) -> None:
     member = await world.user("users:delete")
     world.clock.move(days=1)
     await world.ubr.delete_user(DeleteUserCommand(user_id=member.id), actor=member.actor)
@@ -66,7 +66,7 @@ async def test_nothing_is_left_but_the_log(world: World) -> None:
     assert [entry.target and entry.target.id for entry in deleted] == [str(member.id)]
 
 
-async def test_a_second_time_there_is_no_such_user(world: World) -> None:
+async def test_a_second_deletion_does_not_find_the_user(world: World) -> None:
     member = await world.user()
     await world.ubr.delete_user(DeleteUserCommand(user_id=member.id), actor=SYSTEM)
     for user_id in (member.id, UUID(int=7)):

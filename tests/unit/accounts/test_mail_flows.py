@@ -116,7 +116,7 @@ async def test_a_forgotten_password_is_replaced(world: World) -> None:
 
 
 @pytest.mark.parametrize("who", ["unknown", "disabled", "deleted"])
-async def test_nobody_is_written_to_who_could_not_sign_in(world: World, who: str) -> None:
+async def test_users_who_cannot_log_in_get_no_mail(world: World, who: str) -> None:
     member = await verified(world)
     if who == "disabled":
         await world.set_status(member.id, UserStatus.DISABLED)
@@ -207,7 +207,7 @@ async def test_links_end_with_what_they_rest_on(
 
 
 @pytest.mark.parametrize("token", ["", "x", UNKNOWN, UNKNOWN + "A", "ubr_rt_" + "A" * 43, UNKNOWN[:-1] + "B"])
-async def test_what_is_no_link_is_refused_alike(world: World, token: str) -> None:
+async def test_every_invalid_link_gets_the_same_error(world: World, token: str) -> None:
     for act in (reset(world, token), verify(world, token), undo(world, token)):
         with pytest.raises(InvalidLink) as failure:
             await act
@@ -231,7 +231,7 @@ async def test_a_link_is_good_for_nothing_else(world: World) -> None:
     await reset(world, to_reset)
 
 
-async def test_of_many_who_redeem_one_link_one_does(world: World) -> None:
+async def test_one_of_many_redemptions_of_one_link_succeeds(world: World) -> None:
     await verified(world)
     await forgot(world)
     token = await world.link()
@@ -252,7 +252,7 @@ async def test_the_log_says_who_asked(world: World) -> None:
 # --- an account in open registration, and its real owner -------------------------------------------------------------
 
 
-async def test_who_registers_verifies_with_the_password(world: World) -> None:
+async def test_a_registrant_verifies_with_the_password(world: World) -> None:
     await register(world, name="Somebody")
     member = await world.logged_in(OWNER)
     token = await world.link(OWNER)
@@ -373,7 +373,7 @@ async def test_no_password_is_taken_before(by_mail: World) -> None:
     await verify(by_mail, token)
 
 
-async def test_whoever_has_an_account_is_told_so_by_mail_alone(by_mail: World) -> None:
+async def test_only_a_mail_reveals_that_an_account_exists(by_mail: World) -> None:
     await ask(by_mail)
     await verify(by_mail, await by_mail.link())
     await ask(by_mail, "OWNER@example.org", name="Somebody else")
@@ -397,7 +397,7 @@ async def test_a_registration_is_sent_again(by_mail: World) -> None:
     assert await by_mail.mails() == []
 
 
-async def test_a_registration_that_was_too_slow_begins_anew(by_mail: World) -> None:
+async def test_a_registration_that_was_too_slow_starts_again(by_mail: World) -> None:
     await ask(by_mail)
     await by_mail.mails()
     by_mail.clock.move(minutes=30)
@@ -419,7 +419,7 @@ async def test_an_account_that_was_made_meanwhile_stays(by_mail: World) -> None:
 # --- an account that was made for somebody ---------------------------------------------------------------------------
 
 
-async def test_who_is_invited_sets_a_password(world: World) -> None:
+async def test_an_invited_user_sets_a_password(world: World) -> None:
     command = CreateUserCommand(email=OWNER, full_name="Somebody")
     made = await world.ubr.create_user(command, actor=SYSTEM)
     token = await world.link(OWNER)
@@ -429,7 +429,7 @@ async def test_who_is_invited_sets_a_password(world: World) -> None:
     await world.log_in(OWNER, OTHER_PASSWORD)
 
 
-async def test_with_a_password_nobody_is_invited(world: World) -> None:
+async def test_a_user_with_a_password_gets_no_invitation(world: World) -> None:
     await world.ubr.create_user(CreateUserCommand(email=OWNER, password=PASSWORD), actor=SYSTEM)
     assert await world.mails() == []
 
@@ -538,7 +538,7 @@ async def test_after_a_day_it_stays(world: World) -> None:
     await register(world, OWNER)
 
 
-async def test_for_that_day_the_old_e_mail_is_nobody_elses(world: World) -> None:
+async def test_for_that_day_no_other_account_can_take_the_old_e_mail(world: World) -> None:
     member = await verified(world)
     third = await verified(world, THIRD)
     await changed(world, member)
@@ -640,7 +640,7 @@ async def test_an_undoing_that_waits_to_be_mailed_goes_with_the_change(world: Wo
     assert [mail.to for mail in await world.mails()] == [OWNER], "who may set another password"
 
 
-async def test_what_an_operator_does_is_not_taken_back(world: World) -> None:
+async def test_an_action_of_an_operator_is_not_undone(world: World) -> None:
     member = await verified(world)
     token = await changed(world, member)
     command = CreateAdminCommand(email=OTHER, password=OTHER_PASSWORD, take_over=True)
@@ -650,7 +650,7 @@ async def test_what_an_operator_does_is_not_taken_back(world: World) -> None:
     await register(world, OWNER)
 
 
-async def test_who_may_change_their_e_mail_at_once_can_take_it_back_too(world: World) -> None:
+async def test_an_immediate_change_of_e_mail_can_be_undone_too(world: World) -> None:
     member = await verified(world)
     await world.assign(member.id, (await world.role("users:write")).name)
     command = UpdateUserCommand(user_id=member.id, changes=UserChanges(email=OTHER))
@@ -696,7 +696,7 @@ async def test_a_deleted_user_leaves_no_mail_behind(world: World) -> None:
     await register(world, OTHER)
 
 
-async def test_nobody_but_the_service_looks_after_mails(world: World) -> None:
+async def test_only_the_service_manages_mails(world: World) -> None:
     id = UUID(int=7)
     admin = await world.admin()
     for act in (

@@ -24,7 +24,7 @@ async def test_anyone_may_register_where_registration_is_open(world: World) -> N
     await world.log_in("user1@EXAMPLE.org")
 
 
-async def test_nobody_but_the_service_may_where_it_is_closed() -> None:
+async def test_only_the_service_may_register_users_if_registration_is_closed() -> None:
     async with new_world(registration="closed") as world:
         with pytest.raises(RegistrationClosed):
             await world.ubr.register_user(command())
@@ -77,7 +77,7 @@ async def test_bad_input_says_where(world: World, email: str, full_name: str | N
     assert [flaw.pointer for flaw in failure.value.flaws] == [pointer]
 
 
-async def test_of_many_at_once_with_one_email_one_gets_it(world: World) -> None:
+async def test_one_of_many_concurrent_users_gets_the_email(world: World) -> None:
     spellings = ["user1@example.org", "USER1@example.org", "User1@Example.org", " user1@example.org"] * 5
     results = await asyncio.gather(
         *(world.ubr.register_user(command(email)) for email in spellings), return_exceptions=True

@@ -58,7 +58,7 @@ async def test_an_absent_field_stays_as_it_is(world: World) -> None:
     assert (after.full_name, after.email, after.status) == ("User One", "new@example.org", UserStatus.ACTIVE)
 
 
-async def test_nothing_changed_is_no_new_revision_and_no_entry(world: World) -> None:
+async def test_an_unchanged_resource_gets_no_new_revision_and_no_entry(world: World) -> None:
     member = await world.user()
     before = await world.seen(member.id)
     await world.acts()
@@ -131,7 +131,7 @@ async def test_a_grant_that_ended_meanwhile_makes_a_revision_stale(world: World)
         await update(world, member.id, UserChanges(full_name="One"), if_match=(revision,))
 
 
-async def test_who_may_not_is_not_told_whether_the_revision_is_right(world: World) -> None:
+async def test_a_caller_without_the_permission_does_not_learn_the_revision(world: World) -> None:
     member, other = await world.user(), await world.user()
     with pytest.raises(Forbidden):
         await update(world, other.id, UserChanges(full_name="One"), actor=member.actor, if_match=("stale",))

@@ -272,7 +272,7 @@ async def test_a_proof_takes_the_permission_to_read_the_log(world: World) -> Non
     check_proof(await prove(world, first.id, reader.actor), await newest_key(world))
 
 
-async def test_whoever_reads_a_proof_stands_in_the_log(world: World) -> None:
+async def test_reading_a_proof_is_an_entry(world: World) -> None:
     [first, *_] = await found(world)
     reader = await world.user("logs:read")
     await world.acts()
@@ -319,7 +319,7 @@ async def test_the_log_continues_every_checkpoint_that_was_ever_kept(world: Worl
         assert newest.size > kept[-1].size
 
 
-async def test_a_log_that_is_shorter_is_no_continuation_and_is_not_signed(lab: Lab) -> None:
+async def test_a_shorter_log_is_not_a_continuation_and_is_not_signed(lab: Lab) -> None:
     world = await lab.world()
     await fill(world, 5)
     await checkpoint(world)
@@ -337,7 +337,7 @@ async def test_a_log_that_is_shorter_is_no_continuation_and_is_not_signed(lab: L
 
 
 @pytest.mark.parametrize("more", [3, 4, 20], ids=["as long", "longer", "much longer"])
-async def test_a_log_that_was_forked_is_no_continuation(lab: Lab, more: int) -> None:
+async def test_a_forked_log_is_not_a_continuation(lab: Lab, more: int) -> None:
     world = await lab.world()
     await fill(world, 5)
     before = await checkpoint(world)
@@ -370,7 +370,7 @@ async def test_the_checkpoint_of_another_log_is_no_beginning_of_this_one(world: 
             await compare(world, forged)
 
 
-async def test_what_is_no_checkpoint(world: World) -> None:
+async def test_a_text_that_is_not_a_checkpoint(world: World) -> None:
     note = (await checkpoint(world)).note
     text, _, signatures = note.partition("\n\n")
     for junk in ("", "\n", "junk", text, note.rstrip("\n"), note + "x", f"a\nb\nc\n\n{signatures}", "\x00" + note):
@@ -419,7 +419,7 @@ async def test_an_export_tells_how_far_it_is(world: World) -> None:
     assert told == [(done.size, done.size)]
 
 
-async def test_what_was_done_to_an_export_is_found(world: World) -> None:
+async def test_every_change_of_an_export_is_found(world: World) -> None:
     names = await fill(world, 12)
     await checkpoint(world)
     lines, _ = await export(world)
@@ -436,7 +436,7 @@ async def test_what_was_done_to_an_export_is_found(world: World) -> None:
             check_export(damaged, keys=[key])
 
 
-async def test_what_cannot_be_written_is_told(world: World) -> None:
+async def test_a_failing_write_is_reported(world: World) -> None:
     def full(line: str) -> None:
         raise OSError("No space left")
 
@@ -461,7 +461,7 @@ async def test_only_what_has_passed_can_be_pruned(world: World) -> None:
     assert await world.acts() == []
 
 
-async def test_what_was_written_in_the_last_thirty_days_stays_unless_it_is_forced(world: World) -> None:
+async def test_entries_of_the_last_thirty_days_stay_unless_forced(world: World) -> None:
     await fill(world, 3)
     size = (await checkpoint(world)).size
     world.clock.move(days=30)
@@ -520,7 +520,7 @@ async def test_a_pruned_log_verifies_at_once_and_later_and_as_an_export(world: W
     assert [record["index"] for record in gone] == list(range(kept.size))
 
 
-async def test_what_no_checkpoint_covers_stays(world: World) -> None:
+async def test_entries_without_a_checkpoint_stay(world: World) -> None:
     covered = await checkpoint(world)
     await fill(world, 5)
     entries = await found(world)
@@ -608,7 +608,7 @@ async def test_the_first_checkpoint_over_a_rotation_is_signed_by_both_keys(world
     assert (entry.target.type, entry.target.id) == ("log_key", "+".join(new.split("+", 2)[:2]))
 
 
-async def test_whoever_trusts_the_old_key_comes_to_trust_those_after_it(world: World) -> None:
+async def test_a_verifier_that_trusts_the_old_key_trusts_its_successors(world: World) -> None:
     keys = [await newest_key(world)]
     kept = [(await checkpoint(world)).note]
     for _ in range(3):
@@ -707,7 +707,7 @@ async def put_back_world(lab: Lab) -> tuple[World, str, CheckpointResult, Member
     return again, await newest_key(again), kept, member
 
 
-async def test_after_a_restore_the_log_goes_on_under_another_name(lab: Lab) -> None:
+async def test_after_a_restore_the_log_continues_under_another_name(lab: Lab) -> None:
     world, old, kept, _ = await put_back_world(lab)
     with pytest.raises(CheckpointMismatch):
         await compare(world, kept.note)
@@ -810,7 +810,7 @@ async def test_all_restores_are_looked_at(lab: Lab, monkeypatch: pytest.MonkeyPa
     assert (await compare(world, kept.note)).origin != kept.origin
 
 
-async def test_every_restore_is_told_of(lab: Lab) -> None:
+async def test_every_restore_is_reported(lab: Lab) -> None:
     world, old, kept, _ = await put_back_world(lab)
     assert (await verify(world)).restores == ()
     began, size = lab.clock(), (await checkpoint(world)).size
@@ -832,7 +832,7 @@ async def test_every_restore_is_told_of(lab: Lab) -> None:
     assert f"covers {between.size} entries." in said
 
 
-async def test_a_restore_whose_entry_was_pruned_is_told_of_all_the_same(lab: Lab) -> None:
+async def test_a_restore_is_reported_even_if_its_entry_was_pruned(lab: Lab) -> None:
     world, _, _, _ = await put_back_world(lab)
     await settle(world)
     lab.clock.move(days=1)
@@ -896,7 +896,7 @@ async def test_a_restore_that_was_interrupted_can_be_settled(lab: Lab, last: int
     assert (await compare(again, kept.note)).origin != kept.origin
 
 
-async def test_what_is_no_checkpoint_settles_nothing(world: World) -> None:
+async def test_a_text_that_is_not_a_checkpoint_acknowledges_nothing(world: World) -> None:
     member = await world.user()
     await world.acts()
     with pytest.raises(Invalid) as failure:
@@ -961,7 +961,7 @@ async def test_the_first_entry_that_does_not_fit_is_named(lab: Lab) -> None:
         assert verified.finding == f"Entry {index} ({ids[index]}) was changed"
 
 
-async def test_what_is_no_key_and_no_checkpoint_cannot_be_verified_with(world: World) -> None:
+async def test_invalid_keys_and_checkpoints_are_rejected(world: World) -> None:
     await checkpoint(world)
     for command, pointer in (
         (VerifyLogCommand(keys=("junk",)), "/keys"),

@@ -184,7 +184,7 @@ async def test_a_stranger_writes_none() -> None:
 # --- many refusals ---------------------------------------------------------------------------------------------------
 
 
-async def test_what_follows_in_the_same_minute_is_counted_and_written_when_it_is_over(here: Here) -> None:
+async def test_further_denials_in_a_minute_are_counted_and_written_at_its_end(here: Here) -> None:
     world, member = here.world, await here.world.user()
     for number in range(5):
         with calling_from(Origin(ip=f"192.0.2.{number}", request_id=f"req-{number}")):
@@ -439,7 +439,7 @@ async def test_a_closed_registration_refuses_those_who_are_signed_in_by_name() -
 # --- what was turned away before it was known who asked --------------------------------------------------------------
 
 
-async def test_what_was_turned_away_in_a_minute_is_one_entry_with_counts(here: Here) -> None:
+async def test_requests_rejected_in_a_minute_are_one_entry_with_counts(here: Here) -> None:
     for problem, times in (("invalid-token", 3), ("invalid-input", 1), ("body-too-large", 2)):
         for _ in range(times):
             here.denials.reject(problem)
@@ -455,7 +455,7 @@ async def test_what_was_turned_away_in_a_minute_is_one_entry_with_counts(here: H
         assert (entry.ip, entry.request_id) == (None, None)
 
 
-async def test_what_was_turned_away_in_another_minute_is_another_entry(here: Here) -> None:
+async def test_requests_rejected_in_another_minute_are_another_entry(here: Here) -> None:
     for problem in ("invalid-token", "invalid-input"):
         here.denials.reject(problem)
         here.world.clock.move(minutes=1)
@@ -586,7 +586,7 @@ async def test_no_refusal_is_lost_where_many_come_while_the_store_is_slow(weak: 
     assert await weak.sum() == 7
 
 
-async def test_what_is_turned_away_while_the_counts_are_written_counts_next_time(weak: Weak) -> None:
+async def test_requests_rejected_while_the_counts_are_written_count_next_time(weak: Weak) -> None:
     weak.denials.reject("invalid-token")
     async with asyncio.TaskGroup() as group, weak.store.writing:
         group.create_task(weak.denials.settle(everything=True))
@@ -633,7 +633,7 @@ async def reader(world: World) -> Member:
     return await world.user("logs:read")
 
 
-async def test_whoever_reads_the_log_stands_in_it_with_what_was_looked_for(world: World, reader: Member) -> None:
+async def test_reading_the_log_is_an_entry_with_the_filters(world: World, reader: Member) -> None:
     since, until = world.clock() - timedelta(days=1), world.clock() + timedelta(days=1)
     with calling_from(ORIGIN):
         await world.ubr.list_logs(ListLogsCommand(), actor=reader.actor)
@@ -699,7 +699,7 @@ async def test_each_page_is_an_entry_and_none_is_on_its_own_page(world: World, r
         ),
     ],
 )
-async def test_what_was_typed_freely_is_not_kept(
+async def test_freely_typed_filters_are_not_stored(
     world: World, reader: Member, filters: dict[str, str], recorded: dict[str, str]
 ) -> None:
     entry = await read(world, reader, **filters)

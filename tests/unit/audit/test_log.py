@@ -234,7 +234,7 @@ async def test_changes_carry_before_and_after_of_a_role(stage: Stage) -> None:
     }
 
 
-async def test_of_email_and_name_only_that_they_changed(stage: Stage) -> None:
+async def test_the_log_names_changed_emails_and_names_without_their_values(stage: Stage) -> None:
     await change(stage, email="canary3@example.org", full_name=FULL_NAME)
     updated = next(entry for entry in await stage.world.acts() if entry.action == "user.updated")
     assert updated.data == {"changed": ["email", "full_name"]}
@@ -296,7 +296,7 @@ async def test_every_filter_counts_and_all_must_hold(stage: Stage) -> None:
         datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))),
     ],
 )
-async def test_what_is_no_moment_in_utc_is_refused(world: World, name: str, moment: datetime) -> None:
+async def test_a_time_outside_the_calendar_in_utc_is_refused(world: World, name: str, moment: datetime) -> None:
     with pytest.raises(Invalid) as failure:
         await listed(world, **{name: moment})
     assert [flaw.pointer for flaw in failure.value.flaws] == [f"/{name}"]

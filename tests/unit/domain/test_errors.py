@@ -58,7 +58,7 @@ def test_flaws_make_the_detail() -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1, 0, 1])
-def test_who_has_to_come_back_later_waits_at_least_a_second(seconds: int) -> None:
+def test_retry_after_is_at_least_a_second(seconds: int) -> None:
     assert RateLimited(seconds).retry_after == 1
     assert Unavailable(retry_after=seconds).retry_after == 1
     assert StoreUnavailable().retry_after == 1

@@ -62,7 +62,7 @@ def test_a_role_name(raw: str) -> None:
 @pytest.mark.parametrize(
     "raw", ["", "A", "1a", "_a", "-a", "a" * 51, "a b", "a\n", "ä", "a.b", "a:b", "*", "a\0", " a"]
 )
-def test_what_is_no_role_name(raw: str) -> None:
+def test_invalid_role_names(raw: str) -> None:
     with pytest.raises(Invalid) as failure:
         RoleName.parse(raw, "/here")
     assert [flaw.pointer for flaw in failure.value.flaws] == ["/here"]
@@ -77,7 +77,7 @@ def test_a_permission(raw: str) -> None:
     "raw",
     ["", "users", "users:", ":read", "users:*", "*:read", "**", "Users:read", "users:read\n", "a:b:c", "a" * 51 + ":b"],
 )
-def test_what_is_no_permission(raw: str) -> None:
+def test_invalid_permissions(raw: str) -> None:
     with pytest.raises(Invalid):
         Permission.parse(raw)
 
@@ -87,7 +87,7 @@ sets = st.frozensets(names).map(Permissions)
 
 
 @given(sets, names)
-def test_whoever_holds_everything_is_allowed_everything(held: Permissions, wanted: Permission) -> None:
+def test_the_permission_for_everything_includes_all_others(held: Permissions, wanted: Permission) -> None:
     assert held.allow(wanted) == (wanted in held.names or EVERYTHING in held.names)
 
 

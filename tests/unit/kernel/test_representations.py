@@ -123,7 +123,7 @@ async def test_a_grant(world: World) -> None:
     assert page["items"] == [{"role": "user", "granted_by": None, "granted_at": START, "expires_at": None}]
 
 
-async def test_a_revision_is_no_field(world: World) -> None:
+async def test_a_revision_is_not_a_field(world: World) -> None:
     member = await world.user()
     user = await world.seen(member.id)
     role = await world.role()

@@ -105,7 +105,7 @@ async def test_nothing_is_read_while_nothing_changes(worker: Worker) -> None:
     assert worker.reads == 0
 
 
-async def test_what_changed_is_read_once_for_all_who_wait(worker: Worker) -> None:
+async def test_a_change_is_read_once_for_all_waiting_calls(worker: Worker) -> None:
     await worker.make_key()
     await worker.session_cache.poll_feed()
     assert worker.known == 1
@@ -150,7 +150,7 @@ async def test_without_the_store_the_keys_are_not_current_but_are_shown(worker: 
     assert worker.known == 2
 
 
-async def test_nobody_waits_for_ever() -> None:
+async def test_every_wait_ends() -> None:
     worker = Worker(patience=0.05)
     await worker.make_key()
     worker.uow.going.clear()
@@ -161,7 +161,7 @@ async def test_nobody_waits_for_ever() -> None:
     assert worker.known == 1
 
 
-async def test_who_comes_with_an_unknown_key_waits_for_a_reading_that_began_later(worker: Worker) -> None:
+async def test_a_call_with_an_unknown_key_waits_for_a_later_read(worker: Worker) -> None:
     for number in range(2, 5):
         await worker.make_key()
         await worker.keys.ask()

@@ -97,7 +97,7 @@ async def test_a_row_counts_from_when_it_was_seen_and_not_from_when_it_was_asked
     assert await rows.left() == {worker}
 
 
-async def test_a_job_goes_on_after_whatever_happens_and_complains_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_job_continues_after_every_error_and_logs_it_once(caplog: pytest.LogCaptureFixture) -> None:
     rounds = iter([StoreUnavailable(), ValueError("one"), ValueError("two"), None, ValueError("three")])
     done = asyncio.Event()
 

@@ -83,7 +83,7 @@ SEALING: dict[str, tuple[Act, type[Exception]]] = {
 
 
 @pytest.mark.parametrize("name", SEALING)
-async def test_who_has_another_secret_makes_nothing(house: House, name: str) -> None:
+async def test_a_process_with_another_secret_creates_nothing(house: House, name: str) -> None:
     act, error = SEALING[name]
     member = await (await house.service(RIGHT)).user()
     before = rows_of(house.store)
@@ -97,13 +97,13 @@ async def test_who_has_another_secret_makes_nothing(house: House, name: str) -> 
 
 @pytest.mark.parametrize("secrets", [(RIGHT,), (RIGHT, WRONG), (WRONG, RIGHT)], ids=["alone", "first", "last"])
 @pytest.mark.parametrize("name", SEALING)
-async def test_who_has_the_secret_among_others_is_not_refused(
+async def test_a_list_of_secrets_with_the_right_one_is_accepted(
     house: House, name: str, secrets: tuple[bytes, ...]
 ) -> None:
     await SEALING[name][0](house.ubr(*secrets), False)
 
 
-async def test_of_several_keys_one_that_opens_is_enough_to_give_another_up(house: House) -> None:
+async def test_one_decrypted_key_is_enough_to_revoke_another(house: House) -> None:
     """A key that was made with a lost secret is given up by whoever has that of the others."""
     await house.ubr(RIGHT).rotate_signing_key(actor=SYSTEM)
     [published] = [key for key in await house.ubr(RIGHT).list_signing_keys(actor=SYSTEM) if key.state == "published"]
@@ -113,7 +113,7 @@ async def test_of_several_keys_one_that_opens_is_enough_to_give_another_up(house
     await house.service(RIGHT)
 
 
-async def test_whoever_says_that_the_secret_is_lost_goes_on_with_another(house: House) -> None:
+async def test_confirming_a_lost_secret_allows_another_one(house: House) -> None:
     await revoke(house.ubr(WRONG), True)
     with pytest.raises(LogKeyLocked):
         await house.service(WRONG)

@@ -136,7 +136,7 @@ async def test_every_spelling_of_an_email_shares_one_count() -> None:
         assert said == [[WRONG]] * 10 + [[LIMITED]] * 2
 
 
-async def test_of_all_at_once_exactly_the_limit_is_looked_at() -> None:
+async def test_exactly_the_limit_of_concurrent_guesses_is_verified() -> None:
     async with limited() as world:
         await world.register(OWNER)
         tries = [world.log_in(OWNER, OTHER_PASSWORD) for _ in range(200)]
@@ -157,7 +157,7 @@ async def test_right_ones_at_once_all_succeed_also_beside_wrong_ones() -> None:
 # --- who is known ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_stranger_shuts_nobody_out_who_has_signed_in_from_there_before() -> None:
+async def test_a_stranger_cannot_lock_out_a_known_client() -> None:
     async with limited() as world:
         await world.register(OWNER)
         with at(HOME):
@@ -539,7 +539,7 @@ async def test_a_try_waits_for_those_on_their_way_two_seconds_from_the_last_that
         assert 5 < now[0] < 5.1
 
 
-async def test_nobody_waits_where_all_have_failed() -> None:
+async def test_no_attempt_waits_if_all_reservations_have_failed() -> None:
     async with limited() as world:
         await guess(world, 10)
 
@@ -594,7 +594,7 @@ class Dead:
         return 0
 
 
-async def test_where_one_place_is_out_of_reach_the_other_counts_and_never_nobody() -> None:
+async def test_if_one_store_is_unavailable_the_other_counts() -> None:
     async with limited(per_ip=3) as world:
         rate_limit_store = world.ubr.log_in.passwords.rate_limiter.rate_limit_store
         for both, expected in (

@@ -178,7 +178,7 @@ async def test_an_end_waits_for_the_bound_where_it_does_not(short: World) -> Non
 
 
 @pytest.mark.parametrize("forged", ["another epoch", "no epoch", "somebody else's"])
-async def test_what_is_no_acknowledgement_is_not_taken_for_one(short: World, forged: str) -> None:
+async def test_an_invalid_acknowledgement_is_ignored(short: World, forged: str) -> None:
     member, stranger = await short.user(), await short.user("revocations:read")
     told = await follow(short)
     ending = asyncio.create_task(seconds(short.ubr.log_out(actor=member.actor)))
@@ -191,7 +191,7 @@ async def test_what_is_no_acknowledgement_is_not_taken_for_one(short: World, for
     assert await ending >= SHORT
 
 
-async def test_nobody_waits_for_one_that_has_left(long: World) -> None:
+async def test_units_do_not_wait_for_a_verifier_that_has_left(long: World) -> None:
     member = await long.user()
     await follow(long)
     for _ in range(2):
@@ -199,7 +199,7 @@ async def test_nobody_waits_for_one_that_has_left(long: World) -> None:
     assert await seconds(long.ubr.log_out(actor=member.actor)) < LONG
 
 
-async def test_nobody_sends_away_the_verifier_of_another(short: World) -> None:
+async def test_a_caller_cannot_remove_the_verifier_of_another_user(short: World) -> None:
     one, other, member = await short.user("revocations:read"), await short.user("revocations:read"), await short.user()
     await follow(short, actor=one.actor)
     await short.ubr.stop_following_revocations(StopFollowingRevocationsCommand(verifier=ME), actor=other.actor)

@@ -29,7 +29,7 @@ async def test_a_role_is_given_by_somebody_at_some_time(world: World) -> None:
     assert (user.role, user.granted_by) == ("user", None)
 
 
-async def test_giving_it_again_is_no_error_and_leaves_no_trace(world: World) -> None:
+async def test_assigning_it_again_is_not_an_error_and_leaves_no_trace(world: World) -> None:
     member, role = await world.user(), await world.role()
     await world.assign(member.id, role.name)
     before = (await grants(world, member.id), (await world.seen(member.id)).revision)
@@ -86,7 +86,7 @@ async def test_an_end_may_be_told_in_any_offset_and_is_kept_in_utc(world: World)
         datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))),
     ],
 )
-async def test_an_end_that_is_no_moment_in_utc_is_refused(world: World, end: datetime) -> None:
+async def test_an_end_outside_the_calendar_in_utc_is_refused(world: World, end: datetime) -> None:
     member = await world.user()
     with pytest.raises(Invalid) as failure:
         await world.ubr.assign_role(AssignRoleCommand(user_id=member.id, role="admin", expires_at=end), actor=SYSTEM)
@@ -121,7 +121,7 @@ async def test_unknown_users_and_roles_are_not_found(world: World) -> None:
 
 
 @pytest.mark.parametrize("role", ["", "Admin", "admin\0", "x" * 51])
-async def test_what_is_no_role_name_is_invalid(world: World, role: str) -> None:
+async def test_an_invalid_role_name_is_rejected(world: World, role: str) -> None:
     member = await world.user()
     with pytest.raises(Invalid):
         await world.assign(member.id, role)
@@ -137,7 +137,7 @@ async def test_a_role_that_was_taken_is_gone_at_once(world: World) -> None:
     assert (await world.refresh(member.tokens.refresh_token)).user.roles == ["user"]
 
 
-async def test_taking_one_that_is_not_held_is_no_error_and_leaves_no_trace(world: World) -> None:
+async def test_removing_a_role_that_is_not_held_is_not_an_error_and_leaves_no_trace(world: World) -> None:
     member, role = await world.user(), await world.role()
     before = await world.seen(member.id)
     await world.acts()

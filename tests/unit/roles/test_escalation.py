@@ -70,7 +70,7 @@ async def test_changing_email_or_status(world: World, held: list[str], allowed: 
 
 
 @of_every_level
-async def test_changing_a_name_lifts_nobody(world: World, held: list[str], allowed: bool) -> None:
+async def test_changing_a_name_allows_no_escalation(world: World, held: list[str], allowed: bool) -> None:
     actor, target = await world.user(*MANAGER), await target_of(world, held)
     command = UpdateUserCommand(user_id=target.id, changes=UserChanges(full_name="User One"))
     assert (await world.ubr.update_user(command, actor=actor.actor)).full_name == "User One"
@@ -118,7 +118,7 @@ async def test_unassigning(world: World, held: list[str], allowed: bool) -> None
 
 
 @of_every_level
-async def test_who_may_not_act_on_a_user_does_not_learn_which_roles_there_are(
+async def test_a_caller_without_rights_over_a_user_does_not_learn_the_existing_roles(
     world: World, held: list[str], allowed: bool
 ) -> None:
     actor, target = await world.user(*MANAGER), await target_of(world, held)
@@ -222,7 +222,7 @@ async def test_revoking_the_sessions_of_who_may_more_is_exempt(world: World) -> 
     assert not await world.alive(again.tokens)
 
 
-async def test_whoever_may_everything_may_act_on_whoever_may_everything(world: World) -> None:
+async def test_administrators_may_act_on_administrators(world: World) -> None:
     actor, other = await world.admin(), await world.admin()
     await world.ubr.unassign_role(UnassignRoleCommand(user_id=other.id, role="admin"), actor=actor.actor)
     assert (await world.seen(other.id)).roles == ["user"]

@@ -90,7 +90,7 @@ async def test_only_an_active_admin_for_good_counts(world: World, name: str, fla
 
 
 @of_every_removal
-async def test_who_does_not_count_can_go(world: World, name: str) -> None:
+async def test_a_user_who_is_not_a_lasting_administrator_can_be_removed(world: World, name: str) -> None:
     admin, other = await world.admin(), await world.admin()
     await ending(world, other, admin)
     await REMOVALS[name](world, other, admin)
@@ -112,7 +112,7 @@ async def test_the_role_itself_stays(world: World) -> None:
 
 @pytest.mark.parametrize("first", REMOVALS)
 @pytest.mark.parametrize("second", REMOVALS)
-async def test_of_two_who_remove_each_other_at_once_one_stays(world: World, first: str, second: str) -> None:
+async def test_one_of_two_administrators_who_remove_each_other_stays(world: World, first: str, second: str) -> None:
     one, other = await world.admin(), await world.admin()
     results = await asyncio.gather(
         REMOVALS[first](world, other, one), REMOVALS[second](world, one, other), return_exceptions=True
@@ -125,7 +125,7 @@ async def test_of_two_who_remove_each_other_at_once_one_stays(world: World, firs
 
 
 @of_every_removal
-async def test_of_two_who_remove_themselves_at_once_one_is_told(world: World, name: str) -> None:
+async def test_one_of_two_administrators_who_remove_themselves_gets_an_error(world: World, name: str) -> None:
     one, other = await world.admin(), await world.admin()
     results = await asyncio.gather(
         REMOVALS[name](world, one, one), REMOVALS[name](world, other, other), return_exceptions=True
@@ -134,7 +134,7 @@ async def test_of_two_who_remove_themselves_at_once_one_is_told(world: World, na
     await last_one_is_left(world, one, other)
 
 
-async def test_of_many_who_go_at_once_one_stays(world: World) -> None:
+async def test_one_of_many_administrators_who_leave_at_once_stays(world: World) -> None:
     admins = [await world.admin() for _ in range(12)]
     names = list(REMOVALS) * 3
     results = await asyncio.gather(

@@ -96,7 +96,7 @@ async def test_a_name_belongs_to_one_role(world: World, name: str) -> None:
     assert await get(world, other.id) == other
 
 
-async def test_of_many_at_once_with_one_name_one_gets_it(world: World) -> None:
+async def test_one_of_many_concurrent_roles_gets_the_name(world: World) -> None:
     results = await asyncio.gather(*(world.role(name="editor") for _ in range(20)), return_exceptions=True)
     assert sum(isinstance(result, RoleNameTaken) for result in results) == 19
 
@@ -138,7 +138,7 @@ async def test_a_stale_revision_is_refused(world: World) -> None:
     await world.ubr.delete_role(DeleteRoleCommand(role_id=role.id, if_match=("1", "2")), actor=SYSTEM)
 
 
-async def test_whoever_held_a_deleted_role_loses_it(world: World) -> None:
+async def test_holders_of_a_deleted_role_lose_it(world: World) -> None:
     role = await world.role("users:read")
     member = await world.user(role=role.name)
     await world.ubr.delete_role(DeleteRoleCommand(role_id=role.id), actor=SYSTEM)

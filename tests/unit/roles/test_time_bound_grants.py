@@ -39,7 +39,7 @@ async def holders(world: World, role: str) -> list[UUID]:
     return [user.id for user in (await world.ubr.list_users(ListUsersCommand(role=role), actor=SYSTEM)).items]
 
 
-async def test_what_it_allowed_is_forbidden_from_its_end_on(world: World) -> None:
+async def test_its_permissions_end_with_the_grant(world: World) -> None:
     member, role = await world.user(), await world.role("users:read", "users:write")
     await give(world, member.id, role.name)
     command = CreateUserCommand(email="new@example.org", password=OTHER_PASSWORD)
@@ -93,7 +93,7 @@ async def test_no_token_of_a_retried_refresh_outlives_a_grant(world: World) -> N
     assert (await world.refresh(member.tokens.refresh_token)).expires_in == 55
 
 
-async def test_of_several_grants_the_nearest_end_counts(world: World) -> None:
+async def test_the_nearest_end_of_several_grants_counts(world: World) -> None:
     member, one, other = await world.user(), await world.role(), await world.role()
     await give(world, member.id, one.name, seconds=500)
     await give(world, member.id, other.name, seconds=70.5)
@@ -103,7 +103,7 @@ async def test_of_several_grants_the_nearest_end_counts(world: World) -> None:
     assert not await world.alive(tokens)
 
 
-async def test_who_gave_what_when_and_until_when(world: World) -> None:
+async def test_a_grant_names_its_grantor_start_and_end(world: World) -> None:
     admin, member, role = await world.admin(), await world.user(), await world.role(name="editor")
     await give(world, member.id, role.name, seconds=3600)
     world.clock.move(seconds=10)
@@ -116,7 +116,7 @@ async def test_who_gave_what_when_and_until_when(world: World) -> None:
     assert user.role == "user"
 
 
-async def test_who_holds_a_role_is_counted_at_the_moment(world: World) -> None:
+async def test_holders_of_a_role_are_counted_at_the_moment(world: World) -> None:
     member, other, role = await world.user(), await world.user(), await world.role(name="editor")
     await give(world, member.id, role.name)
     await give(world, other.id, role.name, seconds=None)
@@ -139,7 +139,7 @@ async def test_a_revision_of_before_an_end_is_not_the_one_of_after(world: World)
                 await world.ubr.update_user(command, actor=SYSTEM)
 
 
-async def test_nobody_rises_by_what_has_ended(world: World) -> None:
+async def test_an_ended_grant_allows_no_escalation(world: World) -> None:
     """Neither counts the actor's own that ended, nor the target's."""
     manager, target, role = await world.user("roles:assign"), await world.user(), await world.role("logs:read")
     await give(world, manager.id, role.name)

@@ -93,7 +93,7 @@ def test_a_clock_before_1970_still_gives_ids() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=50))
-def test_ids_rise_whatever_the_clock_does(steps: list[int]) -> None:
+def test_ids_rise_even_if_the_clock_goes_back(steps: list[int]) -> None:
     clock = Hands()
     new_id = Uuid7(clock)
     made = []

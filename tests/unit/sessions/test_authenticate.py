@@ -13,7 +13,7 @@ async def test_it_says_whose_session_a_token_is_of(world: World) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "é.é.é", "x" * 100_000, ".."])
-async def test_what_is_no_token_is_refused(world: World, token: str) -> None:
+async def test_a_text_that_is_not_a_token_is_refused(world: World, token: str) -> None:
     with pytest.raises(InvalidToken):
         await world.ubr.authenticate(token)
 
@@ -29,7 +29,7 @@ async def test_a_token_that_was_altered_is_refused(world: World) -> None:
             await world.ubr.authenticate(other)
 
 
-async def test_a_refresh_token_is_no_access_token(world: World) -> None:
+async def test_a_refresh_token_is_not_an_access_token(world: World) -> None:
     with pytest.raises(InvalidToken):
         await world.ubr.authenticate((await world.user()).tokens.refresh_token)
 

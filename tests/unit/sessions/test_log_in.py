@@ -161,7 +161,7 @@ async def test_expired_sessions_do_not_count_for_the_cap() -> None:
         assert [await world.alive(tokens) for tokens in kept] == [True, True]
 
 
-async def test_of_one_user_and_another_each_has_a_cap() -> None:
+async def test_the_maximum_of_sessions_is_per_user() -> None:
     async with new_world(sessions_per_user=1) as world:
         one, other = await world.user(), await world.user()
         assert await world.alive(one.tokens)
@@ -205,7 +205,7 @@ async def test_a_log_in_during_which_the_email_changes_is_refused_under_the_old_
     await world.log_in("user2@example.org")
 
 
-async def test_a_log_in_during_which_all_sessions_end_goes_on(world: World) -> None:
+async def test_a_login_continues_if_all_sessions_end_meanwhile(world: World) -> None:
     user = await world.register("user1@example.org")
     revoke = RevokeUserSessionsCommand(user_id=user.id)
     hashed: list[int] = []

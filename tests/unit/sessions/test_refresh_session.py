@@ -40,13 +40,13 @@ async def test_it_yields_new_tokens_of_the_same_session(world: World) -> None:
 @pytest.mark.parametrize(
     "token", ["", "x", "ubr_rt_", "ubr_rt_" + "A" * 43, "ubr_rt_" + "A" * 42, "é" * 50, "x" * 100_000]
 )
-async def test_what_is_no_token_of_ours_is_refused(world: World, token: str) -> None:
+async def test_a_text_that_is_not_our_refresh_token_is_refused(world: World, token: str) -> None:
     with pytest.raises(InvalidToken):
         await world.refresh(token)
     assert await world.acts() == []
 
 
-async def test_an_access_token_is_no_refresh_token(world: World) -> None:
+async def test_an_access_token_is_not_a_refresh_token(world: World) -> None:
     member = await world.user()
     with pytest.raises(InvalidToken):
         await world.refresh(member.tokens.access_token)
@@ -170,7 +170,7 @@ async def test_a_deleted_users_tokens_are_unknown(world: World) -> None:
     assert await refused(world, member.tokens.refresh_token)
 
 
-async def test_of_a_refresh_and_a_revocation_at_once_nothing_survives(world: World) -> None:
+async def test_no_token_survives_a_concurrent_refresh_and_revocation(world: World) -> None:
     for _ in range(25):
         member = await world.user()
         revoke = RevokeSessionCommand(session_id=member.actor.session_id)

@@ -53,7 +53,7 @@ async def test_ended_sessions_are_not_listed(world: World) -> None:
     assert [session.id for session in page.items] == [kept.actor.session_id]
 
 
-async def test_of_an_unknown_user_there_are_none_to_list_or_end(world: World) -> None:
+async def test_the_sessions_of_an_unknown_user_cannot_be_listed_or_ended(world: World) -> None:
     with pytest.raises(UserNotFound):
         await world.ubr.list_sessions(ListSessionsCommand(user_id=UUID(int=7)), actor=SYSTEM)
     with pytest.raises(UserNotFound):
@@ -71,7 +71,7 @@ async def test_one_of_ones_own_can_be_ended_from_another(world: World) -> None:
     assert await world.acts() == []
 
 
-async def test_without_the_permission_nobody_learns_which_sessions_exist(world: World) -> None:
+async def test_without_the_permission_a_caller_does_not_learn_which_sessions_exist(world: World) -> None:
     member, other = await world.user(), await world.user()
     told = set()
     for session_id in (other.actor.session_id, UUID(int=7)):

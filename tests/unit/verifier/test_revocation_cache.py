@@ -91,7 +91,7 @@ def test_the_latest_row_about_a_thing_is_the_one_that_counts(view: RevocationCac
 
 
 @pytest.mark.parametrize("missing", [11, 12, 13])
-def test_rows_that_are_missing_make_it_begin_anew(view: RevocationCache, missing: int) -> None:
+def test_missing_rows_make_it_start_again(view: RevocationCache, missing: int) -> None:
     view.apply(0.1, told(13, *noise(*(number for number in (11, 12, 13) if number != missing))))
     assert view.objection(token(missing)) is None
     assert view.objection(token(missing - 1)) is not None
@@ -122,7 +122,7 @@ def test_it_does_not_grow_without_end(view: RevocationCache, monkeypatch: pytest
     assert view.objection(token(12)) is None
 
 
-def test_tokens_of_another_epoch_are_refused_whatever_their_number(view: RevocationCache) -> None:
+def test_tokens_of_another_epoch_are_refused_with_every_number(view: RevocationCache) -> None:
     assert view.objection(token(99, epoch=OTHER)) is not None
     view.begin_anew(OTHER)
     view.apply(1.0, told(7, *noise(6, 7), epoch=OTHER))
@@ -138,7 +138,7 @@ def test_an_answer_of_another_epoch_is_not_mixed_in(view: RevocationCache) -> No
         view.apply(0.1, told(11, epoch=OTHER))
 
 
-def test_what_ended_is_not_carried_into_another_epoch(view: RevocationCache) -> None:
+def test_ends_do_not_apply_to_another_epoch(view: RevocationCache) -> None:
     view.apply(0.1, told(11, (11, Change("role", "x"))))
     view.begin_anew(OTHER)
     view.apply(0.2, told(5, *noise(4, 5), epoch=OTHER))

@@ -1,1 +1,1 @@
-"""Mail: templates and delivery. Each module is loaded where it is used."""
+"""Mail: templates and delivery. Each module is imported only on use."""

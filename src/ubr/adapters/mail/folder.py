@@ -1,4 +1,4 @@
-"""Mails as files, for a machine without a mail server."""
+"""Writes mails to files, for a machine without a mail server."""
 
 from __future__ import annotations
 

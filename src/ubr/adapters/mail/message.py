@@ -65,6 +65,6 @@ def _subject(subject: str) -> str:
 
 
 def _encoding(text: str) -> str:
-    """Unencoded if possible, so that a person who reads the source finds the link whole."""
+    """The text, unencoded if possible: a person who reads the source of the mail can then copy the link."""
     plain = text.isascii() and all(len(line) <= _MAX_LINE_LENGTH for line in text.splitlines())
     return "7bit" if plain else "quoted-printable"

@@ -30,7 +30,7 @@ _PERMANENT: Final = 500
 _OUR_FAULT: Final = (503, 530, 534, 535, 538)
 """"Log in first" and similar (RFC 4954): a reply to a recipient that concerns the settings, which can be corrected."""
 _FAREWELL: Final = 1.0
-"""Seconds for a QUIT, which nothing depends on."""
+"""Seconds for a QUIT. Its result is ignored."""
 
 
 class SmtpMailer:
@@ -119,7 +119,7 @@ class SmtpMailer:
 
 
 def _told(error: Exception) -> MailRefused | MailUnavailable:
-    """The failure, without texts of server or library, because they repeat what was sent."""
+    """The failure, without texts of the server or the library, because these can contain the mail."""
     if isinstance(error, SMTPResponseException):
         return _answered(error)
     match (error.__cause__ or error) if isinstance(error, SMTPConnectError) else error:
@@ -150,7 +150,7 @@ def _is_this_machine(host: str) -> bool:
 def _context(*, verified: bool) -> ssl.SSLContext:
     if verified:
         return ssl.create_default_context()
-    # No network lies in between, and mail servers are installed with self-signed certificates.
+    # The connection stays on this machine, and mail servers are installed with self-signed certificates.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -184,6 +184,6 @@ def _harmless(full_name: str) -> str:
 
 
 def _masked(email: str) -> str:
-    """Enough for its owner to recognise it. The old e-mail may belong to another person by now, or always have."""
+    """A masked e-mail that only its owner recognises, because the old e-mail may belong to another person."""
     local, _, domain = email.rpartition("@")
     return f"{local[:1]}...@{domain}"

@@ -77,7 +77,7 @@ class Breaker:
         return not was_open
 
     def abandoned(self, permit: Permit) -> None:
-        """Record a cancelled request, which tells nothing about the server.
+        """Record a cancelled request. It says nothing about the server.
 
         If it was the probe, another may replace it.
         """

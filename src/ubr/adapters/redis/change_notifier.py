@@ -1,6 +1,6 @@
 """The fast path for change records: published to all workers, acknowledged to the worker that wrote them.
 
-Security: a worker of this installation made every message that verifies; others can only relay it, and repeat it.
+Security: only workers of this installation can make messages that verify. Others can only relay and repeat these.
 Change records only make a session cache drop older data, so a repeated or late one costs a read from the store. An
 acknowledgement says that a worker, or a verifier connected to one, acts on the change records of one commit of one
 epoch, which stays true from then on. Messages that do not verify are ignored.
@@ -53,7 +53,7 @@ T = TypeVar("T")
 
 
 class _Notification(msgspec.Struct, frozen=True, array_like=True):
-    """The sealed content of a message to all workers."""
+    """The authenticated content of a message to all workers."""
 
     back: str
     """The channel for acknowledgements."""
@@ -163,7 +163,7 @@ class RedisChangeNotifier:
     # --- the connection ----------------------------------------------------------------------------------------------
 
     async def _listen(self, worker: WorkerId, listener: Listener) -> None:
-        """Listen for ever: after an interruption, start again with a pause."""
+        """Listen without end: after an interruption, start again with a pause."""
         pause, lost = _FIRST_PAUSE, False
         while True:
             try:

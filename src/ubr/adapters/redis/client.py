@@ -28,7 +28,7 @@ NAME_SPACE: Final = "ubr:"
 _COMPLAIN_EVERY: Final = 60.0
 
 _NOT_THE_PRIMARY: Final = (ReadOnlyError, MasterDownError)
-"""The errors of a server that became a replica. By then the address leads to the new primary."""
+"""The errors of a server that became a replica. A new connection to the address then leads to the new primary."""
 
 _log = logging.getLogger("ubr.redis")
 
@@ -44,11 +44,11 @@ class Script:
 
 
 class RedisClient:
-    """Commands to one Redis, each limited to `deadline` seconds whatever the server does.
+    """Commands to one Redis. Each command takes at most `deadline` seconds.
 
-    Errors of every method: `StoreUnavailable`: for a server that is gone, frozen, full, loading, read-only or not
-    a Redis, and immediately while the breaker is open. The command may or may not have been run then; it is never sent
-    twice. Errors and logs contain no part of the URL. `WrongEventLoop` is raised before anything is sent.
+    Errors of every method: `StoreUnavailable` if the server is gone, frozen, full, loading, read-only or not a Redis,
+    and immediately while the breaker is open. The command may or may not have run then; it is never sent twice. Errors
+    and logs contain no part of the URL. `WrongEventLoop` is raised before anything is sent.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class RedisClient:
         except _NOT_THE_PRIMARY as error:
             await self._leave()
             if self._breaker.failed(permit):
-                _log.warning("Redis does not answer (%s); doing without it until it does", type(error).__name__)
+                _log.warning("Redis does not answer (%s); continuing without it until it does", type(error).__name__)
             self._complain("Redis has become a replica; all connections are reopened: %s", error)
             raise _unavailable() from None
         except ResponseError as error:
@@ -181,7 +181,7 @@ class RedisClient:
         return reply
 
     async def _leave(self) -> None:
-        """Give up every connection, those that others keep too: all of them are to a server that is not the one."""
+        """Close every connection, including the kept ones: all of them lead to a server that is not the primary."""
         kept, self._kept = self._kept, set()
         for connection in kept:
             with suppress(OSError, RedisError):

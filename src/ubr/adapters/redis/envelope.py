@@ -26,11 +26,11 @@ class Envelope:
         self._signer = signer
 
     def seal(self, kind: str, name: str, epoch: str, payload: bytes, *more: str) -> bytes:
-        """The payload, sealed for this kind, name, epoch and `more`."""
+        """The payload, with the tag for this kind, name, epoch and `more`."""
         return _VERSION + self._signer.sign(PURPOSE, _message((kind, name, epoch, *more), payload)) + payload
 
     def open(self, kind: str, name: str, epoch: str, sealed: object, *more: str) -> bytes | None:
-        """The payload; None unless it was sealed here for this place. Never raises."""
+        """The payload; None if the tag is not valid for this context. Never raises."""
         if not isinstance(sealed, bytes) or len(sealed) < _START or not sealed.startswith(_VERSION):
             return None
         tag, payload = sealed[len(_VERSION) : _START], sealed[_START:]

@@ -17,7 +17,7 @@ Make: TypeAlias = Callable[[], AbstractConnection]
 class Pool:
     """Connections to one server; each caller limits its own time.
 
-    The client library's own pool connects in the task of the caller, who waits at most a tenth of a second: a longer
+    The client library's own pool connects in the task of the caller, which waits at most a tenth of a second: a longer
     handshake would be cancelled every time, and never finish. Here the handshake continues without the caller, and the
     connection is there for the next one.
     """
@@ -33,7 +33,7 @@ class Pool:
         self._opening: set[asyncio.Task[None]] = set()
         self._closed = False
         self._stale: set[AbstractConnection] = set()
-        """Those in use that are not to be used again."""
+        """Connections in use that must not be used again."""
         self._used: set[AbstractConnection] = set()
 
     @property
@@ -61,7 +61,7 @@ class Pool:
         await self._put(connection)
 
     async def renew(self) -> None:
-        """Close every connection, those in use when their callers are done: the next ones are opened anew."""
+        """Close every connection and open new ones from now on. A connection in use closes when its caller is done."""
         self._stale |= self._used
         for opening in self._opening:
             opening.cancel()
@@ -152,7 +152,7 @@ class Pool:
             await self._put(connection)
 
     def _tell(self, error: Exception) -> None:
-        """Let one waiter fail: the others have attempts of their own."""
+        """Let one waiter fail: each waiter has its own attempt."""
         while self._waiting:
             waiting = self._waiting.popleft()
             if not waiting.done():

@@ -1,4 +1,4 @@
-"""The passwords that are not allowed: a built-in list, and an operator's own. No external service is asked."""
+"""The forbidden passwords: a built-in list, and the operator's list. No external service is used."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Ed25519LogSigning:
         return verify_signature(public, message, signature)
 
     def _open(self, key: LogKey) -> Ed25519PrivateKey:
-        """The private key. A key opened before stays open, however it is sealed now."""
+        """The private key. Keys are kept in memory once decrypted, even if no secret decrypts them later."""
         if (known := self._opened.get(key.public)) is not None:
             return known
         try:

@@ -66,7 +66,7 @@ class _Cost:
         )
 
     def below(self, other: _Cost) -> bool:
-        """True if it is cheaper to guess against: less memory, or less total work. Lanes change neither."""
+        """True if it is cheaper to guess against: less memory, or less total work. Lanes do not matter."""
         return self.memory_kib < other.memory_kib or self.memory_kib * self.time < other.memory_kib * other.time
 
 
@@ -103,7 +103,7 @@ class Argon2PasswordHasher:
     """Argon2id (RFC 9106) in dedicated threads, one per core, at low priority.
 
     At most `workers` passwords are hashed while `queue` more wait; further calls are rejected immediately, so a storm
-    of logins costs neither memory nor time of others. A call cancelled while waiting frees its place; a call cancelled
+    of logins uses no memory or time of other requests. A call cancelled while waiting frees its place; a call cancelled
     while its password is hashed keeps its place until the thread is done.
 
     The first password starts the threads.
@@ -175,7 +175,7 @@ class Argon2PasswordHasher:
 
     async def _run(self, password: str, cost: _Cost, salt: bytes, length: int) -> bytes:
         """Errors: `Busy`; `Unavailable` if there is not enough memory, or after `close`."""
-        # A lone surrogate is not text. It is hashed all the same: rejecting it here would take no time at all.
+        # A lone surrogate is not text. It is hashed anyway, because an immediate rejection would be faster.
         secret = password.encode("utf-8", "surrogatepass")
         try:
             return await asyncio.wrap_future(self._submit(lambda: self._measured(secret, cost, salt, length)))

@@ -1,4 +1,4 @@
-"""The installation's secret keys: key derivation, signing and sealing."""
+"""The installation's secret keys: key derivation, signing and encryption (`seal`)."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _PURPOSES_KEPT: Final = 64
 
 
 class Unsealable(Exception):
-    """The sealed data is damaged, or was sealed under another key or for another purpose."""
+    """The encrypted data is damaged, or was encrypted under another key or for another purpose."""
 
 
 class SecretKeys:
-    """A list of secrets, newest first. The first one signs and seals; all of them verify and open.
+    """A list of secrets, newest first. The first one signs and encrypts; all of them verify and decrypt.
 
     Each purpose has its own keys (HKDF-SHA256, RFC 5869), so that data made for one is invalid for another. A purpose
     is a constant of the code, never input.
@@ -62,7 +62,7 @@ class SecretKeys:
         return keys
 
     def seal(self, purpose: str, content: bytes, associated: bytes) -> bytes:
-        """Encrypt under the newest key. It opens only with the same purpose and associated data."""
+        """Encrypt under the newest key. Decryption requires the same purpose and associated data."""
         return seal(self.derive(purpose)[0], content, associated, self._random_bytes)
 
     def open(self, purpose: str, sealed: bytes, associated: bytes) -> bytes:
@@ -75,7 +75,7 @@ class SecretKeys:
         raise Unsealable
 
     def newest_opens(self, purpose: str, sealed: bytes, associated: bytes) -> bool:
-        """True if the newest key opens it, so that the others are not needed for it."""
+        """True if the newest key decrypts the data, so that the other keys are not needed for it."""
         try:
             unseal(self.derive(purpose)[0], sealed, associated)
         except Unsealable:
@@ -100,7 +100,7 @@ class HmacSigner:
 
 
 def _mac(purpose: str) -> str:
-    """The derivation name of a MAC key: signing and sealing can share a purpose, but never a key."""
+    """The derivation name of a MAC key: signing and encryption can share a purpose, but never a key."""
     return "hmac " + purpose
 
 
@@ -112,7 +112,7 @@ def derive_key(secret: bytes, info: bytes) -> bytes:
 def seal(key: bytes, content: bytes, associated: bytes, random_bytes: RandomBytes) -> bytes:
     """AES-256-GCM (NIST SP 800-38D): a version byte, a random nonce of 96 bits, the ciphertext, its tag.
 
-    One key is good for 2^32 operations (8.3), far more than are ever made here.
+    One key may encrypt 2^32 times (8.3), far more than ubr ever does.
     """
     nonce = random_bytes(_NONCE_BYTES)
     return _SEALED_VERSION + nonce + AESGCM(key).encrypt(nonce, content, _SEALED_VERSION + associated)

@@ -1,4 +1,4 @@
-"""The machine's clock and randomness, and ids made from both."""
+"""The clock and the randomness of the machine, and ids made from both."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def utc_now() -> datetime:
 
 
 def elapsed() -> float:
-    """Seconds since an arbitrary moment, on a clock that cannot be set and that runs on while the machine sleeps."""
+    """Seconds since an arbitrary moment, on a clock that cannot be set and also runs while the machine sleeps."""
     return time.clock_gettime(_RUNNING_ON)
 
 

@@ -49,11 +49,11 @@ class JwtAccessTokens:
 
     RFC 9068 also asks for RS256 (section 2.1). It is left out: Ed25519 and P-256 keys are small and quick to make.
 
-    `secrets` seal the private keys at rest. The verification of up to `cached` tokens is remembered by their SHA-256
-    while their key is installed; the times of key and token are checked at every use all the same.
+    `secrets` encrypt the stored private keys. The result of verifying a token is cached by its SHA-256 while its key is
+    installed, for `cached` tokens at most. The times of the key and of the token are checked at every use.
 
-    Time: a token is rejected from the second of its `exp` on, without leeway, since a client that has to refresh loses
-    nothing. `leeway` applies only to `iat` and `auth_time` of an issuer whose clock is ahead of ours.
+    A token is rejected from the second of its `exp` on. There is no leeway, because a client can refresh at no loss.
+    `leeway` applies only to `iat` and `auth_time`, in case the issuer's clock is ahead of ours.
     """
 
     def __init__(
@@ -110,10 +110,10 @@ class JwtAccessTokens:
             raise SigningKeyLocked(key.kid)
 
     def install(self, keys: Sequence[SigningKey], now: datetime) -> tuple[str, ...]:
-        """Every public key is computed from the sealed private one; other stored data about it is not trusted."""
+        """Every public key is computed from the encrypted private one; other stored data about it is not trusted."""
         opened, locked = [], []
         for stored in newest_first(key for key in keys if key.accepted_at(now)):
-            # A thumbprint identifies one key: an open key need not be opened again.
+            # A thumbprint identifies one key: an installed key need not be decrypted again.
             key = self._ring.by_kid.get(stored.kid) or self._open(stored)
             if key is None:
                 locked.append(stored.kid)
@@ -124,7 +124,7 @@ class JwtAccessTokens:
         return tuple(locked)
 
     def _open(self, stored: SigningKey) -> _Key | None:
-        """A key ready for use; None if our secrets do not open it, or it does not match its stored data."""
+        """A key ready for use; None if our secrets do not decrypt it, or it does not match its stored data."""
         try:
             private = load_der_private_key(
                 self._secrets.open(SEALING_PURPOSE, stored.private, stored.kid.encode()), password=None
@@ -159,11 +159,11 @@ class JwtAccessTokens:
         return token.decode()
 
     def verify(self, token: str, now: datetime) -> AccessClaims:
-        # In this order: length, form, key, signature, content. Nothing is parsed that we have not signed.
+        # In this order: length, form, key, signature, content. Only text that we have signed is parsed.
         if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
             raise InvalidToken
         text = token.encode()
-        # A header is looked up unparsed. Only the one form made here leads to a key, so nothing in it is interpreted:
+        # A header is looked up unparsed. Only the one form made here leads to a key, so its content is not interpreted:
         # no other `alg` or `typ`, no `crit`, `jwk`, `jku`, `x5c` or `x5u`, no duplicate member.
         header = text.partition(b".")[0]
         installed = self._ring.by_header.get(header)

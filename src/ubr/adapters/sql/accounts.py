@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Any, Final
+from operator import itemgetter
+from typing import Final
 
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, delete, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, or_, select, tuple_
 
 from ubr.adapters.sql.connection import SqlConnection
-from ubr.adapters.sql.rows import grant_from_row, grant_to_row, link_from_row, link_to_row, user_from_row, user_to_row
-from ubr.adapters.sql.tables import links, reserved_emails, roles, user_roles, users
-from ubr.adapters.sql.user_search import Listing, role_id_of
+from ubr.adapters.sql.rows import (
+    grant_from_row,
+    grant_to_row,
+    link_from_row,
+    link_to_row,
+    slices,
+    user_from_row,
+    user_to_row,
+)
+from ubr.adapters.sql.statements import Parameters, Row, Statement, among, inserting, updating
+from ubr.adapters.sql.tables import Timestamp, links, reserved_emails, roles, user_roles, users
+from ubr.adapters.sql.user_search import WITH_GRANTS, Listing, listing_of, role_id_of
 from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
@@ -23,10 +33,54 @@ from ubr.domain.ids import TokenDigest, UserId
 from ubr.domain.roles.grant import Grants
 from ubr.domain.roles.role import ADMIN_ROLE_ID
 
-# A user takes one row for each grant, or one row without grants. Grants of removed roles are not found.
-_REMOVED: Final = select(roles.c.id).where(roles.c.deleted_at.is_not(None))
-_HOLDS: Final = and_(user_roles.c.user_id == users.c.id, user_roles.c.role_id.not_in(_REMOVED))
-_WITH_GRANTS: Final = select(users, user_roles).select_from(users.outerjoin(user_roles, _HOLDS))
+_, _GRANT = slices(users, user_roles)
+
+
+class _Find:
+    """Statements that find one user. Locking and loading are two, because one that waited for its lock would still see
+    the old grants.
+    """
+
+    def __init__(self, condition: ColumnElement[bool]) -> None:
+        self.lock: Final = Statement(select(users.c.id).where(condition).with_for_update(key_share=True))
+        self.load: Final = Statement(WITH_GRANTS.where(condition))
+
+
+_BY_ID: Final = _Find(users.c.id == bindparam("id"))
+_BY_EMAIL: Final = _Find(users.c.email_key == bindparam("email_key"))
+_ADD: Final = inserting(users)
+_SAVE: Final = updating(users, users.c.id == bindparam("its_id"))
+_REMOVE: Final = Statement(delete(users).where(users.c.id == bindparam("id")))
+_RESERVED: Final = Statement(
+    select(reserved_emails.c.email_key).where(
+        reserved_emails.c.email_key == bindparam("email_key"),
+        reserved_emails.c.user_id != bindparam("user_id"),
+        reserved_emails.c.until > bindparam("now"),
+    )
+)
+_RESERVE: Final = inserting(reserved_emails)
+_RELEASE_EMAIL: Final = Statement(delete(reserved_emails).where(reserved_emails.c.email_key == bindparam("email_key")))
+_RELEASE: Final = Statement(
+    delete(reserved_emails).where(
+        reserved_emails.c.user_id == bindparam("user_id"), reserved_emails.c.until >= bindparam("until")
+    )
+)
+_LOCK_ADMINS: Final = Statement(select(roles.c.id).where(roles.c.id == ADMIN_ROLE_ID).with_for_update(key_share=True))
+_OTHER_ADMIN: Final = Statement(
+    select(users.c.id)
+    .join(user_roles, user_roles.c.user_id == users.c.id)
+    .where(user_roles.c.role_id == ADMIN_ROLE_ID, user_roles.c.expires_at.is_(None))
+    .where(users.c.status == UserStatus.ACTIVE.value, users.c.id != bindparam("id"))
+    .limit(1)
+)
+_ADD_GRANT: Final = inserting(user_roles)
+_THE_GRANT: Final = and_(user_roles.c.user_id == bindparam("its_user"), user_roles.c.role_id == bindparam("its_role"))
+_SAVE_GRANT: Final = updating(user_roles, _THE_GRANT)
+_REMOVE_GRANTS: Final = Statement(
+    lambda dialect: delete(user_roles).where(
+        user_roles.c.user_id == bindparam("user_id"), among(dialect, user_roles.c.role_id, "role_ids")
+    )
+)
 
 
 class SqlUsers:
@@ -39,46 +93,40 @@ class SqlUsers:
         self._grants: dict[UserId, Grants] = {}
 
     async def get(self, user_id: UserId) -> User | None:
-        return await self._one(users.c.id == user_id)
+        return await self._one(_BY_ID, {"id": user_id})
 
     async def by_email(self, email: Email) -> User | None:
-        return await self._one(users.c.email_key == email.key)
+        return await self._one(_BY_EMAIL, {"email_key": email.key})
 
-    async def _one(self, condition: ColumnElement[bool]) -> User | None:
-        # Two statements, because a single one that waited for its lock would still see the old grants.
-        if self._connection.locking:
-            lock = select(users.c.id).where(condition).with_for_update(key_share=True)
-            if await self._connection.row(lock) is None:
-                return None
-        found = await self._load(_WITH_GRANTS.where(condition))
+    async def _one(self, find: _Find, parameters: Parameters) -> User | None:
+        if self._connection.locking and await self._connection.row(find.lock, parameters) is None:
+            return None
+        found = await self._load(find.load, parameters)
         return found[0] if found else None
 
     async def page(self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int) -> list[User]:
         role_id = None
         if which.role is not None and (role_id := await role_id_of(self._connection, which)) is None:
             return []
-        listing = Listing(which=which, role_id=role_id, after=after, limit=limit)
-        found = await self._list(listing)
+        listing, values = listing_of(which, role_id, after, limit)
+        found = await self._list(listing, values)
         by_email = listing.by_email
         return sorted(
             found, key=lambda user: (user.email.key if by_email else user.created_at, user.id), reverse=listing.down
         )
 
-    async def _list(self, listing: Listing) -> list[User]:
+    async def _list(self, listing: Listing, values: Parameters) -> list[User]:
         if listing.anybody:
-            return await self._listed(listing.straight())
-        counts = [row["count"] for row in await self._connection.rows(listing.counts())]
+            return await self._load(listing.straight, values)
+        counts = [count for (count,) in await self._connection.rows(listing.counts, values)]
         if not listing.few(counts):
-            found = await self._listed(listing.walked())
-            if len(found) == listing.limit or await self._connection.row(listing.further()) is None:
+            found = await self._load(listing.walked, values)
+            if len(found) == values["limit"] or await self._connection.row(listing.further, values) is None:
                 return found
-        return await self._listed(listing.taken())
-
-    async def _listed(self, ids: Select[Any]) -> list[User]:
-        return await self._load(_WITH_GRANTS.where(users.c.id.in_(ids)))
+        return await self._load(listing.taken, values)
 
     async def add(self, user: User) -> None:
-        await self._connection.write(insert(users), user_to_row(user))
+        await self._connection.write(_ADD, user_to_row(user))
         await self._check_reserved(user)
         await self._write_grants(user, {})
         self._connection.note(user.events)
@@ -86,8 +134,8 @@ class SqlUsers:
     async def save(self, user: User) -> None:
         """If the user no longer exists, this stores and records nothing."""
         if user.id not in self._grants:
-            await self._load(_WITH_GRANTS.where(users.c.id == user.id))
-        if await self._connection.write(update(users).where(users.c.id == user.id).values(user_to_row(user))) == 0:
+            await self._load(_BY_ID.load, {"id": user.id})
+        if await self._connection.write(_SAVE, {**user_to_row(user), "its_id": user.id}) == 0:
             return
         if user.email.key != self._emails[user.id]:
             await self._check_reserved(user)
@@ -95,28 +143,23 @@ class SqlUsers:
         self._connection.note(user.events)
 
     async def remove(self, user: User) -> None:
-        await self._connection.write(delete(users).where(users.c.id == user.id))
+        await self._connection.write(_REMOVE, {"id": user.id})
         self._connection.note(user.events)
 
     async def _check_reserved(self, user: User) -> None:
         """Call this after writing the row: the write waits for a unit that gives up the e-mail at the same moment."""
-        kept = select(reserved_emails.c.email_key).where(
-            reserved_emails.c.email_key == user.email.key,
-            reserved_emails.c.user_id != user.id,
-            reserved_emails.c.until > self._now,
-        )
-        if await self._connection.row(kept) is not None:
+        kept = {"email_key": user.email.key, "user_id": user.id, "now": self._now}
+        if await self._connection.row(_RESERVED, kept) is not None:
             raise EmailTaken
 
     async def reserve(self, email: Email, user_id: UserId, until: datetime) -> None:
         # This user had the e-mail until now, so no reservation for another user can be in force.
-        await self._connection.write(delete(reserved_emails).where(reserved_emails.c.email_key == email.key))
+        await self._connection.write(_RELEASE_EMAIL, {"email_key": email.key})
         row = {"email_key": email.key, "user_id": user_id, "until": until}
-        await self._connection.write(insert(reserved_emails), row)
+        await self._connection.write(_RESERVE, row)
 
     async def release(self, user_id: UserId, until: datetime) -> None:
-        kept = reserved_emails.c
-        await self._connection.write(delete(reserved_emails).where(kept.user_id == user_id, kept.until >= until))
+        await self._connection.write(_RELEASE, {"user_id": user_id, "until": until})
 
     async def forget_reservations(self, ended_before: datetime, limit: int) -> int:
         kept = reserved_emails.c
@@ -144,21 +187,12 @@ class SqlUsers:
 
     async def another_admin_stays(self, user_id: UserId) -> bool:
         if self._connection.locking:
-            await self._connection.row(
-                select(roles.c.id).where(roles.c.id == ADMIN_ROLE_ID).with_for_update(key_share=True)
-            )
-        others = (
-            select(users.c.id)
-            .join(user_roles, user_roles.c.user_id == users.c.id)
-            .where(user_roles.c.role_id == ADMIN_ROLE_ID, user_roles.c.expires_at.is_(None))
-            .where(users.c.status == UserStatus.ACTIVE.value, users.c.id != user_id)
-            .limit(1)
-        )
-        return await self._connection.row(others) is not None
+            await self._connection.row(_LOCK_ADMINS)
+        return await self._connection.row(_OTHER_ADMIN, {"id": user_id}) is not None
 
-    async def _load(self, statement: Select[Any]) -> list[User]:
-        rows = await self._connection.rows(statement.order_by(users.c.id, user_roles.c.role_id))
-        found = [_user(list(group)) for _, group in groupby(rows, key=lambda row: row[users.c.id])]
+    async def _load(self, statement: Statement, parameters: Parameters) -> list[User]:
+        rows = await self._connection.rows(statement, parameters)
+        found = [_user(list(group)) for _, group in groupby(rows, key=itemgetter(0))]
         self._grants.update((user.id, dict(user.grants)) for user in found)
         self._emails.update((user.id, user.email.key) for user in found)
         return found
@@ -168,21 +202,55 @@ class SqlUsers:
         moved = [grant for role_id, grant in user.grants.items() if role_id in before and before[role_id] != grant]
         fresh = [grant for role_id, grant in user.grants.items() if role_id not in before]
         if gone:
-            where = and_(user_roles.c.user_id == user.id, user_roles.c.role_id.in_(gone))
-            await self._connection.write(delete(user_roles).where(where))
+            await self._connection.write(_REMOVE_GRANTS, {"user_id": user.id, "role_ids": gone})
         for grant in moved:
             # An update: deleting and inserting would lock the role, and in a different order.
-            where = and_(user_roles.c.user_id == user.id, user_roles.c.role_id == grant.role_id)
-            await self._connection.write(update(user_roles).where(where).values(grant_to_row(user.id, grant)))
+            which = {"its_user": user.id, "its_role": grant.role_id}
+            await self._connection.write(_SAVE_GRANT, {**grant_to_row(user.id, grant), **which})
         if fresh:
-            await self._connection.write(insert(user_roles), [grant_to_row(user.id, grant) for grant in fresh])
+            await self._connection.write(_ADD_GRANT, [grant_to_row(user.id, grant) for grant in fresh])
         self._grants[user.id] = dict(user.grants)
         self._emails[user.id] = user.email.key
 
 
-def _user(rows: Sequence[RowMapping]) -> User:
-    grants = [grant_from_row(row) for row in rows if row[user_roles.c.role_id] is not None]
+def _user(rows: Sequence[Row]) -> User:
+    held = (row[_GRANT] for row in rows)
+    grants = [grant_from_row(grant) for grant in held if grant[0] is not None]
     return user_from_row(rows[0], {grant.role_id: grant for grant in grants})
+
+
+_NOT_UNDO: Final = links.c.kind != LinkKind.EMAIL_UNDO.value
+_ADD_LINK: Final = inserting(links)
+_REMOVE_OLDER_BY_EMAIL: Final = Statement(
+    delete(links).where(links.c.kind == bindparam("kind"), links.c.email_key == bindparam("email_key"))
+)
+_REMOVE_OLDER_BY_USER: Final = Statement(
+    delete(links).where(links.c.kind == bindparam("kind"), links.c.user_id == bindparam("user_id"))
+)
+_LINK: Final = Statement(select(links).where(links.c.digest == bindparam("digest")))
+_REDEEM: Final = Statement(
+    delete(links)
+    .where(links.c.digest == bindparam("digest"), links.c.expires_at > bindparam("now"))
+    .returning(*links.c)
+)
+_PENDING: Final = Statement(
+    select(links)
+    .where(
+        links.c.email_key == bindparam("email_key"),
+        links.c.kind == bindparam("kind"),
+        links.c.user_id.is_(None),
+        links.c.expires_at > bindparam("now"),
+    )
+    .order_by(links.c.created_at.desc())
+    .limit(1)
+)
+_FORGET_LINKS: Final = Statement(delete(links).where(links.c.user_id == bindparam("user_id"), _NOT_UNDO))
+_FORGET_LINKS_AND_UNDOS: Final = Statement(
+    delete(links).where(
+        links.c.user_id == bindparam("user_id"),
+        or_(_NOT_UNDO, links.c.expires_at >= bindparam("undo_until", type_=Timestamp)),
+    )
+)
 
 
 class SqlLinks:
@@ -191,35 +259,32 @@ class SqlLinks:
 
     async def add(self, link: OneTimeLink) -> None:
         if link.kind is not LinkKind.EMAIL_UNDO:
-            whose = links.c.email_key == link.email.key if link.user_id is None else links.c.user_id == link.user_id
-            older = delete(links).where(links.c.kind == link.kind.value, whose)
-            await self._connection.write(older)
-        await self._connection.write(insert(links), link_to_row(link))
+            kind = link.kind.value
+            if link.user_id is None:
+                await self._connection.write(_REMOVE_OLDER_BY_EMAIL, {"kind": kind, "email_key": link.email.key})
+            else:
+                await self._connection.write(_REMOVE_OLDER_BY_USER, {"kind": kind, "user_id": link.user_id})
+        await self._connection.write(_ADD_LINK, link_to_row(link))
 
     async def get(self, digest: TokenDigest) -> OneTimeLink | None:
-        row = await self._connection.row(select(links).where(links.c.digest == digest))
+        row = await self._connection.row(_LINK, {"digest": digest})
         return None if row is None else link_from_row(row)
 
     async def redeem(self, digest: TokenDigest, now: datetime) -> OneTimeLink | None:
-        taken = delete(links).where(links.c.digest == digest, links.c.expires_at > now).returning(*links.c)
-        rows = await self._connection.change(taken)
+        rows = await self._connection.change(_REDEEM, {"digest": digest, "now": now})
         return link_from_row(rows[0]) if rows else None
 
     async def pending(self, kind: LinkKind, email: Email, now: datetime) -> OneTimeLink | None:
-        found = select(links).where(
-            links.c.email_key == email.key,
-            links.c.kind == kind.value,
-            links.c.user_id.is_(None),
-            links.c.expires_at > now,
-        )
-        rows = await self._connection.rows(found.order_by(links.c.created_at.desc()).limit(1))
+        which = {"email_key": email.key, "kind": kind.value, "now": now}
+        rows = await self._connection.rows(_PENDING, which)
         return link_from_row(rows[0]) if rows else None
 
     async def forget_of(self, user_id: UserId, *, changed_since: datetime | None) -> None:
-        which = links.c.kind != LinkKind.EMAIL_UNDO.value
-        if changed_since is not None:
-            which = or_(which, links.c.expires_at >= changed_since + UNDO_LIFETIME)
-        await self._connection.write(delete(links).where(links.c.user_id == user_id, which))
+        if changed_since is None:
+            await self._connection.write(_FORGET_LINKS, {"user_id": user_id})
+        else:
+            undo_until = changed_since + UNDO_LIFETIME
+            await self._connection.write(_FORGET_LINKS_AND_UNDOS, {"user_id": user_id, "undo_until": undo_until})
 
     async def forget_all(self, limit: int) -> int:
         return await self._connection.forget(links.c.digest, select(links.c.digest).limit(limit))

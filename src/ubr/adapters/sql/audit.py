@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, and_, delete, func, insert, literal, or_, select, text, tuple_, update
+from sqlalchemy import Select, and_, delete, func, literal, or_, select, text, tuple_, update
 from sqlalchemy.exc import DBAPIError
 
 from ubr.adapters.sql.connection import SqlConnection
-from ubr.adapters.sql.rows import Row, entry_from_row, entry_to_row, log_key_from_row, log_key_to_row
+from ubr.adapters.sql.rows import Values, entry_from_row, entry_to_row, log_key_from_row, log_key_to_row
+from ubr.adapters.sql.statements import Row, Statement, inserting
 from ubr.adapters.sql.tables import (
     log_checkpoints,
     log_head,
@@ -62,7 +63,7 @@ def _is(kind: type[T], value: object) -> T:
 _HEAD: Final = select(log_head.c.only)
 
 # The writer of the tree locks the row of its head. That requires the privilege to change it, which an advisory lock
-# does not: any role that may connect could hold one, and with it the log.
+# does not: any role that may connect could hold one, and block the log.
 _TRY: Final = _HEAD.with_for_update(skip_locked=True)
 
 _WAIT: Final = _HEAD.with_for_update()
@@ -80,6 +81,12 @@ _FIRST: Final = 256
 """The oldest of this many ids that wait counts. Ids begin with the time, so that they are older than all others."""
 
 _KEYS_ALONE: Final = text("LOCK TABLE log_keys IN SHARE ROW EXCLUSIVE MODE")
+_ADD_ENTRY: Final = inserting(logs)
+_ADD_LEAVES: Final = inserting(log_leaves)
+_ADD_NODES: Final = inserting(log_nodes)
+_ADD_CHECKPOINT: Final = inserting(log_checkpoints)
+_ADD_KEY: Final = inserting(log_keys)
+_WAITING: Final = Statement(select(log_queue.c.entry_id).limit(1))
 
 
 class SqlLogTree:
@@ -87,14 +94,14 @@ class SqlLogTree:
         self._connection = connection
 
     async def anything_waiting(self) -> bool:
-        return bool(await self._connection.rows(select(log_queue.c.entry_id).limit(1)))
+        return bool(await self._connection.rows(_WAITING))
 
     async def lead(self, *, wait: bool) -> bool:
         if not self._connection.locking:  # SQLite has one writing unit at a time
             return True
         if await self._connection.rows(_WAIT if wait else _TRY):
             return True
-        # A missing head is not a locked one: the log must not stand still without an error.
+        # A missing head is an error, unlike a locked one: otherwise the log would stop without a message.
         if wait or not await self._connection.rows(_HEAD):
             return True
         if await self._connection.rows(_END_STALLED):
@@ -108,20 +115,20 @@ class SqlLogTree:
         count = select(func.count()).select_from(log_queue).scalar_subquery()
         with _readable():
             [row] = await self._connection.rows(select(count.label("entries"), oldest.label("oldest")))
-            return Backlog(row["entries"], row["oldest"])
+            return Backlog(*row)
 
     async def state(self) -> Frontier:
         with _readable():
             [row] = await self._connection.rows(select(log_head.c.size, log_head.c.frontier))
-            return Frontier.from_bytes(_is(int, row["size"]), _is(bytes, row["frontier"]))
+            return Frontier.from_bytes(_is(int, row[0]), _is(bytes, row[1]))
 
     async def waiting(self, limit: int) -> list[LogEntry]:
-        # By ids and not by a join: however poor the statistics, no plan then reads the whole log.
+        # By ids and not by a join: no plan then reads the whole log, even with poor statistics.
         first = select(log_queue.c.entry_id).order_by(log_queue.c.entry_id)
         entries = await self._entries(first.limit(limit))
         while not entries:
             # Some waiting entries may be missing. They must not block the others.
-            lost = [row["entry_id"] for row in await self._connection.rows(first.limit(limit))]
+            lost = [row[0] for row in await self._connection.rows(first.limit(limit))]
             if len(lost) < limit:
                 break
             first = first.where(log_queue.c.entry_id > lost[-1])
@@ -134,7 +141,7 @@ class SqlLogTree:
             return [entry_from_row(row) for row in await self._connection.rows(statement)]
         except _UNREADABLE:
             # An unreadable entry does not get into the tree, and does not block the others.
-            waiting = [row["entry_id"] for row in await self._connection.rows(ids)]
+            waiting = [row[0] for row in await self._connection.rows(ids)]
             return [entry for entry_id in waiting for entry in await self._readable_entry(entry_id)]
 
     async def _readable_entry(self, entry_id: UUID) -> list[LogEntry]:
@@ -152,22 +159,22 @@ class SqlLogTree:
         grown: Frontier,
         note: str,
     ) -> None:
-        rows: list[Row] = [
+        rows: list[Values] = [
             {"leaf_index": index, "entry_id": entry_id, "hash": leaf}
             for index, (entry_id, leaf) in enumerate(leaves, first)
         ]
-        await self._connection.write(insert(log_leaves), rows)
+        await self._connection.write(_ADD_LEAVES, rows)
         if nodes:
             rows = [{"level": node.level, "position": node.position, "hash": hashed} for node, hashed in nodes]
-            await self._connection.write(insert(log_nodes), rows)
+            await self._connection.write(_ADD_NODES, rows)
         sequenced = select(log_leaves.c.entry_id).where(log_leaves.c.leaf_index >= first)
         await self._connection.write(delete(log_queue).where(log_queue.c.entry_id.in_(sequenced)))
-        await self._connection.write(insert(log_checkpoints), {"size": grown.size, "note": note})
+        await self._connection.write(_ADD_CHECKPOINT, {"size": grown.size, "note": note})
         await self._connection.write(update(log_head).values(size=grown.size, frontier=grown.to_bytes()))
 
     async def index_of(self, entry_id: LogEntryId) -> int | None:
         row = await self._connection.row(select(log_leaves.c.leaf_index).where(log_leaves.c.entry_id == entry_id))
-        return None if row is None else int(row["leaf_index"])
+        return None if row is None else int(row[0])
 
     async def hashes(self, level: int, first: int, count: int) -> list[bytes]:
         if level == 0:
@@ -178,13 +185,13 @@ class SqlLogTree:
             within = and_(log_nodes.c.level == level, at >= first, at < first + count)
             statement = select(log_nodes.c.hash).where(within).order_by(at)
         with _readable():
-            return [_is(bytes, row["hash"]) for row in await self._connection.rows(statement)]
+            return [_is(bytes, row[0]) for row in await self._connection.rows(statement)]
 
     async def newest_checkpoint(self) -> str | None:
         statement = select(log_checkpoints.c.note).order_by(log_checkpoints.c.size.desc()).limit(1)
         with _readable():
             row = await self._connection.row(statement)
-            return None if row is None else _is(str, row["note"])
+            return None if row is None else _is(str, row[0])
 
 
 class SqlLogRecords:
@@ -198,7 +205,7 @@ class SqlLogRecords:
             # A value is one that this service cannot have written: read the other leaves one by one.
             c = log_leaves.c
             some = select(c.leaf_index).where(c.leaf_index >= first).order_by(c.leaf_index).limit(limit)
-            indexes = [row["leaf_index"] for row in await self._connection.rows(some)]
+            indexes = [row[0] for row in await self._connection.rows(some)]
             return [leaf for index in indexes for leaf in await self._one(index)]
 
     async def _one(self, index: int) -> list[Leaf]:
@@ -226,20 +233,18 @@ class SqlLogRecords:
         if above is not None:
             statement = statement.where(c.size > above)
         try:
-            return [(_is(int, row["size"]), _is(str, row["note"])) for row in await self._connection.rows(statement)]
+            return [(_is(int, row[0]), _is(str, row[1])) for row in await self._connection.rows(statement)]
         except _UNREADABLE:
             with _readable():
-                sizes = [
-                    _is(int, row["size"]) for row in await self._connection.rows(statement.with_only_columns(c.size))
-                ]
+                sizes = [_is(int, row[0]) for row in await self._connection.rows(statement.with_only_columns(c.size))]
             return [(size, await self._readable_note(size)) for size in sizes]
 
     async def _readable_note(self, size: int) -> str:
-        """A note; an empty text, which is no valid note, if the stored value is not even text."""
+        """A note; if the stored value is not text, an empty text, which is not a valid note."""
         note = select(log_checkpoints.c.note).where(log_checkpoints.c.size == size)
         with suppress(*_UNREADABLE):
             [row] = await self._connection.rows(note)
-            return _is(str, row["note"])
+            return _is(str, row[0])
         return ""
 
     async def strays(self, after: LogEntryId | None, limit: int) -> ComparedEntries:
@@ -248,7 +253,7 @@ class SqlLogRecords:
         with _readable():
             end = await self._connection.row(select(c.id).where(within).order_by(c.id).offset(limit - 1).limit(1))
             if end is not None:
-                within = and_(within, c.id <= end["id"])
+                within = and_(within, c.id <= end[0])
             statement = (
                 select(c.id)
                 .select_from(
@@ -258,8 +263,8 @@ class SqlLogRecords:
                 )
                 .where(within, log_leaves.c.entry_id.is_(None), log_queue.c.entry_id.is_(None))
             )
-            found = [row["id"] for row in await self._connection.rows(statement)]
-        return ComparedEntries(found, None if end is None else end["id"])
+            found = [row[0] for row in await self._connection.rows(statement)]
+        return ComparedEntries(found, None if end is None else end[0])
 
     async def lost(self, limit: int) -> list[LogEntryId]:
         statement = (
@@ -273,7 +278,7 @@ class SqlLogRecords:
             .limit(limit)
         )
         with _readable():
-            return [row["entry_id"] for row in await self._connection.rows(statement)]
+            return [row[0] for row in await self._connection.rows(statement)]
 
     async def older(self, than: datetime, first: int, limit: int) -> int:
         c = log_leaves.c
@@ -284,20 +289,20 @@ class SqlLogRecords:
             .where(within, logs.c.timestamp >= than)
         )
         [row] = await self._connection.rows(young)
-        if row["first"] is not None:
-            return int(row["first"]) - first
+        if row[0] is not None:
+            return int(row[0]) - first
         [row] = await self._connection.rows(select(func.count().label("count")).select_from(log_leaves).where(within))
-        return int(row["count"])
+        return int(row[0])
 
     async def pruned(self) -> int:
         with _readable():
             [row] = await self._connection.rows(select(log_pruned.c.size))
-            return _is(int, row["size"])
+            return _is(int, row[0])
 
     async def prune(self, until: int) -> int:
         if self._connection.dialect == "postgresql":
             [row] = await self._connection.change(select(func.prune_logs(until).label("deleted")))
-            return int(row["deleted"])
+            return int(row[0])
         before = await self.pruned()
         await self._connection.write(update(log_pruned).where(log_pruned.c.size < until).values(size=until))
         c = log_leaves.c
@@ -321,18 +326,18 @@ class SqlLogKeys:
         return await self.all()
 
     async def add(self, key: LogKey) -> None:
-        await self._connection.write(insert(log_keys), log_key_to_row(key))
+        await self._connection.write(_ADD_KEY, log_key_to_row(key))
 
     async def save(self, key: LogKey) -> None:
         here = log_keys.c.number == key.number
         await self._connection.write(update(log_keys).where(here).values(private=key.private))
 
 
-def _leaf(row: RowMapping) -> Leaf:
-    entry = None if row[logs.c.id] is None else entry_from_row(row)
-    hashed, entry_id = row[log_leaves.c.hash], row[log_leaves.c.entry_id]
+def _leaf(row: Row) -> Leaf:
+    index, entry_id, hashed = row[:3]
+    entry = None if row[3] is None else entry_from_row(row[3:])
     readable = isinstance(hashed, bytes) and (entry is None or (entry.in_order and isinstance(entry.salt, bytes)))
-    return Leaf(index=row[log_leaves.c.leaf_index], entry_id=entry_id, hash=hashed, entry=entry, readable=readable)
+    return Leaf(index=index, entry_id=entry_id, hash=hashed, entry=entry, readable=readable)
 
 
 class SqlLogs:
@@ -368,4 +373,4 @@ class SqlLogs:
 async def write_entries(connection: SqlConnection, entries: Sequence[LogEntry]) -> None:
     """Add entries to the log, all in one statement."""
     if entries:
-        await connection.write(insert(logs), [entry_to_row(entry) for entry in entries])
+        await connection.write(_ADD_ENTRY, [entry_to_row(entry) for entry in entries])

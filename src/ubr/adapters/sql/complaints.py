@@ -1,4 +1,4 @@
-"""Why the database could not be used, in the log: each reason at once, and then no more often than once a minute."""
+"""Logs why the database could not be used: each reason at once, and then once a minute at most."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ubr.domain.errors import UbrError
 
 EVERY: Final = 60.0
 _REASONS: Final = 100
-"""How many are told apart."""
+"""Maximum number of remembered reasons."""
 
 _log: Final = logging.getLogger("ubr.sql")
 
@@ -28,7 +28,7 @@ _complaints: OrderedDict[str, _Complaint] = OrderedDict()
 
 
 def complain(error: UbrError) -> None:
-    """Say why. A conflict is repeated, and what the input breaks is answered: neither is worth a line."""
+    """Log the reason of an error, unless it is a conflict, which is repeated, or an error of the input."""
     if not isinstance(error, SqlUnavailable) or isinstance(error, SqlTransactionConflict):
         return
     now = time.monotonic()

@@ -25,7 +25,7 @@ _LESS: Final = {
     "feed_head": "SELECT, UPDATE",
     "alembic_version": _READ,
 }
-"""Tables with fewer privileges. Above all, the role can neither change nor delete entries of the log."""
+"""Tables with fewer privileges. Above all, the role cannot change or delete entries of the log."""
 
 
 def grants(connection: Connection, role: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Engines: where the database is, how long anything may take, and how a transaction begins in each dialect."""
+"""Engines: the address of the database, the time limits, and the start of a transaction in each dialect."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from ubr.adapters.sql.uninterrupted import uninterrupted
 from ubr.application.kernel.home_loop import HomeLoop
 
 READ_ONLY: Final = "ubr_read"
-"""The execution option of a unit that only reads."""
+"""The execution option of read-only units."""
 
 HOME: Final = "ubr_home"
-"""The execution option with the `HomeLoop` of an engine: its connections are of no use in another."""
+"""The execution option with the `HomeLoop` of an engine: its connections work in that event loop only."""
 
 _SHORT: Final = 0.005
-"""Seconds between two tries of what SQLite does not wait for: such a change of another takes about as long."""
+"""Seconds between two attempts at a change that SQLite does not wait for. Such a change takes about this long."""
 
 _CACHED_STATEMENTS: Final = "prepared_statement_cache_size"
 
 _SYSTEM: Final = "system"
-"""As `sslrootcert`: whatever authority the system trusts."""
+"""As the value of `sslrootcert`: every authority that the system trusts."""
 
 _DRIVERS: Final = {
     "postgres": "postgresql+asyncpg",
@@ -45,25 +45,25 @@ _DRIVERS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
-    """How many connections, and how many seconds for each kind of wait. Nothing waits for ever."""
+    """The number of connections, and the limit in seconds of each kind of wait. Every wait has one."""
 
     connections: int = 10
     acquire: float = 2.0
-    """For a free connection; in SQLite for the writer before, of this process and of others."""
+    """For a free connection. In SQLite also for the previous writer, in this process or another."""
     connect: float = 2.0
     statement: float = 4.0
-    """As PostgreSQL counts it. The driver gives up half a second later, for a server that no longer counts."""
+    """PostgreSQL's `statement_timeout`. The timeout of the driver is 0.5 s longer, for a server that is frozen."""
     lock: float = 3.0
     idle: float = 10.0
-    """A transaction in which nothing is asked."""
+    """For the next statement of an open transaction."""
     recycle: float = 1800.0
-    """The age at which a connection is replaced, before a balancer on the way forgets it."""
+    """The age at which a connection is replaced, before a load balancer drops it."""
 
 
 def normal_url(url: str) -> str:
-    """The address with the driver that is used here, whichever way it was spelled.
+    """The URL with the driver that is used here, for every spelling of the scheme.
 
-    Errors: `ValueError`, with a sentence that shows nothing of the address but its scheme.
+    Errors: `ValueError`, with a sentence that contains no part of the URL except its scheme.
     """
     try:
         parsed = make_url(url)
@@ -71,7 +71,9 @@ def normal_url(url: str) -> str:
         raise ValueError("The database URL cannot be read; it looks like postgresql://user@host/name") from None
     driver = _DRIVERS.get(parsed.drivername)
     if driver is None:
-        raise ValueError(f"The database URL begins with {parsed.drivername}://; postgresql:// and sqlite:// are known")
+        raise ValueError(
+            f"The database URL begins with {parsed.drivername}://; it must begin with postgresql:// or sqlite://"
+        )
     if driver.startswith("sqlite") and (parsed.database or ":memory:") == ":memory:":
         raise ValueError("The database URL names no file; for SQLite it looks like sqlite:///path/to/file.db")
     return parsed.set(drivername=driver).render_as_string(hide_password=False)
@@ -87,8 +89,8 @@ def make_engine(
 ) -> AsyncEngine:
     """An engine that has not connected yet.
 
-    `durable` False lets SQLite answer before the disk has what was committed: for tests. `home` is the event loop of
-    the application; without it, the one that first connects. `schema` is that of PostgreSQL with the tables.
+    With `durable` False, SQLite commits without waiting for the disk: for tests. `home` is the event loop of the
+    application, by default the loop that connects first. `schema` is the schema of the tables in PostgreSQL.
     Errors: `ValueError`.
     """
     limits = limits or ConnectionLimits()
@@ -108,13 +110,13 @@ def sqlite_engine(
 ) -> AsyncEngine:
     pragmas = (
         f"busy_timeout={_milliseconds(limits.acquire)}",
-        # In WAL mode NORMAL may lose what was answered last when the power fails, and with it a revocation.
+        # In WAL mode, NORMAL may lose the last commits in a power failure, including a revocation that was answered.
         f"synchronous={'FULL' if durable else 'OFF'}",
         f"foreign_keys={'ON' if foreign_keys else 'OFF'}",
     )
 
     async def connect() -> aiosqlite.Connection:
-        # Without an isolation level the driver begins nothing by itself.
+        # Without an isolation level, the driver begins no transactions by itself.
         connection = aiosqlite.connect(url.database or "", timeout=limits.acquire, isolation_level=None)
         thread = connection._thread  # noqa: SLF001 - there is no other way to it
         thread.daemon = True
@@ -124,7 +126,7 @@ def sqlite_engine(
             await _write_ahead(connection, limits.acquire)
         except BaseException:
             await connection.close()
-            await asyncio.to_thread(thread.join)  # It ends by itself, but might outlive the event loop.
+            await asyncio.to_thread(thread.join)  # it ends by itself, but might outlive the event loop
             raise
         return connection
 
@@ -134,7 +136,7 @@ def sqlite_engine(
         pool_size=limits.connections,
         max_overflow=0,
         pool_timeout=limits.acquire,
-        # `SqlConnection` rolls back itself, and looks whether that was of any use.
+        # `SqlConnection` rolls back itself, and checks the result.
         pool_reset_on_return=None,
         execution_options={HOME: home or HomeLoop()},
         hide_parameters=True,
@@ -142,8 +144,8 @@ def sqlite_engine(
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
-        # A transaction that reads first and writes later fails at once when another wrote meanwhile, however long it
-        # may wait: so whoever may write takes the lock first.
+        # If a transaction reads first, its first write fails at once if another transaction has written since,
+        # whatever the busy timeout is. So a transaction that may write takes the lock at its start.
         reads = connection.get_execution_options().get(READ_ONLY, False)
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
@@ -151,10 +153,10 @@ def sqlite_engine(
 
 
 async def _write_ahead(connection: aiosqlite.Connection, patience: float) -> None:
-    """Put the file into WAL mode, which it keeps.
+    """Put the file into WAL mode. The file keeps the mode.
 
-    SQLite does not wait, whatever the busy timeout is, where two connections are about to change the mode of one file
-    (https://www.sqlite.org/c3ref/busy_handler.html): so whoever comes second tries again, for `patience` seconds.
+    If two connections change the mode of a file at once, SQLite rejects one of them without waiting for the busy
+    timeout (https://www.sqlite.org/c3ref/busy_handler.html). That one tries again, for `patience` seconds.
     """
     deadline = time.monotonic() + patience
     while True:
@@ -173,14 +175,14 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop, schem
     cached = _cached_statements(url)
     settings = {
         "timezone": "UTC",
-        "jit": "off",  # these queries are over before it has compiled anything
+        "jit": "off",  # these queries take less time than the compilation
         "statement_timeout": _milliseconds(limits.statement),
         "lock_timeout": _milliseconds(limits.lock),
         "idle_in_transaction_session_timeout": _milliseconds(limits.idle),
     }
 
     async def connect() -> Any:
-        from ubr.adapters.sql import postgresql  # noqa: PLC0415 - SQLite does without
+        from ubr.adapters.sql import postgresql  # noqa: PLC0415 - not needed with SQLite
 
         _check_files(url)
         made = []
@@ -197,7 +199,7 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop, schem
                 )
             )
 
-        # Cancelled while it negotiates, asyncpg would leave an exception behind that nobody fetches.
+        # If asyncpg were cancelled during the handshake, asyncio would report an exception that was never retrieved.
         try:
             await uninterrupted(make())
         except asyncio.CancelledError:
@@ -207,7 +209,7 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop, schem
         return made[0]
 
     statements: dict[str, Any] = {"prepared_statement_cache_size": cached}
-    if cached == 0:  # PgBouncer may not know them by name, or know those of others by the same.
+    if cached == 0:  # behind PgBouncer, the name may be missing in the session, or belong to another client
         statements["prepared_statement_name_func"] = str
 
     def create() -> Any:
@@ -228,7 +230,7 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop, schem
 
     @event.listens_for(engine.sync_engine, "handle_error")
     def cut(context: ExceptionContext) -> None:
-        # A server that did not answer will not answer a farewell either, for which SQLAlchemy would wait two seconds.
+        # A server that did not answer will not answer a close message either. SQLAlchemy would wait two seconds for it.
         if isinstance(context.original_exception, TimeoutError) and context.connection is not None:
             driver = context.connection.connection.driver_connection
             if driver is not None:
@@ -238,7 +240,7 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop, schem
 
 
 def _dsn(url: URL) -> str:
-    """The address the way PostgreSQL's own tools take it: asyncpg reads all its parameters, SQLAlchemy only some."""
+    """The URL in the form of libpq. asyncpg supports all of its parameters, SQLAlchemy only some."""
     query = {
         "sslmode" if name == "ssl" else name: value
         for name, value in url.query.items()
@@ -248,18 +250,21 @@ def _dsn(url: URL) -> str:
 
 
 def _check_files(url: URL) -> None:
-    """Errors: `SqlUnavailable`. The driver would take some that are missing for a connection that was lost."""
+    """Check that the TLS files are readable. For some of them, the driver would report a lost connection instead.
+
+    Errors: `SqlUnavailable`.
+    """
     for option in ("sslrootcert", "sslcert", "sslkey"):
         path = url.query.get(option)
         if isinstance(path, str) and path != _SYSTEM and not os.access(path, os.R_OK):
-            raise SqlUnavailable(f"{option} cannot be read", f"The file that {option} names in the URL cannot be read")
+            raise SqlUnavailable(f"{option} cannot be read", f"The file of {option} in the database URL cannot be read")
 
 
 def _cached_statements(url: URL) -> int:
-    """How many statements each connection keeps prepared; with 0 none has a name. Errors: `ValueError`."""
+    """The number of prepared statements that each connection keeps. 0: they have no names. Errors: `ValueError`."""
     given = url.query.get(_CACHED_STATEMENTS, "100")
     if not isinstance(given, str) or re.fullmatch(r"[0-9]{1,5}", given) is None:
-        raise ValueError(f"The database URL has a {_CACHED_STATEMENTS} that is no number")
+        raise ValueError(f"The database URL has a {_CACHED_STATEMENTS} that is not a number")
     return int(given)
 
 

@@ -1,4 +1,4 @@
-"""What the databases say, in the words of the domain. The one place that reads a driver's error."""
+"""Translates errors of the drivers into errors of the domain. No other module reads an error of a driver."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sqlite3
 from typing import Final
 
 from sqlalchemy import UniqueConstraint
+from sqlalchemy.connectors.asyncio import AsyncAdapt_Error as AdaptedError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -27,9 +28,9 @@ from ubr.domain.errors import (
 CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
     "uq_users_email_key": EmailTaken,
     "uq_roles_name": RoleNameTaken,
-    "pk_roles": RoleNameTaken,  # built-in roles have known ids, which two services may add at the same moment
-    "uq_log_leaves_entry_id": LogDamaged,  # what waits to be in the tree is in it already
-    # These are broken where a thing went away between being read without a lock and being pointed at.
+    "pk_roles": RoleNameTaken,  # built-in roles have fixed ids, which two processes may add at the same moment
+    "uq_log_leaves_entry_id": LogDamaged,  # a queued entry is in the tree already
+    # A row was read without a lock, and deleted before the row that refers to it was written.
     "fk_user_roles_role_id_roles": RoleNotFound,
     "fk_user_roles_user_id_users": UserNotFound,
     "fk_sessions_user_id_users": UserNotFound,
@@ -37,12 +38,12 @@ CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
     "fk_outbox_user_id_users": UserNotFound,
     "fk_reserved_emails_user_id_users": UserNotFound,
     "fk_refresh_tokens_session_id_sessions": SessionNotFound,
-    # Who acts went away meanwhile. Done again, the call is told what there is to be told of that.
+    # The actor was deleted meanwhile. The repeated call gets the correct error.
     "fk_replays_actor_id_users": TransactionConflict,
     "fk_replays_user_id_users": TransactionConflict,
     "fk_known_clients_user_id_users": UserNotFound,
 }
-"""What it means that a constraint is broken. PostgreSQL tells its name, SQLite the columns of a unique one."""
+"""The error for each violated constraint. PostgreSQL reports its name, SQLite the columns of a unique constraint."""
 
 SQLITE_CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
     ", ".join(f"{table.name}.{column.name}" for column in constraint.columns): CONSTRAINTS[str(constraint.name)]
@@ -51,7 +52,7 @@ SQLITE_CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
     if isinstance(constraint, UniqueConstraint) and str(constraint.name) in CONSTRAINTS
 }
 SQLITE_REFERENCES: Final[dict[str, type[UbrError]]] = {
-    # The other reference of a grant is to its user, whose row is written just before.
+    # The other reference of a grant is to its user, whose row was written just before.
     "user_roles": RoleNotFound,
     "sessions": UserNotFound,
     "links": UserNotFound,
@@ -61,24 +62,24 @@ SQLITE_REFERENCES: Final[dict[str, type[UbrError]]] = {
     "replays": TransactionConflict,
     "known_clients": UserNotFound,
 }
-"""The same for foreign keys, of which SQLite tells nothing at all, by the table that was written."""
+"""The error for a violated foreign key, by the written table: SQLite does not report which key it was."""
 _NOT_TEXT: Final = "Could not decode to UTF-8"
-"""How the driver begins to say that a text is none."""
+"""The start of the driver's message for a stored text that is not UTF-8."""
 _SQLITE_UNIQUE: Final = "UNIQUE constraint failed: "
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _UNAVAILABLE_CLASSES: Final = {
     "08",  # connection
-    "28",  # the password was changed under us
+    "28",  # the password was changed while ubr was running
     "53",  # disk full, out of memory, too many connections
     "57",  # cancelled by a timeout, shut down, starting
-    "58",  # the system below PostgreSQL
+    "58",  # system error outside PostgreSQL
 }
 _UNAVAILABLE_STATES: Final = {
-    "25006",  # read-only: a standby, or set so
+    "25006",  # read-only: a standby, or configured
     "25P03",  # idle in a transaction for too long
     "25P04",  # in a transaction for too long
-    "3D000",  # no such database
+    "3D000",  # the database does not exist
 }
 _SLOW_STATES: Final = {
     "55P03": "lock_timeout",
@@ -89,13 +90,15 @@ _CONFLICT_STATES: Final = {
     "40P01",  # deadlock
 }
 _LOST_STATEMENTS: Final = {
-    "26000",  # no such prepared statement
-    "42P05",  # there is one of that name
+    "26000",  # the prepared statement does not exist
+    "42P05",  # a prepared statement of that name exists
 }
-"""A pooler on the way gave the session to somebody else, with the statements that were prepared in it."""
-_LOST: Final = "A pooler before the database loses prepared statements: end the URL in ?prepared_statement_cache_size=0"
+"""A pooler gave the session, with its prepared statements, to another client."""
+_LOST: Final = (
+    "A pooler in front of the database loses prepared statements: append ?prepared_statement_cache_size=0 to the URL"
+)
 _STALE_PLANS: Final = {"InvalidCachedStatementError", "OutdatedSchemaCacheError"}
-"""What asyncpg raises where the tables changed under a prepared statement. SQLAlchemy drops its caches upon it."""
+"""Errors of asyncpg after the tables of a prepared statement were changed. SQLAlchemy drops its caches then."""
 
 # https://www.sqlite.org/rescode.html
 _SQLITE_UNAVAILABLE: Final = {
@@ -115,9 +118,9 @@ _SQLITE_SLOW: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 class SqlUnavailable(StoreUnavailable):
-    """`reason` is for the operator's log: a code of the database or the name of a limit, never its text.
+    """`reason` is for the service's log: a code of the database or the name of a limit, never a text of the database.
 
-    `cause` is a sentence for the operator, where more is known.
+    `cause` is a sentence for the operator, if the cause is known.
     """
 
     def __init__(self, reason: str, cause: str | None = None, *, retry_after: int = 1) -> None:
@@ -126,35 +129,53 @@ class SqlUnavailable(StoreUnavailable):
 
 
 class SqlTooSlow(SqlUnavailable, StoreTooSlow):
-    """The database answers, and certainly did nothing."""
+    """The database is reachable. The statement certainly had no effect."""
 
 
 class SqlTransactionConflict(SqlUnavailable, TransactionConflict):
-    """Two units stood in each other's way and this one was rolled back, certainly: it may be repeated."""
+    """Two units conflicted. This one was certainly rolled back, so it can be repeated."""
 
 
 def is_answer(error: BaseException) -> bool:
-    """Whether an error is what the database itself answered, so that it is known in which state the connection is."""
-    if not isinstance(error, DBAPIError):
-        return False
-    if isinstance(error.orig, sqlite3.Error):
-        return getattr(error.orig, "sqlite_errorcode", None) is not None
-    return getattr(getattr(error.orig, "__cause__", None), "sqlstate", None) is not None
+    """True if the database itself answered with this error: the state of the connection is then known."""
+    driver = _of_driver(error)
+    if isinstance(driver, sqlite3.Error):
+        return getattr(driver, "sqlite_errorcode", None) is not None
+    return _state(driver) is not None
 
 
-def translated(error: BaseException) -> UbrError | None:
-    """What an error of a driver means; None for one that is a bug, to be raised as it is."""
+def translated(error: BaseException, *, lost: bool = False) -> UbrError | None:
+    """The error of the domain for an error of a driver; None for a bug, which is raised unchanged.
+
+    `lost` is True if the connection is closed.
+    """
     if isinstance(error, UbrError):
         return error
     if isinstance(error, PoolTimeoutError):
         return SqlUnavailable("no connection was free")
-    if isinstance(error, OSError):
-        return SqlUnavailable(*causes.of_connecting(error))
-    if not isinstance(error, DBAPIError):
+    driver = _of_driver(error)
+    if isinstance(driver, OSError):
+        return SqlUnavailable(*causes.of_connecting(driver))
+    if isinstance(driver, sqlite3.Error):
+        return _of_sqlite(driver, (error.statement if isinstance(error, DBAPIError) else None) or "")
+    if driver is None or type(driver).__module__.partition(".")[0] != "asyncpg":
         return None
-    if isinstance(error.orig, sqlite3.Error):
-        return _of_sqlite(error.orig, error.statement or "")
-    return _of_postgresql(error)
+    return _of_postgresql(driver, lost=lost or (isinstance(error, DBAPIError) and error.connection_invalidated))
+
+
+def _of_driver(error: BaseException | None) -> BaseException | None:
+    """The error of the driver, which SQLAlchemy may have wrapped: in its own, and for asyncpg in one of its adapter."""
+    if isinstance(error, DBAPIError):
+        error = error.orig
+    if isinstance(error, AdaptedError):
+        error = error.__cause__
+    return error
+
+
+def _state(driver: BaseException | None) -> str | None:
+    """The SQLSTATE of an answer of PostgreSQL."""
+    state: str | None = getattr(driver, "sqlstate", None)
+    return state
 
 
 def _of_sqlite(error: sqlite3.Error, statement: str) -> UbrError | None:
@@ -169,7 +190,7 @@ def _of_sqlite(error: sqlite3.Error, statement: str) -> UbrError | None:
         return broken()
     if code is None and str(error).startswith(_NOT_TEXT):
         return None
-    if code is None:  # Of SQLAlchemy's own making: the connection was closed under us.
+    if code is None:  # raised by SQLAlchemy itself: the connection was closed meanwhile
         return SqlUnavailable("connection closed") if isinstance(error, sqlite3.OperationalError) else None
     name = getattr(error, "sqlite_errorname", "SQLITE")
     if code & 0xFF in _SQLITE_SLOW:
@@ -179,24 +200,21 @@ def _of_sqlite(error: sqlite3.Error, statement: str) -> UbrError | None:
     return None
 
 
-def _of_postgresql(error: DBAPIError) -> UbrError | None:
-    # The driver's own error is behind the one that SQLAlchemy makes of it.
-    driver = getattr(error.orig, "__cause__", None)
+def _of_postgresql(driver: BaseException, *, lost: bool) -> UbrError | None:
     if type(driver).__name__ in _STALE_PLANS:
         return SqlTransactionConflict("stale plan")
-    state = getattr(driver, "sqlstate", None)
+    state = _state(driver)
     if state is None:
         if type(driver).__name__ == "ClientConfigurationError":
             return SqlUnavailable(*causes.of_options(f"{driver}"))
-        # Some errors of the driver are ours, such as an argument of the wrong type: those stay what they are.
-        lost = error.connection_invalidated or "closed" in str(error.orig)
-        return SqlUnavailable("connection lost") if lost else None
+        # Some errors of the driver are bugs of ubr, such as an argument of the wrong type. They stay unchanged.
+        return SqlUnavailable("connection lost") if lost or "closed" in f"{driver}" else None
     if state[:2] == "23" and (broken := CONSTRAINTS.get(getattr(driver, "constraint_name", ""))) is not None:
         return broken()
-    return _of_state(state, error)
+    return _of_state(state, f"{driver}", lost=lost)
 
 
-def _of_state(state: str, error: DBAPIError) -> UbrError | None:
+def _of_state(state: str, message: str, *, lost: bool) -> UbrError | None:
     reason = f"sqlstate {state}"
     if state in _CONFLICT_STATES:
         return SqlTransactionConflict(reason)
@@ -204,16 +222,16 @@ def _of_state(state: str, error: DBAPIError) -> UbrError | None:
         return SqlTooSlow(f"{reason}: {_SLOW_STATES[state]}")
     if state in _LOST_STATEMENTS:
         return SqlUnavailable(reason, _LOST)
-    if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE_STATES or error.connection_invalidated:
-        return SqlUnavailable(reason, causes.of_state(state, f"{error.orig}"))
+    if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE_STATES or lost:
+        return SqlUnavailable(reason, causes.of_state(state, message))
     return None
 
 
 def explained(error: BaseException) -> UbrError | None:
-    """The same, for who is about to begin: a right that is missing is no bug then, but an answer."""
-    if (meaning := translated(error)) is not None or not isinstance(error, DBAPIError):
+    """Like `translated`, for the start of a process: a missing privilege is then an operator's error, not a bug."""
+    if (meaning := translated(error)) is not None:
         return meaning
-    state = getattr(getattr(error.orig, "__cause__", None), "sqlstate", None)
+    state = _state(_of_driver(error))
     if state == "42501":
         return SqlUnavailable(f"sqlstate {state}", causes.of_state(state))
     return None

@@ -5,20 +5,43 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Executable, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.errors import SqlTransactionConflict
-from ubr.adapters.sql.rows import Row, replay_from_row, replay_to_row
+from ubr.adapters.sql.rows import Values, replay_from_row, replay_to_row
+from ubr.adapters.sql.statements import Statement, updating
 from ubr.adapters.sql.tables import replays
 from ubr.application.ports.idempotency import IdempotencyRecord
 
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_CLAIM: Final[Row] = {"fingerprint": b"", "actor_id": None, "user_id": None, "result": b"", "expires_at": _LONG_AGO}
+_CLAIM: Final[Values] = {"fingerprint": b"", "actor_id": None, "user_id": None, "result": b"", "expires_at": _LONG_AGO}
 """A claim without a result has already expired: if a unit ends without a result, no call finds the row. The row gets
 its users only at the end of the unit, because that locks users, and roles are locked before users.
 """
+
+
+_FIND: Final = Statement(
+    select(replays).where(replays.c.digest == bindparam("digest"), replays.c.expires_at > bindparam("now"))
+)
+
+
+def _claiming(dialect: str) -> Executable:
+    insert = (sqlite if dialect == "sqlite" else postgresql).insert(replays)
+    # PostgreSQL waits here for a unit that inserted the same digest and is still open. Afterwards the row is locked in
+    # every case, so it can be read.
+    claim = insert.values(digest=bindparam("digest"), **_CLAIM).on_conflict_do_update(
+        index_elements=[replays.c.digest],
+        set_=_CLAIM,
+        where=replays.c.expires_at <= bindparam("now", type_=replays.c.expires_at.type),
+    )
+    statement: Executable = claim.returning(replays.c.digest)
+    return statement
+
+
+_TAKE: Final = Statement(_claiming)
+_KEEP: Final = updating(replays, replays.c.digest == bindparam("its_digest"))
 
 
 class SqlIdempotencyStore:
@@ -26,28 +49,19 @@ class SqlIdempotencyStore:
         self._connection = connection
 
     async def find(self, digest: bytes, now: datetime) -> IdempotencyRecord | None:
-        statement = select(replays).where(replays.c.digest == digest, replays.c.expires_at > now)
-        row = await self._connection.row(statement)
+        row = await self._connection.row(_FIND, {"digest": digest, "now": now})
         return None if row is None else replay_from_row(row)
 
     async def claim(self, digest: bytes, now: datetime) -> IdempotencyRecord | None:
-        insert = (sqlite if self._connection.dialect == "sqlite" else postgresql).insert(replays)
-        # PostgreSQL waits here for a unit that inserted the same digest and is still open. Whatever its outcome, the
-        # row is locked afterwards, so it can be read.
-        claim = insert.values(digest=digest, **_CLAIM).on_conflict_do_update(
-            index_elements=[replays.c.digest], set_=_CLAIM, where=replays.c.expires_at <= now
-        )
-        if await self._connection.change(claim.returning(replays.c.digest)):
+        if await self._connection.change(_TAKE, {"digest": digest, "now": now}):
             return None
         found = await self.find(digest, now)
         if found is None:
-            raise SqlTransactionConflict("a row went away")
+            raise SqlTransactionConflict("a row was deleted")
         return found
 
     async def keep(self, replay: IdempotencyRecord) -> None:
-        await self._connection.write(
-            update(replays).where(replays.c.digest == replay.digest).values(replay_to_row(replay))
-        )
+        await self._connection.write(_KEEP, {**replay_to_row(replay), "its_digest": replay.digest})
 
     async def forget(self, expired_before: datetime, limit: int) -> int:
         """Skips rows that another unit has locked; a later call deletes them."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import bindparam, select, text
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import key_from_row, key_to_row
+from ubr.adapters.sql.statements import Statement, inserting, updating
 from ubr.adapters.sql.tables import signing_keys
 from ubr.domain.keys.signing_key import SigningKey
 
-_ALONE: Final = text("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE")
+_ALL: Final = Statement(select(signing_keys).order_by(signing_keys.c.created_at.desc(), signing_keys.c.kid.desc()))
+_ADD: Final = inserting(signing_keys)
+_SAVE: Final = updating(signing_keys, signing_keys.c.kid == bindparam("its_kid"))
+_ALONE: Final = Statement(text("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE"))
 """Row locks are not enough: another unit may add a key. Units that only read do not wait."""
 
 
@@ -21,8 +25,7 @@ class SqlSigningKeys:
         self._connection = connection
 
     async def all(self) -> Sequence[SigningKey]:
-        statement = select(signing_keys).order_by(signing_keys.c.created_at.desc(), signing_keys.c.kid.desc())
-        return [key_from_row(row) for row in await self._connection.rows(statement)]
+        return [key_from_row(row) for row in await self._connection.rows(_ALL)]
 
     async def all_to_change(self) -> Sequence[SigningKey]:
         if self._connection.locking:
@@ -30,7 +33,7 @@ class SqlSigningKeys:
         return await self.all()
 
     async def add(self, key: SigningKey) -> None:
-        await self._connection.write(insert(signing_keys), key_to_row(key))
+        await self._connection.write(_ADD, key_to_row(key))
 
     async def save(self, key: SigningKey) -> None:
-        await self._connection.write(update(signing_keys).where(signing_keys.c.kid == key.kid).values(key_to_row(key)))
+        await self._connection.write(_SAVE, {**key_to_row(key), "its_kid": key.kid})

@@ -6,18 +6,41 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, insert, literal, or_, select, tuple_, update
+from sqlalchemy import and_, bindparam, delete, literal, or_, select, tuple_, update
 
 from ubr.adapters.sql.connection import SqlConnection
-from ubr.adapters.sql.rows import queued_mail_from_row, queued_mail_to_row
-from ubr.adapters.sql.tables import outbox
+from ubr.adapters.sql.rows import Values, queued_mail_from_row, queued_mail_to_row
+from ubr.adapters.sql.statements import Statement, inserting, updating
+from ubr.adapters.sql.tables import Timestamp, outbox
 from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
 from ubr.domain.ids import UserId
 from ubr.domain.mail.kinds import LINK_MAILS, MailKind
 from ubr.domain.mail.queued_mail import QueuedMail
 
-_WITH_LINKS: Final = [kind.value for kind in LINK_MAILS]
+_ENDED: Final = and_(
+    or_(*(outbox.c.kind == kind.value for kind in LINK_MAILS)),
+    or_(outbox.c.user_id == bindparam("user_id"), outbox.c.email_key == bindparam("email_key")),
+)
+_UNDOING: Final = and_(
+    outbox.c.kind == MailKind.EMAIL_CHANGED.value,
+    outbox.c.user_id == bindparam("user_id"),
+    outbox.c.created_at >= bindparam("since", type_=Timestamp),
+)
+# A mail that is unchanged since the caller claimed or read it.
+_UNCHANGED: Final = and_(outbox.c.id == bindparam("its_id"), outbox.c.next_try_at == bindparam("its_time"))
+
+_ADD: Final = inserting(outbox)
+_DUE: Final = Statement(
+    select(outbox.c.id).where(outbox.c.dead.is_(False), outbox.c.next_try_at <= bindparam("now")).limit(1)
+)
+_GET: Final = Statement(select(outbox).where(outbox.c.id == bindparam("id")))
+_GET_LOCKED: Final = Statement(select(outbox).where(outbox.c.id == bindparam("id")).with_for_update())
+_SAVE: Final = updating(outbox, _UNCHANGED)
+_REMOVE: Final = Statement(delete(outbox).where(_UNCHANGED))
+_FORGET_LINKS: Final = Statement(delete(outbox).where(_ENDED))
+_FORGET_LINKS_AND_UNDOS: Final = Statement(delete(outbox).where(or_(_ENDED, _UNDOING)))
+_FORGET_EMAIL: Final = Statement(delete(outbox).where(outbox.c.email_key == bindparam("email_key")))
 
 
 class SqlOutbox:
@@ -25,11 +48,10 @@ class SqlOutbox:
         self._connection = connection
 
     async def add(self, queued: QueuedMail) -> None:
-        await self._connection.write(insert(outbox), queued_mail_to_row(queued))
+        await self._connection.write(_ADD, queued_mail_to_row(queued))
 
     async def due(self, now: datetime) -> bool:
-        waiting = select(outbox.c.id).where(outbox.c.dead.is_(False), outbox.c.next_try_at <= now).limit(1)
-        return await self._connection.row(waiting) is not None
+        return await self._connection.row(_DUE, {"now": now}) is not None
 
     async def claim(self, now: datetime, until: datetime, limit: int) -> list[QueuedMail]:
         due = select(outbox.c.id).where(outbox.c.dead.is_(False), outbox.c.next_try_at <= now)
@@ -42,8 +64,7 @@ class SqlOutbox:
         return sorted(queued_mails, key=lambda queued: (queued.created_at, queued.id))
 
     async def get(self, mail_id: UUID) -> QueuedMail | None:
-        found = select(outbox).where(outbox.c.id == mail_id)
-        row = await self._connection.row(found.with_for_update() if self._connection.locking else found)
+        row = await self._connection.row(_GET_LOCKED if self._connection.locking else _GET, {"id": mail_id})
         return None if row is None else queued_mail_from_row(row)
 
     async def page(self, after: After[datetime] | None, limit: int, *, dead: bool | None = None) -> list[QueuedMail]:
@@ -57,21 +78,20 @@ class SqlOutbox:
         return [queued_mail_from_row(row) for row in rows]
 
     async def save(self, queued: QueuedMail, *, was: QueuedMail) -> bool:
-        return await self._connection.write(update(outbox).where(*_as(was)).values(queued_mail_to_row(queued))) > 0
+        return await self._connection.write(_SAVE, {**queued_mail_to_row(queued), **_as(was)}) > 0
 
     async def remove(self, queued: QueuedMail) -> None:
-        await self._connection.write(delete(outbox).where(*_as(queued)))
+        await self._connection.write(_REMOVE, _as(queued))
 
     async def forget_links(self, user_id: UserId, email: Email, *, changed_since: datetime | None) -> None:
-        c = outbox.c
-        ended = and_(c.kind.in_(_WITH_LINKS), or_(c.user_id == user_id, c.email_key == email.key))
-        if changed_since is not None:
-            undoing = c.kind == MailKind.EMAIL_CHANGED.value
-            ended = or_(ended, and_(undoing, c.user_id == user_id, c.created_at >= changed_since))
-        await self._connection.write(delete(outbox).where(ended))
+        which = {"user_id": user_id, "email_key": email.key}
+        if changed_since is None:
+            await self._connection.write(_FORGET_LINKS, which)
+        else:
+            await self._connection.write(_FORGET_LINKS_AND_UNDOS, {**which, "since": changed_since})
 
     async def forget_email(self, email: Email) -> None:
-        await self._connection.write(delete(outbox).where(outbox.c.email_key == email.key))
+        await self._connection.write(_FORGET_EMAIL, {"email_key": email.key})
 
     async def forget_all(self, limit: int) -> int:
         return await self._connection.forget(outbox.c.id, select(outbox.c.id).limit(limit))
@@ -82,6 +102,5 @@ class SqlOutbox:
         return await self._connection.forget(outbox.c.id, old.limit(limit).with_for_update(skip_locked=True))
 
 
-def _as(queued: QueuedMail) -> tuple[ColumnElement[bool], ...]:
-    """Conditions for a mail that is unchanged since the caller claimed or read it."""
-    return outbox.c.id == queued.id, outbox.c.next_try_at == queued.next_try_at
+def _as(queued: QueuedMail) -> Values:
+    return {"its_id": queued.id, "its_time": queued.next_try_at}

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL by asyncpg. Loaded only where there is a PostgreSQL."""
+"""Connections to PostgreSQL by asyncpg. Loaded only if the database is PostgreSQL."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ else:
     _Connection = asyncpg.Connection
 
 NEW: Final = "ubr"
-"""The schema of new installations, where none is named."""
+"""The default schema of new installations."""
 
 
 class TransactionalConnection(_Connection):
-    """Says at the beginning of each transaction what holds within it, instead of once for the session.
+    """Sends its settings at the start of each transaction, and not once per session.
 
-    Behind PgBouncer two transactions may be of two sessions, and a session that was told something is somebody else's
-    next. All of it is sent with the BEGIN, so it takes no time of its own.
+    Behind PgBouncer, two transactions may run in different sessions, and another client may get a session next. The
+    settings are sent in one message with the BEGIN, so they cost no round trip.
     """
 
     opening: str = ""
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 - as asyncpg
         if not args and query.startswith("BEGIN"):
-            # Whatever the installation says: who had to wait for a lock must see what was committed meanwhile.
+            # Overrides the configuration: a statement that waited for a lock must see the commits of the meantime.
             if "ISOLATION LEVEL" not in query:
                 query = query.replace("BEGIN", "BEGIN ISOLATION LEVEL READ COMMITTED", 1)
             query += self.opening
@@ -54,7 +54,7 @@ async def connect(
         statement_cache_size=statement_cache_size,
         connection_class=TransactionalConnection,
         ssl=ssl.create_default_context() if trust_system else None,
-        # PgBouncer lets this one through, and keeps it apart for each client.
+        # PgBouncer supports this one, and keeps it separate for each client.
         server_settings={"application_name": "ubr"},
     )
     connection.opening = opening
@@ -64,8 +64,8 @@ async def connect(
 def opening(settings: Mapping[str, str], schema: str | None) -> str:
     """The statements that every transaction begins with.
 
-    Without a schema tables are sought in the one that `NEW` names, and then wherever the role looks anyway, which is
-    where they are in installations of before.
+    Without a schema, tables are found in the schema `NEW`, and then in the search path of the role, where earlier
+    versions of ubr created them.
     """
     statements = [f" SET LOCAL {name} TO {_literal(value)};" for name, value in settings.items()]
     path = f"{_literal(quoted(schema))}" if schema else _PATH

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Executable, Integer, and_, bindparam, case, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ubr.adapters.sql.connection import SqlConnection
+from ubr.adapters.sql.statements import Statement, among
 from ubr.adapters.sql.tables import Timestamp, counters, known_clients, password_tries, users
 from ubr.application.ports.protection import Exhausted, Quota, Reservation
 from ubr.domain.accounts.email import Email
 from ubr.domain.ids import UserId
-
-# Each login runs these statements. They are built once, since building takes longer than running.
 
 
 def _insert(dialect: str, table: Any) -> Any:
@@ -24,7 +22,6 @@ def _insert(dialect: str, table: Any) -> Any:
     return (sqlite if dialect == "sqlite" else postgresql).insert(table)
 
 
-@cache
 def _taking(dialect: str) -> Executable:
     c = password_tries.c
     # A window that begins far in the future dates from before the clock was set back.
@@ -44,26 +41,46 @@ def _taking(dialect: str) -> Executable:
     return statement
 
 
-def _changing(**values: Any) -> Executable:
+def _changing(**values: Any) -> Statement:
     """An update of the window that a reservation belongs to."""
     c = password_tries.c
     same = and_(c.bucket == bindparam("its_bucket"), c.began_at == bindparam("its_start"))
-    return update(password_tries).where(same, c.taken > c.failed).values(values)
+    return Statement(update(password_tries).where(same, c.taken > c.failed).values(values))
 
 
+_TAKE: Final = Statement(_taking)
+_WINDOW: Final = Statement(
+    select(password_tries.c.began_at, password_tries.c.failed, password_tries.c.passed).where(
+        password_tries.c.bucket == bindparam("bucket")
+    )
+)
+_CLEAR: Final = Statement(
+    lambda dialect: delete(password_tries).where(among(dialect, password_tries.c.bucket, "buckets"))
+)
 _GIVE_BACK: Final = {
     passed: _changing(taken=password_tries.c.taken - 1, passed=password_tries.c.passed + int(passed))
     for passed in (True, False)
 }
 _FAIL: Final = _changing(failed=password_tries.c.failed + 1)
-_SEEN_AT: Final = (
+_SEEN_AT: Final = Statement(
     select(known_clients.c.seen_at)
     .join_from(known_clients, users, known_clients.c.user_id == users.c.id)
     .where(users.c.email_key == bindparam("email_key"), known_clients.c.client == bindparam("client"))
 )
 
 
-@cache
+def _seeing(dialect: str) -> Executable:
+    c = known_clients.c
+    upsert = _insert(dialect, known_clients).values({column.name: bindparam(column.name) for column in c})
+    statement: Executable = upsert.on_conflict_do_update(
+        index_elements=[c.user_id, c.client], set_={"seen_at": upsert.excluded.seen_at}
+    )
+    return statement
+
+
+_SEE: Final = Statement(_seeing)
+
+
 def _counting(dialect: str) -> Executable:
     c = counters.c
     upsert = _insert(dialect, counters).values(name=bindparam("name"), full_at=bindparam("full_at"))
@@ -76,8 +93,15 @@ def _counting(dialect: str) -> Executable:
     return statement
 
 
+_COUNT: Final = Statement(_counting)
+_CUT: Final = Statement(
+    update(counters)
+    .where(counters.c.name == bindparam("its_name"), counters.c.full_at > bindparam("latest", type_=BigInteger))
+    .values(full_at=bindparam("latest", type_=BigInteger))
+)
+_FULL_AT: Final = Statement(select(counters.c.full_at).where(counters.c.name == bindparam("name")))
 _MAX_COUNT: Final = bindparam("most", type_=BigInteger)
-_COUNT_BACK: Final = (
+_COUNT_BACK: Final = Statement(
     update(counters)
     .where(counters.c.name == bindparam("its_name"))
     .values(
@@ -92,17 +116,16 @@ class SqlPasswordAttempts:
         self._connection = connection
 
     async def take(self, bucket: bytes, quota: Quota, now: datetime) -> Reservation | Exhausted:
-        c = password_tries.c
         new = {"bucket": bucket, "began_at": now, "taken": 1, "failed": 0, "passed": 0}
         bounds = {"since": now - quota.per, "ahead": now + quota.per, "limit": quota.limit}
-        taken = await self._connection.change(_taking(self._connection.dialect), new | bounds)
+        taken = await self._connection.change(_TAKE, new | bounds)
         if taken:
-            return Reservation(bucket, taken[0]["began_at"])
-        row = await self._connection.row(select(c.began_at, c.failed, c.passed).where(c.bucket == bucket))
+            return Reservation(bucket, taken[0][0])
+        row = await self._connection.row(_WINDOW, {"bucket": bucket})
         if row is None:  # deleted a moment ago, so the next attempt is free
             return Exhausted(until=now, all_failed=False, passed=0)
-        all_failed = row[c.failed] >= quota.limit
-        return Exhausted(until=row[c.began_at] + quota.per, all_failed=all_failed, passed=row[c.passed])
+        began_at, failed, passed = row
+        return Exhausted(until=began_at + quota.per, all_failed=failed >= quota.limit, passed=passed)
 
     async def give_back(self, reservation: Reservation, *, passed: bool) -> None:
         await self._write(_GIVE_BACK[passed], reservation)
@@ -110,11 +133,11 @@ class SqlPasswordAttempts:
     async def fail(self, reservation: Reservation) -> None:
         await self._write(_FAIL, reservation)
 
-    async def _write(self, statement: Executable, reservation: Reservation) -> None:
+    async def _write(self, statement: Statement, reservation: Reservation) -> None:
         await self._connection.write(statement, {"its_bucket": reservation.bucket, "its_start": reservation.began_at})
 
     async def clear(self, buckets: Collection[bytes]) -> None:
-        await self._connection.write(delete(password_tries).where(password_tries.c.bucket.in_(buckets)))
+        await self._connection.write(_CLEAR, {"buckets": list(buckets)})
 
     async def forget(self, began_before: datetime, limit: int) -> int:
         """Skips a row that another unit has locked; a later call deletes it."""
@@ -131,16 +154,10 @@ class SqlKnownClients:
 
     async def seen_at(self, email: Email, client: bytes) -> datetime | None:
         row = await self._connection.row(_SEEN_AT, {"email_key": email.key, "client": client})
-        return None if row is None else row["seen_at"]
+        return None if row is None else row[0]
 
     async def see(self, user_id: UserId, client: bytes, now: datetime) -> None:
-        c = known_clients.c
-        upsert = _insert(self._connection.dialect, known_clients).values(user_id=user_id, client=client, seen_at=now)
-        await self._connection.write(
-            upsert.on_conflict_do_update(
-                index_elements=[c.user_id, c.client], set_={"seen_at": upsert.excluded.seen_at}
-            )
-        )
+        await self._connection.write(_SEE, {"user_id": user_id, "client": client, "seen_at": now})
 
     async def forget(self, seen_before: datetime, limit: int) -> int:
         """Skips a row that another unit has locked; a later call deletes it."""
@@ -160,19 +177,15 @@ class CounterRows:
 
     async def take(self, name: bytes, now: int, interval: int, span: int) -> tuple[bool, int]:
         """Take one call. Returns True if the quota allowed it, and the time at which the quota will be full."""
-        c = counters.c
         times = {"now": now, "interval": interval, "latest": now + span - interval}
-        taken = await self._connection.change(
-            _counting(self._connection.dialect), {"name": name, "full_at": now + interval, **times}
-        )
+        taken = await self._connection.change(_COUNT, {"name": name, "full_at": now + interval, **times})
         if taken:
-            return True, taken[0]["full_at"]
+            return True, taken[0][0]
         # Never later than for an exhausted quota: a clock set back or a smaller quota then blocks no client for long.
-        cut = update(counters).where(c.name == name, c.full_at > now + span).values(full_at=now + span)
-        if await self._connection.write(cut):
+        if await self._connection.write(_CUT, {"its_name": name, "latest": now + span}):
             return False, now + span
-        row = await self._connection.row(select(c.full_at).where(c.name == name))
-        return False, now + span if row is None else row[c.full_at]
+        row = await self._connection.row(_FULL_AT, {"name": name})
+        return False, now + span if row is None else row[0]
 
     async def give_back(self, name: bytes, interval: int, most: int) -> None:
         await self._connection.write(_COUNT_BACK, {"its_name": name, "interval": interval, "most": most})

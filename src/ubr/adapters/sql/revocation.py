@@ -11,12 +11,10 @@ from uuid import UUID, uuid4
 from sqlalchemy import (
     ColumnElement,
     Interval,
-    RowMapping,
     Select,
-    and_,
+    bindparam,
     delete,
     func,
-    insert,
     literal,
     literal_column,
     select,
@@ -28,7 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ubr.adapters.sql.connection import SqlConnection
-from ubr.adapters.sql.engine import READ_ONLY
+from ubr.adapters.sql.statements import Parameters, Row, Statement, inserting
 from ubr.adapters.sql.tables import Timestamp, feed, feed_head, workers
 from ubr.application.ports.revocation import CommittedChanges, FeedPosition, FeedRead, WorkerId
 from ubr.application.ports.system import Clock
@@ -47,22 +45,47 @@ async def write_changes(connection: SqlConnection, commit_id: UUID, changes: Seq
         {"batch": commit_id, "ordinal": ordinal, "kind": change.kind, "thing": change.id, "at": now}
         for ordinal, change in enumerate(changes)
     ]
-    await connection.write(insert(feed), rows)
+    await connection.write(_ADD, rows)
 
 
-def position_of(dialect: str) -> Any:
-    """Selects the position of the feed. The epoch changes with a restore, and differs on another server."""
+def _position(dialect: str) -> Select[Any]:
     epoch: ColumnElement[str] = feed_head.c.epoch
     if dialect == "postgresql":
         epoch = feed_head.c.epoch.concat(" ").concat(_PLACE)
     return select(feed_head.c.number.label("head"), epoch.label("epoch"))
 
 
-def position_from_row(row: RowMapping) -> FeedPosition:
-    return FeedPosition(epoch=row["epoch"], number=row["head"])
+POSITION: Final = Statement(_position)
+"""Selects the position of the feed. The epoch changes with a restore, and differs on another server."""
 
 
+def position_from_row(row: Row) -> FeedPosition:
+    return FeedPosition(epoch=row[1], number=row[0])
+
+
+def _reading(later: ColumnElement[bool]) -> Statement:
+    # One statement, so one snapshot: it contains every row up to the position of the feed.
+    return Statement(
+        lambda dialect: (
+            _position(dialect)
+            .add_columns(feed.c.number, feed.c.kind, feed.c.thing)
+            .select_from(feed_head.outerjoin(feed, later))
+            .order_by(feed.c.number)
+        )
+    )
+
+
+_ADD: Final = inserting(feed, [column for column in feed.columns if column is not feed.c.number])
+_READ_HEAD: Final = _reading(literal(False))
+_READ_SINCE: Final = _reading(feed.c.number > bindparam("since"))
 _RECORD: Final = select(feed.c.number, feed.c.kind, feed.c.thing)
+_COMMITTED: Final = Statement(_RECORD.where(feed.c.batch == bindparam("batch")).order_by(feed.c.ordinal))
+_LATEST: Final = Statement(
+    _RECORD.where(feed.c.kind == bindparam("kind"), feed.c.thing == bindparam("thing"))
+    .order_by(feed.c.number.desc())
+    .limit(1)
+)
+_WORKERS: Final = Statement(select(workers.c.id, workers.c.renewal))
 
 
 class SqlChangeFeed:
@@ -70,39 +93,32 @@ class SqlChangeFeed:
 
     def __init__(self, engine: AsyncEngine, clock: Clock | None = None) -> None:
         self._engine = engine
-        self._reader = engine.execution_options(**{READ_ONLY: True})
         self._clock = clock
-        self._position = position_of(engine.dialect.name)
 
     async def read(self, since: int | None) -> FeedRead:
-        later = and_(feed.c.number > literal(since, feed.c.number.type)) if since is not None else literal(False)
-        # One statement, so one snapshot: it contains every row up to the position of the feed.
-        statement = (
-            self._position.add_columns(feed.c.number, feed.c.kind, feed.c.thing)
-            .select_from(feed_head.outerjoin(feed, later))
-            .order_by(feed.c.number)
-        )
         async with self._reading() as connection:
-            rows = await connection.rows(statement)
-        found = tuple(_row(row) for row in rows if row["number"] is not None)
+            if since is None:
+                rows = await connection.rows(_READ_HEAD)
+            else:
+                rows = await connection.rows(_READ_SINCE, {"since": since})
+        found = tuple(_record(row[2:]) for row in rows if row[2] is not None)
         return FeedRead(position=position_from_row(rows[0]), rows=found)
 
     async def committed_changes(self, commit_id: UUID) -> CommittedChanges:
-        return await self._committed(_RECORD.where(feed.c.batch == commit_id).order_by(feed.c.ordinal))
+        return await self._committed(_COMMITTED, {"batch": commit_id})
 
     async def latest_change(self, change: Change) -> CommittedChanges:
-        about = and_(feed.c.kind == change.kind, feed.c.thing == change.id)
-        return await self._committed(_RECORD.where(about).order_by(feed.c.number.desc()).limit(1))
+        return await self._committed(_LATEST, {"kind": change.kind, "thing": change.id})
 
-    async def _committed(self, records: Select[Any]) -> CommittedChanges:
+    async def _committed(self, records: Statement, parameters: Parameters) -> CommittedChanges:
         async with self._reading() as connection:
-            rows = await connection.rows(records)
-            present = await connection.rows(select(workers.c.id))
-            position = position_from_row((await connection.rows(self._position))[0])
+            rows = await connection.rows(records, parameters)
+            present = await connection.rows(_WORKERS)
+            position = position_from_row((await connection.rows(POSITION))[0])
         return CommittedChanges(
             epoch=position.epoch,
-            rows=tuple(map(_row, rows)),
-            workers=frozenset(WorkerId(row["id"]) for row in present),
+            rows=tuple(map(_record, rows)),
+            workers=frozenset(WorkerId(worker) for worker, _ in present),
             # A process keeps the file that it has open; the server behind an address can be replaced.
             steady=self._engine.dialect.name == "sqlite",
         )
@@ -125,8 +141,8 @@ class SqlChangeFeed:
 
     async def workers(self) -> Mapping[WorkerId, Hashable]:
         async with self._reading() as connection:
-            found = await connection.rows(select(workers.c.id, workers.c.renewal))
-        return {WorkerId(row["id"]): row["renewal"] for row in found}
+            found = await connection.rows(_WORKERS)
+        return {WorkerId(worker): renewal for worker, renewal in found}
 
     async def remove_worker(self, worker: WorkerId, renewal: Hashable) -> None:
         async with self._writing() as connection:
@@ -137,8 +153,8 @@ class SqlChangeFeed:
         oldest = (
             select(feed.c.batch, feed.c.ordinal).where(feed.c.at < self._ago(older)).order_by(feed.c.at).limit(limit)
         )
-        # All workers do this in the same minute. What one of them is about to delete, the others pass over. A CTE is
-        # evaluated once; a subquery may be evaluated anew, and then locks other rows.
+        # All workers do this in the same minute, and skip rows that another worker is deleting. A CTE is
+        # evaluated once; a subquery may be evaluated again, and would then lock other rows.
         ended = oldest.with_for_update(skip_locked=True).cte("ended")
         async with self._writing() as connection:
             return await connection.write(delete(feed).where(key.in_(select(ended.c.batch, ended.c.ordinal))))
@@ -151,13 +167,13 @@ class SqlChangeFeed:
     def _ago(self, span: timedelta) -> ColumnElement[datetime]:
         if self._clock is not None:
             return literal(self._clock() - span, Timestamp())
-        # Asked once, in a question of its own: to a function that may say something else for each row no index helps.
+        # A subquery, evaluated once: no index serves a comparison with a function that may differ for each row.
         moment = select(type_coerce(func.clock_timestamp() - literal(span, Interval()), Timestamp()))
         return moment.scalar_subquery()
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[SqlConnection]:
-        connection = SqlConnection(self._reader, writing=False)
+        connection = SqlConnection(self._engine, writing=False)
         try:
             await connection.start()
             yield connection
@@ -175,5 +191,6 @@ class SqlChangeFeed:
             await connection.give_back()
 
 
-def _row(row: RowMapping) -> ChangeRecord:
-    return ChangeRecord(row["number"], Change(row["kind"], row["thing"]))
+def _record(row: Row) -> ChangeRecord:
+    number, kind, thing = row
+    return ChangeRecord(number, Change(kind, thing))

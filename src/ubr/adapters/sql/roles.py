@@ -6,10 +6,11 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, delete, insert, literal, select, tuple_, update
+from sqlalchemy import Integer, bindparam, delete, select, tuple_, update
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import role_from_row, role_to_row
+from ubr.adapters.sql.statements import Locking, Parameters, Statement, among, inserting, updating
 from ubr.adapters.sql.tables import roles, user_roles
 from ubr.application.ports.paging import After
 from ubr.application.ports.roles import GRANTS_AT_ONCE, ForgottenGrants
@@ -19,6 +20,25 @@ from ubr.domain.roles.role import Role, RoleName
 _THERE: Final = roles.c.deleted_at.is_(None)
 """The condition that a role is not removed."""
 
+_ROLES: Final = select(roles).where(_THERE)
+_BY_ID: Final = Locking(_ROLES.where(roles.c.id == bindparam("id")))
+_BY_NAME: Final = Locking(_ROLES.where(roles.c.name == bindparam("name")))
+_MANY: Final = Statement(lambda dialect: _ROLES.where(among(dialect, roles.c.id, "ids")).order_by(roles.c.name))
+_PAGE: Final = (
+    select(roles).where(_THERE).order_by(roles.c.created_at, roles.c.id).limit(bindparam("limit", type_=Integer))
+)
+_FIRST_PAGE: Final = Statement(_PAGE)
+_NEXT_PAGE: Final = Statement(
+    _PAGE.where(
+        tuple_(roles.c.created_at, roles.c.id)
+        > tuple_(bindparam("key", type_=roles.c.created_at.type), bindparam("id", type_=roles.c.id.type))
+    )
+)
+_STORED: Final = [column for column in roles.columns if column is not roles.c.deleted_at]
+_ADD: Final = inserting(roles, _STORED)
+_SAVE: Final = updating(roles, roles.c.id == bindparam("its_id"), _THERE, columns=_STORED)
+_REMOVE: Final = Statement(delete(roles).where(roles.c.id == bindparam("id"), _THERE))
+
 
 class SqlRoles:
     def __init__(self, connection: SqlConnection, now: datetime) -> None:
@@ -26,49 +46,42 @@ class SqlRoles:
         self._now = now
 
     async def get(self, role_id: RoleId) -> Role | None:
-        return await self._one(roles.c.id == role_id)
+        return await self._one(_BY_ID, {"id": role_id})
 
     async def by_name(self, name: RoleName) -> Role | None:
-        return await self._one(roles.c.name == str(name))
+        return await self._one(_BY_NAME, {"name": str(name)})
 
-    async def _one(self, condition: ColumnElement[bool]) -> Role | None:
-        statement = select(roles).where(condition, _THERE)
-        if self._connection.locking:
-            statement = statement.with_for_update(key_share=True)
-        row = await self._connection.row(statement)
+    async def _one(self, find: Locking, parameters: Parameters) -> Role | None:
+        row = await self._connection.row(find.on(self._connection), parameters)
         return None if row is None else role_from_row(row)
 
     async def many(self, role_ids: Collection[RoleId]) -> list[Role]:
-        statement = select(roles).where(roles.c.id.in_(role_ids), _THERE).order_by(roles.c.name)
-        return [role_from_row(row) for row in await self._connection.rows(statement)]
+        return [role_from_row(row) for row in await self._connection.rows(_MANY, {"ids": list(role_ids)})]
 
     async def page(self, after: After[datetime] | None, limit: int) -> list[Role]:
-        statement = select(roles).where(_THERE)
-        if after is not None:
-            there = tuple_(literal(after.key, roles.c.created_at.type), literal(after.id, roles.c.id.type))
-            statement = statement.where(tuple_(roles.c.created_at, roles.c.id) > there)
-        statement = statement.order_by(roles.c.created_at, roles.c.id).limit(limit)
-        return [role_from_row(row) for row in await self._connection.rows(statement)]
+        if after is None:
+            rows = await self._connection.rows(_FIRST_PAGE, {"limit": limit})
+        else:
+            rows = await self._connection.rows(_NEXT_PAGE, {"limit": limit, "key": after.key, "id": after.id})
+        return [role_from_row(row) for row in rows]
 
     async def add(self, role: Role) -> None:
-        await self._connection.write(insert(roles), role_to_row(role))
+        await self._connection.write(_ADD, role_to_row(role))
         self._connection.note(role.events)
 
     async def save(self, role: Role) -> None:
         """If the role no longer exists, this stores and records nothing."""
-        here = and_(roles.c.id == role.id, _THERE)
-        if await self._connection.write(update(roles).where(here).values(role_to_row(role))):
+        if await self._connection.write(_SAVE, {**role_to_row(role), "its_id": role.id}):
             self._connection.note(role.events)
 
     async def remove(self, role: Role) -> None:
-        here = and_(roles.c.id == role.id, _THERE)
         held = select(user_roles.c.user_id).where(user_roles.c.role_id == role.id)
         if await self._connection.row(held.offset(GRANTS_AT_ONCE).limit(1)) is None:
-            await self._connection.write(delete(roles).where(here))
+            await self._connection.write(_REMOVE, {"id": role.id})
         else:
             # No role can have this name: names begin with a letter.
             mark = {"deleted_at": self._now, "name": f"-{role.id}"}
-            await self._connection.write(update(roles).where(here).values(mark))
+            await self._connection.write(update(roles).where(roles.c.id == role.id, _THERE).values(mark))
         self._connection.note(role.events)
 
     async def forget_removed(self, limit: int, *, reached: UserId | None = None) -> ForgottenGrants:
@@ -77,13 +90,13 @@ class SqlRoles:
         row = await self._connection.row(removed.with_for_update(skip_locked=True))
         if row is None:
             return ForgottenGrants(0, more=False, reached=None)
-        c, role_id = user_roles.c, row["id"]
+        c, role_id = user_roles.c, row[0]
         some = select(c.user_id).where(c.role_id == role_id).order_by(c.user_id).limit(limit)
         if reached is not None:
             some = some.where(c.user_id > reached)
         found = some.with_for_update(skip_locked=True).cte("found")
         gone = delete(user_roles).where(c.role_id == role_id, c.user_id.in_(select(found.c.user_id)))
-        users = [row["user_id"] for row in await self._connection.change(gone.returning(c.user_id))]
+        users = [row[0] for row in await self._connection.change(gone.returning(c.user_id))]
         if len(users) == limit:
             return ForgottenGrants(limit, more=True, reached=max(users))
         last = await self._connection.row(select(c.user_id).where(c.role_id == role_id).limit(1)) is None

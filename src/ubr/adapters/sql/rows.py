@@ -1,11 +1,17 @@
-"""Maps domain objects to rows and back, by hand. Stored values are trusted and not parsed again."""
+"""Maps domain objects to rows and back, by hand. Stored values are trusted and not parsed again.
+
+Rows are read by the positions of their columns, which costs a fifth of reading them by name.
+"""
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias, cast
+from itertools import accumulate, pairwise
+from types import SimpleNamespace
+from typing import Any, Final, TypeAlias, cast
 
-from sqlalchemy import RowMapping
+from sqlalchemy import Table
 
+from ubr.adapters.sql.statements import Row
 from ubr.adapters.sql.tables import (
     links,
     log_keys,
@@ -37,10 +43,34 @@ from ubr.domain.roles.permissions import Permission, Permissions
 from ubr.domain.roles.role import Role, RoleName
 from ubr.domain.sessions.session import RefreshToken, Session
 
-Row: TypeAlias = dict[str, Any]
+Values: TypeAlias = dict[str, Any]
+"""The values of the columns of a row to be stored."""
 
 
-def user_to_row(user: User) -> Row:
+def _positions(table: Table) -> SimpleNamespace:
+    return SimpleNamespace(**{column.name: position for position, column in enumerate(table.columns)})
+
+
+_USERS: Final = _positions(users)
+_USER_ROLES: Final = _positions(user_roles)
+_ROLES: Final = _positions(roles)
+_SESSIONS: Final = _positions(sessions)
+_REFRESH_TOKENS: Final = _positions(refresh_tokens)
+_LOGS: Final = _positions(logs)
+_SIGNING_KEYS: Final = _positions(signing_keys)
+_REPLAYS: Final = _positions(replays)
+_LOG_KEYS: Final = _positions(log_keys)
+_LINKS: Final = _positions(links)
+_OUTBOX: Final = _positions(outbox)
+
+
+def slices(*tables: Table) -> list[slice]:
+    """The parts of a row with all columns of these tables."""
+    ends = list(accumulate(len(table.columns) for table in tables))
+    return [slice(start, end) for start, end in pairwise([0, *ends])]
+
+
+def user_to_row(user: User) -> Values:
     return {
         "id": user.id,
         "email": user.email.address,
@@ -57,8 +87,8 @@ def user_to_row(user: User) -> Row:
     }
 
 
-def user_from_row(row: RowMapping, grants: Grants) -> User:
-    c = users.c
+def user_from_row(row: Row, grants: Grants) -> User:
+    c = _USERS
     hashed = row[c.password_hash]
     return User(
         id=row[c.id],
@@ -75,7 +105,7 @@ def user_from_row(row: RowMapping, grants: Grants) -> User:
     )
 
 
-def grant_to_row(user_id: UserId, grant: Grant) -> Row:
+def grant_to_row(user_id: UserId, grant: Grant) -> Values:
     return {
         "user_id": user_id,
         "role_id": grant.role_id,
@@ -85,8 +115,8 @@ def grant_to_row(user_id: UserId, grant: Grant) -> Row:
     }
 
 
-def grant_from_row(row: RowMapping) -> Grant:
-    c = user_roles.c
+def grant_from_row(row: Row) -> Grant:
+    c = _USER_ROLES
     return Grant(
         role_id=row[c.role_id],
         granted_by=row[c.granted_by],
@@ -95,7 +125,7 @@ def grant_from_row(row: RowMapping) -> Grant:
     )
 
 
-def role_to_row(role: Role) -> Row:
+def role_to_row(role: Role) -> Values:
     return {
         "id": role.id,
         "name": str(role.name),
@@ -107,8 +137,8 @@ def role_to_row(role: Role) -> Row:
     }
 
 
-def role_from_row(row: RowMapping) -> Role:
-    c = roles.c
+def role_from_row(row: Row) -> Role:
+    c = _ROLES
     return Role(
         id=row[c.id],
         name=RoleName(row[c.name]),
@@ -120,7 +150,7 @@ def role_from_row(row: RowMapping) -> Role:
     )
 
 
-def session_to_row(session: Session) -> Row:
+def session_to_row(session: Session) -> Values:
     return {
         "id": session.id,
         "user_id": session.user_id,
@@ -134,8 +164,8 @@ def session_to_row(session: Session) -> Row:
     }
 
 
-def session_from_row(row: RowMapping) -> Session:
-    c = sessions.c
+def session_from_row(row: Row) -> Session:
+    c = _SESSIONS
     return Session(
         id=row[c.id],
         user_id=row[c.user_id],
@@ -149,7 +179,7 @@ def session_from_row(row: RowMapping) -> Session:
     )
 
 
-def token_to_row(token: RefreshToken) -> Row:
+def token_to_row(token: RefreshToken) -> Values:
     return {
         "digest": token.digest,
         "session_id": token.session_id,
@@ -159,8 +189,8 @@ def token_to_row(token: RefreshToken) -> Row:
     }
 
 
-def token_from_row(row: RowMapping) -> RefreshToken:
-    c = refresh_tokens.c
+def token_from_row(row: Row) -> RefreshToken:
+    c = _REFRESH_TOKENS
     return RefreshToken(
         digest=row[c.digest],
         session_id=row[c.session_id],
@@ -170,7 +200,7 @@ def token_from_row(row: RowMapping) -> RefreshToken:
     )
 
 
-def entry_to_row(entry: LogEntry) -> Row:
+def entry_to_row(entry: LogEntry) -> Values:
     return {
         "id": entry.id,
         "format": entry.format,
@@ -189,8 +219,8 @@ def entry_to_row(entry: LogEntry) -> Row:
     }
 
 
-def entry_from_row(row: RowMapping) -> LogEntry:
-    c = logs.c
+def entry_from_row(row: Row) -> LogEntry:
+    c = _LOGS
     target_type, target_id = row[c.target_type], row[c.target_id]
     return LogEntry(
         id=row[c.id],
@@ -210,7 +240,7 @@ def entry_from_row(row: RowMapping) -> LogEntry:
     )
 
 
-def key_to_row(key: SigningKey) -> Row:
+def key_to_row(key: SigningKey) -> Values:
     return {
         "kid": key.kid,
         "algorithm": key.algorithm,
@@ -223,8 +253,8 @@ def key_to_row(key: SigningKey) -> Row:
     }
 
 
-def key_from_row(row: RowMapping) -> SigningKey:
-    c = signing_keys.c
+def key_from_row(row: Row) -> SigningKey:
+    c = _SIGNING_KEYS
     return SigningKey(
         kid=row[c.kid],
         algorithm=row[c.algorithm],
@@ -237,7 +267,7 @@ def key_from_row(row: RowMapping) -> SigningKey:
     )
 
 
-def replay_to_row(replay: IdempotencyRecord) -> Row:
+def replay_to_row(replay: IdempotencyRecord) -> Values:
     return {
         "digest": replay.digest,
         "fingerprint": replay.fingerprint,
@@ -248,8 +278,8 @@ def replay_to_row(replay: IdempotencyRecord) -> Row:
     }
 
 
-def replay_from_row(row: RowMapping) -> IdempotencyRecord:
-    c = replays.c
+def replay_from_row(row: Row) -> IdempotencyRecord:
+    c = _REPLAYS
     return IdempotencyRecord(
         digest=row[c.digest],
         fingerprint=row[c.fingerprint],
@@ -260,7 +290,7 @@ def replay_from_row(row: RowMapping) -> IdempotencyRecord:
     )
 
 
-def log_key_to_row(key: LogKey) -> Row:
+def log_key_to_row(key: LogKey) -> Values:
     return {
         "number": key.number,
         "name": key.name,
@@ -270,8 +300,8 @@ def log_key_to_row(key: LogKey) -> Row:
     }
 
 
-def log_key_from_row(row: RowMapping) -> LogKey:
-    c = log_keys.c
+def log_key_from_row(row: Row) -> LogKey:
+    c = _LOG_KEYS
     return LogKey(
         number=row[c.number],
         name=row[c.name],
@@ -281,7 +311,7 @@ def log_key_from_row(row: RowMapping) -> LogKey:
     )
 
 
-def link_to_row(link: OneTimeLink) -> Row:
+def link_to_row(link: OneTimeLink) -> Values:
     return {
         "digest": link.digest,
         "kind": link.kind.value,
@@ -295,8 +325,8 @@ def link_to_row(link: OneTimeLink) -> Row:
     }
 
 
-def link_from_row(row: RowMapping) -> OneTimeLink:
-    c = links.c
+def link_from_row(row: Row) -> OneTimeLink:
+    c = _LINKS
     return OneTimeLink(
         digest=row[c.digest],
         kind=LinkKind(row[c.kind]),
@@ -309,7 +339,7 @@ def link_from_row(row: RowMapping) -> OneTimeLink:
     )
 
 
-def queued_mail_to_row(queued: QueuedMail) -> Row:
+def queued_mail_to_row(queued: QueuedMail) -> Values:
     return {
         "id": queued.id,
         "kind": queued.kind.value,
@@ -330,8 +360,8 @@ def queued_mail_to_row(queued: QueuedMail) -> Row:
     }
 
 
-def queued_mail_from_row(row: RowMapping) -> QueuedMail:
-    c = outbox.c
+def queued_mail_from_row(row: Row) -> QueuedMail:
+    c = _OUTBOX
     return QueuedMail(
         id=row[c.id],
         kind=MailKind(row[c.kind]),

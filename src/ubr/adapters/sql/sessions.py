@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, delete, exists, insert, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, Integer, Update, and_, bindparam, delete, exists, select, tuple_, update
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import (
@@ -17,10 +17,12 @@ from ubr.adapters.sql.rows import (
     role_from_row,
     session_from_row,
     session_to_row,
+    slices,
     token_from_row,
     token_to_row,
     user_from_row,
 )
+from ubr.adapters.sql.statements import Locking, Parameters, Statement, inserting, updating
 from ubr.adapters.sql.tables import refresh_tokens, roles, sessions, user_roles, users
 from ubr.application.ports.paging import After
 from ubr.application.ports.sessions import TOKENS_EACH, ForgottenSessions, Principal
@@ -29,10 +31,53 @@ from ubr.domain.sessions.events import SessionRevoked
 from ubr.domain.sessions.session import RefreshToken, Session
 from ubr.domain.sessions.termination import SecurityEvent
 
+_LIVE: Final = and_(
+    sessions.c.user_id == bindparam("its_user"),
+    sessions.c.ended_at.is_(None),
+    sessions.c.idle_expires_at > bindparam("now"),
+    sessions.c.expires_at > bindparam("now"),
+)
+_PAGE: Final = (
+    select(sessions)
+    .where(_LIVE)
+    .order_by(sessions.c.created_at.desc(), sessions.c.id.desc())
+    .limit(bindparam("limit", type_=Integer))
+)
+_FIRST_PAGE: Final = Statement(_PAGE)
+_NEXT_PAGE: Final = Statement(
+    _PAGE.where(
+        tuple_(sessions.c.created_at, sessions.c.id)
+        < tuple_(bindparam("key", type_=sessions.c.created_at.type), bindparam("id", type_=sessions.c.id.type))
+    )
+)
 
-def _live(user_id: UserId, now: datetime) -> ColumnElement[bool]:
-    c = sessions.c
-    return and_(c.user_id == user_id, c.ended_at.is_(None), c.idle_expires_at > now, c.expires_at > now)
+
+_SESSION: Final = Locking(select(sessions).where(sessions.c.id == bindparam("id")))
+_ADD_SESSION: Final = inserting(sessions)
+_SAVE_SESSION: Final = updating(sessions, sessions.c.id == bindparam("its_id"))
+
+
+def _ending(which: ColumnElement[bool]) -> Update:
+    ended = update(sessions).where(which).values(ended_at=bindparam("ended_at"))
+    return ended.returning(sessions.c.created_at, sessions.c.id)
+
+
+_END_ALL: Final = Statement(_ending(_LIVE))
+_END_OTHERS: Final = Statement(_ending(and_(_LIVE, sessions.c.id != bindparam("spared"))))
+_BEYOND: Final = (
+    select(sessions.c.id, sessions.c.last_seen_at)
+    .where(_LIVE)
+    .order_by(sessions.c.last_seen_at.desc(), sessions.c.id.desc())
+    .offset(bindparam("keep", type_=Integer))
+    .cte("beyond")
+)
+_EVICTED: Final = (
+    select(_BEYOND.c.id)
+    .order_by(_BEYOND.c.last_seen_at, _BEYOND.c.id)
+    .limit(bindparam("limit", type_=Integer))
+    .cte("some")
+)
+_EVICT: Final = Statement(_ending(and_(sessions.c.ended_at.is_(None), sessions.c.id.in_(select(_EVICTED.c.id)))))
 
 
 class SqlSessions:
@@ -40,49 +85,45 @@ class SqlSessions:
         self._connection = connection
 
     async def get(self, session_id: SessionId) -> Session | None:
-        statement = select(sessions).where(sessions.c.id == session_id)
-        if self._connection.locking:
-            statement = statement.with_for_update(key_share=True)
-        row = await self._connection.row(statement)
+        row = await self._connection.row(_SESSION.on(self._connection), {"id": session_id})
         return None if row is None else session_from_row(row)
 
     async def page(self, user_id: UserId, now: datetime, after: After[datetime] | None, limit: int) -> list[Session]:
-        statement = select(sessions).where(_live(user_id, now))
-        if after is not None:
-            there = tuple_(literal(after.key, sessions.c.created_at.type), literal(after.id, sessions.c.id.type))
-            statement = statement.where(tuple_(sessions.c.created_at, sessions.c.id) < there)
-        statement = statement.order_by(sessions.c.created_at.desc(), sessions.c.id.desc()).limit(limit)
-        return [session_from_row(row) for row in await self._connection.rows(statement)]
+        which = {"its_user": user_id, "now": now, "limit": limit}
+        if after is None:
+            rows = await self._connection.rows(_FIRST_PAGE, which)
+        else:
+            rows = await self._connection.rows(_NEXT_PAGE, {**which, "key": after.key, "id": after.id})
+        return [session_from_row(row) for row in rows]
 
     async def add(self, session: Session) -> None:
-        await self._connection.write(insert(sessions), session_to_row(session))
+        await self._connection.write(_ADD_SESSION, session_to_row(session))
         self._connection.note(session.events)
 
     async def save(self, session: Session) -> None:
         """If the session no longer exists, this stores and records nothing."""
-        statement = update(sessions).where(sessions.c.id == session.id).values(session_to_row(session))
-        if await self._connection.write(statement):
+        if await self._connection.write(_SAVE_SESSION, {**session_to_row(session), "its_id": session.id}):
             self._connection.note(session.events)
 
     async def end_of(
         self, user_id: UserId, cause: SecurityEvent, now: datetime, *, spared: SessionId | None = None
     ) -> int:
-        live = _live(user_id, now)
-        return await self._end(user_id, cause, now, live if spared is None else and_(live, sessions.c.id != spared))
+        which = {"its_user": user_id, "now": now, "ended_at": now}
+        if spared is None:
+            return await self._end(_END_ALL, which, cause)
+        return await self._end(_END_OTHERS, {**which, "spared": spared}, cause)
 
     async def evict(self, user_id: UserId, now: datetime, *, keep: int, limit: int) -> int:
-        c = sessions.c
-        used = select(c.id, c.last_seen_at).where(_live(user_id, now)).order_by(c.last_seen_at.desc(), c.id.desc())
-        beyond = used.offset(keep).cte("beyond").c
-        some = select(beyond.id).order_by(beyond.last_seen_at, beyond.id).limit(limit).cte("some").c
-        which = and_(c.ended_at.is_(None), c.id.in_(select(some.id)))
-        return await self._end(user_id, SecurityEvent.EVICTED, now, which)
+        which = {"its_user": user_id, "now": now, "ended_at": now, "keep": keep, "limit": limit}
+        return await self._end(_EVICT, which, SecurityEvent.EVICTED)
 
-    async def _end(self, user_id: UserId, cause: SecurityEvent, now: datetime, which: ColumnElement[bool]) -> int:
-        ended = update(sessions).where(which).values(ended_at=now).returning(sessions.c.created_at, sessions.c.id)
-        found = sorted((row["created_at"], row["id"]) for row in await self._connection.change(ended))
+    async def _end(self, statement: Statement, which: Parameters, cause: SecurityEvent) -> int:
+        found = sorted((row[0], row[1]) for row in await self._connection.change(statement, which))
         self._connection.note(
-            [SessionRevoked(session_id=session_id, user_id=user_id, cause=cause.value) for _, session_id in found]
+            [
+                SessionRevoked(session_id=session_id, user_id=which["its_user"], cause=cause.value)
+                for _, session_id in found
+            ]
         )
         return len(found)
 
@@ -93,7 +134,7 @@ class SqlSessions:
             some = some.where(sessions.c.id > after)
         found = some.with_for_update().cte("found")
         ended = update(sessions).where(live, sessions.c.id.in_(select(found.c.id))).values(ended_at=now)
-        return sorted(row["id"] for row in await self._connection.change(ended.returning(sessions.c.id)))
+        return sorted(row[0] for row in await self._connection.change(ended.returning(sessions.c.id)))
 
     async def forget(
         self, expired_before: datetime, limit: int, *, reached: datetime | None = None
@@ -106,7 +147,7 @@ class SqlSessions:
         rows = await self._connection.rows(expired)
         if not rows:
             return ForgottenSessions(0, more=False, reached=reached)
-        ids = [row["id"] for row in rows]
+        ids = [row[0] for row in rows]
         c = refresh_tokens.c
         tokens = await self._connection.forget(
             c.digest, select(c.digest).where(c.session_id.in_(ids)).limit(TOKENS_EACH * limit)
@@ -116,8 +157,26 @@ class SqlSessions:
         deleted = await self._connection.write(delete(sessions).where(empty))
         whole = tokens < TOKENS_EACH * limit
         return ForgottenSessions(
-            deleted, more=not whole or len(rows) == limit, reached=rows[-1]["expires_at"] if whole else reached
+            deleted, more=not whole or len(rows) == limit, reached=rows[-1][1] if whole else reached
         )
+
+
+_ADD_TOKEN: Final = inserting(refresh_tokens)
+_SPEND: Final = Statement(
+    update(refresh_tokens)
+    .where(refresh_tokens.c.digest == bindparam("its_digest"), refresh_tokens.c.spent_at.is_(None))
+    .values(spent_at=bindparam("spent_at"), successor=bindparam("successor"))
+    .returning(refresh_tokens.c.session_id)
+)
+_TOKEN: Final = Statement(select(refresh_tokens).where(refresh_tokens.c.digest == bindparam("digest")))
+_LOCK_SESSION: Final = Statement(
+    select(sessions.c.id)
+    .where(
+        sessions.c.id
+        == select(refresh_tokens.c.session_id).where(refresh_tokens.c.digest == bindparam("digest")).scalar_subquery()
+    )
+    .with_for_update(key_share=True)
+)
 
 
 class SqlRefreshTokens:
@@ -125,31 +184,22 @@ class SqlRefreshTokens:
         self._connection = connection
 
     async def add(self, token: RefreshToken) -> None:
-        await self._connection.write(insert(refresh_tokens), token_to_row(token))
+        await self._connection.write(_ADD_TOKEN, token_to_row(token))
 
     async def spend(self, digest: TokenDigest, *, successor: bytes, now: datetime) -> SessionId | None:
-        statement = (
-            update(refresh_tokens)
-            .where(refresh_tokens.c.digest == digest, refresh_tokens.c.spent_at.is_(None))
-            .values(spent_at=now, successor=successor)
-            .returning(refresh_tokens.c.session_id)
-        )
         await self._lock_session(digest)
-        spent = await self._connection.change(statement)
-        return spent[0][refresh_tokens.c.session_id] if spent else None
+        spent = await self._connection.change(_SPEND, {"its_digest": digest, "spent_at": now, "successor": successor})
+        return spent[0][0] if spent else None
 
     async def get(self, digest: TokenDigest) -> RefreshToken | None:
         await self._lock_session(digest)
-        row = await self._connection.row(select(refresh_tokens).where(refresh_tokens.c.digest == digest))
+        row = await self._connection.row(_TOKEN, {"digest": digest})
         return None if row is None else token_from_row(row)
 
     async def _lock_session(self, digest: TokenDigest) -> None:
         """Lock the session of a token, instead of the token: spending a token and ending its chain need this lock."""
         if self._connection.locking:
-            session_id = select(refresh_tokens.c.session_id).where(refresh_tokens.c.digest == digest).scalar_subquery()
-            await self._connection.row(
-                select(sessions.c.id).where(sessions.c.id == session_id).with_for_update(key_share=True)
-            )
+            await self._connection.row(_LOCK_SESSION, {"digest": digest})
 
     async def forget_successors(self, spent_before: datetime, limit: int) -> int:
         """Skips tokens that another unit has locked; a later call erases their successors."""
@@ -166,15 +216,18 @@ class SqlRefreshTokens:
         return len(await self._connection.change(erased.returning(c.digest)))
 
 
-_PRINCIPAL: Final = (
+_PRINCIPAL: Final = Statement(
     select(sessions, users, user_roles, roles)
     .select_from(
         sessions.join(users, users.c.id == sessions.c.user_id)
         .outerjoin(user_roles, user_roles.c.user_id == users.c.id)
         .outerjoin(roles, and_(roles.c.id == user_roles.c.role_id, roles.c.deleted_at.is_(None)))
     )
+    .where(sessions.c.id == bindparam("id"))
     .order_by(roles.c.name)
 )
+_IN_PRINCIPAL: Final = slices(sessions, users, user_roles, roles)
+"""The parts of its rows."""
 
 
 class SqlPrincipals:
@@ -182,13 +235,14 @@ class SqlPrincipals:
         self._connection = connection
 
     async def get(self, session_id: SessionId) -> Principal | None:
-        rows = await self._connection.rows(_PRINCIPAL.where(sessions.c.id == session_id))
+        rows = await self._connection.rows(_PRINCIPAL, {"id": session_id})
         if not rows:
             return None
-        held = [row for row in rows if row[roles.c.id] is not None]
-        grants = [grant_from_row(row) for row in held]
+        session, user, grant, role = _IN_PRINCIPAL
+        held = [row for row in rows if row[role][0] is not None]
+        grants = [grant_from_row(row[grant]) for row in held]
         return Principal(
-            user=user_from_row(rows[0], {grant.role_id: grant for grant in grants}),
-            session=session_from_row(rows[0]),
-            roles=tuple(map(role_from_row, held)),
+            user=user_from_row(rows[0][user], {each.role_id: each for each in grants}),
+            session=session_from_row(rows[0][session]),
+            roles=tuple(role_from_row(row[role]) for row in held),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
@@ -42,6 +42,9 @@ class Timestamp(TypeDecorator[datetime]):
 
     impl = DateTime(timezone=True)
     cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        return super().result_processor(dialect, coltype) if dialect.name == "sqlite" else None
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
@@ -216,7 +219,7 @@ Index(
     sqlite_where=outbox.c.dead.is_(False),
 )
 
-# E-mails that users have given up and can still take back.
+# Former e-mails that users can still restore.
 reserved_emails: Final = Table(
     "reserved_emails",
     metadata,

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 async def uninterrupted(doing: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end. A cancellation in the meantime is raised afterwards, whatever the result."""
+    """Run a coroutine to its end. A cancellation in the meantime is raised afterwards, after an error too."""
     task = asyncio.ensure_future(doing)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import DateTime, func, literal, select, update
+from sqlalchemy import DateTime, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
@@ -17,15 +17,16 @@ from ubr.adapters.sql.accounts import SqlLinks, SqlUsers
 from ubr.adapters.sql.audit import SqlLogKeys, SqlLogRecords, SqlLogs, SqlLogTree, write_entries
 from ubr.adapters.sql.complaints import complain
 from ubr.adapters.sql.connection import SqlConnection
-from ubr.adapters.sql.engine import HOME, READ_ONLY
+from ubr.adapters.sql.engine import HOME
 from ubr.adapters.sql.errors import SqlTooSlow
 from ubr.adapters.sql.idempotency import SqlIdempotencyStore
 from ubr.adapters.sql.keys import SqlSigningKeys
 from ubr.adapters.sql.mail import SqlOutbox
 from ubr.adapters.sql.protection import CounterRows, SqlKnownClients, SqlPasswordAttempts
-from ubr.adapters.sql.revocation import position_from_row, position_of, write_changes
+from ubr.adapters.sql.revocation import POSITION, position_from_row, write_changes
 from ubr.adapters.sql.roles import SqlRoles
 from ubr.adapters.sql.sessions import SqlPrincipals, SqlRefreshTokens, SqlSessions
+from ubr.adapters.sql.statements import Statement, updating
 from ubr.adapters.sql.tables import feed_head
 from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.home_loop import HomeLoop
@@ -36,7 +37,9 @@ from ubr.domain.actor import Actor, System
 from ubr.domain.events import Event
 from ubr.domain.revocation.changes import Change
 
-_CLOCK: Final = select(func.clock_timestamp(type_=DateTime(timezone=True)).label("now"))
+_CLOCK: Final = Statement(select(func.clock_timestamp(type_=DateTime(timezone=True))))
+_PING: Final = Statement(select(literal(1)))
+_BEGIN_EPOCH: Final = updating(feed_head, columns=[feed_head.c.epoch])
 
 
 class SqlTransaction:
@@ -69,7 +72,7 @@ class SqlTransaction:
         self.commit_id: UUID | None = None
 
     async def feed_position(self) -> FeedPosition:
-        return position_from_row((await self._connection.rows(position_of(self._connection.dialect)))[0])
+        return position_from_row((await self._connection.rows(POSITION))[0])
 
     @property
     def must_propagate(self) -> bool:
@@ -79,7 +82,7 @@ class SqlTransaction:
         self._pending.announce(change, alone=alone)
 
     async def begin_epoch(self) -> None:
-        await self._connection.write(update(feed_head).values(epoch=self._recorder.random_bytes(16).hex()))
+        await self._connection.write(_BEGIN_EPOCH, {"epoch": self._recorder.random_bytes(16).hex()})
 
     def record(self, event: Event) -> None:
         self._connection.note([event])
@@ -110,13 +113,7 @@ class SqlUnitOfWork:
             raise ValueError("SQLite has no clock of its own: pass one")
         self._recorder = recorder
         self._clock = clock
-        self._writer = engine
-        self._reader = (
-            engine.execution_options(**{READ_ONLY: True})
-            if sqlite
-            # One snapshot for all reads of a unit, without a risk of serialization failures.
-            else engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        )
+        self._engine = engine
         # SQLite allows one writer at a time and makes the others poll. This lock queues those of this process.
         self._turn = asyncio.Lock() if sqlite else None
         self.home: HomeLoop = engine.get_execution_options()[HOME]
@@ -160,9 +157,8 @@ class SqlUnitOfWork:
 
     async def _open(self, *, writing: bool) -> tuple[SqlConnection, datetime]:
         """A connection that works, since it has returned the time. A broken one from the pool is replaced, once."""
-        engine = self._writer if writing else self._reader
         for last in (False, True):
-            connection = SqlConnection(engine, writing=writing)
+            connection = SqlConnection(self._engine, writing=writing)
             try:
                 await connection.start()
                 return connection, await self._now(connection)
@@ -177,7 +173,7 @@ class SqlUnitOfWork:
         if self._clock is not None:
             return self._clock()
         assert row is not None  # noqa: S101 - without `clock`, the row is from PostgreSQL
-        now: datetime = row["now"]
+        now: datetime = row[0]
         return now
 
 
@@ -189,10 +185,10 @@ class SqlStore:
         self._others = others
 
     async def ping(self) -> None:
-        connection = SqlConnection(self._engine.execution_options(**{READ_ONLY: True}), writing=False)
+        connection = SqlConnection(self._engine, writing=False)
         try:
             await connection.start()
-            await connection.row(select(literal(1)))
+            await connection.row(_PING)
         finally:
             await connection.give_back()
 

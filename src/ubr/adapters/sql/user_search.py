@@ -11,16 +11,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache, cached_property
 from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
-    Executable,
+    Integer,
     Select,
     and_,
+    bindparam,
     exists,
     func,
-    literal,
     or_,
     select,
     tuple_,
@@ -28,10 +29,11 @@ from sqlalchemy import (
 )
 
 from ubr.adapters.sql.connection import SqlConnection
+from ubr.adapters.sql.statements import Statement
 from ubr.adapters.sql.tables import roles, user_roles, users
 from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.paging import After
-from ubr.domain.accounts.search import Prefix, behind
+from ubr.domain.accounts.search import behind
 from ubr.domain.ids import RoleId
 
 FEW: Final = 1_000
@@ -40,121 +42,187 @@ FEW: Final = 1_000
 AHEAD: Final = 5_000
 """Number of users that a scan of the order reads."""
 
+_REMOVED: Final = select(roles.c.id).where(roles.c.deleted_at.is_not(None))
+_HOLDS: Final = and_(user_roles.c.user_id == users.c.id, user_roles.c.role_id.not_in(_REMOVED))
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+WITH_GRANTS: Final = (
+    select(users, user_roles)
+    .select_from(users.outerjoin(user_roles, _HOLDS))
+    .order_by(users.c.id, user_roles.c.role_id)
+)
+"""A user takes one row for each grant, or one row without grants. Grants of removed roles are not found."""
+
+_ROLE_ID: Final = Statement(select(roles.c.id).where(roles.c.name == bindparam("name")))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """By which prefixes have an end: the last ones of the order have none."""
+
+    email: bool
+    name: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Listing:
-    """One requested page. `role_id` is the id of the role in `which`."""
+    """The statements for one form of a page: which conditions it has, and not their values."""
 
-    which: UserFilter
-    role_id: RoleId | None
-    after: After[datetime] | After[str] | None
-    limit: int
+    sort: str
+    status: bool
+    after: bool
+    prefix: _Ends | None
+    role: bool
 
     @property
     def anybody(self) -> bool:
         """True without a prefix and a role: the indexes of the order then cover the whole filter."""
-        return self.which.prefix is None and self.role_id is None
+        return self.prefix is None and not self.role
 
     @property
     def down(self) -> bool:
-        return self.which.sort.startswith("-")
+        return self.sort.startswith("-")
 
     @property
     def by_email(self) -> bool:
-        return self.which.sort.endswith("email")
-
-    def ordered(self, columns: Any) -> list[ColumnElement[Any]]:
-        """The order, for any table with the columns of users."""
-        # E-mails are unique: their own index provides the order, and there are no ties to break.
-        order = [columns.email_key] if self.by_email else [columns.created_at, columns.id]
-        return [column.desc() if self.down else column.asc() for column in order]
-
-    def everybody(self, columns: Any) -> ColumnElement[bool]:
-        """The conditions that the indexes of the order cover: the status, and the place after the previous page."""
-        conditions: list[ColumnElement[bool]] = []
-        if self.which.status is not None:
-            conditions.append(columns.status == self.which.status.value)
-        if self.after is not None:
-            key = columns.email_key if self.by_email else columns.created_at
-            here = tuple_(key, columns.id)
-            there = tuple_(literal(self.after.key, key.type), literal(self.after.id, columns.id.type))
-            conditions.append(here < there if self.down else here > there)
-        return and_(True, *conditions)
-
-    def sought(self, columns: Any) -> ColumnElement[bool]:
-        """The other conditions: the role and the prefix."""
-        conditions: list[ColumnElement[bool]] = []
-        if self.which.prefix is not None:
-            conditions.append(or_(*_begin(columns, self.which.prefix)))
-        if self.role_id is not None:
-            conditions.append(exists().where(user_roles.c.user_id == columns.id, *self._held(self.role_id)))
-        return and_(True, *conditions)
-
-    def _held(self, role_id: RoleId) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-        c = user_roles.c
-        return c.role_id == role_id, or_(c.expires_at.is_(None), c.expires_at > self.which.now)
+        return self.sort.endswith("email")
 
     # --- the statements ----------------------------------------------------------------------------------------------
 
-    def straight(self) -> Select[Any]:
-        """The ids, for a filter without a prefix and a role."""
+    @cached_property
+    def straight(self) -> Statement:
+        """The users, for a filter without a prefix and a role."""
         listed = users.alias("listed").c
-        return select(listed.id).where(self.everybody(listed)).order_by(*self.ordered(listed)).limit(self.limit)
+        ids = select(listed.id).where(self._everybody(listed)).order_by(*self._ordered(listed))
+        return _users(ids.limit(_integer("limit")))
 
-    def counts(self) -> Executable:
+    @cached_property
+    def counts(self) -> Statement:
         """The number of matches that an index finds for each condition, counted to slightly more than `FEW`."""
         counts = []
-        if self.which.prefix is not None:
-            emails, names = _begin(users.c, self.which.prefix)
+        if self.prefix is not None:
+            emails, names = _begin(users.c, self.prefix)
             counts.append(_count(users.c.email_key, emails) + _count(users.c.full_name_key, names))
-        if self.role_id is not None:
-            counts.append(_count(user_roles.c.user_id, user_roles.c.role_id == self.role_id))
-        return union_all(*(select(count.label("count")) for count in counts))
+        if self.role:
+            counts.append(_count(user_roles.c.user_id, user_roles.c.role_id == bindparam("role_id")))
+        return Statement(union_all(*(select(count.label("count")) for count in counts)))
 
     @staticmethod
     def few(counts: Sequence[int]) -> bool:
         return min(counts) <= FEW
 
-    def taken(self) -> Select[Any]:
-        """The ids, selected from all matches."""
+    @cached_property
+    def taken(self) -> Statement:
+        """The users, selected from all matches."""
         c = users.c
-        everyone = select(c.id, c.created_at, c.email_key).where(self.everybody(c), self.sought(c))
+        everyone = select(c.id, c.created_at, c.email_key).where(self._everybody(c), self._sought(c))
         # Separate from the order: in one query, a plan might scan the order after all.
         found = everyone.cte("found").prefix_with("MATERIALIZED").c
-        return select(found.id).order_by(*self.ordered(found)).limit(self.limit)
+        return _users(select(found.id).order_by(*self._ordered(found)).limit(_integer("limit")))
 
-    def walked(self) -> Select[Any]:
-        """The ids, selected from the next users in the order."""
-        ahead = self._ahead().limit(AHEAD).subquery("ahead").c
-        return select(ahead.id).where(self.sought(ahead)).order_by(*self.ordered(ahead)).limit(self.limit)
+    @cached_property
+    def walked(self) -> Statement:
+        """The users, selected from the next ones in the order."""
+        ahead = self._ahead().limit(_integer("ahead")).subquery("ahead").c
+        ids = select(ahead.id).where(self._sought(ahead)).order_by(*self._ordered(ahead))
+        return _users(ids.limit(_integer("limit")))
 
-    def further(self) -> Select[Any]:
+    @cached_property
+    def further(self) -> Statement:
         """Selects a row if the order continues after the scanned users."""
-        return self._ahead().with_only_columns(users.c.id).offset(AHEAD).limit(1)
+        return Statement(self._ahead().with_only_columns(users.c.id).offset(_integer("ahead")).limit(1))
+
+    # --- their parts -------------------------------------------------------------------------------------------------
+
+    def _ordered(self, columns: Any) -> list[ColumnElement[Any]]:
+        """The order, for any table with the columns of users."""
+        # E-mails are unique: their own index provides the order, and there are no ties to break.
+        order = [columns.email_key] if self.by_email else [columns.created_at, columns.id]
+        return [column.desc() if self.down else column.asc() for column in order]
+
+    def _everybody(self, columns: Any) -> ColumnElement[bool]:
+        """The conditions that the indexes of the order cover: the status, and the place after the previous page."""
+        conditions: list[ColumnElement[bool]] = []
+        if self.status:
+            conditions.append(columns.status == bindparam("status"))
+        if self.after:
+            key = columns.email_key if self.by_email else columns.created_at
+            here = tuple_(key, columns.id)
+            there = tuple_(bindparam("key", type_=key.type), bindparam("id", type_=columns.id.type))
+            conditions.append(here < there if self.down else here > there)
+        return and_(True, *conditions)
+
+    def _sought(self, columns: Any) -> ColumnElement[bool]:
+        """The other conditions: the role and the prefix."""
+        conditions: list[ColumnElement[bool]] = []
+        if self.prefix is not None:
+            conditions.append(or_(*_begin(columns, self.prefix)))
+        if self.role:
+            c = user_roles.c
+            held = c.role_id == bindparam("role_id"), or_(c.expires_at.is_(None), c.expires_at > bindparam("now"))
+            conditions.append(exists().where(user_roles.c.user_id == columns.id, *held))
+        return and_(True, *conditions)
 
     def _ahead(self) -> Select[Any]:
         c = users.c
         columns = select(c.id, c.created_at, c.email_key, c.full_name_key)
-        return columns.where(self.everybody(c)).order_by(*self.ordered(c))
+        return columns.where(self._everybody(c)).order_by(*self._ordered(c))
 
 
-def _begin(columns: Any, prefix: Prefix) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return _range(columns.email_key, prefix.email), _range(columns.full_name_key, prefix.name)
+@cache
+def _listing(sort: str, prefix: _Ends | None, *, status: bool, after: bool, role: bool) -> Listing:
+    return Listing(sort=sort, status=status, after=after, prefix=prefix, role=role)
 
 
-def _range(column: ColumnElement[Any], prefix: str) -> ColumnElement[bool]:
+def listing_of(
+    which: UserFilter, role_id: RoleId | None, after: After[datetime] | After[str] | None, limit: int
+) -> tuple[Listing, dict[str, Any]]:
+    """The statements for a page, and their parameters. `role_id` is the id of the role in `which`."""
+    prefix = which.prefix
+    values: dict[str, Any] = {"limit": limit, "ahead": AHEAD, "counted": FEW + 1, "now": which.now, "role_id": role_id}
+    if which.status is not None:
+        values["status"] = which.status.value
+    if after is not None:
+        values |= {"key": after.key, "id": after.id}
+    ends = None
+    if prefix is not None:
+        values |= _values("email", prefix.email) | _values("name", prefix.name)
+        ends = _Ends(email=values["email_to"] is not None, name=values["name_to"] is not None)
+    form = _listing(
+        which.sort, ends, status=which.status is not None, after=after is not None, role=role_id is not None
+    )
+    return form, values
+
+
+def _values(name: str, prefix: str) -> dict[str, str | None]:
+    return {f"{name}_from": prefix, f"{name}_to": behind(prefix)}
+
+
+def _users(ids: Select[Any]) -> Statement:
+    return Statement(WITH_GRANTS.where(users.c.id.in_(ids)))
+
+
+def _integer(name: str) -> Any:
+    return bindparam(name, type_=Integer)
+
+
+def _begin(columns: Any, ends: _Ends) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    emails = _range(columns.email_key, "email", has_end=ends.email)
+    return emails, _range(columns.full_name_key, "name", has_end=ends.name)
+
+
+def _range(column: ColumnElement[Any], name: str, *, has_end: bool) -> ColumnElement[bool]:
     """True for a text with this prefix: a range of an index, not a pattern, in which some characters are special."""
-    end = behind(prefix)
-    return column >= prefix if end is None else and_(column >= prefix, column < end)
+    start = column >= bindparam(f"{name}_from", type_=column.type)
+    return and_(start, column < bindparam(f"{name}_to", type_=column.type)) if has_end else start
 
 
 def _count(column: ColumnElement[Any], condition: ColumnElement[bool]) -> ColumnElement[int]:
     # Ordered, so that the count follows the index, whatever the statistics say.
-    some = select(column).where(condition).order_by(column).limit(FEW + 1).subquery("counted")
+    some = select(column).where(condition).order_by(column).limit(_integer("counted")).subquery("counted")
     return select(func.count()).select_from(some).scalar_subquery()
 
 
 async def role_id_of(connection: SqlConnection, which: UserFilter) -> RoleId | None:
     """A separate query: a planner that knows the id of the role knows how many users hold it."""
-    row = await connection.row(select(roles.c.id).where(roles.c.name == str(which.role)))
-    return None if row is None else row[roles.c.id]
+    row = await connection.row(_ROLE_ID, {"name": str(which.role)})
+    return None if row is None else row[0]

@@ -42,7 +42,7 @@ class Authority:
         return self.principal.user
 
     def forbid_outliving(self, given: Permissions, until: datetime | None, now: datetime) -> None:
-        """No right outlives the right of its giver: else a grant with an end could make one without.
+        """No permission outlives that of its grantor: otherwise a grant with an end could create one without.
 
         `until` None means without an end. Errors: `GrantExceedsOwn` if the actor loses one of the permissions earlier.
         """

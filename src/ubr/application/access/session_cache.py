@@ -163,7 +163,7 @@ class SessionCache:
     # --- knowing -----------------------------------------------------------------------------------------------------
 
     def apply(self, epoch: str, rows: Sequence[ChangeRecord]) -> None:
-        """Apply change records. Known changes are only ever added to."""
+        """Apply change records. Known changes are never removed here."""
         if epoch != self._epoch:
             return
         at = self._elapsed()
@@ -208,8 +208,8 @@ class SessionCache:
         self._poll_began, self._poll_lease = began, lease
 
     def _begin(self, position: FeedPosition) -> None:
-        """Start over after a change of database, or of its history: earlier knowledge is void."""
-        # Count from the answer, not from the question, which may have waited for this database to appear.
+        """Start again with an empty cache, because the feed has a new epoch."""
+        # Count from the answer: the request may have waited until this database was available.
         self._epoch, self._epoch_since = position.epoch, self._elapsed()
         self._cursor = None
         self._known.clear()
@@ -240,7 +240,7 @@ class SessionCache:
             self._lease = began
 
     async def leave(self) -> None:
-        """Stop answering, whatever is still in progress, and remove the worker's row."""
+        """Stop answering, even calls that are in progress, and remove the worker's row."""
         self._left = True
         if self._renewing is not None:
             await asyncio.wait([self._renewing])  # it would restore the row

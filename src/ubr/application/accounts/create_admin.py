@@ -37,7 +37,7 @@ class CreateAdmin:
     """Create an administrator: the first one of an installation, or a new one for a locked-out operator.
 
     - Only the service itself may.
-    - Rejects the e-mail of an existing account, unless that account is to be taken over: it then gets the new
+    - Rejects the e-mail of an existing account, unless `take_over` is set: the account then gets the new
       password and the role, and all its sessions end.
     """
 

@@ -47,7 +47,7 @@ class RegisterUser:
     """Register an account for oneself.
 
     - Open to anyone while registration is open; the service itself always may.
-    - The password must be long enough, and neither a common one nor the e-mail, the name or the service's name.
+    - The password must be long enough. It must not be a common one, the e-mail, the name or the service's name.
     - The e-mail must not belong to another account, in any spelling. A link to verify it is mailed.
     - With `verified` registration no password is accepted, and the answer is the same for every e-mail: the account
       exists only once its owner redeems the mailed link, and the full name is set after that.
@@ -106,7 +106,7 @@ class RegisterUser:
             if await call.answered() is not None:
                 return None
             await self.rate_limiter.registration()
-            # A limit of mails to this e-mail is not reported: it would tell that others have registered with it.
+            # A limit of mails to this e-mail is not reported: it would reveal that others have registered with it.
             mailed = await self.rate_limiter.admits_mail(MailKind.REGISTRATION, email)
             await self._ask(call, email if mailed else None, actor)
             return None
@@ -146,7 +146,10 @@ class RegisterUser:
     async def _ask(
         self, call: IdempotentCall[UserResult | None], email: Email | None, actor: Actor | System | None
     ) -> None:
-        """Let the mail decide; None sends none. Nothing else that the registrant gave is kept before it is opened."""
+        """Queue a mail whose link finishes the registration; with None, no mail.
+
+        No other data of the registrant is stored before the link is redeemed.
+        """
         async with self.unit_of_work.begin(actor) as tx:
             if await call.claim(tx) is not None:
                 return

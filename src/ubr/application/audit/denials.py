@@ -15,7 +15,7 @@ from ubr.domain.actor import SYSTEM, Actor
 from ubr.domain.events import ActRefused, Event, RequestsRejected
 
 _MAX_COUNT: Final = 10_000
-"""Maximum number of kinds of denial counted at a time. Each further denial becomes an entry of its own."""
+"""Maximum number of kinds of denial counted at a time. Each further denial becomes a separate entry."""
 
 CountRejection: TypeAlias = Callable[[str], None]
 """Counts a rejected request, by the code of the error."""

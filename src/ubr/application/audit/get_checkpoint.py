@@ -28,7 +28,7 @@ class GetCheckpoint:
 
     @denials_recorded
     async def __call__(self, *, actor: Actor | System) -> CheckpointResult:
-        """Errors: `LogDamaged` if the log differs from what was signed."""
+        """Errors: `LogDamaged` if the log does not match its signatures."""
         (await self.authorize(actor)).require(LOGS_READ)
         await self.sequencer(wait=True)
         async with self.unit_of_work.read() as tx:

@@ -61,7 +61,7 @@ class ProveLogEntry:
     @denials_recorded
     @retry_on_conflict
     async def __call__(self, command: ProveLogEntryCommand, /, *, actor: Actor | System) -> ProofResult:
-        """Errors: `LogEntryNotFound`; `LogDamaged` if the log differs from what was signed."""
+        """Errors: `LogEntryNotFound`; `LogDamaged` if the log does not match its signatures."""
         (await self.authorize(actor)).require(LOGS_READ)
         await self.sequencer(wait=True)
         entry_id = LogEntryId(command.entry_id)

@@ -39,7 +39,7 @@ class RotateLogKey:
 
     @denials_recorded
     async def __call__(self, *, actor: System, lost_secret: bool = False) -> LogKeyResult:
-        """The new key. Errors: `SecretMismatch`; `LogDamaged` if the log differs from what was signed."""
+        """The new key. Errors: `SecretMismatch`; `LogDamaged` if the log does not match its signatures."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may rotate the log's signing key")
         key = await self._rotate(actor, lost_secret=lost_secret)
@@ -51,7 +51,7 @@ class RotateLogKey:
         async with self.unit_of_work.begin(actor) as tx:
             keys = await tx.log_keys.all_to_change()
             if not lost_secret:
-                # A key that the service cannot open must not be named in the log: it would stand still for ever.
+                # The log must not name a key that the service cannot decrypt: no entry could be signed after it.
                 require_one_open(*(partial(self.signing.check, key) for key in keys[-1:]))
             new = self.signing.generate(tx.now, keys[-1] if keys else None)
             await tx.log_keys.add(new)

@@ -94,7 +94,7 @@ class Sequencer:
     def _signers(self, keys: Sequence[LogKey], signed: str | None, frontier: Frontier) -> list[LogKey]:
         """The current signing key: the newest that signed the last checkpoint.
 
-        Errors: `LogDamaged` if the tree differs from what was signed last.
+        Errors: `LogDamaged` if the tree does not match the last signature.
         """
         if not keys:
             raise LogDamaged("The log has no signing key")
@@ -121,8 +121,8 @@ class Sequencer:
     ) -> list[LogKey]:
         """These keys, and the successor that the entries name.
 
-        The successor must be one of our stored keys, which only a holder of the secret can seal: the present key
-        vouches for no other key. Errors: `LogDamaged`, `LogKeyLocked`.
+        The successor must be one of our stored keys, because only a holder of the secret can encrypt those. A signature
+        of the current key alone does not prove that the successor is ours. Errors: `LogDamaged`, `LogKeyLocked`.
         """
         known = {key.label: key for key in keys}
         for entry in entries:
@@ -135,7 +135,10 @@ class Sequencer:
         return sorted(signers, key=lambda key: key.number)
 
     def _sign(self, frontier: Frontier, signers: Sequence[LogKey]) -> Note:
-        """A note signed by all keys, in the name of the last, which must open. A retiring key may be locked."""
+        """A note signed by all keys, in the name of the last key.
+
+        A secret must decrypt the last key. Retiring keys may be locked.
+        """
         checkpoint = Checkpoint(signers[-1].name, frontier.size, frontier.root())
         note = Note(checkpoint.text, ())
         for key in signers:

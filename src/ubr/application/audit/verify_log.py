@@ -22,7 +22,7 @@ PAGE: Final = 500
 ENTRIES: Final = 10_000
 """The number of entries that one statement compares with the tree and the queue."""
 _BEFORE_ALL: Final = -(2**63)
-"""Below every number that a database can hold, so that leaves inserted before the first are found as well."""
+"""Below every number that a database can store, so that leaves inserted before the first are found as well."""
 
 _WAITING: Final = 10_000
 
@@ -221,7 +221,7 @@ def _parsed(parse: Callable[[str], T], raw: str, pointer: str) -> T:
 
 
 def _with_backlog(result: VerifiedLogResult, backlog: Backlog, now: datetime) -> VerifiedLogResult:
-    """The same, and what waits."""
+    """The result with the queued entries. A finding if the oldest is overdue."""
     finding = None
     if backlog.oldest is not None and backlog.age(now) > OVERDUE:
         finding = (

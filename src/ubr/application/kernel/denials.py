@@ -19,8 +19,8 @@ from ubr.domain.errors import (
 )
 
 _DENIALS: Final = (Forbidden, NotFound, Conflict, PreconditionFailed, Contradictory)
-"""The kinds of errors that deny an act, whatever their HTTP status. Invalid input and a missing login name no act, an
-unavailable store decides nothing, and exceeded rate limits are counted for all callers together."""
+"""The kinds of errors that are denials. Invalid input and a missing login are not denials of an action, an unavailable
+store denies nothing, and exceeded rate limits are counted for all callers together."""
 
 P = ParamSpec("P")
 R = TypeVar("R")

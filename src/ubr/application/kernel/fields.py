@@ -40,7 +40,7 @@ def example(value: object) -> Meta:
     return Meta(examples=[value])
 
 
-# --- what commands and results have in common ------------------------------------------------------------------------
+# --- fields of commands and of results -------------------------------------------------------------------------------
 
 Id: TypeAlias = Annotated[UUID, example(EXAMPLE_ID)]
 Timestamp: TypeAlias = Annotated[

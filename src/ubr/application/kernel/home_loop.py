@@ -12,16 +12,16 @@ _SENTENCE: Final = (
 
 
 class WrongEventLoop(RuntimeError):
-    """A call came from another event loop or thread. It is a bug of the caller, so no `UbrError` that clients see."""
+    """A call came from another event loop or thread. It is a bug of the caller, so it is not a `UbrError`."""
 
     def __init__(self) -> None:
         super().__init__(_SENTENCE)
 
 
 class HomeLoop:
-    """Remembers the event loop in which it is first asked, and refuses every other.
+    """Remembers the event loop of the first call, and rejects every other.
 
-    Connections, locks and tasks belong to one loop. Used from another they do not fail cleanly: a statement is sent,
+    Connections, locks and tasks belong to one loop. They do not fail cleanly in another one: a statement is sent,
     its answer goes to the wrong loop, and the connection is left inside a transaction for the next caller.
     """
 

@@ -21,7 +21,7 @@ class Origin:
 
     @property
     def network(self) -> str | None:
-        """The network that counts as one client: an IPv4 address, or an IPv6 /64, all of which one client owns."""
+        """The network that counts as one client: an IPv4 address, or an IPv6 /64, which one client owns as a whole."""
         if self.ip is None:
             return None
         try:

@@ -32,7 +32,7 @@ async def running_beside(*rounds: tuple[Act, float]) -> AsyncIterator[None]:
 
 
 async def repeat(act: Act, seconds: float) -> None:
-    """Repeat an act for ever, with a pause in seconds. A failed round is followed by the next one.
+    """Repeat an act without end, with a pause in seconds. A failed round is followed by the next one.
 
     `Watched` describes what is logged.
     """

@@ -1,4 +1,4 @@
-"""Checks that the secrets of this process are those of the installation, before it seals a key with them."""
+"""Checks that the secrets of this process are those of the installation, before it encrypts a key with them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ubr.domain.keys.signing_key import SigningKey
 
 
 def in_use(keys: Iterable[SigningKey], now: datetime) -> list[SigningKey]:
-    """The keys whose tokens are valid. If there is none, all keys: some secret has sealed them."""
+    """The keys whose tokens are valid. If there is none, all keys, because a secret has encrypted those too."""
     every = list(keys)
     return [key for key in every if key.accepted_at(now)] or every
 
@@ -18,8 +18,8 @@ def in_use(keys: Iterable[SigningKey], now: datetime) -> list[SigningKey]:
 def require_one_open(*checks: Callable[[], None]) -> None:
     """Each check decrypts one key in use. At least one has to succeed, unless there are none.
 
-    If the secret decrypts no key in use, the service could not decrypt a key sealed with it: no key would sign tokens,
-    or the log could not be signed. Errors: `SecretMismatch`.
+    If the secret decrypts no key in use, the service could not decrypt a new key that it encrypts: no key would sign
+    tokens, or the log could not be signed. Errors: `SecretMismatch`.
     """
     for check in checks:
         try:

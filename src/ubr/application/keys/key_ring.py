@@ -85,8 +85,8 @@ class KeyRing:
     async def ask(self) -> None:
         """Read the keys because of a token with an unknown key.
 
-        The key may be new. Anybody can invent a token like that, so the keys are read at most once per poll interval;
-        earlier callers wait together for the next read.
+        The key may be new. Anyone can send a token with an unknown key, so the keys are read at most once per poll
+        interval; earlier callers wait together for the next read.
         Errors: `StoreUnavailable`; `WrongEventLoop`.
         """
         self._session_cache.home.check()

@@ -19,7 +19,7 @@ from ubr.domain.revocation.changes import Change
 
 
 class RevokeSigningKeyCommand(Command, frozen=True, kw_only=True):
-    """`lost_secret` says that the secret which sealed the keys in use is lost, and that another is meant."""
+    """`lost_secret` confirms that the secret which encrypted the keys in use is lost, and that a new one is used."""
 
     kid: str
     lost_secret: bool = False

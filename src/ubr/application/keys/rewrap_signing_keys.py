@@ -40,8 +40,8 @@ class RewrapSigningKeys:
     @denials_recorded
     @retry_on_conflict
     async def __call__(self, *, actor: System) -> RewrapResult:
-        """Errors: `SigningKeyLocked` if no secret opens a key whose tokens may be valid; `LogKeyLocked` if none opens
-        the newest key of the log. Nothing is changed then.
+        """Errors: `SigningKeyLocked` if no secret decrypts a key whose tokens may be valid; `LogKeyLocked` if none
+        decrypts the newest key of the log. Nothing is changed then.
         """
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may rewrap signing keys")
@@ -65,7 +65,7 @@ class RewrapSigningKeys:
         return RewrapResult(keys=len(keys) + len(log_keys), rewrapped=rewrapped)
 
     async def _rewrap(self, tx: Transaction, keys: Sequence[LogKey]) -> int:
-        """The number of log keys that had to be resealed."""
+        """The number of log keys that had to be encrypted again."""
         rewrapped = 0
         for key in keys:
             try:

@@ -45,7 +45,7 @@ _log: Final = logging.getLogger("ubr.mail")
 class DeliverMail:
     """Send the queued mails that are due.
 
-    - Only the service itself may. Several processes may at once: each claims other mails. A process without a mail
+    - Only the service itself may, in several processes at once: each claims other mails. A process without a mail
       server claims none.
     - Looks up the recipient and creates the link at this point: only the digest of the link is stored, and a retried
       mail has a new one.

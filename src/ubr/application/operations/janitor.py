@@ -38,7 +38,7 @@ Batch: TypeAlias = Callable[[Transaction], Awaitable[int]]
 class Janitor:
     """One round of cleaning, in small units so that nothing waits for it. After each it rests as long as it took.
 
-    - Sealed successors of refresh tokens are erased once their retry window is over.
+    - Encrypted successors of refresh tokens are erased once their retry window is over.
     - Sessions are deleted after their absolute end, with their tokens: until then, every older refresh token is
       recognised.
     - Links are deleted once they have expired, undeliverable mails after a week, and reservations of e-mails once they

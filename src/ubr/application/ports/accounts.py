@@ -119,7 +119,7 @@ class PasswordHasher(Protocol):
 
 
 CommonPasswords: TypeAlias = Callable[[str], bool]
-"""True if a password, in lower case, is one of the most common. No external service is asked."""
+"""True if a password, in lower case, is one of the most common. No external service is used."""
 
 
 class LinkTokenMint(Protocol):

@@ -40,25 +40,28 @@ class Logs(Protocol):
 
 
 class LogSigning(Protocol):
-    """The keys of the log: Ed25519 (RFC 8032), stored sealed."""
+    """The keys of the log: Ed25519 (RFC 8032), stored encrypted."""
 
     def generate(self, now: datetime, after: LogKey | None = None, *, anew: bool = False) -> LogKey:
-        """A new key, sealed with the newest secret. It follows `after`, or is the first.
+        """A new key, encrypted with the newest secret. It follows `after`, or is the first.
 
-        It signs for the same log; `anew` makes it a key with a new name, as the first key has.
+        It has the name of `after`, unless `anew` is True: then it has a new name, as the first key has.
         """
         ...
 
     def sign(self, key: LogKey, message: bytes) -> bytes:
-        """A signature of 64 bytes. Errors: `LogKeyLocked` if no secret opens the key."""
+        """A signature of 64 bytes. Errors: `LogKeyLocked` if no secret decrypts the key."""
         ...
 
     def check(self, key: LogKey) -> None:
-        """Errors: `LogKeyLocked` if no secret opens the key."""
+        """Errors: `LogKeyLocked` if no secret decrypts the key."""
         ...
 
     def reseal(self, key: LogKey) -> LogKey:
-        """The key sealed with the newest secret; the same object if it is already. Errors: `LogKeyLocked`."""
+        """The key, encrypted with the newest secret. Returns the same object if the newest secret decrypts it already.
+
+        Errors: `LogKeyLocked` if no secret decrypts the key.
+        """
         ...
 
     def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
@@ -129,7 +132,7 @@ class LogTree(Protocol):
         """Add the leaves of entries, from index `first` on, the nodes they complete, and the signed checkpoint over
         them.
 
-        The entries leave the waiting list. Errors: `LogDamaged` if one of them is in the tree already.
+        The entries leave the queue. Errors: `LogDamaged` if one of them is in the tree already.
         """
         ...
 
@@ -175,22 +178,22 @@ class LogRecords(Protocol):
         ...
 
     async def strays(self, after: LogEntryId | None, limit: int) -> ComparedEntries:
-        """Compare the next `limit` entries after `after`, in the order of ids, with the tree and the waiting list."""
+        """Compare the next `limit` entries after `after`, in the order of ids, with the tree and the queue."""
         ...
 
     async def lost(self, limit: int) -> list[LogEntryId]:
-        """Entries on the waiting list that are gone, or in the tree already."""
+        """Queued entries that are deleted, or in the tree already."""
         ...
 
     async def older(self, than: datetime, first: int, limit: int) -> int:
         """The length of the run of leaves from index `first` on, at most `limit`, whose entries are older than this.
 
-        Leaves whose entries are gone count as well.
+        Leaves with deleted entries count as well.
         """
         ...
 
     async def pruned(self) -> int:
-        """The number of leaves, counted from the first, whose entries may be gone."""
+        """The number of leaves, counted from the first, whose entries may be deleted."""
         ...
 
     async def prune(self, until: int) -> int:
@@ -199,7 +202,7 @@ class LogRecords(Protocol):
 
 
 class LogKeys(Protocol):
-    """The present and former keys that sign checkpoints."""
+    """The current and former keys that sign checkpoints."""
 
     async def all(self) -> Sequence[LogKey]:
         """Every key, oldest first; never locked."""
@@ -214,7 +217,7 @@ class LogKeys(Protocol):
         ...
 
     async def save(self, key: LogKey) -> None:
-        """Store a resealed key."""
+        """Store a key that was encrypted again."""
         ...
 
 

@@ -36,16 +36,16 @@ class AccessTokens(Protocol):
     """Signed tokens that another service can verify with the public keys alone."""
 
     def generate(self, now: datetime, *, signs_from: datetime | None = None) -> SigningKey:
-        """A new key, sealed with the newest secret. It signs at once, or from `signs_from` on.
+        """A new key, encrypted with the newest secret. It signs at once, or from `signs_from` on.
 
         It is not used before it is installed.
         """
         ...
 
     def reseal(self, key: SigningKey) -> SigningKey:
-        """The key sealed with the newest secret; the same object if it is already.
+        """The key, encrypted with the newest secret. Returns the same object if the newest secret decrypts it already.
 
-        Errors: `SigningKeyLocked` if no secret opens it.
+        Errors: `SigningKeyLocked` if no secret decrypts the key.
         """
         ...
 
@@ -56,8 +56,8 @@ class AccessTokens(Protocol):
     def install(self, keys: Sequence[SigningKey], now: datetime) -> tuple[str, ...]:
         """Replace all installed keys with these. Each signs and is accepted within its own times.
 
-        Returns the `kid` of every key that would be accepted but that no secret opens; these are left out. A key opened
-        before stays open, however it is sealed now.
+        Returns the `kid` of every key that would be accepted, but that no secret decrypts; those are not installed. A
+        key that was decrypted before stays installed, even if no secret decrypts it now.
         """
         ...
 

@@ -59,15 +59,13 @@ class ChangeFeed(Protocol):
         ...
 
     async def latest_change(self, change: Change) -> CommittedChanges:
-        """The newest record about the target of this change, and every worker that has a row. No record where the feed
-        holds none.
-        """
+        """The newest record about the target of this change, if the feed has one, and every registered worker."""
         ...
 
     async def renew(self, worker: WorkerId) -> None:
         """Renew a worker's lease.
 
-        Every later `committed_changes` includes the worker, until it leaves or is removed.
+        Every later `committed_changes` includes the worker, until the worker leaves or is removed.
         """
         ...
 
@@ -92,23 +90,24 @@ class ChangeFeed(Protocol):
 
 
 Listener: TypeAlias = Callable[[str, Sequence[ChangeRecord]], None]
-"""Takes an epoch and change records of it. When it returns, the worker acts on them."""
+"""Applies change records of an epoch. When it returns, the worker acts on them."""
 
 
 class ChangeNotifier(Protocol):
     """The fast path for change records. They may be lost, late or repeated: only speed depends on them."""
 
     async def deliver(self, epoch: str, rows: Sequence[ChangeRecord], to: frozenset[WorkerId]) -> bool:
-        """Send change records to workers; True as soon as each has acknowledged, False if that cannot be expected.
+        """Send change records to workers. Returns True as soon as every worker has acknowledged them.
 
-        Never raises for its technology; the caller cancels it after waiting long enough.
+        Returns False if it cannot send the records. Errors of the technology are not raised. The call has no
+        time limit; the caller cancels it.
         """
         ...
 
     async def acknowledge(self, worker: WorkerId, epoch: str, number: int) -> None:
-        """Pass on that a verifier, which does not listen here, acts on every change record up to a number.
+        """Acknowledge every change record up to a number, on behalf of a verifier, which does not listen itself.
 
-        Never raises for its technology.
+        Errors of the technology are not raised.
         """
         ...
 

@@ -24,5 +24,5 @@ class Signer(Protocol):
         ...
 
     def verify(self, purpose: str, message: bytes, tag: bytes) -> bool:
-        """True if this installation made the tag for this purpose, with the present key or an earlier one."""
+        """True if this installation made the tag for this purpose, with the current key or an earlier one."""
         ...

@@ -93,7 +93,7 @@ class RefreshTokens(Protocol):
         ...
 
     async def spend(self, digest: TokenDigest, *, successor: bytes, now: datetime) -> SessionId | None:
-        """Spend an unspent token atomically, and store its sealed successor with it.
+        """Spend an unspent token atomically, and store its encrypted successor with it.
 
         Returns the session if this call spent the token; None if it is missing, or was spent before. Of any
         number of concurrent calls, one gets the session.
@@ -105,7 +105,7 @@ class RefreshTokens(Protocol):
         ...
 
     async def forget_successors(self, spent_before: datetime, limit: int) -> int:
-        """Erase the sealed successors of at most `limit` tokens spent before this. Returns the number erased."""
+        """Erase the encrypted successors of at most `limit` tokens spent before this. Returns the number erased."""
         ...
 
 
@@ -125,7 +125,7 @@ class RefreshTokenMint(Protocol):
         ...
 
     def unseal(self, sealed: bytes, under: str) -> str:
-        """The sealed token, decrypted. Errors: `InvalidToken`."""
+        """The token, decrypted. Errors: `InvalidToken`."""
         ...
 
 

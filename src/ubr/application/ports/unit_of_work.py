@@ -100,7 +100,7 @@ class Transaction(Protocol):
 
 class UnitOfWork(Protocol):
     def begin(self, actor: Actor | System | None) -> AbstractAsyncContextManager[Transaction]:
-        """Open a unit that may write, for an actor, or for None if not known yet. Make no remote calls inside it."""
+        """Open a unit that may write, for an actor; None if the actor is not known yet. Make no remote calls inside."""
         ...
 
     def read(self) -> AbstractAsyncContextManager[Transaction]:

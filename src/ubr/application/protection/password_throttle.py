@@ -112,7 +112,7 @@ class PasswordThrottle:
     async def checked(self, email: Email, password: str) -> AsyncIterator[CheckedPassword]:
         """Check the password of a login. A failure becomes a log entry.
 
-        An unknown e-mail, a wrong password and a disabled user differ neither in response nor in time.
+        An unknown e-mail, a wrong password and a disabled user get the same response in the same time.
         Errors: `InvalidCredentials`, `RateLimited`, `Busy`.
         """
         async with self._attempt() as attempt:

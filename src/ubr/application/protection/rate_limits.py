@@ -62,7 +62,7 @@ class Quotas:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimitStatus:
-    """The remaining quota of a client IP. It reveals nothing to a stranger about anybody else."""
+    """The remaining quota of a client IP. It reveals nothing about other clients."""
 
     policy: str
     quota: Quota
@@ -155,7 +155,9 @@ class RateLimiter:
             _allow(decision)
 
     async def admits_mail(self, kind: MailKind, email: Email) -> bool:
-        """Like `mail`, but returns False beyond the limit of the e-mail: an error would tell that others asked for it.
+        """Like `mail`, but returns False beyond the limit of the e-mail.
+
+        An error would reveal that others requested mails to it.
 
         Errors: `RateLimited` beyond the limit of the client.
         """

@@ -48,15 +48,15 @@ class FollowRevocationsCommand(Command, frozen=True, kw_only=True):
     wait: Annotated[
         int,
         Meta(
-            description="How many milliseconds the call is held open while there is no news.",
+            description="Number of milliseconds for which the call is held open while there is no news.",
             extra_json_schema={"minimum": 0, "maximum": MAX_WAIT_MS},
         ),
     ] = 0
     nonce: Annotated[
         str | None,
         Meta(
-            description="A random text, new for each call. The answer repeats it: so none is taken for it that was "
-            "kept on the way.",
+            description="A random text, new for each call. The answer repeats it, which distinguishes it from a cached "
+            "answer.",
             extra_json_schema={"pattern": f"^{_NONCE.pattern}$"},
         ),
     ] = None

@@ -18,7 +18,7 @@ class PendingChanges:
     _beside: dict[Change, None] = field(default_factory=dict)
 
     def announce(self, change: Change, *, alone: bool) -> None:
-        """Add a change that no event has: always, or only beside those of events."""
+        """Add a change that belongs to no event: always, or only if events have changes too."""
         if alone:
             self.gathered[change] = None
             self.must_propagate = True

@@ -26,7 +26,7 @@ _GONE: Final[Mapping[ChangeKind, type[NotFound]]] = {
     "user": UserNotFound,
     "role": RoleNotFound,
 }
-"""The error that says that the target of a change is gone. Any other names something whose record is not known."""
+"""The error for a missing target of a change. For other errors, the change record is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class RevocationBarrier:
             await self._acknowledged(committed, until)
 
     async def again(self, change: Change, *, recorded: bool) -> None:
-        """Wait for a change that an earlier commit made, whose caller may have gone without waiting.
+        """Wait for the change of an earlier commit, because the caller of that commit may not have waited.
 
         The feed holds its record, so this writes nothing. If the record is not about `change`, the bound passes.
         """
@@ -90,7 +90,7 @@ class RevocationBarrier:
 
 
 class PollingOnly:
-    """Sends no notifications, where there is no fast path: workers learn of an end with their next poll of the feed.
+    """The notifier without a fast path: sends no messages. Workers learn of an end with their next poll of the feed.
 
     An acknowledgement by a verifier still counts if it arrives at the worker that waits for it.
     """

@@ -21,7 +21,7 @@ class StopFollowingRevocations:
     """Unregister a verifier that accepts no more tokens: revocations stop waiting for it. Requires `revocations:read`.
 
     - The id must not be reused: a verifier that starts again generates a new one.
-    - An unknown verifier is no error.
+    - An unknown verifier is not an error.
     """
 
     authorize: Authorize

@@ -36,9 +36,9 @@ class AssignRole:
     - Requires `roles:assign`.
     - No escalation: neither the user nor the role may hold a permission that the actor lacks, and the grant ends
       no later than the actor's own.
-    - Assigning it again changes its end, and is no error if nothing changes.
+    - Assigning it again changes its end. If nothing changes, that is not an error.
     - The last administrator's grant cannot get an end.
-    - Every user has `user`: it can be neither assigned nor ended.
+    - Every user has `user`: it cannot be assigned or ended.
     """
 
     unit_of_work: EndingUnitOfWork

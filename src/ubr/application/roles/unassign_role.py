@@ -28,7 +28,7 @@ class UnassignRole:
 
     - Requires `roles:assign`.
     - No escalation: a user with permissions that the actor lacks keeps every role.
-    - Removing a role that the user does not have is no error; `user` cannot be removed.
+    - Removing a role that the user does not have is not an error; `user` cannot be removed.
     - The last administrator keeps the role.
     """
 

@@ -45,7 +45,7 @@ class UpdateRole:
     """Update a role. Its holders have the new permissions at once, and no session ends.
 
     - Requires `roles:write`.
-    - No escalation: neither before nor after may it hold a permission that the actor lacks.
+    - No escalation: the actor must have every permission that the role has before or after the update.
     - The name of a built-in role and the permissions of `admin` cannot be changed.
     - The permissions of `user` apply to every user, including future ones.
     """

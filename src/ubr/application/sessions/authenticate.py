@@ -34,10 +34,10 @@ class Authenticate:
         return actor
 
     async def bearer(self, token: str, /) -> Actor:
-        """The actor of a token, even if its session has ended: for calls that end it, which check the session
-        themselves.
+        """The actor of a token whose session may have ended.
 
-        They report the end only after it has propagated. Errors: `InvalidToken`.
+        For calls that end the session. They check the session themselves, and return only after the end has propagated
+        to every worker. Errors: `InvalidToken`.
         """
         actor = await self._actor(token)
         await self._check_again(token)

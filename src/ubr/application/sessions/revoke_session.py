@@ -27,7 +27,7 @@ class RevokeSession:
 
     - Users may end their own sessions; another user's require `sessions:revoke`. Without it the answer does not
       reveal whether the session exists.
-    - A session that has already ended is no error.
+    - A session that has already ended is not an error.
     """
 
     unit_of_work: EndingUnitOfWork

@@ -10,7 +10,7 @@ from ubr.domain.error_kinds import Invalid
 from ubr.domain.text import check_printable, fold
 
 MAX_EMAIL_LENGTH: Final = 254
-"""RFC 5321 4.5.3.1.3: a path has 256 octets, its angle brackets included."""
+"""RFC 5321 4.5.3.1.3: a path has 256 octets, including its angle brackets."""
 
 _LOCAL_PART = re.compile(r"[^\s@\"(),:;<>\[\]\\]+")
 
@@ -39,7 +39,7 @@ class Email:
         """Errors: `Invalid` for anything that is not clearly one address.
 
         A non-ASCII character that NFKC or case folding turns into ASCII is refused (full-width letters, the Kelvin
-        sign, U+FF20 for `@`): its purpose is to look like another address.
+        sign, U+FF20 for `@`), because it imitates another address.
         """
         address = raw.strip()
         if not address or len(address) > MAX_EMAIL_LENGTH:

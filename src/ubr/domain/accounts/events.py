@@ -12,7 +12,7 @@ from ubr.domain.revocation.changes import Change
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserRegistered(UserEvent):
-    """A person made an account of their own."""
+    """A person registered an account."""
 
     action = "user.registered"
     message = "A user registered"

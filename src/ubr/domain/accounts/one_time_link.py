@@ -25,7 +25,7 @@ LINK_LIFETIME: Final = timedelta(minutes=30)
 """How long a link is valid."""
 
 UNDO_LIFETIME: Final = timedelta(days=1)
-"""How long a change of e-mail can be undone, and the old e-mail stays reserved."""
+"""How long a change of e-mail can be undone, and how long the old e-mail stays reserved."""
 
 EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """A moment before every change of e-mail."""
@@ -35,8 +35,9 @@ EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class OneTimeLink:
     """A link that can be redeemed once, identified by the digest of its token.
 
-    `email` is the mailbox that it was sent to: the e-mail of a future account, or the one that an account is to be
-    changed to or back to. `session_id` is the session that asked for it, which survives when the link ends others.
+    `email` is the mailbox that it was sent to: the e-mail of a future account, or the new or
+    the restored e-mail of an account. `session_id` is the session that requested the link. It continues when the link
+    ends the other sessions.
     """
 
     digest: TokenDigest

@@ -86,14 +86,15 @@ def check_password(
 
 
 def _units(text: str) -> Iterator[str]:
-    """The text itself, and each prefix that it repeats; the last repetition may be cut short."""
+    """The text itself, and each prefix that it repeats. The last repetition may be incomplete."""
     return (text[:length] for length in range(1, len(text) + 1) if text.startswith(text[length:]))
 
 
 def _repeats(password: str, word: str) -> bool:
-    """True if a password is a word or repetitions of it, ignoring case, spaces and punctuation.
+    """True if a password consists of one word, once or repeated. The last repetition may be incomplete.
 
-    A password with fewer letters than the word is different, however many other characters it has.
+    Only letters and digits count, and upper case equals lower case. False if the password has fewer of them than the
+    word.
     """
     plain, unit = (_letters(password), _letters(word))
     return 0 < len(unit) <= len(plain) and plain == (unit * (len(plain) // len(unit) + 1))[: len(plain)]

@@ -68,7 +68,7 @@ class User:
     def register(
         cls, *, id: UserId, email: Email, full_name: str | None, password_hash: PasswordHash, now: datetime
     ) -> User:
-        """A person makes an account of their own."""
+        """A person registers an account."""
         user = cls._new(id, email, full_name, password_hash, now)
         user.events.append(UserRegistered(user_id=id))
         return user
@@ -86,7 +86,7 @@ class User:
     def register_verified(
         cls, *, id: UserId, email: Email, full_name: str | None, password_hash: PasswordHash, now: datetime
     ) -> User:
-        """A person makes an account of their own, through the link that was sent to their e-mail."""
+        """A person registers an account with the link that was mailed to them."""
         user = cls.register(id=id, email=email, full_name=full_name, password_hash=password_hash, now=now)
         user.email_verified = True
         return user

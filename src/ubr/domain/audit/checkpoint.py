@@ -138,7 +138,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogKey:
-    """A key that signs checkpoints. `private` is sealed.
+    """A key that signs checkpoints. `private` is encrypted.
 
     `number` starts at 1 and gives the order of the keys, because a clock can be set back.
     """

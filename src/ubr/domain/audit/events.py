@@ -111,7 +111,7 @@ class LogKeyRotated(LogKeyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogKeyRewrapped(LogKeyEvent):
-    """The key was sealed with another secret; the key itself did not change."""
+    """The key was encrypted with another secret; the key itself did not change."""
 
     action = "log_key.rewrapped"
     message = "The audit log's signing key was rewrapped"

@@ -38,7 +38,7 @@ class Leaf:
 class Tampered(Exception):
     """A check failed. `index` is the first entry known to be affected.
 
-    For a recomputed tree it is only known that one of the entries from `index` to `last` differs from what was signed.
+    If the tree was recomputed, one of the entries from `index` to `last` differs from the signed one.
     Both are None if the failure concerns no entry.
     """
 

@@ -1,4 +1,4 @@
-"""The form of an access token (RFC 9068), for the signer and for verifiers. Signatures are the business of others."""
+"""The form of an access token (RFC 9068), for the signer and for verifiers. Other modules check signatures."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ MAX_TOKEN_LENGTH: Final = 8192
 """Characters: room for about a hundred roles with the longest names."""
 
 P256_HALF_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551 // 2
-"""Both (r, s) and (r, n - s) verify. The signer makes the lower s and verifiers take no other: a token has one text."""
+"""Both (r, s) and (r, n - s) verify. Only the lower s is made and accepted, so that a token has one text."""
 
 MAX_UNIT_DURATION: Final = timedelta(seconds=60)
-"""The longest that a unit of work lasts."""
+"""Maximum duration of a unit of work."""
 
 HORIZON: Final = MAX_ACCESS_TOKEN_LIFETIME + LEEWAY + MAX_UNIT_DURATION
 """How long a change matters to tokens that were issued before it."""
@@ -51,13 +51,13 @@ class AccessClaims:
     expires_at: datetime
     auth_time: datetime
     version: int
-    """The number at which the feed stood before anything was read that the token says."""
+    """The position of the feed before the content of the token was read."""
     epoch: str
-    """The name of the epoch of that feed."""
+    """The name of the epoch of the feed."""
     roles: tuple[str, ...]
 
     def in_time(self, now: datetime, leeway: timedelta = LEEWAY) -> bool:
-        """True before the second of `exp`, to which no leeway applies: a client that refreshes loses nothing.
+        """True before the second of `exp`. There is no leeway, because a client can refresh at no loss.
 
         The leeway is for an issuer whose clock is ahead of this one, in `iat` and `auth_time`.
         """
@@ -65,12 +65,12 @@ class AccessClaims:
 
 
 def header_of(algorithm: str, kid: str) -> bytes:
-    """The one header of the tokens of a key, encoded. A token with any other header is refused unread."""
+    """The one header of the tokens of a key, encoded. A token with any other header is rejected unread."""
     return base64url.encode(compact_json({"typ": TOKEN_TYPE, "alg": algorithm, "kid": kid}))
 
 
 def kid_of(header: bytes) -> str | None:
-    """The key that an encoded header names; None for a header that no signer of ubr makes."""
+    """The key that an encoded header names; None if no signer of ubr makes this header."""
     if len(header) > _MAX_HEADER_LENGTH:
         return None
     try:
@@ -107,7 +107,7 @@ def payload_of(claims: AccessClaims, *, issuer: str, audience: str) -> bytes:
 
 
 def read_payload(payload: bytes, *, issuer: str, audience: str) -> AccessClaims:
-    """The claims of a payload whose signature is good.
+    """The claims of a payload with a valid signature.
 
     Errors: `ValueError` for anything but exactly the claims of `payload_of`. An unknown claim may be one that restricts
     the token (`nbf`, `cnf`), so it is refused.
@@ -119,10 +119,10 @@ def read_payload(payload: bytes, *, issuer: str, audience: str) -> AccessClaims:
     if not isinstance(content, dict) or content.keys() != _CLAIMS:
         raise ValueError("Other claims")
     if (content["iss"], content["aud"], content["client_id"]) != (issuer, audience, CLIENT_ID):
-        raise ValueError("For another audience, or of another issuer")
+        raise ValueError("Wrong audience or issuer")
     roles = content["roles"]
     if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
-        raise ValueError("Roles that are no strings")
+        raise ValueError("Roles that are not strings")
     return AccessClaims(
         user_id=UserId(_uuid(content["sub"])),
         session_id=SessionId(_uuid(content["sid"])),
@@ -149,7 +149,7 @@ def compact_json(members: Mapping[str, object]) -> bytes:
 def _unique(members: list[tuple[str, object]]) -> dict[str, object]:
     content = dict(members)
     if len(content) != len(members):
-        raise ValueError("A member twice")
+        raise ValueError("A duplicate member")
     return content
 
 

@@ -55,7 +55,7 @@ class SigningKeyRevoked(SigningKeyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKeyRewrapped(SigningKeyEvent):
-    """The key was sealed with another secret; the key itself did not change."""
+    """The key was encrypted with another secret; the key itself did not change."""
 
     action = "signing_key.rewrapped"
     message = "A signing key was rewrapped"

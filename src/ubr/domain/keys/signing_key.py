@@ -19,7 +19,7 @@ MAX_ACCESS_TOKEN_LIFETIME: Final = timedelta(minutes=15)
 here."""
 
 NOTICE: Final = JWKS_CACHE + LEEWAY
-"""How long a new key is published before it signs: by then no cached key list lacks it."""
+"""How long a new key is published before it signs. After that, every cached key list has it."""
 
 OVERLAP: Final = MAX_ACCESS_TOKEN_LIFETIME + LEEWAY
 """How long a key is accepted after its last signature: as long as its last token can be valid."""
@@ -27,7 +27,7 @@ OVERLAP: Final = MAX_ACCESS_TOKEN_LIFETIME + LEEWAY
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKey:
-    """A key and its times. `private` is sealed; `public` is the text of its JWK (RFC 7517).
+    """A key and its times. `private` is encrypted; `public` is the text of its JWK (RFC 7517).
 
     It signs from `signs_from` on. `retired_at` is set once a successor exists: the successor begins to sign `OVERLAP`
     earlier, and from `retired_at` on this key is neither published nor accepted. A revoked key is neither from
@@ -52,7 +52,7 @@ class SigningKey:
         return not self.revoked and (self.retired_at is None or now < self.retired_at)
 
     def followed_at(self, now: datetime) -> bool:
-        """True if another key has taken over signing by then."""
+        """True if another key signs at that time."""
         return self.retired_at is not None and now >= self.retired_at - OVERLAP
 
     def signs_at(self, now: datetime) -> bool:

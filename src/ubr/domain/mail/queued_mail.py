@@ -20,7 +20,7 @@ _MAX_PAUSE: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuedMail:
-    """A mail that is to be sent. Its text, and any link in it, is made only at delivery.
+    """A mail to send. Its text, and any link in it, is made only at delivery.
 
     `email` is the requested address, which may belong to no account; `user_id` is the account that the mail is about,
     if known already. The origin is that of the request.

@@ -87,8 +87,8 @@ class Session:
 class RefreshToken:
     """One token in a session's chain, identified by its digest.
 
-    `spent_at` is None until it is spent. `successor` is the next token, sealed under a key that only the spent token
-    yields: it can be returned again within the retry window, and is erased afterwards.
+    `spent_at` is None until it is spent. `successor` is the next token, encrypted under a key that only the spent
+    token yields: it can be returned again within the retry window, and is erased afterwards.
     """
 
     digest: TokenDigest

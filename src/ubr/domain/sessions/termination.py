@@ -32,9 +32,9 @@ class SecurityEvent(StrEnum):
 class TerminationScope(Enum):
     """The sessions of a user that an event ends."""
 
-    NONE = "none: rights change at once, no session ends"
-    ONE = "the one it is about"
-    OTHERS = "all but the one that acted, where that is the user's own"
+    NONE = "none: permissions change at once, no session ends"
+    ONE = "that session"
+    OTHERS = "all, except the current session if it is the user's own"
     ALL = "all"
 
 
@@ -56,7 +56,7 @@ SESSION_TERMINATION: Final[dict[SecurityEvent, TerminationScope]] = {
     SecurityEvent.TOKEN_REUSED: TerminationScope.ONE,
     SecurityEvent.EVICTED: TerminationScope.ONE,
 }
-"""The scope of each event. A session that ends takes its refresh tokens with it."""
+"""The scope of each event. The refresh tokens of a session end with it."""
 
 LINK_TERMINATION: Final = frozenset(
     {

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ubr.application.audit.verify_log import Progress, VerifiedLogResult
     from ubr.domain.audit.checkpoint import Note, NoteKey
 
-# Each command loads what it needs when it runs, so that help and mistakes are quick.
+# Each command imports its dependencies when it runs, so that help and usage errors are fast.
 # ruff: noqa: PLC0415
 
 T = TypeVar("T")
@@ -277,7 +277,7 @@ async def _after_restore(settings: Settings, note: str | None, *, lost_secret: b
     return f"Ended {settled.sessions} sessions. The log's new signing key is\n{settled.key}"
 
 
-# --- what they share -------------------------------------------------------------------------------------------------
+# --- shared functions ------------------------------------------------------------------------------------------------
 
 
 def _run(doing: Coroutine[Any, Any, T]) -> T:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ubr.application.kernel.representations import SigningKeyResult
     from ubr.application.keys.rewrap_signing_keys import RewrapResult
 
-# Loading libraries inside a command is this module's habit, see above.
+# Commands import inside their functions: see the docstring.
 # ruff: noqa: PLC0415
 
 
@@ -60,7 +60,7 @@ def serve() -> None:
         from ubr.entrypoints.cli.supervisor import run
 
         sys.exit(run(settings))
-    except KeyboardInterrupt:  # told to stop before there was anything to stop
+    except KeyboardInterrupt:  # a stop signal before the start
         sys.exit(ExitCode.OK)
 
 
@@ -112,7 +112,7 @@ def config(*, as_json: bool, markdown: bool) -> None:
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = 160  # rich takes 80 there, which breaks names
+        console.width = 160  # rich uses 80 then, which breaks names
     table = Table(box=box.SIMPLE_HEAD, header_style="bold")
     table.add_column("variable", no_wrap=True)
     table.add_column("value", overflow="fold")
@@ -179,7 +179,7 @@ def create(*, email: str, password_stdin: bool, generate: bool, take_over: bool)
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     else:
         raise click.UsageError("There is no terminal for the password prompt: use --password-stdin or --generate.")
-    # Before anything is opened: most mistakes are in the password.
+    # Checked before the database is opened: most mistakes are in the password.
     from ubr.bootstrap import common_of
 
     check_password(password, min_length=settings.password_min_length, email=parsed, is_common=common_of(settings))

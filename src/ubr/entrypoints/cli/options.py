@@ -9,5 +9,5 @@ import rich_click as click
 lost_secret_option: Final = click.option(
     "--lost-secret",
     is_flag=True,
-    help="The secret that sealed the keys in use is lost: go on with the first one of UBR_SECRET_KEY.",
+    help="The secret that encrypted the keys in use is lost. The first one of UBR_SECRET_KEY replaces it.",
 )

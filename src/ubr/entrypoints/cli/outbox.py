@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ubr.application.app import Application
     from ubr.application.mail.list_mail import QueuedMailResult
 
-# Each command loads what it needs when it runs, so that help and mistakes are quick.
+# Each command imports its dependencies when it runs, so that help and usage errors are fast.
 # ruff: noqa: PLC0415
 
 State = Literal["waiting", "given_up"]

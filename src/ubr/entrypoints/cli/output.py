@@ -130,9 +130,9 @@ def written(output: Path | None) -> Iterator[IO[str]]:
             with output.open("w", encoding="utf-8") as file:
                 yield file
         else:
-            with _draft_of(output.resolve()) as file:  # a link stays one
+            with _draft_of(output.resolve()) as file:  # a symbolic link is kept
                 yield file
-    except BrokenPipeError:  # whoever reads has read enough: click knows how to end then
+    except BrokenPipeError:  # the reader closed the pipe: click ends the process properly
         raise
     except OSError as error:
         raise Refused(f"Cannot write to {output or 'standard output'}: {error.strerror}.") from None

@@ -109,8 +109,8 @@ async def _continues(settings: Settings) -> None:
             ) from None
         except CheckpointMismatch as error:
             raise Refused(
-                f"{error.detail}. If a backup was restored, run `ubr after-restore`; else `ubr audit verify` shows "
-                "what does not fit."
+                f"{error.detail}. If a backup was restored, run `ubr after-restore`; else `ubr audit verify` names "
+                "the mismatch."
             ) from None
 
 
@@ -148,14 +148,14 @@ async def prepare(settings: Settings) -> Credentials | None:
 
 
 async def _first_admin(ubr: Application, who: Credentials) -> bool:
-    """True if there was none yet."""
+    """True if there was no administrator yet."""
     try:
         made = await ubr.create_admin(
             CreateAdminCommand(email=who.email, password=who.password, first_only=True), actor=SYSTEM
         )
     except EmailTaken:
         raise Refused(
-            "There is no administrator yet, and the e-mail for the first one is the account of a user who is none. "
+            "There is no administrator yet, and the e-mail for the first one belongs to another user. "
             "If it is yours, run `ubr admin create --take-over`; else set UBR_ADMIN_EMAIL to another."
         ) from None
     return made is not None

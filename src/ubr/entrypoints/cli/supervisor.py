@@ -44,7 +44,7 @@ _LOG: Final = {"formatters": {}, "handlers": {}, "loggers": {"_granian": {"handl
 def run(settings: Settings) -> ExitCode:
     """Serve until stopped. Errors: `Refused`, `UbrError`, all of them before any worker starts."""
     if isinstance(sys.stdout, TextIOWrapper):
-        # What whoever started us waits for must not stay in a buffer because it is read through a pipe.
+        # Flush every line: a program that reads our output through a pipe may wait for it.
         sys.stdout.reconfigure(line_buffering=True)
     protect_secrets()
     address = _claim(settings)
@@ -52,7 +52,7 @@ def run(settings: Settings) -> ExitCode:
     credentials = asyncio.run(prepare(settings))
     _greet(settings, credentials)
     warn_of_root()
-    # The workers are copies of this process: what it has loaded is there, and held in memory once.
+    # The workers are forks of this process: they share its loaded modules, which are in memory only once.
     import_app()
     return serve(settings, address)
 
@@ -92,11 +92,11 @@ def serve(settings: Settings, address: str) -> ExitCode:
     Errors: `Refused` if they cannot be kept running.
     """
     if sys.platform == "linux":
-        # From 3.14 on no longer the default. There is no thread here yet that a fork could catch with a lock.
+        # From 3.14 on, fork is not the default. It is safe here: no thread runs yet that could hold a lock.
         multiprocessing.set_start_method("fork")
     os.register_at_fork(after_in_child=_forget_signals)
     server = Supervisor(settings, address)
-    with suppress(SystemExit):  # It takes a worker that the same Ctrl-C reached first for one that failed.
+    with suppress(SystemExit):  # If the same Ctrl-C reached a worker first, the server reports that worker as failed.
         server.serve(target_loader=load)
     if not server.interrupt_signal:
         raise Refused("The workers exit right after they start: see the log for the reason.")
@@ -127,7 +127,7 @@ class Supervisor(MPServer):
 
     def startup(self, spawn_target: Any, target_loader: Any) -> None:
         super().startup(spawn_target, target_loader)  # type: ignore[no-untyped-call]
-        # Not earlier: a thread beside a fork is best avoided.
+        # Started only now, because a fork beside a thread is unsafe.
         threading.Thread(target=self._announce, daemon=True).start()
 
     def _announce(self) -> None:

@@ -40,7 +40,7 @@ C = TypeVar("C", bound=Command)
 
 
 async def read(scope: HTTPScope, receive: Receive, *, within: float, wanted: bool, optional: bool = False) -> bytes:
-    """Read the body `within` so many seconds: at most 64 KiB, whatever length the sender declares.
+    """Read the body `within` so many seconds: at most 64 KiB, even if the client declares fewer.
 
     A body that the route does not want is read and discarded. Errors: `BodyTooLarge`; `RequestTimeout`;
     `UnsupportedMediaType` if a wanted body is not JSON, unless it is `optional` and absent.

@@ -1,4 +1,4 @@
-"""The outermost layer: the rules for every request and every response, whatever happens in between."""
+"""The outermost layer: the rules for every request and every response."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ class _Exchange:
             await self._refuse(InternalError())
 
     def _malformed(self) -> UbrError | None:
-        """The error in the head of the request, whatever its route; None if it is valid."""
+        """The error in the head of a request, for every route; None if it is valid."""
         hosts = [value for name, value in self._scope["headers"] if name == b"host"]
         # A server may add an empty field if there is none.
         absent = hosts in ([], [b""]) and self._scope["http_version"] in _WITHOUT_HOST
@@ -270,7 +270,7 @@ def _limits(rate_limits: Collection[RateLimitStatus]) -> list[tuple[bytes, bytes
 
 
 def _methods(allowed: bytes) -> bytes:
-    """The methods, sorted to be independent of the server. A route that takes GET takes HEAD."""
+    """The methods, sorted to be independent of the server. A route with GET also has HEAD."""
     methods = {method.strip() for method in allowed.split(b",")}
     return b", ".join(sorted(methods | {b"HEAD"} if b"GET" in methods else methods))
 

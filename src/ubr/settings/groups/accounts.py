@@ -40,7 +40,7 @@ class AccountSettings:
         "A file with further forbidden passwords, in addition to the common ones: UTF-8, one per line, no comments, at "
         "most 1,000,000 lines. Read at start; an unreadable file prevents the start.",
     )
-    # The most that Argon2 may cost is what the hasher takes. A test holds the two together: neither imports the other.
+    # The maximum costs of Argon2 are those of the hasher. A test compares them, because no module imports the other.
     argon2_memory_kib: int = setting(
         whole(19456, 262144),
         "19456",

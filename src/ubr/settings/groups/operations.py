@@ -25,7 +25,7 @@ class OperationsSettings:
         parse_token,
         None,
         "The bearer token of `/metrics`, 16 characters or more.",
-        otherwise="none; then `/metrics` answers the same machine alone, where nothing but it can connect",
+        otherwise="none; then `/metrics` answers only if no other machine can connect",
         shown="nothing",
     )
     log_level: Literal["debug", "info", "warning", "error"] = setting(

@@ -49,7 +49,7 @@ def parse_database_url(raw: str) -> str:
             raise ValueError(f"has an unknown option; the known ones are {alternatives(_POSTGRES_OPTIONS)}")
     if not url.hostname and not options.get("host"):
         raise ValueError("must name a host, as in postgresql://user:password@host:5432/database")
-    # asyncpg calls by the name of ssl what libpq calls sslmode.
+    # asyncpg has the name ssl for the option that libpq calls sslmode.
     if (mode := options.pop("sslmode", None) or options.get("ssl")) is not None:
         if mode not in _SSL:
             raise ValueError(f"must have the sslmode {alternatives(_SSL)}")
@@ -109,8 +109,8 @@ class StoreSettings:
     database_schema: str | None = setting(
         parse_schema,
         None,
-        "The schema of PostgreSQL that holds the tables. It is made where it is missing.",
-        otherwise="`ubr`, or where an earlier version has put them, such as `public`",
+        "The schema of the tables in PostgreSQL. `ubr migrate` creates it if it is missing.",
+        otherwise="`ubr`, or the schema in which an earlier version created the tables, such as `public`",
     )
     redis_url: str | None = setting(
         parse_redis_url,

@@ -45,7 +45,7 @@ def parse_origins(raw: str) -> tuple[str, ...]:
 def _origin(raw: str) -> str:
     """An origin as browsers send it: in lower case, without a default port."""
     url = urlsplit(parse_http_url(raw))
-    if url.path or "*" in (url.hostname or ""):  # which would stand for itself, and let nobody in
+    if url.path or "*" in (url.hostname or ""):  # it would be a literal origin, which no browser sends
         raise ValueError
     host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
     usual = {"http": 80, "https": 443}[url.scheme]

@@ -124,7 +124,7 @@ def test_cyrillic_letters_stay_cyrillic() -> None:
 @pytest.mark.parametrize(
     "place", ["us{}er@example.org", "user@exam{}ple.org", "user{}@example.org", "user@{}example.org"]
 )
-def test_what_cannot_be_seen_is_refused(char: str, place: str) -> None:
+def test_invisible_characters_are_refused(char: str, place: str) -> None:
     with pytest.raises(Invalid):
         Email.parse(place.format(char))
 
@@ -141,7 +141,7 @@ def test_what_cannot_be_seen_is_refused(char: str, place: str) -> None:
         "user@example.org\nbcc:user2@example.org", "mailto:user@example.org", "user@exa/mple.org", "user@example.org?x",
     ],
 )  # fmt: skip
-def test_what_is_not_plainly_one_address_is_refused(raw: str) -> None:
+def test_a_text_that_is_not_clearly_one_address_is_refused(raw: str) -> None:
     with pytest.raises(Invalid) as failure:
         Email.parse(raw)
     [flaw] = failure.value.flaws

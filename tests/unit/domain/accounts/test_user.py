@@ -46,7 +46,7 @@ def update(
     user.update(email=email or user.email, full_name=full_name, status=status or user.status, now=LATER)
 
 
-def test_who_registers_is_active_unverified_and_has_the_role_user() -> None:
+def test_a_registered_user_is_active_unverified_and_has_the_role_user() -> None:
     user = User.register(id=ID, email=EMAIL, full_name=None, password_hash=HASH, now=NOW)
     assert (user.status, user.email_verified, user.version, user.security_version) == (UserStatus.ACTIVE, False, 1, 1)
     assert (user.created_at, user.updated_at) == (NOW, NOW)
@@ -54,7 +54,7 @@ def test_who_registers_is_active_unverified_and_has_the_role_user() -> None:
     assert user.events == [UserRegistered(user_id=ID)]
 
 
-def test_who_is_created_need_not_have_a_password() -> None:
+def test_a_created_user_needs_no_password() -> None:
     user = User.create(id=ID, email=EMAIL, full_name=None, password_hash=None, now=NOW)
     assert user.password_hash is None
     assert user.roles_at(NOW) == {USER_ROLE_ID}
@@ -107,7 +107,7 @@ def test_a_new_password_changes_security(user: User) -> None:
     assert user.events == [PasswordChanged(user_id=ID)]
 
 
-def test_a_dearer_hash_of_the_same_password_is_no_change(user: User) -> None:
+def test_a_costlier_hash_of_the_same_password_is_not_a_change(user: User) -> None:
     user.upgrade_hash(NEW_HASH)
     assert (user.password_hash, user.version, user.security_version, user.updated_at) == (NEW_HASH, 1, 1, NOW)
     assert user.events == []
@@ -148,7 +148,7 @@ def test_a_grant_holds_until_just_before_its_end(user: User) -> None:
     assert USER_ROLE_ID in user.roles_at(LATER + timedelta(days=36500))
 
 
-def test_nobody_holds_more_roles_than_a_token_can_name(user: User) -> None:
+def test_the_number_of_roles_fits_into_a_token(user: User) -> None:
     ids = [RoleId(UUID(int=1000 + number)) for number in range(MAX_ROLES)]
     for role_id in ids[:-1]:
         user.grant(role_id, by=None, now=NOW, expires_at=LATER)

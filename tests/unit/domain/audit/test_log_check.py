@@ -745,7 +745,7 @@ def test_it_is_found_at_every_row(declared: list[Walk], kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", FORGED_KINDS)
-def test_what_is_forged_is_found_at_every_row(walks: list[Walk], kind: str) -> None:
+def test_a_forgery_is_found_at_every_row(walks: list[Walk], kind: str) -> None:
     _exhaustively(walks, FORGED_KINDS[kind], lambda log: range(log.size))
 
 
@@ -755,7 +755,7 @@ def test_it_is_found_at_every_checkpoint(walks: list[Walk], kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SIGNED_KINDS)
-def test_who_signed_is_looked_at_for_every_checkpoint(walks: list[Walk], trust: str, kind: str) -> None:
+def test_the_signer_of_every_checkpoint_is_checked(walks: list[Walk], trust: str, kind: str) -> None:
     _exhaustively(walks, SIGNED_KINDS[kind], lambda log: _trusted(log, trust))
 
 
@@ -793,7 +793,7 @@ def _any_tampering(log: Log, trust: str, random: Random) -> tuple[str, Tampering
 @pytest.mark.parametrize(
     ("count", "times"), [(100, 500), pytest.param(10_000, 100_000, marks=pytest.mark.long)], ids=["few", "many"]
 )
-def test_whatever_is_tampered_with_at_random_is_found(count: int, times: int) -> None:
+def test_random_tampering_is_found(count: int, times: int) -> None:
     # Day by day the same; the long run looks for what nobody has thought of.
     seed = randbits(32) if count > 100 else 20260301
     random = seeded(seed)
@@ -810,7 +810,7 @@ def test_whatever_is_tampered_with_at_random_is_found(count: int, times: int) ->
     _told(done)
 
 
-def test_a_walk_that_goes_on_from_a_copy_is_the_walk_from_the_beginning() -> None:
+def test_a_walk_continued_from_a_copy_equals_the_whole_walk() -> None:
     log, random = new_log(100, seed=3, pruned=10), seeded(3)
     walk = Walk(log, "old key", every=8)
     for _ in range(100):
@@ -1043,7 +1043,7 @@ def test_a_key_that_signed_nothing(small: Log) -> None:
     assert (found.value.index, found.value.last) == (0, 59)
 
 
-def test_every_node_that_is_whole_is_told_once(small: Log) -> None:
+def test_every_complete_node_is_reported_once(small: Log) -> None:
     told: list[tuple[Node, bytes]] = []
     expected: list[tuple[Node, bytes]] = []
     check = check_of(small, "declared")
@@ -1076,7 +1076,7 @@ def test_without_the_checkpoint_that_both_signed_nobody_follows_from_the_one_to_
     assert walked(check_of(small, "new key"), steps).size == 60
 
 
-def test_a_log_that_goes_on_under_another_name_after_a_restore() -> None:
+def test_a_log_that_continues_under_another_name_after_a_restore() -> None:
     make, old = Maker(seeded(1)), Signer("old")
     after = [make.entry(restored(STRANGER, old, "…")), make.entry()]
     before = [make.entry(key_created(old)), make.entry()]
@@ -1102,7 +1102,7 @@ def test_an_entry_that_waits_says_what_has_been_pruned_already(small: Log) -> No
     assert found.value.index == 5
 
 
-def test_of_several_whose_content_is_gone_the_first_is_named() -> None:
+def test_the_first_of_several_entries_without_content_is_named() -> None:
     log = new_log(60, seed=2, pruned=12)
     for gone in ({12}, {12, 14}, {14, 20}, {12, 13, 14, 30}, {13, 59}, {50, 59}):
         steps = [replace(s, entry=None) if isinstance(s, Leaf) and s.index in gone else s for s in log.steps]

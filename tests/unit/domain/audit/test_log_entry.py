@@ -223,13 +223,13 @@ def test_an_entry_tells_what_the_event_tells() -> None:
     assert json.loads(entry.data) == {"role_id": str(role), "expires_at": None}
 
 
-def test_who_registers_or_signs_in_is_the_one_who_acted() -> None:
+def test_registrants_and_users_who_log_in_are_the_actors() -> None:
     user = UserId(UUID(int=2))
     assert entry_of(UserRegistered(user_id=user), None).actor_id == user
     assert entry_of(SessionOpened(session_id=SessionId(UUID(int=4)), user_id=user), None).actor_id == user
 
 
-def test_who_could_not_sign_in_did_not_act() -> None:
+def test_a_failed_login_has_no_actor() -> None:
     entry = entry_of(LogInFailed(user_id=UserId(UUID(int=2))), None)
     assert entry.actor_id is None
     assert entry.target == Target("user", str(UUID(int=2)))

@@ -340,7 +340,7 @@ def test_the_ranges_of_a_consistency_are_the_one_tree_and_the_rest(tree: tuple[i
 # Frontiers.
 
 
-def test_a_frontier_is_read_back_and_goes_on() -> None:
+def test_a_stored_frontier_continues() -> None:
     for size in range(LARGEST):
         frontier = Frontier()
         for leaf in LEAVES[:size]:
@@ -363,7 +363,7 @@ def right_edges(size: int) -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize(("size", "length"), [(-1, 0), (-1, 32), (0, 1), (0, 32), (1, 0), (1, 31), (3, 32), (3, 65)])
-def test_what_is_not_the_frontier_of_that_size_is_refused(size: int, length: int) -> None:
+def test_hashes_that_are_not_the_frontier_of_that_size_are_refused(size: int, length: int) -> None:
     with pytest.raises(ValueError, match="do not match a frontier"):
         Frontier.from_bytes(size, bytes(length))
 
@@ -433,7 +433,7 @@ def test_no_damaged_proof_of_consistency_holds(second: int) -> None:
             assert not is_beginning(first, new, second, old, proof)
 
 
-def test_a_proof_has_the_length_of_its_tree_whatever_it_leads_to() -> None:
+def test_a_proof_of_another_length_is_rejected() -> None:
     above = leaf_hash(b"above")
     for size in range(1, LARGEST + 1):
         for index in range(size):

@@ -48,13 +48,13 @@ def test_a_note_is_opened_with_each_of_its_keys_and_no_other(vector: dict[str, A
 
 
 @each("bad_notes")
-def test_what_is_not_a_note_of_that_key_is_refused(vector: dict[str, Any]) -> None:
+def test_a_note_of_another_key_is_refused(vector: dict[str, Any]) -> None:
     with pytest.raises(NotGenuine):
         opened(vector["note"], vector["vkey"])
 
 
 @each("bad_vkeys")
-def test_what_is_not_an_ed25519_key_is_refused(vector: dict[str, Any]) -> None:
+def test_a_key_that_is_not_ed25519_is_refused(vector: dict[str, Any]) -> None:
     with pytest.raises(NotGenuine):
         opened(NOTE["note"], vector["vkey"])
 
@@ -166,7 +166,7 @@ def test_the_published_checkpoint_of_a_log_is_read() -> None:
 
 
 @each("bad_checkpoints")
-def test_what_is_signed_but_is_not_a_checkpoint_is_refused(vector: dict[str, Any]) -> None:
+def test_a_signed_note_that_is_not_a_checkpoint_is_refused(vector: dict[str, Any]) -> None:
     assert opened(signed(vector["text"]), PETER) == vector["text"]
     with pytest.raises(NotGenuine):
         checkpoint(signed(vector["text"]), PETER)

@@ -69,7 +69,7 @@ def test_the_life_of_a_key(late: timedelta, state: str, accepted: bool) -> None:
     assert not gone.may_sign_at(NOW + late)
 
 
-def test_of_those_that_have_begun_the_last_one_signs() -> None:
+def test_the_last_key_that_has_begun_signs() -> None:
     old, new = key("old", NOW - timedelta(days=1)), key("new")
     for keys in ([old, new], [new, old]):
         assert signer(keys, NOW) is new

@@ -105,7 +105,7 @@ def test_admin_keeps_its_permissions(permissions: Permissions) -> None:
     assert (admin.permissions, admin.version, admin.events) == (Permissions.of([EVERYTHING]), 1, [])
 
 
-def test_what_everyone_may_can_be_changed() -> None:
+def test_the_permissions_of_the_role_user_can_be_changed() -> None:
     _, user = built_in_roles(NOW)
     update(user, permissions=Permissions.of([READ]))
     assert (user.permissions, user.version, user.updated_at) == (Permissions.of([READ]), 2, LATER)

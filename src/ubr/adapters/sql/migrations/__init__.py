@@ -1,7 +1,7 @@
-"""Bringing a database up to date, from anywhere: `await upgrade(url)`.
+"""Upgrades of the database schema: `await upgrade(url)`.
 
-Everything of one call happens in one transaction, and however many call at once, one does it and the others find it
-done. Alembic is loaded where there is something to be done, and not to find out that there is nothing.
+Each call is one transaction. Of any number of concurrent calls, one upgrades, and the others find it done. Alembic is
+loaded only for a change, not for a check.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 _FOLDER: Final = Path(__file__).parent
 REVISIONS: Final = tuple(sorted(path.name.partition("_")[0] for path in (_FOLDER / "versions").glob("[0-9]*.py")))
-"""All there are, oldest first: a file begins with the name of its revision."""
+"""All revisions, oldest first. The name of a file begins with its revision."""
 
 # An upgrade locks the version table. That requires the privilege to change it, which an advisory lock does not: any
 # role with CONNECT could hold one, and keep the service from starting. Readers do not wait for this lock.
@@ -47,7 +47,7 @@ _LIMITS: Final = ConnectionLimits(
 
 
 class SchemaState(Enum):
-    """What a database holds, as seen by this version of ubr."""
+    """The state of a database for this version of ubr."""
 
     EMPTY = "empty: it was never migrated"
     BEHIND = "behind: it has to be upgraded"
@@ -67,25 +67,25 @@ async def upgrade(
     service: str | None = None,
     schema: str | None = None,
 ) -> tuple[str, ...]:
-    """Bring a database up to date; the revisions that this call ran, oldest first.
+    """Upgrade a database. Returns the revisions that this call applied, oldest first.
 
-    `wait` is for another upgrade to end, in seconds. `service` is a role of PostgreSQL that does not own the tables,
-    and is given what the service needs of them. `schema` is that of PostgreSQL with the tables.
-    Errors: `ValueError` for the URL, `UnknownSchema`, `StoreUnavailable`.
+    `wait` is the maximum number of seconds to wait for another upgrade. `service` is a PostgreSQL role that does not
+    own the tables; it is granted the privileges that the service needs. `schema` is the schema of the tables in
+    PostgreSQL. Errors: `ValueError` for the URL, `UnknownSchema`, `StoreUnavailable`.
     """
 
     def both(connection: Connection) -> tuple[str, ...]:
         done = _upgrade(connection, revision, schema)
         if service is not None:
             for statement in grants(connection, service):
-                connection.exec_driver_sql(statement)  # a name may hold what looks like a parameter
+                connection.exec_driver_sql(statement)  # a name may contain text that looks like a parameter
         return done
 
     return await _run(url, wait, schema, both)
 
 
 def role_of(url: str) -> str:
-    """The role that a URL connects as. Errors: `ValueError` where it names none."""
+    """The role that a URL connects as. Errors: `ValueError` if it names none."""
     role = make_url(normal_url(url)).username
     if not role:
         raise ValueError("The database URL names no role to grant privileges to")
@@ -93,7 +93,8 @@ def role_of(url: str) -> str:
 
 
 async def downgrade(url: str, revision: str, *, wait: float = _LIMITS.lock, schema: str | None = None) -> None:
-    """Go back to a revision, or to none: `base`. What only the later tables held is lost.
+    """Downgrade a database to a revision, or to `base`, which has no tables. Data that exists only in later revisions
+    is lost.
 
     Errors: `ValueError` for the URL, `UnknownSchema`, `StoreUnavailable`.
     """
@@ -101,7 +102,7 @@ async def downgrade(url: str, revision: str, *, wait: float = _LIMITS.lock, sche
 
 
 async def check(url: str, *, schema: str | None = None) -> SchemaState:
-    """What a database holds. Nothing is changed and nothing is waited for.
+    """The state of a database. Changes nothing, and waits for no lock.
 
     Errors: `ValueError` for the URL, `StoreUnavailable`.
     """
@@ -154,7 +155,7 @@ def _state(at: str | None) -> SchemaState:
 
 
 def _steps(place: Place) -> tuple[str, ...]:
-    """The revisions that a database has behind it."""
+    """The revisions that were applied to a database."""
     return () if place.revision is None else REVISIONS[: REVISIONS.index(place.revision) + 1]
 
 
@@ -180,12 +181,12 @@ async def _run(url: str, wait: float, schema: str | None, doing: Callable[[Conne
 
 @asynccontextmanager
 async def _alone(url: str, wait: float, schema: str | None) -> AsyncIterator[AsyncConnection]:
-    """A transaction that no other upgrade runs beside."""
+    """A transaction that excludes every other upgrade."""
     limits = replace(_LIMITS, acquire=wait, lock=wait)
     parsed = make_url(normal_url(url))
     sqlite = parsed.drivername.startswith("sqlite")
-    # SQLite changes a table by making it anew; with foreign keys on, dropping the old one would take along what
-    # points at it.
+    # In SQLite, a change of a table replaces it. With foreign keys on, dropping the old table would delete the rows
+    # that refer to it.
     engine = sqlite_engine(parsed, limits, foreign_keys=False) if sqlite else make_engine(url, limits, schema=schema)
     try:
         async with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""Where in a database the tables of ubr are, or come, and whether it is a database that they can be in."""
+"""Finds the schema for the tables of ubr, and checks that ubr can work with the database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NEW: Final = "ubr"
 _OURS: Final = {"users", "roles", "user_roles", "sessions", "refresh_tokens", VERSION_TABLE}
 """Tables that every revision has. Another application may have some of these names, but hardly all of them."""
 _OLDEST: Final = 14
-"""The major version of PostgreSQL."""
+"""The oldest supported major version of PostgreSQL."""
 
 
 _EXISTS: Final = {
@@ -28,19 +28,19 @@ _EXISTS: Final = {
 
 
 class ForeignTables(SqlUnavailable):
-    """Tables of another application stand where those of ubr would come."""
+    """The place for the tables of ubr holds tables of another application."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """`schema` is None in SQLite. `revision` is None where there are no tables of ubr yet."""
+    """The schema of the tables, None in SQLite, and their revision, None if there are no tables yet."""
 
     schema: str | None
     revision: str | None = None
 
 
 def check_server(connection: Connection) -> None:
-    """Errors: `SqlUnavailable` for a PostgreSQL that ubr cannot work with, before anything is written to it."""
+    """Check the version and the encoding of PostgreSQL, before anything is written. Errors: `SqlUnavailable`."""
     if connection.dialect.name != "postgresql":
         return
     encoding, number = connection.execute(
@@ -59,7 +59,7 @@ def check_server(connection: Connection) -> None:
 
 
 def find_place(connection: Connection, schema: str | None) -> Place:
-    """Where the tables are; the place they will come to where there are none. Errors: `ForeignTables`."""
+    """The place of the tables; if there are none yet, the place where they will be created. Errors: `ForeignTables`."""
     if connection.dialect.name != "postgresql":
         return _at(connection, None) or _free(connection, None)
     candidates = [schema] if schema else connection.execute(select(func.current_schemas(False))).scalar_one()
@@ -70,9 +70,9 @@ def find_place(connection: Connection, schema: str | None) -> Place:
 
 
 def prepare_place(connection: Connection, place: Place) -> None:
-    """Have the rest of the transaction find and make tables there, and nowhere else; the schema is made if need be.
+    """Make the rest of the transaction find and create tables in this place only. Creates the schema if it is missing.
 
-    Errors: `SqlUnavailable` where the role has no right to that.
+    Errors: `SqlUnavailable` if the role lacks the privilege.
     """
     if place.schema is None:
         return
@@ -86,7 +86,7 @@ def prepare_place(connection: Connection, place: Place) -> None:
     ).one()
     if not (may_fill if exists else may_make):
         what = f"create tables in the schema {place.schema}" if exists else f"create the schema {place.schema}"
-        raise SqlUnavailable("sqlstate 42501", f"The role lacks the right to {what} in the database")
+        raise SqlUnavailable("sqlstate 42501", f"The role lacks the privilege to {what} in the database")
     if not exists:
         create_unless_exists(connection, text(f"CREATE SCHEMA {quote(place.schema)}"))
     connection.execute(select(func.set_config("search_path", quote(place.schema), True)))
@@ -107,7 +107,7 @@ def _revisions(schema: str | None) -> Select[str]:
 
 
 def _at(connection: Connection, schema: str | None) -> Place | None:
-    """The place, where it holds tables of ubr."""
+    """The place in this schema; None if it has no tables of ubr."""
     if not set(inspect(connection).get_table_names(schema=schema)) >= _OURS:
         return None
     return Place(schema=schema, revision=connection.execute(_revisions(schema)).scalar())
@@ -122,9 +122,9 @@ def _free(connection: Connection, schema: str | None) -> Place:
         names = ", ".join(sorted(foreign))
         raise ForeignTables(
             "foreign tables",
-            f"The file of the database holds tables of another application ({names}): name another file"
+            f"The database file contains tables of another application ({names}): use another file"
             if schema is None
-            else f"The schema {schema} holds tables of another application ({names}): "
-            "name another with UBR_DATABASE_SCHEMA",
+            else f"The schema {schema} contains tables of another application ({names}): "
+            "name another schema in UBR_DATABASE_SCHEMA",
         )
     return Place(schema=schema)

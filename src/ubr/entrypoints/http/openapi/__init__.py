@@ -1,1 +1,1 @@
-"""The OpenAPI 3.1 document, made from the operations that the routes declare and the types they speak in."""
+"""The OpenAPI 3.1 document, made from the operations of the routes and their types."""

@@ -30,7 +30,7 @@ HEADERS: Final[Mapping[str, Json]] = {
         "schema": {"type": "integer", "minimum": 1},
     },
     "Accept": _header("The accepted media types."),
-    # What is counted for an account is told to nobody, so these may be missing where that was too much.
+    # Counts of an account are not revealed, so a 429 for an account may lack these headers.
     "RateLimit-Policy": _header(
         "Attempts (`q`) of a client IP in a window of seconds (`w`): draft-ietf-httpapi-ratelimit-headers-11.",
         required=False,
@@ -40,7 +40,7 @@ HEADERS: Final[Mapping[str, Json]] = {
 }
 
 OF_LIMITS: Final = ("RateLimit-Policy", "RateLimit")
-"""The headers of an operation whose calls are counted."""
+"""The headers of an operation with a rate limit."""
 
 _OF_PROBLEMS: Final[Mapping[int, tuple[str, ...]]] = {
     status_of(Unauthenticated): ("WWW-Authenticate",),
@@ -51,7 +51,7 @@ _OF_PROBLEMS: Final[Mapping[int, tuple[str, ...]]] = {
 
 
 def headers(*names: str, cache_control: str = NOT_KEPT) -> Json:
-    """These, and those of every answer."""
+    """These headers, and the headers of every answer."""
     named: Json = {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", "Cache-Control", *names)}
     if cache_control != NOT_KEPT:
         named["Cache-Control"] = _header("How long the answer may be cached.", const=cache_control)
@@ -59,5 +59,5 @@ def headers(*names: str, cache_control: str = NOT_KEPT) -> Json:
 
 
 def problem_headers(status: int) -> Json:
-    """Those of a problem with this status."""
+    """The headers of a problem with this status."""
     return headers(*_OF_PROBLEMS.get(status, ()))

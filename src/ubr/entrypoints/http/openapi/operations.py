@@ -1,4 +1,4 @@
-"""The operations that routes declare, and how each is described."""
+"""The operations of the routes, and their descriptions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ubr.entrypoints.http.openapi.schemas import Json, Schemas
 
 
 def operations(controllers: Iterable[type[Controller]]) -> Iterator[tuple[str, str, Operation]]:
-    """Every route that is declared: path, method, and what it is."""
+    """Every declared route: its path, method and operation."""
     for controller in controllers:
         prefix = controller.__dict__["path"]
         for handler in vars(controller).values():
@@ -50,5 +50,5 @@ def described_operation(path: str, method: str, operation: Operation, schemas: S
 
 def _description(operation: Operation) -> str:
     text = inspect.getdoc(operation.use_case) if operation.use_case else None
-    # What a Python caller catches is told by the responses here.
+    # The section on errors is for Python callers. Here the responses describe them.
     return (text or "").split("\n\nErrors:")[0].strip()

@@ -19,7 +19,7 @@ _CANONICAL_ID: Final = {
     "format": "uuid",
     "pattern": "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
 }
-"""An id outside a body, where one spelling is taken and no other."""
+"""An id outside a body. Only its canonical spelling is accepted."""
 
 _IN_PATHS: Final[Mapping[str, Any]] = {
     "name": Annotated[RoleNameStr, Meta(description="The name of a role.", examples=["editor"])],
@@ -32,11 +32,11 @@ _IN_PATHS: Final[Mapping[str, Any]] = {
         ),
     ],
 }
-"""The parameters of paths that are not ids."""
+"""The path parameters that are not ids."""
 
 
 def parameters(path: str, operation: Operation, schemas: Schemas, *, cached: bool) -> list[Json]:
-    """All that an operation takes beside its body. One that is `cached` can be asked whether its answer changed."""
+    """The parameters of an operation. A `cached` operation supports `If-None-Match`."""
     return [
         *_path_parameters(path),
         *_query_parameters(operation, schemas),
@@ -58,7 +58,7 @@ def _query_parameters(operation: Operation, schemas: Schemas) -> Iterator[Json]:
 
 
 def _parameter(name: str, place: str, schema: Json, *, required: bool) -> Json:
-    """A parameter that is a field. It has the field's description and example to itself, and is never null."""
+    """A field as a parameter: the description and the example move to the parameter, and it is never null."""
     told: Json = {"description": schema["description"]} if "description" in schema else {}
     if "examples" in schema:
         told["example"] = schema["examples"][0]

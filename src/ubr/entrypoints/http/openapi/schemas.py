@@ -1,4 +1,4 @@
-"""The schemas of the types that operations speak in."""
+"""The schemas of the types in requests and answers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Json: TypeAlias = dict[str, Any]
 
 REF: Final = "#/components/schemas/{name}"
 _NO_CONTROLS_OF_ASCII: Final = r"^[^\u0000-\u001f]*$"
-"""Of a text about which nothing else is known: no JSON text and no query with one is taken, wherever it stands."""
+"""The pattern of a text without other rules: control characters are rejected in every JSON text and query."""
 _FIRST: Final = ("type", "items", "enum", "default")
 """The keywords of a type, which precede those of the field's annotation."""
 
 
 class Schemas:
-    """The types that operations speak in, by reference.
+    """The types in requests and answers, by reference.
 
-    `components` has the schema of each by its name, those of queries too, whose fields are parameters.
+    `components` has the schema of each type by its name. This includes queries, although their fields are parameters.
     """
 
     def __init__(self, operations: Iterable[Operation]) -> None:
@@ -61,11 +61,11 @@ class Schemas:
         return dict(self._refs[type_])
 
     def published(self) -> dict[str, Json]:
-        """Without those of queries."""
+        """The components without the queries."""
         return {name: schema for name, schema in self.components.items() if name not in self._queries}
 
     def _example(self, name: str) -> Json | None:
-        """The example that the fields of a type make up; None where a field that has to be there has none."""
+        """The example of a type, made from its fields; None if a required field has no example."""
         schema = self.components[name]
         made = {}
         for field, member in schema.get("properties", {}).items():
@@ -79,7 +79,7 @@ class Schemas:
 
 
 def member(schema: Json, *, sent: bool) -> Json:
-    """The schema of a field, with what the types leave out. `sent` ones are part of a request."""
+    """The schema of a field, with details that the types lack. `sent` fields are part of a request."""
     schema = {key: schema[key] for key in _FIRST if key in schema} | schema
     _name_the_type(schema)
     if "items" in schema:
@@ -98,20 +98,20 @@ def _refine(schema: Json, *, sent: bool) -> None:
 
 
 def _name_the_type(schema: Json) -> None:
-    """Some generators of clients do not look at the values of an enumeration."""
+    """Add the type of an enumeration, because some client generators do not derive it from the values."""
     if "enum" in schema and all(isinstance(value, str) for value in schema["enum"]):
         schema["type"] = "string"
 
 
 def _leave_out_empty_defaults(schema: Json) -> None:
-    """Nothing and no default are the same in a body, and generators of clients ask for what has one."""
+    """Remove defaults that are null or empty: they mean an omitted field, but client generators require the field."""
     for field in schema["properties"].values():
         if field.get("default", "") in (None, []):
             del field["default"]
 
 
 def _require_what_is_sent(schema: Json) -> None:
-    """In an answer a field with a default is there all the same."""
+    """Make fields with a default required, because an answer always has them."""
     required = schema.get("required", ())
     sent = [name for name, field in schema.get("properties", {}).items() if name in required or "default" in field]
     for name in sent:
@@ -121,7 +121,7 @@ def _require_what_is_sent(schema: Json) -> None:
 
 
 def _forget_examples(schema: Json) -> None:
-    """The example of the whole says what the fields look like."""
+    """Remove the examples of fields, because the example of the whole type has them."""
     schema.pop("examples", None)
     for part in (*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else ())):
         _forget_examples(part)

@@ -147,7 +147,7 @@ ADVICE: Final[Mapping[str, Advice]] = {
     ),
     "conflict": Advice(
         "The request conflicts with the stored state.",
-        "Read the resource again and decide anew.",
+        "Read the resource again, and decide again.",
         at=f"/api/users/{_AN_ID}",
     ),
     "email-taken": Advice(
@@ -173,7 +173,7 @@ ADVICE: Final[Mapping[str, Advice]] = {
     "precondition-failed": Advice(
         "None of the entity tags in `If-Match` matches the current resource: it has been changed since. Nothing was "
         "done.",
-        "Read the resource again, decide anew, and send its new `ETag`.",
+        "Read the resource again, decide again, and send the new `ETag`.",
         at=f"/api/users/{_AN_ID}",
     ),
     "body-too-large": Advice(

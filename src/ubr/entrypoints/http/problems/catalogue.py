@@ -56,7 +56,7 @@ def status_of(error: type[UbrError]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A row of the table of problems. Its slug may stand in another row too, with another status."""
+    """A row of the table of problems. Another row may have the same slug with another status."""
 
     slug: str
     status: int
@@ -69,7 +69,7 @@ def problems() -> list[Problem]:
 
 
 def rows(errors: Iterable[type[UbrError]]) -> list[Problem]:
-    """These errors as a table: a row for each name and status."""
+    """The table of these errors: one row for each name and status."""
     found = {(status_of(error), error.code): Problem(error.code, status_of(error), error.title) for error in errors}
     return [found[key] for key in sorted(found)]
 

@@ -1,4 +1,4 @@
-"""A page for each problem, at the path that its `type` is, and one that lists them: plain HTML, without a script."""
+"""A page for each problem, at the path in its `type`, and a list of all problems: plain HTML without scripts."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class ProblemPage:
 
 @cache
 def policy() -> str:
-    """The pages' `Content-Security-Policy`: their own style, known by its digest, and nothing else."""
+    """The pages' `Content-Security-Policy`: their own style, identified by its digest, and nothing else."""
     digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; frame-ancestors 'none'"
 
 
 def pages(document: Mapping[str, Any]) -> dict[str, ProblemPage]:
-    """Every page by its slug, in the order of the table. `document` is the one of the interface."""
+    """Every page by its slug, in the order of the table. `document` is the OpenAPI document."""
     rows: dict[str, list[Problem]] = {}
     for row in problems():
         rows.setdefault(row.slug, []).append(row)
@@ -65,7 +65,7 @@ _ALL: Final = ""
 
 
 def _operations(document: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Which operations answer with a problem; under `_ALL` those that there are."""
+    """The operations that answer with each problem; under `_ALL`, every operation."""
     found: dict[str, list[str]] = {_ALL: []}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
@@ -90,7 +90,7 @@ def _told(named: tuple[str, ...], found: Mapping[str, tuple[str, ...]]) -> tuple
 
 
 def index_html(pages: Mapping[str, ProblemPage]) -> str:
-    """The page that lists them."""
+    """The page that lists all problems."""
     lines = "".join(
         f'<tr><td><a href="{TYPE.format(slug=row.slug)}"><code>{row.slug}</code></a></td><td>{row.status}</td>'
         f"<td>{escape(row.title, quote=False)}</td></tr>"
@@ -105,7 +105,7 @@ def index_html(pages: Mapping[str, ProblemPage]) -> str:
 
 
 def html(page: ProblemPage) -> str:
-    """The page about one."""
+    """The page about one problem."""
     titles = "".join(f"<p>{row.status}: {escape(row.title, quote=False)}</p>" for row in page.rows)
     examples = "".join(f"<pre>{escape(text, quote=False)}</pre>" for text in page.examples)
     if isinstance(page.operations, str):
@@ -140,7 +140,7 @@ def _text(text: str) -> str:
 
 
 def markdown(page: ProblemPage) -> str:
-    """The same for a reader of the project's files."""
+    """The page as Markdown, for `docs/problems`."""
     if isinstance(page.operations, str):
         operations = page.operations
     else:

@@ -29,7 +29,7 @@ from ubr.entrypoints.http.problems.errors import ClientGone, InternalError, Meth
 
 MEDIA_TYPE: Final = "application/problem+json"
 PROBLEM: Final = "problem"
-"""Where the code of what went wrong is left for the edge, in the state of the request."""
+"""The key in the state of the request under which the edge finds the code of the error."""
 
 _log = structlog.get_logger("ubr.http")
 
@@ -72,7 +72,7 @@ class ProblemResponse:
             type=TYPE.format(slug=error.code),
             title=error.title,
             status=status,
-            # What an adapter says of its trouble is for the log alone.
+            # The sentence of an adapter is for the log only.
             detail=_detail(error, flaws) if status < HTTPStatus.INTERNAL_SERVER_ERROR else error.title,
             instance=quote(path, safe="/:@!$&'()*+,;=~", errors="replace"),
             request_id=current_origin().request_id or "",

@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # Written out and not taken from the adapter's tables: those will change, and what a revision did does not.
+    # Defined here, and not taken from the adapter's tables: those will change, but this revision will not.
     moment = sa.DateTime(timezone=True)
     exact = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
     json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")

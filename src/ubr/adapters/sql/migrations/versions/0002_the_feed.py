@@ -43,8 +43,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_workers"),
     )
     if op.get_bind().dialect.name == "postgresql":
-        # Numbers are given as the last act before COMMIT, and the row that counts is locked until it is done: whoever
-        # sees a number sees everything that was committed under a lower one.
+        # Numbers are assigned as the last step before COMMIT, and the row of the counter stays locked until then. A
+        # reader that sees a number therefore sees every row with a lower number.
         op.execute(
             "CREATE FUNCTION number_feed() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE next bigint; BEGIN "
             "UPDATE feed_head SET number = number + 1 RETURNING number INTO next; "

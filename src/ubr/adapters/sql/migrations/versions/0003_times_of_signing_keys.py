@@ -21,7 +21,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # What was revoked must not be good again.
+    # A revoked key must not become valid again.
     op.execute("DELETE FROM signing_keys WHERE revoked_at IS NOT NULL")
     with op.batch_alter_table("signing_keys") as table:
         for name in ("revoked_at", "retired_at", "signs_from"):

@@ -1,4 +1,4 @@
-"""The tree over the log: the waiting entries, its leaves, nodes and checkpoints, and the keys that sign those."""
+"""The tree over the audit log: queued entries, leaves, nodes, checkpoints, and the keys that sign checkpoints."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ def _key(table: str, *columns: str) -> sa.PrimaryKeyConstraint:
 
 
 def _guard_postgresql() -> None:
-    # Everywhere with the schema: whoever has a table of the same name of their own must not be taken at its word.
+    # Every name includes the schema: the caller may have another table of the same name.
     schema = op.get_bind().execute(sa.select(sa.func.quote_ident(sa.func.current_schema()))).scalar_one()
-    # A transition table instead of a row at a time: whatever an act wrote waits by one statement.
+    # A transition table: one statement queues all entries of an action.
     waits = f"INSERT INTO {schema}.log_queue (entry_id) SELECT id FROM fresh"  # noqa: S608 - quoted by PostgreSQL
     op.execute(f"CREATE FUNCTION logs_wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {waits}; RETURN NULL; END $$")
     op.execute(
@@ -112,7 +112,7 @@ def _guard_postgresql() -> None:
         f"$$ BEGIN IF NOT {_PRUNED.format(f'{schema}.')} THEN RAISE EXCEPTION '{_REFUSAL}'; END IF; RETURN OLD; END $$"
     )
     op.execute("CREATE TRIGGER logs_are_pruned BEFORE DELETE ON logs FOR EACH ROW EXECUTE FUNCTION logs_are_pruned()")
-    # Whoever may call it deletes as the owner of the tables does.
+    # The function deletes with the privileges of the owner of the tables.
     body = (
         "DECLARE done bigint; deleted bigint; BEGIN SELECT size INTO done FROM log_pruned FOR UPDATE; "
         "SELECT LEAST(until, size) INTO until FROM log_head; "
