@@ -34,7 +34,7 @@ from ubr.domain.audit.entry import LogEntry
 from ubr.domain.audit.log_check import Leaf
 from ubr.domain.audit.merkle import EMPTY_ROOT, Frontier, Node, root_of
 from ubr.domain.errors import LogDamaged
-from ubr.domain.ids import LogEntryId
+from ubr.domain.ids import LogEntryId, SessionId
 from ubr.domain.revocation.changes import Change
 
 pytestmark = pytest.mark.anyio
@@ -112,7 +112,7 @@ async def test_an_empty_log_has_an_empty_tree(uow: UnitOfWork) -> None:
             assert await tx.log_tree.hashes(0, 0, 10) == await tx.log_tree.hashes(8, 0, 10) == []
             assert await tx.log_records.leaves(0, ALL) == []
             assert await tx.log_records.checkpoints(-1, ALL) == []
-            assert await tx.log_records.strays(ALL) == await tx.log_records.lost(ALL) == []
+            assert (await tx.log_records.strays(None, ALL)).strays == await tx.log_records.lost(ALL) == []
             assert await tx.log_records.older(NOON + HOUR, 0, ALL) == 0
             assert await tx.log_records.pruned() == 0
             assert list(await tx.log_keys.all()) == []
@@ -177,7 +177,7 @@ async def test_entries_get_their_places_in_the_order_they_are_given(uow: UnitOfW
                 (index, entry.id, entry.leaf, entry) for index, entry in enumerate(entries)
             ]
             assert all(leaf.readable for leaf in found)
-            assert await tx.log_records.strays(ALL) == await tx.log_records.lost(ALL) == []
+            assert (await tx.log_records.strays(None, ALL)).strays == await tx.log_records.lost(ALL) == []
 
 
 async def test_later_entries_wait_for_the_next_batch(uow: UnitOfWork) -> None:
@@ -489,7 +489,7 @@ async def test_pruning_keeps_the_leaves(uow: UnitOfWork) -> None:
             assert await tx.log_tree.index_of(entries[0].id) == 0
             assert await tx.log_tree.hashes(0, 0, ALL) == [entry.leaf for entry in entries]
             assert await tx.log_tree.waiting(ALL) == [late]
-            assert await tx.log_records.strays(ALL) == await tx.log_records.lost(ALL) == []
+            assert (await tx.log_records.strays(None, ALL)).strays == await tx.log_records.lost(ALL) == []
 
 
 async def test_a_pruning_that_is_rolled_back_deletes_nothing(uow: UnitOfWork) -> None:
@@ -578,8 +578,14 @@ async def test_an_entry_that_is_nowhere_in_line_is_a_stray(uow: UnitOfWork, intr
     for entry in entries[:2]:
         await intruder.dequeue(entry.id)
     async with uow.read() as tx:
-        assert set(await tx.log_records.strays(ALL)) == {entry.id for entry in entries[:2]}
-        assert len(await tx.log_records.strays(1)) == 1
+        found = await tx.log_records.strays(None, ALL)
+        assert (set(found.strays), found.last) == ({entry.id for entry in entries[:2]}, None)
+        ids, pages, last = sorted(entry.id for entry in [*first, *entries]), [], None
+        while (page := await tx.log_records.strays(last, 2)).last is not None:
+            pages.append(page)
+            last = page.last
+        assert [page.last for page in pages] == [ids[1], ids[3]]
+        assert sorted(stray for one in [*pages, page] for stray in one.strays) == sorted(found.strays)
         assert await tx.log_records.lost(ALL) == []
         assert await tx.log_tree.waiting(ALL) == entries[2:]
 
@@ -595,7 +601,7 @@ async def test_what_waits_and_is_gone_or_in_the_tree_already_is_lost(uow: UnitOf
     async with uow.read() as tx:
         assert set(await tx.log_records.lost(ALL)) == {gone.id, never, twice.id}
         assert len(await tx.log_records.lost(2)) == 2
-        assert await tx.log_records.strays(ALL) == []
+        assert (await tx.log_records.strays(None, ALL)).strays == []
         assert [entry for entry in await tx.log_tree.waiting(ALL) if entry != twice] == [kept]
 
 
@@ -826,24 +832,26 @@ async def test_sessions_end_whosever_they_are(uow: UnitOfWork, clock: MovableClo
     await put(uow, one, other, *sessions, ended)
     now = clock.move(HOUR)
 
-    async def end(limit: int, *, commit: bool = True) -> int:
+    async def end(limit: int, after: SessionId | None = None, *, commit: bool = True) -> list[SessionId]:
         async with uow.begin(SYSTEM) as tx:
-            count = await tx.sessions.end_any(tx.now, limit)
+            ids = await tx.sessions.end_any(tx.now, limit, after=after)
             if commit:
                 await tx.commit()
                 assert (tx.commit_id, tx.must_propagate) == (None, False)
-        return count
+        return ids
 
     async def live() -> int:
         async with uow.read() as tx:
-            return len([session for user in (one, other) for session in await tx.sessions.live_of(user.id, NOON)])
+            return sum([len(await tx.sessions.page(user.id, NOON, None, ALL)) for user in (one, other)])
 
-    assert await end(ALL, commit=False) == 5
+    ids = sorted(session.id for session in sessions)
+    assert await end(ALL, commit=False) == ids
+    assert await end(ALL, ids[1], commit=False) == ids[2:], "those before are passed over"
     assert await live() == 5
-    assert await end(3) == 3
+    assert await end(3) == ids[:3]
     assert await live() == 2
     later = clock.move(HOUR)
-    assert [await end(3), await end(3)] == [2, 0]
+    assert [await end(3, ids[2]), await end(3, ids[4]), await end(3)] == [ids[3:], [], []]
     async with uow.read() as tx:
         found = [await tx.sessions.get(session.id) for session in sessions]
         assert sorted(session.ended_at == later for session in found if session is not None) == [False] * 3 + [True] * 2
@@ -859,12 +867,12 @@ async def test_a_session_is_ended_by_one_of_two(
 
     async def end_later() -> int:
         async with uow.begin(SYSTEM) as tx:
-            count = await tx.sessions.end_any(tx.now, ALL)
+            ids = await tx.sessions.end_any(tx.now, ALL)
             await tx.commit()
-        return count
+        return len(ids)
 
     async with uow.begin(SYSTEM) as tx:
-        assert await tx.sessions.end_any(tx.now, ALL) == 2
+        assert len(await tx.sessions.end_any(tx.now, ALL)) == 2
         clock.move(HOUR)
         second = asyncio.ensure_future(end_later())
         await in_line()

@@ -111,20 +111,6 @@ async def test_successors_are_erased_of_tokens_spent_before(uow: UnitOfWork, ses
         assert await tx.refresh_tokens.get(good.digest) == good
 
 
-async def test_tokens_of_sessions_past_their_end_are_deleted_a_few_at_a_time(uow: UnitOfWork) -> None:
-    user = new_user()
-    ended, lasting = new_session(user, lifetime=HOUR), new_session(user, lifetime=HOUR + TICK)
-    kept, *old = new_token(lasting), *(new_token(ended) for _ in range(3))
-    await put(uow, user, ended, lasting, kept, *old)
-    for expected in (2, 1, 0):
-        async with uow.begin(SYSTEM) as tx:
-            assert await tx.refresh_tokens.forget(NOON + HOUR + TICK, 2) == expected
-            await tx.commit()
-    async with uow.read() as tx:
-        assert [await tx.refresh_tokens.get(token.digest) for token in (kept, *old)] == [kept, None, None, None]
-        assert await tx.sessions.get(ended.id) is not None
-
-
 async def test_one_of_many_calls_spends_a_token(uow: UnitOfWork, token: RefreshToken) -> None:
     async def attempt(number: int) -> bool:
         return await spend(uow, token, bytes([number])) == token.session_id
@@ -159,9 +145,7 @@ async def test_refreshing_ending_and_removing_at_once_end_well(uow: UnitOfWork) 
         async with uow.begin(SYSTEM) as tx:
             user = await tx.users.get(session.user_id)
             assert user is not None
-            for live in await tx.sessions.live_of(user.id, tx.now):
-                live.end(SecurityEvent.DELETED, now=tx.now)
-                await tx.sessions.save(live)
+            await tx.sessions.end_of(user.id, SecurityEvent.DELETED, tx.now)
             await asyncio.sleep(0)
             await tx.users.remove(user)
             await tx.commit()
@@ -171,7 +155,6 @@ async def test_refreshing_ending_and_removing_at_once_end_well(uow: UnitOfWork) 
         async with uow.begin(SYSTEM) as tx:
             await tx.sessions.forget(NOON + 1000 * HOUR, 1)
             await tx.refresh_tokens.forget_successors(NOON + HOUR, 10)
-            await tx.refresh_tokens.forget(NOON + 1000 * HOUR, 2)
             await tx.commit()
             return "tidied"
 

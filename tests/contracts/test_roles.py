@@ -7,11 +7,16 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import func, select
 
-from tests.contracts.kit import HOUR, NOON, new_grant, new_role, new_user, pages, put, race, seen
+from tests.contracts.conftest import Stored
+from tests.contracts.kit import HOUR, NOON, new_grant, new_role, new_session, new_user, pages, put, race, seen
+from ubr.adapters.sql import roles as sql_roles
+from ubr.adapters.sql.tables import user_roles
 from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.paging import After
+from ubr.application.ports.roles import ForgottenGrants
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import RoleNameTaken, RoleNotFound
@@ -123,6 +128,91 @@ async def test_removing_a_role_takes_every_grant_of_it_along(uow: UnitOfWork) ->
         found = await tx.users.page(UserFilter(now=NOON), None, 10)
         assert [list(user.grants) for user in found] == [[kept.id]] * 3
     await put(uow, new_role("gone"))
+
+
+async def test_a_role_with_many_holders_is_gone_at_once_and_its_grants_are_deleted_later(
+    uow: UnitOfWork, monkeypatch: pytest.MonkeyPatch, stored: Stored
+) -> None:
+    monkeypatch.setattr(sql_roles, "GRANTS_AT_ONCE", 4)
+    gone, few, kept = new_role("gone", "a:b"), new_role("few"), new_role("kept")
+    users = [new_user(grants=[new_grant(gone), new_grant(kept)]) for _ in range(5)]
+    users += [new_user(grants=[new_grant(few)]) for _ in range(4)]
+    session = new_session(users[0])
+    await put(uow, gone, few, kept, *users, session)
+
+    async def rows() -> int:
+        if stored.database is None:
+            return 0
+        async with stored.database.connect() as connection:
+            counts = select(user_roles.c.role_id, func.count()).where(user_roles.c.role_id != kept.id)
+            return sum(count for _, count in await connection.execute(counts.group_by(user_roles.c.role_id)))
+
+    for role in (gone, few):
+        async with uow.begin(SYSTEM) as tx:
+            found = await tx.roles.get(role.id)
+            assert found is not None
+            await tx.roles.remove(found)
+            assert await tx.roles.get(role.id) is None
+            await tx.commit()
+    assert await rows() == (0 if stored.database is None else 5)
+
+    async def check() -> None:
+        async with uow.begin(SYSTEM) as tx:
+            assert await tx.roles.by_name(gone.name) is None
+            assert await tx.roles.many([gone.id, few.id, kept.id]) == [kept]
+            assert await tx.roles.page(None, 10) == [kept]
+            found = await tx.users.page(UserFilter(now=NOON), None, 20)
+            assert sorted(list(user.grants) for user in found) == [[]] * 4 + [[kept.id]] * 5
+            assert await tx.users.page(UserFilter(role=gone.name, now=NOON), None, 10) == []
+            user = await tx.users.get(users[0].id)
+            assert user is not None
+            assert list(user.grants) == [kept.id]
+            await tx.users.save(user)
+            principal = await tx.principals.get(session.id)
+            assert principal is not None
+            assert principal.roles == (kept,)
+            await tx.roles.save(replace(gone, description="back"))
+            await tx.roles.remove(gone)
+            assert await tx.roles.get(gone.id) is None
+
+    await check()
+    await put(uow, again := new_role("gone"))
+    left = []
+    for reached in [None] * 5:
+        async with uow.begin(SYSTEM) as tx:
+            batch = await tx.roles.forget_removed(2, reached=reached)
+            await tx.commit()
+        left.append((batch.grants, batch.more, await rows()))
+    expected = [(2, True, 3), (2, True, 1), (1, True, 0), (0, False, 0), (0, False, 0)]
+    assert left == (expected if stored.database is not None else [(0, False, 0)] * 5)
+    async with uow.read() as tx:
+        assert await tx.roles.by_name(gone.name) == again
+        assert sum(kept.id in user.grants for user in await tx.users.page(UserFilter(now=NOON), None, 20)) == 5
+
+
+async def test_a_batch_of_grants_starts_after_the_holder_that_the_one_before_has_reached(
+    uow: UnitOfWork, monkeypatch: pytest.MonkeyPatch, stored: Stored
+) -> None:
+    monkeypatch.setattr(sql_roles, "GRANTS_AT_ONCE", 0)
+    role = new_role("gone")
+    users = sorted((new_user(grants=[new_grant(role)]) for _ in range(5)), key=lambda user: user.id)
+    await put(uow, role, *users)
+    async with uow.begin(SYSTEM) as tx:
+        await tx.roles.remove(role)
+        await tx.commit()
+    async with uow.begin(SYSTEM) as tx:
+        batches = [
+            await tx.roles.forget_removed(2, reached=reached) for reached in (users[1].id, users[3].id, None, None)
+        ]
+    if stored.database is not None:
+        assert batches == [
+            ForgottenGrants(2, True, users[3].id),
+            ForgottenGrants(1, False, None),
+            ForgottenGrants(2, True, users[1].id),
+            ForgottenGrants(0, True, None),
+        ]
+    else:
+        assert batches == [ForgottenGrants(0, False, None)] * 4
 
 
 async def test_a_roll_back_brings_a_role_and_its_grants_back(uow: UnitOfWork) -> None:

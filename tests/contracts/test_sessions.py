@@ -11,6 +11,7 @@ import pytest
 from tests.contracts.kit import HOUR, NOON, new_session, new_token, new_user, pages, put, race, seen
 from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.paging import After
+from ubr.application.ports.sessions import TOKENS_EACH, ForgottenSessions
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import SYSTEM
@@ -22,6 +23,18 @@ from ubr.domain.sessions.termination import SecurityEvent
 pytestmark = pytest.mark.anyio
 
 TICK = timedelta(microseconds=1)
+MINUTE = timedelta(minutes=1)
+
+
+async def live(uow: UnitOfWork, user: User) -> list[Session]:
+    return await seen(uow, lambda tx: tx.sessions.page(user.id, NOON, None, 100))
+
+
+async def recorded(uow: UnitOfWork) -> list[tuple[str | None, str]]:
+    """The log, newest first: the target and the cause of each entry."""
+    entries = await seen(uow, lambda tx: tx.logs.page(LogFilter(), None, 100))
+    assert {entry.action for entry in entries} <= {"session.revoked"}
+    return [(entry.target.id if entry.target else None, str(entry.facts["cause"])) for entry in entries]
 
 
 @pytest.fixture
@@ -34,7 +47,6 @@ async def test_no_session_is_found_where_there_is_none(uow: UnitOfWork, user: Us
     for unit in (uow.begin(SYSTEM), uow.read()):
         async with unit as tx:
             assert await tx.sessions.get(SessionId(uuid4())) is None
-            assert await tx.sessions.live_of(user.id, NOON) == []
             assert await tx.sessions.page(user.id, NOON, None, 10) == []
 
 
@@ -74,7 +86,7 @@ async def test_saving_a_session_that_is_gone_stores_and_records_nothing(uow: Uni
         assert await tx.logs.page(LogFilter(), None, 10) == []
 
 
-async def test_live_sessions_are_those_that_have_not_ended_oldest_first(uow: UnitOfWork, user: User) -> None:
+async def test_live_sessions_are_those_that_have_not_ended_newest_first(uow: UnitOfWork, user: User) -> None:
     await put(uow, other := new_user())
     now = NOON + HOUR
     old, new = new_session(user, created=NOON + TICK), new_session(user, created=NOON + 2 * TICK)
@@ -92,7 +104,6 @@ async def test_live_sessions_are_those_that_have_not_ended_oldest_first(uow: Uni
     expected = [*sorted([old, tie], key=lambda session: session.id), new]
     for unit in (uow.begin(SYSTEM), uow.read()):
         async with unit as tx:
-            assert await tx.sessions.live_of(user.id, now) == expected
             assert await tx.sessions.page(user.id, now, None, 10) == expected[::-1]
 
 
@@ -125,9 +136,10 @@ async def test_sessions_long_over_are_forgotten_with_their_tokens(uow: UnitOfWor
     tokens = [new_token(session) for session in (*over, just_over)]
     await put(uow, *over, just_over, ended, *tokens)
     async with uow.begin(SYSTEM) as tx:
-        assert await tx.sessions.forget(NOON, 2) == 2
-        assert await tx.sessions.forget(NOON, 2) == 1
-        assert await tx.sessions.forget(NOON, 2) == 0
+        first = await tx.sessions.forget(NOON, 2)
+        assert (first.sessions, first.more) == (2, True)
+        assert await tx.sessions.forget(NOON, 2, reached=first.reached) == ForgottenSessions(1, False, NOON - TICK)
+        assert await tx.sessions.forget(NOON, 2) == ForgottenSessions(0, False, None)
         await tx.commit()
     async with uow.read() as tx:
         assert [await tx.sessions.get(session.id) for session in over] == [None] * 3
@@ -137,12 +149,59 @@ async def test_sessions_long_over_are_forgotten_with_their_tokens(uow: UnitOfWor
         assert await tx.logs.page(LogFilter(), None, 10) == []
 
 
+async def test_sessions_are_forgotten_oldest_end_first_and_those_before_are_passed_over(
+    uow: UnitOfWork, user: User
+) -> None:
+    sessions = [new_session(user, created=NOON - HOUR, lifetime=minutes * MINUTE) for minutes in (3, 1, 2, 5, 4)]
+    await put(uow, *sessions)
+
+    async def left() -> list[int]:
+        async with uow.read() as tx:
+            found = [await tx.sessions.get(session.id) for session in sessions]
+        return sorted((session.expires_at - session.created_at) // MINUTE for session in found if session is not None)
+
+    async with uow.begin(SYSTEM) as tx:
+        end = NOON - HOUR + 2 * MINUTE
+        assert await tx.sessions.forget(NOON, 2) == ForgottenSessions(2, True, end)
+        await tx.commit()
+    assert await left() == [3, 4, 5]
+    async with uow.begin(SYSTEM) as tx:
+        assert await tx.sessions.forget(NOON, 5, reached=end + 2 * MINUTE) == ForgottenSessions(
+            2, False, end + 3 * MINUTE
+        )
+        await tx.commit()
+    assert await left() == [3]
+
+
+async def test_a_session_with_very_many_tokens_is_forgotten_a_few_tokens_at_a_time(uow: UnitOfWork, user: User) -> None:
+    busy, quiet = (new_session(user, created=NOON - HOUR, lifetime=minutes * MINUTE) for minutes in (1, 2))
+    tokens = [new_token(busy) for _ in range(2 * TOKENS_EACH + 1)]
+    await put(uow, busy, quiet, *tokens, new_token(quiet))
+    reached = None
+    for left in (TOKENS_EACH + 1, 1):
+        async with uow.begin(SYSTEM) as tx:
+            assert await tx.sessions.forget(NOON, 1, reached=reached) == ForgottenSessions(0, True, None)
+            await tx.commit()
+        async with uow.read() as tx:
+            assert sum([await tx.refresh_tokens.get(token.digest) is not None for token in tokens]) == left
+            assert await tx.sessions.get(busy.id) == busy
+    async with uow.begin(SYSTEM) as tx:
+        first = await tx.sessions.forget(NOON, 1)
+        assert first == ForgottenSessions(1, True, busy.expires_at)
+        second = await tx.sessions.forget(NOON, 1, reached=first.reached)
+        assert second == ForgottenSessions(1, True, quiet.expires_at)
+        assert await tx.sessions.forget(NOON, 1, reached=second.reached) == ForgottenSessions(0, False, second.reached)
+        await tx.commit()
+    async with uow.read() as tx:
+        assert [await tx.sessions.get(session.id) for session in (busy, quiet)] == [None, None]
+
+
 async def test_what_is_forgotten_comes_back_with_a_roll_back(uow: UnitOfWork, user: User) -> None:
     session = new_session(user)
     token = new_token(session)
     await put(uow, session, token)
     async with uow.begin(SYSTEM) as tx:
-        assert await tx.sessions.forget(NOON + 100 * HOUR, 10) == 1
+        assert (await tx.sessions.forget(NOON + 100 * HOUR, 10)).sessions == 1
     async with uow.read() as tx:
         assert await tx.sessions.get(session.id) == session
         assert await tx.refresh_tokens.get(token.digest) == token
@@ -153,9 +212,9 @@ async def test_many_who_forget_at_once_forget_each_session_once(uow: UnitOfWork,
 
     async def forget() -> int:
         async with uow.begin(SYSTEM) as tx:
-            count = await tx.sessions.forget(NOON + 100 * HOUR, 10)
+            forgotten = await tx.sessions.forget(NOON + 100 * HOUR, 10)
             await tx.commit()
-            return count
+            return forgotten.sessions
 
     outcomes = await race(forget() for _ in range(8))
     counts = [outcome for outcome in outcomes if isinstance(outcome, int)]
@@ -165,7 +224,53 @@ async def test_many_who_forget_at_once_forget_each_session_once(uow: UnitOfWork,
     while left := await forget():
         counts.append(left)
     assert sum(counts) == 40
-    assert await seen(uow, lambda tx: tx.sessions.live_of(user.id, NOON)) == []
+    assert await live(uow, user) == []
+
+
+async def test_all_live_sessions_of_a_user_end_but_the_spared_one(uow: UnitOfWork, user: User) -> None:
+    now = NOON + HOUR
+    sessions = [new_session(user, created=NOON + ticks * TICK) for ticks in (3, 1, 2)]
+    over, ended = new_session(user, created=NOON), new_session(user, created=NOON + TICK, ended=NOON + TICK)
+    await put(uow, other := new_user())
+    await put(uow, *sessions, over, ended, anothers := new_session(other, created=NOON + TICK))
+
+    async def end(spared: SessionId | None) -> tuple[int, bool]:
+        async with uow.begin(SYSTEM) as tx:
+            count = await tx.sessions.end_of(user.id, SecurityEvent.PASSWORD_CHANGED, now, spared=spared)
+            await tx.commit()
+            return count, tx.must_propagate
+
+    assert await end(sessions[0].id) == (2, True)
+    async with uow.read() as tx:
+        assert [await tx.sessions.get(session.id) for session in sessions] == [
+            sessions[0],
+            replace(sessions[1], ended_at=now),
+            replace(sessions[2], ended_at=now),
+        ]
+        assert [await tx.sessions.get(session.id) for session in (over, ended, anothers)] == [over, ended, anothers]
+    assert sorted(await recorded(uow)) == sorted((str(each.id), "password_changed") for each in sessions[1:])
+    assert [await end(None), await end(None)] == [(1, True), (0, False)]
+    assert len(await recorded(uow)) == 3
+
+
+async def test_sessions_beyond_the_most_recently_used_ones_are_evicted_a_few_at_a_time(
+    uow: UnitOfWork, user: User
+) -> None:
+    sessions = [replace(new_session(user), last_seen_at=NOON + ticks * TICK) for ticks in (5, 1, 3, 2, 4)]
+    await put(uow, *sessions, new_session(user, ended=NOON))
+
+    async def evict(keep: int, limit: int) -> tuple[int, list[int]]:
+        async with uow.begin(SYSTEM) as tx:
+            count = await tx.sessions.evict(user.id, NOON, keep=keep, limit=limit)
+            await tx.commit()
+            assert not tx.must_propagate, "a login does not wait for the sessions that it evicts"
+        return count, sorted((session.last_seen_at - NOON) // TICK for session in await live(uow, user))
+
+    assert await evict(5, 10) == (0, [1, 2, 3, 4, 5])
+    assert await evict(2, 2) == (2, [3, 4, 5])
+    assert await evict(2, 2) == (1, [4, 5])
+    assert await evict(0, 10) == (2, [])
+    assert sorted(await recorded(uow)) == sorted((str(session.id), "evicted") for session in sessions)
 
 
 async def test_a_session_that_is_ended_by_many_ends_once(uow: UnitOfWork, user: User) -> None:
@@ -185,21 +290,16 @@ async def test_a_session_that_is_ended_by_many_ends_once(uow: UnitOfWork, user: 
 
 
 async def test_a_user_with_a_cap_on_sessions_never_has_more(uow: UnitOfWork, user: User) -> None:
-    limits = SessionLimits(idle=HOUR, lifetime=24 * HOUR, per_user=3)
-
     async def open_one() -> None:
         async with uow.begin(None) as tx:
             assert await tx.users.get(user.id) is not None
-            live = await tx.sessions.live_of(user.id, tx.now)
+            await tx.sessions.evict(user.id, tx.now, keep=2, limit=10)
             await asyncio.sleep(0)
-            for extra in live[: max(0, len(live) - limits.per_user + 1)]:
-                extra.end(SecurityEvent.EVICTED, now=tx.now)
-                await tx.sessions.save(extra)
             await tx.sessions.add(new_session(user))
             await tx.commit()
 
     assert await race(open_one() for _ in range(15)) == [None] * 15
-    assert len(await seen(uow, lambda tx: tx.sessions.live_of(user.id, NOON))) == 3
+    assert len(await live(uow, user)) == 3
 
 
 async def test_a_user_who_is_removed_while_signing_in_has_no_session(uow: UnitOfWork, user: User) -> None:
@@ -217,9 +317,7 @@ async def test_a_user_who_is_removed_while_signing_in_has_no_session(uow: UnitOf
         async with uow.begin(SYSTEM) as tx:
             found = await tx.users.get(user.id)
             assert found is not None
-            for session in await tx.sessions.live_of(user.id, tx.now):
-                session.end(SecurityEvent.DELETED, now=tx.now)
-                await tx.sessions.save(session)
+            await tx.sessions.end_of(user.id, SecurityEvent.DELETED, tx.now)
             await tx.users.remove(found)
             await tx.commit()
             return "removed"
@@ -227,4 +325,4 @@ async def test_a_user_who_is_removed_while_signing_in_has_no_session(uow: UnitOf
     outcomes = await race([*(log_in() for _ in range(4)), remove(), *(log_in() for _ in range(4))])
     assert set(outcomes) <= {"in", "gone", "removed"}, outcomes
     assert not any(isinstance(outcome, UbrError) for outcome in outcomes)
-    assert await seen(uow, lambda tx: tx.sessions.live_of(user.id, NOON)) == []
+    assert await live(uow, user) == []

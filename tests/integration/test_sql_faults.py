@@ -489,7 +489,7 @@ async def test_a_unit_that_waited_for_a_lock_sees_the_commit_at_every_default_is
             async with it.uow.begin(SYSTEM) as tx:
                 waiting.set()
                 await tx.users.get(user.id)
-                found.extend(await tx.sessions.live_of(user.id, tx.now))
+                found.extend(await tx.sessions.page(user.id, tx.now, None, 1000))
 
         async with anyio.create_task_group() as tasks, it.uow.begin(SYSTEM) as tx:
             await tx.users.get(user.id)
@@ -532,7 +532,8 @@ async def test_tidying_up_passes_by_what_is_in_use(postgres_url: str) -> None:
             await tx.sessions.get(used.id)
             async with it.uow.begin(SYSTEM) as tidying:
                 await tidying.refresh_tokens.forget_successors(tidying.now + timedelta(seconds=1), 10)
-                assert await tidying.sessions.forget(used.expires_at + timedelta(seconds=1), 10) == 1
+                forgotten = await tidying.sessions.forget(used.expires_at + timedelta(seconds=1), 10)
+                assert forgotten.sessions == 1
                 await tidying.commit()
         async with it.uow.read() as tx:
             assert await tx.sessions.get(used.id) == used

@@ -143,7 +143,7 @@ class CountSessions:
         user_id = UserId(command.user_id)
         (await self.authorize(actor)).require_self_or(user_id, SESSIONS_READ)
         async with self.unit_of_work.read() as tx:
-            return SessionCountResult(count=len(await tx.sessions.live_of(user_id, tx.now)))
+            return SessionCountResult(count=len(await tx.sessions.page(user_id, tx.now, None, 1000)))
 '''
 
 USE_CASE_EDITS = {

@@ -39,6 +39,7 @@ from ubr.settings import (
     masked,
     parse_duration,
 )
+from ubr.settings.declaration import Setting
 
 KEY = "0123456789abcdef" * 2
 CANARY = "canary-d41d8cd98f00"
@@ -296,6 +297,56 @@ def test_bad(name: str, raw: str) -> None:
     assert error.__cause__ is None
     assert error.__suppress_context__ or error.__context__ is None
     assert not SECRET_FILE.exists()
+
+
+SECRETS = [setting for setting in TABLE if setting.declaration.shown in {"masked", "nothing"}]
+
+
+def test_the_secrets_are_known() -> None:
+    assert {setting.name for setting in SECRETS} == {
+        "UBR_DATABASE_URL",
+        "UBR_MIGRATION_DATABASE_URL",
+        "UBR_REDIS_URL",
+        "UBR_SECRET_KEY",
+        "UBR_ADMIN_PASSWORD",
+        "UBR_SMTP_URL",
+        "UBR_METRICS_TOKEN",
+    }
+
+
+@pytest.mark.parametrize("setting", SECRETS, ids=lambda setting: setting.name)
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"], ids=["bare", "line", "line of Windows"])
+def test_every_secret_can_be_in_a_file(setting: Setting, end: str, tmp_path: Path) -> None:
+    raw, value = GOOD[setting.name][0]
+    file = tmp_path / "secret"
+    file.write_bytes(raw.encode() + end.encode())
+    settings = Settings.from_env({f"{setting.name}_FILE": str(file)} | BESIDE.get(setting.name, {}))
+    assert getattr(settings, setting.field) == value
+
+
+@pytest.mark.parametrize("setting", SECRETS, ids=lambda setting: setting.name)
+def test_a_file_of_a_secret_that_is_of_no_use_stops_the_start(setting: Setting, tmp_path: Path) -> None:
+    file, name = tmp_path / "secret", f"{setting.name}_FILE"
+    beside = BESIDE.get(setting.name, {})
+    for content, words in (
+        (None, "cannot be read"),
+        (b" \n", "empty"),
+        (b"\xff" * 40, "not UTF-8"),
+        (b"x" * 65537, "larger than 64 KiB"),
+    ):
+        if content is not None:
+            file.write_bytes(content)
+        [sentence] = refused(**{name: str(file)} | beside).sentences
+        assert sentence.startswith(name)
+        assert words in sentence
+    file.write_text(GOOD[setting.name][0][0])
+    both = refused(**{name: str(file), setting.name: GOOD[setting.name][0][0]} | beside)
+    assert both.sentences == (f"{setting.name} and {name} are both set: unset one of them.",)
+
+
+def test_only_secrets_can_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "port").write_text("8001")
+    assert "UBR_PORT_FILE is not a setting" in str(refused(UBR_PORT_FILE=str(tmp_path / "port")))
 
 
 def test_defaults_are_those_of_the_contract() -> None:

@@ -36,7 +36,7 @@ def main() -> int:
         keys = [] if asked.key is None else _opened(asked.key, read_keys)
         against = [_opened(path, read_note) for path in asked.checkpoint]
         with asked.export.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
-            checked = check_export(lines, keys=keys, against=against)
+            checked = check_export(lines, keys=keys, against=against, progress=_tell if sys.stderr.isatty() else None)
     except OSError as error:
         return _wrong(f"{error.filename} cannot be read: {error.strerror}.")
     except (NotAnExport, _Unusable) as error:
@@ -71,6 +71,10 @@ def _report(checked: Checked, *, trusted: bool) -> list[str]:
         trusted=trusted,
         restores=checked.restores,
     )
+
+
+def _tell(done: int, of: int) -> None:
+    sys.stderr.write(f"\r{done} of {of} entries\r")
 
 
 def _wrong(sentence: str) -> int:

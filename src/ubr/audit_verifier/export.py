@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,21 +17,34 @@ Line = dict[str, Any]
 
 _LARGEST: Final = 2**63
 
+_TOLD: Final = 1000
+"""Lines between two calls of `progress`."""
+
 
 class NotAnExport(Exception):
     """The input is not an export of a log, from its first line on."""
 
 
-def check_export(lines: Iterable[str], *, keys: Sequence[NoteKey] = (), against: Sequence[Note] = ()) -> Checked:
+def check_export(
+    lines: Iterable[str],
+    *,
+    keys: Sequence[NoteKey] = (),
+    against: Sequence[Note] = (),
+    progress: Callable[[int, int], object] | None = None,
+) -> Checked:
     """Check an export, and return the result. Without `keys`, the keys that the export itself names are trusted.
+
+    `progress` is called now and then with the number of entries done, and their total.
 
     Errors: `Tampered`; `NotAnExport`; `BadNote` for a checkpoint of another log.
     """
     rest = iter(lines)
     size, declared = _head(next(rest, ""))
     check = LogCheck(verify_signature, keys or declared, declared=not keys, against=against)
-    for line in rest:
+    for number, line in enumerate(rest, start=1):
         _take(check, line)
+        if progress is not None and number % _TOLD == 0:
+            progress(check.frontier.size, max(size, check.frontier.size))
     checked = check.end()
     if checked.size != size:
         raise Tampered(f"The export states {size} entries, but has {checked.size}", index=min(size, checked.size))

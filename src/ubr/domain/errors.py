@@ -18,7 +18,7 @@ from ubr.domain.accounts.errors import (
     WeakPassword,
     WrongPassword,
 )
-from ubr.domain.audit.errors import CheckpointMismatch, LogDamaged, LogEntryNotFound, LogKeyLocked
+from ubr.domain.audit.errors import CheckpointMismatch, LogDamaged, LogEntryNotFound, LogKeyLocked, LogPrunedMeanwhile
 from ubr.domain.error_kinds import (
     Conflict,
     Contradictory,
@@ -62,6 +62,7 @@ __all__ = [
     "LogDamaged",
     "LogEntryNotFound",
     "LogKeyLocked",
+    "LogPrunedMeanwhile",
     "MailRefused",
     "MailUnavailable",
     "NoSigningKey",

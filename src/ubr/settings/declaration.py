@@ -95,6 +95,11 @@ class Setting:
         """The name of the variable."""
         return self.declaration.name or PREFIX + self.field.upper()
 
+    @property
+    def file_name(self) -> str | None:
+        """The variable that names a file with the value; None if the value is public."""
+        return f"{self.name}_FILE" if self.declaration.shown in {"masked", "nothing"} else None
+
     def read(self, raw: str) -> Any:
         """The value of a text; None if the variable is not set. Errors: `ValueError`, `Invalid`."""
         if not raw.isprintable():

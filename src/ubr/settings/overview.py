@@ -41,13 +41,17 @@ _INTRODUCTION: Final = """\
 Environment variables, read once at start. An empty one counts as not set. A wrong or unknown one stops the start with
 a sentence that names it. `ubr config` shows the effective values.
 
+A secret need not be in the environment, which `docker inspect` and other processes of the same user show:
+{files} each name a file that contains the value.
+
 | variable | default | meaning |
 | --- | --- | --- |"""
 
 
 def documentation() -> str:
     """The page on settings, in Markdown."""
-    lines = [_INTRODUCTION]
+    files = ", ".join(f"`{setting.file_name}`" for setting in TABLE if setting.file_name is not None)
+    lines = [_INTRODUCTION.format(files=files)]
     for setting in TABLE:
         declaration = setting.declaration
         default = f"`{declaration.default}`" if declaration.default else declaration.otherwise

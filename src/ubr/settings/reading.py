@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from ubr.domain.errors import Invalid
@@ -14,6 +15,7 @@ from ubr.settings.groups.stores import MEMORY
 from ubr.settings.urls import address
 
 _OTHERS: Final = ("UBR_TEST_", "UBR_BENCH_")
+_MAX_FILE_BYTES: Final = 64 * 1024
 
 
 def read(
@@ -27,7 +29,12 @@ def read(
     values: dict[str, Any] = {}
     given = set()
     for setting in table:
-        raw = environ.get(setting.name, "")
+        try:
+            raw = _raw(setting, environ)
+        except WrongSetting as error:
+            wrong += error.sentences
+            given.add(setting.name)
+            continue
         if not setting.declaration.exact:
             raw = raw.strip()
         if raw:
@@ -47,6 +54,26 @@ def read(
     return values, frozenset(given)
 
 
+def _raw(setting: Setting, environ: Mapping[str, str]) -> str:
+    """The text of a setting, from its variable or from the file of a secret. Errors: `WrongSetting`."""
+    raw = environ.get(setting.name, "")
+    path = environ.get(setting.file_name, "").strip() if setting.file_name is not None else ""
+    if not path:
+        return raw
+    if raw.strip():
+        raise WrongSetting(f"{setting.name} and {setting.file_name} are both set: unset one of them.")
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(_MAX_FILE_BYTES + 1)
+        text = content.decode()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not a path, or the file is not UTF-8"
+        raise WrongSetting(f"{setting.file_name} cannot be read: {why}.") from None
+    if len(content) > _MAX_FILE_BYTES or not text.strip():
+        raise WrongSetting(f"{setting.file_name} names a file that is empty, or larger than 64 KiB.")
+    return text.removesuffix("\n").removesuffix("\r")
+
+
 def _derive(values: dict[str, Any]) -> None:
     """Fill in the settings without a value whose default depends on other settings."""
     own = address(values["host"], values["port"])
@@ -58,7 +85,7 @@ def _derive(values: dict[str, Any]) -> None:
 
 
 def _unknown(table: Sequence[Setting], environ: Mapping[str, str]) -> list[str]:
-    names = [setting.name for setting in table]
+    names = [name for setting in table for name in (setting.name, setting.file_name) if name is not None]
     wrong = []
     for name in sorted(environ):
         if name.startswith(PREFIX) and not name.startswith(_OTHERS) and name not in names:

@@ -338,3 +338,11 @@ def test_two_services_of_two_workers_prepare_one_database_once(
     assert [service.stop() for service in both] == [0, 0]
 
     assert ubr("migrate", "--check", **settings).code == 0
+
+
+def test_no_process_of_a_service_can_be_dumped(service: UbrProcess) -> None:
+    for pid in (service.process.pid, *service.workers()):
+        limits = Path(f"/proc/{pid}/limits")
+        if limits.exists():  # on Linux
+            [line] = [line for line in limits.read_text().splitlines() if line.startswith("Max core file size")]
+            assert line.split()[4:6] == ["0", "0"]

@@ -27,6 +27,7 @@ from tests.integration.http.kit import (
     memory_settings,
 )
 from tests.integration.http.routes import ROUTES, Route
+from ubr.adapters.sql.errors import SqlTooSlow
 from ubr.application.app import Application
 from ubr.domain.errors import Busy, LogKeyLocked, NoSigningKey, RateLimited, StoreTooSlow, StoreUnavailable
 from ubr.domain.roles.grant import MAX_ROLES
@@ -435,6 +436,18 @@ async def test_come_again_later(error: Exception, status: int, slug: str, wait: 
     assert assert_problem(answer, status)["type"] == f"/problems/{slug}"
     assert answer.headers["retry-after"] == wait
     assert "internal" not in answer.text
+
+
+async def test_the_log_names_the_route_and_the_reason_of_a_slow_statement() -> None:
+    slow = SqlTooSlow("sqlstate 57014: statement_timeout, or cancelled by an administrator")
+    async with broken(slow) as client:
+        with capture_logs() as lines:
+            answer = await client.get("/health/ready")
+    assert assert_problem(answer, 503)["type"] == "/problems/store-too-slow"
+    reason, request = lines
+    assert (reason["event"], reason["method"], reason["route"]) == ("unavailable", "GET", "/health/ready")
+    assert (reason["problem"], reason["reason"]) == ("store-too-slow", slow.reason)
+    assert (request["route"], request["problem"]) == ("/health/ready", "store-too-slow")
 
 
 @pytest.mark.parametrize("path", ["/api/auth/login", "/api/auth/logout"])

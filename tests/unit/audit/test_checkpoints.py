@@ -484,12 +484,12 @@ async def test_what_is_old_goes_in_batches_that_say_so(world: World, monkeypatch
     young = [entry.id for entry in await found(world) if entry.timestamp == world.clock()]
     await checkpoint(world)
     before = world.clock() - timedelta(days=5)
-    told: list[int] = []
+    told: list[tuple[int, int]] = []
     result = await world.ubr.prune_log(
-        PruneLogCommand(before=before, force=True), actor=SYSTEM, progress=lambda done, of: told.append(done)
+        PruneLogCommand(before=before, force=True), actor=SYSTEM, progress=lambda *at: told.append(at)
     )
     assert (result.entries, result.size) == (size, size)
-    assert told == [7, 14, size]
+    assert told == [(7, size), (14, size), (size, size)]
     said = await found(world, action="log.pruned")
     moment = before.isoformat()
     assert [(entry.data["before"], entry.data["size"], entry.data["entries"]) for entry in said] == [
@@ -936,6 +936,17 @@ async def test_verifying_tells_how_far_it_is(world: World) -> None:
     done = await world.ubr.verify_log(VerifyLogCommand(), actor=SYSTEM, progress=lambda *at: told.append(at))
     assert (done.finding, done.size) == (None, size)
     assert told == [(500, size), (size, size)]
+
+
+async def test_verifying_an_export_tells_how_far_it_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ubr.audit_verifier.export._TOLD", 5)
+    await fill(world, 12)
+    lines, result = await export(world)
+    told: list[tuple[int, int]] = []
+    check_export(lines, progress=lambda *at: told.append(at))
+    assert len(told) == (len(lines) - 1) // 5
+    assert [of for _, of in told] == [result.size] * len(told)
+    assert told == sorted(told)
 
 
 async def test_the_first_entry_that_does_not_fit_is_named(lab: Lab) -> None:

@@ -5,16 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
 from tests.support.feeds import PassedOn
+from tests.support.people import World
 from ubr.adapters.memory import MemoryChangeFeed, MemoryStore
-from ubr.application.kernel.periodic import repeat
+from ubr.application.kernel.periodic import TOLERATED, Watched, repeat
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.revocation.worker_reaper import WorkerReaper
+from ubr.bootstrap import open_environment
+from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import StoreUnavailable
+from ubr.domain.ids import TokenDigest, UserId
+from ubr.domain.sessions.session import RefreshToken
+from ubr.settings import Settings
+from ubr.testing import MovableClock
+from ubr.testing.memory import TINY_HASHING
 
 ROW = 60.0
 
@@ -108,3 +118,83 @@ async def test_a_job_continues_after_every_error_and_logs_it_once(caplog: pytest
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
     told = [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
     assert told == ["one", "three"]
+
+
+class Slow(StoreUnavailable):
+    reason = "sqlstate 57014"
+
+
+async def test_a_job_that_fails_again_and_again_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise Slow("The database took too long")
+
+    async def succeed() -> None:
+        pass
+
+    watched = Watched("expired sessions")
+    for _ in range(TOLERATED):
+        assert not await watched(fail)
+    assert caplog.messages == [], "a database that restarts is no news"
+    for _ in range(12 - TOLERATED):
+        assert not await watched(fail)
+    assert caplog.messages == [
+        f"Background job (expired sessions): {count} failures in a row, it will be retried: "
+        "The database took too long (sqlstate 57014)"
+        for count in (3, 6, 12)
+    ]
+    caplog.clear()
+    assert await watched(succeed)
+    assert caplog.messages == ["Background job (expired sessions): works again after 12 failures"]
+    caplog.clear()
+    for _ in range(TOLERATED):
+        assert not await watched(fail)
+    assert await watched(succeed)
+    assert caplog.messages == [], "the count begins again"
+
+
+class Failing(PassedOn):
+    """A feed whose cleaning always takes too long."""
+
+    async def forget(self, older: timedelta, limit: int) -> int:
+        raise Slow("The database took too long")
+
+
+async def test_a_step_of_the_janitor_that_fails_stops_no_other_step(caplog: pytest.LogCaptureFixture) -> None:
+    clock = MovableClock()
+    async with open_environment(Settings.memory(**TINY_HASHING), clock=clock) as environment:
+        world = World(environment.application, clock)
+        janitor = replace(environment.janitor, feed=Failing(environment.janitor.feed))
+        member = await world.user()
+        async with janitor.unit_of_work.begin(SYSTEM) as tx:
+            await tx.known_clients.see(UserId(member.id), b"a client", tx.now)
+            await tx.commit()
+        clock.move(days=200)
+        assert await janitor() == 1
+        async with janitor.unit_of_work.begin(SYSTEM) as tx:
+            assert await tx.known_clients.forget(tx.now, 10) == 0, "a later step has deleted it"
+        for _ in range(TOLERATED):
+            await janitor()
+    [line] = caplog.messages
+    assert line == (
+        "Background job (Janitor, change records): 3 failures in a row, it will be retried: "
+        "The database took too long (sqlstate 57014)"
+    )
+
+
+async def test_the_janitor_deletes_sessions_with_any_number_of_tokens() -> None:
+    clock = MovableClock()
+    async with open_environment(Settings.memory(**TINY_HASHING), clock=clock) as environment:
+        world, uow = World(environment.application, clock), environment.janitor.unit_of_work
+        member = await world.user()
+        tokens = [
+            RefreshToken(digest=TokenDigest(uuid4().bytes * 2), session_id=member.actor.session_id, issued_at=clock())
+            for _ in range(9000)
+        ]
+        async with uow.begin(SYSTEM) as tx:
+            for token in tokens:
+                await tx.refresh_tokens.add(token)
+            await tx.commit()
+        clock.move(days=200)
+        assert await environment.janitor() == 1
+        async with uow.read() as tx:
+            assert [token for token in tokens if await tx.refresh_tokens.get(token.digest) is not None] == []

@@ -8,7 +8,7 @@ from typing import Final
 
 from ubr.adapters.memory.paging import cut
 from ubr.adapters.memory.store import Drafts
-from ubr.application.ports.audit import Backlog, LogFilter
+from ubr.application.ports.audit import Backlog, ComparedEntries, LogFilter
 from ubr.application.ports.paging import After
 from ubr.domain.audit.checkpoint import LogKey
 from ubr.domain.audit.entry import LogEntry
@@ -122,9 +122,11 @@ class MemoryLogRecords:
         found = (one for one in self._drafts.log_checkpoints if above is None or one[0] > above)
         return sorted(found)[:limit]
 
-    async def strays(self, limit: int) -> list[LogEntryId]:
+    async def strays(self, after: LogEntryId | None, limit: int) -> ComparedEntries:
         placed = {entry_id for entry_id, _ in self._drafts.log_leaves} | set(self._drafts.log_queue)
-        return [entry.id for entry in self._drafts.logs if entry.id not in placed][:limit]
+        page = sorted(entry.id for entry in self._drafts.logs if after is None or entry.id > after)[:limit]
+        strays = [entry_id for entry_id in page if entry_id not in placed]
+        return ComparedEntries(strays, page[-1] if len(page) == limit else None)
 
     async def lost(self, limit: int) -> list[LogEntryId]:
         placed = {entry_id for entry_id, _ in self._drafts.log_leaves}

@@ -9,9 +9,10 @@ from datetime import datetime
 from ubr.adapters.memory.paging import cut
 from ubr.adapters.memory.store import Drafts
 from ubr.application.ports.paging import After
+from ubr.application.ports.roles import ForgottenGrants
 from ubr.domain.errors import RoleNameTaken
 from ubr.domain.events import Event
-from ubr.domain.ids import RoleId
+from ubr.domain.ids import RoleId, UserId
 from ubr.domain.roles.role import Role, RoleName
 
 
@@ -59,6 +60,10 @@ class MemoryRoles:
             if role.id in user.grants:
                 grants = {held: grant for held, grant in user.grants.items() if held != role.id}
                 self._drafts.users.put(user.id, replace(user, grants=grants))
+
+    async def forget_removed(self, limit: int, *, reached: UserId | None = None) -> ForgottenGrants:  # noqa: ARG002
+        """Removing a role leaves nothing to delete here."""
+        return ForgottenGrants(0, more=False, reached=None)
 
     def _claim(self, role: Role) -> None:
         if self._drafts.role_by_name.get(role.name) is not None:

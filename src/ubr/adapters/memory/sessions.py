@@ -8,10 +8,11 @@ from datetime import datetime
 from ubr.adapters.memory.paging import cut
 from ubr.adapters.memory.store import Drafts, copy_user
 from ubr.application.ports.paging import After
-from ubr.application.ports.sessions import Principal
+from ubr.application.ports.sessions import TOKENS_EACH, ForgottenSessions, Principal
 from ubr.domain.events import Event
 from ubr.domain.ids import SessionId, TokenDigest, UserId
 from ubr.domain.sessions.session import RefreshToken, Session
+from ubr.domain.sessions.termination import SecurityEvent
 
 
 def forget_sessions(drafts: Drafts, session_ids: set[SessionId]) -> None:
@@ -32,9 +33,6 @@ class MemorySessions:
         session = self._drafts.sessions.get(session_id)
         return None if session is None else replace(session, events=[])
 
-    async def live_of(self, user_id: UserId, now: datetime) -> list[Session]:
-        return [replace(session, events=[]) for session in sorted(self._live(user_id, now), key=_age)]
-
     async def page(self, user_id: UserId, now: datetime, after: After[datetime] | None, limit: int) -> list[Session]:
         rows = ((session.created_at, session.id, session) for session in self._live(user_id, now))
         return [replace(session, events=[]) for session in cut(rows, after, limit, newest=True)]
@@ -46,16 +44,58 @@ class MemorySessions:
         if self._drafts.sessions.get(session.id) is not None:
             self._write(session)
 
-    async def end_any(self, now: datetime, limit: int) -> int:
-        live = [session for session in self._drafts.sessions if session.ended_at is None][:limit]
-        for session in live:
-            self._drafts.sessions.put(session.id, replace(session, ended_at=now, events=[]))
-        return len(live)
+    async def end_of(
+        self, user_id: UserId, cause: SecurityEvent, now: datetime, *, spared: SessionId | None = None
+    ) -> int:
+        return self._end([session for session in self._live(user_id, now) if session.id != spared], cause, now)
 
-    async def forget(self, expired_before: datetime, limit: int) -> int:
-        expired = sorted((s for s in self._drafts.sessions if s.expires_at < expired_before), key=_age)[:limit]
-        forget_sessions(self._drafts, {session.id for session in expired})
-        return len(expired)
+    async def evict(self, user_id: UserId, now: datetime, *, keep: int, limit: int) -> int:
+        used = sorted(self._live(user_id, now), key=lambda session: (session.last_seen_at, session.id))
+        return self._end(used[: max(0, len(used) - keep)][:limit], SecurityEvent.EVICTED, now)
+
+    def _end(self, which: list[Session], cause: SecurityEvent, now: datetime) -> int:
+        for session in sorted(which, key=_age):
+            ended = replace(session, events=[])
+            ended.end(cause, now=now)
+            self._write(ended)
+        return len(which)
+
+    async def end_any(self, now: datetime, limit: int, *, after: SessionId | None = None) -> list[SessionId]:
+        live = [
+            session.id
+            for session in self._drafts.sessions
+            if session.ended_at is None and (after is None or session.id > after)
+        ]
+        ending = sorted(live)[:limit]
+        for session_id in ending:
+            session = self._drafts.sessions.get(session_id)
+            assert session is not None  # noqa: S101 - just found
+            self._drafts.sessions.put(session_id, replace(session, ended_at=now, events=[]))
+        return ending
+
+    async def forget(
+        self, expired_before: datetime, limit: int, *, reached: datetime | None = None
+    ) -> ForgottenSessions:
+        expired = [
+            session
+            for session in self._drafts.sessions
+            if session.expires_at < expired_before and (reached is None or session.expires_at >= reached)
+        ]
+        expired = sorted(expired, key=lambda session: session.expires_at)[:limit]
+        if not expired:
+            return ForgottenSessions(0, more=False, reached=reached)
+        ids = {session.id for session in expired}
+        tokens = [token for token in self._drafts.refresh_tokens if token.session_id in ids]
+        for token in tokens[: TOKENS_EACH * limit]:
+            self._drafts.refresh_tokens.drop(token.digest)
+        kept = {token.session_id for token in tokens[TOKENS_EACH * limit :]}
+        forget_sessions(self._drafts, ids - kept)
+        whole = len(tokens) < TOKENS_EACH * limit
+        return ForgottenSessions(
+            len(ids - kept),
+            more=not whole or len(expired) == limit,
+            reached=expired[-1].expires_at if whole else reached,
+        )
 
     def _live(self, user_id: UserId, now: datetime) -> list[Session]:
         return [session for session in self._drafts.sessions if session.user_id == user_id and session.live_at(now)]
@@ -73,7 +113,6 @@ def _age(session: Session) -> tuple[datetime, SessionId]:
 class MemoryRefreshTokens:
     def __init__(self, drafts: Drafts) -> None:
         self._tokens = drafts.refresh_tokens
-        self._sessions = drafts.sessions
 
     async def add(self, token: RefreshToken) -> None:
         self._tokens.put(token.digest, token)
@@ -87,13 +126,6 @@ class MemoryRefreshTokens:
 
     async def get(self, digest: TokenDigest) -> RefreshToken | None:
         return self._tokens.get(digest)
-
-    async def forget(self, expired_before: datetime, limit: int) -> int:
-        expired = {session.id for session in self._sessions if session.expires_at < expired_before}
-        found = [token for token in self._tokens if token.session_id in expired][:limit]
-        for token in found:
-            self._tokens.drop(token.digest)
-        return len(found)
 
     async def forget_successors(self, spent_before: datetime, limit: int) -> int:
         sealed = (token for token in self._tokens if token.successor is not None)

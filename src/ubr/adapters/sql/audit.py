@@ -25,7 +25,7 @@ from ubr.adapters.sql.tables import (
     log_queue,
     logs,
 )
-from ubr.application.ports.audit import Backlog, LogFilter
+from ubr.application.ports.audit import Backlog, ComparedEntries, LogFilter
 from ubr.application.ports.paging import After
 from ubr.domain.audit.checkpoint import LogKey
 from ubr.domain.audit.entry import LogEntry
@@ -247,19 +247,24 @@ class SqlLogRecords:
             return _is(str, row[0])
         return ""
 
-    async def strays(self, limit: int) -> list[LogEntryId]:
-        statement = (
-            select(logs.c.id)
-            .select_from(
-                logs.outerjoin(log_leaves, log_leaves.c.entry_id == logs.c.id).outerjoin(
-                    log_queue, log_queue.c.entry_id == logs.c.id
-                )
-            )
-            .where(log_leaves.c.entry_id.is_(None), log_queue.c.entry_id.is_(None))
-            .limit(limit)
-        )
+    async def strays(self, after: LogEntryId | None, limit: int) -> ComparedEntries:
+        c = logs.c
+        within = literal(True) if after is None else c.id > after
         with _readable():
-            return [row[0] for row in await self._connection.rows(statement)]
+            end = await self._connection.row(select(c.id).where(within).order_by(c.id).offset(limit - 1).limit(1))
+            if end is not None:
+                within = and_(within, c.id <= end[0])
+            statement = (
+                select(c.id)
+                .select_from(
+                    logs.outerjoin(log_leaves, log_leaves.c.entry_id == c.id).outerjoin(
+                        log_queue, log_queue.c.entry_id == c.id
+                    )
+                )
+                .where(within, log_leaves.c.entry_id.is_(None), log_queue.c.entry_id.is_(None))
+            )
+            found = [row[0] for row in await self._connection.rows(statement)]
+        return ComparedEntries(found, None if end is None else end[0])
 
     async def lost(self, limit: int) -> list[LogEntryId]:
         statement = (

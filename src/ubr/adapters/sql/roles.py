@@ -6,20 +6,27 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Integer, bindparam, delete, select, tuple_
+from sqlalchemy import Integer, bindparam, delete, select, tuple_, update
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import role_from_row, role_to_row
 from ubr.adapters.sql.statements import Locking, Parameters, Statement, among, inserting, updating
-from ubr.adapters.sql.tables import roles
+from ubr.adapters.sql.tables import roles, user_roles
 from ubr.application.ports.paging import After
-from ubr.domain.ids import RoleId
+from ubr.application.ports.roles import GRANTS_AT_ONCE, ForgottenGrants
+from ubr.domain.ids import RoleId, UserId
 from ubr.domain.roles.role import Role, RoleName
 
-_BY_ID: Final = Locking(select(roles).where(roles.c.id == bindparam("id")))
-_BY_NAME: Final = Locking(select(roles).where(roles.c.name == bindparam("name")))
-_MANY: Final = Statement(lambda dialect: select(roles).where(among(dialect, roles.c.id, "ids")).order_by(roles.c.name))
-_PAGE: Final = select(roles).order_by(roles.c.created_at, roles.c.id).limit(bindparam("limit", type_=Integer))
+_THERE: Final = roles.c.deleted_at.is_(None)
+"""The condition that a role is not removed."""
+
+_ROLES: Final = select(roles).where(_THERE)
+_BY_ID: Final = Locking(_ROLES.where(roles.c.id == bindparam("id")))
+_BY_NAME: Final = Locking(_ROLES.where(roles.c.name == bindparam("name")))
+_MANY: Final = Statement(lambda dialect: _ROLES.where(among(dialect, roles.c.id, "ids")).order_by(roles.c.name))
+_PAGE: Final = (
+    select(roles).where(_THERE).order_by(roles.c.created_at, roles.c.id).limit(bindparam("limit", type_=Integer))
+)
 _FIRST_PAGE: Final = Statement(_PAGE)
 _NEXT_PAGE: Final = Statement(
     _PAGE.where(
@@ -27,14 +34,16 @@ _NEXT_PAGE: Final = Statement(
         > tuple_(bindparam("key", type_=roles.c.created_at.type), bindparam("id", type_=roles.c.id.type))
     )
 )
-_ADD: Final = inserting(roles)
-_SAVE: Final = updating(roles, roles.c.id == bindparam("its_id"))
-_REMOVE: Final = Statement(delete(roles).where(roles.c.id == bindparam("id")))
+_STORED: Final = [column for column in roles.columns if column is not roles.c.deleted_at]
+_ADD: Final = inserting(roles, _STORED)
+_SAVE: Final = updating(roles, roles.c.id == bindparam("its_id"), _THERE, columns=_STORED)
+_REMOVE: Final = Statement(delete(roles).where(roles.c.id == bindparam("id"), _THERE))
 
 
 class SqlRoles:
-    def __init__(self, connection: SqlConnection) -> None:
+    def __init__(self, connection: SqlConnection, now: datetime) -> None:
         self._connection = connection
+        self._now = now
 
     async def get(self, role_id: RoleId) -> Role | None:
         return await self._one(_BY_ID, {"id": role_id})
@@ -66,5 +75,31 @@ class SqlRoles:
             self._connection.note(role.events)
 
     async def remove(self, role: Role) -> None:
-        await self._connection.write(_REMOVE, {"id": role.id})
+        held = select(user_roles.c.user_id).where(user_roles.c.role_id == role.id)
+        if await self._connection.row(held.offset(GRANTS_AT_ONCE).limit(1)) is None:
+            await self._connection.write(_REMOVE, {"id": role.id})
+        else:
+            # No role can have this name: names begin with a letter.
+            mark = {"deleted_at": self._now, "name": f"-{role.id}"}
+            await self._connection.write(update(roles).where(roles.c.id == role.id, _THERE).values(mark))
         self._connection.note(role.events)
+
+    async def forget_removed(self, limit: int, *, reached: UserId | None = None) -> ForgottenGrants:
+        """Skips a role that another unit is about to delete, and grants that another unit has locked."""
+        removed = select(roles.c.id).where(roles.c.deleted_at.is_not(None)).order_by(roles.c.deleted_at).limit(1)
+        row = await self._connection.row(removed.with_for_update(skip_locked=True))
+        if row is None:
+            return ForgottenGrants(0, more=False, reached=None)
+        c, role_id = user_roles.c, row[0]
+        some = select(c.user_id).where(c.role_id == role_id).order_by(c.user_id).limit(limit)
+        if reached is not None:
+            some = some.where(c.user_id > reached)
+        found = some.with_for_update(skip_locked=True).cte("found")
+        gone = delete(user_roles).where(c.role_id == role_id, c.user_id.in_(select(found.c.user_id)))
+        users = [row[0] for row in await self._connection.change(gone.returning(c.user_id))]
+        if len(users) == limit:
+            return ForgottenGrants(limit, more=True, reached=max(users))
+        last = await self._connection.row(select(c.user_id).where(c.role_id == role_id).limit(1)) is None
+        if last:
+            await self._connection.write(delete(roles).where(roles.c.id == role_id))
+        return ForgottenGrants(len(users), more=last, reached=None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Integer, and_, bindparam, select, tuple_, update
+from sqlalchemy import ColumnElement, Integer, Update, and_, bindparam, delete, exists, select, tuple_, update
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import (
@@ -22,15 +22,17 @@ from ubr.adapters.sql.rows import (
     token_to_row,
     user_from_row,
 )
-from ubr.adapters.sql.statements import Locking, Statement, inserting, updating
+from ubr.adapters.sql.statements import Locking, Parameters, Statement, inserting, updating
 from ubr.adapters.sql.tables import refresh_tokens, roles, sessions, user_roles, users
 from ubr.application.ports.paging import After
-from ubr.application.ports.sessions import Principal
+from ubr.application.ports.sessions import TOKENS_EACH, ForgottenSessions, Principal
 from ubr.domain.ids import SessionId, TokenDigest, UserId
+from ubr.domain.sessions.events import SessionRevoked
 from ubr.domain.sessions.session import RefreshToken, Session
+from ubr.domain.sessions.termination import SecurityEvent
 
 _LIVE: Final = and_(
-    sessions.c.user_id == bindparam("user_id"),
+    sessions.c.user_id == bindparam("its_user"),
     sessions.c.ended_at.is_(None),
     sessions.c.idle_expires_at > bindparam("now"),
     sessions.c.expires_at > bindparam("now"),
@@ -51,9 +53,31 @@ _NEXT_PAGE: Final = Statement(
 
 
 _SESSION: Final = Locking(select(sessions).where(sessions.c.id == bindparam("id")))
-_LIVE_OF: Final = Locking(select(sessions).where(_LIVE).order_by(sessions.c.created_at, sessions.c.id))
 _ADD_SESSION: Final = inserting(sessions)
 _SAVE_SESSION: Final = updating(sessions, sessions.c.id == bindparam("its_id"))
+
+
+def _ending(which: ColumnElement[bool]) -> Update:
+    ended = update(sessions).where(which).values(ended_at=bindparam("ended_at"))
+    return ended.returning(sessions.c.created_at, sessions.c.id)
+
+
+_END_ALL: Final = Statement(_ending(_LIVE))
+_END_OTHERS: Final = Statement(_ending(and_(_LIVE, sessions.c.id != bindparam("spared"))))
+_BEYOND: Final = (
+    select(sessions.c.id, sessions.c.last_seen_at)
+    .where(_LIVE)
+    .order_by(sessions.c.last_seen_at.desc(), sessions.c.id.desc())
+    .offset(bindparam("keep", type_=Integer))
+    .cte("beyond")
+)
+_EVICTED: Final = (
+    select(_BEYOND.c.id)
+    .order_by(_BEYOND.c.last_seen_at, _BEYOND.c.id)
+    .limit(bindparam("limit", type_=Integer))
+    .cte("some")
+)
+_EVICT: Final = Statement(_ending(and_(sessions.c.ended_at.is_(None), sessions.c.id.in_(select(_EVICTED.c.id)))))
 
 
 class SqlSessions:
@@ -64,12 +88,8 @@ class SqlSessions:
         row = await self._connection.row(_SESSION.on(self._connection), {"id": session_id})
         return None if row is None else session_from_row(row)
 
-    async def live_of(self, user_id: UserId, now: datetime) -> list[Session]:
-        rows = await self._connection.rows(_LIVE_OF.on(self._connection), {"user_id": user_id, "now": now})
-        return [session_from_row(row) for row in rows]
-
     async def page(self, user_id: UserId, now: datetime, after: After[datetime] | None, limit: int) -> list[Session]:
-        which = {"user_id": user_id, "now": now, "limit": limit}
+        which = {"its_user": user_id, "now": now, "limit": limit}
         if after is None:
             rows = await self._connection.rows(_FIRST_PAGE, which)
         else:
@@ -85,22 +105,60 @@ class SqlSessions:
         if await self._connection.write(_SAVE_SESSION, {**session_to_row(session), "its_id": session.id}):
             self._connection.note(session.events)
 
-    async def end_any(self, now: datetime, limit: int) -> int:
-        live = sessions.c.ended_at.is_(None)
-        some = select(sessions.c.id).where(live).limit(limit).with_for_update().cte("some")
-        ended = update(sessions).where(live, sessions.c.id.in_(select(some.c.id))).values(ended_at=now)
-        return len(await self._connection.change(ended.returning(sessions.c.id)))
+    async def end_of(
+        self, user_id: UserId, cause: SecurityEvent, now: datetime, *, spared: SessionId | None = None
+    ) -> int:
+        which = {"its_user": user_id, "now": now, "ended_at": now}
+        if spared is None:
+            return await self._end(_END_ALL, which, cause)
+        return await self._end(_END_OTHERS, {**which, "spared": spared}, cause)
 
-    async def forget(self, expired_before: datetime, limit: int) -> int:
-        """Skips a session that another unit has locked; a later call deletes it."""
-        expired = (
-            select(sessions.c.id)
-            .where(sessions.c.expires_at < expired_before)
-            .order_by(sessions.c.expires_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
+    async def evict(self, user_id: UserId, now: datetime, *, keep: int, limit: int) -> int:
+        which = {"its_user": user_id, "now": now, "ended_at": now, "keep": keep, "limit": limit}
+        return await self._end(_EVICT, which, SecurityEvent.EVICTED)
+
+    async def _end(self, statement: Statement, which: Parameters, cause: SecurityEvent) -> int:
+        found = sorted((row[0], row[1]) for row in await self._connection.change(statement, which))
+        self._connection.note(
+            [
+                SessionRevoked(session_id=session_id, user_id=which["its_user"], cause=cause.value)
+                for _, session_id in found
+            ]
         )
-        return await self._connection.forget(sessions.c.id, expired)
+        return len(found)
+
+    async def end_any(self, now: datetime, limit: int, *, after: SessionId | None = None) -> list[SessionId]:
+        live = sessions.c.ended_at.is_(None)
+        some = select(sessions.c.id).where(live).order_by(sessions.c.id).limit(limit)
+        if after is not None:
+            some = some.where(sessions.c.id > after)
+        found = some.with_for_update().cte("found")
+        ended = update(sessions).where(live, sessions.c.id.in_(select(found.c.id))).values(ended_at=now)
+        return sorted(row[0] for row in await self._connection.change(ended.returning(sessions.c.id)))
+
+    async def forget(
+        self, expired_before: datetime, limit: int, *, reached: datetime | None = None
+    ) -> ForgottenSessions:
+        """Skips a session that another unit has locked; a later call deletes it."""
+        expired = select(sessions.c.id, sessions.c.expires_at).where(sessions.c.expires_at < expired_before)
+        if reached is not None:
+            expired = expired.where(sessions.c.expires_at >= reached)
+        expired = expired.order_by(sessions.c.expires_at).limit(limit).with_for_update(skip_locked=True)
+        rows = await self._connection.rows(expired)
+        if not rows:
+            return ForgottenSessions(0, more=False, reached=reached)
+        ids = [row[0] for row in rows]
+        c = refresh_tokens.c
+        tokens = await self._connection.forget(
+            c.digest, select(c.digest).where(c.session_id.in_(ids)).limit(TOKENS_EACH * limit)
+        )
+        # If tokens are left, only sessions without any are deleted: the cascade could be of any length.
+        empty = sessions.c.id.in_(ids) & ~exists().where(c.session_id == sessions.c.id)
+        deleted = await self._connection.write(delete(sessions).where(empty))
+        whole = tokens < TOKENS_EACH * limit
+        return ForgottenSessions(
+            deleted, more=not whole or len(rows) == limit, reached=rows[-1][1] if whole else reached
+        )
 
 
 _ADD_TOKEN: Final = inserting(refresh_tokens)
@@ -143,18 +201,6 @@ class SqlRefreshTokens:
         if self._connection.locking:
             await self._connection.row(_LOCK_SESSION, {"digest": digest})
 
-    async def forget(self, expired_before: datetime, limit: int) -> int:
-        """Skips tokens that another unit has locked; a later call deletes them."""
-        c = refresh_tokens.c
-        expired = (
-            select(c.digest)
-            .join_from(sessions, refresh_tokens, c.session_id == sessions.c.id)
-            .where(sessions.c.expires_at < expired_before)
-            .limit(limit)
-            .with_for_update(of=refresh_tokens, skip_locked=True)
-        )
-        return await self._connection.forget(c.digest, expired)
-
     async def forget_successors(self, spent_before: datetime, limit: int) -> int:
         """Skips tokens that another unit has locked; a later call erases their successors."""
         c = refresh_tokens.c
@@ -175,7 +221,7 @@ _PRINCIPAL: Final = Statement(
     .select_from(
         sessions.join(users, users.c.id == sessions.c.user_id)
         .outerjoin(user_roles, user_roles.c.user_id == users.c.id)
-        .outerjoin(roles, roles.c.id == user_roles.c.role_id)
+        .outerjoin(roles, and_(roles.c.id == user_roles.c.role_id, roles.c.deleted_at.is_(None)))
     )
     .where(sessions.c.id == bindparam("id"))
     .order_by(roles.c.name)

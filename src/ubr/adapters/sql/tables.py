@@ -97,8 +97,16 @@ roles: Final = Table(
     Column("created_at", Timestamp, nullable=False),
     Column("updated_at", Timestamp, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("deleted_at", Timestamp),
     UniqueConstraint("name"),
     Index(None, "created_at", "id"),
+)
+# Removed roles whose grants are not all deleted yet; mostly none.
+Index(
+    "ix_roles_deleted",
+    roles.c.deleted_at,
+    postgresql_where=roles.c.deleted_at.is_not(None),
+    sqlite_where=roles.c.deleted_at.is_not(None),
 )
 
 # `granted_by` deliberately has no foreign key: it still names the user who granted a role after their deletion.

@@ -50,7 +50,7 @@ class SqlTransaction:
     ) -> None:
         self.now: Final = now
         self.users: Final = SqlUsers(connection, now)
-        self.roles: Final = SqlRoles(connection)
+        self.roles: Final = SqlRoles(connection, now)
         self.sessions: Final = SqlSessions(connection)
         self.refresh_tokens: Final = SqlRefreshTokens(connection)
         self.logs: Final = SqlLogs(connection)

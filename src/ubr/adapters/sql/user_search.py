@@ -42,12 +42,15 @@ FEW: Final = 1_000
 AHEAD: Final = 5_000
 """Number of users that a scan of the order reads."""
 
+_REMOVED: Final = select(roles.c.id).where(roles.c.deleted_at.is_not(None))
+_HOLDS: Final = and_(user_roles.c.user_id == users.c.id, user_roles.c.role_id.not_in(_REMOVED))
+
 WITH_GRANTS: Final = (
     select(users, user_roles)
-    .select_from(users.outerjoin(user_roles, user_roles.c.user_id == users.c.id))
+    .select_from(users.outerjoin(user_roles, _HOLDS))
     .order_by(users.c.id, user_roles.c.role_id)
 )
-"""A user takes one row for each grant, or one row without grants."""
+"""A user takes one row for each grant, or one row without grants. Grants of removed roles are not found."""
 
 _ROLE_ID: Final = Statement(select(roles.c.id).where(roles.c.name == bindparam("name")))
 

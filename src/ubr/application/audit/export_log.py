@@ -10,11 +10,11 @@ from ubr.application.audit.verify_log import PAGE, Progress
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.ports.audit import DenialLog
-from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import System
 from ubr.domain.audit.checkpoint import Checkpoint
 from ubr.domain.audit.log_check import EXPORT_VERSION, Leaf
-from ubr.domain.errors import Forbidden
+from ubr.domain.errors import Forbidden, LogPrunedMeanwhile
 from ubr.domain.events import LogExported
 
 Write: TypeAlias = Callable[[str], object]
@@ -35,6 +35,7 @@ class ExportLog:
     - Only the service itself may. The export is recorded as an entry, the last one in the export.
     - The first line is the header: `ubr_log`, `size` and `keys`.
     - Then follows each entry in order: `index`, `id`, `leaf`, and `entry`, which is null if it was pruned.
+    - Reads page by page and holds no snapshot of the database. If the log is pruned meanwhile, the export fails.
     - Each checkpoint follows its last entry: `size` and `checkpoint`.
     """
 
@@ -44,7 +45,7 @@ class ExportLog:
 
     @denials_recorded
     async def __call__(self, write: Write, /, *, actor: System, progress: Progress | None = None) -> ExportResult:
-        """Errors: any error of `write`; `LogDamaged`."""
+        """Errors: any error of `write`; `LogDamaged`; `LogPrunedMeanwhile`."""
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may export the log")
         await self.sequencer(wait=True)
@@ -56,21 +57,39 @@ class ExportLog:
             note = await current_checkpoint(tx)
             size = Checkpoint.of(note).size
             keys = [str(key) for key in await tx.log_keys.all()]
-            write(_line(ubr_log=EXPORT_VERSION, size=size, keys=keys))
-            await self._export(tx, size, write, progress)
-        return ExportResult(size=size, checkpoint=str(note))
-
-    async def _export(self, tx: Transaction, size: int, write: Write, progress: Progress | None) -> None:
+            pruned = await tx.log_records.pruned()
+        write(_line(ubr_log=EXPORT_VERSION, size=size, keys=keys))
         done = 0
-        while done < size and (leaves := await tx.log_records.leaves(done, PAGE)):
-            notes = dict(await tx.log_records.checkpoints(done, PAGE))
-            for leaf in leaves:
-                write(_leaf(leaf))
-                done = leaf.index + 1
-                if done in notes:
-                    write(_line(size=done, checkpoint=notes[done]))
+        while done < size and (page := await self._page(done, size, pruned)):
+            done = page.end
+            for line in page.lines:
+                write(line)
             if progress is not None:
                 progress(done, size)
+        return ExportResult(size=size, checkpoint=str(note))
+
+    async def _page(self, first: int, size: int, pruned: int) -> _Page | None:
+        """The lines of the next leaves, in a unit of their own; None without leaves. Errors: `LogPrunedMeanwhile`."""
+        async with self.unit_of_work.read() as tx:
+            leaves = await tx.log_records.leaves(first, min(PAGE, size - first))
+            notes = dict(await tx.log_records.checkpoints(first, PAGE))
+            now_pruned = await tx.log_records.pruned()
+        lines = []
+        for leaf in leaves:
+            if leaf.entry is None and leaf.readable and pruned <= leaf.index < now_pruned:
+                raise LogPrunedMeanwhile("The log was pruned during its export: export it again")
+            lines.append(_leaf(leaf))
+            if (end := leaf.index + 1) in notes:
+                lines.append(_line(size=end, checkpoint=notes[end]))
+        return _Page(lines, leaves[-1].index + 1) if leaves else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Lines of the export, and the number of entries up to their end."""
+
+    lines: list[str]
+    end: int
 
 
 def _leaf(leaf: Leaf) -> str:

@@ -63,14 +63,27 @@ class PruneLog:
             raise Invalid.at("/before", "must be in the past")
         if not command.force and before > self.clock() - KEPT:
             raise Invalid.at("/before", f"must be at least {KEPT.days} days in the past, unless it is forced")
-        total = 0
+        total, expected = 0, await self._expected(before)
         while True:
             deleted, size, more = await self._batch(before, actor)
             total += deleted
             if progress is not None:
-                progress(total, total)
+                progress(total, max(total, expected))
             if not more:
                 return PrunedResult(entries=total, size=size)
+
+    async def _expected(self, before: datetime) -> int:
+        """About how many entries will be pruned: entries are in the tree nearly in the order of their time."""
+        async with self.unit_of_work.read() as tx:
+            first = await tx.log_records.pruned()
+            low, high = first, (await tx.log_tree.state()).size
+            while low < high:
+                middle = (low + high) // 2
+                if await tx.log_records.older(before, middle, 1):
+                    low = middle + 1
+                else:
+                    high = middle
+        return low - first
 
     @retry_on_conflict
     async def _batch(self, before: datetime, actor: System) -> tuple[int, int, bool]:

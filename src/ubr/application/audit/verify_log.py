@@ -19,6 +19,8 @@ from ubr.domain.audit.merkle import Node
 from ubr.domain.errors import Forbidden, Invalid, LogDamaged
 
 PAGE: Final = 500
+ENTRIES: Final = 10_000
+"""The number of entries that one statement compares with the tree and the queue."""
 _BEFORE_ALL: Final = -(2**63)
 """Below every number that a database can store, so that leaves inserted before the first are found as well."""
 
@@ -67,6 +69,7 @@ class VerifyLog:
     - Only the service itself may. Requires no secret.
     - Recomputes every leaf from its entry, and every checkpoint from the leaves.
     - Compares the stored frontier and the stored nodes of the tree too.
+    - Reads page by page and holds no snapshot of the database: the log may grow and be pruned meanwhile.
     - An entry is in the tree or queued for it. Any other entry was inserted without the service.
     - An entry that is queued for more than a minute is a finding: the signing of the log may be blocked.
     """
@@ -84,54 +87,90 @@ class VerifyLog:
             raise Forbidden("Only the service itself may verify the log")
         keys = [_parsed(NoteKey.parse, raw, "/keys") for raw in command.keys]
         against = [_parsed(Note.parse, raw, "/checkpoints") for raw in command.checkpoints]
-        async with self.unit_of_work.read() as tx:
-            declared = not keys
-            walk: _Walk | None = None
-            try:
+        walk: _Walk | None = None
+        try:
+            async with self.unit_of_work.read() as tx:
+                declared = not keys
                 if declared:
                     keys = [key.note_key for key in await tx.log_keys.all()]
-                walk = _Walk(tx, LogCheck(self.verify, keys, declared=declared, against=against), progress)
-                return _with_backlog(verified_result(await walk()), await tx.log_tree.backlog(), tx.now)
-            except (Tampered, LogDamaged) as found:
-                return finding_result(found, _done(walk))
-            except BadNote as error:
-                raise Invalid.at("/checkpoints", str(error)) from None
+                check = LogCheck(self.verify, keys, declared=declared, against=against)
+                size, pruned = (await tx.log_tree.state()).size, await tx.log_records.pruned()
+            walk = _Walk(self.unit_of_work, check, progress, size, pruned)
+            return await walk()
+        except (Tampered, LogDamaged) as found:
+            return finding_result(found, _done(walk))
+        except BadNote as error:
+            raise Invalid.at("/checkpoints", str(error)) from None
 
 
 @dataclass(slots=True)
 class _Walk:
-    """One walk over the whole log, in one snapshot."""
+    """One walk over the whole log. Each page is a unit of its own: a long snapshot keeps the database from
+    cleaning.
 
-    tx: Transaction
+    The log may grow and be pruned during the walk. A last unit reads what was added meanwhile, and compares the head of
+    the tree.
+    """
+
+    unit_of_work: UnitOfWork
     check: LogCheck
     progress: Progress | None
+    size: int
+    """The size of the log at the beginning."""
+    pruned: int
+    """The number of leaves at the beginning whose entries may have been deleted."""
     _nodes: list[tuple[Node, bytes]] = field(default_factory=list)
+    _begun: bool = False
 
-    async def __call__(self) -> Checked:
+    async def __call__(self) -> VerifiedLogResult:
         """Errors: `Tampered`, `LogDamaged`, `BadNote`."""
         self.check.completed = self._completed
-        head = await self.tx.log_tree.state()
-        first: int = _BEFORE_ALL
-        above: int | None = None
-        while leaves := await self.tx.log_records.leaves(first, PAGE):
-            # There are at most as many checkpoints as leaves, so a page of them reaches as far as a page of leaves.
-            notes = dict(await self.tx.log_records.checkpoints(above, PAGE))
-            self._take(leaves, notes)
-            await self._compare_nodes()
-            first = above = self.check.frontier.size
-            if self.progress is not None:
-                self.progress(first, max(first, head.size))
-        if more := await self.tx.log_records.checkpoints(above, 1):
+        full = True
+        while full:
+            async with self.unit_of_work.read() as tx:
+                full = await self._page(tx) == PAGE
+        async with self.unit_of_work.read() as tx:
+            while await self._page(tx):
+                pass
+            checked = await self._end(tx)
+            result = _with_backlog(verified_result(checked), await tx.log_tree.backlog(), tx.now)
+        await self._compare_entries()
+        return result
+
+    async def _page(self, tx: Transaction) -> int:
+        """Check the next leaves. Returns their number."""
+        at = self.check.frontier.size
+        leaves = await tx.log_records.leaves(at if self._begun else _BEFORE_ALL, PAGE)
+        if not leaves:
+            return 0
+        if (pruned := await tx.log_records.pruned()) > self.pruned:
+            self.check.pruned_meanwhile(pruned)
+        # There are at most as many checkpoints as leaves, so a page of them reaches as far as a page of leaves.
+        self._take(leaves, dict(await tx.log_records.checkpoints(at if self._begun else None, PAGE)))
+        self._begun = True
+        await self._compare_nodes(tx)
+        self._tell(self.check.frontier.size, self.size)
+        return len(leaves)
+
+    def _tell(self, done: int, of: int) -> None:
+        if self.progress is not None:
+            self.progress(done, max(done, of))
+
+    async def _end(self, tx: Transaction) -> Checked:
+        if more := await tx.log_records.checkpoints(self.check.frontier.size if self._begun else None, 1):
             [(size, _)], end = more, self.check.frontier.size
             raise Tampered(
                 f"There is a checkpoint of size {size}, but the log ends at {end}", index=end, last=max(end, size - 1)
             )
-        for entry in await self.tx.log_tree.waiting(_WAITING):
+        for entry in await tx.log_tree.waiting(_WAITING):
             self.check.waiting(entry)
         checked = self.check.end()
-        if head != self.check.frontier:
+        if await tx.log_tree.state() != self.check.frontier:
             raise Tampered("The stored frontier of the tree does not match its signature")
-        await self._beside(checked)
+        if lost := await tx.log_records.lost(1):
+            raise Tampered(f"The entry {lost[0]} is queued for the tree, but is missing or already in it")
+        if await tx.log_records.pruned() != checked.pruned_to:
+            raise Tampered("No entry states how far the log may be pruned")
         return checked
 
     def _take(self, leaves: list[Leaf], notes: dict[int, str]) -> None:
@@ -144,9 +183,9 @@ class _Walk:
         if node.level % STORED_LEVELS == 0:
             self._nodes.append((node, hashed))
 
-    async def _compare_nodes(self) -> None:
+    async def _compare_nodes(self, tx: Transaction) -> None:
         for node, hashed in self._nodes:
-            if await self.tx.log_tree.hashes(node.level, node.position, 1) != [hashed]:
+            if await tx.log_tree.hashes(node.level, node.position, 1) != [hashed]:
                 start = node.position << node.level
                 raise Tampered(
                     "The stored nodes of the tree do not match its signature",
@@ -155,14 +194,19 @@ class _Walk:
                 )
         self._nodes.clear()
 
-    async def _beside(self, checked: Checked) -> None:
-        """Check the entries that are not in the tree."""
-        if strays := await self.tx.log_records.strays(1):
-            raise Tampered(f"The entry {strays[0]} is neither in the tree nor queued for it", entry_id=strays[0])
-        if lost := await self.tx.log_records.lost(1):
-            raise Tampered(f"The entry {lost[0]} is queued for the tree, but is missing or already in it")
-        if await self.tx.log_records.pruned() != checked.pruned_to:
-            raise Tampered("No entry states how far the log may be pruned")
+    async def _compare_entries(self) -> None:
+        """Check that every entry is in the tree or queued for it."""
+        done, last = 0, None
+        while True:
+            async with self.unit_of_work.read() as tx:
+                page = await tx.log_records.strays(last, ENTRIES)
+            if page.strays:
+                stray = page.strays[0]
+                raise Tampered(f"The entry {stray} is neither in the tree nor queued for it", entry_id=stray)
+            if page.last is None:
+                return
+            done, last = done + ENTRIES, page.last
+            self._tell(done, self.size)
 
 
 def _done(walk: _Walk | None) -> int:

@@ -6,11 +6,15 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from ubr.domain.errors import StoreUnavailable
 
 Act: TypeAlias = Callable[[], Awaitable[object]]
+
+TOLERATED: Final = 2
+"""A job may fail this many times in a row before the log says so: the database may just be restarting."""
 
 _log: Final = logging.getLogger("ubr.jobs")
 
@@ -30,17 +34,66 @@ async def running_beside(*rounds: tuple[Act, float]) -> AsyncIterator[None]:
 async def repeat(act: Act, seconds: float) -> None:
     """Repeat an act without end, with a pause in seconds. A failed round is followed by the next one.
 
-    The first unexpected error is logged, and then the first after each success.
+    `Watched` describes what is logged.
     """
-    complained = False
+    watched = Watched(_name(act))
     while True:
+        await watched(act)
+        await asyncio.sleep(seconds)
+
+
+@dataclass(slots=True)
+class Watched:
+    """Runs a job, or one step of it, whose errors stop neither the job nor its other steps.
+
+    The first unexpected error is logged, and then the first after each success. An unavailable database is logged
+    by the third failure in a row, and then whenever their number has doubled, so that no job stops without a word.
+    The end of a logged series is logged too.
+    """
+
+    name: str
+    """For people: it is in the log."""
+    _failures: int = field(default=0, init=False)
+    _unexpected: bool = field(default=False, init=False)
+    _logged: int = field(default=0, init=False)
+    """The number of failures in a row at the last line in the log about them."""
+
+    async def __call__(self, act: Act) -> bool:
+        """True if the act succeeded."""
         try:
             await act()
-            complained = False
-        except StoreUnavailable:
-            pass
+        except StoreUnavailable as error:
+            self._failures += 1
+            if self._failures > TOLERATED and self._failures >= 2 * self._logged:
+                self._logged = self._failures
+                _log.warning(
+                    "Background job (%s): %d failures in a row, it will be retried: %s%s",
+                    self.name,
+                    self._failures,
+                    error.detail,
+                    _reason(error),
+                )
+            return False
         except Exception:  # noqa: BLE001 - the service continues without this round
-            if not complained:
-                _log.exception("A background job failed; it will be retried")
-            complained = True
-        await asyncio.sleep(seconds)
+            self._failures += 1
+            if not self._unexpected:
+                _log.exception("Background job (%s): failed, it will be retried", self.name)
+            self._unexpected = True
+            return False
+        if self._logged:
+            _log.warning("Background job (%s): works again after %d failures", self.name, self._failures)
+        self._failures = self._logged = 0
+        self._unexpected = False
+        return True
+
+
+def _reason(error: StoreUnavailable) -> str:
+    """The reason that a store gives to operators, in parentheses."""
+    reason = getattr(error, "reason", None)
+    return "" if reason is None else f" ({reason})"
+
+
+def _name(act: Act) -> str:
+    """The name of a function, or of the class of another callable."""
+    function = getattr(act, "func", act)  # inside functools.partial
+    return getattr(function, "__qualname__", type(function).__name__)

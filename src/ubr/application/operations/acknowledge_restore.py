@@ -18,6 +18,7 @@ from ubr.domain.actor import System
 from ubr.domain.audit.checkpoint import BadNote, Note
 from ubr.domain.errors import Forbidden, Invalid
 from ubr.domain.events import Restored, SigningKeyCreated, SigningKeyRevoked
+from ubr.domain.ids import SessionId
 
 _BATCH: Final = 10_000
 
@@ -74,9 +75,10 @@ class AcknowledgeRestore:
                 raise Invalid.at("/checkpoint", str(error)) from None
         if not command.lost_secret:
             await self._check_secret()
-        sessions = 0
-        while ended := await self._end_sessions(actor):
-            sessions += ended
+        sessions, last = 0, None
+        while ended := await self._end_sessions(actor, last):
+            sessions += len(ended)
+            last = ended[-1]
         while await self._forget_links(actor) or await self._forget_queued_mails(actor):
             pass
         while await self._forget_reservations(actor):
@@ -95,9 +97,9 @@ class AcknowledgeRestore:
             )
 
     @retry_on_conflict
-    async def _end_sessions(self, actor: System) -> int:
+    async def _end_sessions(self, actor: System, after: SessionId | None) -> list[SessionId]:
         async with self.unit_of_work.begin(actor) as tx:
-            ended = await tx.sessions.end_any(tx.now, _BATCH)
+            ended = await tx.sessions.end_any(tx.now, _BATCH, after=after)
             await tx.commit()
         return ended
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias
 
+from ubr.application.kernel.periodic import Watched
 from ubr.application.ports.protection import RateLimitStore
 from ubr.application.ports.revocation import ChangeFeed
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
@@ -24,56 +27,114 @@ QUEUED_MAILS_KEPT: Final = timedelta(days=7)
 ENDED_GRANTS_LAST: Final = timedelta(days=30)
 """How long an ended grant is kept. No API shows it: it is for inspection of the rows themselves."""
 
-_BATCH: Final = 1000
+_BATCH: Final = 100
+"""Rows of one unit, some ten milliseconds of work: what other units wait for, on a processor or a disk."""
+
+Batch: TypeAlias = Callable[[Transaction], Awaitable[int]]
+"""Deletes at most `_BATCH` rows and returns their number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Janitor:
-    """One round of cleaning, in small units so that nothing waits for it.
+    """One round of cleaning, in small units so that nothing waits for it. After each it rests as long as it took.
 
     - Encrypted successors of refresh tokens are erased once their retry window is over.
-    - Sessions are deleted after their absolute end: until then, every older refresh token is recognised. Their tokens
-      are deleted first, since one session can have very many.
+    - Sessions are deleted after their absolute end, with their tokens: until then, every older refresh token is
+      recognised.
     - Links are deleted once they have expired, undeliverable mails after a week, and reservations of e-mails once they
       have ended.
     - Grants are deleted a month after their end. They have had no effect since, so nothing changes with them.
+    - Roles that were removed from very many holders are deleted with their grants, which have no effect any more.
     - Change records are deleted after a day.
     - Results stored for idempotency keys are deleted once they have expired.
     - Password attempts are deleted with their window, known clients after 30 days, and counters once they are full
       again.
+    - A step that fails stops no other step. The log names a step that fails again and again.
     """
 
     unit_of_work: UnitOfWork
     feed: ChangeFeed
     rate_limit_store: RateLimitStore
     quotas: Quotas
+    _watched: dict[str, Watched] = field(default_factory=dict, init=False, repr=False)
 
     async def __call__(self) -> int:
         """The number of sessions deleted."""
-        await self._each(lambda tx: tx.refresh_tokens.forget_successors(tx.now - RETRY_WINDOW, _BATCH))
-        await self._each(lambda tx: tx.refresh_tokens.forget(tx.now, _BATCH))
-        await self._each(lambda tx: tx.links.forget(tx.now, _BATCH))
-        await self._each(lambda tx: tx.outbox.forget(tx.now - QUEUED_MAILS_KEPT, _BATCH))
-        await self._each(lambda tx: tx.users.forget_reservations(tx.now, _BATCH))
-        deleted = await self._each(lambda tx: tx.sessions.forget(tx.now, _BATCH))
-        await self._each(lambda tx: tx.idempotency.forget(tx.now, _BATCH))
-        await self._each(lambda tx: tx.users.forget_grants(tx.now - ENDED_GRANTS_LAST, _BATCH))
-        while await self.feed.forget(FEED_LASTS, _BATCH) == _BATCH:
-            pass
+        deleted = 0
+
+        async def sessions() -> None:
+            nonlocal deleted
+            reached, more = None, True
+            while more:
+                async with _resting():
+                    count, more, reached = await self._forget_sessions(reached)
+                deleted += count
+
         window = self.quotas.account.per if self.quotas.account is not None else timedelta(0)
-        await self._each(lambda tx: tx.password_attempts.forget(tx.now - window, _BATCH))
-        await self._each(lambda tx: tx.known_clients.forget(tx.now - KNOWN_FOR, _BATCH))
-        while await self.rate_limit_store.forget(_BATCH) >= _BATCH:
-            pass
+        await self._each(
+            "successors of refresh tokens",
+            lambda tx: tx.refresh_tokens.forget_successors(tx.now - RETRY_WINDOW, _BATCH),
+        )
+        await self._step("expired sessions", sessions)
+        await self._each("expired links", lambda tx: tx.links.forget(tx.now, _BATCH))
+        await self._each("undeliverable mails", lambda tx: tx.outbox.forget(tx.now - QUEUED_MAILS_KEPT, _BATCH))
+        await self._each("reserved e-mails", lambda tx: tx.users.forget_reservations(tx.now, _BATCH))
+        await self._each("results of idempotency keys", lambda tx: tx.idempotency.forget(tx.now, _BATCH))
+        await self._each("ended grants", lambda tx: tx.users.forget_grants(tx.now - ENDED_GRANTS_LAST, _BATCH))
+        await self._step("grants of removed roles", self._forget_grants)
+        await self._step("change records", self._forget_changes)
+        await self._each("password attempts", lambda tx: tx.password_attempts.forget(tx.now - window, _BATCH))
+        await self._each("known clients", lambda tx: tx.known_clients.forget(tx.now - KNOWN_FOR, _BATCH))
+        await self._step("counters", self._forget_counters)
         return deleted
 
-    async def _each(self, forget: Callable[[Transaction], Awaitable[int]]) -> int:
-        """Run one unit for each batch, until a batch is not full."""
-        total = 0
-        while True:
-            async with self.unit_of_work.begin(SYSTEM) as tx:
-                count = await forget(tx)
+    async def _forget_sessions(self, reached: datetime | None) -> tuple[int, bool, datetime | None]:
+        async with self.unit_of_work.begin(SYSTEM) as tx:
+            batch = await tx.sessions.forget(tx.now, _BATCH, reached=reached)
+            await tx.commit()
+        return batch.sessions, batch.more, batch.reached
+
+    async def _forget_grants(self) -> None:
+        reached, more = None, True
+        while more:
+            async with _resting(), self.unit_of_work.begin(SYSTEM) as tx:
+                batch = await tx.roles.forget_removed(_BATCH, reached=reached)
                 await tx.commit()
-            total += count
-            if count < _BATCH:
-                return total
+            more, reached = batch.more, batch.reached
+
+    async def _forget_changes(self) -> None:
+        count = _BATCH
+        while count >= _BATCH:
+            async with _resting():
+                count = await self.feed.forget(FEED_LASTS, _BATCH)
+
+    async def _forget_counters(self) -> None:
+        count = _BATCH
+        while count >= _BATCH:
+            async with _resting():
+                count = await self.rate_limit_store.forget(_BATCH)
+
+    async def _each(self, name: str, forget: Batch) -> None:
+        """A step that runs one unit for each batch, until a batch is not full."""
+
+        async def step() -> None:
+            count = _BATCH
+            while count >= _BATCH:
+                async with _resting(), self.unit_of_work.begin(SYSTEM) as tx:
+                    count = await forget(tx)
+                    await tx.commit()
+
+        await self._step(name, step)
+
+    async def _step(self, name: str, act: Callable[[], Awaitable[None]]) -> None:
+        watched = self._watched.setdefault(name, Watched(f"Janitor, {name}"))
+        await watched(act)
+
+
+@asynccontextmanager
+async def _resting() -> AsyncIterator[None]:
+    """Sleep after this for as long as it took, so that a backlog takes at most half of what the database can do."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    yield
+    await asyncio.sleep(loop.time() - began)

@@ -149,6 +149,17 @@ class LogTree(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ComparedEntries:
+    """One page of entries. `strays` are those that are neither in the tree nor on the waiting list.
+
+    `last` is the last entry of the page; None if it was the last page.
+    """
+
+    strays: Sequence[LogEntryId]
+    last: LogEntryId | None
+
+
 class LogRecords(Protocol):
     """The whole log as stored, for verification, export and pruning.
 
@@ -166,8 +177,8 @@ class LogRecords(Protocol):
         """
         ...
 
-    async def strays(self, limit: int) -> list[LogEntryId]:
-        """Entries that are not in the tree and not queued."""
+    async def strays(self, after: LogEntryId | None, limit: int) -> ComparedEntries:
+        """Compare the next `limit` entries after `after`, in the order of ids, with the tree and the queue."""
         ...
 
     async def lost(self, limit: int) -> list[LogEntryId]:

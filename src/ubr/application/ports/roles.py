@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from ubr.application.ports.paging import After
-from ubr.domain.ids import RoleId
+from ubr.domain.ids import RoleId, UserId
 from ubr.domain.roles.role import Role, RoleName
+
+GRANTS_AT_ONCE: Final = 1000
+"""The number of holders up to which `Roles.remove` deletes a role completely."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgottenGrants:
+    """One batch of deleted grants of removed roles.
+
+    `more` is True if others may be left; the next batch then starts after the holder `reached`.
+    """
+
+    grants: int
+    more: bool
+    reached: UserId | None
 
 
 class Roles(Protocol):
@@ -37,5 +53,17 @@ class Roles(Protocol):
         ...
 
     async def remove(self, role: Role) -> None:
-        """Delete a role and every grant of it. A second call does nothing."""
+        """Delete a role and every grant of it. A second call does nothing.
+
+        A role with more than `GRANTS_AT_ONCE` holders is only marked: neither the role nor a grant of it is found any
+        more, its name is free, and `forget_removed` deletes the rows. This takes no longer for any number of holders.
+        """
+        ...
+
+    async def forget_removed(self, limit: int, *, reached: UserId | None = None) -> ForgottenGrants:
+        """Delete at most `limit` grants of a removed role, and the role with its last grant.
+
+        `reached` is that of the previous batch: earlier holders are passed over, so that no batch reads again what the
+        batches before have deleted.
+        """
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from ubr.application.ports.paging import After
 from ubr.application.ports.secrets import MintedToken
@@ -13,15 +13,24 @@ from ubr.domain.ids import SessionId, TokenDigest, UserId
 from ubr.domain.roles.permissions import Permissions, union
 from ubr.domain.roles.role import Role
 from ubr.domain.sessions.session import RefreshToken, Session
+from ubr.domain.sessions.termination import SecurityEvent
+
+
+@dataclass(frozen=True, slots=True)
+class ForgottenSessions:
+    """One batch of deleted sessions.
+
+    `more` is True if others may be left; the next batch then starts at the absolute end `reached`.
+    """
+
+    sessions: int
+    more: bool
+    reached: datetime | None
 
 
 class Sessions(Protocol):
     async def get(self, session_id: SessionId) -> Session | None:
         """The session, ended or not; None if missing."""
-        ...
-
-    async def live_of(self, user_id: UserId, now: datetime) -> list[Session]:
-        """All sessions of a user that have not ended, oldest first."""
         ...
 
     async def page(self, user_id: UserId, now: datetime, after: After[datetime] | None, limit: int) -> list[Session]:
@@ -36,19 +45,46 @@ class Sessions(Protocol):
         """Store the new state of a session read in this unit."""
         ...
 
-    async def end_any(self, now: datetime, limit: int) -> int:
-        """End at most `limit` live sessions of any user. Returns the number ended.
+    async def end_of(
+        self, user_id: UserId, cause: SecurityEvent, now: datetime, *, spared: SessionId | None = None
+    ) -> int:
+        """End all live sessions of a user but the spared one, and record the end of each. Returns the number ended.
 
-        Records no event and sends no change record: the caller does both.
+        It reads no session, however many there are. The row of the user must be locked, so that none is added
+        meanwhile.
         """
         ...
 
-    async def forget(self, expired_before: datetime, limit: int) -> int:
-        """Delete at most `limit` sessions whose absolute end is before this, with their refresh tokens.
+    async def evict(self, user_id: UserId, now: datetime, *, keep: int, limit: int) -> int:
+        """End live sessions of a user but the `keep` most recently used ones: at most `limit`, the least recent first.
 
-        Returns the number deleted. No event is recorded, because the sessions had already expired.
+        Records the end of each with the cause `EVICTED`. Returns the number ended.
         """
         ...
+
+    async def end_any(self, now: datetime, limit: int, *, after: SessionId | None = None) -> list[SessionId]:
+        """End at most `limit` live sessions of any user, in the order of their ids, from the first one after `after`.
+
+        Returns their ids, in that order; none if no session is left. Nothing is recorded or announced: the caller that
+        ends them all does both.
+        """
+        ...
+
+    async def forget(
+        self, expired_before: datetime, limit: int, *, reached: datetime | None = None
+    ) -> ForgottenSessions:
+        """Delete sessions whose absolute end is before this, oldest first, with their refresh tokens.
+
+        One call deletes at most `limit` sessions and `TOKENS_EACH` times as many tokens; a session with more tokens
+        is deleted by a later call, with the last of them. `reached` is that of the previous batch: earlier sessions
+        are passed over, so that no batch reads again what the batches before have deleted. No event is recorded,
+        because the sessions had already expired.
+        """
+        ...
+
+
+TOKENS_EACH: Final = 4
+"""The number of refresh tokens that one call of `Sessions.forget` deletes for each session of its limit."""
 
 
 class RefreshTokens(Protocol):
@@ -66,10 +102,6 @@ class RefreshTokens(Protocol):
 
     async def get(self, digest: TokenDigest) -> RefreshToken | None:
         """The token, spent or not, of any generation; None if missing."""
-        ...
-
-    async def forget(self, expired_before: datetime, limit: int) -> int:
-        """Delete at most `limit` tokens of sessions whose absolute end is before this. Returns the number deleted."""
         ...
 
     async def forget_successors(self, spent_before: datetime, limit: int) -> int:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
@@ -24,7 +24,9 @@ from ubr.domain.accounts.user import User
 from ubr.domain.actor import Actor, System
 from ubr.domain.ids import SessionId
 from ubr.domain.sessions.session import RefreshToken, Session
-from ubr.domain.sessions.termination import SecurityEvent
+
+MAX_EVICTED: Final = 100
+"""The sessions that one login ends at most, so that it takes no longer if a lowered maximum leaves many beyond it."""
 
 
 class LogInCommand(Command, frozen=True, kw_only=True):
@@ -41,7 +43,8 @@ class LogIn:
     - The number of logins per account and per client IP is limited too: 429 `rate-limited` beyond.
     - If the account's security state changes during the login, the login is repeated on the changed account.
     - Replaces a password hash that has a lower cost than the current setting.
-    - If the user exceeds the maximum number of sessions, the least recently used one ends.
+    - If the user exceeds the maximum number of sessions, the least recently used one ends. If the maximum was lowered,
+      one login ends at most 100 of the sessions beyond it.
     """
 
     unit_of_work: UnitOfWork
@@ -73,10 +76,7 @@ class LogIn:
         return tokens
 
     async def _open(self, tx: Transaction, user: User, position: FeedPosition) -> TokensResult:
-        live = sorted(await tx.sessions.live_of(user.id, tx.now), key=lambda session: session.last_seen_at)
-        for session in live[: max(0, len(live) + 1 - self.policy.sessions.per_user)]:
-            session.end(SecurityEvent.EVICTED, now=tx.now)
-            await tx.sessions.save(session)
+        await tx.sessions.evict(user.id, tx.now, keep=self.policy.sessions.per_user - 1, limit=MAX_EVICTED)
         origin = current_origin()
         session = Session.open(
             id=SessionId(self.new_id()),

@@ -18,13 +18,10 @@ async def end_sessions(tx: Transaction, user: User, cause: SecurityEvent, *, act
     """
     reach = SESSION_TERMINATION[cause]
     spared = actor.session_id if reach is TerminationScope.OTHERS and isinstance(actor, Actor) else None
-    ending = [session for session in await tx.sessions.live_of(user.id, tx.now) if session.id != spared]
-    for session in ending:
-        session.end(cause, now=tx.now)
-        await tx.sessions.save(session)
+    ended = await tx.sessions.end_of(user.id, cause, tx.now, spared=spared)
     if cause in LINK_TERMINATION:
         await end_links(tx, user, changed_since=EVER if cause is SecurityEvent.TAKEN_OVER else None)
-    return len(ending)
+    return ended
 
 
 async def end_links(tx: Transaction, user: User, *, changed_since: datetime | None) -> None:

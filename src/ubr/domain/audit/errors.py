@@ -14,6 +14,10 @@ class CheckpointMismatch(Conflict):
     """The log does not continue a saved checkpoint. Only operators compare the two."""
 
 
+class LogPrunedMeanwhile(Conflict):
+    """The log was pruned while it was exported: entries would be missing from the export without a record of it."""
+
+
 class LogKeyLocked(Unavailable):
     """No secret decrypts the log's signing key, so new entries are unprotected. Only operators see which key."""
 

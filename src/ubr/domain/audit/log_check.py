@@ -109,6 +109,8 @@ class LogCheck:
     """True if the signer is known from some entry on."""
     _gone: int = field(default=0, init=False)
     """Number of entries, counted from the first, without content."""
+    _moved: int = field(default=0, init=False)
+    """How far the log was pruned during the walk."""
     _hole: Leaf | None = field(default=None, init=False)
     """The first entry without content after an entry with content."""
     _pruned: int = field(default=0, init=False)
@@ -187,6 +189,12 @@ class LogCheck:
         if entry.action in {LOG_PRUNED, RESTORED}:
             self._heed(self.frontier.size, entry)
 
+    def pruned_meanwhile(self, size: int) -> None:
+        """The log was pruned up to this size during the walk: entries before it, read from now on, may be without
+        content although earlier ones had it.
+        """
+        self._moved = size
+
     def end(self) -> Checked:
         """Finish after the last entry. Errors: `Tampered`; `BadNote` for a checkpoint of another log."""
         size = self.frontier.size
@@ -215,8 +223,8 @@ class LogCheck:
 
     def _miss(self, leaf: Leaf) -> None:
         """Content is pruned in tree order. Content before a pruned entry may have been inserted."""
-        if self._gone == leaf.index:
-            self._gone += 1
+        if self._gone == leaf.index or leaf.index < self._moved:
+            self._gone = leaf.index + 1
         elif self._hole is None:
             self._hole = leaf
 

@@ -205,8 +205,11 @@ def _verify_export(export: Path, keys: list[NoteKey], notes: list[Note]) -> Veri
     from ubr.domain.audit.log_check import Tampered
 
     try:
-        with export.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
-            return verified_result(check_export(lines, keys=keys, against=notes))
+        with (
+            export.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines,
+            _progress("verified") as progress,
+        ):
+            return verified_result(check_export(lines, keys=keys, against=notes, progress=progress))
     except OSError as error:
         raise Refused(f"{export} cannot be read: {error.strerror}.", ExitCode.USAGE) from None
     except NotAnExport as error:

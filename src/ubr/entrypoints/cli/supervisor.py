@@ -22,6 +22,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import MPServer
 
+from ubr.entrypoints.cli.hardening import protect_secrets, warn_of_root
 from ubr.entrypoints.cli.output import ExitCode, Refused
 from ubr.entrypoints.cli.starting import Credentials, prepare
 from ubr.entrypoints.http.log_lines import configure
@@ -46,10 +47,12 @@ def run(settings: Settings) -> ExitCode:
     if isinstance(sys.stdout, TextIOWrapper):
         # Flush every line: a program that reads our output through a pipe may wait for it.
         sys.stdout.reconfigure(line_buffering=True)
+    protect_secrets()
     address = _claim(settings)
     configure(settings.log_level)
     credentials = asyncio.run(prepare(settings))
     _greet(settings, credentials)
+    warn_of_root()
     # The workers are forks of this process: they share its loaded modules, which are in memory only once.
     import_app()
     return serve(settings, address)

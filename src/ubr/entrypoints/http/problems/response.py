@@ -108,7 +108,7 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     """Litestar's handler for every exception."""
     if isinstance(error, ClientGone):
         raise error
-    known = _known(error)
+    known = _known(error, request)
     request.scope["state"][PROBLEM] = known.code
     response = ProblemResponse.of(known, request.scope["path"])
     headers = dict(response.headers)
@@ -118,13 +118,18 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     return Response(response.body, status_code=response.status, headers=headers, media_type=media_type)
 
 
-def _known(error: Exception) -> UbrError:
+def _known(error: Exception, request: Request[Any, Any, Any]) -> UbrError:
     """The matching error of our own catalogue. Any other error is logged and not revealed to the client."""
     match error:
         case UbrError():
             if status_of(type(error)) >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 _log.warning(
-                    "unavailable", problem=error.code, reason=getattr(error, "reason", None), exc_info=error.__cause__
+                    "unavailable",
+                    method=request.scope["method"],
+                    route=request.scope.get("path_template"),
+                    problem=error.code,
+                    reason=getattr(error, "reason", None),
+                    exc_info=error.__cause__,
                 )
             return error
         case NotFoundException():

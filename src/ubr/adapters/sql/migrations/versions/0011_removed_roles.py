@@ -1,0 +1,23 @@
+"""A role with very many holders is marked as deleted, and its grants are deleted later, in batches."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0011"
+down_revision = "0010"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("roles", sa.Column("deleted_at", sa.DateTime(timezone=True)))
+    there = sa.text("deleted_at IS NOT NULL")
+    op.create_index("ix_roles_deleted", "roles", ["deleted_at"], postgresql_where=there, sqlite_where=there)
+
+
+def downgrade() -> None:
+    op.execute("DELETE FROM roles WHERE deleted_at IS NOT NULL")
+    op.drop_index("ix_roles_deleted", "roles")
+    op.drop_column("roles", "deleted_at")

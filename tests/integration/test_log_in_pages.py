@@ -1,0 +1,109 @@
+"""Verifying and exporting the log reads page by page: no snapshot is held, and the log may change meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+
+from ubr import SYSTEM, Application, CreateRoleCommand
+from ubr.adapters.security.system import utc_now
+from ubr.application.audit import export_log, verify_log
+from ubr.application.audit.prune_log import PruneLogCommand
+from ubr.application.audit.verify_log import VerifyLogCommand
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.audit_verifier import check_export
+from ubr.bootstrap import Environment
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import LogPrunedMeanwhile
+
+pytestmark = pytest.mark.anyio
+
+PAGE = 4
+FILLED = 20
+
+
+@dataclass(slots=True)
+class Interrupted:
+    """Units of work that read one after the other; something happens before one of them."""
+
+    inner: UnitOfWork
+    before: int
+    happen: Callable[[], Awaitable[object]]
+    reads: int = 0
+    open: int = 0
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Transaction]:
+        assert self.open == 0, "a snapshot is held while another page is read"
+        self.reads += 1
+        if self.reads == self.before:
+            await self.happen()
+        self.open += 1
+        async with self.inner.read() as tx:
+            yield tx
+        self.open -= 1
+
+    def begin(self, actor: Actor | System | None) -> AbstractAsyncContextManager[Transaction]:
+        return self.inner.begin(actor)
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (verify_log, export_log):
+        monkeypatch.setattr(module, "PAGE", PAGE)
+    monkeypatch.setattr(verify_log, "ENTRIES", PAGE)
+
+
+async def fill(ubr: Application, word: str) -> None:
+    for number in range(FILLED):
+        await ubr.create_role(CreateRoleCommand(name=f"{word}-{number}"), actor=SYSTEM)
+    await ubr.get_checkpoint(actor=SYSTEM)
+
+
+async def prune(ubr: Application) -> int:
+    return (await ubr.prune_log(PruneLogCommand(before=utc_now(), force=True), actor=SYSTEM)).entries
+
+
+async def test_a_log_that_grows_and_is_pruned_while_it_is_verified_verifies(each_environment: Environment) -> None:
+    ubr = each_environment.application
+    await fill(ubr, "before")
+
+    async def happen() -> None:
+        assert await prune(ubr) > FILLED
+        await fill(ubr, "meanwhile")
+
+    units = Interrupted(each_environment.janitor.unit_of_work, 4, happen)
+    told: list[tuple[int, int]] = []
+    verify = replace(ubr.verify_log, unit_of_work=units)
+    found = await verify(VerifyLogCommand(), actor=SYSTEM, progress=lambda *at: told.append(at))
+    assert found.finding is None
+    assert found.size > 2 * FILLED
+    assert found.pruned > FILLED
+    assert units.reads > found.size // PAGE
+    assert told[0][0] == PAGE
+    assert all(done <= of for done, of in told)
+    again = await ubr.verify_log(VerifyLogCommand(), actor=SYSTEM)
+    assert (again.finding, again.pruned) == (None, found.pruned)
+
+
+async def test_an_export_of_a_log_that_grows_is_of_one_size(each_environment: Environment) -> None:
+    ubr, lines = each_environment.application, list[str]()
+    await fill(ubr, "before")
+    units = Interrupted(each_environment.janitor.unit_of_work, 3, lambda: fill(ubr, "meanwhile"))
+    result = await replace(ubr.export_log, unit_of_work=units)(lines.append, actor=SYSTEM)
+    checked = check_export(lines)
+    assert checked.size == result.size < 2 * FILLED
+
+
+async def test_an_export_of_a_log_that_is_pruned_meanwhile_fails(each_environment: Environment) -> None:
+    ubr, lines = each_environment.application, list[str]()
+    await fill(ubr, "before")
+    units = Interrupted(each_environment.janitor.unit_of_work, 3, lambda: prune(ubr))
+    with pytest.raises(LogPrunedMeanwhile):
+        await replace(ubr.export_log, unit_of_work=units)(lines.append, actor=SYSTEM)
+    lines.clear()
+    await ubr.export_log(lines.append, actor=SYSTEM)
+    assert check_export(lines).pruned > FILLED, "an export after the pruning is whole"
