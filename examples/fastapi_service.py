@@ -36,8 +36,8 @@ async def signed_in(request: Request) -> VerifiedToken:
 
 
 async def editor(token: Annotated[VerifiedToken, Depends(signed_in)]) -> VerifiedToken:
-    """The same, where it is an editor's."""
-    if "editor" not in token.roles:
+    """The same, where they may edit notes: ubr runs with UBR_PERMISSIONS=notes:edit, and a role holds it."""
+    if not token.permits("notes:edit"):
         raise HTTPException(403)
     return token
 

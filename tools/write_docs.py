@@ -18,6 +18,7 @@ from ubr.domain.events import (
     VerifierRegistered,
     actions,
 )
+from ubr.domain.roles.permissions import MEANINGS
 from ubr.entrypoints.http.openapi.document import described
 from ubr.entrypoints.http.problems.catalogue import problems
 from ubr.entrypoints.http.problems.pages import markdown
@@ -86,6 +87,17 @@ def filled(page: str, made: str, name: str = "") -> str:
     return f"{before}{begin}\n{made}\n{_END}{rest.partition(_END)[2]}"
 
 
+def permissions_table() -> str:
+    """Every built-in permission, with what it allows."""
+    rows = [f"| `{permission}` | {meaning} |" for permission, meaning in MEANINGS.items()]
+    return "\n".join(["| permission | allows to |", "| --- | --- |", *rows])
+
+
+def permissions_page() -> str:
+    """The page about permissions, with the table of the built-in ones."""
+    return filled((DOCS / "permissions.md").read_text(), permissions_table())
+
+
 def audit_page() -> str:
     """The page about the audit log, with the table of its actions."""
     return filled((DOCS / "audit.md").read_text(), actions_table())
@@ -105,6 +117,7 @@ def pages() -> dict[Path, str]:
         DOCS / "settings.md": documentation(),
         DOCS / "problems.md": problems_page(),
         DOCS / "audit.md": audit_page(),
+        DOCS / "permissions.md": permissions_page(),
         DOCS / "architecture.md": architecture_page(),
         **{PROBLEMS / f"{slug}.md": markdown(page) for slug, page in problem_pages(described()).items()},
     }

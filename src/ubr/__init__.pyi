@@ -13,6 +13,8 @@ from ubr.application.accounts.create_user import CreateUser as CreateUser
 from ubr.application.accounts.create_user import CreateUserCommand as CreateUserCommand
 from ubr.application.accounts.delete_user import DeleteUser as DeleteUser
 from ubr.application.accounts.delete_user import DeleteUserCommand as DeleteUserCommand
+from ubr.application.accounts.get_me import GetMe as GetMe
+from ubr.application.accounts.get_me import MeResult as MeResult
 from ubr.application.accounts.get_user import GetUser as GetUser
 from ubr.application.accounts.get_user import GetUserCommand as GetUserCommand
 from ubr.application.accounts.list_users import ListUsers as ListUsers
@@ -216,6 +218,7 @@ from ubr.application.roles.list_user_roles import (
 from ubr.application.roles.list_user_roles import (
     ListUserRolesCommand as ListUserRolesCommand,
 )
+from ubr.application.roles.permits import Permits as Permits
 from ubr.application.roles.unassign_role import UnassignRole as UnassignRole
 from ubr.application.roles.unassign_role import UnassignRoleCommand as UnassignRoleCommand
 from ubr.application.roles.update_role import (

@@ -37,7 +37,7 @@ from ubr.domain.errors import InvalidToken, SigningKeyLocked, Unavailable
 from ubr.domain.ids import SessionId, UserId
 from ubr.domain.keys.access_token import MAX_TOKEN_LENGTH, AccessClaims
 from ubr.domain.keys.signing_key import OVERLAP, SigningKey
-from ubr.verifier.errors import Refused
+from ubr.verifier.errors import PermissionsOmitted, Refused
 from ubr.verifier.tokens import Claims, TokenReader, check_times
 
 ISSUER, AUDIENCE = "https://ubr.example", "ubr"
@@ -57,6 +57,7 @@ CLAIMS = AccessClaims(
     version=7,
     epoch="0123456789abcdef",
     roles=("user", "editor"),
+    permissions=("notes:edit", "users:read"),
 )
 P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 ED25519_ORDER: Final = 2**252 + 27742317777372353535851937790883648493
@@ -178,7 +179,39 @@ def test_a_token_has_the_header_and_claims_of_rfc_9068(service: Installation) ->
         "ver": 7,
         "epoch": "0123456789abcdef",
         "roles": ["user", "editor"],
+        "permissions": ["notes:edit", "users:read"],
     }
+
+
+def test_a_user_without_permissions_has_no_claim_about_them(service: Installation) -> None:
+    claims = replace(CLAIMS, permissions=())
+    token = service.tokens.issue(claims)
+    assert "permissions" not in json.loads(unb64(token.split(".")[1]))
+    assert service.tokens.verify(token, NOW) == claims
+    verified = service.verify_elsewhere(token, NOW).token
+    assert verified.permissions == frozenset()
+    assert not verified.permits("notes:edit")
+
+
+def test_a_verifier_answers_what_a_user_may_do(service: Installation) -> None:
+    verified = service.verify_elsewhere(service.token, NOW).token
+    assert [verified.permits(name) for name in ("notes:edit", "users:read", "notes:read", "*")] == [1, 1, 0, 0]
+    everything = service.verify_elsewhere(service.tokens.issue(replace(CLAIMS, permissions=("*",))), NOW).token
+    assert everything.permits("notes:edit")
+    assert everything.permits("*")
+
+
+def test_permissions_that_do_not_fit_are_omitted_and_said_to_be(service: Installation) -> None:
+    many = tuple(f"r{number:049}:edit" for number in range(150))
+    token = service.tokens.issue(replace(CLAIMS, permissions=many))
+    assert len(token) <= MAX_TOKEN_LENGTH
+    assert service.tokens.verify(token, NOW) == replace(CLAIMS, permissions=None)
+    verified = service.verify_elsewhere(token, NOW).token
+    assert verified.permissions is None
+    with pytest.raises(PermissionsOmitted):
+        verified.permits("notes:edit")
+    fitting = replace(CLAIMS, permissions=many[:90])
+    assert service.tokens.verify(service.tokens.issue(fitting), NOW) == fitting
 
 
 def test_any_library_verifies_with_the_public_key_alone(service: Installation) -> None:
@@ -197,7 +230,7 @@ def test_any_library_verifies_with_the_public_key_alone(service: Installation) -
 
 
 def test_more_roles_than_a_token_holds_are_refused_when_it_is_made(port: AccessTokens) -> None:
-    fitting = replace(CLAIMS, roles=tuple(f"r{number:049}" for number in range(100)))
+    fitting = replace(CLAIMS, roles=tuple(f"r{number:049}" for number in range(100)), permissions=())
     assert port.verify(port.issue(fitting), NOW) == fitting
     with pytest.raises(Unavailable):
         port.issue(replace(CLAIMS, roles=tuple(f"r{number:049}" for number in range(120))))
@@ -561,6 +594,7 @@ def test_another_service_reads_the_same(service: Installation) -> None:
     assert (claims.version, claims.epoch) == (CLAIMS.version, CLAIMS.epoch)
     assert (claims.token.user_id, claims.token.session_id) == (USER, SESSION)
     assert claims.token.roles == set(CLAIMS.roles)
+    assert claims.token.permissions == frozenset({"notes:edit", "users:read"})
     assert (claims.token.issued_at, claims.token.expires_at) == (CLAIMS.issued_at, CLAIMS.expires_at)
     assert (claims.token.auth_time, str(claims.token.token_id)) == (CLAIMS.auth_time, TOKEN_ID)
     forged = service.forge_text(service.token.split(".")[0], json.dumps(service.payload, indent=1).encode())
@@ -917,6 +951,7 @@ OTHER_VALUES: dict[str, list[Any]] = {
     "ver": [*NO_NUMBERS, "7", 7.0, 2**63, 10**400],
     "epoch": [*ODD, "0123456789ABCDEF", "0123456789abcde", "0123456789abcdef0", "0123456789abcdeg", [7]],
     "roles": [None, True, 0, 1.5, "", "user", {}, {"user": True}, [1], [None], [["user"]], ["user", True]],
+    "permissions": [True, 0, 1.5, "", "*", "notes:edit", [], {}, {"*": True}, [1], [None], [["*"]], ["*", True]],
 }
 
 
@@ -926,7 +961,7 @@ def test_another_value_of_a_claim_is_refused(service: Installation, claim: str) 
         assert service.refuses(service.forge(payload=service.payload | {claim: value})), value
 
 
-@pytest.mark.parametrize("claim", OTHER_VALUES)
+@pytest.mark.parametrize("claim", sorted(OTHER_VALUES.keys() - {"permissions"}))
 def test_a_missing_claim_is_refused(service: Installation, claim: str) -> None:
     assert service.refuses(service.forge(payload={k: v for k, v in service.payload.items() if k != claim}))
 

@@ -8,6 +8,7 @@ from ubr.application.accounts.change_password import ChangePassword
 from ubr.application.accounts.create_admin import CreateAdmin
 from ubr.application.accounts.create_user import CreateUser
 from ubr.application.accounts.delete_user import DeleteUser
+from ubr.application.accounts.get_me import GetMe
 from ubr.application.accounts.get_user import GetUser
 from ubr.application.accounts.list_users import ListUsers
 from ubr.application.accounts.register_user import RegisterUser
@@ -46,6 +47,7 @@ from ubr.application.roles.delete_role import DeleteRole
 from ubr.application.roles.get_role import GetRole
 from ubr.application.roles.list_roles import ListRoles
 from ubr.application.roles.list_user_roles import ListUserRoles
+from ubr.application.roles.permits import Permits
 from ubr.application.roles.unassign_role import UnassignRole
 from ubr.application.roles.update_role import UpdateRole
 from ubr.application.sessions.authenticate import Authenticate
@@ -70,6 +72,7 @@ class AccountUseCases:
     verify_email: VerifyEmail
     resend_verification: ResendVerification
     undo_email_change: UndoEmailChange
+    get_me: GetMe
     get_user: GetUser
     list_users: ListUsers
     create_user: CreateUser
@@ -104,6 +107,7 @@ class RoleUseCases:
     assign_role: AssignRole
     unassign_role: UnassignRole
     list_user_roles: ListUserRoles
+    permits: Permits
 
 
 @dataclass(frozen=True, kw_only=True)

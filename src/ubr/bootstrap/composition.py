@@ -9,6 +9,7 @@ from ubr.application.accounts.change_password import ChangePassword
 from ubr.application.accounts.create_admin import CreateAdmin
 from ubr.application.accounts.create_user import CreateUser
 from ubr.application.accounts.delete_user import DeleteUser
+from ubr.application.accounts.get_me import GetMe
 from ubr.application.accounts.get_user import GetUser
 from ubr.application.accounts.list_users import ListUsers
 from ubr.application.accounts.register_user import RegisterUser
@@ -58,6 +59,7 @@ from ubr.application.roles.delete_role import DeleteRole
 from ubr.application.roles.get_role import GetRole
 from ubr.application.roles.list_roles import ListRoles
 from ubr.application.roles.list_user_roles import ListUserRoles
+from ubr.application.roles.permits import Permits
 from ubr.application.roles.unassign_role import UnassignRole
 from ubr.application.roles.update_role import UpdateRole
 from ubr.application.sessions.authenticate import Authenticate
@@ -158,6 +160,7 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             mail_queue=services.mail_queue,
             denials=services.denials,
         ),
+        get_me=GetMe(authorize=services.authorize, clock=ports.clock, denials=services.denials),
         get_user=GetUser(
             authorize=services.authorize,
             unit_of_work=services.unit_of_work,
@@ -261,6 +264,7 @@ def roles(ports: Ports, services: Services) -> RoleUseCases:
         ),
         delete_role=DeleteRole(unit_of_work=services.unit_of_work, denials=services.denials),
         assign_role=AssignRole(unit_of_work=services.unit_of_work, clock=ports.clock, denials=services.denials),
+        permits=Permits(authorize=services.authorize, policy=ports.decisions.policy),
         unassign_role=UnassignRole(unit_of_work=services.unit_of_work, denials=services.denials),
         list_user_roles=ListUserRoles(
             authorize=services.authorize,

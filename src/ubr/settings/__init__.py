@@ -4,7 +4,7 @@ Each setting is declared once, as a field of a group in `groups/`. `Settings` is
 reading the environment, `ubr config` and `docs/settings.md` use the same declarations.
 """
 
-from ubr.settings.embedded import EMBEDDED, LOCAL_SENDER, MAIL_FOLDER, SECRET_FILE
+from ubr.settings.embedded import DATABASE_FILE, EMBEDDED, LOCAL_SENDER, MAIL_FOLDER, SECRET_FILE
 from ubr.settings.embedded_files import ensure_embedded_files
 from ubr.settings.errors import WrongSetting
 from ubr.settings.groups.network import Network, TrustedProxies
@@ -18,6 +18,7 @@ from ubr.settings.values import format_duration, parse_duration
 
 __all__ = [
     "BACKGROUND_CONNECTIONS",
+    "DATABASE_FILE",
     "EMBEDDED",
     "LOCAL_SENDER",
     "MAIL_FOLDER",

@@ -7,9 +7,18 @@ end.
 Needs `ubr[verifier]`. See `docs/verifier.md`.
 """
 
-from ubr.verifier.errors import NotFresh, Refused, VerifierError
+from ubr.verifier.errors import NotFresh, PermissionsOmitted, Refused, VerifierError
 from ubr.verifier.source import Access, Credentials
 from ubr.verifier.tokens import VerifiedToken
 from ubr.verifier.verifier import Verifier
 
-__all__ = ["Access", "Credentials", "NotFresh", "Refused", "VerifiedToken", "Verifier", "VerifierError"]
+__all__ = [
+    "Access",
+    "Credentials",
+    "NotFresh",
+    "PermissionsOmitted",
+    "Refused",
+    "VerifiedToken",
+    "Verifier",
+    "VerifierError",
+]

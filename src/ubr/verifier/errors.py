@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class VerifierError(Exception):
-    """Root of both errors."""
+    """Root of these errors."""
 
 
 class Refused(VerifierError):
@@ -23,3 +23,7 @@ class NotFresh(VerifierError):
 
     Also raised by a verifier that is not running: before it is entered and after it is closed.
     """
+
+
+class PermissionsOmitted(VerifierError):
+    """The user's permissions did not fit into the token, so `permits` cannot answer: ask ubr, `GET /api/users/me`."""

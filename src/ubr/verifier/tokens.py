@@ -28,7 +28,8 @@ from ubr.domain.keys.access_token import (
     thumbprint,
 )
 from ubr.domain.keys.signing_key import LEEWAY
-from ubr.verifier.errors import Refused, UnknownKey
+from ubr.domain.roles.permissions import EVERYTHING
+from ubr.verifier.errors import PermissionsOmitted, Refused, UnknownKey
 
 _HALF: Final = 32
 
@@ -49,6 +50,17 @@ class VerifiedToken:
     """The time at which the user last gave their password in this session."""
     issued_at: datetime
     expires_at: datetime
+    permissions: frozenset[str] | None = frozenset()
+    """Names of the permissions, as of now; `*` stands for all. None if they were too long for the token."""
+
+    def permits(self, permission: str) -> bool:
+        """True if the user holds this permission now.
+
+        Errors: `PermissionsOmitted` if the user has so many that they do not fit into a token.
+        """
+        if self.permissions is None:
+            raise PermissionsOmitted
+        return EVERYTHING in self.permissions or permission in self.permissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +140,7 @@ class TokenReader:
             auth_time=claims.auth_time,
             issued_at=claims.issued_at,
             expires_at=claims.expires_at,
+            permissions=None if claims.permissions is None else frozenset(claims.permissions),
         )
         return Claims(token_of, version=claims.version, epoch=claims.epoch)
 

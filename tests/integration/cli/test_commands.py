@@ -235,7 +235,7 @@ def is_admin(service: UbrProcess, email: str, password: str) -> bool:
 def test_a_password_from_standard_input(ubr: Run, service: UbrProcess, end: str) -> None:
     email = f"stdin{len(end)}@example.com"
     code, out, err = create(ubr, service, email, "--password-stdin", stdin=PASSWORD + end)
-    assert (code, out, err) == (0, f"{email} is an administrator.\n", "")
+    assert (code, out, err) == (0, f"{email} is an administrator in SQLite, var/ubr.db.\n", "")
     assert is_admin(service, email, PASSWORD)
 
 
@@ -297,6 +297,23 @@ def test_taking_over(ubr: Run, service: UbrProcess) -> None:
         assert client.send(who_am_i).status_code == 401
     assert service.logged_in(**stranger).status_code == 401
     assert is_admin(service, "stranger@example.com", "another good password")
+
+
+@pytest.mark.system
+def test_an_account_that_does_not_exist_is_not_taken_over(ubr: Run, service: UbrProcess) -> None:
+    options = ("--password-stdin", "--take-over")
+    code, out, err = create(ubr, service, "absent@example.com", *options, stdin="another good password")
+    assert (code, out) == (1, "")
+    assert "no account to take over with this e-mail in SQLite, var/ubr.db" in " ".join(err.split())
+
+
+def test_an_administrator_in_the_wrong_folder_names_the_new_database(ubr: Run) -> None:
+    done = ubr("admin", "create", "--email", "a@b.example", "--generate")
+    assert done.code == 0
+    assert "is an administrator in SQLite, var/ubr.db." in done.out
+    assert "There was no database in this folder" in done.err
+    again = ubr("admin", "create", "--email", "c@b.example", "--generate")
+    assert (again.code, again.err) == (0, "")
 
 
 def test_admin_create_on_a_schema_that_is_behind(ubr: Run) -> None:

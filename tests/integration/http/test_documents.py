@@ -72,7 +72,6 @@ def test_operations_are_called_what_their_use_cases_are() -> None:
     other = {route.name for route in ROUTES} - fields
     assert other == {
         "list_own_sessions",
-        "get_me",
         "patch_user",
         "check_liveness",
         "check_readiness",

@@ -48,7 +48,7 @@ class Campaign:
     async def prepare(self) -> None:
         self.admin = await self.log_in(ADMIN_EMAIL, ADMIN_PASSWORD)
         await self.as_admin("POST", "/api/roles", json={"name": "follower", "permissions": ["revocations:read"]})
-        await self.as_admin("POST", "/api/roles", json={"name": "editor"})
+        await self.as_admin("POST", "/api/roles", json={"name": "editor", "permissions": ["notes:edit"]})
         for email, roles in ((FOLLOWER, ["follower"]), *((_email(number), []) for number in range(PEOPLE))):
             await self.as_admin("POST", "/api/users", json={"email": email, "password": PASSWORD, "roles": roles})
 
@@ -122,6 +122,7 @@ async def test_nothing_is_accepted_after_the_answer(
     tmp_path: Path, new_database: NewDatabase, redis_url: str, ends: int, short_way: bool
 ) -> None:
     environment = on_postgres(new_database(), redis_url if short_way else None, workers=2)
+    environment["UBR_PERMISSIONS"] = "notes:edit"
     with serving(tmp_path, environment) as service:
         async with httpx.AsyncClient(base_url=service.url, timeout=20) as ubr:
             preparing = Campaign(ubr, ubr, 0)

@@ -51,10 +51,11 @@ def status(method: str, url: str, tokens: dict[str, Any] | None = None) -> int:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UbrProcess]:
     environment = {"UBR_ADMIN_EMAIL": ADMIN_EMAIL, "UBR_ADMIN_PASSWORD": ADMIN_PASSWORD, "UBR_LOG_LEVEL": "warning"}
+    environment["UBR_PERMISSIONS"] = "notes:edit"
     with serving(tmp_path_factory.mktemp("ubr"), environment) as made:
         with talking(made) as talk:
             talk.as_admin("POST", "/api/roles", name="follower", permissions=["revocations:read"])
-            talk.as_admin("POST", "/api/roles", name="editor")
+            talk.as_admin("POST", "/api/roles", name="editor", permissions=["notes:edit"])
             talk.as_admin("POST", "/api/users", email=FOLLOWER, password=PASSWORD, roles=["follower"])
             talk.as_admin("POST", "/api/users", email="reader@example.org", password=PASSWORD)
         yield made
@@ -70,6 +71,7 @@ def test_an_example(name: str, tmp_path: Path, service: UbrProcess) -> None:
         assert status("GET", notes, reader) == 200
         assert status("POST", notes, reader) == 403
 
+        assert status("POST", notes, talk.log_in(ADMIN_EMAIL, ADMIN_PASSWORD)) == 200, "everything includes it"
         user = f"/api/users/{reader['user']['id']}"
         talk.as_admin("PUT", f"{user}/roles/editor")
         assert status("POST", notes, reader) == 401, "a token of before"

@@ -8,7 +8,7 @@ from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
 from ubr.application.kernel.representations import UserResult
 from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM
-from ubr.domain.errors import EmailTaken, Invalid, InvalidCredentials, WeakPassword
+from ubr.domain.errors import EmailTaken, Invalid, InvalidCredentials, UserNotFound, WeakPassword
 
 
 async def create(
@@ -75,8 +75,10 @@ async def test_unless_it_is_to_be_taken_over(world: World) -> None:
     await world.log_in(member.email, OTHER_PASSWORD)
 
 
-async def test_a_take_over_of_nobodys_account_makes_one(world: World) -> None:
-    assert await create(world, take_over=True) is not None
+async def test_an_account_that_does_not_exist_cannot_be_taken_over(world: World) -> None:
+    with pytest.raises(UserNotFound):
+        await create(world, take_over=True)
+    assert not await world.ubr.create_admin.exists()
 
 
 async def test_bad_input_is_refused(world: World) -> None:

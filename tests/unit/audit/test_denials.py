@@ -408,7 +408,7 @@ CALLS: dict[str, Callable[[Application, Any, UUID], Awaitable[object]]] = {
 }
 EVERYONE_MAY = {
     "log_in", "refresh_session", "log_out", "revoke_other_sessions", "register_user", "request_password_reset",
-    "reset_password", "verify_email", "resend_verification", "undo_email_change",
+    "reset_password", "verify_email", "resend_verification", "undo_email_change", "get_me",
 }  # fmt: skip
 
 

@@ -17,14 +17,14 @@ from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import System
-from ubr.domain.errors import EmailTaken, Forbidden
+from ubr.domain.errors import EmailTaken, Forbidden, UserNotFound
 from ubr.domain.ids import UserId
 from ubr.domain.roles.role import ADMIN_ROLE_ID
 from ubr.domain.sessions.termination import SecurityEvent
 
 
 class CreateAdminCommand(Command, frozen=True, kw_only=True):
-    """`first_only` does nothing if an administrator exists; `take_over` allows the e-mail of an existing user."""
+    """`first_only` does nothing if an administrator exists; `take_over` expects the e-mail of an existing user."""
 
     email: str
     password: str
@@ -39,6 +39,7 @@ class CreateAdmin:
     - Only the service itself may.
     - Rejects the e-mail of an existing account, unless `take_over` is set: the account then gets the new
       password and the role, and all its sessions end.
+    - A take-over rejects the e-mail of no account: it is misspelled, or this is another database than intended.
     """
 
     unit_of_work: UnitOfWork
@@ -67,6 +68,8 @@ class CreateAdmin:
             if command.first_only and await tx.users.another_admin_stays(nobody):
                 return None
             user = await tx.users.by_email(email)
+            if user is None and command.take_over:
+                raise UserNotFound
             if user is None:
                 user = User.create(id=nobody, email=email, full_name=None, password_hash=hashed, now=tx.now)
                 user.grant(ADMIN_ROLE_ID, by=None, now=tx.now)

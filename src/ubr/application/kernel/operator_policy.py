@@ -33,11 +33,11 @@ class OperatorPolicy:
         """
         if len(set(raw)) > MAX_PERMISSIONS:
             raise Invalid.at("/permissions", f"must name at most {MAX_PERMISSIONS} permissions")
-        known = BUILT_IN_PERMISSIONS | self.own_permissions
-        parsed = []
-        for at, name in enumerate(raw):
-            permission = Permission.parse(name, f"/permissions/{at}")
-            if permission not in known.names:
-                raise Invalid.at(f"/permissions/{at}", "is not a permission of this service")
-            parsed.append(permission)
-        return Permissions.of(parsed)
+        return Permissions.of(self.permission(name, f"/permissions/{at}") for at, name in enumerate(raw))
+
+    def permission(self, raw: str, pointer: str) -> Permission:
+        """Parse a built-in permission or one of the operator's. Errors: `Invalid` for any other."""
+        permission = Permission.parse(raw, pointer)
+        if permission not in BUILT_IN_PERMISSIONS.names | self.own_permissions.names:
+            raise Invalid.at(pointer, "is not a permission of this service")
+        return permission

@@ -138,25 +138,26 @@ class Page(Result, Generic[T], frozen=True, kw_only=True):
 
 def user_result(user: User, roles: Iterable[Role], now: datetime) -> UserResult:
     """`roles` holds at least every role of the user; roles with an ended grant are omitted."""
-    held = user.roles_at(now)
-    names = sorted(role.name for role in roles if role.id in held)
+    in_force = user.roles_at(now)
+    held = sorted((role for role in roles if role.id in in_force), key=lambda role: role.name)
     result = UserResult(
         id=user.id,
         email=user.email.address,
         full_name=user.full_name,
         status=user.status,
         email_verified=user.email_verified,
-        roles=[str(name) for name in names],
+        roles=[str(role.name) for role in held],
         created_at=user.created_at,
         updated_at=user.updated_at,
     )
-    result.__dict__["revision"] = user_revision(user, names)
+    result.__dict__["revision"] = user_revision(user, held)
     return result
 
 
-def user_revision(user: User, role_names: Sequence[str]) -> str:
-    """The version alone is not enough: a grant can end, or a role can be renamed, without a change of the user."""
-    return f"{user.version}-{hashlib.sha256(','.join(role_names).encode()).hexdigest()[:16]}"
+def user_revision(user: User, held: Sequence[Role]) -> str:
+    """The version alone is not enough: a grant can end, or a role can change, without a change of the user."""
+    roles = ",".join(f"{role.name}:{role.version}" for role in held)
+    return f"{user.version}-{hashlib.sha256(roles.encode()).hexdigest()[:16]}"
 
 
 def role_result(role: Role) -> RoleResult:

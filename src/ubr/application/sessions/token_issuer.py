@@ -44,6 +44,7 @@ class TokenIssuer:
                 version=position.number,
                 epoch=epoch_name(position.epoch),
                 roles=tuple(shown.roles),
+                permissions=tuple(principal.permissions_at(now).names_to_show()),
             )
         )
         return TokensResult(

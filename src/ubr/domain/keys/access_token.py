@@ -32,6 +32,9 @@ HORIZON: Final = MAX_ACCESS_TOKEN_LIFETIME + LEEWAY + MAX_UNIT_DURATION
 """How long a change matters to tokens that were issued before it."""
 
 _CLAIMS: Final = {"iss", "aud", "sub", "sid", "client_id", "jti", "iat", "exp", "auth_time", "ver", "epoch", "roles"}
+_PERMISSIONS: Final = "permissions"
+_MAX_PAYLOAD: Final = (MAX_TOKEN_LENGTH - 256) * 3 // 4
+"""Bytes that fit into a token with its header and its signature."""
 _EPOCH: Final = re.compile(f"[0-9a-f]{{{EPOCH_NAME_LENGTH}}}")
 _HEADER: Final = re.compile(rb'\{"typ":"at\+jwt","alg":"(?:EdDSA|ES256)","kid":"(?P<kid>[A-Za-z0-9_-]{43})"\}')
 _MAX_HEADER_LENGTH: Final = 256
@@ -55,6 +58,8 @@ class AccessClaims:
     epoch: str
     """The name of the epoch of the feed."""
     roles: tuple[str, ...]
+    permissions: tuple[str, ...] | None = ()
+    """Names of permissions, `*` alone for all; None if they do not fit into the token."""
 
     def in_time(self, now: datetime, leeway: timedelta = LEEWAY) -> bool:
         """True before the second of `exp`. There is no leeway, because a client can refresh at no loss.
@@ -88,22 +93,25 @@ def thumbprint(jwk: Mapping[str, str]) -> str:
 
 
 def payload_of(claims: AccessClaims, *, issuer: str, audience: str) -> bytes:
-    return compact_json(
-        {
-            "iss": issuer,
-            "aud": audience,
-            "sub": str(claims.user_id),
-            "sid": str(claims.session_id),
-            "client_id": CLIENT_ID,
-            "jti": str(_uuid(claims.token_id)),
-            "iat": int(claims.issued_at.timestamp()),
-            "exp": int(claims.expires_at.timestamp()),
-            "auth_time": int(claims.auth_time.timestamp()),
-            "ver": claims.version,
-            "epoch": claims.epoch,
-            "roles": claims.roles,
-        }
-    )
+    """The claims as JSON. A token of a user without permissions has no claim about them; null stands for too many."""
+    members: dict[str, object] = {
+        "iss": issuer,
+        "aud": audience,
+        "sub": str(claims.user_id),
+        "sid": str(claims.session_id),
+        "client_id": CLIENT_ID,
+        "jti": str(_uuid(claims.token_id)),
+        "iat": int(claims.issued_at.timestamp()),
+        "exp": int(claims.expires_at.timestamp()),
+        "auth_time": int(claims.auth_time.timestamp()),
+        "ver": claims.version,
+        "epoch": claims.epoch,
+        "roles": claims.roles,
+    }
+    if claims.permissions == ():
+        return compact_json(members)
+    payload = compact_json({**members, _PERMISSIONS: claims.permissions})
+    return payload if len(payload) <= _MAX_PAYLOAD else compact_json({**members, _PERMISSIONS: None})
 
 
 def read_payload(payload: bytes, *, issuer: str, audience: str) -> AccessClaims:
@@ -116,13 +124,17 @@ def read_payload(payload: bytes, *, issuer: str, audience: str) -> AccessClaims:
         content = json.loads(payload.decode(), object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError("Nested too deep") from None
-    if not isinstance(content, dict) or content.keys() != _CLAIMS:
+    if not isinstance(content, dict) or content.keys() - {_PERMISSIONS} != _CLAIMS:
         raise ValueError("Other claims")
     if (content["iss"], content["aud"], content["client_id"]) != (issuer, audience, CLIENT_ID):
+<<<<<<< HEAD
         raise ValueError("Wrong audience or issuer")
     roles = content["roles"]
     if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
         raise ValueError("Roles that are not strings")
+=======
+        raise ValueError("For another audience, or of another issuer")
+>>>>>>> people
     return AccessClaims(
         user_id=UserId(_uuid(content["sub"])),
         session_id=SessionId(_uuid(content["sid"])),
@@ -132,7 +144,8 @@ def read_payload(payload: bytes, *, issuer: str, audience: str) -> AccessClaims:
         auth_time=_time(content["auth_time"]),
         version=_integer(content["ver"], _MAX_VERSION),
         epoch=_epoch(content["epoch"]),
-        roles=tuple(roles),
+        roles=_strings(content["roles"]),
+        permissions=_permissions(content),
     )
 
 
@@ -164,6 +177,21 @@ def _epoch(value: object) -> str:
     if not isinstance(value, str) or not _EPOCH.fullmatch(value):
         raise ValueError("Not the name of an epoch")
     return value
+
+
+def _permissions(content: Mapping[str, object]) -> tuple[str, ...] | None:
+    if _PERMISSIONS not in content:
+        return ()
+    found = None if content[_PERMISSIONS] is None else _strings(content[_PERMISSIONS])
+    if found == ():
+        raise ValueError("An empty list instead of no claim")
+    return found
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ValueError("Not a list of strings")
+    return tuple(value)
 
 
 def _integer(value: object, largest: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,6 +48,10 @@ class Permissions:
         """True if these include every one of `other`."""
         return EVERYTHING in self.names or other.names <= self.names
 
+    def names_to_show(self) -> list[str]:
+        """The names, sorted; `*` alone if it is one of them, because it includes the rest."""
+        return [str(EVERYTHING)] if EVERYTHING in self.names else [str(name) for name in self]
+
     def __or__(self, other: Permissions) -> Permissions:
         return Permissions(self.names | other.names)
 
@@ -75,21 +79,22 @@ LOGS_READ: Final = Permission("logs:read")
 
 REVOCATIONS_READ: Final = Permission("revocations:read")
 
-BUILT_IN_PERMISSIONS: Final = Permissions.of(
-    [
-        EVERYTHING,
-        USERS_READ,
-        USERS_WRITE,
-        USERS_DELETE,
-        ROLES_READ,
-        ROLES_WRITE,
-        ROLES_ASSIGN,
-        SESSIONS_READ,
-        SESSIONS_REVOKE,
-        LOGS_READ,
-        REVOCATIONS_READ,
-    ]
-)
+MEANINGS: Final[Mapping[Permission, str]] = {
+    EVERYTHING: "Everything, permissions of later versions and of `UBR_PERMISSIONS` included. The role `admin` has it.",
+    USERS_READ: "Read every user, list and search them, and read their roles.",
+    USERS_WRITE: "Create users, change their e-mail and full name, disable and enable them.",
+    USERS_DELETE: "Delete users.",
+    ROLES_READ: "Read and list roles.",
+    ROLES_WRITE: "Create, change and delete roles.",
+    ROLES_ASSIGN: "Assign roles to users and take them away.",
+    SESSIONS_READ: "List the sessions of every user.",
+    SESSIONS_REVOKE: "End the sessions of every user.",
+    LOGS_READ: "Read the audit log, its checkpoints and its proofs.",
+    REVOCATIONS_READ: "Follow revocations, as services that verify tokens do.",
+}
+"""The built-in permissions, each with what it allows. The rule against escalation limits most of them further."""
+
+BUILT_IN_PERMISSIONS: Final = Permissions.of(MEANINGS)
 
 
 def forbid_escalation(own: Permissions, *of_target: Permissions) -> None:

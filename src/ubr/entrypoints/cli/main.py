@@ -12,7 +12,7 @@ from ubr.entrypoints.cli.audit import after_restore, audit
 from ubr.entrypoints.cli.options import lost_secret_option
 from ubr.entrypoints.cli.outbox import outbox
 from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain, moment, written
-from ubr.settings import SECRET_FILE, Settings, documentation, ensure_embedded_files, in_force
+from ubr.settings import DATABASE_FILE, SECRET_FILE, Settings, documentation, ensure_embedded_files, in_force
 
 if TYPE_CHECKING:
     from ubr.application.kernel.representations import SigningKeyResult
@@ -154,7 +154,7 @@ def admin() -> None:
 @click.option(
     "--take-over",
     is_flag=True,
-    help="If the e-mail belongs to an account, make it an administrator with the new password and end its sessions.",
+    help="Make the account with this e-mail an administrator with the new password, and end its sessions.",
 )
 def create(*, email: str, password_stdin: bool, generate: bool, take_over: bool) -> None:
     """Create an administrator.
@@ -183,8 +183,11 @@ def create(*, email: str, password_stdin: bool, generate: bool, take_over: bool)
     from ubr.bootstrap import common_of
 
     check_password(password, min_length=settings.password_min_length, email=parsed, is_common=common_of(settings))
+    made = settings.embedded and not DATABASE_FILE.exists()
     asyncio.run(_create(settings, email, password, take_over=take_over))
-    click.echo(f"{parsed.address} is an administrator.")
+    if made:
+        click.echo(f"There was no database in this folder: {DATABASE_FILE.absolute()} is new.", err=True)
+    click.echo(f"{parsed.address} is an administrator in {settings.database}.")
     if generate:
         click.echo(f"password  {password}")
 
@@ -192,7 +195,7 @@ def create(*, email: str, password_stdin: bool, generate: bool, take_over: bool)
 async def _create(settings: Settings, email: str, password: str, *, take_over: bool) -> None:
     from ubr.application.accounts.create_admin import CreateAdminCommand
     from ubr.domain.actor import SYSTEM
-    from ubr.domain.errors import EmailTaken
+    from ubr.domain.errors import EmailTaken, UserNotFound
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings) as ubr:
@@ -202,6 +205,11 @@ async def _create(settings: Settings, email: str, password: str, *, take_over: b
             )
         except EmailTaken:
             raise Refused("The e-mail belongs to an account: --take-over makes it an administrator's.") from None
+        except UserNotFound:
+            raise Refused(
+                f"There is no account to take over with this e-mail in {settings.database}. Check the folder, "
+                "UBR_DATABASE_URL and the e-mail; without --take-over a new account is made."
+            ) from None
 
 
 main.add_command(audit)

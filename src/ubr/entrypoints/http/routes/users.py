@@ -8,6 +8,7 @@ from litestar import Controller, Response, delete, get, patch, post, put
 
 from ubr.application.accounts.create_user import CreateUser, CreateUserCommand
 from ubr.application.accounts.delete_user import DeleteUser, DeleteUserCommand
+from ubr.application.accounts.get_me import GetMe, MeResult
 from ubr.application.accounts.get_user import GetUser, GetUserCommand
 from ubr.application.accounts.list_users import ListUsers, ListUsersCommand
 from ubr.application.accounts.update_user import UpdateUser, UpdateUserCommand, UserChanges
@@ -92,11 +93,10 @@ class Users(Controller):
 
     @get(
         "/me",
-        **operation(GetUser, "users", name="get_me", summary="Read one's user", answer=UserResult, tagged=True),
+        **operation(GetMe, "users", summary="Read one's user", answer=MeResult, tagged=True),
     )
     async def me(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        command = GetUserCommand(user_id=request.actor.user_id)
-        return revised(request, await ubr.get_user(command, actor=request.actor))
+        return revised(request, await ubr.get_me(actor=request.actor))
 
     @get(
         "/{user_id:str}",

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from ubr.application.access.authorization import Authorize
+from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.fields import example
+from ubr.application.kernel.representations import UserResult, user_result
+from ubr.application.ports.audit import DenialLog
+from ubr.application.ports.system import Clock
+from ubr.domain.actor import Actor
+
+
+class MeResult(UserResult, frozen=True, kw_only=True):
+    """The user, with `permissions`: everything that the user may do now, `*` alone if that is everything."""
+
+    permissions: Annotated[list[str], example(["notes:edit"])]
+
+
+@dataclass(frozen=True, slots=True)
+class GetMe:
+    """Read one's own user, with one's current permissions.
+
+    - `permissions` has the built-in ones and those of `UBR_PERMISSIONS`. `*` stands for all of them.
+    - It changes as soon as a role is assigned, changed, or ends.
+    """
+
+    authorize: Authorize
+    clock: Clock
+    denials: DenialLog
+
+    @denials_recorded
+    async def __call__(self, *, actor: Actor) -> MeResult:
+        who = await self.authorize(actor)
+        user, roles = who.user, () if who.principal is None else who.principal.roles
+        shown = user_result(user, roles, self.clock())
+        result = MeResult(
+            **{name: getattr(shown, name) for name in shown.__struct_fields__},
+            permissions=who.permissions.names_to_show(),
+        )
+        result.__dict__["revision"] = shown.revision
+        return result
