@@ -91,6 +91,7 @@ async def test_no_question_reads_a_whole_table_or_sorts_one(tmp_path: Path, monk
             LogFilter(action="user.created"),
             LogFilter(actor_id=user_id),
             LogFilter(target_id="x"),
+            LogFilter(request_id="x"),
             LogFilter(since=NOON, until=NOON + timedelta(days=1)),
         ):
             await tx.logs.page(entries, behind, 50)
@@ -115,7 +116,7 @@ MANY = 10_000
 """Entries of the log in PostgreSQL: so many that reading all of them is not what a plan would come to by itself."""
 LIMIT = 50
 SIZES = {"many": MANY, "waiting": LIMIT}
-ACTOR, TARGET = UserId(UUID(int=7)), str(UUID(int=7))
+ACTOR, TARGET, REQUEST = UserId(UUID(int=7)), str(UUID(int=7)), f"{7:032x}"
 LAST = After(NOON + timedelta(seconds=MANY // 2), UUID(int=0))
 
 PAGES: dict[str, LogFilter] = {
@@ -124,6 +125,7 @@ PAGES: dict[str, LogFilter] = {
     "action": LogFilter(action="user.created"),
     "actor": LogFilter(actor_id=ACTOR),
     "target": LogFilter(target_id=TARGET),
+    "request": LogFilter(request_id=REQUEST),
     "since": LogFilter(since=NOON + timedelta(hours=1)),
     "until": LogFilter(until=NOON + timedelta(hours=1)),
     "level within": LogFilter(level="warning", since=NOON + timedelta(hours=1), until=NOON + timedelta(hours=2)),
@@ -205,12 +207,14 @@ def reads_or_sorts_all(step: str, statement: str) -> bool:
 
 FILL = """
 SET LOCAL session_replication_role = replica;
-INSERT INTO logs (id, format, level, action, message, timestamp, actor_id, target_id, request_id_given, data, salt)
+INSERT INTO logs (id, format, level, action, message, timestamp, actor_id, target_id, request_id, request_id_given,
+        data, salt)
     SELECT (lpad(to_hex(n), 12, '0') || '70008000000000000000')::uuid, 1,
         CASE WHEN n % 50 = 0 THEN 'warning' ELSE 'info' END,
         CASE WHEN n % 40 = 0 THEN 'user.created' ELSE 'session.refreshed' END, 'something happened',
         timestamptz '2026-03-01 12:00+00' + n * interval '1 second',
-        lpad(to_hex(n % 100), 32, '0')::uuid, lpad(to_hex(n % 100), 32, '0')::uuid::text, false,
+        lpad(to_hex(n % 100), 32, '0')::uuid, lpad(to_hex(n % 100), 32, '0')::uuid::text,
+        lpad(to_hex(n % 100), 32, '0'), false,
         '{"user_id":"00000000-0000-0000-0000-000000000000"}', sha256(n::text::bytea)
     FROM generate_series(1, CAST(:many AS int) + CAST(:waiting AS int)) AS n;
 INSERT INTO log_leaves

@@ -243,6 +243,7 @@ logs: Final = Table(
     Index(None, "action", "timestamp", "id"),
     Index(None, "actor_id", "timestamp", "id"),
     Index(None, "target_id", "timestamp", "id"),
+    Index(None, "request_id", "timestamp", "id"),
 )
 
 # The entries that are not in the tree yet. A trigger, made by the migration, adds every new entry.
