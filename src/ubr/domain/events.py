@@ -56,6 +56,7 @@ from ubr.domain.roles.events import RoleAssigned, RoleCreated, RoleDeleted, Role
 from ubr.domain.sessions.events import (
     EVICTED,
     LogInFailed,
+    NoSessionRevoked,
     SessionOpened,
     SessionRefreshed,
     SessionRevoked,
@@ -92,6 +93,7 @@ __all__ = [
     "MailEvent",
     "MailGivenUp",
     "MailRetried",
+    "NoSessionRevoked",
     "PasswordChanged",
     "PasswordReset",
     "PersonEvent",
@@ -145,6 +147,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     SessionOpened,
     SessionRefreshed,
     SessionRevoked,
+    NoSessionRevoked,
     TokenReused,
     LogInFailed,
     RoleCreated,

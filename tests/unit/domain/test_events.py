@@ -76,7 +76,8 @@ def test_actions_are_what_clients_filter_by() -> None:
         "signing_key.created", "signing_key.revoked", "signing_key.rewrapped", "signing_key.rotated",
         "user.claimed", "user.created", "user.deleted", "user.disabled", "user.email_change_asked",
         "user.email_change_undone", "user.email_changed", "user.email_verified", "user.enabled",
-        "user.password_changed", "user.password_reset", "user.registered", "user.taken_over", "user.updated",
+        "user.no_session_revoked", "user.password_changed", "user.password_reset", "user.registered", "user.taken_over",
+        "user.updated",
     ]  # fmt: skip
 
 

@@ -57,6 +57,19 @@ class SessionRevoked(SessionEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoSessionRevoked(Event):
+    """A call to end sessions of another user found none to end. An act upon another user is an entry in any case."""
+
+    action = "user.no_session_revoked"
+    message = "No session of another user was left to revoke"
+    user_id: UserId
+
+    @property
+    def target(self) -> Target:
+        return Target("user", str(self.user_id))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenReused(SessionEvent):
     """A spent refresh token was used after its retry window: another client has a copy."""
 
