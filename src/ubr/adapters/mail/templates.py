@@ -39,6 +39,7 @@ _FACTS: Final[Mapping[MailKind, tuple[str, ...]]] = {
     MailKind.EMAIL_CHANGE_ASKED: ("new_email",),
     MailKind.EMAIL_CHANGED: (*_LINKED, "new_email"),
     MailKind.EMAIL_IN_USE: (),
+    MailKind.EMAIL_REPLACED: ("new_email",),
 }
 
 _MAX_NAME_LENGTH: Final = 64

@@ -164,7 +164,7 @@ class DeliverMail:
             case MailKind.EMAIL_CHANGED:
                 return await self._email_changed(tx, queued)
             case _:
-                user = await _owner(tx, queued)
+                user = await _noticed(tx, queued)
                 return None if user is None else _plain(queued.kind, queued.email, user, queued.new_email)
 
     async def _registration(self, tx: Transaction, queued: QueuedMail) -> MailContext | None:
@@ -249,6 +249,13 @@ async def _addressee(tx: Transaction, queued: QueuedMail) -> User | None:
     if user is None or not user.active or queued.user_id not in {None, user.id}:
         return None
     return user
+
+
+async def _noticed(tx: Transaction, queued: QueuedMail) -> User | None:
+    """The user that a notice is about, for the notice of a replaced e-mail also a disabled one."""
+    if queued.kind is not MailKind.EMAIL_REPLACED or queued.user_id is None:
+        return await _owner(tx, queued)
+    return await tx.users.get(queued.user_id)
 
 
 async def _owner(tx: Transaction, queued: QueuedMail) -> User | None:
