@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -34,14 +35,16 @@ from ubr.domain.errors import (
     InvalidCredentials,
     InvalidLink,
     NotFound,
+    RateLimited,
     WeakPassword,
     WrongPassword,
 )
-from ubr.settings import Settings
+from ubr.settings import Limit, LoginRateLimit, Settings
 from ubr.testing import TINY_HASHING, MovableClock
 
 OWNER, OTHER, THIRD = "owner@example.org", "other@example.org", "third@example.org"
 UNKNOWN = "ubr_link_" + "A" * 43
+MINUTE = timedelta(minutes=1)
 
 
 def register(world: World, email: str = OWNER, name: str | None = None) -> Awaitable[UserResult | None]:
@@ -505,6 +508,38 @@ async def test_an_account_that_came_meanwhile_keeps_its_e_mail(world: World) -> 
     assert (await world.seen(member.id)).email == OWNER
 
 
+async def test_an_unverified_mailbox_gets_no_notice(world: World) -> None:
+    """It may belong to somebody who has never asked for anything."""
+    await register(world)
+    member = await world.logged_in(OWNER)
+    await world.mails()
+    await ask_change(world, member)
+    assert [mail.to for mail in await world.mails()] == [OTHER]
+
+
+async def test_changes_of_e_mail_are_counted_by_account_and_by_both_e_mails() -> None:
+    async with new_world(login_rate_limit=LoginRateLimit(Limit(10, MINUTE), None)) as world:
+        member, other = await verified(world), await verified(world, THIRD)
+        for number in range(5):
+            await ask_change(world, member, f"new{number}@example.org")
+        with pytest.raises(RateLimited):
+            await ask_change(world, member, "new5@example.org")
+        assert len([mail for mail in await world.mails() if mail.to == OWNER]) == 5
+
+        for _ in range(4):
+            await ask_change(world, other, "new0@example.org")
+        with pytest.raises(RateLimited):
+            await ask_change(world, other, "new0@example.org")
+        await world.mails()
+
+        # A new account with the same e-mail does not begin anew.
+        await world.ubr.delete_user(DeleteUserCommand(user_id=member.id), actor=SYSTEM)
+        again = await verified(world)
+        with pytest.raises(RateLimited):
+            await ask_change(world, again, "new6@example.org")
+        assert await world.mails() == []
+
+
 async def test_a_change_is_taken_back_within_a_day(world: World) -> None:
     member = await verified(world)
     token = await changed(world, member)
@@ -669,7 +704,7 @@ async def test_the_old_mailbox_is_told_that_an_operator_changed_it(world: World,
     [notice] = [mail for mail in await world.mails() if mail.to == OWNER]
     assert "administrator" in notice.subject
     assert "#token=" not in notice.text + notice.html
-    assert "t...@" in notice.text
+    assert "t...@e..." in notice.text
 
 
 async def test_the_notice_cannot_be_suppressed_by_whoever_changed_the_e_mail(world: World) -> None:

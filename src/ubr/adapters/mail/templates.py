@@ -185,6 +185,10 @@ def _harmless(full_name: str) -> str:
 
 
 def _masked(email: str) -> str:
-    """Enough for its owner to recognise it. The old e-mail may belong to another person by now, or always have."""
+    """Enough for its owner to recognise it. The old e-mail may belong to another person by now, or always have.
+
+    A domain can be a sentence, and a mail program turns it into a link: whoever types the new e-mail must not be able
+    to write to the old one.
+    """
     local, _, domain = email.rpartition("@")
-    return f"{local[:1]}...@{domain}"
+    return f"{local[:1]}...@{domain[:1]}..."

@@ -13,6 +13,7 @@ from typing import Final
 from ubr.application.kernel.origin import current_origin
 from ubr.application.ports.protection import Decision, Quota, RateLimitStore
 from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.user import User
 from ubr.domain.errors import InvalidLink, RateLimited, StoreUnavailable
 from ubr.domain.mail.kinds import MailKind
 
@@ -40,7 +41,7 @@ class Quotas:
     mails: Quota | None = _MAILS
     """Mails requested by one client IP."""
     mails_to_one: Quota | None = _MAILS_TO_ONE
-    """Mails requested to one e-mail."""
+    """Mails requested to one e-mail; changes of e-mail requested by one account."""
     bad_refreshes: Quota | None = _BAD_REFRESHES
     bad_links: Quota | None = _BAD_LINKS
 
@@ -169,6 +170,19 @@ class RateLimiter:
         except RateLimited:
             return False
         return True
+
+    async def email_change(self, user: User, new: Email) -> None:
+        """Count a request to change a user's e-mail: by account, old e-mail and new e-mail.
+
+        Otherwise one account could mail very many notices to its old e-mail, and links to very many new ones.
+        """
+        await self._client("mail-ip", self.quotas.mails)
+        if (quota := self.quotas.mails_to_one) is None:
+            return
+        kind = MailKind.EMAIL_CHANGE
+        old = f"mail {MailKind.EMAIL_CHANGE_ASKED} {user.email.key}"
+        for name in (f"mail {kind} by {user.id}", old, f"mail {kind} {new.key}"):
+            _allow(await self.rate_limit_store.take(name, quota))
 
     async def _mail(self, kind: MailKind, email: Email) -> Decision | None:
         await self._client("mail-ip", self.quotas.mails)
