@@ -32,7 +32,7 @@ from ubr.domain.accounts.search import Prefix
 from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM
 from ubr.domain.ids import LogEntryId, SessionId, TokenDigest, UserId
-from ubr.domain.roles.role import RoleName
+from ubr.domain.roles.role import Role, RoleName
 
 pytestmark = pytest.mark.anyio
 
@@ -63,12 +63,13 @@ async def test_no_question_reads_a_whole_table_or_sorts_one(tmp_path: Path, monk
         await tx.users.page(UserFilter(sort="-email", now=NOON), After("a", uuid4()), 50)
         await tx.users.page(UserFilter(status=UserStatus.ACTIVE, now=NOON), behind, 50)
         await tx.users.page(UserFilter(status=UserStatus.ACTIVE, sort="email", now=NOON), After("a", uuid4()), 50)
-        await tx.roles.add(new_role("r"))
+        await tx.roles.add(role := new_role("r"))
+        await _names_of(tx, role)
         for few in (user_pages.FEW, -1):  # as where there are few, and where there are many
             monkeypatch.setattr(user_pages, "FEW", few)
-            for prefix, role in ((Prefix.parse("a"), None), (None, RoleName("r")), (Prefix.parse("a"), RoleName("r"))):
+            for prefix, name in ((Prefix.parse("a"), None), (None, RoleName("r")), (Prefix.parse("a"), RoleName("r"))):
                 for status in (None, UserStatus.ACTIVE):
-                    which = UserFilter(prefix=prefix, role=role, status=status, now=NOON)
+                    which = UserFilter(prefix=prefix, role=name, status=status, now=NOON)
                     await tx.users.page(which, behind, 50)
                     await tx.users.page(replace(which, sort="-email"), After("a", uuid4()), 50)
         await tx.users.forget_grants(NOON, 100)
@@ -106,6 +107,13 @@ async def test_no_question_reads_a_whole_table_or_sorts_one(tmp_path: Path, monk
             few = any(part in statement for part in ("LEFT OUTER JOIN roles", "found AS", "AS ahead"))
             assert few or not [step for step in steps if "B-TREE" in step], statement
     await engine.dispose()
+
+
+async def _names_of(tx: Transaction, role: Role) -> None:
+    await tx.roles.held(role.id, NOON)
+    await tx.roles.give_up_name(role, NOON)
+    await tx.roles.name_given_up(role, NOON)
+    await tx.roles.forget_names(NOON, 100)
 
 
 # --- the log ---------------------------------------------------------------------------------------------------------

@@ -98,6 +98,16 @@ roles: Final = Table(
     Index(None, "created_at", "id"),
 )
 
+# Names that roles had. No foreign key: a name outlives the role that gave it up.
+former_role_names: Final = Table(
+    "former_role_names",
+    metadata,
+    Column("name", _exact(), primary_key=True),
+    Column("role_id", Uuid, nullable=False),
+    Column("until", Timestamp, nullable=False),
+    Index(None, "until"),
+)
+
 # `granted_by` deliberately has no foreign key: it still names the user who granted a role after their deletion.
 user_roles: Final = Table(
     "user_roles",

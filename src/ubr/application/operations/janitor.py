@@ -34,8 +34,8 @@ class Janitor:
     - Sealed successors of refresh tokens are erased once their retry window is over.
     - Sessions are deleted after their absolute end: until then, every older refresh token is recognised. Their tokens
       are deleted first, since one session can have very many.
-    - Links are deleted once they have expired, undeliverable mails after a week, and reservations of e-mails once they
-      have ended.
+    - Links are deleted once they have expired, undeliverable mails after a week, and reservations of e-mails and
+      former names of roles once they have ended.
     - Grants are deleted a month after their end. They have had no effect since, so nothing changes with them.
     - Change records are deleted after a day.
     - Results stored for idempotency keys are deleted once they have expired.
@@ -55,6 +55,7 @@ class Janitor:
         await self._each(lambda tx: tx.links.forget(tx.now, _BATCH))
         await self._each(lambda tx: tx.outbox.forget(tx.now - QUEUED_MAILS_KEPT, _BATCH))
         await self._each(lambda tx: tx.users.forget_reservations(tx.now, _BATCH))
+        await self._each(lambda tx: tx.roles.forget_names(tx.now, _BATCH))
         deleted = await self._each(lambda tx: tx.sessions.forget(tx.now, _BATCH))
         await self._each(lambda tx: tx.idempotency.forget(tx.now, _BATCH))
         await self._each(lambda tx: tx.users.forget_grants(tx.now - ENDED_GRANTS_LAST, _BATCH))
