@@ -22,6 +22,7 @@ from ubr.domain.audit.merkle import Frontier
 from ubr.domain.events import (
     ActRefused,
     Event,
+    IdempotencyKeyMismatched,
     LogEntryRead,
     LogExported,
     LogInFailed,
@@ -220,6 +221,7 @@ _EVENTS: Final[Sequence[Callable[[Maker], Event]]] = (
     lambda make: LogEntryRead(entry_id=LogEntryId(make.uuid())),
     lambda make: LogExported(size=make.random.randrange(9)),
     lambda make: ActRefused(act="delete_user", problem="forbidden", count=make.random.randrange(1, 99)),
+    lambda make: IdempotencyKeyMismatched(user_id=None, mismatches=make.random.randrange(1, 6)),
     lambda make: RequestsRejected(counts={"invalid_token": make.random.randrange(1, 99)}),
 )
 

@@ -65,6 +65,7 @@ def test_every_action_belongs_to_one_event() -> None:
 def test_actions_are_what_clients_filter_by() -> None:
     assert sorted(actions()) == [
         "act.refused",
+        "idempotency_key.mismatched",
         "link.issued",
         "log.entry_read", "log.exported", "log.pruned", "log.read",
         "log_key.created", "log_key.rewrapped", "log_key.rotated",

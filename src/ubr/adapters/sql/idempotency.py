@@ -15,7 +15,14 @@ from ubr.adapters.sql.tables import replays
 from ubr.application.ports.idempotency import IdempotencyRecord
 
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_CLAIM: Final[Row] = {"fingerprint": b"", "actor_id": None, "user_id": None, "result": b"", "expires_at": _LONG_AGO}
+_CLAIM: Final[Row] = {
+    "fingerprint": b"",
+    "actor_id": None,
+    "user_id": None,
+    "result": b"",
+    "expires_at": _LONG_AGO,
+    "mismatches": 0,
+}
 """A claim without a result has already expired: if a unit ends without a result, no call finds the row. The row gets
 its users only at the end of the unit, because that locks users, and roles are locked before users.
 """
@@ -27,6 +34,8 @@ class SqlIdempotencyStore:
 
     async def find(self, digest: bytes, now: datetime) -> IdempotencyRecord | None:
         statement = select(replays).where(replays.c.digest == digest, replays.c.expires_at > now)
+        if self._connection.locking:
+            statement = statement.with_for_update(key_share=True)
         row = await self._connection.row(statement)
         return None if row is None else replay_from_row(row)
 
@@ -48,6 +57,16 @@ class SqlIdempotencyStore:
         await self._connection.write(
             update(replays).where(replays.c.digest == replay.digest).values(replay_to_row(replay))
         )
+
+    async def mismatched(self, digest: bytes, limit: int) -> int:
+        c = replays.c
+        counting = update(replays).where(c.digest == digest, c.mismatches < limit).values(mismatches=c.mismatches + 1)
+        counted = await self._connection.change(counting.returning(c.mismatches))
+        count: int = counted[0]["mismatches"] if counted else 0
+        if count == limit:
+            erasing = update(replays).where(c.digest == digest).values(fingerprint=b"", result=b"")
+            await self._connection.write(erasing)
+        return count
 
     async def forget(self, expired_before: datetime, limit: int) -> int:
         """Skips rows that another unit has locked; a later call deletes them."""

@@ -332,6 +332,7 @@ replays: Final = Table(
     Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE")),
     Column("result", LargeBinary, nullable=False),
     Column("expires_at", Timestamp, nullable=False),
+    Column("mismatches", Integer, nullable=False, server_default="0"),
     Index(None, "actor_id"),
     Index(None, "user_id"),
     Index(None, "expires_at"),

@@ -14,7 +14,7 @@ from ubr.application.kernel.origin import current_origin
 from ubr.application.ports.protection import Decision, Quota, RateLimitStore
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.user import User
-from ubr.domain.errors import InvalidLink, RateLimited, StoreUnavailable
+from ubr.domain.errors import IdempotencyKeyReused, InvalidLink, RateLimited, StoreUnavailable
 from ubr.domain.mail.kinds import MailKind
 
 _SECOND: Final = timedelta(seconds=1)
@@ -146,6 +146,15 @@ class RateLimiter:
     async def registration(self) -> None:
         """Count a registration."""
         await self._client("register-ip", self.quotas.registrations)
+
+    @asynccontextmanager
+    async def replaying(self) -> AsyncIterator[None]:
+        """Count a repeated registration within, if it differs from the one that it claims to repeat."""
+        try:
+            yield
+        except IdempotencyKeyReused:
+            await self.registration()
+            raise
 
     async def mail(self, kind: MailKind, email: Email) -> None:
         """Count a request for a mail to an e-mail, with or without an account.
