@@ -8,9 +8,12 @@ from pathlib import Path
 from tools.rooms import pictures
 from ubr.domain.events import (
     Event,
+    IdempotencyKeyMismatched,
     LogEntryRead,
     LogInFailed,
+    LogInLocked,
     LogKeyEvent,
+    NoSessionRevoked,
     RoleEvent,
     SessionEvent,
     SigningKeyEvent,
@@ -71,6 +74,9 @@ def _about(event: type[Event]) -> str:
         LogKeyEvent: "key of the log",
         LogEntryRead: "log entry",
         LogInFailed: "user",
+        LogInLocked: "user",
+        NoSessionRevoked: "user",
+        IdempotencyKeyMismatched: "user",
     }
     return next((name for kind, name in kinds.items() if issubclass(event, kind)), "")
 

@@ -50,7 +50,7 @@ async def test_without_an_event_there_is_no_entry(uow: UnitOfWork) -> None:
             before={"name": "Ünï \U0001f511 \\ \" '", "permissions": ["b", "a"], "none": None, "big": 2**60},
             after={"z": {"y": 1.5, "x": True}},
         ),
-        LogInFailed(user_id=None),
+        LogInFailed(user_id=None, reason="unknown_email"),
         SigningKeyCreated(kid="k-1"),
     ],
     ids=lambda event: event.action,

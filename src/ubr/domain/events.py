@@ -57,6 +57,7 @@ from ubr.domain.roles.events import RoleAssigned, RoleCreated, RoleDeleted, Role
 from ubr.domain.sessions.events import (
     EVICTED,
     LogInFailed,
+    LogInLocked,
     NoSessionRevoked,
     SessionOpened,
     SessionRefreshed,
@@ -86,6 +87,7 @@ __all__ = [
     "LogEntryRead",
     "LogExported",
     "LogInFailed",
+    "LogInLocked",
     "LogKeyCreated",
     "LogKeyEvent",
     "LogKeyRewrapped",
@@ -152,6 +154,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     NoSessionRevoked,
     TokenReused,
     LogInFailed,
+    LogInLocked,
     RoleCreated,
     RoleUpdated,
     RoleDeleted,

@@ -230,7 +230,7 @@ def test_who_registers_or_signs_in_is_the_one_who_acted() -> None:
 
 
 def test_who_could_not_sign_in_did_not_act() -> None:
-    entry = entry_of(LogInFailed(user_id=UserId(UUID(int=2))), None)
+    entry = entry_of(LogInFailed(user_id=UserId(UUID(int=2)), reason="wrong_password"), None)
     assert entry.actor_id is None
     assert entry.target == Target("user", str(UUID(int=2)))
-    assert entry_of(LogInFailed(user_id=None), None).target is None
+    assert entry_of(LogInFailed(user_id=None, reason="unknown_email"), None).target is None
