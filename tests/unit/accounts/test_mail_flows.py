@@ -490,7 +490,7 @@ async def test_the_password_is_asked_for(world: World) -> None:
 
 async def test_that_an_e_mail_has_an_account_is_told_to_its_holder_alone(world: World) -> None:
     member = await verified(world)
-    await register(world, OTHER)
+    await verified(world, OTHER)
     await world.mails()
     await ask_change(world, member)
     mails = await world.mails()
@@ -502,10 +502,62 @@ async def test_an_account_that_came_meanwhile_keeps_its_e_mail(world: World) -> 
     member = await verified(world)
     await ask_change(world, member)
     token = await world.link(OTHER)
-    await register(world, OTHER)
+    await verified(world, OTHER)
     with pytest.raises(EmailTaken):
         await verify(world, token, None)
     assert (await world.seen(member.id)).email == OWNER
+
+
+@pytest.mark.parametrize("meanwhile", [False, True])
+async def test_whoever_proves_a_mailbox_gets_it_from_one_who_never_did(world: World, meanwhile: bool) -> None:
+    member = await verified(world)
+    if meanwhile:
+        await ask_change(world, member)
+    await register(world, OTHER, name="A Squatter")
+    squatter = await world.logged_in(OTHER)
+    await forgot(world, OTHER)
+    if not meanwhile:
+        await ask_change(world, member)
+    [token] = [token_in(mail) for mail in await world.mails() if mail.to == OTHER and "new e-mail" in mail.subject]
+    await resend(world, OTHER)
+    await world.acts()
+    await verify(world, token, None)
+    user = await world.seen(member.id)
+    assert (user.email, user.email_verified, user.full_name) == (OTHER, True, None)
+    entries = await world.acts()
+    assert [(entry.action, entry.actor_id, entry.target and entry.target.id) for entry in entries] == [
+        ("session.revoked", member.id, str(squatter.actor.session_id)),
+        ("user.deleted", member.id, str(squatter.id)),
+        ("user.email_changed", member.id, str(member.id)),
+    ]
+    assert (await world.alive(member.tokens), await world.alive(squatter.tokens)) == (True, False)
+    with pytest.raises(NotFound):
+        await world.seen(squatter.id)
+    assert [mail.to for mail in await world.mails()] == [OWNER], "nothing else goes to the mailbox about the squatter"
+    await world.log_in(OTHER)
+
+
+@pytest.mark.parametrize("trusted", ["a role", "invited", "disabled", "an administrator"])
+async def test_an_account_that_an_operator_decided_about_keeps_its_e_mail(world: World, trusted: str) -> None:
+    member = await verified(world)
+    await ask_change(world, member)
+    token = await world.link(OTHER)
+    if trusted == "invited":
+        await world.ubr.create_user(CreateUserCommand(email=OTHER), actor=SYSTEM)
+    else:
+        other = await world.register(OTHER)
+        match trusted:
+            case "a role":
+                await world.assign(other.id, (await world.role()).name)
+            case "an administrator":
+                await world.assign(other.id, "admin")
+            case _:
+                await world.set_status(other.id, UserStatus.DISABLED)
+    await world.mails()
+    with pytest.raises(EmailTaken):
+        await verify(world, token, None)
+    await ask_change(world, member)
+    assert "#token=" not in "".join(mail.text for mail in await world.mails())
 
 
 async def test_an_unverified_mailbox_gets_no_notice(world: World) -> None:

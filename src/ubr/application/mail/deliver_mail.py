@@ -189,7 +189,7 @@ class DeliverMail:
         if user is None:
             return None
         other = await tx.users.by_email(queued.email)
-        if other is None:
+        if other is None or (other.gives_way and other.id != user.id):
             return await self._with_link(
                 tx, queued, LinkKind.EMAIL_CHANGE, user, email=queued.email, session_id=queued.session_id
             )
