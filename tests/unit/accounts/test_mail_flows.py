@@ -774,6 +774,28 @@ async def test_the_notice_cannot_be_suppressed_by_whoever_changed_the_e_mail(wor
     assert [mail.to for mail in await world.mails()] == [THIRD, OWNER]
 
 
+@pytest.mark.parametrize("by", ["the user", "an operator", "the undo"])
+async def test_what_waits_for_an_e_mail_goes_with_its_account(world: World, by: str) -> None:
+    """A request for a mail names an e-mail, whose account is found later: it must not be another account by then."""
+    member = await verified(world)
+    match by:
+        case "the user":
+            await ask_change(world, member)
+            token = await world.link(OTHER)
+            await forgot(world)
+            await verify(world, token, None)
+        case "an operator":
+            await forgot(world)
+            await new_email(world, member)
+        case _:
+            token = await changed(world, member)
+            await forgot(world, OTHER)
+            await undo(world, token)
+    page = await world.ubr.list_mail(ListMailCommand(), actor=SYSTEM)
+    old = OTHER if by == "the undo" else OWNER
+    assert not [mail for mail in page.items if (mail.email, mail.kind) == (old, "password_reset")]
+
+
 async def test_a_mailbox_that_was_never_shown_to_be_theirs_gets_no_way_back(world: World) -> None:
     await register(world)
     member = await world.logged_in(OWNER)

@@ -96,7 +96,7 @@ class UpdateUser:
             await keep_an_admin(tx, user, was_lasting=was_lasting)
             await tx.users.save(user)
             if user.email.key != old.key:
-                await end_sessions(tx, user, SecurityEvent.EMAIL_CHANGED, actor=actor)
+                await end_sessions(tx, user, SecurityEvent.EMAIL_CHANGED, actor=actor, old=old)
                 await end_links(tx, user, changed_since=EVER)  # an act of an operator cannot be undone
                 await self.mail_queue(tx, MailKind.EMAIL_REPLACED, old, user_id=user.id, new_email=user.email)
                 await self.mail_queue(tx, MailKind.VERIFICATION, user.email, user_id=user.id)

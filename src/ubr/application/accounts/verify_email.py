@@ -142,7 +142,7 @@ class VerifyEmail:
             old, was_verified = user.email, user.email_verified
             user.change_email(link.email, now=tx.now)
             await tx.users.save(user)
-            await end_sessions(tx, user, SecurityEvent.EMAIL_CHANGED, actor=asked)
+            await end_sessions(tx, user, SecurityEvent.EMAIL_CHANGED, actor=asked, old=old)
             if was_verified:
                 # An unverified e-mail may belong to a stranger, who must not get the account.
                 await tx.users.reserve(old, user.id, tx.now + UNDO_LIFETIME)
