@@ -81,6 +81,11 @@ test-clients: $(VENV)/.dev ## Generate the clients in TypeScript (requires node 
 test-fuzz: $(VENV)/.dev ## Send 20,000 requests made from the OpenAPI document (FUZZ_REQUESTS=… for another number)
 	@$(BIN)/python -m pytest -m long -s -o faulthandler_timeout=7200 tests/integration/http/test_schemathesis.py $(PYTEST_ARGS)
 
+.PHONY: test-rights
+test-rights: export RIGHTS_ACTS ?= 100000
+test-rights: $(VENV)/.dev ## Do 100,000 random acts with random rights on each store (RIGHTS_ACTS=… for another number)
+	@$(PYTEST) -o faulthandler_timeout=0 tests/integration/test_rights.py $(PYTEST_ARGS)
+
 .PHONY: test-wheel
 test-wheel: $(VENV)/.dev ## Build sdist and wheel, install the wheel in a new environment, and test it
 	@$(BIN)/python -m pytest -m long tests/packaging $(PYTEST_ARGS)

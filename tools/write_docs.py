@@ -8,9 +8,12 @@ from pathlib import Path
 from tools.rooms import pictures
 from ubr.domain.events import (
     Event,
+    IdempotencyKeyMismatched,
     LogEntryRead,
     LogInFailed,
+    LogInLocked,
     LogKeyEvent,
+    NoSessionRevoked,
     RoleEvent,
     SessionEvent,
     SigningKeyEvent,
@@ -74,6 +77,9 @@ def _about(event: type[Event]) -> str:
         LogEntryRead: "log entry",
         LogInFailed: "user",
         VerifierRegistered: "user",
+        LogInLocked: "user",
+        NoSessionRevoked: "user",
+        IdempotencyKeyMismatched: "user",
     }
     return next((name for kind, name in kinds.items() if issubclass(event, kind)), "")
 

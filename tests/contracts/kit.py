@@ -115,7 +115,7 @@ def new_key(kid: str, *, created: datetime = NOON) -> SigningKey:
 
 
 def something_happened(user_id: UserId | None = None) -> Event:
-    return LogInFailed(user_id=user_id)
+    return LogInFailed(user_id=user_id, reason="wrong_password")
 
 
 async def put(uow: UnitOfWork, *things: User | Role | Session | RefreshToken | SigningKey | Event) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -208,3 +209,50 @@ async def test_the_actor_who_is_removed_meanwhile_leaves_no_answer(uow: UnitOfWo
         outcomes = await race([do(uow, replay), remove()])
         assert all(outcome is None or isinstance(outcome, TransactionConflict) for outcome in outcomes), outcomes
         assert await found(uow, replay) is None
+
+
+async def test_other_requests_are_counted_until_the_result_is_erased(uow: UnitOfWork) -> None:
+    made = new_user()
+    await put(uow, made)
+    replay, other = new_replay(made=made), new_replay()
+    await do(uow, replay)
+    await do(uow, other)
+
+    async def mismatched(digest: bytes) -> int:
+        async with uow.begin(SYSTEM) as tx:
+            count = await tx.idempotency.mismatched(digest, 3)
+            await tx.commit()
+            return count
+
+    assert [await mismatched(replay.digest) for _ in range(2)] == [1, 2]
+    assert await found(uow, replay) == replace(replay, mismatches=2)
+    assert [await mismatched(replay.digest) for _ in range(2)] == [3, 0]
+    erased = replace(replay, mismatches=3, fingerprint=b"", result=b"")
+    assert await found(uow, replay) == erased
+    assert await do(uow, new_replay(digest=replay.digest)) == erased, "it stays claimed"
+    assert await mismatched(secrets.token_bytes(32)) == 0
+    assert await found(uow, other) == other
+
+    # A later call with the digest begins anew.
+    async with uow.begin(SYSTEM) as tx:
+        assert await tx.idempotency.claim(replay.digest, replay.expires_at) is None
+        await tx.idempotency.keep(replace(replay, expires_at=replay.expires_at + DAY))
+        await tx.commit()
+    assert await mismatched(replay.digest) == 1
+
+
+async def test_a_result_found_in_a_writing_unit_is_locked(uow: UnitOfWork) -> None:
+    replay = new_replay()
+    await do(uow, replay)
+    counts = []
+
+    async def count() -> None:
+        async with uow.begin(SYSTEM) as tx:
+            result = await tx.idempotency.find(replay.digest, tx.now)
+            assert result is not None
+            await asyncio.sleep(0.01)  # all others come to wait: in the database, where nobody can tell
+            counts.append((result.mismatches, await tx.idempotency.mismatched(replay.digest, 9)))
+            await tx.commit()
+
+    await asyncio.gather(*(count() for _ in range(4)))
+    assert counts == [(0, 1), (1, 2), (2, 3), (3, 4)]

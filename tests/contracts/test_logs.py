@@ -13,7 +13,7 @@ from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import SYSTEM, Actor
 from ubr.domain.audit.entry import LogEntry
-from ubr.domain.events import Event, LogInFailed, RoleUpdated, SigningKeyCreated, UserCreated, UserDisabled
+from ubr.domain.events import Event, LogInFailed, RoleUpdated, SigningKeyCreated, UserCreated, UserDeleted, UserDisabled
 from ubr.domain.ids import RoleId, SessionId, UserId
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +50,7 @@ async def test_without_an_event_there_is_no_entry(uow: UnitOfWork) -> None:
             before={"name": "Ünï \U0001f511 \\ \" '", "permissions": ["b", "a"], "none": None, "big": 2**60},
             after={"z": {"y": 1.5, "x": True}},
         ),
-        LogInFailed(user_id=None),
+        LogInFailed(user_id=None, reason="unknown_email"),
         SigningKeyCreated(kid="k-1"),
     ],
     ids=lambda event: event.action,
@@ -102,6 +102,11 @@ async def test_entries_are_found_by_each_of_their_marks(uow: UnitOfWork, clock: 
     assert await found(LogFilter(target_id=str(target))) == {created.action, disabled.action}
     assert await found(LogFilter(target_id="k-1")) == {key.action}
     assert await found(LogFilter(target_id=str(target), actor_id=two.user_id)) == {disabled.action}
+    with calling_from(Origin(request_id="req-1", request_id_given=True)):
+        await record(uow, one, UserDeleted(user_id=target))
+    assert await found(LogFilter(request_id="req-1")) == {"user.deleted"}
+    assert await found(LogFilter(request_id="req-1", actor_id=two.user_id)) == set()
+    assert await found(LogFilter(request_id="req")) == set()
     assert await found(LogFilter(target_id=str(target), actor_id=two.user_id, level="info")) == set()
 
 

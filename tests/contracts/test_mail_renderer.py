@@ -66,6 +66,7 @@ def test_the_values_are_stored_and_stay() -> None:
         "email_change_asked",
         "email_changed",
         "email_in_use",
+        "email_replaced",
     ]
 
 
@@ -119,11 +120,13 @@ def test_nobody_mails_what_they_like_to_somebody_else(renderer: MailRenderer, ki
     assert shown == (kind is MailKind.INVITATION)
 
 
-@pytest.mark.parametrize("kind", [MailKind.EMAIL_CHANGE_ASKED, MailKind.EMAIL_CHANGED])
+@pytest.mark.parametrize("kind", [MailKind.EMAIL_CHANGE_ASKED, MailKind.EMAIL_CHANGED, MailKind.EMAIL_REPLACED])
 def test_the_old_e_mail_is_told_only_enough_of_the_new_one(renderer: MailRenderer, kind: MailKind) -> None:
-    mail = renderer.render(context(kind, new_email="visit.evil-example.com@example.com"), uuid4())
-    assert "v...@example.com" in mail.text
-    assert "evil" not in mail.text + mail.html
+    new_email = "visit.evil-example.com@you-have-won.on-evil.example.com"
+    mail = renderer.render(context(kind, new_email=new_email), uuid4())
+    assert "v...@y..." in mail.text
+    for word in ("evil", "won", "example.com"):
+        assert word not in mail.text + mail.html + mail.subject
 
 
 @pytest.mark.parametrize("name", ["J.R.R. Tolkien", "Martin Luther King, Jr.", "李小龍", "O'Neil"])

@@ -39,11 +39,11 @@ async def give_back(uow: UnitOfWork, *slots: Reservation) -> None:
         await tx.commit()
 
 
-async def fail(uow: UnitOfWork, *slots: Reservation) -> None:
+async def fail(uow: UnitOfWork, *slots: Reservation) -> list[int]:
     async with uow.begin(None) as tx:
-        for each in slots:
-            await tx.password_attempts.fail(each)
+        counts = [await tx.password_attempts.fail(each) for each in slots]
         await tx.commit()
+    return counts
 
 
 async def free(uow: UnitOfWork, bucket: bytes = A) -> int:
@@ -100,6 +100,16 @@ async def test_a_slot_given_back_is_free_and_a_failure_never_is(uow: UnitOfWork)
     await fail(uow, third)
     await give_back(uow, third)
     assert await take(uow) == Exhausted(until=NOON + MINUTE, all_failed=True, passed=1)
+
+
+async def test_failures_are_counted_within_their_window(uow: UnitOfWork, clock: MovableClock) -> None:
+    slots = [await reservation(uow) for _ in range(3)]
+    await reservation(uow, B)
+    assert await fail(uow, *slots) == [1, 2, 3]
+    assert await fail(uow, slots[0], Reservation(b"unknown" * 4, NOON)) == [0, 0], "nothing is recorded"
+    clock.move(MINUTE)
+    later = await reservation(uow)
+    assert await fail(uow, slots[0], later) == [0, 1]
 
 
 async def test_a_window_without_reservations_starts_again(uow: UnitOfWork, clock: MovableClock) -> None:

@@ -3,14 +3,26 @@
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import func, select
 
 from tests.contracts.conftest import Stored
-from tests.contracts.kit import HOUR, NOON, new_grant, new_role, new_session, new_user, pages, put, race, seen
+from tests.contracts.kit import (
+    HOUR,
+    NOON,
+    MovableClock,
+    new_grant,
+    new_role,
+    new_session,
+    new_user,
+    pages,
+    put,
+    race,
+    seen,
+)
 from ubr.adapters.sql import roles as sql_roles
 from ubr.adapters.sql.tables import user_roles
 from ubr.application.ports.accounts import UserFilter
@@ -18,6 +30,7 @@ from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.paging import After
 from ubr.application.ports.roles import ForgottenGrants
 from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import RoleNameTaken, RoleNotFound
 from ubr.domain.ids import RoleId
@@ -314,3 +327,74 @@ async def test_a_role_granted_unlocked_while_it_is_removed_is_refused(uow: UnitO
     assert all(outcome is None or isinstance(outcome, RoleNotFound) for outcome in outcomes), outcomes
     found = await seen(uow, lambda tx: tx.users.page(UserFilter(now=NOON), None, 20))
     assert all(not user.grants for user in found)
+
+
+async def test_a_role_is_held_while_a_grant_is_in_force(uow: UnitOfWork, clock: MovableClock) -> None:
+    lasting, ending, unheld = new_role("lasting"), new_role("ending"), new_role("unheld")
+    owner, disabled = new_user("owner"), replace(new_user("disabled"), status=UserStatus.DISABLED)
+    end = clock() + HOUR
+    owner.grants |= {ending.id: replace(new_grant(ending.id), expires_at=end)}
+    disabled.grants |= {lasting.id: new_grant(lasting.id)}
+    await put(uow, lasting, ending, unheld, owner, disabled)
+
+    async def held(at: datetime) -> list[bool]:
+        async with uow.begin(SYSTEM) as tx:
+            return [await tx.roles.held(role.id, at) for role in (lasting, ending, unheld)]
+
+    assert await held(end - timedelta(seconds=1)) == [True, True, False]
+    assert await held(end) == [True, False, False]
+
+
+async def test_a_former_name_is_remembered_until_its_end(uow: UnitOfWork) -> None:
+    first, second = new_role("first"), new_role("second")
+    async with uow.begin(SYSTEM) as tx:
+        await tx.roles.give_up_name(first, NOON + HOUR)
+        await tx.commit()
+    again = new_role("first")
+
+    async def given_up(role: Role, at: datetime) -> bool:
+        return await seen(uow, lambda tx: tx.roles.name_given_up(role, at))
+
+    assert await given_up(again, NOON)
+    assert not await given_up(again, NOON + HOUR), "it is over"
+    assert not await given_up(first, NOON), "a role may have its own name again"
+    assert not await given_up(second, NOON)
+
+    async with uow.begin(SYSTEM) as tx:
+        await tx.roles.give_up_name(again, NOON + 2 * HOUR)
+        await tx.commit()
+    assert await given_up(first, NOON + HOUR), "the last role that had it counts"
+    assert not await given_up(again, NOON)
+
+    async with uow.begin(SYSTEM) as tx:
+        await tx.roles.give_up_name(second, NOON)
+        assert await tx.roles.forget_names(NOON, 10) == 0
+        assert await tx.roles.forget_names(NOON + HOUR, 10) == 1
+        assert await tx.roles.forget_names(NOON + 3 * HOUR, 10) == 1
+        await tx.commit()
+    assert not await given_up(first, NOON)
+
+
+async def test_a_name_is_not_taken_unseen_while_it_is_given_up(uow: UnitOfWork) -> None:
+    """The unit that waits for the name finds that it was given up, though it was not when that unit began."""
+    role = new_role("kept")
+    await put(uow, role)
+    given_up = asyncio.Event()
+
+    async def give_up() -> None:
+        async with uow.begin(SYSTEM) as tx:
+            found = await tx.roles.get(role.id)
+            assert found is not None
+            await tx.roles.give_up_name(found, NOON + HOUR)
+            await tx.roles.remove(found)
+            given_up.set()
+            await asyncio.sleep(0.05)  # the other one comes to wait: in the database, where nobody can tell
+            await tx.commit()
+
+    async def take() -> bool:
+        await given_up.wait()
+        async with uow.begin(SYSTEM) as tx:
+            await tx.roles.add(new := new_role("kept"))
+            return await tx.roles.name_given_up(new, NOON)
+
+    assert (await asyncio.gather(give_up(), take()))[1]

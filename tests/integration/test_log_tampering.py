@@ -304,7 +304,9 @@ async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
         clock = MovableClock()
         async with connect(settings, clock=clock) as ubr:
             key, checkpoints = await lived_in(ubr, clock)
-        await record(settings, clock, UserRegistered(user_id=UserId(uuid4())), LogInFailed(user_id=None))
+        await record(
+            settings, clock, UserRegistered(user_id=UserId(uuid4())), LogInFailed(user_id=None, reason="unknown_email")
+        )
         async with staged(database, settings, key, checkpoints) as made:
             yield made
 
@@ -756,7 +758,7 @@ async def tall(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     async with new_database(request, request.param) as (database, settings):
         clock = MovableClock()
         async with connect(settings, clock=clock) as ubr:
-            await record(settings, clock, *(LogInFailed(user_id=None) for _ in range(300)))
+            await record(settings, clock, *(LogInFailed(user_id=None, reason="unknown_email") for _ in range(300)))
             checkpoint = await ubr.get_checkpoint(actor=SYSTEM)
             [key] = await ubr.list_log_keys(actor=SYSTEM)
         async with staged(database, settings, key.key, [checkpoint.note]) as made:

@@ -32,7 +32,7 @@ from ubr.domain.accounts.search import Prefix
 from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM
 from ubr.domain.ids import LogEntryId, SessionId, TokenDigest, UserId
-from ubr.domain.roles.role import RoleName
+from ubr.domain.roles.role import Role, RoleName
 from ubr.domain.sessions.termination import SecurityEvent
 
 pytestmark = pytest.mark.anyio
@@ -74,12 +74,13 @@ async def test_no_question_reads_a_whole_table_or_sorts_one(tmp_path: Path, monk
         await tx.users.page(UserFilter(sort="-email", now=NOON), After("a", uuid4()), 50)
         await tx.users.page(UserFilter(status=UserStatus.ACTIVE, now=NOON), behind, 50)
         await tx.users.page(UserFilter(status=UserStatus.ACTIVE, sort="email", now=NOON), After("a", uuid4()), 50)
-        await tx.roles.add(new_role("r"))
+        await tx.roles.add(role := new_role("r"))
+        await _names_of(tx, role)
         for few in (user_pages.FEW, -1):  # as where there are few, and where there are many
             monkeypatch.setattr(user_pages, "FEW", few)
-            for prefix, role in ((Prefix.parse("a"), None), (None, RoleName("r")), (Prefix.parse("a"), RoleName("r"))):
+            for prefix, name in ((Prefix.parse("a"), None), (None, RoleName("r")), (Prefix.parse("a"), RoleName("r"))):
                 for status in (None, UserStatus.ACTIVE):
-                    which = UserFilter(prefix=prefix, role=role, status=status, now=NOON)
+                    which = UserFilter(prefix=prefix, role=name, status=status, now=NOON)
                     await tx.users.page(which, behind, 50)
                     await tx.users.page(replace(which, sort="-email"), After("a", uuid4()), 50)
         await tx.users.forget_grants(NOON, 100)
@@ -101,6 +102,7 @@ async def test_no_question_reads_a_whole_table_or_sorts_one(tmp_path: Path, monk
             LogFilter(action="user.created"),
             LogFilter(actor_id=user_id),
             LogFilter(target_id="x"),
+            LogFilter(request_id="x"),
             LogFilter(since=NOON, until=NOON + timedelta(days=1)),
         ):
             await tx.logs.page(entries, behind, 50)
@@ -118,6 +120,13 @@ async def test_no_question_reads_a_whole_table_or_sorts_one(tmp_path: Path, monk
     await engine.dispose()
 
 
+async def _names_of(tx: Transaction, role: Role) -> None:
+    await tx.roles.held(role.id, NOON)
+    await tx.roles.give_up_name(role, NOON)
+    await tx.roles.name_given_up(role, NOON)
+    await tx.roles.forget_names(NOON, 100)
+
+
 # --- the log ---------------------------------------------------------------------------------------------------------
 
 Question: TypeAlias = Callable[[Transaction], Awaitable[object]]
@@ -126,7 +135,7 @@ MANY = 10_000
 """Entries of the log in PostgreSQL: so many that reading all of them is not what a plan would come to by itself."""
 LIMIT = 50
 SIZES = {"many": MANY, "waiting": LIMIT}
-ACTOR, TARGET = UserId(UUID(int=7)), str(UUID(int=7))
+ACTOR, TARGET, REQUEST = UserId(UUID(int=7)), str(UUID(int=7)), f"{7:032x}"
 LAST = After(NOON + timedelta(seconds=MANY // 2), UUID(int=0))
 
 PAGES: dict[str, LogFilter] = {
@@ -135,6 +144,7 @@ PAGES: dict[str, LogFilter] = {
     "action": LogFilter(action="user.created"),
     "actor": LogFilter(actor_id=ACTOR),
     "target": LogFilter(target_id=TARGET),
+    "request": LogFilter(request_id=REQUEST),
     "since": LogFilter(since=NOON + timedelta(hours=1)),
     "until": LogFilter(until=NOON + timedelta(hours=1)),
     "level within": LogFilter(level="warning", since=NOON + timedelta(hours=1), until=NOON + timedelta(hours=2)),
@@ -232,12 +242,14 @@ def reads_or_sorts_all(step: str, statement: str) -> bool:
 
 FILL = """
 SET LOCAL session_replication_role = replica;
-INSERT INTO logs (id, format, level, action, message, timestamp, actor_id, target_id, request_id_given, data, salt)
+INSERT INTO logs (id, format, level, action, message, timestamp, actor_id, target_id, request_id, request_id_given,
+        data, salt)
     SELECT (lpad(to_hex(n), 12, '0') || '70008000000000000000')::uuid, 1,
         CASE WHEN n % 50 = 0 THEN 'warning' ELSE 'info' END,
         CASE WHEN n % 40 = 0 THEN 'user.created' ELSE 'session.refreshed' END, 'something happened',
         timestamptz '2026-03-01 12:00+00' + n * interval '1 second',
-        lpad(to_hex(n % 100), 32, '0')::uuid, lpad(to_hex(n % 100), 32, '0')::uuid::text, false,
+        lpad(to_hex(n % 100), 32, '0')::uuid, lpad(to_hex(n % 100), 32, '0')::uuid::text,
+        lpad(to_hex(n % 100), 32, '0'), false,
         '{"user_id":"00000000-0000-0000-0000-000000000000"}', sha256(n::text::bytea)
     FROM generate_series(1, CAST(:many AS int) + CAST(:waiting AS int)) AS n;
 INSERT INTO log_leaves

@@ -14,6 +14,12 @@ ROOT = Path(__file__).parents[2]
 FUZZ_REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "20000"))
 """Total number of requests made from the OpenAPI document."""
 
+RIGHTS_ACTS = int(os.environ.get("RIGHTS_ACTS", "0"))
+"""Number of random acts with random rights on each store; 0 for a few."""
+
+RIGHTS_SEED = int(os.environ.get("RIGHTS_SEED", "0"))
+"""Added to the seed of each of these runs, for other acts."""
+
 
 def programs_of(name: str) -> Path:
     """The folder of the programs of `requirements/{name}.txt`, which are installed if they are missing."""

@@ -312,6 +312,7 @@ OTHER_QUERIES = {
         "until=1893456000",
         "action=%00",
         "target_id=%1F",
+        "request_id=%1F",
     ],
 }
 

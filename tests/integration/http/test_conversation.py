@@ -641,6 +641,7 @@ async def _the_log(talk: Talk, admin: Any, ada: Any) -> None:
         "timestamp": TIME,
         "ip": "127.0.0.1",
         "request_id": Like(r"line-\d+"),
+        "request_id_given": True,
     }
     [refusal] = [each for each in whole.json()["items"] if each["data"].get("act") == "list_logs"]
     assert refusal == {
@@ -682,6 +683,7 @@ async def _the_log(talk: Talk, admin: Any, ada: Any) -> None:
     assert {"session.login_failed", "act.refused"} <= warnings
     assert await actions(f"actor_id={ada['user']['id']}&action=user.updated") == {"user.updated"}
     assert "user.registered" in await actions(f"target_id={ada['user']['id']}")
+    assert await actions(f"request_id={entries[0]['request_id']}") == {"role.unassigned"}
     assert await actions("until=2001-01-01T00:00:00Z") == set()
     since = entries[3]["timestamp"]
     later = await talk.say("GET", f"/api/logs?since={since}", who=admin)

@@ -76,6 +76,7 @@ async def test_a_request_id_is_kept(standing: Service, given: str) -> None:
     await standing.client.post("/api/auth/login", headers=headers, json={"email": ADMIN, "password": PASSWORD})
     entries = (await standing.client.get("/api/logs", headers=await standing.admin())).json()["items"]
     assert given in [entry["request_id"] for entry in entries]
+    assert {entry["request_id_given"] for entry in entries if entry["request_id"] == given} == {True}
 
 
 ODD_IDS = ["", " ", "x" * 65, "a b", "a,b", "a\tb", "é", '"a"', "a/b", "<script>", "%0d%0a", "a\x7f"]

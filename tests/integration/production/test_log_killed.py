@@ -671,7 +671,7 @@ async def test_one_that_hangs_in_its_unit_leads_no_longer_than_the_database_is_p
     sequencer = Sequencer(units, signing)
     try:
         async with units.begin(SYSTEM) as tx:
-            tx.record(LogInFailed(user_id=None))
+            tx.record(LogInFailed(user_id=None, reason="unknown_email"))
             await tx.commit()
         async with SqlUnitOfWork(impatient, recorder).begin(SYSTEM) as hangs:
             assert await hangs.log_tree.lead(wait=False)
@@ -698,7 +698,7 @@ async def test_a_writer_that_freezes_between_two_messages_of_a_statement_is_ende
     sequencer = Sequencer(units, Ed25519LogSigning(SecretKeys(settings.secret_keys), settings.issuer, random_bytes))
     try:
         async with units.begin(SYSTEM) as tx:
-            tx.record(LogInFailed(user_id=None))
+            tx.record(LogInFailed(user_id=None, reason="unknown_email"))
             await tx.commit()
         async with looking(url) as frozen:
             await frozen.execute(

@@ -51,6 +51,27 @@ async def test_oneself_may_change_nothing_else(world: World, changes: UserChange
     assert await world.seen(member.id) == before
 
 
+@pytest.mark.parametrize("role", ["users:write", "*"])
+async def test_ones_own_e_mail_does_not_change_here_whatever_one_may(world: World, role: str) -> None:
+    member = await world.user(role)
+    before = await world.seen(member.id)
+    await world.acts()
+    for email in ("new@example.org", member.email.upper()):
+        with pytest.raises(Forbidden, match="password"):
+            await update(world, member.id, UserChanges(email=email, full_name="x"), actor=member.actor)
+    assert await world.seen(member.id) == before
+    assert await world.acts() == []
+    assert {mail.to for mail in await world.mails()} == {member.email}, "only the one that verifies it"
+    same = UserChanges(email=before.email, full_name="User One")
+    assert (await update(world, member.id, same, actor=member.actor)).full_name == "User One"
+
+
+async def test_who_may_not_change_it_anyway_learns_how_it_changes(world: World) -> None:
+    member = await world.user()
+    with pytest.raises(Forbidden, match="password"):
+        await update(world, member.id, UserChanges(email="new@example.org"), actor=member.actor)
+
+
 async def test_an_absent_field_stays_as_it_is(world: World) -> None:
     member = await world.user()
     await update(world, member.id, UserChanges(full_name="User One"))

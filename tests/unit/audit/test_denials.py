@@ -693,6 +693,9 @@ async def test_each_page_is_an_entry_and_none_is_on_its_own_page(world: World, r
         ({"target_id": f"{NOBODY} canary"}, {"target_id": "?"}),
         ({"target_id": f"{NOBODY}\n"}, {"target_id": "?"}),
         ({"target_id": str(NOBODY)}, {"target_id": str(NOBODY)}),
+        ({"request_id": "canary"}, {"request_id": "?"}),
+        ({"request_id": f"{NOBODY.hex}\n"}, {"request_id": "?"}),
+        ({"request_id": NOBODY.hex}, {"request_id": NOBODY.hex}),
         (
             {"action": "canary", "target_id": "canary", "level": "info"},
             {"action": "?", "target_id": "?", "level": "info"},
@@ -704,6 +707,13 @@ async def test_freely_typed_filters_are_not_stored(
 ) -> None:
     entry = await read(world, reader, **filters)
     assert entry.data == {"filters": recorded, "entries": 0}
+
+
+async def test_a_request_id_that_is_in_the_log_is_kept(world: World, reader: Member) -> None:
+    with calling_from(ORIGIN):
+        await world.register("somebody@example.org")
+    entry = await read(world, reader, request_id="req-7")
+    assert entry.data == {"filters": {"request_id": "req-7"}, "entries": 1}
 
 
 async def test_the_service_itself_stands_in_it_as_well(world: World) -> None:

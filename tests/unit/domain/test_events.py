@@ -44,7 +44,9 @@ def example(kind: Any) -> Any:
         kind = next(part for part in get_args(kind) if part is not type(None))
     kind = getattr(kind, "__supertype__", kind)
     origin = get_origin(kind) or kind
-    return {UUID: ID, datetime: MOMENT, str: "text", int: 7, tuple: ("text",), dict: {"name": "text"}}[origin]
+    return {UUID: ID, datetime: MOMENT, str: "text", int: 7, bool: True, tuple: ("text",), dict: {"name": "text"}}[
+        origin
+    ]
 
 
 def made(kind: type[Event], *, absent: bool = False) -> Event:
@@ -65,6 +67,7 @@ def test_every_action_belongs_to_one_event() -> None:
 def test_actions_are_what_clients_filter_by() -> None:
     assert sorted(actions()) == [
         "act.refused",
+        "idempotency_key.mismatched",
         "link.issued",
         "log.entry_read", "log.exported", "log.pruned", "log.read",
         "log_key.created", "log_key.rewrapped", "log_key.rotated",
@@ -72,12 +75,13 @@ def test_actions_are_what_clients_filter_by() -> None:
         "requests.rejected",
         "role.assigned", "role.created", "role.deleted", "role.unassigned", "role.updated",
         "service.restored",
-        "session.login_failed", "session.opened", "session.refreshed", "session.revoked", "session.token_reused",
+        "session.login_failed", "session.login_locked",
+        "session.opened", "session.refreshed", "session.revoked", "session.token_reused",
         "signing_key.created", "signing_key.revoked", "signing_key.rewrapped", "signing_key.rotated",
         "user.claimed", "user.created", "user.deleted", "user.disabled", "user.email_change_asked",
         "user.email_change_undone", "user.email_changed", "user.email_verified", "user.enabled",
-        "user.password_changed", "user.password_reset", "user.registered", "user.taken_over", "user.updated",
-        "verifier.registered",
+        "user.no_session_revoked", "user.password_changed", "user.password_reset", "user.registered", "user.taken_over",
+        "user.updated", "verifier.registered",
     ]  # fmt: skip
 
 

@@ -98,6 +98,7 @@ async def test_a_log_entry(world: World) -> None:
         "target": {"type": "user", "id": str(user.id)},
         "ip": "192.0.2.7",
         "request_id": "req-1",
+        "request_id_given": False,
         "data": {},
     }
     assert isinstance(page["next_cursor"], str)

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 import ubr.application
-from tests.support.people import OTHER_PASSWORD, PASSWORD, World, log_in_while, log_in_with, new_world
+from tests.support.people import OTHER_PASSWORD, PASSWORD, THIRD_PASSWORD, World, log_in_while, log_in_with, new_world
 from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.create_admin import CreateAdminCommand
+from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.accounts.delete_user import DeleteUserCommand
 from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.accounts.request_email_change import RequestEmailChangeCommand
@@ -33,6 +34,7 @@ from ubr.application.protection.rate_limits import FallbackRateLimitStore, Quota
 from ubr.application.sessions.log_in import LogIn, LogInCommand
 from ubr.application.sessions.refresh_session import RefreshSessionCommand
 from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.errors import (
     Busy,
@@ -264,6 +266,77 @@ def test_no_use_case_verifies_a_password_but_through_the_throttle() -> None:
     }
     # Whoever verifies an e-mail by a link may set any password there: to guess the one it has is of no use.
     assert verifying == {"password_throttle.py", "verify_email.py"}
+
+
+@pytest.mark.parametrize("exists", [True, False])
+async def test_a_lock_is_one_entry(exists: bool) -> None:
+    async with limited() as world:
+        user = await world.register(OWNER if exists else "other@example.org")
+        await world.acts()
+        await guess(world, 9)
+        assert "session.login_locked" not in {entry.action for entry in await world.acts()}
+        until = world.clock() + MINUTE
+        world.clock.move(seconds=30)
+        await guess(world, 5)
+        failed, locked = await world.acts()
+        assert (failed.action, locked.action, locked.level) == (
+            "session.login_failed",
+            "session.login_locked",
+            "warning",
+        )
+        assert locked.data == {"until": until.isoformat(), "known_client": False}
+        assert (locked.target and locked.target.id) == (str(user.id) if exists else None)
+        world.clock.move(seconds=30)
+        await guess(world, 10)
+        assert [entry.action for entry in await world.acts()].count("session.login_locked") == 1
+
+
+async def test_a_wrong_current_password_locks_like_a_login_and_from_a_known_client_this_one_alone() -> None:
+    async with limited() as world:
+        await world.register(OWNER)
+        with at(HOME):
+            member = await world.logged_in(OWNER)
+            await world.acts()
+            command = ChangePasswordCommand(current_password=OTHER_PASSWORD, new_password=THIRD_PASSWORD)
+            for _ in range(11):
+                await outcome(world.ubr.change_password(command, actor=member.actor))
+        [locked] = [entry for entry in await world.acts() if entry.action == "session.login_locked"]
+        assert locked.data["known_client"] is True
+        assert locked.target is not None
+        assert locked.target.id == str(member.id)
+        with at(ELSEWHERE):
+            assert await outcome(world.log_in(OWNER)) == "ok"
+
+
+async def test_of_many_guesses_at_once_one_locks() -> None:
+    async with limited() as world:
+        await world.register(OWNER)
+        await world.acts()
+        await asyncio.gather(*(outcome(world.log_in(OWNER, OTHER_PASSWORD)) for _ in range(30)))
+        actions = [entry.action for entry in await world.acts()]
+        assert (actions.count("session.login_failed"), actions.count("session.login_locked")) == (10, 1)
+
+
+async def test_the_log_alone_says_why_a_login_failed() -> None:
+    async with limited() as world:
+        user = await world.register(OWNER)
+        invited = CreateUserCommand(email="invited@example.org")
+        await world.ubr.create_user(invited, actor=SYSTEM)
+        await world.acts()
+
+        async def reason(email: str, password: str = PASSWORD) -> object:
+            with pytest.raises(InvalidCredentials):
+                await world.log_in(email, password)
+            [entry] = await world.acts()
+            return entry.data["reason"]
+
+        assert await reason(OWNER, OTHER_PASSWORD) == "wrong_password"
+        assert await reason("nobody@example.org") == "unknown_email"
+        assert await reason("invited@example.org") == "no_password"
+        await world.set_status(user.id, UserStatus.DISABLED)
+        await world.acts()
+        assert await reason(OWNER) == "disabled"
+        assert await reason(OWNER, OTHER_PASSWORD) == "wrong_password"
 
 
 async def test_a_client_ip_may_be_wrong_about_so_many_accounts() -> None:

@@ -56,7 +56,7 @@ async def failures(world: World) -> int:
 async def fail(unit_of_work: EndingUnitOfWork, error: type[Exception], actor: Actor | System = SYSTEM) -> None:
     """A unit that notes something, and then finds that it cannot go on."""
     async with unit_of_work.ending(GONE, actor=actor) as tx:
-        tx.record(LogInFailed(user_id=None))
+        tx.record(LogInFailed(user_id=None, reason="unknown_email"))
         raise error
 
 

@@ -1,5 +1,8 @@
 """Nobody gives, takes or changes what is more than they hold themselves."""
 
+from collections.abc import Awaitable
+from datetime import timedelta
+
 import pytest
 
 from tests.support.people import PASSWORD, Member, World
@@ -213,13 +216,44 @@ async def test_roles_add_up(world: World) -> None:
     await world.ubr.delete_user(DeleteUserCommand(user_id=target.id), actor=actor.actor)
 
 
-async def test_revoking_the_sessions_of_who_may_more_is_exempt(world: World) -> None:
-    actor, admin = await world.user(*MANAGER), await world.admin()
-    await world.ubr.revoke_session(RevokeSessionCommand(session_id=admin.actor.session_id), actor=actor.actor)
-    assert not await world.alive(admin.tokens)
-    again = await world.logged_in(admin.email)
-    await world.ubr.revoke_user_sessions(RevokeUserSessionsCommand(user_id=admin.id), actor=actor.actor)
-    assert not await world.alive(again.tokens)
+def end(world: World, target: Member, kind: str, actor: Member) -> Awaitable[object]:
+    """End the session of a user, or all of them."""
+    if kind == "one":
+        command = RevokeSessionCommand(session_id=target.actor.session_id)
+        return world.ubr.revoke_session(command, actor=actor.actor)
+    return world.ubr.revoke_user_sessions(RevokeUserSessionsCommand(user_id=target.id), actor=actor.actor)
+
+
+of_each_kind = pytest.mark.parametrize("kind", ["one", "all"])
+
+
+@of_each_kind
+@of_every_level
+async def test_ending_sessions(world: World, held: list[str], allowed: bool, kind: str) -> None:
+    actor, target = await world.user(*MANAGER), await target_of(world, held)
+    async with Case(world, allowed):
+        await end(world, target, kind, actor)
+    assert await world.alive(target.tokens) is not allowed
+
+
+@of_each_kind
+async def test_ones_own_sessions_end_whatever_one_may(world: World, kind: str) -> None:
+    member = await world.user("roles:read")
+    await end(world, member, kind, member)
+    assert not await world.alive(member.tokens)
+
+
+@of_each_kind
+async def test_rights_that_have_ended_protect_no_session(world: World, kind: str) -> None:
+    actor, target = await world.user(*MANAGER), await world.user()
+    role, until = await world.role("logs:read"), world.clock() + timedelta(minutes=2)
+    grant = AssignRoleCommand(user_id=target.id, role=role.name, expires_at=until)
+    await world.ubr.assign_role(grant, actor=SYSTEM)
+    with pytest.raises(GrantExceedsOwn):
+        await end(world, target, kind, actor)
+    world.clock.move(minutes=2)
+    await end(world, target, kind, actor)
+    assert not await world.alive(target.tokens)
 
 
 async def test_administrators_may_act_on_administrators(world: World) -> None:

@@ -71,6 +71,24 @@ async def test_one_of_ones_own_can_be_ended_from_another(world: World) -> None:
     assert await world.acts() == []
 
 
+@pytest.mark.parametrize("kind", ["one", "all"])
+async def test_each_call_about_the_sessions_of_another_is_an_entry(world: World, kind: str) -> None:
+    actor, member = await world.user("sessions:revoke"), await world.user()
+    await world.acts()
+    for who in (actor.actor, actor.actor, SYSTEM):
+        if kind == "one":
+            await world.ubr.revoke_session(RevokeSessionCommand(session_id=member.actor.session_id), actor=who)
+        else:
+            await world.ubr.revoke_user_sessions(RevokeUserSessionsCommand(user_id=member.id), actor=who)
+    first, *later = await world.acts()
+    assert (first.action, first.actor_id) == ("session.revoked", actor.id)
+    assert [(entry.action, entry.actor_id) for entry in later] == [
+        ("user.no_session_revoked", actor.id),
+        ("user.no_session_revoked", None),
+    ]
+    assert {entry.target and entry.target.id for entry in later} == {str(member.id)}
+
+
 async def test_without_the_permission_a_caller_does_not_learn_which_sessions_exist(world: World) -> None:
     member, other = await world.user(), await world.user()
     told = set()

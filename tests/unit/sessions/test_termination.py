@@ -29,9 +29,9 @@ Cause = Callable[[World, Member], Awaitable[object]]
 
 
 async def new_email(world: World, member: Member) -> None:
-    await world.assign(member.id, (await world.role("users:write")).name)
-    command = UpdateUserCommand(user_id=member.id, changes=UserChanges(email="new@example.org"))
-    await world.ubr.update_user(command, actor=member.actor)
+    command = RequestEmailChangeCommand(email="new@example.org", current_password=PASSWORD)
+    await world.ubr.request_email_change(command, actor=member.actor)
+    await world.ubr.verify_email(VerifyEmailCommand(token=await world.link("new@example.org")))
 
 
 async def role_changes(world: World, member: Member) -> None:
@@ -90,9 +90,7 @@ async def verify_and_reset(world: World, member: Member) -> None:
 
 async def change_and_undo(world: World, member: Member) -> None:
     await verify(world, member)
-    command = RequestEmailChangeCommand(email="new@example.org", current_password=PASSWORD)
-    await world.ubr.request_email_change(command, actor=member.actor)
-    await world.ubr.verify_email(VerifyEmailCommand(token=await world.link("new@example.org")))
+    await new_email(world, member)
     await world.ubr.undo_email_change(UndoEmailChangeCommand(token=await world.link(member.email)))
 
 

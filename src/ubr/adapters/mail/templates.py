@@ -39,6 +39,7 @@ _FACTS: Final[Mapping[MailKind, tuple[str, ...]]] = {
     MailKind.EMAIL_CHANGE_ASKED: ("new_email",),
     MailKind.EMAIL_CHANGED: (*_LINKED, "new_email"),
     MailKind.EMAIL_IN_USE: (),
+    MailKind.EMAIL_REPLACED: ("new_email",),
 }
 
 _MAX_NAME_LENGTH: Final = 64
@@ -184,6 +185,10 @@ def _harmless(full_name: str) -> str:
 
 
 def _masked(email: str) -> str:
-    """A masked e-mail that only its owner recognises, because the old e-mail may belong to another person."""
+    """A masked e-mail that only its owner recognises, because the old e-mail may belong to another person.
+
+    A domain can be a sentence, and a mail program turns it into a link: a person who chooses the new e-mail must not be
+    able to write to the old one.
+    """
     local, _, domain = email.rpartition("@")
-    return f"{local[:1]}...@{domain}"
+    return f"{local[:1]}...@{domain[:1]}..."

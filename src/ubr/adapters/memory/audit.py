@@ -37,6 +37,7 @@ def _fits(entry: LogEntry, which: LogFilter) -> bool:
         and which.action in {None, entry.action}
         and which.actor_id in {None, entry.actor_id}
         and which.target_id in {None, target_id}
+        and which.request_id in {None, entry.request_id}
         and (which.since is None or entry.timestamp >= which.since)
         and (which.until is None or entry.timestamp < which.until)
     )

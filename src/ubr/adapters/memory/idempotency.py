@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from ubr.adapters.memory.store import Drafts
@@ -25,6 +26,16 @@ class MemoryIdempotencyStore:
         if any(id is not None and self._drafts.users.get(id) is None for id in (replay.actor_id, replay.user_id)):
             raise TransactionConflict
         self._drafts.replays.put(replay.digest, replay)
+
+    async def mismatched(self, digest: bytes, limit: int) -> int:
+        replay = self._drafts.replays.get(digest)
+        if replay is None or replay.mismatches >= limit:
+            return 0
+        counted = replace(replay, mismatches=replay.mismatches + 1)
+        if counted.mismatches == limit:
+            counted = replace(counted, fingerprint=b"", result=b"")
+        self._drafts.replays.put(digest, counted)
+        return counted.mismatches
 
     async def forget(self, expired_before: datetime, limit: int) -> int:
         expired = [replay for replay in self._drafts.replays if replay.expires_at < expired_before][:limit]

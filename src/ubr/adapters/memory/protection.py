@@ -39,10 +39,12 @@ class MemoryPasswordAttempts:
                 reservation.bucket, replace(window, taken=window.taken - 1, passed=window.passed + passed)
             )
 
-    async def fail(self, reservation: Reservation) -> None:
+    async def fail(self, reservation: Reservation) -> int:
         window = self._windows.get(reservation.bucket)
-        if window is not None and window.began_at == reservation.began_at and window.taken > window.failed:
-            self._windows.put(reservation.bucket, replace(window, failed=window.failed + 1))
+        if window is None or window.began_at != reservation.began_at or window.taken <= window.failed:
+            return 0
+        self._windows.put(reservation.bucket, replace(window, failed=window.failed + 1))
+        return window.failed + 1
 
     async def clear(self, buckets: Collection[bytes]) -> None:
         for bucket in buckets:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from ubr.adapters.memory.paging import cut
-from ubr.adapters.memory.store import Drafts
+from ubr.adapters.memory.store import Drafts, FormerName
 from ubr.application.ports.paging import After
 from ubr.application.ports.roles import ForgottenGrants
 from ubr.domain.errors import RoleNameTaken
@@ -64,6 +64,22 @@ class MemoryRoles:
     async def forget_removed(self, limit: int, *, reached: UserId | None = None) -> ForgottenGrants:  # noqa: ARG002
         """Removing a role leaves nothing to delete here."""
         return ForgottenGrants(0, more=False, reached=None)
+
+    async def held(self, role_id: RoleId, now: datetime) -> bool:
+        return any(role_id in user.roles_at(now) for user in self._drafts.users)
+
+    async def give_up_name(self, role: Role, until: datetime) -> None:
+        self._drafts.former_role_names.put(role.name, FormerName(role.name, role.id, until))
+
+    async def name_given_up(self, role: Role, now: datetime) -> bool:
+        former = self._drafts.former_role_names.get(role.name)
+        return former is not None and former.role_id != role.id and former.until > now
+
+    async def forget_names(self, ended_before: datetime, limit: int) -> int:
+        ended = [former.name for former in self._drafts.former_role_names if former.until < ended_before][:limit]
+        for name in ended:
+            self._drafts.former_role_names.drop(name)
+        return len(ended)
 
     def _claim(self, role: Role) -> None:
         if self._drafts.role_by_name.get(role.name) is not None:

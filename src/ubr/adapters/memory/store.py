@@ -87,6 +87,15 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True)
+class FormerName:
+    """The name of a role before it was renamed or deleted."""
+
+    name: RoleName
+    role_id: RoleId
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """The attempts on one bucket since the window began: reserved, failed, and passed ones."""
 
@@ -104,6 +113,7 @@ class MemoryStore:
     user_by_email: dict[str, UserId] = field(default_factory=dict)
     roles: dict[RoleId, Role] = field(default_factory=dict)
     role_by_name: dict[RoleName, RoleId] = field(default_factory=dict)
+    former_role_names: dict[RoleName, FormerName] = field(default_factory=dict)
     sessions: dict[SessionId, Session] = field(default_factory=dict)
     refresh_tokens: dict[TokenDigest, RefreshToken] = field(default_factory=dict)
     links: dict[TokenDigest, OneTimeLink] = field(default_factory=dict)
@@ -155,6 +165,7 @@ class Drafts:
         self.user_by_email = Draft(store.user_by_email)
         self.roles = Draft(store.roles)
         self.role_by_name = Draft(store.role_by_name)
+        self.former_role_names = Draft(store.former_role_names)
         self.sessions = Draft(store.sessions)
         self.refresh_tokens = Draft(store.refresh_tokens)
         self.links = Draft(store.links)
@@ -179,6 +190,7 @@ class Drafts:
         self.user_by_email.apply()
         self.roles.apply()
         self.role_by_name.apply()
+        self.former_role_names.apply()
         self.sessions.apply()
         self.refresh_tokens.apply()
         self.links.apply()

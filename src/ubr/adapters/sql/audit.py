@@ -355,6 +355,8 @@ class SqlLogs:
             statement = statement.where(c.actor_id == which.actor_id)
         if which.target_id is not None:
             statement = statement.where(c.target_id == which.target_id)
+        if which.request_id is not None:
+            statement = statement.where(c.request_id == which.request_id)
         if which.since is not None:
             statement = statement.where(c.timestamp >= which.since)
         if which.until is not None:

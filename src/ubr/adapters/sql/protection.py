@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Executable, Integer, and_, bindparam, case, delete, or_, select, update
+from sqlalchemy import BigInteger, Executable, Integer, Update, and_, bindparam, case, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ubr.adapters.sql.connection import SqlConnection
@@ -41,11 +41,11 @@ def _taking(dialect: str) -> Executable:
     return statement
 
 
-def _changing(**values: Any) -> Statement:
+def _changing(**values: Any) -> Update:
     """An update of the window that a reservation belongs to."""
     c = password_tries.c
     same = and_(c.bucket == bindparam("its_bucket"), c.began_at == bindparam("its_start"))
-    return Statement(update(password_tries).where(same, c.taken > c.failed).values(values))
+    return update(password_tries).where(same, c.taken > c.failed).values(values)
 
 
 _TAKE: Final = Statement(_taking)
@@ -58,10 +58,10 @@ _CLEAR: Final = Statement(
     lambda dialect: delete(password_tries).where(among(dialect, password_tries.c.bucket, "buckets"))
 )
 _GIVE_BACK: Final = {
-    passed: _changing(taken=password_tries.c.taken - 1, passed=password_tries.c.passed + int(passed))
+    passed: Statement(_changing(taken=password_tries.c.taken - 1, passed=password_tries.c.passed + int(passed)))
     for passed in (True, False)
 }
-_FAIL: Final = _changing(failed=password_tries.c.failed + 1)
+_FAIL: Final = Statement(_changing(failed=password_tries.c.failed + 1).returning(password_tries.c.failed))
 _SEEN_AT: Final = Statement(
     select(known_clients.c.seen_at)
     .join_from(known_clients, users, known_clients.c.user_id == users.c.id)
@@ -111,6 +111,10 @@ _COUNT_BACK: Final = Statement(
 )
 
 
+def _of(reservation: Reservation) -> dict[str, Any]:
+    return {"its_bucket": reservation.bucket, "its_start": reservation.began_at}
+
+
 class SqlPasswordAttempts:
     def __init__(self, connection: SqlConnection) -> None:
         self._connection = connection
@@ -128,13 +132,11 @@ class SqlPasswordAttempts:
         return Exhausted(until=began_at + quota.per, all_failed=failed >= quota.limit, passed=passed)
 
     async def give_back(self, reservation: Reservation, *, passed: bool) -> None:
-        await self._write(_GIVE_BACK[passed], reservation)
+        await self._connection.write(_GIVE_BACK[passed], _of(reservation))
 
-    async def fail(self, reservation: Reservation) -> None:
-        await self._write(_FAIL, reservation)
-
-    async def _write(self, statement: Statement, reservation: Reservation) -> None:
-        await self._connection.write(statement, {"its_bucket": reservation.bucket, "its_start": reservation.began_at})
+    async def fail(self, reservation: Reservation) -> int:
+        failed = await self._connection.change(_FAIL, _of(reservation))
+        return failed[0][0] if failed else 0
 
     async def clear(self, buckets: Collection[bytes]) -> None:
         await self._connection.write(_CLEAR, {"buckets": list(buckets)})

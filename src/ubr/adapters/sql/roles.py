@@ -6,12 +6,12 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Integer, bindparam, delete, select, tuple_, update
+from sqlalchemy import Integer, bindparam, delete, or_, select, tuple_, update
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import role_from_row, role_to_row
 from ubr.adapters.sql.statements import Locking, Parameters, Statement, among, inserting, updating
-from ubr.adapters.sql.tables import roles, user_roles
+from ubr.adapters.sql.tables import former_role_names, roles, user_roles
 from ubr.application.ports.paging import After
 from ubr.application.ports.roles import GRANTS_AT_ONCE, ForgottenGrants
 from ubr.domain.ids import RoleId, UserId
@@ -37,6 +37,7 @@ _NEXT_PAGE: Final = Statement(
 _STORED: Final = [column for column in roles.columns if column is not roles.c.deleted_at]
 _ADD: Final = inserting(roles, _STORED)
 _SAVE: Final = updating(roles, roles.c.id == bindparam("its_id"), _THERE, columns=_STORED)
+_GIVE_UP_NAME: Final = inserting(former_role_names)
 _REMOVE: Final = Statement(delete(roles).where(roles.c.id == bindparam("id"), _THERE))
 
 
@@ -103,3 +104,24 @@ class SqlRoles:
         if last:
             await self._connection.write(delete(roles).where(roles.c.id == role_id))
         return ForgottenGrants(len(users), more=last, reached=None)
+
+    async def held(self, role_id: RoleId, now: datetime) -> bool:
+        c = user_roles.c
+        in_force = select(c.user_id).where(c.role_id == role_id, or_(c.expires_at.is_(None), c.expires_at > now))
+        return await self._connection.row(in_force.limit(1)) is not None
+
+    async def give_up_name(self, role: Role, until: datetime) -> None:
+        # The lock on the role, which has the name until now, excludes every other unit that gives it up.
+        await self._connection.write(delete(former_role_names).where(former_role_names.c.name == str(role.name)))
+        row = {"name": str(role.name), "role_id": role.id, "until": until}
+        await self._connection.write(_GIVE_UP_NAME, row)
+
+    async def name_given_up(self, role: Role, now: datetime) -> bool:
+        c = former_role_names.c
+        former = select(c.name).where(c.name == str(role.name), c.role_id != role.id, c.until > now)
+        return await self._connection.row(former) is not None
+
+    async def forget_names(self, ended_before: datetime, limit: int) -> int:
+        c = former_role_names.c
+        ended = select(c.name).where(c.until < ended_before).order_by(c.until).limit(limit)
+        return await self._connection.forget(c.name, ended.with_for_update(skip_locked=True))

@@ -275,6 +275,7 @@ def replay_to_row(replay: IdempotencyRecord) -> Values:
         "user_id": replay.user_id,
         "result": replay.result,
         "expires_at": replay.expires_at,
+        "mismatches": replay.mismatches,
     }
 
 
@@ -287,6 +288,7 @@ def replay_from_row(row: Row) -> IdempotencyRecord:
         user_id=row[c.user_id],
         result=row[c.result],
         expires_at=row[c.expires_at],
+        mismatches=row[c.mismatches],
     )
 
 

@@ -109,6 +109,16 @@ Index(
     sqlite_where=roles.c.deleted_at.is_not(None),
 )
 
+# Names that roles had. No foreign key: a name outlives the role that gave it up.
+former_role_names: Final = Table(
+    "former_role_names",
+    metadata,
+    Column("name", _exact(), primary_key=True),
+    Column("role_id", Uuid, nullable=False),
+    Column("until", Timestamp, nullable=False),
+    Index(None, "until"),
+)
+
 # `granted_by` deliberately has no foreign key: it still names the user who granted a role after their deletion.
 user_roles: Final = Table(
     "user_roles",
@@ -254,6 +264,7 @@ logs: Final = Table(
     Index(None, "action", "timestamp", "id"),
     Index(None, "actor_id", "timestamp", "id"),
     Index(None, "target_id", "timestamp", "id"),
+    Index(None, "request_id", "timestamp", "id"),
 )
 
 # The entries that are not in the tree yet. A trigger, made by the migration, adds every new entry.
@@ -332,6 +343,7 @@ replays: Final = Table(
     Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE")),
     Column("result", LargeBinary, nullable=False),
     Column("expires_at", Timestamp, nullable=False),
+    Column("mismatches", Integer, nullable=False, server_default="0"),
     Index(None, "actor_id"),
     Index(None, "user_id"),
     Index(None, "expires_at"),

@@ -52,6 +52,7 @@ class RegisterUser:
     - With `verified` registration no password is accepted, and the answer is the same for every e-mail: the account
       exists only once its owner redeems the mailed link, and the full name is set after that.
     - A retry with the same key within a day returns the stored answer.
+    - A request with the key of another registration is refused, and counts as a registration.
     - Limited to 60 registrations an hour per client IP: 429 `rate-limited` beyond.
     """
 
@@ -103,7 +104,9 @@ class RegisterUser:
         if self.policy.registration == "verified" and not isinstance(actor, System):
             if command.password is not UNSET:
                 raise Invalid.at("/password", "is not accepted here: the link in the mail sets it")
-            if await call.answered() is not None:
+            async with self.rate_limiter.replaying():
+                before = await call.answered()
+            if before is not None:
                 return None
             await self.rate_limiter.registration()
             # A limit of mails to this e-mail is not reported: it would reveal that others have registered with it.
@@ -121,7 +124,9 @@ class RegisterUser:
         )
         if self.policy.registration == "closed" and not isinstance(actor, System):
             raise RegistrationClosed
-        if (before := await call.answered()) is not None:
+        async with self.rate_limiter.replaying():
+            before = await call.answered()
+        if before is not None:
             return before.result
         mailed = True
         if not isinstance(actor, System):

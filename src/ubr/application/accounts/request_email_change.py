@@ -32,7 +32,9 @@ class RequestEmailChange:
 
     - Requires the current password: a stolen access token is not enough. Wrong passwords count together with failed
       logins: 429 `rate-limited` beyond the limit.
-    - A link is mailed to the new e-mail, and a notice to the current one. Nothing changes until the link is redeemed.
+    - A link is mailed to the new e-mail, and a notice to the current one if that is verified. Nothing changes until the
+      link is redeemed.
+    - Limited to 5 requests an hour for each account, old e-mail and new e-mail: 429 `rate-limited` beyond.
     - Only the holder of the new e-mail learns that it belongs to another account.
     """
 
@@ -53,12 +55,14 @@ class RequestEmailChange:
             if email.key == checked.user.email.key:
                 raise Invalid.at("/email", "must differ from the current e-mail")
             await self.rate_limiter.own_change(actor.user_id)
-            await self.rate_limiter.mail(MailKind.EMAIL_CHANGE, email)
+            await self.rate_limiter.email_change(checked.user, email)
             async with self.unit_of_work.begin(actor) as tx:
                 await authority(tx, actor)
                 user = await checked.user_in(tx)
                 tx.record(EmailChangeAsked(user_id=user.id))
                 await self.mail_queue(tx, MailKind.EMAIL_CHANGE, email, user_id=user.id, session_id=actor.session_id)
-                await self.mail_queue(tx, MailKind.EMAIL_CHANGE_ASKED, user.email, user_id=user.id, new_email=email)
+                if user.email_verified:
+                    # An unverified e-mail may belong to a stranger, who did not ask for mails.
+                    await self.mail_queue(tx, MailKind.EMAIL_CHANGE_ASKED, user.email, user_id=user.id, new_email=email)
                 await checked.passed(tx)
                 await tx.commit()

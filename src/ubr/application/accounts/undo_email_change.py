@@ -61,10 +61,10 @@ class UndoEmailChange:
             changed_at = link.expires_at - UNDO_LIFETIME
             roles = await tx.roles.many(user.grants)
             grown = {role.id for role in roles if role.permissions.names and role.updated_at >= changed_at}
-            was_lasting = user.lasting_admin
+            was_lasting, old = user.lasting_admin, user.email
             user.undo_email_change(link.email, changed_at=changed_at, grown=grown, now=tx.now)
             await keep_an_admin(tx, user, was_lasting=was_lasting)
             await tx.users.save(user)
             await end_links(tx, user, changed_since=changed_at)
-            await end_sessions(tx, user, SecurityEvent.EMAIL_CHANGE_UNDONE, actor=None)
+            await end_sessions(tx, user, SecurityEvent.EMAIL_CHANGE_UNDONE, actor=None, old=old)
             await self.mail_queue(tx, MailKind.PASSWORD_RESET, user.email, user_id=user.id)

@@ -18,10 +18,10 @@ from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.sessions.termination import end_links, end_sessions
 from ubr.domain.accounts.email import Email
-from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME
+from ubr.domain.accounts.one_time_link import EVER
 from ubr.domain.accounts.user import MAX_FULL_NAME_LENGTH, UserStatus
 from ubr.domain.actor import Actor, System
-from ubr.domain.errors import UserNotFound
+from ubr.domain.errors import Forbidden, UserNotFound
 from ubr.domain.ids import UserId
 from ubr.domain.mail.kinds import MailKind
 from ubr.domain.revocation.changes import Change
@@ -51,9 +51,10 @@ class UpdateUser:
     """Change a user.
 
     - Users may change their own full name; all other changes, and other users, require `users:write`.
+    - Users cannot change their own e-mail here, whatever permissions they hold: that requires the password and a link.
     - No escalation: the e-mail and status of a user with permissions that the actor lacks cannot be changed.
-    - A new e-mail has to be verified: a link is mailed to it. The change ends the user's other sessions. Users who
-      change their own e-mail can undo it for a day, by a link to the old one, if that was verified.
+    - A new e-mail has to be verified: a link is mailed to it. A notice goes to the old one. The change ends all
+      sessions and links of the user, and cannot be undone by a link.
     - Disabling a user ends all sessions permanently.
     - The last administrator cannot be disabled.
     - The number of changes of one's own account is limited: 429 `rate-limited` beyond.
@@ -77,16 +78,20 @@ class UpdateUser:
             await self.rate_limiter.own_change(user_id)
         async with self.unit_of_work.ending(Change("user", str(user_id)), actor=actor) as tx:
             who = await authority(tx, actor)
-            if protected or not who.is_user(user_id):
+            own = who.is_user(user_id)
+            if not own:
                 who.require(USERS_WRITE)
             user = await tx.users.get(user_id)
             if user is None:
                 raise UserNotFound
+            if own and email not in {UNSET, user.email}:
+                # The holder of a stolen access token could otherwise reset the password through the new mailbox.
+                raise Forbidden("Your own e-mail changes only with your password and a link: request a change of it")
             if protected:
+                who.require(USERS_WRITE)
                 forbid_escalation(who.permissions, await permissions_of(tx, user))
             check_revision(command.if_match, (await present_user(tx, user)).revision)
             old, active, was_lasting = user.email, user.active, user.lasting_admin
-            was_verified = user.email_verified
             user.update(
                 email=user.email if email is UNSET else email,
                 full_name=user.full_name if full_name is UNSET else full_name,
@@ -96,12 +101,9 @@ class UpdateUser:
             await keep_an_admin(tx, user, was_lasting=was_lasting)
             await tx.users.save(user)
             if user.email.key != old.key:
-                await end_sessions(tx, user, SecurityEvent.EMAIL_CHANGED, actor=actor)
-                if not who.is_user(user.id):
-                    await end_links(tx, user, changed_since=EVER)  # an act of an operator cannot be undone
-                elif was_verified:
-                    await tx.users.reserve(old, user.id, tx.now + UNDO_LIFETIME)
-                    await self.mail_queue(tx, MailKind.EMAIL_CHANGED, old, user_id=user.id, new_email=user.email)
+                await end_sessions(tx, user, SecurityEvent.EMAIL_CHANGED, actor=actor, old=old)
+                await end_links(tx, user, changed_since=EVER)  # an act of an operator cannot be undone
+                await self.mail_queue(tx, MailKind.EMAIL_REPLACED, old, user_id=user.id, new_email=user.email)
                 await self.mail_queue(tx, MailKind.VERIFICATION, user.email, user_id=user.id)
             if active and not user.active:
                 await end_sessions(tx, user, SecurityEvent.DISABLED, actor=actor)

@@ -14,7 +14,7 @@ from ubr.application.mail.queue import MailQueue
 from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
-from ubr.application.ports.unit_of_work import EndingUnitOfWork
+from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
 from ubr.application.protection.password_throttle import PasswordThrottle
 from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.sessions.termination import end_sessions
@@ -42,9 +42,10 @@ class VerifyEmail:
     - For the unverified e-mail of an existing account, this requires the account's password. Another password that
       meets the policy transfers the account to the holder of the mailbox: it becomes the new password, and all data
       of the first registrant is removed.
-    - For a change of e-mail, this sets the new e-mail and accepts no password. The user's other sessions end. The old
-      e-mail, if it was verified, gets a notice and can undo the change for a day; no other account can take it until
-      then.
+    - For a change of e-mail, this sets the new e-mail and accepts no password. The user's other sessions end. Another
+      account with that e-mail, if it was never verified and has no roles, is deleted: its registrant never proved the
+      mailbox. The old e-mail, if it was verified, gets a notice and can undo the change for a day; no other account can
+      take it until then.
     - The link can be used once. It stays valid if the password is rejected.
     """
 
@@ -139,10 +140,11 @@ class VerifyEmail:
             user = await tx.users.get(user_id)
             if user is None or not user.active or await tx.links.redeem(link.digest, tx.now) is None:
                 raise InvalidLink
+            await _remove_squatter(tx, link, asked)
             old, was_verified = user.email, user.email_verified
             user.change_email(link.email, now=tx.now)
             await tx.users.save(user)
-            await end_sessions(tx, user, SecurityEvent.EMAIL_CHANGED, actor=asked)
+            await end_sessions(tx, user, SecurityEvent.EMAIL_CHANGED, actor=asked, old=old)
             if was_verified:
                 # An unverified e-mail may belong to a stranger, who must not get the account.
                 await tx.users.reserve(old, user.id, tx.now + UNDO_LIFETIME)
@@ -162,6 +164,20 @@ def _given(password: str | UnsetType) -> str:
     if password is UNSET:
         raise Invalid.at("/password", "is required")
     return password
+
+
+async def _remove_squatter(tx: Transaction, link: OneTimeLink, asked: Actor | None) -> None:
+    """Delete the account of somebody who registered with the e-mail of the link, and never proved that it was theirs.
+
+    The link, which the mailbox received, proves it for another user.
+    """
+    other = await tx.users.by_email(link.email)
+    if other is None or other.id == link.user_id or not other.gives_way:
+        return
+    await end_sessions(tx, other, SecurityEvent.DELETED, actor=asked)
+    other.delete()
+    await tx.users.remove(other)
+    await tx.outbox.forget_email(other.email)
 
 
 def _owner(link: OneTimeLink) -> UserId:

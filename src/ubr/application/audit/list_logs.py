@@ -24,6 +24,9 @@ from ubr.domain.roles.permissions import LOGS_READ
 from ubr.domain.text import parse_moment
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+_REQUEST_ID: Final = re.compile(r"[0-9a-f]{32}")
+"""A request id that the service made itself."""
+
 _UNKNOWN: Final = "?"
 
 
@@ -34,6 +37,10 @@ class ListLogsCommand(Command, frozen=True, kw_only=True):
     action: Annotated[str | None, Meta(description="Only entries of this action.", examples=["user.registered"])] = None
     actor_id: Annotated[UUID | None, Meta(description="Only actions by this user.", examples=[EXAMPLE_ID])] = None
     target_id: Annotated[str | None, Meta(description="Only actions on the target with this id.")] = None
+    request_id: Annotated[
+        str | None,
+        Meta(description="Only what this request caused: the value of `X-Request-ID`.", examples=["0b8d5f0f3c1e4a52"]),
+    ] = None
     since: Timestamp | None = None
     until: Annotated[Timestamp | None, Meta(description="The end of the time range, exclusive.")] = None
     limit: PageLimit = DEFAULT_LIMIT
@@ -62,16 +69,19 @@ class ListLogs:
             action=command.action,
             actor_id=None if command.actor_id is None else UserId(command.actor_id),
             target_id=_canonical(command.target_id),
+            request_id=command.request_id,
             since=None if command.since is None else parse_moment(command.since, "/since"),
             until=None if command.until is None else parse_moment(command.until, "/until"),
         )
-        scope = ("logs", which.level, which.action, which.actor_id, which.target_id, which.since, which.until)
+        # Last, and only if it is given: cursors of earlier versions stay valid.
+        request = () if which.request_id is None else (which.request_id,)
+        scope = ("logs", which.level, which.action, which.actor_id, which.target_id, which.since, which.until, *request)
         after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
         (await self.authorize(actor)).require(LOGS_READ)
         async with self.unit_of_work.read() as tx:
             found = await tx.logs.page(which, after, limit + 1)
         async with self.unit_of_work.begin(actor) as tx:
-            tx.record(LogRead(filters=_filters(which), entries=min(len(found), limit)))
+            tx.record(LogRead(filters=_filters(which, known=bool(found)), entries=min(len(found), limit)))
             await tx.commit()
         entries, cursor = self.pager.cut(found, limit, scope, lambda entry: (entry.timestamp, entry.id))
         return Page(items=[log_entry_result(entry) for entry in entries], next_cursor=cursor)
@@ -82,14 +92,18 @@ def _canonical(target_id: str | None) -> str | None:
     return target_id.lower() if target_id is not None and _ID.fullmatch(target_id) else target_id
 
 
-def _filters(which: LogFilter) -> Facts:
-    """The conditions in the form that the log may hold: free text only if it names something known."""
-    action, target_id = which.action, which.target_id
+def _filters(which: LogFilter, *, known: bool) -> Facts:
+    """The conditions in the form that the log may hold: free text only if it names something known.
+
+    `known` is true if entries were found, so that the log holds the text already.
+    """
+    action, target_id, request_id = which.action, which.target_id, which.request_id
     filters = {
         "level": which.level,
         "action": action if action is None or action in actions() else _UNKNOWN,
         "actor_id": which.actor_id and str(which.actor_id),
         "target_id": target_id if target_id is None or _ID.fullmatch(target_id) else _UNKNOWN,
+        "request_id": request_id if request_id is None or known or _REQUEST_ID.fullmatch(request_id) else _UNKNOWN,
         "since": which.since and which.since.isoformat(),
         "until": which.until and which.until.isoformat(),
     }

@@ -17,9 +17,16 @@ from ubr.application.ports.secrets import Signer
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import IdempotencyKeyReused, Invalid
+from ubr.domain.events import IdempotencyKeyMismatched
 from ubr.domain.ids import UserId
 
 A = TypeVar("A", bound=Revised | None)
+
+MAX_MISMATCHES: Final = 5
+"""Number of other requests with a key after which its result is forgotten.
+
+The answer tells whether a request, with its password, is the same as the first: more would be guesses.
+"""
 
 KEPT: Final = timedelta(hours=24)
 """How long the result of a key is kept."""
@@ -63,7 +70,7 @@ class IdempotentCall(Generic[A]):
 
     unit_of_work: UnitOfWork
     signer: Signer
-    actor_id: UserId | None
+    actor: Actor | System | None
     answer: type[A]
     digest: bytes | None = None
     asked: bytes = field(default=b"", repr=False)
@@ -76,17 +83,34 @@ class IdempotentCall(Generic[A]):
         if self.digest is None:
             return None
         async with self.unit_of_work.read() as tx:
-            return self._same(await tx.idempotency.find(self.digest, tx.now))
+            if await tx.idempotency.find(self.digest, tx.now) is None:
+                return None
+        # Requests are compared one after the other: many at once are not more guesses.
+        async with self.unit_of_work.begin(self.actor) as tx:
+            return await self._compared(tx, await tx.idempotency.find(self.digest, tx.now))
 
     async def claim(self, tx: Transaction) -> Answered[A] | None:
         """Claim the call for this unit. Returns the stored result if another unit has done the call; nothing is left to
         do then.
 
-        Waits for a concurrent unit that holds the claim. Errors: `IdempotencyKeyReused`.
+        Waits for a concurrent unit that holds the claim. Call it before the unit writes anything: for a request that
+        differs from the first, it commits the unit with its count and an audit log entry.
+        Errors: `IdempotencyKeyReused`.
         """
         if self.digest is None:
             return None
-        return self._same(await tx.idempotency.claim(self.digest, tx.now))
+        return await self._compared(tx, await tx.idempotency.claim(self.digest, tx.now))
+
+    async def _compared(self, tx: Transaction, replay: IdempotencyRecord | None) -> Answered[A] | None:
+        """The stored result, if it belongs to the same request. The record is locked."""
+        if replay is None:
+            return None
+        if not self.signer.verify(_PURPOSE, self.asked, replay.fingerprint):
+            if count := await tx.idempotency.mismatched(replay.digest, MAX_MISMATCHES):
+                tx.record(IdempotencyKeyMismatched(user_id=replay.user_id, mismatches=count))
+                await tx.commit()
+            raise IdempotencyKeyReused
+        return Answered(self._read(replay.result))
 
     async def keep(self, tx: Transaction, result: A, *, made: UserId | None = None) -> None:
         """Store the result with the effect. It is deleted with the actor, and with the user who was `made`."""
@@ -96,20 +120,12 @@ class IdempotentCall(Generic[A]):
             IdempotencyRecord(
                 digest=self.digest,
                 fingerprint=self.signer.sign(_PURPOSE, self.asked),
-                actor_id=self.actor_id,
+                actor_id=_id_of(self.actor),
                 user_id=made,
                 result=_stored(result),
                 expires_at=tx.now + KEPT,
             )
         )
-
-    def _same(self, replay: IdempotencyRecord | None) -> Answered[A] | None:
-        """The stored result, if it belongs to the same request."""
-        if replay is None:
-            return None
-        if not self.signer.verify(_PURPOSE, self.asked, replay.fingerprint):
-            raise IdempotencyKeyReused
-        return Answered(self._read(replay.result))
 
     def _read(self, stored: bytes) -> A:
         kept = msgspec.json.decode(stored, type=_Kept | None)
@@ -128,6 +144,8 @@ class Idempotency:
       who know them.
     - The request is the whole command, passwords included. Only its HMAC is stored. The HMAC covers the key, so that
       even with the database and the secret, passwords cannot be guessed against it without the key.
+    - A request with the key of another one is refused, counted, and an audit log entry. After a few of these the result
+      is forgotten and every request with the key is refused, so that the password of the first cannot be guessed.
     - The key is stored as a digest, and is therefore still found after the secret was replaced.
     """
 
@@ -138,15 +156,16 @@ class Idempotency:
         self, idempotency_key: IdempotencyKey | None, command: Command, *, actor: Actor | System | None, answer: type[A]
     ) -> IdempotentCall[A]:
         """An attempt at a call that returns this type, or None."""
-        actor_id = actor.user_id if isinstance(actor, Actor) else None
         if idempotency_key is None:
-            return IdempotentCall(self.unit_of_work, self.signer, actor_id, answer)
-        whose = str(actor_id) if isinstance(actor, Actor) else repr(actor)
+            return IdempotentCall(self.unit_of_work, self.signer, actor, answer)
+        whose = str(actor.user_id) if isinstance(actor, Actor) else repr(actor)
         name = [type(command).__name__, whose, idempotency_key.key]
         digest = hashlib.sha256(_encode(name)).digest()
-        return IdempotentCall(
-            self.unit_of_work, self.signer, actor_id, answer, digest, _encode([*name, _given(command)])
-        )
+        return IdempotentCall(self.unit_of_work, self.signer, actor, answer, digest, _encode([*name, _given(command)]))
+
+
+def _id_of(actor: Actor | System | None) -> UserId | None:
+    return actor.user_id if isinstance(actor, Actor) else None
 
 
 def _given(command: Command) -> dict[str, Any]:

@@ -77,6 +77,8 @@ class TargetResult(Result, frozen=True, kw_only=True):
 
 
 class LogEntryResult(Result, frozen=True, kw_only=True):
+    """`request_id_given` marks a request id that the client chose: other requests can have it too."""
+
     id: Id
     level: Annotated[Level, example("info")]
     action: Annotated[str, example("user.registered")]
@@ -86,6 +88,7 @@ class LogEntryResult(Result, frozen=True, kw_only=True):
     target: Annotated[TargetResult | None, example({"type": "user", "id": EXAMPLE_ID})]
     ip: Annotated[str | None, example("192.0.2.1")]
     request_id: Annotated[str | None, example("0b8d5f0f3c1e4a52")]
+    request_id_given: Annotated[bool, example(False)]
     data: Annotated[dict[str, Any], example({})]
 
 
@@ -220,6 +223,7 @@ def log_entry_result(entry: LogEntry) -> LogEntryResult:
         target=None if entry.target is None else TargetResult(type=entry.target.type, id=entry.target.id),
         ip=entry.ip,
         request_id=entry.request_id,
+        request_id_given=entry.request_id_given,
         data=json.loads(entry.data),
     )
 

@@ -205,7 +205,7 @@ class DeliverMail:
             case MailKind.EMAIL_CHANGED:
                 return await self._email_changed(tx, queued)
             case _:
-                user = await _owner(tx, queued)
+                user = await _noticed(tx, queued)
                 return None if user is None else _plain(queued.kind, queued.email, user, queued.new_email)
 
     async def _registration(self, tx: Transaction, queued: QueuedMail) -> MailContext | None:
@@ -230,7 +230,7 @@ class DeliverMail:
         if user is None:
             return None
         other = await tx.users.by_email(queued.email)
-        if other is None:
+        if other is None or (other.gives_way and other.id != user.id):
             return await self._with_link(
                 tx, queued, LinkKind.EMAIL_CHANGE, user, email=queued.email, session_id=queued.session_id
             )
@@ -296,6 +296,13 @@ async def _addressee(tx: Transaction, queued: QueuedMail) -> User | None:
     if user is None or not user.active or queued.user_id not in {None, user.id}:
         return None
     return user
+
+
+async def _noticed(tx: Transaction, queued: QueuedMail) -> User | None:
+    """The user that a notice is about, for the notice of a replaced e-mail also a disabled one."""
+    if queued.kind is not MailKind.EMAIL_REPLACED or queued.user_id is None:
+        return await _owner(tx, queued)
+    return await tx.users.get(queued.user_id)
 
 
 async def _owner(tx: Transaction, queued: QueuedMail) -> User | None:

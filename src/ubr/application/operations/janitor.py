@@ -41,8 +41,8 @@ class Janitor:
     - Encrypted successors of refresh tokens are erased once their retry window is over.
     - Sessions are deleted after their absolute end, with their tokens: until then, every older refresh token is
       recognised.
-    - Links are deleted once they have expired, undeliverable mails after a week, and reservations of e-mails once they
-      have ended.
+    - Links are deleted once they have expired, undeliverable mails after a week, and reservations of e-mails and
+      former names of roles once they have ended.
     - Grants are deleted a month after their end. They have had no effect since, so nothing changes with them.
     - Roles that were removed from very many holders are deleted with their grants, which have no effect any more.
     - Change records are deleted after a day.
@@ -79,6 +79,7 @@ class Janitor:
         await self._each("expired links", lambda tx: tx.links.forget(tx.now, _BATCH))
         await self._each("undeliverable mails", lambda tx: tx.outbox.forget(tx.now - QUEUED_MAILS_KEPT, _BATCH))
         await self._each("reserved e-mails", lambda tx: tx.users.forget_reservations(tx.now, _BATCH))
+        await self._each("former names of roles", lambda tx: tx.roles.forget_names(tx.now, _BATCH))
         await self._each("results of idempotency keys", lambda tx: tx.idempotency.forget(tx.now, _BATCH))
         await self._each("ended grants", lambda tx: tx.users.forget_grants(tx.now - ENDED_GRANTS_LAST, _BATCH))
         await self._step("grants of removed roles", self._forget_grants)

@@ -25,6 +25,7 @@ class LogFilter:
     action: str | None = None
     actor_id: UserId | None = None
     target_id: str | None = None
+    request_id: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 

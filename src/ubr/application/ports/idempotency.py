@@ -14,7 +14,7 @@ class IdempotencyRecord:
     """A result, with hashes that identify the call: nothing that the caller sent is stored in clear.
 
     `digest` identifies the key and its owner, `fingerprint` the request. `user_id` is the user that the call created.
-    The record is deleted with that user, and with the actor.
+    The record is deleted with that user, and with the actor. `mismatches` is the number of other requests with the key.
     """
 
     digest: bytes
@@ -23,11 +23,12 @@ class IdempotencyRecord:
     user_id: UserId | None
     result: bytes = field(repr=False)
     expires_at: datetime
+    mismatches: int = 0
 
 
 class IdempotencyStore(Protocol):
     async def find(self, digest: bytes, now: datetime) -> IdempotencyRecord | None:
-        """The stored result; None if there is none, or it has expired. Never locked."""
+        """The stored result; None if there is none, or it has expired. In a writing unit it is locked until the end."""
         ...
 
     async def claim(self, digest: bytes, now: datetime) -> IdempotencyRecord | None:
@@ -42,6 +43,15 @@ class IdempotencyStore(Protocol):
         """Store the result of a call whose digest this unit has claimed.
 
         Errors: `TransactionConflict` if the actor or the user has been deleted in the meantime.
+        """
+        ...
+
+    async def mismatched(self, digest: bytes, limit: int) -> int:
+        """Count a request that differs from the one with a result, and that this unit has locked.
+
+        Returns the number of these requests so far. The one that reaches `limit` erases the fingerprint and the result:
+        no request is the same then, and the digest stays claimed until it expires. Further ones are not counted, and
+        return 0.
         """
         ...
 

@@ -47,8 +47,11 @@ class PasswordAttempts(Protocol):
         """
         ...
 
-    async def fail(self, reservation: Reservation) -> None:
-        """Record that a reservation will not be returned."""
+    async def fail(self, reservation: Reservation) -> int:
+        """Record that a reservation will not be returned.
+
+        Returns the number of failures in its window; 0 if nothing was recorded, because the window is over.
+        """
         ...
 
     async def clear(self, buckets: Collection[bytes]) -> None:

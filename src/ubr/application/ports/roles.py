@@ -67,3 +67,22 @@ class Roles(Protocol):
         batches before have deleted.
         """
         ...
+
+    async def held(self, role_id: RoleId, now: datetime) -> bool:
+        """True if a user has a grant of the role that has not ended. No unit grants it while this unit locks it."""
+        ...
+
+    async def give_up_name(self, role: Role, until: datetime) -> None:
+        """Remember until then that the role, which is about to be renamed or deleted, had its name."""
+        ...
+
+    async def name_given_up(self, role: Role, now: datetime) -> bool:
+        """True if another role gave up the name of this one, and that is still remembered.
+
+        Call it after `add` or `save`, which wait for a unit that gives up the name at the same moment.
+        """
+        ...
+
+    async def forget_names(self, ended_before: datetime, limit: int) -> int:
+        """Forget at most `limit` former names that are remembered until before this. Returns the number forgotten."""
+        ...

@@ -28,7 +28,7 @@ from ubr.domain.errors import (
     UbrError,
     WrongPassword,
 )
-from ubr.domain.events import LogInFailed
+from ubr.domain.events import LogInFailed, LogInLocked
 from ubr.domain.ids import UserId
 
 PURPOSE: Final = "password tries"
@@ -118,10 +118,11 @@ class PasswordThrottle:
         async with self._attempt() as attempt:
             async with self._reading(email) as tx:
                 user = await tx.users.by_email(email)
+                attempt.user_id = None if user is None else user.id
                 await attempt.find_bucket(tx, email)
             right = await attempt.verify(password, None if user is None else user.password_hash, email)
             if user is None or user.password_hash is None or not right or not user.active:
-                await self._record_failure(attempt, None if user is None else user.id)
+                await self._record_failure(attempt, _reason(user, right=right))
                 raise InvalidCredentials
             outdated = self.hasher.outdated(user.password_hash)
             upgraded = await self.hasher.hash(password, account=email.key) if outdated else None
@@ -138,6 +139,7 @@ class PasswordThrottle:
                 user = await tx.users.get(user_id)
                 if user is None:
                     raise InvalidToken
+                attempt.user_id = user.id
                 await attempt.find_bucket(tx, user.email)
             if not await attempt.verify(password, user.password_hash, user.email):
                 raise WrongPassword
@@ -166,10 +168,10 @@ class PasswordThrottle:
             raise
         await self.rate_limiter.give_back(attempt.status)
 
-    async def _record_failure(self, attempt: _Attempt, user_id: UserId | None) -> None:
+    async def _record_failure(self, attempt: _Attempt, reason: str) -> None:
         async with self.unit_of_work.begin(None) as tx:
+            tx.record(LogInFailed(user_id=attempt.user_id, reason=reason))
             await attempt.fail(tx)
-            tx.record(LogInFailed(user_id=user_id))
             await tx.commit()
 
     @asynccontextmanager
@@ -252,6 +254,15 @@ async def _quietly(doing: Coroutine[Any, Any, None]) -> None:
         await doing
 
 
+def _reason(user: User | None, *, right: bool) -> str:
+    """Why a login failed, for the log."""
+    if user is None:
+        return "unknown_email"
+    if user.password_hash is None:
+        return "no_password"
+    return "disabled" if right else "wrong_password"
+
+
 class CheckedPassword:
     """A verified password, and the account as it was before hashing."""
 
@@ -289,9 +300,12 @@ class _Attempt:
 
     def __init__(self, throttle: PasswordThrottle, status: RateLimitStatus | None) -> None:
         self.status = status
+        self.user_id: UserId | None = None
+        """The user of the account; None if no account has the e-mail, or it was not read yet."""
         self._throttle = throttle
         self._bucket = b""
         self._client: bytes | None = None
+        self._known = False
         self._reservation: Reservation | None = None
         self._outcome = _Outcome.UNTRIED
 
@@ -308,6 +322,7 @@ class _Attempt:
         seen_at = await tx.known_clients.seen_at(email, client)
         if seen_at is not None and tx.now - seen_at <= KNOWN_FOR:
             self._bucket = throttle.bucket(email, network)
+            self._known = True
         if seen_at is None or tx.now - seen_at >= _FRESH:
             self._client = client
 
@@ -329,10 +344,14 @@ class _Attempt:
             await tx.known_clients.see(user_id, self._client, tx.now)
 
     async def fail(self, tx: Transaction) -> None:
-        """Keep the reservation: the password was wrong, or cannot be used."""
+        """Keep the reservation: the password was wrong, or cannot be used. The last of the window locks the account."""
         self._outcome = _Outcome.FAILED
-        if self._reservation is not None:
-            await tx.password_attempts.fail(self._reservation)
+        quota = self._throttle.rate_limiter.quotas.account
+        if self._reservation is None or quota is None:
+            return
+        if await tx.password_attempts.fail(self._reservation) == quota.limit:
+            until = self._reservation.began_at + quota.per
+            tx.record(LogInLocked(user_id=self.user_id, until=until, known_client=self._known))
 
     def innocent(self, error: BaseException) -> bool:
         """True if the caller got no verdict on the password, and the reservation was certainly not returned."""
@@ -358,5 +377,5 @@ class _Attempt:
         """Record the wrong password, so that attempts waiting for this reservation give up."""
         if self._reservation is not None and self._outcome is _Outcome.WRONG:
             async with self._throttle.unit_of_work.begin(None) as tx:
-                await tx.password_attempts.fail(self._reservation)
+                await self.fail(tx)
                 await tx.commit()

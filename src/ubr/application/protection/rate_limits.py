@@ -13,7 +13,8 @@ from typing import Final
 from ubr.application.kernel.origin import current_origin
 from ubr.application.ports.protection import Decision, Quota, RateLimitStore
 from ubr.domain.accounts.email import Email
-from ubr.domain.errors import InvalidLink, RateLimited, StoreUnavailable
+from ubr.domain.accounts.user import User
+from ubr.domain.errors import IdempotencyKeyReused, InvalidLink, RateLimited, StoreUnavailable
 from ubr.domain.ids import SessionId, UserId
 from ubr.domain.mail.kinds import MailKind
 
@@ -42,7 +43,7 @@ class Quotas:
     mails: Quota | None
     """Mails requested by one client IP."""
     mails_to_one: Quota | None
-    """Mails requested to one e-mail."""
+    """Mails requested to one e-mail; changes of e-mail requested by one account."""
     bad_refreshes: Quota | None
     bad_links: Quota | None
 
@@ -153,6 +154,15 @@ class RateLimiter:
         """Count a registration."""
         await self._client("register-ip", self.quotas.registrations)
 
+    @asynccontextmanager
+    async def replaying(self) -> AsyncIterator[None]:
+        """Count a repeated registration within, if it differs from the one that it claims to repeat."""
+        try:
+            yield
+        except IdempotencyKeyReused:
+            await self.registration()
+            raise
+
     async def mail(self, kind: MailKind, email: Email) -> None:
         """Count a request for a mail to an e-mail, with or without an account.
 
@@ -178,6 +188,19 @@ class RateLimiter:
         except RateLimited:
             return False
         return True
+
+    async def email_change(self, user: User, new: Email) -> None:
+        """Count a request to change a user's e-mail: by account, old e-mail and new e-mail.
+
+        Otherwise one account could mail very many notices to its old e-mail, and links to very many new ones.
+        """
+        await self._client("mail-ip", self.quotas.mails)
+        if (quota := self.quotas.mails_to_one) is None:
+            return
+        kind = MailKind.EMAIL_CHANGE
+        old = f"mail {MailKind.EMAIL_CHANGE_ASKED} {user.email.key}"
+        for name in (f"mail {kind} by {user.id}", old, f"mail {kind} {new.key}"):
+            _allow(await self.rate_limit_store.take(name, quota))
 
     async def _mail(self, kind: MailKind, email: Email) -> Decision | None:
         await self._client("mail-ip", self.quotas.mails)

@@ -16,6 +16,7 @@ from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.roles.role_names import take_name
 from ubr.domain.actor import Actor, System
 from ubr.domain.ids import RoleId
 from ubr.domain.roles.permissions import ROLES_WRITE, forbid_escalation
@@ -35,6 +36,7 @@ class CreateRole:
 
     - Requires `roles:write`.
     - No escalation: it may hold only permissions that the actor holds.
+    - For a day, a name that another role gave up also requires `roles:assign`.
     - A retry with the same key within a day returns the stored answer, if the actor still has the permission.
     """
 
@@ -68,6 +70,7 @@ class CreateRole:
                 id=RoleId(self.new_id()), name=name, description=description, permissions=permissions, now=tx.now
             )
             await tx.roles.add(role)
+            await take_name(tx, who, role)
             result = role_result(role)
             await call.keep(tx, result)
             await tx.commit()

@@ -10,6 +10,7 @@ from ubr.application.kernel.representations import check_revision, role_revision
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
+from ubr.application.roles.role_names import give_up_name
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import RoleNotFound
 from ubr.domain.ids import RoleId
@@ -30,6 +31,7 @@ class DeleteRole:
 
     - Requires `roles:write`.
     - No escalation: it may hold only permissions that the actor holds.
+    - If users hold it, this also requires `roles:assign`. For a day, so does a new role with its name.
     - A built-in role cannot be deleted.
     """
 
@@ -48,4 +50,5 @@ class DeleteRole:
             forbid_escalation(who.permissions, role.permissions)
             check_revision(command.if_match, role_revision(role))
             role.delete()
+            await give_up_name(tx, who, role, renamed=False)
             await tx.roles.remove(role)

@@ -15,6 +15,7 @@ from ubr.application.kernel.representations import RoleResult, check_revision, r
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
+from ubr.application.roles.role_names import give_up_name, take_name
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import RoleNotFound
 from ubr.domain.ids import RoleId
@@ -46,6 +47,8 @@ class UpdateRole:
 
     - Requires `roles:write`.
     - No escalation: the actor must have every permission that the role has before or after the update.
+    - Another name for a role that users hold also requires `roles:assign`, because other services may trust it. For a
+      day, so does a name that another role gave up.
     - The name of a built-in role and the permissions of `admin` cannot be changed.
     - The permissions of `user` apply to every user, including future ones.
     """
@@ -73,6 +76,9 @@ class UpdateRole:
             forbid_escalation(who.permissions, role.permissions, after)
             who.forbid_outliving(Permissions(after.names - role.permissions.names), None, tx.now)
             check_revision(command.if_match, role_revision(role))
+            renamed = name is not UNSET and name != role.name and not role.built_in
+            if renamed:
+                await give_up_name(tx, who, role, renamed=True)
             role.update(
                 name=role.name if name is UNSET else name,
                 description=role.description if description is UNSET else description,
@@ -80,4 +86,6 @@ class UpdateRole:
                 now=tx.now,
             )
             await tx.roles.save(role)
+            if renamed:
+                await take_name(tx, who, role)
         return role_result(role)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from ubr.application.access.authorization import authority
+from ubr.application.access.authorization import authority, permissions_of
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import retry_on_conflict
@@ -12,9 +12,10 @@ from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.sessions.termination import end_sessions
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import UserNotFound
+from ubr.domain.events import NoSessionRevoked
 from ubr.domain.ids import UserId
 from ubr.domain.revocation.changes import Change
-from ubr.domain.roles.permissions import SESSIONS_REVOKE
+from ubr.domain.roles.permissions import SESSIONS_REVOKE, forbid_escalation
 from ubr.domain.sessions.termination import SecurityEvent
 
 
@@ -27,7 +28,8 @@ class RevokeUserSessions:
     """End every session of a user, including the current one if it is theirs.
 
     - Users may end their own sessions; another user's require `sessions:revoke`.
-    - A concurrent login is repeated on the changed account.
+    - No escalation: the sessions of a user with permissions that the actor lacks do not end.
+    - Each call about another user's sessions is an audit log entry, also if there are none.
     """
 
     unit_of_work: EndingUnitOfWork
@@ -43,6 +45,11 @@ class RevokeUserSessions:
             user = await tx.users.get(user_id)
             if user is None:
                 raise UserNotFound
+            own = who.is_user(user_id)
+            if not own:
+                forbid_escalation(who.permissions, await permissions_of(tx, user))
             if await end_sessions(tx, user, SecurityEvent.ALL_REVOKED, actor=actor):
                 user.end_sessions()
                 await tx.users.save(user)
+            elif not own:
+                tx.record(NoSessionRevoked(user_id=user.id))

@@ -5,22 +5,29 @@ from __future__ import annotations
 from datetime import datetime
 
 from ubr.application.ports.unit_of_work import Transaction
+from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import Actor, System
 from ubr.domain.sessions.termination import LINK_TERMINATION, SESSION_TERMINATION, SecurityEvent, TerminationScope
 
 
-async def end_sessions(tx: Transaction, user: User, cause: SecurityEvent, *, actor: Actor | System | None) -> int:
+async def end_sessions(
+    tx: Transaction, user: User, cause: SecurityEvent, *, actor: Actor | System | None, old: Email | None = None
+) -> int:
     """End the sessions of a user that the event ends, and the user's links if it ends those.
 
-    The user's row must be locked, so that no concurrent login is missed. Returns the number of sessions that ended.
+    The user's row must be locked, so that no concurrent login is missed. `old` is the e-mail before the event, if the
+    event changed it. Returns the number of sessions that ended.
     """
     reach = SESSION_TERMINATION[cause]
     spared = actor.session_id if reach is TerminationScope.OTHERS and isinstance(actor, Actor) else None
     ended = await tx.sessions.end_of(user.id, cause, tx.now, spared=spared)
     if cause in LINK_TERMINATION:
         await end_links(tx, user, changed_since=EVER if cause is SecurityEvent.TAKEN_OVER else None)
+        if old is not None:
+            # Mails to an e-mail find its account when they are sent: a later account would get what is queued now.
+            await tx.outbox.forget_links(user.id, old, changed_since=None)
     return ended
 
 

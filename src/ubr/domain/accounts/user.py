@@ -121,6 +121,16 @@ class User:
         grant = self.grants.get(ADMIN_ROLE_ID)
         return self.active and grant is not None and grant.expires_at is None
 
+    @property
+    def gives_way(self) -> bool:
+        """True if this account is removed for another user who proves its mailbox, and wants it as their e-mail.
+
+        Its registrant never proved the mailbox, whose owner could take over the account in any case. An account that
+        an operator made, gave a role or disabled stays.
+        """
+        trusted = not self.active or self.password_hash is None or self.grants.keys() != {USER_ROLE_ID}
+        return not self.email_verified and not trusted
+
     def update(self, *, email: Email, full_name: str | None, status: UserStatus, now: datetime) -> None:
         """Take the new values. Unchanged values leave no trace. A new e-mail is unverified."""
         changed = []

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import ClassVar, Final
 
 from ubr.domain.event_kinds import Event, Facts, Level, Target
-from ubr.domain.ids import LogEntryId
+from ubr.domain.ids import LogEntryId, UserId
 
 # Actions that verification of the log interprets.
 LOG_PRUNED: Final = "log.pruned"
@@ -148,6 +148,27 @@ class ActRefused(Event):
 
     def data(self) -> Facts:
         return {"act": self.act, "problem": self.problem, "count": self.count}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyKeyMismatched(Event):
+    """A request had the idempotency key of another one, which created this user, if it created one.
+
+    `mismatches` counts these requests. After a few, the result of the first is forgotten.
+    """
+
+    action = "idempotency_key.mismatched"
+    message = "A request had the idempotency key of another one"
+    level: ClassVar[Level] = "warning"
+    user_id: UserId | None
+    mismatches: int
+
+    @property
+    def target(self) -> Target | None:
+        return None if self.user_id is None else Target("user", str(self.user_id))
+
+    def data(self) -> Facts:
+        return {"mismatches": self.mismatches}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,14 +127,7 @@ def read_payload(payload: bytes, *, issuer: str, audience: str) -> AccessClaims:
     if not isinstance(content, dict) or content.keys() - {_PERMISSIONS} != _CLAIMS:
         raise ValueError("Other claims")
     if (content["iss"], content["aud"], content["client_id"]) != (issuer, audience, CLIENT_ID):
-<<<<<<< HEAD
         raise ValueError("Wrong audience or issuer")
-    roles = content["roles"]
-    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
-        raise ValueError("Roles that are not strings")
-=======
-        raise ValueError("For another audience, or of another issuer")
->>>>>>> people
     return AccessClaims(
         user_id=UserId(_uuid(content["sub"])),
         session_id=SessionId(_uuid(content["sid"])),

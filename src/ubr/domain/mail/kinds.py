@@ -36,6 +36,9 @@ class MailKind(StrEnum):
     EMAIL_IN_USE = "email_in_use"
     """To an e-mail that a user wanted to change theirs to, and that already has an account. Contains no link."""
 
+    EMAIL_REPLACED = "email_replaced"
+    """To the old e-mail, after another user changed it. Contains no link."""
+
 
 LINK_MAILS: Final = frozenset(
     {MailKind.VERIFICATION, MailKind.PASSWORD_RESET, MailKind.INVITATION, MailKind.EMAIL_CHANGE}

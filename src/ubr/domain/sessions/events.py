@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar, Final
 
 from ubr.domain.event_kinds import Event, Facts, Level, SessionEvent, Target
@@ -57,6 +58,19 @@ class SessionRevoked(SessionEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoSessionRevoked(Event):
+    """A call to end sessions of another user found none to end. An act upon another user is an entry in any case."""
+
+    action = "user.no_session_revoked"
+    message = "No session of another user was left to revoke"
+    user_id: UserId
+
+    @property
+    def target(self) -> Target:
+        return Target("user", str(self.user_id))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenReused(SessionEvent):
     """A spent refresh token was used after its retry window: another client has a copy."""
 
@@ -67,13 +81,44 @@ class TokenReused(SessionEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogInFailed(Event):
-    """`user_id` is None if no account has the e-mail. The typed text is not stored."""
+    """`user_id` is None if no account has the e-mail. The typed text is not stored.
+
+    `reason` is for readers of the log alone: `unknown_email`, `no_password` (none is set), `wrong_password`, or
+    `disabled` (the password was right). The caller gets the same answer for all of them.
+    """
 
     action = "session.login_failed"
     message = "A login failed"
     level: ClassVar[Level] = "warning"
     user_id: UserId | None
+    reason: str
 
     @property
     def target(self) -> Target | None:
         return None if self.user_id is None else Target("user", str(self.user_id))
+
+    def data(self) -> Facts:
+        return {"reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogInLocked(Event):
+    """The last wrong password that an account accepts in a window. Until its end, every password is refused.
+
+    `known_client` is true for a client IP that the account was logged in from, which has its own count: the lock does
+    not apply to any other. `user_id` is None if no account has the e-mail.
+    """
+
+    action = "session.login_locked"
+    message = "An account was locked after too many wrong passwords"
+    level: ClassVar[Level] = "warning"
+    user_id: UserId | None
+    until: datetime
+    known_client: bool
+
+    @property
+    def target(self) -> Target | None:
+        return None if self.user_id is None else Target("user", str(self.user_id))
+
+    def data(self) -> Facts:
+        return {"until": self.until.isoformat(), "known_client": self.known_client}

@@ -230,7 +230,7 @@ def test_registrants_and_users_who_log_in_are_the_actors() -> None:
 
 
 def test_a_failed_login_has_no_actor() -> None:
-    entry = entry_of(LogInFailed(user_id=UserId(UUID(int=2))), None)
+    entry = entry_of(LogInFailed(user_id=UserId(UUID(int=2)), reason="wrong_password"), None)
     assert entry.actor_id is None
     assert entry.target == Target("user", str(UUID(int=2)))
-    assert entry_of(LogInFailed(user_id=None), None).target is None
+    assert entry_of(LogInFailed(user_id=None, reason="unknown_email"), None).target is None

@@ -69,7 +69,8 @@ ADVICE: Final[Mapping[str, Advice]] = {
     ),
     "idempotency-key-reused": Advice(
         "A request with this `Idempotency-Key` was answered within the last day, and it had another body. The answer "
-        "reveals nothing about that request.",
+        "reveals nothing about that request. After five of these, the stored answer is deleted, and the first request "
+        "gets this problem too.",
         "Generate a new key for each call, and reuse it only to repeat that same call.",
         at="/api/users",
     ),

@@ -8,7 +8,7 @@ from ubr.application.kernel.representations import Page, SessionResult
 from ubr.application.sessions.list_sessions import ListSessions, ListSessionsCommand
 from ubr.application.sessions.revoke_other_sessions import RevokeOtherSessions
 from ubr.application.sessions.revoke_session import RevokeSession, RevokeSessionCommand
-from ubr.domain.errors import InvalidCursor, SessionNotFound
+from ubr.domain.errors import GrantExceedsOwn, InvalidCursor, SessionNotFound
 from ubr.entrypoints.http.call import Call, Ubr, operation
 from ubr.entrypoints.http.responses import page
 from ubr.entrypoints.http.routes.paging import Paging
@@ -55,7 +55,7 @@ class Sessions(Controller):
             status=204,
             summary="End one session",
             ending=True,
-            problems=(SessionNotFound,),
+            problems=(SessionNotFound, GrantExceedsOwn),
         ),
     )
     async def revoke(self, request: Call, ubr: Ubr) -> None:

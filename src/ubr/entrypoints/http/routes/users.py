@@ -158,7 +158,7 @@ class Users(Controller):
             status=204,
             summary="End a user's sessions",
             ending=True,
-            problems=(UserNotFound,),
+            problems=(UserNotFound, GrantExceedsOwn),
         ),
     )
     async def revoke_sessions(self, request: Call, ubr: Ubr) -> None:

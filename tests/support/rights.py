@@ -1,0 +1,628 @@
+"""Random acts of actors with random rights, and the rules that hold after each of them.
+
+The rules are read off the rows and the log, not off the code that decides: an act that was allowed has to be one that
+its actor was entitled to.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from tests.support.people import NO_LIMITS, OTHER_PASSWORD, PASSWORD, token_in
+from ubr.adapters.mail.templates import TemplateMailRenderer
+from ubr.adapters.memory.mail import MemoryMailer
+from ubr.application.accounts.change_password import ChangePasswordCommand
+from ubr.application.accounts.create_admin import CreateAdminCommand
+from ubr.application.accounts.create_user import CreateUserCommand
+from ubr.application.accounts.delete_user import DeleteUserCommand
+from ubr.application.accounts.register_user import RegisterUserCommand
+from ubr.application.accounts.request_email_change import RequestEmailChangeCommand
+from ubr.application.accounts.request_password_reset import RequestPasswordResetCommand
+from ubr.application.accounts.reset_password import ResetPasswordCommand
+from ubr.application.accounts.undo_email_change import UndoEmailChangeCommand
+from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
+from ubr.application.accounts.verify_email import VerifyEmailCommand
+from ubr.application.app import Application
+from ubr.application.ports.accounts import UserFilter
+from ubr.application.ports.audit import LogFilter
+from ubr.application.ports.mail import Mail
+from ubr.application.roles.assign_role import AssignRoleCommand
+from ubr.application.roles.create_role import CreateRoleCommand
+from ubr.application.roles.delete_role import DeleteRoleCommand
+from ubr.application.roles.unassign_role import UnassignRoleCommand
+from ubr.application.roles.update_role import RoleChanges, UpdateRoleCommand
+from ubr.application.sessions.log_in import LogInCommand
+from ubr.application.sessions.revoke_session import RevokeSessionCommand
+from ubr.application.sessions.revoke_user_sessions import RevokeUserSessionsCommand
+from ubr.bootstrap import open_environment
+from ubr.domain.accounts.one_time_link import LinkKind
+from ubr.domain.accounts.user import User, UserStatus
+from ubr.domain.actor import SYSTEM, Actor, System
+from ubr.domain.audit.entry import LogEntry
+from ubr.domain.errors import Conflict, Contradictory, Forbidden, NotFound, UbrError
+from ubr.domain.ids import RoleId, SessionId, TokenDigest, UserId
+from ubr.domain.mail.kinds import LINK_MAILS, MailKind
+from ubr.domain.mail.queued_mail import QueuedMail
+from ubr.domain.roles.permissions import BUILT_IN_PERMISSIONS, EVERYTHING
+from ubr.domain.roles.role import ADMIN_ROLE_ID, USER_ROLE_ID, Role
+from ubr.domain.sessions.session import Session
+from ubr.settings import MEMORY, Settings
+from ubr.testing import TINY_HASHING, MovableClock
+
+T = TypeVar("T")
+
+FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
+EMAILS: Final = [f"person{number}@example.org" for number in range(9)]
+NAMES: Final = ["auditor", "billing-admin", "clerk", "editor", "helper", "owner"]
+PERMISSIONS: Final = sorted(BUILT_IN_PERMISSIONS.names - {EVERYTHING})
+MOST_USERS: Final = 7
+
+ENDS_LINKS: Final = frozenset(
+    {
+        "user.password_changed",
+        "user.password_reset",
+        "user.claimed",
+        "user.email_changed",
+        "user.email_change_undone",
+        "user.disabled",
+        "user.deleted",
+        "user.taken_over",
+    }
+)
+"""Actions after which no earlier link of their user is good, apart from those that undo a change of e-mail."""
+
+ALLOWED_WITHOUT_CHANGE: Final = frozenset(
+    {"user.no_session_revoked", "session.login_failed", "user.email_change_asked"}
+)
+"""Acts that are entries although they change no user, role, session or link."""
+
+Rights = dict[str, datetime]
+"""Each permission that a user holds, and its end."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All rows that the rules are about, at a moment."""
+
+    now: datetime
+    users: dict[UserId, User]
+    roles: dict[RoleId, Role]
+    sessions: dict[SessionId, Session]
+    queued: dict[UUID, QueuedMail]
+    links: frozenset[TokenDigest]
+    """Those among the links that were mailed that are still good."""
+    feed: int
+
+    def rights(self, user_id: UserId | None, *, at: datetime | None = None, everyone: bool = True) -> Rights:
+        """What a user may do; without `everyone`, by roles of their own alone."""
+        found: Rights = {}
+        user = None if user_id is None else self.users.get(user_id)
+        for grant in () if user is None else user.grants.values():
+            end = grant.expires_at or FOR_EVER
+            role = self.roles.get(grant.role_id)
+            if role is None or end <= (at or self.now) or (role.id == USER_ROLE_ID and not everyone):
+                continue
+            for permission in PERMISSIONS if EVERYTHING in role.permissions.names else role.permissions.names:
+                found[permission] = max(end, found.get(permission, end))
+            if EVERYTHING in role.permissions.names:
+                found[EVERYTHING] = max(end, found.get(EVERYTHING, end))
+        return found
+
+    def names(self, user_id: UserId) -> Rights:
+        """The names of roles that a user's tokens have."""
+        user = self.users[user_id]
+        ends = {
+            self.roles[g.role_id].name: g.expires_at or FOR_EVER
+            for g in user.grants.values()
+            if g.role_id in self.roles
+        }
+        return {str(name): end for name, end in ends.items() if end > self.now}
+
+    def facts(self) -> dict[object, object]:
+        """What an act can change, by the thing that it would change."""
+        start = FOR_EVER
+        users: dict[object, object] = {
+            ("user", id): replace(user, version=0, security_version=0, updated_at=start)
+            for id, user in self.users.items()
+        }
+        roles: dict[object, object] = {
+            ("role", id): replace(role, version=0, updated_at=start) for id, role in self.roles.items()
+        }
+        return {**users, **roles, **{("session", id): True for id in self.sessions}}
+
+
+def gained(before: Rights, after: Rights) -> Rights:
+    return {right: end for right, end in after.items() if end > before.get(right, datetime.min.replace(tzinfo=UTC))}
+
+
+def cover(own: Rights, others: Rights) -> bool:
+    return EVERYTHING in own or others.keys() <= own.keys()
+
+
+@dataclass
+class Rightful:
+    """One application, the random acts on it, and the rules."""
+
+    ubr: Application
+    clock: MovableClock
+    random: random.Random
+    mailer: MemoryMailer = field(default_factory=MemoryMailer)
+    passwords: dict[UserId, str] = field(default_factory=dict)
+    actors: list[Actor] = field(default_factory=list)
+    links: dict[TokenDigest, tuple[MailKind | None, str, UserId | None]] = field(default_factory=dict)
+    """The links that were mailed: the kind, the token, and the user."""
+    kinds: dict[UUID, QueuedMail] = field(default_factory=dict)
+    changed_from: dict[UUID, Rights] = field(default_factory=dict)
+    """The rights of a user at a change of e-mail, by the mail that undoes it, and then by its link."""
+    undoes: dict[TokenDigest, Rights] = field(default_factory=dict)
+    former: dict[str, tuple[RoleId, datetime]] = field(default_factory=dict)
+    told: set[tuple[object, ...]] = field(default_factory=set)
+    last: UUID | None = None
+    history: list[str] = field(default_factory=list)
+    done: int = 0
+    refused: int = 0
+
+    # --- what is there ----------------------------------------------------------------------------------------------
+
+    async def look(self) -> Seen:
+        async with self.ubr.create_role.unit_of_work.read() as tx:
+            users = {user.id: user for user in await tx.users.page(UserFilter(now=tx.now), None, 200)}
+            roles = {role.id: role for role in await tx.roles.page(None, 200)}
+            sessions = {s.id: s for user_id in users for s in await tx.sessions.page(user_id, tx.now, None, 200)}
+            queued = {mail.id: mail for mail in await tx.outbox.page(None, 500)}
+            good = [digest for digest in self.links if (link := await tx.links.get(digest)) and link.live_at(tx.now)]
+            return Seen(
+                self.clock(), users, roles, sessions, queued, frozenset(good), (await tx.feed_position()).number
+            )
+
+    async def entries(self) -> list[LogEntry]:
+        """The entries since the last call, oldest first."""
+        async with self.ubr.create_role.unit_of_work.read() as tx:
+            newest = await tx.logs.page(LogFilter(), None, 100)
+        new = []
+        for entry in newest:
+            if entry.id == self.last:
+                break
+            new.append(entry)
+        if newest:
+            self.last = newest[0].id
+        return new[::-1]
+
+    # --- acts ---------------------------------------------------------------------------------------------------------
+
+    # Ids differ from run to run. Choices do not depend on them, so that a seed repeats most of its acts.
+
+    def pick(self, options: Iterable[T]) -> T | None:
+        listed = list(options)
+        return self.random.choice(listed) if listed else None
+
+    def some_user(self, seen: Seen) -> User:
+        return self.random.choice(sorted(seen.users.values(), key=lambda user: user.email.key))
+
+    def some_role(self, seen: Seen) -> Role:
+        return self.random.choice(sorted(seen.roles.values(), key=lambda role: role.name))
+
+    def some_permissions(self) -> list[str]:
+        return [str(p) for p in self.random.sample(PERMISSIONS, self.random.choice([0, 1, 2, 4, 6, 9]))]
+
+    def some_end(self) -> datetime | None:
+        minutes = self.random.choice([None, None, 10, 60, 600, 600])
+        return None if minutes is None else self.clock() + timedelta(minutes=minutes)
+
+    async def start(self) -> None:
+        await self.ubr.create_admin(CreateAdminCommand(email=EMAILS[0], password=PASSWORD), actor=SYSTEM)
+        seen = await self.look()
+        self.passwords = dict.fromkeys(seen.users, PASSWORD)
+        await self.entries()
+
+    async def step(self) -> None:
+        """One act, and the rules after it."""
+        before = await self.look()
+        live = [actor for actor in self.actors if actor.session_id in before.sessions]
+        self.actors = live
+        able = [actor for actor in live if before.rights(actor.user_id)] if self.random.random() < 0.8 else []
+        actor: Actor | System | None = (
+            SYSTEM if not live or self.random.random() < 0.25 else self.random.choice(able or live)
+        )
+        acts: list[Callable[[Seen, Any], tuple[str, Awaitable[object]] | None]] = [
+            self.registers, self.registers, self.logs_in, self.logs_in, self.logs_in, self.creates_user,
+            self.assigns, self.assigns, self.assigns, self.assigns, self.assigns, self.unassigns,
+            self.creates_role, self.creates_role, self.updates_role, self.updates_role, self.updates_role,
+            self.deletes_role, self.updates_user, self.updates_user, self.updates_user, self.deletes_user,
+            self.demotes, self.demotes,
+            self.revokes, self.revokes_all, self.changes_password,
+            self.asks_change, self.asks_change, self.asks_reset,
+            self.follows_link, self.follows_link, self.follows_link, self.takes_over,
+            self.delivers, self.delivers, self.waits,
+        ]  # fmt: skip
+        act = self.random.choice(acts)
+        chosen = act(before, actor)
+        if chosen is None:
+            return
+        name, work = chosen
+        if name not in {
+            "assign",
+            "unassign",
+            "create_user",
+            "role",
+            "update",
+            "delete",
+            "revoke",
+            "password",
+            "ask_change",
+        }:
+            actor = SYSTEM if name in {"take_over", "demote"} else None
+        whom = actor.user_id if isinstance(actor, Actor) else "somebody" if actor is None else "the service"
+        self.history.append(f"{self.done}: {act.__name__} {name} by {whom}")
+        failure: UbrError | None = None
+        try:
+            await work
+        except UbrError as error:
+            failure = error
+        self.history[-1] += f": {type(failure).__name__ if failure else 'done'}"
+        self.done += 1
+        if name == "wait":
+            return
+        after, entries = await self.look(), await self.entries()
+        self.check(name, actor, before, after, failure, entries)
+        self.remember(actor, before, after, entries, failed=failure is not None)
+
+    def registers(self, seen: Seen, _: Actor | System) -> tuple[str, Awaitable[object]] | None:
+        if len(seen.users) >= MOST_USERS:
+            return None
+        return "register", self._registered(self.random.choice(EMAILS))
+
+    async def _registered(self, email: str) -> None:
+        made = await self.ubr.register_user(RegisterUserCommand(email=email, password=PASSWORD), actor=SYSTEM)
+        self.passwords[UserId(made.id)] = PASSWORD
+
+    def logs_in(self, seen: Seen, _: Actor | System) -> tuple[str, Awaitable[object]] | None:
+        user = self.some_user(seen)
+        return ("log_in", self._logged_in(user, self.passwords[user.id])) if user.id in self.passwords else None
+
+    async def _logged_in(self, user: User, password: str) -> None:
+        tokens = await self.ubr.log_in(LogInCommand(email=user.email.address, password=password))
+        self.actors.append(await self.ubr.authenticate(tokens.access_token))
+
+    def creates_user(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
+        if len(seen.users) >= MOST_USERS:
+            return None
+        roles = self.random.choice([[], [str(self.some_role(seen).name)]])
+        command = CreateUserCommand(email=self.random.choice(EMAILS), roles=roles)
+        return "create_user", self.ubr.create_user(command, actor=actor)
+
+    def assigns(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
+        # Few become administrators, or every act would be allowed.
+        role = self.some_role(seen)
+        if role.built_in and self.random.random() < 0.9:
+            return None
+        command = AssignRoleCommand(user_id=self.some_user(seen).id, role=str(role.name), expires_at=self.some_end())
+        return "assign", self.ubr.assign_role(command, actor=actor)
+
+    def unassigns(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
+        user_id = self.some_user(seen).id
+        name = self.random.choice([*sorted(seen.names(user_id)), "helper"])
+        return "unassign", self.ubr.unassign_role(UnassignRoleCommand(user_id=user_id, role=name), actor=actor)
+
+    def creates_role(self, _: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
+        command = CreateRoleCommand(name=self.random.choice(NAMES), permissions=self.some_permissions())
+        return "role", self.ubr.create_role(command, actor=actor)
+
+    def updates_role(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
+        role = self.some_role(seen)
+        own = sorted(seen.rights(actor.user_id).keys() - {EVERYTHING}) if isinstance(actor, Actor) else []
+        if own and self.random.random() < 0.7:  # or most changes would be refused
+            permissions = [str(permission) for permission in own]
+        else:
+            permissions = self.some_permissions()
+        permissions = (
+            [str(permission) for permission in role.permissions] if self.random.random() < 0.2 else permissions
+        )
+        changes = self.random.choice(
+            [
+                RoleChanges(name=self.random.choice([*NAMES, str(role.name)])),
+                RoleChanges(permissions=[] if role.id == USER_ROLE_ID and self.random.random() < 0.8 else permissions),
+                RoleChanges(description=self.random.choice(["One", "Two", None])),
+                RoleChanges(),
+            ]
+        )
+        return "role", self.ubr.update_role(UpdateRoleCommand(role_id=role.id, changes=changes), actor=actor)
+
+    def deletes_role(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
+        return "role", self.ubr.delete_role(DeleteRoleCommand(role_id=self.some_role(seen).id), actor=actor)
+
+    def updates_user(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
+        user = self.some_user(seen)
+        if isinstance(actor, Actor) and self.random.random() < 0.3:
+            user = seen.users[actor.user_id]
+        email = self.random.choice([*EMAILS, user.email.address])
+        changes = self.random.choice(
+            [
+                UserChanges(email=email),
+                UserChanges(email=email, full_name="One"),
+                UserChanges(full_name=self.random.choice(["One", None])),
+                UserChanges(status=self.random.choice([UserStatus.ACTIVE, UserStatus.ACTIVE, UserStatus.DISABLED])),
+                UserChanges(),
+            ]
+        )
+        return "update", self.ubr.update_user(UpdateUserCommand(user_id=user.id, changes=changes), actor=actor)
+
+    def deletes_user(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
+        return "delete", self.ubr.delete_user(DeleteUserCommand(user_id=self.some_user(seen).id), actor=actor)
+
+    def revokes(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
+        session = self.pick(actor.session_id for actor in self.actors)
+        if session is None:
+            return None
+        return "revoke", self.ubr.revoke_session(RevokeSessionCommand(session_id=session), actor=actor)
+
+    def revokes_all(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
+        command = RevokeUserSessionsCommand(user_id=self.some_user(seen).id)
+        return "revoke", self.ubr.revoke_user_sessions(command, actor=actor)
+
+    def changes_password(self, _: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
+        if not isinstance(actor, Actor) or actor.user_id not in self.passwords:
+            return None
+        return "password", self._password_changed(actor)
+
+    async def _password_changed(self, actor: Actor) -> None:
+        current = self.passwords[actor.user_id]
+        new = OTHER_PASSWORD if current == PASSWORD else PASSWORD
+        await self.ubr.change_password(ChangePasswordCommand(current_password=current, new_password=new), actor=actor)
+        self.passwords[actor.user_id] = new
+
+    def asks_change(self, _: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
+        if not isinstance(actor, Actor) or actor.user_id not in self.passwords:
+            return None
+        command = RequestEmailChangeCommand(
+            email=self.random.choice(EMAILS), current_password=self.passwords[actor.user_id]
+        )
+        return "ask_change", self.ubr.request_email_change(command, actor=actor)
+
+    def asks_reset(self, _: Seen, __: Any) -> tuple[str, Awaitable[object]]:
+        command = RequestPasswordResetCommand(email=self.random.choice(EMAILS))
+        return "ask_reset", self.ubr.request_password_reset(command)
+
+    def follows_link(self, seen: Seen, _: Any) -> tuple[str, Awaitable[object]] | None:
+        digest = self.pick(link for link in self.links if link in seen.links or self.random.random() < 0.02)
+        if digest is None:
+            return None
+        kind, token, user_id = self.links[digest]
+        return ("undo" if kind is MailKind.EMAIL_CHANGED else "link"), self._followed(kind, token, user_id, digest)
+
+    async def _followed(self, kind: MailKind | None, token: str, user_id: UserId | None, digest: TokenDigest) -> None:
+        password = self.random.choice([PASSWORD, OTHER_PASSWORD])
+        self.undoing = self.undoes.get(digest)
+        match kind:
+            case MailKind.EMAIL_CHANGED:
+                await self.ubr.undo_email_change(UndoEmailChangeCommand(token=token))
+                self.passwords.pop(user_id, None)  # type: ignore[arg-type]
+            case MailKind.EMAIL_CHANGE:
+                await self.ubr.verify_email(VerifyEmailCommand(token=token))
+            case MailKind.VERIFICATION:
+                await self.ubr.verify_email(VerifyEmailCommand(token=token, password=password))
+                self.passwords[user_id] = password  # type: ignore[index]
+            case _:
+                await self.ubr.reset_password(ResetPasswordCommand(token=token, new_password=password))
+                self.passwords[user_id] = password  # type: ignore[index]
+
+    undoing: Rights | None = None
+
+    def takes_over(self, seen: Seen, _: Any) -> tuple[str, Awaitable[object]] | None:
+        if self.random.random() < 0.9:
+            return None
+        return "take_over", self._taken_over(self.some_user(seen))
+
+    async def _taken_over(self, user: User) -> None:
+        command = CreateAdminCommand(email=user.email.address, password=PASSWORD, take_over=True)
+        await self.ubr.create_admin(command, actor=SYSTEM)
+        self.passwords[user.id] = PASSWORD
+
+    def demotes(self, seen: Seen, _: Any) -> tuple[str, Awaitable[object]] | None:
+        """Few stay administrators, or every act would be allowed."""
+        users = sorted(seen.users.values(), key=lambda user: user.email.key)
+        admins = [user.id for user in users if ADMIN_ROLE_ID in user.grants]
+        command = UnassignRoleCommand(user_id=self.random.choice(admins), role="admin")
+        return "demote", self.ubr.unassign_role(command, actor=SYSTEM)
+
+    def delivers(self, seen: Seen, _: Any) -> tuple[str, Awaitable[object]]:
+        return "deliver", self._delivered(seen)
+
+    async def _delivered(self, seen: Seen) -> None:
+        renderer = TemplateMailRenderer("https://id.example.org")
+        await replace(self.ubr.deliver_mail, mailer=self.mailer, renderer=renderer)(actor=SYSTEM)
+        mails, self.mailer.sent = self.mailer.sent, []
+        for mail in mails:
+            await self._keep(mail, seen.queued[mail.id])
+
+    async def _keep(self, mail: Mail, queued: QueuedMail) -> None:
+        if "#token=" not in mail.text:
+            return
+        token = token_in(mail)
+        digest = self.ubr.reset_password.tokens.digest(token)
+        async with self.ubr.create_role.unit_of_work.read() as tx:
+            link = await tx.links.get(digest)
+        if link is not None:
+            self.links[digest] = (queued.kind, token, link.user_id)
+            if link.kind is LinkKind.EMAIL_UNDO:
+                self.undoes[digest] = self.changed_from[queued.id]
+
+    def waits(self, _: Seen, __: Any) -> tuple[str, Awaitable[object]]:
+        return "wait", self._waited()
+
+    async def _waited(self) -> None:
+        self.clock.move(minutes=self.random.choice([1, 1, 1, 5, 31, 700]))
+
+    # --- the rules ----------------------------------------------------------------------------------------------------
+
+    def check(  # noqa: PLR0917 - all that there is to judge by
+        self,
+        name: str,
+        actor: Actor | System | None,
+        before: Seen,
+        after: Seen,
+        failure: UbrError | None,
+        entries: list[LogEntry],
+    ) -> None:
+        who = actor.user_id if isinstance(actor, Actor) else None
+        changed = {
+            key
+            for key in before.facts().keys() | after.facts().keys()
+            if before.facts().get(key) != after.facts().get(key)
+        }
+        acts = [entry for entry in entries if entry.action not in {"act.refused", "link.issued"}]
+        self.everything_is_an_entry(actor, failure, entries, acts, changed, before, after)
+        if failure is not None:
+            return
+        if not isinstance(actor, System):
+            self.nobody_is_raised(name, who, before, after)
+            self.names_are_given_by_those_who_assign(who, before, after)
+        if who is not None:
+            self.nobody_acts_on_those_above(name, who, before, after)
+            mine = before.users[who].email.key
+            assert name != "update" or who not in after.users or after.users[who].email.key == mine, "one's own e-mail"
+        if name == "undo" and self.undoing is not None:
+            self.an_undo_gives_what_there_was(after, entries)
+        self.links_end(name, before, after, entries)
+        assert any(user.lasting_admin for user in after.users.values())
+        assert all(after.users[session.user_id].active for session in after.sessions.values())
+
+    def everything_is_an_entry(  # noqa: PLR0917 - all that there is to judge by
+        self,
+        actor: Actor | System | None,
+        failure: UbrError | None,
+        entries: list[LogEntry],
+        acts: list[LogEntry],
+        changed: set[Any],
+        before: Seen,
+        after: Seen,
+    ) -> None:
+        if failure is not None:
+            assert not changed
+            assert {entry.action for entry in acts} <= {"session.login_failed"}
+            if isinstance(actor, Actor) and isinstance(failure, Forbidden | NotFound | Conflict | Contradictory):
+                kind = (actor, self.history[-1].split()[1], failure.code, self.clock().replace(second=0, microsecond=0))
+                refusals = [entry for entry in entries if entry.action == "act.refused"]
+                assert refusals or kind in self.told, "a refusal without an entry"
+                self.told.add(kind)
+            return
+        if changed:
+            assert acts, "an act without an entry"
+            assert isinstance(actor, System) or actor is None or any(entry.actor_id == actor.user_id for entry in acts)
+        else:
+            assert {entry.action for entry in acts} <= ALLOWED_WITHOUT_CHANGE, "an entry without an act"
+            assert after.feed == before.feed, "a change record of what has not changed"
+
+    def nobody_is_raised(self, name: str, who: UserId | None, before: Seen, after: Seen) -> None:
+        own = before.rights(who)
+        for user_id in after.users:
+            old = before.rights(user_id) if user_id in before.users else before.rights(None) | _of_everyone(before)
+            more = gained(old, after.rights(user_id))
+            if not more:
+                continue
+            assert who is not None, f"{name} raised somebody"
+            for right, end in more.items():
+                held = max(own.get(right, before.now), own.get(EVERYTHING, before.now))
+                assert held >= end, f"{right} was given until {end} by somebody who has it until {held}"
+            by = "roles:write" if name == "role" else "roles:assign"
+            giving = own.get(by, before.now)
+            assert giving > before.now
+            assert name == "role" or giving >= max(more.values()), "the giver's authority ends before the grant"
+
+    def names_are_given_by_those_who_assign(self, who: UserId | None, before: Seen, after: Seen) -> None:
+        own = before.rights(who).get("roles:assign", before.now)
+        for user_id in after.users.keys() & before.users.keys():
+            more = gained(before.names(user_id), after.names(user_id))
+            assert not more or own >= max(more.values()), (
+                f"the names {more} were given by somebody who assigns until {own}"
+            )
+            assert not (before.names(user_id).keys() - after.names(user_id).keys()) or own > before.now or who is None
+        for role_id, role in after.roles.items():
+            old = before.roles.get(role_id)
+            by, until = self.former.get(str(role.name), (role_id, before.now))
+            if (old is None or old.name != role.name) and by != role_id and until > before.now:
+                assert own == FOR_EVER, "a former name was taken"
+
+    def nobody_acts_on_those_above(self, name: str, who: UserId, before: Seen, after: Seen) -> None:
+        own = before.rights(who)
+        for user_id, user in before.users.items():
+            if user_id == who:
+                continue
+            new = after.users.get(user_id)
+            ended = any(s.user_id == user_id and id not in after.sessions for id, s in before.sessions.items())
+            same = new is not None and (new.email, new.status) == (user.email, user.status)
+            # The target of a change of a role is the role, whoever holds it.
+            same = same and (name == "role" or (new is not None and new.grants == user.grants))
+            if not same or ended:
+                held = before.rights(user_id)
+                assert cover(own, held), f"somebody with {set(own)} acted on somebody with {set(held)}"
+        for role_id, role in before.roles.items():
+            if after.roles.get(role_id) != role:
+                assert EVERYTHING in own or role.permissions.names <= own.keys(), "a role above its writer was changed"
+
+    def an_undo_gives_what_there_was(self, after: Seen, entries: list[LogEntry]) -> None:
+        [undone] = [entry.target.id for entry in entries if entry.target and entry.action == "user.email_change_undone"]
+        assert self.undoing is not None
+        more = gained(self.undoing, after.rights(UserId(UUID(undone)), everyone=False))
+        assert not more, f"an undo gave {more}"
+
+    def links_end(self, name: str, before: Seen, after: Seen, entries: list[LogEntry]) -> None:
+        ended = {entry.target.id for entry in entries if entry.target and entry.action in ENDS_LINKS}
+        moved = {
+            str(id)
+            for id in before.users.keys() & after.users.keys()
+            if before.users[id].email.key != after.users[id].email.key
+        }
+        for_good = (
+            moved if name == "update" else {e.target.id for e in entries if e.target and e.action == "user.taken_over"}
+        )
+        for digest in after.links & before.links:
+            kind, _, user_id = self.links[digest]
+            assert kind is MailKind.EMAIL_CHANGED or str(user_id) not in ended | moved, f"{name} left a link: {kind}"
+            assert str(user_id) not in for_good, f"{name} left a link that undoes it: {kind}"
+        for id in after.queued.keys() & before.queued.keys():
+            mail = after.queued[id]
+            owners = {str(u.id) for u in before.users.values() if u.email.key == mail.email.key}
+            if mail.user_id is not None:
+                owners = {str(mail.user_id)}
+            assert mail.kind not in LINK_MAILS or not owners & (ended | moved), f"{name} left {mail.kind}"
+            assert mail.kind is not MailKind.EMAIL_CHANGED or not owners & for_good, f"{name} left {mail.kind}"
+
+    # --- what the rules need of earlier acts --------------------------------------------------------------------------
+
+    def remember(
+        self, actor: Actor | System | None, before: Seen, after: Seen, entries: list[LogEntry], *, failed: bool
+    ) -> None:
+        self.refused += failed
+        for id, mail in after.queued.items():
+            if id not in before.queued and mail.kind is MailKind.EMAIL_CHANGED and mail.user_id is not None:
+                self.changed_from[id] = before.rights(mail.user_id, everyone=False)
+        for role_id, role in before.roles.items():
+            new = after.roles.get(role_id)
+            if new is None or new.name != role.name:
+                self.former[str(role.name)] = (role_id, before.now + timedelta(days=1))
+        self.links = {
+            digest: link for digest, link in self.links.items() if digest in after.links or self.random.random() < 0.9
+        }
+        self.passwords = {id: password for id, password in self.passwords.items() if id in after.users}
+
+
+def _of_everyone(seen: Seen) -> Rights:
+    return dict.fromkeys((str(p) for p in seen.roles[USER_ROLE_ID].permissions.names), FOR_EVER)
+
+
+@asynccontextmanager
+async def rightful(url: str, seed: int) -> AsyncIterator[Rightful]:
+    clock = MovableClock()
+    known = {} if url == MEMORY else {"database_url": url, "migrate": "auto"}
+    settings = Settings.memory(**{**TINY_HASHING, "login_rate_limit": NO_LIMITS, "sessions_per_user": 4, **known})
+    async with open_environment(settings, clock=clock, delivering=False) as environment:
+        world = Rightful(environment.application, clock, random.Random(seed))  # noqa: S311 - not a secret
+        await world.start()
+        yield world
