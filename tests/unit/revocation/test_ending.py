@@ -143,7 +143,7 @@ def test_every_use_case_that_ends_sessions_says_so() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-                if called == "end_sessions" or ast.unparse(node.func) == "session.end":
+                if called in {"end_sessions", "end_of", "evict"} or ast.unparse(node.func) == "session.end":
                     ends.add(path.stem)
                 if called == "ending":
                     says.add(path.stem)
