@@ -167,7 +167,7 @@ def _given(password: str | UnsetType) -> str:
 
 
 async def _remove_squatter(tx: Transaction, link: OneTimeLink, asked: Actor | None) -> None:
-    """Delete the account of somebody who registered with the e-mail of the link, and never proved that it was theirs.
+    """Delete the account of a person who registered with the e-mail of the link and never verified it.
 
     The link, which the mailbox received, proves it for another user.
     """
