@@ -15,6 +15,7 @@ from ubr.bootstrap import open_environment
 from ubr.domain.errors import UbrError
 from ubr.entrypoints.http import log_lines
 from ubr.entrypoints.http.app import create_app
+from ubr.entrypoints.http.connections import Connections
 from ubr.entrypoints.http.edge import Edge, HttpOptions
 from ubr.settings import Settings, ensure_embedded_files
 
@@ -24,18 +25,19 @@ _CLEANING: Final = 60
 _log = structlog.get_logger("ubr.process")
 
 
-def create() -> Service:
+def create(connections: Connections | None = None) -> Service:
     """The service; an ASGI server calls this factory. Errors: `WrongSetting`."""
     settings = ensure_embedded_files(Settings.from_env())
     log_lines.configure(settings.log_level)
-    return Service(settings)
+    return Service(settings, connections)
 
 
 class Service:
     """Opens the environment when the server starts it, and closes it when the server stops."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, connections: Connections | None = None) -> None:
         self._settings = settings
+        self._connections = connections
         self._edge: Edge | None = None
 
     def stop_soon(self) -> None:
@@ -76,6 +78,7 @@ class Service:
             trusted_proxies=settings.trusted_proxies,
             public_url=settings.public_url,
             cors_origins=settings.cors_origins,
+            connections=self._connections,
         )
         async with open_environment(settings) as environment:
             options = replace(options, rejected=environment.denials.reject)
