@@ -25,6 +25,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import MPServer
 
+from ubr.bootstrap import preload
 from ubr.entrypoints.cli.hardening import protect_secrets, warn_of_root
 from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain
 from ubr.entrypoints.cli.starting import Credentials, prepare
@@ -68,6 +69,7 @@ def _prepared(settings: Settings) -> Credentials | None:
 
     Errors: `SystemExit` with the code of that process, which has reported the error.
     """
+    preload(settings)
     reading, writing = os.pipe()
     sys.stdout.flush()
     child = os.fork()
