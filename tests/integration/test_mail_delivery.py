@@ -28,6 +28,7 @@ from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.accounts.request_email_change import RequestEmailChangeCommand
 from ubr.application.accounts.request_password_reset import RequestPasswordResetCommand
 from ubr.application.accounts.reset_password import ResetPasswordCommand
+from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
 from ubr.application.accounts.verify_email import VerifyEmailCommand
 from ubr.application.mail.deliver_mail import DeliverMail
 from ubr.application.mail.list_mail import ListMailCommand, QueuedMailResult
@@ -202,8 +203,13 @@ async def test_a_link_whose_mail_was_not_confirmed_stays_good_until_one_is_used(
 
 
 async def test_a_mail_without_a_link_has_one_message_id(post: PostOffice) -> None:
-    member = await post.world.logged_in(EMAIL)
-    command = RequestEmailChangeCommand(email="new@example.org", current_password=THEIRS)
+    await post.forgot()
+    await post()
+    [token] = post.tokens()
+    await post.world.ubr.reset_password(ResetPasswordCommand(token=token, new_password=OTHER_PASSWORD))
+    post.server.received.clear()
+    member = await post.world.logged_in(EMAIL, OTHER_PASSWORD)
+    command = RequestEmailChangeCommand(email="new@example.org", current_password=OTHER_PASSWORD)
     await post.world.ubr.request_email_change(command, actor=member.actor)
     receive = post.server.handle_DATA
 
@@ -300,8 +306,13 @@ async def test_each_mail_arrives(tls: Certificate) -> None:
         await world.register(EMAIL)
         await ubr.verify_email(VerifyEmailCommand(token=await token(), password=THEIRS))
         member = await world.logged_in(EMAIL, THEIRS)
-        await world.register("taken@example.org")
+        taken = await world.register("taken@example.org")
+        await ubr.verify_email(VerifyEmailCommand(token=await token(), password=THEIRS))
+        changes = UserChanges(email="replaced@example.org")
+        await ubr.update_user(UpdateUserCommand(user_id=taken.id, changes=changes), actor=SYSTEM)
         subjects = [subject for _, subject in await arrived()]
+        await world.register("taken@example.org")
+        await ubr.verify_email(VerifyEmailCommand(token=await token(), password=THEIRS))
         await ubr.create_user(CreateUserCommand(email="invited@example.org"), actor=SYSTEM)
         await ubr.request_password_reset(RequestPasswordResetCommand(email=EMAIL))
         for email in ("taken@example.org", "new@example.org"):

@@ -112,7 +112,7 @@ async def test_one_of_200_redemptions_of_one_link_succeeds(
     for number in range(rounds):
         await first[0].request_password_reset(RequestPasswordResetCommand(email=email))
         await first[1](actor=SYSTEM)
-        token = token_in(first[2].sent[-1])
+        token = next(token_in(mail) for mail in reversed(first[2].sent) if "/reset-password#" in mail.text)
         password = f"{PASSWORD} {number}"
         counted = await outcomes(
             (

@@ -190,18 +190,18 @@ USE_CASE_EDITS = {
             ),
         ),
         (
-            "        await ubr.delete_user(command, actor=request.actor)\n",
+            "        await request.ubr.delete_user(command, actor=request.actor)\n",
             (
                 "\n"
                 "    @get(\n"
                 '        "/{user_id:str}/sessions/count",\n'
-                "        **operation(\n"
+                "        operation(\n"
                 '            CountSessions, "users", summary="Count sessions", answer=SessionCountResult\n'
                 "        ),\n"
                 "    )\n"
-                "    async def count_sessions(self, request: Call, ubr: Ubr) -> Response[bytes]:\n"
+                "    async def count_sessions(self, request: Call) -> Response:\n"
                 '        command = CountSessionsCommand(user_id=request.id("user_id"))\n'
-                "        return ok(await ubr.count_sessions(command, actor=request.actor))\n"
+                "        return ok(await request.ubr.count_sessions(command, actor=request.actor))\n"
             ),
         ),
     ],

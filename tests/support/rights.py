@@ -7,12 +7,13 @@ its actor was entitled to.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from tests.support.people import NO_LIMITS, OTHER_PASSWORD, PASSWORD, token_in
 from ubr.adapters.mail.templates import TemplateMailRenderer
@@ -439,7 +440,13 @@ class Rightful:
         await replace(self.ubr.deliver_mail, mailer=self.mailer, renderer=renderer)(actor=SYSTEM)
         mails, self.mailer.sent = self.mailer.sent, []
         for mail in mails:
-            await self._keep(mail, seen.queued[mail.id])
+            await self._keep(mail, next(each for each in seen.queued.values() if mail.id in self._ids(each, mail)))
+
+    @staticmethod
+    def _ids(queued: QueuedMail, mail: Mail) -> set[UUID]:
+        """The ids that the mail may have: a text with a link has its own."""
+        links = re.findall(r"https://\S+#token=\S+", mail.text)
+        return {queued.id, *(uuid5(queued.id, link) for link in links)}
 
     async def _keep(self, mail: Mail, queued: QueuedMail) -> None:
         if "#token=" not in mail.text:

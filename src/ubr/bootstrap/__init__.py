@@ -1,6 +1,6 @@
 """Connects adapters to ports. The only package that knows dependency-injector; all other code calls `connect`."""
 
 from ubr.bootstrap.decisions import common_of
-from ubr.bootstrap.environment import Environment, connect, migrate, open_environment, schema_state
+from ubr.bootstrap.environment import Environment, connect, migrate, open_environment, preload, schema_state
 
-__all__ = ["Environment", "common_of", "connect", "migrate", "open_environment", "schema_state"]
+__all__ = ["Environment", "common_of", "connect", "migrate", "open_environment", "preload", "schema_state"]

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Final, Literal
 
 from dependency_injector import providers
@@ -53,6 +54,19 @@ def _container(settings: Settings, clock: Clock | None) -> MemoryContainer | Sql
     if clock is not None:
         container.clock.override(providers.Object(clock))
     return container
+
+
+def preload(settings: Settings) -> None:
+    """Import the modules of this environment, in a process whose forks will open it: they share the memory."""
+    if settings.database_url == MEMORY:
+        return
+    modules = ["ubr.bootstrap.sql"]
+    if not settings.database_url.startswith("sqlite"):
+        modules.append("ubr.adapters.sql.postgresql")
+    if settings.redis_url is not None:
+        modules.append("ubr.adapters.redis")
+    for module in modules:
+        import_module(module)
 
 
 @asynccontextmanager

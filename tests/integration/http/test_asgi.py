@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from structlog.testing import capture_logs
 
 from tests.integration.http.kit import database_settings, memory_settings
+from tests.support.lines import capture_logs
 from tests.support.servers import free_port
 from ubr.entrypoints.http.asgi import Service
 

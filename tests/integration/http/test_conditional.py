@@ -33,7 +33,7 @@ from ubr.entrypoints.http.conditional import if_match, none_match
     ],
 )
 def test_if_match(sent: list[str], expected: tuple[str, ...] | None) -> None:
-    assert if_match([(b"if-match", each.encode()) for each in sent]) == expected
+    assert if_match({b"if-match": [each.encode() for each in sent]} if sent else {}) == expected
 
 
 LONG = '"' + "x" * 5000 + '"'
@@ -44,7 +44,7 @@ LONG = '"' + "x" * 5000 + '"'
 )
 def test_malformed_if_match(sent: str) -> None:
     with pytest.raises(Invalid):
-        if_match([(b"if-match", sent.encode())])
+        if_match({b"if-match": [sent.encode()]})
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_malformed_if_match(sent: str) -> None:
     [(None, True), ("*", False), ('"1"', False), ('W/"1"', False), ('"2"', True), ('"2", "1"', False)],
 )
 def test_none_match(sent: str | None, send: bool) -> None:
-    assert none_match([] if sent is None else [(b"if-none-match", sent.encode())], "1") is send
+    assert none_match({} if sent is None else {b"if-none-match": [sent.encode()]}, "1") is send
 
 
 async def test_a_user_changes_its_tag_with_its_roles(each_service: Service) -> None:

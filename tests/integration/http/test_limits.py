@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from structlog.testing import capture_logs
 
 from tests.integration.http.kit import ANOTHER_PASSWORD, PASSWORD, Service, in_process, memory_settings
+from tests.support.lines import capture_logs
 from tests.support.races import rounds
 from ubr.entrypoints.http.app import HttpOptions
 from ubr.settings import Limit, LoginRateLimit, TrustedProxies
@@ -71,7 +71,7 @@ async def test_clients_reported_by_an_unknown_proxy_are_a_warning(
         with capture_logs() as lines:
             for _ in range(3):
                 await guess(service, "nobody@example.org", **({} if field is None else {"X_Forwarded_For": field}))
-    warnings = [line["event"] for line in lines if line["log_level"] == "warning"]
+    warnings = [line["event"] for line in lines if line["level"] == "warning"]
     assert len(warnings) == (1 if warned else 0)
     assert all("UBR_TRUSTED_PROXIES" in warning for warning in warnings)
 

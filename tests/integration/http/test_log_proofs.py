@@ -296,6 +296,6 @@ async def test_what_is_counted_is_named_in_the_line_of_the_request(
     await counting.service.client.get("/api/users?canary=1", headers=sent)
     await counting.denials.settle(everything=True)
     assert json.dumps(await counting.counted()) == '[{"invalid-token": 1}]'
-    line = capsys.readouterr().out
+    line = capsys.readouterr().err
     assert "invalid-token" in line
     assert "canary" not in line

@@ -6,7 +6,7 @@ from typing import Annotated
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import example
-from ubr.application.kernel.representations import UserResult, user_result
+from ubr.application.kernel.representations import UserResult, present
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import Clock
 from ubr.domain.actor import Actor
@@ -34,10 +34,4 @@ class GetMe:
     async def __call__(self, *, actor: Actor) -> MeResult:
         who = await self.authorize(actor)
         user, roles = who.user, () if who.principal is None else who.principal.roles
-        shown = user_result(user, roles, self.clock())
-        result = MeResult(
-            **{name: getattr(shown, name) for name in shown.__struct_fields__},
-            permissions=who.permissions.names_to_show(),
-        )
-        result.__dict__["revision"] = shown.revision
-        return result
+        return present(MeResult, user, roles, self.clock(), permissions=who.permissions.names_to_show())

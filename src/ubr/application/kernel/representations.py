@@ -48,6 +48,9 @@ class UserResult(Revised, frozen=True, kw_only=True):
     updated_at: Timestamp
 
 
+U = TypeVar("U", bound=UserResult)
+
+
 class RoleResult(Revised, frozen=True, kw_only=True):
     id: Id
     name: Annotated[str, example("editor")]
@@ -141,9 +144,14 @@ class Page(Result, Generic[T], frozen=True, kw_only=True):
 
 def user_result(user: User, roles: Iterable[Role], now: datetime) -> UserResult:
     """`roles` holds at least every role of the user; roles with an ended grant are omitted."""
+    return present(UserResult, user, roles, now)
+
+
+def present(kind: type[U], user: User, roles: Iterable[Role], now: datetime, **more: Any) -> U:
+    """`user_result` with the further fields of a kind of it."""
     in_force = user.roles_at(now)
     held = sorted((role for role in roles if role.id in in_force), key=lambda role: role.name)
-    result = UserResult(
+    result = kind(
         id=user.id,
         email=user.email.address,
         full_name=user.full_name,
@@ -152,6 +160,7 @@ def user_result(user: User, roles: Iterable[Role], now: datetime) -> UserResult:
         roles=[str(role.name) for role in held],
         created_at=user.created_at,
         updated_at=user.updated_at,
+        **more,
     )
     result.__dict__["revision"] = user_revision(user, held)
     return result

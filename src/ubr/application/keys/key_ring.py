@@ -32,6 +32,8 @@ class KeyRing:
         self._unit_of_work = unit_of_work
         self._access_tokens = access_tokens
         self._elapsed = elapsed
+        self.reads = 0
+        """Number of times that the keys were read. While it stays the same, so do the installed keys."""
         self._heard = 0
         """Number of times that a key has changed, or may have."""
         self._read = -1
@@ -106,7 +108,9 @@ class KeyRing:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     async def _install(self, tx: Transaction) -> tuple[str, ...]:
-        return self._access_tokens.install(await tx.signing_keys.all(), tx.now)
+        keys = await tx.signing_keys.all()
+        self.reads += 1
+        return self._access_tokens.install(keys, tx.now)
 
     def _hear(self) -> None:
         self._heard += 1

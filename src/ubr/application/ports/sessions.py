@@ -145,8 +145,13 @@ class Principal:
         return self.user.active and self.session.live_at(now)
 
     def permissions_at(self, now: datetime) -> Permissions:
-        held = self.user.roles_at(now)
-        return union(role.permissions for role in self.roles if role.id in held)
+        grants = self.user.grants
+        held = [
+            role.permissions
+            for role in self.roles
+            if (grant := grants.get(role.id)) is not None and grant.holds_at(now)
+        ]
+        return held[0] if len(held) == 1 else union(held)
 
     def holds_until(self, needed: Permissions, now: datetime) -> datetime | None:
         """The moment at which the first of these permissions ends; None if all are held without an end."""

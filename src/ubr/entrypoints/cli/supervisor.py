@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import multiprocessing
 import os
@@ -12,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -19,17 +21,19 @@ from importlib.metadata import version
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import MPServer
 
+from ubr.bootstrap import preload
 from ubr.entrypoints.cli.hardening import protect_secrets, warn_of_root
 from ubr.entrypoints.cli.listener import BACKLOG, allowed_connections, run_worker
-from ubr.entrypoints.cli.output import ExitCode, Refused
+from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain
 from ubr.entrypoints.cli.starting import Credentials, prepare
 from ubr.entrypoints.http.connections import Connections
-from ubr.entrypoints.http.log_lines import configure
+from ubr.entrypoints.http.log_lines import OUTPUT, configure
 from ubr.settings import Settings, TrustedProxies
 
 if TYPE_CHECKING:
@@ -58,12 +62,60 @@ def run(settings: Settings) -> ExitCode:
     protect_secrets()
     address = _claim(settings)
     configure(settings.log_level)
-    credentials = asyncio.run(prepare(settings))
+    credentials = _prepared(settings)
     _greet(settings, credentials)
     warn_of_root()
-    # The workers are forks of this process: they share its loaded modules, which are in memory only once.
-    import_app()
+    # The workers are forks of this process: they share its loaded modules, which are in memory only once. A collection
+    # of garbage would write to the objects that it looks at, and so copy their memory.
+    gc.collect()
+    gc.freeze()
     return serve(settings, address)
+
+
+def _prepared(settings: Settings) -> Credentials | None:
+    """Prepare in a process of its own: this one stays small, and loads the application meanwhile.
+
+    Errors: `SystemExit` with the code of that process, which has reported the error.
+    """
+    preload(settings)
+    reading, writing = os.pipe()
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        os._exit(_prepare(settings, writing))
+    os.close(writing)
+    try:
+        import_app()
+        with os.fdopen(reading, "rb") as pipe:
+            made = pipe.read()
+    except BaseException:
+        os.kill(child, signal.SIGTERM)
+        os.waitpid(child, 0)
+        raise
+    _, status = os.waitpid(child, 0)
+    if status:
+        sys.exit(max(ExitCode.FAILED, os.waitstatus_to_exitcode(status)))
+    return msgspec.json.decode(made, type=Credentials | None)
+
+
+def _prepare(settings: Settings, writing: int) -> int:
+    """The exit code of the process that prepares."""
+    try:
+        credentials = asyncio.run(prepare(settings))
+        os.write(writing, msgspec.json.encode(credentials))
+    except KeyboardInterrupt:
+        return ExitCode.OK
+    except MISTAKES as error:
+        return explain(error)
+    except BaseException:  # noqa: BLE001 - this process must not go on with the work of its parent
+        traceback.print_exc()
+        return ExitCode.FAILED
+    finally:
+        OUTPUT.flush()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return ExitCode.OK
 
 
 def _claim(settings: Settings) -> str:

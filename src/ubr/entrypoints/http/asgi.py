@@ -7,28 +7,25 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
 
-import structlog
 from litestar.types import Receive, Scope, Send
 
 from ubr.application.kernel.periodic import running_beside
 from ubr.bootstrap import open_environment
 from ubr.domain.errors import UbrError
-from ubr.entrypoints.http import log_lines
 from ubr.entrypoints.http.app import create_app
 from ubr.entrypoints.http.connections import Connections
 from ubr.entrypoints.http.edge import Edge, HttpOptions
+from ubr.entrypoints.http.log_lines import DELAY, EVENTS, OUTPUT, configure
 from ubr.settings import Settings, ensure_embedded_files
 
 _CLEANING: Final = 60
 """Seconds between two runs of the janitor."""
 
-_log = structlog.get_logger("ubr.process")
-
 
 def create(connections: Connections | None = None) -> Service:
     """The service; an ASGI server calls this factory. Errors: `WrongSetting`."""
     settings = ensure_embedded_files(Settings.from_env())
-    log_lines.configure(settings.log_level)
+    configure(settings.log_level, delay=DELAY)
     return Service(settings, connections)
 
 
@@ -62,13 +59,14 @@ class Service:
                 await receive()
         except Exception as error:
             if started:
-                _log.exception("shutdown failed")
+                EVENTS.error("shutdown failed", error=error)
                 raise
-            _log.exception("startup failed")
+            EVENTS.error("startup failed", error=error)
             # For every error: without this message, a server goes on without an application and answers nothing.
             detail = error.detail if isinstance(error, UbrError) else type(error).__name__
             await send({"type": "lifespan.startup.failed", "message": detail})
             return
+        OUTPUT.flush()
         await send({"type": "lifespan.shutdown.complete"})
 
     @asynccontextmanager

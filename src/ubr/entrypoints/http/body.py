@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
-from litestar.types import HTTPScope, Receive
+from litestar.types import Receive
 
 from ubr.application.kernel.command import Command
 from ubr.domain.errors import InputError, Invalid
+from ubr.entrypoints.http.fields import Fields
 from ubr.entrypoints.http.problems.errors import (
     BodyTooLarge,
     ClientGone,
@@ -39,22 +40,17 @@ C = TypeVar("C", bound=Command)
 # --- bytes -----------------------------------------------------------------------------------------------------------
 
 
-async def read(scope: HTTPScope, receive: Receive, *, within: float, wanted: bool, optional: bool = False) -> bytes:
+async def read(
+    fields: Fields, receive: Receive, *, within: float, wanted: bool, optional: bool = False, patch: bool = False
+) -> bytes:
     """Read the body `within` so many seconds: at most 64 KiB, even if the client declares fewer.
 
     A body that the route does not want is read and discarded. Errors: `BodyTooLarge`; `RequestTimeout`;
     `UnsupportedMediaType` if a wanted body is not JSON, unless it is `optional` and absent.
     """
-    length, types, codings, chunked = b"", [], [], False
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            length = value
-        elif name == b"content-type":
-            types.append(value)
-        elif name == b"content-encoding":
-            codings.append(value.strip().lower())
-        elif name == b"transfer-encoding":
-            chunked = True
+    length, types = fields.get(b"content-length", (b"",))[-1], fields.get(b"content-type", ())
+    coded = any(coding.strip().lower() != b"identity" for coding in fields.get(b"content-encoding", ()))
+    chunked = b"transfer-encoding" in fields
     if length.isdigit() and (len(length.lstrip(b"0")) > len(str(LARGEST)) or int(length) > LARGEST):
         raise BodyTooLarge
     absent = not chunked and length.strip(b"0") == b"" and not types
@@ -63,9 +59,8 @@ async def read(scope: HTTPScope, receive: Receive, *, within: float, wanted: boo
     if optional and absent:
         # HTTP/2 allows a body without a length. A client that sends one declares its content type.
         return b""
-    patch = scope["method"] == "PATCH"
     pattern = _JSON_OR_PATCH if patch else _JSON
-    if len(types) != 1 or not pattern.fullmatch(types[0]) or any(coding != b"identity" for coding in codings):
+    if len(types) != 1 or not pattern.fullmatch(types[0]) or coded:
         raise UnsupportedMediaType(*((MERGE_PATCH, JSON) if patch else (JSON,)))
     return await _bounded(receive, within)
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from litestar import Request
 from litestar.datastructures import State
-from litestar.di import NamedDependency
-from litestar.params import SkipValidation
+from litestar.types import HTTPScope, Receive
 
 from ubr.application.app import Application
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.idempotency import IdempotencyKey
-from ubr.application.sessions.authenticate import Authenticate
 from ubr.domain.actor import Actor
 from ubr.domain.errors import InvalidToken, UbrError, Unauthenticated
 from ubr.entrypoints.http import body, conditional, idempotency_key, query
+from ubr.entrypoints.http.exchange import facts_of
+from ubr.entrypoints.http.fields import Fields
 
-Ubr: TypeAlias = NamedDependency[SkipValidation[Application]]
 C = TypeVar("C", bound=Command)
 
 _NOBODY: Final = UUID(int=0)
@@ -73,22 +70,39 @@ class Operation:
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
-def operation(
-    use_case: type | None, tag: str, *, status: int = 200, name: str | None = None, **more: Any
-) -> dict[str, Any]:
-    """The keyword arguments that make a Litestar handler this operation. Its name is the use case's, or `name`."""
+def operation(use_case: type | None, tag: str, *, status: int = 200, name: str | None = None, **more: Any) -> Operation:
+    """An operation. Its name is the use case's, or `name`."""
     named = name or _CAMEL.sub("_", use_case.__name__ if use_case else "").lower()
-    made = Operation(use_case=use_case, name=named, tag=tag, status=status, **more)
-    return {"status_code": status, "name": named, "opt": {"operation": made}}
+    return Operation(use_case=use_case, name=named, tag=tag, status=status, **more)
 
 
-class Call(Request[None, None, State]):
+class Call:
     """A request as the controllers see it. Reading an invalid part raises its error."""
 
-    __slots__ = ("_actor", "_raw")
+    __slots__ = ("_actor", "_operation", "_raw", "_receive", "fields", "method", "scope", "ubr")
 
     _actor: Actor
     _raw: bytes
+
+    def __init__(self, scope: HTTPScope, receive: Receive, operation: Operation, ubr: Application) -> None:
+        self.scope = scope
+        facts = facts_of(scope)
+        self.fields: Final = facts.fields
+        self.method: Final = facts.method
+        self._receive = receive
+        self._operation = operation
+        self.ubr: Final = ubr
+        """The use cases."""
+
+    @property
+    def path_params(self) -> dict[str, str]:
+        """The variable parts of the path, by name."""
+        return self.scope["path_params"]
+
+    @property
+    def state(self) -> State:
+        """The state of the application."""
+        return self.scope["litestar_app"].state
 
     @property
     def actor(self) -> Actor:
@@ -111,19 +125,14 @@ class Call(Request[None, None, State]):
     @property
     def if_match(self) -> tuple[str, ...] | None:
         """The revisions that the caller accepts; None for any. Errors: `Invalid`."""
-        return conditional.if_match(self.scope["headers"])
+        return conditional.if_match(self.fields)
 
     @property
     def idempotency_key(self) -> IdempotencyKey | None:
         """The key that identifies retries of this call; None if there is none. Errors: `Invalid`."""
-        return idempotency_key.parse(self.scope["headers"])
+        return idempotency_key.parse(self.fields)
 
-    @property
-    def _operation(self) -> Operation:
-        found: Operation = self.route_handler.opt["operation"]
-        return found
-
-    async def admit(self, authenticate: Authenticate, *, within: float) -> None:
+    async def admit(self, *, within: float) -> None:
         """Run the checks that precede the use case: first for 413 and 415, then 401, then 400.
 
         This reads the body `within` so many seconds. The controller decodes it later, so that an unauthenticated
@@ -131,29 +140,35 @@ class Call(Request[None, None, State]):
         """
         wanted = self._operation
         self._raw = await body.read(
-            self.scope, self.receive, within=within, wanted=wanted.body is not None, optional=wanted.body_optional
+            self.fields,
+            self._receive,
+            within=within,
+            wanted=wanted.body is not None,
+            optional=wanted.body_optional,
+            patch=self.method == "PATCH",
         )
         if not wanted.public:
-            token = bearer_token(self.scope["headers"])
+            token = bearer_token(self.fields)
+            authenticate = self.ubr.authenticate
             self._actor = await (authenticate.bearer if wanted.ending else authenticate)(token)
         if wanted.tagged and self.method == "GET":
             # This only validates the field. The comparison follows when the revision is known.
-            conditional.none_match(self.scope["headers"], "")
+            conditional.none_match(self.fields, "")
         if wanted.strict and wanted.query is None and self.scope["query_string"]:
             query.decode(self.scope["query_string"], Command)
 
 
-def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str:
+def bearer_token(fields: Fields) -> str:
     """The token of the single `Authorization` field (RFC 6750, 2.1).
 
     Errors: `Unauthenticated` if there is no token; `InvalidToken` for several fields and for a malformed token.
     """
-    fields = [value for name, value in headers if name == b"authorization"]
-    if not fields:
+    given = fields.get(b"authorization")
+    if not given:
         raise Unauthenticated
-    if len(fields) > 1:
+    if len(given) > 1:
         raise InvalidToken("There is more than one Authorization field")
-    scheme, _, token = fields[0].strip().partition(b" ")
+    scheme, _, token = given[0].strip().partition(b" ")
     if scheme.lower() != b"bearer" or not (token := token.strip(b" ")):
         raise Unauthenticated
     if not token.isascii():

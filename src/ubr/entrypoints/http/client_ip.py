@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, TypeAlias
 
+from ubr.entrypoints.http.fields import Fields
 from ubr.settings import TrustedProxies
 
-Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 _Address: TypeAlias = IPv4Address | IPv6Address
 
 _MAX_LENGTH: Final = 2048
 _WITH_PORT: Final = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 
 
-def client_ip(peer: str | None, headers: Headers, trusted: TrustedProxies) -> str | None:
+def client_ip(peer: str | None, fields: Fields, trusted: TrustedProxies) -> str | None:
     """The client's address in its shortest form; the peer's if the header is not trusted or not valid."""
     near = None if peer is None else _parse(peer)
     fallback = None if near is None else str(near)
     if trusted == () or (not isinstance(trusted, int) and not _is_trusted(near, trusted)):
         return fallback
-    hops = _forwarded_for(headers)
+    hops = _forwarded_for(fields)
     if isinstance(trusted, int):
         # The peer is the nearest proxy, and each proxy appended the address of its own peer.
         hop = _parse(hops[-trusted]) if len(hops) >= trusted else None
@@ -40,9 +40,9 @@ def client_ip(peer: str | None, headers: Headers, trusted: TrustedProxies) -> st
     return str(client)
 
 
-def is_ignored(peer: str | None, headers: Headers, trusted: TrustedProxies) -> bool:
+def is_ignored(peer: str | None, fields: Fields, trusted: TrustedProxies) -> bool:
     """True if the peer reports a client's address and is not trusted: all clients behind it count as one."""
-    if isinstance(trusted, int) or not any(name == b"x-forwarded-for" for name, _ in headers):
+    if isinstance(trusted, int) or b"x-forwarded-for" not in fields:
         return False
     return not _is_trusted(None if peer is None else _parse(peer), trusted)
 
@@ -52,20 +52,20 @@ def is_proxy(peer: str, trusted: TrustedProxies) -> bool:
     return isinstance(trusted, int) or _is_trusted(_parse(peer), trusted)
 
 
-def _forwarded_for(headers: Headers) -> list[str]:
+def _forwarded_for(fields: Fields) -> list[str]:
     """All entries of `X-Forwarded-For`, the farthest first.
 
     A client that names the header in `Connection` asks a proxy to drop the entry that the proxy wrote
     (CVE-2022-31813). The header of that request is ignored.
     """
-    lines = [value for name, value in headers if name == b"x-forwarded-for"]
+    lines = fields.get(b"x-forwarded-for", ())
     raw = b",".join(lines)
-    for name, value in headers:
-        if name == b"connection" and b"x-forwarded-for" in value.lower():
-            return []
+    if any(b"x-forwarded-for" in value.lower() for value in fields.get(b"connection", ())):
+        return []
     return [part.strip() for part in raw[-_MAX_LENGTH:].decode("latin-1").split(",")] if lines else []
 
 
+@lru_cache(4096)
 def _parse(text: str) -> _Address | None:
     if port := _WITH_PORT.fullmatch(text):
         text = port[1] or port[2]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Final
 
 from ubr.domain.errors import Invalid
+from ubr.entrypoints.http.fields import Fields
 
 _TAG: Final = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _LIST: Final = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
@@ -18,29 +18,29 @@ _CODING: Final = re.compile(r"-(?:gzip|br|zstd)\Z")
 LONGEST: Final = 4096
 
 
-def if_match(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...] | None:
+def if_match(fields: Fields) -> tuple[str, ...] | None:
     """The revisions that the caller accepts; None for any.
 
     `*` accepts any: the use case itself checks that the resource exists. A proxy that compresses answers weakens their
     tags, or appends the coding. These forms count as the tag that ubr gave, because it stands for a revision and not
     for bytes. Errors: `Invalid`.
     """
-    text = _field(headers, b"if-match")
+    text = _field(fields, b"if-match")
     if text is None or text == "*":
         return None
     return tuple(_CODING.sub("", value) for value in _tags(text, "If-Match"))
 
 
-def none_match(headers: Iterable[tuple[bytes, bytes]], revision: str) -> bool:
+def none_match(fields: Fields, revision: str) -> bool:
     """True if `If-None-Match` allows sending this revision. Errors: `Invalid`."""
-    text = _field(headers, b"if-none-match")
+    text = _field(fields, b"if-none-match")
     if text is None:
         return True
     return text != "*" and all(value != revision for value in _tags(text, "If-None-Match"))
 
 
-def _field(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> str | None:
-    lines = [value for name, value in headers if name == wanted]
+def _field(fields: Fields, name: bytes) -> str | None:
+    lines = fields.get(name)
     return b", ".join(lines).decode("latin-1").strip(" \t") if lines else None
 
 

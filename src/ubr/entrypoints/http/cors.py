@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from ubr.entrypoints.http.fields import Fields
+
 Headers = Iterable[tuple[bytes, bytes]]
 
 _REQUEST_HEADERS: Final = (
@@ -40,7 +42,7 @@ class Cors:
     def __init__(self, origins: Iterable[str]) -> None:
         self._origins = frozenset(origin.encode() for origin in origins)
 
-    def headers(self, method: str, request: Headers, response: Headers) -> Iterator[tuple[bytes, bytes]]:
+    def headers(self, method: str, request: Fields, response: Headers) -> Iterator[tuple[bytes, bytes]]:
         """The headers that CORS adds to this response.
 
         A preflight, which a browser sends before it lets a page make a call, gets the methods of the route, taken from
@@ -50,11 +52,11 @@ class Cors:
             return
         # For every request: a cache must not give the response for one origin to another.
         yield b"vary", b"Origin"
-        origins = [value for name, value in request if name == b"origin"]
+        origins = request.get(b"origin", ())
         if len(origins) != 1 or origins[0] not in self._origins:
             return
         yield b"access-control-allow-origin", origins[0]
-        if method != "OPTIONS" or not any(name == b"access-control-request-method" for name, _ in request):
+        if method != "OPTIONS" or b"access-control-request-method" not in request:
             yield b"access-control-expose-headers", _joined(_RESPONSE_HEADERS)
             return
         for name, value in response:

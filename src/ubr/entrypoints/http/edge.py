@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, cast
 
-import structlog
 from litestar import Litestar
 from litestar.types import HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
 
@@ -24,9 +23,12 @@ from ubr.domain.errors import Invalid, InvalidCredentials, NotFound, UbrError
 from ubr.entrypoints.http.client_ip import client_ip, is_ignored
 from ubr.entrypoints.http.connections import PROBES, UNREAD_SECONDS, Connections, Peer
 from ubr.entrypoints.http.cors import Cors
+from ubr.entrypoints.http.exchange import Facts, with_facts
+from ubr.entrypoints.http.fields import Fields, fields_of
 from ubr.entrypoints.http.lifetime import STOPPING
+from ubr.entrypoints.http.log_lines import EVENTS
 from ubr.entrypoints.http.problems.errors import ClientGone, InternalError, MalformedBody, UriTooLong
-from ubr.entrypoints.http.problems.response import PROBLEM, ProblemResponse
+from ubr.entrypoints.http.problems.response import response_to
 from ubr.settings import TrustedProxies
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -48,8 +50,6 @@ _HUNG_UP: Final = 499
 _REJECTED: Final = (400, 401, 408, 413, 414, 415, 429)
 _RECORDED: Final = InvalidCredentials.code
 """A failed login has its own entry in the audit log."""
-
-_log = structlog.get_logger("ubr.http")
 
 
 class _Unread(Exception):
@@ -115,38 +115,39 @@ class Edge:
         else:  # the service has no WebSockets
             await send({"type": "websocket.close", "code": 1000, "reason": ""})
 
-    def origin(self, scope: HTTPScope) -> Origin:
+    def origin(self, scope: HTTPScope, fields: Fields) -> Origin:
         """The origin of a request."""
-        headers = scope["headers"]
-        given = [value for name, value in headers if name == b"x-request-id"]
+        given = fields.get(b"x-request-id", ())
         kept = len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) is not None
         client = scope.get("client")
         peer = client[0] if client else None
-        if not self._warned and is_ignored(peer, headers, self._trusted):
+        if not self._warned and is_ignored(peer, fields, self._trusted):
             self._warned = True  # once in a process, because any client can send the field
-            _log.warning(
+            EVENTS.warning(
                 "X-Forwarded-For is ignored, because UBR_TRUSTED_PROXIES does not name its sender: if that is your "
                 "proxy, all clients behind it share one limit"
             )
         return Origin(
-            ip=client_ip(peer, headers, self._trusted),
-            user_agent=_user_agent(headers),
+            ip=client_ip(peer, fields, self._trusted),
+            user_agent=_user_agent(fields),
             request_id=given[0].decode() if kept else secrets.token_hex(16),
             request_id_given=kept,
         )
 
     def finalize_headers(
-        self, headers: Iterable[tuple[bytes, bytes]], scope: HTTPScope, request_id: bytes
+        self, headers: Iterable[tuple[bytes, bytes]], facts: Facts, request_id: bytes
     ) -> list[tuple[bytes, bytes]]:
         """A response's own headers, and those common to all responses."""
         complete = []
-        own = set()
+        missing = self._defaults
         for name, value in headers:
-            own.add(name.lower())
-            complete.append((name, _methods(value) if name.lower() == b"allow" else value))
-        complete += [(name, value) for name, value in self._defaults.items() if name not in own]
+            lower = name.lower()
+            complete.append((name, _methods(value) if lower == b"allow" else value))
+            if lower in missing:
+                missing = {name: value for name, value in missing.items() if name != lower}
+        complete += missing.items()
         complete.append((b"x-request-id", request_id))
-        complete += list(self._cors.headers(scope["method"], scope["headers"], complete))
+        complete += self._cors.headers(facts.method, facts.fields, complete)
         return complete
 
 
@@ -158,6 +159,8 @@ class _Exchange:
         "_deadline",
         "_edge",
         "_excess",
+        "_facts",
+        "_fields",
         "_head",
         "_origin",
         "_path",
@@ -176,11 +179,13 @@ class _Exchange:
         self._edge = edge
         self._head = scope["method"] == "HEAD"
         # HEAD is GET without the body (RFC 9110, 9.3.2).
-        self._scope = cast("HTTPScope", {**scope, "method": "GET" if self._head else scope["method"], "state": {}})
+        self._fields = fields = fields_of(scope["headers"])
+        self._facts = Facts("GET" if self._head else scope["method"], fields)
+        self._scope = scope
         self._path = scope["path"]
         self._receive = receive
         self._send = send
-        self._origin = edge.origin(scope)
+        self._origin = edge.origin(scope, fields)
         self._request_id = (self._origin.request_id or "").encode()
         self._status = 0
         self._rate_limits: dict[str, RateLimitStatus] = {}
@@ -190,8 +195,8 @@ class _Exchange:
         client = scope.get("client")
         self._peer: Peer | None = None if client is None else (client[0], client[1])
         # The client sends the body after a 100 response (RFC 9110, 10.1.1), which the server sends at the first read.
-        self._withheld = any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"])
-        self._unread = any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])
+        self._withheld = any(value.lower() == b"100-continue" for value in fields.get(b"expect", ()))
+        self._unread = b"content-length" in fields or b"transfer-encoding" in fields
 
     async def run(self) -> None:
         began = time.perf_counter()
@@ -211,23 +216,23 @@ class _Exchange:
             if (error := self._excess or self._malformed()) is not None:
                 await self._refuse(error)
             else:
-                await self._edge.app(self._scope, self.receive, self.send)
+                await self._edge.app(with_facts(self._scope, self._facts), self.receive, self.send)
         except ClientGone:
             # Servers report a truncated or badly chunked body the same way, and then the client can read a response.
             await self._refuse(MalformedBody("The body is truncated or has invalid chunks"))
             self._status = _HUNG_UP
-        except Exception:
+        except Exception as error:
             if self._deadline < 0:  # the connection ends, and an error in the log for each would help an attacker
                 self._status = _HUNG_UP
                 return
             if self._status:  # the response has begun: only the server can still abort it
                 raise
-            _log.exception("failed")
+            EVENTS.error("failed", error=error)
             await self._refuse(InternalError())
 
     def _malformed(self) -> UbrError | None:
         """The error in the head of a request, for every route; None if it is valid."""
-        hosts = [value for name, value in self._scope["headers"] if name == b"host"]
+        hosts = self._fields.get(b"host", [])
         # A server may add an empty field if there is none.
         absent = hosts in ([], [b""]) and self._scope["http_version"] in _WITHOUT_HOST
         if not absent and not (len(hosts) == 1 and _HOST.fullmatch(hosts[0])):
@@ -236,17 +241,13 @@ class _Exchange:
             return UriTooLong()
         raw = self._scope.get("raw_path") or self._path.encode()
         # A resource has one path: another spelling could bypass a proxy's rule for it.
-        if not _CANONICAL.fullmatch(raw) or _NEEDLESS.search(raw):
+        if not _CANONICAL.fullmatch(raw) or (b"%" in raw and _NEEDLESS.search(raw)):
             return NotFound("This path does not exist")
         return None
 
     async def _refuse(self, error: UbrError) -> None:
-        self._scope["state"][PROBLEM] = error.code
-        response = ProblemResponse.of(error, self._path)
-        headers = [(name.encode(), value.encode()) for name, value in response.headers.items()]
-        headers.append((b"content-length", str(len(response.body)).encode()))
-        await self.send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": response.body, "more_body": False})
+        self._facts.problem = error.code
+        await response_to(error, self._path).send(self.send)
 
     async def receive(self) -> HTTPReceiveMessage:
         message = cast("HTTPReceiveMessage", await self._receive())
@@ -275,7 +276,7 @@ class _Exchange:
             spared = self._withheld or self._status == HTTPStatus.REQUEST_TIMEOUT
             if self._unread and self._status >= HTTPStatus.BAD_REQUEST and not spared:
                 await self._drain()
-            headers = self._edge.finalize_headers(message["headers"], self._scope, self._request_id)
+            headers = self._edge.finalize_headers(message["headers"], self._facts, self._request_id)
             headers += _limits(self._rate_limits.values())
             if self._unread or self._broken or self._edge.stopping or self._excess is not None:
                 # The client has too many, the service will stop, or the server cannot tell a next request from the rest
@@ -310,14 +311,14 @@ class _Exchange:
     def _write_line(self, began: float) -> None:
         """Never logs the path, the query or the body: the route's template names the place, and the id the caller."""
         status = self._status or _HUNG_UP
-        problem = self._scope["state"].get(PROBLEM) if status >= HTTPStatus.BAD_REQUEST else None
+        problem = self._facts.problem if status >= HTTPStatus.BAD_REQUEST else None
         if problem is not None and status in _REJECTED and problem != _RECORDED:
             self._edge.rejected(problem)
-        _log.log(
+        EVENTS.log(
             logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO,
             "request",
-            method="HEAD" if self._head else self._scope["method"],
-            route=self._scope.get("path_template"),
+            method="HEAD" if self._head else self._facts.method,
+            route=self._facts.route,
             status=status,
             problem=problem,
             ms=round((time.perf_counter() - began) * 1000, 2),
@@ -342,11 +343,11 @@ def _methods(allowed: bytes) -> bytes:
     return b", ".join(sorted(methods | {b"HEAD"} if b"GET" in methods else methods))
 
 
-def _user_agent(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    for name, value in headers:
-        if name == b"user-agent":
-            text = value[: _MAX_USER_AGENT_LENGTH * 4].decode("utf-8", "replace")
-            return (
-                "".join(char if char.isprintable() else " " for char in text)[:_MAX_USER_AGENT_LENGTH].strip() or None
-            )
-    return None
+def _user_agent(fields: Fields) -> str | None:
+    given = fields.get(b"user-agent")
+    if given is None:
+        return None
+    text = given[0][: _MAX_USER_AGENT_LENGTH * 4].decode("utf-8", "replace")
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return text[:_MAX_USER_AGENT_LENGTH].strip() or None

@@ -5,16 +5,16 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final, TypeAlias
 
-from litestar import Response
-
 from ubr.entrypoints.http import conditional
 from ubr.entrypoints.http.call import Call
+from ubr.entrypoints.http.fields import Fields
+from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.responses import unchanged
 
 Described: TypeAlias = Callable[[], dict[str, Any]]
@@ -39,14 +39,14 @@ class File:
         return cls(content, packed, media_type, hashlib.sha256(content).hexdigest()[:32])
 
 
-def serve(request: Call, file: File, *, cache_control: str) -> Response[bytes]:
+def serve(request: Call, file: File, *, cache_control: str) -> Response:
     """The file, compressed for clients that accept gzip; only its tag for clients that have this revision."""
     content, revision = file.content, file.revision
-    packed = file.packed is not None and _takes_gzip(request.scope["headers"])
+    packed = file.packed is not None and _takes_gzip(request.fields)
     if packed and file.packed is not None:
         # Different bytes need a different tag (RFC 9110, 8.8.3.3).
         content, revision = file.packed, f"{file.revision}-gzip"
-    if conditional.none_match(request.scope["headers"], revision):
+    if conditional.none_match(request.fields, revision):
         response = Response(content, media_type=file.media_type, headers={"etag": f'"{revision}"'})
         if packed:
             response.headers["content-encoding"] = "gzip"
@@ -60,12 +60,12 @@ def serve(request: Call, file: File, *, cache_control: str) -> Response[bytes]:
 
 def described_by(request: Call) -> Described:
     """The OpenAPI document of the application. It contains the routes, so they cannot import it."""
-    made: Described = request.app.state["described"]
+    made: Described = request.state["described"]
     return made
 
 
-def _takes_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    found = _GZIP.search(b",".join(value for name, value in headers if name == b"accept-encoding"))
+def _takes_gzip(fields: Fields) -> bool:
+    found = _GZIP.search(b",".join(fields.get(b"accept-encoding", ())))
     return found is not None and (found["q"] or b"1").strip(b"0.") != b""
 
 

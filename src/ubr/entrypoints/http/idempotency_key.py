@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from ubr.application.kernel.idempotency import IdempotencyKey
 from ubr.domain.errors import Invalid
+from ubr.entrypoints.http.fields import Fields
 
 
-def parse(headers: Iterable[tuple[bytes, bytes]]) -> IdempotencyKey | None:
+def parse(fields: Fields) -> IdempotencyKey | None:
     """The key that identifies retries of a call; None if absent. A quoted key differs from the same without quotes.
 
     Errors: `Invalid`.
     """
-    lines = [value for name, value in headers if name == b"idempotency-key"]
+    lines = fields.get(b"idempotency-key")
     if not lines:
         return None
     if len(lines) > 1:

@@ -1,59 +1,127 @@
-"""The format of log lines: one JSON object a line, or readable text if a person is watching."""
+"""Log lines: one JSON object a line, or readable text if a person is watching.
+
+Lines are written together, a fraction of a second after the first of them: writing each one costs a system call within
+the request. A process that is killed loses that fraction of a second. Lines of errors are written at once.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import logging
+import os
 import sys
-from typing import Any
+import traceback
+from typing import Any, Final
 
 import msgspec
-import structlog
-from structlog.typing import EventDict, Processor
 
+from ubr.adapters.security.system import utc_now
 from ubr.application.kernel.origin import current_origin
 
+DELAY: Final = 0.2
+"""Seconds that a line waits for others."""
 
-def configure(level: str) -> None:
+_ENOUGH: Final = 64 * 1024
+"""Bytes that are written without waiting for more."""
+
+_encode: Final = msgspec.json.Encoder(enc_hook=str).encode
+
+
+class Output:
+    """Standard error, or whatever replaces it."""
+
+    def __init__(self) -> None:
+        self.least = logging.INFO
+        self.person = False
+        self.delay = 0.0
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def write(self, event: dict[str, Any], *, at_once: bool) -> None:
+        line = _readable(event).encode() if self.person else _encode(event)
+        self._waiting.append(line + b"\n")
+        self._size += len(line)
+        if at_once or not self.delay or self._size >= _ENOUGH:
+            self.flush()
+        elif self._timer is None:
+            try:
+                self._timer = asyncio.get_running_loop().call_later(self.delay, self.flush)
+            except RuntimeError:  # no event loop runs in this thread
+                self.flush()
+
+    def flush(self) -> None:
+        """Write the waiting lines."""
+        waiting, self._waiting, self._size = self._waiting, [], 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if waiting:
+            sys.stderr.write(b"".join(waiting).decode())
+            sys.stderr.flush()
+
+    def forget(self) -> None:
+        """Drop the waiting lines: in a new process, which its parent writes."""
+        self._waiting, self._size, self._timer = [], 0, None
+
+
+OUTPUT: Final = Output()
+atexit.register(OUTPUT.flush)
+os.register_at_fork(after_in_child=OUTPUT.forget)
+
+
+class EventLog:
+    """Logs events of ubr: a name, and fields with their values."""
+
+    def log(self, level: int, event: str, **fields: Any) -> None:
+        if level < OUTPUT.least:
+            return
+        made = {"timestamp": utc_now(), "level": logging.getLevelName(level).lower(), "event": event, **fields}
+        origin = current_origin()
+        if origin.request_id is not None:
+            made.setdefault("request_id", origin.request_id)
+            if origin.request_id_given:
+                made["request_id_given"] = True
+        OUTPUT.write(made, at_once=level >= logging.ERROR)
+
+    def info(self, event: str, **fields: Any) -> None:
+        self.log(logging.INFO, event, **fields)
+
+    def warning(self, event: str, *, error: BaseException | None = None, **fields: Any) -> None:
+        self.log(logging.WARNING, event, **fields, **_traceback(error))
+
+    def error(self, event: str, *, error: BaseException | None = None, **fields: Any) -> None:
+        self.log(logging.ERROR, event, **fields, **_traceback(error))
+
+
+EVENTS: Final = EventLog()
+
+
+class _Handler(logging.Handler):
+    """Lines of libraries, and of the rooms that log by the standard library."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        EVENTS.log(record.levelno, record.getMessage(), **_traceback(error))
+
+
+def configure(level: str, *, delay: float = 0.0) -> None:
     """Send every log line of this process, of ubr's own and of its libraries, to standard error."""
-    least = logging.getLevelNamesMapping()[level.upper()]
-    shared: list[Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _add_request_id,
-    ]
-    last = _renderers(person=sys.stderr.isatty())
-    structlog.configure(
-        processors=[*shared, *last],
-        wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
-        )
-    )
+    OUTPUT.least = logging.getLevelNamesMapping()[level.upper()]
+    OUTPUT.person = sys.stderr.isatty()
+    OUTPUT.delay = delay
     # Below this level, libraries log too much: statements and their values.
-    logging.basicConfig(handlers=[handler], level=max(least, logging.WARNING), force=True)
+    logging.basicConfig(handlers=[_Handler()], level=max(OUTPUT.least, logging.WARNING), force=True)
 
 
-def _renderers(*, person: bool) -> list[Processor]:
-    if person:
-        # Not the tracebacks of rich: they show local variables, which include passwords.
-        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
+def _traceback(error: BaseException | None) -> dict[str, str]:
+    # Without the values of variables, which include passwords.
+    return {} if error is None else {"exception": "".join(traceback.format_exception(error)).rstrip()}
 
 
-def _add_request_id(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    origin = current_origin()
-    if origin.request_id is not None:
-        event.setdefault("request_id", origin.request_id)
-        if origin.request_id_given:
-            event["request_id_given"] = True
-    return event
-
-
-def _json(value: Any, **_: Any) -> str:
-    return msgspec.json.encode(value, enc_hook=str).decode()
+def _readable(event: dict[str, Any]) -> str:
+    moment, level, name = (event.pop(key) for key in ("timestamp", "level", "event"))
+    more = event.pop("exception", "")
+    fields = " ".join(f"{key}={value}" for key, value in event.items() if value is not None)
+    return "\n".join(filter(None, [f"{moment:%H:%M:%S} {level:7} {name} {fields}".rstrip(), more]))

@@ -8,21 +8,21 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from litestar import Response
 
 from ubr.application.kernel.representations import Page, Revised
 from ubr.entrypoints.http import conditional, query
 from ubr.entrypoints.http.call import Call
+from ubr.entrypoints.http.response import Response
 
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def ok(result: Any) -> Response[bytes]:
+def ok(result: Any) -> Response:
     """A result without further headers."""
-    return Response(_encode(result), media_type="application/json")
+    return Response(_encode(result))
 
 
-def page(request: Call, result: Page[Any]) -> Response[bytes]:
+def page(request: Call, result: Page[Any]) -> Response:
     """A page of a list, with a link to the next page."""
     response = ok(result)
     if result.next_cursor is not None:
@@ -32,16 +32,16 @@ def page(request: Call, result: Page[Any]) -> Response[bytes]:
     return response
 
 
-def revised(request: Call, result: Revised) -> Response[bytes]:
+def revised(request: Call, result: Revised) -> Response:
     """A resource with its entity tag. A GET gets only the tag if the caller already has this revision."""
-    if request.method == "GET" and not conditional.none_match(request.scope["headers"], result.revision):
+    if request.method == "GET" and not conditional.none_match(request.fields, result.revision):
         return unchanged(result.revision)
     response = ok(result)
     response.headers["etag"] = f'"{result.revision}"'
     return response
 
 
-def created(request: Call, result: Revised, at: str, id: UUID) -> Response[bytes]:
+def created(request: Call, result: Revised, at: str, id: UUID) -> Response:
     """A new resource, with its location relative to the path of the request (RFC 9110, 10.2.2)."""
     response = revised(request, result)
     here = request.scope["path"].rpartition("/")[0]
@@ -49,10 +49,10 @@ def created(request: Call, result: Revised, at: str, id: UUID) -> Response[bytes
     return response
 
 
-def accepted() -> Response[bytes]:
+def accepted() -> Response:
     """Confirms the request, and reveals nothing more."""
-    return Response(b"", status_code=HTTPStatus.ACCEPTED)
+    return Response(b"", status=HTTPStatus.ACCEPTED)
 
 
-def unchanged(revision: str) -> Response[bytes]:
-    return Response(b"", status_code=HTTPStatus.NOT_MODIFIED, headers={"etag": f'"{revision}"'})
+def unchanged(revision: str) -> Response:
+    return Response(b"", status=HTTPStatus.NOT_MODIFIED, headers={"etag": f'"{revision}"'})

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from litestar import Controller
-
 from ubr.entrypoints.http.openapi.headers import HEADERS
 from ubr.entrypoints.http.openapi.operations import described_operation, operations
 from ubr.entrypoints.http.openapi.responses import example_name
 from ubr.entrypoints.http.openapi.schemas import Json, Schemas
 from ubr.entrypoints.http.problems.advice import example
 from ubr.entrypoints.http.problems.catalogue import problems
+from ubr.entrypoints.http.routing import Controller
 
 _TAGS: Final = {
     "auth": "Registration, login, logout and passwords.",

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterable, Iterator
-
-from litestar import Controller
-from litestar.handlers import HTTPRouteHandler
 
 from ubr.entrypoints.http import body
 from ubr.entrypoints.http.call import Operation
 from ubr.entrypoints.http.openapi.parameters import parameters
 from ubr.entrypoints.http.openapi.responses import responses
 from ubr.entrypoints.http.openapi.schemas import Json, Schemas
+from ubr.entrypoints.http.routing import Controller
 
 
 def operations(controllers: Iterable[type[Controller]]) -> Iterator[tuple[str, str, Operation]]:
-    """Every declared route: its path, method and operation."""
+    """The path, the method and the operation of every declared route."""
     for controller in controllers:
-        prefix = controller.__dict__["path"]
-        for handler in vars(controller).values():
-            if isinstance(handler, HTTPRouteHandler):
-                for path in handler.paths:
-                    joined = f"{prefix}/{path}".replace("//", "/").replace("//", "/").rstrip("/")
-                    for method in handler.http_methods:
-                        yield re.sub(r":str}", "}", joined), str(method), handler.opt["operation"]
+        for path, route in controller.routes():
+            yield path, route.method, route.operation
 
 
 def described_operation(path: str, method: str, operation: Operation, schemas: Schemas) -> Json:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, ClassVar, Final
+from typing import Final
 from urllib.parse import quote
 
 import msgspec
-import structlog
-from litestar import Request, Response
-from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+from litestar.exceptions import HTTPException, NotFoundException
+from litestar.types import Scope
 from msgspec import UNSET, UnsetType
 
 from ubr.application.kernel.origin import current_origin
@@ -24,14 +23,13 @@ from ubr.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
+from ubr.entrypoints.http.exchange import Facts, facts_of
+from ubr.entrypoints.http.log_lines import EVENTS
 from ubr.entrypoints.http.problems.catalogue import TYPE, status_of
-from ubr.entrypoints.http.problems.errors import ClientGone, InternalError, MethodNotAllowed, UnsupportedMediaType
+from ubr.entrypoints.http.problems.errors import InternalError, UnsupportedMediaType
+from ubr.entrypoints.http.response import Response
 
 MEDIA_TYPE: Final = "application/problem+json"
-PROBLEM: Final = "problem"
-"""The key in the state of the request under which the edge finds the code of the error."""
-
-_log = structlog.get_logger("ubr.http")
 
 
 class ProblemFlaw(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,32 +51,26 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
     errors: list[ProblemFlaw] | UnsetType = UNSET
 
 
-@dataclass(frozen=True, slots=True)
-class ProblemResponse:
-    """A problem on its way out."""
+_encode: Final = msgspec.json.Encoder().encode
 
-    status: int
-    headers: dict[str, str]
-    body: bytes
 
-    _encode: ClassVar = msgspec.json.Encoder().encode
-
-    @classmethod
-    def of(cls, error: UbrError, path: str) -> ProblemResponse:
-        """The response to a request for `path` that met this error."""
-        status = status_of(type(error))
-        flaws = error.flaws if isinstance(error, Invalid) else ()
-        details = ProblemDetails(
-            type=TYPE.format(slug=error.code),
-            title=error.title,
-            status=status,
-            # The sentence of an adapter is for the log only.
-            detail=_detail(error, flaws) if status < HTTPStatus.INTERNAL_SERVER_ERROR else error.title,
-            instance=quote(path, safe="/:@!$&'()*+,;=~", errors="replace"),
-            request_id=current_origin().request_id or "",
-            errors=[_flaw(flaw) for flaw in flaws] or UNSET,
-        )
-        return cls(status, {"content-type": MEDIA_TYPE, **_headers(error)}, cls._encode(details))
+def response_to(error: UbrError, path: str, headers: Mapping[str, str] | None = None) -> Response:
+    """The response to a request for `path` that met this error."""
+    status = status_of(type(error))
+    flaws = error.flaws if isinstance(error, Invalid) else ()
+    details = ProblemDetails(
+        type=TYPE.format(slug=error.code),
+        title=error.title,
+        status=status,
+        # The details of an adapter's error are only for the log.
+        detail=_detail(error, flaws) if status < HTTPStatus.INTERNAL_SERVER_ERROR else error.title,
+        instance=quote(path, safe="/:@!$&'()*+,;=~", errors="replace"),
+        request_id=current_origin().request_id or "",
+        errors=[_flaw(flaw) for flaw in flaws] or UNSET,
+    )
+    return Response(
+        _encode(details), status=status, media_type=MEDIA_TYPE, headers={**_headers(error), **(headers or {})}
+    )
 
 
 def _detail(error: UbrError, flaws: tuple[InputError, ...]) -> str:
@@ -104,40 +96,32 @@ def _headers(error: UbrError) -> dict[str, str]:
             return {}
 
 
-def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Litestar's handler for every exception."""
-    if isinstance(error, ClientGone):
-        raise error
-    known = _known(error, request)
-    request.scope["state"][PROBLEM] = known.code
-    response = ProblemResponse.of(known, request.scope["path"])
-    headers = dict(response.headers)
-    media_type = headers.pop("content-type")
-    if isinstance(error, MethodNotAllowedException):
-        headers["allow"] = (error.headers or {}).get("allow", "")
-    return Response(response.body, status_code=response.status, headers=headers, media_type=media_type)
+def problem(scope: Scope, error: Exception, headers: Mapping[str, str] | None = None) -> Response:
+    """The response to an error of any kind."""
+    facts = facts_of(scope)
+    known = _known(error, facts)
+    facts.problem = known.code
+    return response_to(known, scope["path"], headers)
 
 
-def _known(error: Exception, request: Request[Any, Any, Any]) -> UbrError:
+def _known(error: Exception, facts: Facts) -> UbrError:
     """The matching error of our own catalogue. Any other error is logged and not revealed to the client."""
     match error:
         case UbrError():
             if status_of(type(error)) >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                _log.warning(
+                EVENTS.warning(
                     "unavailable",
-                    method=request.scope["method"],
-                    route=request.scope.get("path_template"),
+                    method=facts.method,
+                    route=facts.route,
                     problem=error.code,
                     reason=getattr(error, "reason", None),
-                    exc_info=error.__cause__,
+                    error=error.__cause__,
                 )
             return error
         case NotFoundException():
             return NotFound("This path does not exist")
-        case MethodNotAllowedException():
-            return MethodNotAllowed()
         case HTTPException() if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             return Invalid("The request is malformed")
         case _:
-            _log.error("failed", exc_info=error)
+            EVENTS.error("failed", error=error)
             return InternalError()

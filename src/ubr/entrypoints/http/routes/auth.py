@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from litestar import Controller, Response, post
-
 from ubr.application.accounts.change_password import ChangePassword, ChangePasswordCommand
 from ubr.application.accounts.register_user import RegisterUser, RegisterUserCommand
 from ubr.application.accounts.request_email_change import RequestEmailChange, RequestEmailChangeCommand
@@ -27,8 +25,10 @@ from ubr.domain.errors import (
     WeakPassword,
     WrongPassword,
 )
-from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.call import Call, operation
+from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.responses import accepted, created, ok
+from ubr.entrypoints.http.routing import Controller, post
 
 
 class Auth(Controller):
@@ -36,7 +36,7 @@ class Auth(Controller):
 
     @post(
         "/register",
-        **operation(
+        operation(
             RegisterUser,
             "auth",
             status=201,
@@ -52,13 +52,15 @@ class Auth(Controller):
             problems=(WeakPassword, EmailTaken, RegistrationClosed, RateLimited, Busy),
         ),
     )
-    async def register(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        user = await ubr.register_user(request.command(RegisterUserCommand), idempotency_key=request.idempotency_key)
+    async def register(self, request: Call) -> Response:
+        user = await request.ubr.register_user(
+            request.command(RegisterUserCommand), idempotency_key=request.idempotency_key
+        )
         return accepted() if user is None else created(request, user, "/api/users", user.id)
 
     @post(
         "/login",
-        **operation(
+        operation(
             LogIn,
             "auth",
             summary="Log in",
@@ -69,12 +71,12 @@ class Auth(Controller):
             problems=(InvalidCredentials, RateLimited, Busy),
         ),
     )
-    async def log_in(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        return ok(await ubr.log_in(request.command(LogInCommand)))
+    async def log_in(self, request: Call) -> Response:
+        return ok(await request.ubr.log_in(request.command(LogInCommand)))
 
     @post(
         "/refresh",
-        **operation(
+        operation(
             RefreshSession,
             "auth",
             summary="Exchange a refresh token",
@@ -84,16 +86,16 @@ class Auth(Controller):
             problems=(InvalidToken, RateLimited),
         ),
     )
-    async def refresh(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        return ok(await ubr.refresh_session(request.command(RefreshSessionCommand)))
+    async def refresh(self, request: Call) -> Response:
+        return ok(await request.ubr.refresh_session(request.command(RefreshSessionCommand)))
 
-    @post("/logout", **operation(LogOut, "auth", status=204, summary="Log out", ending=True))
-    async def log_out(self, request: Call, ubr: Ubr) -> None:
-        await ubr.log_out(actor=request.actor)
+    @post("/logout", operation(LogOut, "auth", status=204, summary="Log out", ending=True))
+    async def log_out(self, request: Call) -> None:
+        await request.ubr.log_out(actor=request.actor)
 
     @post(
         "/password",
-        **operation(
+        operation(
             ChangePassword,
             "auth",
             status=204,
@@ -103,12 +105,12 @@ class Auth(Controller):
             problems=(WeakPassword, WrongPassword, RateLimited, Busy),
         ),
     )
-    async def change_password(self, request: Call, ubr: Ubr) -> None:
-        await ubr.change_password(request.command(ChangePasswordCommand), actor=request.actor)
+    async def change_password(self, request: Call) -> None:
+        await request.ubr.change_password(request.command(ChangePasswordCommand), actor=request.actor)
 
     @post(
         "/password/forgot",
-        **operation(
+        operation(
             RequestPasswordReset,
             "auth",
             status=202,
@@ -119,13 +121,13 @@ class Auth(Controller):
             problems=(RateLimited,),
         ),
     )
-    async def forgot_password(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        await ubr.request_password_reset(request.command(RequestPasswordResetCommand))
+    async def forgot_password(self, request: Call) -> Response:
+        await request.ubr.request_password_reset(request.command(RequestPasswordResetCommand))
         return accepted()
 
     @post(
         "/password/reset",
-        **operation(
+        operation(
             ResetPassword,
             "auth",
             status=204,
@@ -135,12 +137,12 @@ class Auth(Controller):
             problems=(InvalidLink, WeakPassword, RateLimited, Busy),
         ),
     )
-    async def reset_password(self, request: Call, ubr: Ubr) -> None:
-        await ubr.reset_password(request.command(ResetPasswordCommand))
+    async def reset_password(self, request: Call) -> None:
+        await request.ubr.reset_password(request.command(ResetPasswordCommand))
 
     @post(
         "/email",
-        **operation(
+        operation(
             RequestEmailChange,
             "auth",
             status=202,
@@ -149,13 +151,13 @@ class Auth(Controller):
             problems=(WrongPassword, RateLimited, Busy),
         ),
     )
-    async def change_email(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        await ubr.request_email_change(request.command(RequestEmailChangeCommand), actor=request.actor)
+    async def change_email(self, request: Call) -> Response:
+        await request.ubr.request_email_change(request.command(RequestEmailChangeCommand), actor=request.actor)
         return accepted()
 
     @post(
         "/email/verify",
-        **operation(
+        operation(
             VerifyEmail,
             "auth",
             status=204,
@@ -165,12 +167,12 @@ class Auth(Controller):
             problems=(InvalidLink, WeakPassword, EmailTaken, RateLimited, Busy),
         ),
     )
-    async def verify_email(self, request: Call, ubr: Ubr) -> None:
-        await ubr.verify_email(request.command(VerifyEmailCommand))
+    async def verify_email(self, request: Call) -> None:
+        await request.ubr.verify_email(request.command(VerifyEmailCommand))
 
     @post(
         "/email/verify/resend",
-        **operation(
+        operation(
             ResendVerification,
             "auth",
             status=202,
@@ -181,13 +183,13 @@ class Auth(Controller):
             problems=(RateLimited,),
         ),
     )
-    async def resend_verification(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        await ubr.resend_verification(request.command(ResendVerificationCommand))
+    async def resend_verification(self, request: Call) -> Response:
+        await request.ubr.resend_verification(request.command(ResendVerificationCommand))
         return accepted()
 
     @post(
         "/email/undo",
-        **operation(
+        operation(
             UndoEmailChange,
             "auth",
             status=204,
@@ -197,5 +199,5 @@ class Auth(Controller):
             problems=(InvalidLink, RateLimited),
         ),
     )
-    async def undo_email_change(self, request: Call, ubr: Ubr) -> None:
-        await ubr.undo_email_change(request.command(UndoEmailChangeCommand))
+    async def undo_email_change(self, request: Call) -> None:
+        await request.ubr.undo_email_change(request.command(UndoEmailChangeCommand))

@@ -7,7 +7,6 @@ from functools import cache
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Controller, Response, get
 
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.fields import EXAMPLE_HASH, example
@@ -15,8 +14,10 @@ from ubr.application.keys.get_public_keys import GetPublicKeys
 from ubr.domain.errors import NotFound
 from ubr.domain.keys.signing_key import JWKS_CACHE
 from ubr.entrypoints.http import docs_page, files
-from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.call import Call, operation
 from ubr.entrypoints.http.files import Described, File, described_by, serve
+from ubr.entrypoints.http.response import Response
+from ubr.entrypoints.http.routing import Controller, get
 
 _JSON: Final = "application/json"
 _BRIEFLY: Final = f"public, max-age={JWKS_CACHE.seconds}"
@@ -41,7 +42,7 @@ class Documents(Controller):
 
     @get(
         "/.well-known/jwks.json",
-        **operation(
+        operation(
             GetPublicKeys,
             "service",
             summary="Read the public keys",
@@ -51,15 +52,15 @@ class Documents(Controller):
             cache_control=_BRIEFLY,
         ),
     )
-    async def public_keys(self, request: Call, ubr: Ubr) -> Response[bytes]:
+    async def public_keys(self, request: Call) -> Response:
         # RFC 9111, 5.2.1.4: a client that sends `no-cache` wants no stored response.
-        asked = request.headers.get("cache-control", "").lower()
-        keys = ",".join(await ubr.get_public_keys(current="no-cache" in asked))
+        asked = b",".join(request.fields.get(b"cache-control", ())).lower()
+        keys = ",".join(await request.ubr.get_public_keys(current=b"no-cache" in asked))
         return serve(request, File.of(f'{{"keys":[{keys}]}}'.encode(), _JSON, pack=False), cache_control=_BRIEFLY)
 
     @get(
         "/api/openapi.json",
-        **operation(
+        operation(
             None,
             "service",
             name="get_openapi",
@@ -70,12 +71,12 @@ class Documents(Controller):
             cache_control=_BRIEFLY,
         ),
     )
-    async def openapi(self, request: Call) -> Response[bytes]:
+    async def openapi(self, request: Call) -> Response:
         return serve(request, await asyncio.to_thread(_openapi, described_by(request)), cache_control=_BRIEFLY)
 
     @get(
         "/api/docs",
-        **operation(
+        operation(
             None,
             "service",
             name="get_docs",
@@ -87,14 +88,14 @@ class Documents(Controller):
             cache_control=_ASKED_FOR_EACH_TIME,
         ),
     )
-    async def docs(self, request: Call) -> Response[bytes]:
+    async def docs(self, request: Call) -> Response:
         response = serve(request, await asyncio.to_thread(_docs), cache_control=_ASKED_FOR_EACH_TIME)
         response.headers["content-security-policy"] = docs_page.POLICY
         return response
 
     @get(
         "/api/docs/{revision:str}/{asset:str}",
-        **operation(
+        operation(
             None,
             "service",
             name="get_docs_asset",
@@ -106,7 +107,7 @@ class Documents(Controller):
             described=False,
         ),
     )
-    async def docs_asset(self, request: Call) -> Response[bytes]:
+    async def docs_asset(self, request: Call) -> Response:
         assets = await asyncio.to_thread(files.assets)
         wanted = assets.get(request.path_params["asset"])
         if wanted is None or request.path_params["revision"] != files.assets_revision():

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from litestar import Controller, Response, get
-
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.fields import example
 from ubr.application.operations.check_health import CheckHealth
 from ubr.domain.errors import LogKeyLocked, NoSigningKey, StoreTooSlow, StoreUnavailable, Unavailable
-from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.call import Call, operation
 from ubr.entrypoints.http.lifetime import STOPPING
+from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.responses import ok
+from ubr.entrypoints.http.routing import Controller, get
 
 
 class HealthResult(Result, frozen=True, kw_only=True):
@@ -24,7 +24,7 @@ class Health(Controller):
 
     @get(
         "/live",
-        **operation(
+        operation(
             None,
             "service",
             name="check_liveness",
@@ -33,12 +33,12 @@ class Health(Controller):
             public=True,
         ),
     )
-    async def live(self, request: Call) -> Response[bytes]:  # noqa: ARG002 - Litestar hands it to every controller
+    async def live(self, request: Call) -> Response:  # noqa: ARG002 - Litestar hands it to every controller
         return ok(HealthResult())
 
     @get(
         "/ready",
-        **operation(
+        operation(
             CheckHealth,
             "service",
             name="check_readiness",
@@ -48,9 +48,9 @@ class Health(Controller):
             problems=(StoreUnavailable, StoreTooSlow, NoSigningKey, LogKeyLocked),
         ),
     )
-    async def ready(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        if request.app.state[STOPPING]:
+    async def ready(self, request: Call) -> Response:
+        if request.state[STOPPING]:
             raise Unavailable("The service is shutting down")
-        await ubr.check_health()
-        await ubr.initialize.check()
+        await request.ubr.check_health()
+        await request.ubr.initialize.check()
         return ok(HealthResult())

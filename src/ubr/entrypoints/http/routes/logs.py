@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from litestar import Controller, Response, get
-
 from ubr.application.audit.get_checkpoint import GetCheckpoint
 from ubr.application.audit.list_logs import ListLogs, ListLogsCommand
 from ubr.application.audit.prove_log_entry import ProofResult, ProveLogEntry, ProveLogEntryCommand
 from ubr.application.kernel.representations import LogEntryResult, Page
 from ubr.domain.errors import InvalidCursor, LogDamaged, LogEntryNotFound
-from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.call import Call, operation
+from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.responses import ok, page
+from ubr.entrypoints.http.routing import Controller, get
 
-_ORIGIN: Final = "ubr.example.org/log/3e32012da7780fca"
+_ORIGIN: Final = "request.ubr.example.org/log/3e32012da7780fca"
 _NOTE: Final = (
     f"{_ORIGIN}\n5\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n"
     f"— {_ORIGIN} Zub5zfgn5mlq1uwHgvn57QHfnQn6dDM/7vmSIZRtdeBk5LDcAD8GM6PiYD4vN5RcESk6lEBWZu4Iy4gVnqE/Q3LDY6E=\n"
@@ -26,7 +26,7 @@ class Logs(Controller):
 
     @get(
         "/",
-        **operation(
+        operation(
             ListLogs,
             "logs",
             summary="List audit log entries",
@@ -35,12 +35,12 @@ class Logs(Controller):
             problems=(InvalidCursor,),
         ),
     )
-    async def list_all(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        return page(request, await ubr.list_logs(request.filters(ListLogsCommand), actor=request.actor))
+    async def list_all(self, request: Call) -> Response:
+        return page(request, await request.ubr.list_logs(request.filters(ListLogsCommand), actor=request.actor))
 
     @get(
         "/checkpoint",
-        **operation(
+        operation(
             GetCheckpoint,
             "logs",
             summary="Read the newest checkpoint of the audit log",
@@ -50,13 +50,13 @@ class Logs(Controller):
             problems=(LogDamaged,),
         ),
     )
-    async def checkpoint(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        result = await ubr.get_checkpoint(actor=request.actor)
+    async def checkpoint(self, request: Call) -> Response:
+        result = await request.ubr.get_checkpoint(actor=request.actor)
         return Response(result.note.encode(), media_type="text/plain")
 
     @get(
         "/{entry_id:str}/proof",
-        **operation(
+        operation(
             ProveLogEntry,
             "logs",
             summary="Read the inclusion proof of an audit log entry",
@@ -64,6 +64,6 @@ class Logs(Controller):
             problems=(LogEntryNotFound, LogDamaged),
         ),
     )
-    async def proof(self, request: Call, ubr: Ubr) -> Response[bytes]:
+    async def proof(self, request: Call) -> Response:
         command = ProveLogEntryCommand(entry_id=request.id("entry_id"))
-        return ok(await ubr.prove_log_entry(command, actor=request.actor))
+        return ok(await request.ubr.prove_log_entry(command, actor=request.actor))

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
-from litestar import Controller, Response, get
-
 from ubr.domain.errors import NotFound
 from ubr.entrypoints.http.call import Call, operation
 from ubr.entrypoints.http.files import Described, File, described_by, serve
 from ubr.entrypoints.http.problems.pages import html, index_html, pages, policy
+from ubr.entrypoints.http.response import Response
+from ubr.entrypoints.http.routing import Controller, get
 
 _BRIEFLY: Final = "public, max-age=300"
 _HTML: Final = "text/html"
@@ -23,7 +23,7 @@ class Problems(Controller):
 
     @get(
         "/",
-        **operation(
+        operation(
             None,
             "service",
             name="list_problems",
@@ -35,12 +35,12 @@ class Problems(Controller):
             cache_control=_BRIEFLY,
         ),
     )
-    async def list_all(self, request: Call) -> Response[bytes]:
+    async def list_all(self, request: Call) -> Response:
         return await _page(request, None)
 
     @get(
         "/{slug:str}",
-        **operation(
+        operation(
             None,
             "service",
             name="get_problem",
@@ -52,11 +52,11 @@ class Problems(Controller):
             cache_control=_BRIEFLY,
         ),
     )
-    async def read(self, request: Call) -> Response[bytes]:
+    async def read(self, request: Call) -> Response:
         return await _page(request, request.path_params["slug"])
 
 
-async def _page(request: Call, slug: str | None) -> Response[bytes]:
+async def _page(request: Call, slug: str | None) -> Response:
     # Only the first request waits until the pages are made.
     made = await asyncio.to_thread(_made, described_by(request))
     if slug not in made:

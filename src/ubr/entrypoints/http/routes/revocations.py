@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from litestar import Controller, Response, delete, get
-
 from ubr.application.revocation.follow_revocations import FollowRevocations, FollowRevocationsCommand, RevocationsResult
 from ubr.application.revocation.stop_following_revocations import (
     StopFollowingRevocations,
     StopFollowingRevocationsCommand,
 )
 from ubr.domain.errors import RateLimited
-from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.call import Call, operation
+from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.responses import ok
+from ubr.entrypoints.http.routing import Controller, delete, get
 
 
 class Revocations(Controller):
@@ -19,7 +19,7 @@ class Revocations(Controller):
 
     @get(
         "/",
-        **operation(
+        operation(
             FollowRevocations,
             "sessions",
             summary="Follow revocations",
@@ -28,13 +28,13 @@ class Revocations(Controller):
             problems=(RateLimited,),
         ),
     )
-    async def follow(self, request: Call, ubr: Ubr) -> Response[bytes]:
+    async def follow(self, request: Call) -> Response:
         command = request.filters(FollowRevocationsCommand)
-        return ok(await ubr.follow_revocations(command, actor=request.actor))
+        return ok(await request.ubr.follow_revocations(command, actor=request.actor))
 
     @delete(
         "/",
-        **operation(
+        operation(
             StopFollowingRevocations,
             "sessions",
             status=204,
@@ -42,5 +42,7 @@ class Revocations(Controller):
             query=StopFollowingRevocationsCommand,
         ),
     )
-    async def leave(self, request: Call, ubr: Ubr) -> None:
-        await ubr.stop_following_revocations(request.filters(StopFollowingRevocationsCommand), actor=request.actor)
+    async def leave(self, request: Call) -> None:
+        await request.ubr.stop_following_revocations(
+            request.filters(StopFollowingRevocationsCommand), actor=request.actor
+        )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from litestar import Controller, Response, delete, get, post, put
-
 from ubr.application.kernel.representations import Page, RoleResult
 from ubr.application.roles.create_role import CreateRole, CreateRoleCommand
 from ubr.application.roles.delete_role import DeleteRole, DeleteRoleCommand
@@ -11,8 +9,10 @@ from ubr.application.roles.get_role import GetRole, GetRoleCommand
 from ubr.application.roles.list_roles import ListRoles, ListRolesCommand
 from ubr.application.roles.update_role import RoleChanges, UpdateRole, UpdateRoleCommand
 from ubr.domain.errors import BuiltInRole, GrantExceedsOwn, InvalidCursor, RoleNameTaken, RoleNotFound
-from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.call import Call, operation
+from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.responses import created, page, revised
+from ubr.entrypoints.http.routing import Controller, delete, get, post, put
 
 
 class Roles(Controller):
@@ -20,7 +20,7 @@ class Roles(Controller):
 
     @get(
         "/",
-        **operation(
+        operation(
             ListRoles,
             "roles",
             summary="List roles",
@@ -29,12 +29,12 @@ class Roles(Controller):
             problems=(InvalidCursor,),
         ),
     )
-    async def list_all(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        return page(request, await ubr.list_roles(request.filters(ListRolesCommand), actor=request.actor))
+    async def list_all(self, request: Call) -> Response:
+        return page(request, await request.ubr.list_roles(request.filters(ListRolesCommand), actor=request.actor))
 
     @post(
         "/",
-        **operation(
+        operation(
             CreateRole,
             "roles",
             status=201,
@@ -47,23 +47,23 @@ class Roles(Controller):
             problems=(GrantExceedsOwn, RoleNameTaken),
         ),
     )
-    async def create(self, request: Call, ubr: Ubr) -> Response[bytes]:
+    async def create(self, request: Call) -> Response:
         command = request.command(CreateRoleCommand)
-        role = await ubr.create_role(command, actor=request.actor, idempotency_key=request.idempotency_key)
+        role = await request.ubr.create_role(command, actor=request.actor, idempotency_key=request.idempotency_key)
         return created(request, role, "/api/roles", role.id)
 
     @get(
         "/{role_id:str}",
-        **operation(
-            GetRole, "roles", summary="Read one role", answer=RoleResult, tagged=True, problems=(RoleNotFound,)
-        ),
+        operation(GetRole, "roles", summary="Read one role", answer=RoleResult, tagged=True, problems=(RoleNotFound,)),
     )
-    async def read(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        return revised(request, await ubr.get_role(GetRoleCommand(role_id=request.id("role_id")), actor=request.actor))
+    async def read(self, request: Call) -> Response:
+        return revised(
+            request, await request.ubr.get_role(GetRoleCommand(role_id=request.id("role_id")), actor=request.actor)
+        )
 
     @put(
         "/{role_id:str}",
-        **operation(
+        operation(
             UpdateRole,
             "roles",
             summary="Update a role",
@@ -74,14 +74,14 @@ class Roles(Controller):
             problems=(RoleNotFound, GrantExceedsOwn, RoleNameTaken, BuiltInRole),
         ),
     )
-    async def update(self, request: Call, ubr: Ubr) -> Response[bytes]:
+    async def update(self, request: Call) -> Response:
         changes = request.command(RoleChanges)
         command = UpdateRoleCommand(role_id=request.id("role_id"), changes=changes, if_match=request.if_match)
-        return revised(request, await ubr.update_role(command, actor=request.actor))
+        return revised(request, await request.ubr.update_role(command, actor=request.actor))
 
     @delete(
         "/{role_id:str}",
-        **operation(
+        operation(
             DeleteRole,
             "roles",
             status=204,
@@ -90,6 +90,6 @@ class Roles(Controller):
             problems=(RoleNotFound, GrantExceedsOwn, BuiltInRole),
         ),
     )
-    async def remove(self, request: Call, ubr: Ubr) -> None:
+    async def remove(self, request: Call) -> None:
         command = DeleteRoleCommand(role_id=request.id("role_id"), if_match=request.if_match)
-        await ubr.delete_role(command, actor=request.actor)
+        await request.ubr.delete_role(command, actor=request.actor)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from litestar import Controller, Response, delete, get
-
 from ubr.application.kernel.representations import Page, SessionResult
 from ubr.application.sessions.list_sessions import ListSessions, ListSessionsCommand
 from ubr.application.sessions.revoke_other_sessions import RevokeOtherSessions
 from ubr.application.sessions.revoke_session import RevokeSession, RevokeSessionCommand
 from ubr.domain.errors import GrantExceedsOwn, InvalidCursor, SessionNotFound
-from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.call import Call, operation
+from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.responses import page
 from ubr.entrypoints.http.routes.paging import Paging
+from ubr.entrypoints.http.routing import Controller, delete, get
 
 
 class Sessions(Controller):
@@ -19,7 +19,7 @@ class Sessions(Controller):
 
     @get(
         "/",
-        **operation(
+        operation(
             ListSessions,
             "sessions",
             name="list_own_sessions",
@@ -29,14 +29,14 @@ class Sessions(Controller):
             problems=(InvalidCursor,),
         ),
     )
-    async def list_own(self, request: Call, ubr: Ubr) -> Response[bytes]:
+    async def list_own(self, request: Call) -> Response:
         part = request.filters(Paging)
         command = ListSessionsCommand(user_id=request.actor.user_id, limit=part.limit, cursor=part.cursor)
-        return page(request, await ubr.list_sessions(command, actor=request.actor))
+        return page(request, await request.ubr.list_sessions(command, actor=request.actor))
 
     @delete(
         "/",
-        **operation(
+        operation(
             RevokeOtherSessions,
             "sessions",
             status=204,
@@ -44,12 +44,12 @@ class Sessions(Controller):
             ending=True,
         ),
     )
-    async def revoke_others(self, request: Call, ubr: Ubr) -> None:
-        await ubr.revoke_other_sessions(actor=request.actor)
+    async def revoke_others(self, request: Call) -> None:
+        await request.ubr.revoke_other_sessions(actor=request.actor)
 
     @delete(
         "/{session_id:str}",
-        **operation(
+        operation(
             RevokeSession,
             "sessions",
             status=204,
@@ -58,5 +58,5 @@ class Sessions(Controller):
             problems=(SessionNotFound, GrantExceedsOwn),
         ),
     )
-    async def revoke(self, request: Call, ubr: Ubr) -> None:
-        await ubr.revoke_session(RevokeSessionCommand(session_id=request.id("session_id")), actor=request.actor)
+    async def revoke(self, request: Call) -> None:
+        await request.ubr.revoke_session(RevokeSessionCommand(session_id=request.id("session_id")), actor=request.actor)

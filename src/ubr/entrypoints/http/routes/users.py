@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from litestar import Controller, Response, delete, get, patch, post, put
-
 from ubr.application.accounts.create_user import CreateUser, CreateUserCommand
 from ubr.application.accounts.delete_user import DeleteUser, DeleteUserCommand
 from ubr.application.accounts.get_me import GetMe, MeResult
@@ -34,9 +32,11 @@ from ubr.domain.errors import (
     UserNotFound,
     WeakPassword,
 )
-from ubr.entrypoints.http.call import Call, Ubr, operation
+from ubr.entrypoints.http.call import Call, operation
+from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.responses import created, page, revised
 from ubr.entrypoints.http.routes.paging import Paging
+from ubr.entrypoints.http.routing import Controller, delete, get, patch, post, put
 
 
 class GrantTerms(Command, frozen=True, kw_only=True):
@@ -59,7 +59,7 @@ class Users(Controller):
 
     @get(
         "/",
-        **operation(
+        operation(
             ListUsers,
             "users",
             summary="List users",
@@ -68,12 +68,12 @@ class Users(Controller):
             problems=(InvalidCursor,),
         ),
     )
-    async def list_all(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        return page(request, await ubr.list_users(request.filters(ListUsersCommand), actor=request.actor))
+    async def list_all(self, request: Call) -> Response:
+        return page(request, await request.ubr.list_users(request.filters(ListUsersCommand), actor=request.actor))
 
     @post(
         "/",
-        **operation(
+        operation(
             CreateUser,
             "users",
             status=201,
@@ -86,42 +86,40 @@ class Users(Controller):
             problems=(WeakPassword, GrantExceedsOwn, EmailTaken, TooManyRoles, Busy),
         ),
     )
-    async def create(self, request: Call, ubr: Ubr) -> Response[bytes]:
+    async def create(self, request: Call) -> Response:
         command = request.command(CreateUserCommand)
-        user = await ubr.create_user(command, actor=request.actor, idempotency_key=request.idempotency_key)
+        user = await request.ubr.create_user(command, actor=request.actor, idempotency_key=request.idempotency_key)
         return created(request, user, "/api/users", user.id)
 
     @get(
         "/me",
-        **operation(GetMe, "users", summary="Read one's user", answer=MeResult, tagged=True),
+        operation(GetMe, "users", summary="Read one's user", answer=MeResult, tagged=True),
     )
-    async def me(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        return revised(request, await ubr.get_me(actor=request.actor))
+    async def me(self, request: Call) -> Response:
+        return revised(request, await request.ubr.get_me(actor=request.actor))
 
     @get(
         "/{user_id:str}",
-        **operation(
-            GetUser, "users", summary="Read one user", answer=UserResult, tagged=True, problems=(UserNotFound,)
-        ),
+        operation(GetUser, "users", summary="Read one user", answer=UserResult, tagged=True, problems=(UserNotFound,)),
     )
-    async def read(self, request: Call, ubr: Ubr) -> Response[bytes]:
+    async def read(self, request: Call) -> Response:
         command = GetUserCommand(user_id=request.id("user_id"))
-        return revised(request, await ubr.get_user(command, actor=request.actor))
+        return revised(request, await request.ubr.get_user(command, actor=request.actor))
 
-    @put("/{user_id:str}", **operation(UpdateUser, "users", summary="Update a user", **_CHANGE))
-    async def update(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        return revised(request, await ubr.update_user(_update(request), actor=request.actor))
+    @put("/{user_id:str}", operation(UpdateUser, "users", summary="Update a user", **_CHANGE))
+    async def update(self, request: Call) -> Response:
+        return revised(request, await request.ubr.update_user(_update(request), actor=request.actor))
 
     @patch(
         "/{user_id:str}",
-        **operation(UpdateUser, "users", name="patch_user", summary="Update a user by merge patch", **_CHANGE),
+        operation(UpdateUser, "users", name="patch_user", summary="Update a user by merge patch", **_CHANGE),
     )
-    async def merge(self, request: Call, ubr: Ubr) -> Response[bytes]:
-        return revised(request, await ubr.update_user(_update(request), actor=request.actor))
+    async def merge(self, request: Call) -> Response:
+        return revised(request, await request.ubr.update_user(_update(request), actor=request.actor))
 
     @delete(
         "/{user_id:str}",
-        **operation(
+        operation(
             DeleteUser,
             "users",
             status=204,
@@ -130,13 +128,13 @@ class Users(Controller):
             problems=(UserNotFound, GrantExceedsOwn, ReauthenticationRequired, LastAdmin),
         ),
     )
-    async def remove(self, request: Call, ubr: Ubr) -> None:
+    async def remove(self, request: Call) -> None:
         command = DeleteUserCommand(user_id=request.id("user_id"), if_match=request.if_match)
-        await ubr.delete_user(command, actor=request.actor)
+        await request.ubr.delete_user(command, actor=request.actor)
 
     @get(
         "/{user_id:str}/sessions",
-        **operation(
+        operation(
             ListSessions,
             "users",
             summary="List a user's sessions",
@@ -145,14 +143,14 @@ class Users(Controller):
             problems=(InvalidCursor, UserNotFound),
         ),
     )
-    async def list_sessions(self, request: Call, ubr: Ubr) -> Response[bytes]:
+    async def list_sessions(self, request: Call) -> Response:
         part = request.filters(Paging)
         command = ListSessionsCommand(user_id=request.id("user_id"), limit=part.limit, cursor=part.cursor)
-        return page(request, await ubr.list_sessions(command, actor=request.actor))
+        return page(request, await request.ubr.list_sessions(command, actor=request.actor))
 
     @delete(
         "/{user_id:str}/sessions",
-        **operation(
+        operation(
             RevokeUserSessions,
             "users",
             status=204,
@@ -161,13 +159,13 @@ class Users(Controller):
             problems=(UserNotFound, GrantExceedsOwn),
         ),
     )
-    async def revoke_sessions(self, request: Call, ubr: Ubr) -> None:
+    async def revoke_sessions(self, request: Call) -> None:
         command = RevokeUserSessionsCommand(user_id=request.id("user_id"))
-        await ubr.revoke_user_sessions(command, actor=request.actor)
+        await request.ubr.revoke_user_sessions(command, actor=request.actor)
 
     @get(
         "/{user_id:str}/roles",
-        **operation(
+        operation(
             ListUserRoles,
             "users",
             summary="List a user's roles",
@@ -176,14 +174,14 @@ class Users(Controller):
             problems=(InvalidCursor, UserNotFound),
         ),
     )
-    async def list_roles(self, request: Call, ubr: Ubr) -> Response[bytes]:
+    async def list_roles(self, request: Call) -> Response:
         part = request.filters(Paging)
         command = ListUserRolesCommand(user_id=request.id("user_id"), limit=part.limit, cursor=part.cursor)
-        return page(request, await ubr.list_user_roles(command, actor=request.actor))
+        return page(request, await request.ubr.list_user_roles(command, actor=request.actor))
 
     @put(
         "/{user_id:str}/roles/{name:str}",
-        **operation(
+        operation(
             AssignRole,
             "users",
             status=204,
@@ -193,15 +191,15 @@ class Users(Controller):
             problems=(UserNotFound, RoleNotFound, GrantExceedsOwn, BuiltInRole, LastAdmin, TooManyRoles),
         ),
     )
-    async def assign_role(self, request: Call, ubr: Ubr) -> None:
+    async def assign_role(self, request: Call) -> None:
         terms = request.command(GrantTerms)
         role = request.path_params["name"]
         command = AssignRoleCommand(user_id=request.id("user_id"), role=role, expires_at=terms.expires_at)
-        await ubr.assign_role(command, actor=request.actor)
+        await request.ubr.assign_role(command, actor=request.actor)
 
     @delete(
         "/{user_id:str}/roles/{name:str}",
-        **operation(
+        operation(
             UnassignRole,
             "users",
             status=204,
@@ -209,9 +207,9 @@ class Users(Controller):
             problems=(UserNotFound, RoleNotFound, GrantExceedsOwn, BuiltInRole, LastAdmin),
         ),
     )
-    async def unassign_role(self, request: Call, ubr: Ubr) -> None:
+    async def unassign_role(self, request: Call) -> None:
         command = UnassignRoleCommand(user_id=request.id("user_id"), role=request.path_params["name"])
-        await ubr.unassign_role(command, actor=request.actor)
+        await request.ubr.unassign_role(command, actor=request.actor)
 
 
 def _update(request: Call) -> UpdateUserCommand:

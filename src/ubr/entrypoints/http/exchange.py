@@ -1,0 +1,38 @@
+"""The facts about a request that the edge finds and its operation uses, in the state of the request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from litestar.types import HTTPScope, Scope
+
+from ubr.entrypoints.http.fields import Fields
+
+_FACTS: Final = "facts"
+
+
+@dataclass(slots=True)
+class Facts:
+    """`method` is GET for HEAD. `route` is the template of the path, and `problem` the code of the error, if any."""
+
+    method: str
+    fields: Fields
+    route: str | None = None
+    problem: str | None = None
+
+
+def with_facts(scope: HTTPScope, facts: Facts) -> Scope:
+    """A copy of the scope for Litestar.
+
+    It has no method: Litestar looks up the parameters of a path by it, and knows none for an ASGI route, which takes
+    every method.
+    """
+    copy = {**scope, "state": {_FACTS: facts}}
+    del copy["method"]
+    return copy  # type: ignore[return-value]
+
+
+def facts_of(scope: Scope) -> Facts:
+    facts: Facts = scope["state"][_FACTS]
+    return facts

@@ -1,0 +1,40 @@
+"""A response on its way out."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+from litestar.types import Send
+
+_WITHOUT_BODY: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+
+
+class Response:
+    """A status, header fields and a body. Without `status`, it is the one of the operation."""
+
+    __slots__ = ("body", "headers", "media_type", "status")
+
+    def __init__(
+        self,
+        body: bytes = b"",
+        *,
+        status: int | None = None,
+        media_type: str = "application/json",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        self.body = body
+        self.status = status
+        self.media_type = media_type
+        self.headers = {} if headers is None else headers
+
+    async def send(self, send: Send, *, status: int = HTTPStatus.OK) -> None:
+        """Send it, with `status` if it has none of its own."""
+        status = self.status or status
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        if status not in _WITHOUT_BODY:
+            text = "; charset=utf-8" if self.media_type.startswith("text/") else ""
+            headers.append((b"content-type", f"{self.media_type}{text}".encode()))
+            headers.append((b"content-length", str(len(self.body)).encode()))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})

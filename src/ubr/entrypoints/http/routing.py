@@ -1,0 +1,122 @@
+"""Routes: what the controllers declare, and how a request gets to its operation.
+
+Litestar finds the path. From there one call of ours does everything: it admits the request, calls the controller, and
+sends the response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from typing import Any, ClassVar, Final, TypeAlias, cast
+
+from litestar.handlers import ASGIRouteHandler
+from litestar.types import HTTPScope, Receive, Scope, Send
+
+from ubr.application.app import Application
+from ubr.entrypoints.http.call import Call, Operation
+from ubr.entrypoints.http.exchange import facts_of
+from ubr.entrypoints.http.problems.errors import ClientGone, MethodNotAllowed
+from ubr.entrypoints.http.problems.response import problem
+from ubr.entrypoints.http.response import Response
+
+Handle: TypeAlias = Callable[[Any, Call], Awaitable[Response | None]]
+Answering: TypeAlias = Callable[[Call], Awaitable[Response | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method of a path. `handle` is a method of its controller."""
+
+    method: str
+    path: str
+    operation: Operation
+    handle: Handle
+
+
+def _route(method: str, path: str, operation: Operation) -> Callable[[Handle], Route]:
+    return lambda handle: Route(method, path, operation, handle)
+
+
+get: Final = partial(_route, "GET")
+post: Final = partial(_route, "POST")
+put: Final = partial(_route, "PUT")
+patch: Final = partial(_route, "PATCH")
+delete: Final = partial(_route, "DELETE")
+
+
+class Controller:
+    """The routes of one theme, below one path."""
+
+    path: ClassVar[str]
+
+    @classmethod
+    def routes(cls) -> Iterator[tuple[str, Route]]:
+        """The routes with their whole paths."""
+        for route in vars(cls).values():
+            if isinstance(route, Route):
+                path = f"{cls.path}/{route.path}".replace("//", "/").replace("//", "/").rstrip("/")
+                yield path.replace(":str}", "}") or "/", route
+
+
+def handlers(
+    controllers: Iterable[type[Controller]], ubr: Application, *, body_seconds: float
+) -> list[ASGIRouteHandler]:
+    """A handler for each path."""
+    paths: dict[str, dict[str, tuple[Operation, Answering]]] = {}
+    for controller in controllers:
+        owner = controller()
+        for path, route in controller.routes():
+            paths.setdefault(path, {})[route.method] = route.operation, partial(route.handle, owner)
+    return [
+        ASGIRouteHandler(_litestar(path), copy_scope=False)(_Path(path, methods, ubr, body_seconds).__call__)
+        for path, methods in paths.items()
+    ]
+
+
+def _litestar(path: str) -> str:
+    return path.replace("}", ":str}")
+
+
+class _Path:
+    """The operations of one path, by their methods."""
+
+    def __init__(
+        self,
+        path: str,
+        methods: Mapping[str, tuple[Operation, Answering]],
+        ubr: Application,
+        body_seconds: float,
+    ) -> None:
+        self._path = path
+        self._methods = methods
+        self._allow = ", ".join([*methods, "OPTIONS"])
+        self._ubr = ubr
+        self._body_seconds = body_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = cast("HTTPScope", scope)  # the edge passes on no other kind
+        facts = facts_of(scope)
+        facts.route = self._path
+        found = self._methods.get(facts.method)
+        if found is None:
+            await self._other(request, facts.method).send(send)
+            return
+        operation, handle = found
+        call = Call(request, receive, operation, self._ubr)
+        try:
+            await call.admit(within=self._body_seconds)
+            response = await handle(call)
+        except ClientGone:
+            raise
+        except Exception as error:  # noqa: BLE001 - every error is answered
+            response = problem(request, error)
+        await (response or Response()).send(send, status=operation.status)
+
+    def _other(self, request: HTTPScope, method: str) -> Response:
+        headers = {"allow": self._allow}
+        if method == "OPTIONS":
+            return Response(status=HTTPStatus.NO_CONTENT, headers=headers)
+        return problem(request, MethodNotAllowed(), headers)
