@@ -255,7 +255,7 @@ def aliases(path: str) -> list[str]:
     return [
         *(f"/{path}", f"{path}/", f"{path}//", f"{head}//{last}", f"/%2F{path[1:]}", f"{head}%2f{last}", f"{path}%2F"),
         *(f"/.{path}", f"{path}/.", f"/x/..{path}", f"{path}/x/..", f"/%2e{path}", f"/x/%2E.{path}"),
-        f"{head}/%{ord(last[0]):02X}{last[1:]}",
+        *([f"{head}/%{ord(last[0]):02X}{last[1:]}"] if last else []),
     ]
 
 
@@ -276,7 +276,7 @@ async def test_a_route_has_one_path(standing: Service, route: Route) -> None:
     ]
 
 
-@pytest.mark.parametrize("path", ["", "*", "/", "/.", "/..", "/...", "//", "/%2F", "api/users"])
+@pytest.mark.parametrize("path", ["", "*", "/.", "/..", "/...", "//", "/%2F", "api/users"])
 async def test_where_there_is_nothing(standing: Service, path: str) -> None:
     async def receive() -> Any:
         return {"type": "http.request", "body": b"", "more_body": False}

@@ -23,7 +23,7 @@ def operations(controllers: Iterable[type[Controller]]) -> Iterator[tuple[str, s
         for handler in vars(controller).values():
             if isinstance(handler, HTTPRouteHandler):
                 for path in handler.paths:
-                    joined = f"{prefix}/{path}".replace("//", "/").replace("//", "/").rstrip("/")
+                    joined = f"{prefix}/{path}".replace("//", "/").replace("//", "/").rstrip("/") or "/"
                     for method in handler.http_methods:
                         yield re.sub(r":str}", "}", joined), str(method), handler.opt["operation"]
 

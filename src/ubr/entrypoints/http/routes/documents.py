@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import cache
+from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -38,6 +39,23 @@ class KeySetResult(Result, frozen=True, kw_only=True):
 
 class Documents(Controller):
     path = "/"
+
+    @get(
+        "/",
+        **operation(
+            None,
+            "service",
+            name="get_root",
+            summary="Go to the documentation",
+            status=302,
+            answer=str,
+            public=True,
+            described=False,
+        ),
+    )
+    async def root(self) -> Response[bytes]:
+        # Relative, because a proxy may serve this path under another one.
+        return Response(b"", status_code=HTTPStatus.FOUND, headers={"location": "api/docs"})
 
     @get(
         "/.well-known/jwks.json",
