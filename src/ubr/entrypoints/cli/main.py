@@ -180,9 +180,15 @@ def create(*, email: str, password_stdin: bool, generate: bool, take_over: bool)
     else:
         raise click.UsageError("There is no terminal for the password prompt: use --password-stdin or --generate.")
     # Checked before the database is opened: most mistakes are in the password.
-    from ubr.bootstrap import common_of
+    from ubr.bootstrap import common_of, is_guessable
 
-    check_password(password, min_length=settings.password_min_length, email=parsed, is_common=common_of(settings))
+    check_password(
+        password,
+        min_length=settings.password_min_length,
+        email=parsed,
+        is_common=common_of(settings),
+        is_guessable=is_guessable,
+    )
     made = settings.embedded and not DATABASE_FILE.exists()
     asyncio.run(_create(settings, email, password, take_over=take_over))
     if made:

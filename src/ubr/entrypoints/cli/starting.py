@@ -11,7 +11,7 @@ from typing import Final
 from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.app import Application
 from ubr.application.audit.compare_checkpoint import CompareCheckpointCommand
-from ubr.bootstrap import common_of, migrate, open_environment, schema_state
+from ubr.bootstrap import common_of, is_guessable, migrate, open_environment, schema_state
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
 from ubr.domain.actor import SYSTEM
@@ -129,6 +129,7 @@ async def prepare(settings: Settings) -> Credentials | None:
                 min_length=settings.password_min_length,
                 email=Email.parse(settings.admin_email),
                 is_common=is_common,
+                is_guessable=is_guessable,
             )
         except Invalid as error:
             raise WrongSetting(f"UBR_ADMIN_PASSWORD {error.detail}.") from None
