@@ -12,8 +12,8 @@ class Permits:
     """Ask whether an actor holds a permission now.
 
     - The permission is a built-in one, or one of `UBR_PERMISSIONS`. A holder of `*` holds every one.
-    - The answer is up to date, normally without a query. A negative answer makes no audit log entry: the calling program
-      decides what it denies.
+    - The answer is up to date, normally without a query. A negative answer makes no audit log entry: the calling
+      program decides what it denies.
 
     Errors: `Invalid` for a permission that this installation does not have; `InvalidToken` if the session has ended or
     the user is not active.
