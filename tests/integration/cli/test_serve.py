@@ -291,6 +291,7 @@ def test_a_schema_that_is_behind(ubr: Run) -> None:
 )
 def test_what_is_not_there(ubr: Run, tmp_path: Path, settings: dict[str, str], code: int, words: str) -> None:
     (tmp_path / "garbage.db").write_text("no database at all" * 100)
+    (tmp_path / "garbage.db").chmod(0o600)  # or a line of the log says that others can read it
     done = ubr("serve", **{"UBR_SECRET_KEY": KEY, "UBR_PORT": str(free_port())} | settings)
     assert (done.code, done.out) == (code, "")
     assert words in done.err
