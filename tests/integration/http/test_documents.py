@@ -358,6 +358,10 @@ async def test_there_is_a_page_for_each_and_one_for_all(service: Service) -> Non
         assert 'href="../problems"' in answer.text
 
 
+async def test_the_names_in_the_list_break_on_a_narrow_screen(service: Service) -> None:
+    assert "td { overflow-wrap: anywhere; }" in (await service.client.get("/problems")).text
+
+
 async def test_there_is_no_page_for_what_is_no_problem(service: Service) -> None:
     for slug in ("nothing", "Invalid-input", "None", "index"):
         assert assert_problem(await service.client.get(f"/problems/{slug}"), 404)["type"] == "/problems/not-found"
