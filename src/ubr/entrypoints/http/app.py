@@ -17,6 +17,7 @@ from ubr.entrypoints.http.openapi.document import described
 from ubr.entrypoints.http.openapi.operations import operations
 from ubr.entrypoints.http.problems.response import answer
 from ubr.entrypoints.http.routes import CONTROLLERS
+from ubr.entrypoints.http.routes.pages import RETURN_URL
 
 __all__ = ["HttpOptions", "create_app"]
 
@@ -43,7 +44,7 @@ def create_app(ubr: Application, *, options: HttpOptions | None = None) -> Edge:
         request_class=Call,
         before_request=admit,
         exception_handlers={Exception: answer},
-        state=State({"described": described, STOPPING: False}),
+        state=State({"described": described, STOPPING: False, RETURN_URL: options.return_url}),
         openapi_config=None,
         logging_config=None,
         # `Call.admit` limits bodies itself, before it authenticates the caller.

@@ -59,6 +59,7 @@ class HttpOptions:
 
     trusted_proxies: TrustedProxies = ()
     public_url: str | None = None
+    return_url: str | None = None
     cors_origins: tuple[str, ...] = ()
     body_seconds: float = 10
     rejected: CountRejection = _uncounted
