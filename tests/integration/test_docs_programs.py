@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 from string import Template
+from types import ModuleType
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -22,10 +25,12 @@ from ubr.testing import in_memory, log_in
 
 
 def program(page: str, word: str) -> dict[str, Any]:
-    """The names that the Python block with this word defines."""
-    names: dict[str, Any] = {"__name__": "docs"}
-    exec(compile(next(block.text for block in blocks_of(page, "python") if word in block.text), page, "exec"), names)  # noqa: S102
-    return names
+    """The names that the Python block with this word defines, as a module of its own."""
+    text = next(block.text for block in blocks_of(page, "python") if word in block.text)
+    module = ModuleType(re.sub(r"\W", "_", f"{page} {word}"))
+    sys.modules[module.__name__] = module  # frameworks look up annotations there
+    exec(compile(text, page, "exec", dont_inherit=True), vars(module))  # noqa: S102
+    return vars(module)
 
 
 async def test_a_retry_in_python() -> None:
@@ -117,3 +122,38 @@ def test_the_commands_of_the_outbox(installation: Path) -> None:
     assert shell(installation, links).stdout == "http://127.0.0.1/verify-email#token=ubr_link_A\n"
     ran = shell(installation, outbox)
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("word", ["FastAPI(", "Litestar("])
+async def test_a_service_answers_errors_as_ubr_does_and_mounts_it(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UBR_DATABASE_URL", "memory:")
+    monkeypatch.setenv("UBR_PERMISSIONS", "notes:read")
+    app = program("docs/embedding.md", word)["app"]
+    lifespan = app.router.lifespan_context(app) if word == "FastAPI(" else app.lifespan()
+    async with (
+        lifespan,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://notes.example.org") as client,
+    ):
+        ubr = app.state.ubr
+        stranger = await client.get("/notes")
+        assert (stranger.status_code, stranger.json()["type"]) == (401, "/problems/unauthenticated")
+        assert stranger.headers["www-authenticate"] == "Bearer"
+        assert stranger.headers["content-type"] == "application/problem+json"
+        forged = await client.get("/notes", headers={"authorization": "Bearer forged"})
+        assert (forged.status_code, forged.json()["type"]) == (401, "/problems/invalid-token")
+
+        # The routes of ubr, with its own headers.
+        reader = {"email": "reader@example.org", "password": PASSWORD}
+        user = await client.post("/api/auth/register", json=reader)
+        assert (user.status_code, user.headers["x-content-type-options"]) == (201, "nosniff")
+        tokens = (await client.post("/api/auth/login", json=reader)).json()
+        headers = {"authorization": f"Bearer {tokens['access_token']}"}
+        assert (await client.get("/api/users/me", headers=headers)).json()["id"] == user.json()["id"]
+        assert (await client.get("/nothing")).json()["type"] == "/problems/not-found"
+        assert (await client.get("/reset-password")).status_code == 200
+
+        denied = await client.get("/notes", headers=headers)
+        assert (denied.status_code, denied.json()["instance"]) == (403, "/notes")
+        await ubr.create_role(CreateRoleCommand(name="reading", permissions=["notes:read"]), actor=SYSTEM)
+        await ubr.assign_role(AssignRoleCommand(user_id=UUID(user.json()["id"]), role="reading"), actor=SYSTEM)
+        assert (await client.get("/notes", headers=headers)).json() == {"reader": user.json()["id"]}

@@ -22,11 +22,13 @@ from ubr.application.operations.janitor import QUEUED_MAILS_KEPT
 from ubr.application.revocation.follow_revocations import RevocationsResult
 from ubr.domain.accounts.one_time_link import LINK_LIFETIME, UNDO_LIFETIME
 from ubr.domain.accounts.passwords import PASSWORD_MIN_LENGTH_DEFAULT
+from ubr.domain.errors import UbrError
 from ubr.domain.mail.kinds import MailKind
 from ubr.domain.mail.queued_mail import LAST_TRY
 from ubr.domain.sessions.session import RETRY_WINDOW
 from ubr.domain.sessions.termination import SESSION_TERMINATION
 from ubr.entrypoints.cli.main import main
+from ubr.entrypoints.http.problems.catalogue import status_of
 from ubr.settings import BACKGROUND_CONNECTIONS, Settings
 
 HELD = {
@@ -46,6 +48,9 @@ HELD = {
     ("docs/clients.md", "sh"): "integration/test_docs_programs.py::test_a_request_with_a_key",
     ("docs/clients.md", "python"): "integration/test_docs_programs.py::test_a_retry_in_python",
     ("docs/docker.md", "sh"): "unit/test_papers.py::test_the_container_is_started_as_the_image_test_does",
+    ("docs/embedding.md", "python"): (
+        "integration/test_docs_programs.py::test_a_service_answers_errors_as_ubr_does_and_mounts_it"
+    ),
     ("docs/keys.md", ""): "unit/test_papers.py::test_a_list_of_commands_is_complete",
     ("docs/load-balancers.md", ""): "unit/test_papers.py::test_the_load_balancer_is_the_one_of_the_rolling_update",
     ("docs/mail.md", "sh"): "integration/test_docs_programs.py::test_the_commands_of_the_outbox",
@@ -173,6 +178,12 @@ def test_every_setting_that_a_page_names_exists() -> None:
 def test_every_event_that_ends_sessions_is_in_the_table() -> None:
     rows = {row[1].strip("`"): row[2] for row in table("docs/sessions.md", "event")}
     assert rows == {event.value: scope.value for event, scope in SESSION_TERMINATION.items()}
+
+
+def test_every_kind_of_error_has_its_status_in_the_table() -> None:
+    kinds = [kind for kind in UbrError.__subclasses__() if kind.__module__ == "ubr.domain.error_kinds"]
+    rows = {row[0].strip("`"): int(row[1]) for row in table("docs/embedding.md", "kind")}
+    assert rows == {kind.__name__: status_of(kind) for kind in kinds}
 
 
 def test_every_kind_of_mail_is_in_the_table() -> None:

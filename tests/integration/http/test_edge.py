@@ -387,7 +387,7 @@ class Broken:
 
 def broken(error: BaseException) -> httpx.AsyncClient:
     edge = create_app(cast("Application", Broken(error)))
-    transport = httpx.ASGITransport(edge, raise_app_exceptions=False)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(edge, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://ubr.test")
 
 
@@ -414,7 +414,7 @@ async def test_a_fault_in_telling_a_fault_ends_there(monkeypatch: pytest.MonkeyP
     for route in edge.app.routes:
         for handler in getattr(route, "route_handlers", ()):
             handler.resolve_exception_handlers()[Exception] = fail
-    transport = httpx.ASGITransport(edge, raise_app_exceptions=False)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(edge, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://ubr.test") as client:
         for path in ("/health/ready", "/nothing"):
             assert assert_problem(await client.get(path), 500)["type"] == "/problems/internal-error"

@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import structlog
 from litestar import Litestar
-from litestar.types import HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import HTTPReceiveMessage, HTTPScope, Message, Receive, Send
 
 from ubr.application.audit.denials import CountRejection
 from ubr.application.kernel.origin import Origin, calling_from
@@ -95,7 +95,8 @@ class Edge:
         """Report that the service is not ready, and close connections after their next answer."""
         self.app.state[STOPPING] = True
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    # Every ASGI framework has its own types for these, and this application can be mounted in any of them.
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         kind = str(scope["type"])
         if kind == "http":
             await _Exchange(self, cast("HTTPScope", scope), receive, send).run()
