@@ -22,7 +22,7 @@ unexport PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 # A lock names every package to install. Without --no-deps, an older pip also looks at newer versions than the locked
-# one, finds that they are not pinned, and fails.
+# one, finds that they are not pinned, and fails. tools/install.py has the same options, and shows the progress.
 PIP_LOCKED := $(PIP_INSTALL) --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
@@ -130,14 +130,14 @@ $(BIN)/python:
 	@PYTHON="$(PYTHON)" tools/make-venv $(VENV)
 
 $(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml $(BIN)/python
-	@echo "==> installing the dependencies of ubr"
-	@$(PIP_LOCKED) -r requirements/build.txt -r requirements/run.txt
+	@echo "==> installing the dependencies of ubr, in about a minute"
+	@$(BIN)/python tools/install.py -r requirements/build.txt -r requirements/run.txt
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt requirements/build.txt pyproject.toml $(BIN)/python $(VENV)/.servers
-	@echo "==> installing the dependencies of ubr and of its tests"
-	@$(PIP_LOCKED) -r requirements/build.txt -r requirements/dev.txt
+	@echo "==> installing the dependencies of ubr and of its tests, in about two minutes"
+	@$(BIN)/python tools/install.py -r requirements/build.txt -r requirements/dev.txt
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m compileall -q src
 	@# Compile the tests once: otherwise each worker of the first run would compile all of them.

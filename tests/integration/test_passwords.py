@@ -105,6 +105,24 @@ async def test_what_is_on_the_own_list_is_set_by_nobody_and_still_opens(tmp_path
         await ubr.change_password(change, actor=actor)
 
 
+@pytest.mark.parametrize("guessable", ["password12345678", "P@ssw0rd12345678"])
+async def test_every_use_case_that_sets_a_password_rejects_one_that_takes_few_guesses(
+    tmp_path: Path, guessable: str
+) -> None:
+    clock = MovableClock()
+    async with connect(sqlite_settings(tmp_path), clock=clock) as ubr:
+        world = World(ubr, clock)
+        actor = (await world.logged_in((await world.register()).email)).actor
+        for act in (
+            world.register(password=guessable),
+            ubr.change_password(ChangePasswordCommand(current_password=PASSWORD, new_password=guessable), actor=actor),
+            ubr.create_user(CreateUserCommand(email="b@example.org", password=guessable), actor=SYSTEM),
+            ubr.create_admin(CreateAdminCommand(email="c@example.org", password=guessable), actor=SYSTEM),
+        ):
+            with pytest.raises(WeakPassword, match="little added"):
+                await act
+
+
 async def test_a_list_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
     path = tmp_path / "passwords.txt"
     with pytest.raises(WrongSetting, match=r"^UBR_PASSWORD_BLOCK_LIST names .*, which cannot be read: No such file"):

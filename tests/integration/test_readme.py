@@ -68,10 +68,13 @@ def test_the_conversation(tmp_path: Path) -> None:
         known = {"U": service.url, "PASSWORD": password}
         answer: httpx.Response | None = None
         compared = 0
+        assigned = set[str]()
         with httpx.Client() as client:
             for language, text in BLOCKS:
                 if language == "sh":
                     for line in text.splitlines():
+                        assigned.update(re.findall(r"^([A-Z]+)=", line))
+                        assert set(re.findall(r"\$([A-Z]+)", line)) <= assigned, line
                         if line.startswith("curl"):
                             answer = curl(client, shlex.split(Template(line).substitute(known)))
                 if language == "json":

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.support.papers import blocks
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-README = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+BLOCKS = [block.text for block in blocks() if block.language == "python" and "ubr_client" not in block.text]
+"""All Python in the documentation, except the program over a generated client, which `test_clients.py` checks."""
 EXPECTED = re.compile(r"  # E: (?P<codes>[a-z,-]+)$")
 ERROR = re.compile(r"(?P<file>[^:]+):(?P<line>\d+): error: .*  \[(?P<code>[a-z-]+)\]")
 
@@ -33,8 +36,8 @@ def test_right_uses_pass_and_wrong_ones_are_named(tmp_path: Path) -> None:
     samples = [HERE / "right.py", HERE / "wrong.py"]
     for sample in samples:
         (tmp_path / sample.name).write_text(sample.read_text())
-    for number, block in enumerate(README):
-        (tmp_path / f"readme_{number}.py").write_text(block)
+    for number, block in enumerate(BLOCKS):
+        (tmp_path / f"docs_{number}.py").write_text(block)
     # As somebody else's project sees it: none of our settings, ubr found where it is installed, and told by py.typed
     # that it has types. What mypy has learnt of the libraries is kept, beside what it keeps of our own checks.
     done = subprocess.run(  # noqa: S603 - what it runs is ours
@@ -51,6 +54,6 @@ def test_right_uses_pass_and_wrong_ones_are_named(tmp_path: Path) -> None:
 
 
 def test_there_is_something_to_look_at() -> None:
-    assert len(README) == 2
+    assert len(BLOCKS) >= 5
     assert len(list(expected(HERE / "wrong.py"))) > 30
     assert list(expected(HERE / "right.py")) == []

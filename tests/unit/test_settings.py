@@ -135,6 +135,7 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
     "UBR_MAIL_FROM": [("ubr@example.com", "ubr@example.com"), ("ubr@localhost", "ubr@localhost")],
     "UBR_MAIL_TEMPLATES": [("/", "/"), (".", ".")],
     "UBR_PUBLIC_URL": [("https://id.example.com/auth/", "https://id.example.com/auth")],
+    "UBR_RETURN_URL": [("https://app.example.com/login/", "https://app.example.com/login")],
     "UBR_TRUSTED_PROXIES": [
         ("hops:2", 2),
         ("10.0.0.0/8, fd00::/8,192.0.2.1", tuple(map(ip_network, ("10.0.0.0/8", "fd00::/8", "192.0.2.1/32")))),
@@ -222,6 +223,7 @@ BAD: dict[str, list[str]] = {
     "UBR_MAIL_FROM": ["ubr", "Ubr <ubr@example.com>", "ada@localhost"],
     "UBR_MAIL_TEMPLATES": ["no/such/folder", "/dev/null"],
     "UBR_PUBLIC_URL": ["id.example.com", "https://h/?a", "https://h/#", "https://u:{0}@h", "javascript:alert(1)"],
+    "UBR_RETURN_URL": ["app.example.com", "https://u:{0}@h", "javascript:alert(1)", "/login"],
     "UBR_TRUSTED_PROXIES": [
         "*",
         "hops:",
@@ -409,6 +411,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         mail_from="ubr@localhost",
         mail_templates=None,
         public_url="http://127.0.0.1:8000",
+        return_url=None,
         trusted_proxies=(),
     )
     assert settings.embedded

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ubr.application.access.session_cache import CacheTimes
 from ubr.application.kernel.home_loop import HomeLoop
 from ubr.application.kernel.operator_policy import OperatorPolicy
-from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
+from ubr.application.ports.accounts import CommonPasswords, GuessablePasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.audit import LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.mail import Mailer, MailRenderer
@@ -27,6 +27,7 @@ class SecurityPorts:
     signer: Signer
     hasher: PasswordHasher
     is_common: CommonPasswords
+    is_guessable: GuessablePasswords
     access_tokens: AccessTokens
     refresh_tokens: RefreshTokenMint
     link_tokens: LinkTokenMint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ubr.adapters.security.guesses import is_guessable
 from ubr.adapters.security.link_tokens import OpaqueLinkTokens
 from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.passwords import Argon2PasswordHasher
@@ -32,6 +33,7 @@ def security_of(settings: Settings, hasher: PasswordHasher) -> SecurityPorts:
         signer=HmacSigner(secret_keys),
         hasher=hasher,
         is_common=common_of(settings),
+        is_guessable=is_guessable,
         access_tokens=JwtAccessTokens(
             settings.issuer, settings.audience, secret_keys, algorithm=settings.jwt_algorithm
         ),

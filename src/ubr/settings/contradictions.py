@@ -53,8 +53,9 @@ def contradictions(values: Mapping[str, Any], given: set[str], *, secret: bool) 
                 values["admin_password"],
                 min_length=values["password_min_length"],
                 email=Email.parse(values["admin_email"]),
-                # The list of common passwords is checked when the administrator is created.
+                # Common and guessable passwords are rejected when the administrator is created.
                 is_common=lambda _: False,
+                is_guessable=lambda _: False,
             )
         except Invalid as error:
             wrong.append(f"UBR_ADMIN_PASSWORD {error.detail}.")

@@ -559,7 +559,7 @@ def test_after_a_restore_all_sessions_have_ended_and_the_log_verifies(
     done = here.ubr("after-restore --yes")
     assert (done.code, done.err) == (0, "")
     said, new = done.out.splitlines()
-    assert said == "Ended 1 sessions. The log's new signing key is"
+    assert said == "Ended 1 session. The log's new signing key is"
     assert new == here.done("audit key").strip()
     assert here.rows("SELECT count(*) FROM sessions WHERE ended_at IS NULL") == [(0,)]
     [(data,)] = here.rows("SELECT data FROM logs WHERE action = 'service.restored'")

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from tests.integration.cli.kit import Run
+from tests.support import commands
 from tests.support.commands import PATIENCE, UBR, clean_environment
 from tests.support.service import UbrProcess
 
@@ -124,6 +125,22 @@ def test_config_as_a_table(ubr: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.system
+@pytest.mark.parametrize("columns", ["80", "160"])
+def test_the_list_of_keys_fits_into_a_terminal(tmp_path: Path, columns: str) -> None:
+    environment = clean_environment(COLUMNS=columns)
+    assert commands.run("keys", "rotate", folder=tmp_path, environment=environment)[0] == 0
+    code, seen = on_a_terminal(tmp_path, "keys", "list", COLUMNS=columns, NO_COLOR="1")
+    lines = [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", seen).splitlines()]
+    assert code == 0
+    assert max(map(len, lines)) <= int(columns)
+    keys = [line.split() for line in lines if "EdDSA" in line]
+    assert len(keys) == 2
+    assert all(len(words[0]) == 43 for words in keys), "a kid in one piece"
+    for words in ("created", "signs from"):
+        assert words in seen
+
+
+@pytest.mark.system
 def test_colours_are_for_terminals_that_want_them(tmp_path: Path) -> None:
     code, seen = on_a_terminal(tmp_path, "config")
     assert code == 0
@@ -204,9 +221,13 @@ def test_a_schema_behind_up_to_date_and_from_the_future(ubr: Run, tmp_path: Path
     behind = ubr("migrate", "--check")
     assert (behind.code, behind.out) == (1, "")
     assert "`ubr migrate`" in behind.err
-    for arguments in (("migrate",), ("migrate",), ("migrate", "--check")):
+    for arguments, words in (
+        (("migrate",), "was upgraded"),
+        (("migrate",), "is up to date"),
+        (("migrate", "--check"), "is up to date"),
+    ):
         done = ubr(*arguments)
-        assert (done.code, done.out, done.err) == (0, "The schema is up to date.\n", "")
+        assert (done.code, done.out, done.err) == (0, f"The schema {words}.\n", "")
 
     with closing(sqlite3.connect(tmp_path / "var/ubr.db")) as database:
         database.execute("UPDATE alembic_version SET version_num = 'of-tomorrow'")

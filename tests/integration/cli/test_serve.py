@@ -225,7 +225,12 @@ def test_an_administrator_whose_e_mail_is_a_strangers(ubr: Run, tmp_path: Path) 
 def test_a_database_of_ones_own_gets_no_made_up_administrator(serve: Serve, tmp_path: Path) -> None:
     own = {"UBR_DATABASE_URL": f"sqlite:///{tmp_path}/own.db", "UBR_SECRET_KEY": KEY, "UBR_MIGRATE": "auto"}
     service = serve(**own).wait_until_ready()
-    assert len(service.said) == 3
+    said = [json.loads(line) for line in service.said]
+    assert [line["event"] for line in said] == ["starting", "serving"], "lines of JSON, as its log"
+    assert said[1]["service"] == service.url
+    assert said[0]["database"].startswith("SQLite")
+    assert "there is no administrator: run `ubr admin create`" in service.log
+    assert "no mail is sent" in service.log
     assert service.stop() == 0
     with closing(sqlite3.connect(f"{tmp_path}/own.db")) as database:
         assert database.execute("SELECT count(*) FROM users").fetchone() == (0,)

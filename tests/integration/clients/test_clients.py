@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.environments import programs_of, ran, run
+from tests.support.papers import blocks_of
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, UbrProcess, serving
 from ubr.entrypoints.http.openapi.document import document
 
@@ -52,6 +53,8 @@ def test_a_client_in_typescript(described: Path, tmp_path: Path, service: UbrPro
     shutil.copytree(HERE / "typescript", folder, ignore=shutil.ignore_patterns("node_modules"))
     run("npm", "ci", "--no-audit", "--no-fund", cwd=folder)
     run("npx", "openapi-typescript", described, "-o", "ubr.d.ts", cwd=folder)
+    (documented,) = blocks_of("docs/api.md", "ts")
+    (folder / "documented.ts").write_text(documented.text)
     run("npx", "tsc", "--strict", cwd=folder)
     told = run("node", "out/program.js", service.url, ADMIN_EMAIL, ADMIN_PASSWORD, cwd=folder)
     assert told == "done\n"
@@ -72,7 +75,12 @@ def test_a_client_in_python(described: Path, tmp_path: Path, service: UbrProcess
         cwd=folder,
     )
     assert "Warning" not in told
-    run(programs / "mypy", "--strict", "--config-file=", "ubr_client", "program.py", "wrong.py", cwd=folder)
+    (documented,) = blocks_of("docs/api.md", "python")
+    (folder / "documented.py").write_text(documented.text)
+    run(
+        *(programs / "mypy", "--strict", "--config-file=", "ubr_client", "program.py", "wrong.py", "documented.py"),
+        cwd=folder,
+    )
     run(programs / "python", "program.py", service.url, ADMIN_EMAIL, ADMIN_PASSWORD, cwd=folder)
 
     wrong = folder / "wrong.py"

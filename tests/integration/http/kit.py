@@ -121,7 +121,7 @@ async def in_process(settings: Settings, options: HttpOptions | None = None) -> 
     async with connect(settings, clock=clock) as ubr:
         await ubr.create_admin(CreateAdminCommand(email=ADMIN, password=PASSWORD), actor=SYSTEM)
         edge = _edge_over(ubr, options)
-        transport = httpx.ASGITransport(edge, raise_app_exceptions=False)  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(edge, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://ubr.test") as client:
             try:
                 yield Service(client, ubr, edge, clock)

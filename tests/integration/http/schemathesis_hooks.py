@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 import schemathesis
 
+from ubr.adapters.security.guesses import is_guessable
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
 from ubr.domain.accounts.search import Prefix
@@ -93,7 +94,7 @@ def takes(parse: Any, *values: Any, **more: Any) -> bool:
 
 def is_good(password: str) -> bool:
     nobody = Email.parse("nobody@example.org")
-    return takes(check_password, password, min_length=8, email=nobody, is_common=str.isdigit)
+    return takes(check_password, password, min_length=8, email=nobody, is_common=str.isdigit, is_guessable=is_guessable)
 
 
 @schemathesis.hook

@@ -53,6 +53,7 @@ RIGHTS: dict[str, tuple[list[str] | None, bool]] = {
     "check_liveness": (None, True),
     "check_readiness": (None, True),
     "get_openapi": (None, True),
+    "get_root": (None, True),
     "get_docs": (None, True),
     "get_reset_password_page": (None, True),
     "get_verify_email_page": (None, True),

@@ -115,7 +115,7 @@ async def test_so_can_what_went_wrong_inside() -> None:
 async def broken(options: HttpOptions) -> AsyncIterator[httpx.AsyncClient]:
     """A service over nothing at all."""
     nothing: Any = None
-    transport = httpx.ASGITransport(create_app(nothing, options=options))  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(create_app(nothing, options=options))
     async with httpx.AsyncClient(transport=transport, base_url="http://ubr.test") as client:
         yield client
 

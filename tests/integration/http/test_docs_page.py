@@ -95,6 +95,13 @@ def answered(status: int) -> str:
     return f"{cell}?.textContent.includes('{status}')"
 
 
+def test_the_page_is_dark_where_the_system_is() -> None:
+    assert "html.dark-mode .swagger-ui{" in (ASSETS / "swagger-ui.css").read_text()
+    script = (ASSETS / "start.js").read_text()
+    assert 'matchMedia("(prefers-color-scheme: dark)")' in script
+    assert 'classList.toggle("dark-mode", dark.matches)' in script
+
+
 @pytest.mark.long
 async def test_the_page_in_a_browser(tmp_path: Path) -> None:
     async with chromium(tmp_path) as tab:

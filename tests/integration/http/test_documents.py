@@ -35,7 +35,7 @@ async def test_every_route_of_the_server_is_described(service: Service) -> None:
     paths = described()["paths"]
     told = {(method.upper(), path) for path, methods in paths.items() for method in methods}
     assert told == {(route.method, route.template) for route in DESCRIBED}
-    assert [route.name for route in ROUTES if route not in DESCRIBED] == ["get_docs_asset"]
+    assert [route.name for route in ROUTES if route not in DESCRIBED] == ["get_root", "get_docs_asset"]
 
 
 DESCRIBED = [route for route in ROUTES if route.operation.described]
@@ -76,6 +76,7 @@ def test_operations_are_called_what_their_use_cases_are() -> None:
         "get_page_script",
         "get_page_style",
         "get_docs_asset",
+        "get_root",
         "list_problems",
         "get_problem",
     }
@@ -348,6 +349,10 @@ async def test_there_is_a_page_for_each_and_one_for_all(service: Service) -> Non
         answer = await service.client.get(f"/{link}")
         assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
         assert 'href="../problems"' in answer.text
+
+
+async def test_the_names_in_the_list_break_on_a_narrow_screen(service: Service) -> None:
+    assert "td { overflow-wrap: anywhere; }" in (await service.client.get("/problems")).text
 
 
 async def test_there_is_no_page_for_what_is_no_problem(service: Service) -> None:

@@ -256,7 +256,7 @@ def aliases(path: str) -> list[str]:
     return [
         *(f"/{path}", f"{path}/", f"{path}//", f"{head}//{last}", f"/%2F{path[1:]}", f"{head}%2f{last}", f"{path}%2F"),
         *(f"/.{path}", f"{path}/.", f"/x/..{path}", f"{path}/x/..", f"/%2e{path}", f"/x/%2E.{path}"),
-        f"{head}/%{ord(last[0]):02X}{last[1:]}",
+        *([f"{head}/%{ord(last[0]):02X}{last[1:]}"] if last else []),
     ]
 
 
@@ -277,7 +277,7 @@ async def test_a_route_has_one_path(standing: Service, route: Route) -> None:
     ]
 
 
-@pytest.mark.parametrize("path", ["", "*", "/", "/.", "/..", "/...", "//", "/%2F", "api/users"])
+@pytest.mark.parametrize("path", ["", "*", "/.", "/..", "/...", "//", "/%2F", "api/users"])
 async def test_where_there_is_nothing(standing: Service, path: str) -> None:
     async def receive() -> Any:
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -388,7 +388,7 @@ class Broken:
 
 def broken(error: BaseException) -> httpx.AsyncClient:
     edge = create_app(cast("Application", Broken(error)))
-    transport = httpx.ASGITransport(edge, raise_app_exceptions=False)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(edge, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://ubr.test")
 
 
@@ -415,7 +415,7 @@ async def test_a_fault_in_telling_a_fault_ends_there(monkeypatch: pytest.MonkeyP
     for route in edge.app.routes:
         for handler in getattr(route, "route_handlers", ()):
             handler.resolve_exception_handlers()[Exception] = fail
-    transport = httpx.ASGITransport(edge, raise_app_exceptions=False)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(edge, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://ubr.test") as client:
         for path in ("/health/ready", "/nothing"):
             assert assert_problem(await client.get(path), 500)["type"] == "/problems/internal-error"

@@ -170,7 +170,7 @@ async def test_a_log_that_does_not_match_its_signature_proves_nothing() -> None:
 async def over(ubr: Application, options: HttpOptions) -> AsyncIterator[Service]:
     """A service with options of its own, over this application."""
     edge = create_app(ubr, options=options)
-    transport = httpx.ASGITransport(edge, raise_app_exceptions=False)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(edge, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://ubr.test") as client:
         yield Service(client, ubr, edge)
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.http.kit import Service, in_a_process
+from tests.integration.http.kit import Service, in_a_process, in_process, memory_settings
 from tests.support.chromium import Tab, chromium
+from ubr.entrypoints.http.app import HttpOptions
 
 PAGES = ("/reset-password", "/verify-email", "/undo-email")
 ASSETS = {"/assets/page.js": "text/javascript", "/assets/page.css": "text/css"}
@@ -81,6 +82,19 @@ async def test_a_page_can_be_used_by_everybody(service: Service, path: str) -> N
     assert page.of("noscript")
 
 
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_page_leads_to_the_application_of_the_operator(service: Service, path: str) -> None:
+    closing = Tags((await service.client.get(path)).text)
+    assert ("p", "You can close this page.") in closing.text
+    assert closing.of("a") == []
+    address = "https://app.example.org/a&b"
+    async with in_process(memory_settings(), HttpOptions(return_url=address)) as leading:
+        page = Tags((await leading.client.get(path)).text)
+    assert page.of("a") == [{"href": address}]
+    assert ("a", "Go to app.example.org") in page.text
+    assert page.of("p")[-1] == {"id": "next", "hidden": None}
+
+
 async def test_the_script_makes_no_markup(service: Service) -> None:
     script = (await service.client.get("/assets/page.js")).text
     assert not re.search(
@@ -125,6 +139,8 @@ NEW = "correct horse battery staple"
 MARKUP = "<img src=x onerror=alert(1)>"
 VISIBLE = "document.querySelector('{0}').checkVisibility()"
 SHORT = {"detail": "password must have 15 characters", "errors": [{"pointer": "/password", "detail": "is required"}]}
+
+USED = {"title": "The token is not valid", "errors": [{"pointer": "/token", "detail": "is not a valid link token"}]}
 
 
 async def open_page(tab: Tab, url: str) -> None:
@@ -180,6 +196,7 @@ async def test_the_pages_in_a_browser(tmp_path: Path) -> None:
             ("/api/auth/email/verify", {"token": "abc", "password": NEW}),
             ("/api/auth/email/verify", {"token": "abc", "password": NEW}),
             ("/api/auth/email/undo", {"token": "next"}),
+            ("/api/auth/email/undo", {"token": "used"}),
         ]
         # A status of 400 and more is noted by the browser, and nothing else is.
         assert all("Failed to load resource" in note for note in tab.notes), tab.notes
@@ -193,14 +210,16 @@ async def _each_page_with_every_answer(tab: Tab, url: str) -> list[tuple[str, di
     await press(tab)  # without a password nothing is sent
     assert interface.posted == []
     await write(tab, NEW)
-    interface.answers = [(401, {"detail": MARKUP}), (204, None)]
+    interface.answers = [(401, {"title": MARKUP}), (204, None)]
     await press(tab)
-    assert await tab.value("document.querySelector('#message').textContent") == MARKUP
+    assert await tab.value("document.querySelector('#message').textContent") == f"{MARKUP}."
     assert await tab.value("document.querySelector('img')") is None
+    assert not await tab.value(VISIBLE.format("#next"))
     await press(tab)
     await tab.until("document.querySelector('#done').textContent")
     assert await tab.value("document.activeElement.id") == "done"
     assert not await tab.value(VISIBLE.format("form"))
+    assert await tab.value(VISIBLE.format("#next"))
     assert await tab.value("document.querySelector('#password').value") == ""
 
     interface.answers = [(204, None), (400, SHORT), (400, SHORT), (204, None)]
@@ -213,7 +232,7 @@ async def _each_page_with_every_answer(tab: Tab, url: str) -> list[tuple[str, di
     assert await tab.value("document.activeElement.id") == "password"
     await write(tab, NEW)
     await press(tab)
-    assert await tab.value("document.querySelector('#message').textContent") == SHORT["detail"]
+    assert await tab.value("document.querySelector('#message').textContent") == "The password is required."
     assert await tab.value("document.querySelector('#password').value") == NEW
     await press(tab)
     await tab.until("document.querySelector('#done').textContent")
@@ -226,4 +245,12 @@ async def _each_page_with_every_answer(tab: Tab, url: str) -> list[tuple[str, di
     interface.answers = [(204, None)]
     await press(tab)
     await tab.until("document.querySelector('#done').textContent")
+
+    # A link that was used is the end: another attempt cannot succeed.
+    interface.answers = [(400, USED)]
+    await open_page(tab, f"{url}/undo-email#token=used")
+    await press(tab)
+    assert "no longer valid" in await tab.value("document.querySelector('#message').textContent")
+    assert not await tab.value(VISIBLE.format("form"))
+    assert await tab.value(VISIBLE.format("#next"))
     return interface.posted

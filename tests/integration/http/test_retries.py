@@ -89,7 +89,7 @@ async def test_20_at_once_are_answered_alike_by_two_workers_on_postgresql(new_da
 async def running_beside(settings: Settings) -> AsyncIterator[Service]:
     """Another worker, once there is one."""
     async with connect(settings, clock=MovableClock()) as ubr:
-        transport = httpx.ASGITransport(create_app(ubr), raise_app_exceptions=False)  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(create_app(ubr), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://ubr.test") as client:
             yield Service(client, ubr)
 

@@ -73,6 +73,14 @@ async def test_every_link_of_a_page_leads_through_the_proxy(
         assert answer.status_code in {200, 405}, reference
 
 
+async def test_the_root_leads_to_the_documentation(proxied: tuple[Service, httpx.AsyncClient]) -> None:
+    _, client = proxied
+    for query in ("", "?utm_source=mail"):
+        root = await client.get(f"{OUTSIDE}/{query}")
+        assert (root.status_code, root.content) == (302, b"")
+        assert urljoin(f"{OUTSIDE}/", root.headers["location"]) == f"{OUTSIDE}/api/docs"
+
+
 async def test_the_script_of_the_docs_and_the_servers_of_the_document_are_relative(
     proxied: tuple[Service, httpx.AsyncClient],
 ) -> None:

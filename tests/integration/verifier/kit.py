@@ -48,7 +48,7 @@ class Way(httpx.AsyncBaseTransport):
     def __post_init__(self) -> None:
         self.open.set()
         assert self.service.edge is not None
-        self._inner = httpx.ASGITransport(self.service.edge, raise_app_exceptions=False)  # type: ignore[arg-type]
+        self._inner = httpx.ASGITransport(self.service.edge, raise_app_exceptions=False)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(f"{request.method} {request.url.path}")

@@ -44,7 +44,7 @@ async def test_any_spelling_of_the_email_and_any_form_of_the_password_will_do(wo
 
 async def test_a_common_password_of_before_signs_in_and_can_be_given_up(world: World) -> None:
     """The policy is for passwords that are set."""
-    unlisted = replace(world.ubr.register_user, is_common=lambda _: False)
+    unlisted = replace(world.ubr.register_user, is_common=lambda _: False, is_guessable=lambda _: False)
     await unlisted(RegisterUserCommand(email="user1@example.org", password="passwordpassword"))
     member = await world.logged_in("user1@example.org", "passwordpassword")
     change = ChangePasswordCommand(current_password="passwordpassword", new_password=PASSWORD)

@@ -8,7 +8,7 @@ from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import NewPasswordStr, PasswordStr
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.retry import retry_on_conflict
-from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
+from ubr.application.ports.accounts import CommonPasswords, GuessablePasswords, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.password_throttle import PasswordThrottle
@@ -40,6 +40,7 @@ class ChangePassword:
     passwords: PasswordThrottle
     hasher: PasswordHasher
     is_common: CommonPasswords
+    is_guessable: GuessablePasswords
     policy: OperatorPolicy
     denials: DenialLog
 
@@ -53,6 +54,7 @@ class ChangePassword:
             min_length=self.policy.password_min_length,
             email=known.email,
             is_common=self.is_common,
+            is_guessable=self.is_guessable,
             full_name=known.full_name,
             pointer="/new_password",
         )

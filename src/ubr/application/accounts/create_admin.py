@@ -7,7 +7,7 @@ from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import UserResult, present_user
 from ubr.application.kernel.retry import retry_on_conflict
-from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
+from ubr.application.ports.accounts import CommonPasswords, GuessablePasswords, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -46,6 +46,7 @@ class CreateAdmin:
     hasher: PasswordHasher
     passwords: PasswordThrottle
     is_common: CommonPasswords
+    is_guessable: GuessablePasswords
     new_id: NewId
     policy: OperatorPolicy
     denials: DenialLog
@@ -58,7 +59,11 @@ class CreateAdmin:
             raise Forbidden("Only the service itself may create an administrator")
         email = Email.parse(command.email)
         password = check_password(
-            command.password, min_length=self.policy.password_min_length, email=email, is_common=self.is_common
+            command.password,
+            min_length=self.policy.password_min_length,
+            email=email,
+            is_common=self.is_common,
+            is_guessable=self.is_guessable,
         )
         if command.first_only and await self.exists():
             return None

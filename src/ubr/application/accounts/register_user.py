@@ -20,7 +20,7 @@ from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import UserResult, present_user
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.mail.queue import MailQueue
-from ubr.application.ports.accounts import CommonPasswords, PasswordHasher
+from ubr.application.ports.accounts import CommonPasswords, GuessablePasswords, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -61,6 +61,7 @@ class RegisterUser:
     hasher: PasswordHasher
     passwords: PasswordThrottle
     is_common: CommonPasswords
+    is_guessable: GuessablePasswords
     new_id: NewId
     mail_queue: MailQueue
     policy: OperatorPolicy
@@ -120,6 +121,7 @@ class RegisterUser:
             min_length=self.policy.password_min_length,
             email=email,
             is_common=self.is_common,
+            is_guessable=self.is_guessable,
             full_name=full_name,
         )
         if self.policy.registration == "closed" and not isinstance(actor, System):

@@ -7,7 +7,7 @@ from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import LinkTokenStr, NewPasswordStr
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.retry import retry_on_conflict
-from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
+from ubr.application.ports.accounts import CommonPasswords, GuessablePasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.password_throttle import PasswordThrottle
@@ -42,6 +42,7 @@ class ResetPassword:
     hasher: PasswordHasher
     passwords: PasswordThrottle
     is_common: CommonPasswords
+    is_guessable: GuessablePasswords
     policy: OperatorPolicy
     denials: DenialLog
 
@@ -65,6 +66,7 @@ class ResetPassword:
             min_length=self.policy.password_min_length,
             email=user.email,
             is_common=self.is_common,
+            is_guessable=self.is_guessable,
             full_name=user.full_name,
             pointer="/new_password",
         )

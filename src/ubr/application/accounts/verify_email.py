@@ -11,7 +11,7 @@ from ubr.application.kernel.fields import EXAMPLE_PASSWORD, LinkTokenStr, NewPas
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.mail.queue import MailQueue
-from ubr.application.ports.accounts import CommonPasswords, LinkTokenMint, PasswordHasher
+from ubr.application.ports.accounts import CommonPasswords, GuessablePasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
@@ -55,6 +55,7 @@ class VerifyEmail:
     hasher: PasswordHasher
     passwords: PasswordThrottle
     is_common: CommonPasswords
+    is_guessable: GuessablePasswords
     new_id: NewId
     mail_queue: MailQueue
     policy: OperatorPolicy
@@ -156,6 +157,7 @@ class VerifyEmail:
             min_length=self.policy.password_min_length,
             email=link.email,
             is_common=self.is_common,
+            is_guessable=self.is_guessable,
             full_name=full_name,
         )
 

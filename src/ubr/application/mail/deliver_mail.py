@@ -26,10 +26,10 @@ from ubr.domain.ids import SessionId
 from ubr.domain.mail.kinds import MailKind
 from ubr.domain.mail.queued_mail import QueuedMail
 
-_AT_ONCE: Final = 20
+AT_ONCE: Final = 20
 """Maximum number of mails being sent by one process."""
 
-_PER_DOMAIN: Final = 4
+PER_DOMAIN: Final = 4
 """Maximum number of those to recipients of one domain: a domain whose server hangs leaves the others free."""
 
 _CONNECTIONS: Final = 3
@@ -112,8 +112,8 @@ class DeliverMail:
     async def _send_more(self, sending: dict[asyncio.Task[bool], str], actor: System) -> UbrError | None:
         """Begin to send due mails while there is room for them, by task and domain. Returns the error of the store."""
         try:
-            while len(sending) < _AT_ONCE:
-                full = [domain for domain, count in Counter(sending.values()).items() if count >= _PER_DOMAIN]
+            while len(sending) < AT_ONCE:
+                full = [domain for domain, count in Counter(sending.values()).items() if count >= PER_DOMAIN]
                 queued = await self._claim(actor, full)
                 if queued is None:
                     break

@@ -127,6 +127,12 @@ class PasswordHasher(Protocol):
 CommonPasswords: TypeAlias = Callable[[str], bool]
 """True if a password, in lower case, is one of the most common. No external service is used."""
 
+GuessablePasswords: TypeAlias = Callable[[str], bool]
+"""True if guessing a password is easy: a common password or word with a pattern or a few characters, or patterns alone.
+
+The time of a call is bounded for every length. No external service is used.
+"""
+
 
 class LinkTokenMint(Protocol):
     """Tokens of one-time links: 256 random bits each. The store holds only their SHA-256 digest."""

@@ -58,18 +58,20 @@ def check_password(
     min_length: int,
     email: Email,
     is_common: Callable[[str], bool],
+    is_guessable: Callable[[str], bool],
     full_name: str | None = None,
     pointer: str = "/password",
 ) -> str:
     """The normal form of a password that may be set. No composition rules (NIST SP 800-63B-4, 3.1.1.2).
 
     `is_common` returns True for a common password in lower case. It is asked about the whole password and about the
-    unit that the password repeats, but not about single words in it. The password may contain known data about the
+    unit that the password repeats, but not about single words in it. `is_guessable` returns True for a text that is
+    easy to guess; it is asked about the unit that the password repeats. The password may contain known data about the
     owner if it also contains enough else.
 
-    Errors: those of `bounded_password`; `WeakPassword` if it is too short, one repeated character, a common password,
-    repeated or not, or the owner's e-mail, the owner's name, the service's name, or a word of these, with fewer than
-    eight other letters and digits.
+    Errors: those of `bounded_password`; `WeakPassword` if it is too short, one repeated character, a common or
+    guessable password, repeated or not, or the owner's e-mail, the owner's name, the service's name, or a word of
+    these, with fewer than eight other letters and digits.
     """
     password = bounded_password(raw, pointer)
     if len(password) < min_length:
@@ -82,6 +84,8 @@ def check_password(
         raise WeakPassword(None, InputError(pointer, "is too similar to the e-mail, the name or the service's name"))
     if any(map(is_common, _units(password.casefold()))):
         raise WeakPassword(None, InputError(pointer, "is one of the most common passwords, or a repetition of one"))
+    if is_guessable(next(_units(password))):
+        raise WeakPassword(None, InputError(pointer, "is a common word, number or pattern with little added to it"))
     return password
 
 

@@ -274,7 +274,8 @@ async def _after_restore(settings: Settings, note: str | None, *, lost_secret: b
     async with opened(settings, prepared=False, following=False) as ubr:
         command = AcknowledgeRestoreCommand(checkpoint=note, lost_secret=lost_secret)
         settled = await ubr.acknowledge_restore(command, actor=SYSTEM)
-    return f"Ended {settled.sessions} sessions. The log's new signing key is\n{settled.key}"
+    ended = "1 session" if settled.sessions == 1 else f"{settled.sessions} sessions"
+    return f"Ended {ended}. The log's new signing key is\n{settled.key}"
 
 
 # --- shared functions ------------------------------------------------------------------------------------------------

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415
 
 
+_WIDE = 130
+
+
 class Commands(click.RichGroup):
     """A group whose commands may fail without a traceback."""
 
@@ -82,10 +85,12 @@ def migrate(*, check: bool) -> None:
         raise Refused(BEHIND)
     lasting(settings)
     if not check:
-        asyncio.run(bring_up(settings))
-    elif not asyncio.run(check_schema(settings)):
+        upgraded = asyncio.run(bring_up(settings))
+    elif asyncio.run(check_schema(settings)):
+        upgraded = False
+    else:
         raise Refused(BEHIND)
-    click.echo("The schema is up to date.")
+    click.echo("The schema was upgraded." if upgraded else "The schema is up to date.")
 
 
 @main.command()
@@ -180,9 +185,15 @@ def create(*, email: str, password_stdin: bool, generate: bool, take_over: bool)
     else:
         raise click.UsageError("There is no terminal for the password prompt: use --password-stdin or --generate.")
     # Checked before the database is opened: most mistakes are in the password.
-    from ubr.bootstrap import common_of
+    from ubr.bootstrap import common_of, is_guessable
 
-    check_password(password, min_length=settings.password_min_length, email=parsed, is_common=common_of(settings))
+    check_password(
+        password,
+        min_length=settings.password_min_length,
+        email=parsed,
+        is_common=common_of(settings),
+        is_guessable=is_guessable,
+    )
     made = settings.embedded and not DATABASE_FILE.exists()
     asyncio.run(_create(settings, email, password, take_over=take_over))
     if made:
@@ -245,13 +256,20 @@ def list_keys(*, as_json: bool) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 160
+    times = ("created", "signs from", "ends")
+    # Beside the other columns the times need 128 characters. On a smaller screen they go below the key.
+    wide = console.width >= _WIDE
     table = Table(box=box.SIMPLE_HEAD, header_style="bold")
-    for name in ("kid", "algorithm", "state", "created", "signs from", "ends"):
-        table.add_column(name, no_wrap=name == "kid")
+    for name in ("kid", "algorithm", "state", *(times if wide else ())):
+        table.add_column(name, no_wrap=True)
     for key in found:
         end = key.revoked_at or key.retired_at
-        times = [moment(key.created_at), moment(key.signs_from), "" if end is None else moment(end)]
-        table.add_row(key.kid, key.algorithm, key.state, *times)
+        shown = [moment(key.created_at), moment(key.signs_from), "" if end is None else moment(end)]
+        if wide:
+            table.add_row(key.kid, key.algorithm, key.state, *shown)
+        else:
+            lines = [f"  {name} {time}" for name, time in zip(times, shown, strict=True) if time]
+            table.add_row("\n".join([key.kid, *lines]), key.algorithm, key.state)
     console.print(table)
 
 

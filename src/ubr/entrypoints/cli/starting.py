@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.app import Application
 from ubr.application.audit.compare_checkpoint import CompareCheckpointCommand
-from ubr.bootstrap import common_of, migrate, open_environment, schema_state
+from ubr.bootstrap import common_of, is_guessable, migrate, open_environment, schema_state
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
 from ubr.domain.actor import SYSTEM
@@ -23,6 +24,9 @@ FIRST_ADMIN: Final = "admin@ubr.localhost"
 """The default e-mail of the first administrator. Mail to it goes nowhere (RFC 6761, 6.3)."""
 
 BEHIND: Final = "The schema of the database is behind this version of ubr: run `ubr migrate`."
+
+
+_log: Final = logging.getLogger("ubr.process")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +57,16 @@ async def check_schema(settings: Settings) -> bool:
     return state == "current"
 
 
-async def bring_up(settings: Settings) -> None:
-    """Upgrade the schema. Errors: `Refused` if that is not possible."""
-    if settings.migration_database_url is not None or not await check_schema(settings):
+async def bring_up(settings: Settings) -> bool:
+    """Upgrade the schema. True if it was behind. Errors: `Refused` if that is not possible."""
+    owner = settings.migration_database_url
+    behind = not await check_schema(settings if owner is None else replace(settings, database_url=owner))
+    if behind or owner is not None:  # the owner also grants privileges, which may be missing
         try:
             await migrate(settings)
         except ValueError as error:
             raise Refused(f"{error}.", ExitCode.USAGE) from None
+    return behind
 
 
 @asynccontextmanager
@@ -129,6 +136,7 @@ async def prepare(settings: Settings) -> Credentials | None:
                 min_length=settings.password_min_length,
                 email=Email.parse(settings.admin_email),
                 is_common=is_common,
+                is_guessable=is_guessable,
             )
         except Invalid as error:
             raise WrongSetting(f"UBR_ADMIN_PASSWORD {error.detail}.") from None
@@ -144,6 +152,10 @@ async def prepare(settings: Settings) -> Credentials | None:
             made_up = Credentials(FIRST_ADMIN, new_password(settings.password_min_length))
             if await _first_admin(ubr, made_up):
                 return made_up
+        elif not await ubr.create_admin.exists():
+            _log.warning(
+                "there is no administrator: run `ubr admin create`, or set UBR_ADMIN_EMAIL and UBR_ADMIN_PASSWORD"
+            )
     return None
 
 

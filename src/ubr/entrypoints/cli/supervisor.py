@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import json
 import logging
 import multiprocessing
 import os
@@ -16,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from io import TextIOWrapper
@@ -140,11 +142,28 @@ def _claim(settings: Settings) -> str:
 
 
 def _greet(settings: Settings, credentials: Credentials | None) -> None:
-    print(f"ubr {version('ubr')} on {settings.database}")
+    _say(settings, "starting", version=f"ubr {version('ubr')}", database=settings.database)
+    if settings.smtp_url is None and not settings.embedded:
+        _log.warning("no mail is sent, so no user can reset a password or confirm an e-mail: set UBR_SMTP_URL")
     if credentials is not None:
         print("The first administrator, whose password is shown this once:")
         print(f"  e-mail    {credentials.email}")
         print(f"  password  {credentials.password}")
+
+
+def _say(settings: Settings, event: str, **facts: str) -> None:
+    """Print facts about the start: as text, or as one line of JSON where a program reads the output of a service.
+
+    The embedded database is for a person, who has to find the password of the first administrator.
+    """
+    if not (settings.embedded or sys.stdout.isatty()):
+        now = datetime.now(UTC).isoformat()  # noqa: TID251 - a time for people, like that of a log line
+        print(json.dumps({"event": event, "level": "info", "timestamp": now, **facts}))
+    elif event == "starting":
+        print(" on ".join(facts.values()))
+    else:
+        for name, value in facts.items():
+            print(f"  {name:9} {value}")
 
 
 def serve(settings: Settings, address: str) -> ExitCode:
@@ -233,8 +252,8 @@ class Supervisor(MPServer):
         place = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.bind_addr, self.bind_addr)  # noqa: S104 - compared only
         while not self.main_loop_interrupt.is_set():
             with suppress(OSError), socket.create_connection((place, self.bind_port), timeout=1):
-                print(f"  service   {self._settings.address}")
-                print(f"  docs      {self._settings.address}/api/docs")
+                address = self._settings.address
+                _say(self._settings, "serving", service=address, docs=f"{address}/api/docs")
                 return
             time.sleep(_PATIENCE)
 

@@ -75,6 +75,7 @@ class Service:
         options = HttpOptions(
             trusted_proxies=settings.trusted_proxies,
             public_url=settings.public_url,
+            return_url=settings.return_url,
             cors_origins=settings.cors_origins,
             connections=self._connections,
         )

@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from litestar import Litestar
-from litestar.types import HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import HTTPReceiveMessage, HTTPScope, Message, Receive, Send
 
 from ubr.application.audit.denials import CountRejection
 from ubr.application.kernel.origin import Origin, calling_from
@@ -28,7 +28,7 @@ from ubr.entrypoints.http.fields import Fields, fields_of
 from ubr.entrypoints.http.lifetime import STOPPING
 from ubr.entrypoints.http.log_lines import EVENTS
 from ubr.entrypoints.http.problems.errors import ClientGone, InternalError, MalformedBody, UriTooLong
-from ubr.entrypoints.http.problems.response import response_to
+from ubr.entrypoints.http.problems.response import problem_response
 from ubr.settings import TrustedProxies
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -66,6 +66,7 @@ class HttpOptions:
 
     trusted_proxies: TrustedProxies = ()
     public_url: str | None = None
+    return_url: str | None = None
     cors_origins: tuple[str, ...] = ()
     body_seconds: float = 10
     unread_seconds: float = UNREAD_SECONDS
@@ -106,7 +107,8 @@ class Edge:
         """Report that the service is not ready, and close connections after their next answer."""
         self.app.state[STOPPING] = True
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    # Every ASGI framework has its own types for these, and this application can be mounted in any of them.
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         kind = str(scope["type"])
         if kind == "http":
             await _Exchange(self, cast("HTTPScope", scope), receive, send).run()
@@ -247,7 +249,7 @@ class _Exchange:
 
     async def _refuse(self, error: UbrError) -> None:
         self._facts.problem = error.code
-        await response_to(error, self._path).send(self.send)
+        await problem_response(error, self._path).send(self.send)
 
     async def receive(self) -> HTTPReceiveMessage:
         message = cast("HTTPReceiveMessage", await self._receive())

@@ -11,7 +11,7 @@ _WITHOUT_BODY: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
 class Response:
-    """A status, header fields and a body. Without `status`, it is the one of the operation."""
+    """A status, header fields and a body. `status` 0 is the one of the operation."""
 
     __slots__ = ("body", "headers", "media_type", "status")
 
@@ -19,7 +19,7 @@ class Response:
         self,
         body: bytes = b"",
         *,
-        status: int | None = None,
+        status: int = 0,
         media_type: str = "application/json",
         headers: dict[str, str] | None = None,
     ) -> None:

@@ -48,6 +48,12 @@ class NetworkSettings:
         otherwise="none; on the embedded default database `http://` with host and port",
         shown="url",
     )
+    return_url: str | None = setting(
+        parse_http_url,
+        None,
+        "The address of your application: the pages behind links in mails lead there when they are done.",
+        shown="url",
+    )
     trusted_proxies: TrustedProxies = setting(
         parse_proxies,
         "",

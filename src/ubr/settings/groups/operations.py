@@ -24,8 +24,8 @@ class OperationsSettings:
     metrics_token: str | None = setting(
         parse_token,
         None,
-        "The bearer token of `/metrics`, 16 characters or more.",
-        otherwise="none; then `/metrics` answers only if no other machine can connect",
+        "Reserved: this version serves no metrics. A bearer token for them, 16 characters or more.",
+        otherwise="none",
         shown="nothing",
     )
     log_level: Literal["debug", "info", "warning", "error"] = setting(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from urllib.parse import urljoin
 
 from ubr_client import AuthenticatedClient, Client
 from ubr_client.api.auth import log_in, register_user
@@ -26,7 +27,7 @@ def register(client: Client, email: str) -> UserResult:
     answer = register_user.sync_detailed(client=client, body=body)
     user = answer.parsed
     assert isinstance(user, UserResult), user
-    assert answer.headers["location"] == f"/api/users/{user.id}"
+    assert urljoin("/api/auth/register", answer.headers["location"]) == f"/api/users/{user.id}"
     return user
 
 

@@ -24,7 +24,8 @@ async function register(address: string): Promise<User> {
   });
   if (error) throw new Error(`${error.status} ${error.detail}`);
   if (!data) throw new Error("A mail decides"); // 202, where registration is verified
-  check(response.headers.get("location") === `/api/users/${data.id}`, "no location");
+  const location = new URL(response.headers.get("location") ?? "", response.url).pathname;
+  check(location === `/api/users/${data.id}`, "no location");
   return data;
 }
 

@@ -10,10 +10,18 @@ from ubr.domain.errors import Invalid, WeakPassword
 
 EMAIL = Email.parse("User.One@bücher.example")
 COMMON = {"password", "1234567890", "monkey", "123456789qwerty", "pässword"}
+GUESSABLE = {"password12345678", "x2"}
 
 
 def check(raw: str, *, min_length: int = 15, full_name: str | None = None) -> str:
-    return check_password(raw, min_length=min_length, email=EMAIL, is_common=COMMON.__contains__, full_name=full_name)
+    return check_password(
+        raw,
+        min_length=min_length,
+        email=EMAIL,
+        is_common=COMMON.__contains__,
+        is_guessable=GUESSABLE.__contains__,
+        full_name=full_name,
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,6 +137,14 @@ def test_what_everybody_tries_first_is_weak(raw: str) -> None:
 def test_a_longer_password_may_contain_a_common_one(raw: str) -> None:
     """NIST SP 800-63B-4, 3.1.1.2: the whole is compared, and no word in it."""
     assert check(raw) == raw
+
+
+@pytest.mark.parametrize("raw", ["password12345678", "password12345678pass", "x2" * 512, "x2" * 8 + "x"])
+def test_a_password_that_takes_few_guesses_is_weak(raw: str) -> None:
+    """The estimate gets the text that the password repeats."""
+    with pytest.raises(WeakPassword, match="little added") as failure:
+        check(raw)
+    assert [flaw.pointer for flaw in failure.value.flaws] == ["/password"]
 
 
 def test_a_short_password_is_not_looked_for() -> None:

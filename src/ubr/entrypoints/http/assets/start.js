@@ -1,6 +1,11 @@
 // Shows the OpenAPI document next to this page.
 "use strict";
 
+const dark = window.matchMedia("(prefers-color-scheme: dark)");
+const choose = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", choose);
+choose();
+
 window.ui = SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#interface",

@@ -8,6 +8,7 @@ const password = document.querySelector("#password");
 const show = document.querySelector("#show");
 const message = document.querySelector("#message");
 const done = document.querySelector("#done");
+const next = document.querySelector("#next");
 const hiddenAtFirst = field !== null && field.hidden;
 
 let token = "";
@@ -32,6 +33,7 @@ function takeToken() {
   askForPassword(!hiddenAtFirst);
   form.hidden = token === "";
   done.textContent = "";
+  next.hidden = token !== "";
   say(token === "" ? "This link is not complete. Open it from the mail again." : "");
 }
 
@@ -50,6 +52,7 @@ async function send() {
     token = "";
     askForPassword(false);
     form.hidden = true;
+    next.hidden = false;
     done.textContent = form.dataset.done;
     done.focus();
     return;
@@ -61,7 +64,30 @@ async function send() {
     password.focus();
     return;
   }
-  say(typeof problem.detail === "string" ? problem.detail : "The request failed. Try again in a moment.");
+  if (flaws.some((flaw) => flaw.pointer === "/token")) {
+    // Another attempt cannot succeed.
+    token = "";
+    form.hidden = true;
+    next.hidden = false;
+  }
+  say(explained(answer, problem, flaws));
+}
+
+// The problem in the words of a person: names of fields are for programs.
+function explained(answer, problem, flaws) {
+  const [flaw] = flaws;
+  if (flaw !== undefined && flaw.pointer === "/token") {
+    return "This link is no longer valid: it was used, it is too old, or a newer mail replaced it. Request a new mail.";
+  }
+  if (flaw !== undefined && `/${form.dataset.name}` === flaw.pointer) {
+    return `The password ${flaw.detail}.`;
+  }
+  if (answer.status === 429 || answer.status === 503) {
+    const seconds = Number(answer.headers.get("retry-after") ?? "60");
+    const minutes = Math.max(1, Math.ceil(seconds / 60));
+    return `The service is busy, or there were too many attempts. Try again in ${minutes === 1 ? "a minute" : `${minutes} minutes`}.`;
+  }
+  return typeof problem.title === "string" ? `${problem.title}.` : "The request failed. Try again in a moment.";
 }
 
 form.addEventListener("submit", async (event) => {

@@ -45,7 +45,8 @@ ADVICE: Final[Mapping[str, Advice]] = {
         at="/api/auth/login",
     ),
     "weak-password": Advice(
-        "The password is too short, is a common password, or consists of the e-mail, the name or the service's name.",
+        "The password is too short, is a common password, takes few guesses (for example a common word with digits), "
+        "or consists of the e-mail, the name or the service's name.",
         "Ask for a longer one; a few unrelated words are enough. Any characters are allowed.",
         detail="must have at least 15 characters",
         at="/api/auth/register",

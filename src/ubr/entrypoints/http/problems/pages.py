@@ -22,6 +22,7 @@ body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 44rem; p
 h1 { margin-bottom: 0; } h2 { font-size: 1.1rem; margin: 1.75rem 0 .25rem; }
 code, pre { font: .875rem/1.5 ui-monospace, monospace; }
 pre { background: #8882; border-radius: .4rem; overflow-x: auto; padding: .7rem; }
+td { overflow-wrap: anywhere; }
 table { border-collapse: collapse; } td, th { padding: .2rem 1rem .2rem 0; text-align: left; vertical-align: top; }
 ul { margin: .3rem 0; padding-left: 1.2rem; }
 """

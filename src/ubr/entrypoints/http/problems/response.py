@@ -54,7 +54,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def response_to(error: UbrError, path: str, headers: Mapping[str, str] | None = None) -> Response:
+def problem_response(error: UbrError, path: str, headers: Mapping[str, str] | None = None) -> Response:
     """The response to a request for `path` that met this error."""
     status = status_of(type(error))
     flaws = error.flaws if isinstance(error, Invalid) else ()
@@ -101,7 +101,7 @@ def problem(scope: Scope, error: Exception, headers: Mapping[str, str] | None = 
     facts = facts_of(scope)
     known = _known(error, facts)
     facts.problem = known.code
-    return response_to(known, scope["path"], headers)
+    return problem_response(known, scope["path"], headers)
 
 
 def _known(error: Exception, facts: Facts) -> UbrError:

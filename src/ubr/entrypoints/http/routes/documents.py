@@ -41,6 +41,23 @@ class Documents(Controller):
     path = "/"
 
     @get(
+        "/",
+        operation(
+            None,
+            "service",
+            name="get_root",
+            summary="Go to the documentation",
+            status=302,
+            answer=str,
+            public=True,
+            described=False,
+        ),
+    )
+    async def root(self, _: Call) -> Response:
+        # Relative, because a proxy may serve this path under another one.
+        return Response(headers={"location": "api/docs"})
+
+    @get(
         "/.well-known/jwks.json",
         operation(
             GetPublicKeys,

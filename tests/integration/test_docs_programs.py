@@ -1,0 +1,159 @@
+"""The programs and commands in docs/ do what their page says: they are run unchanged."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from string import Template
+from types import ModuleType
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from tests.integration.verifier.processes import PASSWORD
+from tests.support.commands import clean_environment
+from tests.support.papers import blocks_of
+from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, serving
+from ubr import SYSTEM, AssignRoleCommand, CreateRoleCommand, RegisterUserCommand
+from ubr.testing import in_memory, log_in
+
+
+def program(page: str, word: str) -> dict[str, Any]:
+    """The names that the Python block with this word defines, as a module of its own."""
+    text = next(block.text for block in blocks_of(page, "python") if word in block.text)
+    module = ModuleType(re.sub(r"\W", "_", f"{page} {word}"))
+    sys.modules[module.__name__] = module  # frameworks look up annotations there
+    exec(compile(text, page, "exec", dont_inherit=True), vars(module))  # noqa: S102
+    return vars(module)
+
+
+async def test_a_retry_in_python() -> None:
+    sign_up = program("docs/clients.md", "sign_up")["sign_up"]
+    async with in_memory() as (ubr, _):
+        first = await sign_up(ubr, "reader@example.org", PASSWORD, "once")
+        assert await sign_up(ubr, "reader@example.org", PASSWORD, "once") == first
+
+
+async def test_a_permission_is_asked_for() -> None:
+    edit_note = program("docs/permissions.md", "edit_note")["edit_note"]
+    async with in_memory(permissions=("notes:edit",)) as (ubr, _):
+        user = await ubr.register_user(RegisterUserCommand(email="reader@example.org", password=PASSWORD), actor=SYSTEM)
+        actor = await log_in(ubr, "reader@example.org", PASSWORD)
+        assert await edit_note(ubr, actor) == "denied"
+        await ubr.create_role(CreateRoleCommand(name="editor", permissions=["notes:edit"]), actor=SYSTEM)
+        await ubr.assign_role(AssignRoleCommand(user_id=user.id, role="editor"), actor=SYSTEM)
+        assert await edit_note(ubr, actor) == "edited"
+
+
+@pytest.mark.system(seconds=5)
+async def test_a_token_is_verified(tmp_path: Path) -> None:
+    environment = {"UBR_ADMIN_EMAIL": ADMIN_EMAIL, "UBR_ADMIN_PASSWORD": ADMIN_PASSWORD}
+    with serving(tmp_path, environment) as service:
+        tokens = service.logged_in(ADMIN_EMAIL, ADMIN_PASSWORD).json()
+        names = program("docs/verifier.md", "Verifier")
+        names["USERS"] = service.url
+        token = await names["check"](tokens["access_token"], ADMIN_EMAIL, ADMIN_PASSWORD)
+    assert str(token.session_id) == tokens["session_id"]
+    assert token.permits("users:read")
+
+
+@pytest.mark.system
+def test_a_request_with_a_key(tmp_path: Path) -> None:
+    (block,) = blocks_of("docs/clients.md", "sh")
+    with serving(tmp_path) as service:
+        words = shlex.split(Template(block.text).substitute(U=service.url).replace("\\\n", " "))
+        assert [words[0], words[2], words[4]] == ["curl", "-H", "--json"]
+        name, _, key = words[3].partition(": ")
+        answers = [
+            httpx.post(words[1], content=words[5], headers={name: key, "Content-Type": "application/json"})
+            for _ in range(2)
+        ]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].content == answers[1].content
+    assert answers[0].json()["email"] == json.loads(words[5])["email"]
+
+
+def shell(folder: Path, *programs: str) -> subprocess.CompletedProcess[str]:
+    """Run these lines in a shell that stops at the first error and finds `ubr` and `python` of this environment."""
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    return subprocess.run(  # noqa: S603 - the documentation is ours
+        ["/bin/sh", "-eu", "-c", "\n".join(programs)],
+        cwd=folder,
+        input="y\n",  # to a question
+        env={**clean_environment(), "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Path:
+    """A folder with an embedded database."""
+    made = shell(tmp_path, f"echo {ADMIN_PASSWORD!r} | ubr admin create --email {ADMIN_EMAIL} --password-stdin")
+    assert made.returncode == 0, made.stderr
+    return tmp_path
+
+
+@pytest.mark.system(seconds=10)
+def test_the_commands_of_the_audit_log(installation: Path) -> None:
+    commands = [block.text for block in blocks_of("docs/audit.md", "sh")]
+    run = [text for text in commands if "UBR_" not in text]
+    assert len(run) == len(commands) - 1
+    ran = shell(installation, *run)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.count("match their signatures") == 2
+    settings = {line.partition("=")[0] for text in commands if text not in run for line in text.splitlines()}
+    assert settings == {"UBR_MIGRATION_DATABASE_URL", "UBR_DATABASE_URL"}
+
+
+@pytest.mark.system(seconds=5)
+def test_the_commands_of_the_outbox(installation: Path) -> None:
+    (installation / "var" / "mail").mkdir(exist_ok=True)
+    (installation / "var" / "mail" / "1.eml").write_text("Open\n\nhttp://127.0.0.1/verify-email#token=ubr_link_A\n")
+    links, outbox = (block.text for block in blocks_of("docs/mail.md", "sh"))
+    assert shell(installation, links).stdout == "http://127.0.0.1/verify-email#token=ubr_link_A\n"
+    ran = shell(installation, outbox)
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("word", ["FastAPI(", "Litestar("])
+async def test_a_service_answers_errors_as_ubr_does_and_mounts_it(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UBR_DATABASE_URL", "memory:")
+    monkeypatch.setenv("UBR_PERMISSIONS", "notes:read")
+    app = program("docs/embedding.md", word)["app"]
+    lifespan = app.router.lifespan_context(app) if word == "FastAPI(" else app.lifespan()
+    async with (
+        lifespan,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://notes.example.org") as client,
+    ):
+        ubr = app.state.ubr
+        stranger = await client.get("/notes")
+        assert (stranger.status_code, stranger.json()["type"]) == (401, "/problems/unauthenticated")
+        assert stranger.headers["www-authenticate"] == "Bearer"
+        assert stranger.headers["content-type"] == "application/problem+json"
+        forged = await client.get("/notes", headers={"authorization": "Bearer forged"})
+        assert (forged.status_code, forged.json()["type"]) == (401, "/problems/invalid-token")
+
+        # The routes of ubr, with its own headers.
+        reader = {"email": "reader@example.org", "password": PASSWORD}
+        user = await client.post("/api/auth/register", json=reader)
+        assert (user.status_code, user.headers["x-content-type-options"]) == (201, "nosniff")
+        tokens = (await client.post("/api/auth/login", json=reader)).json()
+        headers = {"authorization": f"Bearer {tokens['access_token']}"}
+        assert (await client.get("/api/users/me", headers=headers)).json()["id"] == user.json()["id"]
+        assert (await client.get("/nothing")).json()["type"] == "/problems/not-found"
+        assert (await client.get("/reset-password")).status_code == 200
+
+        denied = await client.get("/notes", headers=headers)
+        assert (denied.status_code, denied.json()["instance"]) == (403, "/notes")
+        await ubr.create_role(CreateRoleCommand(name="reading", permissions=["notes:read"]), actor=SYSTEM)
+        await ubr.assign_role(AssignRoleCommand(user_id=UUID(user.json()["id"]), role="reading"), actor=SYSTEM)
+        assert (await client.get("/notes", headers=headers)).json() == {"reader": user.json()["id"]}
