@@ -61,8 +61,9 @@ async def told(service: Service, scope: Any, receive: Callable[[], Awaitable[Any
         sent.append(message)
 
     await service.edge(scope, cast("Any", receive), send)
-    start, content = sent
-    return httpx.Response(start["status"], headers=start["headers"], content=content["body"])
+    start, *parts = sent
+    body = b"".join(part["body"] for part in parts)
+    return httpx.Response(start["status"], headers=start["headers"], content=body)
 
 
 # --- request ids -----------------------------------------------------------------------------------------------------

@@ -18,9 +18,10 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from io import TextIOWrapper
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from granian.constants import HTTPModes, Interfaces, Loops
@@ -30,10 +31,15 @@ from granian.server import MPServer
 
 from ubr.bootstrap import preload
 from ubr.entrypoints.cli.hardening import protect_secrets, warn_of_root
+from ubr.entrypoints.cli.listener import BACKLOG, allowed_connections, run_worker
 from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain
 from ubr.entrypoints.cli.starting import Credentials, prepare
+from ubr.entrypoints.http.connections import Connections
 from ubr.entrypoints.http.log_lines import OUTPUT, configure
-from ubr.settings import Settings
+from ubr.settings import Settings, TrustedProxies
+
+if TYPE_CHECKING:
+    from ubr.entrypoints.http.asgi import Service
 
 APP: Final = "ubr.entrypoints.http.asgi:create"
 DRAIN: Final = 30
@@ -42,7 +48,6 @@ STOPPING: Final = signal.SIGUSR1
 """Tells a worker that it will be stopped soon."""
 _PATIENCE: Final = 0.02
 _TICK: Final = 0.25
-_BACKLOG: Final = 1024
 _BUFFER_BYTES: Final = 64 * 1024
 
 _log: Final = logging.getLogger("ubr.process")
@@ -172,7 +177,11 @@ def serve(settings: Settings, address: str) -> ExitCode:
     os.register_at_fork(after_in_child=_forget_signals)
     server = Supervisor(settings, address)
     with suppress(SystemExit):  # If the same Ctrl-C reached a worker first, the server reports that worker as failed.
-        server.serve(target_loader=load)
+        # The server's own socket has no limits for clients that do not read.
+        own_listener = partial(run_worker, address, settings.port) if sys.platform == "linux" else None
+        # One client leaves half of the connections to the others.
+        limit = min(settings.max_connections_per_client, server.connections // 2)
+        server.serve(own_listener, partial(load, limit, settings.trusted_proxies, settings.port))
     if not server.interrupt_signal:
         raise Refused("The workers exit right after they start: see the log for the reason.")
     return ExitCode.OK
@@ -182,6 +191,17 @@ class Supervisor(MPServer):
     """The server, with a message when it is ready."""
 
     def __init__(self, settings: Settings, address: str) -> None:
+        self._settings = settings
+        self._delayed = False
+        share = max(1, settings.max_connections // settings.workers)
+        self.connections = allowed_connections(share)
+        """The maximum number of connections of each worker."""
+        if self.connections < share:
+            _log.warning(
+                "A worker may open too few files for UBR_MAX_CONNECTIONS, so it has %d connections at most: raise "
+                "`ulimit -n`",
+                self.connections,
+            )
         super().__init__(
             APP,
             address=address,
@@ -191,19 +211,20 @@ class Supervisor(MPServer):
             loop=Loops.uvloop,
             http=HTTPModes.http1,
             http1_settings=HTTP1Settings(
-                # The wait for the next request on an open connection counts as reading its header.
+                # The wait for the next request on an open connection counts as reading its header. `Connections` has
+                # the time limit for a header.
                 header_read_timeout=int(settings.keep_alive.total_seconds() * 1000),
                 max_buffer_size=_BUFFER_BYTES,
             ),
             websockets=False,
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
+            # Further connections wait in the kernel.
+            backpressure=self.connections,
             log_level=LogLevels.warning,
             log_dictconfig=_LOG,
             respawn_failed_workers=True,
             workers_kill_timeout=DRAIN,
         )
-        self._settings = settings
-        self._delayed = False
 
     def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
         """The first SIGTERM has the workers go on for the configured time. Any later signal, and Ctrl-C, ends that."""
@@ -237,21 +258,23 @@ class Supervisor(MPServer):
             time.sleep(_PATIENCE)
 
 
-def import_app() -> Callable[[], Any]:
+def import_app() -> Callable[[Connections], Service]:
     """The application factory."""
     from ubr.entrypoints.http.asgi import create  # noqa: PLC0415 - after mistakes were found, not before
 
     return create
 
 
-def load(_target: str) -> Any:
-    """The application, in a worker."""
+def load(limit: int, trusted: TrustedProxies, port: int, _target: str) -> Service:
+    """The application, in a worker. A client has at most `limit` connections."""
     threading.Thread(target=_follow_parent, daemon=True).start()
     loop = asyncio.get_event_loop()
     loop.add_signal_handler(signal.SIGURG, _nothing)
     _listen_for_signals(loop)
-    service = import_app()()
+    connections = Connections(limit, trusted)
+    service = import_app()(connections)
     loop.add_signal_handler(STOPPING, service.stop_soon)
+    connections.watch(loop, port)
     return service
 
 

@@ -13,6 +13,7 @@ from ubr.application.kernel.periodic import running_beside
 from ubr.bootstrap import open_environment
 from ubr.domain.errors import UbrError
 from ubr.entrypoints.http.app import create_app
+from ubr.entrypoints.http.connections import Connections
 from ubr.entrypoints.http.edge import Edge, HttpOptions
 from ubr.entrypoints.http.log_lines import DELAY, EVENTS, OUTPUT, configure
 from ubr.settings import Settings, ensure_embedded_files
@@ -21,18 +22,19 @@ _CLEANING: Final = 60
 """Seconds between two runs of the janitor."""
 
 
-def create() -> Service:
+def create(connections: Connections | None = None) -> Service:
     """The service; an ASGI server calls this factory. Errors: `WrongSetting`."""
     settings = ensure_embedded_files(Settings.from_env())
     configure(settings.log_level, delay=DELAY)
-    return Service(settings)
+    return Service(settings, connections)
 
 
 class Service:
     """Opens the environment when the server starts it, and closes it when the server stops."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, connections: Connections | None = None) -> None:
         self._settings = settings
+        self._connections = connections
         self._edge: Edge | None = None
 
     def stop_soon(self) -> None:
@@ -75,6 +77,7 @@ class Service:
             public_url=settings.public_url,
             return_url=settings.return_url,
             cors_origins=settings.cors_origins,
+            connections=self._connections,
         )
         async with open_environment(settings) as environment:
             options = replace(options, rejected=environment.denials.reject)

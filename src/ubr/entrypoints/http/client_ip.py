@@ -47,6 +47,11 @@ def is_ignored(peer: str | None, fields: Fields, trusted: TrustedProxies) -> boo
     return not _is_trusted(None if peer is None else _parse(peer), trusted)
 
 
+def is_proxy(peer: str, trusted: TrustedProxies) -> bool:
+    """True if the peer may be a trusted proxy, whose connections carry the requests of many clients."""
+    return isinstance(trusted, int) or _is_trusted(_parse(peer), trusted)
+
+
 def _forwarded_for(fields: Fields) -> list[str]:
     """All entries of `X-Forwarded-For`, the farthest first.
 

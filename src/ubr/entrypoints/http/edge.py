@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 from collections.abc import Collection, Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -21,6 +21,7 @@ from ubr.application.kernel.origin import Origin, calling_from
 from ubr.application.protection.rate_limits import RateLimitStatus, collecting_rate_limits, whole_seconds
 from ubr.domain.errors import Invalid, InvalidCredentials, NotFound, UbrError
 from ubr.entrypoints.http.client_ip import client_ip, is_ignored
+from ubr.entrypoints.http.connections import PROBES, UNREAD_SECONDS, Connections, Peer
 from ubr.entrypoints.http.cors import Cors
 from ubr.entrypoints.http.exchange import Facts, with_facts
 from ubr.entrypoints.http.fields import Fields, fields_of
@@ -41,6 +42,8 @@ _WITHOUT_HOST: Final = ("1", "1.0")
 """The version strings that servers use for HTTP/1.0."""
 _DRAIN_BYTES: Final = 8 * 1024 * 1024
 _DRAIN_SECONDS: Final = 2
+_PART_BYTES: Final = 16 * 1024
+"""The server keeps up to four parts of a response, and its own buffer, for a client that does not read."""
 _HUNG_UP: Final = 499
 """Only in the log: the client disconnected before the response, or seems to have."""
 
@@ -49,19 +52,26 @@ _RECORDED: Final = InvalidCredentials.code
 """A failed login has its own entry in the audit log."""
 
 
+class _Unread(Exception):
+    """The client did not read the response in time."""
+
+
 def _uncounted(_problem: str) -> None:
     pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpOptions:
-    """The operator's settings for HTTP, and the time limit for a body."""
+    """The operator's settings for HTTP, and the time limits for the body of a request and for a response."""
 
     trusted_proxies: TrustedProxies = ()
     public_url: str | None = None
     return_url: str | None = None
     cors_origins: tuple[str, ...] = ()
     body_seconds: float = 10
+    unread_seconds: float = UNREAD_SECONDS
+    connections: Connections | None = None
+    """The connections of the process. None leaves their limits to the server."""
     rejected: CountRejection = _uncounted
     """Called for each request that was rejected before its caller was known."""
 
@@ -75,6 +85,8 @@ class Edge:
         self._warned = False
         self._cors = Cors(options.cors_origins)
         self.rejected = options.rejected
+        self.connections = options.connections
+        self.unread_seconds = options.unread_seconds
         self._defaults = {
             b"cache-control": b"no-store",
             b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
@@ -146,12 +158,15 @@ class _Exchange:
 
     __slots__ = (
         "_broken",
+        "_deadline",
         "_edge",
+        "_excess",
         "_facts",
         "_fields",
         "_head",
         "_origin",
         "_path",
+        "_peer",
         "_rate_limits",
         "_receive",
         "_request_id",
@@ -177,13 +192,22 @@ class _Exchange:
         self._status = 0
         self._rate_limits: dict[str, RateLimitStatus] = {}
         self._broken = False
+        self._deadline = 0.0
+        self._excess: UbrError | None = None
+        client = scope.get("client")
+        self._peer: Peer | None = None if client is None else (client[0], client[1])
         # The client sends the body after a 100 response (RFC 9110, 10.1.1), which the server sends at the first read.
         self._withheld = any(value.lower() == b"100-continue" for value in fields.get(b"expect", ()))
         self._unread = b"content-length" in fields or b"transfer-encoding" in fields
 
     async def run(self) -> None:
         began = time.perf_counter()
-        with calling_from(self._origin), collecting_rate_limits() as self._rate_limits:
+        counted = (
+            nullcontext() if (known := self._edge.connections) is None else known.exchange(self._peer, self._origin)
+        )
+        with counted as excess, calling_from(self._origin), collecting_rate_limits() as self._rate_limits:
+            # A probe that found the service too busy would take it away from all clients behind one proxy.
+            self._excess = None if self._path.startswith(PROBES) else excess
             try:
                 await self._answer()
             finally:
@@ -191,7 +215,7 @@ class _Exchange:
 
     async def _answer(self) -> None:
         try:
-            if (error := self._malformed()) is not None:
+            if (error := self._excess or self._malformed()) is not None:
                 await self._refuse(error)
             else:
                 await self._edge.app(with_facts(self._scope, self._facts), self.receive, self.send)
@@ -200,6 +224,9 @@ class _Exchange:
             await self._refuse(MalformedBody("The body is truncated or has invalid chunks"))
             self._status = _HUNG_UP
         except Exception as error:
+            if self._deadline < 0:  # the connection ends, and an error in the log for each would help an attacker
+                self._status = _HUNG_UP
+                return
             if self._status:  # the response has begun: only the server can still abort it
                 raise
             EVENTS.error("failed", error=error)
@@ -253,13 +280,35 @@ class _Exchange:
                 await self._drain()
             headers = self._edge.finalize_headers(message["headers"], self._facts, self._request_id)
             headers += _limits(self._rate_limits.values())
-            if self._unread or self._broken or self._edge.stopping:
-                # The service will stop, or the server cannot tell a next request from the rest of this body.
+            if self._unread or self._broken or self._edge.stopping or self._excess is not None:
+                # The client has too many, the service will stop, or the server cannot tell a next request from the rest
+                # of this body.
                 headers.append((b"connection", b"close"))
             message["headers"] = headers
         elif message["type"] == "http.response.body" and self._head:
             message["body"] = b""
-        await self._send(message)
+        if message["type"] == "http.response.body" and (message.get("more_body") or len(message["body"]) > _PART_BYTES):
+            await self._send_in_parts(message["body"], more_body=message.get("more_body", False))
+        else:
+            await self._send(message)
+
+    async def _send_in_parts(self, body: bytes, *, more_body: bool) -> None:
+        """Send a long body. Sending a part waits while the client does not read those before it."""
+        if self._deadline < 0:
+            raise _Unread
+        self._deadline = self._deadline or asyncio.get_running_loop().time() + self._edge.unread_seconds
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                for start in range(0, len(body) or 1, _PART_BYTES):
+                    end = start + _PART_BYTES
+                    more = more_body or end < len(body)
+                    await self._send({"type": "http.response.body", "body": body[start:end], "more_body": more})
+        except TimeoutError:
+            self._deadline = -1.0
+            # The server drops the rest, and waits without a limit for the client to read what it has in its buffer.
+            if self._edge.connections is not None and self._peer is not None:
+                self._edge.connections.abort(self._peer)
+            raise _Unread from None
 
     def _write_line(self, began: float) -> None:
         """Never logs the path, the query or the body: the route's template names the place, and the id the caller."""

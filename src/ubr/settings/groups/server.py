@@ -38,4 +38,16 @@ class ServerSettings:
         "75s",
         "How long an unused connection stays open. Set it longer than the idle timeout of your load balancer.",
     )
+    max_connections: int = setting(
+        whole(32, 65535),
+        "1024",
+        "The maximum number of open connections, shared evenly by the workers. Further ones wait. Each takes a file "
+        "descriptor.",
+    )
+    max_connections_per_client: int = setting(
+        whole(8, 65535),
+        "256",
+        "The maximum number of open connections, and of running requests, of one client IP in each worker; at most "
+        "half of the worker's connections. Trusted proxies may open more connections.",
+    )
     workers: int = setting(whole(1, 256), "1", "The number of worker processes. 1 on SQLite.")

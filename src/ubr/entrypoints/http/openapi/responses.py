@@ -12,12 +12,14 @@ from ubr.domain.errors import (
     InvalidToken,
     NotFound,
     PreconditionFailed,
+    RateLimited,
     StoreTooSlow,
     StoreUnavailable,
     UbrError,
     Unauthenticated,
 )
 from ubr.entrypoints.http.call import Operation
+from ubr.entrypoints.http.connections import PROBES
 from ubr.entrypoints.http.openapi.headers import OF_LIMITS, headers, problem_headers
 from ubr.entrypoints.http.openapi.schemas import REF, Json, Schemas
 from ubr.entrypoints.http.problems.catalogue import status_of
@@ -109,6 +111,8 @@ def _problems(path: str, operation: Operation) -> Json:
 def _usual(path: str, operation: Operation) -> Iterator[type[UbrError]]:
     """The problems of every operation of its kind."""
     yield from (Invalid, UriTooLong, BodyTooLarge, RequestTimeout, InternalError)
+    if not path.startswith(PROBES):
+        yield RateLimited
     if not operation.public:
         yield from (Unauthenticated, InvalidToken, Forbidden)
     if operation.use_case is not None:

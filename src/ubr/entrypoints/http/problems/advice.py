@@ -195,7 +195,8 @@ ADVICE: Final[Mapping[str, Advice]] = {
         at="/api/auth/login",
     ),
     "rate-limited": Advice(
-        "There were too many attempts for this account, or from this client.",
+        "There were too many attempts for this account, or from this client, or too many requests of this client are "
+        "running.",
         "Wait for the number of seconds in the `Retry-After` header. An earlier attempt does not shorten the wait.",
         at="/api/auth/login",
     ),

@@ -1,0 +1,220 @@
+"""The connections of a process: a share for each client, and an end for those whose client does not read or write.
+
+The server waits without a limit for a client that does not read, and its one time limit for the head of a request is
+also that of an unused connection. So this module looks at the sockets of the process itself, on Linux.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Final, TypeAlias
+
+from ubr.application.kernel.origin import Origin
+from ubr.domain.errors import RateLimited
+from ubr.entrypoints.http.client_ip import is_proxy
+from ubr.settings import TrustedProxies
+
+Peer: TypeAlias = tuple[str, int]
+"""The address and port of the other end."""
+
+HEAD_SECONDS: Final = 10.0
+"""The time limit for the head of a request, from its first byte or, on a new connection, from the start."""
+UNREAD_SECONDS: Final = 60.0
+"""The time limit for reading a response, from its start to its last byte."""
+PROBES: Final = "/health/"
+"""The start of the paths that are answered however many requests of the client are running."""
+
+_INTERVAL: Final = 0.25
+_SHARE: Final = 25
+"""The wait before the next look is at least this many times the duration of the last one."""
+_RETRY_AFTER: Final = 1
+_FOLDER: Final = "/proc/self/fd"
+# `struct tcp_info` of linux/tcp.h: tcpi_unacked, tcpi_bytes_received, tcpi_notsent_bytes.
+_INFO_SIZE: Final = 148
+_UNACKED: Final = struct.Struct("@24xI")
+_RECEIVED: Final = struct.Struct("@128xQ")
+_NOT_SENT: Final = struct.Struct("@144xI")
+
+
+class _State(Enum):
+    ANSWERING = auto()
+    UNREAD = auto()
+    """The response is written, and the client has not read all of it."""
+    UNFINISHED = auto()
+    """The client has not sent the whole head of a request."""
+    UNUSED = auto()
+
+
+@dataclass(slots=True)
+class _Exchanges:
+    """The requests on a connection."""
+
+    running: int = 0
+    finished: int = 0
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A connection, since an earlier look."""
+
+    state: _State
+    since: float
+    finished: int
+    received: int
+    """The bytes received when the last response was complete."""
+
+
+@dataclass(slots=True)
+class Connections:
+    """The connections and the running requests of one process.
+
+    `limit` is the maximum for each client, of either. Connections of trusted proxies have no limit, because they carry
+    the requests of many clients.
+    """
+
+    limit: int
+    trusted: TrustedProxies = ()
+    clock: Callable[[], float] = time.monotonic
+    _exchanges: dict[Peer, _Exchanges] = field(default_factory=dict)
+    _running: Counter[str | None] = field(default_factory=Counter)
+    _seen: dict[Peer, _Seen] = field(default_factory=dict)
+    _aborted: set[Peer] = field(default_factory=set)
+
+    @contextmanager
+    def exchange(self, peer: Peer | None, origin: Origin) -> Iterator[RateLimited | None]:
+        """Count a request while it runs. Yields an error if its client has too many."""
+        client = origin.network
+        exchanges = None if peer is None else self._exchanges.setdefault(peer, _Exchanges())
+        self._running[client] += 1
+        if exchanges is not None:
+            exchanges.running += 1
+        try:
+            excess = self._running[client] > self.limit
+            yield RateLimited(_RETRY_AFTER, "Too many requests of this client are running") if excess else None
+        finally:
+            self._running[client] -= 1
+            if not self._running[client]:
+                del self._running[client]
+            if exchanges is not None:
+                exchanges.running -= 1
+                exchanges.finished += 1
+
+    def abort(self, peer: Peer) -> None:
+        """Close a connection at the next look, whatever it still has to send."""
+        self._aborted.add(peer)
+
+    def look(self, port: int) -> int:
+        """Close the connections on this port that are over a limit. Returns their number. Does nothing but on Linux."""
+        if sys.platform != "linux":
+            return 0
+        now = self.clock()
+        present: dict[Peer, socket.socket] = {}
+        try:
+            for peer, connection in _connections(port):
+                if peer in present:
+                    connection.close()
+                else:
+                    present[peer] = connection
+                    self._observe(peer, connection, now)
+            self._forget(present)
+            overdue = {peer for peer in present if peer in self._aborted or self._is_overdue(self._seen[peer], now)}
+            overdue |= set(self._surplus((peer for peer in present if peer not in overdue), now))
+            for peer in overdue:
+                # The client gets a reset instead of the rest, and the kernel discards what it has not read.
+                with suppress(OSError):
+                    present[peer].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    present[peer].shutdown(socket.SHUT_RDWR)
+            self._aborted.clear()
+        finally:
+            for connection in present.values():
+                connection.close()
+        return len(overdue)
+
+    def watch(self, loop: asyncio.AbstractEventLoop, port: int) -> None:
+        """Look again and again, for as long as the loop runs."""
+        began = time.monotonic()
+        self.look(port)
+        loop.call_later(max(_INTERVAL, _SHARE * (time.monotonic() - began)), self.watch, loop, port)
+
+    def _observe(self, peer: Peer, connection: socket.socket, now: float) -> None:
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
+        (received,) = _RECEIVED.unpack_from(info)
+        exchanges = self._exchanges.get(peer, _Exchanges())
+        seen = self._seen.get(peer)
+        complete = seen is not None and seen.finished == exchanges.finished
+        at_rest = seen.received if seen is not None and complete else received if exchanges.finished else 0
+        if exchanges.running:
+            state = _State.ANSWERING
+        elif _UNACKED.unpack_from(info)[0] or _NOT_SENT.unpack_from(info)[0]:
+            state = _State.UNREAD
+        elif not exchanges.finished or received > at_rest:
+            state = _State.UNFINISHED
+        else:
+            state = _State.UNUSED
+        if seen is None or not complete or seen.state is not state:
+            self._seen[peer] = _Seen(state, now, exchanges.finished, at_rest)
+
+    def _forget(self, present: dict[Peer, socket.socket]) -> None:
+        for peer in self._seen.keys() - present.keys():
+            del self._seen[peer]
+        for peer in [peer for peer, each in self._exchanges.items() if peer not in present and not each.running]:
+            del self._exchanges[peer]
+
+    @staticmethod
+    def _is_overdue(seen: _Seen, now: float) -> bool:
+        passed = now - seen.since
+        return (seen.state is _State.UNFINISHED and passed > HEAD_SECONDS) or (
+            seen.state is _State.UNREAD and passed > UNREAD_SECONDS
+        )
+
+    def _surplus(self, peers: Iterable[Peer], now: float) -> Iterator[Peer]:
+        """The connections of each client beyond its limit: those without a request, the longest unused first."""
+        clients: dict[str | None, list[Peer]] = {}
+        for peer in peers:
+            if not is_proxy(peer[0], self.trusted):
+                clients.setdefault(Origin(ip=peer[0]).network, []).append(peer)
+        for own in clients.values():
+            if (excess := len(own) - self.limit) > 0:
+                # Between the arrival of a request and its start, a connection looks unused.
+                idle = [peer for peer in own if self._seen[peer].state is not _State.ANSWERING]
+                idle = [peer for peer in idle if self._seen[peer].since < now]
+                yield from sorted(idle, key=lambda peer: self._seen[peer].since)[:excess]
+
+
+def _connections(port: int) -> Iterator[tuple[Peer, socket.socket]]:
+    """The accepted connections on this port, each as a duplicate: its number stays the same socket until it is closed.
+
+    The server may close its own descriptor at any time, and the kernel gives the number to another file.
+    """
+    for name in os.listdir(_FOLDER):  # noqa: PTH208 - 1,000 paths at each look would cost more
+        connection = _duplicate(int(name))
+        if connection is None:
+            continue
+        with suppress(OSError):
+            own, peer = connection.getsockname(), connection.getpeername()
+            if isinstance(own, tuple) and own[1] == port:
+                yield (peer[0].partition("%")[0], peer[1]), connection
+                continue
+        connection.close()
+
+
+def _duplicate(number: int) -> socket.socket | None:
+    try:
+        number = os.dup(number)
+    except OSError:
+        return None
+    try:
+        return socket.socket(fileno=number)
+    except OSError:
+        os.close(number)
+        return None
