@@ -2,6 +2,15 @@
 
 from ubr.adapters.security.guesses import is_guessable
 from ubr.bootstrap.decisions import common_of
-from ubr.bootstrap.environment import Environment, connect, migrate, open_environment, schema_state
+from ubr.bootstrap.environment import CLEANING, Environment, connect, migrate, open_environment, schema_state
 
-__all__ = ["Environment", "common_of", "connect", "is_guessable", "migrate", "open_environment", "schema_state"]
+__all__ = [
+    "CLEANING",
+    "Environment",
+    "common_of",
+    "connect",
+    "is_guessable",
+    "migrate",
+    "open_environment",
+    "schema_state",
+]
