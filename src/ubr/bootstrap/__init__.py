@@ -2,9 +2,18 @@
 
 from ubr.adapters.security.guesses import is_guessable
 from ubr.bootstrap.decisions import common_of
-from ubr.bootstrap.environment import Environment, connect, migrate, open_environment, preload, schema_state
+from ubr.bootstrap.environment import (
+    CLEANING,
+    Environment,
+    connect,
+    migrate,
+    open_environment,
+    preload,
+    schema_state,
+)
 
 __all__ = [
+    "CLEANING",
     "Environment",
     "common_of",
     "connect",

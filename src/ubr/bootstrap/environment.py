@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _DELIVERING: Final = 1.0
 """Seconds between two checks for mails to send."""
 
+CLEANING: Final = 60.0
+"""Seconds between two runs of the janitor."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
@@ -77,13 +80,14 @@ async def open_environment(
     prepared: bool = True,
     following: bool = True,
     delivering: bool = True,
+    sequencing: bool = True,
 ) -> AsyncIterator[Environment]:
     """The complete environment of a process, on an up-to-date schema. `clock` replaces every clock, for tests.
 
     Without `prepared`, the application can manage signing keys that no secret decrypts, but cannot sign or verify
     tokens.
     Without `following`, it leaves no trace in the database, and can only read the log.
-    Without `delivering`, it leaves mails to longer-lived processes.
+    Without `delivering`, it leaves mails to longer-lived processes, and without `sequencing` the tree of the audit log.
     The environment belongs to the event loop that opens it; a call from another loop raises `WrongEventLoop`.
     Errors: `StoreUnavailable` if the database is unavailable; `SigningKeyLocked`; `WrongSetting` if an operator's
     template cannot be used.
@@ -102,6 +106,7 @@ async def open_environment(
             await stack.enter_async_context(services.feed_follower.following())
             if prepared:
                 await stack.enter_async_context(services.keys.following())
+            if prepared and sequencing:
                 await stack.enter_async_context(services.audit_maintenance.running())
             if prepared and delivering:
                 deliver = partial(application.deliver_mail, actor=SYSTEM)
@@ -110,8 +115,14 @@ async def open_environment(
 
 
 @asynccontextmanager
-async def connect(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Application]:
+async def connect(
+    settings: Settings, *, clock: Clock | None = None, background: bool = False
+) -> AsyncIterator[Application]:
     """Every use case, ready for in-process calls. The schema is migrated if `UBR_MIGRATE` is `auto`.
+
+    With `background`, this process also does the jobs of `ubr serve`: it sends queued mails, adds entries to the tree
+    of the audit log, and deletes expired rows. Any number of processes may do them, beside `ubr serve` or without it.
+    Set it in one long-lived process if no `ubr serve` uses this database. In memory there are no background jobs.
 
     Missing files of the embedded database are created. Errors: `StoreUnavailable` if the database is unavailable;
     `WrongSetting` if those files cannot be created.
@@ -119,7 +130,12 @@ async def connect(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
     settings = ensure_embedded_files(settings)
     if settings.migrate == "auto":
         await migrate(settings)
-    async with open_environment(settings, clock=clock) as environment:
+    async with AsyncExitStack() as stack:
+        environment = await stack.enter_async_context(
+            open_environment(settings, clock=clock, delivering=background, sequencing=background)
+        )
+        if background and settings.database_url != MEMORY:
+            await stack.enter_async_context(running_beside((environment.janitor, CLEANING)))
         yield environment.application
 
 

@@ -662,7 +662,7 @@ async def test_one_that_hangs_in_its_unit_leads_no_longer_than_the_database_is_p
 ) -> None:
     url = new_database()
     settings = Settings.memory(database_url=url, migrate="auto", **TINY_HASHING)
-    async with connect(settings):
+    async with connect(settings, background=True):
         pass  # there is a key now
     recorder = Recorder(Uuid7(), random_bytes)
     signing = Ed25519LogSigning(SecretKeys(settings.secret_keys), settings.issuer, random_bytes)
@@ -690,7 +690,7 @@ async def test_a_writer_that_freezes_between_two_messages_of_a_statement_is_ende
     """Neither the statement timeout of PostgreSQL nor that of idle transactions ends it."""
     url = new_database()
     settings = Settings.memory(database_url=url, migrate="auto", **TINY_HASHING)
-    async with connect(settings):
+    async with connect(settings, background=True):
         pass
     recorder = Recorder(Uuid7(), random_bytes)
     engine = make_engine(url)

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from litestar.types import Receive, Scope, Send
 
 from ubr.application.kernel.periodic import running_beside
-from ubr.bootstrap import open_environment
+from ubr.bootstrap import CLEANING, open_environment
 from ubr.domain.errors import UbrError
 from ubr.entrypoints.http.app import create_app
 from ubr.entrypoints.http.connections import Connections
 from ubr.entrypoints.http.edge import Edge, HttpOptions
 from ubr.entrypoints.http.log_lines import DELAY, EVENTS, OUTPUT, configure
 from ubr.settings import Settings, ensure_embedded_files
-
-_CLEANING: Final = 60
-"""Seconds between two runs of the janitor."""
 
 
 def create(connections: Connections | None = None) -> Service:
@@ -81,5 +78,5 @@ class Service:
         )
         async with open_environment(settings) as environment:
             options = replace(options, rejected=environment.denials.reject)
-            async with running_beside((environment.janitor, _CLEANING)):
+            async with running_beside((environment.janitor, CLEANING)):
                 yield create_app(environment.application, options=options)
