@@ -13,6 +13,7 @@ from typing import Any
 
 import jwt
 import pytest
+from sqlalchemy import text
 
 from tests.integration.http.kit import migrated_file
 from tests.support.plugin import NewDatabase
@@ -30,6 +31,7 @@ from ubr import (
     TokensResult,
     connect,
 )
+from ubr.adapters.sql import ConnectionLimits, make_engine
 from ubr.bootstrap import open_environment
 from ubr.domain.errors import InvalidToken, LogKeyLocked, SecretMismatch, SigningKeyLocked
 from ubr.domain.keys.signing_key import NOTICE, OVERLAP
@@ -170,6 +172,25 @@ async def test_a_revocation_is_in_the_log_with_what_came_of_it(start: Start) -> 
     entries = (await ubr.list_logs(ListLogsCommand(limit=200), actor=SYSTEM)).items
     told = {(entry.action, entry.target.id) for entry in entries if entry.target and "signing_key" in entry.action}
     assert told == {("signing_key.created", old), ("signing_key.revoked", old), ("signing_key.created", new)}
+
+
+async def test_a_revocation_that_is_erased_from_the_database_holds(
+    start: Start, url: str, clock: MovableClock
+) -> None:
+    first = await start()
+    await register(first)
+    tokens = await log_in(first)
+    clock.move(seconds=1)
+    new = await revoke(first, kid_of(tokens))
+    engine = make_engine(url, ConnectionLimits())
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE signing_keys SET revoked_at = NULL, retired_at = NULL"))
+    await engine.dispose()
+    later = await start()
+    await first.rotate_signing_key(actor=SYSTEM)  # a reason to read the keys again
+    for ubr in (first, later):
+        assert await refused(ubr, tokens)
+        assert kid_of(await log_in(ubr)) == new
 
 
 # --- the algorithm ---------------------------------------------------------------------------------------------------
