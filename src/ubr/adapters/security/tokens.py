@@ -135,7 +135,9 @@ class JwtAccessTokens:
         opened, locked = [], []
         for stored in newest_first(key for key in keys if key.accepted_at(now)):
             if self._sealed_as_revoked(stored):
-                _log.error("Signing key %s was revoked, and the database denies it: its tokens stay refused", stored.kid)
+                _log.error(
+                    "Signing key %s was revoked, and the database denies it: its tokens stay refused", stored.kid
+                )
                 continue
             # A thumbprint identifies one key: an installed key need not be decrypted again.
             key = self._ring.by_kid.get(stored.kid) or self._open(stored)
