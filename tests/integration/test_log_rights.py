@@ -72,7 +72,7 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 async def test_rights_that_were_given_by_acts_are_explained(place: Place) -> None:
     world = place.world
     admin, member = await world.admin(), await world.user()
-    role = await world.role("*", name="owners")
+    await world.role("*", name="owners")
     ends = place.clock() + timedelta(days=9)
     await world.ubr.assign_role(AssignRoleCommand(user_id=member.id, role="owners", expires_at=ends), actor=SYSTEM)
     other = await world.role(name="helpers")

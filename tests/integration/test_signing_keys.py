@@ -287,8 +287,9 @@ async def test_the_database_takes_no_password_hash_that_is_not_bound(start: Star
     plain = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$ZGlnZXN0ZGlnZXN0ZGlnZXN0ZGlnZXN0ZGlnZXN0ZGk"
     statement: Any = update(users).values(password_hash=plain)
     if act == "add":
-        copied = {"id": literal(uuid4(), Uuid()), "email_key": literal("new"), "password_hash": literal(plain)}
-        columns = [copied.get(column.name, column) for column in users.columns]
+        copied: dict[str, Any] = {"id": literal(uuid4(), Uuid()), "email_key": literal("new")}
+        copied |= {"password_hash": literal(plain)}
+        columns: list[Any] = [copied.get(column.name, column) for column in users.columns]
         statement = insert(users).from_select([column.name for column in users.columns], select(*columns))
     engine = make_engine(url, ConnectionLimits())
     async with engine.connect() as connection:
