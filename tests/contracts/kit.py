@@ -58,7 +58,7 @@ def new_user(
         id=UserId(uuid4()),
         email=email(name or f"u{uuid4().hex}"),
         full_name=None,
-        password_hash=PasswordHash("$argon2id$…"),
+        password_hash=PasswordHash("a hash"),
         status=status,
         email_verified=False,
         created_at=created,

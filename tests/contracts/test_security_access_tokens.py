@@ -517,6 +517,31 @@ def test_a_key_of_another_curve_is_not_installed_under_its_own_name() -> None:
     assert service.another().install([replace(service.key, kid=kid, private=sealed)], NOW) == (kid,)
 
 
+def test_a_revoked_key_stays_revoked_if_the_store_denies_it(
+    service: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokens = service.another()
+    revoked = tokens.revoke(service.key, NOW)
+    assert (revoked.revoked_at, revoked.kid) == (NOW, service.key.kid)
+    assert tokens.install([replace(revoked, revoked_at=None)], NOW) == ()
+    assert not tokens.signs_at(NOW)
+    assert tokens.public_keys(NOW) == ()
+    assert f"Signing key {service.key.kid} was revoked" in caplog.text
+    with pytest.raises(InvalidToken):
+        tokens.verify(service.token, NOW)
+    tokens.check(revoked)  # its seal proves the secret
+
+
+def test_a_revoked_key_is_encrypted_again_and_stays_revoked(service: Installation) -> None:
+    both = JwtAccessTokens(ISSUER, AUDIENCE, SecretKeys([b"n" * 32, SECRET]))
+    alone = JwtAccessTokens(ISSUER, AUDIENCE, SecretKeys([b"n" * 32]))
+    for key in (service.tokens.revoke(service.key, NOW), replace(service.key, revoked_at=NOW)):
+        resealed = both.reseal(key)
+        assert both.reseal(resealed) is resealed
+        assert alone.install([replace(resealed, revoked_at=None)], NOW) == ()
+        assert not alone.signs_at(NOW)
+
+
 def test_their_repr_shows_nothing(service: Installation) -> None:
     shown = repr(service.tokens) + repr(vars(service.tokens)) + repr(service.key)
     assert repr(SECRET) not in shown

@@ -21,9 +21,9 @@ from argon2.exceptions import HashingError
 from argon2.low_level import hash_secret_raw
 
 from ubr.adapters.security import passwords
+from ubr.adapters.security.bound_passwords import SlowHasher
 from ubr.adapters.security.passwords import Argon2PasswordHasher
 from ubr.application.kernel.origin import Origin, calling_from
-from ubr.application.ports.accounts import PasswordHasher
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.errors import Busy, Unavailable
 
@@ -74,7 +74,7 @@ def hasher() -> Iterator[Argon2PasswordHasher]:
 
 
 @pytest.fixture
-def port(hasher: Argon2PasswordHasher) -> PasswordHasher:
+def port(hasher: Argon2PasswordHasher) -> SlowHasher:
     return hasher
 
 
@@ -131,24 +131,24 @@ async def until(condition: Callable[[], bool]) -> None:
 # --- the port --------------------------------------------------------------------------------------------------------
 
 
-async def test_the_right_password_verifies_and_no_other(port: PasswordHasher) -> None:
+async def test_the_right_password_verifies_and_no_other(port: SlowHasher) -> None:
     hashed = await port.hash(PASSWORD)
     assert await port.verify(PASSWORD, hashed)
     for other in ("", PASSWORD + " ", PASSWORD[:-1], PASSWORD.upper(), PASSWORD + "\0"):
         assert not await port.verify(other, hashed)
 
 
-async def test_no_two_hashes_are_equal(port: PasswordHasher) -> None:
+async def test_no_two_hashes_are_equal(port: SlowHasher) -> None:
     assert len({await port.hash(PASSWORD) for _ in range(20)}) == 20
 
 
-async def test_nothing_verifies_against_no_hash(port: PasswordHasher) -> None:
+async def test_nothing_verifies_against_no_hash(port: SlowHasher) -> None:
     assert not await port.verify(PASSWORD, None)
     assert not await port.verify("", None)
 
 
 @pytest.mark.parametrize("encoded", UNREADABLE.values(), ids=UNREADABLE.keys())
-async def test_nothing_verifies_against_a_hash_that_cannot_be_read(port: PasswordHasher, encoded: str) -> None:
+async def test_nothing_verifies_against_a_hash_that_cannot_be_read(port: SlowHasher, encoded: str) -> None:
     assert not await port.verify(PASSWORD, PasswordHash(encoded))
     assert port.outdated(PasswordHash(encoded))
 
@@ -158,14 +158,14 @@ async def test_nothing_verifies_against_a_hash_that_cannot_be_read(port: Passwor
     ["a" * 1024, "\N{GRINNING FACE}" * 1024, "a\0b", "ä", "a" * 100, " spaces ", "", "\ud800 alone"],
     ids=["long", "four bytes each", "nul", "umlaut", "over 72", "spaces", "empty", "lone surrogate"],
 )
-async def test_every_byte_of_a_password_counts(port: PasswordHasher, password: str) -> None:
+async def test_every_byte_of_a_password_counts(port: SlowHasher, password: str) -> None:
     hashed = await port.hash(password)
     assert await port.verify(password, hashed)
     assert not await port.verify(password + "x", hashed)
     assert not await port.verify(password[:-1] or "x", hashed)
 
 
-async def test_unicode_is_taken_as_it_comes(port: PasswordHasher) -> None:
+async def test_unicode_is_taken_as_it_comes(port: SlowHasher) -> None:
     composed = "pässword"
     hashed = await port.hash(composed)
     assert not await port.verify(unicodedata.normalize("NFD", composed), hashed)
@@ -214,13 +214,13 @@ async def test_a_dummy_costs_what_a_right_password_costs(
     ],
 )
 def test_outdated_is_what_was_cheaper_to_guess_against(
-    port: PasswordHasher, memory: int, time: int, lanes: int, outdated: bool
+    port: SlowHasher, memory: int, time: int, lanes: int, outdated: bool
 ) -> None:
     made = argon2.PasswordHasher(time_cost=time, memory_cost=memory, parallelism=lanes).hash(PASSWORD)
     assert port.outdated(PasswordHash(made)) is outdated
 
 
-def test_outdated_is_a_short_salt_or_digest(port: PasswordHasher) -> None:
+def test_outdated_is_a_short_salt_or_digest(port: SlowHasher) -> None:
     for salt, digest in ((15, 32), (16, 31)):
         made = argon2.PasswordHasher(TIME, MEMORY, 1, salt_len=salt, hash_len=digest).hash(PASSWORD)
         assert port.outdated(PasswordHash(made))

@@ -12,10 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
+from ubr.adapters.security.secrets import SecretKeys
 from ubr.application.ports.sessions import RefreshTokenMint
 from ubr.domain.errors import InvalidToken
+from ubr.domain.ids import TokenDigest
+from ubr.domain.keys import base64url
 
-MINT: RefreshTokenMint = OpaqueRefreshTokens()
+OLD, NEW = b"o" * 32, b"n" * 32
+MINT: RefreshTokenMint = OpaqueRefreshTokens(SecretKeys([NEW]))
 GOOD = "ubr_rt_" + "A" * 43
 
 MALFORMED = {
@@ -54,20 +58,34 @@ def test_no_two_tokens_are_equal() -> None:
 
 
 def test_every_bit_comes_from_the_generator() -> None:
-    raw = bytes(range(32))
+    raw = bytes(range(28))
     counts: list[int] = []
 
     def fixed(count: int) -> bytes:
         counts.append(count)
         return raw
 
-    assert OpaqueRefreshTokens(fixed).mint().secret == "ubr_rt_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
-    assert counts == [32]
+    secret = OpaqueRefreshTokens(SecretKeys([NEW]), fixed).mint().secret
+    assert base64url.decode(secret.removeprefix("ubr_rt_").encode())[4:] == raw
+    assert counts == [28]
 
 
-def test_the_digest_is_sha_256_of_the_text() -> None:
+def test_the_digest_needs_the_secret() -> None:
     minted = MINT.mint()
-    assert minted.digest == MINT.digest(minted.secret) == hashlib.sha256(minted.secret.encode()).digest()
+    assert minted.digest == MINT.digest(minted.secret)
+    others = [OpaqueRefreshTokens(SecretKeys([OLD])).digest(minted.secret)]
+    others += [TokenDigest(hashlib.sha256(minted.secret.encode()).digest())]
+    assert minted.digest not in others
+
+
+def test_an_older_secret_makes_the_same_digest_while_it_is_listed() -> None:
+    minted = OpaqueRefreshTokens(SecretKeys([OLD])).mint()
+    both = OpaqueRefreshTokens(SecretKeys([NEW, OLD]))
+    assert both.digest(minted.secret) == minted.digest
+    assert MINT.digest(minted.secret) != minted.digest
+    assert MINT.digest(both.mint().secret) != both.digest(minted.secret)
+    newest = both.mint()
+    assert MINT.digest(newest.secret) == newest.digest
 
 
 @pytest.mark.parametrize("text", MALFORMED.values(), ids=MALFORMED.keys())
@@ -96,9 +114,9 @@ def test_any_text_is_a_token_or_refused(text: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.binary(min_size=32, max_size=32))
+@given(st.binary(min_size=28, max_size=28))
 def test_every_token_that_can_be_minted_is_taken(raw: bytes) -> None:
-    minted = OpaqueRefreshTokens(lambda _: raw).mint()
+    minted = OpaqueRefreshTokens(SecretKeys([NEW]), lambda _: raw).mint()
     assert MINT.digest(minted.secret) == minted.digest
 
 
@@ -106,7 +124,7 @@ def test_a_sealed_token_opens_only_under_the_same_token() -> None:
     spent, successor, other = MINT.mint(), MINT.mint(), MINT.mint()
     sealed = MINT.seal(successor.secret, spent.secret)
     assert MINT.unseal(sealed, spent.secret) == successor.secret
-    assert OpaqueRefreshTokens().unseal(sealed, spent.secret) == successor.secret
+    assert OpaqueRefreshTokens(SecretKeys([OLD])).unseal(sealed, spent.secret) == successor.secret
     for wrong in (other, successor):
         with pytest.raises(InvalidToken):
             MINT.unseal(sealed, wrong.secret)

@@ -686,3 +686,31 @@ async def test_an_e_mail_is_not_taken_while_it_is_given_up(uow: UnitOfWork, cloc
     done = await asyncio.gather(give_up(), take(), return_exceptions=True)
     assert done[0] is None
     assert isinstance(done[1], EmailTaken)
+
+
+# --- hashes ----------------------------------------------------------------------------------------------------------
+
+
+async def test_hashes_come_page_by_page_in_the_order_of_ids(uow: UnitOfWork) -> None:
+    members = sorted([new_user() for _ in range(5)], key=attrgetter("id"))
+    bare = replace(new_user(), password_hash=None)
+    await put(uow, *members, bare)
+    async with uow.read() as tx:
+        first = await tx.users.hashes(None, 3)
+        second = await tx.users.hashes(first[-1][0], 3)
+        assert await tx.users.hashes(second[-1][0], 3) == []
+    assert first + second == [(member.id, member.password_hash) for member in members]
+
+
+async def test_a_hash_is_replaced_only_if_it_is_still_the_one_that_was_read(uow: UnitOfWork) -> None:
+    member, new = new_user(), PasswordHash("another hash")
+    await put(uow, member)
+    before = await seen(uow, lambda tx: tx.users.get(member.id))
+    assert before is not None
+    assert before.password_hash is not None
+    async with uow.begin(SYSTEM) as tx:
+        assert await tx.users.rebind(member.id, before.password_hash, new)
+        assert not await tx.users.rebind(member.id, before.password_hash, PasswordHash("a third"))
+        assert not await tx.users.rebind(UserId(uuid4()), before.password_hash, new)
+        await tx.commit()
+    assert await seen(uow, lambda tx: tx.users.get(member.id)) == replace(before, password_hash=new)

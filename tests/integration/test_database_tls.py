@@ -66,6 +66,7 @@ def files(tmp_path: Path) -> Path:
     authority = Authority(tmp_path)
     authority.sign("server", "server")
     authority.sign("client", "ubr")
+    authority.sign("colleague", "colleague")
     (tmp_path / "other").mkdir()
     Authority(tmp_path / "other")
     (tmp_path / "nonsense.crt").write_text("no certificate")
@@ -133,6 +134,8 @@ async def test_a_client_shows_its_certificate(files: Path, start: Callable[[str]
     ours = f"sslcert={files}/client.crt&sslkey={files}/client.key"
     assert await check(given(server, f"sslmode=require&{ours}")) is SchemaState.EMPTY
     await refused(given(server, "sslmode=require"), "rejects this role")
+    of_another_role = f"sslcert={files}/colleague.crt&sslkey={files}/colleague.key"
+    await refused(given(server, f"sslmode=require&{of_another_role}"), "rejects this role")
 
 
 @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
 from tests.integration.http.kit import sqlite_settings
+from tests.support.hashes import bound, opened
 from tests.support.people import PASSWORD, World
 from ubr.adapters.sql import make_engine
 from ubr.application.accounts.change_password import ChangePasswordCommand
@@ -27,10 +29,10 @@ async def stored(settings: Settings) -> tuple[str, int, int]:
     """Of the only user: the hash, and both versions."""
     engine = make_engine(settings.database_url)
     async with engine.connect() as connection:
-        found = await connection.execute(text("SELECT password_hash, version, security_version FROM users"))
-        encoded, version, security_version = found.one()
+        found = await connection.execute(text("SELECT password_hash, id, version, security_version FROM users"))
+        encoded, id, version, security_version = found.one()
     await engine.dispose()
-    return encoded, version, security_version
+    return opened(encoded, UUID(str(id)), settings.secret_keys), version, security_version
 
 
 async def test_a_hash_of_a_lower_cost_is_replaced_at_the_next_log_in_and_nobody_is_told(tmp_path: Path) -> None:
@@ -70,7 +72,9 @@ async def test_a_hash_that_asks_for_too_much_is_not_looked_at(tmp_path: Path) ->
     async with connect(settings, clock=clock) as ubr:
         world = World(ubr, clock)
         member = await world.register()
-        greedy = (await stored(settings))[0].replace("m=8,", "m=4294967295,")
+        greedy = bound(
+            (await stored(settings))[0].replace("m=8,", "m=4294967295,"), member.id, settings.secret_keys, "a-label-"
+        )
         engine = make_engine(settings.database_url)
         async with engine.begin() as connection:
             await connection.execute(text("UPDATE users SET password_hash = :greedy"), {"greedy": greedy})

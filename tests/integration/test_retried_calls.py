@@ -59,6 +59,7 @@ from ubr.domain.errors import (
     StoreUnavailable,
     WeakPassword,
 )
+from ubr.domain.ids import UserId
 from ubr.settings import Limit, LoginRateLimit
 from ubr.testing import TINY_HASHING, MovableClock
 
@@ -437,15 +438,23 @@ async def test_no_password_is_hashed_for_what_was_done_already(world: World) -> 
         def __init__(self, hasher: PasswordHasher) -> None:
             self.hasher = hasher
 
-        async def hash(self, password: str, *, account: str = "") -> PasswordHash:
+        async def hash(self, password: str, *, owner: UserId, account: str = "") -> PasswordHash:
             hashed.append(password)
-            return await self.hasher.hash(password, account=account)
+            return await self.hasher.hash(password, owner=owner, account=account)
 
-        async def verify(self, password: str, against: PasswordHash | None, *, account: str = "") -> bool:
-            return await self.hasher.verify(password, against, account=account)
+        async def verify(
+            self, password: str, against: PasswordHash | None, *, owner: UserId | None, account: str = ""
+        ) -> bool:
+            return await self.hasher.verify(password, against, owner=owner, account=account)
 
-        def outdated(self, stored: PasswordHash) -> bool:
-            return self.hasher.outdated(stored)
+        def outdated(self, hashed: PasswordHash, owner: UserId) -> bool:
+            return self.hasher.outdated(hashed, owner)
+
+        def rebind(self, hashed: PasswordHash, owner: UserId) -> PasswordHash | None:
+            return self.hasher.rebind(hashed, owner)
+
+        def lacks_secret(self, hashed: PasswordHash) -> bool:
+            return self.hasher.lacks_secret(hashed)
 
     ubr = replace(
         world.ubr,

@@ -10,9 +10,12 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import jwt
 import pytest
+from sqlalchemy import Uuid, insert, literal, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from tests.integration.http.kit import migrated_file
 from tests.support.plugin import NewDatabase
@@ -30,8 +33,10 @@ from ubr import (
     TokensResult,
     connect,
 )
+from ubr.adapters.sql import ConnectionLimits, make_engine
+from ubr.adapters.sql.tables import users
 from ubr.bootstrap import open_environment
-from ubr.domain.errors import InvalidToken, LogKeyLocked, SecretMismatch, SigningKeyLocked
+from ubr.domain.errors import InvalidCredentials, InvalidToken, LogKeyLocked, SecretMismatch, SigningKeyLocked
 from ubr.domain.keys.signing_key import NOTICE, OVERLAP
 from ubr.testing import TINY_HASHING, MovableClock
 
@@ -172,6 +177,23 @@ async def test_a_revocation_is_in_the_log_with_what_came_of_it(start: Start) -> 
     assert told == {("signing_key.created", old), ("signing_key.revoked", old), ("signing_key.created", new)}
 
 
+async def test_a_revocation_that_is_erased_from_the_database_holds(start: Start, url: str, clock: MovableClock) -> None:
+    first = await start()
+    await register(first)
+    tokens = await log_in(first)
+    clock.move(seconds=1)
+    new = await revoke(first, kid_of(tokens))
+    engine = make_engine(url, ConnectionLimits())
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE signing_keys SET revoked_at = NULL, retired_at = NULL"))
+    await engine.dispose()
+    later = await start()
+    await first.rotate_signing_key(actor=SYSTEM)  # a reason to read the keys again
+    for ubr in (first, later):
+        assert await refused(ubr, tokens)
+        assert kid_of(await log_in(ubr)) == new
+
+
 # --- the algorithm ---------------------------------------------------------------------------------------------------
 
 
@@ -206,7 +228,7 @@ async def test_a_secret_is_replaced_while_the_service_runs(start: Start) -> None
     await register(running)
     for number in range(3):
         await register(running, f"user{number}@example.org")
-    tokens = await log_in(running)
+    tokens, kept = await log_in(running), await log_in(running)
     cursor = (await running.list_users(ListUsersCommand(limit=2), actor=SYSTEM)).next_cursor
     await running.rotate_signing_key(actor=SYSTEM)
 
@@ -215,20 +237,66 @@ async def test_a_secret_is_replaced_while_the_service_runs(start: Start) -> None
     assert len((await both.list_users(ListUsersCommand(limit=2, cursor=cursor), actor=SYSTEM)).items) == 2
     with pytest.raises(SigningKeyLocked):
         await start(secret_keys=(NEW,))
+    await log_in(both, "user2@example.org")  # encrypts this one password hash again
     done = await both.rewrap_signing_keys(actor=SYSTEM)
     assert (done.keys, done.rewrapped) == (3, 3)  # the key of the log is one of them
+    assert (done.passwords, done.lost) == (3, 0)
     done = await both.rewrap_signing_keys(actor=SYSTEM)
-    assert (done.keys, done.rewrapped) == (3, 0)
+    assert (done.keys, done.rewrapped, done.passwords) == (3, 0, 0)
 
+    refreshed = await both.refresh_session(RefreshSessionCommand(refresh_token=kept.refresh_token))
     alone = await start(secret_keys=(NEW,))
     assert not await refused(alone, tokens)
     assert not await refused(running, await log_in(alone))
+    await alone.refresh_session(RefreshSessionCommand(refresh_token=refreshed.refresh_token))
+    with pytest.raises(InvalidToken):
+        await alone.refresh_session(RefreshSessionCommand(refresh_token=tokens.refresh_token))
     with pytest.raises(SigningKeyLocked):
         await start(secret_keys=(OLD,))
-    # Whoever still runs with the old secret goes on, also when it reads the keys again.
+    for email in (EMAIL, "user0@example.org", "user2@example.org"):
+        await log_in(alone, email)
+    # Whoever still runs with the old secret goes on with its keys, also when it reads them again.
     await running.initialize()
     assert not await refused(running, tokens)
-    assert not await refused(alone, await log_in(running))
+
+
+async def test_an_old_secret_that_passwords_need_is_missed_at_the_start(
+    start: Start, clock: MovableClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    running, both = await start(secret_keys=(OLD,)), await start(secret_keys=(NEW, OLD))
+    await register(running)
+    # The keys no longer need the old secret, and nothing was rewrapped.
+    await both.rotate_signing_key(actor=SYSTEM)
+    clock.move(seconds=(NOTICE + OVERLAP).total_seconds())
+    await both.rotate_log_key(actor=SYSTEM)
+    assert "UBR_SECRET_KEY lacks a secret" not in caplog.text
+    alone = await start(secret_keys=(NEW,))
+    assert "the password hashes of 1 of the 1 oldest users, who cannot log in" in caplog.text
+    with pytest.raises(InvalidCredentials):
+        await log_in(alone)
+    assert (await alone.rewrap_signing_keys(actor=SYSTEM)).lost == 1
+    done = await both.rewrap_signing_keys(actor=SYSTEM)
+    assert (done.passwords, done.lost) == (1, 0)
+    await log_in(alone)
+
+
+@pytest.mark.parametrize("act", ["set", "add"])
+async def test_the_database_takes_no_password_hash_that_is_not_bound(start: Start, url: str, act: str) -> None:
+    ubr = await start()
+    await register(ubr)
+    plain = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$ZGlnZXN0ZGlnZXN0ZGlnZXN0ZGlnZXN0ZGlnZXN0ZGk"
+    statement: Any = update(users).values(password_hash=plain)
+    if act == "add":
+        copied: dict[str, Any] = {"id": literal(uuid4(), Uuid()), "email_key": literal("new")}
+        copied |= {"password_hash": literal(plain)}
+        columns: list[Any] = [copied.get(column.name, column) for column in users.columns]
+        statement = insert(users).from_select([column.name for column in users.columns], select(*columns))
+    engine = make_engine(url, ConnectionLimits())
+    async with engine.connect() as connection:
+        with pytest.raises(DBAPIError, match="must be bound to the secret"):
+            await connection.execute(statement)
+    await engine.dispose()
+    await log_in(ubr)
 
 
 async def test_an_installation_can_recover_without_its_secrets(start: Start, url: str, clock: MovableClock) -> None:
@@ -252,8 +320,10 @@ async def test_an_installation_can_recover_without_its_secrets(start: Start, url
         await unprepared.application.rotate_log_key(actor=SYSTEM, lost_secret=True)
     second = await start(secret_keys=(NEW,))
     assert await refused(second, tokens)
-    again = await second.refresh_session(RefreshSessionCommand(refresh_token=tokens.refresh_token))
-    assert kid_of(again) == new
+    with pytest.raises(InvalidToken):  # its digest needs the lost secret, and so does the password
+        await second.refresh_session(RefreshSessionCommand(refresh_token=tokens.refresh_token))
+    await register(second, "later@example.org")
+    assert kid_of(await log_in(second, "later@example.org")) == new
     # What is of no use any more need not open.
     async with open_environment(settings_for(url, secret_keys=(NEW,)), clock=clock) as prepared:
         done = await prepared.application.rewrap_signing_keys(actor=SYSTEM)

@@ -25,6 +25,7 @@ from tests.simulation.parts import GatedUnitOfWork, Storage, put_back, rows_of
 from ubr.adapters.memory import MemoryStore
 from ubr.adapters.memory.rate_limit_store import MemoryRateLimitStore
 from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
+from ubr.adapters.security.secrets import SecretKeys
 from ubr.adapters.security.system import Uuid7, random_bytes
 from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.audit.denials import DenialRecorder
@@ -123,7 +124,7 @@ class Chain:
         self.storage = Storage(self.loop, store, Recorder(_new_id, random_bytes), self._now, gates=("commit",))
         self.storage.faults, self.storage.answers_late = True, False
         numbers = count(1)
-        self.mint = OpaqueRefreshTokens(lambda size: next(numbers).to_bytes(size, "big"))
+        self.mint = OpaqueRefreshTokens(SecretKeys([b"s" * 32]), lambda size: next(numbers).to_bytes(size, "big"))
         issuer = TokenIssuer(PlainAccessTokens(), _new_id, OperatorPolicy())  # type: ignore[arg-type]
         unit_of_work = PropagatingUnitOfWork(GatedUnitOfWork(self.storage), barrier=NoOtherWorker())  # type: ignore[arg-type]
         self.refresh = refresh(

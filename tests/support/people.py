@@ -25,6 +25,7 @@ from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.errors import InvalidToken
+from ubr.domain.ids import UserId
 from ubr.settings import LoginRateLimit
 from ubr.testing import MovableClock, delivered, in_memory
 
@@ -158,18 +159,26 @@ class Meanwhile:
     act: Callable[[], Awaitable[object]]
     times: int = 1
 
-    async def hash(self, password: str, *, account: str = "") -> PasswordHash:
-        return await self.hasher.hash(password, account=account)
+    async def hash(self, password: str, *, owner: UserId, account: str = "") -> PasswordHash:
+        return await self.hasher.hash(password, owner=owner, account=account)
 
-    async def verify(self, password: str, against: PasswordHash | None, *, account: str = "") -> bool:
-        right = await self.hasher.verify(password, against, account=account)
+    async def verify(
+        self, password: str, against: PasswordHash | None, *, owner: UserId | None, account: str = ""
+    ) -> bool:
+        right = await self.hasher.verify(password, against, owner=owner, account=account)
         if self.times:
             self.times -= 1
             await self.act()
         return right
 
-    def outdated(self, hashed: PasswordHash) -> bool:
-        return self.hasher.outdated(hashed)
+    def outdated(self, hashed: PasswordHash, owner: UserId) -> bool:
+        return self.hasher.outdated(hashed, owner)
+
+    def rebind(self, hashed: PasswordHash, owner: UserId) -> PasswordHash | None:
+        return self.hasher.rebind(hashed, owner)
+
+    def lacks_secret(self, hashed: PasswordHash) -> bool:
+        return self.hasher.lacks_secret(hashed)
 
 
 def log_in_with(ubr: Application, hasher: PasswordHasher) -> LogIn:

@@ -348,6 +348,7 @@ def keys(ports: Ports, services: Services) -> KeyUseCases:
             unit_of_work=services.unit_of_work, access_tokens=ports.security.access_tokens, denials=services.denials
         ),
         rewrap_signing_keys=RewrapSigningKeys(
+            hasher=ports.security.hasher,
             unit_of_work=services.unit_of_work,
             access_tokens=ports.security.access_tokens,
             log_signing=ports.security.log_signing,
@@ -390,6 +391,7 @@ def operations(ports: Ports, services: Services) -> OperationUseCases:
         ),
         check_health=CheckHealth(ports.store),
         initialize=Initialize(
+            hasher=ports.security.hasher,
             unit_of_work=services.unit_of_work,
             access_tokens=ports.security.access_tokens,
             keys=services.keys,

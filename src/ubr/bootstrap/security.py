@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ubr.adapters.security.bound_passwords import BoundPasswordHasher
 from ubr.adapters.security.guesses import is_guessable
 from ubr.adapters.security.link_tokens import OpaqueLinkTokens
 from ubr.adapters.security.log_signing import Ed25519LogSigning
@@ -10,7 +11,6 @@ from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
 from ubr.adapters.security.system import random_bytes
 from ubr.adapters.security.tokens import JwtAccessTokens
-from ubr.application.ports.accounts import PasswordHasher
 from ubr.bootstrap.decisions import common_of, hashing_threads
 from ubr.bootstrap.ports import SecurityPorts
 from ubr.settings import Settings
@@ -26,18 +26,18 @@ def hasher_of(settings: Settings) -> Argon2PasswordHasher:
     )
 
 
-def security_of(settings: Settings, hasher: PasswordHasher) -> SecurityPorts:
+def security_of(settings: Settings, hasher: Argon2PasswordHasher) -> SecurityPorts:
     """Errors: `WrongSetting` if the operator's list of passwords cannot be used."""
     secret_keys = SecretKeys(settings.secret_keys)
     return SecurityPorts(
         signer=HmacSigner(secret_keys),
-        hasher=hasher,
+        hasher=BoundPasswordHasher(hasher, secret_keys),
         is_common=common_of(settings),
         is_guessable=is_guessable,
         access_tokens=JwtAccessTokens(
             settings.issuer, settings.audience, secret_keys, algorithm=settings.jwt_algorithm
         ),
-        refresh_tokens=OpaqueRefreshTokens(),
+        refresh_tokens=OpaqueRefreshTokens(secret_keys),
         link_tokens=OpaqueLinkTokens(),
         log_signing=Ed25519LogSigning(secret_keys, settings.issuer, random_bytes),
     )

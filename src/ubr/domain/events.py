@@ -46,6 +46,7 @@ from ubr.domain.audit.events import (
 from ubr.domain.event_kinds import Event, Facts, Level, RoleEvent, SessionEvent, Target, TargetType, UserEvent
 from ubr.domain.ids import UserId
 from ubr.domain.keys.events import (
+    PasswordsRewrapped,
     SigningKeyCreated,
     SigningKeyEvent,
     SigningKeyRevoked,
@@ -101,6 +102,7 @@ __all__ = [
     "NoSessionRevoked",
     "PasswordChanged",
     "PasswordReset",
+    "PasswordsRewrapped",
     "PersonEvent",
     "RequestsRejected",
     "Restored",
@@ -177,6 +179,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     SigningKeyRotated,
     SigningKeyRevoked,
     SigningKeyRewrapped,
+    PasswordsRewrapped,
     MailGivenUp,
     MailRetried,
     VerifierRegistered,

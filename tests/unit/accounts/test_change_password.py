@@ -5,13 +5,17 @@ from dataclasses import replace
 import pytest
 
 from tests.support.people import OTHER_PASSWORD, PASSWORD, Meanwhile, World, log_in_with, new_world
+from ubr.adapters.security.bound_passwords import BoundPasswordHasher
 from ubr.adapters.security.passwords import Argon2PasswordHasher
+from ubr.adapters.security.secrets import SecretKeys
 from ubr.application.accounts.change_password import ChangePassword, ChangePasswordCommand
 from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.sessions.log_in import LogInCommand
 from ubr.application.sessions.revoke_session import RevokeSessionCommand
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import Invalid, InvalidCredentials, InvalidToken, WeakPassword, WrongPassword
+
+SECRET = b"a secret of the installation...."
 
 
 def command(current: str = PASSWORD, new: str = OTHER_PASSWORD) -> ChangePasswordCommand:
@@ -93,11 +97,12 @@ async def test_a_session_that_ends_meanwhile_changes_nothing(world: World) -> No
 
 
 async def test_a_concurrent_rehash_is_not_a_change_of_password() -> None:
-    async with new_world(argon2_time=2) as world:
+    async with new_world(argon2_time=2, secret_keys=(SECRET,)) as world:
         cheap = Argon2PasswordHasher(8, 1, 1)
-        register = replace(world.ubr.register_user, hasher=cheap)
+        bound = BoundPasswordHasher(cheap, SecretKeys([SECRET]))
+        register = replace(world.ubr.register_user, hasher=bound)
         await register(RegisterUserCommand(email="user1@example.org", password=PASSWORD))
-        log_in = log_in_with(world.ubr, cheap)
+        log_in = log_in_with(world.ubr, bound)
         tokens = await log_in(LogInCommand(email="user1@example.org", password=PASSWORD))
         cheap.close()
         actor = await world.ubr.authenticate(tokens.access_token)

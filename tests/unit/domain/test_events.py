@@ -72,6 +72,7 @@ def test_actions_are_what_clients_filter_by() -> None:
         "log.entry_read", "log.exported", "log.pruned", "log.read",
         "log_key.created", "log_key.rewrapped", "log_key.rotated",
         "mail.given_up", "mail.retried",
+        "passwords.rewrapped",
         "requests.rejected",
         "role.assigned", "role.created", "role.deleted", "role.unassigned", "role.updated",
         "service.restored",
@@ -120,7 +121,7 @@ def test_what_an_event_holds_is_in_its_facts_or_its_target(kind: type[Event]) ->
 
 
 # About the whole log, or about what was not done.
-ABOUT_NOTHING = {"act.refused", "log.exported", "log.pruned", "log.read", "requests.rejected"}
+ABOUT_NOTHING = {"act.refused", "log.exported", "log.pruned", "log.read", "passwords.rewrapped", "requests.rejected"}
 
 
 @of_every_kind

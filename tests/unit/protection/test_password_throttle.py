@@ -522,7 +522,13 @@ class Failing:
     async def hash(self, *_: object, **__: object) -> Any:
         raise self.error
 
-    def outdated(self, _: object) -> bool:
+    def outdated(self, *_: object) -> bool:
+        return False
+
+    def rebind(self, *_: object) -> Any:
+        raise self.error
+
+    def lacks_secret(self, _: object) -> bool:
         return False
 
 

@@ -4,8 +4,11 @@ from uuid import UUID
 
 import pytest
 
+from tests.support.hashes import opened
 from tests.support.people import OTHER_PASSWORD, PASSWORD, World, log_in_while, new_world
+from ubr.adapters.security.bound_passwords import BoundPasswordHasher
 from ubr.adapters.security.passwords import Argon2PasswordHasher
+from ubr.adapters.security.secrets import SecretKeys
 from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.accounts.create_user import CreateUserCommand
@@ -20,6 +23,8 @@ from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import Invalid, InvalidCredentials, InvalidToken, StoreUnavailable
 from ubr.domain.ids import UserId
+
+SECRET = b"a secret of the installation...."
 
 
 async def sessions(world: World, user_id: UUID) -> set[UUID]:
@@ -105,9 +110,9 @@ async def test_the_policy_is_not_asked_at_log_in() -> None:
 
 
 async def test_a_cheaper_hash_is_replaced_unnoticed() -> None:
-    async with new_world(argon2_time=2) as world:
+    async with new_world(argon2_time=2, secret_keys=(SECRET,)) as world:
         cheap = Argon2PasswordHasher(8, 1, 1)
-        register = replace(world.ubr.register_user, hasher=cheap)
+        register = replace(world.ubr.register_user, hasher=BoundPasswordHasher(cheap, SecretKeys([SECRET])))
         user = await register(RegisterUserCommand(email="user1@example.org", password=PASSWORD), actor=SYSTEM)
         cheap.close()
         hashes = []
@@ -115,7 +120,9 @@ async def test_a_cheaper_hash_is_replaced_unnoticed() -> None:
             await world.log_in(user.email)
             async with world.ubr.log_in.unit_of_work.read() as tx:
                 stored = await tx.users.get(UserId(user.id))
-            hashes.append(repr(stored and stored.password_hash and stored.password_hash.encoded))
+            assert stored is not None
+            assert stored.password_hash is not None
+            hashes.append(opened(stored.password_hash.encoded, user.id, [SECRET]))
         assert hashes[0] == hashes[1]
         assert "t=2" in hashes[0]
         seen = await world.seen(user.id)

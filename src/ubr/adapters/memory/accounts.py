@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
+from operator import itemgetter
 
 from ubr.adapters.memory.paging import cut
 from ubr.adapters.memory.sessions import forget_sessions
@@ -13,6 +14,7 @@ from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME, LinkKind, OneTimeLink
+from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.user import User
 from ubr.domain.errors import EmailTaken, RoleNotFound, UserNotFound
 from ubr.domain.events import Event
@@ -108,6 +110,21 @@ class MemoryUsers:
             grants = {held: grant for held, grant in user.grants.items() if held != role_id}
             self._drafts.users.put(user_id, replace(user, grants=grants))
         return len(ended)
+
+    async def hashes(self, after: UserId | None, limit: int) -> list[tuple[UserId, PasswordHash]]:
+        found = [
+            (user.id, user.password_hash)
+            for user in self._drafts.users
+            if user.password_hash is not None and (after is None or user.id > after)
+        ]
+        return sorted(found, key=itemgetter(0))[:limit]
+
+    async def rebind(self, user_id: UserId, before: PasswordHash, after: PasswordHash) -> bool:
+        user = self._drafts.users.get(user_id)
+        if user is None or user.password_hash != before:
+            return False
+        self._drafts.users.put(user_id, replace(user, password_hash=after))
+        return True
 
     async def another_admin_stays(self, user_id: UserId) -> bool:
         return any(user.lasting_admin and user.id != user_id for user in self._drafts.users)

@@ -23,7 +23,7 @@ class OpaqueForm:
 
     The prefix lets secret scanners find a token that was committed or logged. The digest is SHA-256 of the whole text
     as it is sent: the presented text is looked up, so different texts are different tokens, and the holder of a
-    leaked one can compute its digest with any tool. A plain hash is enough for 256 random bits (NIST SP 800-63B-4 asks
+    leaked link can compute its digest with any tool. A plain hash is enough for 256 random bits (NIST SP 800-63B-4 asks
     for a slow one below 112).
     """
 

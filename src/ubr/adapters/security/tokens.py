@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
@@ -42,6 +43,10 @@ Algorithm: TypeAlias = Literal["EdDSA", "ES256"]
 PrivateKey: TypeAlias = Ed25519PrivateKey | EllipticCurvePrivateKey
 
 SEALING_PURPOSE: Final = "signing-key"
+REVOKED_PURPOSE: Final = "revoked-signing-key"
+"""A revoked key has no private half any more: it is replaced with the encrypted fact that the key is revoked."""
+
+_log: Final = logging.getLogger("ubr.keys")
 
 
 class JwtAccessTokens:
@@ -97,22 +102,43 @@ class JwtAccessTokens:
 
     def reseal(self, key: SigningKey) -> SigningKey:
         name = key.kid.encode()
+        purpose = REVOKED_PURPOSE if self._sealed_as_revoked(key) else SEALING_PURPOSE
         try:
-            if self._secrets.newest_opens(SEALING_PURPOSE, key.private, name):
-                return key
-            content = self._secrets.open(SEALING_PURPOSE, key.private, name)
+            content = self._secrets.open(purpose, key.private, name)
         except Unsealable:
             raise SigningKeyLocked(key.kid) from None
-        return replace(key, private=self._secrets.seal(SEALING_PURPOSE, content, name))
+        if key.revoked and purpose == SEALING_PURPOSE:
+            return replace(key, private=self._revoked(key))
+        if self._secrets.newest_opens(purpose, key.private, name):
+            return key
+        return replace(key, private=self._secrets.seal(purpose, content, name))
+
+    def revoke(self, key: SigningKey, now: datetime) -> SigningKey:
+        return replace(key, revoked_at=now, private=self._revoked(key))
 
     def check(self, key: SigningKey) -> None:
-        if key.kid not in self._ring.by_kid and self._open(key) is None:
+        if key.kid not in self._ring.by_kid and self._open(key) is None and not self._sealed_as_revoked(key):
             raise SigningKeyLocked(key.kid)
+
+    def _revoked(self, key: SigningKey) -> bytes:
+        return self._secrets.seal(REVOKED_PURPOSE, b"", key.kid.encode())
+
+    def _sealed_as_revoked(self, key: SigningKey) -> bool:
+        try:
+            self._secrets.open(REVOKED_PURPOSE, key.private, key.kid.encode())
+        except Unsealable:
+            return False
+        return True
 
     def install(self, keys: Sequence[SigningKey], now: datetime) -> tuple[str, ...]:
         """Every public key is computed from the encrypted private one; other stored data about it is not trusted."""
         opened, locked = [], []
         for stored in newest_first(key for key in keys if key.accepted_at(now)):
+            if self._sealed_as_revoked(stored):
+                _log.error(
+                    "Signing key %s was revoked, and the database denies it: its tokens stay refused", stored.kid
+                )
+                continue
             # A thumbprint identifies one key: an installed key need not be decrypted again.
             key = self._ring.by_kid.get(stored.kid) or self._open(stored)
             if key is None:

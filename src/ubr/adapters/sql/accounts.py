@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, bindparam, delete, or_, select, tuple_, update
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import (
@@ -27,6 +27,7 @@ from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind, OneTimeLink
+from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.user import User, UserStatus
 from ubr.domain.errors import EmailTaken
 from ubr.domain.ids import TokenDigest, UserId
@@ -50,6 +51,14 @@ _BY_ID: Final = _Find(users.c.id == bindparam("id"))
 _BY_EMAIL: Final = _Find(users.c.email_key == bindparam("email_key"))
 _ADD: Final = inserting(users)
 _SAVE: Final = updating(users, users.c.id == bindparam("its_id"))
+_HASHES: Final = (
+    select(users.c.id, users.c.password_hash).where(users.c.password_hash.is_not(None)).order_by(users.c.id)
+)
+_REBIND: Final = Statement(
+    update(users)
+    .where(users.c.id == bindparam("its_id"), users.c.password_hash == bindparam("before"))
+    .values(password_hash=bindparam("password_hash"))
+)
 _REMOVE: Final = Statement(delete(users).where(users.c.id == bindparam("id")))
 _RESERVED: Final = Statement(
     select(reserved_emails.c.email_key).where(
@@ -184,6 +193,14 @@ class SqlUsers:
             tuple_(c.user_id, c.role_id).in_(select(ended.c.user_id, ended.c.role_id)), c.expires_at < ended_before
         )
         return len(await self._connection.change(gone.returning(c.role_id)))
+
+    async def hashes(self, after: UserId | None, limit: int) -> list[tuple[UserId, PasswordHash]]:
+        statement = _HASHES if after is None else _HASHES.where(users.c.id > after)
+        return [(UserId(row[0]), PasswordHash(row[1])) for row in await self._connection.rows(statement.limit(limit))]
+
+    async def rebind(self, user_id: UserId, before: PasswordHash, after: PasswordHash) -> bool:
+        values = {"its_id": user_id, "before": before.encoded, "password_hash": after.encoded}
+        return await self._connection.write(_REBIND, values) > 0
 
     async def another_admin_stays(self, user_id: UserId) -> bool:
         if self._connection.locking:

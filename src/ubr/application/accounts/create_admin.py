@@ -17,7 +17,7 @@ from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import System
-from ubr.domain.errors import EmailTaken, Forbidden, UserNotFound
+from ubr.domain.errors import EmailTaken, Forbidden, TransactionConflict, UserNotFound
 from ubr.domain.ids import UserId
 from ubr.domain.roles.role import ADMIN_ROLE_ID
 from ubr.domain.sessions.termination import SecurityEvent
@@ -67,12 +67,15 @@ class CreateAdmin:
         )
         if command.first_only and await self.exists():
             return None
-        hashed = await self.hasher.hash(password, account=email.key)
+        nobody = UserId(self.new_id())
+        owner = await self._owner(email, nobody)
+        hashed = await self.hasher.hash(password, owner=owner, account=email.key)
         async with self.unit_of_work.begin(actor) as tx:
-            nobody = UserId(self.new_id())
             if command.first_only and await tx.users.another_admin_stays(nobody):
                 return None
             user = await tx.users.by_email(email)
+            if owner != (nobody if user is None else user.id):  # the hash is bound to another user
+                raise TransactionConflict
             if user is None and command.take_over:
                 raise UserNotFound
             if user is None:
@@ -89,6 +92,12 @@ class CreateAdmin:
             result = await present_user(tx, user)
             await tx.commit()
         return result
+
+    async def _owner(self, email: Email, new: UserId) -> UserId:
+        """The user that gets the password: the one with this e-mail, or the new one."""
+        async with self.unit_of_work.read() as tx:
+            user = await tx.users.by_email(email)
+        return new if user is None else user.id
 
     async def exists(self) -> bool:
         """True if there is an active administrator with an unlimited grant."""

@@ -92,7 +92,9 @@ class CreateUser:
             (await self.authorize(actor)).require(*needed)
             if (before := await call.answered()) is not None:
                 return before.result
-        hashed = None if password is None else await self.hasher.hash(password, account=email.key)
+        new, hashed = UserId(self.new_id()), None
+        if password is not None:
+            hashed = await self.hasher.hash(password, owner=new, account=email.key)
         async with self.unit_of_work.begin(actor) as tx:
             who = await authority(tx, actor)
             who.require(*needed)
@@ -103,9 +105,7 @@ class CreateUser:
             forbid_escalation(who.permissions, given)
             if roles:
                 who.forbid_outliving(given | Permissions.of([ROLES_ASSIGN]), None, tx.now)
-            user = User.create(
-                id=UserId(self.new_id()), email=email, full_name=full_name, password_hash=hashed, now=tx.now
-            )
+            user = User.create(id=new, email=email, full_name=full_name, password_hash=hashed, now=tx.now)
             for role in roles:
                 user.grant(role.id, by=who.user_id, now=tx.now)
             await tx.users.add(user)

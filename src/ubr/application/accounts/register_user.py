@@ -134,13 +134,12 @@ class RegisterUser:
         if not isinstance(actor, System):
             await self.rate_limiter.registration()
             mailed = await self.rate_limiter.may_mail(MailKind.VERIFICATION, email)
-        hashed = await self.hasher.hash(password, account=email.key)
+        new = UserId(self.new_id())
+        hashed = await self.hasher.hash(password, owner=new, account=email.key)
         async with self.unit_of_work.begin(actor) as tx:
             if (before := await call.claim(tx)) is not None:
                 return before.result
-            user = User.register(
-                id=UserId(self.new_id()), email=email, full_name=full_name, password_hash=hashed, now=tx.now
-            )
+            user = User.register(id=new, email=email, full_name=full_name, password_hash=hashed, now=tx.now)
             await tx.users.add(user)
             await self.passwords.vouch(tx, user)
             if mailed:

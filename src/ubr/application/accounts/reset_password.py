@@ -70,7 +70,7 @@ class ResetPassword:
             full_name=user.full_name,
             pointer="/new_password",
         )
-        hashed = await self.hasher.hash(password, account=user.email.key)
+        hashed = await self.hasher.hash(password, owner=user.id, account=user.email.key)
         async with self.unit_of_work.ending(Change("user", str(user.id)), actor=actor) as tx:
             user = await tx.users.get(user.id)  # before its link: a unit that ends the links has locked the user too
             if user is None or not user.active or await tx.links.redeem(digest, tx.now) is None:

@@ -92,12 +92,13 @@ class VerifyEmail:
     async def _register(self, link: OneTimeLink, raw: str, actor: Actor | System | None) -> None:
         if self.policy.registration == "closed":
             raise RegistrationClosed
-        hashed = await self.hasher.hash(self._checked(raw, link, link.full_name), account=link.email.key)
+        password, new = self._checked(raw, link, link.full_name), UserId(self.new_id())
+        hashed = await self.hasher.hash(password, owner=new, account=link.email.key)
         async with self.unit_of_work.begin(actor) as tx:
             if await tx.links.redeem(link.digest, tx.now) is None:
                 raise InvalidLink
             user = User.register_verified(
-                id=UserId(self.new_id()),
+                id=new,
                 email=link.email,
                 full_name=link.full_name,
                 password_hash=hashed,
@@ -115,10 +116,11 @@ class VerifyEmail:
             raise InvalidLink
         # Does not protect the account, which belongs to the holder of the link, but limits the expensive hashing.
         status = await self.rate_limiter.password()
-        known = await self.hasher.verify(password, user.password_hash, account=link.email.key)
+        known = await self.hasher.verify(password, user.password_hash, owner=user.id, account=link.email.key)
         hashed = None
         if not known:
-            hashed = await self.hasher.hash(self._checked(raw, link, user.full_name), account=link.email.key)
+            password = self._checked(raw, link, user.full_name)
+            hashed = await self.hasher.hash(password, owner=user.id, account=link.email.key)
         async with self.unit_of_work.ending(Change("user", str(user.id)), actor=actor) as tx:
             current = await tx.users.get(user.id)
             if current is None or not current.active or current.email_verified:

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias, TypeVar
 import msgspec
 
 from ubr.application.audit.backlog import OVERDUE
+from ubr.application.audit.compare_rights import RightsCheck
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.ports.audit import STORED_LEVELS, Backlog, DenialLog
@@ -46,7 +47,8 @@ class VerifiedLogResult(Result, frozen=True, kw_only=True):
     about an entry. `size` counts the verified entries, `pruned` those without content, `checkpoints` those signed
     by a trusted key, and `unsigned` the other checkpoints. `waiting` entries are not in the tree yet, the oldest since
     `waiting_since`; more than a minute is a finding, even if every entry in the tree matches. `restores` are the
-    restores that the log records.
+    restores that the log records. `unexplained` are administrators and keys whose entries may have been pruned: a
+    sentence about each.
     """
 
     finding: str | None
@@ -60,6 +62,7 @@ class VerifiedLogResult(Result, frozen=True, kw_only=True):
     waiting: int = 0
     waiting_since: datetime | None = None
     restores: tuple[RestoreFound, ...] = ()
+    unexplained: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class VerifyLog:
     - Compares the stored frontier and the stored nodes of the tree too.
     - Reads page by page and holds no snapshot of the database: the log may grow and be pruned meanwhile.
     - An entry is in the tree or queued for it. Any other entry was inserted without the service.
+    - Compares the holders of roles with the permission `*`, these roles, and the signing keys with their entries.
     - An entry that is queued for more than a minute is a finding: the signing of the log may be blocked.
     """
 
@@ -96,11 +100,23 @@ class VerifyLog:
                 check = LogCheck(self.verify, keys, declared=declared, against=against)
                 size, pruned = (await tx.log_tree.state()).size, await tx.log_records.pruned()
             walk = _Walk(self.unit_of_work, check, progress, size, pruned)
-            return await walk()
+            return await self._compare_rights(await walk())
         except (Tampered, LogDamaged) as found:
             return finding_result(found, _done(walk))
         except BadNote as error:
             raise Invalid.at("/checkpoints", str(error)) from None
+
+    async def _compare_rights(self, result: VerifiedLogResult) -> VerifiedLogResult:
+        """The result with what the log does not explain. It depends on the entries, so they are verified first."""
+        if result.finding is not None:
+            return result
+        check = RightsCheck(self.unit_of_work)
+        await check()
+        finding = None
+        if check.found:
+            others = f". {len(check.found) - 1} more differ from the log" if len(check.found) > 1 else ""
+            finding = f"{check.found[0]}{others}. The {result.size} signed entries match"
+        return msgspec.structs.replace(result, finding=finding, unexplained=tuple(check.pruned))
 
 
 @dataclass(slots=True)

@@ -56,7 +56,7 @@ class RevokeSigningKey:
                 used = in_use(keys.values(), tx.now)
                 require_one_open(*(partial(self.access_tokens.check, one) for one in used))
             if not key.revoked:
-                keys[key.kid] = replace(key, revoked_at=tx.now)
+                keys[key.kid] = self.access_tokens.revoke(key, tx.now)
                 await tx.signing_keys.save(keys[key.kid])
                 tx.record(SigningKeyRevoked(kid=key.kid))
             signing = await self._signing(tx, keys)

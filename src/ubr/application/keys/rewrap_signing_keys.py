@@ -2,49 +2,96 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+import msgspec
 
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import retry_on_conflict
+from ubr.application.ports.accounts import PasswordHasher
 from ubr.application.ports.audit import DenialLog, LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.actor import System
 from ubr.domain.audit.checkpoint import LogKey
 from ubr.domain.errors import Forbidden, LogKeyLocked, SigningKeyLocked
-from ubr.domain.events import LogKeyRewrapped, SigningKeyRewrapped
+from ubr.domain.events import LogKeyRewrapped, PasswordsRewrapped, SigningKeyRewrapped
+from ubr.domain.ids import UserId
+
+BATCH: Final = 500
+"""Password hashes of one unit."""
 
 
 class RewrapResult(Result, frozen=True, kw_only=True):
-    """`keys`: all keys. `rewrapped`: those that had to be rewrapped."""
+    """`keys`: all keys. `rewrapped`: those that had to be rewrapped.
+
+    `passwords`: the password hashes that had to be rewrapped. `lost`: those that no secret decrypts; their users need
+    a new password.
+    """
 
     keys: int
     rewrapped: int
+    passwords: int = 0
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RewrapSigningKeys:
-    """Encrypt every private key with the newest secret. Afterwards the other secrets are no longer needed.
+    """Encrypt every private key and every password hash with the newest secret. Afterwards the other secrets are no
+    longer needed for them.
 
     - Only the service itself may.
     - This includes the log's signing keys.
-    - Leaves a key unchanged if it is no longer used and no secret decrypts it.
+    - Leaves a key unchanged if it is no longer used and no secret decrypts it, and a hash if no secret decrypts it.
+    - Hashes go first: once the keys need only the newest secret, so do the hashes.
     - Repeating it changes nothing.
     """
 
     unit_of_work: UnitOfWork
     access_tokens: AccessTokens
     log_signing: LogSigning
+    hasher: PasswordHasher
     denials: DenialLog
 
     @denials_recorded
-    @retry_on_conflict
     async def __call__(self, *, actor: System) -> RewrapResult:
         """Errors: `SigningKeyLocked` if no secret decrypts a key whose tokens may be valid; `LogKeyLocked` if none
-        decrypts the newest key of the log. Nothing is changed then.
+        decrypts the newest key of the log. No key is changed then.
         """
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may rewrap signing keys")
+        passwords, lost, last = 0, 0, None
+        while page := await self._hashes(last):
+            last = page[-1][0]
+            count, unread = await self._rebind(page, actor)
+            passwords, lost = passwords + count, lost + unread
+        result = await self._rewrap_keys(actor)
+        return msgspec.structs.replace(result, passwords=passwords, lost=lost)
+
+    async def _hashes(self, after: UserId | None) -> list[tuple[UserId, PasswordHash]]:
+        async with self.unit_of_work.read() as tx:
+            return await tx.users.hashes(after, BATCH)
+
+    @retry_on_conflict
+    async def _rebind(self, page: list[tuple[UserId, PasswordHash]], actor: System) -> tuple[int, int]:
+        """The number of hashes of a page that were encrypted again, and of those that no secret decrypts."""
+        bound = [(user_id, before, self.hasher.rebind(before, user_id)) for user_id, before in page]
+        lost = sum(after is None for _, _, after in bound)
+        stale = [(user_id, before, after) for user_id, before, after in bound if after is not None and after != before]
+        if not stale:
+            return 0, lost
+        async with self.unit_of_work.begin(actor) as tx:
+            # A user who got another hash meanwhile got one that the newest secret encrypts.
+            count = [await tx.users.rebind(*one) for one in stale].count(True)
+            if count:
+                tx.record(PasswordsRewrapped(users=count))
+            await tx.commit()
+        return count, lost
+
+    @retry_on_conflict
+    async def _rewrap_keys(self, actor: System) -> RewrapResult:
         rewrapped = 0
         async with self.unit_of_work.begin(actor) as tx:
             keys = await tx.signing_keys.all_to_change()

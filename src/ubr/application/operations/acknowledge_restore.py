@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -129,7 +129,7 @@ class AcknowledgeRestore:
         async with self.unit_of_work.begin(actor) as tx:
             for key in await tx.signing_keys.all_to_change():
                 if not key.revoked:
-                    await tx.signing_keys.save(replace(key, revoked_at=tx.now))
+                    await tx.signing_keys.save(self.access_tokens.revoke(key, tx.now))
                     tx.record(SigningKeyRevoked(kid=key.kid))
             made = self.access_tokens.generate(tx.now)
             await tx.signing_keys.add(made)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.keys.key_ring import KeyRing
+from ubr.application.ports.accounts import PasswordHasher
 from ubr.application.ports.audit import LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
@@ -14,6 +17,10 @@ from ubr.domain.events import LogKeyCreated, SigningKeyCreated
 from ubr.domain.keys.signing_key import signer
 from ubr.domain.roles.role import ADMIN_ROLE_ID, built_in_roles
 
+_LOOKED_AT: Final = 100
+
+_log: Final = logging.getLogger("ubr.passwords")
+
 
 @dataclass(frozen=True, slots=True)
 class Initialize:
@@ -22,6 +29,8 @@ class Initialize:
     - The first process creates the built-in roles, a signing key and the log's signing key. The keys sign at once.
     - One of the secrets must decrypt every key whose tokens may be valid, and the log's newest key.
     - It creates nothing if the secrets do not decrypt the existing keys.
+    - It logs an error if password hashes need a secret that this process lacks. It looks at those of the 100 oldest
+      users: hashes of users who log in are encrypted again, so an old secret is needed for the others.
     - It can be run any number of times.
 
     Errors: `SigningKeyLocked`, `LogKeyLocked`.
@@ -31,6 +40,7 @@ class Initialize:
     access_tokens: AccessTokens
     keys: KeyRing
     log_signing: LogSigning
+    hasher: PasswordHasher
 
     @retry_on_conflict
     async def __call__(self) -> None:
@@ -38,6 +48,15 @@ class Initialize:
             with suppress(RoleNameTaken):  # another process was faster, and has committed
                 await self._make()
             await self._load()
+        async with self.unit_of_work.read() as tx:
+            hashes = await tx.users.hashes(None, _LOOKED_AT)
+        if lacking := sum(self.hasher.lacks_secret(hashed) for _, hashed in hashes):
+            _log.error(
+                "UBR_SECRET_KEY lacks a secret: it does not decrypt the password hashes of %d of the %d oldest users, "
+                "who cannot log in. Add the secret, and run `ubr keys rewrap` before you remove it",
+                lacking,
+                len(hashes),
+            )
 
     async def _load(self) -> bool:
         async with self.unit_of_work.read() as tx:

@@ -90,6 +90,19 @@ class Users(Protocol):
         """
         ...
 
+    async def hashes(self, after: UserId | None, limit: int) -> list[tuple[UserId, PasswordHash]]:
+        """The hashes of at most `limit` users with a password, in the order of ids, from the first one after `after`.
+
+        Never locked.
+        """
+        ...
+
+    async def rebind(self, user_id: UserId, before: PasswordHash, after: PasswordHash) -> bool:
+        """Replace the stored hash of a user, if it is still `before`. Records no event and raises no version, because
+        the password is the same. Returns True if it was replaced.
+        """
+        ...
+
     async def another_admin_stays(self, user_id: UserId) -> bool:
         """True if another user is active and has an unlimited grant of the admin role.
 
@@ -100,7 +113,7 @@ class Users(Protocol):
 
 
 class PasswordHasher(Protocol):
-    """A slow, salted, memory-hard hash, computed in a separate pool.
+    """A slow, salted, memory-hard hash, computed in a separate pool, and encrypted for its owner with the secret.
 
     Waiting calls are served one per client in turn, and within a client one per account. The client is that of the
     current origin, the `account` the canonical e-mail of a call, whether or not it exists. So a client or an account
@@ -108,19 +121,32 @@ class PasswordHasher(Protocol):
     largest share first.
     """
 
-    async def hash(self, password: str, *, account: str = "") -> PasswordHash:
-        """A new hash at the current cost. Errors: `Busy` if too many calls are waiting."""
+    async def hash(self, password: str, *, owner: UserId, account: str = "") -> PasswordHash:
+        """A new hash for this user, at the current cost. Errors: `Busy` if too many calls are waiting."""
         ...
 
-    async def verify(self, password: str, against: PasswordHash | None, *, account: str = "") -> bool:
-        """True if the password matches. Takes the same time for None and for an unreadable hash as for any other.
+    async def verify(
+        self, password: str, against: PasswordHash | None, *, owner: UserId | None, account: str = ""
+    ) -> bool:
+        """True if the password matches a hash of this user. Takes the same time for any hash, readable or not, or None.
+
+        A hash that was made for another user, or with a secret that this process lacks, cannot be read. A hash that
+        is not encrypted is read for any user.
 
         Errors: `Busy` if too many calls are waiting.
         """
         ...
 
-    def outdated(self, hashed: PasswordHash) -> bool:
-        """True if the hash was made at a lower cost than the current one."""
+    def outdated(self, hashed: PasswordHash, owner: UserId) -> bool:
+        """True unless the hash was made at the current cost or a higher one, and encrypted with the newest secret."""
+        ...
+
+    def rebind(self, hashed: PasswordHash, owner: UserId) -> PasswordHash | None:
+        """The hash, encrypted with the newest secret; the same object if it is already. None if it cannot be read."""
+        ...
+
+    def lacks_secret(self, hashed: PasswordHash) -> bool:
+        """True if the hash was encrypted with a secret that this process does not have."""
         ...
 
 

@@ -45,7 +45,15 @@ class AccessTokens(Protocol):
     def reseal(self, key: SigningKey) -> SigningKey:
         """The key, encrypted with the newest secret. Returns the same object if the newest secret decrypts it already.
 
+        A revoked key that still has a private half loses it, as by `revoke`.
         Errors: `SigningKeyLocked` if no secret decrypts the key.
+        """
+        ...
+
+    def revoke(self, key: SigningKey, now: datetime) -> SigningKey:
+        """The key, revoked, without its private half: that cannot be used again, even if `revoked_at` is erased.
+
+        It needs no secret that decrypts the key.
         """
         ...
 
@@ -57,7 +65,8 @@ class AccessTokens(Protocol):
         """Replace all installed keys with these. Each signs and is accepted within its own times.
 
         Returns the `kid` of every key that would be accepted, but that no secret decrypts; those are not installed. A
-        key that was decrypted before stays installed, even if no secret decrypts it now.
+        key that was decrypted before stays installed, even if no secret decrypts it now. A key that was revoked is not
+        installed, even if `revoked_at` was erased since.
         """
         ...
 

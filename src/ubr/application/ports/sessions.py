@@ -110,7 +110,7 @@ class RefreshTokens(Protocol):
 
 
 class RefreshTokenMint(Protocol):
-    """Refresh tokens: 256 random bits each. The store holds only their SHA-256 digest."""
+    """Refresh tokens: 224 random bits each. The store holds only their digest, which needs a secret to be made."""
 
     def mint(self) -> MintedToken:
         """A new token."""

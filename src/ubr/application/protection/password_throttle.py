@@ -120,12 +120,13 @@ class PasswordThrottle:
                 user = await tx.users.by_email(email)
                 attempt.user_id = None if user is None else user.id
                 await attempt.find_bucket(tx, email)
-            right = await attempt.verify(password, None if user is None else user.password_hash, email)
+            right = await attempt.verify(password, user, email)
             if user is None or user.password_hash is None or not right or not user.active:
                 await self._record_failure(attempt, _reason(user, right=right))
                 raise InvalidCredentials
-            outdated = self.hasher.outdated(user.password_hash)
-            upgraded = await self.hasher.hash(password, account=email.key) if outdated else None
+            upgraded = None
+            if self.hasher.outdated(user.password_hash, user.id):
+                upgraded = await self.hasher.hash(password, owner=user.id, account=email.key)
             yield CheckedPassword(user, attempt, upgraded=upgraded)
 
     @asynccontextmanager
@@ -141,7 +142,7 @@ class PasswordThrottle:
                     raise InvalidToken
                 attempt.user_id = user.id
                 await attempt.find_bucket(tx, user.email)
-            if not await attempt.verify(password, user.password_hash, user.email):
+            if not await attempt.verify(password, user, user.email):
                 raise WrongPassword
             yield CheckedPassword(user, attempt)
 
@@ -326,11 +327,12 @@ class _Attempt:
         if seen_at is None or tx.now - seen_at >= _FRESH:
             self._client = client
 
-    async def verify(self, password: str, against: PasswordHash | None, email: Email) -> bool:
+    async def verify(self, password: str, user: User | None, email: Email) -> bool:
         """Hash the password once there is a reservation. Errors: `RateLimited`, `Busy`."""
         if self._bucket:
             self._reservation = await self._throttle.take(self._bucket)
-        right = await self._throttle.hasher.verify(password, against, account=email.key)
+        against, owner = (None, None) if user is None else (user.password_hash, user.id)
+        right = await self._throttle.hasher.verify(password, against, owner=owner, account=email.key)
         self._outcome = _Outcome.RIGHT if right else _Outcome.WRONG
         return right
 

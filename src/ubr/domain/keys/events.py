@@ -54,6 +54,18 @@ class SigningKeyRevoked(SigningKeyEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PasswordsRewrapped(Event):
+    """Password hashes of `users` users were encrypted with another secret; their passwords did not change."""
+
+    action = "passwords.rewrapped"
+    message = "Password hashes were rewrapped"
+    users: int
+
+    def data(self) -> Facts:
+        return {"users": self.users}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKeyRewrapped(SigningKeyEvent):
     """The key was encrypted with another secret; the key itself did not change."""
 

@@ -44,8 +44,8 @@ def verify(*, export: Path | None, checkpoint: tuple[Path, ...], key: Path | Non
     """Verify every audit log entry against its signatures.
 
     Reads the database, or the file EXPORT from `ubr audit export`. Needs no secret. Also compares the checkpoint in
-    UBR_AUDIT_CHECKPOINT. On a mismatch, or if an entry has been waiting to be signed for more than a minute, it prints
-    one sentence and exits with 1.
+    UBR_AUDIT_CHECKPOINT, and the administrators and signing keys in the database with their entries. On a mismatch, or
+    if an entry has been waiting to be signed for more than a minute, it prints one sentence and exits with 1.
     """
     from ubr.audit_verifier import read_keys, read_note, report
 
@@ -64,6 +64,8 @@ def verify(*, export: Path | None, checkpoint: tuple[Path, ...], key: Path | Non
         restores=found.restores,
     ):
         click.echo(line)
+    for sentence in found.unexplained:
+        click.echo(f"{sentence}. That entry may have been pruned: check this by hand.")
     if found.waiting:
         since = "" if found.waiting_since is None else f", the oldest since {moment(found.waiting_since)}"
         click.echo(f"Not signed yet: {found.waiting}{since}.")

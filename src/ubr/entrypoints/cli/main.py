@@ -306,15 +306,22 @@ def revoke(*, kid: str, lost_secret: bool) -> None:
 
 @keys.command()
 def rewrap() -> None:
-    """Encrypt all signing keys, including the log's, with the first secret of UBR_SECRET_KEY.
+    """Encrypt all signing keys, including the log's, and all password hashes with the first secret of UBR_SECRET_KEY.
 
-    Afterwards the other secrets can be removed.
+    Afterwards the other secrets can be removed, once no session needs them.
     """
     settings = Settings.from_env()
     import asyncio
 
     done = asyncio.run(_rewrap_keys(settings))
     click.echo(f"The first secret of UBR_SECRET_KEY decrypts every key: {done.rewrapped} of {done.keys} rewrapped.")
+    click.echo(f"Password hashes rewrapped: {done.passwords}.")
+    if done.lost:
+        click.echo(
+            f"No secret decrypts {done.lost} password hashes: add the missing secret and repeat, or their users need a "
+            "new password.",
+            err=True,
+        )
 
 
 async def _list_keys(settings: Settings) -> list[SigningKeyResult]:

@@ -78,7 +78,7 @@ def parse_schema(raw: str) -> str:
 def parse_redis_url(raw: str) -> str:
     url = split_url(raw, "redis://host:6379/0 or rediss://host:6379/0")
     if url.scheme not in {"redis", "rediss"} or not url.hostname:
-        raise ValueError("must be redis:// or rediss:// and a host")
+        raise ValueError("must be redis:// or rediss:// and a host; Sentinel and Unix sockets are not supported")
     if not re.fullmatch(r"/?|/[0-9]{1,5}", url.path) or url.fragment:
         raise ValueError("must have nothing but a database number after its host")
     if not all(name.startswith("ssl_") for name, _ in parse_qsl(url.query, keep_blank_values=True)):
@@ -115,7 +115,8 @@ class StoreSettings:
     redis_url: str | None = setting(
         parse_redis_url,
         None,
-        "`redis://` or `rediss://`. Without it several processes still work correctly, but revocations are slower. "
+        "`redis://` or `rediss://` and the host of a primary; Sentinel and Unix sockets are not supported. "
+        "Without it several processes still work correctly, but revocations are slower. "
         "Installations that share a server use separate databases: `redis://host:6379/1`.",
         shown="masked",
     )

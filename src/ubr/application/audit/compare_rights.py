@@ -1,0 +1,168 @@
+"""Compares administrators and signing keys in the database with their entries in the log."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from ubr.application.ports.accounts import UserFilter
+from ubr.application.ports.audit import LogFilter
+from ubr.application.ports.paging import After
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.domain.accounts.user import User
+from ubr.domain.audit.entry import LogEntry
+from ubr.domain.audit.events import LOG_PRUNED
+from ubr.domain.events import (
+    RoleAssigned,
+    RoleCreated,
+    RoleUnassigned,
+    RoleUpdated,
+    SigningKeyCreated,
+    SigningKeyRevoked,
+)
+from ubr.domain.ids import UserId
+from ubr.domain.keys.signing_key import SigningKey
+from ubr.domain.roles.permissions import EVERYTHING
+from ubr.domain.roles.role import Role
+
+PAGE: Final = 200
+
+
+@dataclass(slots=True)
+class RightsCheck:
+    """Everything that the log does not explain. `found` contradicts the log.
+
+    `pruned` has no entry, but claims to be older than the entries that were pruned. Anyone with write access to the
+    database can claim that, so a person has to look at it.
+    """
+
+    unit_of_work: UnitOfWork
+    found: list[str] = field(default_factory=list)
+    pruned: list[str] = field(default_factory=list)
+    _pruned_before: datetime | None = None
+
+    async def __call__(self) -> None:
+        async with self.unit_of_work.read() as tx:
+            self._pruned_before = await _pruned_before(tx)
+            for key in await tx.signing_keys.all():
+                self._note(await _about_key(tx, key), key.created_at)
+        after = None
+        while True:
+            async with self.unit_of_work.read() as tx:
+                page = await tx.roles.page(after, PAGE)
+            for role in page:
+                if EVERYTHING in role.permissions:
+                    await self._role(role)
+            if len(page) < PAGE:
+                return
+            after = After(page[-1].created_at, page[-1].id)
+
+    async def _role(self, role: Role) -> None:
+        if not role.built_in:
+            async with self.unit_of_work.read() as tx:
+                current = await tx.roles.get(role.id)
+                if current is not None:
+                    self._note(await _about_role(tx, current), current.updated_at)
+        after = None
+        while True:
+            async with self.unit_of_work.read() as tx:
+                page = await tx.users.page(UserFilter(role=role.name, now=tx.now), after, PAGE)
+            for user in page:
+                await self._holder(user.id, role)
+            if len(page) < PAGE:
+                return
+            after = After(page[-1].created_at, page[-1].id)
+
+    async def _holder(self, user_id: UserId, role: Role) -> None:
+        async with self.unit_of_work.read() as tx:
+            user = await tx.users.get(user_id)
+            said = None if user is None else await _about_grant(tx, user, role)
+        if said is None:
+            return
+        # The role may have been removed between the two reads of one unit. A second unit then finds no grant.
+        async with self.unit_of_work.read() as tx:
+            user = await tx.users.get(user_id)
+            if user is not None and role.id in user.grants:
+                self._note(await _about_grant(tx, user, role), user.grants[role.id].granted_at)
+
+    def _note(self, said: tuple[str, bool] | None, since: datetime) -> None:
+        if said is None:
+            return
+        sentence, missing = said
+        old = missing and self._pruned_before is not None and since < self._pruned_before
+        (self.pruned if old else self.found).append(sentence)
+
+
+async def _about_grant(tx: Transaction, user: User, role: Role) -> tuple[str, bool] | None:
+    """A sentence about the grant if it differs from the log, and True if its entry is missing."""
+    grant = user.grants.get(role.id)
+    if grant is None:
+        return None
+    holds = f"User {user.id} holds the role {role.name}, which may do everything"
+    given = await _latest(tx, RoleAssigned.action, str(user.id), role)
+    if given is None:
+        return f"{holds}: the log has no entry that assigns it", True
+    taken = await _latest(tx, RoleUnassigned.action, str(user.id), role)
+    if taken is not None and (taken.timestamp, taken.id) > (given.timestamp, given.id):
+        return f"{holds}: the last entry about it removes it", False
+    end = _facts(given).get("expires_at")
+    if grant.expires_at != (None if end is None else datetime.fromisoformat(end)):
+        return f"{holds}: its end is not the one in the log", False
+    return None
+
+
+async def _about_role(tx: Transaction, role: Role) -> tuple[str, bool] | None:
+    has = f"The role {role.name} may do everything"
+    changed = [entry async for entry in _entries(tx, RoleUpdated.action, str(role.id), 1)]
+    created = [entry async for entry in _entries(tx, RoleCreated.action, str(role.id), 1)]
+    # A change of the description alone is an entry too, with the permissions that stayed.
+    for facts in [*(_facts(entry).get("after", {}) for entry in changed), *map(_facts, created)]:
+        if str(EVERYTHING) in facts.get("permissions", ()):
+            return None
+        return f"{has}: the log gives it other permissions", False
+    return f"{has}: the log has no entry about it", True
+
+
+async def _about_key(tx: Transaction, key: SigningKey) -> tuple[str, bool] | None:
+    if not key.revoked and await _any(tx, SigningKeyRevoked.action, key.kid):
+        return f"The database denies that the signing key {key.kid} was revoked", False
+    if not await _any(tx, SigningKeyCreated.action, key.kid):
+        return f"The log has no entry of the creation of the signing key {key.kid}", True
+    return None
+
+
+async def _pruned_before(tx: Transaction) -> datetime | None:
+    """Entries before this were pruned; None if none was."""
+    found = [_facts(entry).get("before") async for entry in _entries(tx, LOG_PRUNED, None)]
+    return max((datetime.fromisoformat(before) for before in found if before is not None), default=None)
+
+
+async def _any(tx: Transaction, action: str, target_id: str) -> bool:
+    return bool(await tx.logs.page(LogFilter(action=action, target_id=target_id), None, 1))
+
+
+async def _latest(tx: Transaction, action: str, target_id: str, role: Role) -> LogEntry | None:
+    async for entry in _entries(tx, action, target_id):
+        if _facts(entry).get("role_id") == str(role.id):
+            return entry
+    return None
+
+
+async def _entries(
+    tx: Transaction, action: str, target_id: str | None, limit: int | None = None
+) -> AsyncIterator[LogEntry]:
+    """The entries of an action about a target, newest first."""
+    after, which = None, LogFilter(action=action, target_id=target_id)
+    while True:
+        page = await tx.logs.page(which, after, limit or PAGE)
+        for entry in page:
+            yield entry
+        if limit is not None or len(page) < PAGE:
+            return
+        after = After(page[-1].timestamp, page[-1].id)
+
+
+def _facts(entry: LogEntry) -> dict[str, Any]:
+    return dict(entry.facts)
