@@ -63,8 +63,77 @@ async def test_within_ten_seconds_a_retry_yields_the_very_same_successor(world: 
     assert await world.alive(new)
 
 
-@pytest.mark.parametrize("seconds", [10.000001, 11, 3600, 13 * 86400])
-async def test_later_it_ends_the_session(world: World, seconds: float) -> None:
+@pytest.mark.parametrize("seconds", [10.000001, 11, 120])
+async def test_a_later_retry_replaces_an_unused_successor(world: World, seconds: float) -> None:
+    member = await world.user()
+    lost = await world.refresh(member.tokens.refresh_token)
+    world.clock.move(seconds=seconds)
+    new = await world.refresh(member.tokens.refresh_token)
+    assert new.refresh_token != lost.refresh_token
+    assert (await world.refresh(member.tokens.refresh_token)).refresh_token == new.refresh_token
+    world.clock.move(days=1)
+    await world.refresh(new.refresh_token)
+
+
+async def test_the_use_of_a_replaced_successor_ends_the_session(world: World) -> None:
+    member = await world.user()
+    owned = await world.refresh(member.tokens.refresh_token)
+    world.clock.move(seconds=11)
+    copied = await world.refresh(member.tokens.refresh_token)
+    await world.acts()
+    assert await refused(world, owned.refresh_token)
+    assert not await world.alive(copied)
+    assert await refused(world, copied.refresh_token)
+    assert [entry.action for entry in await world.acts()] == ["session.token_reused", "session.revoked"]
+
+
+async def test_a_later_retry_after_the_successor_was_used_ends_the_session(world: World) -> None:
+    member = await world.user()
+    second = await world.refresh(member.tokens.refresh_token)
+    await world.refresh(second.refresh_token)
+    world.clock.move(seconds=11)
+    assert await refused(world, member.tokens.refresh_token)
+    assert not await world.alive(second)
+
+
+async def test_later_retries_prolong_no_window(world: World) -> None:
+    member = await world.user()
+    successors = {(await world.refresh(member.tokens.refresh_token)).refresh_token}
+    for _ in range(10):
+        world.clock.move(seconds=12)
+        successors.add((await world.refresh(member.tokens.refresh_token)).refresh_token)
+    assert len(successors) == 11
+    world.clock.move(seconds=12)
+    assert await refused(world, member.tokens.refresh_token)
+
+
+async def test_two_hundred_later_retries_at_once_get_one_successor(world: World) -> None:
+    member = await world.user()
+    await world.refresh(member.tokens.refresh_token)
+    world.clock.move(seconds=11)
+    results = await asyncio.gather(*(world.refresh(member.tokens.refresh_token) for _ in range(200)))
+    [successor] = {result.refresh_token for result in results}
+    await world.refresh(successor)
+
+
+async def test_a_later_retry_does_not_revive_an_ended_session(world: World) -> None:
+    member = await world.user()
+    await world.refresh(member.tokens.refresh_token)
+    await world.ubr.revoke_session(RevokeSessionCommand(session_id=member.actor.session_id), actor=member.actor)
+    world.clock.move(seconds=11)
+    assert await refused(world, member.tokens.refresh_token)
+
+
+async def test_an_operator_may_have_no_longer_window() -> None:
+    async with new_world(refresh_retry_window=timedelta(seconds=10)) as world:
+        member = await world.user()
+        await world.refresh(member.tokens.refresh_token)
+        world.clock.move(seconds=11)
+        assert await refused(world, member.tokens.refresh_token)
+
+
+@pytest.mark.parametrize("seconds", [120.000001, 121, 3600, 13 * 86400])
+async def test_later_still_it_ends_the_session(world: World, seconds: float) -> None:
     member = await world.user()
     new = await world.refresh(member.tokens.refresh_token)
     world.clock.move(seconds=seconds)
@@ -81,7 +150,7 @@ async def test_a_reuse_ends_one_session_and_no_other(world: World) -> None:
     member = await world.user()
     other = await world.logged_in(member.email)
     await world.refresh(member.tokens.refresh_token)
-    world.clock.move(seconds=11)
+    world.clock.move(seconds=121)
     assert await refused(world, member.tokens.refresh_token)
     assert await world.alive(other.tokens)
     await world.refresh(other.tokens.refresh_token)
@@ -263,6 +332,11 @@ async def test_the_janitor_takes_away_no_protection() -> None:
         clock.move(seconds=10)
         assert await janitor() == 0
         assert (await world.refresh(member.tokens.refresh_token)).refresh_token == new.refresh_token
+        clock.move(seconds=110)
+        assert await janitor() == 0
+        new = await world.refresh(member.tokens.refresh_token)
+        clock.move(seconds=10)
+        assert await janitor() == 0
         clock.move(seconds=1)
         await janitor()
         assert await refused(world, member.tokens.refresh_token)

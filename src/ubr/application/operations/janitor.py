@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.periodic import Watched
 from ubr.application.ports.protection import RateLimitStore
 from ubr.application.ports.revocation import ChangeFeed
@@ -56,6 +57,7 @@ class Janitor:
     feed: ChangeFeed
     rate_limit_store: RateLimitStore
     quotas: Quotas
+    policy: OperatorPolicy
     _watched: dict[str, Watched] = field(default_factory=dict, init=False, repr=False)
 
     async def __call__(self) -> int:
@@ -70,10 +72,12 @@ class Janitor:
                     count, more, reached = await self._forget_sessions(reached)
                 deleted += count
 
+        # A token yields its last successor for a while, which may have been made at the end of the longer window.
+        kept = self.policy.refresh_retry_window + RETRY_WINDOW
         window = self.quotas.account.per if self.quotas.account is not None else timedelta(0)
         await self._each(
             "successors of refresh tokens",
-            lambda tx: tx.refresh_tokens.forget_successors(tx.now - RETRY_WINDOW, _BATCH),
+            lambda tx: tx.refresh_tokens.forget_successors(tx.now - kept, _BATCH),
         )
         await self._step("expired sessions", sessions)
         await self._each("expired links", lambda tx: tx.links.forget(tx.now, _BATCH))

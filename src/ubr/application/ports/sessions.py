@@ -92,8 +92,8 @@ class RefreshTokens(Protocol):
         """Store an unspent token."""
         ...
 
-    async def spend(self, digest: TokenDigest, *, successor: bytes, now: datetime) -> SessionId | None:
-        """Spend an unspent token atomically, and store its encrypted successor with it.
+    async def spend(self, digest: TokenDigest, *, successor: bytes | None, now: datetime) -> SessionId | None:
+        """Spend an unspent token atomically, and store its encrypted successor with it; None if it gets none.
 
         Returns the session if this call spent the token; None if it is missing, or was spent before. Of any
         number of concurrent calls, one gets the session.
@@ -102,6 +102,10 @@ class RefreshTokens(Protocol):
 
     async def get(self, digest: TokenDigest) -> RefreshToken | None:
         """The token, spent or not, of any generation; None if missing."""
+        ...
+
+    async def reseal(self, digest: TokenDigest, *, successor: bytes) -> None:
+        """Replace the encrypted successor of a spent token. A missing or unspent token is left as it is."""
         ...
 
     async def forget_successors(self, spent_before: datetime, limit: int) -> int:

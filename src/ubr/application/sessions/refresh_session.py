@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
@@ -33,7 +34,9 @@ class RefreshSession:
 
     - A refresh token can be used once. Any number of concurrent requests with it get one successor.
     - Within 10 seconds, the same token returns the same successor: the answer may have been lost.
-    - Later, or once that successor was used, the token counts as stolen: the session ends.
+    - Later, but within `UBR_REFRESH_RETRY_WINDOW` and while that successor is unused, it returns a new successor. The
+      earlier successor then counts as spent: if it is used after all, a copy exists, and the session ends.
+    - Later still, or once the successor was used, the token counts as stolen: the session ends.
     - An ended session cannot be refreshed.
     - Limited to 120 refreshes an hour per session, and to 100 invalid tokens a minute per client IP: 429 `rate-limited`
       beyond. A rejected token is not spent.
@@ -96,25 +99,68 @@ class RefreshSession:
     async def _again(self, digest: TokenDigest, secret: str, actor: Actor | System | None) -> TokensResult:
         """Handle a token that could not be spent: a retry, a copy, or an unknown token.
 
-        A retry changes nothing, so it only reads, and concurrent retries do not wait.
+        A retry within 10 seconds changes nothing, so it only reads, and concurrent retries do not wait.
         """
         async with self.unit_of_work.read() as tx:
             spent = await tx.refresh_tokens.get(digest)
             if spent is None or spent.spent_at is None:
                 raise InvalidToken
-            if spent.successor is not None and tx.now - spent.spent_at <= RETRY_WINDOW:
-                successor = self.mint.unseal(spent.successor, secret)
-                newer = await tx.refresh_tokens.get(self.mint.digest(successor))
-                if newer is not None and newer.spent_at is None:  # otherwise this token is of an older generation
-                    position = await tx.feed_position()
-                    principal = await _live(tx, spent.session_id)
-                    return self.issuer.issue(principal, successor, tx.now, position)
+            unused = await self._unused_successor(tx, spent, secret)
+            if unused is not None and unused.repeatable_at(tx.now):
+                return await self._repeat(tx, unused)
+            now = tx.now
+        if unused is not None and now - spent.spent_at <= self.policy.refresh_retry_window:
+            await self.rate_limiter.refresh(spent.session_id)
+            tokens = await self._replace(digest, secret, actor)
+            if tokens is not None:
+                return tokens
         async with self.unit_of_work.ending(Change("session", str(spent.session_id)), actor=actor) as tx:
             session = await tx.sessions.get(spent.session_id)
             if session is not None:
                 session.end(SecurityEvent.TOKEN_REUSED, now=tx.now)
                 await tx.sessions.save(session)
         raise InvalidToken
+
+    async def _replace(self, digest: TokenDigest, secret: str, actor: Actor | System | None) -> TokensResult | None:
+        """Replace the unused successor of a spent token; None if it was used meanwhile.
+
+        Only the caller knows the new successor. If the old one arrived after all, the next use of it ends the session.
+        """
+        async with self.unit_of_work.begin(actor) as tx:
+            spent = await tx.refresh_tokens.get(digest)
+            unused = None if spent is None else await self._unused_successor(tx, spent, secret)
+            if unused is None:
+                return None
+            if unused.repeatable_at(tx.now):  # a concurrent retry replaced it
+                return await self._repeat(tx, unused)
+            successor = self.mint.mint()
+            await tx.refresh_tokens.spend(unused.token.digest, successor=None, now=tx.now)
+            await tx.refresh_tokens.reseal(digest, successor=self.mint.seal(successor.secret, secret))
+            return await self._exchange(tx, unused.token.session_id, successor)
+
+    async def _unused_successor(self, tx: Transaction, spent: RefreshToken, secret: str) -> UnusedSuccessor | None:
+        """None if the token is of an older generation, or was spent so long ago that its successor was erased."""
+        if spent.successor is None:
+            return None
+        successor = self.mint.unseal(spent.successor, secret)
+        token = await tx.refresh_tokens.get(self.mint.digest(successor))
+        return None if token is None or token.spent_at is not None else UnusedSuccessor(successor, token)
+
+    async def _repeat(self, tx: Transaction, unused: UnusedSuccessor) -> TokensResult:
+        position = await tx.feed_position()
+        principal = await _live(tx, unused.token.session_id)
+        return self.issuer.issue(principal, unused.secret, tx.now, position)
+
+
+@dataclass(frozen=True, slots=True)
+class UnusedSuccessor:
+    """The newest token of a session, for a caller who has the token before it."""
+
+    secret: str = field(repr=False)
+    token: RefreshToken
+
+    def repeatable_at(self, now: datetime) -> bool:
+        return now - self.token.issued_at <= RETRY_WINDOW
 
 
 async def _live(tx: Transaction, session_id: SessionId) -> Principal:

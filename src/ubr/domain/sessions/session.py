@@ -12,7 +12,7 @@ from ubr.domain.sessions.events import SessionOpened, SessionRefreshed, SessionR
 from ubr.domain.sessions.termination import SecurityEvent
 
 RETRY_WINDOW: Final = timedelta(seconds=10)
-"""How long a spent refresh token still yields its successor, so that a lost response does not log out the client."""
+"""How long a new refresh token is returned again to a caller who has the token before it: a response may be lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
