@@ -191,6 +191,7 @@ async def test_a_retry_after_the_successor_was_used_is_a_copy(world: World) -> N
 
 async def test_two_hundred_at_once_get_one_successor(world: World) -> None:
     member = await world.user()
+    world.clock.move(days=1)
     await world.acts()
     results = await asyncio.gather(*(world.refresh(member.tokens.refresh_token) for _ in range(200)))
     assert len({result.refresh_token for result in results}) == 1
@@ -321,6 +322,29 @@ async def test_refreshing_shows_that_a_session_is_in_use(world: World) -> None:
     [session] = (await world.ubr.list_sessions(ListSessionsCommand(user_id=member.id), actor=member.actor)).items
     assert (session.created_at, session.last_seen_at) == (began, world.clock())
     assert session.expires_at == world.clock() + timedelta(days=14)
+
+
+async def refreshes_a_day(world: World) -> list[int]:
+    """The entries about hourly refreshes, for each of three UTC days. The login is at noon of the first."""
+    world.clock.move(hours=12 - world.clock().hour)
+    tokens = (await world.user()).tokens
+    entries = []
+    for hours in (11, 24, 24):
+        await world.acts()
+        for _ in range(hours):
+            world.clock.move(hours=1)
+            tokens = await world.refresh(tokens.refresh_token)
+        entries.append([entry.action for entry in await world.acts()].count("session.refreshed"))
+    return entries
+
+
+async def test_the_log_has_an_entry_for_a_session_and_day(world: World) -> None:
+    assert await refreshes_a_day(world) == [0, 1, 1]
+
+
+async def test_an_operator_may_have_an_entry_for_each_refresh() -> None:
+    async with new_world(audit_refreshes="all") as world:
+        assert await refreshes_a_day(world) == [11, 24, 24]
 
 
 async def test_the_janitor_takes_away_no_protection() -> None:

@@ -38,6 +38,7 @@ class RefreshSession:
       earlier successor then counts as spent: if it is used after all, a copy exists, and the session ends.
     - Later still, or once the successor was used, the token counts as stolen: the session ends.
     - An ended session cannot be refreshed.
+    - The audit log gets an entry for the first refresh of a UTC day, or for each (`UBR_AUDIT_REFRESHES`).
     - Limited to 120 refreshes an hour per session, and to 100 invalid tokens a minute per client IP: 429 `rate-limited`
       beyond. A rejected token is not spent.
     """
@@ -89,7 +90,7 @@ class RefreshSession:
         if session is None:
             raise InvalidToken
         principal = await _live(tx, session_id)
-        session.refresh(limits=self.policy.sessions, now=tx.now)
+        session.refresh(limits=self.policy.sessions, now=tx.now, log_all=self.policy.log_all_refreshes)
         await tx.sessions.save(session)
         await tx.refresh_tokens.add(RefreshToken(digest=successor.digest, session_id=session_id, issued_at=tx.now))
         tokens = self.issuer.issue(principal.with_session(session), successor.secret, tx.now, position)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from ubr.domain.event_kinds import Event
@@ -67,11 +67,16 @@ class Session:
     def live_at(self, now: datetime) -> bool:
         return self.ended_at is None and now < self.idle_expires_at and now < self.expires_at
 
-    def refresh(self, *, limits: SessionLimits, now: datetime) -> None:
-        """Its refresh token was exchanged: the session is in use, and its idle end moves."""
+    def refresh(self, *, limits: SessionLimits, now: datetime, log_all: bool = True) -> None:
+        """Its refresh token was exchanged: the session is in use, and its idle end moves.
+
+        Without `log_all`, only the first refresh of a UTC day is an event, and none on the day of the login.
+        """
+        first_today = now.astimezone(UTC).date() != self.last_seen_at.astimezone(UTC).date()
         self.last_seen_at = now
         self.idle_expires_at = min(now + limits.idle, self.expires_at)
-        self.events.append(SessionRefreshed(session_id=self.id, user_id=self.user_id))
+        if log_all or first_today:
+            self.events.append(SessionRefreshed(session_id=self.id, user_id=self.user_id))
 
     def end(self, cause: SecurityEvent, *, now: datetime) -> None:
         """End the session permanently. A second call does nothing."""
