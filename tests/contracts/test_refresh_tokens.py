@@ -130,6 +130,28 @@ async def test_successors_are_erased_of_tokens_spent_before(uow: UnitOfWork, ses
         assert await tx.refresh_tokens.get(good.digest) == good
 
 
+async def test_tokens_that_name_their_session_are_deleted_with_their_successor(
+    uow: UnitOfWork, session: Session
+) -> None:
+    now, good, *long_ago = (replace(new_token(session), names_session=True) for _ in range(5))
+    other = new_token(session)
+    await put(uow, now, good, other, *long_ago)
+    async with uow.begin(None) as tx:
+        for token in (other, *long_ago):
+            await tx.refresh_tokens.spend(token.digest, successor=SEALED, now=NOON - TICK)
+        await tx.refresh_tokens.spend(now.digest, successor=SEALED, now=NOON)
+        await tx.commit()
+    for expected in (3, 1, 0):
+        async with uow.begin(SYSTEM) as tx:
+            assert await tx.refresh_tokens.forget_successors(NOON, 3) == expected
+            await tx.commit()
+    async with uow.read() as tx:
+        assert [await tx.refresh_tokens.get(token.digest) for token in long_ago] == [None] * 3
+        assert await tx.refresh_tokens.get(other.digest) == replace(other, spent_at=NOON - TICK)
+        assert await tx.refresh_tokens.get(now.digest) == replace(now, spent_at=NOON, successor=SEALED)
+        assert await tx.refresh_tokens.get(good.digest) == good
+
+
 async def test_one_of_many_calls_spends_a_token(uow: UnitOfWork, token: RefreshToken) -> None:
     async def attempt(number: int) -> bool:
         return await spend(uow, token, bytes([number])) == token.session_id

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Coroutine, Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -25,7 +26,10 @@ from tests.simulation.loop import SimulatedLoop
 from tests.simulation.parts import GatedUnitOfWork, Storage, put_back, rows_of
 from ubr.adapters.memory import MemoryStore
 from ubr.adapters.memory.rate_limit_store import MemoryRateLimitStore
+from ubr.adapters.memory.sessions import MemoryRefreshTokens
+from ubr.adapters.memory.store import Drafts
 from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
+from ubr.adapters.security.secrets import SecretKeys
 from ubr.adapters.security.system import Uuid7, random_bytes
 from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.audit.denials import DenialRecorder
@@ -49,11 +53,13 @@ from ubr.settings import Settings
 from ubr.testing import TINY_HASHING
 
 NOW: Final = datetime(2030, 1, 1, tzinfo=UTC)
+SETTINGS: Final = Settings.memory(**TINY_HASHING)
 WINDOW: Final = RETRY_WINDOW.total_seconds()
 TICK: Final = 6.0
 """Two of them are longer than the window, one is not."""
 LONGER_WINDOW: Final = 15.0
 """Two ticks are shorter, three are not."""
+SECRETS: Final = SecretKeys(SETTINGS.secret_keys)
 POLICY: Final = OperatorPolicy(refresh_retry_window=timedelta(seconds=LONGER_WINDOW))
 
 _new_id = Uuid7()
@@ -64,7 +70,7 @@ def start() -> tuple[dict[str, Any], str, SessionId]:
     """The rows of one who is logged in, and their refresh token. Made by the real use cases, once."""
 
     async def made() -> tuple[dict[str, Any], str, SessionId]:
-        container = MemoryContainer(settings=Settings.memory(**TINY_HASHING), clock=lambda: NOW)
+        container = MemoryContainer(settings=SETTINGS, clock=lambda: NOW)
         ubr = container.application()
         await ubr.initialize()
         await ubr.register_user(
@@ -129,6 +135,7 @@ class Chain:
         self.under_way: list[tuple[str, str]] = []
         """Requests and the tokens that they hold."""
         self.stolen = False
+        self.forgotten: set[TokenDigest] = set()
         self.replaced: str | None = None
         """The token of the owner for which the thief got another one."""
         store = MemoryStore()
@@ -136,7 +143,7 @@ class Chain:
         self.storage = Storage(self.loop, store, Recorder(_new_id, random_bytes), self._now, gates=("commit",))
         self.storage.faults, self.storage.answers_late = True, False
         numbers = count(1)
-        self.mint = OpaqueRefreshTokens(lambda size: next(numbers).to_bytes(size, "big"))
+        self.mint = OpaqueRefreshTokens(SECRETS, lambda size: next(numbers).to_bytes(size, "big"))
         issuer = TokenIssuer(PlainAccessTokens(), _new_id, OperatorPolicy())  # type: ignore[arg-type]
         unit_of_work = PropagatingUnitOfWork(GatedUnitOfWork(self.storage), barrier=NoOtherWorker())  # type: ignore[arg-type]
         self.refresh = refresh(
@@ -157,8 +164,23 @@ class Chain:
     def ended(self) -> bool:
         return self.storage.store.sessions[self.session_id].ended_at is not None
 
-    def _row(self, token: str) -> RefreshToken:
-        return self.storage.store.refresh_tokens[self.mint.digest(token)]
+    def _row(self, token: str) -> RefreshToken | None:
+        return self.storage.store.refresh_tokens.get(self.mint.digest(token))
+
+    def _spent(self, token: str) -> bool:
+        row = self._row(token)
+        return row is None or row.spent_at is not None
+
+    def _tidy(self) -> None:
+        """The step of the janitor. Tokens that are locked wait for the next one."""
+        if self.storage.writer is None:
+            drafts = Drafts(self.storage.store)
+            before = self._now() - POLICY.refresh_retry_window - RETRY_WINDOW
+            with suppress(StopIteration):
+                MemoryRefreshTokens(drafts).forget_successors(before, 100).send(None)
+            self.forgotten |= {token.digest for token in self.storage.store.refresh_tokens.values()}
+            drafts.apply()
+            self.forgotten -= set(self.storage.store.refresh_tokens)
 
     # --- who asks ----------------------------------------------------------------------------------------------------
 
@@ -215,9 +237,10 @@ class Chain:
     async def _replay(self) -> None:
         """Use the copy of the first token."""
         row = self._row(self.first)
-        late = row.spent_at is not None and self._now() - row.spent_at > POLICY.refresh_retry_window
-        owned = None if row.successor is None else self.mint.unseal(row.successor, self.first)
-        used = owned is not None and self._row(owned).spent_at is not None
+        spent_at = NOW if row is None else row.spent_at
+        late = spent_at is not None and self._now() - spent_at > POLICY.refresh_retry_window
+        owned = None if row is None or row.successor is None else self.mint.unseal(row.successor, self.first)
+        used = owned is not None and self._spent(owned)
         self.stolen = True
         try:
             taken = (await self.refresh(RefreshSessionCommand(refresh_token=self.first))).refresh_token
@@ -268,6 +291,7 @@ class Chain:
             match event.name.split():
                 case ["time", "passes"]:
                     self.loop.advance(self.loop.time() + TICK)
+                    self._tidy()
                 case [name, "begins"]:
                     self.idle.remove(name)
                     self.loop.spawn(name, self._act(name))
@@ -298,6 +322,7 @@ class Chain:
             tuple(sorted([shapes.moment(self.sent_at[token]) for _, token in self.under_way])),
             shapes.of(self.sent_at.get(self.token)),
             shapes.of(self.replaced),
+            len(self.forgotten),
             tuple((row.issued_at, row.spent_at, row.successor is None) for row in store.refresh_tokens.values()),
             # Clients are alike, so it does not matter which of them is where.
             frozenset(Counter([shapes.of(task) for task in self.loop.tasks]).items()),
@@ -314,6 +339,7 @@ class ChainShapes(Shapes):
     def __init__(self, now: float, old: float, chain: Chain) -> None:
         super().__init__(now, old)
         self._places = {digest: at for at, digest in enumerate(chain.storage.store.refresh_tokens)}
+        self._places |= dict.fromkeys(chain.forgotten, -2)
         self._digest = chain.mint.digest
         self._clients = chain.scope.clients
 
@@ -359,6 +385,7 @@ HONEST_LONG: Final = {
 ROBBED: Final = {
     "two refreshes": Case(scope=Scope(clients=("one", "two"), ticks=4, thief=True)),
     "two refreshes of one": Case(scope=Scope(clients=("one", "one"), ticks=4, thief=True), faults=1),
+    "a forgotten token": Case(scope=Scope(clients=("one", "one"), ticks=7, thief=True)),
 }
 ROBBED_LONG: Final = {
     "four refreshes": Case(scope=Scope(clients=FOUR, ticks=7, thief=True)),
@@ -443,7 +470,7 @@ class TwoSuccessors(RefreshSession):
         async with self.unit_of_work.begin(actor) as tx:
             spent = await tx.refresh_tokens.get(digest)
             assert spent is not None
-            successor = self.mint.mint()
+            successor = self.mint.mint(spent.session_id)
             await tx.refresh_tokens.reseal(digest, successor=self.mint.seal(successor.secret, secret))
             return await self._exchange(tx, spent.session_id, successor)
 
@@ -472,6 +499,14 @@ class ForgivenOwner(RefreshSession):
         return await super()._again(digest, secret, actor)
 
 
+@dataclass(frozen=True, slots=True)
+class ForgottenThieves(RefreshSession):
+    """A token that was spent and forgotten is a guess."""
+
+    async def _named_session(self, tx: Transaction, secret: str) -> SessionId:
+        raise InvalidToken
+
+
 @pytest.mark.parametrize(
     ("bug", "case", "violation"),
     [
@@ -479,6 +514,7 @@ class ForgivenOwner(RefreshSession):
         (LongerWindowForEver, ROBBED["two refreshes"], "a replay after the window was answered"),
         (TwoSuccessors, ROBBED["two refreshes"], "was answered, though a thief had replaced its token"),
         (UsedSuccessorsToo, ROBBED["two refreshes"], "a replay after the successor was used was answered"),
+        (ForgottenThieves, ROBBED["a forgotten token"], "a replay was refused and the session goes on"),
         (ForgivenOwner, ROBBED["two refreshes"], "showed that there is a thief, and the session goes on"),
     ],
 )

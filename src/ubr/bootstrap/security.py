@@ -35,7 +35,7 @@ def security_of(settings: Settings, hasher: PasswordHasher) -> SecurityPorts:
         access_tokens=JwtAccessTokens(
             settings.issuer, settings.audience, secret_keys, algorithm=settings.jwt_algorithm
         ),
-        refresh_tokens=OpaqueRefreshTokens(),
+        refresh_tokens=OpaqueRefreshTokens(secret_keys),
         link_tokens=OpaqueLinkTokens(),
         log_signing=Ed25519LogSigning(secret_keys, settings.issuer, random_bytes),
     )

@@ -1,11 +1,15 @@
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 
 from tests.support.people import World, new_world
 from ubr.application.accounts.delete_user import DeleteUserCommand
 from ubr.application.kernel.representations import TokensResult
+from ubr.application.operations.janitor import Janitor
 from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.sessions.list_sessions import ListSessionsCommand
 from ubr.application.sessions.revoke_session import RevokeSessionCommand
@@ -13,6 +17,9 @@ from ubr.bootstrap import open_environment
 from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import InvalidToken
+from ubr.domain.ids import TokenDigest
+from ubr.domain.keys import base64url
+from ubr.domain.sessions.session import RefreshToken
 from ubr.settings import Settings
 from ubr.testing import MovableClock
 from ubr.testing.memory import TINY_HASHING
@@ -365,6 +372,64 @@ async def test_the_janitor_takes_away_no_protection() -> None:
         await janitor()
         assert await refused(world, member.tokens.refresh_token)
         assert not await world.alive(new)
+
+
+@asynccontextmanager
+async def tidied() -> AsyncIterator[tuple[World, Janitor]]:
+    clock = MovableClock()
+    async with open_environment(Settings.memory(**TINY_HASHING), clock=clock) as environment:
+        yield World(environment.application, clock), environment.janitor
+
+
+async def stored(janitor: Janitor, tokens: list[TokensResult]) -> list[bool]:
+    async with janitor.unit_of_work.read() as tx:
+        digests = [TokenDigest(sha256(each.refresh_token.encode()).digest()) for each in tokens]
+        return [await tx.refresh_tokens.get(digest) is not None for digest in digests]
+
+
+@pytest.mark.parametrize("generation", range(6))
+async def test_a_token_that_the_janitor_has_forgotten_still_ends_the_session(generation: int) -> None:
+    async with tidied() as (world, janitor):
+        member = await world.user()
+        tokens = await chain(world, member.tokens, 6, apart=60)
+        world.clock.move(days=10)
+        await janitor()
+        assert await stored(janitor, tokens) == [False] * 6 + [True]
+        await world.acts()
+        assert await refused(world, tokens[generation].refresh_token)
+        assert not await world.alive(tokens[-1])
+        assert await refused(world, tokens[-1].refresh_token)
+        assert [entry.action for entry in await world.acts()] == ["session.token_reused", "session.revoked"]
+
+
+async def test_a_token_of_an_earlier_version_is_kept_and_ends_the_session() -> None:
+    async with tidied() as (world, janitor):
+        member = await world.user()
+        old = "ubr_rt_" + base64url.encode(bytes(range(32))).decode()
+        row = RefreshToken(
+            digest=TokenDigest(sha256(old.encode()).digest()),
+            session_id=member.actor.session_id,
+            issued_at=world.clock(),
+        )
+        async with janitor.unit_of_work.begin(SYSTEM) as tx:
+            await tx.refresh_tokens.add(row)
+            await tx.commit()
+        new = await world.refresh(old)
+        world.clock.move(days=1)
+        newer = await world.refresh(new.refresh_token)
+        world.clock.move(days=1)
+        await janitor()
+        assert await refused(world, old)
+        assert not await world.alive(newer)
+
+
+async def test_a_forgotten_token_of_a_deleted_session_is_unknown() -> None:
+    async with tidied() as (world, janitor):
+        member = await world.user()
+        await world.refresh(member.tokens.refresh_token)
+        world.clock.move(days=200)
+        assert await janitor() == 1
+        assert await refused(world, member.tokens.refresh_token)
 
 
 async def test_the_janitor_deletes_what_is_past_its_absolute_end() -> None:

@@ -136,7 +136,10 @@ class MemoryRefreshTokens:
         sealed = (token for token in self._tokens if token.successor is not None)
         found = [token for token in sealed if token.spent_at is not None and token.spent_at < spent_before][:limit]
         for token in found:
-            self._tokens.put(token.digest, replace(token, successor=None))
+            if token.names_session:
+                self._tokens.drop(token.digest)
+            else:
+                self._tokens.put(token.digest, replace(token, successor=None))
         return len(found)
 
 

@@ -211,18 +211,23 @@ class SqlRefreshTokens:
             await self._connection.row(_LOCK_SESSION, {"digest": digest})
 
     async def forget_successors(self, spent_before: datetime, limit: int) -> int:
-        """Skips tokens that another unit has locked; a later call erases their successors."""
+        """Skips tokens that another unit has locked; a later call forgets them."""
         c = refresh_tokens.c
         sealed = (
-            select(c.digest)
+            select(c.digest, c.names_session)
             .where(c.successor.is_not(None), c.spent_at < spent_before)
             .order_by(c.spent_at)
             .limit(limit)
-            .with_for_update(key_share=True, skip_locked=True)
-            .cte("sealed")
+            .with_for_update(skip_locked=True)
         )
-        erased = update(refresh_tokens).where(c.digest.in_(select(sealed.c.digest))).values(successor=None)
-        return len(await self._connection.change(erased.returning(c.digest)))
+        found = await self._connection.rows(sealed)
+        deleted = [row[0] for row in found if row[1]]
+        if deleted:
+            await self._connection.write(delete(refresh_tokens).where(c.digest.in_(deleted)))
+        erased = [row[0] for row in found if not row[1]]
+        if erased:
+            await self._connection.write(update(refresh_tokens).where(c.digest.in_(erased)).values(successor=None))
+        return len(found)
 
 
 _PRINCIPAL: Final = Statement(

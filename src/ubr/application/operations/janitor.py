@@ -39,9 +39,9 @@ Batch: TypeAlias = Callable[[Transaction], Awaitable[int]]
 class Janitor:
     """One round of cleaning, in small units so that nothing waits for it. After each it rests as long as it took.
 
-    - Encrypted successors of refresh tokens are erased once their retry window is over.
-    - Sessions are deleted after their absolute end, with their tokens: until then, every older refresh token is
-      recognised.
+    - Spent refresh tokens are deleted once their retry window is over. They name their session, so a copy is still
+      recognised. Tokens of earlier versions name none: only their encrypted successors are erased.
+    - Sessions are deleted after their absolute end, with their tokens.
     - Links are deleted once they have expired, undeliverable mails after a week, and reservations of e-mails and
       former names of roles once they have ended.
     - Grants are deleted a month after their end. They have had no effect since, so nothing changes with them.

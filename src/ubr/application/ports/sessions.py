@@ -101,7 +101,7 @@ class RefreshTokens(Protocol):
         ...
 
     async def get(self, digest: TokenDigest) -> RefreshToken | None:
-        """The token, spent or not, of any generation; None if missing."""
+        """The token, spent or not; None if missing, or spent and forgotten."""
         ...
 
     async def reseal(self, digest: TokenDigest, *, successor: bytes) -> None:
@@ -109,15 +109,26 @@ class RefreshTokens(Protocol):
         ...
 
     async def forget_successors(self, spent_before: datetime, limit: int) -> int:
-        """Erase the encrypted successors of at most `limit` tokens spent before this. Returns the number erased."""
+        """Forget the encrypted successors of at most `limit` tokens spent before this. Returns their number.
+
+        A token that names its session is deleted with its successor. Others are kept until the session is deleted.
+        """
         ...
 
 
 class RefreshTokenMint(Protocol):
-    """Refresh tokens: 256 random bits each. The store holds only their SHA-256 digest."""
+    """Refresh tokens: 128 random bits each, and the session. The store holds only their SHA-256 digest."""
 
-    def mint(self) -> MintedToken:
-        """A new token."""
+    def mint(self, session_id: SessionId) -> MintedToken:
+        """A new token that names its session."""
+        ...
+
+    def session_ids(self, secret: str) -> tuple[SessionId, ...]:
+        """The session that the token names. The caller checks that it exists: a guess may name one that does not.
+
+        Empty for a token of an earlier version, and for one minted with a secret that is no longer known; more than one
+        id only by chance. Errors: `InvalidToken` if the text cannot be a refresh token.
+        """
         ...
 
     def digest(self, secret: str) -> TokenDigest:

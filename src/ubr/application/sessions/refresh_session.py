@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NoReturn
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
@@ -15,7 +16,7 @@ from ubr.application.ports.secrets import MintedToken
 from ubr.application.ports.sessions import Principal, RefreshTokenMint
 from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
 from ubr.application.protection.rate_limits import RateLimiter
-from ubr.application.sessions.token_issuer import TokenIssuer
+from ubr.application.sessions.token_issuer import TokenIssuer, unspent
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidToken
 from ubr.domain.ids import SessionId, TokenDigest
@@ -62,8 +63,12 @@ class RefreshSession:
 
     async def _refresh(self, command: RefreshSessionCommand, actor: Actor | System | None) -> TokensResult:
         digest = self.mint.digest(command.refresh_token)
-        await self._count(digest)
-        successor = self.mint.mint()
+        async with self.unit_of_work.read() as tx:
+            token = await tx.refresh_tokens.get(digest)
+        if token is None or token.spent_at is not None:
+            return await self._again(digest, command.refresh_token, actor)
+        await self.rate_limiter.refresh(token.session_id)
+        successor = self.mint.mint(token.session_id)
         sealed = self.mint.seal(successor.secret, command.refresh_token)
         await self.keys.current()
         async with self.unit_of_work.begin(actor) as tx:
@@ -71,15 +76,6 @@ class RefreshSession:
             if session_id is not None:
                 return await self._exchange(tx, session_id, successor)
         return await self._again(digest, command.refresh_token, actor)
-
-    async def _count(self, digest: TokenDigest) -> None:
-        """Count a refresh before it begins. A retry changes nothing, and is not counted."""
-        if self.rate_limiter.quotas.refreshes is None:
-            return
-        async with self.unit_of_work.read() as tx:
-            token = await tx.refresh_tokens.get(digest)
-        if token is not None and token.spent_at is None:
-            await self.rate_limiter.refresh(token.session_id)
 
     async def _exchange(self, tx: Transaction, session_id: SessionId, successor: MintedToken) -> TokensResult:
         """Lock the session before reading its user, so that a concurrent end comes either wholly before or wholly
@@ -92,7 +88,7 @@ class RefreshSession:
         principal = await _live(tx, session_id)
         session.refresh(limits=self.policy.sessions, now=tx.now, log_all=self.policy.log_all_refreshes)
         await tx.sessions.save(session)
-        await tx.refresh_tokens.add(RefreshToken(digest=successor.digest, session_id=session_id, issued_at=tx.now))
+        await tx.refresh_tokens.add(unspent(successor, session_id, self.mint, tx.now))
         tokens = self.issuer.issue(principal.with_session(session), successor.secret, tx.now, position)
         await tx.commit()
         return tokens
@@ -104,19 +100,34 @@ class RefreshSession:
         """
         async with self.unit_of_work.read() as tx:
             spent = await tx.refresh_tokens.get(digest)
-            if spent is None or spent.spent_at is None:
+            if spent is not None and spent.spent_at is None:
                 raise InvalidToken
-            unused = await self._unused_successor(tx, spent, secret)
+            session_id = await self._named_session(tx, secret) if spent is None else spent.session_id
+            unused = None if spent is None else await self._unused_successor(tx, spent, secret)
             if unused is not None and unused.repeatable_at(tx.now):
                 return await self._repeat(tx, unused)
             now = tx.now
-        if unused is not None and now - spent.spent_at <= self.policy.refresh_retry_window:
-            await self.rate_limiter.refresh(spent.session_id)
+        if spent is not None and unused is not None and self._replaceable(spent, now):
+            await self.rate_limiter.refresh(session_id)
             tokens = await self._replace(digest, secret, actor)
             if tokens is not None:
                 return tokens
-        async with self.unit_of_work.ending(Change("session", str(spent.session_id)), actor=actor) as tx:
-            session = await tx.sessions.get(spent.session_id)
+        return await self._end(session_id, actor)
+
+    def _replaceable(self, spent: RefreshToken, now: datetime) -> bool:
+        return spent.spent_at is not None and now - spent.spent_at <= self.policy.refresh_retry_window
+
+    async def _named_session(self, tx: Transaction, secret: str) -> SessionId:
+        """The session of a token that was spent and forgotten. Errors: `InvalidToken` for a guess."""
+        for session_id in self.mint.session_ids(secret):
+            if await tx.sessions.get(session_id) is not None:
+                return session_id
+        raise InvalidToken
+
+    async def _end(self, session_id: SessionId, actor: Actor | System | None) -> NoReturn:
+        """End the session of a token that counts as stolen."""
+        async with self.unit_of_work.ending(Change("session", str(session_id)), actor=actor) as tx:
+            session = await tx.sessions.get(session_id)
             if session is not None:
                 session.end(SecurityEvent.TOKEN_REUSED, now=tx.now)
                 await tx.sessions.save(session)
@@ -134,7 +145,7 @@ class RefreshSession:
                 return None
             if unused.repeatable_at(tx.now):  # a concurrent retry replaced it
                 return await self._repeat(tx, unused)
-            successor = self.mint.mint()
+            successor = self.mint.mint(unused.token.session_id)
             await tx.refresh_tokens.spend(unused.token.digest, successor=None, now=tx.now)
             await tx.refresh_tokens.reseal(digest, successor=self.mint.seal(successor.secret, secret))
             return await self._exchange(tx, unused.token.session_id, successor)

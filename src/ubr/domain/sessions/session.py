@@ -93,11 +93,13 @@ class RefreshToken:
     """One token in a session's chain, identified by its digest.
 
     `spent_at` is None until it is spent. `successor` is the next token, encrypted under a key that only the spent
-    token yields: it can be returned again within the retry window, and is erased afterwards.
+    token yields: it can be returned again within the retry window, and is erased afterwards. `names_session` is
+    true if the token itself proves that it belonged to the session, so that its row can be deleted after its use.
     """
 
     digest: TokenDigest
     session_id: SessionId
     issued_at: datetime
     spent_at: datetime | None = None
+    names_session: bool = False
     successor: bytes | None = field(default=None, repr=False)
