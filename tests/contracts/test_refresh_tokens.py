@@ -72,6 +72,25 @@ async def test_a_token_is_spent_once_in_one_unit_too(uow: UnitOfWork, token: Ref
         assert found.successor == SEALED
 
 
+async def test_a_spent_token_gets_another_successor(uow: UnitOfWork, token: RefreshToken, session: Session) -> None:
+    await put(uow, unspent := new_token(session))
+    await spend(uow, token)
+    async with uow.begin(None) as tx:
+        for digest in (token.digest, unspent.digest, TokenDigest(secrets.token_bytes(32))):
+            await tx.refresh_tokens.reseal(digest, successor=b"another")
+        await tx.commit()
+    async with uow.read() as tx:
+        assert await tx.refresh_tokens.get(token.digest) == replace(token, spent_at=NOON, successor=b"another")
+        assert await tx.refresh_tokens.get(unspent.digest) == unspent
+
+
+async def test_a_token_is_spent_without_a_successor(uow: UnitOfWork, token: RefreshToken) -> None:
+    async with uow.begin(None) as tx:
+        assert await tx.refresh_tokens.spend(token.digest, successor=None, now=tx.now) == token.session_id
+        await tx.commit()
+    assert await seen(uow, lambda tx: tx.refresh_tokens.get(token.digest)) == replace(token, spent_at=NOON)
+
+
 async def test_every_generation_is_remembered(uow: UnitOfWork, session: Session) -> None:
     chain = [new_token(session) for _ in range(4)]
     await put(uow, chain[0])
@@ -107,6 +126,28 @@ async def test_successors_are_erased_of_tokens_spent_before(uow: UnitOfWork, ses
     async with uow.read() as tx:
         for token in long_ago:
             assert await tx.refresh_tokens.get(token.digest) == replace(token, spent_at=NOON - TICK)
+        assert await tx.refresh_tokens.get(now.digest) == replace(now, spent_at=NOON, successor=SEALED)
+        assert await tx.refresh_tokens.get(good.digest) == good
+
+
+async def test_tokens_that_name_their_session_are_deleted_with_their_successor(
+    uow: UnitOfWork, session: Session
+) -> None:
+    now, good, *long_ago = (replace(new_token(session), names_session=True) for _ in range(5))
+    other = new_token(session)
+    await put(uow, now, good, other, *long_ago)
+    async with uow.begin(None) as tx:
+        for token in (other, *long_ago):
+            await tx.refresh_tokens.spend(token.digest, successor=SEALED, now=NOON - TICK)
+        await tx.refresh_tokens.spend(now.digest, successor=SEALED, now=NOON)
+        await tx.commit()
+    for expected in (3, 1, 0):
+        async with uow.begin(SYSTEM) as tx:
+            assert await tx.refresh_tokens.forget_successors(NOON, 3) == expected
+            await tx.commit()
+    async with uow.read() as tx:
+        assert [await tx.refresh_tokens.get(token.digest) for token in long_ago] == [None] * 3
+        assert await tx.refresh_tokens.get(other.digest) == replace(other, spent_at=NOON - TICK)
         assert await tx.refresh_tokens.get(now.digest) == replace(now, spent_at=NOON, successor=SEALED)
         assert await tx.refresh_tokens.get(good.digest) == good
 

@@ -91,6 +91,7 @@ async def test_no_question_reads_a_whole_table_or_sorts_one(tmp_path: Path, monk
         digest = TokenDigest(bytes(32))
         await tx.refresh_tokens.get(digest)
         await tx.refresh_tokens.spend(digest, successor=b"", now=NOON)
+        await tx.refresh_tokens.reseal(digest, successor=b"")
         await tx.refresh_tokens.forget_successors(NOON, 100)
         await tx.idempotency.find(bytes(32), NOON)
         await tx.idempotency.claim(bytes(32), NOON)

@@ -2,7 +2,8 @@
 are lost, requests that come twice or late, workers that crash.
 
 A client keeps to this: it asks again with the same token where no answer came, no request of it arrives later than the
-window after the first with that token was sent, and it takes the next token no sooner than that.
+window after the first with that token was sent, and it takes the next token no sooner than that. A patient client is
+the only one of its session; its requests arrive once each, and as late as the longer window allows.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Coroutine, Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -24,6 +26,8 @@ from tests.simulation.loop import SimulatedLoop
 from tests.simulation.parts import GatedUnitOfWork, Storage, put_back, rows_of
 from ubr.adapters.memory import MemoryStore
 from ubr.adapters.memory.rate_limit_store import MemoryRateLimitStore
+from ubr.adapters.memory.sessions import MemoryRefreshTokens
+from ubr.adapters.memory.store import Drafts
 from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
 from ubr.adapters.security.secrets import SecretKeys
 from ubr.adapters.security.system import Uuid7, random_bytes
@@ -32,10 +36,11 @@ from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import TokensResult
+from ubr.application.ports.unit_of_work import Transaction
 from ubr.application.protection.rate_limits import Quotas, RateLimiter
 from ubr.application.revocation.propagation import PropagatingUnitOfWork
 from ubr.application.sessions.log_in import LogInCommand
-from ubr.application.sessions.refresh_session import RefreshSession, RefreshSessionCommand
+from ubr.application.sessions.refresh_session import RefreshSession, RefreshSessionCommand, UnusedSuccessor
 from ubr.application.sessions.token_issuer import TokenIssuer
 from ubr.bootstrap.memory import MemoryContainer
 from ubr.domain.actor import Actor, System
@@ -48,9 +53,14 @@ from ubr.settings import Settings
 from ubr.testing import TINY_HASHING
 
 NOW: Final = datetime(2030, 1, 1, tzinfo=UTC)
+SETTINGS: Final = Settings.memory(**TINY_HASHING)
 WINDOW: Final = RETRY_WINDOW.total_seconds()
 TICK: Final = 6.0
 """Two of them are longer than the window, one is not."""
+LONGER_WINDOW: Final = 15.0
+"""Two ticks are shorter, three are not."""
+SECRETS: Final = SecretKeys(SETTINGS.secret_keys)
+POLICY: Final = OperatorPolicy(refresh_retry_window=timedelta(seconds=LONGER_WINDOW))
 
 _new_id = Uuid7()
 
@@ -60,7 +70,7 @@ def start() -> tuple[dict[str, Any], str, SessionId]:
     """The rows of one who is logged in, and their refresh token. Made by the real use cases, once."""
 
     async def made() -> tuple[dict[str, Any], str, SessionId]:
-        container = MemoryContainer(settings=Settings.memory(**TINY_HASHING), clock=lambda: NOW)
+        container = MemoryContainer(settings=SETTINGS, clock=lambda: NOW)
         ubr = container.application()
         await ubr.initialize()
         await ubr.register_user(
@@ -91,8 +101,14 @@ class Scope:
     ticks: int
     hasty: bool = False
     """Whether the next token may be taken at once."""
+    patient: bool = False
+    """Whether requests may arrive as late as the longer window allows."""
     thief: bool = False
     """Whether somebody holds a copy of the first token, and uses it once, at any time."""
+
+    @property
+    def latest(self) -> float:
+        return LONGER_WINDOW if self.patient else WINDOW
 
 
 class NoOtherWorker:
@@ -119,12 +135,15 @@ class Chain:
         self.under_way: list[tuple[str, str]] = []
         """Requests and the tokens that they hold."""
         self.stolen = False
+        self.forgotten: set[TokenDigest] = set()
+        self.replaced: str | None = None
+        """The token of the owner for which the thief got another one."""
         store = MemoryStore()
         put_back(store, rows)
         self.storage = Storage(self.loop, store, Recorder(_new_id, random_bytes), self._now, gates=("commit",))
         self.storage.faults, self.storage.answers_late = True, False
         numbers = count(1)
-        self.mint = OpaqueRefreshTokens(SecretKeys([b"s" * 32]), lambda size: next(numbers).to_bytes(size, "big"))
+        self.mint = OpaqueRefreshTokens(SECRETS, lambda size: next(numbers).to_bytes(size, "big"))
         issuer = TokenIssuer(PlainAccessTokens(), _new_id, OperatorPolicy())  # type: ignore[arg-type]
         unit_of_work = PropagatingUnitOfWork(GatedUnitOfWork(self.storage), barrier=NoOtherWorker())  # type: ignore[arg-type]
         self.refresh = refresh(
@@ -133,7 +152,7 @@ class Chain:
             keys=KeysAtHand(),  # type: ignore[arg-type]
             mint=self.mint,
             issuer=issuer,
-            policy=OperatorPolicy(),
+            policy=POLICY,
             denials=DenialRecorder(unit_of_work, self._now),
         )
         self._served = 0
@@ -145,8 +164,23 @@ class Chain:
     def ended(self) -> bool:
         return self.storage.store.sessions[self.session_id].ended_at is not None
 
-    def _row(self, token: str) -> RefreshToken:
-        return self.storage.store.refresh_tokens[self.mint.digest(token)]
+    def _row(self, token: str) -> RefreshToken | None:
+        return self.storage.store.refresh_tokens.get(self.mint.digest(token))
+
+    def _spent(self, token: str) -> bool:
+        row = self._row(token)
+        return row is None or row.spent_at is not None
+
+    def _tidy(self) -> None:
+        """The step of the janitor. Tokens that are locked wait for the next one."""
+        if self.storage.writer is None:
+            drafts = Drafts(self.storage.store)
+            before = self._now() - POLICY.refresh_retry_window - RETRY_WINDOW
+            with suppress(StopIteration):
+                MemoryRefreshTokens(drafts).forget_successors(before, 100).send(None)
+            self.forgotten |= {token.digest for token in self.storage.store.refresh_tokens.values()}
+            drafts.apply()
+            self.forgotten -= set(self.storage.store.refresh_tokens)
 
     # --- who asks ----------------------------------------------------------------------------------------------------
 
@@ -173,7 +207,7 @@ class Chain:
     async def _serve(self, request: str, token: str, answer: asyncio.Future[str | None]) -> None:
         """One request on its way, in a worker, and its answer on its way back."""
         try:
-            fault = await self.loop.gate("arrives", "twice")
+            fault = await self.loop.gate("arrives", *(() if self.scope.patient else ("twice",)))
             if fault == "twice":
                 self._send(request.partition(":")[0], token, self.loop.create_future())
             successor: str | None = None
@@ -182,11 +216,15 @@ class Chain:
                 successor = (await self.refresh(RefreshSessionCommand(refresh_token=token))).refresh_token
                 if ended:
                     self.violation = f"{request} revived an ended session"
+                if token == self.replaced:
+                    self.violation = f"{request} was answered, though a thief had replaced its token"
             except StoreUnavailable:
                 pass
             except InvalidToken:
                 if not self.stolen:
                     self.violation = f"{request} of an honest client was refused"
+                if token == self.replaced and not self.ended:
+                    self.violation = f"{request} showed that there is a thief, and the session goes on"
                 return
             lost = await self.loop.gate("is answered", "lost")
             if not answer.done():
@@ -198,11 +236,14 @@ class Chain:
 
     async def _replay(self) -> None:
         """Use the copy of the first token."""
-        spent_at = self._row(self.first).spent_at
-        late = spent_at is not None and self._now() - spent_at > RETRY_WINDOW
+        row = self._row(self.first)
+        spent_at = NOW if row is None else row.spent_at
+        late = spent_at is not None and self._now() - spent_at > POLICY.refresh_retry_window
+        owned = None if row is None or row.successor is None else self.mint.unseal(row.successor, self.first)
+        used = owned is not None and self._spent(owned)
         self.stolen = True
         try:
-            await self.refresh(RefreshSessionCommand(refresh_token=self.first))
+            taken = (await self.refresh(RefreshSessionCommand(refresh_token=self.first))).refresh_token
         except InvalidToken:
             if not self.ended:
                 self.violation = "a replay was refused and the session goes on"
@@ -211,6 +252,10 @@ class Chain:
         else:
             if late:
                 self.violation = "a replay after the window was answered"
+            if used:
+                self.violation = "a replay after the successor was used was answered"
+            if owned not in {None, taken}:
+                self.replaced = owned
 
     # --- what can happen ---------------------------------------------------------------------------------------------
 
@@ -226,7 +271,7 @@ class Chain:
         able = sorted(filter(self._may_begin, self.idle), key="thief:replay".__eq__)
         found += [Event(f"{name} begins", name) for at, name in enumerate(able) if at == 0 or name == "thief:replay"]
         passed = self.loop.time() + TICK
-        in_time = all(passed - self.sent_at.get(token, passed) <= WINDOW for _, token in self.under_way)
+        in_time = all(passed - self.sent_at.get(token, passed) <= self.scope.latest for _, token in self.under_way)
         if passed <= self.scope.ticks * TICK and (in_time or self.stolen):
             found.append(Event("time passes"))
         return found
@@ -246,6 +291,7 @@ class Chain:
             match event.name.split():
                 case ["time", "passes"]:
                     self.loop.advance(self.loop.time() + TICK)
+                    self._tidy()
                 case [name, "begins"]:
                     self.idle.remove(name)
                     self.loop.spawn(name, self._act(name))
@@ -262,7 +308,7 @@ class Chain:
         return self._replay() if name == "thief:replay" else self._client(name.partition(":")[0])
 
     def state(self) -> Hashable:
-        shapes = ChainShapes(self.loop.time(), WINDOW + TICK, self)
+        shapes = ChainShapes(self.loop.time(), LONGER_WINDOW + TICK, self)
         store = self.storage.store
         return (
             self.loop.time(),
@@ -275,7 +321,9 @@ class Chain:
             shapes.of(self.taken_at),
             tuple(sorted([shapes.moment(self.sent_at[token]) for _, token in self.under_way])),
             shapes.of(self.sent_at.get(self.token)),
-            tuple(row.spent_at for row in store.refresh_tokens.values()),
+            shapes.of(self.replaced),
+            len(self.forgotten),
+            tuple((row.issued_at, row.spent_at, row.successor is None) for row in store.refresh_tokens.values()),
             # Clients are alike, so it does not matter which of them is where.
             frozenset(Counter([shapes.of(task) for task in self.loop.tasks]).items()),
         )
@@ -291,6 +339,7 @@ class ChainShapes(Shapes):
     def __init__(self, now: float, old: float, chain: Chain) -> None:
         super().__init__(now, old)
         self._places = {digest: at for at, digest in enumerate(chain.storage.store.refresh_tokens)}
+        self._places |= dict.fromkeys(chain.forgotten, -2)
         self._digest = chain.mint.digest
         self._clients = chain.scope.clients
 
@@ -327,6 +376,7 @@ THREE: Final = ("one", "two", "three")
 HONEST: Final = {
     "four refreshes": Case(scope=Scope(clients=FOUR, ticks=7)),
     "three at once, a fault": Case(scope=Scope(clients=THREE, ticks=3), faults=1),
+    "one that waits, two faults": Case(scope=Scope(clients=("one", "one"), ticks=6, patient=True), faults=2),
 }
 HONEST_LONG: Final = {
     "four refreshes, a fault": Case(scope=Scope(clients=FOUR, ticks=7), faults=1),
@@ -334,6 +384,8 @@ HONEST_LONG: Final = {
 }
 ROBBED: Final = {
     "two refreshes": Case(scope=Scope(clients=("one", "two"), ticks=4, thief=True)),
+    "two refreshes of one": Case(scope=Scope(clients=("one", "one"), ticks=4, thief=True), faults=1),
+    "a forgotten token": Case(scope=Scope(clients=("one", "one"), ticks=7, thief=True)),
 }
 ROBBED_LONG: Final = {
     "four refreshes": Case(scope=Scope(clients=FOUR, ticks=7, thief=True)),
@@ -396,3 +448,77 @@ def test_a_window_that_never_closes_is_found(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("ubr.application.sessions.refresh_session.RETRY_WINDOW", timedelta(days=1))
     found = explored(ROBBED["two refreshes"].scope, interruptions=0, faults=0)
     assert found.violation == "a replay after the window was answered"
+
+
+@dataclass(frozen=True, slots=True)
+class NoLongerWindow(RefreshSession):
+    async def _replace(self, digest: TokenDigest, secret: str, actor: Actor | System | None) -> TokensResult | None:
+        return None
+
+
+@dataclass(frozen=True)
+class LongerWindowForEver(RefreshSession):
+    async def _again(self, digest: TokenDigest, secret: str, actor: Actor | System | None) -> TokensResult:
+        return await self._replace(digest, secret, actor) or await super()._again(digest, secret, actor)
+
+
+@dataclass(frozen=True, slots=True)
+class TwoSuccessors(RefreshSession):
+    """The successor that is replaced stays good."""
+
+    async def _replace(self, digest: TokenDigest, secret: str, actor: Actor | System | None) -> TokensResult | None:
+        async with self.unit_of_work.begin(actor) as tx:
+            spent = await tx.refresh_tokens.get(digest)
+            assert spent is not None
+            successor = self.mint.mint(spent.session_id)
+            await tx.refresh_tokens.reseal(digest, successor=self.mint.seal(successor.secret, secret))
+            return await self._exchange(tx, spent.session_id, successor)
+
+
+@dataclass(frozen=True, slots=True)
+class UsedSuccessorsToo(RefreshSession):
+    """A successor that was used is replaced like one that was not."""
+
+    async def _unused_successor(self, tx: Transaction, spent: RefreshToken, secret: str) -> UnusedSuccessor | None:
+        if spent.successor is None:
+            return None
+        successor = self.mint.unseal(spent.successor, secret)
+        token = await tx.refresh_tokens.get(self.mint.digest(successor))
+        return None if token is None else UnusedSuccessor(successor, token)
+
+
+@dataclass(frozen=True)
+class ForgivenOwner(RefreshSession):
+    """A replaced token is refused, and its session goes on."""
+
+    async def _again(self, digest: TokenDigest, secret: str, actor: Actor | System | None) -> TokensResult:
+        async with self.unit_of_work.read() as tx:
+            spent = await tx.refresh_tokens.get(digest)
+        if spent is not None and spent.spent_at is not None and spent.successor is None:
+            raise InvalidToken
+        return await super()._again(digest, secret, actor)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgottenThieves(RefreshSession):
+    """A token that was spent and forgotten is a guess."""
+
+    async def _named_session(self, tx: Transaction, secret: str) -> SessionId:
+        raise InvalidToken
+
+
+@pytest.mark.parametrize(
+    ("bug", "case", "violation"),
+    [
+        (NoLongerWindow, HONEST["one that waits, two faults"], "of an honest client was refused"),
+        (LongerWindowForEver, ROBBED["two refreshes"], "a replay after the window was answered"),
+        (TwoSuccessors, ROBBED["two refreshes"], "was answered, though a thief had replaced its token"),
+        (UsedSuccessorsToo, ROBBED["two refreshes"], "a replay after the successor was used was answered"),
+        (ForgottenThieves, ROBBED["a forgotten token"], "a replay was refused and the session goes on"),
+        (ForgivenOwner, ROBBED["two refreshes"], "showed that there is a thief, and the session goes on"),
+    ],
+)
+def test_a_bug_in_the_longer_window_is_found(bug: type[RefreshSession], case: Case, violation: str) -> None:
+    found = explored(case.scope, bug, interruptions=case.interruptions, faults=case.faults)
+    assert found.violation is not None
+    assert found.violation.endswith(violation), str(found)

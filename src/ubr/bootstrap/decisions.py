@@ -36,6 +36,8 @@ def policy_of(settings: Settings) -> OperatorPolicy:
         sessions=SessionLimits(
             idle=settings.session_idle, lifetime=settings.session_lifetime, per_user=settings.sessions_per_user
         ),
+        refresh_retry_window=settings.refresh_retry_window,
+        log_all_refreshes=settings.audit_refreshes == "all",
         verifiers_per_user=settings.verifiers_per_user,
         own_permissions=Permissions.of(Permission(name) for name in settings.permissions),
     )

@@ -98,5 +98,6 @@ def services_of(ports: Ports) -> Services:
             feed=ports.background_feed,
             rate_limit_store=ports.rate_limit_store,
             quotas=ports.decisions.quotas,
+            policy=ports.decisions.policy,
         ),
     )

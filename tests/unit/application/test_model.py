@@ -78,7 +78,9 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.opened = new_world(sessions_per_user=CAP, session_idle=IDLE, session_lifetime=LIFETIME)
+        self.opened = new_world(
+            sessions_per_user=CAP, session_idle=IDLE, session_lifetime=LIFETIME, audit_refreshes="all"
+        )
         self.world: World = self.run(self.opened.__aenter__())
         self.people: dict[UUID, Person] = {}
         self.sessions: list[Signed] = []
@@ -191,11 +193,17 @@ class Machine(RuleBasedStateMachine):
         at = generation % len(session.spent)
         token, when = session.spent[at]
         newest = at == len(session.spent) - 1
-        if newest and self.now - when <= timedelta(seconds=10):
+        if newest and self.now - session.seen <= timedelta(seconds=10):
             again = self.does(self.world.refresh(token), None if session.live(self.now) else InvalidToken, silent=True)
             if again is not None:
                 assert again.refresh_token == session.tokens.refresh_token
                 self.acts(some=False)
+            return
+        if newest and session.live(self.now) and self.now - when <= timedelta(minutes=2):
+            replaced, session.tokens = session.tokens, self.does(self.world.refresh(token), None)
+            session.spent.insert(at, (replaced.refresh_token, self.now))
+            session.seen = self.now
+            session.idle_end = min(self.now + IDLE, session.end)
             return
         exists = session.user_id in self.people
         ended = session.ended

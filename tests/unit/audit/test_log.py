@@ -91,6 +91,11 @@ async def refused(stage: Stage, email: str) -> None:
         await stage.ubr.log_in(LogInCommand(email=email, password=OTHER_PASSWORD))
 
 
+async def refreshed_the_next_day(stage: Stage) -> None:
+    stage.world.clock.move(days=1)
+    await stage.ubr.refresh_session(RefreshSessionCommand(refresh_token=stage.member.tokens.refresh_token))
+
+
 Entry = tuple[str, str | None, str | None, str | None]  # action, actor, type and name of the target
 REVOKED: Entry = ("session.revoked", "admin", "session", "session")
 ACTS: dict[str, tuple[Callable[[Stage], Awaitable[object]], list[Entry]]] = {
@@ -135,7 +140,7 @@ ACTS: dict[str, tuple[Callable[[Stage], Awaitable[object]], list[Entry]]] = {
         [("session.login_failed", None, None, None)],
     ),
     "refresh": (
-        lambda s: s.ubr.refresh_session(RefreshSessionCommand(refresh_token=s.member.tokens.refresh_token)),
+        refreshed_the_next_day,
         [("session.refreshed", "member", "session", "session")],
     ),
     "log out": (

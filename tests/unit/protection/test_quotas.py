@@ -110,6 +110,19 @@ async def test_a_session_is_refreshed_so_often_and_its_token_stays_good() -> Non
         assert await world.alive(await world.refresh(tokens.refresh_token))
 
 
+async def test_a_late_retry_counts_as_a_refresh() -> None:
+    async with limited(refresh_rate_limit=THREE) as world:
+        tokens = await world.log_in(OWNER)
+        successors = []
+        for _ in range(3):
+            successors.append(await world.refresh(tokens.refresh_token))
+            world.clock.move(seconds=11)
+        with pytest.raises(RateLimited):
+            await world.refresh(tokens.refresh_token)
+        world.clock.move(minutes=20)
+        await world.refresh(successors[-1].refresh_token)
+
+
 async def test_users_change_their_own_account_so_often_and_operators_as_often_as_they_like() -> None:
     async with limited(own_change_rate_limit=RateLimit(Limit(4, HOUR))) as world:
         member, admin = await world.logged_in(OWNER), await world.admin()

@@ -1,11 +1,15 @@
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 
 from tests.support.people import World, new_world
 from ubr.application.accounts.delete_user import DeleteUserCommand
 from ubr.application.kernel.representations import TokensResult
+from ubr.application.operations.janitor import Janitor
 from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.sessions.list_sessions import ListSessionsCommand
 from ubr.application.sessions.revoke_session import RevokeSessionCommand
@@ -13,6 +17,9 @@ from ubr.bootstrap import open_environment
 from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import InvalidToken
+from ubr.domain.ids import TokenDigest
+from ubr.domain.keys import base64url
+from ubr.domain.sessions.session import RefreshToken
 from ubr.settings import Settings
 from ubr.testing import MovableClock
 from ubr.testing.memory import TINY_HASHING
@@ -63,8 +70,77 @@ async def test_within_ten_seconds_a_retry_yields_the_very_same_successor(world: 
     assert await world.alive(new)
 
 
-@pytest.mark.parametrize("seconds", [10.000001, 11, 3600, 13 * 86400])
-async def test_later_it_ends_the_session(world: World, seconds: float) -> None:
+@pytest.mark.parametrize("seconds", [10.000001, 11, 120])
+async def test_a_later_retry_replaces_an_unused_successor(world: World, seconds: float) -> None:
+    member = await world.user()
+    lost = await world.refresh(member.tokens.refresh_token)
+    world.clock.move(seconds=seconds)
+    new = await world.refresh(member.tokens.refresh_token)
+    assert new.refresh_token != lost.refresh_token
+    assert (await world.refresh(member.tokens.refresh_token)).refresh_token == new.refresh_token
+    world.clock.move(days=1)
+    await world.refresh(new.refresh_token)
+
+
+async def test_the_use_of_a_replaced_successor_ends_the_session(world: World) -> None:
+    member = await world.user()
+    owned = await world.refresh(member.tokens.refresh_token)
+    world.clock.move(seconds=11)
+    copied = await world.refresh(member.tokens.refresh_token)
+    await world.acts()
+    assert await refused(world, owned.refresh_token)
+    assert not await world.alive(copied)
+    assert await refused(world, copied.refresh_token)
+    assert [entry.action for entry in await world.acts()] == ["session.token_reused", "session.revoked"]
+
+
+async def test_a_later_retry_after_the_successor_was_used_ends_the_session(world: World) -> None:
+    member = await world.user()
+    second = await world.refresh(member.tokens.refresh_token)
+    await world.refresh(second.refresh_token)
+    world.clock.move(seconds=11)
+    assert await refused(world, member.tokens.refresh_token)
+    assert not await world.alive(second)
+
+
+async def test_later_retries_prolong_no_window(world: World) -> None:
+    member = await world.user()
+    successors = {(await world.refresh(member.tokens.refresh_token)).refresh_token}
+    for _ in range(10):
+        world.clock.move(seconds=12)
+        successors.add((await world.refresh(member.tokens.refresh_token)).refresh_token)
+    assert len(successors) == 11
+    world.clock.move(seconds=12)
+    assert await refused(world, member.tokens.refresh_token)
+
+
+async def test_two_hundred_later_retries_at_once_get_one_successor(world: World) -> None:
+    member = await world.user()
+    await world.refresh(member.tokens.refresh_token)
+    world.clock.move(seconds=11)
+    results = await asyncio.gather(*(world.refresh(member.tokens.refresh_token) for _ in range(200)))
+    [successor] = {result.refresh_token for result in results}
+    await world.refresh(successor)
+
+
+async def test_a_later_retry_does_not_revive_an_ended_session(world: World) -> None:
+    member = await world.user()
+    await world.refresh(member.tokens.refresh_token)
+    await world.ubr.revoke_session(RevokeSessionCommand(session_id=member.actor.session_id), actor=member.actor)
+    world.clock.move(seconds=11)
+    assert await refused(world, member.tokens.refresh_token)
+
+
+async def test_an_operator_may_have_no_longer_window() -> None:
+    async with new_world(refresh_retry_window=timedelta(seconds=10)) as world:
+        member = await world.user()
+        await world.refresh(member.tokens.refresh_token)
+        world.clock.move(seconds=11)
+        assert await refused(world, member.tokens.refresh_token)
+
+
+@pytest.mark.parametrize("seconds", [120.000001, 121, 3600, 13 * 86400])
+async def test_later_still_it_ends_the_session(world: World, seconds: float) -> None:
     member = await world.user()
     new = await world.refresh(member.tokens.refresh_token)
     world.clock.move(seconds=seconds)
@@ -81,7 +157,7 @@ async def test_a_reuse_ends_one_session_and_no_other(world: World) -> None:
     member = await world.user()
     other = await world.logged_in(member.email)
     await world.refresh(member.tokens.refresh_token)
-    world.clock.move(seconds=11)
+    world.clock.move(seconds=121)
     assert await refused(world, member.tokens.refresh_token)
     assert await world.alive(other.tokens)
     await world.refresh(other.tokens.refresh_token)
@@ -122,6 +198,7 @@ async def test_a_retry_after_the_successor_was_used_is_a_copy(world: World) -> N
 
 async def test_two_hundred_at_once_get_one_successor(world: World) -> None:
     member = await world.user()
+    world.clock.move(days=1)
     await world.acts()
     results = await asyncio.gather(*(world.refresh(member.tokens.refresh_token) for _ in range(200)))
     assert len({result.refresh_token for result in results}) == 1
@@ -254,6 +331,29 @@ async def test_refreshing_shows_that_a_session_is_in_use(world: World) -> None:
     assert session.expires_at == world.clock() + timedelta(days=14)
 
 
+async def refreshes_a_day(world: World) -> list[int]:
+    """The entries about hourly refreshes, for each of three UTC days. The login is at noon of the first."""
+    world.clock.move(hours=12 - world.clock().hour)
+    tokens = (await world.user()).tokens
+    entries = []
+    for hours in (11, 24, 24):
+        await world.acts()
+        for _ in range(hours):
+            world.clock.move(hours=1)
+            tokens = await world.refresh(tokens.refresh_token)
+        entries.append([entry.action for entry in await world.acts()].count("session.refreshed"))
+    return entries
+
+
+async def test_the_log_has_an_entry_for_a_session_and_day(world: World) -> None:
+    assert await refreshes_a_day(world) == [0, 1, 1]
+
+
+async def test_an_operator_may_have_an_entry_for_each_refresh() -> None:
+    async with new_world(audit_refreshes="all") as world:
+        assert await refreshes_a_day(world) == [11, 24, 24]
+
+
 async def test_the_janitor_takes_away_no_protection() -> None:
     clock = MovableClock()
     async with open_environment(Settings.memory(**TINY_HASHING), clock=clock) as environment:
@@ -263,10 +363,73 @@ async def test_the_janitor_takes_away_no_protection() -> None:
         clock.move(seconds=10)
         assert await janitor() == 0
         assert (await world.refresh(member.tokens.refresh_token)).refresh_token == new.refresh_token
+        clock.move(seconds=110)
+        assert await janitor() == 0
+        new = await world.refresh(member.tokens.refresh_token)
+        clock.move(seconds=10)
+        assert await janitor() == 0
         clock.move(seconds=1)
         await janitor()
         assert await refused(world, member.tokens.refresh_token)
         assert not await world.alive(new)
+
+
+@asynccontextmanager
+async def tidied() -> AsyncIterator[tuple[World, Janitor]]:
+    clock = MovableClock()
+    async with open_environment(Settings.memory(**TINY_HASHING), clock=clock) as environment:
+        yield World(environment.application, clock), environment.janitor
+
+
+async def stored(janitor: Janitor, tokens: list[TokensResult]) -> list[bool]:
+    async with janitor.unit_of_work.read() as tx:
+        digests = [TokenDigest(sha256(each.refresh_token.encode()).digest()) for each in tokens]
+        return [await tx.refresh_tokens.get(digest) is not None for digest in digests]
+
+
+@pytest.mark.parametrize("generation", range(6))
+async def test_a_token_that_the_janitor_has_forgotten_still_ends_the_session(generation: int) -> None:
+    async with tidied() as (world, janitor):
+        member = await world.user()
+        tokens = await chain(world, member.tokens, 6, apart=60)
+        world.clock.move(days=10)
+        await janitor()
+        assert await stored(janitor, tokens) == [False] * 6 + [True]
+        await world.acts()
+        assert await refused(world, tokens[generation].refresh_token)
+        assert not await world.alive(tokens[-1])
+        assert await refused(world, tokens[-1].refresh_token)
+        assert [entry.action for entry in await world.acts()] == ["session.token_reused", "session.revoked"]
+
+
+async def test_a_token_of_an_earlier_version_is_kept_and_ends_the_session() -> None:
+    async with tidied() as (world, janitor):
+        member = await world.user()
+        old = "ubr_rt_" + base64url.encode(bytes(range(32))).decode()
+        row = RefreshToken(
+            digest=TokenDigest(sha256(old.encode()).digest()),
+            session_id=member.actor.session_id,
+            issued_at=world.clock(),
+        )
+        async with janitor.unit_of_work.begin(SYSTEM) as tx:
+            await tx.refresh_tokens.add(row)
+            await tx.commit()
+        new = await world.refresh(old)
+        world.clock.move(days=1)
+        newer = await world.refresh(new.refresh_token)
+        world.clock.move(days=1)
+        await janitor()
+        assert await refused(world, old)
+        assert not await world.alive(newer)
+
+
+async def test_a_forgotten_token_of_a_deleted_session_is_unknown() -> None:
+    async with tidied() as (world, janitor):
+        member = await world.user()
+        await world.refresh(member.tokens.refresh_token)
+        world.clock.move(days=200)
+        assert await janitor() == 1
+        assert await refused(world, member.tokens.refresh_token)
 
 
 async def test_the_janitor_deletes_what_is_past_its_absolute_end() -> None:

@@ -117,7 +117,7 @@ class MemoryRefreshTokens:
     async def add(self, token: RefreshToken) -> None:
         self._tokens.put(token.digest, token)
 
-    async def spend(self, digest: TokenDigest, *, successor: bytes, now: datetime) -> SessionId | None:
+    async def spend(self, digest: TokenDigest, *, successor: bytes | None, now: datetime) -> SessionId | None:
         token = self._tokens.get(digest)
         if token is None or token.spent_at is not None:
             return None
@@ -127,11 +127,19 @@ class MemoryRefreshTokens:
     async def get(self, digest: TokenDigest) -> RefreshToken | None:
         return self._tokens.get(digest)
 
+    async def reseal(self, digest: TokenDigest, *, successor: bytes) -> None:
+        token = self._tokens.get(digest)
+        if token is not None and token.spent_at is not None:
+            self._tokens.put(digest, replace(token, successor=successor))
+
     async def forget_successors(self, spent_before: datetime, limit: int) -> int:
         sealed = (token for token in self._tokens if token.successor is not None)
         found = [token for token in sealed if token.spent_at is not None and token.spent_at < spent_before][:limit]
         for token in found:
-            self._tokens.put(token.digest, replace(token, successor=None))
+            if token.names_session:
+                self._tokens.drop(token.digest)
+            else:
+                self._tokens.put(token.digest, replace(token, successor=None))
         return len(found)
 
 

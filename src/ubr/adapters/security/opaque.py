@@ -19,7 +19,7 @@ _ENCODED: Final = 43
 
 @dataclass(frozen=True, slots=True)
 class OpaqueForm:
-    """A prefix and 32 random bytes in base64url.
+    """A prefix and 32 bytes in base64url, at least 16 of them random.
 
     The prefix lets secret scanners find a token that was committed or logged. The digest is SHA-256 of the whole text
     as it is sent: the presented text is looked up, so different texts are different tokens, and the holder of a
@@ -31,7 +31,11 @@ class OpaqueForm:
     wrong: type[UbrError]
 
     def mint(self, random_bytes: RandomBytes) -> MintedToken:
-        secret = self.prefix + base64url.encode(random_bytes(SECRET_BYTES)).decode()
+        return self.made_of(random_bytes(SECRET_BYTES))
+
+    def made_of(self, raw: bytes) -> MintedToken:
+        """The token of these 32 bytes, at least 16 of them random."""
+        secret = self.prefix + base64url.encode(raw).decode()
         return MintedToken(secret, digest(secret))
 
     def digest(self, secret: str) -> TokenDigest:

@@ -186,6 +186,7 @@ def token_to_row(token: RefreshToken) -> Values:
         "issued_at": token.issued_at,
         "spent_at": token.spent_at,
         "successor": token.successor,
+        "names_session": token.names_session,
     }
 
 
@@ -197,6 +198,7 @@ def token_from_row(row: Row) -> RefreshToken:
         issued_at=row[c.issued_at],
         spent_at=row[c.spent_at],
         successor=row[c.successor],
+        names_session=row[c.names_session],
     )
 
 

@@ -168,6 +168,11 @@ _SPEND: Final = Statement(
     .values(spent_at=bindparam("spent_at"), successor=bindparam("successor"))
     .returning(refresh_tokens.c.session_id)
 )
+_RESEAL: Final = Statement(
+    update(refresh_tokens)
+    .where(refresh_tokens.c.digest == bindparam("its_digest"), refresh_tokens.c.spent_at.is_not(None))
+    .values(successor=bindparam("successor"))
+)
 _TOKEN: Final = Statement(select(refresh_tokens).where(refresh_tokens.c.digest == bindparam("digest")))
 _LOCK_SESSION: Final = Statement(
     select(sessions.c.id)
@@ -186,7 +191,7 @@ class SqlRefreshTokens:
     async def add(self, token: RefreshToken) -> None:
         await self._connection.write(_ADD_TOKEN, token_to_row(token))
 
-    async def spend(self, digest: TokenDigest, *, successor: bytes, now: datetime) -> SessionId | None:
+    async def spend(self, digest: TokenDigest, *, successor: bytes | None, now: datetime) -> SessionId | None:
         await self._lock_session(digest)
         spent = await self._connection.change(_SPEND, {"its_digest": digest, "spent_at": now, "successor": successor})
         return spent[0][0] if spent else None
@@ -196,24 +201,33 @@ class SqlRefreshTokens:
         row = await self._connection.row(_TOKEN, {"digest": digest})
         return None if row is None else token_from_row(row)
 
+    async def reseal(self, digest: TokenDigest, *, successor: bytes) -> None:
+        await self._lock_session(digest)
+        await self._connection.write(_RESEAL, {"its_digest": digest, "successor": successor})
+
     async def _lock_session(self, digest: TokenDigest) -> None:
         """Lock the session of a token, instead of the token: spending a token and ending its chain need this lock."""
         if self._connection.locking:
             await self._connection.row(_LOCK_SESSION, {"digest": digest})
 
     async def forget_successors(self, spent_before: datetime, limit: int) -> int:
-        """Skips tokens that another unit has locked; a later call erases their successors."""
+        """Skips tokens that another unit has locked; a later call forgets them."""
         c = refresh_tokens.c
         sealed = (
-            select(c.digest)
+            select(c.digest, c.names_session)
             .where(c.successor.is_not(None), c.spent_at < spent_before)
             .order_by(c.spent_at)
             .limit(limit)
-            .with_for_update(key_share=True, skip_locked=True)
-            .cte("sealed")
+            .with_for_update(skip_locked=True)
         )
-        erased = update(refresh_tokens).where(c.digest.in_(select(sealed.c.digest))).values(successor=None)
-        return len(await self._connection.change(erased.returning(c.digest)))
+        found = await self._connection.rows(sealed)
+        deleted = [row[0] for row in found if row[1]]
+        if deleted:
+            await self._connection.write(delete(refresh_tokens).where(c.digest.in_(deleted)))
+        erased = [row[0] for row in found if not row[1]]
+        if erased:
+            await self._connection.write(update(refresh_tokens).where(c.digest.in_(erased)).values(successor=None))
+        return len(found)
 
 
 _PRINCIPAL: Final = Statement(

@@ -23,6 +23,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     Uuid,
+    false,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -172,6 +173,7 @@ refresh_tokens: Final = Table(
     Column("issued_at", Timestamp, nullable=False),
     Column("spent_at", Timestamp),
     Column("successor", LargeBinary),
+    Column("names_session", Boolean, nullable=False, server_default=false()),
     Index(None, "session_id"),
 )
 Index(

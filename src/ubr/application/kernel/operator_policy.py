@@ -22,6 +22,10 @@ class OperatorPolicy:
     sessions: SessionLimits = field(
         default_factory=lambda: SessionLimits(idle=timedelta(days=14), lifetime=timedelta(days=90), per_user=50)
     )
+    refresh_retry_window: timedelta = timedelta(minutes=2)
+    """How long a spent refresh token yields another successor, while its successor is unused."""
+    log_all_refreshes: bool = False
+    """True for a log entry for each refresh; otherwise a session has one entry a day."""
     verifiers_per_user: int = 50
     own_permissions: Permissions = field(default_factory=Permissions)
     """Permissions of the operator's other services, usable in roles beside the built-in ones."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
+from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.periodic import Watched
 from ubr.application.ports.protection import RateLimitStore
 from ubr.application.ports.revocation import ChangeFeed
@@ -38,9 +39,9 @@ Batch: TypeAlias = Callable[[Transaction], Awaitable[int]]
 class Janitor:
     """One round of cleaning, in small units so that nothing waits for it. After each it rests as long as it took.
 
-    - Encrypted successors of refresh tokens are erased once their retry window is over.
-    - Sessions are deleted after their absolute end, with their tokens: until then, every older refresh token is
-      recognised.
+    - Spent refresh tokens are deleted once their retry window is over. They name their session, so a copy is still
+      recognised. Tokens of earlier versions name none: only their encrypted successors are erased.
+    - Sessions are deleted after their absolute end, with their tokens.
     - Links are deleted once they have expired, undeliverable mails after a week, and reservations of e-mails and
       former names of roles once they have ended.
     - Grants are deleted a month after their end. They have had no effect since, so nothing changes with them.
@@ -56,6 +57,7 @@ class Janitor:
     feed: ChangeFeed
     rate_limit_store: RateLimitStore
     quotas: Quotas
+    policy: OperatorPolicy
     _watched: dict[str, Watched] = field(default_factory=dict, init=False, repr=False)
 
     async def __call__(self) -> int:
@@ -70,10 +72,12 @@ class Janitor:
                     count, more, reached = await self._forget_sessions(reached)
                 deleted += count
 
+        # A token yields its last successor for a while, which may have been made at the end of the longer window.
+        kept = self.policy.refresh_retry_window + RETRY_WINDOW
         window = self.quotas.account.per if self.quotas.account is not None else timedelta(0)
         await self._each(
             "successors of refresh tokens",
-            lambda tx: tx.refresh_tokens.forget_successors(tx.now - RETRY_WINDOW, _BATCH),
+            lambda tx: tx.refresh_tokens.forget_successors(tx.now - kept, _BATCH),
         )
         await self._step("expired sessions", sessions)
         await self._each("expired links", lambda tx: tx.links.forget(tx.now, _BATCH))

@@ -92,8 +92,8 @@ class RefreshTokens(Protocol):
         """Store an unspent token."""
         ...
 
-    async def spend(self, digest: TokenDigest, *, successor: bytes, now: datetime) -> SessionId | None:
-        """Spend an unspent token atomically, and store its encrypted successor with it.
+    async def spend(self, digest: TokenDigest, *, successor: bytes | None, now: datetime) -> SessionId | None:
+        """Spend an unspent token atomically, and store its encrypted successor with it; None if it gets none.
 
         Returns the session if this call spent the token; None if it is missing, or was spent before. Of any
         number of concurrent calls, one gets the session.
@@ -101,19 +101,33 @@ class RefreshTokens(Protocol):
         ...
 
     async def get(self, digest: TokenDigest) -> RefreshToken | None:
-        """The token, spent or not, of any generation; None if missing."""
+        """The token, spent or not; None if missing, or spent and forgotten."""
+        ...
+
+    async def reseal(self, digest: TokenDigest, *, successor: bytes) -> None:
+        """Replace the encrypted successor of a spent token. A missing or unspent token is left as it is."""
         ...
 
     async def forget_successors(self, spent_before: datetime, limit: int) -> int:
-        """Erase the encrypted successors of at most `limit` tokens spent before this. Returns the number erased."""
+        """Forget the encrypted successors of at most `limit` tokens spent before this. Returns their number.
+
+        A token that names its session is deleted with its successor. Others are kept until the session is deleted.
+        """
         ...
 
 
 class RefreshTokenMint(Protocol):
-    """Refresh tokens: 224 random bits each. The store holds only their digest, which needs a secret to be made."""
+    """Refresh tokens: 96 random bits each, and the session. The store holds only a digest that needs a secret."""
 
-    def mint(self) -> MintedToken:
-        """A new token."""
+    def mint(self, session_id: SessionId) -> MintedToken:
+        """A new token that names its session."""
+        ...
+
+    def session_ids(self, secret: str) -> tuple[SessionId, ...]:
+        """The session that the token names. The caller checks that it exists: a guess may name one that does not.
+
+        Empty for a token that was minted with a secret that is no longer known. Errors: `InvalidToken` if the text cannot be a refresh token.
+        """
         ...
 
     def digest(self, secret: str) -> TokenDigest:

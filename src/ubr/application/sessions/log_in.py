@@ -17,13 +17,13 @@ from ubr.application.ports.sessions import Principal, RefreshTokenMint
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.application.protection.password_throttle import PasswordThrottle
-from ubr.application.sessions.token_issuer import TokenIssuer
+from ubr.application.sessions.token_issuer import TokenIssuer, unspent
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import bounded_password
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import Actor, System
 from ubr.domain.ids import SessionId
-from ubr.domain.sessions.session import RefreshToken, Session
+from ubr.domain.sessions.session import Session
 
 MAX_EVICTED: Final = 100
 """The sessions that one login ends at most, so that it takes no longer if a lowered maximum leaves many beyond it."""
@@ -86,9 +86,9 @@ class LogIn:
             user_agent=origin.user_agent,
             now=tx.now,
         )
-        token = self.mint.mint()
+        token = self.mint.mint(session.id)
         await tx.sessions.add(session)
-        await tx.refresh_tokens.add(RefreshToken(digest=token.digest, session_id=session.id, issued_at=tx.now))
+        await tx.refresh_tokens.add(unspent(token, session.id, self.mint, tx.now))
         roles = await tx.roles.many(user.roles_at(tx.now))
         principal = Principal(user=user, session=session, roles=tuple(roles))
         return self.issuer.issue(principal, token.secret, tx.now, position)

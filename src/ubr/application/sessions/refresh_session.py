@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NoReturn
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
@@ -14,7 +16,7 @@ from ubr.application.ports.secrets import MintedToken
 from ubr.application.ports.sessions import Principal, RefreshTokenMint
 from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
 from ubr.application.protection.rate_limits import RateLimiter
-from ubr.application.sessions.token_issuer import TokenIssuer
+from ubr.application.sessions.token_issuer import TokenIssuer, unspent
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidToken
 from ubr.domain.ids import SessionId, TokenDigest
@@ -33,8 +35,11 @@ class RefreshSession:
 
     - A refresh token can be used once. Any number of concurrent requests with it get one successor.
     - Within 10 seconds, the same token returns the same successor: the answer may have been lost.
-    - Later, or once that successor was used, the token counts as stolen: the session ends.
+    - Later, but within `UBR_REFRESH_RETRY_WINDOW` and while that successor is unused, it returns a new successor. The
+      earlier successor then counts as spent: if it is used after all, a copy exists, and the session ends.
+    - Later still, or once the successor was used, the token counts as stolen: the session ends.
     - An ended session cannot be refreshed.
+    - The audit log gets an entry for the first refresh of a UTC day, or for each (`UBR_AUDIT_REFRESHES`).
     - Limited to 120 refreshes an hour per session, and to 100 invalid tokens a minute per client IP: 429 `rate-limited`
       beyond. A rejected token is not spent.
     """
@@ -58,8 +63,12 @@ class RefreshSession:
 
     async def _refresh(self, command: RefreshSessionCommand, actor: Actor | System | None) -> TokensResult:
         digest = self.mint.digest(command.refresh_token)
-        await self._count(digest)
-        successor = self.mint.mint()
+        async with self.unit_of_work.read() as tx:
+            token = await tx.refresh_tokens.get(digest)
+        if token is None or token.spent_at is not None:
+            return await self._again(digest, command.refresh_token, actor)
+        await self.rate_limiter.refresh(token.session_id)
+        successor = self.mint.mint(token.session_id)
         sealed = self.mint.seal(successor.secret, command.refresh_token)
         await self.keys.current()
         async with self.unit_of_work.begin(actor) as tx:
@@ -67,15 +76,6 @@ class RefreshSession:
             if session_id is not None:
                 return await self._exchange(tx, session_id, successor)
         return await self._again(digest, command.refresh_token, actor)
-
-    async def _count(self, digest: TokenDigest) -> None:
-        """Count a refresh before it begins. A retry changes nothing, and is not counted."""
-        if self.rate_limiter.quotas.refreshes is None:
-            return
-        async with self.unit_of_work.read() as tx:
-            token = await tx.refresh_tokens.get(digest)
-        if token is not None and token.spent_at is None:
-            await self.rate_limiter.refresh(token.session_id)
 
     async def _exchange(self, tx: Transaction, session_id: SessionId, successor: MintedToken) -> TokensResult:
         """Lock the session before reading its user, so that a concurrent end comes either wholly before or wholly
@@ -86,9 +86,9 @@ class RefreshSession:
         if session is None:
             raise InvalidToken
         principal = await _live(tx, session_id)
-        session.refresh(limits=self.policy.sessions, now=tx.now)
+        session.refresh(limits=self.policy.sessions, now=tx.now, log_all=self.policy.log_all_refreshes)
         await tx.sessions.save(session)
-        await tx.refresh_tokens.add(RefreshToken(digest=successor.digest, session_id=session_id, issued_at=tx.now))
+        await tx.refresh_tokens.add(unspent(successor, session_id, self.mint, tx.now))
         tokens = self.issuer.issue(principal.with_session(session), successor.secret, tx.now, position)
         await tx.commit()
         return tokens
@@ -96,25 +96,83 @@ class RefreshSession:
     async def _again(self, digest: TokenDigest, secret: str, actor: Actor | System | None) -> TokensResult:
         """Handle a token that could not be spent: a retry, a copy, or an unknown token.
 
-        A retry changes nothing, so it only reads, and concurrent retries do not wait.
+        A retry within 10 seconds changes nothing, so it only reads, and concurrent retries do not wait.
         """
         async with self.unit_of_work.read() as tx:
             spent = await tx.refresh_tokens.get(digest)
-            if spent is None or spent.spent_at is None:
+            if spent is not None and spent.spent_at is None:
                 raise InvalidToken
-            if spent.successor is not None and tx.now - spent.spent_at <= RETRY_WINDOW:
-                successor = self.mint.unseal(spent.successor, secret)
-                newer = await tx.refresh_tokens.get(self.mint.digest(successor))
-                if newer is not None and newer.spent_at is None:  # otherwise this token is of an older generation
-                    position = await tx.feed_position()
-                    principal = await _live(tx, spent.session_id)
-                    return self.issuer.issue(principal, successor, tx.now, position)
-        async with self.unit_of_work.ending(Change("session", str(spent.session_id)), actor=actor) as tx:
-            session = await tx.sessions.get(spent.session_id)
+            session_id = await self._named_session(tx, secret) if spent is None else spent.session_id
+            unused = None if spent is None else await self._unused_successor(tx, spent, secret)
+            if unused is not None and unused.repeatable_at(tx.now):
+                return await self._repeat(tx, unused)
+            now = tx.now
+        if spent is not None and unused is not None and self._replaceable(spent, now):
+            await self.rate_limiter.refresh(session_id)
+            tokens = await self._replace(digest, secret, actor)
+            if tokens is not None:
+                return tokens
+        return await self._end(session_id, actor)
+
+    def _replaceable(self, spent: RefreshToken, now: datetime) -> bool:
+        return spent.spent_at is not None and now - spent.spent_at <= self.policy.refresh_retry_window
+
+    async def _named_session(self, tx: Transaction, secret: str) -> SessionId:
+        """The session of a token that was spent and forgotten. Errors: `InvalidToken` for a guess."""
+        for session_id in self.mint.session_ids(secret):
+            if await tx.sessions.get(session_id) is not None:
+                return session_id
+        raise InvalidToken
+
+    async def _end(self, session_id: SessionId, actor: Actor | System | None) -> NoReturn:
+        """End the session of a token that counts as stolen."""
+        async with self.unit_of_work.ending(Change("session", str(session_id)), actor=actor) as tx:
+            session = await tx.sessions.get(session_id)
             if session is not None:
                 session.end(SecurityEvent.TOKEN_REUSED, now=tx.now)
                 await tx.sessions.save(session)
         raise InvalidToken
+
+    async def _replace(self, digest: TokenDigest, secret: str, actor: Actor | System | None) -> TokensResult | None:
+        """Replace the unused successor of a spent token; None if it was used meanwhile.
+
+        Only the caller knows the new successor. If the old one arrived after all, the next use of it ends the session.
+        """
+        async with self.unit_of_work.begin(actor) as tx:
+            spent = await tx.refresh_tokens.get(digest)
+            unused = None if spent is None else await self._unused_successor(tx, spent, secret)
+            if unused is None:
+                return None
+            if unused.repeatable_at(tx.now):  # a concurrent retry replaced it
+                return await self._repeat(tx, unused)
+            successor = self.mint.mint(unused.token.session_id)
+            await tx.refresh_tokens.spend(unused.token.digest, successor=None, now=tx.now)
+            await tx.refresh_tokens.reseal(digest, successor=self.mint.seal(successor.secret, secret))
+            return await self._exchange(tx, unused.token.session_id, successor)
+
+    async def _unused_successor(self, tx: Transaction, spent: RefreshToken, secret: str) -> UnusedSuccessor | None:
+        """None if the token is of an older generation, or was spent so long ago that its successor was erased."""
+        if spent.successor is None:
+            return None
+        successor = self.mint.unseal(spent.successor, secret)
+        token = await tx.refresh_tokens.get(self.mint.digest(successor))
+        return None if token is None or token.spent_at is not None else UnusedSuccessor(successor, token)
+
+    async def _repeat(self, tx: Transaction, unused: UnusedSuccessor) -> TokensResult:
+        position = await tx.feed_position()
+        principal = await _live(tx, unused.token.session_id)
+        return self.issuer.issue(principal, unused.secret, tx.now, position)
+
+
+@dataclass(frozen=True, slots=True)
+class UnusedSuccessor:
+    """The newest token of a session, for a caller who has the token before it."""
+
+    secret: str = field(repr=False)
+    token: RefreshToken
+
+    def repeatable_at(self, now: datetime) -> bool:
+        return now - self.token.issued_at <= RETRY_WINDOW
 
 
 async def _live(tx: Transaction, session_id: SessionId) -> Principal:

@@ -9,11 +9,14 @@ from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import TokensResult, user_result
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.revocation import FeedPosition
-from ubr.application.ports.sessions import Principal
+from ubr.application.ports.secrets import MintedToken
+from ubr.application.ports.sessions import Principal, RefreshTokenMint
 from ubr.application.ports.system import NewId
 from ubr.domain.accounts.user import User
+from ubr.domain.ids import SessionId
 from ubr.domain.keys.access_token import AccessClaims
 from ubr.domain.revocation.changes import epoch_name
+from ubr.domain.sessions.session import RefreshToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,12 @@ class TokenIssuer:
             session_id=session.id,
             user=shown,
         )
+
+
+def unspent(token: MintedToken, session_id: SessionId, mint: RefreshTokenMint, now: datetime) -> RefreshToken:
+    """A new refresh token of a session, as it is stored."""
+    names_session = session_id in mint.session_ids(token.secret)
+    return RefreshToken(digest=token.digest, session_id=session_id, issued_at=now, names_session=names_session)
 
 
 def _ends(user: User, now: datetime) -> list[datetime]:

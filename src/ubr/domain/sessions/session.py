@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from ubr.domain.event_kinds import Event
@@ -12,7 +12,7 @@ from ubr.domain.sessions.events import SessionOpened, SessionRefreshed, SessionR
 from ubr.domain.sessions.termination import SecurityEvent
 
 RETRY_WINDOW: Final = timedelta(seconds=10)
-"""How long a spent refresh token still yields its successor, so that a lost response does not log out the client."""
+"""How long a new refresh token is returned again to a caller who has the token before it: a response may be lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +67,16 @@ class Session:
     def live_at(self, now: datetime) -> bool:
         return self.ended_at is None and now < self.idle_expires_at and now < self.expires_at
 
-    def refresh(self, *, limits: SessionLimits, now: datetime) -> None:
-        """Its refresh token was exchanged: the session is in use, and its idle end moves."""
+    def refresh(self, *, limits: SessionLimits, now: datetime, log_all: bool = True) -> None:
+        """Its refresh token was exchanged: the session is in use, and its idle end moves.
+
+        Without `log_all`, only the first refresh of a UTC day is an event, and none on the day of the login.
+        """
+        first_today = now.astimezone(UTC).date() != self.last_seen_at.astimezone(UTC).date()
         self.last_seen_at = now
         self.idle_expires_at = min(now + limits.idle, self.expires_at)
-        self.events.append(SessionRefreshed(session_id=self.id, user_id=self.user_id))
+        if log_all or first_today:
+            self.events.append(SessionRefreshed(session_id=self.id, user_id=self.user_id))
 
     def end(self, cause: SecurityEvent, *, now: datetime) -> None:
         """End the session permanently. A second call does nothing."""
@@ -88,11 +93,13 @@ class RefreshToken:
     """One token in a session's chain, identified by its digest.
 
     `spent_at` is None until it is spent. `successor` is the next token, encrypted under a key that only the spent
-    token yields: it can be returned again within the retry window, and is erased afterwards.
+    token yields: it can be returned again within the retry window, and is erased afterwards. `names_session` is
+    true if the token itself proves that it belonged to the session, so that its row can be deleted after its use.
     """
 
     digest: TokenDigest
     session_id: SessionId
     issued_at: datetime
     spent_at: datetime | None = None
+    names_session: bool = False
     successor: bytes | None = field(default=None, repr=False)

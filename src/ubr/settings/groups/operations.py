@@ -37,6 +37,11 @@ class OperationsSettings:
         "Maximum number of database connections for the requests of each worker. "
         f"{BACKGROUND_CONNECTIONS} more keep its session cache fresh and the audit log signed.",
     )
+    audit_refreshes: Literal["daily", "all"] = setting(
+        one_of("daily", "all"),
+        "daily",
+        "The refreshes in the audit log: `daily`, the first of a session on each UTC day after its login, or `all`.",
+    )
     audit_checkpoint: str | None = setting(
         parse_file,
         None,

@@ -13,6 +13,11 @@ from ubr.settings.values import duration, whole
 class SessionSettings:
     session_idle: timedelta = setting(duration("1m", "3650d"), "14d", "The lifetime of an unused session.")
     session_lifetime: timedelta = setting(duration("1m", "3650d"), "90d", "The maximum lifetime of a session.")
+    refresh_retry_window: timedelta = setting(
+        duration("10s", "1h"),
+        "2m",
+        "How long a spent refresh token yields another successor, while the first one is unused. `10s` turns this off.",
+    )
     sessions_per_user: int = setting(
         whole(1, 10000), "50", "Maximum number of sessions per user; a further login ends the least recently used one."
     )

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
@@ -47,6 +47,15 @@ def test_use_moves_the_idle_end_but_never_beyond_the_absolute_one() -> None:
     assert not session.live_at(NOW + LIMITS.lifetime)
     assert session.expires_at == NOW + LIMITS.lifetime
     assert session.events == [SessionRefreshed(session_id=ID, user_id=USER_ID)] * 8
+
+
+@pytest.mark.parametrize(("log_all", "events"), [(True, 4), (False, 2)])
+def test_the_first_refresh_of_a_utc_day_is_an_event_or_each_one(log_all: bool, events: int) -> None:
+    midnight = datetime(NOW.year, NOW.month, NOW.day, tzinfo=UTC) + timedelta(days=1)
+    session = opened()
+    for now in (NOW, midnight, midnight + timedelta(hours=23), midnight + timedelta(hours=24)):
+        session.refresh(limits=LIMITS, now=now.astimezone(timezone(timedelta(hours=5))), log_all=log_all)
+    assert session.events == [SessionRefreshed(session_id=ID, user_id=USER_ID)] * events
 
 
 @given(
