@@ -126,7 +126,8 @@ class RefreshTokenMint(Protocol):
     def session_ids(self, secret: str) -> tuple[SessionId, ...]:
         """The session that the token names. The caller checks that it exists: a guess may name one that does not.
 
-        Empty for a token that was minted with a secret that is no longer known. Errors: `InvalidToken` if the text cannot be a refresh token.
+        Empty for a token that was minted with a secret that is no longer known. Errors: `InvalidToken` if the text
+        cannot be a refresh token.
         """
         ...
 
