@@ -254,7 +254,7 @@ async def lived_in(ubr: Application, clock: MovableClock) -> tuple[str, list[str
     with calling_from(Origin(ip="192.0.2.7", user_agent="x", request_id="req-7", request_id_given=False)):
         with pytest.raises(Forbidden):
             await ubr.get_checkpoint(actor=member.actor)
-        await world.refresh(member.tokens.refresh_token)
+        await world.log_in(member.email)
     await ubr.rotate_log_key(actor=SYSTEM)
     await signed()
     await world.set_status(member.id, UserStatus.DISABLED)
@@ -1224,7 +1224,7 @@ def files(tmp_path: Path, export: Export) -> Path:
 FITS: Final = ["export", "--key", "key", "--checkpoint", "checkpoint"]
 
 SAID: Final[dict[str, tuple[list[str], int, str]]] = {
-    "fits": (FITS, 0, "All 14 entries match their signatures.\n"),
+    "fits": (FITS, 0, "All 15 entries match their signatures.\n"),
     "pruned": (
         FITS,
         0,
@@ -1237,7 +1237,7 @@ SAID: Final[dict[str, tuple[list[str], int, str]]] = {
         " checkpoints are signed by unknown keys; they match.",
     ),
     "changed": (["changed"], 1, f"Entry {ROW} "),
-    "cut": (["cut", "--key", "key"], 1, "The export states 14 entries, but has 13.\n"),
+    "cut": (["cut", "--key", "key"], 1, "The export states 15 entries, but has 14.\n"),
     "another key": (["export", "--key", "other.key"], 1, "No checkpoint is signed by a trusted key.\n"),
     "nothing": ([], 2, "usage: python -m ubr.audit_verifier "),
     "no file": (["nowhere"], 2, "nowhere cannot be read: No such file or directory.\n"),

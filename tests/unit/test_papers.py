@@ -161,7 +161,7 @@ def test_the_figures_of_the_settings_for_sessions_are_the_defaults() -> None:
     named = re.findall(
         r"`(UBR_\w+)` \((\d+)( ?\w*)\)", " ".join(row[0] for row in table("docs/sessions.md", "setting"))
     )
-    assert len(named) == 6
+    assert len(named) == 7
     for name, number, unit in named:
         assert f"{number}{unit.strip().replace('min', 'm')}" == defaults[name]
 

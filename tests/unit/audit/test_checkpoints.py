@@ -161,7 +161,7 @@ async def test_a_checkpoint_covers_every_act_that_was_answered_before(world: Wor
     await world.acts()
     member = await world.user()
     covered = [(await checkpoint(world)).size]
-    await world.refresh(member.tokens.refresh_token)
+    await world.log_in(member.email)
     covered.append((await checkpoint(world)).size)
     entries = await world.acts()
     places = [(await prove(world, entry.id)).index for entry in entries]
