@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import socket
+import sqlite3
 import struct
+import subprocess
+import sys
 import termios
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.http.kit import in_process, memory_settings
+from tests.support.servers import free_port
 from ubr.application.kernel.origin import Origin
 from ubr.domain.errors import RateLimited
 from ubr.entrypoints.http.app import HttpOptions
@@ -296,3 +301,19 @@ async def test_a_client_with_too_many_running_requests_is_refused_and_others_are
     assert [refused.status, probe.status, other.status, after.status] == [429, 200, 200, 200]
     headers = dict(refused.messages[0]["headers"])
     assert (headers[b"connection"], headers[b"retry-after"]) == (b"close", b"1")
+
+
+def test_a_look_at_the_connections_leaves_the_locks_of_files_alone(tmp_path: Path) -> None:
+    """Otherwise another process writes to an SQLite database in the middle of a transaction, and damages it."""
+    path = tmp_path / "locked.db"
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("CREATE TABLE t (x)")
+    database.execute("BEGIN EXCLUSIVE")
+    try:
+        for _ in range(3):
+            Connections(10).look(free_port())
+        program = f"import sqlite3; sqlite3.connect({str(path)!r}, timeout=0).execute('BEGIN IMMEDIATE')"
+        other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603
+    finally:
+        database.close()
+    assert "database is locked" in other.stderr

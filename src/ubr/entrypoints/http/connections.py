@@ -197,7 +197,7 @@ def _connections(port: int) -> Iterator[tuple[Peer, socket.socket]]:
     The server may close its own descriptor at any time, and the kernel gives the number to another file.
     """
     for name in os.listdir(_FOLDER):  # noqa: PTH208 - 1,000 paths at each look would cost more
-        connection = _duplicate(int(name))
+        connection = _duplicate(name)
         if connection is None:
             continue
         with suppress(OSError):
@@ -208,13 +208,20 @@ def _connections(port: int) -> Iterator[tuple[Peer, socket.socket]]:
         connection.close()
 
 
-def _duplicate(number: int) -> socket.socket | None:
+def _duplicate(name: str) -> socket.socket | None:
+    """The socket with this number; None for any other file.
+
+    A file that is no socket is neither duplicated nor closed. When a process closes any descriptor of a file, it loses
+    its locks on that file (fcntl(2)), and an SQLite database without its locks is soon damaged.
+    """
     try:
-        number = os.dup(number)
+        if not os.readlink(f"{_FOLDER}/{name}").startswith("socket:"):  # noqa: PTH115 - as above
+            return None
+        number = os.dup(int(name))
     except OSError:
         return None
     try:
         return socket.socket(fileno=number)
     except OSError:
-        os.close(number)
+        # The number became another file after the look at it: that one duplicate stays open.
         return None
