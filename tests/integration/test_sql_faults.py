@@ -200,7 +200,7 @@ async def test_a_unit_that_reads_refuses_to_write(any_url: str) -> None:
         with pytest.raises(RuntimeError, match="only reads"):
             await tx.users.add(new_user())
         with pytest.raises(RuntimeError, match="only reads"):
-            await tx.refresh_tokens.forget_successors(tx.now, 1)
+            await tx.links.forget_all(1)
 
 
 async def test_a_unit_that_has_ended_is_of_no_more_use(any_url: str) -> None:
