@@ -211,7 +211,7 @@ def _connections(port: int) -> Iterator[tuple[Peer, socket.socket]]:
 def _duplicate(name: str) -> socket.socket | None:
     """The socket with this number; None for any other file.
 
-    A file that is no socket is neither duplicated nor closed. When a process closes any descriptor of a file, it loses
+    Any other file is neither duplicated nor closed. When a process closes any descriptor of a file, it loses
     its locks on that file (fcntl(2)), and an SQLite database without its locks is soon damaged.
     """
     try:
