@@ -32,13 +32,14 @@ from ubr import (
 )
 from ubr.adapters.redis import RedisClient
 from ubr.adapters.sql import ConnectionLimits, SqlUnitOfWork, make_engine
+from ubr.adapters.sql.drivers import PostgresqlDriver, SqliteDriver
 from ubr.adapters.sql.migrations import upgrade
 from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.home_loop import HomeLoop, WrongEventLoop
 from ubr.application.ports.protection import Quota
 from ubr.application.ports.unit_of_work import Transaction
 from ubr.domain.accounts.user import User
-from ubr.domain.errors import UbrError
+from ubr.domain.errors import StoreUnavailable, UbrError
 from ubr.domain.ids import UserId
 from ubr.testing import TINY_HASHING
 
@@ -154,6 +155,21 @@ class Bench:
             else:
                 assert driver.is_closed() or not driver.is_in_transaction()
 
+    @property
+    def opened(self) -> int:
+        """The number of connections so far."""
+        return len(self._made)
+
+    async def execute(self, statement: str) -> None:
+        """Behind the back of the units, on the newest connection."""
+        await self._made[-1].execute(statement)
+
+    async def assert_writes(self) -> None:
+        """What a unit commits is seen by others."""
+        await put(self.uow, user := new_user())
+        async with bench(self.engine.url.render_as_string(hide_password=False)) as another:
+            assert await seen(another.uow, partial(_user, user.id)) is not None
+
 
 @asynccontextmanager
 async def bench(url: str) -> AsyncIterator[Bench]:
@@ -216,6 +232,50 @@ async def _at_every_await(url: str) -> None:
                 assert at > 5
                 return
     pytest.fail("a unit has more awaits than this tried")
+
+
+async def nothing(_: object) -> None:
+    pass
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_connection_that_is_not_idle_is_not_used_again(
+    kind: str, database_of: Callable[[str], Awaitable[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(await database_of(kind)) as it:
+        with monkeypatch.context() as patched:
+            for driver in (SqliteDriver, PostgresqlDriver):
+                patched.setattr(driver, "roll_back", nothing)
+            async with it.uow.begin(None) as tx:
+                await tx.users.get(new_user().id)
+        it.assert_at_rest()
+        await it.assert_writes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_connection_that_lies_in_the_pool_inside_a_transaction_is_not_used(
+    kind: str, database_of: Callable[[str], Awaitable[str]]
+) -> None:
+    async with bench(await database_of(kind)) as it:
+        await it.assert_writes()
+        await it.execute("BEGIN" if kind == "sqlite" else "START TRANSACTION")
+        await it.assert_writes()
+        it.assert_at_rest()
+        assert it.opened == 2, "another one has taken its place"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_commit_that_leaves_the_transaction_open_is_an_error(
+    kind: str, database_of: Callable[[str], Awaitable[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(await database_of(kind)) as it:
+        with monkeypatch.context() as patched:
+            for driver in (SqliteDriver, PostgresqlDriver):
+                patched.setattr(driver, "commit", nothing)
+            with pytest.raises(StoreUnavailable):
+                await put(it.uow, new_user())
+        it.assert_at_rest()
+        await it.assert_writes()
 
 
 # Calls from elsewhere

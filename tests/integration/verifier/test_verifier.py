@@ -562,6 +562,34 @@ async def test_a_wrong_password_is_not_tried_over_and_over(service: Service) -> 
         assert way.count("/api/auth/login") <= 6
 
 
+class Hasty:
+    """`asyncio` without its pauses, which are noted."""
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("chance", "part"), [(0.0, 1.0), (0.5, 0.75), (1.0, 0.5)])
+async def test_chance_shortens_the_pause_before_a_retry(
+    service: Service, monkeypatch: pytest.MonkeyPatch, chance: float, part: float
+) -> None:
+    """The processes of a service, which may start at one moment, do not all retry at one moment."""
+    assert service.ubr is not None
+    way, access, hasty = Way(service, down=True), await make_follower(service.ubr), Hasty()
+    monkeypatch.setattr(verifier_module, "asyncio", hasty)
+    monkeypatch.setattr("random.random", lambda: chance)
+    async with make_verifier(service, way, access, elapsed=Ticks(), patience=0.1):
+        pass
+    assert hasty.pauses[:3] == [pytest.approx(pause * part) for pause in (0.05, 0.1, 0.2)]
+
+
 # --- before it runs, and after ---------------------------------------------------------------------------------------
 
 

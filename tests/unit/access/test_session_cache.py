@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -15,10 +16,11 @@ from tests.contracts.kit import MovableClock, new_grant, new_role, new_session, 
 from tests.support.feeds import PassedOn
 from ubr.adapters.memory import MemoryChangeFeed, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.memory.unit_of_work import MemoryTransaction
-from ubr.application.access.cached_sessions import CachedSessions
+from ubr.application.access.cached_sessions import CachedSession, CachedSessions
 from ubr.application.access.session_cache import CacheTimes, SessionCache
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import ChangeFeed, FeedPosition, FeedRead, WorkerId
+from ubr.application.ports.sessions import Principal
 from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.errors import StoreUnavailable
 from ubr.domain.ids import SessionId
@@ -177,6 +179,30 @@ async def test_sessions_are_found_by_their_roles(worker: Worker) -> None:
     entries.clear()
     assert not entries.about(Change("role", str(worker.role.id)))
     assert not entries._of_role  # noqa: SLF001 - nothing is left behind
+
+
+class Looked:
+    """An entry that counts how often somebody looks at it."""
+
+    def __init__(self, inner: CachedSession) -> None:
+        self._inner = inner
+        self.times = 0
+
+    @property
+    def principal(self) -> Principal:
+        self.times += 1
+        return self._inner.principal
+
+
+async def test_no_entry_is_looked_at_to_find_the_sessions_of_a_role(worker: Worker) -> None:
+    entries = worker.session_cache._entries  # noqa: SLF001 - what it keeps
+    looked = {session.id: Looked(entries[session.id]) for session in worker.sessions}
+    for session_id, entry in looked.items():
+        entries[session_id] = cast("Any", entry)
+        entry.times = 0
+    assert set(entries.about(Change("role", str(worker.role.id)))) == set(looked)
+    assert not entries.about(Change("role", str(uuid4())))
+    assert [entry.times for entry in looked.values()] == [0, 0]
 
 
 async def test_earlier_knowledge_is_void_if_numbers_go_back(worker: Worker) -> None:

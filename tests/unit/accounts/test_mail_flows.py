@@ -592,6 +592,17 @@ async def test_changes_of_e_mail_are_counted_by_account_and_by_both_e_mails() ->
         assert await world.mails() == []
 
 
+async def test_an_account_with_another_e_mail_does_not_begin_anew() -> None:
+    async with new_world(login_rate_limit=LoginRateLimit(Limit(10, MINUTE), None)) as world:
+        member = await verified(world)
+        for number in range(4):
+            await ask_change(world, member, f"new{number}@example.org")
+        await changed(world, member)
+        with pytest.raises(RateLimited):
+            await ask_change(world, member, "new4@example.org")
+        assert await world.mails() == []
+
+
 async def test_a_change_is_taken_back_within_a_day(world: World) -> None:
     member = await verified(world)
     token = await changed(world, member)

@@ -9,12 +9,15 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.people import World
+from tests.support.people import OTHER_PASSWORD, PASSWORD, World
+from ubr.application.accounts.change_password import ChangePasswordCommand
+from ubr.application.accounts.request_password_reset import RequestPasswordResetCommand
 from ubr.application.mail.deliver_mail import DeliverMail
 from ubr.application.mail.list_mail import ListMailCommand
-from ubr.application.ports.mail import Mail
-from ubr.domain.actor import SYSTEM
+from ubr.application.ports.mail import Mail, MailContext
+from ubr.domain.actor import SYSTEM, System
 from ubr.domain.errors import StoreUnavailable
+from ubr.domain.mail.queued_mail import QueuedMail
 
 
 @dataclass
@@ -113,3 +116,24 @@ async def test_mails_under_way_are_finished_after_an_error_of_the_store(world: W
         await delivering
     assert mailer.sent == ["first@slow.example"]
     assert (await world.ubr.list_mail(ListMailCommand(), actor=SYSTEM)).items == []
+
+
+async def test_a_mail_whose_reason_ends_after_its_claim_is_not_sent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = await world.user()
+    await world.mails()
+    await world.ubr.request_password_reset(RequestPasswordResetCommand(email=member.email))
+    change = ChangePasswordCommand(current_password=PASSWORD, new_password=OTHER_PASSWORD)
+    written = DeliverMail._written  # noqa: SLF001 - what follows the claim
+
+    async def later(self: DeliverMail, queued: QueuedMail, actor: System) -> MailContext | None:
+        await world.ubr.change_password(change, actor=member.actor)
+        return await written(self, queued, actor)
+
+    monkeypatch.setattr(DeliverMail, "_written", later)
+    mailer = Hanging(())
+    await through(world, mailer)(actor=SYSTEM)
+    assert mailer.sent == []
+    monkeypatch.undo()
+    assert await world.mails() == []

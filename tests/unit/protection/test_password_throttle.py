@@ -218,6 +218,18 @@ async def test_the_first_login_where_one_registered_is_not_shut_out_by_others() 
             await world.log_in(OWNER)
 
 
+async def test_the_first_login_where_a_registration_was_confirmed_is_not_shut_out_by_others() -> None:
+    async with limited(registration="verified") as world:
+        await world.ubr.register_user(RegisterUserCommand(email=OWNER))
+        token = await world.link(OWNER)
+        with at(HOME):
+            await world.ubr.verify_email(VerifyEmailCommand(token=token, password=PASSWORD))
+        with at(ELSEWHERE):
+            assert (await guess(world, 11))[-1] == LIMITED
+        with at(HOME):
+            await world.log_in(OWNER)
+
+
 @pytest.mark.parametrize("proof", ["reset", "verify", "take over"])
 async def test_a_proved_mailbox_or_the_operator_empties_the_count(proof: str) -> None:
     async with limited() as world:
@@ -236,6 +248,18 @@ async def test_a_proved_mailbox_or_the_operator_empties_the_count(proof: str) ->
                 command = CreateAdminCommand(email=OWNER, password=PASSWORD, take_over=True)
                 await world.ubr.create_admin(command, actor=SYSTEM)
         with at("203.0.113.9"):
+            await world.log_in(OWNER)
+
+
+async def test_a_proved_mailbox_empties_the_count_of_its_client_too() -> None:
+    async with limited() as world:
+        with at(HOME):
+            await world.ubr.register_user(RegisterUserCommand(email=OWNER, password=PASSWORD))
+            await world.mails()
+            assert (await guess(world, 11))[-1] == LIMITED
+            await world.ubr.request_password_reset(RequestPasswordResetCommand(email=OWNER))
+            token = await world.link(OWNER)
+            await world.ubr.reset_password(ResetPasswordCommand(token=token, new_password=PASSWORD))
             await world.log_in(OWNER)
 
 

@@ -80,3 +80,10 @@ async def test_a_new_user_is_given_no_role_that_outlives_its_giver(world: World)
     with pytest.raises(GrantExceedsOwn):
         await world.ubr.create_user(command, actor=giver.actor)
     await world.ubr.create_user(CreateUserCommand(email="new@example.org"), actor=giver.actor)
+
+
+async def test_the_right_to_give_is_counted_for_a_new_user_too(world: World) -> None:
+    giver, role = await deputy(world, "roles:assign"), await world.role("users:write", "logs:read")
+    await world.assign(giver.id, role.name)  # for good
+    with pytest.raises(GrantExceedsOwn):
+        await world.ubr.create_user(CreateUserCommand(email="new@example.org", roles=[role.name]), actor=giver.actor)

@@ -219,6 +219,7 @@ async def test_a_login_continues_if_all_sessions_end_meanwhile(world: World) -> 
 
     async def end_all() -> None:
         hashed.append(1)
+        await world.log_in(user.email)  # without a session, there would be nothing to end
         await world.ubr.revoke_user_sessions(revoke, actor=SYSTEM)
 
     tokens = await log_in_while(world, end_all, times=99)(LogInCommand(email=user.email, password=PASSWORD))
