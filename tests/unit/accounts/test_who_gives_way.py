@@ -6,6 +6,7 @@ from tests.support.people import PASSWORD, World
 from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.accounts.request_email_change import RequestEmailChangeCommand
+from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
 from ubr.application.accounts.verify_email import VerifyEmailCommand
 from ubr.domain.actor import SYSTEM
 
@@ -40,3 +41,17 @@ async def test_an_account_that_is_in_use_is_not_deleted_by_a_link_that_a_strange
         await world.ubr.verify_email(VerifyEmailCommand(token=token))
     assert await world.alive(person.tokens)
     assert (await world.seen(person.id)).email == PERSON
+
+
+async def test_an_account_whose_e_mail_an_operator_changed_does_not_give_way(world: World) -> None:
+    """The operator may have mistyped it. Its owner proved another mailbox long ago."""
+    await world.ubr.register_user(RegisterUserCommand(email="old@example.org", password=PASSWORD))
+    await world.ubr.verify_email(VerifyEmailCommand(token=await world.link("old@example.org"), password=PASSWORD))
+    owner = await world.logged_in("old@example.org")
+    world.clock.move(days=400)
+    change = UpdateUserCommand(user_id=owner.id, changes=UserChanges(email=PERSON))
+    await world.ubr.update_user(change, actor=SYSTEM)
+    await world.mails()
+    for token in await stranger_wants(world, PERSON):
+        await world.ubr.verify_email(VerifyEmailCommand(token=token))
+    assert (await world.seen(owner.id)).email == PERSON
