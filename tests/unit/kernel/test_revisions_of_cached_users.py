@@ -21,7 +21,5 @@ async def test_it_is_accepted_after_a_role_was_described_anew(world: World, ever
     changes = RoleChanges(description="Described anew")
     await world.ubr.update_role(UpdateRoleCommand(role_id=role_id, changes=changes), actor=SYSTEM)
     read = await world.ubr.get_me(actor=member.actor)
-    command = UpdateUserCommand(
-        user_id=member.id, changes=UserChanges(full_name="Ada"), if_match=(read.revision,)
-    )
+    command = UpdateUserCommand(user_id=member.id, changes=UserChanges(full_name="Ada"), if_match=(read.revision,))
     assert (await world.ubr.update_user(command, actor=member.actor)).full_name == "Ada"
