@@ -199,7 +199,7 @@ async def test_letters_go_with_their_user_or_their_e_mail(uow: UnitOfWork) -> No
         await tx.commit()
     assert len(await listed(uow)) == 2
     async with uow.begin(SYSTEM) as tx:
-        await tx.outbox.forget_email(other.email)
+        await tx.outbox.forget_email(other.email, user.id)
         await tx.commit()
     assert await listed(uow) == []
     with pytest.raises(UserNotFound):

@@ -9,9 +9,7 @@ from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.accounts.request_email_change import RequestEmailChangeCommand
 from ubr.application.accounts.undo_email_change import UndoEmailChangeCommand
 from ubr.application.accounts.verify_email import VerifyEmailCommand
-from ubr.application.kernel.representations import RoleResult
 from ubr.application.roles.update_role import RoleChanges, UpdateRoleCommand
-from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.roles.role import ADMIN_ROLE_ID
 
 OWNER, THIEF = "owner@example.org", "thief@example.net"
@@ -39,35 +37,6 @@ async def stolen(world: World, member: Member) -> str:
 async def roles_after_undo(world: World, member: Member, token: str) -> list[str]:
     await world.ubr.undo_email_change(UndoEmailChangeCommand(token=token))
     return (await world.seen(member.id)).roles
-
-
-async def update(world: World, role: RoleResult, actor: Actor | System = SYSTEM, /, **changes: object) -> None:
-    command = UpdateRoleCommand(role_id=role.id, changes=RoleChanges(**changes))  # type: ignore[arg-type]
-    await world.ubr.update_role(command, actor=actor)
-
-
-async def test_a_role_that_got_another_name_since_is_not_handed_over(world: World) -> None:
-    guests = await world.role(name="guests")
-    member = await owner(world, "guests")
-    token = await stolen(world, member)
-    await update(world, guests, name="billing-admin")
-    assert "billing-admin" not in await roles_after_undo(world, member, token)
-
-
-async def test_a_role_whose_description_changed_since_stays(world: World) -> None:
-    editor = await world.role("logs:read", name="editor")
-    member = await owner(world, "editor")
-    token = await stolen(world, member)
-    await update(world, editor, description="May read the log")
-    assert "editor" in await roles_after_undo(world, member, token)
-
-
-async def test_a_role_that_lost_permissions_since_stays(world: World) -> None:
-    editor = await world.role("logs:read", "users:read", name="editor")
-    member = await owner(world, "editor")
-    token = await stolen(world, member)
-    await update(world, editor, permissions=["logs:read"])
-    assert "editor" in await roles_after_undo(world, member, token)
 
 
 @pytest.mark.parametrize("others", [0, 1])

@@ -32,17 +32,6 @@ async def test_an_account_that_an_operator_made_with_a_password_does_not_give_wa
     assert (await world.seen(made.id)).email == PERSON
 
 
-async def test_an_account_that_is_in_use_is_not_deleted_by_a_link_that_a_stranger_asked_for(world: World) -> None:
-    """Its owner, who never verified the e-mail, presses a button that reads like the one they were waiting for."""
-    await world.ubr.register_user(RegisterUserCommand(email=PERSON, password=PASSWORD))
-    person = await world.logged_in(PERSON)
-    await world.mails()
-    for token in await stranger_wants(world, PERSON):
-        await world.ubr.verify_email(VerifyEmailCommand(token=token))
-    assert await world.alive(person.tokens)
-    assert (await world.seen(person.id)).email == PERSON
-
-
 async def test_an_account_whose_e_mail_an_operator_changed_does_not_give_way(world: World) -> None:
     """The operator may have mistyped it. Its owner proved another mailbox long ago."""
     await world.ubr.register_user(RegisterUserCommand(email="old@example.org", password=PASSWORD))

@@ -62,9 +62,10 @@ async def test_the_usual_client_of_a_user_is_free_again_after_a_new_password_fro
 
 async def test_logins_of_a_thief_do_not_count_after_a_reset(limited: World) -> None:
     email = (await limited.user()).email
+    for _ in range(99):
+        await limited.log_in(email)
     with pytest.raises(RateLimited):
-        for _ in range(101):
-            await limited.log_in(email)
+        await limited.log_in(email)
     await reset(limited, email)
     await log_in_from(limited, PHONE, email, OTHER_PASSWORD)
 
@@ -73,8 +74,9 @@ async def test_a_stolen_access_token_cannot_keep_its_owner_from_changing_the_pas
     owner = await limited.user()
     thief = Member(owner.email, owner.actor, owner.tokens)
     change = UpdateUserCommand(user_id=owner.id, changes=UserChanges(full_name="Nobody"))
+    for _ in range(100):
+        await limited.ubr.update_user(change, actor=thief.actor)
     with pytest.raises(RateLimited):
-        for _ in range(101):
-            await limited.ubr.update_user(change, actor=thief.actor)
+        await limited.ubr.update_user(change, actor=thief.actor)
     command = ChangePasswordCommand(current_password=PASSWORD, new_password=OTHER_PASSWORD)
     await limited.ubr.change_password(command, actor=(await limited.logged_in(owner.email)).actor)

@@ -69,8 +69,9 @@ class MemoryOutbox:
 
         self._drop(queued for queued in self._queued if ended(queued))
 
-    async def forget_email(self, email: Email) -> None:
-        self._drop(queued for queued in self._queued if queued.email.key == email.key)
+    async def forget_email(self, email: Email, user_id: UserId) -> None:
+        whose = {None, user_id}
+        self._drop(queued for queued in self._queued if queued.email.key == email.key and queued.user_id in whose)
 
     async def forget_all(self, limit: int) -> int:
         return self._drop(list(self._queued)[:limit])

@@ -72,6 +72,10 @@ class MemoryKnownClients:
             raise UserNotFound
         self._known.put((user_id, client), now)
 
+    async def forget_of(self, user_id: UserId) -> None:
+        for key in [key for key, _ in self._known.items() if key[0] == user_id]:
+            self._known.drop(key)
+
     async def forget(self, seen_before: datetime, limit: int) -> int:
         old = [key for key, seen_at in self._known.items() if seen_at < seen_before][:limit]
         for key in old:

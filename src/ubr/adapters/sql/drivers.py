@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from ubr.adapters.sql.engine import READ_ONLY
+from ubr.adapters.sql.errors import SqlUnavailable
 from ubr.adapters.sql.statements import CompiledStatement, Parameters, Row, Statement
 
 _BEGIN: Final = {
@@ -151,7 +152,9 @@ class PostgresqlDriver:
         await self._connection.execute(self._begin)
 
     async def commit(self) -> None:
-        await self._connection.execute("COMMIT")
+        # PostgreSQL answers a COMMIT after a failed statement with ROLLBACK, and no error.
+        if await self._connection.execute("COMMIT") != "COMMIT":
+            raise SqlUnavailable("a commit was a roll-back")
 
     async def roll_back(self) -> None:
         if self._connection.is_in_transaction():

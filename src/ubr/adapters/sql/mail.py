@@ -41,7 +41,12 @@ _SAVE: Final = updating(outbox, _UNCHANGED)
 _REMOVE: Final = Statement(delete(outbox).where(_UNCHANGED))
 _FORGET_LINKS: Final = Statement(delete(outbox).where(_ENDED))
 _FORGET_LINKS_AND_UNDOS: Final = Statement(delete(outbox).where(or_(_ENDED, _UNDOING)))
-_FORGET_EMAIL: Final = Statement(delete(outbox).where(outbox.c.email_key == bindparam("email_key")))
+_FORGET_EMAIL: Final = Statement(
+    delete(outbox).where(
+        outbox.c.email_key == bindparam("email_key"),
+        or_(outbox.c.user_id.is_(None), outbox.c.user_id == bindparam("user_id")),
+    )
+)
 
 
 class SqlOutbox:
@@ -95,8 +100,8 @@ class SqlOutbox:
         else:
             await self._connection.write(_FORGET_LINKS_AND_UNDOS, {**which, "since": changed_since})
 
-    async def forget_email(self, email: Email) -> None:
-        await self._connection.write(_FORGET_EMAIL, {"email_key": email.key})
+    async def forget_email(self, email: Email, user_id: UserId) -> None:
+        await self._connection.write(_FORGET_EMAIL, {"email_key": email.key, "user_id": user_id})
 
     async def forget_all(self, limit: int) -> int:
         return await self._connection.forget(outbox.c.id, select(outbox.c.id).limit(limit))

@@ -79,6 +79,7 @@ def _seeing(dialect: str) -> Executable:
 
 
 _SEE: Final = Statement(_seeing)
+_FORGET_CLIENTS: Final = Statement(delete(known_clients).where(known_clients.c.user_id == bindparam("user_id")))
 
 
 def _counting(dialect: str) -> Executable:
@@ -160,6 +161,9 @@ class SqlKnownClients:
 
     async def see(self, user_id: UserId, client: bytes, now: datetime) -> None:
         await self._connection.write(_SEE, {"user_id": user_id, "client": client, "seen_at": now})
+
+    async def forget_of(self, user_id: UserId) -> None:
+        await self._connection.write(_FORGET_CLIENTS, {"user_id": user_id})
 
     async def forget(self, seen_before: datetime, limit: int) -> int:
         """Skips a row that another unit has locked; a later call deletes it."""

@@ -76,7 +76,10 @@ class CompiledStatement:
         # An IN with a list gets a parameter for each value, so its statement can be compiled only with the values.
         compiled: Any = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]
         self.text: str = compiled.string
-        self._defaults: Mapping[str, Any] = compiled.params
+        required = {name for bind, name in compiled.bind_names.items() if bind.required}
+        self._defaults: Mapping[str, Any] = {
+            name: value for name, value in compiled.params.items() if name not in required
+        }
         # SQLAlchemy's public ways to these two belong to one execution.
         to_driver = compiled._bind_processors  # noqa: SLF001
         columns = compiled._result_columns  # noqa: SLF001
@@ -87,6 +90,7 @@ class CompiledStatement:
         self._from_driver: list[_Convert | None] = from_driver if any(from_driver) else []
 
     def arguments(self, given: Parameters | None) -> list[Any]:
+        """Errors: `KeyError` for a missing parameter."""
         values = self._defaults if given is None else {**self._defaults, **given}
         return [values[name] if convert is None else convert(values[name]) for name, convert in self._order]
 

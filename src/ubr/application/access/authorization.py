@@ -107,6 +107,12 @@ async def permissions_of(tx: Transaction, user: User) -> Permissions:
     return union(role.permissions for role in await tx.roles.many(user.roles_at(tx.now)))
 
 
+async def forbid_outliving_of(tx: Transaction, who: Authority, user: User) -> None:
+    """No right of a user outlives the right of an actor who may get that user's account. Errors: `GrantExceedsOwn`."""
+    for role in await tx.roles.many(user.roles_at(tx.now)):
+        who.forbid_outliving(role.permissions, user.grants[role.id].expires_at, tx.now)
+
+
 async def keep_an_admin(tx: Transaction, user: User, *, was_lasting: bool) -> None:
     """Keep the last administrator. Call it after the change and before the commit.
 

@@ -59,7 +59,7 @@ class ChangePassword:
             pointer="/new_password",
         )
         async with self.passwords.confirmed(actor.user_id, current) as checked:
-            await self.passwords.rate_limiter.own_change(actor.user_id)
+            await self.passwords.rate_limiter.own_change(actor.user_id, confirmed=True)
             hashed = await self.hasher.hash(new, owner=actor.user_id, account=checked.user.email.key)
             async with self.unit_of_work.ending(Change("user", str(actor.user_id)), actor=actor) as tx:
                 await authority(tx, actor)

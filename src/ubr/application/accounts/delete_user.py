@@ -56,7 +56,7 @@ class DeleteUser:
             await end_sessions(tx, user, SecurityEvent.DELETED, actor=actor)
             user.delete()
             await tx.users.remove(user)
-            await tx.outbox.forget_email(user.email)
+            await tx.outbox.forget_email(user.email, user.id)
 
 
 def _may_delete(tx: Transaction, who: Authority, user_id: UserId) -> None:

@@ -141,7 +141,7 @@ class RegisterUser:
                 return before.result
             user = User.register(id=new, email=email, full_name=full_name, password_hash=hashed, now=tx.now)
             await tx.users.add(user)
-            await self.passwords.vouch(tx, user)
+            await self.passwords.vouch(tx, user, new=True)
             if mailed:
                 await self.mail_queue(tx, MailKind.VERIFICATION, email, user_id=user.id)
             result = await present_user(tx, user)

@@ -54,7 +54,7 @@ class RequestEmailChange:
         async with self.passwords.confirmed(actor.user_id, current) as checked:
             if email.key == checked.user.email.key:
                 raise Invalid.at("/email", "must differ from the current e-mail")
-            await self.rate_limiter.own_change(actor.user_id)
+            await self.rate_limiter.own_change(actor.user_id, confirmed=True)
             await self.rate_limiter.email_change(checked.user, email)
             async with self.unit_of_work.begin(actor) as tx:
                 await authority(tx, actor)

@@ -18,6 +18,7 @@ from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidLink
 from ubr.domain.mail.kinds import MailKind
 from ubr.domain.revocation.changes import Change
+from ubr.domain.roles.role import ADMIN_ROLE_ID
 from ubr.domain.sessions.termination import SecurityEvent
 
 
@@ -60,7 +61,13 @@ class UndoEmailChange:
                 raise InvalidLink
             changed_at = link.expires_at - UNDO_LIFETIME
             roles = await tx.roles.many(user.grants)
-            grown = {role.id for role in roles if role.permissions.names and role.updated_at >= changed_at}
+            # A role whose description alone changed is taken away too. Not `admin`: its permissions cannot change, and a
+            # thief could block the undo of the last administrator by a new description.
+            grown = {
+                role.id
+                for role in roles
+                if role.permissions.names and role.updated_at >= changed_at and role.id != ADMIN_ROLE_ID
+            }
             was_lasting, old = user.lasting_admin, user.email
             user.undo_email_change(link.email, changed_at=changed_at, grown=grown, now=tx.now)
             await keep_an_admin(tx, user, was_lasting=was_lasting)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import UNSET, UnsetType
 
-from ubr.application.access.authorization import authority, keep_an_admin, permissions_of
+from ubr.application.access.authorization import authority, forbid_outliving_of, keep_an_admin, permissions_of
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import EmailStr, FullNameStr, example
@@ -90,6 +90,9 @@ class UpdateUser:
             if protected:
                 who.require(USERS_WRITE)
                 forbid_escalation(who.permissions, await permissions_of(tx, user))
+                if not own and (email is not UNSET or changes.status is UserStatus.ACTIVE):
+                    # The account could become the actor's, and outlast their own permissions.
+                    await forbid_outliving_of(tx, who, user)
             check_revision(command.if_match, (await present_user(tx, user)).revision)
             old, active, was_lasting = user.email, user.active, user.lasting_admin
             user.update(

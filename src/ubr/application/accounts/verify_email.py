@@ -181,7 +181,7 @@ async def _remove_squatter(tx: Transaction, link: OneTimeLink, asked: Actor | No
     await end_sessions(tx, other, SecurityEvent.DELETED, actor=asked)
     other.delete()
     await tx.users.remove(other)
-    await tx.outbox.forget_email(other.email)
+    await tx.outbox.forget_email(other.email, other.id)
 
 
 def _owner(link: OneTimeLink) -> UserId:

@@ -13,6 +13,7 @@ from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import SYSTEM, Actor
 from ubr.domain.events import ActRefused, Event, RequestsRejected
+from ubr.domain.ids import UserId
 
 _MAX_COUNT: Final = 10_000
 """Maximum number of kinds of denial counted at a time. Each further denial becomes a separate entry."""
@@ -23,9 +24,11 @@ CountRejection: TypeAlias = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    actor: Actor
+    user_id: UserId
     act: str
     problem: str
+    actor: Actor = field(compare=False)
+    """The user in the session of the first denial."""
 
 
 @dataclass(slots=True)
@@ -40,7 +43,7 @@ class _Count:
 class DenialRecorder:
     """Writes denials to the audit log, in separate units, and at most a few entries a minute for each kind.
 
-    - The first denial of an actor, an act and a problem is an entry at once. Those that follow in the same minute are
+    - The first denial of a user, an act and a problem is an entry at once. Those that follow in the same minute are
       counted, and become one more entry when the minute is over.
     - All requests rejected before authentication become one entry a minute.
     - If the store is unavailable, the response is the same, and the denials are counted for later.
@@ -49,11 +52,11 @@ class DenialRecorder:
     unit_of_work: UnitOfWork
     clock: Clock
     _counts: dict[tuple[_Kind, datetime], _Count] = field(default_factory=dict, init=False, repr=False)
-    """By actor, act and problem, and by minute."""
+    """By user, act and problem, and by minute."""
     _rejected: dict[datetime, Counter[str]] = field(default_factory=dict, init=False, repr=False)
 
     async def note(self, actor: Actor, act: str, problem: str) -> None:
-        kind, minute = _Kind(actor, act, problem), self._minute()
+        kind, minute = _Kind(actor.user_id, act, problem, actor), self._minute()
         counted = self._counts.get((kind, minute))
         if counted is not None:
             counted.count += 1

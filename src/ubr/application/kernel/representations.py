@@ -168,7 +168,7 @@ def present(kind: type[U], user: User, roles: Iterable[Role], now: datetime, **m
 
 def user_revision(user: User, held: Sequence[Role]) -> str:
     """The version alone is not enough: a grant can end, or a role can change, without a change of the user."""
-    roles = ",".join(f"{role.name}:{role.version}" for role in held)
+    roles = ";".join(f"{role.name}:{','.join(sorted(role.permissions.names))}" for role in held)
     return f"{user.version}-{hashlib.sha256(roles.encode()).hexdigest()[:16]}"
 
 

@@ -230,7 +230,7 @@ class DeliverMail:
         if user is None:
             return None
         other = await tx.users.by_email(queued.email)
-        if other is None or (other.gives_way and other.id != user.id):
+        if other is None or (other.id != user.id and other.gives_way):
             return await self._with_link(
                 tx, queued, LinkKind.EMAIL_CHANGE, user, email=queued.email, session_id=queued.session_id
             )

@@ -138,8 +138,8 @@ class Outbox(Protocol):
         """
         ...
 
-    async def forget_email(self, email: Email) -> None:
-        """Delete all queued mails to an e-mail, in any spelling."""
+    async def forget_email(self, email: Email, user_id: UserId) -> None:
+        """Delete the queued mails to an e-mail, in any spelling, except those about another user."""
         ...
 
     async def forget_all(self, limit: int) -> int:

@@ -74,6 +74,10 @@ class KnownClients(Protocol):
         """Record a login of this client now. Errors: `UserNotFound`."""
         ...
 
+    async def forget_of(self, user_id: UserId) -> None:
+        """Delete the clients of a user."""
+        ...
+
     async def forget(self, seen_before: datetime, limit: int) -> int:
         """Delete at most `limit` clients last seen before this. Returns the number deleted."""
         ...

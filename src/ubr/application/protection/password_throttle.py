@@ -146,12 +146,16 @@ class PasswordThrottle:
                 raise WrongPassword
             yield CheckedPassword(user, attempt)
 
-    async def vouch(self, tx: Transaction, user: User) -> None:
+    async def vouch(self, tx: Transaction, user: User, *, new: bool = False) -> None:
         """Forget the failed attempts of an account, and make this client known to it, in the unit of the caller.
 
-        The mailbox was proved from here, or the account made: failures of others no longer count against its owner.
+        The mailbox was proved from here, or the account is `new`: failures of others no longer count against its owner.
+        The clients known so far become strangers. Some may be of a former owner, and the owner's own ones may have used
+        up their attempts.
         """
         network = current_origin().network
+        if not new:
+            await tx.known_clients.forget_of(user.id)
         await tx.password_attempts.clear({self.bucket(user.email), self.bucket(user.email, network)})
         if network is not None:
             await tx.known_clients.see(user.id, self.signer.sign(PURPOSE, network.encode()), tx.now)

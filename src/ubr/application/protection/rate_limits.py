@@ -207,23 +207,28 @@ class RateLimiter:
         quota = self.quotas.mails_to_one
         return None if quota is None else await self.rate_limit_store.take(f"mail {kind} {email.key}", quota)
 
-    async def login(self, user_id: UserId) -> None:
+    async def login(self, user: User) -> None:
         """Count a login with a right password, for the account and for the client.
+
+        The count of an account starts again with a new password: a thief who had the old one used up the former count.
 
         Only a caller who knows the password learns of these counts. So a stranger can exhaust none of an account.
         """
         network = current_origin().network
         if network is not None:
             await self._count(f"session-ip {network}", self.quotas.client_sessions)
-        await self._count(f"session {user_id}", self.quotas.sessions)
+        await self._count(f"session {user.id} {user.security_version}", self.quotas.sessions)
 
     async def refresh(self, session_id: SessionId) -> None:
         """Count a refresh of a session."""
         await self._count(f"refresh {session_id}", self.quotas.refreshes)
 
-    async def own_change(self, user_id: UserId) -> None:
-        """Count a change that a user makes to their own account."""
-        await self._count(f"own-change {user_id}", self.quotas.own_changes)
+    async def own_change(self, user_id: UserId, *, confirmed: bool = False) -> None:
+        """Count a change that a user makes to their own account.
+
+        A change that is `confirmed` by the password has a count of its own: a stolen access token cannot use it up.
+        """
+        await self._count(f"own-change{'-confirmed' * confirmed} {user_id}", self.quotas.own_changes)
 
     async def verifier(self, user_id: UserId) -> None:
         """Count the registration of a verifier."""

@@ -83,6 +83,7 @@ class UpdateRole:
                 name=role.name if name is UNSET else name,
                 description=role.description if description is UNSET else description,
                 permissions=after,
+                held=await tx.roles.held(role.id, tx.now),
                 now=tx.now,
             )
             await tx.roles.save(role)

@@ -62,7 +62,7 @@ class LogIn:
         email = Email.parse(command.email)
         password = bounded_password(command.password)
         async with self.passwords.checked(email, password) as checked:
-            await self.passwords.rate_limiter.login(checked.user.id)
+            await self.passwords.rate_limiter.login(checked.user)
             await self.keys.current()
             async with self.unit_of_work.begin(actor) as tx:
                 position = await tx.feed_position()

@@ -43,6 +43,11 @@ class UserStatus(StrEnum):
     DISABLED = "disabled"
 
 
+_SELF_REGISTERED: Final = 1
+_NOT_SELF_REGISTERED: Final = 2
+"""The first security versions, by which an account that was never touched since its registration is recognised."""
+
+
 @dataclass(slots=True, kw_only=True)
 class User:
     """State of a user.
@@ -60,7 +65,7 @@ class User:
     created_at: datetime
     updated_at: datetime
     grants: Grants = field(default_factory=dict)
-    security_version: int = 1
+    security_version: int = _SELF_REGISTERED
     version: int = 1
     events: list[Event] = field(default_factory=list, repr=False, compare=False)
 
@@ -79,6 +84,7 @@ class User:
     ) -> User:
         """An account is made for another person. Without a password, login is not possible yet."""
         user = cls._new(id, email, full_name, password_hash, now)
+        user.security_version = _NOT_SELF_REGISTERED
         user.events.append(UserCreated(user_id=id))
         return user
 
@@ -125,11 +131,12 @@ class User:
     def gives_way(self) -> bool:
         """True if this account is removed for another user who proves its mailbox, and wants it as their e-mail.
 
-        Its registrant never proved the mailbox, whose owner could take over the account in any case. An account that
-        an operator made, gave a role or disabled stays.
+        Its registrant never proved a mailbox, and the owner of this one could take over the account in any case. An
+        account that an operator made, changed, gave a role or disabled stays, and so does one whose e-mail or password
+        changed.
         """
-        trusted = not self.active or self.password_hash is None or self.grants.keys() != {USER_ROLE_ID}
-        return not self.email_verified and not trusted
+        untouched = self.active and self.grants.keys() == {USER_ROLE_ID} and self.security_version == _SELF_REGISTERED
+        return not self.email_verified and untouched
 
     def update(self, *, email: Email, full_name: str | None, status: UserStatus, now: datetime) -> None:
         """Take the new values. Unchanged values leave no trace. A new e-mail is unverified."""

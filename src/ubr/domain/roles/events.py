@@ -32,11 +32,13 @@ class RoleUpdated(RoleEvent):
     message = "A role was changed"
     before: Facts
     after: Facts
+    held: bool = True
+    """True if users hold the role."""
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """A change of the description changes no permissions."""
-        return () if self.before == self.after else (Change("role", str(self.role_id)),)
+        """A change of the description, or of a role without holders, changes no permissions of users."""
+        return () if self.before == self.after or not self.held else (Change("role", str(self.role_id)),)
 
     def data(self) -> Facts:
         return {"before": self.before, "after": self.after}

@@ -69,8 +69,10 @@ class Role:
     def built_in(self) -> bool:
         return self.id in {ADMIN_ROLE_ID, USER_ROLE_ID}
 
-    def update(self, *, name: RoleName, description: str | None, permissions: Permissions, now: datetime) -> None:
-        """Take the new values. Unchanged values leave no trace.
+    def update(
+        self, *, name: RoleName, description: str | None, permissions: Permissions, now: datetime, held: bool = True
+    ) -> None:
+        """Take the new values. Unchanged values leave no trace. `held` is true if users hold the role.
 
         Errors: `BuiltInRole` if the name of a built-in role, or the permissions of `admin`, would change: the latter
         keeps an installation manageable.
@@ -86,7 +88,7 @@ class Role:
             return
         self.version += 1
         self.updated_at = now
-        self.events.append(RoleUpdated(role_id=self.id, before=before, after=self._facts()))
+        self.events.append(RoleUpdated(role_id=self.id, before=before, after=self._facts(), held=held))
 
     def delete(self) -> None:
         """Errors: `BuiltInRole`."""
