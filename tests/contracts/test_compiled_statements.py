@@ -13,7 +13,7 @@ from ubr.adapters.sql.tables import users
 _BOTH = Statement(select(users.c.id).where(users.c.id == bindparam("id"), users.c.email_key == bindparam("email_key")))
 
 
-@pytest.mark.parametrize("given", [None, {}, {"id": uuid4()}, {"id": uuid4(), "emial_key": "a@example.org"}])
+@pytest.mark.parametrize("given", [None, {}, {"id": uuid4()}, {"id": uuid4(), "e_mail_key": "a@example.org"}])
 def test_a_parameter_that_is_missing_is_not_taken_for_null(given: Parameters | None) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):
         _BOTH.compiled.arguments(given)

@@ -61,8 +61,8 @@ class UndoEmailChange:
                 raise InvalidLink
             changed_at = link.expires_at - UNDO_LIFETIME
             roles = await tx.roles.many(user.grants)
-            # A role whose description alone changed is taken away too. Not `admin`: its permissions cannot change, and a
-            # thief could block the undo of the last administrator by a new description.
+            # A role whose description alone changed is taken away too. Not `admin`: its permissions cannot change, and
+            # a thief could block the undo of the last administrator by a new description.
             grown = {
                 role.id
                 for role in roles
