@@ -514,7 +514,12 @@ class Rightful:
             assert not changed
             assert {entry.action for entry in acts} <= {"session.login_failed"}
             if isinstance(actor, Actor) and isinstance(failure, Forbidden | NotFound | Conflict | Contradictory):
-                kind = (actor, self.history[-1].split()[1], failure.code, self.clock().replace(second=0, microsecond=0))
+                kind = (
+                    actor.user_id,
+                    self.history[-1].split()[1],
+                    failure.code,
+                    self.clock().replace(second=0, microsecond=0),
+                )
                 refusals = [entry for entry in entries if entry.action == "act.refused"]
                 assert refusals or kind in self.told, "a refusal without an entry"
                 self.told.add(kind)
