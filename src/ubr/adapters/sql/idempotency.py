@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import Executable, bindparam, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Executable, bindparam, select, update
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.errors import SqlTransactionConflict
 from ubr.adapters.sql.rows import Values, replay_from_row, replay_to_row
-from ubr.adapters.sql.statements import Locking, Statement, updating
+from ubr.adapters.sql.statements import Locking, Statement, updating, upserting
 from ubr.adapters.sql.tables import replays
 from ubr.application.ports.idempotency import IdempotencyRecord
 
@@ -35,13 +34,16 @@ _FIND: Final = Locking(
 
 
 def _claiming(dialect: str) -> Executable:
-    insert = (sqlite if dialect == "sqlite" else postgresql).insert(replays)
     # PostgreSQL waits here for a unit that inserted the same digest and is still open. Afterwards the row is locked in
     # every case, so it can be read.
-    claim = insert.values(digest=bindparam("digest"), **_CLAIM).on_conflict_do_update(
-        index_elements=[replays.c.digest],
-        set_=_CLAIM,
-        where=replays.c.expires_at <= bindparam("now", type_=replays.c.expires_at.type),
+    claim = (
+        upserting(dialect, replays)
+        .values(digest=bindparam("digest"), **_CLAIM)
+        .on_conflict_do_update(
+            index_elements=[replays.c.digest],
+            set_=_CLAIM,
+            where=replays.c.expires_at <= bindparam("now", type_=replays.c.expires_at.type),
+        )
     )
     statement: Executable = claim.returning(replays.c.digest)
     return statement
@@ -92,13 +94,5 @@ class SqlIdempotencyStore:
     async def forget(self, expired_before: datetime, limit: int) -> int:
         """Skips rows that another unit has locked; a later call deletes them."""
         c = replays.c
-        expired = (
-            select(c.digest)
-            .where(c.expires_at < expired_before)
-            .order_by(c.expires_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-            .cte("expired")  # evaluated once
-        )
-        forgotten = delete(replays).where(c.digest.in_(select(expired.c.digest))).returning(c.digest)
-        return len(await self._connection.change(forgotten))
+        expired = select(c.digest).where(c.expires_at < expired_before).order_by(c.expires_at).limit(limit)
+        return await self._connection.forget(c.digest, expired.with_for_update(skip_locked=True))

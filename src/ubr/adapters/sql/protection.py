@@ -7,19 +7,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Executable, Integer, Update, and_, bindparam, case, delete, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ubr.adapters.sql.connection import SqlConnection
-from ubr.adapters.sql.statements import Statement, among
+from ubr.adapters.sql.statements import Statement, among, upserting
 from ubr.adapters.sql.tables import Timestamp, counters, known_clients, password_tries, users
 from ubr.application.ports.protection import Exhausted, Quota, Reservation
 from ubr.domain.accounts.email import Email
 from ubr.domain.ids import UserId
-
-
-def _insert(dialect: str, table: Any) -> Any:
-    """An INSERT that supports ON CONFLICT."""
-    return (sqlite if dialect == "sqlite" else postgresql).insert(table)
 
 
 def _taking(dialect: str) -> Executable:
@@ -27,7 +21,7 @@ def _taking(dialect: str) -> Executable:
     # A window that begins far in the future dates from before the clock was set back.
     over = or_(c.began_at <= bindparam("since", type_=Timestamp), c.began_at > bindparam("ahead", type_=Timestamp))
     new: dict[str, Any] = {name: bindparam(name) for name in ("bucket", "began_at", "taken", "failed", "passed")}
-    upsert = _insert(dialect, password_tries).values(new)
+    upsert = upserting(dialect, password_tries).values(new)
     statement: Executable = upsert.on_conflict_do_update(
         index_elements=[c.bucket],
         set_={
@@ -71,7 +65,7 @@ _SEEN_AT: Final = Statement(
 
 def _seeing(dialect: str) -> Executable:
     c = known_clients.c
-    upsert = _insert(dialect, known_clients).values({column.name: bindparam(column.name) for column in c})
+    upsert = upserting(dialect, known_clients).values({column.name: bindparam(column.name) for column in c})
     statement: Executable = upsert.on_conflict_do_update(
         index_elements=[c.user_id, c.client], set_={"seen_at": upsert.excluded.seen_at}
     )
@@ -84,7 +78,7 @@ _FORGET_CLIENTS: Final = Statement(delete(known_clients).where(known_clients.c.u
 
 def _counting(dialect: str) -> Executable:
     c = counters.c
-    upsert = _insert(dialect, counters).values(name=bindparam("name"), full_at=bindparam("full_at"))
+    upsert = upserting(dialect, counters).values(name=bindparam("name"), full_at=bindparam("full_at"))
     later = c.full_at + bindparam("interval", type_=BigInteger)
     statement: Executable = upsert.on_conflict_do_update(
         index_elements=[c.name],
@@ -146,9 +140,7 @@ class SqlPasswordAttempts:
         """Skips a row that another unit has locked; a later call deletes it."""
         c = password_tries.c
         over = select(c.bucket).where(c.began_at < began_before).order_by(c.began_at).limit(limit)
-        over_cte = over.with_for_update(skip_locked=True).cte("over")
-        forgotten = delete(password_tries).where(c.bucket.in_(select(over_cte.c.bucket)))
-        return len(await self._connection.change(forgotten.returning(c.bucket)))
+        return await self._connection.forget(c.bucket, over.with_for_update(skip_locked=True))
 
 
 class SqlKnownClients:
@@ -200,6 +192,4 @@ class CounterRows:
         """Skips a row that another unit has locked; a later call deletes it."""
         c = counters.c
         full = select(c.name).where(c.full_at < full_before).order_by(c.full_at).limit(limit)
-        full_cte = full.with_for_update(skip_locked=True).cte("full_ones")
-        forgotten = delete(counters).where(c.name.in_(select(full_cte.c.name)))
-        return len(await self._connection.change(forgotten.returning(c.name)))
+        return await self._connection.forget(c.name, full.with_for_update(skip_locked=True))

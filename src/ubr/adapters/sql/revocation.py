@@ -22,11 +22,10 @@ from sqlalchemy import (
     tuple_,
     type_coerce,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ubr.adapters.sql.connection import SqlConnection
-from ubr.adapters.sql.statements import Parameters, Row, Statement, inserting
+from ubr.adapters.sql.statements import Parameters, Row, Statement, inserting, upserting
 from ubr.adapters.sql.tables import Timestamp, feed, feed_head, workers
 from ubr.application.ports.revocation import CommittedChanges, FeedPosition, FeedRead, WorkerId
 from ubr.application.ports.system import Clock
@@ -124,7 +123,7 @@ class SqlChangeFeed:
         )
 
     async def renew(self, worker: WorkerId) -> None:
-        upsert = (sqlite if self._engine.dialect.name == "sqlite" else postgresql).insert(workers)
+        upsert = upserting(self._engine.dialect.name, workers)
         values = {"id": worker, "renewal": uuid4(), "renewed_at": self._now()}
         statement = upsert.values(values).on_conflict_do_update(
             index_elements=[workers.c.id],

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Final, Protocol, TypeAlias
 
 from sqlalchemy import Column, ColumnElement, Executable, Select, Table, any_, bindparam, insert, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 
@@ -114,6 +115,11 @@ def inserting(table: Table, columns: Iterable[Column[Any]] | None = None) -> Sta
 def updating(table: Table, *where: ColumnElement[bool], columns: Iterable[Column[Any]] | None = None) -> Statement:
     """Sets these columns, or all of them. The parameters have the names of the columns."""
     return Statement(update(table).where(*where).values(_parameters(table.columns if columns is None else columns)))
+
+
+def upserting(dialect: str, table: Table) -> Any:
+    """An INSERT that supports ON CONFLICT, without values yet."""
+    return (sqlite if dialect == "sqlite" else postgresql).insert(table)
 
 
 def _parameters(columns: Iterable[Column[Any]]) -> dict[str, Any]:
