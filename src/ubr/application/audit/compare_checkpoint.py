@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from ubr.application.audit.sequencer import Sequencer, current_checkpoint, hash_of
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.paging import walk
 from ubr.application.kernel.representations import CheckpointResult, checkpoint_result
 from ubr.application.ports.audit import DenialLog, LogFilter, LogSigning
 from ubr.application.ports.paging import After
@@ -75,12 +75,14 @@ class CompareCheckpoint:
 
         The entry that names it has to be signed; otherwise anyone with write access to the database could add one.
         """
-        after: After[datetime] | None = None
-        while restores := await tx.logs.page(LogFilter(action=RESTORED), after, _PAGE):
-            for entry in restores:
-                if _names(entry, note) and await tx.log_tree.index_of(entry.id) is not None:
-                    return True
-            after = After(restores[-1].timestamp, restores[-1].id)
+        restores = walk(
+            lambda after: tx.logs.page(LogFilter(action=RESTORED), after, _PAGE),
+            lambda entry: After(entry.timestamp, entry.id),
+            limit=_PAGE,
+        )
+        async for entry in restores:
+            if _names(entry, note) and await tx.log_tree.index_of(entry.id) is not None:
+                return True
         return False
 
     async def _signed_here(self, tx: Transaction, note: Note) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from ubr.application.kernel.paging import walk
 from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.paging import After
@@ -48,16 +49,14 @@ class RightsCheck:
             self._pruned_before = await _pruned_before(tx)
             for key in await tx.signing_keys.all():
                 self._note(await _about_key(tx, key), key.created_at)
-        after = None
-        while True:
+
+        async def page(after: After[datetime] | None) -> list[Role]:
             async with self.unit_of_work.read() as tx:
-                page = await tx.roles.page(after, PAGE)
-            for role in page:
-                if EVERYTHING in role.permissions:
-                    await self._role(role)
-            if len(page) < PAGE:
-                return
-            after = After(page[-1].created_at, page[-1].id)
+                return await tx.roles.page(after, PAGE)
+
+        async for role in walk(page, _created, limit=PAGE):
+            if EVERYTHING in role.permissions:
+                await self._role(role)
 
     async def _role(self, role: Role) -> None:
         if not role.built_in:
@@ -65,15 +64,13 @@ class RightsCheck:
                 current = await tx.roles.get(role.id)
                 if current is not None:
                     self._note(await _about_role(tx, current), current.updated_at)
-        after = None
-        while True:
+
+        async def page(after: After[datetime] | None) -> list[User]:
             async with self.unit_of_work.read() as tx:
-                page = await tx.users.page(UserFilter(role=role.name, now=tx.now), after, PAGE)
-            for user in page:
-                await self._holder(user.id, role)
-            if len(page) < PAGE:
-                return
-            after = After(page[-1].created_at, page[-1].id)
+                return await tx.users.page(UserFilter(role=role.name, now=tx.now), after, PAGE)
+
+        async for user in walk(page, _created, limit=PAGE):
+            await self._holder(user.id, role)
 
     async def _holder(self, user_id: UserId, role: Role) -> None:
         async with self.unit_of_work.read() as tx:
@@ -115,8 +112,8 @@ async def _about_grant(tx: Transaction, user: User, role: Role) -> tuple[str, bo
 
 async def _about_role(tx: Transaction, role: Role) -> tuple[str, bool] | None:
     has = f"The role {role.name} may do everything"
-    changed = [entry async for entry in _entries(tx, RoleUpdated.action, str(role.id), 1)]
-    created = [entry async for entry in _entries(tx, RoleCreated.action, str(role.id), 1)]
+    changed = await _newest(tx, RoleUpdated.action, str(role.id))
+    created = await _newest(tx, RoleCreated.action, str(role.id))
     # A change of the description alone is an entry too, with the permissions that stayed.
     for facts in [*(_facts(entry).get("after", {}) for entry in changed), *map(_facts, created)]:
         if str(EVERYTHING) in facts.get("permissions", ()):
@@ -140,7 +137,12 @@ async def _pruned_before(tx: Transaction) -> datetime | None:
 
 
 async def _any(tx: Transaction, action: str, target_id: str) -> bool:
-    return bool(await tx.logs.page(LogFilter(action=action, target_id=target_id), None, 1))
+    return bool(await _newest(tx, action, target_id))
+
+
+async def _newest(tx: Transaction, action: str, target_id: str) -> list[LogEntry]:
+    """The newest entry of an action about a target, if there is one."""
+    return await tx.logs.page(LogFilter(action=action, target_id=target_id), None, 1)
 
 
 async def _latest(tx: Transaction, action: str, target_id: str, role: Role) -> LogEntry | None:
@@ -150,18 +152,16 @@ async def _latest(tx: Transaction, action: str, target_id: str, role: Role) -> L
     return None
 
 
-async def _entries(
-    tx: Transaction, action: str, target_id: str | None, limit: int | None = None
-) -> AsyncIterator[LogEntry]:
+def _entries(tx: Transaction, action: str, target_id: str | None) -> AsyncIterator[LogEntry]:
     """The entries of an action about a target, newest first."""
-    after, which = None, LogFilter(action=action, target_id=target_id)
-    while True:
-        page = await tx.logs.page(which, after, limit or PAGE)
-        for entry in page:
-            yield entry
-        if limit is not None or len(page) < PAGE:
-            return
-        after = After(page[-1].timestamp, page[-1].id)
+    which = LogFilter(action=action, target_id=target_id)
+    return walk(
+        lambda after: tx.logs.page(which, after, PAGE), lambda entry: After(entry.timestamp, entry.id), limit=PAGE
+    )
+
+
+def _created(made: Role | User) -> After[datetime]:
+    return After(made.created_at, made.id)
 
 
 def _facts(entry: LogEntry) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar
@@ -22,6 +22,20 @@ _MAX_CURSOR_LENGTH: Final = 2048
 
 T = TypeVar("T")
 K = TypeVar("K", datetime, str)
+
+
+async def walk(
+    page: Callable[[After[K] | None], Awaitable[Sequence[T]]], place: Callable[[T], After[K]], *, limit: int
+) -> AsyncIterator[T]:
+    """All items of a list, read in pages of `limit` items. `place` is the place of an item in the list."""
+    after: After[K] | None = None
+    while True:
+        items = await page(after)
+        for item in items:
+            yield item
+        if len(items) < limit:
+            return
+        after = place(items[-1])
 
 
 def check_limit(limit: int) -> int:

@@ -87,10 +87,10 @@ class Janitor:
         await self._each("results of idempotency keys", lambda tx: tx.idempotency.forget(tx.now, _BATCH))
         await self._each("ended grants", lambda tx: tx.users.forget_grants(tx.now - ENDED_GRANTS_LAST, _BATCH))
         await self._step("grants of removed roles", self._forget_grants)
-        await self._step("change records", self._forget_changes)
+        await self._step("change records", lambda: _until_none_left(lambda: self.feed.forget(FEED_LASTS, _BATCH)))
         await self._each("password attempts", lambda tx: tx.password_attempts.forget(tx.now - window, _BATCH))
         await self._each("known clients", lambda tx: tx.known_clients.forget(tx.now - KNOWN_FOR, _BATCH))
-        await self._step("counters", self._forget_counters)
+        await self._step("counters", lambda: _until_none_left(lambda: self.rate_limit_store.forget(_BATCH)))
         return deleted
 
     async def _forget_sessions(self, reached: datetime | None) -> tuple[int, bool, datetime | None]:
@@ -107,33 +107,28 @@ class Janitor:
                 await tx.commit()
             more, reached = batch.more, batch.reached
 
-    async def _forget_changes(self) -> None:
-        count = _BATCH
-        while count >= _BATCH:
-            async with _resting():
-                count = await self.feed.forget(FEED_LASTS, _BATCH)
-
-    async def _forget_counters(self) -> None:
-        count = _BATCH
-        while count >= _BATCH:
-            async with _resting():
-                count = await self.rate_limit_store.forget(_BATCH)
-
     async def _each(self, name: str, forget: Batch) -> None:
-        """A step that runs one unit for each batch, until a batch is not full."""
+        """A step that runs one unit for each batch."""
 
-        async def step() -> None:
-            count = _BATCH
-            while count >= _BATCH:
-                async with _resting(), self.unit_of_work.begin(SYSTEM) as tx:
-                    count = await forget(tx)
-                    await tx.commit()
+        async def unit() -> int:
+            async with self.unit_of_work.begin(SYSTEM) as tx:
+                count = await forget(tx)
+                await tx.commit()
+            return count
 
-        await self._step(name, step)
+        await self._step(name, lambda: _until_none_left(unit))
 
     async def _step(self, name: str, act: Callable[[], Awaitable[None]]) -> None:
         watched = self._watched.setdefault(name, Watched(f"Janitor, {name}"))
         await watched(act)
+
+
+async def _until_none_left(forget: Callable[[], Awaitable[int]]) -> None:
+    """Delete batch after batch, until one is not full."""
+    count = _BATCH
+    while count >= _BATCH:
+        async with _resting():
+            count = await forget()
 
 
 @asynccontextmanager

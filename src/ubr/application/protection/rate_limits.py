@@ -195,12 +195,10 @@ class RateLimiter:
         Otherwise one account could mail very many notices to its old e-mail, and links to very many new ones.
         """
         await self._client("mail-ip", self.quotas.mails)
-        if (quota := self.quotas.mails_to_one) is None:
-            return
         kind = MailKind.EMAIL_CHANGE
         old = f"mail {MailKind.EMAIL_CHANGE_ASKED} {user.email.key}"
         for name in (f"mail {kind} by {user.id}", old, f"mail {kind} {new.key}"):
-            _allow(await self.rate_limit_store.take(name, quota))
+            await self._count(name, self.quotas.mails_to_one)
 
     async def _mail(self, kind: MailKind, email: Email) -> Decision | None:
         await self._client("mail-ip", self.quotas.mails)
