@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from tests.support.people import OTHER_PASSWORD, PASSWORD, World, new_world
+from tests.support.people import OTHER_PASSWORD, PASSWORD, PassingOn, World, new_world
 from tests.support.plugin import Desk, NewDatabase
 from tests.support.proxy import FaultProxy
 from tests.support.races import two_instances
@@ -41,7 +41,6 @@ from ubr import (
 from ubr.application.kernel.idempotency import Answered, IdempotentCall
 from ubr.application.kernel.origin import Origin, calling_from
 from ubr.application.kernel.representations import RoleResult, UserResult
-from ubr.application.ports.accounts import PasswordHasher
 from ubr.bootstrap import open_environment
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.user import UserStatus
@@ -434,27 +433,10 @@ async def test_no_password_is_hashed_for_what_was_done_already(world: World) -> 
     admin = await world.admin()
     hashed: list[str] = []
 
-    class Counting:
-        def __init__(self, hasher: PasswordHasher) -> None:
-            self.hasher = hasher
-
+    class Counting(PassingOn):
         async def hash(self, password: str, *, owner: UserId, account: str = "") -> PasswordHash:
             hashed.append(password)
             return await self.hasher.hash(password, owner=owner, account=account)
-
-        async def verify(
-            self, password: str, against: PasswordHash | None, *, owner: UserId | None, account: str = ""
-        ) -> bool:
-            return await self.hasher.verify(password, against, owner=owner, account=account)
-
-        def outdated(self, hashed: PasswordHash, owner: UserId) -> bool:
-            return self.hasher.outdated(hashed, owner)
-
-        def rebind(self, hashed: PasswordHash, owner: UserId) -> PasswordHash | None:
-            return self.hasher.rebind(hashed, owner)
-
-        def lacks_secret(self, hashed: PasswordHash) -> bool:
-            return self.hasher.lacks_secret(hashed)
 
     ubr = replace(
         world.ubr,

@@ -152,12 +152,10 @@ async def new_world(**settings: Any) -> AsyncIterator[World]:
 
 
 @dataclass(slots=True)
-class Meanwhile:
-    """A password hasher that runs another act once during its work, for races that must be reproduced every time."""
+class PassingOn:
+    """A password hasher that passes every call on to another one."""
 
     hasher: PasswordHasher
-    act: Callable[[], Awaitable[object]]
-    times: int = 1
 
     async def hash(self, password: str, *, owner: UserId, account: str = "") -> PasswordHash:
         return await self.hasher.hash(password, owner=owner, account=account)
@@ -165,11 +163,7 @@ class Meanwhile:
     async def verify(
         self, password: str, against: PasswordHash | None, *, owner: UserId | None, account: str = ""
     ) -> bool:
-        right = await self.hasher.verify(password, against, owner=owner, account=account)
-        if self.times:
-            self.times -= 1
-            await self.act()
-        return right
+        return await self.hasher.verify(password, against, owner=owner, account=account)
 
     def outdated(self, hashed: PasswordHash, owner: UserId) -> bool:
         return self.hasher.outdated(hashed, owner)
@@ -179,6 +173,23 @@ class Meanwhile:
 
     def lacks_secret(self, hashed: PasswordHash) -> bool:
         return self.hasher.lacks_secret(hashed)
+
+
+@dataclass(slots=True)
+class Meanwhile(PassingOn):
+    """A password hasher that runs another act once during its work, for races that must be reproduced every time."""
+
+    act: Callable[[], Awaitable[object]]
+    times: int = 1
+
+    async def verify(
+        self, password: str, against: PasswordHash | None, *, owner: UserId | None, account: str = ""
+    ) -> bool:
+        right = await self.hasher.verify(password, against, owner=owner, account=account)
+        if self.times:
+            self.times -= 1
+            await self.act()
+        return right
 
 
 def log_in_with(ubr: Application, hasher: PasswordHasher) -> LogIn:
