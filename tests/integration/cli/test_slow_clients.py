@@ -18,6 +18,7 @@ pytestmark = pytest.mark.system
 LIMIT = 8
 ASSET = f"GET /api/docs/{assets_revision()}/swagger-ui-bundle.js HTTP/1.1\r\nHost: ubr\r\n\r\n".encode()
 BEGINNING = b"GET / HTTP/1.1\r\n"
+SHORT = b"GET /health/live HTTP/1.1\r\nHost: ubr\r\n\r\n"
 
 
 @pytest.fixture
@@ -34,10 +35,11 @@ def held() -> Iterator[ExitStack]:
         yield stack
 
 
-def connect(service: UbrProcess, held: ExitStack, sent: bytes) -> socket.socket:
+def connect(service: UbrProcess, held: ExitStack, sent: bytes, source: str = "127.0.0.1") -> socket.socket:
     connection = held.enter_context(socket.socket())
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.settimeout(60)
+    connection.bind((source, 0))
     connection.connect(("127.0.0.1", service.port))
     connection.sendall(sent)
     return connection
@@ -48,6 +50,17 @@ def ended(connection: socket.socket) -> bool:
         return connection.recv(1, socket.MSG_PEEK) == b""
     except ConnectionResetError:
         return True
+
+
+def answered(connection: socket.socket) -> bool:
+    """Whether the next response is a 200. Reads all of it."""
+    data = b""
+    while not data.endswith(b"}"):
+        received = connection.recv(4096)
+        if not received:
+            return False
+        data += received
+    return data.startswith(b"HTTP/1.1 200 ")
 
 
 def descriptors(process: int) -> int:
@@ -63,11 +76,21 @@ def answer_to_another(service: UbrProcess) -> bytes:
             return answer.readline()
 
 
+@pytest.mark.system(seconds=11)
 def test_half_open_connections_beyond_the_limit_end_and_others_are_answered(few: UbrProcess, held: ExitStack) -> None:
     connections = [connect(few, held, BEGINNING) for _ in range(5 * LIMIT)]
     assert answer_to_another(few) == b"HTTP/1.1 200 OK\r\n"
     # The last ones end by the time limit for a head, long before the limit for unused connections.
     assert all(ended(connection) for connection in connections)
+
+
+@pytest.mark.system(seconds=11)
+def test_an_unused_connection_stays_longer_than_one_with_half_a_request(few: UbrProcess, held: ExitStack) -> None:
+    unused = connect(few, held, SHORT, "127.0.0.2")
+    assert answered(unused)
+    assert ended(connect(few, held, BEGINNING))
+    unused.sendall(SHORT)
+    assert answered(unused)
 
 
 def test_clients_that_do_not_read_leave_connections_to_others(few: UbrProcess, held: ExitStack) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
+import resource
 import socket
 import sqlite3
 import struct
@@ -15,7 +17,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -105,6 +107,13 @@ def wire() -> Iterator[Wire]:
         yield made
 
 
+def lowest_free() -> int:
+    """The number that the next open file gets."""
+    number = os.dup(0)
+    os.close(number)
+    return number
+
+
 def beginning(wire: Wire, ends: Ends) -> None:
     ends.send(REQUEST[:10])
 
@@ -126,8 +135,61 @@ def test_a_connection_without_a_whole_request_ends_after_the_limit(wire: Wire, a
     assert wire.look() == 0
     assert wire.look(after=HEAD_SECONDS) == 0
     assert ends.is_open
-    assert wire.look(after=1) == 1
+    assert wire.look(after=1) == 0
+    assert wire.look() == 1
     assert not ends.is_open
+
+
+def test_a_request_that_arrived_before_a_pause_of_the_process_stays(wire: Wire) -> None:
+    ends = wire.connect()
+    wire.ask(ends)
+    wire.look()
+    ends.send(REQUEST)
+    wire.look()
+    assert wire.look(after=HEAD_SECONDS + 1) == 0
+    with wire.exchange(ends):
+        assert wire.look() == 0
+    assert wire.look() == 0
+    assert ends.is_open
+
+
+def test_a_process_that_may_open_no_more_files_keeps_its_connections(wire: Wire) -> None:
+    ends, slow = wire.connect(), wire.connect()
+    wire.ask(ends)
+    wire.look()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Directories can still be listed when the limit is reached one file later.
+    for room in (0, 1):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free() + room, before[1]))
+        try:
+            assert wire.look(after=HEAD_SECONDS + 1) == 0
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert [wire.look(), wire.look(), wire.look(after=HEAD_SECONDS + 1)] == [0, 1, 0]
+    assert (ends.is_open, slow.is_open) == (True, False)
+
+
+class FailingOnce(Connections):
+    """The first look fails."""
+
+    looks: ClassVar[int] = 0
+
+    def look(self, port: int) -> int:
+        FailingOnce.looks += 1
+        if FailingOnce.looks == 1:
+            raise OSError
+        return 0
+
+
+def test_a_look_that_fails_is_not_the_last_one() -> None:
+    async def watch() -> None:
+        with pytest.raises(OSError):  # noqa: PT011 - it has no text
+            FailingOnce(LIMIT).watch(asyncio.get_running_loop(), 1)
+        async with asyncio.timeout(30):
+            while FailingOnce.looks < 3:  # noqa: ASYNC110 - the loop counts them
+                await asyncio.sleep(0.01)
+
+    asyncio.run(watch())
 
 
 def test_bytes_of_a_head_one_by_one_do_not_extend_the_limit(wire: Wire) -> None:
@@ -136,7 +198,8 @@ def test_bytes_of_a_head_one_by_one_do_not_extend_the_limit(wire: Wire) -> None:
     for number in range(int(HEAD_SECONDS)):
         ends.send(REQUEST[number : number + 1])
         assert wire.look(after=1) == 0
-    assert wire.look(after=1) == 1
+    assert wire.look(after=1) == 0
+    assert wire.look() == 1
 
 
 def test_an_unused_connection_stays(wire: Wire) -> None:
@@ -165,7 +228,8 @@ def test_a_connection_whose_client_does_not_read_the_last_response_ends_after_th
         ends.server.send(LONG)
     wire.look()
     assert wire.look(after=UNREAD_SECONDS) == 0
-    assert wire.look(after=1) == 1
+    assert wire.look(after=1) == 0
+    assert wire.look() == 1
     with pytest.raises(BrokenPipeError):
         ends.server.send(b"a")
 
@@ -285,6 +349,19 @@ async def test_a_response_that_the_client_does_not_read_ends_its_connection(wire
     assert (taken.status, len(taken.messages)) == (200, 3)
     assert wire.look() == 1
     assert not ends.is_open
+
+
+@pytest.mark.parametrize("kind", [int, str])
+async def test_a_request_is_counted_for_its_connection(wire: Wire, kind: type) -> None:
+    """A server may pass the port as text."""
+    ends = wire.connect()
+    host, port = ends.peer
+    async with in_process(memory_settings(), HttpOptions(connections=wire.connections)) as service:
+        assert service.edge is not None
+        ends.send(REQUEST)
+        await service.edge(get("/health/live") | {"client": (host, kind(port))}, nothing, Taken())
+    assert [wire.look(after=HEAD_SECONDS + 1) for _ in range(3)] == [0, 0, 0]
+    assert ends.is_open
 
 
 async def test_a_client_with_too_many_running_requests_is_refused_and_others_are_not() -> None:

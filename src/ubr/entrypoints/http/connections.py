@@ -7,6 +7,7 @@ also that of an unused connection. So this module looks at the sockets of the pr
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import struct
@@ -14,7 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final, TypeAlias
@@ -39,6 +40,7 @@ _SHARE: Final = 25
 """The wait before the next look is at least this many times the duration of the last one."""
 _RETRY_AFTER: Final = 1
 _FOLDER: Final = "/proc/self/fd"
+_NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 # `struct tcp_info` of linux/tcp.h: tcpi_unacked, tcpi_bytes_received, tcpi_notsent_bytes.
 _INFO_SIZE: Final = 148
 _UNACKED: Final = struct.Struct("@24xI")
@@ -88,6 +90,8 @@ class Connections:
     _exchanges: dict[Peer, _Exchanges] = field(default_factory=dict)
     _running: Counter[str | None] = field(default_factory=Counter)
     _seen: dict[Peer, _Seen] = field(default_factory=dict)
+    _overdue: dict[Peer, _Seen] = field(default_factory=dict)
+    """The connections that the last look found over a time limit."""
     _aborted: set[Peer] = field(default_factory=set)
 
     @contextmanager
@@ -114,37 +118,41 @@ class Connections:
         self._aborted.add(peer)
 
     def look(self, port: int) -> int:
-        """Close the connections on this port that are over a limit. Returns their number. Does nothing but on Linux."""
+        """Close the connections on this port that are over a limit. Returns their number. Does nothing but on Linux.
+
+        A connection over a time limit is closed at the second look that finds it there. The first one may come after a
+        pause of the whole process: then a request has arrived in time, and starts before the second one.
+        """
         if sys.platform != "linux":
             return 0
         now = self.clock()
-        present: dict[Peer, socket.socket] = {}
-        try:
-            for peer, connection in _connections(port):
-                if peer in present:
-                    connection.close()
-                else:
-                    present[peer] = connection
-                    self._observe(peer, connection, now)
+        with ExitStack() as opened:
+            try:
+                present = _present(port, opened)
+            except OSError as error:
+                if error.errno in _NO_FILES:  # there is no room for the duplicates, and others may have room next time
+                    return 0
+                raise
+            for peer, connection in present.items():
+                self._observe(peer, connection, now)
             self._forget(present)
-            overdue = {peer for peer in present if peer in self._aborted or self._is_overdue(self._seen[peer], now)}
-            overdue |= set(self._surplus((peer for peer in present if peer not in overdue), now))
-            for peer in overdue:
+            closing = (self._aborted & present.keys()) | self._twice_overdue(now)
+            closing |= set(self._surplus((peer for peer in present if peer not in closing), now))
+            for peer in closing:
                 # The client gets a reset instead of the rest, and the kernel discards what it has not read.
                 with suppress(OSError):
                     present[peer].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     present[peer].shutdown(socket.SHUT_RDWR)
             self._aborted.clear()
-        finally:
-            for connection in present.values():
-                connection.close()
-        return len(overdue)
+        return len(closing)
 
     def watch(self, loop: asyncio.AbstractEventLoop, port: int) -> None:
         """Look again and again, for as long as the loop runs."""
         began = time.monotonic()
-        self.look(port)
-        loop.call_later(max(_INTERVAL, _SHARE * (time.monotonic() - began)), self.watch, loop, port)
+        try:
+            self.look(port)
+        finally:
+            loop.call_later(max(_INTERVAL, _SHARE * (time.monotonic() - began)), self.watch, loop, port)
 
     def _observe(self, peer: Peer, connection: socket.socket, now: float) -> None:
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
@@ -170,6 +178,12 @@ class Connections:
         for peer in [peer for peer, each in self._exchanges.items() if peer not in present and not each.running]:
             del self._exchanges[peer]
 
+    def _twice_overdue(self, now: float) -> set[Peer]:
+        """The connections over a time limit, now and at the last look."""
+        before = self._overdue
+        self._overdue = {peer: seen for peer, seen in self._seen.items() if self._is_overdue(seen, now)}
+        return {peer for peer, seen in self._overdue.items() if before.get(peer) is seen}
+
     @staticmethod
     def _is_overdue(seen: _Seen, now: float) -> bool:
         passed = now - seen.since
@@ -191,21 +205,27 @@ class Connections:
                 yield from sorted(idle, key=lambda peer: self._seen[peer].since)[:excess]
 
 
-def _connections(port: int) -> Iterator[tuple[Peer, socket.socket]]:
+def _present(port: int, opened: ExitStack) -> dict[Peer, socket.socket]:
     """The accepted connections on this port, each as a duplicate: its number stays the same socket until it is closed.
 
-    The server may close its own descriptor at any time, and the kernel gives the number to another file.
+    The server may close its own descriptor at any time, and the kernel gives the number to another file. The caller
+    closes the duplicates by `opened`. Errors: `OSError` if the process may open no more files.
     """
+    present: dict[Peer, socket.socket] = {}
     for name in os.listdir(_FOLDER):  # noqa: PTH208 - 1,000 paths at each look would cost more
         connection = _duplicate(name)
         if connection is None:
             continue
-        with suppress(OSError):
+        try:
             own, peer = connection.getsockname(), connection.getpeername()
-            if isinstance(own, tuple) and own[1] == port:
-                yield (peer[0].partition("%")[0], peer[1]), connection
-                continue
-        connection.close()
+        except OSError:  # not connected
+            own, peer = None, None
+        place = (peer[0].partition("%")[0], peer[1]) if isinstance(own, tuple) and own[1] == port else None
+        if place is None or place in present:
+            connection.close()
+        else:
+            present[place] = opened.enter_context(connection)
+    return present
 
 
 def _duplicate(name: str) -> socket.socket | None:
@@ -218,8 +238,10 @@ def _duplicate(name: str) -> socket.socket | None:
         if not os.readlink(f"{_FOLDER}/{name}").startswith("socket:"):  # noqa: PTH115 - as above
             return None
         number = os.dup(int(name))
-    except OSError:
-        return None
+    except OSError as error:
+        if error.errno in _NO_FILES:
+            raise
+        return None  # it was closed in the meantime
     try:
         return socket.socket(fileno=number)
     except OSError:

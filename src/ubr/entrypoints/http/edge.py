@@ -195,7 +195,8 @@ class _Exchange:
         self._deadline = 0.0
         self._excess: UbrError | None = None
         client = scope.get("client")
-        self._peer: Peer | None = None if client is None else (client[0], client[1])
+        # Granian passes the port as text.
+        self._peer: Peer | None = None if client is None else (client[0], int(client[1]))
         # The client sends the body after a 100 response (RFC 9110, 10.1.1), which the server sends at the first read.
         self._withheld = any(value.lower() == b"100-continue" for value in fields.get(b"expect", ()))
         self._unread = b"content-length" in fields or b"transfer-encoding" in fields
