@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import settings
 
+from tests.support.event_loop import Loop
 from tests.support.room import give_room
 from ubr.adapters.sql.migrations import upgrade
 
@@ -31,7 +32,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, object]]:
     """One event loop for the whole session, so that pools made in a session fixture work in every test."""
-    return "asyncio", {"use_uvloop": False}
+    return "asyncio", {"loop_factory": Loop}
 
 
 @pytest.fixture(scope="session")

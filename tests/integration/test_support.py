@@ -1,11 +1,16 @@
 """The servers and the faulty network that other tests stand on do what they say."""
 
 import asyncio
+import gc
 import os
+import socket
+import ssl
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -14,6 +19,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from tests.support.event_loop import Loop
+from tests.support.mail import certificate
 from tests.support.plugin import NewDatabase, PrivatePostgres, PrivateRedis
 from tests.support.proxy import DIRECTIONS, Direction, FaultProxy
 from tests.support.servers import PostgresServer, RedisServer, ServerError, find_postgres, find_redis, free_port
@@ -416,3 +423,34 @@ async def test_a_commit_is_lost_before_or_after_it_counts(
             await transaction.commit()
         connection.terminate()
     assert postgres_server.query("SELECT count(*) FROM kept", database=name) == int(answered)
+
+
+# The event loop
+
+
+def test_the_loop_leaves_no_connection_that_waits_for_the_end_of_tls(tmp_path: Path) -> None:
+    tls = certificate(tmp_path, "127.0.0.1")
+
+    async def connect(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await writer.start_tls(tls.client)
+        assert await reader.read(1) == b"!"
+        writer.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+
+        def greet() -> ssl.SSLSocket:
+            """Greets, and never answers the message that ends TLS."""
+            accepted = tls.server.wrap_socket(listener.accept()[0], server_side=True)
+            accepted.sendall(b"!")
+            return accepted
+
+        server = pool.submit(greet)
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            runner.run(connect(listener.getsockname()[1]))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            gc.collect()
+        server.result().close()
+
+    assert [str(each.message) for each in caught if "unclosed transport" in str(each.message)] == []

@@ -22,6 +22,7 @@ ADMIN_EMAIL = "admin@example.org"
 ADMIN_PASSWORD = "the first administrator"
 ADMIN = {"UBR_ADMIN_EMAIL": ADMIN_EMAIL, "UBR_ADMIN_PASSWORD": ADMIN_PASSWORD}
 SECRET_KEY = "a secret that is long enough for tests"
+_LINES = 200
 _ENDING = "/api/docs"
 """A part of the last line that the service prints when it is ready, as text or as JSON."""
 
@@ -130,10 +131,13 @@ class UbrProcess:
 
 @contextmanager
 def serving(folder: Path, environment: Mapping[str, str] = {}) -> Iterator[UbrProcess]:
-    """A ready service, stopped at the end."""
+    """A ready service, stopped at the end. If the test fails, its report contains the last lines of the log."""
     service = UbrProcess(folder, environment)
     try:
         yield service.wait_until_ready()
+    except BaseException:
+        print(*service.log.splitlines()[-_LINES:], sep="\n")  # noqa: T201 - the report of the test has the output
+        raise
     finally:
         service.stop()
 

@@ -31,13 +31,13 @@ async def test_nothing_acknowledged_is_lost(tmp_path: Path, private_postgres: Pr
         async with httpx.AsyncClient(base_url=service.url, timeout=20) as client:
             writers = [asyncio.create_task(_write(client, name, acknowledged, denials, stop)) for name in range(4)]
             for _ in range(kills):
-                await _until_more(acknowledged)
+                await _until_more(acknowledged, writers)
                 server.kill()
-                await _until_more(denials)
+                await _until_more(denials, writers)
                 server.restart()
                 healed = await _time_until_ready(client)
                 assert healed < HEALED_WITHIN, f"ready {healed:.1f} s after PostgreSQL was back"
-            await _until_more(acknowledged)
+            await _until_more(acknowledged, writers)
             stop.set()
             await asyncio.gather(*writers)
             assert set(denials) <= {503}
@@ -62,10 +62,15 @@ async def _write(
         assert int(answer.headers["retry-after"]) >= 1
 
 
-async def _until_more(seen: Sequence[object], more: int = 8, patience: float = 30) -> None:
-    """Wait until so many more have been seen."""
+async def _until_more(
+    seen: Sequence[object], writers: Sequence[asyncio.Task[None]], more: int = 8, patience: float = 30
+) -> None:
+    """Wait until so many more have been seen. Errors: that of a writer."""
     enough, deadline = len(seen) + more, time.monotonic() + patience
     while len(seen) < enough:
+        for writer in writers:
+            if writer.done():
+                writer.result()
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
 
