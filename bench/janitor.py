@@ -26,7 +26,7 @@ from bench.load_sessions import SESSIONS, TOKENS, load
 from tests.support.servers import PostgresServer
 from ubr import SYSTEM, Actor, Application, CreateUserCommand, GetUserCommand, ListUsersCommand, LogInCommand, Settings
 from ubr.adapters.sql.migrations import upgrade
-from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.ports.unit_of_work import Repositories, Transaction, UnitOfWork
 from ubr.bootstrap import open_environment
 from ubr.domain.actor import System
 
@@ -59,6 +59,12 @@ class Gate:
 
     def read(self) -> AbstractAsyncContextManager[Transaction]:
         return self.inner.read()
+
+    def peek(self) -> AbstractAsyncContextManager[Repositories]:
+        return self.inner.peek()
+
+    def autocommit(self) -> AbstractAsyncContextManager[Repositories]:
+        return self.inner.autocommit()
 
     @asynccontextmanager
     async def begin(self, actor: Actor | System | None) -> AsyncIterator[Transaction]:

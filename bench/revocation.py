@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.servers import PostgresServer, RedisServer
-from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, SECRET_KEY, Service, on_postgres, serving
+from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, SECRET_KEY, UbrProcess, on_postgres, serving
 from tests.support.wire import Wire
 from ubr import LogInCommand, RegisterUserCommand, Settings, connect
 from ubr.testing import TINY_HASHING
@@ -50,7 +50,7 @@ async def sessions(database_url: str, count: int) -> list[tuple[str, str]]:
     return opened
 
 
-async def revoked(service: Service, ending: Sequence[tuple[str, str]]) -> list[float]:
+async def revoked(service: UbrProcess, ending: Sequence[tuple[str, str]]) -> list[float]:
     """The seconds that each took, one after the other, on connections to all workers in turn."""
     wires = [Wire(service.url) for _ in range(16)]
     tokens = await wires[0].ask("POST", "/api/auth/login", body={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
@@ -71,7 +71,7 @@ async def revoked(service: Service, ending: Sequence[tuple[str, str]]) -> list[f
 
 
 @asynccontextmanager
-async def readers(service: Service, access: str) -> AsyncIterator[None]:
+async def readers(service: UbrProcess, access: str) -> AsyncIterator[None]:
     """People who read, each a hundred times a second."""
 
     async def read() -> None:

@@ -22,7 +22,7 @@ from typing import Final
 
 from tests.support.reaper import children
 from tests.support.servers import PostgresServer, RedisServer
-from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, Service, on_postgres, serving
+from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, UbrProcess, on_postgres, serving
 from tests.support.wire import Wire
 
 STORMS: Final = (0, 100, 400)
@@ -67,7 +67,7 @@ async def log_in(wire: Wire, number: int, until: float, seen: Seen) -> None:
             await asyncio.sleep(0.1)
 
 
-async def round_of(service: Service, access: str, seconds: float, storm: int) -> Seen:
+async def round_of(service: UbrProcess, access: str, seconds: float, storm: int) -> Seen:
     seen, until = Seen(), time.perf_counter() + seconds
     wires = [Wire(service.url) for _ in range(READERS + storm)]
     await asyncio.gather(
@@ -79,7 +79,7 @@ async def round_of(service: Service, access: str, seconds: float, storm: int) ->
     return seen
 
 
-def memory(service: Service) -> int:
+def memory(service: UbrProcess) -> int:
     """MiB of all workers together; 0 where the system does not tell."""
     if not Path("/proc/self/statm").exists():
         return 0

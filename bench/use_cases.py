@@ -38,14 +38,14 @@ from ubr import (
     Settings,
     connect,
 )
-from ubr.settings import Limit, LoginRateLimit
+from ubr.settings import Limit, LoginRateLimit, RateLimit
 from ubr.testing import TINY_HASHING
 
 PASSWORD: Final = "correct horse battery staple"
 USERS: Final = 60
 ROUNDS: Final = 10
 CALLS: Final = 30
-MINUTE: Final = timedelta(minutes=1)
+MANY: Final = Limit(1_000_000, timedelta(minutes=1))
 
 Act = Callable[[], Awaitable[object]]
 
@@ -113,7 +113,10 @@ async def measure(url: str) -> None:
         database_url=url,
         migrate="auto",
         secret_keys=(b"a secret that is long enough to measure with",),
-        login_rate_limit=LoginRateLimit(Limit(1_000_000, MINUTE), Limit(1_000_000, MINUTE)),
+        login_rate_limit=LoginRateLimit(MANY, MANY),
+        session_rate_limit=RateLimit(MANY),
+        refresh_rate_limit=RateLimit(MANY),
+        own_change_rate_limit=RateLimit(MANY),
         **TINY_HASHING,
     )
     counter = Counter()

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import uuid4
 
+from ubr.application.ports.accounts import UserFilter
+from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import PasswordHash
@@ -116,6 +118,14 @@ def new_key(kid: str, *, created: datetime = NOON) -> SigningKey:
 
 def something_happened(user_id: UserId | None = None) -> Event:
     return LogInFailed(user_id=user_id, reason="wrong_password")
+
+
+async def page_of_users(
+    tx: Transaction, which: UserFilter, after: After[datetime] | After[str] | None, limit: int
+) -> list[User]:
+    """The users on a page, each as it is stored."""
+    found = [await tx.users.get(listed.user.id) for listed in await tx.users.page(which, after, limit)]
+    return [user for user in found if user is not None]
 
 
 async def put(uow: UnitOfWork, *things: User | Role | Session | RefreshToken | SigningKey | Event) -> None:

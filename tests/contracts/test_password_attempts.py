@@ -21,7 +21,7 @@ A, B = b"\x00a" * 16, b"\xffb" * 16
 
 async def take(uow: UnitOfWork, bucket: bytes = A, quota: Quota = QUOTA) -> Reservation | Exhausted:
     async with uow.begin(None) as tx:
-        taken = await tx.password_attempts.take(bucket, quota, tx.now)
+        taken = await tx.password_attempts.take(bucket, quota)
         await tx.commit()
     return taken
 
@@ -50,14 +50,14 @@ async def free(uow: UnitOfWork, bucket: bytes = A) -> int:
     """How many slots are free, found out in a unit that leaves no trace."""
     async with uow.begin(None) as tx:
         for number in range(10):
-            if isinstance(await tx.password_attempts.take(bucket, QUOTA, tx.now), Exhausted):
+            if isinstance(await tx.password_attempts.take(bucket, QUOTA), Exhausted):
                 return number
     raise AssertionError
 
 
 async def test_there_are_as_many_slots_as_the_quota_has_and_each_bucket_has_its_own(uow: UnitOfWork) -> None:
     taken = [await take(uow) for _ in range(4)]
-    assert taken == [Reservation(A, NOON)] * 3 + [Exhausted(until=NOON + MINUTE, all_failed=False, passed=0)]
+    assert taken == [Reservation(A, NOON)] * 3 + [Exhausted(wait=MINUTE, all_failed=False, passed=0)]
     assert await free(uow, B) == 3
 
 
@@ -81,7 +81,7 @@ async def test_a_window_begins_with_the_first_slot_and_is_over_for_all_at_once(
     await reservation(uow)
     await reservation(uow)
     clock.move(timedelta(microseconds=999_999))
-    assert await take(uow) == Exhausted(until=NOON + MINUTE, all_failed=False, passed=0)
+    assert await take(uow) == Exhausted(wait=timedelta(microseconds=1), all_failed=False, passed=0)
     clock.move(timedelta(microseconds=1))
     assert await take(uow) == Reservation(A, NOON + MINUTE)
     assert await free(uow) == 2
@@ -93,13 +93,13 @@ async def test_a_slot_given_back_is_free_and_a_failure_never_is(uow: UnitOfWork)
     await give_back(uow, second)
     assert await free(uow) == 1
     await reservation(uow)
-    assert await take(uow) == Exhausted(until=NOON + MINUTE, all_failed=False, passed=1)
+    assert await take(uow) == Exhausted(wait=MINUTE, all_failed=False, passed=1)
     await fail(uow, second, third)
-    assert await take(uow) == Exhausted(until=NOON + MINUTE, all_failed=True, passed=1)
+    assert await take(uow) == Exhausted(wait=MINUTE, all_failed=True, passed=1)
     # Neither more failures than slots nor fewer slots than failures, whatever is said twice.
     await fail(uow, third)
     await give_back(uow, third)
-    assert await take(uow) == Exhausted(until=NOON + MINUTE, all_failed=True, passed=1)
+    assert await take(uow) == Exhausted(wait=MINUTE, all_failed=True, passed=1)
 
 
 async def test_failures_are_counted_within_their_window(uow: UnitOfWork, clock: MovableClock) -> None:
@@ -141,7 +141,7 @@ async def test_a_clock_that_was_set_back_locks_no_user_out_for_long(uow: UnitOfW
 async def test_a_rolled_back_attempt_is_not_counted(uow: UnitOfWork) -> None:
     async with uow.begin(None) as tx:
         for _ in range(3):
-            await tx.password_attempts.take(A, QUOTA, tx.now)
+            await tx.password_attempts.take(A, QUOTA)
     assert await free(uow) == 3
     taken = await reservation(uow)
     async with uow.begin(None) as tx:
@@ -191,10 +191,10 @@ async def test_a_client_is_known_to_the_account_it_signed_in_to(uow: UnitOfWork)
         await tx.known_clients.see(one.id, B, NOON)
         await tx.known_clients.see(one.id, A, NOON + HOUR)
         await tx.commit()
-    assert await seen(uow, lambda tx: tx.known_clients.seen_at(one.email, A)) == NOON + HOUR
-    assert await seen(uow, lambda tx: tx.known_clients.seen_at(one.email, B)) == NOON
-    assert await seen(uow, lambda tx: tx.known_clients.seen_at(other.email, A)) is None
-    assert await seen(uow, lambda tx: tx.known_clients.seen_at(new_user("nobody").email, A)) is None
+    assert await seen(uow, lambda tx: tx.known_clients.absence(one.email, A)) == -HOUR
+    assert await seen(uow, lambda tx: tx.known_clients.absence(one.email, B)) == timedelta(0)
+    assert await seen(uow, lambda tx: tx.known_clients.absence(other.email, A)) is None
+    assert await seen(uow, lambda tx: tx.known_clients.absence(new_user("nobody").email, A)) is None
 
 
 async def test_clients_go_with_their_user_and_with_time(uow: UnitOfWork) -> None:
@@ -214,9 +214,9 @@ async def test_clients_go_with_their_user_and_with_time(uow: UnitOfWork) -> None
         assert await forget(tx) == [1, 0]
         await tx.commit()
     await put(uow, again := new_user("gone"))
-    assert await seen(uow, lambda tx: tx.known_clients.seen_at(again.email, A)) is None
-    assert await seen(uow, lambda tx: tx.known_clients.seen_at(stays.email, A)) == NOON
-    assert await seen(uow, lambda tx: tx.known_clients.seen_at(stays.email, B)) is None
+    assert await seen(uow, lambda tx: tx.known_clients.absence(again.email, A)) is None
+    assert await seen(uow, lambda tx: tx.known_clients.absence(stays.email, A)) == timedelta(0)
+    assert await seen(uow, lambda tx: tx.known_clients.absence(stays.email, B)) is None
 
 
 async def test_a_client_of_nobody_is_refused(uow: UnitOfWork) -> None:

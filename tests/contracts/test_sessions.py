@@ -50,6 +50,20 @@ async def test_no_session_is_found_where_there_is_none(uow: UnitOfWork, user: Us
             assert await tx.sessions.page(user.id, NOON, None, 10) == []
 
 
+async def test_a_session_is_opened_with_its_first_token(uow: UnitOfWork, user: User) -> None:
+    session = new_session(user)
+    token = new_token(session)
+    for done in (False, True):
+        async with uow.begin(SYSTEM) as tx:
+            await tx.sessions.open(session, token)
+            assert await tx.refresh_tokens.get(token.digest) == token
+            if done:
+                await tx.commit()
+        async with uow.read() as tx:
+            expected = (session, token) if done else (None, None)
+            assert (await tx.sessions.get(session.id), await tx.refresh_tokens.get(token.digest)) == expected
+
+
 async def test_a_session_comes_back_as_it_was_ended_or_not(uow: UnitOfWork, user: User) -> None:
     live = new_session(user)
     ended = replace(new_session(user, ended=NOON + TICK), ip=None, user_agent=None, last_seen_at=NOON + HOUR)

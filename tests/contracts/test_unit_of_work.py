@@ -52,6 +52,15 @@ async def test_committed_changes_are_stored(uow: UnitOfWork) -> None:
         assert len(await tx.logs.page(LogFilter(), None, 10)) == 1
 
 
+async def test_each_query_of_a_peek_sees_what_is_committed_by_then(uow: UnitOfWork) -> None:
+    user, role = new_user(), new_role()
+    async with uow.peek() as peek:
+        assert await peek.users.get(user.id) is None
+        await put(uow, user, role)
+        assert await peek.users.get(user.id) == user
+        assert await peek.roles.page(None, 10) == [role]
+
+
 async def test_leaving_without_commit_rolls_everything_back(uow: UnitOfWork) -> None:
     user, role = new_user(), new_role()
     session = new_session(user)

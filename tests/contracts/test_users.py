@@ -20,13 +20,14 @@ from tests.contracts.kit import (
     new_session,
     new_token,
     new_user,
+    page_of_users,
     pages,
     put,
     race,
     seen,
 )
 from ubr.adapters.sql import user_search as user_pages
-from ubr.application.ports.accounts import UserFilter, UserSort
+from ubr.application.ports.accounts import ListedUser, UserFilter, UserSort
 from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -47,7 +48,7 @@ async def test_an_empty_store_has_no_user(uow: UnitOfWork) -> None:
         async with unit as tx:
             assert await tx.users.get(UserId(uuid4())) is None
             assert await tx.users.by_email(email("nobody")) is None
-            assert await tx.users.page(UserFilter(now=tx.now), None, 10) == []
+            assert await page_of_users(tx, UserFilter(now=tx.now), None, 10) == []
 
 
 async def test_a_user_comes_back_as_they_were(uow: UnitOfWork) -> None:
@@ -72,7 +73,7 @@ async def test_a_user_comes_back_as_they_were(uow: UnitOfWork) -> None:
         async with unit as tx:
             assert await tx.users.get(full.id) == full
             assert await tx.users.get(bare.id) == bare
-            assert sorted(await tx.users.page(UserFilter(now=NOON), None, 10), key=attrgetter("version")) == [
+            assert sorted(await page_of_users(tx, UserFilter(now=NOON), None, 10), key=attrgetter("version")) == [
                 bare,
                 full,
             ]
@@ -89,7 +90,7 @@ async def test_an_email_belongs_to_one_user(uow: UnitOfWork, first: str, second:
     await put(uow, holder := replace(new_user(), email=Email.parse(first)))
     with pytest.raises(EmailTaken):
         await put(uow, replace(new_user(), email=Email.parse(second)))
-    assert await seen(uow, lambda tx: tx.users.page(UserFilter(now=NOON), None, 10)) == [holder]
+    assert await seen(uow, lambda tx: page_of_users(tx, UserFilter(now=NOON), None, 10)) == [holder]
 
 
 async def test_a_user_cannot_take_the_email_of_another(uow: UnitOfWork) -> None:
@@ -180,7 +181,7 @@ async def test_a_role_that_does_not_exist_cannot_be_granted(uow: UnitOfWork) -> 
         user.grant(RoleId(uuid4()), by=None, now=tx.now)
         with pytest.raises(RoleNotFound):
             await tx.users.save(user)
-    assert await seen(uow, lambda tx: tx.users.page(UserFilter(now=NOON), None, 9)) == [
+    assert await seen(uow, lambda tx: page_of_users(tx, UserFilter(now=NOON), None, 9)) == [
         replace(user, grants={}, version=1)
     ]
 
@@ -219,7 +220,7 @@ async def test_removing_a_user_takes_all_that_is_theirs_along(uow: UnitOfWork) -
         assert await tx.sessions.get(session.id) is None
         assert await tx.refresh_tokens.get(token.digest) is None
         assert await tx.principals.get(session.id) is None
-        assert await tx.users.page(UserFilter(now=NOON, role=role.name), None, 10) == [other]
+        assert await page_of_users(tx, UserFilter(now=NOON, role=role.name), None, 10) == [other]
         assert await tx.sessions.get(others.id) == others
         assert await tx.refresh_tokens.get(others_token.digest) == others_token
     await put(uow, new_user("gone"))
@@ -269,7 +270,7 @@ async def test_pages_hold_everybody_once_and_in_order(
 
     def page(last: User | None) -> Awaitable[list[User]]:
         which = UserFilter(sort=sort, now=NOON)
-        return seen(uow, lambda tx: tx.users.page(which, behind(sort, last), limit))
+        return seen(uow, lambda tx: page_of_users(tx, which, behind(sort, last), limit))
 
     expected = sorted(users, key=key, reverse=down)  # type: ignore[arg-type]
     assert await pages(page) == expected
@@ -281,18 +282,100 @@ async def test_a_page_goes_on_behind_somebody_who_is_gone(uow: UnitOfWork, sort:
     users = [new_user(f"u{number}") for number in range(5)]
     await put(uow, *users)
     async with uow.begin(SYSTEM) as tx:
-        before = await tx.users.page(UserFilter(sort=sort, now=NOON), None, 5)
+        before = await page_of_users(tx, UserFilter(sort=sort, now=NOON), None, 5)
         await tx.users.remove(before[2])
-        rest = await tx.users.page(UserFilter(sort=sort, now=NOON), behind(sort, before[2]), 5)
+        rest = await page_of_users(tx, UserFilter(sort=sort, now=NOON), behind(sort, before[2]), 5)
     assert rest == before[3:]
+
+
+async def test_a_user_that_was_read_before_is_read_again(uow: UnitOfWork) -> None:
+    role, other = new_role(), new_role()
+    before = replace(new_user("before", grants=[new_grant(role)]), password_hash=PasswordHash("one"))
+    await put(uow, role, other, before)
+    async with uow.begin(SYSTEM) as tx:
+        again = await tx.users.again(before)
+        assert again == before
+        again.grant(other.id, by=None, now=tx.now)
+        await tx.users.save(again)
+        await tx.commit()
+    async with uow.begin(SYSTEM) as tx:
+        granted = await tx.users.again(before)
+        assert granted == await tx.users.get(before.id)
+        assert granted is not None
+        assert granted.grants.keys() == {role.id, other.id}
+        # The next one raises no version.
+        assert await tx.users.rebind(before.id, PasswordHash("one"), PasswordHash("two"))
+        await tx.commit()
+    async with uow.begin(SYSTEM) as tx:
+        rebound = await tx.users.again(granted)
+        assert rebound == replace(granted, password_hash=PasswordHash("two"))
+        await tx.users.remove(rebound)
+        await tx.commit()
+    async with uow.begin(SYSTEM) as tx:
+        assert await tx.users.again(rebound) is None
+
+
+async def test_a_user_that_is_read_again_waits_for_a_change_under_way(uow: UnitOfWork) -> None:
+    before = new_user("before")
+    await put(uow, before)
+
+    async def rename(number: int) -> None:
+        async with uow.begin(SYSTEM) as tx:
+            user = await tx.users.again(before)
+            assert user is not None
+            await asyncio.sleep(0)
+            name = f"{user.full_name or ''}{number}"
+            user.update(email=user.email, full_name=name, status=user.status, now=tx.now)
+            await tx.users.save(user)
+            await tx.commit()
+
+    assert await race(rename(number) for number in range(8)) == [None] * 8
+    after = await seen(uow, lambda tx: tx.users.get(before.id))
+    assert after is not None
+    assert sorted(after.full_name or "") == list("01234567")
+
+
+async def test_a_page_shows_the_names_of_the_roles_in_force(uow: UnitOfWork) -> None:
+    zeta, alpha, ended, removed = (new_role(name) for name in ("zeta", "alpha", "ended", "removed"))
+    later = NOON + timedelta(microseconds=1)
+    holder = replace(
+        new_user(
+            "Holder",
+            grants=[new_grant(zeta), new_grant(alpha, until=later), new_grant(ended, until=NOON)],
+            created=NOON,
+        ),
+        full_name="Ada Lovelace",
+        email_verified=True,
+    )
+    holder.grants[removed.id] = new_grant(removed)
+    other = new_user("other", status=UserStatus.DISABLED, created=later)
+    await put(uow, zeta, alpha, ended, removed, holder, other)
+    async with uow.begin(SYSTEM) as tx:
+        role = await tx.roles.get(removed.id)
+        assert role is not None
+        await tx.roles.remove(role)
+        await tx.commit()
+
+    def listed(user: User, *roles: str) -> ListedUser:
+        return ListedUser(replace(user, grants={}), list(roles))
+
+    expected = [listed(holder, "alpha", "zeta"), listed(other)]
+    assert await seen(uow, lambda tx: tx.users.page(UserFilter(now=NOON), None, 10)) == expected
+    # Without a moment, that of the store counts.
+    async with uow.peek() as peek:
+        assert await peek.users.page(UserFilter(), None, 10) == expected
+    async with uow.read() as tx:
+        assert await tx.users.page(UserFilter(), None, 10) == expected
+        after_all = [listed(holder, "zeta"), listed(other)]
+        assert await tx.users.page(UserFilter(now=later), None, 10) == after_all
 
 
 async def test_a_page_can_be_of_one_status(uow: UnitOfWork) -> None:
     on, off = new_user(), new_user(status=UserStatus.DISABLED)
     await put(uow, on, off)
     async with uow.read() as tx:
-        assert await tx.users.page(UserFilter(status=UserStatus.ACTIVE, now=NOON), None, 10) == [on]
-        assert await tx.users.page(UserFilter(status=UserStatus.DISABLED, now=NOON), None, 10) == [off]
+        assert await page_of_users(tx, UserFilter(status=UserStatus.ACTIVE, now=NOON), None, 10) == [on]
+        assert await page_of_users(tx, UserFilter(status=UserStatus.DISABLED, now=NOON), None, 10) == [off]
 
 
 async def test_a_page_can_be_of_those_who_hold_a_role_now(uow: UnitOfWork) -> None:
@@ -305,11 +388,11 @@ async def test_a_page_can_be_of_those_who_hold_a_role_now(uow: UnitOfWork) -> No
     await put(uow, role, other, for_good, for_now, no_more, never, off)
     async with uow.read() as tx:
         which = UserFilter(role=role.name, sort="email", now=NOON)
-        assert await tx.users.page(which, None, 10) == [for_good, for_now, off]
-        assert await tx.users.page(which, behind("email", for_good), 1) == [for_now]
-        assert await tx.users.page(replace(which, status=UserStatus.ACTIVE), None, 10) == [for_good, for_now]
-        assert await tx.users.page(replace(which, now=NOON - HOUR), None, 10) == [for_good, for_now, no_more, off]
-        assert await tx.users.page(replace(which, role=RoleName("unknown")), None, 10) == []
+        assert await page_of_users(tx, which, None, 10) == [for_good, for_now, off]
+        assert await page_of_users(tx, which, behind("email", for_good), 1) == [for_now]
+        assert await page_of_users(tx, replace(which, status=UserStatus.ACTIVE), None, 10) == [for_good, for_now]
+        assert await page_of_users(tx, replace(which, now=NOON - HOUR), None, 10) == [for_good, for_now, no_more, off]
+        assert await page_of_users(tx, replace(which, role=RoleName("unknown")), None, 10) == []
 
 
 # Beginning like this
@@ -321,7 +404,8 @@ def named(name: str, full_name: str | None = None, *, created: datetime = NOON) 
 
 async def found(uow: UnitOfWork, q: str) -> set[str]:
     which = UserFilter(prefix=Prefix.parse(q), now=NOON)
-    return {user.email.key.partition("@")[0] for user in await seen(uow, lambda tx: tx.users.page(which, None, 100))}
+    listed = await seen(uow, lambda tx: tx.users.page(which, None, 100))
+    return {user.email.key.partition("@")[0] for user, _ in listed}
 
 
 async def test_users_are_found_by_how_their_email_or_name_begins(uow: UnitOfWork) -> None:
@@ -412,7 +496,7 @@ async def test_both_plans_of_a_search_give_the_same_pages(uow: UnitOfWork, monke
         for (which, fitting), (sort, key, down) in product(expected, SORTS):
 
             def page(last: User | None, which: UserFilter = which, sort: UserSort = sort) -> Awaitable[list[User]]:
-                return seen(uow, lambda tx: tx.users.page(replace(which, sort=sort), behind(sort, last), 7))
+                return seen(uow, lambda tx: page_of_users(tx, replace(which, sort=sort), behind(sort, last), 7))
 
             assert await pages(page) == sorted(fitting, key=key, reverse=down)  # type: ignore[arg-type]
 
@@ -461,7 +545,7 @@ async def test_a_grant_that_is_given_again_is_never_forgotten(uow: UnitOfWork) -
 
     doings = [doing for user in users for doing in (give(user.id), forget())]
     assert await race(doings) == [None] * 16
-    held = await seen(uow, lambda tx: tx.users.page(UserFilter(role=role.name, now=NOON), None, 30))
+    held = await seen(uow, lambda tx: page_of_users(tx, UserFilter(role=role.name, now=NOON), None, 30))
     assert len(held) == 8
 
 
@@ -471,7 +555,7 @@ async def test_a_page_does_not_wait(uow: UnitOfWork) -> None:
     async with uow.begin(SYSTEM) as tx:
         assert await tx.users.get(user.id) == user
         async with asyncio.timeout(2):
-            assert await seen(uow, lambda other: other.users.page(UserFilter(now=NOON), None, 10)) == [user]
+            assert await seen(uow, lambda other: page_of_users(other, UserFilter(now=NOON), None, 10)) == [user]
 
 
 # Someone stays
@@ -535,7 +619,7 @@ async def test_admins_who_remove_one_another_leave_one(uow: UnitOfWork, admin_ro
 
     outcomes = await race(leave(admin.id) for admin in admins)
     assert sorted(map(str, outcomes)) == ["False", *["True"] * 7]
-    found = await seen(uow, lambda tx: tx.users.page(UserFilter(now=NOON), None, 10))
+    found = await seen(uow, lambda tx: page_of_users(tx, UserFilter(now=NOON), None, 10))
     assert sum(user.lasting_admin for user in found) == 1
 
 
@@ -545,7 +629,7 @@ async def test_admins_who_remove_one_another_leave_one(uow: UnitOfWork, admin_ro
 async def test_one_of_many_new_users_gets_the_email(uow: UnitOfWork) -> None:
     outcomes = await race(put(uow, new_user("wanted")) for _ in range(20))
     assert sorted(map(repr, outcomes)) == sorted(["None", *[repr(EmailTaken())] * 19])
-    assert len(await seen(uow, lambda tx: tx.users.page(UserFilter(now=NOON), None, 30))) == 1
+    assert len(await seen(uow, lambda tx: page_of_users(tx, UserFilter(now=NOON), None, 30))) == 1
 
 
 async def test_one_of_many_changes_to_one_email_succeeds(uow: UnitOfWork) -> None:

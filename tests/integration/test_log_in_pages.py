@@ -13,7 +13,7 @@ from ubr.adapters.security.system import utc_now
 from ubr.application.audit import export_log, verify_log
 from ubr.application.audit.prune_log import PruneLogCommand
 from ubr.application.audit.verify_log import VerifyLogCommand
-from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.ports.unit_of_work import Repositories, Transaction, UnitOfWork
 from ubr.audit_verifier import check_export
 from ubr.bootstrap import Environment
 from ubr.domain.actor import Actor, System
@@ -45,6 +45,12 @@ class Interrupted:
         async with self.inner.read() as tx:
             yield tx
         self.open -= 1
+
+    def peek(self) -> AbstractAsyncContextManager[Repositories]:
+        return self.inner.peek()
+
+    def autocommit(self) -> AbstractAsyncContextManager[Repositories]:
+        return self.inner.autocommit()
 
     def begin(self, actor: Actor | System | None) -> AbstractAsyncContextManager[Transaction]:
         return self.inner.begin(actor)

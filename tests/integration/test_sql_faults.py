@@ -20,11 +20,13 @@ from sqlalchemy import ForeignKeyConstraint, UniqueConstraint, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
-from tests.contracts.kit import MovableClock, email, new_session, new_token, new_user, put, race, seen
+from tests.contracts.kit import MovableClock, email, new_session, new_token, new_user, page_of_users, put, race, seen
 from tests.support.plugin import NewDatabase, PrivatePostgres
 from tests.support.room import PRODUCTION_LIMITS
 from tests.support.servers import PostgresServer
 from ubr.adapters.sql import ConnectionLimits, SqlStore, SqlUnitOfWork, make_engine, normal_url
+from ubr.adapters.sql.connection import SqlConnection
+from ubr.adapters.sql.engine import Mode
 from ubr.adapters.sql.errors import CONSTRAINTS, SQLITE_CONSTRAINTS, SQLITE_REFERENCES, SqlTransactionConflict
 from ubr.adapters.sql.migrations import check, upgrade
 from ubr.adapters.sql.tables import metadata
@@ -162,6 +164,35 @@ async def test_every_transaction_overrides_the_settings_of_the_installation(
             async with it.engine.begin() as connection:
                 told = {each: (await connection.execute(text(f"SHOW {each}"))).scalar() for each in expected}
             assert told == expected
+
+
+@pytest.mark.parametrize("option", ["", "?prepared_statement_cache_size=0"])
+async def test_every_query_of_a_peek_overrides_the_settings_of_the_installation(
+    postgres_url: str, postgres_server: PostgresServer, option: str
+) -> None:
+    name = postgres_url.rpartition("/")[2]
+    for wrong in ("timezone = 'Asia/Tokyo'", "statement_timeout = 0"):
+        await anyio.to_thread.run_sync(postgres_server.query, f'ALTER DATABASE "{name}" SET {wrong}')
+    async with bench(postgres_url + option) as it:
+        for _ in range(2):
+            connection = SqlConnection(it.engine, Mode.PEEK)
+            await connection.start()
+            told = [(await connection.rows(text(f"SHOW {each}")))[0][0] for each in ("timezone", "statement_timeout")]
+            await connection.give_back()
+            assert told == ["UTC", "4s"]
+
+
+async def test_a_session_that_may_be_shared_keeps_no_setting(postgres_url: str) -> None:
+    """Behind a pooler of transactions, the session is another client's next."""
+    async with bench(f"{postgres_url}?prepared_statement_cache_size=0") as it:
+        await put(it.uow, new_user())
+        async with it.uow.peek() as peek:
+            assert len(await peek.users.page(UserFilter(), None, 10)) == 1
+        async with it.engine.connect() as connection:
+            raw = (await connection.get_raw_connection()).driver_connection
+            assert raw is not None
+            assert await raw.fetchval("SHOW statement_timeout") == "0"
+            assert "ubr" not in await raw.fetchval("SHOW search_path")
 
 
 # Constraints
@@ -428,6 +459,22 @@ async def test_connections_that_were_ended_in_the_pool_are_replaced_unseen(
         assert await race(put(it.uow, new_user()) for _ in range(5)) == [None] * 5
 
 
+async def test_a_peek_replaces_a_connection_that_broke_in_the_pool_and_no_other(
+    postgres_url: str, postgres_server: PostgresServer
+) -> None:
+    async with bench(postgres_url) as it:
+        await put(it.uow, user := new_user())
+        async with it.uow.peek() as peek:
+            await end_all(postgres_url, postgres_server)
+            assert await peek.users.get(user.id) == user
+            # Another connection may lead to another server, with other data.
+            await end_all(postgres_url, postgres_server)
+            async with fails_in_time():
+                await peek.users.get(user.id)
+        assert it.used == 0
+        assert await seen(it.uow, lambda tx: tx.users.get(user.id)) == user
+
+
 async def end_all(url: str, server: PostgresServer) -> None:
     """End every connection to a database, as an administrator would."""
     name = url.rpartition("/")[2]
@@ -639,7 +686,7 @@ async def test_writers_of_one_process_wait_in_line_and_not_for_the_file(sqlite_u
         began = time.monotonic()
         assert await race(put(it.uow, new_user()) for _ in range(200)) == [None] * 200
         assert time.monotonic() - began < 10
-        assert len(await seen(it.uow, lambda tx: tx.users.page(UserFilter(now=tx.now), None, 500))) == 200
+        assert len(await seen(it.uow, lambda tx: page_of_users(tx, UserFilter(now=tx.now), None, 500))) == 200
 
 
 @pytest.mark.parametrize("content", [b"not a database" * 100, None], ids=["garbage", "directory"])
@@ -674,7 +721,7 @@ async def test_a_disk_that_is_full(sqlite_url: str) -> None:
 
         async with fails_in_time():
             await write_much()
-        assert await seen(it.uow, lambda tx: tx.users.page(UserFilter(now=tx.now), None, 500)) == [user]
+        assert await seen(it.uow, lambda tx: page_of_users(tx, UserFilter(now=tx.now), None, 500)) == [user]
         full = False
         await write_much()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Container, Hashable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -153,6 +153,15 @@ class GatedUnitOfWork:
     async def read(self) -> AsyncIterator[GatedTransaction]:
         await self.storage.gate("begin")
         yield GatedTransaction(self.storage, None, writing=False)
+
+    def peek(self) -> AbstractAsyncContextManager[GatedTransaction]:
+        return self.read()
+
+    @asynccontextmanager
+    async def autocommit(self) -> AsyncIterator[GatedTransaction]:
+        async with self.begin(None) as tx:
+            yield tx
+            await tx.commit()
 
 
 @dataclass(frozen=True, slots=True)

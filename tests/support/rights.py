@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 from uuid import UUID, uuid5
 
+from tests.contracts.kit import page_of_users
 from tests.support.people import NO_LIMITS, OTHER_PASSWORD, PASSWORD, token_in
 from ubr.adapters.mail.templates import TemplateMailRenderer
 from ubr.adapters.memory.mail import MemoryMailer
@@ -173,7 +174,7 @@ class Rightful:
 
     async def look(self) -> Seen:
         async with self.ubr.create_role.unit_of_work.read() as tx:
-            users = {user.id: user for user in await tx.users.page(UserFilter(now=tx.now), None, 200)}
+            users = {user.id: user for user in await page_of_users(tx, UserFilter(now=tx.now), None, 200)}
             roles = {role.id: role for role in await tx.roles.page(None, 200)}
             sessions = {s.id: s for user_id in users for s in await tx.sessions.page(user_id, tx.now, None, 200)}
             queued = {mail.id: mail for mail in await tx.outbox.page(None, 500)}

@@ -21,6 +21,7 @@ from ubr.application.access.session_cache import CacheTimes, SessionCache
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import ChangeFeed, FeedPosition, FeedRead, WorkerId
 from ubr.application.ports.sessions import Principal
+from ubr.application.ports.unit_of_work import Repositories
 from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.errors import StoreUnavailable
 from ubr.domain.ids import SessionId
@@ -38,8 +39,14 @@ class CountedUnits:
     def begin(self, actor: Actor | System | None) -> AbstractAsyncContextManager[MemoryTransaction]:
         return self.inner.begin(actor)
 
+    def read(self) -> AbstractAsyncContextManager[MemoryTransaction]:
+        return self.inner.read()
+
+    def autocommit(self) -> AbstractAsyncContextManager[Repositories]:
+        return self.inner.autocommit()
+
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[MemoryTransaction]:
+    async def peek(self) -> AsyncIterator[MemoryTransaction]:
         self.reads += 1
         async with self.inner.read() as tx:
             yield tx
@@ -95,14 +102,14 @@ class Worker:
         """A reading that began when the feed stood here."""
 
         @asynccontextmanager
-        async def read() -> AsyncIterator[MemoryTransaction]:
+        async def peek() -> AsyncIterator[MemoryTransaction]:
             async with self.uow.inner.read() as tx:
                 tx.feed_position = lambda: asyncio.sleep(0, position)  # type: ignore[method-assign]
                 yield tx
 
-        self.uow.read = read  # type: ignore[method-assign]
+        self.uow.peek = peek  # type: ignore[method-assign]
         await self.ask(session)
-        del self.uow.read
+        del self.uow.peek
 
     async def ask(self, *sessions: Session) -> None:
         for session in sessions or self.sessions:

@@ -35,7 +35,7 @@ from ubr.application.operations.acknowledge_restore import (
     AcknowledgeRestore,
     AcknowledgeRestoreCommand,
 )
-from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.ports.unit_of_work import Repositories, Transaction, UnitOfWork
 from ubr.audit_verifier import check_export, report
 from ubr.bootstrap.memory import MemoryContainer
 from ubr.domain.actor import SYSTEM, Actor, System
@@ -874,6 +874,12 @@ class Interrupted:
 
     def read(self) -> AbstractAsyncContextManager[Transaction]:
         return self.inner.read()
+
+    def peek(self) -> AbstractAsyncContextManager[Repositories]:
+        return self.inner.peek()
+
+    def autocommit(self) -> AbstractAsyncContextManager[Repositories]:
+        return self.inner.autocommit()
 
 
 @pytest.mark.parametrize(("last", "later"), [(1, 1), (2, 1), (3, 1), (4, 1), (4, -1)])

@@ -40,7 +40,7 @@ from ubr.application.keys.revoke_signing_key import RevokeSigningKeyCommand
 from ubr.application.mail.list_mail import ListMailCommand
 from ubr.application.mail.retry_mail import RetryMailCommand
 from ubr.application.operations.acknowledge_restore import AcknowledgeRestoreCommand
-from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.ports.unit_of_work import Repositories, Transaction, UnitOfWork
 from ubr.application.revocation.follow_revocations import FollowRevocationsCommand
 from ubr.application.revocation.stop_following_revocations import StopFollowingRevocationsCommand
 from ubr.application.roles.assign_role import AssignRoleCommand
@@ -488,6 +488,12 @@ class Flaky:
 
     def read(self) -> AbstractAsyncContextManager[Transaction]:
         return self.inner.read()
+
+    def peek(self) -> AbstractAsyncContextManager[Repositories]:
+        return self.inner.peek()
+
+    def autocommit(self) -> AbstractAsyncContextManager[Repositories]:
+        return self.inner.autocommit()
 
 
 @dataclass

@@ -22,6 +22,7 @@ from ubr.application.audit.recorder import Recorder
 from ubr.application.keys.get_public_keys import GetPublicKeys
 from ubr.application.keys.key_ring import KeyRing
 from ubr.application.ports.revocation import WorkerId
+from ubr.application.ports.unit_of_work import Repositories
 from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.errors import StoreUnavailable
 from ubr.domain.events import SigningKeyRotated
@@ -51,6 +52,12 @@ class CountedReads:
         async with self.inner.read() as tx:
             yield tx
             await self.going.wait()
+
+    def peek(self) -> AbstractAsyncContextManager[MemoryTransaction]:
+        return self.inner.read()
+
+    def autocommit(self) -> AbstractAsyncContextManager[Repositories]:
+        return self.inner.autocommit()
 
 
 class Worker:

@@ -10,7 +10,7 @@ from operator import itemgetter
 from ubr.adapters.memory.paging import cut
 from ubr.adapters.memory.sessions import forget_sessions
 from ubr.adapters.memory.store import Drafts, Reservation, copy_user
-from ubr.application.ports.accounts import UserFilter
+from ubr.application.ports.accounts import ListedUser, UserFilter
 from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME, LinkKind, OneTimeLink
@@ -31,25 +31,33 @@ class MemoryUsers:
         user = self._drafts.users.get(user_id)
         return None if user is None else copy_user(user)
 
+    async def again(self, user: User) -> User | None:
+        return await self.get(user.id)
+
     async def by_email(self, email: Email) -> User | None:
         user_id = self._drafts.user_by_email.get(email.key)
         return None if user_id is None else await self.get(user_id)
 
-    async def page(self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int) -> list[User]:
+    async def page(self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int) -> list[ListedUser]:
         role_id = None
         if which.role is not None:
             role_id = self._drafts.role_by_name.get(which.role)
             if role_id is None:
                 return []
-        by_email = which.sort.endswith("email")
+        by_email, now = which.sort.endswith("email"), which.now or self._now
         rows = (
             (user.email.key if by_email else user.created_at, user.id, user)
             for user in self._drafts.users
             if (which.prefix is None or which.prefix.begins(user.email, user.full_name))
             and (which.status is None or user.status is which.status)
-            and (role_id is None or role_id in user.roles_at(which.now))
+            and (role_id is None or role_id in user.roles_at(now))
         )
-        return [copy_user(user) for user in cut(rows, after, limit, newest=which.sort.startswith("-"))]
+        return [self._listed(user, now) for user in cut(rows, after, limit, newest=which.sort.startswith("-"))]
+
+    def _listed(self, user: User, now: datetime) -> ListedUser:
+        held = (self._drafts.roles.get(role_id) for role_id in user.roles_at(now))
+        names = sorted(str(role.name) for role in held if role is not None)
+        return ListedUser(replace(copy_user(user), grants={}), names)
 
     async def add(self, user: User) -> None:
         self._claim(user)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ubr.adapters.memory.store import Drafts, Window
 from ubr.application.ports.protection import Exhausted, Quota, Reservation
@@ -14,10 +14,12 @@ from ubr.domain.ids import UserId
 
 
 class MemoryPasswordAttempts:
-    def __init__(self, drafts: Drafts) -> None:
+    def __init__(self, drafts: Drafts, now: datetime) -> None:
+        self._now = now
         self._windows = drafts.password_attempts
 
-    async def take(self, bucket: bytes, quota: Quota, now: datetime) -> Reservation | Exhausted:
+    async def take(self, bucket: bytes, quota: Quota) -> Reservation | Exhausted:
+        now = self._now
         window = self._windows.get(bucket)
         if window is None or not now - quota.per < window.began_at <= now + quota.per:
             window = Window(now)
@@ -27,7 +29,7 @@ class MemoryPasswordAttempts:
             window = replace(window, taken=window.taken + 1)
         else:
             return Exhausted(
-                until=window.began_at + quota.per, all_failed=window.failed >= quota.limit, passed=window.passed
+                wait=window.began_at + quota.per - now, all_failed=window.failed >= quota.limit, passed=window.passed
             )
         self._windows.put(bucket, window)
         return Reservation(bucket, window.began_at)
@@ -58,14 +60,16 @@ class MemoryPasswordAttempts:
 
 
 class MemoryKnownClients:
-    def __init__(self, drafts: Drafts) -> None:
+    def __init__(self, drafts: Drafts, now: datetime) -> None:
+        self._now = now
         self._known = drafts.known_clients
         self._people = drafts.users
         self._users = drafts.user_by_email
 
-    async def seen_at(self, email: Email, client: bytes) -> datetime | None:
+    async def absence(self, email: Email, client: bytes) -> timedelta | None:
         user_id = self._users.get(email.key)
-        return None if user_id is None else self._known.get((user_id, client))
+        seen_at = None if user_id is None else self._known.get((user_id, client))
+        return None if seen_at is None else self._now - seen_at
 
     async def see(self, user_id: UserId, client: bytes, now: datetime) -> None:
         if self._people.get(user_id) is None:

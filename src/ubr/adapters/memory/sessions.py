@@ -40,6 +40,10 @@ class MemorySessions:
     async def add(self, session: Session) -> None:
         self._write(session)
 
+    async def open(self, session: Session, token: RefreshToken) -> None:
+        self._write(session)
+        self._drafts.refresh_tokens.put(token.digest, token)
+
     async def save(self, session: Session) -> None:
         if self._drafts.sessions.get(session.id) is not None:
             self._write(session)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -20,6 +20,7 @@ from ubr.adapters.memory.store import Drafts, MemoryStore
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.system import Clock
+from ubr.application.ports.unit_of_work import Repositories
 from ubr.application.revocation.pending_changes import PendingChanges
 from ubr.domain.actor import Actor, System
 from ubr.domain.events import Event
@@ -52,8 +53,8 @@ class MemoryTransaction:
         self.principals = MemoryPrincipals(self._drafts)
         self.links = MemoryLinks(self._drafts)
         self.outbox = MemoryOutbox(self._drafts)
-        self.password_attempts = MemoryPasswordAttempts(self._drafts)
-        self.known_clients = MemoryKnownClients(self._drafts)
+        self.password_attempts = MemoryPasswordAttempts(self._drafts, now)
+        self.known_clients = MemoryKnownClients(self._drafts, now)
 
     async def feed_position(self) -> FeedPosition:
         return FeedPosition(epoch=self._store.epoch, number=len(self._store.feed))
@@ -102,3 +103,12 @@ class MemoryUnitOfWork:
     async def read(self) -> AsyncIterator[MemoryTransaction]:
         self.store.home.check()
         yield MemoryTransaction(self.store, self.recorder, None, self.clock())
+
+    def peek(self) -> AbstractAsyncContextManager[Repositories]:
+        return self.read()
+
+    @asynccontextmanager
+    async def autocommit(self) -> AsyncIterator[Repositories]:
+        async with self.begin(None) as tx:
+            yield tx
+            await tx.commit()

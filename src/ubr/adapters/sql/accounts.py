@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
@@ -16,14 +17,15 @@ from ubr.adapters.sql.rows import (
     grant_to_row,
     link_from_row,
     link_to_row,
+    listed_users,
     slices,
     user_from_row,
     user_to_row,
 )
-from ubr.adapters.sql.statements import Parameters, Row, Statement, among, inserting, updating
+from ubr.adapters.sql.statements import Locking, Parameters, Row, Statement, among, inserting, updating
 from ubr.adapters.sql.tables import Timestamp, links, reserved_emails, roles, user_roles, users
 from ubr.adapters.sql.user_search import WITH_GRANTS, Listing, listing_of, role_id_of
-from ubr.application.ports.accounts import UserFilter
+from ubr.application.ports.accounts import ListedUser, UserFilter
 from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind, OneTimeLink
@@ -49,6 +51,7 @@ class _Find:
 
 _BY_ID: Final = _Find(users.c.id == bindparam("id"))
 _BY_EMAIL: Final = _Find(users.c.email_key == bindparam("email_key"))
+_MARKS: Final = Locking(select(users.c.version, users.c.password_hash).where(users.c.id == bindparam("id")))
 _ADD: Final = inserting(users)
 _SAVE: Final = updating(users, users.c.id == bindparam("its_id"))
 _HASHES: Final = (
@@ -95,14 +98,25 @@ _REMOVE_GRANTS: Final = Statement(
 class SqlUsers:
     """Users of one unit of work. Keeps the grants of each user as read, so that saving writes only the difference."""
 
-    def __init__(self, link: SqlConnection, now: datetime) -> None:
-        self._connection = link
-        self._now = now
+    def __init__(self, connection: SqlConnection) -> None:
+        self._connection = connection
         self._emails: dict[UserId, str] = {}
         self._grants: dict[UserId, Grants] = {}
 
     async def get(self, user_id: UserId) -> User | None:
         return await self._one(_BY_ID, {"id": user_id})
+
+    async def again(self, user: User) -> User | None:
+        row = await self._connection.row(_MARKS.on(self._connection), {"id": user.id})
+        if row is None:
+            return None
+        hashed = None if user.password_hash is None else user.password_hash.encoded
+        # A hash that is encrypted with another secret raises no version.
+        if tuple(row) != (user.version, hashed):
+            found = await self._load(_BY_ID.load, {"id": user.id})
+            return found[0] if found else None
+        self._read([user])
+        return user
 
     async def by_email(self, email: Email) -> User | None:
         return await self._one(_BY_EMAIL, {"email_key": email.key})
@@ -113,26 +127,22 @@ class SqlUsers:
         found = await self._load(find.load, parameters)
         return found[0] if found else None
 
-    async def page(self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int) -> list[User]:
+    async def page(self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int) -> list[ListedUser]:
         role_id = None
         if which.role is not None and (role_id := await role_id_of(self._connection, which)) is None:
             return []
-        listing, values = listing_of(which, role_id, after, limit)
-        found = await self._list(listing, values)
-        by_email = listing.by_email
-        return sorted(
-            found, key=lambda user: (user.email.key if by_email else user.created_at, user.id), reverse=listing.down
-        )
+        moment = which if which.now is not None else replace(which, now=self._connection.moment)
+        return await self._list(*listing_of(moment, role_id, after, limit))
 
-    async def _list(self, listing: Listing, values: Parameters) -> list[User]:
+    async def _list(self, listing: Listing, values: Parameters) -> list[ListedUser]:
         if listing.anybody:
-            return await self._load(listing.straight, values)
+            return listed_users(await self._connection.rows(listing.straight, values))
         counts = [count for (count,) in await self._connection.rows(listing.counts, values)]
         if not listing.few(counts):
-            found = await self._load(listing.walked, values)
+            found = listed_users(await self._connection.rows(listing.walked, values))
             if len(found) == values["limit"] or await self._connection.row(listing.further, values) is None:
                 return found
-        return await self._load(listing.taken, values)
+        return listed_users(await self._connection.rows(listing.taken, values))
 
     async def add(self, user: User) -> None:
         await self._connection.write(_ADD, user_to_row(user))
@@ -157,7 +167,7 @@ class SqlUsers:
 
     async def _check_reserved(self, user: User) -> None:
         """Call this after writing the row: the write waits for a unit that gives up the e-mail at the same moment."""
-        kept = {"email_key": user.email.key, "user_id": user.id, "now": self._now}
+        kept = {"email_key": user.email.key, "user_id": user.id, "now": self._connection.now}
         if await self._connection.row(_RESERVED, kept) is not None:
             raise EmailTaken
 
@@ -210,9 +220,12 @@ class SqlUsers:
     async def _load(self, statement: Statement, parameters: Parameters) -> list[User]:
         rows = await self._connection.rows(statement, parameters)
         found = [_user(list(group)) for _, group in groupby(rows, key=itemgetter(0))]
+        self._read(found)
+        return found
+
+    def _read(self, found: Sequence[User]) -> None:
         self._grants.update((user.id, dict(user.grants)) for user in found)
         self._emails.update((user.id, user.email.key) for user in found)
-        return found
 
     async def _write_grants(self, user: User, before: Grants) -> None:
         gone = [role_id for role_id in before if role_id not in user.grants]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Coroutine, Sequence
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Column, Executable, Select, delete, select
@@ -12,11 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ubr.adapters.sql.complaints import complain
 from ubr.adapters.sql.drivers import Driver, PostgresqlDriver, SqliteDriver
-from ubr.adapters.sql.engine import HOME
+from ubr.adapters.sql.engine import HOME, Mode
 from ubr.adapters.sql.errors import SqlUnavailable, is_answer, translated
 from ubr.adapters.sql.statements import Parameters, Row, Statement
 from ubr.adapters.sql.uninterrupted import uninterrupted
 from ubr.application.kernel.home_loop import HomeLoop
+from ubr.domain.errors import StoreUnavailable
 from ubr.domain.events import Event
 
 _log: Final = logging.getLogger("ubr.sql")
@@ -35,25 +37,50 @@ class SqlConnection:
     all later units on it parts of that transaction, which is never committed.
     """
 
-    def __init__(self, engine: AsyncEngine, *, writing: bool) -> None:
+    def __init__(self, engine: AsyncEngine, mode: Mode) -> None:
         self._home: HomeLoop = engine.get_execution_options()[HOME]
         self.dialect = engine.dialect.name
         self._threaded = self.dialect == "sqlite"
-        kind = SqliteDriver if self._threaded else PostgresqlDriver
-        self._driver: Driver = kind(engine, writing=writing)
+        self._engine = engine
+        self._mode = mode
+        self._driver = self._new_driver()
         self._broken = False
-        self.writing = writing
-        self.locking = writing and not self._threaded
+        self.writing = mode in {Mode.WRITE, Mode.AUTOCOMMIT}
+        self.locking = mode is Mode.WRITE and not self._threaded
         """True if reads lock their rows. In SQLite, a writing unit is the only writer from its start on."""
         self.events: list[Event] = []
         self.lost = False
         """True if the connection turned out to be broken."""
+        self.moment: datetime | None = None
+        """The moment of the unit. None: that of each query, by the clock of the database."""
+        self._answered = mode is not Mode.PEEK
+        """False until the first query of a peek. Only that one may be sent again: all have to reach one server."""
         self._open = True
+
+    @property
+    def now(self) -> datetime:
+        """The moment of a unit."""
+        assert self.moment is not None  # noqa: S101 - only a peek has none
+        return self.moment
 
     async def rows(self, statement: Statement | Executable, parameters: Parameters | None = None) -> Sequence[Row]:
         """The rows that a query returns."""
         self._check()
-        return await self._call(self._driver.fetch(statement, parameters))
+        try:
+            found = await self._call(self._driver.fetch(statement, parameters))
+        except StoreUnavailable:
+            if self._answered or not self.lost:
+                raise
+            await self._replace()
+            found = await self._call(self._driver.fetch(statement, parameters))
+        self._answered = True
+        return found
+
+    async def _replace(self) -> None:
+        """Take another connection, since the pool had a broken one, which only a message reveals."""
+        await uninterrupted(self._give_back())
+        self._driver, self._broken, self.lost, self._answered = self._new_driver(), False, False, True
+        await self.start()
 
     async def row(self, statement: Statement | Executable, parameters: Parameters | None = None) -> Row | None:
         """The one row that a query returns; None if there is none."""
@@ -92,6 +119,9 @@ class SqlConnection:
         """Take the events of a stored aggregate."""
         self.events += events
         events.clear()
+
+    def _new_driver(self) -> Driver:
+        return (SqliteDriver if self._threaded else PostgresqlDriver)(self._engine, self._mode)
 
     async def start(self) -> None:
         self._home.check()

@@ -13,16 +13,19 @@ from sqlalchemy import Executable
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
-from ubr.adapters.sql.engine import READ_ONLY
+from ubr.adapters.sql.engine import MODE, Mode
 from ubr.adapters.sql.errors import SqlUnavailable
 from ubr.adapters.sql.statements import CompiledStatement, Parameters, Row, Statement
 
 _BEGIN: Final = {
-    True: "BEGIN;",
+    Mode.WRITE: "BEGIN;",
     # One snapshot for all reads of a unit, without a risk of serialization failures.
-    False: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;",
+    Mode.READ: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;",
+    Mode.PEEK: "BEGIN READ ONLY;",
+    Mode.AUTOCOMMIT: "BEGIN;",
 }
-"""By whether the unit writes."""
+_SINGLE: Final = frozenset({Mode.PEEK, Mode.AUTOCOMMIT})
+"""Their statements need no transaction in a session of its own."""
 
 
 class Driver(Protocol):
@@ -43,7 +46,8 @@ class Driver(Protocol):
     async def take(self) -> None:
         """Take a connection from the pool."""
 
-    async def begin(self) -> None: ...
+    async def begin(self) -> None:
+        """Begin a transaction, unless the mode has statements that need none."""
 
     async def commit(self) -> None: ...
 
@@ -64,8 +68,8 @@ class Driver(Protocol):
 
 
 class SqliteDriver:
-    def __init__(self, engine: AsyncEngine, *, writing: bool) -> None:
-        self._connection = (engine if writing else engine.execution_options(**{READ_ONLY: True})).connect()
+    def __init__(self, engine: AsyncEngine, mode: Mode) -> None:
+        self._connection = engine.execution_options(**{MODE: mode}).connect()
 
     @property
     def started(self) -> bool:
@@ -118,9 +122,9 @@ def _built(statement: Statement | Executable) -> Executable:
 
 
 class PostgresqlDriver:
-    def __init__(self, engine: AsyncEngine, *, writing: bool) -> None:
+    def __init__(self, engine: AsyncEngine, mode: Mode) -> None:
         self._pool = engine.sync_engine.pool
-        self._begin = _BEGIN[writing]
+        self._mode = mode
         self._place: Any = None
         """The connection's place in the pool."""
         self._connection: Any = None
@@ -149,9 +153,12 @@ class PostgresqlDriver:
         self._place, self._connection = place, connection
 
     async def begin(self) -> None:
-        await self._connection.execute(self._begin)
+        if self._mode not in _SINGLE or not self._connection.dedicated:
+            await self._connection.execute(_BEGIN[self._mode])
 
     async def commit(self) -> None:
+        if self._mode is Mode.AUTOCOMMIT and self._connection.dedicated:
+            return
         # PostgreSQL answers a COMMIT after a failed statement with ROLLBACK, and no error.
         if await self._connection.execute("COMMIT") != "COMMIT":
             raise SqlUnavailable("a commit was a roll-back")

@@ -8,6 +8,7 @@ import re
 import sqlite3
 import time
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, Final
 
 import aiosqlite
@@ -21,8 +22,8 @@ from ubr.adapters.sql.private_file import private_file
 from ubr.adapters.sql.uninterrupted import uninterrupted
 from ubr.application.kernel.home_loop import HomeLoop
 
-READ_ONLY: Final = "ubr_read"
-"""The execution option of read-only units."""
+MODE: Final = "ubr_mode"
+"""The execution option with the `Mode` of a connection."""
 
 HOME: Final = "ubr_home"
 """The execution option with the `HomeLoop` of an engine: its connections work in that event loop only."""
@@ -42,6 +43,18 @@ _DRIVERS: Final = {
     "sqlite": "sqlite+aiosqlite",
     "sqlite+aiosqlite": "sqlite+aiosqlite",
 }
+
+
+class Mode(Enum):
+    """The use of a connection."""
+
+    WRITE = auto()
+    READ = auto()
+    """All queries see one state."""
+    PEEK = auto()
+    """Each query may see a later state than the one before."""
+    AUTOCOMMIT = auto()
+    """One statement, which commits itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +161,9 @@ def sqlite_engine(
     def begin(connection: Connection) -> None:
         # If a transaction reads first, its first write fails at once if another transaction has written since,
         # whatever the busy timeout is. So a transaction that may write takes the lock at its start.
-        reads = connection.get_execution_options().get(READ_ONLY, False)
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+        mode = connection.get_execution_options().get(MODE, Mode.WRITE)
+        if mode is not Mode.PEEK:
+            connection.exec_driver_sql("BEGIN" if mode is Mode.READ else "BEGIN IMMEDIATE")
 
     return engine
 
@@ -193,7 +207,8 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop, schem
             made.append(
                 await postgresql.connect(
                     dsn,
-                    postgresql.opening(settings, schema),
+                    settings,
+                    schema,
                     connect_timeout=limits.connect,
                     command_timeout=limits.statement + 0.5,
                     statement_cache_size=cached,

@@ -19,13 +19,15 @@ NEW: Final = "ubr"
 
 
 class TransactionalConnection(_Connection):
-    """Sends its settings at the start of each transaction, and not once per session.
+    """A connection that may share its sessions with other clients, unless it is `dedicated`.
 
-    Behind PgBouncer, two transactions may run in different sessions, and another client may get a session next. The
-    settings are sent in one message with the BEGIN, so they cost no round trip.
+    Behind PgBouncer, two transactions may run in different sessions, and another client may get a session next. So the
+    settings are sent at the start of each transaction, in one message with the BEGIN, which costs no round trip.
     """
 
     opening: str = ""
+    dedicated: bool = False
+    """True if all transactions run in one session, which has the settings. A query then needs no transaction."""
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 - as asyncpg
         if not args and query.startswith("BEGIN"):
@@ -39,14 +41,15 @@ class TransactionalConnection(_Connection):
 
 async def connect(
     dsn: str,
-    opening: str,
+    settings: Mapping[str, str],
+    schema: str | None,
     *,
     connect_timeout: float,
     command_timeout: float,
     statement_cache_size: int,
     trust_system: bool,
 ) -> TransactionalConnection:
-    """A connection whose transactions begin with these statements."""
+    """A connection whose transactions have these settings, and find tables as `_search_path` says."""
     connection: TransactionalConnection = await asyncpg.connect(
         dsn,
         timeout=connect_timeout,
@@ -57,19 +60,41 @@ async def connect(
         # PgBouncer supports this one, and keeps it separate for each client.
         server_settings={"application_name": "ubr"},
     )
-    connection.opening = opening
+    try:
+        connection.dedicated = statement_cache_size > 0 and await _has_own_session(connection)
+        if connection.dedicated:
+            await connection.execute(_setting(settings, schema, local=False))
+        else:
+            connection.opening = _setting(settings, schema, local=True)
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
 
 
-def opening(settings: Mapping[str, str], schema: str | None) -> str:
-    """The statements that every transaction begins with.
+async def _has_own_session(connection: TransactionalConnection) -> bool:
+    """True if the server process that runs a query is the one that accepted the connection.
 
-    Without a schema, tables are found in the schema `NEW`, and then in the search path of the role, where earlier
+    A pooler of transactions makes up the number that it announces (BackendKeyData), since it has no process to name.
+    """
+    return bool(await connection.fetchval("SELECT pg_backend_pid()") == connection.get_server_pid())
+
+
+def _setting(settings: Mapping[str, str], schema: str | None, *, local: bool) -> str:
+    """The statements that set these, for a transaction or for the session."""
+    scope = "LOCAL" if local else "SESSION"
+    statements = [f" SET {scope} {name} TO {_literal(value)};" for name, value in settings.items()]
+    is_local = "true" if local else "false"
+    return "".join([*statements, f" SELECT set_config('search_path', {_search_path(schema)}, {is_local});"])
+
+
+def _search_path(schema: str | None) -> str:
+    """Without a schema, tables are found in the schema `NEW`, and then in the search path of the role, where earlier
     versions of ubr created them.
     """
-    statements = [f" SET LOCAL {name} TO {_literal(value)};" for name, value in settings.items()]
-    path = f"{_literal(quoted(schema))}" if schema else _PATH
-    return "".join([*statements, f" SELECT set_config('search_path', {path}, true);"])
+    if schema:
+        return _literal(quoted(schema))
+    return f"concat_ws(', ', {_literal(quoted(NEW))}, nullif(current_setting('search_path'), ''))"
 
 
 def quoted(name: str) -> str:
@@ -78,6 +103,3 @@ def quoted(name: str) -> str:
 
 def _literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
-
-
-_PATH: Final = f"concat_ws(', ', {_literal(quoted(NEW))}, nullif(current_setting('search_path'), ''))"

@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Executable, Integer, Update, and_, bindparam, case, delete, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Executable,
+    Integer,
+    Interval,
+    Update,
+    and_,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from ubr.adapters.sql.connection import SqlConnection
-from ubr.adapters.sql.statements import Statement, among, upserting
+from ubr.adapters.sql.statements import Statement, among, moment, upserting
 from ubr.adapters.sql.tables import Timestamp, counters, known_clients, password_tries, users
 from ubr.application.ports.protection import Exhausted, Quota, Reservation
 from ubr.domain.accounts.email import Email
 from ubr.domain.ids import UserId
 
+_MICROSECOND: Final = timedelta(microseconds=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def _taking(dialect: str) -> Executable:
     c = password_tries.c
+    now, since, ahead = _around(dialect)
     # A window that begins far in the future dates from before the clock was set back.
-    over = or_(c.began_at <= bindparam("since", type_=Timestamp), c.began_at > bindparam("ahead", type_=Timestamp))
-    new: dict[str, Any] = {name: bindparam(name) for name in ("bucket", "began_at", "taken", "failed", "passed")}
+    over = or_(c.began_at <= since, c.began_at > ahead)
+    new = {"bucket": bindparam("bucket"), "began_at": now, "taken": 1, "failed": 0, "passed": 0}
     upsert = upserting(dialect, password_tries).values(new)
     statement: Executable = upsert.on_conflict_do_update(
         index_elements=[c.bucket],
@@ -35,6 +55,15 @@ def _taking(dialect: str) -> Executable:
     return statement
 
 
+def _around(dialect: str) -> tuple[ColumnElement[Any], ColumnElement[Any], ColumnElement[Any]]:
+    """The moment, and the time `per` before and after it."""
+    now: ColumnElement[Any] = moment(dialect, bindparam("now", type_=Timestamp))
+    if dialect == "sqlite":  # it does not calculate with times
+        return now, bindparam("since", type_=Timestamp), bindparam("ahead", type_=Timestamp)
+    per = bindparam("per", type_=Interval)
+    return now, now - per, now + per
+
+
 def _changing(**values: Any) -> Update:
     """An update of the window that a reservation belongs to."""
     c = password_tries.c
@@ -44,9 +73,12 @@ def _changing(**values: Any) -> Update:
 
 _TAKE: Final = Statement(_taking)
 _WINDOW: Final = Statement(
-    select(password_tries.c.began_at, password_tries.c.failed, password_tries.c.passed).where(
-        password_tries.c.bucket == bindparam("bucket")
-    )
+    lambda dialect: select(
+        password_tries.c.began_at,
+        password_tries.c.failed,
+        password_tries.c.passed,
+        moment(dialect, bindparam("now", type_=Timestamp)),
+    ).where(password_tries.c.bucket == bindparam("bucket"))
 )
 _CLEAR: Final = Statement(
     lambda dialect: delete(password_tries).where(among(dialect, password_tries.c.bucket, "buckets"))
@@ -57,9 +89,11 @@ _GIVE_BACK: Final = {
 }
 _FAIL: Final = Statement(_changing(failed=password_tries.c.failed + 1).returning(password_tries.c.failed))
 _SEEN_AT: Final = Statement(
-    select(known_clients.c.seen_at)
-    .join_from(known_clients, users, known_clients.c.user_id == users.c.id)
-    .where(users.c.email_key == bindparam("email_key"), known_clients.c.client == bindparam("client"))
+    lambda dialect: (
+        select(known_clients.c.seen_at, moment(dialect, bindparam("now", type_=Timestamp)))
+        .join_from(known_clients, users, known_clients.c.user_id == users.c.id)
+        .where(users.c.email_key == bindparam("email_key"), known_clients.c.client == bindparam("client"))
+    )
 )
 
 
@@ -76,34 +110,51 @@ _SEE: Final = Statement(_seeing)
 _FORGET_CLIENTS: Final = Statement(delete(known_clients).where(known_clients.c.user_id == bindparam("user_id")))
 
 
+_INTERVAL: Final = bindparam("interval", type_=BigInteger)
+_SPAN: Final = bindparam("span", type_=BigInteger)
+
+
+def _microseconds(dialect: str) -> ColumnElement[int]:
+    """The moment as the microseconds since 1970."""
+    given: ColumnElement[int] = bindparam("now", type_=BigInteger)
+    if dialect == "sqlite":
+        return given
+    return func.coalesce(given, cast(func.extract("epoch", func.statement_timestamp()) * 1_000_000, BigInteger))
+
+
 def _counting(dialect: str) -> Executable:
-    c = counters.c
-    upsert = upserting(dialect, counters).values(name=bindparam("name"), full_at=bindparam("full_at"))
-    later = c.full_at + bindparam("interval", type_=BigInteger)
+    c, now = counters.c, _microseconds(dialect)
+    upsert = upserting(dialect, counters).values(name=bindparam("name"), full_at=now + _INTERVAL)
     statement: Executable = upsert.on_conflict_do_update(
         index_elements=[c.name],
-        set_={"full_at": case((c.full_at > bindparam("now", type_=BigInteger), later), else_=upsert.excluded.full_at)},
-        where=c.full_at <= bindparam("latest", type_=BigInteger),
-    ).returning(c.full_at)
+        set_={"full_at": case((c.full_at > now, c.full_at + _INTERVAL), else_=upsert.excluded.full_at)},
+        where=c.full_at <= now + _SPAN - _INTERVAL,
+    ).returning(c.full_at, now)
     return statement
 
 
+def _cutting(dialect: str) -> Executable:
+    c, most = counters.c, _microseconds(dialect) + _SPAN
+    return update(counters).where(c.name == bindparam("its_name"), c.full_at > most).values(full_at=most)
+
+
+def _counting_back(dialect: str) -> Executable:
+    c, most = counters.c, _microseconds(dialect) + _SPAN
+    full_at = case((c.full_at > most, most), else_=c.full_at) - _INTERVAL
+    return update(counters).where(c.name == bindparam("its_name")).values(full_at=full_at)
+
+
 _COUNT: Final = Statement(_counting)
-_CUT: Final = Statement(
-    update(counters)
-    .where(counters.c.name == bindparam("its_name"), counters.c.full_at > bindparam("latest", type_=BigInteger))
-    .values(full_at=bindparam("latest", type_=BigInteger))
+_CUT: Final = Statement(_cutting)
+_COUNT_BACK: Final = Statement(_counting_back)
+_FULL_AT: Final = Statement(
+    lambda dialect: select(counters.c.full_at, _microseconds(dialect)).where(counters.c.name == bindparam("name"))
 )
-_FULL_AT: Final = Statement(select(counters.c.full_at).where(counters.c.name == bindparam("name")))
-_MAX_COUNT: Final = bindparam("most", type_=BigInteger)
-_COUNT_BACK: Final = Statement(
-    update(counters)
-    .where(counters.c.name == bindparam("its_name"))
-    .values(
-        full_at=case((counters.c.full_at > _MAX_COUNT, _MAX_COUNT), else_=counters.c.full_at)
-        - bindparam("interval", type_=BigInteger)
-    )
-)
+
+
+def microseconds_of(moment: datetime) -> int:
+    """The microseconds since 1970."""
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def _of(reservation: Reservation) -> dict[str, Any]:
@@ -114,17 +165,19 @@ class SqlPasswordAttempts:
     def __init__(self, connection: SqlConnection) -> None:
         self._connection = connection
 
-    async def take(self, bucket: bytes, quota: Quota, now: datetime) -> Reservation | Exhausted:
-        new = {"bucket": bucket, "began_at": now, "taken": 1, "failed": 0, "passed": 0}
-        bounds = {"since": now - quota.per, "ahead": now + quota.per, "limit": quota.limit}
-        taken = await self._connection.change(_TAKE, new | bounds)
+    async def take(self, bucket: bytes, quota: Quota) -> Reservation | Exhausted:
+        now = self._connection.moment
+        which = {"bucket": bucket, "now": now, "per": quota.per, "limit": quota.limit}
+        if now is not None:
+            which |= {"since": now - quota.per, "ahead": now + quota.per}
+        taken = await self._connection.change(_TAKE, which)
         if taken:
             return Reservation(bucket, taken[0][0])
-        row = await self._connection.row(_WINDOW, {"bucket": bucket})
+        row = await self._connection.row(_WINDOW, which)
         if row is None:  # deleted a moment ago, so the next attempt is free
-            return Exhausted(until=now, all_failed=False, passed=0)
-        began_at, failed, passed = row
-        return Exhausted(until=began_at + quota.per, all_failed=failed >= quota.limit, passed=passed)
+            return Exhausted(wait=timedelta(0), all_failed=False, passed=0)
+        began_at, failed, passed, now = row
+        return Exhausted(wait=began_at + quota.per - now, all_failed=failed >= quota.limit, passed=passed)
 
     async def give_back(self, reservation: Reservation, *, passed: bool) -> None:
         await self._connection.write(_GIVE_BACK[passed], _of(reservation))
@@ -147,9 +200,10 @@ class SqlKnownClients:
     def __init__(self, connection: SqlConnection) -> None:
         self._connection = connection
 
-    async def seen_at(self, email: Email, client: bytes) -> datetime | None:
-        row = await self._connection.row(_SEEN_AT, {"email_key": email.key, "client": client})
-        return None if row is None else row[0]
+    async def absence(self, email: Email, client: bytes) -> timedelta | None:
+        which = {"email_key": email.key, "client": client, "now": self._connection.moment}
+        row = await self._connection.row(_SEEN_AT, which)
+        return None if row is None else row[1] - row[0]
 
     async def see(self, user_id: UserId, client: bytes, now: datetime) -> None:
         await self._connection.write(_SEE, {"user_id": user_id, "client": client, "seen_at": now})
@@ -168,25 +222,32 @@ class SqlKnownClients:
 
 
 class CounterRows:
-    """The times at which quotas will be full again, in microseconds since 1970."""
+    """The times at which quotas will be full again, in microseconds: stored since 1970, and returned from now on."""
 
     def __init__(self, connection: SqlConnection) -> None:
         self._connection = connection
 
-    async def take(self, name: bytes, now: int, interval: int, span: int) -> tuple[bool, int]:
-        """Take one call. Returns True if the quota allowed it, and the time at which the quota will be full."""
-        times = {"now": now, "interval": interval, "latest": now + span - interval}
-        taken = await self._connection.change(_COUNT, {"name": name, "full_at": now + interval, **times})
+    async def take(self, name: bytes, interval: int, span: int) -> tuple[bool, int]:
+        """Take one call. Returns True if the quota allowed it, and the time until the quota will be full."""
+        which = {"name": name, "its_name": name, "now": self._now, "interval": interval, "span": span}
+        taken = await self._connection.change(_COUNT, which)
         if taken:
-            return True, taken[0][0]
+            full_at, now = taken[0]
+            return True, full_at - now
         # Never later than for an exhausted quota: a clock set back or a smaller quota then blocks no client for long.
-        if await self._connection.write(_CUT, {"its_name": name, "latest": now + span}):
-            return False, now + span
-        row = await self._connection.row(_FULL_AT, {"name": name})
-        return False, now + span if row is None else row[0]
+        if await self._connection.write(_CUT, which):
+            return False, span
+        row = await self._connection.row(_FULL_AT, which)
+        return False, span if row is None else row[0] - row[1]
 
-    async def give_back(self, name: bytes, interval: int, most: int) -> None:
-        await self._connection.write(_COUNT_BACK, {"its_name": name, "interval": interval, "most": most})
+    async def give_back(self, name: bytes, interval: int, span: int) -> None:
+        which = {"its_name": name, "now": self._now, "interval": interval, "span": span}
+        await self._connection.write(_COUNT_BACK, which)
+
+    @property
+    def _now(self) -> int | None:
+        moment = self._connection.moment
+        return None if moment is None else microseconds_of(moment)
 
     async def forget(self, full_before: int, limit: int) -> int:
         """Skips a row that another unit has locked; a later call deletes it."""

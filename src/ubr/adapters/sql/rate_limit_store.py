@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
+from ubr.adapters.sql.protection import microseconds_of
 from ubr.adapters.sql.unit_of_work import SqlUnitOfWork
 from ubr.application.ports.protection import Decision, Quota
 from ubr.application.ports.secrets import Signer
@@ -15,7 +16,6 @@ PURPOSE: Final = "sql counter"
 _MICROSECOND: Final = timedelta(microseconds=1)
 _CONNECTIONS: Final = 3
 """Maximum number of connections in use at a time: a flood of anonymous calls leaves the others free."""
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SqlRateLimitStore:
@@ -30,26 +30,22 @@ class SqlRateLimitStore:
     async def take(self, name: str, quota: Quota) -> Decision:
         self._home.check()
         interval, span = _times(quota)
-        async with self._semaphore, self._unit_of_work.begin(None) as tx:
-            now = _microseconds(tx.now)
-            allowed, full_at = await tx.counters.take(self._key(name), now, interval, span)
-            await tx.commit()
+        async with self._semaphore, self._unit_of_work.autocommit() as tx:
+            allowed, full_in = await tx.counters.take(self._key(name), interval, span)
         return Decision(
             allowed=allowed,
-            remaining=(now + span - full_at) // interval,
-            retry_after=max(timedelta(0), (full_at + interval - span - now) * _MICROSECOND),
+            remaining=(span - full_in) // interval,
+            retry_after=max(timedelta(0), (full_in + interval - span) * _MICROSECOND),
         )
 
     async def give_back(self, name: str, quota: Quota) -> None:
         self._home.check()
-        interval, span = _times(quota)
-        async with self._semaphore, self._unit_of_work.begin(None) as tx:
-            await tx.counters.give_back(self._key(name), interval, _microseconds(tx.now) + span)
-            await tx.commit()
+        async with self._semaphore, self._unit_of_work.autocommit() as tx:
+            await tx.counters.give_back(self._key(name), *_times(quota))
 
     async def forget(self, limit: int) -> int:
         async with self._unit_of_work.begin(None) as tx:
-            forgotten = await tx.counters.forget(_microseconds(tx.now), limit)
+            forgotten = await tx.counters.forget(microseconds_of(tx.now), limit)
             await tx.commit()
         return forgotten
 
@@ -62,7 +58,3 @@ def _times(quota: Quota) -> tuple[int, int]:
     # Rounded up: a microsecond more or less in a third of a second must not allow an extra call.
     interval = -(-(quota.per // _MICROSECOND) // quota.limit)
     return interval, interval * quota.limit
-
-
-def _microseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND

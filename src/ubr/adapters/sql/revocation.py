@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ubr.adapters.sql.connection import SqlConnection
+from ubr.adapters.sql.engine import Mode
 from ubr.adapters.sql.statements import Parameters, Row, Statement, inserting, upserting
 from ubr.adapters.sql.tables import Timestamp, feed, feed_head, workers
 from ubr.application.ports.revocation import CommittedChanges, FeedPosition, FeedRead, WorkerId
@@ -95,7 +96,7 @@ class SqlChangeFeed:
         self._clock = clock
 
     async def read(self, since: int | None) -> FeedRead:
-        async with self._reading() as connection:
+        async with self._reading(Mode.PEEK) as connection:
             if since is None:
                 rows = await connection.rows(_READ_HEAD)
             else:
@@ -139,7 +140,7 @@ class SqlChangeFeed:
             await connection.write(delete(workers).where(workers.c.id == worker))
 
     async def workers(self) -> Mapping[WorkerId, Hashable]:
-        async with self._reading() as connection:
+        async with self._reading(Mode.PEEK) as connection:
             found = await connection.rows(_WORKERS)
         return {WorkerId(worker): renewal for worker, renewal in found}
 
@@ -171,8 +172,8 @@ class SqlChangeFeed:
         return moment.scalar_subquery()
 
     @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[SqlConnection]:
-        connection = SqlConnection(self._engine, writing=False)
+    async def _reading(self, mode: Mode = Mode.READ) -> AsyncIterator[SqlConnection]:
+        connection = SqlConnection(self._engine, mode)
         try:
             await connection.start()
             yield connection
@@ -181,7 +182,7 @@ class SqlChangeFeed:
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[SqlConnection]:
-        connection = SqlConnection(self._engine, writing=True)
+        connection = SqlConnection(self._engine, Mode.WRITE)
         try:
             await connection.start()
             yield connection

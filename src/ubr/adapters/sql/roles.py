@@ -42,9 +42,8 @@ _REMOVE: Final = Statement(delete(roles).where(roles.c.id == bindparam("id"), _T
 
 
 class SqlRoles:
-    def __init__(self, connection: SqlConnection, now: datetime) -> None:
+    def __init__(self, connection: SqlConnection) -> None:
         self._connection = connection
-        self._now = now
 
     async def get(self, role_id: RoleId) -> Role | None:
         return await self._one(_BY_ID, {"id": role_id})
@@ -81,7 +80,7 @@ class SqlRoles:
             await self._connection.write(_REMOVE, {"id": role.id})
         else:
             # No role can have this name: names begin with a letter.
-            mark = {"deleted_at": self._now, "name": f"-{role.id}"}
+            mark = {"deleted_at": self._connection.now, "name": f"-{role.id}"}
             await self._connection.write(update(roles).where(roles.c.id == role.id, _THERE).values(mark))
         self._connection.note(role.events)
 

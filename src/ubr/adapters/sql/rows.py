@@ -5,6 +5,7 @@ Rows are read by the positions of their columns, which costs a fifth of reading 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from types import SimpleNamespace
 from typing import Any, Final, TypeAlias, cast
@@ -25,6 +26,7 @@ from ubr.adapters.sql.tables import (
     user_roles,
     users,
 )
+from ubr.application.ports.accounts import ListedUser
 from ubr.application.ports.idempotency import IdempotencyRecord
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import LinkKind, OneTimeLink
@@ -64,6 +66,11 @@ _LINKS: Final = _positions(links)
 _OUTBOX: Final = _positions(outbox)
 
 
+_STATUS: Final = {status.value: status for status in UserStatus}
+_ROLE_NAME: Final = len(users.columns)
+"""The position behind the columns of a user."""
+
+
 def slices(*tables: Table) -> list[slice]:
     """The parts of a row with all columns of these tables."""
     ends = list(accumulate(len(table.columns) for table in tables))
@@ -95,7 +102,7 @@ def user_from_row(row: Row, grants: Grants) -> User:
         email=Email(row[c.email], row[c.email_key]),
         full_name=row[c.full_name],
         password_hash=None if hashed is None else PasswordHash(hashed),
-        status=UserStatus(row[c.status]),
+        status=_STATUS[row[c.status]],
         email_verified=row[c.email_verified],
         created_at=row[c.created_at],
         updated_at=row[c.updated_at],
@@ -103,6 +110,19 @@ def user_from_row(row: Row, grants: Grants) -> User:
         security_version=row[c.security_version],
         version=row[c.version],
     )
+
+
+def listed_users(rows: Sequence[Row]) -> list[ListedUser]:
+    """Users with a row for each of their roles, or one without a role; the rows of a user follow each other."""
+    found: list[ListedUser] = []
+    for row in rows:
+        if not found or found[-1].user.id != row[_USERS.id]:
+            found.append(ListedUser(user_from_row(row, {}), []))
+        if (role := row[_ROLE_NAME]) is not None:
+            found[-1].roles.append(role)
+    for listed in found:
+        listed.roles.sort()
+    return found
 
 
 def grant_to_row(user_id: UserId, grant: Grant) -> Values:

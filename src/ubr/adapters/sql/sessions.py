@@ -22,7 +22,7 @@ from ubr.adapters.sql.rows import (
     token_to_row,
     user_from_row,
 )
-from ubr.adapters.sql.statements import Locking, Parameters, Statement, inserting, updating
+from ubr.adapters.sql.statements import Locking, Parameters, Statement, inserting, insertion, updating
 from ubr.adapters.sql.tables import refresh_tokens, roles, sessions, user_roles, users
 from ubr.application.ports.paging import After
 from ubr.application.ports.sessions import TOKENS_EACH, ForgottenSessions, Principal
@@ -54,6 +54,8 @@ _NEXT_PAGE: Final = Statement(
 
 _SESSION: Final = Locking(select(sessions).where(sessions.c.id == bindparam("id")))
 _ADD_SESSION: Final = inserting(sessions)
+_ADD_TOKEN: Final = inserting(refresh_tokens)
+_OPEN: Final = Statement(insertion(refresh_tokens).add_cte(insertion(sessions).cte("opened")))
 _SAVE_SESSION: Final = updating(sessions, sessions.c.id == bindparam("its_id"))
 
 
@@ -98,6 +100,14 @@ class SqlSessions:
 
     async def add(self, session: Session) -> None:
         await self._connection.write(_ADD_SESSION, session_to_row(session))
+        self._connection.note(session.events)
+
+    async def open(self, session: Session, token: RefreshToken) -> None:
+        if self._connection.dialect == "sqlite":
+            await self._connection.write(_ADD_SESSION, session_to_row(session))
+            await self._connection.write(_ADD_TOKEN, token_to_row(token))
+        else:
+            await self._connection.write(_OPEN, session_to_row(session) | token_to_row(token))
         self._connection.note(session.events)
 
     async def save(self, session: Session) -> None:
@@ -161,7 +171,6 @@ class SqlSessions:
         )
 
 
-_ADD_TOKEN: Final = inserting(refresh_tokens)
 _SPEND: Final = Statement(
     update(refresh_tokens)
     .where(refresh_tokens.c.digest == bindparam("its_digest"), refresh_tokens.c.spent_at.is_(None))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, Protocol, TypeAlias
 
-from sqlalchemy import Column, ColumnElement, Executable, Select, Table, any_, bindparam, insert, update
+from sqlalchemy import Column, ColumnElement, Executable, Insert, Select, Table, any_, bindparam, func, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
@@ -109,7 +109,12 @@ class CompiledStatement:
 
 def inserting(table: Table, columns: Iterable[Column[Any]] | None = None) -> Statement:
     """Inserts rows with these columns, or all of them. The parameters have the names of the columns."""
-    return Statement(insert(table).values(_parameters(table.columns if columns is None else columns)))
+    return Statement(insertion(table, columns))
+
+
+def insertion(table: Table, columns: Iterable[Column[Any]] | None = None) -> Insert:
+    """The statement of `inserting`, for use in a larger one."""
+    return insert(table).values(_parameters(table.columns if columns is None else columns))
 
 
 def updating(table: Table, *where: ColumnElement[bool], columns: Iterable[Column[Any]] | None = None) -> Statement:
@@ -124,6 +129,11 @@ def upserting(dialect: str, table: Table) -> Any:
 
 def _parameters(columns: Iterable[Column[Any]]) -> dict[str, Any]:
     return {column.name: bindparam(column.name, type_=column.type) for column in columns}
+
+
+def moment(dialect: str, given: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The given time, or on PostgreSQL that of the query if it is NULL."""
+    return given if dialect == "sqlite" else func.coalesce(given, func.statement_timestamp())
 
 
 def among(dialect: str, column: Column[Any], parameter: str) -> ColumnElement[bool]:

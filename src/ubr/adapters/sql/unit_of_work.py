@@ -17,7 +17,7 @@ from ubr.adapters.sql.accounts import SqlLinks, SqlUsers
 from ubr.adapters.sql.audit import SqlLogKeys, SqlLogRecords, SqlLogs, SqlLogTree, write_entries
 from ubr.adapters.sql.complaints import complain
 from ubr.adapters.sql.connection import SqlConnection
-from ubr.adapters.sql.engine import HOME
+from ubr.adapters.sql.engine import HOME, Mode
 from ubr.adapters.sql.errors import SqlTooSlow
 from ubr.adapters.sql.idempotency import SqlIdempotencyStore
 from ubr.adapters.sql.keys import SqlSigningKeys
@@ -42,15 +42,12 @@ _PING: Final = Statement(select(literal(1)))
 _BEGIN_EPOCH: Final = updating(feed_head, columns=[feed_head.c.epoch])
 
 
-class SqlTransaction:
-    """The repositories that read and write in one transaction."""
+class SqlRepositories:
+    """The repositories on one connection."""
 
-    def __init__(
-        self, connection: SqlConnection, now: datetime, recorder: Recorder, actor: Actor | System | None
-    ) -> None:
-        self.now: Final = now
-        self.users: Final = SqlUsers(connection, now)
-        self.roles: Final = SqlRoles(connection, now)
+    def __init__(self, connection: SqlConnection) -> None:
+        self.users: Final = SqlUsers(connection)
+        self.roles: Final = SqlRoles(connection)
         self.sessions: Final = SqlSessions(connection)
         self.refresh_tokens: Final = SqlRefreshTokens(connection)
         self.logs: Final = SqlLogs(connection)
@@ -66,13 +63,21 @@ class SqlTransaction:
         self.known_clients: Final = SqlKnownClients(connection)
         self.counters: Final = CounterRows(connection)
         self._connection = connection
+
+    async def feed_position(self) -> FeedPosition:
+        return position_from_row((await self._connection.rows(POSITION))[0])
+
+
+class SqlTransaction(SqlRepositories):
+    """Reads and writes in one transaction."""
+
+    def __init__(self, connection: SqlConnection, recorder: Recorder, actor: Actor | System | None) -> None:
+        super().__init__(connection)
+        self.now: Final = connection.now
         self._recorder = recorder
         self._actor = actor
         self._pending = PendingChanges()
         self.commit_id: UUID | None = None
-
-    async def feed_position(self) -> FeedPosition:
-        return position_from_row((await self._connection.rows(POSITION))[0])
 
     @property
     def must_propagate(self) -> bool:
@@ -121,13 +126,35 @@ class SqlUnitOfWork:
 
     @asynccontextmanager
     async def begin(self, actor: Actor | System | None) -> AsyncIterator[SqlTransaction]:
-        async with self._in_turn(), self._unit(actor, writing=True) as transaction:
+        async with self._in_turn(), self._unit(actor, Mode.WRITE) as transaction:
             yield transaction
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[SqlTransaction]:
-        async with self._unit(None, writing=False) as transaction:
+        async with self._unit(None, Mode.READ) as transaction:
             yield transaction
+
+    @asynccontextmanager
+    async def peek(self) -> AsyncIterator[SqlRepositories]:
+        async with self._momentless(Mode.PEEK) as connection:
+            yield SqlRepositories(connection)
+
+    @asynccontextmanager
+    async def autocommit(self) -> AsyncIterator[SqlRepositories]:
+        async with self._in_turn(), self._momentless(Mode.AUTOCOMMIT) as connection:
+            yield SqlRepositories(connection)
+            await connection.commit()
+
+    @asynccontextmanager
+    async def _momentless(self, mode: Mode) -> AsyncIterator[SqlConnection]:
+        """A connection that does not ask PostgreSQL for the time: its statements do."""
+        connection = SqlConnection(self._engine, mode)
+        try:
+            await connection.start()
+            connection.moment = None if self._clock is None else self._clock()
+            yield connection
+        finally:
+            await connection.give_back()
 
     @asynccontextmanager
     async def _in_turn(self) -> AsyncIterator[None]:
@@ -148,24 +175,26 @@ class SqlUnitOfWork:
             self._turn.release()
 
     @asynccontextmanager
-    async def _unit(self, actor: Actor | System | None, *, writing: bool) -> AsyncIterator[SqlTransaction]:
-        connection, now = await self._open(writing=writing)
+    async def _unit(self, actor: Actor | System | None, mode: Mode) -> AsyncIterator[SqlTransaction]:
+        connection = await self._open(mode)
         try:
-            yield SqlTransaction(connection, now, self._recorder, actor)
+            yield SqlTransaction(connection, self._recorder, actor)
         finally:
             await connection.give_back()
 
-    async def _open(self, *, writing: bool) -> tuple[SqlConnection, datetime]:
+    async def _open(self, mode: Mode) -> SqlConnection:
         """A connection that works, since it has returned the time. A broken one from the pool is replaced, once."""
         for last in (False, True):
-            connection = SqlConnection(self._engine, writing=writing)
+            connection = SqlConnection(self._engine, mode)
             try:
                 await connection.start()
-                return connection, await self._now(connection)
+                connection.moment = await self._now(connection)
             except BaseException:
                 await connection.give_back()
                 if last or not connection.lost:
                     raise
+            else:
+                return connection
         raise AssertionError
 
     async def _now(self, connection: SqlConnection) -> datetime:
@@ -185,7 +214,7 @@ class SqlStore:
         self._others = others
 
     async def ping(self) -> None:
-        connection = SqlConnection(self._engine, writing=False)
+        connection = SqlConnection(self._engine, Mode.PEEK)
         try:
             await connection.start()
             await connection.row(_PING)

@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 
 from ubr.adapters.sql.connection import SqlConnection
-from ubr.adapters.sql.statements import Statement
+from ubr.adapters.sql.statements import Statement, moment
 from ubr.adapters.sql.tables import roles, user_roles, users
 from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.paging import After
@@ -91,9 +91,9 @@ class Listing:
     @cached_property
     def straight(self) -> Statement:
         """The users, for a filter without a prefix and a role."""
-        listed = users.alias("listed").c
-        ids = select(listed.id).where(self._everybody(listed)).order_by(*self._ordered(listed))
-        return _users(ids.limit(_integer("limit")))
+        c = users.c
+        ids = select(c.id).where(self._everybody(c)).order_by(*self._ordered(c))
+        return self._listed(ids.limit(_integer("limit")))
 
     @cached_property
     def counts(self) -> Statement:
@@ -117,19 +117,37 @@ class Listing:
         everyone = select(c.id, c.created_at, c.email_key).where(self._everybody(c), self._sought(c))
         # Separate from the order: in one query, a plan might scan the order after all.
         found = everyone.cte("found").prefix_with("MATERIALIZED").c
-        return _users(select(found.id).order_by(*self._ordered(found)).limit(_integer("limit")))
+        return self._listed(select(found.id).order_by(*self._ordered(found)).limit(_integer("limit")))
 
     @cached_property
     def walked(self) -> Statement:
         """The users, selected from the next ones in the order."""
         ahead = self._ahead().limit(_integer("ahead")).subquery("ahead").c
         ids = select(ahead.id).where(self._sought(ahead)).order_by(*self._ordered(ahead))
-        return _users(ids.limit(_integer("limit")))
+        return self._listed(ids.limit(_integer("limit")))
 
     @cached_property
     def further(self) -> Statement:
         """Selects a row if the order continues after the scanned users."""
         return Statement(self._ahead().with_only_columns(users.c.id).offset(_integer("ahead")).limit(1))
+
+    def _listed(self, ids: Select[Any]) -> Statement:
+        """These users in the order of the page, a row for each role in force, or one without roles."""
+        listed = users.alias("listed")
+        c, held = listed.c, user_roles.c
+
+        def statement(dialect: str) -> Select[Any]:
+            now = moment(dialect, bindparam("now", type_=held.expires_at.type))
+            in_force = and_(held.user_id == c.id, or_(held.expires_at.is_(None), held.expires_at > now))
+            there = and_(roles.c.id == held.role_id, roles.c.deleted_at.is_(None))
+            return (
+                select(listed, roles.c.name)
+                .select_from(listed.outerjoin(user_roles, in_force).outerjoin(roles, there))
+                .where(c.id.in_(ids))
+                .order_by(*self._ordered(c))
+            )
+
+        return Statement(statement)
 
     # --- their parts -------------------------------------------------------------------------------------------------
 
@@ -195,10 +213,6 @@ def listing_of(
 
 def _values(name: str, prefix: str) -> dict[str, str | None]:
     return {f"{name}_from": prefix, f"{name}_to": behind(prefix)}
-
-
-def _users(ids: Select[Any]) -> Statement:
-    return Statement(WITH_GRANTS.where(users.c.id.in_(ids)))
 
 
 def _integer(name: str) -> Any:

@@ -114,7 +114,8 @@ class SessionCache:
     async def look_up(self, session_id: SessionId) -> Principal | None:
         """Like `principal`, but from the store: data read after a use case began is new enough for it."""
         read_at = self._elapsed()
-        async with self._unit_of_work.read() as tx:
+        async with self._unit_of_work.peek() as tx:
+            # In this order: what is read later is at least as new as the position.
             position = await tx.feed_position()
             principal = await tx.principals.get(session_id)
         self._entries.pop(session_id, None)

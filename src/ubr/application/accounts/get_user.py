@@ -6,7 +6,7 @@ from uuid import UUID
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.representations import UserResult, present_user, user_result
+from ubr.application.kernel.representations import UserResult, user_result
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import Clock
@@ -42,8 +42,9 @@ class GetUser:
         if who.principal is not None and who.is_user(user_id):
             return user_result(who.principal.user, who.principal.roles, self.clock())
         who.require(USERS_READ)
-        async with self.unit_of_work.read() as tx:
+        async with self.unit_of_work.peek() as tx:
             user = await tx.users.get(user_id)
             if user is None:
                 raise UserNotFound
-            return await present_user(tx, user)
+            roles = await tx.roles.many(user.grants)
+        return user_result(user, roles, self.clock())

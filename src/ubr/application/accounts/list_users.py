@@ -11,15 +11,15 @@ from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import NO_CONTROLS, PageCursor, PageLimit, RoleNameStr
 from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
-from ubr.application.kernel.representations import Page, UserResult, present_users
+from ubr.application.kernel.representations import Page, UserResult, with_roles
 from ubr.application.kernel.retry import retry_on_conflict
-from ubr.application.ports.accounts import UserFilter, UserSort
+from ubr.application.ports.accounts import ListedUser, UserFilter, UserSort
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.accounts.email import MAX_EMAIL_LENGTH
 from ubr.domain.accounts.search import Prefix
-from ubr.domain.accounts.user import User, UserStatus
+from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import Actor, System
 from ubr.domain.ids import UserId
 from ubr.domain.roles.permissions import USERS_READ
@@ -70,12 +70,14 @@ class ListUsers:
         else:
             after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
         (await self.authorize(actor)).require(USERS_READ)
-        async with self.unit_of_work.read() as tx:
-            which = UserFilter(prefix=prefix, role=role, status=command.status, sort=command.sort, now=tx.now)
+        which = UserFilter(prefix=prefix, role=role, status=command.status, sort=command.sort)
+        searched = prefix is not None or role is not None
+        async with self.unit_of_work.read() if searched else self.unit_of_work.peek() as tx:
             found = await tx.users.page(which, after, limit + 1)
 
-            def key(user: User) -> tuple[datetime | str, UserId]:
-                return (user.email.key if by_email else user.created_at), user.id
+        def key(listed: ListedUser) -> tuple[datetime | str, UserId]:
+            user = listed.user
+            return (user.email.key if by_email else user.created_at), user.id
 
-            users, cursor = self.pager.cut(found, limit, scope, key)
-            return Page(items=await present_users(tx, users), next_cursor=cursor)
+        users, cursor = self.pager.cut(found, limit, scope, key)
+        return Page(items=[with_roles(UserResult, user, roles) for user, roles in users], next_cursor=cursor)

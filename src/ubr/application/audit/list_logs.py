@@ -78,7 +78,7 @@ class ListLogs:
         scope = ("logs", which.level, which.action, which.actor_id, which.target_id, which.since, which.until, *request)
         after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
         (await self.authorize(actor)).require(LOGS_READ)
-        async with self.unit_of_work.read() as tx:
+        async with self.unit_of_work.peek() as tx:
             found = await tx.logs.page(which, after, limit + 1)
         async with self.unit_of_work.begin(actor) as tx:
             tx.record(LogRead(filters=_filters(which, known=bool(found)), entries=min(len(found), limit)))

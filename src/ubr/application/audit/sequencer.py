@@ -50,7 +50,7 @@ class Sequencer:
         """
         total = 0
         for _ in range(_ROUNDS):
-            async with self.unit_of_work.read() as tx:
+            async with self.unit_of_work.peek() as tx:
                 if not await tx.log_tree.anything_waiting():
                     break
             added = await self._batch(wait=wait)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
@@ -18,7 +18,6 @@ from ubr.domain.audit.checkpoint import Checkpoint, Note
 from ubr.domain.audit.entry import LogEntry
 from ubr.domain.errors import PreconditionFailed
 from ubr.domain.events import Level
-from ubr.domain.ids import RoleId
 from ubr.domain.keys.signing_key import SigningKey
 from ubr.domain.roles.role import Role
 from ubr.domain.sessions.session import Session
@@ -151,19 +150,24 @@ def present(kind: type[U], user: User, roles: Iterable[Role], now: datetime, **m
     """`user_result` with the further fields of a kind of it."""
     in_force = user.roles_at(now)
     held = sorted((role for role in roles if role.id in in_force), key=lambda role: role.name)
-    result = kind(
+    result = with_roles(kind, user, [str(role.name) for role in held], **more)
+    result.__dict__["revision"] = user_revision(user, held)
+    return result
+
+
+def with_roles(kind: type[U], user: User, roles: list[str], **more: Any) -> U:
+    """A user with the names of roles, and without a revision: for lists."""
+    return kind(
         id=user.id,
         email=user.email.address,
         full_name=user.full_name,
         status=user.status,
         email_verified=user.email_verified,
-        roles=[str(role.name) for role in held],
+        roles=roles,
         created_at=user.created_at,
         updated_at=user.updated_at,
         **more,
     )
-    result.__dict__["revision"] = user_revision(user, held)
-    return result
 
 
 def user_revision(user: User, held: Sequence[Role]) -> str:
@@ -237,16 +241,9 @@ def log_entry_result(entry: LogEntry) -> LogEntryResult:
     )
 
 
-async def present_users(tx: Transaction, users: Sequence[User]) -> list[UserResult]:
-    """Users with the names of their roles, read in one query."""
-    wanted = {role_id for user in users for role_id in user.grants}
-    roles: Mapping[RoleId, Role] = {role.id: role for role in await tx.roles.many(wanted)}
-    return [user_result(user, (roles[id] for id in user.grants if id in roles), tx.now) for user in users]
-
-
 async def present_user(tx: Transaction, user: User) -> UserResult:
-    [result] = await present_users(tx, [user])
-    return result
+    """A user with the names of their roles."""
+    return user_result(user, await tx.roles.many(user.grants), tx.now)
 
 
 def checkpoint_result(note: Note) -> CheckpointResult:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from ubr.application.ports.paging import After
 from ubr.application.ports.secrets import MintedToken
@@ -25,13 +25,20 @@ UserSort: TypeAlias = Literal["created_at", "-created_at", "email", "-email"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserFilter:
-    """Selects and orders users. `role` counts grants that are in force at `now`."""
+    """Selects and orders users. `role` counts grants that are in force at `now`; None is the time of the query."""
 
     prefix: Prefix | None = None
     role: RoleName | None = None
     status: UserStatus | None = None
     sort: UserSort = "created_at"
-    now: datetime
+    now: datetime | None = None
+
+
+class ListedUser(NamedTuple):
+    """A user without grants, and the names of the roles in force, sorted."""
+
+    user: User
+    roles: list[str]
 
 
 class Users(Protocol):
@@ -39,14 +46,19 @@ class Users(Protocol):
         """The user; None if missing."""
         ...
 
+    async def again(self, user: User) -> User | None:
+        """The user now, whom an earlier unit read; None if missing. Costs less than `get` if nothing has changed."""
+        ...
+
     async def by_email(self, email: Email) -> User | None:
         """The user whose e-mail has this key; None if there is none."""
         ...
 
-    async def page(self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int) -> list[User]:
+    async def page(self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int) -> list[ListedUser]:
         """At most `limit` users after `after`, in the requested order, never locked.
 
-        E-mails are ordered by their key.
+        E-mails are ordered by their key. With a prefix or a role, this takes several queries, which have to see the
+        same users.
         """
         ...
 

@@ -21,12 +21,12 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exhausted:
-    """No attempt is free before `until`, unless a reservation is returned; `all_failed` means that none will be.
+    """No attempt is free for this long, unless a reservation is returned; `all_failed` means that none will be.
 
     `passed` increases with every reservation that is returned because its password was right.
     """
 
-    until: datetime
+    wait: timedelta
     all_failed: bool
     passed: int
 
@@ -34,7 +34,7 @@ class Exhausted:
 class PasswordAttempts(Protocol):
     """Password attempts, counted in windows that begin with the first reservation. A bucket is an HMAC of its name."""
 
-    async def take(self, bucket: bytes, quota: Quota, now: datetime) -> Reservation | Exhausted:
+    async def take(self, bucket: bytes, quota: Quota) -> Reservation | Exhausted:
         """Reserve an attempt atomically: of any number of concurrent callers, exactly as many as the quota allows get
         one.
         """
@@ -66,8 +66,11 @@ class PasswordAttempts(Protocol):
 class KnownClients(Protocol):
     """The clients that users logged in from. A client is an HMAC of its network. All are deleted with their user."""
 
-    async def seen_at(self, email: Email, client: bytes) -> datetime | None:
-        """The client's last login to the account of this e-mail; None if it never logged in, or there is no account."""
+    async def absence(self, email: Email, client: bytes) -> timedelta | None:
+        """The time since the client's last login to the account of this e-mail, by the clock of the store.
+
+        None if it never logged in, or there is no account.
+        """
         ...
 
     async def see(self, user_id: UserId, client: bytes, now: datetime) -> None:

@@ -41,6 +41,10 @@ class Sessions(Protocol):
         """Store a new session."""
         ...
 
+    async def open(self, session: Session, token: RefreshToken) -> None:
+        """Store a new session with its first refresh token."""
+        ...
+
     async def save(self, session: Session) -> None:
         """Store the new state of a session read in this unit."""
         ...

@@ -21,17 +21,8 @@ from ubr.domain.events import Event
 from ubr.domain.revocation.changes import Change
 
 
-class Transaction(Protocol):
-    """Reads and writes that commit together. Leaving it without `commit` rolls everything back.
-
-    After an error of the store, including `EmailTaken`, the unit can only be left. To prevent deadlocks, rows are read
-    in a fixed order: user, session, refresh token; user, admin role.
-    """
-
-    @property
-    def now(self) -> datetime:
-        """The time at which it began, by the clock of the store, which all instances of the service share."""
-        ...
+class Repositories(Protocol):
+    """Everything that is stored."""
 
     @property
     def users(self) -> Users: ...
@@ -66,6 +57,19 @@ class Transaction(Protocol):
 
     async def feed_position(self) -> FeedPosition:
         """The current position of the feed. Data read after this call is at least as new."""
+        ...
+
+
+class Transaction(Repositories, Protocol):
+    """Reads and writes that commit together. Leaving it without `commit` rolls everything back.
+
+    After an error of the store, including `EmailTaken`, the unit can only be left. To prevent deadlocks, rows are read
+    in a fixed order: user, session, refresh token; user, admin role.
+    """
+
+    @property
+    def now(self) -> datetime:
+        """The time at which it began, by the clock of the store, which all instances of the service share."""
         ...
 
     @property
@@ -105,6 +109,20 @@ class UnitOfWork(Protocol):
 
     def read(self) -> AbstractAsyncContextManager[Transaction]:
         """Open a read-only unit: it takes no locks and never waits. It needs no commit."""
+        ...
+
+    def peek(self) -> AbstractAsyncContextManager[Repositories]:
+        """Read without a unit: each query sees what is committed at that moment, and costs no message besides it.
+
+        For one query, or for several that need not agree. All of them reach the same server.
+        """
+        ...
+
+    def autocommit(self) -> AbstractAsyncContextManager[Repositories]:
+        """Write one statement that commits itself, and costs no message besides it.
+
+        Nothing is recorded or announced. An error after the statement may leave its change.
+        """
         ...
 
 

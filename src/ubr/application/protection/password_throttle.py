@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import Enum, auto
 from typing import Any, Final, TypeAlias
 
 from ubr.application.kernel.origin import current_origin
 from ubr.application.ports.accounts import PasswordHasher
-from ubr.application.ports.protection import Exhausted, Quota, Reservation
+from ubr.application.ports.protection import Quota, Reservation
 from ubr.application.ports.revocation import Elapsed
 from ubr.application.ports.secrets import Signer
-from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.ports.unit_of_work import Repositories, Transaction, UnitOfWork
 from ubr.application.protection.rate_limits import RateLimiter, RateLimitStatus, whole_seconds
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import PasswordHash
@@ -136,7 +136,7 @@ class PasswordThrottle:
         Errors: `WrongPassword`; `InvalidToken` if the user is missing; `RateLimited`, `Busy`.
         """
         async with self._attempt() as attempt:
-            async with self.unit_of_work.read() as tx:
+            async with self.unit_of_work.peek() as tx:
                 user = await tx.users.get(user_id)
                 if user is None:
                     raise InvalidToken
@@ -180,11 +180,11 @@ class PasswordThrottle:
             await tx.commit()
 
     @asynccontextmanager
-    async def _reading(self, email: Email) -> AsyncIterator[Transaction]:
-        """A unit for reading the user of an e-mail. Errors: `RateLimited` for too many concurrent calls."""
+    async def _reading(self, email: Email) -> AsyncIterator[Repositories]:
+        """A peek at the user of an e-mail. Errors: `RateLimited` for too many concurrent calls."""
         quota = self.rate_limiter.quotas.account
         if quota is None:
-            async with self.unit_of_work.read() as tx:
+            async with self.unit_of_work.peek() as tx:
                 yield tx
             return
         line = self._lines.setdefault(email.key, _Line())
@@ -192,7 +192,7 @@ class PasswordThrottle:
             raise RateLimited(whole_seconds(quota.per))
         line.waiting += 1
         try:
-            async with line.places, self.unit_of_work.read() as tx:
+            async with line.places, self.unit_of_work.peek() as tx:
                 yield tx
         finally:
             line.waiting -= 1
@@ -224,13 +224,14 @@ class PasswordThrottle:
     async def _in_turn(self, queue: _Queue, bucket: bytes, quota: Quota, came: float) -> Reservation:
         while queue.refused_at < came:
             asked = self.elapsed()
-            found, now = await self._ask(bucket, quota)
+            async with self.unit_of_work.autocommit() as tx:
+                found = await tx.password_attempts.take(bucket, quota)
             if isinstance(found, Reservation):
                 queue.moved_at = asked
                 return found
             if found.passed != queue.passed:
                 queue.moved_at, queue.passed = asked, found.passed
-            seconds = whole_seconds(found.until - now)
+            seconds = whole_seconds(found.wait)
             if found.all_failed:
                 queue.refused_at, queue.refused_for = asked, seconds
             elif asked - max(came, queue.moved_at) >= _PATIENCE or asked - came >= _AT_MOST:
@@ -238,13 +239,6 @@ class PasswordThrottle:
             else:
                 await self.pause(_POLL)
         raise RateLimited(queue.refused_for)
-
-    async def _ask(self, bucket: bytes, quota: Quota) -> tuple[Reservation | Exhausted, datetime]:
-        async with self.unit_of_work.begin(None) as tx:
-            found = await tx.password_attempts.take(bucket, quota, tx.now)
-            if isinstance(found, Reservation):
-                await tx.commit()
-            return found, tx.now
 
     async def _finish(self, rest: Coroutine[Any, Any, None]) -> None:
         """Complete the remaining work, even if the caller is cancelled. A failure here expires with the window."""
@@ -283,7 +277,7 @@ class CheckedPassword:
         Errors: `TransactionConflict` if the hash, the e-mail or the status has changed. The call is then repeated on
         the changed account.
         """
-        user = await tx.users.get(self.user.id)
+        user = await tx.users.again(self.user)
         if user is None or _checked_facts(user) != _checked_facts(self.user):
             raise TransactionConflict
         return user
@@ -314,7 +308,7 @@ class _Attempt:
         self._reservation: Reservation | None = None
         self._outcome = _Outcome.UNTRIED
 
-    async def find_bucket(self, tx: Transaction, email: Email) -> None:
+    async def find_bucket(self, tx: Repositories, email: Email) -> None:
         """Find out if this client is known to the account. Does the same for an unknown e-mail."""
         throttle = self._throttle
         if throttle.rate_limiter.quotas.account is None:
@@ -324,11 +318,11 @@ class _Attempt:
         if network is None:
             return
         client = throttle.signer.sign(PURPOSE, network.encode())
-        seen_at = await tx.known_clients.seen_at(email, client)
-        if seen_at is not None and tx.now - seen_at <= KNOWN_FOR:
+        absence = await tx.known_clients.absence(email, client)
+        if absence is not None and absence <= KNOWN_FOR:
             self._bucket = throttle.bucket(email, network)
             self._known = True
-        if seen_at is None or tx.now - seen_at >= _FRESH:
+        if absence is None or absence >= _FRESH:
             self._client = client
 
     async def verify(self, password: str, user: User | None, email: Email) -> bool:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from ubr.application.access.session_cache import CLOCK_RATES, SessionCache
 from ubr.application.ports.revocation import ChangeFeed, ChangeNotifier, CommittedChanges, Elapsed, Listener, WorkerId
-from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.ports.unit_of_work import Repositories, Transaction, UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidToken, NotFound, RoleNotFound, SessionNotFound, StoreUnavailable, UserNotFound
 from ubr.domain.revocation.changes import Change, ChangeKind, ChangeRecord
@@ -134,6 +134,12 @@ class PropagatingUnitOfWork:
 
     def read(self) -> AbstractAsyncContextManager[Transaction]:
         return self.inner.read()
+
+    def peek(self) -> AbstractAsyncContextManager[Repositories]:
+        return self.inner.peek()
+
+    def autocommit(self) -> AbstractAsyncContextManager[Repositories]:
+        return self.inner.autocommit()
 
     @asynccontextmanager
     async def begin(self, actor: Actor | System | None) -> AsyncIterator[Transaction]:

@@ -32,7 +32,7 @@ class GetRole:
     @retry_on_conflict
     async def __call__(self, command: GetRoleCommand, /, *, actor: Actor | System) -> RoleResult:
         (await self.authorize(actor)).require(ROLES_READ)
-        async with self.unit_of_work.read() as tx:
+        async with self.unit_of_work.peek() as tx:
             role = await tx.roles.get(RoleId(command.role_id))
         if role is None:
             raise RoleNotFound

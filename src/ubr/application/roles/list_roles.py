@@ -37,7 +37,7 @@ class ListRoles:
         scope = ("roles",)
         after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
         (await self.authorize(actor)).require(ROLES_READ)
-        async with self.unit_of_work.read() as tx:
+        async with self.unit_of_work.peek() as tx:
             found = await tx.roles.page(after, limit + 1)
         roles, cursor = self.pager.cut(found, limit, scope, lambda role: (role.created_at, role.id))
         return Page(items=[role_result(role) for role in roles], next_cursor=cursor)

@@ -87,8 +87,7 @@ class LogIn:
             now=tx.now,
         )
         token = self.mint.mint(session.id)
-        await tx.sessions.add(session)
-        await tx.refresh_tokens.add(unspent(token, session.id, self.mint, tx.now))
+        await tx.sessions.open(session, unspent(token, session.id, self.mint, tx.now))
         roles = await tx.roles.many(user.roles_at(tx.now))
         principal = Principal(user=user, session=session, roles=tuple(roles))
         return self.issuer.issue(principal, token.secret, tx.now, position)

@@ -63,7 +63,7 @@ class RefreshSession:
 
     async def _refresh(self, command: RefreshSessionCommand, actor: Actor | System | None) -> TokensResult:
         digest = self.mint.digest(command.refresh_token)
-        async with self.unit_of_work.read() as tx:
+        async with self.unit_of_work.peek() as tx:
             token = await tx.refresh_tokens.get(digest)
         if token is None or token.spent_at is not None:
             return await self._again(digest, command.refresh_token, actor)
