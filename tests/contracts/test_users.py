@@ -27,7 +27,7 @@ from tests.contracts.kit import (
     seen,
 )
 from ubr.adapters.sql import user_search as user_pages
-from ubr.application.ports.accounts import ListedUser, UserFilter, UserSort
+from ubr.application.ports.accounts import UserFilter, UserSort
 from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -356,17 +356,14 @@ async def test_a_page_shows_the_names_of_the_roles_in_force(uow: UnitOfWork) -> 
         await tx.roles.remove(role)
         await tx.commit()
 
-    def listed(user: User, *roles: str) -> ListedUser:
-        return ListedUser(replace(user, grants={}), list(roles))
-
-    expected = [listed(holder, "alpha", "zeta"), listed(other)]
+    expected = [holder.summary(["alpha", "zeta"]), other.summary([])]
     assert await seen(uow, lambda tx: tx.users.page(UserFilter(now=NOON), None, 10)) == expected
     # Without a moment, that of the store counts.
     async with uow.peek() as peek:
         assert await peek.users.page(UserFilter(), None, 10) == expected
     async with uow.read() as tx:
         assert await tx.users.page(UserFilter(), None, 10) == expected
-        after_all = [listed(holder, "zeta"), listed(other)]
+        after_all = [holder.summary(["zeta"]), other.summary([])]
         assert await tx.users.page(UserFilter(now=later), None, 10) == after_all
 
 
@@ -405,7 +402,7 @@ def named(name: str, full_name: str | None = None, *, created: datetime = NOON) 
 async def found(uow: UnitOfWork, q: str) -> set[str]:
     which = UserFilter(prefix=Prefix.parse(q), now=NOON)
     listed = await seen(uow, lambda tx: tx.users.page(which, None, 100))
-    return {user.email.key.partition("@")[0] for user, _ in listed}
+    return {user.email.key.partition("@")[0] for user in listed}
 
 
 async def test_users_are_found_by_how_their_email_or_name_begins(uow: UnitOfWork) -> None:

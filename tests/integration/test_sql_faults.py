@@ -475,6 +475,28 @@ async def test_a_peek_replaces_a_connection_that_broke_in_the_pool_and_no_other(
         assert await seen(it.uow, lambda tx: tx.users.get(user.id)) == user
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_connections_are_given_in_the_order_of_the_requests(any_url: str, cancelled: bool) -> None:
+    async with bench(any_url, ConnectionLimits(connections=1)) as it:
+        served: list[str] = []
+
+        async def ask(name: str) -> None:
+            async with it.uow.peek():
+                served.append(name)
+
+        async with it.uow.peek():
+            waiting = [asyncio.create_task(ask(name)) for name in ("first", "second", "third")]
+            await asyncio.sleep(0)
+            if cancelled:
+                waiting[0].cancel()
+        # The connection is free again, and those who wait have not run yet.
+        await ask("late")
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert served == [*([] if cancelled else ["first"]), "second", "third", "late"]
+        assert it.used == 0
+        await ask("again")
+
+
 async def end_all(url: str, server: PostgresServer) -> None:
     """End every connection to a database, as an administrator would."""
     name = url.rpartition("/")[2]

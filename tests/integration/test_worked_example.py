@@ -19,7 +19,9 @@ MIGRATION = "adapters/sql/migrations/versions/9999_user_locale.py"
 # For each file what is added, and behind what.
 EDITS = {
     "domain/accounts/user.py": [
-        ("    email_verified: bool\n", "    locale: str | None = None\n"),
+        ("    password_hash: PasswordHash | None\n    status: UserStatus\n", "    locale: str | None = None\n"),
+        ("    full_name: str | None\n    status: UserStatus\n", "    locale: str | None\n"),
+        ("            self.status,\n", "            self.locale,\n"),
         ("status: UserStatus, now: datetime", ", locale: str | None = None"),
         ("            self.full_name = full_name\n", "        if locale != self.locale:\n"),
         (
@@ -34,6 +36,9 @@ EDITS = {
             "email=Email(row[c.email], row[c.email_key]),\n        full_name=row[c.full_name],\n",
             "        locale=row[c.locale],\n",
         ),
+        ("c.full_name, c.status, ", "c.locale, "),
+        ("key, full_name, status, ", "locale, "),
+        ("full_name, _STATUS[status], ", "locale, "),
     ],
     "application/kernel/representations.py": [
         (

@@ -10,12 +10,12 @@ from operator import itemgetter
 from ubr.adapters.memory.paging import cut
 from ubr.adapters.memory.sessions import forget_sessions
 from ubr.adapters.memory.store import Drafts, Reservation, copy_user
-from ubr.application.ports.accounts import ListedUser, UserFilter
+from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME, LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
-from ubr.domain.accounts.user import User
+from ubr.domain.accounts.user import User, UserSummary
 from ubr.domain.errors import EmailTaken, RoleNotFound, UserNotFound
 from ubr.domain.events import Event
 from ubr.domain.ids import TokenDigest, UserId
@@ -38,7 +38,9 @@ class MemoryUsers:
         user_id = self._drafts.user_by_email.get(email.key)
         return None if user_id is None else await self.get(user_id)
 
-    async def page(self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int) -> list[ListedUser]:
+    async def page(
+        self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int
+    ) -> list[UserSummary]:
         role_id = None
         if which.role is not None:
             role_id = self._drafts.role_by_name.get(which.role)
@@ -52,12 +54,11 @@ class MemoryUsers:
             and (which.status is None or user.status is which.status)
             and (role_id is None or role_id in user.roles_at(now))
         )
-        return [self._listed(user, now) for user in cut(rows, after, limit, newest=which.sort.startswith("-"))]
+        return [self._summary(user, now) for user in cut(rows, after, limit, newest=which.sort.startswith("-"))]
 
-    def _listed(self, user: User, now: datetime) -> ListedUser:
+    def _summary(self, user: User, now: datetime) -> UserSummary:
         held = (self._drafts.roles.get(role_id) for role_id in user.roles_at(now))
-        names = sorted(str(role.name) for role in held if role is not None)
-        return ListedUser(replace(copy_user(user), grants={}), names)
+        return user.summary(sorted(str(role.name) for role in held if role is not None))
 
     async def add(self, user: User) -> None:
         self._claim(user)

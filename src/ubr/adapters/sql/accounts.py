@@ -17,20 +17,21 @@ from ubr.adapters.sql.rows import (
     grant_to_row,
     link_from_row,
     link_to_row,
-    listed_users,
     slices,
+    summaries_from_json,
+    summaries_from_rows,
     user_from_row,
     user_to_row,
 )
 from ubr.adapters.sql.statements import Locking, Parameters, Row, Statement, among, inserting, updating
 from ubr.adapters.sql.tables import Timestamp, links, reserved_emails, roles, user_roles, users
 from ubr.adapters.sql.user_search import WITH_GRANTS, Listing, listing_of, role_id_of
-from ubr.application.ports.accounts import ListedUser, UserFilter
+from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
-from ubr.domain.accounts.user import User, UserStatus
+from ubr.domain.accounts.user import User, UserStatus, UserSummary
 from ubr.domain.errors import EmailTaken
 from ubr.domain.ids import TokenDigest, UserId
 from ubr.domain.roles.grant import Grants
@@ -127,22 +128,28 @@ class SqlUsers:
         found = await self._load(find.load, parameters)
         return found[0] if found else None
 
-    async def page(self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int) -> list[ListedUser]:
+    async def page(
+        self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int
+    ) -> list[UserSummary]:
         role_id = None
         if which.role is not None and (role_id := await role_id_of(self._connection, which)) is None:
             return []
         moment = which if which.now is not None else replace(which, now=self._connection.moment)
         return await self._list(*listing_of(moment, role_id, after, limit))
 
-    async def _list(self, listing: Listing, values: Parameters) -> list[ListedUser]:
+    async def _list(self, listing: Listing, values: Parameters) -> list[UserSummary]:
         if listing.anybody:
-            return listed_users(await self._connection.rows(listing.straight, values))
+            return await self._summaries(listing.straight, values)
         counts = [count for (count,) in await self._connection.rows(listing.counts, values)]
         if not listing.few(counts):
-            found = listed_users(await self._connection.rows(listing.walked, values))
+            found = await self._summaries(listing.walked, values)
             if len(found) == values["limit"] or await self._connection.row(listing.further, values) is None:
                 return found
-        return listed_users(await self._connection.rows(listing.taken, values))
+        return await self._summaries(listing.taken, values)
+
+    async def _summaries(self, statement: Statement, values: Parameters) -> list[UserSummary]:
+        rows = await self._connection.rows(statement, values)
+        return summaries_from_rows(rows) if self._connection.dialect == "sqlite" else summaries_from_json(rows[0][0])
 
     async def add(self, user: User) -> None:
         await self._connection.write(_ADD, user_to_row(user))

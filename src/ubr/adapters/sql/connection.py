@@ -15,6 +15,7 @@ from ubr.adapters.sql.complaints import complain
 from ubr.adapters.sql.drivers import Driver, PostgresqlDriver, SqliteDriver
 from ubr.adapters.sql.engine import HOME, Mode
 from ubr.adapters.sql.errors import SqlUnavailable, is_answer, translated
+from ubr.adapters.sql.places import PLACES, Places
 from ubr.adapters.sql.statements import Parameters, Row, Statement
 from ubr.adapters.sql.uninterrupted import uninterrupted
 from ubr.application.kernel.home_loop import HomeLoop
@@ -38,7 +39,10 @@ class SqlConnection:
     """
 
     def __init__(self, engine: AsyncEngine, mode: Mode) -> None:
-        self._home: HomeLoop = engine.get_execution_options()[HOME]
+        options = engine.get_execution_options()
+        self._home: HomeLoop = options[HOME]
+        self._places: Places = options[PLACES]
+        self._placed = False
         self.dialect = engine.dialect.name
         self._threaded = self.dialect == "sqlite"
         self._engine = engine
@@ -125,6 +129,9 @@ class SqlConnection:
 
     async def start(self) -> None:
         self._home.check()
+        if not self._placed:
+            await self._places.take()
+            self._placed = True
         await self._call(self._start())
 
     async def _start(self) -> None:
@@ -148,8 +155,17 @@ class SqlConnection:
     async def give_back(self) -> None:
         """Roll back uncommitted changes and return the connection, even if the task is being cancelled."""
         self._open = False
-        if self._driver.started:
-            await uninterrupted(self._give_back())
+        try:
+            if not self._driver.started:
+                return
+            if self._threaded or self._broken or not self._driver.idle:
+                await uninterrupted(self._give_back())
+            else:  # this does not wait, so no cancellation interrupts it
+                await self._driver.give_back()
+        finally:
+            if self._placed:
+                self._placed = False
+                self._places.give_back()
 
     async def _give_back(self) -> None:
         if not self._broken:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ubr.adapters.sql.errors import SqlUnavailable
+from ubr.adapters.sql.places import PLACES, Places
 from ubr.adapters.sql.private_file import private_file
 from ubr.adapters.sql.uninterrupted import uninterrupted
 from ubr.application.kernel.home_loop import HomeLoop
@@ -153,7 +154,7 @@ def sqlite_engine(
         pool_timeout=limits.acquire,
         # `SqlConnection` rolls back itself, and checks the result.
         pool_reset_on_return=None,
-        execution_options={HOME: home or HomeLoop()},
+        execution_options={HOME: home or HomeLoop(), PLACES: Places(limits.connections, limits.acquire)},
         hide_parameters=True,
     )
 
@@ -241,7 +242,7 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop, schem
         pool_timeout=limits.acquire,
         pool_recycle=limits.recycle,
         pool_reset_on_return=None,
-        execution_options={HOME: home},
+        execution_options={HOME: home, PLACES: Places(limits.connections, limits.acquire)},
         hide_parameters=True,
     )
 

@@ -10,7 +10,8 @@ from itertools import accumulate, pairwise
 from types import SimpleNamespace
 from typing import Any, Final, TypeAlias, cast
 
-from sqlalchemy import Table
+import msgspec
+from sqlalchemy import ColumnElement, Table, func, text
 
 from ubr.adapters.sql.statements import Row
 from ubr.adapters.sql.tables import (
@@ -26,13 +27,12 @@ from ubr.adapters.sql.tables import (
     user_roles,
     users,
 )
-from ubr.application.ports.accounts import ListedUser
 from ubr.application.ports.idempotency import IdempotencyRecord
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.search import name_key
-from ubr.domain.accounts.user import User, UserStatus
+from ubr.domain.accounts.user import User, UserStatus, UserSummary
 from ubr.domain.audit.checkpoint import LogKey
 from ubr.domain.audit.entry import LogEntry
 from ubr.domain.events import Target
@@ -66,9 +66,8 @@ _LINKS: Final = _positions(links)
 _OUTBOX: Final = _positions(outbox)
 
 
+_SUMMARIES: Final = msgspec.json.Decoder(list[UserSummary])
 _STATUS: Final = {status.value: status for status in UserStatus}
-_ROLE_NAME: Final = len(users.columns)
-"""The position behind the columns of a user."""
 
 
 def slices(*tables: Table) -> list[slice]:
@@ -112,16 +111,36 @@ def user_from_row(row: Row, grants: Grants) -> User:
     )
 
 
-def listed_users(rows: Sequence[Row]) -> list[ListedUser]:
+def summary_columns(c: Any) -> tuple[ColumnElement[Any], ...]:
+    """The columns of a `UserSummary`, for any table with the columns of users. The name of one role follows them."""
+    return c.id, c.email, c.email_key, c.full_name, c.status, c.email_verified, c.created_at, c.updated_at
+
+
+def summary_json(c: Any, roles: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A `UserSummary` as JSON, on PostgreSQL."""
+    id, address, key, *others = summary_columns(c)
+    email = func.json_build_object(text("'address'"), address, text("'key'"), key)
+    return func.json_build_array(id, email, *others, roles)
+
+
+def summaries_from_json(found: str) -> list[UserSummary]:
+    return _SUMMARIES.decode(found)
+
+
+def summaries_from_rows(rows: Sequence[Row]) -> list[UserSummary]:
     """Users with a row for each of their roles, or one without a role; the rows of a user follow each other."""
-    found: list[ListedUser] = []
-    for row in rows:
-        if not found or found[-1].user.id != row[_USERS.id]:
-            found.append(ListedUser(user_from_row(row, {}), []))
-        if (role := row[_ROLE_NAME]) is not None:
+    found: list[UserSummary] = []
+    last = None
+    for id, email, key, full_name, status, verified, created_at, updated_at, role in rows:
+        if id != last:
+            last = id
+            found.append(
+                UserSummary(id, Email(email, key), full_name, _STATUS[status], verified, created_at, updated_at, [])
+            )
+        if role is not None:
             found[-1].roles.append(role)
-    for listed in found:
-        listed.roles.sort()
+    for user in found:
+        user.roles.sort()
     return found
 
 

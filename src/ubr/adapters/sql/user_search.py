@@ -18,17 +18,22 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Select,
+    Text,
     and_,
     bindparam,
+    cast,
     exists,
     func,
+    literal_column,
     or_,
     select,
     tuple_,
     union_all,
 )
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from ubr.adapters.sql.connection import SqlConnection
+from ubr.adapters.sql.rows import summary_columns, summary_json
 from ubr.adapters.sql.statements import Statement, moment
 from ubr.adapters.sql.tables import roles, user_roles, users
 from ubr.application.ports.accounts import UserFilter
@@ -132,7 +137,11 @@ class Listing:
         return Statement(self._ahead().with_only_columns(users.c.id).offset(_integer("ahead")).limit(1))
 
     def _listed(self, ids: Select[Any]) -> Statement:
-        """These users in the order of the page, a row for each role in force, or one without roles."""
+        """These users in the order of the page.
+
+        On PostgreSQL one row with all of them as JSON, which costs this process a third of what rows do. On SQLite a
+        row for each role in force, or one without roles.
+        """
         listed = users.alias("listed")
         c, held = listed.c, user_roles.c
 
@@ -140,12 +149,22 @@ class Listing:
             now = moment(dialect, bindparam("now", type_=held.expires_at.type))
             in_force = and_(held.user_id == c.id, or_(held.expires_at.is_(None), held.expires_at > now))
             there = and_(roles.c.id == held.role_id, roles.c.deleted_at.is_(None))
-            return (
-                select(listed, roles.c.name)
-                .select_from(listed.outerjoin(user_roles, in_force).outerjoin(roles, there))
-                .where(c.id.in_(ids))
-                .order_by(*self._ordered(c))
+            if dialect == "sqlite":
+                return (
+                    select(*summary_columns(c), roles.c.name)
+                    .select_from(listed.outerjoin(user_roles, in_force).outerjoin(roles, there))
+                    .where(c.id.in_(ids))
+                    .order_by(*self._ordered(c))
+                )
+            names = (
+                select(_json_array(aggregate_order_by(roles.c.name, roles.c.name)))
+                .select_from(user_roles.join(roles, there))
+                .where(in_force)
             )
+            users_of_page = summary_json(c, names.correlate(listed).scalar_subquery())
+            page = _json_array(aggregate_order_by(users_of_page, *self._ordered(c)))
+            # As text, because the driver would decode JSON by the standard library.
+            return select(cast(page, Text)).where(c.id.in_(ids))
 
         return Statement(statement)
 
@@ -213,6 +232,10 @@ def listing_of(
 
 def _values(name: str, prefix: str) -> dict[str, str | None]:
     return {f"{name}_from": prefix, f"{name}_to": behind(prefix)}
+
+
+def _json_array(values: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.coalesce(func.json_agg(values), literal_column("'[]'::json"))
 
 
 def _integer(name: str) -> Any:

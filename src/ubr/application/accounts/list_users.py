@@ -11,15 +11,15 @@ from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import NO_CONTROLS, PageCursor, PageLimit, RoleNameStr
 from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
-from ubr.application.kernel.representations import Page, UserResult, with_roles
+from ubr.application.kernel.representations import Page, UserResult, of_summary
 from ubr.application.kernel.retry import retry_on_conflict
-from ubr.application.ports.accounts import ListedUser, UserFilter, UserSort
+from ubr.application.ports.accounts import UserFilter, UserSort
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.accounts.email import MAX_EMAIL_LENGTH
 from ubr.domain.accounts.search import Prefix
-from ubr.domain.accounts.user import UserStatus
+from ubr.domain.accounts.user import UserStatus, UserSummary
 from ubr.domain.actor import Actor, System
 from ubr.domain.ids import UserId
 from ubr.domain.roles.permissions import USERS_READ
@@ -75,9 +75,8 @@ class ListUsers:
         async with self.unit_of_work.read() if searched else self.unit_of_work.peek() as tx:
             found = await tx.users.page(which, after, limit + 1)
 
-        def key(listed: ListedUser) -> tuple[datetime | str, UserId]:
-            user = listed.user
+        def key(user: UserSummary) -> tuple[datetime | str, UserId]:
             return (user.email.key if by_email else user.created_at), user.id
 
         users, cursor = self.pager.cut(found, limit, scope, key)
-        return Page(items=[with_roles(UserResult, user, roles) for user, roles in users], next_cursor=cursor)
+        return Page(items=[of_summary(UserResult, user) for user in users], next_cursor=cursor)

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from ubr.application.kernel.paging import walk
-from ubr.application.ports.accounts import ListedUser, UserFilter
+from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
-from ubr.domain.accounts.user import User
+from ubr.domain.accounts.user import User, UserSummary
 from ubr.domain.audit.entry import LogEntry
 from ubr.domain.audit.events import LOG_PRUNED
 from ubr.domain.events import (
@@ -65,12 +65,12 @@ class RightsCheck:
                 if current is not None:
                     self._note(await _about_role(tx, current), current.updated_at)
 
-        async def page(after: After[datetime] | None) -> list[ListedUser]:
+        async def page(after: After[datetime] | None) -> list[UserSummary]:
             async with self.unit_of_work.read() as tx:
                 return await tx.users.page(UserFilter(role=role.name), after, PAGE)
 
-        async for listed in walk(page, lambda listed: _created(listed.user), limit=PAGE):
-            await self._holder(listed.user.id, role)
+        async for user in walk(page, _created, limit=PAGE):
+            await self._holder(user.id, role)
 
     async def _holder(self, user_id: UserId, role: Role) -> None:
         async with self.unit_of_work.read() as tx:
@@ -160,7 +160,7 @@ def _entries(tx: Transaction, action: str, target_id: str | None) -> AsyncIterat
     )
 
 
-def _created(made: Role | User) -> After[datetime]:
+def _created(made: Role | UserSummary) -> After[datetime]:
     return After(made.created_at, made.id)
 
 

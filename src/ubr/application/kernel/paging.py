@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Final, TypeVar
 from uuid import UUID
 
+import msgspec
+
 from ubr.application.ports.paging import After
 from ubr.application.ports.secrets import Signer
 from ubr.domain.errors import Invalid, InvalidCursor
@@ -80,8 +82,8 @@ class Pager:
             return list(found), None
         items = list(found[:limit])
         position, id = key(items[-1])
-        text = position if isinstance(position, str) else position.isoformat()
-        message = json.dumps([text, str(id)], separators=(",", ":")).encode()
+        text = str(position) if isinstance(position, str) else position.isoformat()
+        message = msgspec.json.encode((text, id))
         raw = self.signer.sign("cursor", _bound(message, scope)) + message
         return items, _text(raw)
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.fields import EXAMPLE_EMAIL, EXAMPLE_ID, Id, RefreshTokenStr, Timestamp, example
 from ubr.application.ports.unit_of_work import Transaction
-from ubr.domain.accounts.user import User, UserStatus
+from ubr.domain.accounts.user import User, UserStatus, UserSummary
 from ubr.domain.audit.checkpoint import Checkpoint, Note
 from ubr.domain.audit.entry import LogEntry
 from ubr.domain.errors import PreconditionFailed
@@ -150,20 +150,20 @@ def present(kind: type[U], user: User, roles: Iterable[Role], now: datetime, **m
     """`user_result` with the further fields of a kind of it."""
     in_force = user.roles_at(now)
     held = sorted((role for role in roles if role.id in in_force), key=lambda role: role.name)
-    result = with_roles(kind, user, [str(role.name) for role in held], **more)
+    result = of_summary(kind, user.summary([str(role.name) for role in held]), **more)
     result.__dict__["revision"] = user_revision(user, held)
     return result
 
 
-def with_roles(kind: type[U], user: User, roles: list[str], **more: Any) -> U:
-    """A user with the names of roles, and without a revision: for lists."""
+def of_summary(kind: type[U], user: UserSummary, **more: Any) -> U:
+    """A user without a revision: for lists."""
     return kind(
         id=user.id,
         email=user.email.address,
         full_name=user.full_name,
         status=user.status,
         email_verified=user.email_verified,
-        roles=roles,
+        roles=user.roles,
         created_at=user.created_at,
         updated_at=user.updated_at,
         **more,

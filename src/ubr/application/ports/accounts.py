@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from ubr.application.ports.paging import After
 from ubr.application.ports.secrets import MintedToken
@@ -16,7 +16,7 @@ from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.search import Prefix
-from ubr.domain.accounts.user import User, UserStatus
+from ubr.domain.accounts.user import User, UserStatus, UserSummary
 from ubr.domain.ids import TokenDigest, UserId
 from ubr.domain.roles.role import RoleName
 
@@ -34,13 +34,6 @@ class UserFilter:
     now: datetime | None = None
 
 
-class ListedUser(NamedTuple):
-    """A user without grants, and the names of the roles in force, sorted."""
-
-    user: User
-    roles: list[str]
-
-
 class Users(Protocol):
     async def get(self, user_id: UserId) -> User | None:
         """The user; None if missing."""
@@ -54,7 +47,9 @@ class Users(Protocol):
         """The user whose e-mail has this key; None if there is none."""
         ...
 
-    async def page(self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int) -> list[ListedUser]:
+    async def page(
+        self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int
+    ) -> list[UserSummary]:
         """At most `limit` users after `after`, in the requested order, never locked.
 
         E-mails are ordered by their key. With a prefix or a role, this takes several queries, which have to see the

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.events import (
@@ -46,6 +46,19 @@ class UserStatus(StrEnum):
 _SELF_REGISTERED: Final = 1
 _NOT_SELF_REGISTERED: Final = 2
 """The first security versions, by which an account that was never touched since its registration is recognised."""
+
+
+class UserSummary(NamedTuple):
+    """A user as others see it. `roles` holds the names of the roles in force, sorted."""
+
+    id: UserId
+    email: Email
+    full_name: str | None
+    status: UserStatus
+    email_verified: bool
+    created_at: datetime
+    updated_at: datetime
+    roles: list[str]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,6 +124,18 @@ class User:
             created_at=now,
             updated_at=now,
             grants={USER_ROLE_ID: Grant(role_id=USER_ROLE_ID, granted_by=None, granted_at=now)},
+        )
+
+    def summary(self, roles: list[str]) -> UserSummary:
+        return UserSummary(
+            self.id,
+            self.email,
+            self.full_name,
+            self.status,
+            self.email_verified,
+            self.created_at,
+            self.updated_at,
+            roles,
         )
 
     @property
