@@ -78,13 +78,13 @@ BUDGETS: dict[str, tuple[int, int, Act]] = {
         lambda it: it.ubr.register_user(RegisterUserCommand(email=f"{uuid4().hex}@example.org", password=PASSWORD)),
     ),
     "change of password": (
-        17,
-        2,
+        13,
+        1,
         lambda it: it.ubr.change_password(
             ChangePasswordCommand(current_password=PASSWORD, new_password=OTHER), actor=it.actor
         ),
     ),
-    "log-out": (13, 2, lambda it: it.ubr.log_out(actor=it.actor)),
+    "log-out": (9, 1, lambda it: it.ubr.log_out(actor=it.actor)),
 }
 
 

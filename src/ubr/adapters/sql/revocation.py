@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -17,10 +18,12 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
+    null,
     select,
     text,
     tuple_,
     type_coerce,
+    union_all,
 )
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -78,9 +81,26 @@ def _reading(later: ColumnElement[bool]) -> Statement:
 _ADD: Final = inserting(feed, [column for column in feed.columns if column is not feed.c.number])
 _READ_HEAD: Final = _reading(literal(False))
 _READ_SINCE: Final = _reading(feed.c.number > bindparam("since"))
+
+
+def _with_workers(records: Select[Any]) -> Statement:
+    """The position of the feed with these records, and then each worker in a row of its own."""
+    found = records.cte("records")
+    nothing = [null() for _ in range(5)]
+    # One statement, so one snapshot: a worker that is not in it began after the records were committed.
+    return Statement(
+        lambda dialect: union_all(
+            _position(dialect)
+            .add_columns(found.c.number, found.c.kind, found.c.thing, type_coerce(null(), workers.c.id.type))
+            .select_from(feed_head.outerjoin(found, literal(True))),
+            select(*nothing, workers.c.id),
+        )
+    )
+
+
 _RECORD: Final = select(feed.c.number, feed.c.kind, feed.c.thing)
-_COMMITTED: Final = Statement(_RECORD.where(feed.c.batch == bindparam("batch")).order_by(feed.c.ordinal))
-_LATEST: Final = Statement(
+_COMMITTED: Final = _with_workers(_RECORD.where(feed.c.batch == bindparam("batch")))
+_LATEST: Final = _with_workers(
     _RECORD.where(feed.c.kind == bindparam("kind"), feed.c.thing == bindparam("thing"))
     .order_by(feed.c.number.desc())
     .limit(1)
@@ -96,7 +116,7 @@ class SqlChangeFeed:
         self._clock = clock
 
     async def read(self, since: int | None) -> FeedRead:
-        async with self._reading(Mode.PEEK) as connection:
+        async with self._reading() as connection:
             if since is None:
                 rows = await connection.rows(_READ_HEAD)
             else:
@@ -110,15 +130,15 @@ class SqlChangeFeed:
     async def latest_change(self, change: Change) -> CommittedChanges:
         return await self._committed(_LATEST, {"kind": change.kind, "thing": change.id})
 
-    async def _committed(self, records: Statement, parameters: Parameters) -> CommittedChanges:
+    async def _committed(self, statement: Statement, parameters: Parameters) -> CommittedChanges:
         async with self._reading() as connection:
-            rows = await connection.rows(records, parameters)
-            present = await connection.rows(_WORKERS)
-            position = position_from_row((await connection.rows(POSITION))[0])
+            rows = await connection.rows(statement, parameters)
+        found = [row for row in rows if row[2] is not None]
+        [epoch, *_] = [row[1] for row in rows if row[1] is not None]
         return CommittedChanges(
-            epoch=position.epoch,
-            rows=tuple(map(_record, rows)),
-            workers=frozenset(WorkerId(worker) for worker, _ in present),
+            epoch=epoch,
+            rows=tuple(_record(row[2:5]) for row in sorted(found, key=itemgetter(2))),
+            workers=frozenset(WorkerId(row[5]) for row in rows if row[5] is not None),
             # A process keeps the file that it has open; the server behind an address can be replaced.
             steady=self._engine.dialect.name == "sqlite",
         )
@@ -140,7 +160,7 @@ class SqlChangeFeed:
             await connection.write(delete(workers).where(workers.c.id == worker))
 
     async def workers(self) -> Mapping[WorkerId, Hashable]:
-        async with self._reading(Mode.PEEK) as connection:
+        async with self._reading() as connection:
             found = await connection.rows(_WORKERS)
         return {WorkerId(worker): renewal for worker, renewal in found}
 
@@ -172,8 +192,8 @@ class SqlChangeFeed:
         return moment.scalar_subquery()
 
     @asynccontextmanager
-    async def _reading(self, mode: Mode = Mode.READ) -> AsyncIterator[SqlConnection]:
-        connection = SqlConnection(self._engine, mode)
+    async def _reading(self) -> AsyncIterator[SqlConnection]:
+        connection = SqlConnection(self._engine, Mode.PEEK)
         try:
             await connection.start()
             yield connection
