@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol, TypeAlias
+from uuid import UUID
 
 import pytest
 from sqlalchemy import delete, text, update
@@ -379,9 +380,10 @@ async def test_no_entry_is_added_if_one_of_two_successors_is_locked(log: Log) ->
     await log.add(locked)
     await log.add(new)
     await log.record(0, rotated(locked, log.key))
-    (first,) = await log.waiting()
-    while (await log.waiting())[-1] == first:  # ids are made by chance here
-        await log.record(0, rotated(new, locked))
+    # Ids are random here. An early one comes before one of the next eight, and all of them into one batch.
+    while (await log.waiting())[0].id >= UUID(int=1 << 124):
+        await log.record(0, rotated(locked, log.key))
+    await log.record(0, *(rotated(new, locked) for _ in range(8)))
     async with log.unchanged():
         with pytest.raises(LogKeyLocked):
             await log.sequencer()
