@@ -240,6 +240,7 @@ def sessions(ports: Ports, services: Services) -> SessionUseCases:
         list_sessions=ListSessions(
             authorize=services.authorize,
             unit_of_work=services.unit_of_work,
+            clock=ports.clock,
             pager=services.pager,
             denials=services.denials,
         ),
@@ -275,6 +276,7 @@ def roles(ports: Ports, services: Services) -> RoleUseCases:
         list_user_roles=ListUserRoles(
             authorize=services.authorize,
             unit_of_work=services.unit_of_work,
+            clock=ports.clock,
             pager=services.pager,
             denials=services.denials,
         ),

@@ -12,6 +12,7 @@ from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
 from ubr.application.kernel.representations import Page
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
+from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import UserNotFound
@@ -43,6 +44,7 @@ class ListUserRoles:
 
     authorize: Authorize
     unit_of_work: UnitOfWork
+    clock: Clock
     pager: Pager
     denials: DenialLog
 
@@ -55,14 +57,14 @@ class ListUserRoles:
         after = self.pager.after(command.cursor, scope, str)
         who = await self.authorize(actor)
         who.require_self_or(user_id, USERS_READ)
-        async with self.unit_of_work.read() as tx:
+        async with self.unit_of_work.peek() as tx:
             user = await tx.users.get(user_id)
             if user is None:
                 raise UserNotFound
-            roles = await tx.roles.many(user.roles_at(tx.now))
-            held = sorted((role.name, role.id) for role in roles)
-            rest = [pair for pair in held if after is None or pair > (after.key, after.id)]
-            page, cursor = self.pager.cut(rest, limit, scope, lambda pair: pair)
+            roles = await tx.roles.many(user.roles_at(self.clock()))
+        held = sorted((role.name, role.id) for role in roles)
+        rest = [pair for pair in held if after is None or pair > (after.key, after.id)]
+        page, cursor = self.pager.cut(rest, limit, scope, lambda pair: pair)
         grants = [(name, user.grants[role_id]) for name, role_id in page]
         return Page(
             items=[

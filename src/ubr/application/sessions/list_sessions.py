@@ -11,6 +11,7 @@ from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
 from ubr.application.kernel.representations import Page, SessionResult, session_result
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
+from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import UserNotFound
@@ -33,6 +34,7 @@ class ListSessions:
 
     authorize: Authorize
     unit_of_work: UnitOfWork
+    clock: Clock
     pager: Pager
     denials: DenialLog
 
@@ -45,10 +47,10 @@ class ListSessions:
         user_id = UserId(command.user_id)
         who = await self.authorize(actor)
         who.require_self_or(user_id, SESSIONS_READ)
-        async with self.unit_of_work.read() as tx:
+        async with self.unit_of_work.peek() as tx:
             if not who.is_user(user_id) and await tx.users.get(user_id) is None:
                 raise UserNotFound
-            found = await tx.sessions.page(user_id, tx.now, after, limit + 1)
+            found = await tx.sessions.page(user_id, self.clock(), after, limit + 1)
         sessions, cursor = self.pager.cut(found, limit, scope, lambda session: (session.created_at, session.id))
         current = actor.session_id if isinstance(actor, Actor) else None
         return Page(items=[session_result(session, current) for session in sessions], next_cursor=cursor)
