@@ -13,10 +13,31 @@ from ubr.application.accounts.create_user import CreateUser as CreateUser
 from ubr.application.accounts.create_user import CreateUserCommand as CreateUserCommand
 from ubr.application.accounts.delete_user import DeleteUser as DeleteUser
 from ubr.application.accounts.delete_user import DeleteUserCommand as DeleteUserCommand
+from ubr.application.accounts.explain_login import (
+    ExplainLogin as ExplainLogin,
+)
+from ubr.application.accounts.explain_login import (
+    ExplainLoginCommand as ExplainLoginCommand,
+)
+from ubr.application.accounts.explain_login import (
+    FailedLoginResult as FailedLoginResult,
+)
+from ubr.application.accounts.explain_login import (
+    LoginExplanationResult as LoginExplanationResult,
+)
+from ubr.application.accounts.explain_login import (
+    LoginLockResult as LoginLockResult,
+)
 from ubr.application.accounts.get_me import GetMe as GetMe
 from ubr.application.accounts.get_me import MeResult as MeResult
 from ubr.application.accounts.get_user import GetUser as GetUser
 from ubr.application.accounts.get_user import GetUserCommand as GetUserCommand
+from ubr.application.accounts.get_user_by_email import (
+    GetUserByEmail as GetUserByEmail,
+)
+from ubr.application.accounts.get_user_by_email import (
+    GetUserByEmailCommand as GetUserByEmailCommand,
+)
 from ubr.application.accounts.list_users import ListUsers as ListUsers
 from ubr.application.accounts.list_users import ListUsersCommand as ListUsersCommand
 from ubr.application.accounts.register_user import (
@@ -54,6 +75,15 @@ from ubr.application.accounts.undo_email_change import (
 )
 from ubr.application.accounts.undo_email_change import (
     UndoEmailChangeCommand as UndoEmailChangeCommand,
+)
+from ubr.application.accounts.unlock_user import (
+    UnlockedUserResult as UnlockedUserResult,
+)
+from ubr.application.accounts.unlock_user import (
+    UnlockUser as UnlockUser,
+)
+from ubr.application.accounts.unlock_user import (
+    UnlockUserCommand as UnlockUserCommand,
 )
 from ubr.application.accounts.update_user import (
     UpdateUser as UpdateUser,

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, MovableClock, new_user, put, race, seen
-from ubr.application.ports.protection import Exhausted, Quota, Reservation
+from ubr.application.ports.protection import Exhausted, FailedAttempts, Quota, Reservation
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.errors import UserNotFound
 
@@ -110,6 +110,30 @@ async def test_failures_are_counted_within_their_window(uow: UnitOfWork, clock: 
     clock.move(MINUTE)
     later = await reservation(uow)
     assert await fail(uow, slots[0], later) == [0, 1]
+
+
+async def test_failures_are_read_without_a_change(uow: UnitOfWork, clock: MovableClock) -> None:
+    async def read(bucket: bytes = A) -> FailedAttempts | None:
+        in_unit = await seen(uow, lambda tx: tx.password_attempts.failed(bucket, QUOTA))
+        async with uow.peek() as tx:
+            assert await tx.password_attempts.failed(bucket, QUOTA) == in_unit
+        return in_unit
+
+    assert await read() is None
+    slots = [await reservation(uow) for _ in range(2)]
+    assert await read() == FailedAttempts(count=0, until=NOON + MINUTE)
+    await fail(uow, *slots)
+    assert await read() == FailedAttempts(count=2, until=NOON + MINUTE)
+    assert await read(B) is None
+    assert await free(uow) == 1
+    clock.move(MINUTE - timedelta(microseconds=1))
+    assert await read() == FailedAttempts(count=2, until=NOON + MINUTE)
+    clock.move(timedelta(microseconds=1))
+    assert await read() is None, "the window is over"
+    clock.move(-2 * MINUTE)
+    assert await read() == FailedAttempts(count=2, until=NOON + MINUTE)
+    clock.move(-timedelta(microseconds=1))
+    assert await read() is None, "it dates from before the clock was set back"
 
 
 async def test_a_window_without_reservations_starts_again(uow: UnitOfWork, clock: MovableClock) -> None:

@@ -213,6 +213,29 @@ async def test_returning_an_attempt_that_was_not_taken_adds_none(bench: Bench) -
         assert [decision.allowed for decision in await taken(bench.one, name, QUOTA, 11)] == [True] * 10 + [False]
 
 
+async def test_a_look_tells_about_the_next_attempt_and_takes_none(bench: Bench) -> None:
+    fresh = await bench.other.look("a", QUOTA)
+    assert fresh == Decision(allowed=True, remaining=10, retry_after=timedelta(0))
+    await taken(bench.one, "a", QUOTA, 9)
+    for _ in range(3):
+        assert await bench.other.look("a", QUOTA) == Decision(allowed=True, remaining=1, retry_after=timedelta(0))
+    assert (await bench.one.take("a", QUOTA)).allowed
+    refused = await bench.other.look("a", QUOTA)
+    assert (refused.allowed, refused.remaining) == (False, 0)
+    assert INTERVAL - bench.slack <= refused.retry_after <= INTERVAL
+    await bench.time.move(INTERVAL)
+    assert (await bench.other.look("a", QUOTA)).remaining == 1
+    await bench.time.move(timedelta(days=7))
+    assert (await bench.other.look("a", QUOTA)).remaining == 10
+
+
+async def test_a_look_at_a_smaller_quota_shows_none_emptier_than_its_own(bench: Bench) -> None:
+    await taken(bench.one, "a", Quota(limit=2, per=timedelta(days=2)), 2)
+    refused = await bench.one.look("a", Quota(limit=4, per=timedelta(hours=4)))
+    assert (refused.allowed, refused.remaining) == (False, 0)
+    assert refused.retry_after <= timedelta(hours=1)
+
+
 async def test_an_attempt_is_returned_to_its_name(bench: Bench) -> None:
     await taken(bench.one, "a", QUOTA, 10)
 

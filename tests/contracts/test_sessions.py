@@ -121,6 +121,22 @@ async def test_live_sessions_are_those_that_have_not_ended_newest_first(uow: Uni
             assert await tx.sessions.page(user.id, now, None, 10) == expected[::-1]
 
 
+async def test_only_live_sessions_of_the_user_are_counted(uow: UnitOfWork, user: User) -> None:
+    other = new_user()
+    counted = [new_session(user), new_session(user, created=NOON - HOUR, idle=HOUR + TICK)]
+    await put(
+        uow,
+        other,
+        *counted,
+        new_session(other),
+        new_session(user, ended=NOON),
+        new_session(user, created=NOON - HOUR, idle=HOUR),
+        new_session(user, created=NOON - 2 * HOUR, idle=3 * HOUR, lifetime=2 * HOUR),
+    )
+    assert await seen(uow, lambda tx: tx.sessions.count(user.id, NOON)) == 2
+    assert await seen(uow, lambda tx: tx.sessions.count(new_user().id, NOON)) == 0
+
+
 @pytest.mark.parametrize("limit", [1, 2, 50])
 async def test_pages_hold_every_live_session_once_newest_first(uow: UnitOfWork, user: User, limit: int) -> None:
     sessions = [new_session(user, created=NOON - ticks * TICK) for ticks in (3, 1, 1, 1, 1, 2, 0)]

@@ -27,11 +27,12 @@ from tests.contracts.kit import (
     seen,
 )
 from ubr.adapters.sql import user_search as user_pages
-from ubr.application.ports.accounts import UserFilter, UserSort
+from ubr.application.ports.accounts import ReservedEmail, UserFilter, UserSort
 from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.one_time_link import EVER
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.search import Prefix
 from ubr.domain.accounts.user import User, UserStatus
@@ -685,6 +686,26 @@ async def test_a_user_is_removed_once(uow: UnitOfWork) -> None:
 
 
 # --- e-mails that are kept -------------------------------------------------------------------------------------------
+
+
+async def test_a_reservation_names_its_user_until_it_ends(uow: UnitOfWork, clock: MovableClock) -> None:
+    owner = new_user("new")
+    kept, until = email("kept"), clock() + HOUR
+    await put(uow, owner)
+    async with uow.begin(SYSTEM) as tx:
+        await tx.users.reserve(kept, owner.id, until)
+        await tx.commit()
+
+    async def reserved(name: str, now: datetime) -> ReservedEmail | None:
+        return await seen(uow, lambda tx: tx.users.reserved(email(name), now))
+
+    assert await reserved("KEPT", until - timedelta(microseconds=1)) == ReservedEmail(owner.id, until)
+    assert await reserved("kept", until) is None
+    assert await reserved("new", clock()) is None
+    async with uow.begin(SYSTEM) as tx:
+        await tx.users.release(owner.id, EVER)
+        await tx.commit()
+    assert await reserved("kept", clock()) is None
 
 
 async def test_a_reserved_e_mail_cannot_be_taken(uow: UnitOfWork, clock: MovableClock) -> None:

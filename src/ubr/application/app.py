@@ -8,8 +8,10 @@ from ubr.application.accounts.change_password import ChangePassword
 from ubr.application.accounts.create_admin import CreateAdmin
 from ubr.application.accounts.create_user import CreateUser
 from ubr.application.accounts.delete_user import DeleteUser
+from ubr.application.accounts.explain_login import ExplainLogin
 from ubr.application.accounts.get_me import GetMe
 from ubr.application.accounts.get_user import GetUser
+from ubr.application.accounts.get_user_by_email import GetUserByEmail
 from ubr.application.accounts.list_users import ListUsers
 from ubr.application.accounts.register_user import RegisterUser
 from ubr.application.accounts.request_email_change import RequestEmailChange
@@ -17,6 +19,7 @@ from ubr.application.accounts.request_password_reset import RequestPasswordReset
 from ubr.application.accounts.resend_verification import ResendVerification
 from ubr.application.accounts.reset_password import ResetPassword
 from ubr.application.accounts.undo_email_change import UndoEmailChange
+from ubr.application.accounts.unlock_user import UnlockUser
 from ubr.application.accounts.update_user import UpdateUser
 from ubr.application.accounts.verify_email import VerifyEmail
 from ubr.application.audit.compare_checkpoint import CompareCheckpoint
@@ -74,10 +77,13 @@ class AccountUseCases:
     undo_email_change: UndoEmailChange
     get_me: GetMe
     get_user: GetUser
+    get_user_by_email: GetUserByEmail
     list_users: ListUsers
     create_user: CreateUser
     update_user: UpdateUser
     delete_user: DeleteUser
+    unlock_user: UnlockUser
+    explain_login: ExplainLogin
     create_admin: CreateAdmin
 
 

@@ -9,8 +9,10 @@ from ubr.application.accounts.change_password import ChangePassword
 from ubr.application.accounts.create_admin import CreateAdmin
 from ubr.application.accounts.create_user import CreateUser
 from ubr.application.accounts.delete_user import DeleteUser
+from ubr.application.accounts.explain_login import ExplainLogin
 from ubr.application.accounts.get_me import GetMe
 from ubr.application.accounts.get_user import GetUser
+from ubr.application.accounts.get_user_by_email import GetUserByEmail
 from ubr.application.accounts.list_users import ListUsers
 from ubr.application.accounts.register_user import RegisterUser
 from ubr.application.accounts.request_email_change import RequestEmailChange
@@ -18,6 +20,7 @@ from ubr.application.accounts.request_password_reset import RequestPasswordReset
 from ubr.application.accounts.resend_verification import ResendVerification
 from ubr.application.accounts.reset_password import ResetPassword
 from ubr.application.accounts.undo_email_change import UndoEmailChange
+from ubr.application.accounts.unlock_user import UnlockUser
 from ubr.application.accounts.update_user import UpdateUser
 from ubr.application.accounts.verify_email import VerifyEmail
 from ubr.application.app import (
@@ -171,6 +174,9 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             clock=ports.clock,
             denials=services.denials,
         ),
+        get_user_by_email=GetUserByEmail(
+            authorize=services.authorize, unit_of_work=services.unit_of_work, denials=services.denials
+        ),
         list_users=ListUsers(
             authorize=services.authorize,
             unit_of_work=services.unit_of_work,
@@ -196,6 +202,17 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             denials=services.denials,
         ),
         delete_user=DeleteUser(unit_of_work=services.unit_of_work, denials=services.denials),
+        unlock_user=UnlockUser(
+            unit_of_work=services.unit_of_work, locks=services.account_locks, denials=services.denials
+        ),
+        explain_login=ExplainLogin(
+            authorize=services.authorize,
+            unit_of_work=services.unit_of_work,
+            locks=services.account_locks,
+            hasher=ports.security.hasher,
+            policy=ports.decisions.policy,
+            denials=services.denials,
+        ),
         create_admin=CreateAdmin(
             unit_of_work=services.unit_of_work,
             hasher=ports.security.hasher,

@@ -16,6 +16,7 @@ from ubr.application.mail.queue import MailQueue
 from ubr.application.operations.janitor import Janitor
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
+from ubr.application.protection.account_locks import AccountLocks
 from ubr.application.protection.password_throttle import PasswordThrottle
 from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.revocation.feed_follower import FeedFollower
@@ -35,6 +36,7 @@ class Services:
     denials: DenialRecorder
     rate_limiter: RateLimiter
     passwords: PasswordThrottle
+    account_locks: AccountLocks
     keys: KeyRing
     issuer: TokenIssuer
     sequencer: Sequencer
@@ -65,19 +67,21 @@ def services_of(ports: Ports) -> Services:
     denials = DenialRecorder(unit_of_work=unit_of_work, clock=ports.clock)
     sequencer = Sequencer(unit_of_work=ports.background_unit_of_work, signing=ports.security.log_signing)
     reaper = WorkerReaper(feed=ports.background_feed, elapsed=ports.elapsed, row=ports.decisions.times.row)
+    passwords = PasswordThrottle(
+        unit_of_work=unit_of_work,
+        rate_limiter=rate_limiter,
+        hasher=ports.security.hasher,
+        signer=ports.security.signer,
+        elapsed=ports.elapsed,
+    )
     return Services(
         session_cache=session_cache,
         unit_of_work=unit_of_work,
         authorize=Authorize(session_cache=session_cache, clock=ports.clock),
         denials=denials,
         rate_limiter=rate_limiter,
-        passwords=PasswordThrottle(
-            unit_of_work=unit_of_work,
-            rate_limiter=rate_limiter,
-            hasher=ports.security.hasher,
-            signer=ports.security.signer,
-            elapsed=ports.elapsed,
-        ),
+        passwords=passwords,
+        account_locks=AccountLocks(passwords),
         keys=KeyRing(
             session_cache=session_cache,
             unit_of_work=ports.background_unit_of_work,

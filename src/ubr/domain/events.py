@@ -23,6 +23,7 @@ from ubr.domain.accounts.events import (
     UserDisabled,
     UserEnabled,
     UserRegistered,
+    UserUnlocked,
     UserUpdated,
 )
 from ubr.domain.audit.events import (
@@ -130,6 +131,7 @@ __all__ = [
     "UserEnabled",
     "UserEvent",
     "UserRegistered",
+    "UserUnlocked",
     "UserUpdated",
     "VerifierRegistered",
     "actions",
@@ -142,6 +144,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     UserUpdated,
     UserDisabled,
     UserEnabled,
+    UserUnlocked,
     UserDeleted,
     PasswordChanged,
     PasswordReset,

@@ -12,9 +12,12 @@ from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.accounts.delete_user import DeleteUserCommand
+from ubr.application.accounts.explain_login import ExplainLoginCommand
 from ubr.application.accounts.get_user import GetUserCommand
+from ubr.application.accounts.get_user_by_email import GetUserByEmailCommand
 from ubr.application.accounts.list_users import ListUsersCommand
 from ubr.application.accounts.request_email_change import RequestEmailChangeCommand
+from ubr.application.accounts.unlock_user import UnlockUserCommand
 from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
 from ubr.application.app import Application
 from ubr.application.audit.list_logs import ListLogsCommand
@@ -101,6 +104,10 @@ ACTS: dict[str, tuple[set[str], Act]] = {
         {"users:read"},
         lambda s, who: s.world.ubr.get_user(GetUserCommand(user_id=s.target.id), actor=who),
     ),
+    "get_user_by_email": (
+        {"users:read"},
+        lambda s, who: s.world.ubr.get_user_by_email(GetUserByEmailCommand(email=s.target.email), actor=who),
+    ),
     "list_users": ({"users:read"}, lambda s, who: s.world.ubr.list_users(ListUsersCommand(), actor=who)),
     "list_user_roles": (
         {"users:read"},
@@ -122,6 +129,14 @@ ACTS: dict[str, tuple[set[str], Act]] = {
     "delete_user": (
         {"users:delete"},
         lambda s, who: s.world.ubr.delete_user(DeleteUserCommand(user_id=s.target.id), actor=who),
+    ),
+    "unlock_user": (
+        {"users:write"},
+        lambda s, who: s.world.ubr.unlock_user(UnlockUserCommand(user_id=s.target.id), actor=who),
+    ),
+    "explain_login": (
+        {"users:read", "logs:read"},
+        lambda s, who: s.world.ubr.explain_login(ExplainLoginCommand(email=s.target.email), actor=who),
     ),
     "list_sessions": (
         {"sessions:read"},
@@ -313,7 +328,7 @@ async def test_users_read_their_own_account_roles_and_sessions(world: World) -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["get_user", "list_user_roles", "list_sessions", "revoke_user_sessions", "delete_user"]
+    "name", ["get_user", "list_user_roles", "list_sessions", "revoke_user_sessions", "delete_user", "unlock_user"]
 )
 async def test_without_the_permission_a_caller_does_not_learn_which_users_exist(scene: Scene, name: str) -> None:
     member = await scene.world.user()

@@ -21,10 +21,13 @@ from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.accounts.delete_user import DeleteUserCommand
+from ubr.application.accounts.explain_login import ExplainLoginCommand
 from ubr.application.accounts.get_user import GetUserCommand
+from ubr.application.accounts.get_user_by_email import GetUserByEmailCommand
 from ubr.application.accounts.list_users import ListUsersCommand
 from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.accounts.request_email_change import RequestEmailChangeCommand
+from ubr.application.accounts.unlock_user import UnlockUserCommand
 from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
 from ubr.application.app import Application
 from ubr.application.audit import denials as refusing
@@ -371,6 +374,9 @@ CALLS: dict[str, Callable[[Application, Any, UUID], Awaitable[object]]] = {
     "update_user": lambda u, a, id: u.update_user(
         UpdateUserCommand(user_id=id, changes=UserChanges(full_name="New")), actor=a
     ),
+    "unlock_user": lambda u, a, id: u.unlock_user(UnlockUserCommand(user_id=id), actor=a),
+    "explain_login": lambda u, a, _: u.explain_login(ExplainLoginCommand(email="new@example.org"), actor=a),
+    "get_user_by_email": lambda u, a, _: u.get_user_by_email(GetUserByEmailCommand(email="new@example.org"), actor=a),
     "delete_user": lambda u, a, id: u.delete_user(DeleteUserCommand(user_id=id), actor=a),
     "get_role": lambda u, a, id: u.get_role(GetRoleCommand(role_id=id), actor=a),
     "list_roles": lambda u, a, _: u.list_roles(ListRolesCommand(), actor=a),

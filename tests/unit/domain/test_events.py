@@ -82,7 +82,7 @@ def test_actions_are_what_clients_filter_by() -> None:
         "user.claimed", "user.created", "user.deleted", "user.disabled", "user.email_change_asked",
         "user.email_change_undone", "user.email_changed", "user.email_verified", "user.enabled",
         "user.no_session_revoked", "user.password_changed", "user.password_reset", "user.registered", "user.taken_over",
-        "user.updated", "verifier.registered",
+        "user.unlocked", "user.updated", "verifier.registered",
     ]  # fmt: skip
 
 

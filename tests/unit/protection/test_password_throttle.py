@@ -684,6 +684,9 @@ class Dead:
     async def take(self, *_: object) -> Decision:
         raise StoreUnavailable
 
+    async def look(self, *_: object) -> Decision:
+        raise StoreUnavailable
+
     async def give_back(self, *_: object) -> None:
         raise StoreUnavailable
 

@@ -10,7 +10,7 @@ from operator import itemgetter
 from ubr.adapters.memory.paging import cut
 from ubr.adapters.memory.sessions import forget_sessions
 from ubr.adapters.memory.store import Drafts, Reservation, copy_user
-from ubr.application.ports.accounts import UserFilter
+from ubr.application.ports.accounts import ReservedEmail, UserFilter
 from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME, LinkKind, OneTimeLink
@@ -95,6 +95,10 @@ class MemoryUsers:
 
     async def reserve(self, email: Email, user_id: UserId, until: datetime) -> None:
         self._drafts.reserved_emails.put(email.key, Reservation(email.key, user_id, until))
+
+    async def reserved(self, email: Email, now: datetime) -> ReservedEmail | None:
+        kept = self._drafts.reserved_emails.get(email.key)
+        return None if kept is None or kept.until <= now else ReservedEmail(kept.user_id, kept.until)
 
     async def release(self, user_id: UserId, until: datetime) -> None:
         for kept in [k for k in self._drafts.reserved_emails if k.user_id == user_id and k.until >= until]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ubr.adapters.memory.store import Drafts, Window
-from ubr.application.ports.protection import Exhausted, Quota, Reservation
+from ubr.application.ports.protection import Exhausted, FailedAttempts, Quota, Reservation
 from ubr.domain.accounts.email import Email
 from ubr.domain.errors import UserNotFound
 from ubr.domain.ids import UserId
@@ -20,8 +20,8 @@ class MemoryPasswordAttempts:
 
     async def take(self, bucket: bytes, quota: Quota) -> Reservation | Exhausted:
         now = self._now
-        window = self._windows.get(bucket)
-        if window is None or not now - quota.per < window.began_at <= now + quota.per:
+        window = self._current(bucket, quota)
+        if window is None:
             window = Window(now)
         elif not window.taken:
             window = replace(window, began_at=now, taken=1)
@@ -47,6 +47,16 @@ class MemoryPasswordAttempts:
             return 0
         self._windows.put(reservation.bucket, replace(window, failed=window.failed + 1))
         return window.failed + 1
+
+    async def failed(self, bucket: bytes, quota: Quota) -> FailedAttempts | None:
+        window = self._current(bucket, quota)
+        return None if window is None else FailedAttempts(count=window.failed, until=window.began_at + quota.per)
+
+    def _current(self, bucket: bytes, quota: Quota) -> Window | None:
+        window = self._windows.get(bucket)
+        if window is None or not self._now - quota.per < window.began_at <= self._now + quota.per:
+            return None
+        return window
 
     async def clear(self, buckets: Collection[bytes]) -> None:
         for bucket in buckets:

@@ -37,6 +37,14 @@ class MemoryRateLimitStore:
             retry_after=max(timedelta(0), full_at + interval - span - now),
         )
 
+    async def look(self, name: str, quota: Quota) -> Decision:
+        self._home.check()
+        now, interval, span = self._times(quota)
+        full_at = self._state(name, now, span)
+        remaining = (now + span - full_at) // interval
+        retry_after = max(timedelta(0), full_at + interval - span - now)
+        return Decision(allowed=remaining > 0, remaining=remaining, retry_after=retry_after)
+
     async def give_back(self, name: str, quota: Quota) -> None:
         self._home.check()
         now, interval, span = self._times(quota)

@@ -37,6 +37,9 @@ class MemorySessions:
         rows = ((session.created_at, session.id, session) for session in self._live(user_id, now))
         return [replace(session, events=[]) for session in cut(rows, after, limit, newest=True)]
 
+    async def count(self, user_id: UserId, now: datetime) -> int:
+        return len(self._live(user_id, now))
+
     async def add(self, session: Session) -> None:
         self._write(session)
 

@@ -21,7 +21,8 @@ _log = logging.getLogger("ubr.redis")
 
 _SCRIPT: Final = Script("""\
 -- One counter, by the generic cell rate algorithm: stores only the time at which the quota is full again.
--- KEYS: the counter. ARGV: the time to refill one attempt, the limit, 'take' or 'give'. Times are in microseconds.
+-- KEYS: the counter. ARGV: the time to refill one attempt, the limit, 'take', 'look' or 'give'.
+-- Times are in microseconds.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local interval, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -38,6 +39,11 @@ elseif kept then
     redis.call('PEXPIRE', KEYS[1], math.ceil(span / 1000))
   end
   return false
+end
+
+if ARGV[3] == 'look' then
+  local remaining = math.floor((now + span - full_at) / interval)
+  return {remaining > 0 and 1 or 0, remaining, math.max(0, full_at + interval - span - now)}
 end
 
 local allowed = 0
@@ -60,7 +66,7 @@ class RedisRateLimitStore:
     """Each step is one script, so concurrent callers never see the same state, and the time is the server's.
 
     - Names are not sent to Redis: a key is derived from the name's HMAC. Keys expire once the quota is full again.
-    - A value is not secret and has no tag: a script cannot make one. For a foreign value both methods raise
+    - A value is not secret and has no tag: a script cannot make one. For a foreign value every method raises
       `StoreUnavailable`, and the caller counts elsewhere while the value is there. If it counted as a new counter, a
       writer to Redis could lift the limit; if it counted as an empty quota, they could lock users out.
     - If Redis loses a counter, it starts again. So no limit that guards a password may depend on Redis alone.
@@ -72,8 +78,10 @@ class RedisRateLimitStore:
         self._last_complaint = float("-inf")
 
     async def take(self, name: str, quota: Quota) -> Decision:
-        allowed, remaining, retry_after = await self._step("take", name, quota)
-        return Decision(allowed=allowed == 1, remaining=remaining, retry_after=timedelta(microseconds=retry_after))
+        return await self._decision("take", name, quota)
+
+    async def look(self, name: str, quota: Quota) -> Decision:
+        return await self._decision("look", name, quota)
 
     async def give_back(self, name: str, quota: Quota) -> None:
         await self._step("give", name, quota)
@@ -81,7 +89,11 @@ class RedisRateLimitStore:
     async def forget(self, limit: int) -> int:  # noqa: ARG002
         return 0
 
-    async def _step(self, what: Literal["take", "give"], name: str, quota: Quota) -> tuple[int, int, int]:
+    async def _decision(self, what: Literal["take", "look"], name: str, quota: Quota) -> Decision:
+        allowed, remaining, retry_after = await self._step(what, name, quota)
+        return Decision(allowed=allowed == 1, remaining=remaining, retry_after=timedelta(microseconds=retry_after))
+
+    async def _step(self, what: Literal["take", "look", "give"], name: str, quota: Quota) -> tuple[int, int, int]:
         # Rounded up: at a third of a second, a microsecond more or less must not allow one more attempt.
         interval = -(-(quota.per // _MICROSECOND) // quota.limit)
         reply = await self._link.run(_SCRIPT, [self._key(name)], [interval, quota.limit, what])

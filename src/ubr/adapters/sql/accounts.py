@@ -26,7 +26,7 @@ from ubr.adapters.sql.rows import (
 from ubr.adapters.sql.statements import Locking, Parameters, Row, Statement, among, inserting, updating
 from ubr.adapters.sql.tables import Timestamp, links, reserved_emails, roles, user_roles, users
 from ubr.adapters.sql.user_search import WITH_GRANTS, Listing, listing_of, role_id_of
-from ubr.application.ports.accounts import UserFilter
+from ubr.application.ports.accounts import ReservedEmail, UserFilter
 from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind, OneTimeLink
@@ -69,6 +69,11 @@ _RESERVED: Final = Statement(
         reserved_emails.c.email_key == bindparam("email_key"),
         reserved_emails.c.user_id != bindparam("user_id"),
         reserved_emails.c.until > bindparam("now"),
+    )
+)
+_RESERVATION: Final = Statement(
+    select(reserved_emails.c.user_id, reserved_emails.c.until).where(
+        reserved_emails.c.email_key == bindparam("email_key"), reserved_emails.c.until > bindparam("now")
     )
 )
 _RESERVE: Final = inserting(reserved_emails)
@@ -183,6 +188,10 @@ class SqlUsers:
         await self._connection.write(_RELEASE_EMAIL, {"email_key": email.key})
         row = {"email_key": email.key, "user_id": user_id, "until": until}
         await self._connection.write(_RESERVE, row)
+
+    async def reserved(self, email: Email, now: datetime) -> ReservedEmail | None:
+        row = await self._connection.row(_RESERVATION, {"email_key": email.key, "now": now})
+        return None if row is None else ReservedEmail(UserId(row[0]), row[1])
 
     async def release(self, user_id: UserId, until: datetime) -> None:
         await self._connection.write(_RELEASE, {"user_id": user_id, "until": until})

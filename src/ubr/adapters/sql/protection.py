@@ -27,7 +27,7 @@ from sqlalchemy import (
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.statements import Statement, among, moment, upserting
 from ubr.adapters.sql.tables import Timestamp, counters, known_clients, password_tries, users
-from ubr.application.ports.protection import Exhausted, Quota, Reservation
+from ubr.application.ports.protection import Exhausted, FailedAttempts, Quota, Reservation
 from ubr.domain.accounts.email import Email
 from ubr.domain.ids import UserId
 
@@ -186,6 +186,16 @@ class SqlPasswordAttempts:
         failed = await self._connection.change(_FAIL, _of(reservation))
         return failed[0][0] if failed else 0
 
+    async def failed(self, bucket: bytes, quota: Quota) -> FailedAttempts | None:
+        row = await self._connection.row(_WINDOW, {"bucket": bucket, "now": self._connection.moment})
+        if row is None:
+            return None
+        began_at, failed, _, now = row
+        # As in `take`: a window that begins far in the future does not count.
+        if not now - quota.per < began_at <= now + quota.per:
+            return None
+        return FailedAttempts(count=failed, until=began_at + quota.per)
+
     async def clear(self, buckets: Collection[bytes]) -> None:
         await self._connection.write(_CLEAR, {"buckets": list(buckets)})
 
@@ -239,6 +249,11 @@ class CounterRows:
             return False, span
         row = await self._connection.row(_FULL_AT, which)
         return False, span if row is None else row[0] - row[1]
+
+    async def look(self, name: bytes, span: int) -> int:
+        """The time until the quota will be full, at most that of an exhausted one."""
+        row = await self._connection.row(_FULL_AT, {"name": name, "now": self._now})
+        return 0 if row is None else min(max(row[0] - row[1], 0), span)
 
     async def give_back(self, name: bytes, interval: int, span: int) -> None:
         which = {"its_name": name, "now": self._now, "interval": interval, "span": span}

@@ -38,6 +38,15 @@ class SqlRateLimitStore:
             retry_after=max(timedelta(0), (full_in + interval - span) * _MICROSECOND),
         )
 
+    async def look(self, name: str, quota: Quota) -> Decision:
+        self._home.check()
+        interval, span = _times(quota)
+        async with self._semaphore, self._unit_of_work.peek() as tx:
+            full_in = await tx.counters.look(self._key(name), span)
+        remaining = (span - full_in) // interval
+        retry_after = max(timedelta(0), (full_in + interval - span) * _MICROSECOND)
+        return Decision(allowed=remaining > 0, remaining=remaining, retry_after=retry_after)
+
     async def give_back(self, name: str, quota: Quota) -> None:
         self._home.check()
         async with self._semaphore, self._unit_of_work.autocommit() as tx:

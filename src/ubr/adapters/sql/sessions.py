@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Integer, Update, and_, bindparam, delete, exists, select, tuple_, update
+from sqlalchemy import ColumnElement, Integer, Update, and_, bindparam, delete, exists, func, select, tuple_, update
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import (
@@ -52,6 +52,7 @@ _NEXT_PAGE: Final = Statement(
 )
 
 
+_COUNT: Final = Statement(select(func.count()).select_from(sessions).where(_LIVE))
 _SESSION: Final = Locking(select(sessions).where(sessions.c.id == bindparam("id")))
 _ADD_SESSION: Final = inserting(sessions)
 _ADD_TOKEN: Final = inserting(refresh_tokens)
@@ -97,6 +98,10 @@ class SqlSessions:
         else:
             rows = await self._connection.rows(_NEXT_PAGE, {**which, "key": after.key, "id": after.id})
         return [session_from_row(row) for row in rows]
+
+    async def count(self, user_id: UserId, now: datetime) -> int:
+        [(count,)] = await self._connection.rows(_COUNT, {"its_user": user_id, "now": now})
+        return int(count)
 
     async def add(self, session: Session) -> None:
         await self._connection.write(_ADD_SESSION, session_to_row(session))

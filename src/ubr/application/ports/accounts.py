@@ -34,6 +34,14 @@ class UserFilter:
     now: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ReservedEmail:
+    """The user who gave up an e-mail, and the end of its reservation for them."""
+
+    user_id: UserId
+    until: datetime
+
+
 class Users(Protocol):
     async def get(self, user_id: UserId) -> User | None:
         """The user; None if missing."""
@@ -80,6 +88,10 @@ class Users(Protocol):
 
         A second call moves the end.
         """
+        ...
+
+    async def reserved(self, email: Email, now: datetime) -> ReservedEmail | None:
+        """The reservation of an e-mail that is in force at `now`; None if there is none."""
         ...
 
     async def release(self, user_id: UserId, until: datetime) -> None:

@@ -31,6 +31,14 @@ class Exhausted:
     passed: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedAttempts:
+    """The number of failures in a window, and its end."""
+
+    count: int
+    until: datetime
+
+
 class PasswordAttempts(Protocol):
     """Password attempts, counted in windows that begin with the first reservation. A bucket is an HMAC of its name."""
 
@@ -52,6 +60,10 @@ class PasswordAttempts(Protocol):
 
         Returns the number of failures in its window; 0 if nothing was recorded, because the window is over.
         """
+        ...
+
+    async def failed(self, bucket: bytes, quota: Quota) -> FailedAttempts | None:
+        """The failures in the current window, which this call does not change; None if there is no current window."""
         ...
 
     async def clear(self, buckets: Collection[bytes]) -> None:
@@ -109,6 +121,13 @@ class RateLimitStore(Protocol):
         the quota allows succeed. A rejected attempt takes nothing. Names never collide.
 
         Errors: `StoreUnavailable` if the count is unknown. The caller then counts elsewhere, and never admits everyone.
+        """
+        ...
+
+    async def look(self, name: str, quota: Quota) -> Decision:
+        """The decision about the next attempt, which this call does not take. `remaining` counts that attempt too.
+
+        Errors: those of `take`.
         """
         ...
 

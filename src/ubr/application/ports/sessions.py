@@ -37,6 +37,10 @@ class Sessions(Protocol):
         """At most `limit` live sessions of a user after `after`, newest first; never locked."""
         ...
 
+    async def count(self, user_id: UserId, now: datetime) -> int:
+        """The number of live sessions of a user."""
+        ...
+
     async def add(self, session: Session) -> None:
         """Store a new session."""
         ...

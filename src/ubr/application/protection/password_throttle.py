@@ -158,7 +158,7 @@ class PasswordThrottle:
             await tx.known_clients.forget_of(user.id)
         await tx.password_attempts.clear({self.bucket(user.email), self.bucket(user.email, network)})
         if network is not None:
-            await tx.known_clients.see(user.id, self.signer.sign(PURPOSE, network.encode()), tx.now)
+            await tx.known_clients.see(user.id, self.client(network), tx.now)
 
     @asynccontextmanager
     async def _attempt(self) -> AsyncIterator[_Attempt]:
@@ -202,6 +202,10 @@ class PasswordThrottle:
     def bucket(self, email: Email, network: str | None = None) -> bytes:
         """The bucket of an account, or of a client known to it."""
         return self.signer.sign(PURPOSE, f"{email.key}\0{network or ''}".encode())
+
+    def client(self, network: str) -> bytes:
+        """The client under which a network is known to an account."""
+        return self.signer.sign(PURPOSE, network.encode())
 
     async def take(self, bucket: bytes) -> Reservation | None:
         """A reservation; None if there is no limit. Errors: `RateLimited`."""
@@ -317,7 +321,7 @@ class _Attempt:
         network = current_origin().network
         if network is None:
             return
-        client = throttle.signer.sign(PURPOSE, network.encode())
+        client = throttle.client(network)
         absence = await tx.known_clients.absence(email, client)
         if absence is not None and absence <= KNOWN_FOR:
             self._bucket = throttle.bucket(email, network)

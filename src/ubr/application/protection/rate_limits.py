@@ -129,6 +129,12 @@ class FallbackRateLimitStore:
         except StoreUnavailable:
             return await self.second.take(name, quota)
 
+    async def look(self, name: str, quota: Quota) -> Decision:
+        try:
+            return await self.first.look(name, quota)
+        except StoreUnavailable:
+            return await self.second.look(name, quota)
+
     async def give_back(self, name: str, quota: Quota) -> None:
         try:
             await self.first.give_back(name, quota)
@@ -215,7 +221,12 @@ class RateLimiter:
         network = current_origin().network
         if network is not None:
             await self._count(f"session-ip {network}", self.quotas.client_sessions)
-        await self._count(f"session {user.id} {user.security_version}", self.quotas.sessions)
+        await self._count(_logins_of(user), self.quotas.sessions)
+
+    async def next_login(self, user: User) -> Decision | None:
+        """The decision about the next login of an account, which is not counted; None if there is no limit."""
+        quota = self.quotas.sessions
+        return None if quota is None else await self.rate_limit_store.look(_logins_of(user), quota)
 
     async def refresh(self, session_id: SessionId) -> None:
         """Count a refresh of a session."""
@@ -279,6 +290,11 @@ class RateLimiter:
         _tell(status)
         _allow(decision)
         return status
+
+
+def _logins_of(user: User) -> str:
+    """The name of the counter of an account's logins."""
+    return f"session {user.id} {user.security_version}"
 
 
 def _allow(decision: Decision) -> None:

@@ -64,6 +64,23 @@ class UserEnabled(UserEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UserUnlocked(UserEvent):
+    """An operator ended the locks of an account: `locks` counts those that were in force, and may be 0."""
+
+    action = "user.unlocked"
+    message = "The locks of an account after wrong passwords were ended"
+    level: ClassVar[Level] = "warning"
+    locks: int
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return ()
+
+    def data(self) -> Facts:
+        return {"locks": self.locks}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserDeleted(UserEvent):
     action = "user.deleted"
     message = "A user was deleted"

@@ -82,7 +82,7 @@ REVOCATIONS_READ: Final = Permission("revocations:read")
 MEANINGS: Final[Mapping[Permission, str]] = {
     EVERYTHING: "Everything, permissions of later versions and of `UBR_PERMISSIONS` included. The role `admin` has it.",
     USERS_READ: "Read every user, list and search them, and read their roles.",
-    USERS_WRITE: "Create users, change their e-mail and full name, disable and enable them.",
+    USERS_WRITE: "Create users, change their e-mail and full name, disable, enable and unlock them.",
     USERS_DELETE: "Delete users.",
     ROLES_READ: "Read and list roles.",
     ROLES_WRITE: "Create, change and delete roles.",
