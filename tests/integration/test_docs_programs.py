@@ -19,8 +19,19 @@ import pytest
 from tests.integration.verifier.processes import PASSWORD
 from tests.support.commands import clean_environment
 from tests.support.papers import blocks_of
+from tests.support.servers import run
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, serving
-from ubr import SYSTEM, AssignRoleCommand, CreateRoleCommand, RegisterUserCommand
+from ubr import (
+    SYSTEM,
+    AssignRoleCommand,
+    CreateRoleCommand,
+    Origin,
+    RegisterUserCommand,
+    Settings,
+    calling_from,
+    connect,
+)
+from ubr.domain.errors import InvalidCredentials
 from ubr.testing import in_memory, log_in
 
 
@@ -122,6 +133,36 @@ def test_the_commands_of_the_outbox(installation: Path) -> None:
     assert shell(installation, links).stdout == "http://127.0.0.1/verify-email#token=ubr_link_A\n"
     ran = shell(installation, outbox)
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.system(seconds=10)
+def test_the_commands_about_users(installation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of an answer has the form of one, for an account with as many failures."""
+    ask, look, act = (block.text for block in blocks_of("docs/failed-logins.md", "sh"))
+    (example,) = (block.text for block in blocks_of("docs/failed-logins.md", ""))
+
+    async def lock_out() -> None:
+        async with connect(Settings.from_env({})) as ubr:
+            user = RegisterUserCommand(email="ada@example.org", password=PASSWORD)
+            await ubr.register_user(user, actor=SYSTEM)
+            await log_in(ubr, user.email, PASSWORD)
+            for _ in range(10):
+                with calling_from(Origin(ip="192.0.2.1")), pytest.raises(InvalidCredentials):
+                    await log_in(ubr, user.email, "not the right one of them")
+
+    monkeypatch.chdir(installation)
+    run(lock_out())
+    asked = shell(installation, ask)
+    assert asked.returncode == 0, asked.stderr
+    assert _form(asked.stdout) == _form(example)
+    ran = shell(installation, look, act)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "ada@example.org is unlocked: 1 lock ended." in ran.stdout
+
+
+def _form(answer: str) -> list[str]:
+    """The lines without their times, and each once."""
+    return list(dict.fromkeys(re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME", line) for line in answer.splitlines()))
 
 
 @pytest.mark.parametrize("word", ["FastAPI(", "Litestar("])

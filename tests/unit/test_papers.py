@@ -46,6 +46,8 @@ HELD = {
     ("docs/audit.md", "sh"): "integration/test_docs_programs.py::test_the_commands_of_the_audit_log",
     ("docs/audit.md", ""): "unit/test_papers.py::test_the_checkpoint_has_the_form_of_one",
     ("docs/browsers.md", "js"): "integration/http/test_browser_recipe.py::test_tabs_refresh_once_and_end_together",
+    ("docs/failed-logins.md", "sh"): "integration/test_docs_programs.py::test_the_commands_about_users",
+    ("docs/failed-logins.md", ""): "integration/test_docs_programs.py::test_the_commands_about_users",
     ("docs/clients.md", "sh"): "integration/test_docs_programs.py::test_a_request_with_a_key",
     ("docs/clients.md", "python"): "integration/test_docs_programs.py::test_a_retry_in_python",
     ("docs/docker.md", "sh"): "unit/test_papers.py::test_the_container_is_started_as_the_image_test_does",

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from ubr.entrypoints.cli.audit import after_restore, audit
+from ubr.entrypoints.cli.explain import explain_group
 from ubr.entrypoints.cli.options import lost_secret_option
 from ubr.entrypoints.cli.outbox import outbox
 from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain, moment, written
+from ubr.entrypoints.cli.sessions import sessions
+from ubr.entrypoints.cli.users import users
 from ubr.settings import DATABASE_FILE, SECRET_FILE, Settings, documentation, ensure_embedded_files, in_force
 
 if TYPE_CHECKING:
@@ -223,6 +226,9 @@ async def _create(settings: Settings, email: str, password: str, *, take_over: b
             ) from None
 
 
+main.add_command(users)
+main.add_command(sessions)
+main.add_command(explain_group)
 main.add_command(audit)
 main.add_command(after_restore)
 main.add_command(outbox)

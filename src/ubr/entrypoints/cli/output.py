@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from ubr.domain.errors import Invalid, LogKeyLocked, SecretMismatch, SigningKeyLocked, StoreUnavailable, UbrError
 from ubr.settings import WrongSetting, debugging
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 """No letters and digits that look alike."""
@@ -28,6 +31,7 @@ _NAMES: Final = {
     "/email": "The e-mail",
     "/keys": "A key",
     "/password": "The password",
+    "/q": "The text",
 }
 
 
@@ -36,6 +40,10 @@ _MISMATCH: Final = (
     "Set the secret of the service. If it is lost, and the service uses this one from now on, confirm it with",
     "  --lost-secret",
 )
+
+
+_WIDTH: Final = 120
+"""The columns of an output that is not a terminal, for which rich would assume 80."""
 
 
 class ExitCode(IntEnum):
@@ -155,3 +163,49 @@ def _draft_of(output: Path) -> Iterator[IO[str]]:
 def moment(time: datetime) -> str:
     """A moment for people, in UTC."""
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def plain(text: str) -> str:
+    """A text of a user or a client for a terminal: without characters that could control it."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
+
+
+def print_table(names: Iterable[str], rows: Iterable[Iterable[str]], *, whole: Iterable[str]) -> None:
+    """Print a table of at most 120 columns to a file, and of those of a terminal. The columns `whole` do not break."""
+    from rich import box  # noqa: PLC0415 - loaded by those who need it
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    unbroken = set(whole)
+    for name in names:
+        table.add_column(name, no_wrap=name in unbroken, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    _console().print(table)
+
+
+def print_json(result: Any) -> None:
+    """Print results of use cases as JSON."""
+    import msgspec  # noqa: PLC0415 - loaded by those who need it
+
+    print(msgspec.json.format(msgspec.json.encode(result)).decode())
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print sentences, broken between words after at most 120 columns. Their indentation stays."""
+    import textwrap  # noqa: PLC0415 - loaded by those who need it
+
+    for line in lines:
+        text = plain(line)
+        indent = " " * (len(text) - len(text.lstrip()) + 2)
+        print(textwrap.fill(text, _console().width, subsequent_indent=indent, break_on_hyphens=False))
+
+
+def _console() -> Console:
+    from rich.console import Console  # noqa: PLC0415 - loaded by those who need it
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDTH
+    return console

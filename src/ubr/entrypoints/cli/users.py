@@ -1,0 +1,176 @@
+"""The commands about users."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import rich_click as click
+
+from ubr.entrypoints.cli.accounts import check_account, find_account
+from ubr.entrypoints.cli.output import moment, print_json, print_lines, print_table
+from ubr.settings import Settings
+
+if TYPE_CHECKING:
+    from ubr.application.accounts.explain_login import LoginExplanationResult
+    from ubr.application.kernel.representations import Page, UserResult
+    from ubr.application.roles.list_user_roles import GrantResult
+    from ubr.domain.accounts.user import UserStatus
+
+# Each command imports its dependencies when it runs, so that help and usage errors are fast.
+# ruff: noqa: PLC0415
+
+_SHOWN: Final = 50
+"""The users that a search shows at most."""
+
+account_argument: Final = click.argument("account", metavar="EMAIL_OR_ID")
+
+
+@click.group()
+def users() -> None:
+    """Find users, and disable, enable and unlock their accounts."""
+
+
+@users.command()
+@click.argument("text")
+@click.option("--json", "json", is_flag=True, help="Print JSON.")
+def find(*, text: str, json: bool) -> None:
+    """Find users whose e-mail or full name begins with TEXT, case-insensitively: the first 50, by e-mail."""
+    settings = Settings.from_env()
+    import asyncio
+
+    found = asyncio.run(_find(settings, text))
+    if json:
+        print_json(found.items)
+    elif not found.items:
+        click.echo("No user matches.")
+    else:
+        rows = (
+            (user.email, user.full_name or "", user.status, ", ".join(user.roles), str(user.id)) for user in found.items
+        )
+        print_table(("e-mail", "full name", "status", "roles", "id"), rows, whole=("status", "id"))
+    if found.next_cursor is not None:
+        click.echo(f"More users match: only the first {_SHOWN} are shown. Use a longer text.", err=True)
+
+
+@users.command()
+@account_argument
+@click.option("--json", "json", is_flag=True, help="Print JSON.")
+def show(*, account: str, json: bool) -> None:
+    """Show the status, roles, sessions, last login and locks of an account.
+
+    The last login comes from the audit log: that read is an audit log entry.
+    """
+    check_account(account)
+    settings = Settings.from_env()
+    import asyncio
+
+    user, roles, login = asyncio.run(_show(settings, account))
+    if json:
+        print_json({"user": user, "roles": roles, "login": login})
+        return
+    held = [
+        grant.role if grant.expires_at is None else f"{grant.role} until {moment(grant.expires_at)}" for grant in roles
+    ]
+    facts = {
+        "id": str(user.id),
+        "e-mail": f"{user.email} ({'verified' if user.email_verified else 'not verified'})",
+        "full name": user.full_name or "none",
+        "status": user.status,
+        "roles": ", ".join(held),
+        "created": moment(user.created_at),
+        "last login": "none in the audit log" if login.last_login_at is None else moment(login.last_login_at),
+        "sessions": f"{login.sessions} of {login.max_sessions}",
+        "locked": ", ".join(
+            f"until {moment(lock.until)}{'' if lock.ip is None else f' for {lock.ip}'}" for lock in login.locks
+        )
+        or "no",
+    }
+    print_lines(f"{name:11} {value}" for name, value in facts.items())
+
+
+@users.command()
+@account_argument
+def disable(*, account: str) -> None:
+    """Disable an account: no login succeeds, and all its sessions end. The last administrator cannot be disabled."""
+    user = _set_status(account, active=False)
+    click.echo(f"{user.email} is disabled, and has no sessions.")
+
+
+@users.command()
+@account_argument
+def enable(*, account: str) -> None:
+    """Enable a disabled account."""
+    user = _set_status(account, active=True)
+    click.echo(f"{user.email} is enabled.")
+
+
+@users.command()
+@account_argument
+def unlock(*, account: str) -> None:
+    """End the locks of an account after wrong passwords, and forget the wrong passwords counted so far."""
+    check_account(account)
+    settings = Settings.from_env()
+    import asyncio
+
+    user, locks = asyncio.run(_unlock(settings, account))
+    if locks:
+        click.echo(f"{user.email} is unlocked: {locks} {'lock' if locks == 1 else 'locks'} ended.")
+    else:
+        click.echo(f"{user.email} had no lock. The wrong passwords counted so far are forgotten.")
+
+
+# --- the same with an application ------------------------------------------------------------------------------------
+
+
+async def _find(settings: Settings, text: str) -> Page[UserResult]:
+    from ubr.application.accounts.list_users import ListUsersCommand
+    from ubr.domain.actor import SYSTEM
+    from ubr.entrypoints.cli.starting import opened
+
+    async with opened(settings, prepared=False) as ubr:
+        return await ubr.list_users(ListUsersCommand(q=text, sort="email", limit=_SHOWN), actor=SYSTEM)
+
+
+async def _show(settings: Settings, account: str) -> tuple[UserResult, list[GrantResult], LoginExplanationResult]:
+    from ubr.application.accounts.explain_login import ExplainLoginCommand
+    from ubr.application.kernel.paging import MAX_LIMIT
+    from ubr.application.roles.list_user_roles import ListUserRolesCommand
+    from ubr.domain.actor import SYSTEM
+    from ubr.entrypoints.cli.starting import opened
+
+    async with opened(settings, prepared=False) as ubr:
+        user = await find_account(ubr, account)
+        roles = await ubr.list_user_roles(ListUserRolesCommand(user_id=user.id, limit=MAX_LIMIT), actor=SYSTEM)
+        login = await ubr.explain_login(ExplainLoginCommand(email=user.email), actor=SYSTEM)
+    return user, roles.items, login
+
+
+def _set_status(account: str, *, active: bool) -> UserResult:
+    from ubr.domain.accounts.user import UserStatus
+
+    check_account(account)
+    settings = Settings.from_env()
+    import asyncio
+
+    return asyncio.run(_update(settings, account, UserStatus.ACTIVE if active else UserStatus.DISABLED))
+
+
+async def _update(settings: Settings, account: str, status: UserStatus) -> UserResult:
+    from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
+    from ubr.domain.actor import SYSTEM
+    from ubr.entrypoints.cli.starting import opened
+
+    async with opened(settings, prepared=False) as ubr:
+        user = await find_account(ubr, account)
+        command = UpdateUserCommand(user_id=user.id, changes=UserChanges(status=status))
+        return await ubr.update_user(command, actor=SYSTEM)
+
+
+async def _unlock(settings: Settings, account: str) -> tuple[UserResult, int]:
+    from ubr.application.accounts.unlock_user import UnlockUserCommand
+    from ubr.domain.actor import SYSTEM
+    from ubr.entrypoints.cli.starting import opened
+
+    async with opened(settings, prepared=False) as ubr:
+        user = await find_account(ubr, account)
+        return user, (await ubr.unlock_user(UnlockUserCommand(user_id=user.id), actor=SYSTEM)).locks
