@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, email, new_user, pages, put, race, seen
+from ubr.application.ports.mail import MailBacklog
 from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.accounts.email import Email
@@ -110,6 +111,20 @@ async def test_mails_to_other_domains_are_claimed_without_some(uow: UnitOfWork) 
     assert await claimed(*domains) == set()
     assert await seen(uow, lambda tx: tx.outbox.due(NOON, without=domains[:3]))
     assert not await seen(uow, lambda tx: tx.outbox.due(NOON, without=domains))
+
+
+async def test_the_backlog_counts_the_due_and_the_dead_mails(uow: UnitOfWork) -> None:
+    async with uow.read() as tx:
+        assert await tx.outbox.backlog(NOON) == MailBacklog(due=0, dead=0, oldest=None)
+    dead = replace(new_letter("dead", due=-2 * HOUR), dead=True)
+    await add(uow, new_letter("later", due=TICK), new_letter("due"), new_letter("older", due=-HOUR), dead)
+    async with uow.read() as tx:
+        backlog = await tx.outbox.backlog(NOON)
+    assert backlog == MailBacklog(due=2, dead=1, oldest=NOON - HOUR)
+    assert (backlog.age(NOON), backlog.age(NOON - 2 * HOUR)) == (HOUR, timedelta(0))
+    await claim(uow)
+    async with uow.read() as tx:
+        assert await tx.outbox.backlog(NOON) == MailBacklog(due=0, dead=1, oldest=None), "a claimed one is not due"
 
 
 async def test_a_claim_that_comes_to_nothing_takes_nothing(uow: UnitOfWork) -> None:

@@ -24,6 +24,7 @@ from ubr.adapters.security import passwords
 from ubr.adapters.security.bound_passwords import SlowHasher
 from ubr.adapters.security.passwords import Argon2PasswordHasher
 from ubr.application.kernel.origin import Origin, calling_from
+from ubr.application.ports.metrics import Load
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.errors import Busy, Unavailable
 
@@ -398,6 +399,7 @@ async def test_one_client_cannot_keep_the_others_out(single: Argon2PasswordHashe
     await turns()
     assert isinstance(beyond.exception(), Busy)
     assert single.taken == 7
+    assert single.load == Load(1, 6)
     gated.gate.set()
     await asyncio.gather(*many[:4], *few)
     await until(lambda: single.taken == 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Final, Literal
 from dependency_injector import providers
 
 from ubr.adapters.security.system import utc_now
+from ubr.application.access.session_cache import SessionCache
 from ubr.application.app import Application
 from ubr.application.audit.denials import DenialRecorder
 from ubr.application.kernel.periodic import running_beside
+from ubr.application.operations.backlogs import ReadBacklogs
 from ubr.application.operations.janitor import Janitor
+from ubr.application.ports.metrics import NO_METRICS, Load, Metrics
 from ubr.application.ports.system import Clock
+from ubr.application.ports.unit_of_work import Store
 from ubr.domain.actor import SYSTEM
 from ubr.settings import MEMORY, Settings, ensure_embedded_files
 
@@ -36,14 +40,19 @@ CLEANING: Final = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """The parts of a serving process: the application, and its background jobs."""
+    """The parts of a serving process: the application, its background jobs, and the parts that operators look at."""
 
     application: Application
     janitor: Janitor
     denials: DenialRecorder
+    session_cache: SessionCache
+    store: Store
+    hashing: Callable[[], Load]
+    """The passwords being hashed, and those waiting."""
+    read_backlogs: ReadBacklogs
 
 
-def _container(settings: Settings, clock: Clock | None) -> MemoryContainer | SqlContainer:
+def _container(settings: Settings, clock: Clock | None, metrics: Metrics) -> MemoryContainer | SqlContainer:
     container: MemoryContainer | SqlContainer
     if settings.database_url == MEMORY:
         from ubr.bootstrap.memory import MemoryContainer  # noqa: PLC0415
@@ -56,6 +65,7 @@ def _container(settings: Settings, clock: Clock | None) -> MemoryContainer | Sql
         container = SqlContainer(settings=settings, store_clock=providers.Object(clock or own))
     if clock is not None:
         container.clock.override(providers.Object(clock))
+    container.metrics.override(providers.Object(metrics))
     return container
 
 
@@ -77,12 +87,15 @@ async def open_environment(
     settings: Settings,
     *,
     clock: Clock | None = None,
+    metrics: Metrics = NO_METRICS,
     prepared: bool = True,
     following: bool = True,
     delivering: bool = True,
     sequencing: bool = True,
 ) -> AsyncIterator[Environment]:
     """The complete environment of a process, on an up-to-date schema. `clock` replaces every clock, for tests.
+
+    `metrics` takes note of facts; by default nothing does.
 
     Without `prepared`, the application can manage signing keys that no secret decrypts, but cannot sign or verify
     tokens.
@@ -92,7 +105,7 @@ async def open_environment(
     Errors: `StoreUnavailable` if the database is unavailable; `SigningKeyLocked`; `WrongSetting` if an operator's
     template cannot be used.
     """
-    container = _container(settings, clock)
+    container = _container(settings, clock, metrics)
     container.home().check()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(container.store().close)
@@ -111,7 +124,15 @@ async def open_environment(
             if prepared and delivering:
                 deliver = partial(application.deliver_mail, actor=SYSTEM)
                 await stack.enter_async_context(running_beside((deliver, _DELIVERING)))
-        yield Environment(application=application, janitor=services.janitor, denials=services.denials)
+        yield Environment(
+            application=application,
+            janitor=services.janitor,
+            denials=services.denials,
+            session_cache=services.session_cache,
+            store=container.store(),
+            hashing=lambda: container.hasher().load,
+            read_backlogs=services.read_backlogs,
+        )
 
 
 @asynccontextmanager

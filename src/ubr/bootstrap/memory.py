@@ -9,6 +9,7 @@ from ubr.adapters.memory.rate_limit_store import MemoryRateLimitStore
 from ubr.adapters.security.system import Uuid7, elapsed, random_bytes, utc_now
 from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.home_loop import HomeLoop
+from ubr.application.ports.metrics import NO_METRICS, Metrics
 from ubr.application.ports.system import Clock, NewId
 from ubr.application.revocation.propagation import PollingOnly
 from ubr.bootstrap.composition import application
@@ -28,6 +29,7 @@ def ports_in_memory(
     home: HomeLoop,
     store: MemoryStore,
     unit_of_work: MemoryUnitOfWork,
+    metrics: Metrics,
     security: SecurityPorts,
 ) -> Ports:
     feed = MemoryChangeFeed(store)
@@ -45,6 +47,7 @@ def ports_in_memory(
         rate_limit_store=MemoryRateLimitStore(clock, home),
         mailer=mailer_of(settings, clock),
         renderer=renderer_of(settings),
+        metrics=metrics,
         security=security,
         decisions=decisions_of(settings),
     )
@@ -61,7 +64,8 @@ class MemoryContainer(containers.DeclarativeContainer):
     home = providers.Singleton(HomeLoop)
     store = providers.Singleton(MemoryStore, home=home)
     unit_of_work = providers.Singleton(MemoryUnitOfWork, store=store, recorder=recorder, clock=clock)
-    hasher = providers.Singleton(hasher_of, settings)
+    metrics: providers.Provider[Metrics] = providers.Object(NO_METRICS)
+    hasher = providers.Singleton(hasher_of, settings, metrics)
     security = providers.Singleton(security_of, settings, hasher)
     ports = providers.Singleton(
         ports_in_memory,
@@ -71,6 +75,7 @@ class MemoryContainer(containers.DeclarativeContainer):
         home=home,
         store=store,
         unit_of_work=unit_of_work,
+        metrics=metrics,
         security=security,
     )
     services = providers.Singleton(services_of, ports)

@@ -11,6 +11,7 @@ from ubr.application.ports.accounts import CommonPasswords, GuessablePasswords, 
 from ubr.application.ports.audit import LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.mail import Mailer, MailRenderer
+from ubr.application.ports.metrics import Metrics
 from ubr.application.ports.protection import RateLimitStore
 from ubr.application.ports.revocation import ChangeFeed, ChangeNotifier, Elapsed
 from ubr.application.ports.secrets import Signer
@@ -67,5 +68,6 @@ class Ports:
     mailer: Mailer
     renderer: MailRenderer
 
+    metrics: Metrics
     security: SecurityPorts
     decisions: OperatorDecisions

@@ -11,18 +11,20 @@ from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
 from ubr.adapters.security.system import random_bytes
 from ubr.adapters.security.tokens import JwtAccessTokens
+from ubr.application.ports.metrics import Metrics
 from ubr.bootstrap.decisions import common_of, hashing_threads
 from ubr.bootstrap.ports import SecurityPorts
 from ubr.settings import Settings
 
 
-def hasher_of(settings: Settings) -> Argon2PasswordHasher:
+def hasher_of(settings: Settings, metrics: Metrics) -> Argon2PasswordHasher:
     """It has its own threads, and must be closed."""
     return Argon2PasswordHasher(
         settings.argon2_memory_kib,
         settings.argon2_time,
         settings.argon2_parallelism,
         workers=hashing_threads(settings),
+        metrics=metrics,
     )
 
 

@@ -13,6 +13,7 @@ from ubr.application.kernel.idempotency import Idempotency
 from ubr.application.kernel.paging import Pager
 from ubr.application.keys.key_ring import KeyRing
 from ubr.application.mail.queue import MailQueue
+from ubr.application.operations.backlogs import ReadBacklogs
 from ubr.application.operations.janitor import Janitor
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
@@ -47,6 +48,7 @@ class Services:
     feed_follower: FeedFollower
     audit_maintenance: AuditMaintenance
     janitor: Janitor
+    read_backlogs: ReadBacklogs
 
 
 def services_of(ports: Ports) -> Services:
@@ -60,10 +62,16 @@ def services_of(ports: Ports) -> Services:
         home=ports.home,
     )
     barrier = RevocationBarrier(
-        session_cache=session_cache, feed=ports.feed, notifier=ports.notifier, elapsed=ports.elapsed
+        session_cache=session_cache,
+        feed=ports.feed,
+        notifier=ports.notifier,
+        elapsed=ports.elapsed,
+        metrics=ports.metrics,
     )
     unit_of_work = PropagatingUnitOfWork(inner=ports.unit_of_work, barrier=barrier)
-    rate_limiter = RateLimiter(rate_limit_store=ports.rate_limit_store, quotas=ports.decisions.quotas)
+    rate_limiter = RateLimiter(
+        rate_limit_store=ports.rate_limit_store, quotas=ports.decisions.quotas, metrics=ports.metrics
+    )
     denials = DenialRecorder(unit_of_work=unit_of_work, clock=ports.clock)
     sequencer = Sequencer(unit_of_work=ports.background_unit_of_work, signing=ports.security.log_signing)
     reaper = WorkerReaper(feed=ports.background_feed, elapsed=ports.elapsed, row=ports.decisions.times.row)
@@ -104,4 +112,5 @@ def services_of(ports: Ports) -> Services:
             quotas=ports.decisions.quotas,
             policy=ports.decisions.policy,
         ),
+        read_backlogs=ReadBacklogs(ports.background_unit_of_work),
     )

@@ -13,6 +13,7 @@ from ubr.adapters.sql.revocation import SqlChangeFeed
 from ubr.adapters.sql.unit_of_work import SqlStore, SqlUnitOfWork
 from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.home_loop import HomeLoop
+from ubr.application.ports.metrics import NO_METRICS, Metrics
 from ubr.application.ports.protection import RateLimitStore
 from ubr.application.ports.revocation import ChangeNotifier
 from ubr.application.ports.secrets import Signer
@@ -76,6 +77,7 @@ def ports_on_sql(
     unit_of_work: SqlUnitOfWork,
     background_unit_of_work: SqlUnitOfWork,
     redis: RedisClient | None,
+    metrics: Metrics,
     security: SecurityPorts,
     decisions: OperatorDecisions,
 ) -> Ports:
@@ -93,6 +95,7 @@ def ports_on_sql(
         rate_limit_store=rate_limit_store_in(redis, unit_of_work, security.signer),
         mailer=mailer_of(settings, clock),
         renderer=renderer_of(settings),
+        metrics=metrics,
         security=security,
         decisions=decisions,
     )
@@ -123,7 +126,8 @@ class SqlContainer(containers.DeclarativeContainer):
     unit_of_work = providers.Singleton(SqlUnitOfWork, engine, recorder, clock=store_clock)
     background_unit_of_work = providers.Singleton(SqlUnitOfWork, background_engine, recorder, clock=store_clock)
     redis = providers.Singleton(redis_client, settings.provided.redis_url, home)
-    hasher = providers.Singleton(hasher_of, settings)
+    metrics: providers.Provider[Metrics] = providers.Object(NO_METRICS)
+    hasher = providers.Singleton(hasher_of, settings, metrics)
     security = providers.Singleton(security_of, settings, hasher)
     ports = providers.Singleton(
         ports_on_sql,
@@ -138,6 +142,7 @@ class SqlContainer(containers.DeclarativeContainer):
         unit_of_work=unit_of_work,
         background_unit_of_work=background_unit_of_work,
         redis=redis,
+        metrics=metrics,
         security=security,
         decisions=decisions,
     )

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from ubr.adapters.memory.store import Drafts
-from ubr.application.ports.mail import Mail
+from ubr.application.ports.mail import Mail, MailBacklog
 from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
 from ubr.domain.errors import MailRefused, UserNotFound
@@ -29,6 +29,12 @@ class MemoryOutbox:
 
     async def due(self, now: datetime, *, without: Collection[str] = ()) -> bool:
         return any(self._due(now, without))
+
+    async def backlog(self, now: datetime) -> MailBacklog:
+        due = [queued.next_try_at for queued in self._due(now, ())]
+        return MailBacklog(
+            due=len(due), dead=sum(queued.dead for queued in self._queued), oldest=min(due, default=None)
+        )
 
     async def claim(
         self, now: datetime, until: datetime, limit: int, *, without: Collection[str] = ()

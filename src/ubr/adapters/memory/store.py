@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Generic, TypeVar
@@ -11,6 +11,7 @@ from uuid import UUID
 
 from ubr.application.kernel.home_loop import HomeLoop
 from ubr.application.ports.idempotency import IdempotencyRecord
+from ubr.application.ports.metrics import Load
 from ubr.application.ports.revocation import WorkerId
 from ubr.domain.accounts.one_time_link import OneTimeLink
 from ubr.domain.accounts.user import User
@@ -149,6 +150,10 @@ class MemoryStore:
         rows = tuple(ChangeRecord(number, change) for number, change in enumerate(changes, first))
         self.feed += rows
         self.commits[commit_id] = rows
+
+    @property
+    def connections(self) -> Mapping[str, Load]:
+        return {}
 
     async def ping(self) -> None:
         """Does nothing, because memory is always available."""

@@ -30,6 +30,9 @@ class FairQueue:
     def __init__(self) -> None:
         self._clients: Final[OrderedDict[str, OrderedDict[str, deque[Waiting]]]] = OrderedDict()
 
+    def __len__(self) -> int:
+        return sum(map(self._size, self._clients))
+
     def add(self, call: Waiting) -> None:
         self._clients.setdefault(call.client, OrderedDict()).setdefault(call.account, deque()).append(call)
 

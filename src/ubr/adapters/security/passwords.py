@@ -21,6 +21,7 @@ from argon2.low_level import ARGON2_VERSION, Type, hash_secret_raw
 
 from ubr.adapters.security.fair_queue import FairQueue, Job, Waiting
 from ubr.application.kernel.origin import current_origin
+from ubr.application.ports.metrics import NO_METRICS, Load, Metrics
 from ubr.application.ports.system import RandomBytes
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.errors import Busy, Unavailable
@@ -122,6 +123,7 @@ class Argon2PasswordHasher:
         workers: int | None = None,
         queue: int | None = None,
         random_bytes: RandomBytes = os.urandom,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         """Errors: `ValueError` for a cost that Argon2 does not support or that exceeds the bounds of this module."""
         self._cost = _Cost(memory_kib, time_cost, parallelism)
@@ -135,6 +137,7 @@ class Argon2PasswordHasher:
         if self._workers < 1 or self._places < self._workers:
             raise ValueError("There must be at least one worker, and a queue size of at least 0")
         self._random_bytes = random_bytes
+        self._metrics = metrics
         # Random bytes instead of a digest: no password matches it, and finding that out takes the full work.
         self._dummy = _Hash(self._cost, random_bytes(SALT_BYTES), random_bytes(HASH_BYTES))
         self._lock = threading.Lock()
@@ -149,6 +152,13 @@ class Argon2PasswordHasher:
     def taken(self) -> int:
         """Number of occupied places: passwords being hashed, and passwords waiting."""
         return self._taken
+
+    @property
+    def load(self) -> Load:
+        """The passwords being hashed, and those waiting."""
+        with self._lock:
+            waiting = len(self._queue)
+            return Load(self._taken - waiting, waiting)
 
     async def hash(self, password: str, *, account: str = "") -> PasswordHash:
         salt = self._random_bytes(SALT_BYTES)
@@ -255,7 +265,9 @@ class Argon2PasswordHasher:
             type=Type.ID,
         )
         took = time.perf_counter() - began
-        self._seconds += (took - self._seconds) * (_SMOOTHING if self._seconds else 1)
+        with self._lock:
+            self._seconds += (took - self._seconds) * (_SMOOTHING if self._seconds else 1)
+            self._metrics.password_hashed(took)
         return digest
 
 

@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, literal, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, literal, or_, select, tuple_, update
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import Values, queued_mail_from_row, queued_mail_to_row
 from ubr.adapters.sql.statements import Statement, inserting, updating
 from ubr.adapters.sql.tables import Timestamp, outbox
+from ubr.application.ports.mail import MailBacklog
 from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
 from ubr.domain.ids import UserId
@@ -34,6 +35,14 @@ _UNCHANGED: Final = and_(outbox.c.id == bindparam("its_id"), outbox.c.next_try_a
 _ADD: Final = inserting(outbox)
 _DUE: Final = Statement(
     select(outbox.c.id).where(outbox.c.dead.is_(False), outbox.c.next_try_at <= bindparam("now")).limit(1)
+)
+_WAITING: Final = and_(outbox.c.dead.is_(False), outbox.c.next_try_at <= bindparam("now"))
+_BACKLOG: Final = Statement(
+    select(
+        select(func.count()).select_from(outbox).where(_WAITING).scalar_subquery().label("due"),
+        select(func.count()).select_from(outbox).where(outbox.c.dead.is_(True)).scalar_subquery().label("dead"),
+        select(func.min(outbox.c.next_try_at)).where(_WAITING).scalar_subquery().label("oldest"),
+    )
 )
 _GET: Final = Statement(select(outbox).where(outbox.c.id == bindparam("id")))
 _GET_LOCKED: Final = Statement(select(outbox).where(outbox.c.id == bindparam("id")).with_for_update())
@@ -60,6 +69,10 @@ class SqlOutbox:
         if not without:
             return await self._connection.row(_DUE, {"now": now}) is not None
         return await self._connection.row(select(outbox.c.id).where(*_due(now, without)).limit(1)) is not None
+
+    async def backlog(self, now: datetime) -> MailBacklog:
+        [(due, dead, oldest)] = await self._connection.rows(_BACKLOG, {"now": now})
+        return MailBacklog(due=due, dead=dead, oldest=oldest)
 
     async def claim(
         self, now: datetime, until: datetime, limit: int, *, without: Collection[str] = ()

@@ -7,6 +7,7 @@ from typing import Final
 
 from ubr.adapters.sql.complaints import complain
 from ubr.adapters.sql.errors import SqlUnavailable
+from ubr.application.ports.metrics import Load
 
 PLACES: Final = "ubr_places"
 """The execution option with the `Places` of an engine."""
@@ -22,12 +23,23 @@ class Places:
     def __init__(self, number: int, patience: float) -> None:
         self._free = asyncio.Semaphore(number)
         self._patience = patience
+        self._used = 0
+        self._waiting = 0
+
+    @property
+    def load(self) -> Load:
+        return Load(self._used, self._waiting)
 
     async def take(self) -> None:
         """Errors: `SqlUnavailable` if none is free in time."""
         if not self._free.locked():
             await self._free.acquire()  # this does not wait
-            return
+        else:
+            await self._wait()
+        self._used += 1
+
+    async def _wait(self) -> None:
+        self._waiting += 1
         try:
             async with asyncio.timeout(self._patience):
                 await self._free.acquire()
@@ -35,6 +47,9 @@ class Places:
             late = SqlUnavailable("no connection was free")
             complain(late)
             raise late from None
+        finally:
+            self._waiting -= 1
 
     def give_back(self) -> None:
+        self._used -= 1
         self._free.release()

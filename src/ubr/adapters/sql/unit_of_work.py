@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final
@@ -22,6 +22,7 @@ from ubr.adapters.sql.errors import SqlTooSlow
 from ubr.adapters.sql.idempotency import SqlIdempotencyStore
 from ubr.adapters.sql.keys import SqlSigningKeys
 from ubr.adapters.sql.mail import SqlOutbox
+from ubr.adapters.sql.places import PLACES
 from ubr.adapters.sql.protection import CounterRows, SqlKnownClients, SqlPasswordAttempts
 from ubr.adapters.sql.revocation import POSITION, position_from_row, write_changes
 from ubr.adapters.sql.roles import SqlRoles
@@ -30,6 +31,7 @@ from ubr.adapters.sql.statements import Statement, updating
 from ubr.adapters.sql.tables import feed_head
 from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.home_loop import HomeLoop
+from ubr.application.ports.metrics import Load
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.system import Clock
 from ubr.application.revocation.pending_changes import PendingChanges
@@ -207,11 +209,17 @@ class SqlUnitOfWork:
 
 
 class SqlStore:
-    """The engine, and other engines of the same database, for health checks and shutdown."""
+    """The engine for requests, and the one for background jobs, for operators and shutdown."""
 
-    def __init__(self, engine: AsyncEngine, *others: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, background_engine: AsyncEngine | None = None) -> None:
         self._engine = engine
-        self._others = others
+        self._engines = {"requests": engine}
+        if background_engine is not None:
+            self._engines["background"] = background_engine
+
+    @property
+    def connections(self) -> Mapping[str, Load]:
+        return {name: engine.get_execution_options()[PLACES].load for name, engine in self._engines.items()}
 
     async def ping(self) -> None:
         connection = SqlConnection(self._engine, Mode.PEEK)
@@ -222,5 +230,5 @@ class SqlStore:
             await connection.give_back()
 
     async def close(self) -> None:
-        for engine in (self._engine, *self._others):
+        for engine in self._engines.values():
             await engine.dispose()

@@ -155,6 +155,16 @@ class SessionCache:
             return None
         return FeedPosition(epoch=self._epoch, number=self._cursor)
 
+    @property
+    def size(self) -> int:
+        """The number of cached sessions."""
+        return len(self._entries)
+
+    @property
+    def polled_at(self) -> float | None:
+        """The time on the cache's clock at which the newest completed poll began; None before the first."""
+        return self._poll_began
+
     async def news(self, beyond: int) -> None:
         """Return when a change record with a higher number is known here, or a new epoch."""
         epoch = self._epoch

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -58,6 +59,15 @@ class Watched:
     _logged: int = field(default=0, init=False)
     """The number of failures in a row at the last line in the log about them."""
 
+    def __post_init__(self) -> None:
+        if (jobs := _jobs.get()) is not None:
+            jobs[self.name] = self
+
+    @property
+    def failures(self) -> int:
+        """The number of failures since the last success."""
+        return self._failures
+
     async def __call__(self, act: Act) -> bool:
         """True if the act succeeded."""
         try:
@@ -85,6 +95,20 @@ class Watched:
         self._failures = self._logged = 0
         self._unexpected = False
         return True
+
+
+_jobs: ContextVar[dict[str, Watched] | None] = ContextVar("ubr_jobs", default=None)
+
+
+@contextmanager
+def collecting_jobs() -> Iterator[Mapping[str, Watched]]:
+    """Collect, by name, the jobs that start within, and their steps."""
+    jobs: dict[str, Watched] = {}
+    token = _jobs.set(jobs)
+    try:
+        yield jobs
+    finally:
+        _jobs.reset(token)
 
 
 def _reason(error: StoreUnavailable) -> str:

@@ -88,6 +88,19 @@ class Mailer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailBacklog:
+    """Numbers of queued mails. `oldest` is the time since which the first due mail has been due; None without one."""
+
+    due: int
+    dead: int
+    oldest: datetime | None
+
+    def age(self, now: datetime) -> timedelta:
+        """How long the first due mail has been due."""
+        return timedelta(0) if self.oldest is None else max(timedelta(0), now - self.oldest)
+
+
 class Outbox(Protocol):
     """Queued mails. These run inside a unit of work: a request for a mail and the queued mail commit together."""
 
@@ -97,6 +110,10 @@ class Outbox(Protocol):
 
     async def due(self, now: datetime, *, without: Collection[str] = ()) -> bool:
         """True if a queued mail is due, to another domain than these."""
+        ...
+
+    async def backlog(self, now: datetime) -> MailBacklog:
+        """The mails that are due, to any domain, and the dead ones. A claimed mail is not due."""
         ...
 
     async def claim(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -12,6 +13,7 @@ from ubr.application.ports.audit import LogKeys, LogRecords, Logs, LogTree
 from ubr.application.ports.idempotency import IdempotencyStore
 from ubr.application.ports.keys import SigningKeys
 from ubr.application.ports.mail import Outbox
+from ubr.application.ports.metrics import Load
 from ubr.application.ports.protection import KnownClients, PasswordAttempts
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.roles import Roles
@@ -142,6 +144,11 @@ class EndingUnitOfWork(UnitOfWork, Protocol):
 
 class Store(Protocol):
     """The store behind the units, for health checks and shutdown."""
+
+    @property
+    def connections(self) -> Mapping[str, Load]:
+        """The load of each pool of connections, by name: `requests`, `background`. Empty for a store without pools."""
+        ...
 
     async def ping(self) -> None:
         """Errors: `StoreUnavailable`."""

@@ -189,7 +189,7 @@ class PasswordThrottle:
             return
         line = self._lines.setdefault(email.key, _Line())
         if line.waiting >= _IN_LINE:
-            raise RateLimited(whole_seconds(quota.per))
+            raise self._refused(whole_seconds(quota.per))
         line.waiting += 1
         try:
             async with line.places, self.unit_of_work.peek() as tx:
@@ -214,7 +214,7 @@ class PasswordThrottle:
             return None
         queue = self._queues.setdefault(bucket, _Queue())
         if queue.waiting >= _WAITING:
-            raise RateLimited(whole_seconds(quota.per))
+            raise self._refused(whole_seconds(quota.per))
         queue.waiting += 1
         try:
             came = self.elapsed()
@@ -239,10 +239,14 @@ class PasswordThrottle:
             if found.all_failed:
                 queue.refused_at, queue.refused_for = asked, seconds
             elif asked - max(came, queue.moved_at) >= _PATIENCE or asked - came >= _AT_MOST:
-                raise RateLimited(seconds)
+                raise self._refused(seconds)
             else:
                 await self.pause(_POLL)
-        raise RateLimited(queue.refused_for)
+        raise self._refused(queue.refused_for)
+
+    def _refused(self, seconds: int) -> RateLimited:
+        self.rate_limiter.metrics.rate_limited("account")
+        return RateLimited(seconds)
 
     async def _finish(self, rest: Coroutine[Any, Any, None]) -> None:
         """Complete the remaining work, even if the caller is cancelled. A failure here expires with the window."""

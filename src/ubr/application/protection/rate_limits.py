@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Final
 
 from ubr.application.kernel.origin import current_origin
+from ubr.application.ports.metrics import NO_METRICS, Metrics
 from ubr.application.ports.protection import Decision, Quota, RateLimitStore
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.user import User
@@ -155,6 +156,7 @@ class RateLimiter:
 
     rate_limit_store: RateLimitStore
     quotas: Quotas
+    metrics: Metrics = NO_METRICS
 
     async def registration(self) -> None:
         """Count a registration."""
@@ -209,7 +211,7 @@ class RateLimiter:
     async def _mail(self, kind: MailKind, email: Email) -> Decision | None:
         await self._client("mail-ip", self.quotas.mails)
         quota = self.quotas.mails_to_one
-        return None if quota is None else await self.rate_limit_store.take(f"mail {kind} {email.key}", quota)
+        return None if quota is None else await self._take(f"mail {kind} {email.key}", quota)
 
     async def login(self, user: User) -> None:
         """Count a login with a right password, for the account and for the client.
@@ -245,7 +247,14 @@ class RateLimiter:
 
     async def _count(self, name: str, quota: Quota | None) -> None:
         if quota is not None:
-            _allow(await self.rate_limit_store.take(name, quota))
+            _allow(await self._take(name, quota))
+
+    async def _take(self, name: str, quota: Quota) -> Decision:
+        """Take an attempt. The first word of a counter's name is the name of its limit."""
+        decision = await self.rate_limit_store.take(name, quota)
+        if not decision.allowed:
+            self.metrics.rate_limited(name.partition(" ")[0])
+        return decision
 
     async def bad_refresh(self) -> None:
         """Count an invalid refresh token."""
@@ -283,7 +292,7 @@ class RateLimiter:
         network = current_origin().network
         if quota is None or network is None:
             return None
-        decision = await self.rate_limit_store.take(f"{policy} {network}", quota)
+        decision = await self._take(f"{policy} {network}", quota)
         status = RateLimitStatus(
             policy=policy, quota=quota, remaining=decision.remaining, retry_after=decision.retry_after
         )

@@ -173,6 +173,7 @@ class FollowRevocations:
 
     async def _check_number(self, lease: WorkerId) -> None:
         if len(await self._of_user(lease) - {lease}) >= self.policy.verifiers_per_user:
+            self.rate_limiter.metrics.rate_limited("verifiers-of-user")
             raise RateLimited(_FREED_AFTER, "This user has as many verifiers as a user may have")
 
     async def _of_user(self, lease: WorkerId) -> set[WorkerId]:

@@ -11,6 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from ubr.application.access.session_cache import CLOCK_RATES, SessionCache
+from ubr.application.ports.metrics import NO_METRICS, Metrics
 from ubr.application.ports.revocation import ChangeFeed, ChangeNotifier, CommittedChanges, Elapsed, Listener, WorkerId
 from ubr.application.ports.unit_of_work import Repositories, Transaction, UnitOfWork
 from ubr.domain.actor import Actor, System
@@ -37,43 +38,57 @@ class RevocationBarrier:
     feed: ChangeFeed
     notifier: ChangeNotifier
     elapsed: Elapsed
+    metrics: Metrics = NO_METRICS
 
     async def __call__(self, commit_id: UUID, *, must_propagate: bool) -> None:
         """Return when every worker that may hold a lease has acknowledged a commit, or when the bound has passed.
 
         Without `must_propagate` this worker knows at once, and the others with their next poll.
         """
-        until = self._deadline()
+        began = self.elapsed()
+        in_time = False
         try:
             committed = await self.feed.committed_changes(commit_id)
         except StoreUnavailable:
-            await self._pause(until if must_propagate else 0)
-            return
-        self.session_cache.apply(committed.epoch, committed.rows)
+            if must_propagate:
+                await self._pause(self._deadline(began))
+        else:
+            self.session_cache.apply(committed.epoch, committed.rows)
+            if must_propagate:
+                in_time = await self._acknowledged(committed, self._deadline(began))
         if must_propagate:
-            await self._acknowledged(committed, until)
+            self._waited(began, in_time=in_time)
 
     async def again(self, change: Change, *, recorded: bool) -> None:
         """Wait for the change of an earlier commit, because the caller of that commit may not have waited.
 
         The feed holds its record, so this writes nothing. If the record is not about `change`, the bound passes.
         """
-        until = self._deadline()
+        began = self.elapsed()
+        until = self._deadline(began)
         try:
             committed = await self.feed.latest_change(change)
         except StoreUnavailable:
             await self._pause(until)
+            self._waited(began, in_time=False)
             return
         self.session_cache.apply(committed.epoch, committed.rows)
+        in_time = True
         if committed.rows:
-            await self._acknowledged(committed, until)
+            in_time = await self._acknowledged(committed, until)
         if not recorded and committed.workers - {self.session_cache.worker}:
             await self._pause(until)
+            in_time = False
+        self._waited(began, in_time=in_time)
 
-    def _deadline(self) -> float:
-        return self.elapsed() + self.session_cache.times.bound + CLOCK_RATES
+    def _deadline(self, began: float) -> float:
+        return began + self.session_cache.times.bound + CLOCK_RATES
 
-    async def _acknowledged(self, committed: CommittedChanges, until: float) -> None:
+    def _waited(self, began: float, *, in_time: bool) -> None:
+        self.metrics.revocation_waited(self.elapsed() - began, in_time=in_time)
+
+    async def _acknowledged(self, committed: CommittedChanges, until: float) -> bool:
+        """True if every worker acknowledged; False if the bound has passed."""
         others = committed.workers - {self.session_cache.worker}
         whole = not (committed.steady or self.session_cache.trusts(committed.epoch))
         known = not others
@@ -83,6 +98,8 @@ class RevocationBarrier:
                     known = await self.notifier.deliver(committed.epoch, committed.rows, others)
         if whole or not known:
             await self._pause(until)
+            return False
+        return True
 
     async def _pause(self, until: float) -> None:
         while (left := until - self.elapsed()) > 0:  # noqa: ASYNC110 - waits for time to pass, not for an event
