@@ -22,6 +22,7 @@ from ubr.domain.events import (
     actions,
 )
 from ubr.domain.roles.permissions import MEANINGS
+from ubr.entrypoints.http.metrics.registry import METRICS, ROUTES
 from ubr.entrypoints.http.openapi.document import described
 from ubr.entrypoints.http.problems.catalogue import problems
 from ubr.entrypoints.http.problems.pages import markdown
@@ -117,9 +118,37 @@ def architecture_page() -> str:
     return page
 
 
+def metrics_page() -> str:
+    """The page on metrics, with the tables of the metrics and of their labels."""
+    page = filled((DOCS / "metrics.md").read_text(), metrics_table(), "metrics")
+    return filled(page, labels_table(), "labels")
+
+
+def metrics_table() -> str:
+    """Every metric, in the order of the answer."""
+    rows = [
+        f"| `{metric.name}` | {metric.kind.value} | {metric.unit} | "
+        f"{', '.join(f'`{label.name}`' for label in metric.labels)} | {metric.meaning} | {metric.source.value} |"
+        for metric in METRICS
+    ]
+    head = ["| name | kind | unit | labels | meaning | value |", "| --- | --- | --- | --- | --- | --- |"]
+    return "\n".join([*head, *rows])
+
+
+def labels_table() -> str:
+    """Every label, with its values. Those of the route are in the OpenAPI document."""
+    labels = {label.name: label for metric in METRICS for label in metric.labels}
+    rows = []
+    for label in labels.values():
+        values = () if label is ROUTES else label.values
+        rows.append(f"| `{label.name}` | {label.meaning} | {', '.join(f'`{value}`' for value in values)} |")
+    return "\n".join(["| label | meaning | values |", "| --- | --- | --- |", *rows])
+
+
 def pages() -> dict[Path, str]:
     """The pages and what has to stand in them."""
     return {
+        DOCS / "metrics.md": metrics_page(),
         DOCS / "settings.md": documentation(),
         DOCS / "problems.md": problems_page(),
         DOCS / "audit.md": audit_page(),

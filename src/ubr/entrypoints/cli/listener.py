@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from typing import Any, Final
 
 from granian._granian import SocketHolder
@@ -41,9 +42,10 @@ def open_listener(address: str, port: int) -> socket.socket:
 
 
 def run_worker(address: str, port: int, number: int, name: str | None, loader: Any, _socket: Any, *rest: Any) -> None:
-    """The work of a process of the server, on a listening socket of its own."""
+    """The work of a process of the server, on a listening socket of its own. `number` counts the workers from 1."""
     holder = SocketHolder(open_listener(address, port).detach(), False, BACKLOG)  # type: ignore[call-arg]
-    MPServer._spawn_asgi_lifespan_worker(number, name, loader, ((None, holder), None), *rest)  # noqa: SLF001
+    load = partial(loader, number=number - 1)
+    MPServer._spawn_asgi_lifespan_worker(number, name, load, ((None, holder), None), *rest)  # noqa: SLF001
 
 
 def allowed_connections(wanted: int) -> int:

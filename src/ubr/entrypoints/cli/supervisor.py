@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from io import TextIOWrapper
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -40,6 +41,7 @@ from ubr.settings import Settings, TrustedProxies
 
 if TYPE_CHECKING:
     from ubr.entrypoints.http.asgi import Service
+    from ubr.entrypoints.http.metrics.board import Board
 
 APP: Final = "ubr.entrypoints.http.asgi:create"
 DRAIN: Final = 30
@@ -175,13 +177,25 @@ def serve(settings: Settings, address: str) -> ExitCode:
         # From 3.14 on, fork is not the default. It is safe here: no thread runs yet that could hold a lock.
         multiprocessing.set_start_method("fork")
     os.register_at_fork(after_in_child=_forget_signals)
+    from ubr.entrypoints.http.metrics.board import Board  # noqa: PLC0415 - after mistakes were found, not before
+
     server = Supervisor(settings, address)
     with suppress(SystemExit):  # If the same Ctrl-C reached a worker first, the server reports that worker as failed.
         # The server's own socket has no limits for clients that do not read.
         own_listener = partial(run_worker, address, settings.port) if sys.platform == "linux" else None
+        # Only forks share its memory. On other systems each worker shows its own metrics.
+        board = Board(settings.workers) if sys.platform == "linux" else None
         # One client leaves half of the connections to the others.
         limit = min(settings.max_connections_per_client, server.connections // 2)
-        server.serve(own_listener, partial(load, limit, settings.trusted_proxies, settings.port))
+        loader = partial(
+            load,
+            limit=limit,
+            trusted=settings.trusted_proxies,
+            port=settings.port,
+            loopback=ip_address(address).is_loopback,
+            board=board,
+        )
+        server.serve(own_listener, loader)
     if not server.interrupt_signal:
         raise Refused("The workers exit right after they start: see the log for the reason.")
     return ExitCode.OK
@@ -258,21 +272,33 @@ class Supervisor(MPServer):
             time.sleep(_PATIENCE)
 
 
-def import_app() -> Callable[[Connections], Service]:
+def import_app() -> Callable[..., Service]:
     """The application factory."""
     from ubr.entrypoints.http.asgi import create  # noqa: PLC0415 - after mistakes were found, not before
 
     return create
 
 
-def load(limit: int, trusted: TrustedProxies, port: int, _target: str) -> Service:
-    """The application, in a worker. A client has at most `limit` connections."""
+def load(
+    _target: str,
+    *,
+    limit: int,
+    trusted: TrustedProxies,
+    port: int,
+    loopback: bool,
+    board: Board | None,
+    number: int = 0,
+) -> Service:
+    """The application, in a worker. A client has at most `limit` connections.
+
+    `board` has the metrics of all workers, of which this one has the `number`.
+    """
     threading.Thread(target=_follow_parent, daemon=True).start()
     loop = asyncio.get_event_loop()
     loop.add_signal_handler(signal.SIGURG, _nothing)
     _listen_for_signals(loop)
     connections = Connections(limit, trusted)
-    service = import_app()(connections)
+    service = import_app()(connections, board, number, loopback=loopback)
     loop.add_signal_handler(STOPPING, service.stop_soon)
     connections.watch(loop, port)
     return service

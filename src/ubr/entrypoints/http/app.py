@@ -15,6 +15,7 @@ from ubr.entrypoints.http.openapi.document import described
 from ubr.entrypoints.http.problems.errors import ClientGone
 from ubr.entrypoints.http.problems.response import problem
 from ubr.entrypoints.http.routes import CONTROLLERS
+from ubr.entrypoints.http.routes.metrics import METRICS
 from ubr.entrypoints.http.routes.pages import RETURN_URL
 from ubr.entrypoints.http.routing import handlers
 
@@ -27,7 +28,9 @@ def create_app(ubr: Application, *, options: HttpOptions | None = None) -> Edge:
     app = Litestar(
         handlers(CONTROLLERS, ubr, body_seconds=options.body_seconds),
         exception_handlers={Exception: _not_found},
-        state=State({"described": described, STOPPING: False, RETURN_URL: options.return_url}),
+        state=State(
+            {"described": described, STOPPING: False, RETURN_URL: options.return_url, METRICS: options.metrics}
+        ),
         openapi_config=None,
         logging_config=None,
     )

@@ -9,29 +9,49 @@ from typing import Any
 
 from litestar.types import Receive, Scope, Send
 
-from ubr.application.kernel.periodic import running_beside
+from ubr.adapters.security.system import elapsed
+from ubr.application.kernel.periodic import collecting_jobs, running_beside
 from ubr.bootstrap import CLEANING, open_environment
 from ubr.domain.errors import UbrError
 from ubr.entrypoints.http.app import create_app
 from ubr.entrypoints.http.connections import Connections
 from ubr.entrypoints.http.edge import Edge, HttpOptions
 from ubr.entrypoints.http.log_lines import DELAY, EVENTS, OUTPUT, configure
+from ubr.entrypoints.http.metrics.access import MetricsAccess
+from ubr.entrypoints.http.metrics.board import Board
+from ubr.entrypoints.http.metrics.exporter import Exporter
+from ubr.entrypoints.http.metrics.worker import WorkerMetrics
 from ubr.settings import Settings, ensure_embedded_files
 
 
-def create(connections: Connections | None = None) -> Service:
-    """The service; an ASGI server calls this factory. Errors: `WrongSetting`."""
+def create(
+    connections: Connections | None = None, board: Board | None = None, number: int = 0, *, loopback: bool = False
+) -> Service:
+    """The service; an ASGI server calls this factory. Errors: `WrongSetting`.
+
+    `board` has the metrics of several processes, of which this one has the `number`; without it, they are of this
+    process alone. With `loopback`, only this machine can reach the service.
+    """
     settings = ensure_embedded_files(Settings.from_env())
     configure(settings.log_level, delay=DELAY)
-    return Service(settings, connections)
+    access = MetricsAccess(token=settings.metrics_token, local=loopback and settings.trusted_proxies == ())
+    return Service(settings, connections, WorkerMetrics(board, number), access)
 
 
 class Service:
     """Opens the environment when the server starts it, and closes it when the server stops."""
 
-    def __init__(self, settings: Settings, connections: Connections | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        connections: Connections | None = None,
+        worker: WorkerMetrics | None = None,
+        access: MetricsAccess | None = None,
+    ) -> None:
         self._settings = settings
         self._connections = connections
+        self._worker = worker or WorkerMetrics()
+        self._access = access or MetricsAccess()
         self._edge: Edge | None = None
 
     def stop_soon(self) -> None:
@@ -76,7 +96,11 @@ class Service:
             cors_origins=settings.cors_origins,
             connections=self._connections,
         )
-        async with open_environment(settings) as environment:
-            options = replace(options, rejected=environment.denials.reject)
-            async with running_beside((environment.janitor, CLEANING)):
-                yield create_app(environment.application, options=options)
+        with collecting_jobs() as jobs:
+            async with open_environment(settings, metrics=self._worker) as environment:
+                exporter = Exporter(
+                    worker=self._worker, access=self._access, environment=environment, jobs=jobs, elapsed=elapsed
+                )
+                options = replace(options, rejected=environment.denials.reject, metrics=exporter)
+                async with running_beside((environment.janitor, CLEANING), (exporter.publish, exporter.interval)):
+                    yield create_app(environment.application, options=options)

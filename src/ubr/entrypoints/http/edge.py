@@ -27,6 +27,7 @@ from ubr.entrypoints.http.exchange import Facts, with_facts
 from ubr.entrypoints.http.fields import Fields, fields_of
 from ubr.entrypoints.http.lifetime import STOPPING
 from ubr.entrypoints.http.log_lines import EVENTS
+from ubr.entrypoints.http.metrics.exporter import Exporter
 from ubr.entrypoints.http.problems.errors import ClientGone, InternalError, MalformedBody, UriTooLong
 from ubr.entrypoints.http.problems.response import problem_response
 from ubr.settings import TrustedProxies
@@ -74,6 +75,8 @@ class HttpOptions:
     """The connections of the process. None leaves their limits to the server."""
     rejected: CountRejection = _uncounted
     """Called for each request that was rejected before its caller was known."""
+    metrics: Exporter | None = None
+    """Counts the requests, and answers `/metrics`. None counts nothing."""
 
 
 class Edge:
@@ -86,6 +89,7 @@ class Edge:
         self._cors = Cors(options.cors_origins)
         self.rejected = options.rejected
         self.connections = options.connections
+        self.metrics = None if options.metrics is None else options.metrics.worker
         self.unread_seconds = options.unread_seconds
         self._defaults = {
             b"cache-control": b"no-store",
@@ -209,10 +213,14 @@ class _Exchange:
         with counted as excess, calling_from(self._origin), collecting_rate_limits() as self._rate_limits:
             # A probe that found the service too busy would take it away from all clients behind one proxy.
             self._excess = None if self._path.startswith(PROBES) else excess
+            if (metrics := self._edge.metrics) is not None:
+                metrics.request_began()
+                if self._excess is not None:
+                    metrics.rate_limited("running-requests")
             try:
                 await self._answer()
             finally:
-                self._write_line(began)
+                self._conclude(time.perf_counter() - began)
 
     async def _answer(self) -> None:
         try:
@@ -311,20 +319,26 @@ class _Exchange:
                 self._edge.connections.abort(self._peer)
             raise _Unread from None
 
-    def _write_line(self, began: float) -> None:
-        """Never logs the path, the query or the body: the route's template names the place, and the id the caller."""
+    def _conclude(self, seconds: float) -> None:
+        """Count the request, and log it.
+
+        Never the path, the query or the body: the route's template names the place, and the id the caller.
+        """
         status = self._status or _HUNG_UP
+        method = "HEAD" if self._head else self._facts.method
+        if self._edge.metrics is not None:
+            self._edge.metrics.request_ended(method, self._facts.route, status, seconds)
         problem = self._facts.problem if status >= HTTPStatus.BAD_REQUEST else None
         if problem is not None and status in _REJECTED and problem != _RECORDED:
             self._edge.rejected(problem)
         EVENTS.log(
             logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO,
             "request",
-            method="HEAD" if self._head else self._facts.method,
+            method=method,
             route=self._facts.route,
             status=status,
             problem=problem,
-            ms=round((time.perf_counter() - began) * 1000, 2),
+            ms=round(seconds * 1000, 2),
             request_id=self._origin.request_id,
         )
 

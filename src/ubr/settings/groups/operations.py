@@ -24,7 +24,8 @@ class OperationsSettings:
     metrics_token: str | None = setting(
         parse_token,
         None,
-        "Reserved: this version serves no metrics. A bearer token for them, 16 characters or more.",
+        "The bearer token for `/metrics`, 16 characters or more. Without it, only this machine may read them, and only "
+        "while `UBR_HOST` is a loopback address and `UBR_TRUSTED_PROXIES` is not set.",
         otherwise="none",
         shown="nothing",
     )

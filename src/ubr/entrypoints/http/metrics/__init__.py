@@ -1,0 +1,1 @@
+"""The metrics of the service, in the text format of Prometheus."""

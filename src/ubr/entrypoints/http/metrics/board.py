@@ -1,0 +1,110 @@
+"""The values of all workers of a service, in memory that they share.
+
+Each worker writes to an area of its own, so that no increment is lost, and reads all areas. The supervisor makes the
+board before it forks the workers. A counter stays when its worker ends, so no sum ever decreases.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+from ubr.entrypoints.http.metrics.registry import COUNTED, Kind, Metric, Source
+
+_CELL: Final = 8
+"""Bytes of a cell: a number with 53 bits for whole numbers, which the processor reads and writes as one."""
+_AREAS: Final = 2
+"""Areas of each worker number. A reload starts a worker while the former one of that number still answers requests."""
+_CHUNK: Final = 256
+"""Cells that are skipped together if nothing was counted in them."""
+
+_START: Final[dict[str, int]] = {}
+"""The first cell of each metric in an area. Cell 0 is the generation of the area's owner."""
+_size = 1
+for _metric in COUNTED:
+    _START[_metric.name] = _size
+    _size += _metric.series * _metric.width
+_SIZE: Final = _size
+
+_GAUGES: Final = [metric for metric in COUNTED if metric.kind is Kind.GAUGE]
+
+
+class Board:
+    """The cells of all workers. Forks of this process share them."""
+
+    def __init__(self, workers: int = 1) -> None:
+        self._workers = workers
+        self._cells: memoryview[float] = memoryview(mmap.mmap(-1, workers * _AREAS * _SIZE * _CELL)).cast("d")
+
+    def join(self, number: int = 0) -> memoryview[float]:
+        """The area of a worker that starts, by its number from 0 on. The gauges of its predecessor end."""
+        first, second = (self._area(number, which) for which in range(_AREAS))
+        # The owner of the older area has ended: a number has no more than two workers at a time.
+        older, newer = (first, second) if first[0] <= second[0] else (second, first)
+        for metric in _GAUGES:
+            start = _START[metric.name]
+            for cell in range(start, start + metric.series):
+                older[cell] = 0.0
+        older[0] = newer[0] + 1
+        return older
+
+    def totals(self, metric: Metric, now: float) -> Iterator[tuple[tuple[str, ...], Sequence[float]]]:
+        """The cells of each combination of the metric's labels, with their values. `now` is the time for ages."""
+        merged = self._merged(metric)
+        width = metric.width
+        for index in sorted({cell // width for cell in merged}) if metric.sparse else range(metric.series):
+            cells = [merged.get(cell, 0.0) for cell in range(index * width, (index + 1) * width)]
+            if metric.source is Source.OLDEST:
+                if not any(cells):  # no worker has noted a moment yet
+                    continue
+                cells = [max(0.0, now - cell) for cell in cells]
+            yield _values(metric, index), cells
+
+    def _merged(self, metric: Metric) -> dict[int, float]:
+        """The cells that are not 0, by their position in the metric."""
+        start = _START[metric.name]
+        end = start + metric.series * metric.width
+        merged: dict[int, float] = {}
+        for area in self._current() if metric.kind is Kind.GAUGE else self._all():
+            for first in range(start, end, _CHUNK):
+                chunk = area[first : min(first + _CHUNK, end)]
+                if not chunk.tobytes().strip(b"\0"):
+                    continue
+                for cell, value in enumerate(chunk, first - start):
+                    if value:
+                        merged[cell] = _MERGE[metric.source](merged[cell], value) if cell in merged else value
+        return merged
+
+    def _area(self, number: int, which: int) -> memoryview[float]:
+        begin = (number * _AREAS + which) * _SIZE
+        return self._cells[begin : begin + _SIZE]
+
+    def _all(self) -> Iterator[memoryview[float]]:
+        return (self._area(number, which) for number in range(self._workers) for which in range(_AREAS))
+
+    def _current(self) -> Iterator[memoryview[float]]:
+        """The area of the newest worker of each number."""
+        for number in range(self._workers):
+            yield max((self._area(number, which) for which in range(_AREAS)), key=lambda area: float(area[0]))
+
+
+_MERGE: Final[Mapping[Source, Callable[[float, float], float]]] = {
+    Source.SUM: lambda one, other: one + other,
+    Source.MAX: max,
+    Source.OLDEST: min,
+}
+
+
+def first_cell(metric: Metric) -> int:
+    """The position of a metric in an area."""
+    return _START[metric.name]
+
+
+def _values(metric: Metric, index: int) -> tuple[str, ...]:
+    """The values of the labels of a combination, by its index. The last label varies fastest."""
+    values = []
+    for label in reversed(metric.labels):
+        index, position = divmod(index, len(label.values))
+        values.append(label.values[position])
+    return tuple(reversed(values))

@@ -1,0 +1,46 @@
+"""The metrics of the service, for monitoring."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ubr.domain.errors import NotFound
+from ubr.entrypoints.http.call import Call, operation
+from ubr.entrypoints.http.response import Response
+from ubr.entrypoints.http.routing import Controller, get
+
+if TYPE_CHECKING:
+    # It contains the names of the routes, so they cannot import it.
+    from ubr.entrypoints.http.metrics.exporter import Exporter
+
+METRICS: Final = "metrics"
+"""The name of the exporter in the state of the application; None if there are no metrics."""
+
+_TEXT: Final = "text/plain; version=0.0.4"
+"""The text format of Prometheus."""
+
+
+class Metrics(Controller):
+    path = "/metrics"
+
+    @get(
+        "/",
+        operation(
+            None,
+            "service",
+            name="get_metrics",
+            summary="Read the metrics",
+            answer=str,
+            media_type=_TEXT,
+            public=True,
+            problems=(NotFound,),
+            described=False,
+        ),
+    )
+    async def metrics(self, request: Call) -> Response:
+        exporter: Exporter | None = request.state[METRICS]
+        client = request.scope.get("client")
+        if exporter is None or not exporter.access.permits(client[0] if client else None, request.fields):
+            # As for any other path: a stranger does not learn that there are metrics.
+            raise NotFound("This path does not exist")
+        return Response(await exporter.text(), media_type=_TEXT)
