@@ -189,6 +189,18 @@ def test_a_worker_that_dies_is_replaced(serve: Serve) -> None:
     assert "Unexpected exit from worker-1" in service.log
 
 
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [({}, 200), ({"UBR_HOST": "0.0.0.0"}, 404), ({"UBR_TRUSTED_PROXIES": "192.0.2.0/24"}, 404)],  # noqa: S104
+    ids=["alone", "for-others", "behind-a-proxy"],
+)
+def test_metrics_are_for_this_machine_while_no_other_reaches_the_service(
+    serve: Serve, settings: dict[str, str], status: int
+) -> None:
+    service = serve(**settings).wait_until_ready()
+    assert service.status("/metrics") == status
+
+
 def test_workers_go_with_their_supervisor(serve: Serve) -> None:
     service = serve().wait_until_ready()
     service.process.kill()

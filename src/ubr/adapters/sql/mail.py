@@ -33,10 +33,8 @@ _UNDOING: Final = and_(
 _UNCHANGED: Final = and_(outbox.c.id == bindparam("its_id"), outbox.c.next_try_at == bindparam("its_time"))
 
 _ADD: Final = inserting(outbox)
-_DUE: Final = Statement(
-    select(outbox.c.id).where(outbox.c.dead.is_(False), outbox.c.next_try_at <= bindparam("now")).limit(1)
-)
 _WAITING: Final = and_(outbox.c.dead.is_(False), outbox.c.next_try_at <= bindparam("now"))
+_DUE: Final = Statement(select(outbox.c.id).where(_WAITING).limit(1))
 _BACKLOG: Final = Statement(
     select(
         select(func.count()).select_from(outbox).where(_WAITING).scalar_subquery().label("due"),

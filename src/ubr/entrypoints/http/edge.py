@@ -28,6 +28,7 @@ from ubr.entrypoints.http.fields import Fields, fields_of
 from ubr.entrypoints.http.lifetime import STOPPING
 from ubr.entrypoints.http.log_lines import EVENTS
 from ubr.entrypoints.http.metrics.exporter import Exporter
+from ubr.entrypoints.http.metrics.registry import HUNG_UP
 from ubr.entrypoints.http.problems.errors import ClientGone, InternalError, MalformedBody, UriTooLong
 from ubr.entrypoints.http.problems.response import problem_response
 from ubr.settings import TrustedProxies
@@ -45,8 +46,6 @@ _DRAIN_BYTES: Final = 8 * 1024 * 1024
 _DRAIN_SECONDS: Final = 2
 _PART_BYTES: Final = 16 * 1024
 """The server keeps up to four parts of a response, and its own buffer, for a client that does not read."""
-_HUNG_UP: Final = 499
-"""Only in the log: the client disconnected before the response, or seems to have."""
 
 _REJECTED: Final = (400, 401, 408, 413, 414, 415, 429)
 _RECORDED: Final = InvalidCredentials.code
@@ -231,10 +230,10 @@ class _Exchange:
         except ClientGone:
             # Servers report a truncated or badly chunked body the same way, and then the client can read a response.
             await self._refuse(MalformedBody("The body is truncated or has invalid chunks"))
-            self._status = _HUNG_UP
+            self._status = HUNG_UP
         except Exception as error:
             if self._deadline < 0:  # the connection ends, and an error in the log for each would help an attacker
-                self._status = _HUNG_UP
+                self._status = HUNG_UP
                 return
             if self._status:  # the response has begun: only the server can still abort it
                 raise
@@ -324,7 +323,7 @@ class _Exchange:
 
         Never the path, the query or the body: the route's template names the place, and the id the caller.
         """
-        status = self._status or _HUNG_UP
+        status = self._status or HUNG_UP
         method = "HEAD" if self._head else self._facts.method
         if self._edge.metrics is not None:
             self._edge.metrics.request_ended(method, self._facts.route, status, seconds)

@@ -19,7 +19,7 @@ UNMATCHED: Final = "unmatched"
 """The route of a request that was answered before a route was found."""
 
 HUNG_UP: Final = 499
-"""The status of a request whose client disconnected before the response."""
+"""Only in metrics and in the log: the client disconnected before the response, or seems to have."""
 
 
 class Kind(Enum):
