@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -35,6 +36,12 @@ _OUR_FAULT: Final = (503, 530, 534, 535, 538)
 """"Log in first" and similar (RFC 4954): a reply to a recipient that concerns the settings, which can be corrected."""
 _FIRST_DOT: Final = re.compile(rb"^\.", re.MULTILINE)
 """Is doubled, because a line with a single dot ends the mail (RFC 5321, 4.5.2)."""
+_CAUSES: Final = (
+    (ssl.SSLError, "the server and ubr did not agree on TLS"),
+    (socket.gaierror, "the host name of the server is unknown"),
+    (TimeoutError, "the server did not answer in time"),
+    (ConnectionRefusedError, "no server listens at the address"),
+)
 _FAREWELL: Final = 1.0
 """Seconds for a QUIT. Its result is ignored."""
 
@@ -93,6 +100,14 @@ class SmtpMailer:
         except (SMTPException, OSError, ValueError) as error:
             raise _told(error) from None
 
+    async def greet(self) -> None:
+        """Connect, agree on TLS and log in, as for a mail, and send none. Errors: `MailUnavailable`."""
+        try:
+            async with self._connection() as (client, _):
+                await self._log_in(client)
+        except (SMTPException, OSError, ValueError) as error:
+            raise _told(error) from None
+
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[tuple[SMTP, asyncio.Timeout]]:
         """A connection, and the time limit of its use."""
@@ -114,8 +129,8 @@ class SmtpMailer:
         finally:
             client.close()
 
-    async def _announce(self, client: SMTP, to: str) -> None:
-        """All up to the text of the mail."""
+    async def _log_in(self, client: SMTP) -> None:
+        """All up to the sender of the mail."""
         await client.ehlo()
         if not self._at_once:
             if client.supports_extension("starttls"):
@@ -127,6 +142,10 @@ class SmtpMailer:
             if not client.supports_extension("auth"):
                 raise MailUnavailable("the server offers no supported authentication")
             await client.login(*self._account)
+
+    async def _announce(self, client: SMTP, to: str) -> None:
+        """All up to the text of the mail."""
+        await self._log_in(client)
         international = not (to + self._own).isascii()
         if international and not client.supports_extension("smtputf8"):
             if self._own.isascii():
@@ -158,15 +177,11 @@ def _told(error: Exception) -> MailRefused | MailUnavailable:
     """The failure, without texts of the server or the library, because these can contain the mail."""
     if isinstance(error, SMTPResponseException):
         return _answered(error)
-    match (error.__cause__ or error) if isinstance(error, SMTPConnectError) else error:
-        case ssl.SSLCertVerificationError() as bad:
-            return MailUnavailable(f"the server's certificate is not good: {bad.verify_message}")
-        case ssl.SSLError():
-            return MailUnavailable("the server and ubr did not agree on TLS")
-        case TimeoutError():
-            return MailUnavailable("the server did not answer in time")
-        case _:
-            return MailUnavailable("the connection to the server failed")
+    cause = (error.__cause__ or error) if isinstance(error, SMTPConnectError) else error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return MailUnavailable(f"the server's certificate is not good: {cause.verify_message}")
+    sentences = (sentence for kind, sentence in _CAUSES if isinstance(cause, kind))
+    return MailUnavailable(next(sentences, "the connection to the server failed"))
 
 
 def _answered(error: SMTPResponseException) -> MailRefused | MailUnavailable:
