@@ -211,6 +211,21 @@ from ubr.application.operations.acknowledge_restore import (
 )
 from ubr.application.operations.check_health import CheckHealth as CheckHealth
 from ubr.application.operations.initialize import Initialize as Initialize
+from ubr.application.operations.inspect_installation import (
+    InspectInstallation as InspectInstallation,
+)
+from ubr.application.operations.inspect_installation import (
+    InspectionResult as InspectionResult,
+)
+from ubr.application.operations.inspect_installation import (
+    KeysInspection as KeysInspection,
+)
+from ubr.application.operations.inspect_installation import (
+    LogInspection as LogInspection,
+)
+from ubr.application.operations.inspect_installation import (
+    OutboxInspection as OutboxInspection,
+)
 from ubr.application.revocation.follow_revocations import (
     FollowRevocations as FollowRevocations,
 )

@@ -42,6 +42,7 @@ from ubr.application.mail.retry_mail import RetryMail
 from ubr.application.operations.acknowledge_restore import AcknowledgeRestore
 from ubr.application.operations.check_health import CheckHealth
 from ubr.application.operations.initialize import Initialize
+from ubr.application.operations.inspect_installation import InspectInstallation
 from ubr.application.revocation.follow_revocations import FollowRevocations
 from ubr.application.revocation.stop_following_revocations import StopFollowingRevocations
 from ubr.application.roles.assign_role import AssignRole
@@ -166,6 +167,7 @@ class OperationUseCases:
     acknowledge_restore: AcknowledgeRestore
     check_health: CheckHealth
     initialize: Initialize
+    inspect_installation: InspectInstallation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,6 +54,7 @@ from ubr.application.mail.retry_mail import RetryMail
 from ubr.application.operations.acknowledge_restore import AcknowledgeRestore
 from ubr.application.operations.check_health import CheckHealth
 from ubr.application.operations.initialize import Initialize
+from ubr.application.operations.inspect_installation import InspectInstallation
 from ubr.application.revocation.follow_revocations import FollowRevocations
 from ubr.application.revocation.stop_following_revocations import StopFollowingRevocations
 from ubr.application.roles.assign_role import AssignRole
@@ -415,5 +416,13 @@ def operations(ports: Ports, services: Services) -> OperationUseCases:
             access_tokens=ports.security.access_tokens,
             keys=services.keys,
             log_signing=ports.security.log_signing,
+        ),
+        inspect_installation=InspectInstallation(
+            unit_of_work=services.unit_of_work,
+            access_tokens=ports.security.access_tokens,
+            log_signing=ports.security.log_signing,
+            hasher=ports.security.hasher,
+            new_id=ports.new_id,
+            denials=services.denials,
         ),
     )

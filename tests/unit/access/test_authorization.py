@@ -360,9 +360,10 @@ def test_every_use_case_with_an_actor_is_asked() -> None:
     # These have no permission: they say who somebody is, are the service's own, or are shown elsewhere.
     others = {
         "register_user", "log_in", "refresh_session", "authenticate", "create_admin", "get_public_keys",
-        "check_health", "initialize", "list_signing_keys", "rotate_signing_key", "revoke_signing_key",
-        "rewrap_signing_keys", "compare_checkpoint", "verify_log", "export_log", "prune_log", "list_log_keys",
-        "rotate_log_key", "acknowledge_restore", "request_password_reset", "reset_password", "verify_email",
-        "resend_verification", "undo_email_change", "deliver_mail", "list_mail", "retry_mail", "get_me", "permits",
+        "check_health", "initialize", "inspect_installation", "list_signing_keys", "rotate_signing_key",
+        "revoke_signing_key", "rewrap_signing_keys", "compare_checkpoint", "verify_log", "export_log", "prune_log",
+        "list_log_keys", "rotate_log_key", "acknowledge_restore", "request_password_reset", "reset_password",
+        "verify_email", "resend_verification", "undo_email_change", "deliver_mail", "list_mail", "retry_mail",
+        "get_me", "permits",
     }  # fmt: skip
     assert asked | others == {field.name for field in fields(Application)}

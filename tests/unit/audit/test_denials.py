@@ -397,6 +397,7 @@ CALLS: dict[str, Callable[[Application, Any, UUID], Awaitable[object]]] = {
     "prune_log": lambda u, a, _: u.prune_log(PruneLogCommand(before=MovableClock()()), actor=a),
     "list_log_keys": lambda u, a, _: u.list_log_keys(actor=a),
     "rotate_log_key": lambda u, a, _: u.rotate_log_key(actor=a),
+    "inspect_installation": lambda u, a, _: u.inspect_installation(actor=a),
     "list_signing_keys": lambda u, a, _: u.list_signing_keys(actor=a),
     "rotate_signing_key": lambda u, a, _: u.rotate_signing_key(actor=a),
     "revoke_signing_key": lambda u, a, _: u.revoke_signing_key(RevokeSigningKeyCommand(kid="none"), actor=a),

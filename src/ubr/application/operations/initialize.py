@@ -19,7 +19,18 @@ from ubr.domain.roles.role import ADMIN_ROLE_ID, built_in_roles
 
 _LOOKED_AT: Final = 100
 
+LOCKED_HASHES: Final = (
+    "UBR_SECRET_KEY lacks a secret: it does not decrypt the password hashes of %d of the %d oldest users, who cannot "
+    "log in. Add the secret, and run `ubr keys rewrap` before you remove it"
+)
+
 _log: Final = logging.getLogger("ubr.passwords")
+
+
+async def locked_hashes(tx: Transaction, hasher: PasswordHasher) -> tuple[int, int]:
+    """Of the oldest users, the number of those whose password hashes no secret decrypts, and of all."""
+    hashes = await tx.users.hashes(None, _LOOKED_AT)
+    return sum(hasher.lacks_secret(hashed) for _, hashed in hashes), len(hashes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +60,9 @@ class Initialize:
                 await self._make()
             await self._load()
         async with self.unit_of_work.read() as tx:
-            hashes = await tx.users.hashes(None, _LOOKED_AT)
-        if lacking := sum(self.hasher.lacks_secret(hashed) for _, hashed in hashes):
-            _log.error(
-                "UBR_SECRET_KEY lacks a secret: it does not decrypt the password hashes of %d of the %d oldest users, "
-                "who cannot log in. Add the secret, and run `ubr keys rewrap` before you remove it",
-                lacking,
-                len(hashes),
-            )
+            lacking, users = await locked_hashes(tx, self.hasher)
+        if lacking:
+            _log.error(LOCKED_HASHES, lacking, users)
 
     async def _load(self) -> bool:
         async with self.unit_of_work.read() as tx:

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from ubr.application.audit.sequencer import current_checkpoint
+from ubr.application.kernel.command import Result
+from ubr.application.kernel.denials import denials_recorded
+from ubr.application.operations.initialize import locked_hashes
+from ubr.application.ports.accounts import PasswordHasher
+from ubr.application.ports.audit import Backlog, DenialLog, LogSigning
+from ubr.application.ports.keys import AccessTokens
+from ubr.application.ports.system import NewId
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.domain.actor import System
+from ubr.domain.audit.checkpoint import BadNote, Checkpoint
+from ubr.domain.errors import Forbidden, LogDamaged, LogKeyLocked, SigningKeyLocked
+from ubr.domain.ids import UserId
+from ubr.domain.keys.signing_key import signer
+from ubr.domain.roles.role import ADMIN_ROLE_ID
+
+LOOKED_AT: Final = 200
+"""Maximum number of queued mails of each state that are looked at."""
+
+
+class KeysInspection(Result, frozen=True, kw_only=True):
+    """The signing keys. `signing` is the `kid` of the key that signs since `since`; null without one.
+
+    `locked` are the `kid` of the keys in use that no secret decrypts.
+    """
+
+    signing: str | None
+    since: datetime | None
+    locked: list[str]
+
+
+class LogInspection(Result, frozen=True, kw_only=True):
+    """The audit log. `size` is that of the newest checkpoint; null if nothing was signed yet.
+
+    `damage` is a sentence about stored data that this service cannot have written. `locked` is the label of the newest
+    key if no secret decrypts it. `waiting` entries are not signed yet, the oldest since `waiting_since`.
+    """
+
+    keys: int
+    locked: str | None
+    size: int | None
+    damage: str | None
+    waiting: int
+    waiting_since: datetime | None
+
+
+class OutboxInspection(Result, frozen=True, kw_only=True):
+    """The queued mails, the 200 oldest of each state. `due_since` is the time since which a mail should have been sent.
+
+    `given_up` mails are not retried.
+    """
+
+    waiting: int
+    due_since: datetime | None
+    given_up: int
+
+
+class InspectionResult(Result, frozen=True, kw_only=True):
+    """The state of an installation at the time `now`, by the clock of the store.
+
+    `prepared` is false until the first process has created the built-in roles and keys. `administrator` is true if an
+    active user is one without an end. `locked_passwords` counts the password hashes that no secret decrypts, of the
+    `passwords` of the oldest users.
+    """
+
+    now: datetime
+    prepared: bool
+    administrator: bool
+    keys: KeysInspection
+    log: LogInspection
+    outbox: OutboxInspection
+    locked_passwords: int
+    passwords: int
+
+
+@dataclass(frozen=True, slots=True)
+class InspectInstallation:
+    """Read the state of keys, audit log, administrators and outbox, for an operator. Changes nothing.
+
+    - Only the service itself may.
+    - Works if the secrets decrypt none of the keys, and if the audit log is damaged.
+    """
+
+    unit_of_work: UnitOfWork
+    access_tokens: AccessTokens
+    log_signing: LogSigning
+    hasher: PasswordHasher
+    new_id: NewId
+    denials: DenialLog
+
+    @denials_recorded
+    async def __call__(self, *, actor: System) -> InspectionResult:
+        if not isinstance(actor, System):
+            raise Forbidden("Only the service itself may inspect the installation")
+        async with self.unit_of_work.read() as tx:
+            keys, log = await self._keys(tx), await self._log(tx)
+            locked, users = await locked_hashes(tx, self.hasher)
+            return InspectionResult(
+                now=tx.now,
+                prepared=keys.signing is not None and log.keys > 0 and await tx.roles.get(ADMIN_ROLE_ID) is not None,
+                administrator=await tx.users.another_admin_stays(UserId(self.new_id())),
+                keys=keys,
+                log=log,
+                outbox=await _outbox(tx),
+                locked_passwords=locked,
+                passwords=users,
+            )
+
+    async def _keys(self, tx: Transaction) -> KeysInspection:
+        keys = await tx.signing_keys.all()
+        locked = []
+        for key in keys:
+            if key.accepted_at(tx.now):
+                try:
+                    self.access_tokens.check(key)
+                except SigningKeyLocked:
+                    locked.append(key.kid)
+        signing = signer(keys, tx.now)
+        return KeysInspection(
+            signing=None if signing is None else signing.kid,
+            since=None if signing is None else signing.signs_from,
+            locked=locked,
+        )
+
+    async def _log(self, tx: Transaction) -> LogInspection:
+        keys = await tx.log_keys.all()
+        locked, size, damage, backlog = None, None, None, Backlog()
+        if keys:
+            try:
+                self.log_signing.check(keys[-1])
+            except LogKeyLocked:
+                locked = keys[-1].label
+        try:
+            backlog = await tx.log_tree.backlog()
+            if (await tx.log_tree.state()).size:
+                size = Checkpoint.of(await current_checkpoint(tx)).size
+        except BadNote as error:
+            damage = f"The newest checkpoint {error}"
+        except LogDamaged as error:
+            damage = error.detail
+        return LogInspection(
+            keys=len(keys),
+            locked=locked,
+            size=size,
+            damage=damage,
+            waiting=backlog.entries,
+            waiting_since=backlog.oldest,
+        )
+
+
+async def _outbox(tx: Transaction) -> OutboxInspection:
+    waiting = await tx.outbox.page(None, LOOKED_AT, dead=False)
+    given_up = await tx.outbox.page(None, LOOKED_AT, dead=True)
+    return OutboxInspection(
+        waiting=len(waiting),
+        due_since=min((queued.next_try_at for queued in waiting if queued.next_try_at <= tx.now), default=None),
+        given_up=len(given_up),
+    )
