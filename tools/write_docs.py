@@ -22,6 +22,7 @@ from ubr.domain.events import (
     actions,
 )
 from ubr.domain.roles.permissions import MEANINGS
+from ubr.entrypoints.cli.doctor.findings import SUBJECTS
 from ubr.entrypoints.http.metrics.registry import METRICS, ROUTES
 from ubr.entrypoints.http.openapi.document import described
 from ubr.entrypoints.http.problems.catalogue import problems
@@ -105,6 +106,14 @@ def permissions_page() -> str:
     return filled((DOCS / "permissions.md").read_text(), permissions_table())
 
 
+def doctor_page() -> str:
+    """The page about the doctor, with the table of its checks."""
+    rows = [f"| {subject} | {checked} |" for subject, checked in SUBJECTS.items()]
+    return filled(
+        (DOCS / "doctor.md").read_text(), "\n".join(["| subject | what is checked |", "| --- | --- |", *rows])
+    )
+
+
 def audit_page() -> str:
     """The page about the audit log, with the table of its actions."""
     return filled((DOCS / "audit.md").read_text(), actions_table())
@@ -152,6 +161,7 @@ def pages() -> dict[Path, str]:
         DOCS / "settings.md": documentation(),
         DOCS / "problems.md": problems_page(),
         DOCS / "audit.md": audit_page(),
+        DOCS / "doctor.md": doctor_page(),
         DOCS / "permissions.md": permissions_page(),
         DOCS / "architecture.md": architecture_page(),
         **{PROBLEMS / f"{slug}.md": markdown(page) for slug, page in problem_pages(described()).items()},

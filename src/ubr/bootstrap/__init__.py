@@ -5,19 +5,23 @@ from ubr.bootstrap.decisions import common_of
 from ubr.bootstrap.environment import (
     CLEANING,
     Environment,
+    check_files,
     connect,
     migrate,
     open_environment,
     preload,
     schema_state,
 )
+from ubr.bootstrap.mailing import mailer_of
 
 __all__ = [
     "CLEANING",
     "Environment",
+    "check_files",
     "common_of",
     "connect",
     "is_guessable",
+    "mailer_of",
     "migrate",
     "open_environment",
     "preload",

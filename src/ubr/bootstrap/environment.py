@@ -21,6 +21,8 @@ from ubr.application.operations.janitor import Janitor
 from ubr.application.ports.metrics import NO_METRICS, Load, Metrics
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import Store
+from ubr.bootstrap.decisions import common_of
+from ubr.bootstrap.mailing import renderer_of
 from ubr.domain.actor import SYSTEM
 from ubr.settings import MEMORY, Settings, ensure_embedded_files
 
@@ -67,6 +69,15 @@ def _container(settings: Settings, clock: Clock | None, metrics: Metrics) -> Mem
         container.clock.override(providers.Object(clock))
     container.metrics.override(providers.Object(metrics))
     return container
+
+
+def check_files(settings: Settings) -> None:
+    """Read the files that settings name: forbidden passwords, and templates of mails.
+
+    Errors: `WrongSetting` if one cannot be used.
+    """
+    common_of(settings)
+    renderer_of(settings)
 
 
 def preload(settings: Settings) -> None:

@@ -5,12 +5,12 @@ reading the environment, `ubr config` and `docs/settings.md` use the same declar
 """
 
 from ubr.settings.embedded import DATABASE_FILE, EMBEDDED, LOCAL_SENDER, MAIL_FOLDER, SECRET_FILE
-from ubr.settings.embedded_files import ensure_embedded_files
+from ubr.settings.embedded_files import check_embedded_files, ensure_embedded_files
 from ubr.settings.errors import WrongSetting
 from ubr.settings.groups.network import Network, TrustedProxies
 from ubr.settings.groups.operations import BACKGROUND_CONNECTIONS
 from ubr.settings.groups.stores import MEMORY
-from ubr.settings.overview import Row, debugging, documentation, in_force
+from ubr.settings.overview import Row, debugging, documentation, in_force, secret_files
 from ubr.settings.rate_limit import Limit, LoginRateLimit, RateLimit
 from ubr.settings.settings import TABLE, Settings
 from ubr.settings.urls import masked
@@ -33,6 +33,7 @@ __all__ = [
     "Settings",
     "TrustedProxies",
     "WrongSetting",
+    "check_embedded_files",
     "debugging",
     "documentation",
     "ensure_embedded_files",
@@ -40,4 +41,5 @@ __all__ = [
     "in_force",
     "masked",
     "parse_duration",
+    "secret_files",
 ]

@@ -6,11 +6,18 @@ import os
 import secrets
 from contextlib import suppress
 from dataclasses import replace
+from typing import Final
 
 from ubr.settings.embedded import DATABASE_FILE, SECRET_FILE
 from ubr.settings.errors import WrongSetting
 from ubr.settings.secret_key import kept_secret, out_of_reach, random_secret
 from ubr.settings.settings import Settings
+
+_LOST: Final = (
+    f"The file {SECRET_FILE} is missing, but the database {DATABASE_FILE} exists, and its keys are encrypted with the "
+    f"secret in that file: restore {SECRET_FILE} from the same backup as the database, or set UBR_SECRET_KEY to that "
+    "secret."
+)
 
 
 def ensure_embedded_files(settings: Settings) -> Settings:
@@ -27,19 +34,25 @@ def ensure_embedded_files(settings: Settings) -> Settings:
         return settings
     try:
         # In this order: the secret of another process exists before its database.
-        database_exists = DATABASE_FILE.exists() and DATABASE_FILE.stat().st_size > 0
+        database_exists = _has_database()
         with suppress(FileExistsError):
             if not SECRET_FILE.exists():
                 if database_exists:
-                    raise WrongSetting(
-                        f"The file {SECRET_FILE} is missing, but the database {DATABASE_FILE} exists, and its keys are "
-                        f"encrypted with the secret in that file: restore {SECRET_FILE} from the same backup as the "
-                        "database, or set UBR_SECRET_KEY to that secret. No new secret was made."
-                    )
+                    raise WrongSetting(f"{_LOST} No new secret was made.")
                 _make_secret_file()
     except OSError as error:
         raise out_of_reach(error) from None
     return replace(settings, secret_keys=kept_secret())
+
+
+def check_embedded_files(settings: Settings) -> None:
+    """Errors: `WrongSetting` if the embedded database exists and its secret does not. Creates nothing."""
+    if settings.embedded and not settings.secret_keys and _has_database():
+        raise WrongSetting(_LOST)
+
+
+def _has_database() -> bool:
+    return DATABASE_FILE.exists() and DATABASE_FILE.stat().st_size > 0
 
 
 def _make_folder() -> None:

@@ -35,6 +35,12 @@ def in_force(environ: Mapping[str, str] = os.environ) -> list[Row]:
     return rows
 
 
+def secret_files(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The paths of the files that contain a secret, by the variables that name them."""
+    names = [setting.file_name for setting in TABLE if setting.file_name is not None]
+    return {name: path for name in names if (path := environ.get(name, "").strip())}
+
+
 _INTRODUCTION: Final = """\
 # Settings
 

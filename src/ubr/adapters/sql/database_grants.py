@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ARRAY, Connection, Text, bindparam, cast, column, func, literal, select
+from sqlalchemy.dialects.postgresql import OID
 
 from ubr.adapters.sql.tables import metadata
 
@@ -27,6 +28,16 @@ _LESS: Final = {
 }
 """Tables with fewer privileges. Above all, the role cannot change or delete entries of the log."""
 
+_CHANGES: Final = ("UPDATE", "DELETE", "TRUNCATE")
+_PRIVILEGES: Final = ("SELECT", "INSERT", *_CHANGES)
+_HELD: Final = select(
+    column("name"),
+    *(
+        func.has_table_privilege(cast(func.to_regclass(column("name")), OID), literal(privilege))
+        for privilege in _PRIVILEGES
+    ),
+).select_from(func.unnest(bindparam("tables", type_=ARRAY(Text))).alias("name"))
+
 
 def grants(connection: Connection, role: str) -> list[str]:
     """The statements that grant a role the privileges that the service needs, and revoke its others.
@@ -46,3 +57,21 @@ def grants(connection: Connection, role: str) -> list[str]:
         statements.append(f"REVOKE ALL ON {schema}.{table} FROM {name}")
         statements.append(f"GRANT {_LESS.get(table, _ALL)} ON {schema}.{table} TO {name}")
     return statements
+
+
+def privileges(connection: Connection) -> tuple[list[str], list[str]]:
+    """The privileges that the current role lacks and those by which it can change the audit log, as `UPDATE on logs`.
+
+    The tables have to exist.
+    """
+    lacking, excess = [], []
+    held = {
+        table: {privilege for privilege, has in zip(_PRIVILEGES, has, strict=True) if has}
+        for table, *has in connection.execute(_HELD, {"tables": [*metadata.tables, "alembic_version"]})
+    }
+    for table, privileges_held in held.items():
+        needed = _LESS.get(table, _ALL)
+        lacking += [f"{each} on {table}" for each in needed.split(", ") if each not in privileges_held]
+        if needed == _ADD:
+            excess += [f"{each} on {table}" for each in _CHANGES if each in privileges_held]
+    return lacking, excess

@@ -189,7 +189,7 @@ async def _write_ahead(connection: aiosqlite.Connection, patience: float) -> Non
 
 def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop, schema: str | None) -> AsyncEngine:
     dsn = _dsn(url)
-    cached = _cached_statements(url)
+    cached = cached_statements(url)
     settings = {
         "timezone": "UTC",
         "jit": "off",  # these queries take less time than the compilation
@@ -278,7 +278,7 @@ def _check_files(url: URL) -> None:
             raise SqlUnavailable(f"{option} cannot be read", f"The file of {option} in the database URL cannot be read")
 
 
-def _cached_statements(url: URL) -> int:
+def cached_statements(url: URL) -> int:
     """The number of prepared statements that each connection keeps. 0: they have no names. Errors: `ValueError`."""
     given = url.query.get(_CACHED_STATEMENTS, "100")
     if not isinstance(given, str) or re.fullmatch(r"[0-9]{1,5}", given) is None:

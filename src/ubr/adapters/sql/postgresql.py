@@ -61,7 +61,7 @@ async def connect(
         server_settings={"application_name": "ubr"},
     )
     try:
-        connection.dedicated = statement_cache_size > 0 and await _has_own_session(connection)
+        connection.dedicated = statement_cache_size > 0 and await has_own_session(connection)
         if connection.dedicated:
             await connection.execute(_setting(settings, schema, local=False))
         else:
@@ -72,7 +72,7 @@ async def connect(
     return connection
 
 
-async def _has_own_session(connection: TransactionalConnection) -> bool:
+async def has_own_session(connection: TransactionalConnection) -> bool:
     """True if the server process that runs a query is the one that accepted the connection.
 
     A pooler of transactions makes up the number that it announces (BackendKeyData), since it has no process to name.

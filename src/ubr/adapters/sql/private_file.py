@@ -10,6 +10,11 @@ from typing import Final
 
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
+OPEN_TO_OTHERS: Final = (
+    "other users of this machine can read or write the database file %s: run `chmod 600 %s` for the file, and for "
+    "those beside it that end in -wal and -shm"
+)
+
 _log: Final = logging.getLogger("ubr.sql")
 
 _warned: Final[set[str]] = set()
@@ -26,13 +31,12 @@ def private_file(path: str) -> None:
     with suppress(OSError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     with suppress(OSError):
-        mode = os.stat(path).st_mode  # noqa: PTH116 - the path is a text
-        whole = os.path.abspath(path)  # noqa: PTH100
-        if mode & _OTHERS and whole not in _warned:
+        whole = os.path.abspath(path)  # noqa: PTH100 - the path is a text
+        if open_to_others(path) and whole not in _warned:
             _warned.add(whole)
-            _log.warning(
-                "other users of this machine can read or write the database file %s: run `chmod 600 %s` for the file, "
-                "and for those beside it that end in -wal and -shm",
-                path,
-                path,
-            )
+            _log.warning(OPEN_TO_OTHERS, path, path)
+
+
+def open_to_others(path: str) -> bool:
+    """True if other users can read or write a file. Errors: `OSError`."""
+    return bool(os.stat(path).st_mode & _OTHERS)  # noqa: PTH116 - the path is a text

@@ -9,6 +9,8 @@ from typing import Final
 
 _PR_SET_DUMPABLE: Final = 4
 
+AS_ROOT: Final = "ubr runs as root, but needs no privilege of root: start it as a user of its own"
+
 _log: Final = logging.getLogger("ubr.process")
 
 
@@ -28,7 +30,11 @@ def protect_secrets() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def runs_as_root() -> bool:
+    return sys.platform != "win32" and os.geteuid() == 0
+
+
 def warn_of_root() -> None:
     """Log a warning if this process runs as root."""
-    if sys.platform != "win32" and os.geteuid() == 0:
-        _log.warning("ubr runs as root, but needs no privilege of root: start it as a user of its own")
+    if runs_as_root():
+        _log.warning(AS_ROOT)

@@ -61,6 +61,20 @@ def allowed_connections(wanted: int) -> int:
     if soft != resource.RLIM_INFINITY and soft < needed:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if soft == resource.RLIM_INFINITY or soft >= needed:
+    return _within(soft, wanted)
+
+
+def possible_connections(wanted: int) -> int:
+    """The result of `allowed_connections` in a process with the limits of this one. Changes no limit."""
+    import resource  # noqa: PLC0415 - Windows does not have it
+
+    return _within(resource.getrlimit(resource.RLIMIT_NOFILE)[1], wanted)
+
+
+def _within(descriptors: int, wanted: int) -> int:
+    """The number of connections for which a limit of descriptors, possibly -1 for none, is high enough."""
+    import resource  # noqa: PLC0415 - Windows does not have it
+
+    if descriptors == resource.RLIM_INFINITY or descriptors >= wanted + _RESERVED:
         return wanted
-    return max(_LEAST, soft - _RESERVED)
+    return max(_LEAST, descriptors - _RESERVED)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from ubr.entrypoints.cli.audit import after_restore, audit
+from ubr.entrypoints.cli.doctor.command import doctor
 from ubr.entrypoints.cli.explain import explain_group
 from ubr.entrypoints.cli.options import lost_secret_option
 from ubr.entrypoints.cli.outbox import outbox
@@ -131,6 +132,9 @@ def config(*, as_json: bool, markdown: bool) -> None:
         value = Text("none", style="dim") if row.value is None else Text(row.value, style="green" if given else "")
         table.add_row(Text(row.name), value, Text(row.source), Text(row.meaning.replace("`", ""), style="dim"))
     console.print(table)
+
+
+main.add_command(doctor)
 
 
 @main.command()

@@ -84,12 +84,17 @@ def explain(error: WrongSetting | Refused | UbrError) -> ExitCode:
             complain(_MISMATCH if isinstance(error, SecretMismatch) else _locked(error))
             return ExitCode.USAGE
         case StoreUnavailable():
-            reason = getattr(error, "reason", None)
-            complain([f"{error.detail}{f' ({reason})' if reason else ''}. Check UBR_DATABASE_URL."])
+            complain([unreachable(error)])
             return ExitCode.FAILED
         case _:
             complain([f"{error.detail}."])
             return ExitCode.FAILED
+
+
+def unreachable(error: StoreUnavailable) -> str:
+    """The sentence about a database that cannot be used."""
+    reason = getattr(error, "reason", None)
+    return f"{error.detail}{f' ({reason})' if reason else ''}. Check UBR_DATABASE_URL."
 
 
 def _locked(error: SigningKeyLocked | LogKeyLocked) -> list[str]:

@@ -24,7 +24,7 @@ FIRST_ADMIN: Final = "admin@ubr.localhost"
 """The default e-mail of the first administrator. Mail to it goes nowhere (RFC 6761, 6.3)."""
 
 BEHIND: Final = "The schema of the database is behind this version of ubr: run `ubr migrate`."
-
+NEWER: Final = "A newer version of ubr has upgraded the database: use that version."
 
 _log: Final = logging.getLogger("ubr.process")
 
@@ -53,7 +53,7 @@ async def check_schema(settings: Settings) -> bool:
     """True if the schema is up to date, False if `ubr migrate` would help. Errors: `Refused` if it would not."""
     state = await schema_state(settings)
     if state == "unknown":
-        raise Refused("A newer version of ubr has upgraded the database: use that version.")
+        raise Refused(NEWER)
     return state == "current"
 
 
@@ -97,7 +97,7 @@ def _kept(path: str) -> str | None:
         raise Refused(f"UBR_AUDIT_CHECKPOINT names {path}, which cannot be read.", ExitCode.USAGE) from None
 
 
-async def _continues(settings: Settings) -> None:
+async def check_continuation(settings: Settings) -> None:
     """Errors: `Refused` if the log does not continue the saved checkpoint.
 
     Checked before anything can be signed: a log that was rolled back must not be forked as well.
@@ -144,7 +144,7 @@ async def prepare(settings: Settings) -> Credentials | None:
     lasting(settings)
     if settings.migrate == "auto":
         await bring_up(settings)
-    await _continues(settings)
+    await check_continuation(settings)
     async with opened(settings) as ubr:
         if settings.admin_email is not None and settings.admin_password is not None:
             await _first_admin(ubr, Credentials(settings.admin_email, settings.admin_password))

@@ -1,0 +1,134 @@
+"""The state of the installation in the database: keys, audit log, administrators and outbox."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import timedelta
+from typing import Final
+
+from ubr.application.audit.backlog import OVERDUE
+from ubr.application.operations.initialize import LOCKED_HASHES
+from ubr.application.operations.inspect_installation import LOOKED_AT, InspectionResult
+from ubr.bootstrap import open_environment
+from ubr.domain.actor import SYSTEM
+from ubr.entrypoints.cli.doctor.findings import Finding, error, not_checked, ok, or_ok, warning
+from ubr.entrypoints.cli.output import Refused, moment
+from ubr.entrypoints.cli.starting import check_continuation
+from ubr.settings import Settings, WrongSetting, check_embedded_files
+
+INSPECTED: Final = ("keys", "audit log", "administrators", "outbox")
+"""The subjects of `check_installation`."""
+
+_OLD: Final = timedelta(days=365)
+"""The age of a signing key that calls for a rotation."""
+_LATE: Final = timedelta(minutes=10)
+"""A running service sends a due mail within seconds, unless the mail server is slow."""
+
+
+async def check_installation(settings: Settings) -> list[Finding]:
+    try:
+        check_embedded_files(settings)
+        async with open_environment(settings, prepared=False, following=False, delivering=False) as environment:
+            state = await environment.application.inspect_installation(actor=SYSTEM)
+    except WrongSetting:  # the finding about the settings names it
+        return not_checked("the settings are wrong", *INSPECTED)
+    if not state.prepared:
+        problem = error("keys", "The service has never started with this database: start `ubr serve`.")
+        return [problem, *not_checked("the service has never started", *INSPECTED[1:])]
+    log = _of_log(state)
+    if state.log.damage is None:
+        log += await _of_checkpoint(settings)
+    return [
+        *_of_keys(state),
+        *or_ok(log, "audit log", f"{state.log.size or 0} entries are signed, and {state.log.waiting} are about to be."),
+        *_of_administrators(state),
+        *_of_outbox(state),
+    ]
+
+
+def _of_keys(state: InspectionResult) -> list[Finding]:
+    found = [
+        error(
+            "keys",
+            f"UBR_SECRET_KEY does not decrypt the signing key {kid}: append the secret that encrypted it, or, if that "
+            f"is lost, run `ubr keys revoke --lost-secret {kid}`.",
+        )
+        for kid in state.keys.locked
+    ]
+    if state.locked_passwords:
+        found.append(error("keys", f"{LOCKED_HASHES % (state.locked_passwords, state.passwords)}."))
+    since = state.keys.since
+    if since is not None and state.now - since > _OLD:
+        found.append(warning("keys", f"The signing key is {(state.now - since).days} days old: run `ubr keys rotate`."))
+    return or_ok(found, "keys", f"{state.keys.signing} signs, and the secrets decrypt every key in use.")
+
+
+def _of_log(state: InspectionResult) -> list[Finding]:
+    log = state.log
+    found = []
+    if log.damage is not None:
+        found.append(error("audit log", f"{log.damage}: run `ubr audit verify`, and keep a copy of the database."))
+    if log.locked is not None:
+        found.append(
+            error(
+                "audit log",
+                f"UBR_SECRET_KEY does not decrypt the key {log.locked}, which signs the log: append the secret that "
+                "encrypted it, or, if that is lost, run `ubr audit rotate-key --lost-secret`.",
+            )
+        )
+    if log.waiting_since is not None and (age := state.now - log.waiting_since) > OVERDUE:
+        found.append(
+            error(
+                "audit log",
+                f"{log.waiting} entries are not signed, the oldest for {age.total_seconds():.0f} s: start `ubr serve`, "
+                "or read its log. Changes to these entries cannot be detected.",
+            )
+        )
+    return found
+
+
+async def _of_checkpoint(settings: Settings) -> list[Finding]:
+    path = settings.audit_checkpoint
+    if path is not None and not await asyncio.to_thread(os.path.exists, path):
+        sentence = (
+            f"UBR_AUDIT_CHECKPOINT names {path}, which does not exist: run `ubr audit checkpoint --output {path}`."
+        )
+        return [warning("audit log", sentence)]
+    try:
+        await check_continuation(settings)
+    except Refused as refused:
+        return [error("audit log", f"{refused}")]
+    return []
+
+
+def _of_administrators(state: InspectionResult) -> list[Finding]:
+    if state.administrator:
+        return [ok("administrators", "There is an active administrator without an end.")]
+    return [error("administrators", "There is no active administrator without an end: run `ubr admin create`.")]
+
+
+def _of_outbox(state: InspectionResult) -> list[Finding]:
+    outbox = state.outbox
+    found = []
+    if outbox.given_up:
+        found.append(
+            warning(
+                "outbox",
+                f"{_number(outbox.given_up)} mails were given up: `ubr outbox list --given-up` shows the reasons, and "
+                "`ubr outbox retry --all` sends them.",
+            )
+        )
+    if outbox.due_since is not None and state.now - outbox.due_since > _LATE:
+        found.append(
+            warning(
+                "outbox",
+                f"A mail has been due since {moment(outbox.due_since)}: start `ubr serve` with UBR_SMTP_URL, or read "
+                "its log.",
+            )
+        )
+    return or_ok(found, "outbox", f"{_number(outbox.waiting)} mails are queued, and none is overdue.")
+
+
+def _number(count: int) -> str:
+    return f"{count} or more" if count == LOOKED_AT else str(count)
