@@ -23,6 +23,7 @@ CHECKED: Final = (
     "SECURITY.md",
     "tests/README.md",
     "docs/*.md",
+    "docs/operations/*.md",
     "docs/problems/*.md",
     "docs/adr/002[5-9]-*.md",
     "docs/adr/00[3-9]?-*.md",

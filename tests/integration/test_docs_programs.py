@@ -125,6 +125,20 @@ def test_the_commands_of_the_audit_log(installation: Path) -> None:
     assert settings == {"UBR_MIGRATION_DATABASE_URL", "UBR_DATABASE_URL"}
 
 
+@pytest.mark.system(seconds=10)
+def test_the_commands_of_backups(installation: Path) -> None:
+    create, restore = (block.text for block in blocks_of("docs/operations/backups.md", "sh"))
+    (crontab,) = (block.text for block in blocks_of("docs/operations/backups.md", ""))
+    *times, daily = crontab.split(maxsplit=5)
+    assert len(times) == 5
+    again = "UBR_DATABASE_URL=sqlite:///restored.db UBR_SECRET_KEY_FILE=var/secret_key ubr audit verify"
+    ran = shell(installation, create, daily, restore, again)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "can be restored." in ran.stdout
+    assert "1 restore" in ran.stdout or "restored to an earlier state" in ran.stdout
+    assert len(list((installation / "backups").iterdir())) == 2
+
+
 @pytest.mark.system(seconds=5)
 def test_the_commands_of_the_outbox(installation: Path) -> None:
     (installation / "var" / "mail").mkdir(exist_ok=True)

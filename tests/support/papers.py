@@ -13,6 +13,7 @@ PAGES: Final = sorted(
         *(path.name for path in ROOT.glob("*.md") if path.name != "CHANGELOG.md"),
         "tests/README.md",
         *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+        *(f"docs/operations/{path.name}" for path in (ROOT / "docs" / "operations").glob("*.md")),
     ]
 )
 

@@ -57,6 +57,8 @@ HELD = {
     ("docs/keys.md", ""): "unit/test_papers.py::test_a_list_of_commands_is_complete",
     ("docs/load-balancers.md", ""): "unit/test_papers.py::test_the_load_balancer_is_the_one_of_the_rolling_update",
     ("docs/mail.md", "sh"): "integration/test_docs_programs.py::test_the_commands_of_the_outbox",
+    ("docs/operations/backups.md", "sh"): "integration/test_docs_programs.py::test_the_commands_of_backups",
+    ("docs/operations/backups.md", ""): "integration/test_docs_programs.py::test_the_commands_of_backups",
     ("docs/permissions.md", "python"): "integration/test_docs_programs.py::test_a_permission_is_asked_for",
     ("docs/verifier.md", "sh"): "unit/test_papers.py::test_the_extra_exists",
     ("docs/verifier.md", "json"): "unit/test_papers.py::test_the_answer_to_a_verifier_has_the_fields_of_one",

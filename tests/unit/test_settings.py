@@ -129,6 +129,8 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
     "UBR_LOG_LEVEL": [(level, level) for level in ("debug", "info", "warning", "error")],
     "UBR_POOL_SIZE": [("1", 1), ("1000", 1000)],
     "UBR_AUDIT_CHECKPOINT": [("/srv/log.checkpoint", "/srv/log.checkpoint"), ("a b", "a b")],
+    "UBR_BACKUP_DIR": [("/srv/backups", "/srv/backups"), ("a b/", "a b/")],
+    "UBR_BACKUP_KEY": [(KEY, (KEY.encode(),)), (f"{KEY},{KEY}2", (KEY.encode(), f"{KEY}2".encode()))],
     "UBR_SMTP_DATA_TIMEOUT": [("10s", timedelta(seconds=10)), ("1h", timedelta(hours=1))],
     "UBR_SMTP_URL": [
         ("smtp://u:p@mail.example.com:587", "smtp://u:p@mail.example.com:587"),
@@ -220,6 +222,8 @@ BAD: dict[str, list[str]] = {
     "UBR_LOG_LEVEL": ["INFO", "trace", "20"],
     "UBR_POOL_SIZE": ["0", "1001", *NUMBERS],
     "UBR_AUDIT_CHECKPOINT": ["/srv/", "/"],
+    "UBR_BACKUP_DIR": ["s3://bucket/backups", "file:///srv/backups"],
+    "UBR_BACKUP_KEY": ["k" * 31, "k" * 32, f"{KEY},{{0}}", ","],
     "UBR_SMTP_DATA_TIMEOUT": ["9s", "61m", "10"],
     "UBR_SMTP_URL": [
         "mail.example.com",
@@ -326,6 +330,7 @@ def test_the_secrets_are_known() -> None:
         "UBR_ADMIN_PASSWORD",
         "UBR_SMTP_URL",
         "UBR_METRICS_TOKEN",
+        "UBR_BACKUP_KEY",
     }
 
 
@@ -417,6 +422,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         audit_refreshes="daily",
         pool_size=10,
         audit_checkpoint=None,
+        backup_dir=None,
+        backup_key=None,
         smtp_url=None,
         smtp_data_timeout=timedelta(minutes=10),
         mail_from="ubr@localhost",

@@ -9,7 +9,8 @@ from ubr.settings.embedded_files import check_embedded_files, ensure_embedded_fi
 from ubr.settings.errors import WrongSetting
 from ubr.settings.groups.network import Network, TrustedProxies
 from ubr.settings.groups.operations import BACKGROUND_CONNECTIONS
-from ubr.settings.groups.stores import MEMORY
+from ubr.settings.groups.stores import MEMORY, parse_database_url
+from ubr.settings.inherited import inherited_variables
 from ubr.settings.overview import Row, debugging, documentation, in_force, secret_files
 from ubr.settings.rate_limit import Limit, LoginRateLimit, RateLimit
 from ubr.settings.settings import TABLE, Settings
@@ -39,7 +40,9 @@ __all__ = [
     "ensure_embedded_files",
     "format_duration",
     "in_force",
+    "inherited_variables",
     "masked",
+    "parse_database_url",
     "parse_duration",
     "secret_files",
 ]

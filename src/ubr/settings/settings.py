@@ -10,6 +10,7 @@ from typing import Any, Final
 from ubr.settings.declaration import declared_in
 from ubr.settings.embedded import EMBEDDED
 from ubr.settings.groups.accounts import AccountSettings
+from ubr.settings.groups.backups import BackupSettings
 from ubr.settings.groups.installation import InstallationSettings
 from ubr.settings.groups.mail import MailSettings
 from ubr.settings.groups.network import NetworkSettings
@@ -26,6 +27,7 @@ from ubr.settings.urls import address, masked
 @dataclass(frozen=True, kw_only=True)
 class Settings(
     # A dataclass takes the fields of its last base first. Their order is that of the documentation.
+    BackupSettings,
     NetworkSettings,
     MailSettings,
     OperationsSettings,

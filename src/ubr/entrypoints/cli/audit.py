@@ -81,7 +81,7 @@ def checkpoint(*, output: Path | None) -> None:
     names the existing checkpoint, the earlier file is kept beside the new one.
     """
     settings = Settings.from_env()
-    kept = _note(output) if output is not None and output.exists() else None
+    kept = note_in(output) if output is not None and output.exists() else None
     note = _run(_checkpoint(settings, kept))
     if output is None:
         click.echo(note, nl=False)
@@ -164,7 +164,7 @@ def after_restore(*, checkpoint: Path | None, lost_secret: bool, yes: bool) -> N
     settings = Settings.from_env()
     if checkpoint is None and settings.audit_checkpoint is not None and Path(settings.audit_checkpoint).exists():
         checkpoint = Path(settings.audit_checkpoint)
-    note = None if checkpoint is None else _note(checkpoint)
+    note = None if checkpoint is None else note_in(checkpoint)
     if not yes:
         click.confirm("End every session and revoke every signing key?", abort=True)
     click.echo(_run(_after_restore(settings, note, lost_secret=lost_secret)))
@@ -311,7 +311,8 @@ def _opened(path: Path, read: Callable[[Path], T]) -> T:
         raise Refused(f"{path} cannot be read: {error.strerror}.", ExitCode.USAGE) from None
 
 
-def _note(path: Path) -> str:
+def note_in(path: Path) -> str:
+    """The checkpoint in a file. Errors: `Refused`."""
     from ubr.audit_verifier import read_note
 
     return str(_opened(path, read_note))

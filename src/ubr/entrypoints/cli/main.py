@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from ubr.entrypoints.cli.audit import after_restore, audit
+from ubr.entrypoints.cli.backup import backup
 from ubr.entrypoints.cli.doctor.command import doctor
 from ubr.entrypoints.cli.explain import explain_group
 from ubr.entrypoints.cli.options import lost_secret_option
@@ -236,6 +237,7 @@ main.add_command(explain_group)
 main.add_command(audit)
 main.add_command(after_restore)
 main.add_command(outbox)
+main.add_command(backup)
 
 
 @main.group()

@@ -1,0 +1,34 @@
+"""Lists the backups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ubr.application.backups.manifest import Manifest, read_manifest
+from ubr.application.ports.backups import BackupCipher, BackupFailed, BackupStore
+
+
+@dataclass(frozen=True, slots=True)
+class ListedBackups:
+    """`manifests` of all authentic backups, oldest first. `unreadable`: a sentence about each of the others."""
+
+    manifests: tuple[Manifest, ...]
+    unreadable: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListBackups:
+    """List the complete backups by their manifests. It does not read the dumps."""
+
+    store: BackupStore
+    cipher: BackupCipher
+
+    def __call__(self) -> ListedBackups:
+        """Errors: `BackupFailed` if the place cannot be read."""
+        manifests, unreadable = [], []
+        for name in self.store.names():
+            try:
+                manifests.append(read_manifest(self.store, self.cipher, name))
+            except BackupFailed as error:
+                unreadable.append(str(error))
+        return ListedBackups(tuple(manifests), tuple(unreadable))

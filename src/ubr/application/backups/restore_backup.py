@@ -1,0 +1,49 @@
+"""Restores a backup into an empty database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ubr.application.backups.installation import OpenInstallation
+from ubr.application.backups.manifest import Manifest, chosen
+from ubr.application.backups.refill import refill
+from ubr.application.operations.acknowledge_restore import AcknowledgedRestoreResult, AcknowledgeRestoreCommand
+from ubr.application.ports.backups import BackupCipher, BackupStore, Progress, RestoredDatabase
+from ubr.domain.actor import SYSTEM
+from ubr.domain.errors import UbrError
+
+
+class NotAcknowledged(Exception):
+    """The backup is restored, but its sessions, links and keys are still valid: `ubr after-restore` is missing."""
+
+    def __init__(self, cause: UbrError) -> None:
+        self.cause = cause
+        super().__init__(cause.detail)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreBackup:
+    """Restore a backup, and end what must not live on.
+
+    - The database must be empty.
+    - The whole backup is checked before anything is written.
+    - Upgrades the tables to this version, then acknowledges the restore as `ubr after-restore` does: sessions, links
+      and signing keys that were revoked since the backup do not become valid again.
+    """
+
+    store: BackupStore
+    cipher: BackupCipher
+    open_installation: OpenInstallation
+
+    async def __call__(
+        self, name: str, database: RestoredDatabase, acknowledgement: AcknowledgeRestoreCommand, progress: Progress
+    ) -> tuple[Manifest, AcknowledgedRestoreResult]:
+        """Errors: `BackupFailed`, `StoreUnavailable`; `NotAcknowledged` if only the last step failed."""
+        manifest = chosen(self.store, self.cipher, name)
+        await refill(self.store, self.cipher, manifest, database, progress)
+        progress("ending sessions", 0, None)
+        try:
+            async with self.open_installation(database, manifest.database.schema) as ubr:
+                return manifest, await ubr.acknowledge_restore(acknowledgement, actor=SYSTEM)
+        except UbrError as error:
+            raise NotAcknowledged(error) from error

@@ -1,0 +1,482 @@
+"""`ubr backup`: each kind of database is backed up, proved and restored, and every damage is found."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import stat
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+
+from tests.integration.backups.kit import BACKUP_KEY, EMAIL, PASSWORD, SECRET_KEY, Installation
+from tests.support.servers import PostgresServer
+from ubr.adapters.security.backup_encryption import CHUNK, HEADER, TAG, ChunkedBackupCipher
+from ubr.adapters.security.secrets import SecretKeys
+from ubr.application.app import Application
+from ubr.application.backups.manifest import Manifest
+from ubr.application.roles.create_role import CreateRoleCommand
+from ubr.application.sessions.log_in import LogInCommand
+from ubr.application.sessions.refresh_session import RefreshSessionCommand
+from ubr.bootstrap.backups import Backups
+from ubr.domain.actor import SYSTEM
+from ubr.domain.errors import UbrError
+from ubr.entrypoints.cli.starting import opened
+from ubr.settings import Settings
+
+OTHER_KEY = "quite another key than the first: 0123456789"
+
+
+def target_of(each: Installation, new_database: Callable[..., str]) -> str:
+    """The URL of an empty database of the same kind."""
+    return "sqlite:///restored.db" if each.url.startswith("sqlite") else new_database(migrated=False)
+
+
+# --- create, verify, restore -----------------------------------------------------------------------------------------
+
+
+def test_a_backup_is_proved(each: Installation) -> None:
+    name = each.done("backup create").strip()
+    assert name == each.names[-1]
+    out = each.done("backup verify")
+    assert f"{name} can be restored." in out
+    assert "Users: 1, sessions: 1, roles: " in out
+    assert "Recovery time (RTO): " in out
+    assert "Age of the backup (RPO): " in out
+    checkpoint = each.manifest["database"]["checkpoint"]
+    assert f"Entries of the audit log that match their signatures: {checkpoint['size']}" in out
+
+
+def test_a_backup_is_restored_and_its_sessions_have_ended(each: Installation, new_database: Callable[..., str]) -> None:
+    async def log_in(ubr: Application) -> str:
+        return (await ubr.log_in(LogInCommand(email=EMAIL, password=PASSWORD))).refresh_token
+
+    token = each.call(log_in)
+    name = each.done("backup create").strip()
+    target = target_of(each, new_database)
+    ended = each.ubr("backup restore", name, "--to", target)
+    assert ended.code == 0, ended.err
+    assert "Sessions ended: 2." in ended.out
+    assert "ubr audit checkpoint" in ended.err
+
+    each.patch.setenv("UBR_DATABASE_URL", target)
+    assert "match their signatures" in each.done("audit verify")
+    assert "service.restored" not in each.done("audit verify")
+
+    async def use(ubr: Application) -> None:
+        with pytest.raises(UbrError):
+            await ubr.refresh_session(RefreshSessionCommand(refresh_token=token))
+        await ubr.log_in(LogInCommand(email=EMAIL, password=PASSWORD))
+
+    each.call(use)
+
+
+def test_a_restore_refuses_a_database_that_is_not_empty(each: Installation) -> None:
+    name = each.done("backup create").strip()
+    before = each.done("audit checkpoint")
+    said = each.refused("backup restore", name, "--to", each.url)
+    assert "is not empty" in said or "exists" in said
+    assert each.done("audit checkpoint") == before
+
+
+@pytest.mark.system
+def test_a_restored_function_that_prunes_is_not_for_everyone(
+    postgresql: Installation, new_database: Callable[..., str], postgres_server: PostgresServer
+) -> None:
+    target = new_database(migrated=False)
+    postgresql.done("backup restore", postgresql.done("backup create").strip(), "--to", target)
+    database = urlsplit(target).path.lstrip("/")
+    for url in (urlsplit(postgresql.url).path.lstrip("/"), database):
+        granted = "SELECT has_function_privilege('pg_read_all_data', 'ubr.prune_logs(bigint)', 'EXECUTE')"
+        assert postgres_server.query(granted, database=url) is False
+
+
+def test_a_rehearsal_leaves_nothing_behind(each: Installation, postgres_server: PostgresServer, tmp_path: Path) -> None:
+    each.patch.setenv("TMPDIR", str(tmp_path))
+    each.done("backup create")
+    found = sorted(path.name for path in each.folder.iterdir())
+    each.done("backup verify")
+    assert [name for name in postgres_server.databases() if name.startswith("ubr_verify_")] == []
+    assert list(tmp_path.glob("ubr-verify-*")) == []
+    assert sorted(path.name for path in each.folder.iterdir()) == found
+
+
+def test_the_files_are_for_their_owner_alone_and_show_no_secret(each: Installation) -> None:
+    ended = each.ubr("backup create")
+    assert ended.err == ""  # no progress in a pipe
+    listed, verified = each.ubr("backup list"), each.ubr("backup verify")
+    texts = [ended.out, *(done.out + done.err for done in (listed, verified))]
+    files = [path.read_bytes() for path in each.newest.iterdir()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in each.newest.iterdir()} == {0o600}
+    passwords = [part for part in (urlsplit(each.url).password,) if part]
+    for secret in (BACKUP_KEY, SECRET_KEY, EMAIL, "argon2", *passwords):
+        assert not [text for text in texts if secret in text]
+        assert not [content for content in files if secret.encode() in content]
+
+
+def test_the_manifest_describes_the_backup(each: Installation) -> None:
+    began = datetime.now(UTC)  # noqa: TID251 - of the real command
+    each.done("backup create")
+    manifest = msgspec.convert(each.manifest, Manifest)
+    assert manifest.name == each.names[-1]
+    assert began - timedelta(seconds=1) <= manifest.began <= manifest.ended
+    assert manifest.database.rows["users"] == manifest.database.rows["sessions"] == 1
+    assert manifest.database.rows["roles"] >= 3
+    assert manifest.database.rows["logs"] >= manifest.database.rows["log_leaves"] > 0
+    assert manifest.database.checkpoint is not None
+    assert manifest.database.checkpoint.note == each.done("audit checkpoint")
+    (file,) = manifest.files
+    assert file.size == each.dump.stat().st_size
+
+
+class Writer(threading.Thread):
+    """Creates roles, as fast as it can, until it is stopped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wrote, self.stopped = threading.Event(), threading.Event()
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        async def write() -> None:
+            number = 0
+            async with opened(Settings.from_env()) as ubr:
+                while not self.stopped.is_set():
+                    await ubr.create_role(CreateRoleCommand(name=f"written-{number}"), actor=SYSTEM)
+                    number += 1
+                    self.wrote.set()
+
+        try:
+            asyncio.run(write())
+        except BaseException as error:  # noqa: BLE001 - the test raises it
+            self.error = error
+        finally:
+            self.wrote.set()
+
+
+@contextmanager
+def writing() -> Iterator[Writer]:
+    writer = Writer()
+    writer.start()
+    try:
+        assert writer.wrote.wait(60)
+        yield writer
+        writer.wrote.clear()
+        assert writer.wrote.wait(60)  # it still writes
+    finally:
+        writer.stopped.set()
+        writer.join()
+    assert writer.error is None
+
+
+@pytest.mark.system(seconds=10)
+def test_a_backup_is_one_state_while_others_write(each: Installation) -> None:
+    names = []
+    with writing() as writer:
+        for _ in range(3):
+            writer.wrote.clear()
+            names.append(each.done("backup create").strip())
+            assert writer.wrote.wait(60)
+    for name in names:
+        each.done("backup verify", name)
+    listed = msgspec.json.decode(each.done("backup list --json"))
+    rows = [manifest["database"]["rows"]["roles"] for manifest in listed if manifest["name"] in names]
+    assert rows == sorted(set(rows))  # each later one has more
+
+
+def test_the_memory_does_not_depend_on_the_size_of_the_database(sqlite: Installation) -> None:
+    size = 64 * 1024 * 1024
+    with closing(sqlite3.connect("ubr.db")) as database, database:
+        database.executemany(
+            "INSERT INTO replays (digest, fingerprint, result, expires_at, mismatches)"
+            " VALUES (randomblob(32), x'00', randomblob(1048576), '2030-01-01 00:00:00.000000', 0)",
+            [()] * (size // 1048576),
+        )
+    sqlite.done("migrate")  # modules are loaded now, and not measured
+    sqlite.done("backup verify", sqlite.names[0])
+    tracemalloc.start()
+    try:
+        sqlite.done("backup create")
+        sqlite.done("backup verify")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sqlite.dump.stat().st_size > size
+    assert peak < size / 3
+
+
+def test_a_copy_leaves_no_file_beside_the_database(sqlite: Installation) -> None:
+    before = sorted(path.name for path in sqlite.folder.iterdir())
+    sqlite.done("backup create")
+    assert sorted(path.name for path in sqlite.folder.iterdir()) == before
+
+
+# --- damages ---------------------------------------------------------------------------------------------------------
+
+
+def flip(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path, by: int) -> None:
+    os.truncate(path, path.stat().st_size - by)
+
+
+def rename_older(here: Installation) -> None:
+    """Put a copy of the older backup in the place of the newer one."""
+    older, newer = here.names[-2:]
+    shutil.rmtree(here.backups / newer)
+    shutil.copytree(here.backups / older, here.backups / newer)
+
+
+def exchange_older(here: Installation) -> None:
+    """Put only the dump of the older backup in the place of the newer one."""
+    older, newer = here.names[-2:]
+    shutil.copy(here.backups / older / here.dump.name, here.backups / newer)
+
+
+def edit_manifest(here: Installation) -> None:
+    path = here.newest / "manifest.json"
+    path.write_text(path.read_text().replace('"users":1', '"users":2'))
+
+
+STORED: dict[str, tuple[Callable[[Installation], object], str]] = {
+    "a flipped byte of the header": (lambda here: flip(here.dump, 40), "SHA-256 differs"),
+    "a flipped byte in the middle": (lambda here: flip(here.dump, HEADER + CHUNK), "SHA-256 differs"),
+    "a flipped last byte": (lambda here: flip(here.dump, -1), "SHA-256 differs"),
+    "a file cut by a byte": (lambda here: cut(here.dump, 1), "bytes, and had"),
+    "a file cut to its first chunk": (lambda here: os.truncate(here.dump, HEADER + CHUNK + TAG), "bytes, and had"),
+    "an empty file": (lambda here: os.truncate(here.dump, 0), "bytes, and had"),
+    "a file that is missing": (lambda here: here.dump.unlink(), "No such file"),
+    "an older backup under a newer name": (rename_older, "this is a copy of the backup"),
+    "an older dump in a newer backup": (exchange_older, "SHA-256 differs"),
+    "a changed manifest": (edit_manifest, "The manifest was changed"),
+    "a manifest cut in the middle": (lambda here: cut(here.newest / "manifest.json", 100), "The manifest is damaged"),
+    "another key": (lambda here: here.patch.setenv("UBR_BACKUP_KEY", OTHER_KEY), "made with another key"),
+}
+
+
+@pytest.mark.parametrize("damage", STORED)
+def test_a_damage_of_the_stored_files_is_found_before_anything_is_written(sqlite: Installation, damage: str) -> None:
+    plant, sentence = STORED[damage]
+    sqlite.done("backup verify")
+    name = sqlite.names[-1]
+    plant(sqlite)
+    assert sentence in sqlite.refused("backup verify")
+    assert sentence in sqlite.refused("backup restore", name, "--to", "sqlite:///restored.db")
+    assert not (sqlite.folder / "restored.db").exists()
+
+
+def execute(*statements: str) -> Callable[[Installation], None]:
+    """Change the database past the service, without its triggers and constraints."""
+
+    def change(here: Installation) -> None:
+        with closing(sqlite3.connect("ubr.db")) as database, database:
+            for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+                database.execute(f"DROP TRIGGER {trigger}")
+            for statement in statements:
+                assert database.execute(statement).rowcount != 0
+
+    return change
+
+
+CONTAINED: dict[str, tuple[Callable[[Installation], object], str]] = {
+    "a missing table": (execute("DROP TABLE counters"), "The table counters is missing"),
+    "a missing column": (execute("ALTER TABLE users DROP COLUMN full_name"), "add_column users.full_name"),
+    "a dangling reference": (
+        execute("UPDATE sessions SET user_id = '00000000000000000000000000000000'"),
+        "Rows of sessions refer to missing rows of users",
+    ),
+    "a changed entry of the log": (
+        execute("UPDATE logs SET message = 'Nothing' WHERE action = 'user.registered'"),
+        "The audit log: ",
+    ),
+    "a deleted entry of the log": (execute("DELETE FROM logs WHERE action = 'role.created'"), "The audit log: "),
+    "another secret of the service": (
+        lambda here: here.patch.setenv("UBR_SECRET_KEY", OTHER_KEY),
+        "UBR_SECRET_KEY does not decrypt the signing key",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", CONTAINED)
+def test_a_damage_of_the_content_is_found(sqlite: Installation, damage: str) -> None:
+    plant, sentence = CONTAINED[damage]
+    plant(sqlite)
+    sqlite.done("backup create")
+    said = sqlite.refused("backup verify")
+    assert sentence in said
+    assert sqlite.names[-1] in said
+
+
+@pytest.mark.system
+def test_a_missing_table_of_postgresql_is_found(postgresql: Installation, postgres_server: PostgresServer) -> None:
+    postgres_server.query("DROP TABLE ubr.counters", database=urlsplit(postgresql.url).path.lstrip("/"))
+    postgresql.done("backup create")
+    assert "The table counters is missing" in postgresql.refused("backup verify")
+
+
+def resealed(here: Installation, change: Callable[[Manifest], Manifest]) -> None:
+    """Change the manifest of the newest backup as someone with the key."""
+    cipher = ChunkedBackupCipher(SecretKeys([BACKUP_KEY.encode()]), os.urandom)
+    manifest = change(msgspec.convert(here.manifest, Manifest))
+    (here.newest / "manifest.json").write_bytes(cipher.seal_manifest(msgspec.json.encode(manifest)))
+
+
+OTHERS: dict[str, tuple[dict[str, object], str]] = {
+    "rows": ({"rows": {"users": 2}}, "The table users has 1 rows, and had 2"),
+    "tables": ({"rows": {"others": 1}}, "The table others is missing"),
+    "revision": ({"revision": "0001"}, "The tables are of revision"),
+    "checkpoint": ({"checkpoint": None}, "The newest checkpoint of the audit log is not that of the manifest"),
+}
+
+
+@pytest.mark.parametrize("field", OTHERS)
+def test_content_that_is_not_that_of_the_manifest_is_found(each: Installation, field: str) -> None:
+    change, sentence = OTHERS[field]
+    each.done("backup create")
+    resealed(
+        each, lambda made: msgspec.structs.replace(made, database=msgspec.structs.replace(made.database, **change))
+    )
+    assert sentence in each.refused("backup verify")
+
+
+def test_a_file_that_is_not_the_dump_of_the_manifest_is_not_decrypted(sqlite: Installation) -> None:
+    """As with a manifest whose SHA-256 somebody with the key has corrected: the file itself is bound to its place."""
+    older, newer = sqlite.names
+    shutil.copy(sqlite.backups / older / sqlite.dump.name, sqlite.backups / newer)
+    manifest = sqlite.manifest
+    sqlite.patch.setenv("UBR_BACKUP_DIR", str(sqlite.backups))
+    stored = msgspec.json.decode((sqlite.backups / older / "manifest.json").read_bytes())["manifest"]["files"]
+    resealed(sqlite, lambda made: msgspec.convert({**manifest, "files": stored}, Manifest))
+    assert "belongs to another backup" in sqlite.refused("backup verify")
+
+
+def test_a_backup_of_a_newer_version_says_so(sqlite: Installation) -> None:
+    resealed(sqlite, lambda made: msgspec.structs.replace(made, format=2))
+    assert "a newer version of ubr made this backup" in sqlite.refused("backup verify")
+
+
+# --- list, prune, and mistakes ---------------------------------------------------------------------------------------
+
+
+def test_the_list_shows_complete_backups_and_names_the_others(sqlite: Installation) -> None:
+    first, second = sqlite.names
+    out = sqlite.done("backup list")
+    assert out.index(first) < out.index(second)
+    (sqlite.backups / f".{first}.partial").mkdir()
+    assert ".partial" not in sqlite.done("backup list")
+    (sqlite.backups / first / "manifest.json").unlink()
+    ended = sqlite.ubr("backup list")
+    assert ended.code == 1
+    assert first not in ended.out
+    assert second in ended.out
+    assert first in ended.err
+
+
+def test_pruning_keeps_the_newest_and_what_it_cannot_read(sqlite: Installation) -> None:
+    sqlite.done("backup create")
+    sqlite.done("backup create")
+    first, second, third, fourth = sqlite.names
+    edited = sqlite.backups / third / "manifest.json"
+    edited.write_text(edited.read_text().replace('"users":1', '"users":2'))
+    ended = sqlite.ubr("backup prune --keep 1")
+    assert (ended.code, ended.out.splitlines()) == (1, [f"Deleted {first}.", f"Deleted {second}."])
+    assert third in ended.err
+    assert sqlite.names == [third, fourth]
+    assert sqlite.ubr("backup prune --keep 0").code == 2
+
+
+def test_a_backup_made_with_an_earlier_key_is_proved(sqlite: Installation) -> None:
+    sqlite.patch.setenv("UBR_BACKUP_KEY", f"{OTHER_KEY},{BACKUP_KEY}")
+    sqlite.done("backup verify")
+    sqlite.done("backup create")
+    sqlite.patch.setenv("UBR_BACKUP_KEY", OTHER_KEY)
+    sqlite.done("backup verify")
+    assert sqlite.ubr("backup list").code == 1
+
+
+MISTAKES: dict[str, tuple[dict[str, str | None], str, str]] = {
+    "no key": ({"UBR_BACKUP_KEY": None}, "backup create", "Set UBR_BACKUP_KEY"),
+    "no folder": ({"UBR_BACKUP_DIR": None}, "backup create", "Set UBR_BACKUP_DIR"),
+    "a database in memory": ({"UBR_DATABASE_URL": "memory:"}, "backup create", "memory:"),
+    "a server that is not PostgreSQL": ({}, "backup verify --on sqlite:///a.db", "--on must begin with"),
+    "a target that is no URL": ({}, "backup restore name --to here", "--to must begin with"),
+    "a target in memory": ({}, "backup restore name --to memory:", "--to must not be memory:"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_explained(sqlite: Installation, mistake: str) -> None:
+    settings, line, sentence = MISTAKES[mistake]
+    for name, value in settings.items():
+        sqlite.patch.delenv(name) if value is None else sqlite.patch.setenv(name, value)
+    ended = sqlite.ubr(line)
+    assert ended.code == 2
+    assert sentence in ended.err
+
+
+def test_a_name_that_does_not_exist_and_an_empty_folder_are_explained(sqlite: Installation) -> None:
+    assert "`ubr backup list` shows all" in sqlite.refused("backup verify ../backups")
+    assert "Cannot read elsewhere: No such file" in sqlite.refused("backup verify --from elsewhere")
+    (sqlite.folder / "elsewhere").mkdir()
+    assert "There is no backup in this folder" in sqlite.refused("backup verify --from elsewhere")
+
+
+def test_a_folder_and_a_key_in_a_file_are_taken(sqlite: Installation) -> None:
+    sqlite.patch.delenv("UBR_BACKUP_KEY")
+    (sqlite.folder / "key").write_text(BACKUP_KEY + "\n")
+    sqlite.patch.setenv("UBR_BACKUP_KEY_FILE", str(sqlite.folder / "key"))
+    name = sqlite.done("backup create --to elsewhere").strip()
+    assert (sqlite.folder / "elsewhere" / name).is_dir()
+    assert name in sqlite.done("backup list --from elsewhere")
+
+
+def test_a_backup_of_one_kind_is_not_restored_into_the_other(
+    sqlite: Installation, new_database: Callable[..., str]
+) -> None:
+    target = new_database(migrated=False)
+    assert "This is a backup of SQLite" in sqlite.refused("backup restore", sqlite.names[0], "--to", target)
+
+
+def test_a_file_beside_a_new_database_is_not_mixed_with_it(sqlite: Installation) -> None:
+    (sqlite.folder / "restored.db-wal").write_bytes(b"of an earlier database")
+    said = sqlite.refused("backup restore", sqlite.names[0], "--to", "sqlite:///restored.db")
+    assert "restored.db-wal of an earlier database exists" in said
+
+
+def test_a_restore_with_another_secret_names_the_missing_step(sqlite: Installation) -> None:
+    sqlite.patch.setenv("UBR_SECRET_KEY", OTHER_KEY)
+    name = sqlite.names[0]
+    said = sqlite.refused("backup restore", name, "--to", "sqlite:///restored.db")
+    assert "run `ubr after-restore`" in said
+    sqlite.done("backup restore", name, "--to", "sqlite:///again.db", "--lost-secret")
+
+
+def test_a_restore_names_the_saved_checkpoint(sqlite: Installation) -> None:
+    """The later checkpoint, which the older backup lacks entries of, is then acknowledged."""
+    first = sqlite.names[0]
+    sqlite.done("audit checkpoint --output log.checkpoint")
+    sqlite.patch.setenv("UBR_AUDIT_CHECKPOINT", "log.checkpoint")
+    sqlite.done("backup restore", first, "--to", "sqlite:///restored.db")
+    sqlite.patch.setenv("UBR_DATABASE_URL", "sqlite:///restored.db")
+    sqlite.done("audit checkpoint --output log.checkpoint")
+
+
+def test_the_clock_tells_the_age(sqlite: Installation) -> None:
+    later = datetime(2030, 1, 1, tzinfo=UTC)
+    backups = Backups.of(Settings.from_env(), sqlite.backups, clock=lambda: later)
+    found = asyncio.run(backups.verify(None)(None, lambda *_: None))
+    assert found.age == later - found.manifest.began
+    assert found.took > timedelta(0)
