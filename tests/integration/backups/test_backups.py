@@ -7,10 +7,11 @@ import os
 import shutil
 import sqlite3
 import stat
+import subprocess
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,10 +19,12 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from tests.integration.backups.kit import BACKUP_KEY, EMAIL, PASSWORD, SECRET_KEY, Installation
+from tests.integration.backups.kit import BACKUP_KEY, EMAIL, PASSWORD, SECRET_KEY, SECRETS, Installation
+from tests.support.commands import UBR, clean_environment
 from tests.support.servers import PostgresServer
 from ubr.adapters.security.backup_encryption import CHUNK, HEADER, TAG, ChunkedBackupCipher
 from ubr.adapters.security.secrets import SecretKeys
+from ubr.adapters.sql.migrations import REVISIONS, upgrade
 from ubr.application.app import Application
 from ubr.application.backups.manifest import Manifest
 from ubr.application.roles.create_role import CreateRoleCommand
@@ -100,6 +103,39 @@ def test_a_restored_function_that_prunes_is_not_for_everyone(
         assert postgres_server.query(granted, database=url) is False
 
 
+@pytest.mark.system
+@pytest.mark.parametrize("schema", ["public", "accounts"])
+def test_a_backup_of_another_schema_is_restored_into_that(
+    new_database: Callable[..., str],
+    clean: pytest.MonkeyPatch,
+    tmp_path: Path,
+    postgres_server: PostgresServer,
+    schema: str,
+) -> None:
+    clean.setenv("UBR_DATABASE_SCHEMA", schema)
+    clean.chdir(tmp_path)
+    here = Installation(tmp_path, new_database(migrated=False), clean)
+    here.fill()
+    name = here.done("backup create").strip()
+    here.done("backup verify")
+    target = new_database(migrated=False)
+    here.done("backup restore", name, "--to", target)
+    # Also shows that there are statistics.
+    query = f"SELECT reltuples::int FROM pg_class WHERE oid = '{schema}.users'::regclass"  # noqa: S608
+    assert postgres_server.query(query, database=urlsplit(target).path.lstrip("/")) == 1
+
+
+def test_a_backup_from_before_an_upgrade_is_proved_and_restored(sqlite: Installation) -> None:
+    sqlite.patch.setenv("UBR_DATABASE_URL", "sqlite:///old.db")
+    asyncio.run(upgrade("sqlite:///old.db", REVISIONS[-2]))
+    name = sqlite.done("backup create").strip()
+    assert sqlite.manifest["database"]["revision"] == REVISIONS[-2]
+    sqlite.done("backup verify")
+    sqlite.done("backup restore", name, "--to", "sqlite:///restored.db")
+    sqlite.patch.setenv("UBR_DATABASE_URL", "sqlite:///restored.db")
+    sqlite.done("migrate --check")
+
+
 def test_a_rehearsal_leaves_nothing_behind(each: Installation, postgres_server: PostgresServer, tmp_path: Path) -> None:
     each.patch.setenv("TMPDIR", str(tmp_path))
     each.done("backup create")
@@ -121,6 +157,29 @@ def test_the_files_are_for_their_owner_alone_and_show_no_secret(each: Installati
     for secret in (BACKUP_KEY, SECRET_KEY, EMAIL, "argon2", *passwords):
         assert not [text for text in texts if secret in text]
         assert not [content for content in files if secret.encode() in content]
+
+
+@pytest.mark.system
+def test_a_terminal_shows_the_progress_and_then_the_result(sqlite: Installation) -> None:
+    ours, its = os.openpty()
+    environment = clean_environment(
+        UBR_DATABASE_URL=sqlite.url, UBR_BACKUP_DIR=str(sqlite.backups), TERM="xterm", **SECRETS
+    )
+    with open(ours, "rb", buffering=0) as terminal:  # noqa: PTH123 - a descriptor
+        with subprocess.Popen(  # noqa: S603 - it is ours
+            [UBR, "backup", "verify"], cwd=sqlite.folder, env=environment, stdout=its, stderr=its
+        ) as process:
+            os.close(its)
+            shown = b""
+            with suppress(OSError):  # Linux ends the terminal of a process so
+                while part := terminal.read(4096):
+                    shown += part
+        assert process.returncode == 0
+    hidden, shown_again = b"\x1b[?25l", b"\x1b[?25h"  # the cursor, during the progress
+    progress, _, result = shown.partition(shown_again)
+    assert hidden in progress
+    assert b"can be restored" not in progress
+    assert b"can be restored" in result
 
 
 def test_the_manifest_describes_the_backup(each: Installation) -> None:
@@ -450,10 +509,53 @@ def test_a_backup_of_one_kind_is_not_restored_into_the_other(
     assert "This is a backup of SQLite" in sqlite.refused("backup restore", sqlite.names[0], "--to", target)
 
 
+@pytest.mark.system
+def test_a_backup_of_postgresql_is_not_restored_into_a_file(postgresql: Installation) -> None:
+    name = postgresql.done("backup create").strip()
+    said = postgresql.refused("backup restore", name, "--to", "sqlite:///restored.db")
+    assert "This is a backup of PostgreSQL" in said
+    postgresql.patch.setenv("UBR_DATABASE_URL", "sqlite:///other.db")
+    assert "let --on name a PostgreSQL server" in postgresql.refused("backup verify")
+    postgresql.done("backup verify", "--on", postgresql.url)
+
+
+@pytest.mark.system
+def test_a_role_that_must_not_create_databases_is_explained(
+    postgresql: Installation, postgres_server: PostgresServer
+) -> None:
+    postgresql.done("backup create")
+    role = f"limited_{os.urandom(4).hex()}"
+    postgres_server.query(f"CREATE ROLE {role} LOGIN PASSWORD 'hunter2'")
+    try:
+        url = urlsplit(postgresql.url)
+        limited = f"postgresql://{role}:hunter2@{url.hostname}:{url.port}/postgres"
+        said = postgresql.refused("backup verify", "--on", limited)
+    finally:
+        postgres_server.query(f"DROP ROLE {role}")
+    assert "The role must not create databases" in said
+    assert "hunter2" not in said
+
+
 def test_a_file_beside_a_new_database_is_not_mixed_with_it(sqlite: Installation) -> None:
     (sqlite.folder / "restored.db-wal").write_bytes(b"of an earlier database")
     said = sqlite.refused("backup restore", sqlite.names[0], "--to", "sqlite:///restored.db")
     assert "restored.db-wal of an earlier database exists" in said
+
+
+def test_a_restored_database_that_differs_is_not_to_be_used(sqlite: Installation) -> None:
+    execute("UPDATE sessions SET user_id = '00000000000000000000000000000000'")(sqlite)
+    name = sqlite.done("backup create").strip()
+    assert "do not use it, delete it" in sqlite.refused("backup restore", name, "--to", "sqlite:///restored.db")
+
+
+def test_tables_of_a_newer_version_are_not_used_by_this_one(sqlite: Installation) -> None:
+    execute("UPDATE alembic_version SET version_num = '9999'")(sqlite)
+    name = sqlite.done("backup create").strip()
+    sentence = "A newer version of ubr made this backup: use that version"
+    assert sentence in sqlite.refused("backup verify")
+    said = sqlite.refused("backup restore", name, "--to", "sqlite:///restored.db")
+    assert sentence in said
+    assert "its sessions are still valid" in said
 
 
 def test_a_restore_with_another_secret_names_the_missing_step(sqlite: Installation) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ from sqlalchemy.engine import make_url
 
 from tests.integration.backups.kit import BACKUP_KEY, SECRET_KEY, Installation
 from tests.support import commands
-from tests.support.commands import Kept, clean_environment
+from tests.support.commands import Kept, Process, clean_environment
 from tests.support.servers import PostgresServer
 from ubr.adapters.sql.backups import programs
 from ubr.adapters.sql.backups.programs import environment_of, find_program
@@ -120,9 +121,9 @@ def test_a_restore_that_fails_leaves_an_empty_database(
     postgresql.done("backup restore", name, "--to", target)
 
 
-def test_a_backup_that_is_killed_in_the_middle_is_not_shown(
-    postgresql: Installation, postgres_server: PostgresServer, tmp_path: Path
-) -> None:
+@pytest.fixture
+def endless(postgresql: Installation, postgres_server: PostgresServer, tmp_path: Path) -> Iterator[Process]:
+    """A backup that does not end, and has written a part."""
     endless = "while :; do head -c 100000 /dev/zero || exit 1; done"
     program(tmp_path / "bin", "pg_dump", postgres_server.origin.version, endless)
     settings = {name: value for name, value in os.environ.items() if name.startswith("UBR_")}  # noqa: TID251
@@ -133,9 +134,21 @@ def test_a_backup_that_is_killed_in_the_middle_is_not_shown(
     try:
         while not [path for path in postgresql.backups.glob(".*.partial/*") if path.stat().st_size > 1_000_000]:
             assert process.poll() is None, err.text
+        yield process
     finally:
         process.kill()
         process.wait(commands.PATIENCE)
+
+
+def test_a_backup_that_is_interrupted_leaves_nothing(postgresql: Installation, endless: Process) -> None:
+    endless.send_signal(signal.SIGINT)
+    assert endless.wait(commands.PATIENCE) == 1
+    assert postgresql.names == []
+
+
+def test_a_backup_that_is_killed_in_the_middle_is_not_shown(postgresql: Installation, endless: Process) -> None:
+    endless.kill()
+    endless.wait(commands.PATIENCE)
     assert len(postgresql.names) == 1
     assert postgresql.names[0].endswith(".partial")
     assert "sqlite" not in postgresql.done("backup list")

@@ -13,13 +13,17 @@ from ubr.application.ports.backups import (
 )
 
 
+class RestoredOtherwise(BackupFailed):
+    """The database was filled, and differs from the one that was backed up."""
+
+
 async def refill(
     store: BackupStore, cipher: BackupCipher, manifest: Manifest, database: RestoredDatabase, progress: Progress
 ) -> None:
     """Restore into an empty database. The whole file is checked before anything is written.
 
-    Errors: `BackupFailed` also if the restored rows, tables, constraints or checkpoint are not those of the manifest;
-    `StoreUnavailable`.
+    Errors: `BackupFailed`; `RestoredOtherwise` if the restored rows, tables, constraints or checkpoint are not those of
+    the manifest; `StoreUnavailable`.
     """
     dumped = manifest.database
     await database.require_empty(dumped.schema)
@@ -27,12 +31,12 @@ async def refill(
     await database.fill(content_of(store, cipher, manifest, progress, "restoring"), dumped, manifest.tool)
     progress("comparing", 0, None)
     if found := _differences(dumped, await database.inventory()) + await database.flaws():
-        raise failed(manifest, found)
+        raise RestoredOtherwise(sentence_about(manifest, found))
 
 
-def failed(manifest: Manifest, found: list[str]) -> BackupFailed:
-    """The error for these findings, each a sentence."""
-    return BackupFailed(f"{manifest.name}: {'. '.join(found)}")
+def sentence_about(manifest: Manifest, found: list[str]) -> str:
+    """The message for these findings, each a sentence."""
+    return f"{manifest.name}: {'. '.join(found)}"
 
 
 def _differences(dumped: Inventory, restored: Inventory) -> list[str]:

@@ -6,19 +6,18 @@ from dataclasses import dataclass
 
 from ubr.application.backups.installation import OpenInstallation
 from ubr.application.backups.manifest import Manifest, chosen
-from ubr.application.backups.refill import refill
+from ubr.application.backups.refill import RestoredOtherwise, refill
 from ubr.application.operations.acknowledge_restore import AcknowledgedRestoreResult, AcknowledgeRestoreCommand
-from ubr.application.ports.backups import BackupCipher, BackupStore, Progress, RestoredDatabase
+from ubr.application.ports.backups import BackupCipher, BackupFailed, BackupStore, Progress, RestoredDatabase
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import UbrError
 
 
 class NotAcknowledged(Exception):
-    """The backup is restored, but its sessions, links and keys are still valid: `ubr after-restore` is missing."""
+    """The backup is restored, but its sessions, links and keys are still valid: `ubr after-restore` is missing.
 
-    def __init__(self, cause: UbrError) -> None:
-        self.cause = cause
-        super().__init__(cause.detail)
+    The message is the cause, a sentence without its full stop.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +39,15 @@ class RestoreBackup:
     ) -> tuple[Manifest, AcknowledgedRestoreResult]:
         """Errors: `BackupFailed`, `StoreUnavailable`; `NotAcknowledged` if only the last step failed."""
         manifest = chosen(self.store, self.cipher, name)
-        await refill(self.store, self.cipher, manifest, database, progress)
+        try:
+            await refill(self.store, self.cipher, manifest, database, progress)
+        except RestoredOtherwise as error:
+            raise BackupFailed(f"{error}. The database contains the restored rows: do not use it, delete it") from None
         progress("ending sessions", 0, None)
         try:
             async with self.open_installation(database, manifest.database.schema) as ubr:
                 return manifest, await ubr.acknowledge_restore(acknowledgement, actor=SYSTEM)
         except UbrError as error:
-            raise NotAcknowledged(error) from error
+            raise NotAcknowledged(error.detail) from error
+        except BackupFailed as error:
+            raise NotAcknowledged(str(error)) from error

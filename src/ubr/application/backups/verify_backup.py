@@ -9,7 +9,7 @@ from ubr.application.audit.compare_checkpoint import CompareCheckpointCommand
 from ubr.application.audit.verify_log import VerifyLogCommand
 from ubr.application.backups.installation import Installation, OpenInstallation
 from ubr.application.backups.manifest import Manifest, chosen
-from ubr.application.backups.refill import failed, refill
+from ubr.application.backups.refill import RestoredOtherwise, refill, sentence_about
 from ubr.application.ports.backups import BackupCipher, BackupStore, Progress, ScratchDatabases
 from ubr.application.ports.revocation import Elapsed
 from ubr.application.ports.system import Clock
@@ -55,7 +55,7 @@ class VerifyBackup:
             await refill(self.store, self.cipher, manifest, database, progress)
             async with self.open_installation(database, manifest.database.schema) as ubr:
                 if found := await database.schema_flaws() or await ubr.check_secrets():
-                    raise failed(manifest, found)
+                    raise RestoredOtherwise(sentence_about(manifest, found))
                 entries = await self._verify_log(ubr, manifest, progress)
             took = timedelta(seconds=self.elapsed() - began)
         return VerifiedBackup(manifest, took, age, entries)
@@ -73,7 +73,7 @@ class VerifyBackup:
                 progress=lambda done, of: progress("verifying the audit log", done, of),
             )
         except (CheckpointMismatch, LogDamaged, Invalid) as error:
-            raise failed(manifest, [f"The audit log: {error.detail}"]) from None
+            raise RestoredOtherwise(sentence_about(manifest, [f"The audit log: {error.detail}"])) from None
         if result.finding is not None:
-            raise failed(manifest, [f"The audit log: {result.finding}"])
+            raise RestoredOtherwise(sentence_about(manifest, [f"The audit log: {result.finding}"]))
         return result.size

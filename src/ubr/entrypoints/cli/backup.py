@@ -92,7 +92,8 @@ def verify(*, name: str | None, folder: Path | None, server: str | None) -> None
     import asyncio
 
     with _explained(), _progress() as progress:
-        _report(asyncio.run(_backups(settings, folder).verify(on)(name, progress)))
+        found = asyncio.run(_backups(settings, folder).verify(on)(name, progress))
+    _report(found)
 
 
 @backup.command()

@@ -135,18 +135,20 @@ class PostgresqlRestored:
                     await process.stdin.drain()
                 process.stdin.close()
                 await process.stdin.wait_closed()
-        await self._protect_the_log(schema)
+        await self._complete(schema)
 
-    async def _protect_the_log(self, schema: str) -> None:
-        """Revoke a privilege that PostgreSQL grants with a new function. The dump names no roles, so not this either.
+    async def _complete(self, schema: str) -> None:
+        """Revoke a privilege, and collect the statistics of the tables. A dump contains neither.
 
-        The function deletes entries of the log with the rights of the owner.
+        PostgreSQL lets everyone execute a new function. This one deletes entries of the log with the rights of the
+        owner. Without statistics, queries of large tables would exceed the time limits of the service.
         """
         async with _connected(self.url, schema) as connection:
             if (await connection.execute(_PRUNE, {"schema": _quoted(schema)})).scalar_one():
                 await connection.execute(
                     text(f"REVOKE ALL ON FUNCTION {_quoted(schema)}.prune_logs(bigint) FROM PUBLIC")
                 )
+            await connection.execute(text("ANALYZE"))
             await connection.commit()
 
     async def inventory(self) -> Inventory:
