@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ from tests.support import commands
 from tests.support.commands import Kept, Process, clean_environment
 from tests.support.servers import PostgresServer
 from ubr.adapters.sql.backups import programs
-from ubr.adapters.sql.backups.programs import environment_of, find_program
+from ubr.adapters.sql.backups.programs import Program, environment_of, find_program, running
 from ubr.application.ports.backups import BackupFailed
 
 pytestmark = pytest.mark.system
@@ -52,6 +53,20 @@ async def test_a_program_that_is_missing_or_too_old_is_named_with_its_package(
     program(tmp_path, "pg_dump", "15.1")
     with pytest.raises(BackupFailed, match=r"^Only version 15 of pg_dump is installed"):
         await find_program("pg_dump", 17, {"PATH": str(tmp_path)})
+
+
+async def test_a_program_ends_with_its_context_even_if_its_output_fills_the_pipe(tmp_path: Path) -> None:
+    path = program(tmp_path, "pg_dump", "15.1", "while :; do head -c 10000000 /dev/zero || exit 1; done")
+    found = Program(str(path), 15, "15.1")
+
+    async def fail() -> None:
+        async with running(found, [], {"PATH": os.defpath}, writes=True) as process:
+            assert process.stdout is not None
+            await process.stdout.read(1)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(fail(), commands.PATIENCE)
 
 
 def test_a_url_becomes_variables() -> None:

@@ -114,7 +114,8 @@ async def running(
         except BaseException:
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGKILL)
-            await process.wait()
+            # Unlike `wait`, this ends also if the output fills its pipe.
+            await process.communicate()
             raise
         if code != 0:
             name = Path(program.path).name
