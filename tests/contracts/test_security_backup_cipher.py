@@ -47,7 +47,7 @@ def test_a_file_of_any_size_is_decrypted(size: int, step: int) -> None:
 def test_an_encrypted_file_shows_nothing_of_its_content() -> None:
     plain = b"ada@example.org " * CHUNK
     sealed = encrypted(plain)
-    assert b"ada" not in sealed
+    assert b"ada@example" not in sealed
     assert encrypted(plain) != sealed
 
 
