@@ -65,7 +65,7 @@ test-long: $(VENV)/.dev ## Run the long tests, and the tests of the store on Pos
 # loss in the smaller one would not show in the sum.
 .PHONY: coverage
 coverage: $(VENV)/.dev ## Report the coverage of the domain and the application by the unit tests; too little is an error
-	@$(PYTEST) -q tests/unit --cov --cov-config=tools/coverage.toml --cov-report= $(PYTEST_ARGS)
+	@$(PYTEST) -q -m "not long" -k "not postgresql" tests/unit tests/integration/backups/test_backups.py --cov --cov-config=tools/coverage.toml --cov-report= $(PYTEST_ARGS)
 	@status=0; \
 	for gate in domain:98.5 application:95; do \
 	  echo "==> ubr.$${gate%:*}: the minimum is $${gate#*:} %"; \

@@ -36,6 +36,8 @@ from ubr.domain.accounts.user import UserStatus
 from ubr.domain.errors import InvalidCredentials
 from ubr.entrypoints.cli.explain import sentences
 
+pytestmark = pytest.mark.system
+
 SETTINGS = {
     "UBR_DATABASE_URL": "sqlite+aiosqlite:///ubr.db",
     "UBR_SECRET_KEY": "a-secret-for-tests-" * 3,

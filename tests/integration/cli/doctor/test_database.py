@@ -25,6 +25,8 @@ from ubr.entrypoints.cli.doctor.database import check_database
 from ubr.entrypoints.cli.doctor.findings import Level
 from ubr.settings import Settings
 
+pytestmark = pytest.mark.system
+
 Query = Callable[[str], object]
 
 

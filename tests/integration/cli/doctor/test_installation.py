@@ -17,6 +17,8 @@ from ubr import SYSTEM, CreateUserCommand, RegisterUserCommand, Settings, connec
 from ubr.adapters.security.system import utc_now
 from ubr.domain.mail.queued_mail import LAST_TRY
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture
 def settings(embedded: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:

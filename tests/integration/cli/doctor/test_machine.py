@@ -15,6 +15,8 @@ from ubr.entrypoints.cli.doctor.findings import Level
 from ubr.entrypoints.cli.doctor.machine import check_files, check_process
 from ubr.settings import Settings
 
+pytestmark = pytest.mark.system
+
 
 def test_root(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -28,7 +30,6 @@ def _with_few_files(told: SimpleQueue[list[tuple[str, str]]]) -> None:
     told.put([(finding.level.value, finding.sentence) for finding in check_process(Settings.memory())])
 
 
-@pytest.mark.system
 def test_too_few_files_for_the_connections() -> None:
     context = multiprocessing.get_context("fork")
     told = context.SimpleQueue()

@@ -14,6 +14,8 @@ from tests.support.mail import ACCOUNT, AFAR, Certificate, certificate, mail_ser
 from tests.support.servers import free_port
 from ubr.adapters.mail import smtp
 
+pytestmark = pytest.mark.system
+
 SENDER = {"UBR_MAIL_FROM": "ubr@example.org", "UBR_PUBLIC_URL": "https://accounts.example.org"}
 
 

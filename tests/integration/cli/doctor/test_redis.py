@@ -13,6 +13,8 @@ from tests.support.mail import strange_server
 from tests.support.plugin import PrivateRedis
 from tests.support.servers import RedisServer, free_port, run
 
+pytestmark = pytest.mark.system
+
 
 def command(server: RedisServer, *words: str) -> None:
     async def ask() -> None:

@@ -18,6 +18,8 @@ from ubr.entrypoints.cli.doctor.findings import SUBJECTS, Finding, Level, error
 from ubr.entrypoints.cli.doctor.limits import is_resolved, limited
 from ubr.entrypoints.cli.main import main
 
+pytestmark = pytest.mark.system
+
 
 def everything(folder: Path) -> dict[str, tuple[int, bytes]]:
     """Every file with its mode and content, except those that each reader of SQLite makes and deletes."""
@@ -87,7 +89,6 @@ def test_no_secret_is_in_the_output_at_any_log_level(in_process: Run) -> None:
         assert secret not in done.out + done.err
 
 
-@pytest.mark.system
 def test_the_log_stays_off_the_terminal(embedded: dict[str, str], ubr: Run, tmp_path: Path) -> None:
     (tmp_path / "var" / "ubr.db").chmod(0o644)  # about which the log has a line
     done = ubr("doctor", **embedded)

@@ -8,6 +8,8 @@ import pytest
 
 from tests.integration.cli.doctor.kit import SECRET, Examine
 
+pytestmark = pytest.mark.system
+
 EXAMPLES = {
     "of a page": "replace-this-by-your-own-secret-0123",
     "typed": "this is the default key of the service",
