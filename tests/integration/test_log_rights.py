@@ -26,7 +26,7 @@ from ubr.application.roles.update_role import RoleChanges, UpdateRoleCommand
 from ubr.domain.roles.role import ADMIN_ROLE_ID
 from ubr.testing import TINY_HASHING, MovableClock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
 
 @dataclass

@@ -55,7 +55,7 @@ from ubr.domain.events import Event, LogInFailed, UserRegistered
 from ubr.domain.ids import UserId
 from ubr.testing import TINY_HASHING, MovableClock, in_memory
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
 TABLES: Final = (
     "logs",

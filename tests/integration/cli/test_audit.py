@@ -31,6 +31,8 @@ from ubr.entrypoints.cli.output import ExitCode, Refused
 from ubr.entrypoints.cli.starting import Credentials, opened, prepare
 from ubr.settings import Settings
 
+pytestmark = pytest.mark.system
+
 NAMED = "sqlite+aiosqlite:///ubr.db"
 OWN_WORD = "The key comes from the log itself"
 _names = count()
