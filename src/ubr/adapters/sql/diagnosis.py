@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ubr.adapters.sql import causes
 from ubr.adapters.sql.database_grants import privileges
-from ubr.adapters.sql.engine import ConnectionLimits, cached_statements, make_engine, normal_url
-from ubr.adapters.sql.errors import SqlUnavailable, explained
+from ubr.adapters.sql.engine import ConnectionLimits, cached_statements, normal_url
+from ubr.adapters.sql.errors import SqlUnavailable
+from ubr.adapters.sql.one_connection import connected
 
 _LIMITS: Final = ConnectionLimits(connections=1, acquire=2.0, connect=2.0, statement=2.0, lock=1.0)
 
@@ -66,7 +66,7 @@ async def examine_postgresql(url: str, clock: Callable[[], datetime]) -> Postgre
     """`clock` is that of this machine. Errors: `StoreUnavailable`; `ValueError` for the URL."""
     from ubr.adapters.sql.postgresql import has_own_session  # noqa: PLC0415 - not needed with SQLite
 
-    async with _connection(url) as connection:
+    async with connected(url, _LIMITS) as connection:
         driver: Any = (await connection.get_raw_connection()).driver_connection
         pooled = not await has_own_session(driver)
         server = (await connection.execute(_SERVER)).one()
@@ -86,22 +86,8 @@ async def examine_postgresql(url: str, clock: Callable[[], datetime]) -> Postgre
 
 async def examine_rights(url: str, schema: str | None) -> RightsFacts:
     """The rights of the role of this URL. The tables have to exist. Errors: `StoreUnavailable`."""
-    async with _connection(url, schema) as connection:
+    async with connected(url, _LIMITS, schema=schema) as connection:
         return await connection.run_sync(_rights)
-
-
-@asynccontextmanager
-async def _connection(url: str, schema: str | None = None) -> AsyncIterator[AsyncConnection]:
-    engine = make_engine(url, _LIMITS, schema=schema)
-    try:
-        async with engine.connect() as connection:
-            yield connection
-    except Exception as error:
-        if (meaning := explained(error)) is not None:
-            raise meaning from None
-        raise
-    finally:
-        await engine.dispose()
 
 
 def _rights(connection: Connection) -> RightsFacts:

@@ -10,13 +10,14 @@ from typing import Final, TypeVar
 
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ubr.adapters.sql.backups.inventory import data_flaws, schema_flaws, take_inventory
 from ubr.adapters.sql.backups.programs import Program, environment_of, find_program, running
-from ubr.adapters.sql.engine import ConnectionLimits, make_engine, normal_url
-from ubr.adapters.sql.errors import SqlUnavailable, explained
+from ubr.adapters.sql.engine import ConnectionLimits, normal_url
+from ubr.adapters.sql.errors import SqlUnavailable
 from ubr.adapters.sql.migrations.place import Place, check_server, prepare_place
+from ubr.adapters.sql.one_connection import connected
+from ubr.adapters.sql.postgresql import quoted
 from ubr.application.ports.backups import BackupFailed, Inventory, Progress
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ class PostgresqlSnapshot:
             "--no-owner",
             "--no-privileges",
             "--encoding=UTF8",
-            f"--schema={_quoted(self.inventory.schema or '')}",
+            f"--schema={quoted(self.inventory.schema or '')}",
             f"--snapshot={self._exported}",
             "--lock-wait-timeout=60s",
         ]
@@ -75,7 +76,7 @@ class PostgresqlDump:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[PostgresqlSnapshot]:
-        async with _connected(self._url, self._schema) as connection:
+        async with connected(self._url, _LIMITS, schema=self._schema) as connection:
             _ = await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             await connection.run_sync(check_server)
             major = (await connection.execute(_SERVER)).scalar_one()
@@ -100,7 +101,7 @@ class PostgresqlRestored:
 
         def count(connection: Connection) -> int:
             check_server(connection)
-            found: int = connection.execute(_CONTENT, {"schema": _quoted(schema)}).scalar_one()
+            found: int = connection.execute(_CONTENT, {"schema": quoted(schema)}).scalar_one()
             return found
 
         if await self._ask(count):
@@ -109,10 +110,10 @@ class PostgresqlRestored:
     async def fill(self, content: Iterable[bytes], dumped: Inventory, tool: str) -> None:
         schema = dumped.schema or ""
         made_by = _MAJOR.match(tool)
-        async with _connected(self.url, schema) as connection:
+        async with connected(self.url, _LIMITS, schema=schema) as connection:
             server: int = (await connection.execute(_SERVER)).scalar_one()
         program = await find_program("pg_restore", max(server, int(made_by[1]) if made_by else 0), self._inherited)
-        async with _connected(self.url, schema) as connection:
+        async with connected(self.url, _LIMITS, schema=schema) as connection:
             await connection.run_sync(prepare_place, Place(schema=schema))
             await connection.commit()
         url = make_url(self.url)
@@ -143,10 +144,10 @@ class PostgresqlRestored:
         PostgreSQL lets everyone execute a new function. This one deletes entries of the log with the rights of the
         owner. Without statistics, queries of large tables would exceed the time limits of the service.
         """
-        async with _connected(self.url, schema) as connection:
-            if (await connection.execute(_PRUNE, {"schema": _quoted(schema)})).scalar_one():
+        async with connected(self.url, _LIMITS, schema=schema) as connection:
+            if (await connection.execute(_PRUNE, {"schema": quoted(schema)})).scalar_one():
                 await connection.execute(
-                    text(f"REVOKE ALL ON FUNCTION {_quoted(schema)}.prune_logs(bigint) FROM PUBLIC")
+                    text(f"REVOKE ALL ON FUNCTION {quoted(schema)}.prune_logs(bigint) FROM PUBLIC")
                 )
             await connection.execute(text("ANALYZE"))
             await connection.commit()
@@ -160,14 +161,14 @@ class PostgresqlRestored:
     async def schema_flaws(self) -> list[str]:
         def compare(connection: Connection) -> list[str]:
             connection.execute(
-                text("SELECT set_config('search_path', :path, true)"), {"path": _quoted(self._schema or "")}
+                text("SELECT set_config('search_path', :path, true)"), {"path": quoted(self._schema or "")}
             )
             return schema_flaws(connection)
 
         return await self._ask(compare)
 
     async def _ask(self, question: Callable[[Connection], T]) -> T:
-        async with _connected(self.url, self._schema) as connection:
+        async with connected(self.url, _LIMITS, schema=self._schema) as connection:
             return await connection.run_sync(question)
 
 
@@ -192,25 +193,6 @@ async def postgresql_scratch(url: str, inherited: Mapping[str, str]) -> AsyncIte
 
 async def _command(url: str, statement: str) -> None:
     """Execute a statement that must not be in a transaction."""
-    async with _connected(url, None) as connection:
+    async with connected(url, _LIMITS) as connection:
         _ = await connection.execution_options(isolation_level="AUTOCOMMIT")
         await connection.execute(text(statement))
-
-
-@asynccontextmanager
-async def _connected(url: str, schema: str | None) -> AsyncIterator[AsyncConnection]:
-    """Errors: `StoreUnavailable`, with the cause if a privilege is missing."""
-    engine = make_engine(url, _LIMITS, schema=schema)
-    try:
-        async with engine.connect() as connection:
-            yield connection
-    except Exception as error:
-        if (meaning := explained(error)) is not None:
-            raise meaning from None
-        raise
-    finally:
-        await engine.dispose()
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

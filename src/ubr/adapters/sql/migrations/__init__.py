@@ -21,6 +21,7 @@ from ubr.adapters.sql.database_grants import grants
 from ubr.adapters.sql.engine import ConnectionLimits, make_engine, normal_url, sqlite_engine
 from ubr.adapters.sql.errors import SqlUnavailable, explained
 from ubr.adapters.sql.migrations.place import Place, check_server, create_unless_exists, find_place, prepare_place
+from ubr.adapters.sql.one_connection import connected
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -106,16 +107,8 @@ async def check(url: str, *, schema: str | None = None) -> SchemaState:
 
     Errors: `ValueError` for the URL, `StoreUnavailable`.
     """
-    engine = make_engine(url, ConnectionLimits(connections=1), schema=schema)
-    try:
-        async with engine.connect() as connection:
-            return await connection.run_sync(lambda sync: _checked(sync, schema))
-    except Exception as error:
-        if (meaning := explained(error)) is not None:
-            raise meaning from None
-        raise
-    finally:
-        await engine.dispose()
+    async with connected(url, ConnectionLimits(connections=1), schema=schema) as connection:
+        return await connection.run_sync(lambda sync: _checked(sync, schema))
 
 
 def _upgrade(connection: Connection, revision: str, schema: str | None) -> tuple[str, ...]:
