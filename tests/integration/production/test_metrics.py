@@ -28,7 +28,8 @@ LOGIN = "/api/auth/login"
 def client_of(service: UbrProcess) -> httpx.AsyncClient:
     """A client that opens a connection for each request, so that any worker may get it."""
     limits = httpx.Limits(max_connections=10, max_keepalive_connections=0)
-    return httpx.AsyncClient(base_url=service.url, limits=limits, headers={"authorization": f"Bearer {TOKEN}"})
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    return httpx.AsyncClient(base_url=service.url, limits=limits, headers=headers, timeout=60)
 
 
 async def scrape(client: httpx.AsyncClient) -> dict[str, Family]:
