@@ -175,10 +175,10 @@ async def test_every_query_of_a_peek_overrides_the_settings_of_the_installation(
         await anyio.to_thread.run_sync(postgres_server.query, f'ALTER DATABASE "{name}" SET {wrong}')
     async with bench(postgres_url + option) as it:
         for _ in range(2):
-            connection = SqlConnection(it.engine, Mode.PEEK)
-            await connection.start()
-            told = [(await connection.rows(text(f"SHOW {each}")))[0][0] for each in ("timezone", "statement_timeout")]
-            await connection.give_back()
+            async with SqlConnection.opened(it.engine, Mode.PEEK) as connection:
+                told = [
+                    (await connection.rows(text(f"SHOW {each}")))[0][0] for each in ("timezone", "statement_timeout")
+                ]
             assert told == ["UTC", "4s"]
 
 
@@ -459,11 +459,15 @@ async def test_connections_that_were_ended_in_the_pool_are_replaced_unseen(
         assert await race(put(it.uow, new_user()) for _ in range(5)) == [None] * 5
 
 
+@pytest.mark.parametrize("option", ["", "?prepared_statement_cache_size=0"])
 async def test_a_peek_replaces_a_connection_that_broke_in_the_pool_and_no_other(
-    postgres_url: str, postgres_server: PostgresServer
+    postgres_url: str, postgres_server: PostgresServer, option: str
 ) -> None:
-    async with bench(postgres_url) as it:
+    async with bench(postgres_url + option) as it:
         await put(it.uow, user := new_user())
+        await end_all(postgres_url, postgres_server)
+        async with it.uow.peek() as peek:
+            assert await peek.users.get(user.id) == user
         async with it.uow.peek() as peek:
             await end_all(postgres_url, postgres_server)
             assert await peek.users.get(user.id) == user

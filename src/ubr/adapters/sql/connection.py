@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import Column, Executable, Select, delete, select
 from sqlalchemy.exc import DBAPIError
@@ -38,6 +39,17 @@ class SqlConnection:
     all later units on it parts of that transaction, which is never committed.
     """
 
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, engine: AsyncEngine, mode: Mode) -> AsyncIterator[Self]:
+        """A connection on which the transaction of the mode has begun. It is given back at the end."""
+        connection = cls(engine, mode)
+        try:
+            await connection._start()
+            yield connection
+        finally:
+            await connection._give_back()
+
     def __init__(self, engine: AsyncEngine, mode: Mode) -> None:
         options = engine.get_execution_options()
         self._home: HomeLoop = options[HOME]
@@ -53,18 +65,18 @@ class SqlConnection:
         self.locking = mode is Mode.WRITE and not self._threaded
         """True if reads lock their rows. In SQLite, a writing unit is the only writer from its start on."""
         self.events: list[Event] = []
-        self.lost = False
+        self._lost = False
         """True if the connection turned out to be broken."""
         self.moment: datetime | None = None
         """The moment of the unit. None: that of each query, by the clock of the database."""
-        self._answered = mode is not Mode.PEEK
-        """False until the first query of a peek. Only that one may be sent again: all have to reach one server."""
+        self._unused = True
+        """False from the first answer to a query, or the first write, on."""
         self._open = True
 
     @property
     def now(self) -> datetime:
         """The moment of a unit."""
-        assert self.moment is not None  # noqa: S101 - only a peek has none
+        assert self.moment is not None  # noqa: S101 - units have one
         return self.moment
 
     async def rows(self, statement: Statement | Executable, parameters: Parameters | None = None) -> Sequence[Row]:
@@ -73,18 +85,17 @@ class SqlConnection:
         try:
             found = await self._call(self._driver.fetch(statement, parameters))
         except StoreUnavailable:
-            if self._answered or not self.lost:
+            if not self._may_be_replaced:
                 raise
             await self._replace()
             found = await self._call(self._driver.fetch(statement, parameters))
-        self._answered = True
+        self._unused = False
         return found
 
-    async def _replace(self) -> None:
-        """Take another connection, since the pool had a broken one, which only a message reveals."""
-        await uninterrupted(self._give_back())
-        self._driver, self._broken, self.lost, self._answered = self._new_driver(), False, False, True
-        await self.start()
+    @property
+    def _may_be_replaced(self) -> bool:
+        """True once at most. Later, another connection might lead to another server, or a write be executed twice."""
+        return self._lost and self._unused
 
     async def row(self, statement: Statement | Executable, parameters: Parameters | None = None) -> Row | None:
         """The one row that a query returns; None if there is none."""
@@ -127,19 +138,29 @@ class SqlConnection:
     def _new_driver(self) -> Driver:
         return (SqliteDriver if self._threaded else PostgresqlDriver)(self._engine, self._mode)
 
-    async def start(self) -> None:
-        self._home.check()
-        if not self._placed:
-            await self._places.take()
-            self._placed = True
-        await self._call(self._start())
-
     async def _start(self) -> None:
+        self._home.check()
+        await self._places.take()
+        self._placed = True
+        try:
+            await self._call(self._begin())
+        except StoreUnavailable:
+            if not self._may_be_replaced:
+                raise
+            await self._replace()
+
+    async def _begin(self) -> None:
         await self._driver.take()
         if not self._driver.idle:
-            self.lost = True
+            self._lost = True
             raise SqlUnavailable("a connection was not idle")
         await self._driver.begin()
+
+    async def _replace(self) -> None:
+        """Begin on another connection, since the pool had a broken one, which only a message reveals."""
+        await uninterrupted(self._return())
+        self._driver, self._broken, self._lost, self._unused = self._new_driver(), False, False, False
+        await self._call(self._begin())
 
     async def commit(self) -> None:
         self._check()
@@ -152,14 +173,14 @@ class SqlConnection:
             # The transaction was part of another one, so nothing is committed.
             raise SqlUnavailable("a commit did not end the transaction")
 
-    async def give_back(self) -> None:
+    async def _give_back(self) -> None:
         """Roll back uncommitted changes and return the connection, even if the task is being cancelled."""
         self._open = False
         try:
             if not self._driver.started:
                 return
             if self._threaded or self._broken or not self._driver.idle:
-                await uninterrupted(self._give_back())
+                await uninterrupted(self._return())
             else:  # this does not wait, so no cancellation interrupts it
                 await self._driver.give_back()
         finally:
@@ -167,7 +188,7 @@ class SqlConnection:
                 self._placed = False
                 self._places.give_back()
 
-    async def _give_back(self) -> None:
+    async def _return(self) -> None:
         if not self._broken:
             try:
                 await self._driver.roll_back()
@@ -189,6 +210,7 @@ class SqlConnection:
         self._check()
         if not self.writing:
             raise RuntimeError("This unit of work only reads")
+        self._unused = False
 
     async def _call(self, doing: Coroutine[Any, Any, T]) -> T:
         try:
@@ -199,8 +221,8 @@ class SqlConnection:
             # After a timeout of the driver, or an unforeseen error, the server may still be working: the state of the
             # connection is unknown.
             self._broken = self._broken or not is_answer(error)
-            self.lost = self.lost or self._is_lost(error)
-            meaning = translated(error, lost=self.lost)
+            self._lost = self._lost or self._is_lost(error)
+            meaning = translated(error, lost=self._lost)
             if meaning is None:
                 raise
             complain(meaning)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, Final
@@ -191,24 +191,14 @@ class SqlChangeFeed:
         moment = select(type_coerce(func.clock_timestamp() - literal(span, Interval()), Timestamp()))
         return moment.scalar_subquery()
 
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[SqlConnection]:
-        connection = SqlConnection(self._engine, Mode.PEEK)
-        try:
-            await connection.start()
-            yield connection
-        finally:
-            await connection.give_back()
+    def _reading(self) -> AbstractAsyncContextManager[SqlConnection]:
+        return SqlConnection.opened(self._engine, Mode.PEEK)
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[SqlConnection]:
-        connection = SqlConnection(self._engine, Mode.WRITE)
-        try:
-            await connection.start()
+        async with SqlConnection.opened(self._engine, Mode.WRITE) as connection:
             yield connection
             await connection.commit()
-        finally:
-            await connection.give_back()
 
 
 def _record(row: Row) -> ChangeRecord:

@@ -138,25 +138,21 @@ class SqlUnitOfWork:
 
     @asynccontextmanager
     async def peek(self) -> AsyncIterator[SqlRepositories]:
-        async with self._momentless(Mode.PEEK) as connection:
+        async with self._connection(Mode.PEEK) as connection:
             yield SqlRepositories(connection)
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[SqlRepositories]:
-        async with self._in_turn(), self._momentless(Mode.AUTOCOMMIT) as connection:
+        async with self._in_turn(), self._connection(Mode.AUTOCOMMIT) as connection:
             yield SqlRepositories(connection)
             await connection.commit()
 
     @asynccontextmanager
-    async def _momentless(self, mode: Mode) -> AsyncIterator[SqlConnection]:
+    async def _connection(self, mode: Mode) -> AsyncIterator[SqlConnection]:
         """A connection that does not ask PostgreSQL for the time: its statements do."""
-        connection = SqlConnection(self._engine, mode)
-        try:
-            await connection.start()
+        async with SqlConnection.opened(self._engine, mode) as connection:
             connection.moment = None if self._clock is None else self._clock()
             yield connection
-        finally:
-            await connection.give_back()
 
     @asynccontextmanager
     async def _in_turn(self) -> AsyncIterator[None]:
@@ -178,26 +174,9 @@ class SqlUnitOfWork:
 
     @asynccontextmanager
     async def _unit(self, actor: Actor | System | None, mode: Mode) -> AsyncIterator[SqlTransaction]:
-        connection = await self._open(mode)
-        try:
+        async with SqlConnection.opened(self._engine, mode) as connection:
+            connection.moment = await self._now(connection)
             yield SqlTransaction(connection, self._recorder, actor)
-        finally:
-            await connection.give_back()
-
-    async def _open(self, mode: Mode) -> SqlConnection:
-        """A connection that works, since it has returned the time. A broken one from the pool is replaced, once."""
-        for last in (False, True):
-            connection = SqlConnection(self._engine, mode)
-            try:
-                await connection.start()
-                connection.moment = await self._now(connection)
-            except BaseException:
-                await connection.give_back()
-                if last or not connection.lost:
-                    raise
-            else:
-                return connection
-        raise AssertionError
 
     async def _now(self, connection: SqlConnection) -> datetime:
         row = None if self._turn is not None else await connection.row(_CLOCK)
@@ -222,12 +201,8 @@ class SqlStore:
         return {name: engine.get_execution_options()[PLACES].load for name, engine in self._engines.items()}
 
     async def ping(self) -> None:
-        connection = SqlConnection(self._engine, Mode.PEEK)
-        try:
-            await connection.start()
+        async with SqlConnection.opened(self._engine, Mode.PEEK) as connection:
             await connection.row(_PING)
-        finally:
-            await connection.give_back()
 
     async def close(self) -> None:
         for engine in self._engines.values():
