@@ -26,6 +26,7 @@ from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.errors import InvalidToken
 from ubr.domain.ids import UserId
+from ubr.domain.mail.queued_mail import LAST_TRY
 from ubr.settings import LoginRateLimit
 from ubr.testing import MovableClock, delivered, in_memory
 
@@ -35,6 +36,17 @@ THIRD_PASSWORD = "battery correct staple horse"
 NO_LIMITS = LoginRateLimit(None, None)
 
 _TOKEN = re.compile(r"#token=([A-Za-z0-9_-]+)")
+
+
+async def give_up(ubr: Application, email: str) -> None:
+    """The one mail that is queued for this e-mail has failed as often as a mail is tried."""
+    async with ubr.deliver_mail.unit_of_work.begin(SYSTEM) as tx:
+        [queued] = [each for each in await tx.outbox.page(None, 9) if each.email.key == email]
+        failed = queued
+        for _ in range(LAST_TRY):
+            failed = failed.failed("the server answered 451", for_good=False, now=tx.now)
+        assert await tx.outbox.save(failed, was=queued)
+        await tx.commit()
 
 
 def token_in(mail: Mail) -> str:

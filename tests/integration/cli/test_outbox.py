@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.integration.cli.kit import Run
+from tests.support.people import give_up
 from tests.support.servers import run
 from ubr import (
     SYSTEM,
@@ -39,13 +40,7 @@ async def _two_letters(settings: Settings) -> None:
     async with connect(settings) as ubr:
         await ubr.create_user(CreateUserCommand(email="waiting@example.org"), actor=SYSTEM)
         await ubr.create_user(CreateUserCommand(email="dead@example.org"), actor=SYSTEM)
-        async with ubr.deliver_mail.unit_of_work.begin(SYSTEM) as tx:
-            [queued] = [each for each in await tx.outbox.page(None, 9) if each.email.key == "dead@example.org"]
-            failed = queued
-            for _ in range(LAST_TRY):
-                failed = failed.failed("the server answered 451", for_good=False, now=tx.now)
-            assert await tx.outbox.save(failed, was=queued)
-            await tx.commit()
+        await give_up(ubr, "dead@example.org")
 
 
 def listed(ubr: Run, *arguments: str) -> list[dict[str, Any]]:

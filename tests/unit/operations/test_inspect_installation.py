@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from dependency_injector import providers
 
-from tests.support.people import World
+from tests.support.people import World, give_up
 from ubr.adapters.memory import MemoryStore
 from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.app import Application
@@ -15,7 +15,6 @@ from ubr.application.operations.inspect_installation import InspectionResult
 from ubr.bootstrap.memory import MemoryContainer
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import Forbidden
-from ubr.domain.mail.queued_mail import LAST_TRY
 from ubr.settings import Settings
 from ubr.testing import TINY_HASHING, MovableClock
 
@@ -88,13 +87,7 @@ async def test_mails_are_counted(world: World) -> None:
     since = world.clock()
     world.clock.move(minutes=1)
     await world.ubr.create_user(CreateUserCommand(email="dead@example.org"), actor=SYSTEM)
-    async with world.ubr.deliver_mail.unit_of_work.begin(SYSTEM) as tx:
-        [queued] = [each for each in await tx.outbox.page(None, 9) if each.email.key == "dead@example.org"]
-        failed = queued
-        for _ in range(LAST_TRY):
-            failed = failed.failed("the server answered 451", for_good=False, now=tx.now)
-        assert await tx.outbox.save(failed, was=queued)
-        await tx.commit()
+    await give_up(world.ubr, "dead@example.org")
     outbox = (await inspected(world)).outbox
     assert (outbox.waiting, outbox.due_since, outbox.given_up) == (1, since, 1)
 

@@ -231,9 +231,9 @@ def test_a_role_that_owns_the_tables(installed: dict[str, str], examine: Examine
     assert examine(**installed, **same).says("error", "rights", "name two roles")
 
 
-def test_a_role_that_lacks_privileges(
-    installed: dict[str, str], role: str, query: Query, in_process: Run, examine: Examine
-) -> None:
+@pytest.fixture
+def separate(installed: dict[str, str], role: str, in_process: Run) -> dict[str, str]:
+    """The settings of a service whose role does not own the tables."""
     owner = installed["UBR_DATABASE_URL"]
     settings = {
         **installed,
@@ -241,24 +241,19 @@ def test_a_role_that_lacks_privileges(
         "UBR_MIGRATION_DATABASE_URL": owner,
     }
     assert in_process("migrate", **settings).code == 0
-    sound = examine(**settings)
+    return settings
+
+
+def test_a_role_that_lacks_privileges(separate: dict[str, str], role: str, query: Query, examine: Examine) -> None:
+    sound = examine(**separate)
     assert sound.says("ok", "rights", "cannot change the audit log")
     assert sound.code == 0
     query(f"REVOKE INSERT, DELETE ON ubr.sessions FROM {role}")
-    report = examine(**settings)
+    report = examine(**separate)
     assert report.says("error", "rights", "lacks privileges (INSERT on sessions, DELETE on sessions)")
     assert report.says("not checked", "keys", "the rights of the role are wrong")
 
 
-def test_a_role_that_may_change_the_log(
-    installed: dict[str, str], role: str, query: Query, in_process: Run, examine: Examine
-) -> None:
-    owner = installed["UBR_DATABASE_URL"]
-    settings = {
-        **installed,
-        "UBR_DATABASE_URL": at(owner, account=f"{role}:{CANARY}"),
-        "UBR_MIGRATION_DATABASE_URL": owner,
-    }
-    assert in_process("migrate", **settings).code == 0
+def test_a_role_that_may_change_the_log(separate: dict[str, str], role: str, query: Query, examine: Examine) -> None:
     query(f"GRANT UPDATE, DELETE ON ubr.logs TO {role}")
-    assert examine(**settings).says("error", "rights", "may change the audit log (UPDATE on logs, DELETE on logs)")
+    assert examine(**separate).says("error", "rights", "may change the audit log (UPDATE on logs, DELETE on logs)")

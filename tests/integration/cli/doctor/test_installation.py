@@ -11,11 +11,11 @@ import pytest
 
 from tests.integration.cli.doctor.kit import OTHER_SECRET, SECRET, Examine
 from tests.integration.cli.kit import Run
+from tests.support.people import give_up
 from tests.support.plugin import NewDatabase
 from tests.support.servers import run
 from ubr import SYSTEM, CreateUserCommand, RegisterUserCommand, Settings, connect
 from ubr.adapters.security.system import utc_now
-from ubr.domain.mail.queued_mail import LAST_TRY
 
 pytestmark = pytest.mark.system
 
@@ -98,13 +98,7 @@ async def _queue(settings: Settings) -> None:
     async with connect(settings, clock=lambda: utc_now() - timedelta(hours=1)) as ubr:
         await ubr.create_user(CreateUserCommand(email="waiting@example.org"), actor=SYSTEM)
         await ubr.create_user(CreateUserCommand(email="dead@example.org"), actor=SYSTEM)
-        async with ubr.deliver_mail.unit_of_work.begin(SYSTEM) as tx:
-            [queued] = [each for each in await tx.outbox.page(None, 9) if each.email.key == "dead@example.org"]
-            failed = queued
-            for _ in range(LAST_TRY):
-                failed = failed.failed("the server answered 451", for_good=False, now=tx.now)
-            assert await tx.outbox.save(failed, was=queued)
-            await tx.commit()
+        await give_up(ubr, "dead@example.org")
 
 
 def test_mails_that_stay(settings: Settings, examine: Examine, in_process: Run) -> None:
