@@ -20,7 +20,7 @@ _log: Final = logging.getLogger("ubr.audit")
 class BacklogWatch:
     """Checks the queued entries, and logs an error once a minute while the oldest is overdue.
 
-    `seen` and `age` are the results of the last check, for metrics.
+    `seen` and `age` are the results of the last check.
     """
 
     unit_of_work: UnitOfWork

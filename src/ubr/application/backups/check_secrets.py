@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from ubr.application.kernel.secret_check import in_use
+from ubr.application.kernel.secret_check import hash_pages, in_use, locked_keys, locked_log_key
 from ubr.application.ports.accounts import PasswordHasher
 from ubr.application.ports.audit import LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.domain.errors import InvalidToken, LogKeyLocked, NoSigningKey, SigningKeyLocked
+from ubr.domain.errors import InvalidToken, NoSigningKey
 from ubr.domain.ids import SessionId, UserId
 from ubr.domain.keys.access_token import AccessClaims
 from ubr.domain.keys.signing_key import SigningKey
 from ubr.domain.revocation.changes import EPOCH_NAME_LENGTH
 
-_HASHES: Final = 500
 _NO_ID: Final = UUID(int=0)
 _LIFETIME: Final = timedelta(minutes=1)
 
@@ -41,26 +40,17 @@ class CheckSecrets:
         """A sentence about each finding. Errors: `StoreUnavailable`."""
         async with self.unit_of_work.read() as tx:
             keys, log_keys, now = await tx.signing_keys.all(), await tx.log_keys.all(), tx.now
-        found = list(self._locked(in_use(keys, now)))
-        for log_key in log_keys[-1:]:
-            try:
-                self.log_signing.check(log_key)
-            except LogKeyLocked:
-                found.append(f"UBR_SECRET_KEY does not decrypt the key {log_key.label}, which signs the log")
+        checked = [key for key in in_use(keys, now) if not key.revoked]
+        found = [
+            f"UBR_SECRET_KEY does not decrypt the signing key {kid}" for kid in locked_keys(self.access_tokens, checked)
+        ]
+        if (label := locked_log_key(self.log_signing, log_keys)) is not None:
+            found.append(f"UBR_SECRET_KEY does not decrypt the key {label}, which signs the log")
         if keys and not found and not self._signs(keys, now):
             found.append("No signing key of the backup signs an access token")
         if unread := await self._unread_hashes():
             found.append(f"UBR_SECRET_KEY does not decrypt {unread} password hashes")
         return found
-
-    def _locked(self, keys: list[SigningKey]) -> Iterator[str]:
-        for key in keys:
-            if key.revoked:
-                continue
-            try:
-                self.access_tokens.check(key)
-            except SigningKeyLocked:
-                yield f"UBR_SECRET_KEY does not decrypt the signing key {key.kid}"
 
     def _signs(self, keys: Sequence[SigningKey], now: datetime) -> bool:
         self.access_tokens.install(keys, now)
@@ -81,11 +71,7 @@ class CheckSecrets:
             return False
 
     async def _unread_hashes(self) -> int:
-        unread, last = 0, None
-        while True:
-            async with self.unit_of_work.read() as tx:
-                page = await tx.users.hashes(last, _HASHES)
-            if not page:
-                return unread
+        unread = 0
+        async for page in hash_pages(self.unit_of_work):
             unread += sum(self.hasher.rebind(hashed, user_id) is None for user_id, hashed in page)
-            last = page[-1][0]
+        return unread

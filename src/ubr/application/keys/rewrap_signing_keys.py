@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import msgspec
 
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import retry_on_conflict
+from ubr.application.kernel.secret_check import hash_pages
 from ubr.application.ports.accounts import PasswordHasher
 from ubr.application.ports.audit import DenialLog, LogSigning
 from ubr.application.ports.keys import AccessTokens
@@ -19,9 +19,6 @@ from ubr.domain.audit.checkpoint import LogKey
 from ubr.domain.errors import Forbidden, LogKeyLocked, SigningKeyLocked
 from ubr.domain.events import LogKeyRewrapped, PasswordsRewrapped, SigningKeyRewrapped
 from ubr.domain.ids import UserId
-
-BATCH: Final = 500
-"""Password hashes of one unit."""
 
 
 class RewrapResult(Result, frozen=True, kw_only=True):
@@ -62,17 +59,12 @@ class RewrapSigningKeys:
         """
         if not isinstance(actor, System):
             raise Forbidden("Only the service itself may rewrap signing keys")
-        passwords, lost, last = 0, 0, None
-        while page := await self._hashes(last):
-            last = page[-1][0]
+        passwords, lost = 0, 0
+        async for page in hash_pages(self.unit_of_work):
             count, unread = await self._rebind(page, actor)
             passwords, lost = passwords + count, lost + unread
         result = await self._rewrap_keys(actor)
         return msgspec.structs.replace(result, passwords=passwords, lost=lost)
-
-    async def _hashes(self, after: UserId | None) -> list[tuple[UserId, PasswordHash]]:
-        async with self.unit_of_work.read() as tx:
-            return await tx.users.hashes(after, BATCH)
 
     @retry_on_conflict
     async def _rebind(self, page: list[tuple[UserId, PasswordHash]], actor: System) -> tuple[int, int]:

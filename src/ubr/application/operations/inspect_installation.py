@@ -7,6 +7,7 @@ from typing import Final
 from ubr.application.audit.sequencer import current_checkpoint
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.secret_check import locked_keys, locked_log_key
 from ubr.application.operations.initialize import locked_hashes
 from ubr.application.ports.accounts import PasswordHasher
 from ubr.application.ports.audit import Backlog, DenialLog, LogSigning
@@ -15,7 +16,7 @@ from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import System
 from ubr.domain.audit.checkpoint import BadNote, Checkpoint
-from ubr.domain.errors import Forbidden, LogDamaged, LogKeyLocked, SigningKeyLocked
+from ubr.domain.errors import Forbidden, LogDamaged
 from ubr.domain.ids import UserId
 from ubr.domain.keys.signing_key import signer
 from ubr.domain.roles.role import ADMIN_ROLE_ID
@@ -114,28 +115,17 @@ class InspectInstallation:
 
     async def _keys(self, tx: Transaction) -> KeysInspection:
         keys = await tx.signing_keys.all()
-        locked = []
-        for key in keys:
-            if key.accepted_at(tx.now):
-                try:
-                    self.access_tokens.check(key)
-                except SigningKeyLocked:
-                    locked.append(key.kid)
+        accepted = [key for key in keys if key.accepted_at(tx.now)]
         signing = signer(keys, tx.now)
         return KeysInspection(
             signing=None if signing is None else signing.kid,
             since=None if signing is None else signing.signs_from,
-            locked=locked,
+            locked=locked_keys(self.access_tokens, accepted),
         )
 
     async def _log(self, tx: Transaction) -> LogInspection:
         keys = await tx.log_keys.all()
-        locked, size, damage, backlog = None, None, None, Backlog()
-        if keys:
-            try:
-                self.log_signing.check(keys[-1])
-            except LogKeyLocked:
-                locked = keys[-1].label
+        size, damage, backlog = None, None, Backlog()
         try:
             backlog = await tx.log_tree.backlog()
             if (await tx.log_tree.state()).size:
@@ -146,7 +136,7 @@ class InspectInstallation:
             damage = error.detail
         return LogInspection(
             keys=len(keys),
-            locked=locked,
+            locked=locked_log_key(self.log_signing, keys),
             size=size,
             damage=damage,
             waiting=backlog.entries,
