@@ -75,7 +75,7 @@ class Backups:
         return VerifyBackup(
             store=self.store,
             cipher=self.cipher,
-            scratch=_Scratch(server or self.settings.migration_database_url or self.settings.database_url),
+            scratch=_Scratch(server or self.settings.owner_url),
             open_installation=self._open_installation,
             clock=self.clock,
             elapsed=elapsed,
@@ -130,8 +130,7 @@ def _dumped(settings: Settings) -> DumpedDatabase:
         return SqliteDump(settings.database_url)
     from ubr.adapters.sql.backups.postgresql import PostgresqlDump
 
-    owner = settings.migration_database_url or settings.database_url
-    return PostgresqlDump(owner, settings.database_schema, inherited_variables())
+    return PostgresqlDump(settings.owner_url, settings.database_schema, inherited_variables())
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,11 @@ class Settings(
         return self.database_url == EMBEDDED
 
     @property
+    def owner_url(self) -> str:
+        """The database, as the role that owns the tables."""
+        return self.migration_database_url or self.database_url
+
+    @property
     def address(self) -> str:
         """The address of the service, as a URL."""
         return address(self.host, self.port)

@@ -246,8 +246,7 @@ async def _prune(settings: Settings, before: datetime, progress: Progress, *, fo
     from ubr.domain.actor import SYSTEM
     from ubr.entrypoints.cli.starting import opened
 
-    owner = replace(settings, database_url=settings.migration_database_url or settings.database_url)
-    async with opened(owner) as ubr:
+    async with opened(replace(settings, database_url=settings.owner_url)) as ubr:
         command = PruneLogCommand(before=before, force=force)
         return (await ubr.prune_log(command, actor=SYSTEM, progress=progress)).entries
 

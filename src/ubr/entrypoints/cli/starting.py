@@ -59,9 +59,8 @@ async def check_schema(settings: Settings) -> bool:
 
 async def bring_up(settings: Settings) -> bool:
     """Upgrade the schema. True if it was behind. Errors: `Refused` if that is not possible."""
-    owner = settings.migration_database_url
-    behind = not await check_schema(settings if owner is None else replace(settings, database_url=owner))
-    if behind or owner is not None:  # the owner also grants privileges, which may be missing
+    behind = not await check_schema(replace(settings, database_url=settings.owner_url))
+    if behind or settings.migration_database_url is not None:  # the owner also grants privileges, which may be missing
         try:
             await migrate(settings)
         except ValueError as error:
