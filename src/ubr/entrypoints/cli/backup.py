@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import rich_click as click
 
 from ubr.entrypoints.cli.options import lost_secret_option
-from ubr.entrypoints.cli.output import ExitCode, Refused, moment
+from ubr.entrypoints.cli.output import ExitCode, Refused, moment, print_json, print_table
 from ubr.settings import MEMORY, Settings, parse_database_url
 
 if TYPE_CHECKING:
@@ -61,9 +61,7 @@ def list_backups(*, folder: Path | None, as_json: bool) -> None:
     with _explained():
         listed = _backups(Settings.from_env(secret=False), folder).list()()
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(listed.manifests)))
+        print_json(listed.manifests)
     else:
         _show(listed.manifests)
     _refuse(listed.unreadable)
@@ -211,21 +209,19 @@ def _refuse(sentences: tuple[str, ...]) -> None:
 
 
 def _show(manifests: tuple[Manifest, ...]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 160
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
-    for name in ("name", "began", "MiB", "database", "users", "ubr"):
-        table.add_column(name, no_wrap=True)
-    for each in manifests:
-        database = f"{each.database.kind} {each.database.server}"
-        users = str(each.database.rows.get("users", 0))
-        table.add_row(each.name, moment(each.began), f"{each.size / _MIB:.1f}", database, users, each.ubr)
-    console.print(table)
+    names = ("name", "began", "MiB", "database", "users", "ubr")
+    rows = (
+        (
+            each.name,
+            moment(each.began),
+            f"{each.size / _MIB:.1f}",
+            f"{each.database.kind} {each.database.server}",
+            str(each.database.rows.get("users", 0)),
+            each.ubr,
+        )
+        for each in manifests
+    )
+    print_table(names, rows, whole=names, width=160)
 
 
 def _report(found: VerifiedBackup) -> None:

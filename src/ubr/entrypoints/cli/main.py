@@ -14,7 +14,7 @@ from ubr.entrypoints.cli.doctor.command import doctor
 from ubr.entrypoints.cli.explain import explain_group
 from ubr.entrypoints.cli.options import lost_secret_option
 from ubr.entrypoints.cli.outbox import outbox
-from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain, moment, written
+from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain, moment, print_json, written
 from ubr.entrypoints.cli.sessions import sessions
 from ubr.entrypoints.cli.users import users
 from ubr.settings import DATABASE_FILE, SECRET_FILE, Settings, documentation, ensure_embedded_files, in_force
@@ -257,9 +257,7 @@ def list_keys(*, as_json: bool) -> None:
 
     found = asyncio.run(_list_keys(settings))
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(found)))
+        print_json(found)
         return
     from rich import box
     from rich.console import Console

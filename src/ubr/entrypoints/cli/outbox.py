@@ -8,7 +8,7 @@ from uuid import UUID
 
 import rich_click as click
 
-from ubr.entrypoints.cli.output import Refused, moment
+from ubr.entrypoints.cli.output import Refused, moment, print_json
 from ubr.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ def list_letters(*, given_up: bool, as_json: bool) -> None:
 
     found = asyncio.run(_list(settings, "given_up" if given_up else None))
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(found)))
+        print_json(found)
         return
     from rich import box
     from rich.console import Console

@@ -175,8 +175,10 @@ def plain(text: str) -> str:
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
-def print_table(names: Iterable[str], rows: Iterable[Iterable[str]], *, whole: Iterable[str]) -> None:
-    """Print a table of at most 120 columns to a file, and of those of a terminal. The columns `whole` do not break."""
+def print_table(
+    names: Iterable[str], rows: Iterable[Iterable[str]], *, whole: Iterable[str], width: int = _WIDTH
+) -> None:
+    """Print a table, of at most `width` columns if the output is not a terminal. The columns `whole` do not break."""
     from rich import box  # noqa: PLC0415 - loaded by those who need it
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -187,14 +189,15 @@ def print_table(names: Iterable[str], rows: Iterable[Iterable[str]], *, whole: I
         table.add_column(name, no_wrap=name in unbroken, overflow="fold")
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
-    _console().print(table)
+    _console(width).print(table)
 
 
 def print_json(result: Any) -> None:
     """Print results of use cases as JSON."""
-    import msgspec  # noqa: PLC0415 - loaded by those who need it
+    import click  # noqa: PLC0415 - loaded by those who need it
+    import msgspec  # noqa: PLC0415 - as above
 
-    print(msgspec.json.format(msgspec.json.encode(result)).decode())
+    click.echo(msgspec.json.format(msgspec.json.encode(result)))
 
 
 def print_lines(lines: Iterable[str]) -> None:
@@ -207,10 +210,10 @@ def print_lines(lines: Iterable[str]) -> None:
         print(textwrap.fill(text, _console().width, subsequent_indent=indent, break_on_hyphens=False))
 
 
-def _console() -> Console:
+def _console(width: int = _WIDTH) -> Console:
     from rich.console import Console  # noqa: PLC0415 - loaded by those who need it
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = _WIDTH
+        console.width = width
     return console

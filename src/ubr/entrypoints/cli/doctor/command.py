@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from ubr.entrypoints.cli.output import ExitCode
+from ubr.entrypoints.cli.output import ExitCode, print_json
 
 if TYPE_CHECKING:
     from ubr.entrypoints.cli.doctor.findings import Finding
@@ -43,17 +43,10 @@ def doctor(context: click.Context, *, as_json: bool, mail_to: str | None) -> Non
 
 
 def _print_json(findings: list[Finding]) -> None:
-    import json
-    from dataclasses import asdict
-
     from ubr.entrypoints.cli.doctor.findings import Level, count
 
-    document = {
-        "errors": count(findings, Level.ERROR),
-        "warnings": count(findings, Level.WARNING),
-        "findings": [asdict(finding) for finding in findings],
-    }
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    errors, warnings = count(findings, Level.ERROR), count(findings, Level.WARNING)
+    print_json({"errors": errors, "warnings": warnings, "findings": findings})
 
 
 def _print(findings: list[Finding]) -> None:
