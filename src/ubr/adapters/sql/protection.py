@@ -31,7 +31,7 @@ from ubr.application.ports.protection import Exhausted, FailedAttempts, Quota, R
 from ubr.domain.accounts.email import Email
 from ubr.domain.ids import UserId
 
-_MICROSECOND: Final = timedelta(microseconds=1)
+MICROSECOND: Final = timedelta(microseconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -154,7 +154,7 @@ _FULL_AT: Final = Statement(
 
 def microseconds_of(moment: datetime) -> int:
     """The microseconds since 1970."""
-    return (moment - _EPOCH) // _MICROSECOND
+    return (moment - _EPOCH) // MICROSECOND
 
 
 def _of(reservation: Reservation) -> dict[str, Any]:

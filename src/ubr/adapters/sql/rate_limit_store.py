@@ -6,14 +6,13 @@ import asyncio
 from datetime import timedelta
 from typing import Final
 
-from ubr.adapters.sql.protection import microseconds_of
+from ubr.adapters.sql.protection import MICROSECOND, microseconds_of
 from ubr.adapters.sql.unit_of_work import SqlUnitOfWork
 from ubr.application.ports.protection import Decision, Quota
 from ubr.application.ports.secrets import Signer
 
 PURPOSE: Final = "sql counter"
 
-_MICROSECOND: Final = timedelta(microseconds=1)
 _CONNECTIONS: Final = 3
 """Maximum number of connections in use at a time: a flood of anonymous calls leaves the others free."""
 
@@ -35,7 +34,7 @@ class SqlRateLimitStore:
         return Decision(
             allowed=allowed,
             remaining=(span - full_in) // interval,
-            retry_after=max(timedelta(0), (full_in + interval - span) * _MICROSECOND),
+            retry_after=max(timedelta(0), (full_in + interval - span) * MICROSECOND),
         )
 
     async def look(self, name: str, quota: Quota) -> Decision:
@@ -44,7 +43,7 @@ class SqlRateLimitStore:
         async with self._semaphore, self._unit_of_work.peek() as tx:
             full_in = await tx.counters.look(self._key(name), span)
         remaining = (span - full_in) // interval
-        retry_after = max(timedelta(0), (full_in + interval - span) * _MICROSECOND)
+        retry_after = max(timedelta(0), (full_in + interval - span) * MICROSECOND)
         return Decision(allowed=remaining > 0, remaining=remaining, retry_after=retry_after)
 
     async def give_back(self, name: str, quota: Quota) -> None:
@@ -65,5 +64,5 @@ class SqlRateLimitStore:
 def _times(quota: Quota) -> tuple[int, int]:
     """The time that restores one call, and the time that restores all of them."""
     # Rounded up: a microsecond more or less in a third of a second must not allow an extra call.
-    interval = -(-(quota.per // _MICROSECOND) // quota.limit)
+    interval = -(-(quota.per // MICROSECOND) // quota.limit)
     return interval, interval * quota.limit

@@ -110,8 +110,7 @@ class PostgresqlRestored:
     async def fill(self, content: Iterable[bytes], dumped: Inventory, tool: str) -> None:
         schema = dumped.schema or ""
         made_by = _MAJOR.match(tool)
-        async with connected(self.url, _LIMITS, schema=schema) as connection:
-            server: int = (await connection.execute(_SERVER)).scalar_one()
+        server: int = await self._ask(lambda connection: connection.execute(_SERVER).scalar_one())
         program = await find_program("pg_restore", max(server, int(made_by[1]) if made_by else 0), self._inherited)
         async with connected(self.url, _LIMITS, schema=schema) as connection:
             await connection.run_sync(prepare_place, Place(schema=schema))
@@ -159,13 +158,7 @@ class PostgresqlRestored:
         return await self._ask(lambda connection: data_flaws(connection, self._schema))
 
     async def schema_flaws(self) -> list[str]:
-        def compare(connection: Connection) -> list[str]:
-            connection.execute(
-                text("SELECT set_config('search_path', :path, true)"), {"path": quoted(self._schema or "")}
-            )
-            return schema_flaws(connection)
-
-        return await self._ask(compare)
+        return await self._ask(schema_flaws)
 
     async def _ask(self, question: Callable[[Connection], T]) -> T:
         async with connected(self.url, _LIMITS, schema=self._schema) as connection:
