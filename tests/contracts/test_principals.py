@@ -41,6 +41,18 @@ async def test_a_principal_is_the_user_the_session_and_every_role_given(uow: Uni
     assert found.permissions_at(NOON + HOUR) == Permissions.of([Permission("a:read")])
 
 
+async def test_many_principals_are_those_of_the_sessions_that_exist(uow: UnitOfWork) -> None:
+    reader, writer = new_role("reader", "a:read"), new_role("writer", "a:write")
+    both, none = new_user(grants=[new_grant(reader), new_grant(writer)]), new_user()
+    sessions = [new_session(both), new_session(both), new_session(none), new_session(both, ended=NOON)]
+    unasked = new_session(none)
+    await put(uow, reader, writer, both, none, *sessions, unasked)
+    asked = [session.id for session in sessions]
+    found = await seen(uow, lambda tx: tx.principals.many([*asked, SessionId(uuid4())]))
+    assert found == {session.id: await principal(uow, session) for session in sessions}
+    assert await seen(uow, lambda tx: tx.principals.many([SessionId(uuid4())])) == {}
+
+
 async def test_a_user_without_roles_has_a_principal(uow: UnitOfWork) -> None:
     user = new_user()
     session = new_session(user)

@@ -97,6 +97,7 @@ async def test_no_question_reads_a_whole_table_or_sorts_one(tmp_path: Path, monk
         await tx.idempotency.claim(bytes(32), NOON)
         await tx.idempotency.forget(NOON, 100)
         await tx.principals.get(SessionId(uuid4()))
+        await tx.principals.many([SessionId(uuid4()), SessionId(uuid4())])
         for entries in (
             LogFilter(),
             LogFilter(level="warning"),

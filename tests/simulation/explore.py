@@ -18,7 +18,11 @@ from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
 from ubr.adapters.memory.unit_of_work import MemoryTransaction
+from ubr.application.access.cached_sessions import CachedRoles, CachedSessions
 from ubr.application.ports.sessions import Principal
+from ubr.domain.accounts.user import User
+from ubr.domain.roles.role import Role
+from ubr.domain.sessions.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,18 @@ _FEW: Final = 1000
 """Ids of a scenario's own making are smaller, as numbers, than this; all others are random and name nothing."""
 
 _PLAIN: Final = frozenset({type(None), bool, int, str, bytes, datetime})
-_VALUES: Final = frozenset({"CachedSession", "ChangeRecord", "Change", "FeedPosition", "FeedRead", "CommittedChanges"})
+_VALUES: Final = frozenset(
+    {
+        "CachedSession",
+        "_CachedRole",
+        "Lookup",
+        "ChangeRecord",
+        "Change",
+        "FeedPosition",
+        "FeedRead",
+        "CommittedChanges",
+    }
+)
 
 
 class Shapes:
@@ -216,7 +231,13 @@ def _shape_of(kind: type) -> _Shape:
     if issubclass(kind, AbstractAsyncContextManager):
         return lambda shapes, value: shapes.of(value.gen) if hasattr(value, "gen") else kind.__name__
     if issubclass(kind, Principal):
-        return lambda _, value: (value.session.ended_at is None, value.user.version)
+        return lambda shapes, value: shapes.each([value.session, value.user, value.roles])
+    if issubclass(kind, Session):
+        return lambda _, value: value.ended_at is None
+    if issubclass(kind, User | Role):
+        return lambda _, value: value.version
+    if issubclass(kind, CachedSessions | CachedRoles):
+        return lambda shapes, value: shapes.of(vars(value))
     if issubclass(kind, MemoryTransaction):
         return lambda _, value: (value.commit_id is None, value.must_propagate)
     if issubclass(kind, Mapping):

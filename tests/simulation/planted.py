@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -11,9 +12,9 @@ from uuid import UUID
 from tests.simulation.parts import GatedChangeFeed, GatedNotifier, GatedTransaction, GatedUnitOfWork, Storage
 from ubr.adapters.memory import MemoryStore
 from ubr.application.access.authorization import authority
-from ubr.application.access.cached_sessions import CachedSession
 from ubr.application.access.session_cache import SessionCache
 from ubr.application.ports.revocation import ChangeFeed, CommittedChanges, Elapsed, FeedPosition, FeedRead, WorkerId
+from ubr.application.ports.sessions import Principal
 from ubr.application.revocation.propagation import RevocationBarrier
 from ubr.application.revocation.worker_reaper import WorkerReaper
 from ubr.application.sessions.log_out import LogOut
@@ -112,8 +113,12 @@ class EarlyRow(SessionCache):
 class CachedAcross(SessionCache):
     """A reading that crossed an end is kept."""
 
-    def _keep(self, session_id: SessionId, entry: CachedSession) -> None:
-        self._entries[session_id] = entry
+    def _keep(self, principal: Principal, number: int, read_at: float) -> Principal:
+        known, self._known = self._known, OrderedDict()
+        try:
+            return super()._keep(principal, number, read_at)
+        finally:
+            self._known = known
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,7 +317,12 @@ class Installation:
             store.sessions[start().victim.session_id].ended_at is None,
             tuple(
                 [
-                    (shapes.of(vars(worker.session_cache)), shapes.of(vars(worker.reaper)))
+                    (
+                        shapes.of(vars(worker.session_cache)),
+                        # Its tasks hold the object itself, so it is a shape only here.
+                        shapes.of(vars(worker.session_cache._lookups)),  # noqa: SLF001 - what is under way
+                        shapes.of(vars(worker.reaper)),
+                    )
                     for worker in self.workers.values()
                 ]
             ),

@@ -24,7 +24,12 @@ _REFRESHES: Final = 120
 
 
 def decisions_of(settings: Settings) -> OperatorDecisions:
-    return OperatorDecisions(policy=policy_of(settings), quotas=quotas_of(settings), times=times_of(settings))
+    return OperatorDecisions(
+        policy=policy_of(settings),
+        quotas=quotas_of(settings),
+        times=times_of(settings),
+        cached_sessions=settings.session_cache_size,
+    )
 
 
 def policy_of(settings: Settings) -> OperatorPolicy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ubr.application.access.session_cache import CacheTimes
+from ubr.application.access.session_cache import CAPACITY, CacheTimes
 from ubr.application.kernel.home_loop import HomeLoop
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.ports.accounts import CommonPasswords, GuessablePasswords, LinkTokenMint, PasswordHasher
@@ -42,6 +42,8 @@ class OperatorDecisions:
     policy: OperatorPolicy
     quotas: Quotas
     times: CacheTimes
+    cached_sessions: int = CAPACITY
+    """Maximum number of sessions that a worker keeps in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,7 @@ def services_of(ports: Ports) -> Services:
         feed=ports.background_feed,
         elapsed=ports.elapsed,
         times=ports.decisions.times,
+        capacity=ports.decisions.cached_sessions,
         home=ports.home,
     )
     barrier = RevocationBarrier(

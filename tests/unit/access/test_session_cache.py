@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from tests.contracts.kit import MovableClock, new_grant, new_role, new_session, new_user, put
+from tests.contracts.kit import NOON, MovableClock, new_grant, new_role, new_session, new_user, put
 from tests.support.feeds import PassedOn
 from ubr.adapters.memory import MemoryChangeFeed, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.memory.unit_of_work import MemoryTransaction
-from ubr.application.access.cached_sessions import CachedSession, CachedSessions
+from ubr.application.access.cached_sessions import CachedSessions
 from ubr.application.access.session_cache import CacheTimes, SessionCache
 from ubr.application.audit.recorder import Recorder
 from ubr.application.ports.revocation import ChangeFeed, FeedPosition, FeedRead, WorkerId
-from ubr.application.ports.sessions import Principal
 from ubr.application.ports.unit_of_work import Repositories
 from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.errors import StoreUnavailable
 from ubr.domain.ids import SessionId
-from ubr.domain.revocation.changes import Change, ChangeRecord
+from ubr.domain.revocation.changes import Change, ChangeKind, ChangeRecord
+from ubr.domain.roles.permissions import Permission, Permissions
 from ubr.domain.sessions.session import Session
+from ubr.domain.sessions.termination import SecurityEvent
 
 TIMES = CacheTimes()
 
@@ -144,13 +146,13 @@ async def test_a_row_that_comes_again_and_again_is_looked_up_once(
     """A message can be sent again by whoever captured it, before the feed was read and long after."""
     looked_up: list[Change] = []
     told: list[int] = []
-    about = CachedSessions.about
+    drop = SessionCache._drop  # noqa: SLF001 - what it does with a row
 
-    def noted(entries: CachedSessions, change: Change) -> Sequence[SessionId]:
-        looked_up.append(change)
-        return about(entries, change)
+    def noted(session_cache: SessionCache, row: ChangeRecord) -> None:
+        looked_up.append(row.change)
+        drop(session_cache, row)
 
-    monkeypatch.setattr(CachedSessions, "about", noted)
+    monkeypatch.setattr(SessionCache, "_drop", noted)
     worker.session_cache.on_key(lambda: told.append(1))
     changes = [Change("role", str(worker.role.id)), Change("user", str(worker.users[0].id)), Change("key", "kid")]
     here = await worker.position()
@@ -169,47 +171,225 @@ async def test_a_row_that_comes_again_and_again_is_looked_up_once(
     assert looked_up == 2 * changes[:2], "a later one about the same is another"
 
 
-async def test_sessions_are_found_by_their_roles(worker: Worker) -> None:
-    other = new_role()
-    user = new_user(grants=[new_grant(other), new_grant(worker.role)])
-    session = new_session(user)
-    await put(worker.uow.inner, other, user, session)
-    await worker.ask(session)
+async def change_role(worker: Worker, **changes: Any) -> None:
+    """As another worker does."""
+    async with worker.uow.begin(SYSTEM) as tx:
+        role = await tx.roles.get(worker.role.id)
+        assert role is not None
+        await tx.roles.save(replace(role, version=role.version + 1, **changes))
+        tx.announce(Change("role", str(role.id)))
+        await tx.commit()
+
+
+async def descriptions(worker: Worker) -> list[str | None]:
+    """The description of the role in the principal of each session."""
+    held = [await worker.session_cache.principal(session.id) for session in worker.sessions]
+    return [role.description for principal in held if principal is not None for role in principal.roles]
+
+
+async def test_a_changed_role_is_read_once_for_all_its_sessions(worker: Worker) -> None:
+    await change_role(worker, description="another")
+    await worker.session_cache.poll_feed()
+    assert await descriptions(worker) == ["another", "another"]
+    assert worker.reads == 1
+
+
+async def test_a_deleted_role_is_gone_from_every_session(worker: Worker) -> None:
+    async with worker.uow.begin(SYSTEM) as tx:
+        role = await tx.roles.get(worker.role.id)
+        assert role is not None
+        await tx.roles.remove(role)
+        tx.announce(Change("role", str(role.id)))
+        await tx.commit()
+    await worker.session_cache.poll_feed()
+    for _ in range(3):
+        assert await descriptions(worker) == []
+    assert worker.reads == len(worker.sessions)
+
+
+async def test_a_role_read_beyond_the_cursor_is_not_combined_with_an_earlier_user(worker: Worker) -> None:
+    """The role is taken from a user, and then gets a permission. No moment has both the grant and the permission."""
+    taken = worker.users[0]
+    async with worker.uow.begin(SYSTEM) as tx:
+        user = await tx.users.get(taken.id)
+        assert user is not None
+        del user.grants[worker.role.id]
+        await tx.users.save(user)
+        tx.announce(Change("user", str(user.id)))
+        await tx.commit()
+    await change_role(worker, permissions=Permissions.of([Permission("notes:delete")]))
+
+    # Nothing was polled since. A look-up for the other user finds the new version of the role.
+    _, others = worker.sessions
+    found = await worker.session_cache.look_up(others.id)
+    assert found is not None
+    assert found.permissions_at(NOON).allow(Permission("notes:delete"))
+
+    held = await worker.session_cache.principal(worker.sessions[0].id)
+    assert held is not None
+    assert not held.permissions_at(NOON).allow(Permission("notes:delete"))
+
+
+async def test_an_older_version_of_a_role_does_not_replace_a_later_one(worker: Worker) -> None:
+    """Two look-ups overlap a change, and the earlier one is answered last."""
+    before = await worker.position()
+    early = await worker.session_cache.principal(worker.sessions[0].id)
+    assert early is not None
+    await change_role(worker, description="another")
+    await worker.session_cache.look_up(worker.sessions[1].id)
+    worker.session_cache._keep(early, before.number, worker.now)  # noqa: SLF001 - the answer that comes last
+    later = await worker.session_cache.principal(worker.sessions[1].id)
+    assert later is not None
+    assert [role.description for role in later.roles] == ["another"]
+    await worker.session_cache.poll_feed()
+    assert await descriptions(worker) == ["another", "another"]
+
+
+# --- look-ups --------------------------------------------------------------------------------------------------------
+
+
+async def test_look_ups_of_the_same_moment_share_a_query(worker: Worker) -> None:
+    more = [new_session(user) for user in worker.users for _ in range(20)]
+    await put(worker.uow.inner, *more)
+    found = await asyncio.gather(*(worker.session_cache.principal(session.id) for session in more))
+    assert [principal.session for principal in found if principal is not None] == more
+    assert worker.reads == 1
+    await worker.ask(*more)
+    assert worker.reads == 0
+
+
+async def test_a_later_call_is_not_answered_by_an_earlier_query(worker: Worker) -> None:
+    """Its use case began when the query was running, and may be about what was committed meanwhile."""
+    session = worker.sessions[0]
+    peek, reading, going = worker.uow.peek, asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def slow() -> AsyncIterator[MemoryTransaction]:
+        async with peek() as tx:
+            yield tx
+        reading.set()
+        await going.wait()
+
+    worker.uow.peek = slow  # type: ignore[method-assign]
+    early = asyncio.create_task(worker.session_cache.look_up(session.id))
+    await reading.wait()
+    async with worker.uow.begin(SYSTEM) as tx:
+        stored = await tx.sessions.get(session.id)
+        assert stored is not None
+        stored.end(SecurityEvent.REVOKED, now=tx.now)
+        await tx.sessions.save(stored)
+        await tx.commit()
+    late = asyncio.create_task(worker.session_cache.look_up(session.id))
+    await asyncio.sleep(0)
+    going.set()
+    found = await late
+    assert found is not None
+    assert found.session.ended_at is not None
+    await early
+    assert worker.reads == 2
+
+
+async def test_a_failed_query_is_the_error_of_every_caller(worker: Worker) -> None:
+    @asynccontextmanager
+    async def failing() -> AsyncIterator[MemoryTransaction]:
+        raise StoreUnavailable
+        yield  # type: ignore[unreachable]
+
+    worker.uow.peek = failing  # type: ignore[method-assign]
+    calls = [worker.session_cache.look_up(session.id) for session in worker.sessions]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(result) for result in results] == [StoreUnavailable, StoreUnavailable]
+    del worker.uow.peek
+    assert await worker.session_cache.look_up(worker.sessions[0].id) is not None
+
+
+async def test_a_caller_that_is_cancelled_leaves_the_answer_to_others(worker: Worker) -> None:
+    session = worker.sessions[0]
+    first = asyncio.create_task(worker.session_cache.look_up(session.id))
+    second = asyncio.create_task(worker.session_cache.look_up(session.id))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second is not None
+    assert first.cancelled()
+
+
+# --- room ------------------------------------------------------------------------------------------------------------
+
+
+async def cached(worker: Worker, capacity: int, sessions: int, *, unpacked: int) -> list[Session]:
+    """The cache has this capacity, and there are so many sessions, of which it knows none."""
+    entries = CachedSessions(capacity, TIMES.horizon, unpacked=unpacked)
+    worker.session_cache._entries = entries  # noqa: SLF001 - its room
+    more = [new_session(worker.users[place % 2]) for place in range(sessions)]
+    await put(worker.uow.inner, *more)
+    return more
+
+
+async def test_a_packed_session_is_the_same_as_before(worker: Worker) -> None:
+    more = await cached(worker, capacity=100, sessions=20, unpacked=2)
+    first = [await worker.session_cache.principal(session.id) for session in more]
+    assert len(worker.session_cache._entries) == 20  # noqa: SLF001 - what it keeps
+    assert worker.reads == 20
+    assert [await worker.session_cache.principal(session.id) for session in more] == first
+    assert worker.reads == 0
+
+
+@pytest.mark.parametrize("kind", ["session", "user"])
+async def test_a_packed_session_is_dropped_by_a_change(worker: Worker, kind: ChangeKind) -> None:
+    more = await cached(worker, capacity=100, sessions=20, unpacked=2)
+    await worker.ask(*more)
+    assert worker.reads == 20
+    await worker.announce(Change(kind, str(more[0].id if kind == "session" else worker.users[0].id)))
+    await worker.session_cache.poll_feed()
+    await worker.ask(*more)
+    assert worker.reads == (1 if kind == "session" else 10)
+
+
+async def test_a_changed_role_reaches_packed_sessions(worker: Worker) -> None:
+    more = await cached(worker, capacity=100, sessions=20, unpacked=2)
+    await worker.ask(*more)
+    await change_role(worker, description="another")
+    await worker.session_cache.poll_feed()
+    worker.sessions = more
+    assert worker.reads == 20
+    assert set(await descriptions(worker)) == {"another"}
+    assert worker.reads == 1
+
+
+async def test_packed_sessions_are_nothing_that_the_garbage_collector_looks_at(worker: Worker) -> None:
+    more = await cached(worker, capacity=1000, sessions=300, unpacked=2)
+    await worker.ask(*more[:100])
+    gc.collect()
+    before = len(gc.get_objects())
+    await worker.ask(*more[100:])
+    gc.collect()
+    assert len(gc.get_objects()) - before < 100
+
+
+async def test_more_sessions_in_turn_than_there_is_room_for_are_found_in_part(worker: Worker) -> None:
+    more = await cached(worker, capacity=50, sessions=60, unpacked=5)
+    for _ in range(5):
+        await worker.ask(*more)
+    assert len(worker.session_cache._entries) == 50  # noqa: SLF001 - what it keeps
+    assert worker.reads < 5 * 60 / 2
     entries = worker.session_cache._entries  # noqa: SLF001 - what it keeps
-    everybody = {each.id for each in (*worker.sessions, session)}
-    assert set(entries.about(Change("role", str(worker.role.id)))) == everybody
-    assert set(entries.about(Change("role", str(other.id)))) == {session.id}
-    assert entries.about(Change("role", "nothing")) == ()
-    del entries[session.id]
-    assert set(entries.about(Change("role", str(worker.role.id)))) == everybody - {session.id}
-    assert not entries.about(Change("role", str(other.id)))
     entries.clear()
-    assert not entries.about(Change("role", str(worker.role.id)))
-    assert not entries._of_role  # noqa: SLF001 - nothing is left behind
+    for session in more:
+        await worker.ask(session)
+        entries.remove(session.id)
+    assert not entries._of_user  # noqa: SLF001 - nothing is left behind
 
 
-class Looked:
-    """An entry that counts how often somebody looks at it."""
-
-    def __init__(self, inner: CachedSession) -> None:
-        self._inner = inner
-        self.times = 0
-
-    @property
-    def principal(self) -> Principal:
-        self.times += 1
-        return self._inner.principal
-
-
-async def test_no_entry_is_looked_at_to_find_the_sessions_of_a_role(worker: Worker) -> None:
-    entries = worker.session_cache._entries  # noqa: SLF001 - what it keeps
-    looked = {session.id: Looked(entries[session.id]) for session in worker.sessions}
-    for session_id, entry in looked.items():
-        entries[session_id] = cast("Any", entry)
-        entry.times = 0
-    assert set(entries.about(Change("role", str(worker.role.id)))) == set(looked)
-    assert not entries.about(Change("role", str(uuid4())))
-    assert [entry.times for entry in looked.values()] == [0, 0]
+async def test_entries_that_are_too_old_give_way_to_new_ones(worker: Worker) -> None:
+    more = await cached(worker, capacity=20, sessions=40, unpacked=2)
+    await worker.ask(*more[:20])
+    for _ in range(2):  # a cache that polled longer ago drops all entries
+        worker.now += TIMES.horizon / 2 + 1
+        await worker.session_cache.poll_feed()
+    await worker.ask(*more[20:])
+    assert worker.reads == 40
+    await worker.ask(*more[20:])
+    assert worker.reads < 5
 
 
 async def test_earlier_knowledge_is_void_if_numbers_go_back(worker: Worker) -> None:
@@ -294,17 +474,6 @@ async def test_data_that_is_forgotten_early_is_read_again(worker: Worker, monkey
 async def test_a_role_is_held_once_however_many_have_it(worker: Worker) -> None:
     held = [await worker.session_cache.principal(session.id) for session in worker.sessions]
     assert len({id(role) for principal in held if principal is not None for role in principal.roles}) == 1
-
-    async with worker.uow.begin(SYSTEM) as tx:
-        role = await tx.roles.get(worker.role.id)
-        assert role is not None
-        await tx.roles.save(replace(role, description="another"))
-        tx.announce(Change("role", str(role.id)))
-        await tx.commit()
-    await worker.session_cache.poll_feed()
-    held = [await worker.session_cache.principal(session.id) for session in worker.sessions]
-    found = {id(role): role for principal in held if principal is not None for role in principal.roles}
-    assert [role.description for role in found.values()] == ["another"]
 
 
 async def test_whoever_leaves_does_not_come_back_for_a_request_that_waits(worker: Worker) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
@@ -165,3 +166,7 @@ class MemoryPrincipals:
             session=replace(session, events=[]),
             roles=tuple(replace(role, events=[]) for role in roles if role is not None),
         )
+
+    async def many(self, session_ids: Collection[SessionId]) -> dict[SessionId, Principal]:
+        found = [(session_id, await self.get(session_id)) for session_id in session_ids]
+        return {session_id: principal for session_id, principal in found if principal is not None}

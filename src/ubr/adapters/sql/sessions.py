@@ -6,6 +6,7 @@ same order, so they never deadlock.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -22,7 +23,7 @@ from ubr.adapters.sql.rows import (
     token_to_row,
     user_from_row,
 )
-from ubr.adapters.sql.statements import Locking, Parameters, Statement, inserting, insertion, updating
+from ubr.adapters.sql.statements import Locking, Parameters, Row, Statement, among, inserting, insertion, updating
 from ubr.adapters.sql.tables import refresh_tokens, roles, sessions, user_roles, users
 from ubr.application.ports.paging import After
 from ubr.application.ports.sessions import TOKENS_EACH, ForgottenSessions, Principal
@@ -244,16 +245,17 @@ class SqlRefreshTokens:
         return len(found)
 
 
-_PRINCIPAL: Final = Statement(
+_PRINCIPALS: Final = (
     select(sessions, users, user_roles, roles)
     .select_from(
         sessions.join(users, users.c.id == sessions.c.user_id)
         .outerjoin(user_roles, user_roles.c.user_id == users.c.id)
         .outerjoin(roles, and_(roles.c.id == user_roles.c.role_id, roles.c.deleted_at.is_(None)))
     )
-    .where(sessions.c.id == bindparam("id"))
     .order_by(roles.c.name)
 )
+_PRINCIPAL: Final = Statement(_PRINCIPALS.where(sessions.c.id == bindparam("id")))
+_MANY_PRINCIPALS: Final = Statement(lambda dialect: _PRINCIPALS.where(among(dialect, sessions.c.id, "ids")))
 _IN_PRINCIPAL: Final = slices(sessions, users, user_roles, roles)
 """The parts of its rows."""
 
@@ -264,13 +266,23 @@ class SqlPrincipals:
 
     async def get(self, session_id: SessionId) -> Principal | None:
         rows = await self._connection.rows(_PRINCIPAL, {"id": session_id})
-        if not rows:
-            return None
-        session, user, grant, role = _IN_PRINCIPAL
-        held = [row for row in rows if row[role][0] is not None]
-        grants = [grant_from_row(row[grant]) for row in held]
-        return Principal(
-            user=user_from_row(rows[0][user], {each.role_id: each for each in grants}),
-            session=session_from_row(rows[0][session]),
-            roles=tuple(role_from_row(row[role]) for row in held),
-        )
+        return _principal_from_rows(rows) if rows else None
+
+    async def many(self, session_ids: Collection[SessionId]) -> dict[SessionId, Principal]:
+        session, *_ = _IN_PRINCIPAL
+        rows_of: dict[SessionId, list[Row]] = {}
+        for row in await self._connection.rows(_MANY_PRINCIPALS, {"ids": list(session_ids)}):
+            rows_of.setdefault(row[session][0], []).append(row)
+        return {session_id: _principal_from_rows(rows) for session_id, rows in rows_of.items()}
+
+
+def _principal_from_rows(rows: Sequence[Row]) -> Principal:
+    """The principal of a session, from a row for each grant."""
+    session, user, grant, role = _IN_PRINCIPAL
+    held = [row for row in rows if row[role][0] is not None]
+    grants = [grant_from_row(row[grant]) for row in held]
+    return Principal(
+        user=user_from_row(rows[0][user], {each.role_id: each for each in grants}),
+        session=session_from_row(rows[0][session]),
+        roles=tuple(role_from_row(row[role]) for row in held),
+    )

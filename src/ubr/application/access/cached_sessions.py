@@ -1,81 +1,252 @@
-"""The sessions that a worker keeps, found by session and by user."""
+"""The sessions that a worker keeps, found by session and by user, and their roles.
+
+The most recently used sessions are kept as objects. The others are packed: packed sessions take a quarter of the memory
+and are nothing that the garbage collector looks at, so its pauses do not grow with them.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
+import msgspec
+
 from ubr.application.ports.sessions import Principal
-from ubr.domain.ids import SessionId
+from ubr.domain.accounts.user import User
+from ubr.domain.ids import RoleId, SessionId
 from ubr.domain.revocation.changes import Change
+from ubr.domain.roles.role import Role
+from ubr.domain.sessions.session import Session
+
+UNPACKED: Final = 2_000
+"""Maximum number of sessions that are kept as objects."""
+
+_ADMITTED: Final = 16
+"""A full cache keeps one of so many new sessions, in the place of the session that was not used for the longest."""
 
 
-@dataclass(frozen=True, slots=True)
-class CachedSession:
-    principal: Principal
+class CachedRoles:
+    """The latest known version of each role, which all sessions share."""
+
+    def __init__(self) -> None:
+        self.edition = 0
+        """Changes whenever a role is replaced or dropped."""
+        self._all: dict[RoleId, _CachedRole] = {}
+
+    def add(self, roles: Sequence[Role], number: int, read_at: float) -> tuple[Role, ...] | None:
+        """Keep roles that were read when the feed was at this number. Equal roles become one object.
+
+        None if a different version that was read later is known: then nothing that was read with them is kept.
+        """
+        for role in roles:
+            known = self._all.get(role.id)
+            if known is not None and known.number > number and known.role != role:
+                return None
+        return tuple(self._add(role, number, read_at) for role in roles)
+
+    def _add(self, role: Role, number: int, read_at: float) -> Role:
+        known = self._all.get(role.id)
+        if known is not None and known.role == role:
+            known.read_at = max(known.read_at, read_at)
+            return known.role
+        self._all[role.id] = _CachedRole(role, number, read_at)
+        self.edition += 1
+        return role
+
+    def drop(self, change: Change, number: int) -> None:
+        """Drop a role that was read before a change of it."""
+        with suppress(ValueError):
+            role_id = RoleId(UUID(change.id))
+            known = self._all.get(role_id)
+            if known is not None and known.number < number:
+                del self._all[role_id]
+                self.edition += 1
+
+    def clear(self) -> None:
+        self._all.clear()
+        self.edition += 1
+
+    def renewed(self, entry: CachedSession, cursor: int, *, read_after: float) -> Principal | None:
+        """The principal of an entry with the roles as they are now; None if they are not all known.
+
+        The entry is valid at every position of the feed from its own to the cursor. A role that was read beyond the
+        cursor is not combined with it: a change of the user in between could be unknown, and no user may get a
+        permission that came into the role after they lost it.
+        """
+        if entry.principal is not None and entry.edition == self.edition:
+            return entry.principal
+        before = () if entry.principal is None else entry.principal.roles
+        roles = []
+        for role_id in entry.roles:
+            known = self._all.get(role_id)
+            if known is None or known.read_at < read_after:
+                return None
+            if known.number > cursor and not any(known.role is role for role in before):
+                return None
+            roles.append(known.role)
+        entry.principal = Principal(user=entry.user, session=entry.session, roles=tuple(roles))
+        entry.edition = self.edition
+        return entry.principal
+
+
+@dataclass(slots=True)
+class _CachedRole:
+    role: Role
     number: int
     read_at: float
 
 
-class CachedSessions(MutableMapping[SessionId, CachedSession]):
-    """The cached entries, least recently used first.
+@dataclass(slots=True)
+class CachedSession:
+    """A session and its user, read when the feed was at `number`, with the ids of the user's roles.
 
-    Every change record is looked up here while no other task runs, so the affected entries are found without a search.
+    `principal` has the roles themselves, as of an edition of `CachedRoles`.
     """
 
-    def __init__(self) -> None:
-        self._all: OrderedDict[SessionId, CachedSession] = OrderedDict()
-        self._of_user: dict[str, tuple[SessionId, ...]] = {}
-        self._of_role: dict[str, dict[SessionId, None]] = {}
+    user: User
+    session: Session
+    roles: tuple[RoleId, ...]
+    number: int
+    read_at: float
+    principal: Principal | None = None
+    edition: int = -1
 
-    def __getitem__(self, session_id: SessionId) -> CachedSession:
-        return self._all[session_id]
 
-    def __setitem__(self, session_id: SessionId, entry: CachedSession) -> None:
-        self.pop(session_id, None)
-        self._all[session_id] = entry
-        user = str(entry.principal.user.id)
-        self._of_user[user] = (*self._of_user.get(user, ()), session_id)
-        for role in entry.principal.roles:
-            self._of_role.setdefault(str(role.id), {})[session_id] = None
+class _Packed(msgspec.Struct, array_like=True, gc=False):
+    user: User
+    session: Session
+    roles: tuple[RoleId, ...]
+    number: int
+    read_at: float
 
-    def __delitem__(self, session_id: SessionId) -> None:
-        principal = self._all.pop(session_id).principal
-        for role in principal.roles:
-            holders = self._of_role.get(str(role.id), {})
-            holders.pop(session_id, None)
-            if not holders:
-                self._of_role.pop(str(role.id), None)
-        user = str(principal.user.id)
-        if others := tuple(other for other in self._of_user[user] if other != session_id):
+
+_encoder: Final = msgspec.msgpack.Encoder(uuid_format="bytes")
+_decoder: Final = msgspec.msgpack.Decoder(_Packed)
+
+
+def _pack(entry: CachedSession) -> bytes:
+    return _encoder.encode(_Packed(entry.user, entry.session, entry.roles, entry.number, entry.read_at))
+
+
+def _unpack(packed: bytes) -> CachedSession:
+    entry = _decoder.decode(packed)
+    return CachedSession(entry.user, entry.session, entry.roles, entry.number, entry.read_at)
+
+
+class CachedSessions:
+    """The cached entries, at most `capacity`.
+
+    Every change record is looked up here while no other task runs, so the affected entries are found without a search.
+
+    If more sessions are in use than there is room for, most of the new ones are not kept: otherwise each would replace
+    one that is about to be used again, and no session would be found. An entry that is older than `horizon` seconds is
+    of no use, and gives way to any new one.
+    """
+
+    def __init__(self, capacity: int, horizon: float, *, unpacked: int = UNPACKED) -> None:
+        self._capacity = capacity
+        self._horizon = horizon
+        self._unpacked = min(unpacked, capacity)
+        self._used: OrderedDict[SessionId, CachedSession] = OrderedDict()
+        self._packed: OrderedDict[bytes, bytes] = OrderedDict()
+        self._of_user: dict[bytes, bytes] = {}
+        """The ids of the sessions of a user, one after the other."""
+        self._latest = 0.0
+        self._refused = 0
+
+    def find(self, session_id: SessionId) -> CachedSession | None:
+        """The entry of a session, which is in use."""
+        entry = self._used.get(session_id)
+        if entry is not None:
+            self._used.move_to_end(session_id)
+            return entry
+        packed = self._packed.pop(session_id.bytes, None)
+        if packed is None:
+            return None
+        entry = self._used[session_id] = _unpack(packed)
+        self._settle()
+        return entry
+
+    def put(self, entry: CachedSession) -> None:
+        """Keep an entry, in the place of an earlier one of its session."""
+        session_id = entry.session.id
+        self.remove(session_id)
+        self._latest = max(self._latest, entry.read_at)
+        self._used[session_id] = entry
+        user = entry.user.id.bytes
+        self._of_user[user] = self._of_user.get(user, b"") + session_id.bytes
+        self._settle()
+
+    def remove(self, session_id: SessionId) -> None:
+        entry = self._used.pop(session_id, None)
+        if entry is None:
+            packed = self._packed.pop(session_id.bytes, None)
+            if packed is None:
+                return
+            entry = _unpack(packed)
+        self._forget(entry)
+
+    def drop(self, change: Change, number: int) -> None:
+        """Drop the entries that were read before a change of their session or user."""
+        for session_id in self._about(change):
+            entry = self._used.get(session_id)
+            if (_unpack(self._packed[session_id.bytes]) if entry is None else entry).number < number:
+                self.remove(session_id)
+
+    def __len__(self) -> int:
+        return len(self._used) + len(self._packed)
+
+    def clear(self) -> None:
+        self._used.clear()
+        self._packed.clear()
+        self._of_user.clear()
+
+    def _about(self, change: Change) -> Sequence[SessionId]:
+        """The sessions whose entries depend on the changed record."""
+        try:
+            name = UUID(change.id).bytes
+        except ValueError:
+            return ()
+        if change.kind == "user":
+            return _ids(self._of_user.get(name, b""))
+        session_id = SessionId(UUID(bytes=name))
+        return (session_id,) if session_id in self._used or name in self._packed else ()
+
+    def _settle(self) -> None:
+        """Pack the entries beyond those that are kept as objects."""
+        while len(self._used) > self._unpacked:
+            session_id, entry = self._used.popitem(last=False)
+            if self._has_room():
+                self._packed[session_id.bytes] = _pack(entry)
+            else:
+                self._forget(entry)
+
+    def _has_room(self) -> bool:
+        """True if another entry can be packed, perhaps in the place of the oldest."""
+        if len(self) < self._capacity:
+            return True
+        if not self._packed:
+            return False
+        oldest = _unpack(next(iter(self._packed.values())))
+        if self._latest - oldest.read_at <= self._horizon:
+            self._refused += 1
+            if self._refused % _ADMITTED:
+                return False
+        self.remove(oldest.session.id)
+        return True
+
+    def _forget(self, entry: CachedSession) -> None:
+        user, name = entry.user.id.bytes, entry.session.id.bytes
+        others = b"".join(each.bytes for each in _ids(self._of_user[user]) if each.bytes != name)
+        if others:
             self._of_user[user] = others
         else:
             del self._of_user[user]
 
-    def __iter__(self) -> Iterator[SessionId]:
-        return iter(self._all)
 
-    def __len__(self) -> int:
-        return len(self._all)
-
-    def clear(self) -> None:
-        self._all.clear()
-        self._of_user.clear()
-        self._of_role.clear()
-
-    def use(self, session_id: SessionId) -> None:
-        self._all.move_to_end(session_id)
-
-    def about(self, change: Change) -> Sequence[SessionId]:
-        """The sessions whose entries depend on the changed record."""
-        if change.kind == "user":
-            return self._of_user.get(change.id, ())
-        with suppress(ValueError):
-            id = UUID(change.id)
-            if change.kind == "session":
-                return [session_id for session_id in (SessionId(id),) if session_id in self._all]
-            return list(self._of_role.get(str(id), ()))
-        return ()
+def _ids(names: bytes) -> Sequence[SessionId]:
+    return [SessionId(UUID(bytes=names[at : at + 16])) for at in range(0, len(names), 16)]

@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ubr.application.access.cached_sessions import CachedSession, CachedSessions
+from ubr.application.access.cached_sessions import CachedRoles, CachedSession, CachedSessions
+from ubr.application.access.session_lookups import Lookup, SessionLookups
 from ubr.application.kernel.home_loop import HomeLoop
 from ubr.application.ports.revocation import ChangeFeed, Elapsed, FeedPosition, WorkerId
 from ubr.application.ports.sessions import Principal
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.errors import StoreUnavailable
-from ubr.domain.ids import RoleId, SessionId
+from ubr.domain.ids import SessionId
 from ubr.domain.keys.access_token import HORIZON
-from ubr.domain.revocation.changes import Change, ChangeRecord
-from ubr.domain.roles.role import Role
+from ubr.domain.revocation.changes import ChangeKind, ChangeRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class CacheTimes:
 CLOCK_RATES: Final = 0.1
 """Seconds added to every wait for other workers: over the bound, clocks may drift apart by this much."""
 
-_CAPACITY: Final = 100_000
+CAPACITY: Final = 100_000
 """Maximum number of cached sessions."""
 
 _MAX_KNOWN: Final = 200_000
@@ -66,21 +66,20 @@ class SessionCache:
         elapsed: Elapsed,
         times: CacheTimes,
         *,
-        capacity: int = _CAPACITY,
+        capacity: int = CAPACITY,
         home: HomeLoop | None = None,
     ) -> None:
         self.worker = worker
         self.times = times
         self.home = home or HomeLoop()
-        self._unit_of_work = unit_of_work
         self._feed = feed
         self._elapsed = elapsed
-        self._capacity = capacity
-        self._entries = CachedSessions()
-        self._roles: dict[RoleId, Role] = {}
-        """The latest version of each role, so that entries share one object."""
-        self._gone: OrderedDict[SessionId, None] = OrderedDict()
-        self._known: OrderedDict[Change, tuple[int, float]] = OrderedDict()
+        self._lookups = SessionLookups(unit_of_work, elapsed, self._receive)
+        self._entries = CachedSessions(capacity, times.horizon)
+        self._roles = CachedRoles()
+        # Their keys are texts, which the garbage collector does not look at.
+        self._gone: OrderedDict[bytes, None] = OrderedDict()
+        self._known: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._key_listeners: list[Callable[[], None]] = []
         self._epoch: str | None = None
         self._epoch_since: float = elapsed()
@@ -103,29 +102,18 @@ class SessionCache:
         Errors: `StoreUnavailable` if it cannot be determined in time.
         """
         await self.ensure_fresh()
-        if session_id in self._gone:
+        if session_id.bytes in self._gone:
             return None
-        entry = self._entries.get(session_id)
+        entry = self._entries.find(session_id)
         if entry is not None and self._elapsed() - entry.read_at < self.times.horizon:
-            self._entries.use(session_id)
-            return entry.principal
+            principal = self._roles.renewed(entry, self._cursor or 0, read_after=self._elapsed() - self.times.horizon)
+            if principal is not None:
+                return principal
         return await self.look_up(session_id)
 
     async def look_up(self, session_id: SessionId) -> Principal | None:
         """Like `principal`, but from the store: data read after a use case began is new enough for it."""
-        read_at = self._elapsed()
-        async with self._unit_of_work.peek() as tx:
-            # In this order: what is read later is at least as new as the position.
-            position = await tx.feed_position()
-            principal = await tx.principals.get(session_id)
-        self._entries.pop(session_id, None)
-        if position.epoch == self._epoch:
-            if principal is None:
-                self._remember_gone(session_id)
-            else:
-                principal = replace(principal, roles=tuple(map(self._shared, principal.roles)))
-                self._keep(session_id, CachedSession(principal, position.number, read_at))
-        return principal
+        return await self._lookups(session_id)
 
     async def ensure_fresh(self) -> None:
         """Return when the cache is fresh; immediately if it is.
@@ -180,10 +168,11 @@ class SessionCache:
         at = self._elapsed()
         for row in rows:
             # A captured message can be replayed. Known records have already been applied.
-            if row.number <= (self._cursor or 0) or row.number <= self._known.get(row.change, (0, 0.0))[0]:
+            name = _name(row.change.kind, row.change.id)
+            if row.number <= (self._cursor or 0) or row.number <= self._known.get(name, (0, 0.0))[0]:
                 continue
-            self._known.pop(row.change, None)
-            self._known[row.change] = (row.number, at)
+            self._known.pop(name, None)
+            self._known[name] = (row.number, at)
             if row.change.kind == "key":
                 self._tell_of_keys()
             else:
@@ -299,40 +288,54 @@ class SessionCache:
     def _lease_lasts(self) -> bool:
         return self._lease is not None and self._lease > self._elapsed() - self.times.lease / 2
 
-    def _shared(self, role: Role) -> Role:
-        """An equal role, as the object that other entries share."""
-        known = self._roles.get(role.id)
-        if known == role:
-            return known
-        self._roles[role.id] = role
-        return role
+    def _receive(self, read: Lookup) -> Principal | None:
+        """The principal that a look-up has found, after it was cached."""
+        self._entries.remove(read.session_id)
+        if read.position.epoch != self._epoch:
+            return read.principal
+        if read.principal is None:
+            self._remember_gone(read.session_id)
+            return None
+        return self._keep(read.principal, read.position.number, read.read_at)
 
     def _remember_gone(self, session_id: SessionId) -> None:
         """Remember a missing session.
 
         The caller has a token for it, so it existed, and will not return in this history.
         """
-        self._gone[session_id] = None
+        self._gone[session_id.bytes] = None
         while len(self._gone) > _GONE:
             self._gone.popitem(last=False)
 
-    def _keep(self, session_id: SessionId, entry: CachedSession) -> None:
-        """Cache an entry, unless a later change affects it: a read that overlapped an end is not cached."""
-        if entry.number < self._known_from:
-            return
-        for change in _about(entry.principal):
-            number, _ = self._known.get(change, (0, 0.0))
-            if number > entry.number:
-                return
-        self._entries[session_id] = entry
-        while len(self._entries) > self._capacity:
-            self._entries.popitem()
+    def _keep(self, principal: Principal, number: int, read_at: float) -> Principal:
+        """Cache a principal, unless a later change affects it: a read that overlapped an end is not cached."""
+        if number < self._known_from:
+            return principal
+        if any(self._known.get(name, (0, 0.0))[0] > number for name in _about(principal)):
+            return principal
+        roles = self._roles.add(principal.roles, number, read_at)
+        if roles is None:
+            return principal
+        principal = replace(principal, roles=roles)
+        self._entries.put(
+            CachedSession(
+                user=principal.user,
+                session=principal.session,
+                roles=tuple(role.id for role in roles),
+                number=number,
+                read_at=read_at,
+                principal=principal,
+                edition=self._roles.edition,
+            )
+        )
+        return principal
 
     def _drop(self, row: ChangeRecord) -> None:
-        """Drop every entry that a change record affects and that was read before it."""
-        for session_id in self._entries.about(row.change):
-            if self._entries[session_id].number < row.number:
-                del self._entries[session_id]
+        """Drop what a change record affects and was read before it."""
+        if row.change.kind == "role":
+            self._roles.drop(row.change, row.number)
+        else:
+            self._entries.drop(row.change, row.number)
 
     def _forget(self, now: float) -> None:
         """Forget changes older than the horizon: no entry read before them is kept for longer.
@@ -340,12 +343,12 @@ class SessionCache:
         Beyond `_MAX_KNOWN`, the oldest changes are forgotten sooner, and data read before those is not cached.
         """
         while self._known:
-            change, (number, at) = next(iter(self._known.items()))
+            name, (number, at) = next(iter(self._known.items()))
             if now - at <= self.times.horizon:
                 if len(self._known) <= _MAX_KNOWN:
                     return
                 self._known_from = max(self._known_from, number)
-            del self._known[change]
+            del self._known[name]
 
 
 def shared(work: Coroutine[None, None, None]) -> asyncio.Task[None]:
@@ -355,10 +358,13 @@ def shared(work: Coroutine[None, None, None]) -> asyncio.Task[None]:
     return task
 
 
-def _about(principal: Principal) -> set[Change]:
-    """The records that an entry depends on."""
-    return {
-        Change("session", str(principal.session.id)),
-        Change("user", str(principal.user.id)),
-        *(Change("role", str(role.id)) for role in principal.roles),
-    }
+def _about(principal: Principal) -> Iterator[str]:
+    """The names of the changes that a principal depends on."""
+    yield _name("session", str(principal.session.id))
+    yield _name("user", str(principal.user.id))
+    for role in principal.roles:
+        yield _name("role", str(role.id))
+
+
+def _name(kind: ChangeKind, id: str) -> str:
+    return f"{kind} {id}"

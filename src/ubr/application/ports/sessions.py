@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
@@ -192,4 +193,8 @@ class Principal:
 class Principals(Protocol):
     async def get(self, session_id: SessionId) -> Principal | None:
         """The session's user, session and roles, as they are now; None if the session is missing. Takes no locks."""
+        ...
+
+    async def many(self, session_ids: Collection[SessionId]) -> dict[SessionId, Principal]:
+        """The principals of the existing ones of these sessions, all as of one moment. Takes no locks."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -103,4 +104,8 @@ class Service:
                 )
                 options = replace(options, rejected=environment.denials.reject, metrics=exporter)
                 async with running_beside((environment.janitor, CLEANING), (exporter.publish, exporter.interval)):
-                    yield create_app(environment.application, options=options)
+                    edge = create_app(environment.application, options=options)
+                    # All of this stays: a collection of garbage need not look at it again.
+                    gc.collect()
+                    gc.freeze()
+                    yield edge

@@ -38,6 +38,12 @@ class OperationsSettings:
         "Maximum number of database connections for the requests of each worker. "
         f"{BACKGROUND_CONNECTIONS} more keep its session cache fresh and the audit log signed.",
     )
+    session_cache_size: int = setting(
+        whole(100, 10_000_000),
+        "100000",
+        "Maximum number of sessions that each worker keeps in memory, in about 85 MiB for 100,000. "
+        "A request of any other session takes a query.",
+    )
     audit_refreshes: Literal["daily", "all"] = setting(
         one_of("daily", "all"),
         "daily",
