@@ -73,6 +73,7 @@ def run(settings: Settings) -> ExitCode:
     # of garbage would write to the objects that it looks at, and so copy their memory.
     gc.collect()
     gc.freeze()
+    gc.enable()
     return serve(settings, address)
 
 
