@@ -12,7 +12,7 @@ _TAG: Final = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _LIST: Final = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
 PATTERN: Final = rf"^[ \t]*(?:\*[ \t]*|{_LIST.pattern})$"
 """Matches a whole field value, as a pattern of JSON Schema."""
-_ITEM: Final = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_ITEM: Final = re.compile(r'"([\x21\x23-\x7e\x80-\xff]*)"')
 _CODING: Final = re.compile(r"-(?:gzip|br|zstd)\Z")
 """The suffix that Apache's modules append to the tag of an answer that they compressed."""
 LONGEST: Final = 4096
