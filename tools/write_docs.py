@@ -23,6 +23,7 @@ from ubr.domain.events import (
 )
 from ubr.domain.roles.permissions import MEANINGS
 from ubr.entrypoints.cli.doctor.findings import SUBJECTS
+from ubr.entrypoints.http.log_fields import FIELDS
 from ubr.entrypoints.http.metrics.registry import METRICS, ROUTES
 from ubr.entrypoints.http.openapi.document import described
 from ubr.entrypoints.http.problems.catalogue import problems
@@ -154,10 +155,18 @@ def labels_table() -> str:
     return "\n".join(["| label | meaning | values |", "| --- | --- | --- |", *rows])
 
 
+def logs_page() -> str:
+    """The page about the log of the service, with the table of its fields."""
+    rows = [f"| `{field.name}` | {field.presence.value} | {field.meaning} |" for field in FIELDS]
+    table = "\n".join(["| field | in | meaning |", "| --- | --- | --- |", *rows])
+    return filled((DOCS / "operations" / "logs.md").read_text(), table)
+
+
 def pages() -> dict[Path, str]:
     """The pages and what has to stand in them."""
     return {
         DOCS / "metrics.md": metrics_page(),
+        DOCS / "operations" / "logs.md": logs_page(),
         DOCS / "settings.md": documentation(),
         DOCS / "problems.md": problems_page(),
         DOCS / "audit.md": audit_page(),

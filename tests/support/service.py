@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
@@ -121,9 +122,9 @@ class UbrProcess:
     @property
     def credentials(self) -> tuple[str, str]:
         """The credentials of the first administrator, as printed."""
-        words = [line.split() for line in self.said]
-        found = {line[0]: line[1] for line in words if len(line) == 2}
-        return found["e-mail"], found["password"]
+        told = [json.loads(line) for line in self.said]
+        [found] = [line for line in told if line["event"] == "first administrator"]
+        return found["email"], found["password"]
 
     def logged_in(self, email: str, password: str) -> httpx.Response:
         return httpx.post(f"{self.url}/api/auth/login", json={"email": email, "password": password})

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import stat
 import time
 from contextlib import closing, suppress
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -55,14 +57,28 @@ async def _nobody_listens(port: int) -> None:
 
 def test_it_says_what_there_is_to_know(service: UbrProcess) -> None:
     email, password = service.credentials
-    assert service.said == [
-        f"ubr {version('ubr')} on SQLite, var/ubr.db",
-        "The first administrator, whose password is shown this once:",
-        f"  e-mail    {email}",
-        f"  password  {password}",
-        f"  service   {service.url}",
-        f"  docs      {service.url}/api/docs",
+    said = [json.loads(line) for line in service.said]
+    assert [line.pop("level") for line in said] == ["info"] * 3
+    assert all(datetime.fromisoformat(line.pop("timestamp")) for line in said)
+    assert said == [
+        {"event": "starting", "version": f"ubr {version('ubr')}", "database": "SQLite, var/ubr.db"},
+        {"event": "first administrator", "email": email, "password": password},
+        {"event": "serving", "service": service.url, "docs": f"{service.url}/api/docs"},
     ]
+
+
+def test_it_says_so_in_text_if_that_is_wanted(serve: Serve) -> None:
+    service = serve(UBR_LOG_FORMAT="text").wait_until_ready()
+    first, title, email, password, *places = service.said
+    assert first == f"ubr {version('ubr')} on SQLite, var/ubr.db"
+    assert title == "The first administrator, whose password is shown this once:"
+    assert email == "  e-mail    admin@ubr.localhost"
+    assert re.fullmatch(r"  password  [a-z0-9-]{29}", password)
+    assert places == [f"  service   {service.url}", f"  docs      {service.url}/api/docs"]
+    assert service.status("/health/live") == 200
+    log = service.wait_for_log("/health/live")
+    assert re.search(r"^\d\d:\d\d:\d\d info    200 GET  +[\d.]+ ms  /health/live", log, re.MULTILINE)
+    assert "\x1b" not in log, "no colours, since it is not a terminal"
 
 
 def test_it_answers(service: UbrProcess) -> None:
@@ -124,10 +140,10 @@ def test_it_stops_and_starts_again(serve: Serve) -> None:
     first = serve(script=True).wait_until_ready()
     credentials = first.credentials
     assert first.stop(signal.SIGTERM) == 0
-    assert len(first.said) == 6
+    assert len(first.said) == 3
 
     second = serve(script=True).wait_until_ready()
-    assert len(second.said) == 3
+    assert len(second.said) == 2
     assert credentials[1] not in "".join(second.said)
     assert second.logged_in(*credentials).status_code == 200
     assert second.stop(signal.SIGINT) == 0
@@ -213,7 +229,7 @@ def test_workers_go_with_their_supervisor(serve: Serve) -> None:
 def test_an_administrator_by_settings(serve: Serve) -> None:
     settings = {"UBR_ADMIN_EMAIL": "ada@example.com", "UBR_ADMIN_PASSWORD": PASSWORD}
     service = serve(**settings).wait_until_ready()
-    assert len(service.said) == 3
+    assert len(service.said) == 2
     assert service.logged_in("ada@example.com", PASSWORD).json()["user"]["roles"] == ["admin", "user"]
     assert service.stop() == 0
     assert PASSWORD not in service.log

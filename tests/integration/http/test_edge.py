@@ -10,9 +10,11 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote
+from uuid import UUID
 
 import httpx
 import pytest
+from jwt import decode
 
 from tests.integration.http.kit import (
     ADMIN,
@@ -27,13 +29,30 @@ from tests.integration.http.kit import (
 )
 from tests.integration.http.routes import ROUTES, Route
 from tests.support.lines import capture_logs
-from ubr.adapters.sql.errors import SqlTooSlow
+from ubr.adapters.sql.errors import NO_CONNECTION, SqlTooSlow, SqlTransactionConflict, SqlUnavailable
 from ubr.application.app import Application
-from ubr.domain.errors import Busy, LogKeyLocked, NoSigningKey, RateLimited, StoreTooSlow, StoreUnavailable
+from ubr.domain.errors import (
+    Busy,
+    LogDamaged,
+    LogKeyLocked,
+    NoSigningKey,
+    RateLimited,
+    StoreTooSlow,
+    StoreUnavailable,
+    UbrError,
+)
 from ubr.domain.roles.grant import MAX_ROLES
 from ubr.entrypoints.http.app import HttpOptions, create_app
 from ubr.entrypoints.http.client_ip import client_ip
+from ubr.entrypoints.http.log_fields import FIELDS
+from ubr.entrypoints.http.problems import faults
 from ubr.settings import TrustedProxies
+
+
+@pytest.fixture(autouse=True)
+def no_earlier_tracebacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "TRACEBACKS", faults.Tracebacks())
+
 
 # --- requests as a server hands them on ------------------------------------------------------------------------------
 
@@ -447,10 +466,9 @@ async def test_the_log_names_the_route_and_the_reason_of_a_slow_statement() -> N
         with capture_logs() as lines:
             answer = await client.get("/health/ready")
     assert assert_problem(answer, 503)["type"] == "/problems/store-too-slow"
-    reason, request = lines
-    assert (reason["event"], reason["method"], reason["route"]) == ("unavailable", "GET", "/health/ready")
-    assert (reason["problem"], reason["reason"]) == ("store-too-slow", slow.reason)
-    assert (request["route"], request["problem"]) == ("/health/ready", "store-too-slow")
+    [line] = lines
+    assert (line["event"], line["level"], line["route"]) == ("request", "error", "/health/ready")
+    assert (line["reason"], line["cause"]) == ("store-too-slow", f"The database took too long ({slow.reason})")
 
 
 @pytest.mark.parametrize("path", ["/api/auth/login", "/api/auth/logout"])
@@ -533,18 +551,97 @@ async def test_the_log_line(service: Service) -> None:
         assert line.pop("ms") >= 0
         assert line.pop("timestamp")
     known, unknown = lines
+    claims = decode(headers["authorization"].removeprefix("Bearer "), options={"verify_signature": False})
+    assert set(known) < {field.name for field in FIELDS}
     assert known == {
         "event": "request",
         "level": "info",
         "method": "GET",
         "route": "/api/users",
+        "path": "/api/users",
         "status": 200,
-        "problem": None,
+        "reason": None,
+        "actor_id": UUID(claims["sub"]),
+        "session_id": UUID(claims["sid"]),
+        "ip": "127.0.0.1",
         "request_id": "r-2",
         "request_id_given": True,
     }
-    assert (unknown["route"], unknown["status"], unknown["problem"]) == (None, 404, "not-found")
+    assert (unknown["route"], unknown["status"], unknown["reason"]) == (None, 404, "not-found")
+    assert unknown["path"] == "/api/*/*"
+    assert (unknown["actor_id"], unknown["session_id"]) == (None, None)
     assert "secret" not in str(lines)
+
+
+async def test_the_trace_of_the_caller_is_in_the_lines_of_its_request(service: Service) -> None:
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    with capture_logs() as lines:
+        await service.client.get("/health/live", headers={"traceparent": f"00-{trace_id}-00f067aa0b5902b7-01"})
+        await service.client.get("/health/live", headers={"traceparent": f"00-{trace_id}-0000000000000000-01"})
+    assert [line.get("trace_id") for line in lines] == [trace_id, None]
+
+
+UNAVAILABLE = {
+    "unreachable": (SqlUnavailable("sqlstate 08006"), "The database is unreachable (sqlstate 08006)"),
+    "slow": (SqlTooSlow("sqlstate 57014: timeout"), "The database took too long (sqlstate 57014: timeout)"),
+    "no connection": (
+        SqlUnavailable("no connection was free", NO_CONNECTION),
+        "All database connections of this worker are in use: UBR_POOL_SIZE is their number (no connection was free)",
+    ),
+    "conflict": (
+        SqlTransactionConflict("sqlstate 40001"),
+        "The changes of other requests kept conflicting with this one (sqlstate 40001)",
+    ),
+    "signing": (NoSigningKey(), "No key signs access tokens"),
+    "log": (LogDamaged("The log has no checkpoint"), "The log has no checkpoint"),
+    "log key": (LogKeyLocked("k"), "No secret key decrypts the key k, which signs the log"),
+}
+
+
+@pytest.mark.parametrize(("error", "cause"), UNAVAILABLE.values(), ids=UNAVAILABLE)
+async def test_the_line_of_a_request_names_the_cause_of_an_unavailability(error: UbrError, cause: str) -> None:
+    async with broken(error) as client:
+        with capture_logs() as lines:
+            answer = await client.get("/health/ready", headers={"x-request-id": "r-1"})
+    assert answer.status_code == 503
+    assert [(line["route"], line["request_id"], line["cause"]) for line in lines] == [("/health/ready", "r-1", cause)]
+    assert cause == error.title or cause not in answer.text
+
+
+def test_the_page_about_the_log_names_every_cause() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "operations" / "logs.md").read_text()
+    rows = [re.findall(r"[^|]+", line) for line in page.partition("## Server errors")[2].splitlines() if "| `" in line]
+    known = [(reason, begin.strip()) for row in rows for reason in row[0].split(",") for begin in row[1].split(",")]
+    for error, cause in UNAVAILABLE.values():
+        assert any(error.code in reason and cause.startswith(begin) for reason, begin in known), cause
+
+
+async def test_a_storm_of_one_error_logs_one_traceback() -> None:
+    error = SqlUnavailable("a reason of this test alone")
+    error.__cause__ = OSError("as the driver said")
+    async with broken(error) as client:
+        with capture_logs() as lines:
+            for _ in range(20):
+                await client.get("/health/ready")
+    assert len([line for line in lines if "exception" in line]) == 1
+    assert {name for line in lines for name in line} <= {field.name for field in FIELDS}
+    causes = {line["cause"] for line in lines if line["event"] == "request"}
+    assert causes == {"The database is unreachable (a reason of this test alone)"}
+    assert len(lines) == 21
+
+
+async def test_a_storm_of_a_bug_logs_one_traceback() -> None:
+    async with broken(NotImplementedError("what is known of it")) as client:
+        with capture_logs() as lines:
+            for _ in range(20):
+                await client.get("/health/ready")
+    [failed] = [line for line in lines if "exception" in line]
+    assert failed["exception"].endswith("NotImplementedError: what is known of it")
+    requests = [line for line in lines if line["event"] == "request"]
+    assert len(requests) == 20
+    assert {line["cause"] for line in requests} == {failed["cause"]}
+    assert failed["cause"].startswith("NotImplementedError at tests.integration.http.test_edge:")
+    assert "known of it" not in str(requests)
 
 
 async def test_a_websocket_is_refused(service: Service) -> None:

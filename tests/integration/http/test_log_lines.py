@@ -6,15 +6,22 @@ import asyncio
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from ubr.application.kernel.origin import Origin, calling_from
-from ubr.entrypoints.http.log_lines import EVENTS, OUTPUT, configure
+from ubr.entrypoints.http.log_lines import EVENTS, OUTPUT, Format, configure
 
 LONG = 3600.0
+FORMS = [
+    ("auto", False, False),
+    ("auto", True, True),
+    ("json", True, False),
+    ("text", False, True),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +30,7 @@ def as_before() -> Iterator[None]:
     handlers, level = root.handlers[:], root.level
     yield
     OUTPUT.forget()
-    OUTPUT.least, OUTPUT.person, OUTPUT.delay = logging.INFO, False, 0.0
+    OUTPUT.least, OUTPUT.person, OUTPUT.colours, OUTPUT.delay = logging.INFO, False, False, 0.0
     root.handlers[:], root.level = handlers, level
 
 
@@ -92,10 +99,20 @@ async def test_levels_and_request_ids(capsys: pytest.CaptureFixture[str]) -> Non
     assert (line["event"], line["request_id"], line["request_id_given"]) == ("this one", "r-1", True)
 
 
-async def test_a_person_gets_text(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_trace_is_in_every_line_of_its_request(capsys: pytest.CaptureFixture[str]) -> None:
     configure("info")
-    OUTPUT.person = True
-    EVENTS.info("request", method="GET", route="/api/users", problem=None, status=200)
+    with calling_from(Origin(request_id="r-1", trace_id="4bf92f3577b34da6a3ce929d0e0e4736")):
+        logging.getLogger("a library").warning("something")
+    [line] = written(capsys)
+    assert (line["request_id"], line["trace_id"]) == ("r-1", "4bf92f3577b34da6a3ce929d0e0e4736")
+
+
+@pytest.mark.parametrize(("form", "terminal", "text"), FORMS)
+def test_a_setting_and_the_terminal_decide_about_the_form(
+    form: Format, terminal: bool, text: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    configure("info", form=form)
+    EVENTS.info("one")
     line = capsys.readouterr().err
-    assert line.endswith("info    request method=GET route=/api/users status=200\n")
-    assert len(line) < 120
+    assert line.startswith("{") != text

@@ -234,7 +234,10 @@ class Argon2PasswordHasher:
             return self._pool, displaced
 
     def _busy(self) -> Busy:
-        return Busy(retry_after=min(_MAX_WAIT, math.ceil(self._taken * self._seconds / self._workers)))
+        return Busy(
+            "Too many passwords are waiting to be hashed",
+            retry_after=min(_MAX_WAIT, math.ceil(self._taken * self._seconds / self._workers)),
+        )
 
     def _serve(self, pool: ThreadPoolExecutor) -> None:
         """Do the job of the call whose turn it is. Without a call, its caller has left."""

@@ -97,6 +97,8 @@ _LOST_STATEMENTS: Final = {
 _LOST: Final = (
     "A pooler in front of the database loses prepared statements: append ?prepared_statement_cache_size=0 to the URL"
 )
+NO_CONNECTION: Final = "All database connections of this worker are in use: UBR_POOL_SIZE is their number"
+
 _STALE_PLANS: Final = {"InvalidCachedStatementError", "OutdatedSchemaCacheError"}
 """Errors of asyncpg after the tables of a prepared statement were changed. SQLAlchemy drops its caches then."""
 
@@ -135,6 +137,9 @@ class SqlTooSlow(SqlUnavailable, StoreTooSlow):
 class SqlTransactionConflict(SqlUnavailable, TransactionConflict):
     """Two units conflicted. This one was certainly rolled back, so it can be repeated."""
 
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, "The changes of other requests kept conflicting with this one")
+
 
 def is_answer(error: BaseException) -> bool:
     """True if the database itself answered with this error: the state of the connection is then known."""
@@ -152,7 +157,7 @@ def translated(error: BaseException, *, lost: bool = False) -> UbrError | None:
     if isinstance(error, UbrError):
         return error
     if isinstance(error, PoolTimeoutError):
-        return SqlUnavailable("no connection was free")
+        return SqlUnavailable("no connection was free", NO_CONNECTION)
     driver = _of_driver(error)
     if isinstance(driver, OSError):
         return SqlUnavailable(*causes.of_connecting(driver))

@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from ubr.adapters.sql.complaints import complain
-from ubr.adapters.sql.errors import SqlUnavailable
+from ubr.adapters.sql.errors import NO_CONNECTION, SqlUnavailable
 from ubr.application.ports.metrics import Load
 
 PLACES: Final = "ubr_places"
@@ -44,7 +44,7 @@ class Places:
             async with asyncio.timeout(self._patience):
                 await self._free.acquire()
         except TimeoutError:
-            late = SqlUnavailable("no connection was free")
+            late = SqlUnavailable("no connection was free", NO_CONNECTION)
             complain(late)
             raise late from None
         finally:

@@ -45,6 +45,8 @@ class CacheTimes:
 CLOCK_RATES: Final = 0.1
 """Seconds added to every wait for other workers: over the bound, clocks may drift apart by this much."""
 
+_LEFT: Final = "The session cache is closed, because the service is shutting down"
+
 CAPACITY: Final = 100_000
 """Maximum number of cached sessions."""
 
@@ -124,17 +126,17 @@ class SessionCache:
         if self._fresh():
             return
         if self._left:
-            raise StoreUnavailable
+            raise StoreUnavailable(_LEFT)
         try:
             async with asyncio.timeout(self.times.patience):
                 while not self._fresh():
                     if self._left:  # in the meantime: a renewal would restore the worker's row
-                        raise StoreUnavailable
+                        raise StoreUnavailable(_LEFT)
                     if not self._lease_lasts():
                         await self.renew()
                     await self.poll_feed()
         except TimeoutError:
-            raise StoreUnavailable from None
+            raise StoreUnavailable("The session cache did not become fresh in time") from None
 
     @property
     def position(self) -> FeedPosition | None:

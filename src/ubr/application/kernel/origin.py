@@ -18,6 +18,8 @@ class Origin:
     user_agent: str | None = None
     request_id: str | None = None
     request_id_given: bool = False
+    trace_id: str | None = None
+    """The trace that the caller's request belongs to; only for the service's own log."""
 
     @property
     def network(self) -> str | None:

@@ -133,7 +133,7 @@ class KeyRing:
                         self._reading = shared(self._read_keys())
                     await asyncio.shield(self._reading)
         except TimeoutError:
-            raise StoreUnavailable from None
+            raise StoreUnavailable("The signing keys were not read in time") from None
 
     async def _read_keys(self) -> None:
         self._begun += 1

@@ -186,7 +186,7 @@ class FollowRevocations:
         await self.session_cache.ensure_fresh()
         position = self.session_cache.position
         if position is None:
-            raise StoreUnavailable
+            raise StoreUnavailable("The position of the change feed is unknown")
         return position
 
     async def _hold(self, since: int, wait: int) -> None:
@@ -204,7 +204,7 @@ class FollowRevocations:
                 return read
             # Another database has replaced the one that holds the lease.
             epoch, since = read.position.epoch, None
-        raise StoreUnavailable
+        raise StoreUnavailable("The database was replaced several times within one call")
 
     def _renewed(self, verifier: WorkerId) -> bool:
         """True if this worker has renewed the lease recently."""

@@ -14,7 +14,6 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -36,7 +35,7 @@ from ubr.entrypoints.cli.listener import BACKLOG, allowed_connections, run_worke
 from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain
 from ubr.entrypoints.cli.starting import Credentials, prepare
 from ubr.entrypoints.http.connections import Connections
-from ubr.entrypoints.http.log_lines import OUTPUT, configure
+from ubr.entrypoints.http.log_lines import OUTPUT, configure, is_text
 from ubr.settings import Settings, TrustedProxies
 
 if TYPE_CHECKING:
@@ -65,7 +64,8 @@ def run(settings: Settings) -> ExitCode:
         sys.stdout.reconfigure(line_buffering=True)
     protect_secrets()
     address = _claim(settings)
-    configure(settings.log_level)
+    configure(settings.log_level, form=settings.log_format)
+    logging.captureWarnings(True)
     credentials = _prepared(settings)
     _greet(settings, credentials)
     warn_of_root()
@@ -114,7 +114,7 @@ def _prepare(settings: Settings, writing: int) -> int:
     except MISTAKES as error:
         return explain(error)
     except BaseException:  # noqa: BLE001 - this process must not go on with the work of its parent
-        traceback.print_exc()
+        _log.exception("The service could not be prepared")
         return ExitCode.FAILED
     finally:
         OUTPUT.flush()
@@ -148,20 +148,21 @@ def _greet(settings: Settings, credentials: Credentials | None) -> None:
     _say(settings, "starting", version=f"ubr {version('ubr')}", database=settings.database)
     if settings.smtp_url is None and not settings.embedded:
         _log.warning("no mail is sent, so no user can reset a password or confirm an e-mail: set UBR_SMTP_URL")
-    if credentials is not None:
+    if credentials is None:
+        return
+    if is_text(settings.log_format, sys.stdout):
         print("The first administrator, whose password is shown this once:")
         print(f"  e-mail    {credentials.email}")
         print(f"  password  {credentials.password}")
+    else:
+        _say(settings, "first administrator", email=credentials.email, password=credentials.password)
 
 
 def _say(settings: Settings, event: str, **facts: str) -> None:
-    """Print facts about the start: as text, or as one line of JSON where a program reads the output of a service.
-
-    The embedded database is for a person, who has to find the password of the first administrator.
-    """
-    if not (settings.embedded or sys.stdout.isatty()):
+    """Print facts about the start: as text for a person, else as one line of JSON, like the log."""
+    if not is_text(settings.log_format, sys.stdout):
         now = datetime.now(UTC).isoformat()  # noqa: TID251 - a time for people, like that of a log line
-        print(json.dumps({"event": event, "level": "info", "timestamp": now, **facts}))
+        print(json.dumps({"timestamp": now, "level": "info", "event": event, **facts}))
     elif event == "starting":
         print(" on ".join(facts.values()))
     else:

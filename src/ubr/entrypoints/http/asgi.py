@@ -34,7 +34,7 @@ def create(
     process alone. With `loopback`, only this machine can reach the service.
     """
     settings = ensure_embedded_files(Settings.from_env())
-    configure(settings.log_level, delay=DELAY)
+    configure(settings.log_level, form=settings.log_format, delay=DELAY)
     access = MetricsAccess(token=settings.metrics_token, local=loopback and settings.trusted_proxies == ())
     return Service(settings, connections, WorkerMetrics(board, number), access)
 

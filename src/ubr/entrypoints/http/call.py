@@ -16,7 +16,7 @@ from ubr.application.kernel.idempotency import IdempotencyKey
 from ubr.domain.actor import Actor
 from ubr.domain.errors import InvalidToken, UbrError, Unauthenticated
 from ubr.entrypoints.http import body, conditional, idempotency_key, query
-from ubr.entrypoints.http.exchange import facts_of
+from ubr.entrypoints.http.exchange import Facts, facts_of
 from ubr.entrypoints.http.fields import Fields
 
 C = TypeVar("C", bound=Command)
@@ -79,14 +79,15 @@ def operation(use_case: type | None, tag: str, *, status: int = 200, name: str |
 class Call:
     """A request as the controllers see it. Reading an invalid part raises its error."""
 
-    __slots__ = ("_actor", "_operation", "_raw", "_receive", "fields", "method", "scope", "ubr")
+    __slots__ = ("_actor", "_facts", "_operation", "_raw", "_receive", "fields", "method", "scope", "ubr")
 
     _actor: Actor
+    _facts: Facts
     _raw: bytes
 
     def __init__(self, scope: HTTPScope, receive: Receive, operation: Operation, ubr: Application) -> None:
         self.scope = scope
-        facts = facts_of(scope)
+        self._facts = facts = facts_of(scope)
         self.fields: Final = facts.fields
         self.method: Final = facts.method
         self._receive = receive
@@ -151,6 +152,7 @@ class Call:
             token = bearer_token(self.fields)
             authenticate = self.ubr.authenticate
             self._actor = await (authenticate.bearer if wanted.ending else authenticate)(token)
+            self._facts.actor = self._actor
         if wanted.tagged and self.method == "GET":
             # This only validates the field. The comparison follows when the revision is known.
             conditional.none_match(self.fields, "")

@@ -27,10 +27,13 @@ from ubr.entrypoints.http.exchange import Facts, with_facts
 from ubr.entrypoints.http.fields import Fields, fields_of
 from ubr.entrypoints.http.lifetime import STOPPING
 from ubr.entrypoints.http.log_lines import EVENTS
+from ubr.entrypoints.http.logged_path import LoggedPaths
 from ubr.entrypoints.http.metrics.exporter import Exporter
 from ubr.entrypoints.http.metrics.registry import HUNG_UP
 from ubr.entrypoints.http.problems.errors import ClientGone, InternalError, MalformedBody, UriTooLong
+from ubr.entrypoints.http.problems.faults import failed
 from ubr.entrypoints.http.problems.response import problem_response
+from ubr.entrypoints.http.trace_context import TRACEPARENT, trace_context
 from ubr.settings import TrustedProxies
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -85,6 +88,7 @@ class Edge:
         self.app = app
         self._trusted = options.trusted_proxies
         self._warned = False
+        self.paths = LoggedPaths(route.path for route in app.routes)
         self._cors = Cors(options.cors_origins)
         self.rejected = options.rejected
         self.connections = options.connections
@@ -132,11 +136,13 @@ class Edge:
                 "X-Forwarded-For is ignored, because UBR_TRUSTED_PROXIES does not name its sender: if that is your "
                 "proxy, all clients behind it share one limit"
             )
+        trace = trace_context(fields) if TRACEPARENT in fields else None
         return Origin(
             ip=client_ip(peer, fields, self._trusted),
             user_agent=_user_agent(fields),
             request_id=given[0].decode() if kept else secrets.token_hex(16),
             request_id_given=kept,
+            trace_id=None if trace is None else trace.trace_id,
         )
 
     def finalize_headers(
@@ -237,7 +243,7 @@ class _Exchange:
                 return
             if self._status:  # the response has begun: only the server can still abort it
                 raise
-            EVENTS.error("failed", error=error)
+            self._facts.cause = failed(error, self._facts)
             await self._refuse(InternalError())
 
     def _malformed(self) -> UbrError | None:
@@ -319,27 +325,32 @@ class _Exchange:
             raise _Unread from None
 
     def _conclude(self, seconds: float) -> None:
-        """Count the request, and log it.
-
-        Never the path, the query or the body: the route's template names the place, and the id the caller.
-        """
+        """Count the request, and log it. Never the query, the body, or a part of the path that may be anything."""
+        facts = self._facts
         status = self._status or HUNG_UP
-        method = "HEAD" if self._head else self._facts.method
+        method = "HEAD" if self._head else facts.method
         if self._edge.metrics is not None:
-            self._edge.metrics.request_ended(method, self._facts.route, status, seconds)
-        problem = self._facts.problem if status >= HTTPStatus.BAD_REQUEST else None
+            self._edge.metrics.request_ended(method, facts.route, status, seconds)
+        problem = facts.problem if status >= HTTPStatus.BAD_REQUEST else None
         if problem is not None and status in _REJECTED and problem != _RECORDED:
             self._edge.rejected(problem)
-        EVENTS.log(
-            logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO,
-            "request",
-            method=method,
-            route=self._facts.route,
-            status=status,
-            problem=problem,
-            ms=round(seconds * 1000, 2),
-            request_id=self._origin.request_id,
-        )
+        actor = facts.actor
+        fields: dict[str, Any] = {
+            "method": method,
+            "route": facts.route,
+            "path": self._edge.paths.shown(self._path, facts.route),
+            "status": status,
+            "reason": problem,
+            "ms": round(seconds * 1000, 2),
+            "actor_id": None if actor is None else actor.user_id,
+            "session_id": None if actor is None else actor.session_id,
+            "ip": self._origin.ip,
+        }
+        level = logging.INFO
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            level = logging.ERROR
+            fields["cause"] = facts.cause
+        EVENTS.log(level, "request", fields)
 
 
 def _limits(rate_limits: Collection[RateLimitStatus]) -> list[tuple[bytes, bytes]]:

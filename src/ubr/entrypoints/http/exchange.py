@@ -7,6 +7,7 @@ from typing import Final
 
 from litestar.types import HTTPScope, Scope
 
+from ubr.domain.actor import Actor
 from ubr.entrypoints.http.fields import Fields
 
 _FACTS: Final = "facts"
@@ -14,12 +15,17 @@ _FACTS: Final = "facts"
 
 @dataclass(slots=True)
 class Facts:
-    """`method` is GET for HEAD. `route` is the template of the path, and `problem` the code of the error, if any."""
+    """`method` is GET for HEAD. `route` is the template of the path, and `problem` the code of the error, if any.
+
+    `cause` says why the service failed, for its log. `actor` is the authenticated actor.
+    """
 
     method: str
     fields: Fields
     route: str | None = None
     problem: str | None = None
+    cause: str | None = None
+    actor: Actor | None = None
 
 
 def with_facts(scope: HTTPScope, facts: Facts) -> Scope:

@@ -1,4 +1,4 @@
-"""Log lines: one JSON object a line, or readable text if a person is watching.
+"""Log lines: one JSON object a line, or text for a person at a terminal.
 
 Lines are written together, a fraction of a second after the first of them: writing each one costs a system call within
 the request. A process that is killed loses that fraction of a second. Lines of errors are written at once.
@@ -12,12 +12,13 @@ import logging
 import os
 import sys
 import traceback
-from typing import Any, Final
+from typing import Any, Final, Literal, TextIO, TypeAlias
 
 import msgspec
 
 from ubr.adapters.security.system import utc_now
 from ubr.application.kernel.origin import current_origin
+from ubr.entrypoints.http.readable_lines import columns, readable, wants_colours
 
 DELAY: Final = 0.2
 """Seconds that a line waits for others."""
@@ -27,6 +28,10 @@ _ENOUGH: Final = 64 * 1024
 
 _encode: Final = msgspec.json.Encoder(enc_hook=str).encode
 
+_LEVEL_NAMES: Final = {
+    level: logging.getLevelName(level).lower() for level in (logging.INFO, logging.WARNING, logging.ERROR)
+}
+
 
 class Output:
     """Standard error, or whatever replaces it."""
@@ -34,13 +39,14 @@ class Output:
     def __init__(self) -> None:
         self.least = logging.INFO
         self.person = False
+        self.colours = False
         self.delay = 0.0
         self._waiting: list[bytes] = []
         self._size = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def write(self, event: dict[str, Any], *, at_once: bool) -> None:
-        line = _readable(event).encode() if self.person else _encode(event)
+        line = self._readable(event) if self.person else _encode(event)
         self._waiting.append(line + b"\n")
         self._size += len(line)
         if at_once or not self.delay or self._size >= _ENOUGH:
@@ -61,6 +67,10 @@ class Output:
             sys.stderr.write(b"".join(waiting).decode())
             sys.stderr.flush()
 
+    def _readable(self, event: dict[str, Any]) -> bytes:
+        # The terminal may have been resized since the last line.
+        return readable(event, width=columns(sys.stderr), colours=self.colours).encode(errors="replace")
+
     def forget(self) -> None:
         """Drop the waiting lines: in a new process, which its parent writes."""
         self._waiting, self._size, self._timer = [], 0, None
@@ -74,25 +84,28 @@ os.register_at_fork(after_in_child=OUTPUT.forget)
 class EventLog:
     """Logs events of ubr: a name, and fields with their values."""
 
-    def log(self, level: int, event: str, **fields: Any) -> None:
+    def log(self, level: int, event: str, fields: dict[str, Any]) -> None:
         if level < OUTPUT.least:
             return
-        made = {"timestamp": utc_now(), "level": logging.getLevelName(level).lower(), "event": event, **fields}
+        name = _LEVEL_NAMES.get(level) or logging.getLevelName(level).lower()
+        made = {"timestamp": utc_now(), "level": name, "event": event, **fields}
         origin = current_origin()
         if origin.request_id is not None:
-            made.setdefault("request_id", origin.request_id)
+            made["request_id"] = origin.request_id
             if origin.request_id_given:
                 made["request_id_given"] = True
+            if origin.trace_id is not None:
+                made["trace_id"] = origin.trace_id
         OUTPUT.write(made, at_once=level >= logging.ERROR)
 
     def info(self, event: str, **fields: Any) -> None:
-        self.log(logging.INFO, event, **fields)
+        self.log(logging.INFO, event, fields)
 
     def warning(self, event: str, *, error: BaseException | None = None, **fields: Any) -> None:
-        self.log(logging.WARNING, event, **fields, **_traceback(error))
+        self.log(logging.WARNING, event, fields | _traceback(error))
 
     def error(self, event: str, *, error: BaseException | None = None, **fields: Any) -> None:
-        self.log(logging.ERROR, event, **fields, **_traceback(error))
+        self.log(logging.ERROR, event, fields | _traceback(error))
 
 
 EVENTS: Final = EventLog()
@@ -103,13 +116,22 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        EVENTS.log(record.levelno, record.getMessage(), **_traceback(error))
+        EVENTS.log(record.levelno, record.getMessage(), _traceback(error))
 
 
-def configure(level: str, *, delay: float = 0.0) -> None:
+Format: TypeAlias = Literal["auto", "json", "text"]
+
+
+def is_text(form: Format, stream: TextIO) -> bool:
+    """True if a stream gets text, not JSON. `auto` is text on a terminal."""
+    return form == "text" or (form == "auto" and stream.isatty())
+
+
+def configure(level: str, *, form: Format = "auto", delay: float = 0.0) -> None:
     """Send every log line of this process, of ubr's own and of its libraries, to standard error."""
     OUTPUT.least = logging.getLevelNamesMapping()[level.upper()]
-    OUTPUT.person = sys.stderr.isatty()
+    OUTPUT.person = is_text(form, sys.stderr)
+    OUTPUT.colours = wants_colours(sys.stderr)
     OUTPUT.delay = delay
     # Below this level, libraries log too much: statements and their values.
     logging.basicConfig(handlers=[_Handler()], level=max(OUTPUT.least, logging.WARNING), force=True)
@@ -118,10 +140,3 @@ def configure(level: str, *, delay: float = 0.0) -> None:
 def _traceback(error: BaseException | None) -> dict[str, str]:
     # Without the values of variables, which include passwords.
     return {} if error is None else {"exception": "".join(traceback.format_exception(error)).rstrip()}
-
-
-def _readable(event: dict[str, Any]) -> str:
-    moment, level, name = (event.pop(key) for key in ("timestamp", "level", "event"))
-    more = event.pop("exception", "")
-    fields = " ".join(f"{key}={value}" for key, value in event.items() if value is not None)
-    return "\n".join(filter(None, [f"{moment:%H:%M:%S} {level:7} {name} {fields}".rstrip(), more]))

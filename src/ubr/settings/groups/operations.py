@@ -32,6 +32,12 @@ class OperationsSettings:
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         one_of("debug", "info", "warning", "error"), "info", "The log level: `debug`, `info`, `warning` or `error`."
     )
+    log_format: Literal["auto", "json", "text"] = setting(
+        one_of("auto", "json", "text"),
+        "auto",
+        "The form of log lines: `json`, one object a line; `text`, for people; or `auto`, which is `text` on a "
+        "terminal and `json` elsewhere.",
+    )
     pool_size: int = setting(
         whole(1, 1000),
         "10",

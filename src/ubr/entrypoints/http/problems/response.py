@@ -24,9 +24,9 @@ from ubr.domain.errors import (
     Unavailable,
 )
 from ubr.entrypoints.http.exchange import Facts, facts_of
-from ubr.entrypoints.http.log_lines import EVENTS
 from ubr.entrypoints.http.problems.catalogue import TYPE, status_of
 from ubr.entrypoints.http.problems.errors import InternalError, UnsupportedMediaType
+from ubr.entrypoints.http.problems.faults import failed, unavailable
 from ubr.entrypoints.http.response import Response
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -109,19 +109,12 @@ def _known(error: Exception, facts: Facts) -> UbrError:
     match error:
         case UbrError():
             if status_of(type(error)) >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                EVENTS.warning(
-                    "unavailable",
-                    method=facts.method,
-                    route=facts.route,
-                    problem=error.code,
-                    reason=getattr(error, "reason", None),
-                    error=error.__cause__,
-                )
+                facts.cause = unavailable(error, facts)
             return error
         case NotFoundException():
             return NotFound("This path does not exist")
         case HTTPException() if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             return Invalid("The request is malformed")
         case _:
-            EVENTS.error("failed", error=error)
+            facts.cause = failed(error, facts)
             return InternalError()
