@@ -1,7 +1,8 @@
 """What a store promises about the log."""
 
 from collections.abc import Awaitable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,7 +14,17 @@ from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import SYSTEM, Actor
 from ubr.domain.audit.entry import LogEntry
-from ubr.domain.events import Event, LogInFailed, RoleUpdated, SigningKeyCreated, UserCreated, UserDeleted, UserDisabled
+from ubr.domain.events import (
+    Event,
+    LogInFailed,
+    RoleUpdated,
+    SessionOpened,
+    SessionRevoked,
+    SigningKeyCreated,
+    UserCreated,
+    UserDeleted,
+    UserDisabled,
+)
 from ubr.domain.ids import RoleId, SessionId, UserId
 
 pytestmark = pytest.mark.anyio
@@ -69,8 +80,10 @@ async def test_an_entry_comes_back_to_the_byte(uow: UnitOfWork, event: Event) ->
         request_id_given=True,
         now=NOON,
         salt=found.salt,
+        session_id=actor.session_id,
     )
     assert found == made
+    assert found.session_id == actor.session_id
     assert found.canonical() == made.canonical()
     assert len(found.salt) == 16
 
@@ -79,6 +92,59 @@ async def test_no_two_entries_share_an_id_or_a_salt(uow: UnitOfWork) -> None:
     await record(uow, None, *(something_happened() for _ in range(50)))
     found = await log(uow)
     assert len({entry.id for entry in found}) == len({entry.salt for entry in found}) == 50
+
+
+def last(entries: list[LogEntry]) -> After[datetime] | None:
+    return After(entries[-1].timestamp, entries[-1].id) if entries else None
+
+
+async def test_the_entries_of_a_session_are_its_own_and_those_done_in_it(uow: UnitOfWork, clock: MovableClock) -> None:
+    one, other = somebody(), somebody()
+
+    def opened(actor: Actor) -> Event:
+        return SessionOpened(session_id=actor.session_id, user_id=actor.user_id)
+
+    def revoked(actor: Actor) -> Event:
+        return SessionRevoked(session_id=actor.session_id, user_id=actor.user_id, cause="revoked")
+
+    steps: list[tuple[Actor | None, Event]] = [
+        (None, opened(one)),
+        (None, opened(other)),
+        (one, UserCreated(user_id=UserId(uuid4()))),
+        (Actor(one.user_id, other.session_id), UserDisabled(user_id=UserId(uuid4()))),
+        (one, revoked(other)),
+        (one, UserDeleted(user_id=UserId(one.session_id))),
+        (one, revoked(one)),
+    ]
+    for actor, event in steps:
+        clock.move(HOUR)
+        await record(uow, actor, event)
+
+    async def found(actor: Actor, **more: Any) -> list[tuple[str, bool]]:
+        which = LogFilter(session_id=actor.session_id, **more)
+        return [(entry.action, entry.session_id == actor.session_id) for entry in await log(uow, which)]
+
+    of_one = [
+        ("session.revoked", True),
+        ("user.deleted", True),
+        ("session.revoked", True),
+        ("user.created", True),
+        ("session.opened", False),
+    ]
+    assert await found(one) == of_one, "newest first, and its own end once"
+    assert await found(other) == [("session.revoked", False), ("user.disabled", True), ("session.opened", False)]
+    assert await found(one, action="session.revoked", target_id=str(other.session_id)) == [("session.revoked", True)]
+    assert await found(somebody()) == []
+
+    paged: list[LogEntry] = []
+    which = LogFilter(session_id=one.session_id)
+
+    async def following() -> list[LogEntry]:
+        return await seen(uow, lambda tx: tx.logs.page(which, last(paged), 2))
+
+    while page := await following():
+        paged += page
+    assert [entry.action for entry in paged] == [action for action, _ in of_one]
 
 
 async def test_entries_are_found_by_each_of_their_marks(uow: UnitOfWork, clock: MovableClock) -> None:

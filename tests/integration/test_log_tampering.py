@@ -342,6 +342,7 @@ EVERY: Final[dict[str, str]] = {
     "logs.request_id_given": "NOT {c}",
     "logs.data": "{c} || ' '",
     "logs.salt": "flipped({c})",
+    "logs.session_id": "CASE WHEN {c} IS NULL THEN other() END",
     "log_queue.entry_id": "other()",
     "log_leaves.leaf_index": "{c} + 1000",
     "log_leaves.entry_id": "other()",
@@ -592,6 +593,7 @@ _FREE: Final = (
 _WAITS: Final = "(SELECT entry_id FROM log_queue ORDER BY entry_id LIMIT 1)"
 _AGAIN: Final = (
     "level, action, message, timestamp, actor_id, target_type, target_id, ip, request_id, request_id_given, data, salt"
+    ", session_id"
 )
 _COPY: Final = f"INSERT INTO logs (id, format, {_AGAIN}) SELECT {NEW}, format, {_AGAIN} FROM logs WHERE id = {_HERE}"
 

@@ -105,6 +105,7 @@ async def test_no_question_reads_a_whole_table_or_sorts_one(tmp_path: Path, monk
             LogFilter(actor_id=user_id),
             LogFilter(target_id="x"),
             LogFilter(request_id="x"),
+            LogFilter(session_id=SessionId(uuid4())),
             LogFilter(since=NOON, until=NOON + timedelta(days=1)),
         ):
             await tx.logs.page(entries, behind, 50)
@@ -137,7 +138,7 @@ MANY = 10_000
 """Entries of the log in PostgreSQL: so many that reading all of them is not what a plan would come to by itself."""
 LIMIT = 50
 SIZES = {"many": MANY, "waiting": LIMIT}
-ACTOR, TARGET, REQUEST = UserId(UUID(int=7)), str(UUID(int=7)), f"{7:032x}"
+ACTOR, TARGET, REQUEST, SESSION = UserId(UUID(int=7)), str(UUID(int=7)), f"{7:032x}", SessionId(UUID(int=7))
 LAST = After(NOON + timedelta(seconds=MANY // 2), UUID(int=0))
 
 PAGES: dict[str, LogFilter] = {
@@ -147,6 +148,8 @@ PAGES: dict[str, LogFilter] = {
     "actor": LogFilter(actor_id=ACTOR),
     "target": LogFilter(target_id=TARGET),
     "request": LogFilter(request_id=REQUEST),
+    "session": LogFilter(session_id=SESSION),
+    "session within": LogFilter(session_id=SESSION, since=NOON + timedelta(hours=1), until=NOON + timedelta(hours=2)),
     "since": LogFilter(since=NOON + timedelta(hours=1)),
     "until": LogFilter(until=NOON + timedelta(hours=1)),
     "level within": LogFilter(level="warning", since=NOON + timedelta(hours=1), until=NOON + timedelta(hours=2)),
@@ -245,14 +248,15 @@ def reads_or_sorts_all(step: str, statement: str) -> bool:
 FILL = """
 SET LOCAL session_replication_role = replica;
 INSERT INTO logs (id, format, level, action, message, timestamp, actor_id, target_id, request_id, request_id_given,
-        data, salt)
+        data, salt, session_id, target_type)
     SELECT (lpad(to_hex(n), 12, '0') || '70008000000000000000')::uuid, 1,
         CASE WHEN n % 50 = 0 THEN 'warning' ELSE 'info' END,
         CASE WHEN n % 40 = 0 THEN 'user.created' ELSE 'session.refreshed' END, 'something happened',
         timestamptz '2026-03-01 12:00+00' + n * interval '1 second',
         lpad(to_hex(n % 100), 32, '0')::uuid, lpad(to_hex(n % 100), 32, '0')::uuid::text,
         lpad(to_hex(n % 100), 32, '0'), false,
-        '{"user_id":"00000000-0000-0000-0000-000000000000"}', sha256(n::text::bytea)
+        '{"user_id":"00000000-0000-0000-0000-000000000000"}', sha256(n::text::bytea),
+        CASE WHEN n % 3 = 0 THEN lpad(to_hex(n % 100), 32, '0')::uuid END, 'session'
     FROM generate_series(1, CAST(:many AS int) + CAST(:waiting AS int)) AS n;
 INSERT INTO log_leaves
     SELECT row_number() OVER (ORDER BY id) - 1, id, sha256(id::text::bytea) FROM logs ORDER BY id LIMIT :many;
@@ -314,7 +318,7 @@ def steps_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 ENOUGH = 2 * LIMIT
-"""Whoever sorts a table or passes over its rows looks at more of them."""
+"""Whoever sorts a table or passes over its rows looks at more of them. Two queries answer for a session."""
 
 
 async def test_in_postgresql_an_index_answers_every_question_about_a_large_log(large: AsyncEngine) -> None:

@@ -41,6 +41,11 @@ class Event:
         return None
 
     @property
+    def of_one_session(self) -> bool:
+        """False if the actor caused it in several sessions."""
+        return True
+
+    @property
     def changes(self) -> tuple[Change, ...]:
         """The changes to identities or permissions that this event causes: change records of the feed."""
         return ()

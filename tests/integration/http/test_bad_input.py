@@ -313,6 +313,7 @@ OTHER_QUERIES = {
         "action=%00",
         "target_id=%1F",
         "request_id=%1F",
+        "session_id=x",
     ],
 }
 

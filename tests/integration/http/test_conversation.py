@@ -654,6 +654,7 @@ async def _the_log(talk: Talk, admin: Any, ada: Any) -> None:
         "message": "An action was denied",
         "actor_id": ada["user"]["id"],
         "target": None,
+        "session_id": ID,
         "data": {"act": "list_logs", "problem": "forbidden", "count": 1},
     }
     entries = [each for each in whole.json()["items"] if each["action"] not in COUNTED]
@@ -664,6 +665,7 @@ async def _the_log(talk: Talk, admin: Any, ada: Any) -> None:
         "message": "A role was removed from a user",
         "actor_id": admin["user"]["id"],
         "target": {"type": "user", "id": ada["user"]["id"]},
+        "session_id": admin["session_id"],
         "data": {"role_id": ID},
     }
     walked: list[Any] = []
@@ -687,6 +689,9 @@ async def _the_log(talk: Talk, admin: Any, ada: Any) -> None:
     assert await actions(f"actor_id={ada['user']['id']}&action=user.updated") == {"user.updated"}
     assert "user.registered" in await actions(f"target_id={ada['user']['id']}")
     assert await actions(f"request_id={entries[0]['request_id']}") == {"role.unassigned"}
+    of_session = await actions(f"session_id={admin['session_id']}")
+    assert {"session.opened", "log.read", "role.unassigned", "user.deleted"} <= of_session
+    assert "session.login_failed" not in of_session
     assert await actions("until=2001-01-01T00:00:00Z") == set()
     since = entries[3]["timestamp"]
     later = await talk.say("GET", f"/api/logs?since={since}", who=admin)

@@ -276,6 +276,28 @@ async def test_another_act_problem_or_actor_is_its_own(here: Here) -> None:
     assert len(await here.noted()) == 8
 
 
+async def test_a_count_is_of_a_session_if_all_denials_are(here: Here) -> None:
+    world, member, other = here.world, await here.world.user(), await here.world.user()
+    again = await world.logged_in(member.email)
+    for who in (member, again, again, other, other, other):
+        await refused(world, who)
+    await here.denials.settle(everything=True)
+    assert [(entry.actor_id, told(entry)[2], entry.session_id) for entry in await here.noted()] == [
+        (member.id, 1, member.actor.session_id),
+        (other.id, 1, other.actor.session_id),
+        (member.id, 2, again.actor.session_id),
+        (other.id, 2, other.actor.session_id),
+    ]
+    world.clock.move(minutes=1)
+    for who in (member, again, member):
+        await refused(world, who)
+    await here.denials.settle(everything=True)
+    assert [(told(entry)[2], entry.session_id) for entry in (await here.noted())[4:]] == [
+        (1, member.actor.session_id),
+        (2, None),
+    ]
+
+
 async def test_beyond_what_is_counted_each_is_an_entry(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory has an end; the log leaves none of them out."""
     monkeypatch.setattr(refusing, "_MAX_COUNT", 2)

@@ -140,6 +140,7 @@ async def test_a_cursor_is_good_for_its_list_alone(lists: Lists, name: str) -> N
         ("logs", {"actor_id": NOBODY}),
         ("logs", {"target_id": str(NOBODY)}),
         ("logs", {"request_id": "r-1"}),
+        ("logs", {"session_id": UUID(int=1)}),
         ("sessions", {"user_id": "another"}),
         ("grants", {"user_id": "another"}),
     ],

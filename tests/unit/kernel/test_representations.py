@@ -99,6 +99,7 @@ async def test_a_log_entry(world: World) -> None:
         "ip": "192.0.2.7",
         "request_id": "req-1",
         "request_id_given": False,
+        "session_id": None,
         "data": {},
     }
     assert isinstance(page["next_cursor"], str)

@@ -15,7 +15,8 @@ from ubr.domain.audit.entry import LogEntry
 from ubr.domain.audit.log_check import Leaf
 from ubr.domain.audit.merkle import Frontier, Node
 from ubr.domain.errors import LogDamaged
-from ubr.domain.ids import LogEntryId
+from ubr.domain.event_kinds import Target
+from ubr.domain.ids import LogEntryId, SessionId
 
 
 class MemoryLogs:
@@ -38,9 +39,14 @@ def _fits(entry: LogEntry, which: LogFilter) -> bool:
         and which.actor_id in {None, entry.actor_id}
         and which.target_id in {None, target_id}
         and which.request_id in {None, entry.request_id}
+        and (which.session_id is None or which.session_id == entry.session_id or _is_session(entry, which.session_id))
         and (which.since is None or entry.timestamp >= which.since)
         and (which.until is None or entry.timestamp < which.until)
     )
+
+
+def _is_session(entry: LogEntry, session_id: SessionId) -> bool:
+    return entry.target == Target("session", str(session_id))
 
 
 _ONLY: Final = "only"

@@ -255,6 +255,7 @@ def entry_to_row(entry: LogEntry) -> Values:
         "ip": entry.ip,
         "request_id": entry.request_id,
         "request_id_given": entry.request_id_given,
+        "session_id": entry.session_id,
         "data": entry.data,
         "salt": entry.salt,
     }

@@ -243,7 +243,8 @@ reserved_emails: Final = Table(
 )
 
 # Rows are only added, and deleted by pruning: triggers, made by the migrations, reject other changes. `format` is the
-# version of the canonical bytes that identify an entry. No foreign keys: an entry outlives the rows that it mentions.
+# version of the canonical bytes that identify an entry.
+# `session_id` repeats a part of `data`, for its index. No foreign keys: an entry outlives the rows that it mentions.
 logs: Final = Table(
     "logs",
     metadata,
@@ -261,12 +262,21 @@ logs: Final = Table(
     Column("request_id_given", Boolean, nullable=False),
     Column("data", Text, nullable=False),
     Column("salt", LargeBinary, nullable=False),
+    Column("session_id", Uuid),
     Index(None, "timestamp", "id"),
     Index(None, "level", "timestamp", "id"),
     Index(None, "action", "timestamp", "id"),
     Index(None, "actor_id", "timestamp", "id"),
     Index(None, "target_id", "timestamp", "id"),
     Index(None, "request_id", "timestamp", "id"),
+)
+Index(
+    "ix_logs_session_id_timestamp_id",
+    logs.c.session_id,
+    logs.c.timestamp,
+    logs.c.id,
+    postgresql_where=logs.c.session_id.is_not(None),
+    sqlite_where=logs.c.session_id.is_not(None),
 )
 
 # The entries that are not in the tree yet. A trigger, made by the migration, adds every new entry.

@@ -13,7 +13,7 @@ from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import SYSTEM, Actor
 from ubr.domain.events import ActRefused, Event, RequestsRejected
-from ubr.domain.ids import UserId
+from ubr.domain.ids import SessionId, UserId
 
 _MAX_COUNT: Final = 10_000
 """Maximum number of kinds of denial counted at a time. Each further denial becomes a separate entry."""
@@ -27,16 +27,19 @@ class _Kind:
     user_id: UserId
     act: str
     problem: str
-    actor: Actor = field(compare=False)
-    """The user in the session of the first denial."""
 
 
 @dataclass(slots=True)
 class _Count:
-    """The number of denials not yet in the log, and the origin of the last one."""
+    """The number of denials not yet in the log, the origin of the last one, and the sessions of all of them."""
 
     count: int = 0
     origin: Origin = field(default_factory=current_origin)
+    sessions: set[SessionId] = field(default_factory=set)
+
+    def add(self, count: int, sessions: set[SessionId]) -> None:
+        self.count += count
+        self.sessions |= sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,10 @@ class DenialRecorder:
     _rejected: dict[datetime, Counter[str]] = field(default_factory=dict, init=False, repr=False)
 
     async def note(self, actor: Actor, act: str, problem: str) -> None:
-        kind, minute = _Kind(actor.user_id, act, problem, actor), self._minute()
+        kind, minute = _Kind(actor.user_id, act, problem), self._minute()
         counted = self._counts.get((kind, minute))
         if counted is not None:
-            counted.count += 1
+            counted.add(1, {actor.session_id})
             counted.origin = current_origin()
             return
         if len(self._counts) < _MAX_COUNT:
@@ -67,7 +70,7 @@ class DenialRecorder:
         try:
             await self._write(actor, ActRefused(act=act, problem=problem, count=1))
         except BaseException:
-            self._put_back(kind, minute, _Count(1))
+            self._put_back(kind, minute, _Count(1, sessions={actor.session_id}))
             raise
 
     def reject(self, problem: str) -> None:
@@ -86,9 +89,12 @@ class DenialRecorder:
         counted = self._counts.pop((kind, minute), None)
         if counted is None or not counted.count:
             return
+        actor = Actor(kind.user_id, next(iter(counted.sessions)))
+        several = len(counted.sessions) > 1
+        event = ActRefused(act=kind.act, problem=kind.problem, count=counted.count, several_sessions=several)
         try:
             with calling_from(counted.origin):
-                await self._write(kind.actor, ActRefused(act=kind.act, problem=kind.problem, count=counted.count))
+                await self._write(actor, event)
         except BaseException:
             self._put_back(kind, minute, counted)
             raise
@@ -105,7 +111,7 @@ class DenialRecorder:
 
     def _put_back(self, kind: _Kind, minute: datetime, counted: _Count) -> None:
         """Add a count that could not be written to the count since then."""
-        self._counts.setdefault((kind, minute), _Count(origin=counted.origin)).count += counted.count
+        self._counts.setdefault((kind, minute), _Count(origin=counted.origin)).add(counted.count, counted.sessions)
 
     def _minute(self) -> datetime:
         return self.clock().replace(second=0, microsecond=0)

@@ -19,7 +19,7 @@ from ubr.application.ports.audit import DenialLog, LogFilter
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.events import Facts, Level, LogRead, actions
-from ubr.domain.ids import UserId
+from ubr.domain.ids import SessionId, UserId
 from ubr.domain.roles.permissions import LOGS_READ
 from ubr.domain.text import parse_moment
 
@@ -40,6 +40,10 @@ class ListLogsCommand(Command, frozen=True, kw_only=True):
     request_id: Annotated[
         str | None,
         Meta(description="Only what this request caused: the value of `X-Request-ID`.", examples=["0b8d5f0f3c1e4a52"]),
+    ] = None
+    session_id: Annotated[
+        UUID | None,
+        Meta(description="Only what was done in this session, or to it.", examples=[EXAMPLE_ID]),
     ] = None
     since: Timestamp | None = None
     until: Annotated[Timestamp | None, Meta(description="The end of the time range, exclusive.")] = None
@@ -70,12 +74,15 @@ class ListLogs:
             actor_id=None if command.actor_id is None else UserId(command.actor_id),
             target_id=_canonical(command.target_id),
             request_id=command.request_id,
+            session_id=None if command.session_id is None else SessionId(command.session_id),
             since=None if command.since is None else parse_moment(command.since, "/since"),
             until=None if command.until is None else parse_moment(command.until, "/until"),
         )
-        # Last, and only if it is given: cursors of earlier versions stay valid.
+        # Last, and only if they are given: cursors of earlier versions stay valid.
         request = () if which.request_id is None else (which.request_id,)
-        scope = ("logs", which.level, which.action, which.actor_id, which.target_id, which.since, which.until, *request)
+        session = () if which.session_id is None else ("session", which.session_id)
+        common = (which.level, which.action, which.actor_id, which.target_id, which.since, which.until)
+        scope = ("logs", *common, *request, *session)
         after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
         (await self.authorize(actor)).require(LOGS_READ)
         async with self.unit_of_work.peek() as tx:
@@ -104,6 +111,7 @@ def _filters(which: LogFilter, *, known: bool) -> Facts:
         "actor_id": which.actor_id and str(which.actor_id),
         "target_id": target_id if target_id is None or _ID.fullmatch(target_id) else _UNKNOWN,
         "request_id": request_id if request_id is None or known or _REQUEST_ID.fullmatch(request_id) else _UNKNOWN,
+        "session_id": which.session_id and str(which.session_id),
         "since": which.since and which.since.isoformat(),
         "until": which.until and which.until.isoformat(),
     }

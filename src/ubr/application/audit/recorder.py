@@ -24,7 +24,7 @@ class Recorder:
     def entries(self, events: Iterable[Event], *, actor: Actor | System | None, now: datetime) -> list[LogEntry]:
         """One entry for each event, in order, with the origin of the current call."""
         origin = current_origin()
-        actor_id = actor.user_id if isinstance(actor, Actor) else None
+        actor_id, session_id = (actor.user_id, actor.session_id) if isinstance(actor, Actor) else (None, None)
         return [
             LogEntry.of(
                 event,
@@ -34,6 +34,7 @@ class Recorder:
                 request_id=origin.request_id,
                 request_id_given=origin.request_id_given,
                 now=now,
+                session_id=session_id if event.of_one_session else None,
                 salt=self.random_bytes(SALT_BYTES),
             )
             for event in events

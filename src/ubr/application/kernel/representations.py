@@ -15,7 +15,7 @@ from ubr.application.kernel.fields import EXAMPLE_EMAIL, EXAMPLE_ID, Id, Refresh
 from ubr.application.ports.unit_of_work import Transaction
 from ubr.domain.accounts.user import User, UserStatus, UserSummary
 from ubr.domain.audit.checkpoint import Checkpoint, Note
-from ubr.domain.audit.entry import LogEntry
+from ubr.domain.audit.entry import SESSION, LogEntry
 from ubr.domain.errors import PreconditionFailed
 from ubr.domain.events import Level
 from ubr.domain.keys.signing_key import SigningKey
@@ -79,7 +79,10 @@ class TargetResult(Result, frozen=True, kw_only=True):
 
 
 class LogEntryResult(Result, frozen=True, kw_only=True):
-    """`request_id_given` marks a request id that the client chose: other requests can have it too."""
+    """`request_id_given` marks a request id that the client chose: other requests can have it too.
+
+    `session_id` is the session in which the actor did it; null for the service itself, and for a login.
+    """
 
     id: Id
     level: Annotated[Level, example("info")]
@@ -91,6 +94,7 @@ class LogEntryResult(Result, frozen=True, kw_only=True):
     ip: Annotated[str | None, example("192.0.2.1")]
     request_id: Annotated[str | None, example("0b8d5f0f3c1e4a52")]
     request_id_given: Annotated[bool, example(False)]
+    session_id: Annotated[UUID | None, example(EXAMPLE_ID)]
     data: Annotated[dict[str, Any], example({})]
 
 
@@ -226,6 +230,10 @@ def signing_key_result(key: SigningKey, now: datetime) -> SigningKeyResult:
 
 
 def log_entry_result(entry: LogEntry) -> LogEntryResult:
+    session_id = entry.session_id
+    data = json.loads(entry.data)
+    if session_id is not None:
+        del data[SESSION]
     return LogEntryResult(
         id=entry.id,
         level=entry.level,
@@ -237,7 +245,8 @@ def log_entry_result(entry: LogEntry) -> LogEntryResult:
         ip=entry.ip,
         request_id=entry.request_id,
         request_id_given=entry.request_id_given,
-        data=json.loads(entry.data),
+        session_id=session_id,
+        data=data,
     )
 
 

@@ -14,18 +14,22 @@ from ubr.domain.audit.entry import LogEntry
 from ubr.domain.audit.log_check import Leaf
 from ubr.domain.audit.merkle import Frontier, Node
 from ubr.domain.events import Level
-from ubr.domain.ids import LogEntryId, UserId
+from ubr.domain.ids import LogEntryId, SessionId, UserId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFilter:
-    """Selects entries. All conditions must hold; `since` is inclusive, `until` exclusive."""
+    """Selects entries. All conditions must hold; `since` is inclusive, `until` exclusive.
+
+    `session_id` selects the acts that were done in the session, and those whose target is the session.
+    """
 
     level: Level | None = None
     action: str | None = None
     actor_id: UserId | None = None
     target_id: str | None = None
     request_id: str | None = None
+    session_id: SessionId | None = None
     since: datetime | None = None
     until: datetime | None = None
 

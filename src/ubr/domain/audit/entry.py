@@ -11,10 +11,13 @@ from uuid import UUID
 from ubr.domain.audit.merkle import leaf_hash
 from ubr.domain.event_kinds import Event, Facts, Level, Target
 from ubr.domain.events import actor_of
-from ubr.domain.ids import LogEntryId, UserId
+from ubr.domain.ids import LogEntryId, SessionId, UserId
 
 CANONICAL_VERSION: Final = 1
 SALT_BYTES: Final = 16
+
+SESSION: Final = "session_id"
+"""The name in `data` of the session in which the actor did it."""
 
 _MOMENT: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 
@@ -26,6 +29,7 @@ class LogEntry:
     `data` is the text of a JSON object in canonical form (sorted keys, no white space), kept as text so that no storage
     can change a byte of it. `salt` is 128 random bits: once the content is gone, a digest of the entry reveals nothing.
     `request_id_given` marks a request id that the client chose. `format` is the version of its canonical bytes.
+    The session in which the actor did it is a part of `data`, under `SESSION`: the canonical bytes have no other place.
     """
 
     id: LogEntryId
@@ -54,9 +58,13 @@ class LogEntry:
         request_id_given: bool,
         now: datetime,
         salt: bytes,
+        session_id: SessionId | None = None,
     ) -> LogEntry:
         """The entry that records an event."""
         actor = actor_of(event, actor_id)
+        data = event.data()
+        if session_id is not None:
+            data = {**data, SESSION: str(session_id)}
         return cls(
             id=id,
             level=event.level,
@@ -68,7 +76,7 @@ class LogEntry:
             ip=ip,
             request_id=request_id,
             request_id_given=request_id_given,
-            data=canonical_json(event.data()),
+            data=canonical_json(data),
             salt=salt,
         )
 
@@ -120,6 +128,15 @@ class LogEntry:
         except RecursionError:
             raise ValueError("The data of an entry is nested too deeply") from None
         return facts
+
+    @property
+    def session_id(self) -> SessionId | None:
+        """The session in which the actor did it; None if there was none, or if `data` is not as written."""
+        try:
+            found = self.facts
+            return SessionId(UUID(found[SESSION])) if SESSION in found else None
+        except (ValueError, TypeError, AttributeError):
+            return None
 
     def exported(self) -> Facts:
         """The complete entry as a JSON object, which `imported` reads."""

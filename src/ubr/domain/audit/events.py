@@ -137,7 +137,7 @@ class Restored(LogKeyEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActRefused(Event):
-    """A logged-in user was denied an act, `count` times within a minute."""
+    """A logged-in user was denied an act, `count` times within a minute, in one or in `several_sessions`."""
 
     action = "act.refused"
     message = "An action was denied"
@@ -145,6 +145,11 @@ class ActRefused(Event):
     act: str
     problem: str
     count: int
+    several_sessions: bool = False
+
+    @property
+    def of_one_session(self) -> bool:
+        return not self.several_sessions
 
     def data(self) -> Facts:
         return {"act": self.act, "problem": self.problem, "count": self.count}
