@@ -66,7 +66,7 @@ def serve() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         settings = Settings.from_env()
-        # Modules are no garbage: a tenth of the start would go into looking at them. `run` enables it again.
+        # Modules are not garbage: a fifth of the start would go into looking at them. `run` enables it again.
         gc.disable()
         from ubr.entrypoints.cli.supervisor import run
 
