@@ -25,7 +25,7 @@ from ubr.domain.events import (
     UserDeleted,
     UserDisabled,
 )
-from ubr.domain.ids import RoleId, SessionId, UserId
+from ubr.domain.ids import LogEntryId, RoleId, SessionId, UserId
 
 pytestmark = pytest.mark.anyio
 
@@ -210,6 +210,39 @@ async def test_pages_hold_every_entry_once_newest_first(
     assert len(expected) == 12
     assert await pages(page) == expected
     assert await page(None) == expected[:limit]
+
+
+async def test_a_search_that_stops_early_goes_on_where_it_stopped(
+    uow: UnitOfWork, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ubr.adapters.sql.audit.AHEAD", 4)
+    busy, target = somebody(), UserId(uuid4())
+    for number in range(30):
+        await record(uow, busy, UserCreated(user_id=target if number in {2, 17, 18} else UserId(uuid4())))
+        clock.move(HOUR)
+    await record(uow, somebody(), UserCreated(user_id=target))
+    which = LogFilter(actor_id=busy.user_id, action="user.created", level="info")
+    expected = [entry.id for entry in await log(uow, which)]
+    assert len(expected) == 30
+
+    async def walked(which: LogFilter) -> list[LogEntryId]:
+        found: list[LogEntryId] = []
+        after: After[datetime] | None = None
+        while True:
+            page = await seen(uow, lambda tx, after=after: tx.logs.search(which, after, 2))  # type: ignore[misc]
+            found += [entry.id for entry in page.items]
+            after = page.reached if len(page.items) < 2 else After(page.items[-1].timestamp, page.items[-1].id)
+            if after is None:
+                return found
+
+    assert await walked(which) == expected
+    for rare in (
+        LogFilter(target_id=str(target), actor_id=busy.user_id),
+        LogFilter(actor_id=busy.user_id, action="user.deleted"),
+        LogFilter(action="user.created", level="warning"),
+        LogFilter(actor_id=busy.user_id, action="user.created", since=NOON + 9 * HOUR, until=NOON + 20 * HOUR),
+    ):
+        assert await walked(rare) == [entry.id for entry in await log(uow, rare)]
 
 
 async def test_a_rolled_back_unit_leaves_no_entry(uow: UnitOfWork) -> None:

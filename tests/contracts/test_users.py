@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import product
 from operator import attrgetter
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -26,16 +27,16 @@ from tests.contracts.kit import (
     race,
     seen,
 )
-from ubr.adapters.sql import user_search as user_pages
+from ubr.adapters.sql.user_search import Effort
 from ubr.application.ports.accounts import ReservedEmail, UserFilter, UserSort
 from ubr.application.ports.audit import LogFilter
-from ubr.application.ports.paging import After
+from ubr.application.ports.paging import After, Found
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import EVER
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.search import Prefix
-from ubr.domain.accounts.user import User, UserStatus
+from ubr.domain.accounts.user import User, UserStatus, UserSummary
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import EmailTaken, RoleNotFound
 from ubr.domain.ids import RoleId, UserId
@@ -489,14 +490,43 @@ async def test_both_plans_of_a_search_give_the_same_pages(uow: UnitOfWork, monke
     ]
     # All that is found is few; or some are, and the order is walked, whether that is enough or not.
     for few, ahead in ((1_000, 5_000), (3, 5_000), (3, 6)):
-        monkeypatch.setattr(user_pages, "FEW", few)
-        monkeypatch.setattr(user_pages, "AHEAD", ahead)
+        monkeypatch.setattr("ubr.adapters.sql.accounts.WALK", Effort(few, ahead))
         for (which, fitting), (sort, key, down) in product(expected, SORTS):
 
             def page(last: User | None, which: UserFilter = which, sort: UserSort = sort) -> Awaitable[list[User]]:
                 return seen(uow, lambda tx: page_of_users(tx, replace(which, sort=sort), behind(sort, last), 7))
 
             assert await pages(page) == sorted(fitting, key=key, reverse=down)  # type: ignore[arg-type]
+
+
+async def test_a_search_that_stops_early_goes_on_where_it_stopped(
+    uow: UnitOfWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More match than are sorted, all of them at one end of the order, behind more than one page looks at."""
+    monkeypatch.setattr("ubr.adapters.sql.accounts.SEARCH", Effort(few=3, ahead=6))
+    users = [named(f"{'a' if number > 19 else 'b'}{number:02}", None) for number in range(30)]
+    for number, user in enumerate(users):
+        user.created_at = NOON + timedelta(seconds=number // 2)
+    await put(uow, *users)
+    prefix = Prefix.parse("a")
+    wanted = [user for user in users if prefix.begins(user.email, user.full_name)]
+    for sort, key, down in SORTS:
+        which = UserFilter(prefix=prefix, sort=sort, now=NOON)
+        found: list[UserId] = []
+        after: After[datetime] | After[str] | None = None
+        for _ in users:
+
+            def search(after: Any = after, which: UserFilter = which) -> Awaitable[Found[UserSummary, Any]]:
+                return seen(uow, lambda tx: tx.users.search(which, after, 4))
+
+            page = await search()
+            found += [user.id for user in page.items]
+            if len(page.items) == 4:
+                last = page.items[-1]
+                after = After(last.email.key, last.id) if sort.endswith("email") else After(last.created_at, last.id)
+            elif (after := page.reached) is None:
+                break
+        assert found == [user.id for user in sorted(wanted, key=key, reverse=down)]  # type: ignore[arg-type]
 
 
 # Grants that have ended

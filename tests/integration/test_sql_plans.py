@@ -76,8 +76,8 @@ async def test_no_question_reads_a_whole_table_or_sorts_one(tmp_path: Path, monk
         await tx.users.page(UserFilter(status=UserStatus.ACTIVE, sort="email", now=NOON), After("a", uuid4()), 50)
         await tx.roles.add(role := new_role("r"))
         await _names_of(tx, role)
-        for few in (user_pages.FEW, -1):  # as where there are few, and where there are many
-            monkeypatch.setattr(user_pages, "FEW", few)
+        for few in (user_pages.WALK.few, -1):  # as where there are few, and where there are many
+            monkeypatch.setattr("ubr.adapters.sql.accounts.WALK", replace(user_pages.WALK, few=few))
             for prefix, name in ((Prefix.parse("a"), None), (None, RoleName("r")), (Prefix.parse("a"), RoleName("r"))):
                 for status in (None, UserStatus.ACTIVE):
                     which = UserFilter(prefix=prefix, role=name, status=status, now=NOON)
@@ -325,6 +325,25 @@ async def test_in_postgresql_an_index_answers_every_question_about_a_large_log(l
     await let_wait(large, believed=LIMIT, really=LIMIT)
     found = {name: await rows_looked_at(large, question) for name, question in QUESTIONS.items()}
     assert {name: rows for name, rows in found.items() if max(rows.values()) > ENOUGH} == {}
+
+
+@pytest.mark.parametrize("after", [None, LAST])
+@pytest.mark.parametrize(
+    "which",
+    [
+        LogFilter(action="user.created", level="error"),
+        LogFilter(actor_id=ACTOR, action="user.deleted"),
+        LogFilter(actor_id=ACTOR, level="warning", since=NOON + timedelta(hours=1)),
+        LogFilter(request_id=REQUEST, target_id="nothing", until=NOON + timedelta(hours=2)),
+    ],
+    ids=repr,
+)
+async def test_a_search_with_several_conditions_looks_at_so_many_entries(
+    large: AsyncEngine, monkeypatch: pytest.MonkeyPatch, which: LogFilter, after: After[datetime] | None
+) -> None:
+    monkeypatch.setattr("ubr.adapters.sql.audit.AHEAD", 2 * LIMIT)
+    rows = await rows_looked_at(large, lambda tx: tx.logs.search(which, after, LIMIT))
+    assert rows["logs"] <= 2 * 2 * LIMIT + 2
 
 
 @pytest.mark.parametrize(("believed", "really"), [(MANY, LIMIT), (0, MANY)])

@@ -18,7 +18,7 @@ from tests.integration.test_sql_plans import listening, rows_looked_at, units
 from tests.support.plugin import Desk
 from tests.support.servers import PostgresServer
 from ubr.adapters.sql import make_engine
-from ubr.adapters.sql.user_search import AHEAD, FEW
+from ubr.adapters.sql.user_search import WALK, Effort
 from ubr.application.ports.accounts import UserFilter, UserSort
 from ubr.domain.accounts.search import Prefix
 from ubr.domain.accounts.user import UserStatus
@@ -103,7 +103,17 @@ async def test_many_are_found_along_the_order(crowd: AsyncEngine, sort: UserSort
     names = ["- - -", "- - active", "- user -", "- user active", "- often -"]
     names += ["a - -", "a user -", "a often active", *(["member - -", "member often active"] * ("email" not in sort))]
     found = {name: await looked_at(crowd, name, sort) for name in names}
-    assert {name: rows for name, rows in found.items() if rows > 2 * FEW + AHEAD + 3 * LIMIT} == {}
+    assert {name: rows for name, rows in found.items() if rows > 2 * WALK.few + WALK.ahead + 3 * LIMIT} == {}
+
+
+@pytest.mark.parametrize("sort", get_args(UserSort))
+@pytest.mark.parametrize("name", ["zz - -", "zz user -", "- late -", "zz late active", "a - disabled"])
+async def test_a_search_looks_at_so_many_users_wherever_the_matches_are(
+    crowd: AsyncEngine, monkeypatch: pytest.MonkeyPatch, name: str, sort: UserSort
+) -> None:
+    monkeypatch.setattr("ubr.adapters.sql.accounts.SEARCH", Effort(few=50, ahead=300))
+    rows = await rows_looked_at(crowd, lambda tx: tx.users.search(which(name, sort), None, LIMIT))
+    assert rows["users"] <= 2 * 50 + 2 * (300 + 1) + 3 * LIMIT
 
 
 async def test_a_prefix_is_looked_up_in_both_indexes(crowd: AsyncEngine) -> None:
@@ -132,4 +142,4 @@ async def test_in_no_case_is_more_looked_at_than_there_is(crowd: AsyncEngine) ->
                 found = len(await tx.users.page(which(name, sort), None, LIMIT))
             took = 1000 * (time.perf_counter() - began)
             LOGGER.info("%-24s %-11s %2d found, %6d rows, %5.1f ms", name, sort, found, rows, took)
-            assert rows <= 2 * FEW + 2 * AHEAD + MOST + LIMIT
+            assert rows <= 2 * WALK.few + 2 * WALK.ahead + MOST + LIMIT

@@ -11,7 +11,7 @@ from ubr.adapters.memory.paging import cut
 from ubr.adapters.memory.sessions import forget_sessions
 from ubr.adapters.memory.store import Drafts, Reservation, copy_user
 from ubr.application.ports.accounts import ReservedEmail, UserFilter
-from ubr.application.ports.paging import After
+from ubr.application.ports.paging import After, Found
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME, LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
@@ -59,6 +59,11 @@ class MemoryUsers:
     def _summary(self, user: User, now: datetime) -> UserSummary:
         held = (self._drafts.roles.get(role_id) for role_id in user.roles_at(now))
         return user.summary(sorted(str(role.name) for role in held if role is not None))
+
+    async def search(
+        self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int
+    ) -> Found[UserSummary, datetime | str]:
+        return Found(await self.page(which, after, limit))
 
     async def add(self, user: User) -> None:
         self._claim(user)

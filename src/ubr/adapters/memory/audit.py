@@ -9,7 +9,7 @@ from typing import Final
 from ubr.adapters.memory.paging import cut
 from ubr.adapters.memory.store import Drafts
 from ubr.application.ports.audit import Backlog, ComparedEntries, LogFilter
-from ubr.application.ports.paging import After
+from ubr.application.ports.paging import After, Found
 from ubr.domain.audit.checkpoint import LogKey
 from ubr.domain.audit.entry import LogEntry
 from ubr.domain.audit.log_check import Leaf
@@ -26,6 +26,9 @@ class MemoryLogs:
     async def page(self, which: LogFilter, after: After[datetime] | None, limit: int) -> list[LogEntry]:
         rows = ((entry.timestamp, entry.id, entry) for entry in self._logs if _fits(entry, which))
         return cut(rows, after, limit, newest=True)
+
+    async def search(self, which: LogFilter, after: After[datetime] | None, limit: int) -> Found[LogEntry, datetime]:
+        return Found(await self.page(which, after, limit))
 
     async def get(self, entry_id: LogEntryId) -> LogEntry | None:
         return self._logs.get(entry_id)

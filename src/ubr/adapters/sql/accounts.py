@@ -25,9 +25,9 @@ from ubr.adapters.sql.rows import (
 )
 from ubr.adapters.sql.statements import Locking, Parameters, Row, Statement, among, inserting, updating
 from ubr.adapters.sql.tables import Timestamp, links, reserved_emails, roles, user_roles, users
-from ubr.adapters.sql.user_search import WITH_GRANTS, Listing, listing_of, role_id_of
+from ubr.adapters.sql.user_search import SEARCH, WALK, WITH_GRANTS, Effort, Listing, listing_of, role_id_of
 from ubr.application.ports.accounts import ReservedEmail, UserFilter
-from ubr.application.ports.paging import After
+from ubr.application.ports.paging import After, Found
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
@@ -136,21 +136,40 @@ class SqlUsers:
     async def page(
         self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int
     ) -> list[UserSummary]:
+        listed = await self._listing(which, after, limit, WALK)
+        if listed is None:
+            return []
+        listing, values = listed
+        found = await self._bounded(listing, values)
+        return found.items if found.reached is None else await self._summaries(listing.taken, values)
+
+    async def search(
+        self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int
+    ) -> Found[UserSummary, datetime | str]:
+        listed = await self._listing(which, after, limit, SEARCH)
+        return Found([]) if listed is None else await self._bounded(*listed)
+
+    async def _listing(
+        self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int, effort: Effort
+    ) -> tuple[Listing, Parameters] | None:
+        """The statements for a page, and their parameters; None if the role does not exist."""
         role_id = None
         if which.role is not None and (role_id := await role_id_of(self._connection, which)) is None:
-            return []
+            return None
         moment = which if which.now is not None else replace(which, now=self._connection.moment)
-        return await self._list(*listing_of(moment, role_id, after, limit))
+        return listing_of(moment, role_id, after, limit, effort)
 
-    async def _list(self, listing: Listing, values: Parameters) -> list[UserSummary]:
+    async def _bounded(self, listing: Listing, values: Parameters) -> Found[UserSummary, datetime | str]:
         if listing.anybody:
-            return await self._summaries(listing.straight, values)
+            return Found(await self._summaries(listing.straight, values))
         counts = [count for (count,) in await self._connection.rows(listing.counts, values)]
-        if not listing.few(counts):
-            found = await self._summaries(listing.walked, values)
-            if len(found) == values["limit"] or await self._connection.row(listing.further, values) is None:
-                return found
-        return await self._summaries(listing.taken, values)
+        if min(counts) < values["counted"]:
+            return Found(await self._summaries(listing.taken, values))
+        found = await self._summaries(listing.walked, values)
+        if len(found) == values["limit"]:
+            return Found(found)
+        places = await self._connection.rows(listing.places, values)
+        return Found(found, After(*places[0]) if len(places) > 1 else None)
 
     async def _summaries(self, statement: Statement, values: Parameters) -> list[UserSummary]:
         rows = await self._connection.rows(statement, values)

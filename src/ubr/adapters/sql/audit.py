@@ -26,7 +26,7 @@ from ubr.adapters.sql.tables import (
     logs,
 )
 from ubr.application.ports.audit import Backlog, ComparedEntries, LogFilter
-from ubr.application.ports.paging import After
+from ubr.application.ports.paging import After, Found
 from ubr.domain.audit.checkpoint import LogKey
 from ubr.domain.audit.entry import LogEntry
 from ubr.domain.audit.log_check import Leaf
@@ -35,6 +35,9 @@ from ubr.domain.errors import LogDamaged
 from ubr.domain.ids import LogEntryId
 
 T = TypeVar("T")
+
+AHEAD: Final = 30_000
+"""Number of entries among which a search with several conditions looks for a page: some 50 ms at most."""
 
 _log: Final = logging.getLogger("ubr.sql")
 
@@ -364,6 +367,23 @@ class SqlLogs:
         found = {entry.id: entry for entry in (*within, *upon)}
         return sorted(found.values(), key=lambda entry: (entry.timestamp, entry.id), reverse=True)[:limit]
 
+    async def search(self, which: LogFilter, after: After[datetime] | None, limit: int) -> Found[LogEntry, datetime]:
+        conditions = list(_equals(which).items())
+        if which.session_id is not None or len(conditions) < 2:  # noqa: PLR2004 - an index has it, in order of time
+            return Found(await self.page(which, after, limit))
+        # No index has all conditions: that of the first finds the next entries, and the others apply among them.
+        (first, value), *others = conditions
+        ahead = _page(LogFilter(since=which.since, until=which.until), after).where(logs.c[first] == value)
+        among = ahead.limit(AHEAD).subquery("ahead")
+        fitting = select(among).where(*(among.c[name] == wanted for name, wanted in others))
+        found = await self._entries(fitting.order_by(among.c.timestamp.desc(), among.c.id.desc()).limit(limit))
+        if len(found) == limit:
+            return Found(found)
+        places = await self._connection.rows(
+            ahead.with_only_columns(logs.c.timestamp, logs.c.id).offset(AHEAD - 1).limit(2)
+        )
+        return Found(found, After(*places[0]) if len(places) > 1 else None)
+
     async def _entries(self, statement: Select[Any]) -> list[LogEntry]:
         return [entry_from_row(row) for row in await self._connection.rows(statement)]
 
@@ -372,20 +392,22 @@ class SqlLogs:
         return None if row is None else entry_from_row(row)
 
 
+def _equals(which: LogFilter) -> dict[str, object]:
+    """The conditions on one column, by its name, the most telling one first. Each has an index in order of time."""
+    wanted: dict[str, object] = {
+        "request_id": which.request_id,
+        "target_id": which.target_id,
+        "actor_id": which.actor_id,
+        "action": which.action,
+        "level": which.level,
+    }
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
 def _page(which: LogFilter, after: After[datetime] | None) -> Select[Any]:
     """The query for entries after `after`, newest first, by all conditions but the session."""
     c = logs.c
-    statement = select(logs)
-    if which.level is not None:
-        statement = statement.where(c.level == which.level)
-    if which.action is not None:
-        statement = statement.where(c.action == which.action)
-    if which.actor_id is not None:
-        statement = statement.where(c.actor_id == which.actor_id)
-    if which.target_id is not None:
-        statement = statement.where(c.target_id == which.target_id)
-    if which.request_id is not None:
-        statement = statement.where(c.request_id == which.request_id)
+    statement = select(logs).where(*(c[name] == value for name, value in _equals(which).items()))
     if which.since is not None:
         statement = statement.where(c.timestamp >= which.since)
     if which.until is not None:

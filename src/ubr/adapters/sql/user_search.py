@@ -8,7 +8,6 @@ moment ago, nor matches that are clustered at one end of the order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, cached_property
@@ -41,11 +40,24 @@ from ubr.application.ports.paging import After
 from ubr.domain.accounts.search import behind
 from ubr.domain.ids import RoleId
 
-FEW: Final = 1_000
-"""Up to this many matches, all of them are fetched and sorted."""
 
-AHEAD: Final = 5_000
-"""Number of users that a scan of the order reads."""
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """Bounds on the work for a page. Up to `few` matches are all fetched and sorted; a scan of the order reads `ahead`
+    users.
+    """
+
+    few: int
+    ahead: int
+
+
+WALK: Final = Effort(few=1_000, ahead=5_000)
+"""For lists that are read to their end, where every page is full: if neither is enough, all matches are sorted."""
+
+SEARCH: Final = Effort(few=20_000, ahead=30_000)
+"""For lists that people read, where a page may be shorter: some 50 ms at most. With less, a search whose matches are at
+the other end of the order would take more pages.
+"""
 
 _REMOVED: Final = select(roles.c.id).where(roles.c.deleted_at.is_not(None))
 _HOLDS: Final = and_(user_roles.c.user_id == users.c.id, user_roles.c.role_id.not_in(_REMOVED))
@@ -102,7 +114,7 @@ class Listing:
 
     @cached_property
     def counts(self) -> Statement:
-        """The number of matches that an index finds for each condition, counted to slightly more than `FEW`."""
+        """The number of matches that an index finds for each condition, counted to slightly more than are few."""
         counts = []
         if self.prefix is not None:
             emails, names = _begin(users.c, self.prefix)
@@ -110,10 +122,6 @@ class Listing:
         if self.role:
             counts.append(_count(user_roles.c.user_id, user_roles.c.role_id == bindparam("role_id")))
         return Statement(union_all(*(select(count.label("count")) for count in counts)))
-
-    @staticmethod
-    def few(counts: Sequence[int]) -> bool:
-        return min(counts) <= FEW
 
     @cached_property
     def taken(self) -> Statement:
@@ -132,9 +140,11 @@ class Listing:
         return self._listed(ids.limit(_integer("limit")))
 
     @cached_property
-    def further(self) -> Statement:
-        """Selects a row if the order continues after the scanned users."""
-        return Statement(self._ahead().with_only_columns(users.c.id).offset(_integer("ahead")).limit(1))
+    def places(self) -> Statement:
+        """Selects the place of the last scanned user, and that of the next one if the order continues."""
+        key = users.c.email_key if self.by_email else users.c.created_at
+        last = self._ahead().with_only_columns(key, users.c.id).offset(_integer("ahead") - 1)
+        return Statement(last.limit(2))
 
     def _listed(self, ids: Select[Any]) -> Statement:
         """These users in the order of the page.
@@ -211,11 +221,21 @@ def _listing(sort: str, prefix: _Ends | None, *, status: bool, after: bool, role
 
 
 def listing_of(
-    which: UserFilter, role_id: RoleId | None, after: After[datetime] | After[str] | None, limit: int
+    which: UserFilter,
+    role_id: RoleId | None,
+    after: After[datetime] | After[str] | None,
+    limit: int,
+    effort: Effort,
 ) -> tuple[Listing, dict[str, Any]]:
     """The statements for a page, and their parameters. `role_id` is the id of the role in `which`."""
     prefix = which.prefix
-    values: dict[str, Any] = {"limit": limit, "ahead": AHEAD, "counted": FEW + 1, "now": which.now, "role_id": role_id}
+    values: dict[str, Any] = {
+        "limit": limit,
+        "ahead": effort.ahead,
+        "counted": effort.few + 1,
+        "now": which.now,
+        "role_id": role_id,
+    }
     if which.status is not None:
         values["status"] = which.status.value
     if after is not None:

@@ -48,6 +48,8 @@ class ListUsers:
     - Requires `users:read`.
     - `q` finds users whose e-mail or full name begins with it, case-insensitively. There are no wildcards.
     - The role filter considers only grants that are in force now.
+    - With `q` or `role`, a page may have fewer items than `limit` although `next_cursor` is not null, even none: each
+      page reads a bounded number of users. The list ends where `next_cursor` is null.
     """
 
     authorize: Authorize
@@ -73,10 +75,10 @@ class ListUsers:
         which = UserFilter(prefix=prefix, role=role, status=command.status, sort=command.sort)
         searched = prefix is not None or role is not None
         async with self.unit_of_work.read() if searched else self.unit_of_work.peek() as tx:
-            found = await tx.users.page(which, after, limit + 1)
+            found = await tx.users.search(which, after, limit + 1)
 
         def key(user: UserSummary) -> tuple[datetime | str, UserId]:
             return (user.email.key if by_email else user.created_at), user.id
 
-        users, cursor = self.pager.cut(found, limit, scope, key)
+        users, cursor = self.pager.cut(found.items, limit, scope, key, reached=found.reached)
         return Page(items=[of_summary(UserResult, user) for user in users], next_cursor=cursor)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Final
 from uuid import UUID
@@ -16,8 +16,10 @@ from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
 from ubr.application.kernel.representations import LogEntryResult, Page, log_entry_result
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog, LogFilter
-from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.ports.paging import After, Found
+from ubr.application.ports.unit_of_work import Repositories, UnitOfWork
 from ubr.domain.actor import Actor, System
+from ubr.domain.audit.entry import LogEntry
 from ubr.domain.events import Facts, Level, LogRead, actions
 from ubr.domain.ids import SessionId, UserId
 from ubr.domain.roles.permissions import LOGS_READ
@@ -57,6 +59,8 @@ class ListLogs:
 
     - Requires `logs:read`.
     - The read is an audit log entry itself, written before the answer and not part of it.
+    - With several filters, a page may have fewer items than `limit` although `next_cursor` is not null, even none: each
+      page reads a bounded number of entries. The list ends where `next_cursor` is null.
     """
 
     authorize: Authorize
@@ -86,12 +90,26 @@ class ListLogs:
         after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
         (await self.authorize(actor)).require(LOGS_READ)
         async with self.unit_of_work.peek() as tx:
-            found = await tx.logs.page(which, after, limit + 1)
+            found = await _search(tx, which, after, limit + 1)
         async with self.unit_of_work.begin(actor) as tx:
-            tx.record(LogRead(filters=_filters(which, known=bool(found)), entries=min(len(found), limit)))
+            tx.record(LogRead(filters=_filters(which, known=bool(found.items)), entries=min(len(found.items), limit)))
             await tx.commit()
-        entries, cursor = self.pager.cut(found, limit, scope, lambda entry: (entry.timestamp, entry.id))
+        entries, cursor = self.pager.cut(
+            found.items, limit, scope, lambda entry: (entry.timestamp, entry.id), reached=found.reached
+        )
         return Page(items=[log_entry_result(entry) for entry in entries], next_cursor=cursor)
+
+
+async def _search(
+    tx: Repositories, which: LogFilter, after: After[datetime] | None, limit: int
+) -> Found[LogEntry, datetime]:
+    event = None if which.action is None else actions().get(which.action)
+    if event is not None and which.level is not None:
+        # The level follows from the action: together they say no more, or contradict each other.
+        if event.level != which.level:
+            return Found([])
+        which = replace(which, level=None)
+    return await tx.logs.search(which, after, limit)
 
 
 def _canonical(target_id: str | None) -> str | None:

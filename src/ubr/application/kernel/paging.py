@@ -75,13 +75,25 @@ class Pager:
             raise InvalidCursor from None
 
     def cut(
-        self, found: Sequence[T], limit: int, scope: Sequence[object], key: Callable[[T], tuple[datetime | str, UUID]]
+        self,
+        found: Sequence[T],
+        limit: int,
+        scope: Sequence[object],
+        key: Callable[[T], tuple[datetime | str, UUID]],
+        *,
+        reached: After[datetime | str] | After[datetime] | None = None,
     ) -> tuple[list[T], str | None]:
-        """At most `limit` of the found items, and the cursor after the last one if more were found."""
-        if len(found) <= limit:
-            return list(found), None
+        """At most `limit` of the found items, and the cursor after the last one if more were found.
+
+        `reached` is the place at which a search stopped: the cursor leads there if no more items were found.
+        """
         items = list(found[:limit])
-        position, id = key(items[-1])
+        if len(found) > limit:
+            position, id = key(items[-1])
+        elif reached is not None:
+            position, id = reached.key, reached.id
+        else:
+            return items, None
         text = str(position) if isinstance(position, str) else position.isoformat()
         message = msgspec.json.encode((text, id))
         raw = self.signer.sign("cursor", _bound(message, scope)) + message

@@ -139,7 +139,7 @@ class SigningKeyResult(Result, frozen=True, kw_only=True):
 
 
 class Page(Result, Generic[T], frozen=True, kw_only=True):
-    """Part of a list. `next_cursor` is null on the last page."""
+    """Part of a list. `next_cursor` is null on the last page. A page of a search may be short or empty before that."""
 
     items: list[T]
     next_cursor: str | None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol, TypeAlias
 
-from ubr.application.ports.paging import After
+from ubr.application.ports.paging import After, Found
 from ubr.application.ports.secrets import MintedToken
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import LinkKind, OneTimeLink
@@ -63,6 +63,12 @@ class Users(Protocol):
         E-mails are ordered by their key. With a prefix or a role, this takes several queries, which have to see the
         same users.
         """
+        ...
+
+    async def search(
+        self, which: UserFilter, after: After[datetime] | After[str] | None, limit: int
+    ) -> Found[UserSummary, datetime | str]:
+        """Like `page`, for a list that a person reads: it reads a bounded number of rows, so it may find fewer."""
         ...
 
     async def add(self, user: User) -> None:

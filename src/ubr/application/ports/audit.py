@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from ubr.application.ports.paging import After
+from ubr.application.ports.paging import After, Found
 from ubr.domain.actor import Actor
 from ubr.domain.audit.checkpoint import LogKey
 from ubr.domain.audit.entry import LogEntry
@@ -37,6 +37,10 @@ class LogFilter:
 class Logs(Protocol):
     async def page(self, which: LogFilter, after: After[datetime] | None, limit: int) -> list[LogEntry]:
         """At most `limit` entries after `after`, newest first. Entries are written by committing a unit of work."""
+        ...
+
+    async def search(self, which: LogFilter, after: After[datetime] | None, limit: int) -> Found[LogEntry, datetime]:
+        """Like `page`, for a list that a person reads: it reads a bounded number of rows, so it may find fewer."""
         ...
 
     async def get(self, entry_id: LogEntryId) -> LogEntry | None:

@@ -1,4 +1,4 @@
-"""The start of a page of a list."""
+"""Pages of a list."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 Key = TypeVar("Key")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,3 +16,15 @@ class After(Generic[Key]):
 
     key: Key
     id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[Item, Key]):
+    """The items of a page that a search has found.
+
+    A search reads a bounded number of rows. `reached` is the place at which it stopped before it had found as many
+    items as were asked for: the list may go on there. None if they were found, or the list has ended.
+    """
+
+    items: list[Item]
+    reached: After[Key] | None = None
