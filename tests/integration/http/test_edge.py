@@ -640,7 +640,7 @@ async def test_a_storm_of_a_bug_logs_one_traceback() -> None:
     requests = [line for line in lines if line["event"] == "request"]
     assert len(requests) == 20
     assert {line["cause"] for line in requests} == {failed["cause"]}
-    assert failed["cause"].startswith("NotImplementedError at tests.integration.http.test_edge:")
+    assert failed["cause"].startswith("NotImplementedError at ubr.entrypoints.http.routes.health:")
     assert "known of it" not in str(requests)
 
 

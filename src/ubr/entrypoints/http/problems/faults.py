@@ -82,10 +82,13 @@ def failed(error: Exception, facts: Facts) -> str:
 
 
 def _place(error: Exception) -> str:
-    """The module and the line that raised an error."""
-    found = error.__traceback__
-    if found is None:
-        return "an unknown place"
-    while found.tb_next is not None:
+    """The module and the line where ubr met an error, or of the error itself if that is elsewhere."""
+    place = "an unknown place"
+    found, ours = error.__traceback__, False
+    while found is not None:
+        module = str(found.tb_frame.f_globals.get("__name__", "?"))
+        if module.partition(".")[0] == "ubr" or not ours:
+            ours = ours or module.partition(".")[0] == "ubr"
+            place = f"{module}:{found.tb_lineno}"
         found = found.tb_next
-    return f"{found.tb_frame.f_globals.get('__name__', '?')}:{found.tb_lineno}"
+    return place
