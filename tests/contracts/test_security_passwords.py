@@ -297,7 +297,7 @@ async def test_the_loop_turns_while_passwords_are_hashed() -> None:
 async def test_a_refused_call_succeeds_once_there_is_room(hasher: Argon2PasswordHasher, gated: Gated) -> None:
     tasks = [asyncio.create_task(hasher.hash(PASSWORD)) for _ in range(8)]
     await gated.begun(2)
-    with pytest.raises(Busy):
+    with pytest.raises(Busy, match="Too many passwords are waiting to be hashed"):
         await hasher.hash(PASSWORD)
     gated.gate.set()
     await asyncio.gather(*tasks)
@@ -500,7 +500,7 @@ async def test_a_failure_of_argon2_is_unavailable_and_gives_the_place_back(
     with monkeypatch.context() as patch:
         patch.setattr(passwords, "hash_secret_raw", fail)
         for _ in range(20):
-            with pytest.raises(Unavailable):
+            with pytest.raises(Unavailable, match="Not enough memory to hash a password"):
                 await hasher.verify(PASSWORD, hashed)
     await until(lambda: hasher.taken == 0)
     assert await hasher.verify(PASSWORD, hashed)
@@ -514,7 +514,7 @@ async def test_no_thread_to_be_had_is_unavailable_and_gives_the_place_back(monke
     hasher = Argon2PasswordHasher(MEMORY, TIME, 1, workers=1, queue=0)
     monkeypatch.setattr(passwords, "ThreadPoolExecutor", Exhausted)
     for _ in range(3):
-        with pytest.raises(Unavailable) as refused:
+        with pytest.raises(Unavailable, match="Passwords cannot be hashed at the moment") as refused:
             await hasher.hash(PASSWORD)
         assert not isinstance(refused.value, Busy)
         assert hasher.taken == 0
@@ -542,7 +542,7 @@ async def test_closing_finishes_what_was_taken_and_takes_no_more(hasher: Argon2P
     await gated.begun(2)
     hasher.close()
     hasher.close()
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="The service is shutting down"):
         await hasher.hash(PASSWORD)
     gated.gate.set()
     assert await asyncio.gather(*tasks) == [False] * 5

@@ -1,11 +1,16 @@
 """`ubr serve`: what it prepares, what it says, how it ends."""
 
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
 import sqlite3
 import stat
+import struct
+import subprocess
+import termios
 import time
 from contextlib import closing, suppress
 from datetime import datetime
@@ -17,6 +22,7 @@ import httpx
 import pytest
 
 from tests.integration.cli.kit import Run, Serve
+from tests.support.commands import PATIENCE, UBR, clean_environment
 from tests.support.plugin import NewDatabase
 from tests.support.servers import free_port
 from tests.support.service import UbrProcess
@@ -183,6 +189,7 @@ def test_after_sigterm_it_is_not_ready_and_goes_on_answering(serve: Serve) -> No
         assert time.monotonic() < deadline, "it is still ready"
     not_ready = httpx.get(f"{service.url}/health/ready")
     assert (not_ready.status_code, not_ready.json()["type"]) == (503, "/problems/unavailable")
+    assert '"cause":"The service is shutting down"' in service.wait_for_log('"reason":"unavailable"')
     for _ in range(3):
         alive = httpx.get(f"{service.url}/health/live")
         assert (alive.status_code, alive.headers["connection"]) == (200, "close")
@@ -221,6 +228,52 @@ def test_workers_go_with_their_supervisor(serve: Serve) -> None:
     service = serve().wait_until_ready()
     service.process.kill()
     anyio.run(_nobody_listens, service.port)
+
+
+def test_a_person_at_a_terminal_sees_text_that_fits(tmp_path: Path) -> None:
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    port = free_port()
+    process = subprocess.Popen(  # noqa: S603 - our own program
+        [UBR, "serve"],
+        cwd=tmp_path,
+        env=clean_environment(TERM="xterm-256color", UBR_PORT=str(port)),
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        start_new_session=True,
+    )
+    os.close(its)
+    seen = b""
+
+    def read_until(text: str) -> None:
+        nonlocal seen
+        while text.encode() not in seen:
+            chunk = os.read(ours, 65536)
+            assert chunk, seen
+            seen += chunk
+
+    try:
+        read_until("/api/docs")
+        assert httpx.get(f"http://127.0.0.1:{port}/health/live").status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/{'x/' * 200}y").status_code == 404
+        read_until("reason=not-found")
+        read_until("ip=127.0.0.1")
+    finally:
+        process.terminate()
+        with suppress(OSError):  # how a terminal ends whose program has gone
+            while chunk := os.read(ours, 65536):
+                seen += chunk
+        os.close(ours)
+        assert process.wait(PATIENCE) == 0
+    text = re.sub(r"\x1b\[[0-9;]*m", "", seen.decode())
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert max(map(len, lines)) <= 100
+    assert "The first administrator, whose password is shown this once:" in lines
+    assert any(re.fullmatch(r"  password  [a-z0-9-]{29}", line) for line in lines)
+    assert any(re.match(r"\d\d:\d\d:\d\d info    200 GET  +[\d.]+ ms  /health/live", line) for line in lines)
+    assert "\x1b[32m200\x1b[0m" in seen.decode()
+    assert not any(line.startswith("{") for line in lines)
 
 
 # --- who the first administrator is ----------------------------------------------------------------------------------

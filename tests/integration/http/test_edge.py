@@ -40,6 +40,7 @@ from ubr.domain.errors import (
     StoreTooSlow,
     StoreUnavailable,
     UbrError,
+    Unavailable,
 )
 from ubr.domain.roles.grant import MAX_ROLES
 from ubr.entrypoints.http.app import HttpOptions, create_app
@@ -612,7 +613,17 @@ def test_the_page_about_the_log_names_every_cause() -> None:
     page = (Path(__file__).parents[3] / "docs" / "operations" / "logs.md").read_text()
     rows = [re.findall(r"[^|]+", line) for line in page.partition("## Server errors")[2].splitlines() if "| `" in line]
     known = [(reason, begin.strip()) for row in rows for reason in row[0].split(",") for begin in row[1].split(",")]
-    for error, cause in UNAVAILABLE.values():
+    raised_elsewhere = [
+        (Busy(), "Too many passwords are waiting to be hashed"),
+        (Unavailable(), "Not enough memory to hash a password"),
+        (Unavailable(), "Passwords cannot be hashed at the moment"),
+        (Unavailable(), "The service is shutting down"),
+        (Unavailable(), "The user's roles do not fit into an access token"),
+        (StoreUnavailable(), "The session cache did not become fresh in time"),
+        (StoreUnavailable(), "The session cache is closed, because the service is shutting down"),
+        (StoreUnavailable(), "The signing keys were not read in time"),
+    ]
+    for error, cause in [*UNAVAILABLE.values(), *raised_elsewhere]:
         assert any(error.code in reason and cause.startswith(begin) for reason, begin in known), cause
 
 

@@ -486,6 +486,6 @@ async def test_whoever_leaves_does_not_come_back_for_a_request_that_waits(worker
     worker.now += TIMES.lease + 1
     worker.feed.going.set()
     await leaving
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable, match="The session cache is closed, because the service is shutting down"):
         await waiting
     assert worker.session_cache.worker not in worker.store.workers

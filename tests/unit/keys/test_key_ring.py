@@ -161,7 +161,7 @@ async def test_every_wait_ends() -> None:
     worker = Worker(patience=0.05)
     await worker.make_key()
     worker.uow.going.clear()
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable, match="The signing keys were not read in time"):
         await worker.keys.current()
     worker.uow.going.set()
     await worker.keys.current()
