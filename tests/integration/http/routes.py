@@ -43,6 +43,7 @@ SIGNED_IN = [route for route in ROUTES if not route.operation.public]
 GOOD_BODIES: dict[str, dict[str, Any]] = {
     "register_user": {"email": "new@example.org", "password": PASSWORD, "full_name": "New"},
     "log_in": {"email": "target@example.org", "password": PASSWORD},
+    "explain_login": {"email": "target@example.org"},
     "refresh_session": {"refresh_token": "ubr_rt_" + "A" * 43},
     "change_password": {"current_password": PASSWORD, "new_password": ANOTHER_PASSWORD},
     "request_password_reset": {"email": "target@example.org"},

@@ -267,6 +267,7 @@ async def converse(talk: Talk) -> None:
     await _sessions(talk, ada)
     ada = await _passwords(talk, ada)
     await _mail(talk, ada)
+    await _failed_logins(talk, admin, ada)
     await _users(talk, admin, ada)
     await _roles(talk, admin, ada)
     await _grants(talk, admin, ada)
@@ -424,6 +425,31 @@ async def _mail(talk: Talk, ada: Any) -> None:
         ("/api/auth/email/undo", token),
     ):
         assert (await talk.say("POST", path, body)).json() == problem(400, "invalid-token", path, "/token")
+
+
+async def _failed_logins(talk: Talk, admin: Any, ada: Any) -> None:
+    email = {"email": "ADA@example.org"}
+    by_email = await talk.say("POST", "/api/auth/login/explain", email, who=admin)
+    assert by_email.status_code == 200
+    told = by_email.json()
+    assert (told["email"], told["user"], told["obstacles"]) == (email["email"], ada["user"], [])
+    assert told["failed_logins"][0] == {"timestamp": TIME, "reason": "wrong_password", "ip": "127.0.0.1"}
+    path = f"/api/users/{ada['user']['id']}/login-explanation"
+    by_id = await talk.say("GET", path, who=admin)
+    assert {**by_id.json(), "remaining_logins": 0} == {**told, "email": "Ada@Example.org", "remaining_logins": 0}
+    # It rises with the time.
+    for line in talk.lines[-2:]:
+        line["body"]["remaining_logins"] = 0
+    nobody = (await talk.say("POST", "/api/auth/login/explain", {"email": "zoe@example.org"}, who=admin)).json()
+    assert (nobody["user"], nobody["obstacles"]) == (None, ["no_account"])
+    for method, refused, body in (("GET", path, None), ("POST", "/api/auth/login/explain", email)):
+        assert (await talk.say(method, refused, body, who=ada)).json() == problem(403, "forbidden", refused)
+    unlock = f"/api/users/{ada['user']['id']}/unlock"
+    unlocked = await talk.say("POST", unlock, who=admin)
+    assert (unlocked.status_code, unlocked.json()) == (200, {"locks": 0})
+    assert (await talk.say("POST", unlock, who=ada)).json() == problem(403, "forbidden", unlock)
+    nothing = f"/api/users/{UNKNOWN}/unlock"
+    assert (await talk.say("POST", nothing, who=admin)).json() == problem(404, "user-not-found", nothing)
 
 
 async def _users(talk: Talk, admin: Any, ada: Any) -> None:

@@ -66,6 +66,7 @@ def test_operations_are_called_what_their_use_cases_are() -> None:
     assert other == {
         "list_own_sessions",
         "patch_user",
+        "explain_user_login",
         "check_liveness",
         "check_readiness",
         "get_openapi",

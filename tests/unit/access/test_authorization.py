@@ -138,6 +138,10 @@ ACTS: dict[str, tuple[set[str], Act]] = {
         {"users:read", "logs:read"},
         lambda s, who: s.world.ubr.explain_login(ExplainLoginCommand(email=s.target.email), actor=who),
     ),
+    "explain_login of a user": (
+        {"users:read", "logs:read"},
+        lambda s, who: s.world.ubr.explain_login(ExplainLoginCommand(user_id=s.target.id), actor=who),
+    ),
     "list_sessions": (
         {"sessions:read"},
         lambda s, who: s.world.ubr.list_sessions(ListSessionsCommand(user_id=s.target.id), actor=who),
@@ -328,7 +332,16 @@ async def test_users_read_their_own_account_roles_and_sessions(world: World) -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["get_user", "list_user_roles", "list_sessions", "revoke_user_sessions", "delete_user", "unlock_user"]
+    "name",
+    [
+        "get_user",
+        "list_user_roles",
+        "list_sessions",
+        "revoke_user_sessions",
+        "delete_user",
+        "unlock_user",
+        "explain_login of a user",
+    ],
 )
 async def test_without_the_permission_a_caller_does_not_learn_which_users_exist(scene: Scene, name: str) -> None:
     member = await scene.world.user()

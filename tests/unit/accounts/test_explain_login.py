@@ -252,6 +252,22 @@ async def test_no_secret_is_shown() -> None:
             assert secret not in shown
 
 
+async def test_a_user_is_explained_by_their_id_as_by_their_e_mail() -> None:
+    async with limited() as world:
+        user = await world.register(OWNER)
+        await fail(world, STRANGER, 3)
+        by_id = await world.ubr.explain_login(ExplainLoginCommand(user_id=user.id), actor=SYSTEM)
+        assert by_id == await explain(world)
+        assert by_id.obstacles == ["locked"]
+
+
+async def test_an_e_mail_or_an_id_is_explained_and_not_both(world: World) -> None:
+    user = await world.register(OWNER)
+    for command in (ExplainLoginCommand(), ExplainLoginCommand(email=OWNER, user_id=user.id)):
+        with pytest.raises(Invalid):
+            await world.ubr.explain_login(command, actor=SYSTEM)
+
+
 async def test_a_text_that_is_no_e_mail_is_not_explained(world: World) -> None:
     with pytest.raises(Invalid):
         await explain(world, "nobody")

@@ -341,6 +341,20 @@ async def test_of_many_guesses_at_once_one_locks() -> None:
         assert (actions.count("session.login_failed"), actions.count("session.login_locked")) == (10, 1)
 
 
+async def test_a_storm_of_guesses_from_many_addresses_is_one_lock_with_the_client_ip_of_the_last_failure() -> None:
+    async with limited() as world:
+        user = await world.register(OWNER)
+        await world.acts()
+        for number in range(1000):
+            with at(f"198.51.{100 + number // 256}.{number % 256}"):
+                await outcome(world.log_in(OWNER, OTHER_PASSWORD))
+        entries = await world.acts()
+        assert [entry.action for entry in entries].count("session.login_failed") == 10
+        [locked] = [entry for entry in entries if entry.action == "session.login_locked"]
+        assert (locked.actor_id, locked.target and locked.target.id) == (None, str(user.id))
+        assert locked.ip == "198.51.100.9"
+
+
 async def test_the_log_alone_says_why_a_login_failed() -> None:
     async with limited() as world:
         user = await world.register(OWNER)

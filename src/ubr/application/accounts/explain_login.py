@@ -9,7 +9,7 @@ from uuid import UUID
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.fields import EXAMPLE_EMAIL, EmailStr, Timestamp, example
+from ubr.application.kernel.fields import EXAMPLE_EMAIL, EXAMPLE_ID, EmailStr, Timestamp, example
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import UserResult, log_entry_result, present_user
 from ubr.application.kernel.retry import retry_on_conflict
@@ -23,12 +23,25 @@ from ubr.domain.accounts.one_time_link import LinkKind
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import Actor, System
 from ubr.domain.audit.entry import LogEntry
-from ubr.domain.errors import StoreUnavailable
+from ubr.domain.errors import Invalid, StoreUnavailable, UserNotFound
 from ubr.domain.events import LogInFailed, LogRead, SessionOpened
+from ubr.domain.ids import UserId
 from ubr.domain.roles.permissions import LOGS_READ, USERS_READ
 
 MAX_FAILED_LOGINS: Final = 10
 """The failed logins that an explanation lists, the newest."""
+
+_EXAMPLE_TIME: Final = "2026-01-31T12:00:00Z"
+_EXAMPLE_USER: Final = {
+    "id": EXAMPLE_ID,
+    "email": EXAMPLE_EMAIL,
+    "full_name": "Ada Lovelace",
+    "status": "active",
+    "email_verified": False,
+    "roles": ["user"],
+    "created_at": _EXAMPLE_TIME,
+    "updated_at": _EXAMPLE_TIME,
+}
 
 LoginObstacle: TypeAlias = Literal[
     "no_account", "disabled", "no_password", "unreadable_password", "locked", "login_limit"
@@ -41,7 +54,10 @@ passwords; a client that is known to the account is exempt unless it has a lock 
 
 
 class ExplainLoginCommand(Command, frozen=True, kw_only=True):
-    email: Annotated[EmailStr, example(EXAMPLE_EMAIL)]
+    """Exactly one of the two: an e-mail, which need not have an account, or the id of a user."""
+
+    email: Annotated[EmailStr | None, example(EXAMPLE_EMAIL)] = None
+    user_id: UUID | None = None
 
 
 class LoginLockResult(Result, frozen=True, kw_only=True):
@@ -70,25 +86,28 @@ class LoginExplanationResult(Result, frozen=True, kw_only=True):
 
     email: Annotated[str, example(EXAMPLE_EMAIL)]
     obstacles: Annotated[list[LoginObstacle], example(["locked"])]
-    user: UserResult | None
+    user: Annotated[UserResult | None, example(_EXAMPLE_USER)]
     registration: Annotated[Literal["open", "verified", "closed"], example("open")]
-    reserved_for: UUID | None
+    reserved_for: Annotated[UUID | None, example(None)]
     reserved_until: Annotated[Timestamp | None, example(None)]
     registration_until: Annotated[Timestamp | None, example(None)]
-    last_login_at: Timestamp | None
+    last_login_at: Annotated[Timestamp | None, example(_EXAMPLE_TIME)]
     sessions: Annotated[int, example(1)]
     max_sessions: Annotated[int, example(50)]
-    locks: list[LoginLockResult]
+    locks: Annotated[list[LoginLockResult], example([{"until": _EXAMPLE_TIME, "ip": None}])]
     wrong_passwords: Annotated[int, example(10)]
     max_wrong_passwords: Annotated[int | None, example(10)]
     remaining_logins: Annotated[int | None, example(100)]
     next_login_at: Annotated[Timestamp | None, example(None)]
-    failed_logins: list[FailedLoginResult]
+    failed_logins: Annotated[
+        list[FailedLoginResult],
+        example([{"timestamp": _EXAMPLE_TIME, "reason": "wrong_password", "ip": "192.0.2.1"}]),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainLogin:
-    """Explain why logins with an e-mail fail, or that the right password succeeds.
+    """Explain why logins with an e-mail, or of a user, fail, or that the right password succeeds.
 
     - Requires `users:read` and `logs:read`.
     - Changes nothing, and counts against no limit. No password is checked.
@@ -107,11 +126,13 @@ class ExplainLogin:
     @denials_recorded
     @retry_on_conflict
     async def __call__(self, command: ExplainLoginCommand, /, *, actor: Actor | System) -> LoginExplanationResult:
-        email = Email.parse(command.email)
+        if (command.email is None) == (command.user_id is None):
+            raise Invalid.at("/email", "or user_id must be given, and not both")
+        email = None if command.email is None else Email.parse(command.email)
         (await self.authorize(actor)).require(USERS_READ, LOGS_READ)
         async with self.unit_of_work.read() as tx:
             now = tx.now
-            user = await tx.users.by_email(email)
+            email, user = await _account(tx, email, command.user_id)
             locks = await self.locks.of(tx, email, user)
             failed = await self.locks.failed(tx, email)
             reserved = await tx.users.reserved(email, now)
@@ -168,6 +189,16 @@ class ExplainLogin:
             return None if user is None else await self.locks.passwords.rate_limiter.next_login(user)
         except StoreUnavailable:  # the rest of the answer is worth more
             return None
+
+
+async def _account(tx: Transaction, email: Email | None, user_id: UUID | None) -> tuple[Email, User | None]:
+    """The user, if the e-mail has one. Errors: `UserNotFound` for an id that no user has."""
+    if email is not None:
+        return email, await tx.users.by_email(email)
+    user = None if user_id is None else await tx.users.get(UserId(user_id))
+    if user is None:
+        raise UserNotFound
+    return user.email, user
 
 
 async def _logins(tx: Transaction, user: User | None) -> tuple[list[LogEntry], list[LogEntry]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from ubr.application.accounts.change_password import ChangePassword, ChangePasswordCommand
+from ubr.application.accounts.explain_login import ExplainLogin, ExplainLoginCommand, LoginExplanationResult
 from ubr.application.accounts.register_user import RegisterUser, RegisterUserCommand
 from ubr.application.accounts.request_email_change import RequestEmailChange, RequestEmailChangeCommand
 from ubr.application.accounts.request_password_reset import RequestPasswordReset, RequestPasswordResetCommand
@@ -10,6 +13,8 @@ from ubr.application.accounts.resend_verification import ResendVerification, Res
 from ubr.application.accounts.reset_password import ResetPassword, ResetPasswordCommand
 from ubr.application.accounts.undo_email_change import UndoEmailChange, UndoEmailChangeCommand
 from ubr.application.accounts.verify_email import VerifyEmail, VerifyEmailCommand
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.fields import EXAMPLE_EMAIL, EmailStr, example
 from ubr.application.kernel.representations import TokensResult, UserResult
 from ubr.application.sessions.log_in import LogIn, LogInCommand
 from ubr.application.sessions.log_out import LogOut
@@ -29,6 +34,12 @@ from ubr.entrypoints.http.call import Call, operation
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.responses import accepted, created, ok
 from ubr.entrypoints.http.routing import Controller, post
+
+
+class LoginEmail(Command, frozen=True, kw_only=True):
+    """In the body, because the path and the query of a request get into the logs of proxies."""
+
+    email: Annotated[EmailStr, example(EXAMPLE_EMAIL)]
 
 
 class Auth(Controller):
@@ -73,6 +84,20 @@ class Auth(Controller):
     )
     async def log_in(self, request: Call) -> Response:
         return ok(await request.ubr.log_in(request.command(LogInCommand)))
+
+    @post(
+        "/login/explain",
+        operation(
+            ExplainLogin,
+            "auth",
+            summary="Explain why logins with an e-mail fail",
+            body=LoginEmail,
+            answer=LoginExplanationResult,
+        ),
+    )
+    async def explain_login(self, request: Call) -> Response:
+        command = ExplainLoginCommand(email=request.command(LoginEmail).email)
+        return ok(await request.ubr.explain_login(command, actor=request.actor))
 
     @post(
         "/refresh",

@@ -6,9 +6,11 @@ from typing import Annotated, Any, Final
 
 from ubr.application.accounts.create_user import CreateUser, CreateUserCommand
 from ubr.application.accounts.delete_user import DeleteUser, DeleteUserCommand
+from ubr.application.accounts.explain_login import ExplainLogin, ExplainLoginCommand, LoginExplanationResult
 from ubr.application.accounts.get_me import GetMe, MeResult
 from ubr.application.accounts.get_user import GetUser, GetUserCommand
 from ubr.application.accounts.list_users import ListUsers, ListUsersCommand
+from ubr.application.accounts.unlock_user import UnlockedUserResult, UnlockUser, UnlockUserCommand
 from ubr.application.accounts.update_user import UpdateUser, UpdateUserCommand, UserChanges
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.fields import Timestamp, example
@@ -34,7 +36,7 @@ from ubr.domain.errors import (
 )
 from ubr.entrypoints.http.call import Call, operation
 from ubr.entrypoints.http.response import Response
-from ubr.entrypoints.http.responses import created, page, revised
+from ubr.entrypoints.http.responses import created, ok, page, revised
 from ubr.entrypoints.http.routes.paging import Paging
 from ubr.entrypoints.http.routing import Controller, delete, get, patch, post, put
 
@@ -131,6 +133,35 @@ class Users(Controller):
     async def remove(self, request: Call) -> None:
         command = DeleteUserCommand(user_id=request.id("user_id"), if_match=request.if_match)
         await request.ubr.delete_user(command, actor=request.actor)
+
+    @post(
+        "/{user_id:str}/unlock",
+        operation(
+            UnlockUser,
+            "users",
+            summary="End the locks of an account after wrong passwords",
+            answer=UnlockedUserResult,
+            problems=(UserNotFound, GrantExceedsOwn),
+        ),
+    )
+    async def unlock(self, request: Call) -> Response:
+        command = UnlockUserCommand(user_id=request.id("user_id"))
+        return ok(await request.ubr.unlock_user(command, actor=request.actor))
+
+    @get(
+        "/{user_id:str}/login-explanation",
+        operation(
+            ExplainLogin,
+            "users",
+            name="explain_user_login",
+            summary="Explain why logins of a user fail",
+            answer=LoginExplanationResult,
+            problems=(UserNotFound,),
+        ),
+    )
+    async def explain_login(self, request: Call) -> Response:
+        command = ExplainLoginCommand(user_id=request.id("user_id"))
+        return ok(await request.ubr.explain_login(command, actor=request.actor))
 
     @get(
         "/{user_id:str}/sessions",
