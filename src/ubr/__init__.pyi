@@ -28,6 +28,30 @@ from ubr.application.accounts.explain_login import (
 from ubr.application.accounts.explain_login import (
     LoginLockResult as LoginLockResult,
 )
+from ubr.application.accounts.export_user import (
+    ExportUser as ExportUser,
+)
+from ubr.application.accounts.export_user import (
+    ExportUserCommand as ExportUserCommand,
+)
+from ubr.application.accounts.export_user import (
+    FormerEmailResult as FormerEmailResult,
+)
+from ubr.application.accounts.export_user import (
+    HeldLinkResult as HeldLinkResult,
+)
+from ubr.application.accounts.export_user import (
+    HeldMailResult as HeldMailResult,
+)
+from ubr.application.accounts.export_user import (
+    HeldResultsResult as HeldResultsResult,
+)
+from ubr.application.accounts.export_user import (
+    HeldSessionResult as HeldSessionResult,
+)
+from ubr.application.accounts.export_user import (
+    UserExportResult as UserExportResult,
+)
 from ubr.application.accounts.get_me import GetMe as GetMe
 from ubr.application.accounts.get_me import MeResult as MeResult
 from ubr.application.accounts.get_user import GetUser as GetUser
@@ -147,6 +171,9 @@ from ubr.application.kernel.representations import (
     CheckpointResult as CheckpointResult,
 )
 from ubr.application.kernel.representations import (
+    GrantResult as GrantResult,
+)
+from ubr.application.kernel.representations import (
     LogEntryResult as LogEntryResult,
 )
 from ubr.application.kernel.representations import (
@@ -254,9 +281,6 @@ from ubr.application.roles.get_role import GetRole as GetRole
 from ubr.application.roles.get_role import GetRoleCommand as GetRoleCommand
 from ubr.application.roles.list_roles import ListRoles as ListRoles
 from ubr.application.roles.list_roles import ListRolesCommand as ListRolesCommand
-from ubr.application.roles.list_user_roles import (
-    GrantResult as GrantResult,
-)
 from ubr.application.roles.list_user_roles import (
     ListUserRoles as ListUserRoles,
 )

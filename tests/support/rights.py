@@ -23,11 +23,13 @@ from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.accounts.delete_user import DeleteUserCommand
+from ubr.application.accounts.export_user import ExportUserCommand
 from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.accounts.request_email_change import RequestEmailChangeCommand
 from ubr.application.accounts.request_password_reset import RequestPasswordResetCommand
 from ubr.application.accounts.reset_password import ResetPasswordCommand
 from ubr.application.accounts.undo_email_change import UndoEmailChangeCommand
+from ubr.application.accounts.unlock_user import UnlockUserCommand
 from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
 from ubr.application.accounts.verify_email import VerifyEmailCommand
 from ubr.application.app import Application
@@ -64,6 +66,8 @@ EMAILS: Final = [f"person{number}@example.org" for number in range(9)]
 NAMES: Final = ["auditor", "billing-admin", "clerk", "editor", "helper", "owner"]
 PERMISSIONS: Final = sorted(BUILT_IN_PERMISSIONS.names - {EVERYTHING})
 MOST_USERS: Final = 7
+READ_ALL: Final = ("users:read", "sessions:read", "logs:read")
+"""What the export of another user requires."""
 
 ENDS_LINKS: Final = frozenset(
     {
@@ -80,7 +84,7 @@ ENDS_LINKS: Final = frozenset(
 """Actions after which no earlier link of their user is good, apart from those that undo a change of e-mail."""
 
 ALLOWED_WITHOUT_CHANGE: Final = frozenset(
-    {"user.no_session_revoked", "session.login_failed", "user.email_change_asked"}
+    {"user.no_session_revoked", "session.login_failed", "user.email_change_asked", "user.unlocked", "user.exported"}
 )
 """Acts that are entries although they change no user, role, session or link."""
 
@@ -238,7 +242,7 @@ class Rightful:
             self.creates_role, self.creates_role, self.updates_role, self.updates_role, self.updates_role,
             self.deletes_role, self.updates_user, self.updates_user, self.updates_user, self.deletes_user,
             self.demotes, self.demotes,
-            self.revokes, self.revokes_all, self.changes_password,
+            self.revokes, self.revokes_all, self.unlocks, self.exports, self.changes_password,
             self.asks_change, self.asks_change, self.asks_reset,
             self.follows_link, self.follows_link, self.follows_link, self.takes_over,
             self.delivers, self.delivers, self.waits,
@@ -258,6 +262,8 @@ class Rightful:
             "revoke",
             "password",
             "ask_change",
+            "unlock",
+            "export",
         }:
             actor = SYSTEM if name in {"take_over", "demote"} else None
         whom = actor.user_id if isinstance(actor, Actor) else "somebody" if actor is None else "the service"
@@ -367,6 +373,17 @@ class Rightful:
     def revokes_all(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
         command = RevokeUserSessionsCommand(user_id=self.some_user(seen).id)
         return "revoke", self.ubr.revoke_user_sessions(command, actor=actor)
+
+    def unlocks(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
+        return "unlock", self.ubr.unlock_user(UnlockUserCommand(user_id=self.some_user(seen).id), actor=actor)
+
+    def exports(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
+        own = isinstance(actor, Actor) and self.random.random() < 0.5
+        return "export", self._exported(actor.user_id if own else self.some_user(seen).id, actor)
+
+    async def _exported(self, user_id: UserId, actor: Actor | System) -> None:
+        async for _ in await self.ubr.export_user(ExportUserCommand(user_id=user_id), actor=actor):
+            pass
 
     def changes_password(self, _: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
         if not isinstance(actor, Actor) or actor.user_id not in self.passwords:
@@ -493,6 +510,7 @@ class Rightful:
             self.names_are_given_by_those_who_assign(who, before, after)
         if who is not None:
             self.nobody_acts_on_those_above(name, who, before, after)
+            self.entries_without_a_change_need_rights_too(actor, before, entries)
             mine = before.users[who].email.key
             assert name != "update" or who not in after.users or after.users[who].email.key == mine, "one's own e-mail"
         if name == "undo" and self.undoing is not None:
@@ -578,6 +596,24 @@ class Rightful:
         for role_id, role in before.roles.items():
             if after.roles.get(role_id) != role:
                 assert EVERYTHING in own or role.permissions.names <= own.keys(), "a role above its writer was changed"
+
+    def entries_without_a_change_need_rights_too(
+        self, actor: Actor | System | None, before: Seen, entries: list[LogEntry]
+    ) -> None:
+        if not isinstance(actor, Actor):
+            return
+        own = before.rights(actor.user_id)
+        for entry in entries:
+            if entry.actor_id != actor.user_id or entry.target is None:
+                continue
+            if entry.action == "user.unlocked":
+                target = UserId(UUID(entry.target.id))
+                assert cover(own, {"users:write": FOR_EVER} | before.rights(target)), "an unlock without the right"
+                assert target != actor.user_id, "users unlocked themselves"
+            if entry.action == "user.exported" and not cover(own, dict.fromkeys(READ_ALL, FOR_EVER)):
+                assert entry.target.id == str(actor.user_id), "an export of another user without the right"
+                age = before.now - before.sessions[actor.session_id].created_at
+                assert age <= timedelta(minutes=10), "an export of oneself long after the login"
 
     def an_undo_gives_what_there_was(self, after: Seen, entries: list[LogEntry]) -> None:
         [undone] = [entry.target.id for entry in entries if entry.target and entry.action == "user.email_change_undone"]

@@ -9,6 +9,7 @@ from ubr.application.accounts.create_admin import CreateAdmin
 from ubr.application.accounts.create_user import CreateUser
 from ubr.application.accounts.delete_user import DeleteUser
 from ubr.application.accounts.explain_login import ExplainLogin
+from ubr.application.accounts.export_user import ExportUser
 from ubr.application.accounts.get_me import GetMe
 from ubr.application.accounts.get_user import GetUser
 from ubr.application.accounts.get_user_by_email import GetUserByEmail
@@ -85,6 +86,7 @@ class AccountUseCases:
     delete_user: DeleteUser
     unlock_user: UnlockUser
     explain_login: ExplainLogin
+    export_user: ExportUser
     create_admin: CreateAdmin
 
 

@@ -10,6 +10,7 @@ from ubr.application.accounts.create_admin import CreateAdmin
 from ubr.application.accounts.create_user import CreateUser
 from ubr.application.accounts.delete_user import DeleteUser
 from ubr.application.accounts.explain_login import ExplainLogin
+from ubr.application.accounts.export_user import ExportUser
 from ubr.application.accounts.get_me import GetMe
 from ubr.application.accounts.get_user import GetUser
 from ubr.application.accounts.get_user_by_email import GetUserByEmail
@@ -212,6 +213,15 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             locks=services.account_locks,
             hasher=ports.security.hasher,
             policy=ports.decisions.policy,
+            denials=services.denials,
+        ),
+        export_user=ExportUser(
+            authorize=services.authorize,
+            unit_of_work=services.unit_of_work,
+            clock=ports.clock,
+            locks=services.account_locks,
+            rate_limiter=services.rate_limiter,
+            feed=ports.feed,
             denials=services.denials,
         ),
         create_admin=CreateAdmin(

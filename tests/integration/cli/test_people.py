@@ -54,7 +54,7 @@ HOME, STRANGER = "192.0.2.1", "198.51.100.7"
 def ubr(in_process: Run) -> Run:
     def with_settings(*arguments: str) -> Ended:
         done = in_process(*arguments, **SETTINGS)
-        assert all(len(line) <= 120 for line in done.out.splitlines() if not line.lstrip().startswith('"'))
+        assert all(len(line) <= 120 for line in done.out.splitlines() if not line.lstrip().startswith(('"', "{")))
         return done
 
     return with_settings
@@ -262,6 +262,23 @@ def test_an_account_that_does_not_exist_is_told_from_a_text_that_names_none(
         assert (done.code, done.out) == (code, "")
         assert sentence in done.err
     assert not [action for action, _ in acts(settings) if action.startswith(("user.", "session."))]
+
+
+# --- export ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_export_is_written_to_a_file_or_to_standard_output(
+    ubr: Run, settings: Settings, ada: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "ada.json"
+    assert said(ubr("users", "export", ADA, "--output", str(file))) == ""
+    document = json.loads(file.read_text(encoding="utf-8"))
+    assert (document["user"]["id"], document["sessions"][0]["ip"]) == (ada, HOME)
+    assert {grant["role"]: grant["expires_at"] for grant in document["roles"]}["editor"] == "2031-02-03T04:05:06Z"
+    assert as_json(ubr("users", "export", ada))["user"] == document["user"]
+    assert acts(settings)[:2] == [("user.exported", None)] * 2
+    assert ubr("users", "export", UNKNOWN).code == 1
+    assert ubr("users", "export", "ada").code == 2
 
 
 # --- explain ---------------------------------------------------------------------------------------------------------

@@ -229,6 +229,8 @@ class Names:
 
 def _alike(body: Any) -> Any:
     """An answer without what depends on the clock, and on which of several workers were asked."""
+    if isinstance(body, dict) and "ubr_user_export" in body:
+        return {**body, "acts": [], "acts_upon": [], "links": [], "mails": []}
     if not isinstance(body, dict) or "items" not in body:
         return body
     items = [item for item in body["items"] if item.get("action") not in COUNTED]

@@ -39,6 +39,7 @@ RIGHTS: dict[str, tuple[list[str] | None, bool]] = {
     "unlock_user": (["users:write"], False),
     "explain_login": (["users:read", "logs:read"], False),
     "explain_user_login": (["users:read", "logs:read"], False),
+    "export_user": (["users:read", "sessions:read", "logs:read"], True),
     "list_sessions": (["sessions:read"], True),
     "revoke_user_sessions": (["sessions:revoke"], True),
     "list_user_roles": (["users:read"], True),

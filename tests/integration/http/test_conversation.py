@@ -272,6 +272,7 @@ async def converse(talk: Talk) -> None:
     await _roles(talk, admin, ada)
     await _grants(talk, admin, ada)
     await _verifiers(talk, admin, ada)
+    await _exports(talk, admin, ada)
     await _leaving(talk, admin, ada)
     await _the_log(talk, admin, ada)
     await _what_shows_that_it_is_the_log(talk, admin, ada)
@@ -641,6 +642,22 @@ async def _verifiers(talk: Talk, admin: Any, ada: Any) -> None:
         if isinstance(line["body"], dict) and "epoch" in line["body"]:
             line["body"]["epoch"] = "new each time"
             line["request"] = line["request"].partition("&epoch")[0]
+
+
+async def _exports(talk: Talk, admin: Any, ada: Any) -> None:
+    path = f"/api/users/{ada['user']['id']}/export"
+    own = await talk.say("GET", path, who=ada)
+    document = own.json()
+    assert (own.status_code, document["ubr_user_export"]) == (200, 1)
+    assert document["user"]["email"] == "Ada@Example.org"
+    assert document["acts"][0]["action"] == "user.exported"
+    assert {entry["ip"] for entry in document["acts"]} == {"127.0.0.1"}
+    given = next(entry for entry in document["acts_upon"] if entry["action"] == "role.assigned")
+    assert (given["actor_id"], given["ip"], given["request_id"]) == (admin["user"]["id"], None, None)
+    other = f"/api/users/{admin['user']['id']}/export"
+    assert (await talk.say("GET", other, who=ada)).json() == problem(403, "forbidden", other)
+    nobody = f"/api/users/{UNKNOWN}/export"
+    assert (await talk.say("GET", nobody, who=admin)).json() == problem(404, "user-not-found", nobody)
 
 
 async def _leaving(talk: Talk, admin: Any, ada: Any) -> None:

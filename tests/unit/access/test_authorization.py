@@ -13,6 +13,7 @@ from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.accounts.delete_user import DeleteUserCommand
 from ubr.application.accounts.explain_login import ExplainLoginCommand
+from ubr.application.accounts.export_user import ExportUserCommand
 from ubr.application.accounts.get_user import GetUserCommand
 from ubr.application.accounts.get_user_by_email import GetUserByEmailCommand
 from ubr.application.accounts.list_users import ListUsersCommand
@@ -141,6 +142,10 @@ ACTS: dict[str, tuple[set[str], Act]] = {
     "explain_login of a user": (
         {"users:read", "logs:read"},
         lambda s, who: s.world.ubr.explain_login(ExplainLoginCommand(user_id=s.target.id), actor=who),
+    ),
+    "export_user": (
+        {"users:read", "sessions:read", "logs:read"},
+        lambda s, who: s.world.ubr.export_user(ExportUserCommand(user_id=s.target.id), actor=who),
     ),
     "list_sessions": (
         {"sessions:read"},
@@ -341,6 +346,7 @@ async def test_users_read_their_own_account_roles_and_sessions(world: World) -> 
         "delete_user",
         "unlock_user",
         "explain_login of a user",
+        "export_user",
     ],
 )
 async def test_without_the_permission_a_caller_does_not_learn_which_users_exist(scene: Scene, name: str) -> None:

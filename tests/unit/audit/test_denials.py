@@ -22,6 +22,7 @@ from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.accounts.delete_user import DeleteUserCommand
 from ubr.application.accounts.explain_login import ExplainLoginCommand
+from ubr.application.accounts.export_user import ExportUserCommand
 from ubr.application.accounts.get_user import GetUserCommand
 from ubr.application.accounts.get_user_by_email import GetUserByEmailCommand
 from ubr.application.accounts.list_users import ListUsersCommand
@@ -397,6 +398,7 @@ CALLS: dict[str, Callable[[Application, Any, UUID], Awaitable[object]]] = {
         UpdateUserCommand(user_id=id, changes=UserChanges(full_name="New")), actor=a
     ),
     "unlock_user": lambda u, a, id: u.unlock_user(UnlockUserCommand(user_id=id), actor=a),
+    "export_user": lambda u, a, id: u.export_user(ExportUserCommand(user_id=id), actor=a),
     "explain_login": lambda u, a, _: u.explain_login(ExplainLoginCommand(email="new@example.org"), actor=a),
     "get_user_by_email": lambda u, a, _: u.get_user_by_email(GetUserByEmailCommand(email="new@example.org"), actor=a),
     "delete_user": lambda u, a, id: u.delete_user(DeleteUserCommand(user_id=id), actor=a),

@@ -4,8 +4,9 @@ from uuid import UUID
 import pytest
 
 from tests.support.people import World
+from ubr.application.kernel.representations import GrantResult
 from ubr.application.roles.assign_role import AssignRoleCommand
-from ubr.application.roles.list_user_roles import GrantResult, ListUserRolesCommand
+from ubr.application.roles.list_user_roles import ListUserRolesCommand
 from ubr.application.roles.unassign_role import UnassignRoleCommand
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import BuiltInRole, Invalid, RoleNotFound, UserNotFound

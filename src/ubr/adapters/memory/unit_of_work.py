@@ -13,6 +13,7 @@ from ubr.adapters.memory.audit import MemoryLogKeys, MemoryLogRecords, MemoryLog
 from ubr.adapters.memory.idempotency import MemoryIdempotencyStore
 from ubr.adapters.memory.keys import MemorySigningKeys
 from ubr.adapters.memory.mail import MemoryOutbox
+from ubr.adapters.memory.personal_data import MemoryPersonalData
 from ubr.adapters.memory.protection import MemoryKnownClients, MemoryPasswordAttempts
 from ubr.adapters.memory.roles import MemoryRoles
 from ubr.adapters.memory.sessions import MemoryPrincipals, MemoryRefreshTokens, MemorySessions
@@ -55,6 +56,7 @@ class MemoryTransaction:
         self.outbox = MemoryOutbox(self._drafts)
         self.password_attempts = MemoryPasswordAttempts(self._drafts, now)
         self.known_clients = MemoryKnownClients(self._drafts, now)
+        self.personal_data = MemoryPersonalData(self._drafts)
 
     async def feed_position(self) -> FeedPosition:
         return FeedPosition(epoch=self._store.epoch, number=len(self._store.feed))

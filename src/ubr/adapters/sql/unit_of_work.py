@@ -22,6 +22,7 @@ from ubr.adapters.sql.errors import SqlTooSlow
 from ubr.adapters.sql.idempotency import SqlIdempotencyStore
 from ubr.adapters.sql.keys import SqlSigningKeys
 from ubr.adapters.sql.mail import SqlOutbox
+from ubr.adapters.sql.personal_data import SqlPersonalData
 from ubr.adapters.sql.places import PLACES
 from ubr.adapters.sql.protection import CounterRows, SqlKnownClients, SqlPasswordAttempts
 from ubr.adapters.sql.revocation import POSITION, position_from_row, write_changes
@@ -63,6 +64,7 @@ class SqlRepositories:
         self.outbox: Final = SqlOutbox(connection)
         self.password_attempts: Final = SqlPasswordAttempts(connection)
         self.known_clients: Final = SqlKnownClients(connection)
+        self.personal_data: Final = SqlPersonalData(connection)
         self.counters: Final = CounterRows(connection)
         self._connection = connection
 

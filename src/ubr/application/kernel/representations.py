@@ -19,6 +19,7 @@ from ubr.domain.audit.entry import SESSION, LogEntry
 from ubr.domain.errors import PreconditionFailed
 from ubr.domain.events import Level
 from ubr.domain.keys.signing_key import SigningKey
+from ubr.domain.roles.grant import Grant
 from ubr.domain.roles.role import Role
 from ubr.domain.sessions.session import Session
 
@@ -58,6 +59,15 @@ class RoleResult(Revised, frozen=True, kw_only=True):
     built_in: Annotated[bool, example(False)]
     created_at: Timestamp
     updated_at: Timestamp
+
+
+class GrantResult(Result, frozen=True, kw_only=True):
+    """`granted_by` is null if the service itself assigned the role, `expires_at` if the grant has no end."""
+
+    role: Annotated[str, example("editor")]
+    granted_by: Annotated[UUID | None, example(EXAMPLE_ID)]
+    granted_at: Timestamp
+    expires_at: Annotated[Timestamp | None, example(None)]
 
 
 class SessionResult(Result, frozen=True, kw_only=True):
@@ -192,6 +202,10 @@ def role_result(role: Role) -> RoleResult:
     )
     result.__dict__["revision"] = role_revision(role)
     return result
+
+
+def grant_result(role: str, grant: Grant) -> GrantResult:
+    return GrantResult(role=role, granted_by=grant.granted_by, granted_at=grant.granted_at, expires_at=grant.expires_at)
 
 
 def role_revision(role: Role) -> str:

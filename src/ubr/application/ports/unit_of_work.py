@@ -14,6 +14,7 @@ from ubr.application.ports.idempotency import IdempotencyStore
 from ubr.application.ports.keys import SigningKeys
 from ubr.application.ports.mail import Outbox
 from ubr.application.ports.metrics import Load
+from ubr.application.ports.personal_data import PersonalData
 from ubr.application.ports.protection import KnownClients, PasswordAttempts
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.roles import Roles
@@ -56,6 +57,8 @@ class Repositories(Protocol):
     def password_attempts(self) -> PasswordAttempts: ...
     @property
     def known_clients(self) -> KnownClients: ...
+    @property
+    def personal_data(self) -> PersonalData: ...
 
     async def feed_position(self) -> FeedPosition:
         """The current position of the feed. Data read after this call is at least as new."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Final, TypeAlias
@@ -227,5 +228,15 @@ def lease_of(who: Authority, verifier: UUID) -> WorkerId:
     """The worker id under which a verifier is waited for. Those of one user begin with the same bytes."""
     if who.user_id is None:
         return WorkerId(verifier)
-    user, own = uuid5(who.user_id, "verifiers"), uuid5(who.user_id, str(verifier))
-    return WorkerId(UUID(bytes=user.bytes[:_USER_BYTES] + own.bytes[_USER_BYTES:]))
+    own = uuid5(who.user_id, str(verifier))
+    return WorkerId(UUID(bytes=_beginning(who.user_id) + own.bytes[_USER_BYTES:]))
+
+
+def leases_of(user_id: UserId, workers: Iterable[WorkerId]) -> list[WorkerId]:
+    """The leases of a user's verifiers, among all workers."""
+    own = _beginning(user_id)
+    return sorted(worker for worker in workers if worker.bytes[:_USER_BYTES] == own)
+
+
+def _beginning(user_id: UserId) -> bytes:
+    return uuid5(user_id, "verifiers").bytes[:_USER_BYTES]

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 from uuid import UUID
 
 from ubr.application.access.authorization import Authorize
-from ubr.application.kernel.command import Command, Result
+from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.kernel.fields import EXAMPLE_ID, Timestamp, example
 from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
-from ubr.application.kernel.representations import Page
+from ubr.application.kernel.representations import GrantResult, Page, grant_result
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import Clock
@@ -24,15 +22,6 @@ class ListUserRolesCommand(Command, frozen=True, kw_only=True):
     user_id: UUID
     limit: int = DEFAULT_LIMIT
     cursor: str | None = None
-
-
-class GrantResult(Result, frozen=True, kw_only=True):
-    """`granted_by` is null if the service itself assigned the role, `expires_at` if the grant has no end."""
-
-    role: Annotated[str, example("editor")]
-    granted_by: Annotated[UUID | None, example(EXAMPLE_ID)]
-    granted_at: Timestamp
-    expires_at: Annotated[Timestamp | None, example(None)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +56,6 @@ class ListUserRoles:
         page, cursor = self.pager.cut(rest, limit, scope, lambda pair: pair)
         grants = [(name, user.grants[role_id]) for name, role_id in page]
         return Page(
-            items=[
-                GrantResult(
-                    role=str(name),
-                    granted_by=grant.granted_by,
-                    granted_at=grant.granted_at,
-                    expires_at=grant.expires_at,
-                )
-                for name, grant in grants
-            ],
+            items=[grant_result(str(name), grant) for name, grant in grants],
             next_cursor=cursor,
         )

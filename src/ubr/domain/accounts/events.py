@@ -81,6 +81,19 @@ class UserUnlocked(UserEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UserExported(UserEvent):
+    """Everything that is stored about a user was read: by the user, or by another one."""
+
+    action = "user.exported"
+    message = "The data of a user was exported"
+    level: ClassVar[Level] = "warning"
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserDeleted(UserEvent):
     action = "user.deleted"
     message = "A user was deleted"

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import rich_click as click
 
 from ubr.entrypoints.cli.accounts import check_account, find_account
-from ubr.entrypoints.cli.output import moment, print_json, print_lines, print_table
+from ubr.entrypoints.cli.output import moment, print_json, print_lines, print_table, written
 from ubr.settings import Settings
 
 if TYPE_CHECKING:
     from ubr.application.accounts.explain_login import LoginExplanationResult
-    from ubr.application.kernel.representations import Page, UserResult
-    from ubr.application.roles.list_user_roles import GrantResult
+    from ubr.application.kernel.representations import GrantResult, Page, UserResult
     from ubr.domain.accounts.user import UserStatus
 
 # Each command imports its dependencies when it runs, so that help and usage errors are fast.
@@ -27,7 +27,7 @@ account_argument: Final = click.argument("account", metavar="EMAIL_OR_ID")
 
 @click.group()
 def users() -> None:
-    """Find users, and disable, enable and unlock their accounts."""
+    """Find users, disable, enable and unlock their accounts, and export their data."""
 
 
 @users.command()
@@ -119,6 +119,21 @@ def unlock(*, account: str) -> None:
         click.echo(f"{user.email} had no lock. The wrong passwords counted so far are forgotten.")
 
 
+@users.command()
+@account_argument
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="The file to write.")
+def export(*, account: str, output: Path | None) -> None:
+    """Export everything that is stored about a user, as JSON.
+
+    The document contains personal data: keep it as private as the database. The export is an audit log entry.
+    """
+    check_account(account)
+    settings = Settings.from_env()
+    import asyncio
+
+    asyncio.run(_export(settings, account, output))
+
+
 # --- the same with an application ------------------------------------------------------------------------------------
 
 
@@ -174,3 +189,17 @@ async def _unlock(settings: Settings, account: str) -> tuple[UserResult, int]:
     async with opened(settings, prepared=False) as ubr:
         user = await find_account(ubr, account)
         return user, (await ubr.unlock_user(UnlockUserCommand(user_id=user.id), actor=SYSTEM)).locks
+
+
+async def _export(settings: Settings, account: str, output: Path | None) -> None:
+    from ubr.application.accounts.export_user import ExportUserCommand
+    from ubr.domain.actor import SYSTEM
+    from ubr.entrypoints.cli.starting import opened
+
+    async with opened(settings, prepared=False) as ubr:
+        user = await find_account(ubr, account)
+        parts = await ubr.export_user(ExportUserCommand(user_id=user.id), actor=SYSTEM)
+        with written(output) as file:
+            async for part in parts:
+                file.write(part.decode())
+            file.write("\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Final
 
@@ -38,3 +39,23 @@ class Response:
             headers.append((b"content-length", str(len(self.body)).encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+
+class StreamedResponse(Response):
+    """A response whose body of JSON is made while it is sent.
+
+    An error after its begin cannot be answered any more: the connection is then closed before the end of the body.
+    """
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: AsyncIterator[bytes]) -> None:
+        super().__init__()
+        self.parts = parts
+
+    async def send(self, send: Send, *, status: int = HTTPStatus.OK) -> None:
+        headers = [(b"content-type", self.media_type.encode())]
+        await send({"type": "http.response.start", "status": self.status or status, "headers": headers})
+        async for part in self.parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

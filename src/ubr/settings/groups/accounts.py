@@ -43,7 +43,8 @@ class AccountSettings:
     own_change_rate_limit: RateLimit = setting(
         parse_rate_limit,
         "100/hour",
-        "Maximum number of changes that a user makes to their own account (full name, e-mail, password), or `off`.",
+        "Maximum number of changes that a user makes to their own account (full name, e-mail, password), and of "
+        "exports of their own data, or `off`.",
     )
     verifier_rate_limit: RateLimit = setting(
         parse_rate_limit, "200/hour", "Maximum number of verifiers that a user registers, or `off`."

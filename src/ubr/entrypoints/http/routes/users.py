@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from ubr.application.accounts.create_user import CreateUser, CreateUserCommand
 from ubr.application.accounts.delete_user import DeleteUser, DeleteUserCommand
 from ubr.application.accounts.explain_login import ExplainLogin, ExplainLoginCommand, LoginExplanationResult
+from ubr.application.accounts.export_user import ExportUser, ExportUserCommand, UserExportResult
 from ubr.application.accounts.get_me import GetMe, MeResult
 from ubr.application.accounts.get_user import GetUser, GetUserCommand
 from ubr.application.accounts.list_users import ListUsers, ListUsersCommand
@@ -14,9 +15,9 @@ from ubr.application.accounts.unlock_user import UnlockedUserResult, UnlockUser,
 from ubr.application.accounts.update_user import UpdateUser, UpdateUserCommand, UserChanges
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.fields import Timestamp, example
-from ubr.application.kernel.representations import Page, SessionResult, UserResult
+from ubr.application.kernel.representations import GrantResult, Page, SessionResult, UserResult
 from ubr.application.roles.assign_role import AssignRole, AssignRoleCommand
-from ubr.application.roles.list_user_roles import GrantResult, ListUserRoles, ListUserRolesCommand
+from ubr.application.roles.list_user_roles import ListUserRoles, ListUserRolesCommand
 from ubr.application.roles.unassign_role import UnassignRole, UnassignRoleCommand
 from ubr.application.sessions.list_sessions import ListSessions, ListSessionsCommand
 from ubr.application.sessions.revoke_user_sessions import RevokeUserSessions, RevokeUserSessionsCommand
@@ -35,7 +36,7 @@ from ubr.domain.errors import (
     WeakPassword,
 )
 from ubr.entrypoints.http.call import Call, operation
-from ubr.entrypoints.http.response import Response
+from ubr.entrypoints.http.response import Response, StreamedResponse
 from ubr.entrypoints.http.responses import created, ok, page, revised
 from ubr.entrypoints.http.routes.paging import Paging
 from ubr.entrypoints.http.routing import Controller, delete, get, patch, post, put
@@ -162,6 +163,20 @@ class Users(Controller):
     async def explain_login(self, request: Call) -> Response:
         command = ExplainLoginCommand(user_id=request.id("user_id"))
         return ok(await request.ubr.explain_login(command, actor=request.actor))
+
+    @get(
+        "/{user_id:str}/export",
+        operation(
+            ExportUser,
+            "users",
+            summary="Export everything that is stored about a user",
+            answer=UserExportResult,
+            problems=(UserNotFound, ReauthenticationRequired, RateLimited),
+        ),
+    )
+    async def export(self, request: Call) -> Response:
+        command = ExportUserCommand(user_id=request.id("user_id"))
+        return StreamedResponse(await request.ubr.export_user(command, actor=request.actor))
 
     @get(
         "/{user_id:str}/sessions",
