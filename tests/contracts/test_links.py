@@ -53,6 +53,17 @@ async def user(uow: UnitOfWork) -> User:
     return user
 
 
+async def test_links_to_an_e_mail_without_a_user_are_deleted_and_no_others(uow: UnitOfWork, user: User) -> None:
+    registration = LinkKind.REGISTRATION
+    gone, other = new_link(to="somebody", kind=registration), new_link(to="another", kind=registration)
+    own = new_link(user, to="somebody")
+    await add(uow, gone, other, own)
+    async with uow.begin(SYSTEM) as tx:
+        await tx.links.forget_unowned(email("SomeBody"))
+        await tx.commit()
+    assert await there(uow, gone, other, own) == [False, True, True]
+
+
 async def test_a_link_comes_back_as_it_was(uow: UnitOfWork, user: User) -> None:
     links = [new_link(user), new_link(to="somebody", kind=LinkKind.REGISTRATION)]
     await add(uow, *links)

@@ -12,12 +12,14 @@ import pytest
 from msgspec.structs import replace
 
 from tests.integration.cli.kit import Ended, Run
+from tests.integration.cli.test_commands import on_a_terminal
 from tests.support.people import PASSWORD
 from tests.support.servers import run
 from ubr import (
     SYSTEM,
     Application,
     AssignRoleCommand,
+    CreateAdminCommand,
     CreateRoleCommand,
     CreateUserCommand,
     ListLogsCommand,
@@ -279,6 +281,37 @@ def test_an_export_is_written_to_a_file_or_to_standard_output(
     assert acts(settings)[:2] == [("user.exported", None)] * 2
     assert ubr("users", "export", UNKNOWN).code == 1
     assert ubr("users", "export", "ada").code == 2
+
+
+# --- erase -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_erased_account_is_gone_with_its_sessions(ubr: Run, settings: Settings, ada: str) -> None:
+    refused = ubr("users", "erase", ADA)
+    assert (refused.code, "--yes" in refused.err) == (2, True)
+    assert ubr("users", "show", ADA).code == 0
+    assert said(ubr("users", "erase", ada, "--yes")) == f"{ADA} is erased, and has no sessions."
+    assert [action for action, _ in acts(settings)[:2]] == ["user.deleted", "session.revoked"]
+    for account in (ADA, ada):
+        assert ubr("users", "erase", account, "--yes").code == 1
+
+
+def test_the_last_administrator_is_not_erased(ubr: Run, settings: Settings) -> None:
+    async def made() -> None:
+        async with connect(settings) as application:
+            await application.create_admin(CreateAdminCommand(email=ADA, password=PASSWORD), actor=SYSTEM)
+
+    run(made())
+    refused = ubr("users", "erase", ADA, "--yes")
+    assert (refused.code, "last" in refused.err) == (1, True)
+    assert ubr("users", "show", ADA).code == 0
+
+
+def test_an_erasure_is_confirmed_by_typing_the_e_mail(tmp_path: Path, settings: Settings, ada: str) -> None:
+    code, seen = on_a_terminal(tmp_path, "users", "erase", ada, typed=("bob@example.org",), **SETTINGS)
+    assert (code, "Nothing was erased" in seen) == (1, True)
+    code, seen = on_a_terminal(tmp_path, "users", "erase", ada, typed=("Ada@Example.ORG",), **SETTINGS)
+    assert (code, "is erased" in seen) == (0, True), seen
 
 
 # --- explain ---------------------------------------------------------------------------------------------------------

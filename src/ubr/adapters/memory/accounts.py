@@ -213,6 +213,9 @@ class MemoryLinks:
 
         self._drop(link for link in self._links if link.user_id == user_id and ends(link))
 
+    async def forget_unowned(self, email: Email) -> None:
+        self._drop(link for link in self._links if link.user_id is None and link.email.key == email.key)
+
     async def forget_all(self, limit: int) -> int:
         return self._drop(list(self._links)[:limit])
 

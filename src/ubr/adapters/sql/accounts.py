@@ -310,6 +310,9 @@ _PENDING: Final = Statement(
     .limit(1)
 )
 _FORGET_LINKS: Final = Statement(delete(links).where(links.c.user_id == bindparam("user_id"), _NOT_UNDO))
+_FORGET_UNOWNED: Final = Statement(
+    delete(links).where(links.c.email_key == bindparam("email_key"), links.c.user_id.is_(None))
+)
 _FORGET_LINKS_AND_UNDOS: Final = Statement(
     delete(links).where(
         links.c.user_id == bindparam("user_id"),
@@ -358,6 +361,9 @@ class SqlLinks:
         else:
             undo_until = changed_since + UNDO_LIFETIME
             await self._connection.write(_FORGET_LINKS_AND_UNDOS, {"user_id": user_id, "undo_until": undo_until})
+
+    async def forget_unowned(self, email: Email) -> None:
+        await self._connection.write(_FORGET_UNOWNED, {"email_key": email.key})
 
     async def forget_all(self, limit: int) -> int:
         return await self._connection.forget(links.c.digest, select(links.c.digest).limit(limit))

@@ -56,6 +56,7 @@ class DeleteUser:
             await end_sessions(tx, user, SecurityEvent.DELETED, actor=actor)
             user.delete()
             await tx.users.remove(user)
+            await tx.links.forget_unowned(user.email)
             await tx.outbox.forget_email(user.email, user.id)
 
 

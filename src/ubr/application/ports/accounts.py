@@ -228,6 +228,10 @@ class Links(Protocol):
         """
         ...
 
+    async def forget_unowned(self, email: Email) -> None:
+        """Delete the links to an e-mail, in any spelling, that belong to no user."""
+        ...
+
     async def forget_all(self, limit: int) -> int:
         """Delete at most `limit` links of any user. Returns the number deleted."""
         ...

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import rich_click as click
 
 from ubr.entrypoints.cli.accounts import check_account, find_account
-from ubr.entrypoints.cli.output import moment, print_json, print_lines, print_table, written
+from ubr.entrypoints.cli.output import ExitCode, Refused, moment, print_json, print_lines, print_table, written
 from ubr.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ account_argument: Final = click.argument("account", metavar="EMAIL_OR_ID")
 
 @click.group()
 def users() -> None:
-    """Find users, disable, enable and unlock their accounts, and export their data."""
+    """Find users, disable, enable and unlock their accounts, and export and erase their data."""
 
 
 @users.command()
@@ -134,6 +135,31 @@ def export(*, account: str, output: Path | None) -> None:
     asyncio.run(_export(settings, account, output))
 
 
+@users.command()
+@account_argument
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+def erase(*, account: str, yes: bool) -> None:
+    """Delete an account with all its sessions, roles and personal data. This cannot be undone.
+
+    Asks to type the e-mail of the account. The last administrator cannot be erased. The audit log keeps the id.
+    """
+    from ubr.domain.accounts.email import Email
+
+    check_account(account)
+    settings = Settings.from_env()
+    import asyncio
+
+    user = asyncio.run(_get(settings, account))
+    if not yes:
+        if not sys.stdin.isatty():
+            raise Refused("There is no terminal to confirm on. Use --yes.", ExitCode.USAGE)
+        typed = click.prompt(f"Type the e-mail of {user.id} to erase the account")
+        if Email.parse(typed).key != Email.parse(user.email).key:
+            raise Refused("That is another e-mail. Nothing was erased.")
+    asyncio.run(_erase(settings, user))
+    click.echo(f"{user.email} is erased, and has no sessions.")
+
+
 # --- the same with an application ------------------------------------------------------------------------------------
 
 
@@ -189,6 +215,22 @@ async def _unlock(settings: Settings, account: str) -> tuple[UserResult, int]:
     async with opened(settings, prepared=False) as ubr:
         user = await find_account(ubr, account)
         return user, (await ubr.unlock_user(UnlockUserCommand(user_id=user.id), actor=SYSTEM)).locks
+
+
+async def _get(settings: Settings, account: str) -> UserResult:
+    from ubr.entrypoints.cli.starting import opened
+
+    async with opened(settings, prepared=False) as ubr:
+        return await find_account(ubr, account)
+
+
+async def _erase(settings: Settings, user: UserResult) -> None:
+    from ubr.application.accounts.delete_user import DeleteUserCommand
+    from ubr.domain.actor import SYSTEM
+    from ubr.entrypoints.cli.starting import opened
+
+    async with opened(settings, prepared=False) as ubr:
+        await ubr.delete_user(DeleteUserCommand(user_id=user.id), actor=SYSTEM)
 
 
 async def _export(settings: Settings, account: str, output: Path | None) -> None:
