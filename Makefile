@@ -99,7 +99,7 @@ check: $(VENV)/.dev ## Run every static check
 	@BIN=$(BIN) tools/check
 
 .PHONY: docs
-docs: $(VENV)/.dev ## Write the pages of docs/ that are generated from the code
+docs: $(VENV)/.dev ## Write the pages of docs/ and the files of deploy/ that are generated from the code
 	@$(BIN)/python -m tools.write_docs
 
 .PHONY: changelog

@@ -25,6 +25,7 @@ CHECKED: Final = (
     "docs/*.md",
     "docs/operations/*.md",
     "docs/problems/*.md",
+    "docs/runbooks/*.md",
     "docs/adr/002[5-9]-*.md",
     "docs/adr/00[3-9]?-*.md",
     "changelog.d/*.md",

@@ -1,10 +1,11 @@
-"""Write the pages of `docs/` that are made from the code: `make docs`."""
+"""Write the pages of `docs/` and the files of `deploy/` that are made from the code: `make docs`."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+from tools import monitoring
 from tools.rooms import pictures
 from ubr.domain.events import (
     Event,
@@ -24,6 +25,8 @@ from ubr.domain.events import (
 from ubr.domain.roles.permissions import MEANINGS
 from ubr.entrypoints.cli.doctor.findings import SUBJECTS
 from ubr.entrypoints.http.log_fields import FIELDS
+from ubr.entrypoints.http.metrics.alerts import ALERTS
+from ubr.entrypoints.http.metrics.objectives import OBJECTIVES
 from ubr.entrypoints.http.metrics.registry import METRICS, ROUTES
 from ubr.entrypoints.http.openapi.document import described
 from ubr.entrypoints.http.problems.catalogue import problems
@@ -129,9 +132,31 @@ def architecture_page() -> str:
 
 
 def metrics_page() -> str:
-    """The page on metrics, with the tables of the metrics and of their labels."""
-    page = filled((DOCS / "metrics.md").read_text(), metrics_table(), "metrics")
-    return filled(page, labels_table(), "labels")
+    """The page on metrics, with its tables."""
+    page = (DOCS / "metrics.md").read_text()
+    parts = {"objectives": objectives_table, "alerts": alerts_table, "metrics": metrics_table, "labels": labels_table}
+    for name, made in parts.items():
+        page = filled(page, made(), name)
+    return page
+
+
+def objectives_table() -> str:
+    """Every service level objective."""
+    rows = [f"| {objective.title} | {objective.target:.1%} | {objective.meaning} |" for objective in OBJECTIVES]
+    return "\n".join(["| objective | in 30 days | good events among all |", "| --- | --- | --- |", *rows])
+
+
+def alerts_table() -> str:
+    """Every alert by name, with its severities and a link to its runbook."""
+    severities: dict[str, list[str]] = {}
+    for alert in ALERTS:
+        severities.setdefault(alert.name, []).append(alert.severity)
+    rows = [
+        f"| [`{name}`](runbooks/{name}.md) | {', '.join(found)} | "
+        f"{next(alert for alert in ALERTS if alert.name == name).meaning} |"
+        for name, found in severities.items()
+    ]
+    return "\n".join(["| alert | severity | meaning |", "| --- | --- | --- |", *rows])
 
 
 def metrics_table() -> str:
@@ -173,6 +198,7 @@ def pages() -> dict[Path, str]:
         DOCS / "doctor.md": doctor_page(),
         DOCS / "permissions.md": permissions_page(),
         DOCS / "architecture.md": architecture_page(),
+        **monitoring.files(),
         **{PROBLEMS / f"{slug}.md": markdown(page) for slug, page in problem_pages(described()).items()},
     }
 

@@ -14,6 +14,7 @@ PAGES: Final = sorted(
         "tests/README.md",
         *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
         *(f"docs/operations/{path.name}" for path in (ROOT / "docs" / "operations").glob("*.md")),
+        *(f"docs/runbooks/{path.name}" for path in (ROOT / "docs" / "runbooks").glob("*.md")),
     ]
 )
 

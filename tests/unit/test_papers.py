@@ -60,6 +60,19 @@ HELD = {
     ("docs/operations/backups.md", "sh"): "integration/test_docs_programs.py::test_the_commands_of_backups",
     ("docs/operations/backups.md", ""): "integration/test_docs_programs.py::test_the_commands_of_backups",
     ("docs/permissions.md", "python"): "integration/test_docs_programs.py::test_a_permission_is_asked_for",
+    ("docs/operations/monitoring.md", "sh"): "unit/test_papers.py::test_every_command_line_can_be_run",
+    (
+        "docs/operations/monitoring.md",
+        "yaml",
+    ): "unit/test_monitoring.py::test_the_example_of_grafana_names_our_dashboard",
+    **{
+        (block.page, block.language): {
+            "sh": "unit/test_papers.py::test_every_command_line_can_be_run",
+            "promql": "integration/production/test_monitoring.py::test_every_expression_is_evaluated_on_a_live_service",
+        }.get(block.language, "")
+        for block in blocks()
+        if block.page.startswith("docs/runbooks/")
+    },
     ("docs/verifier.md", "sh"): "unit/test_papers.py::test_the_extra_exists",
     ("docs/verifier.md", "json"): "unit/test_papers.py::test_the_answer_to_a_verifier_has_the_fields_of_one",
     ("docs/verifier.md", "python"): "integration/test_docs_programs.py::test_a_token_is_verified",

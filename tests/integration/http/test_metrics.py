@@ -25,7 +25,7 @@ from ubr.adapters.security.system import elapsed
 from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.kernel.origin import Origin, calling_from
-from ubr.application.kernel.periodic import collecting_jobs, running_beside
+from ubr.application.kernel.periodic import Watched, collecting_jobs, running_beside
 from ubr.application.ports.metrics import Load
 from ubr.application.ports.protection import Quota
 from ubr.application.protection.rate_limits import Quotas, RateLimiter
@@ -37,7 +37,7 @@ from ubr.domain.mail.kinds import MailKind
 from ubr.entrypoints.http.app import HttpOptions, create_app
 from ubr.entrypoints.http.connections import Connections
 from ubr.entrypoints.http.fields import fields_of
-from ubr.entrypoints.http.metrics import registry
+from ubr.entrypoints.http.metrics import memory, registry
 from ubr.entrypoints.http.metrics.access import MetricsAccess
 from ubr.entrypoints.http.metrics.board import Board
 from ubr.entrypoints.http.metrics.exporter import Exporter
@@ -107,7 +107,7 @@ def test_labels_have_few_values_and_none_is_about_a_person() -> None:
         assert 1 <= metric.series < 10_000
         for label in metric.labels:
             assert len(set(label.values)) == len(label.values) <= 64
-            assert label.name in {"method", "route", "status", "limit", "pool", "job"}
+            assert label.name in {"method", "route", "status", "limit", "pool", "background_job"}
 
 
 def test_values_of_labels_and_meanings_are_escaped() -> None:
@@ -197,14 +197,64 @@ def test_gauges_of_workers_are_added_up_and_failures_are_the_most() -> None:
     other.connections({"requests": Load(3, 4)})
     one.hashing(Load(1, 2))
     other.hashing(Load(2, 0))
-    one.jobs({"Sequencer": 2})
-    other.jobs({"Sequencer": 5, "no such job": 1})
+    one.job("Sequencer", failures=2, succeeded_at=7.0)
+    other.job("Sequencer", failures=5, succeeded_at=4.0)
+    other.job("no such job", failures=1, succeeded_at=9.0)
+    one.memory(1000)
+    other.memory(2000)
     assert totals(board, registry.CONNECTIONS_IN_USE) == {("requests",): [5], ("background",): [1]}
     assert totals(board, registry.CONNECTIONS_AWAITED)["requests",] == [5]
     assert totals(board, registry.HASHES_RUNNING) == {(): [3]}
     assert totals(board, registry.HASHES_WAITING) == {(): [2]}
     failures = totals(board, registry.JOB_FAILURES)
     assert (failures["Sequencer",], failures["other",], failures["Janitor",]) == ([5], [1], [0])
+    assert dict(board.totals(registry.JOB_SUCCESS_AGE, 10.0)) == {("Sequencer",): [6], ("other",): [1]}
+    assert totals(board, registry.MEMORY) == {(): [3000]}
+
+
+def test_starts_of_workers_are_counted_also_when_one_is_replaced() -> None:
+    board = Board(2)
+    for number in (0, 1, 1, 1):
+        WorkerMetrics(board, number)
+    assert totals(board, registry.WORKER_STARTS) == {(): [4]}
+
+
+@pytest.mark.parametrize("status", [408, 499])
+def test_a_duration_that_the_client_determined_is_not_counted(status: int) -> None:
+    worker = WorkerMetrics()
+    for each in (status, 200):
+        worker.request_began()
+        worker.request_ended("POST", "/api/auth/login", each, 20.0)
+    [[*counts, seconds]] = totals(worker.board, registry.REQUEST_DURATION).values()
+    assert (sum(counts), seconds) == (1, 20.0)
+    assert sum(count for [count] in totals(worker.board, registry.REQUESTS).values()) == 2
+
+
+# --- the memory -------------------------------------------------------------------------------------------------------
+
+
+def test_the_memory_is_the_proportional_size(tmp_path: Path) -> None:
+    source = tmp_path / "smaps_rollup"
+    source.write_text("00400000-7ffe ---p 00000000 00:00 0  [rollup]\nRss:  2000 kB\nPss:  1500 kB\nPss_Anon: 3 kB\n")
+    assert memory.used(source) == 1500 * 1024
+    assert memory.used(tmp_path / "missing") == 0
+
+
+def test_the_limit_of_memory_is_the_lowest_of_the_control_groups(tmp_path: Path) -> None:
+    group, groups = tmp_path / "cgroup", tmp_path / "groups"
+    folder = groups / "system.slice" / "ubr.service"
+    folder.mkdir(parents=True)
+    group.write_text("0::/system.slice/ubr.service\n")
+    machine = memory.limit(group, groups)
+    assert machine > 1024
+    (folder / "memory.max").write_text("max\n")
+    assert memory.limit(group, groups) == machine
+    (folder.parent / "memory.max").write_text("1024\n")
+    assert memory.limit(group, groups) == 1024
+    (folder / "memory.max").write_text("512\n")
+    assert memory.limit(group, groups) == 512
+    group.write_text("4:memory:/version/one\n")
+    assert memory.limit(group, groups) == memory.limit(tmp_path / "missing", groups) == machine
 
 
 # --- who may read them ------------------------------------------------------------------------------------------------
@@ -424,6 +474,30 @@ async def test_every_background_job_and_its_steps_are_in_the_registry(tmp_path: 
             assert {*jobs, "other"} == set(registry.JOBS.values)
 
 
+async def test_the_age_of_a_job_begins_again_with_each_success() -> None:
+    now = [100.0]
+    worker = WorkerMetrics()
+    with collecting_jobs() as jobs:
+        watched = Watched("Sequencer")
+        async with open_environment(memory_settings(), metrics=worker) as environment:
+            exporter = Exporter(worker=worker, access=LOCAL, environment=environment, jobs=jobs, elapsed=lambda: now[0])
+
+            async def age() -> float:
+                return parse((await exporter.text()).decode())["ubr_job_success_age_seconds"].value()
+
+            async def work() -> None:
+                if now[0] == 130:
+                    raise ValueError
+
+            assert await age() == 0
+            for moment, expected in ((110, 0), (130, 20), (140, 0)):
+                now[0] = moment
+                await watched(work)
+                assert await age() == expected
+            now[0] = 200
+            assert await age() == 60
+
+
 # --- what comes from the database -------------------------------------------------------------------------------------
 
 
@@ -458,7 +532,7 @@ async def test_without_the_database_the_other_metrics_are_shown() -> None:
         exporter = Exporter(worker=worker, access=LOCAL, environment=environment, jobs={}, elapsed=elapsed)
         found = parse((await exporter.text()).decode())
     assert found["ubr_database_readable"].value() == 0
-    missing = {metric.name for metric in METRICS if metric.source is Source.STORE}
+    missing = {metric.name for metric in METRICS if metric.source is Source.STORE} | {"ubr_job_success_age_seconds"}
     sparse = {metric.name for metric in METRICS if metric.kind is not Kind.GAUGE and metric.series > 100}
     assert set(found) == {metric.name for metric in METRICS} - missing - sparse
 

@@ -54,6 +54,8 @@ class Watched:
 
     name: str
     """For people: it is in the log."""
+    successes: int = field(default=0, init=False)
+    """The number of successes so far."""
     _failures: int = field(default=0, init=False)
     _unexpected: bool = field(default=False, init=False)
     _logged: int = field(default=0, init=False)
@@ -94,6 +96,7 @@ class Watched:
             _log.warning("Background job (%s): works again after %d failures", self.name, self._failures)
         self._failures = self._logged = 0
         self._unexpected = False
+        self.successes += 1
         return True
 
 

@@ -10,6 +10,7 @@ import mmap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
+from ubr.adapters.security.system import utc_now
 from ubr.entrypoints.http.metrics.registry import COUNTED, Kind, Metric, Source
 
 _CELL: Final = 8
@@ -34,6 +35,8 @@ class Board:
     """The cells of all workers. Forks of this process share them."""
 
     def __init__(self, workers: int = 1) -> None:
+        self.started: Final = utc_now().timestamp()
+        """The start of the service, in seconds since 1970."""
         self._workers = workers
         self._cells: memoryview[float] = memoryview(mmap.mmap(-1, workers * _AREAS * _SIZE * _CELL)).cast("d")
 

@@ -13,7 +13,7 @@ from ubr.application.operations.backlogs import Backlogs
 from ubr.application.ports.revocation import Elapsed
 from ubr.bootstrap import Environment
 from ubr.domain.errors import UbrError
-from ubr.entrypoints.http.metrics import registry
+from ubr.entrypoints.http.metrics import memory, registry
 from ubr.entrypoints.http.metrics.access import MetricsAccess
 from ubr.entrypoints.http.metrics.registry import COUNTED, METRICS, Metric
 from ubr.entrypoints.http.metrics.text import Sample, written
@@ -21,6 +21,9 @@ from ubr.entrypoints.http.metrics.worker import WorkerMetrics
 
 _READING: Final = 1.0
 """The time limit in seconds for reading from the database, and the least time between two reads."""
+
+_MEASURING: Final = 10.0
+"""The least time in seconds between two measurements of the memory: each takes a millisecond."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +36,9 @@ class Exporter:
     jobs: Mapping[str, Watched]
     elapsed: Elapsed
     _began: float = field(init=False)
+    _measured_at: float = field(default=float("-inf"), init=False)
+    _succeeded: dict[str, tuple[int, float]] = field(default_factory=dict, init=False)
+    """The number of successes of each background job, and the moment at which it was new."""
     _backlogs: Backlogs | None = field(default=None, init=False)
     _read_at: float = field(default=float("-inf"), init=False)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
@@ -52,7 +58,15 @@ class Exporter:
         self.worker.connections(environment.store.connections)
         polled_at = environment.session_cache.polled_at
         self.worker.session_cache(environment.session_cache.size, self._began if polled_at is None else polled_at)
-        self.worker.jobs({name: job.failures for name, job in self.jobs.items()})
+        now = self.elapsed()
+        for name, job in self.jobs.items():
+            known = self._succeeded.get(name)
+            if known is None or known[0] != job.successes:
+                known = self._succeeded[name] = (job.successes, now)
+            self.worker.job(name, failures=job.failures, succeeded_at=known[1])
+        if now - self._measured_at >= _MEASURING:
+            self._measured_at = now
+            self.worker.memory(memory.used())
 
     async def text(self) -> bytes:
         """All metrics. Waits for the database for a second at most."""
@@ -63,7 +77,12 @@ class Exporter:
 
     def _text(self, backlogs: Backlogs | None) -> bytes:
         now = self.elapsed()
-        others = _others(backlogs)
+        others = {
+            registry.REVOCATION_BOUND: [((), (self.environment.session_cache.times.bound,))],
+            registry.START_TIME: [((), (self.worker.board.started,))],
+            registry.MEMORY_LIMIT: [((), (float(memory.limit()),))],
+            **_others(backlogs),
+        }
         parts = []
         for metric in METRICS:
             counted = metric in COUNTED

@@ -131,7 +131,7 @@ POOLS: Final = Label(
     meaning="The connections for requests (`UBR_POOL_SIZE`), or those for background jobs.",
 )
 JOBS: Final = Label(
-    name="job",
+    name="background_job",  # Prometheus itself gives every series a label `job`
     values=(
         "SessionCache.poll_feed",
         "SessionCache.renew",
@@ -177,7 +177,8 @@ REQUEST_DURATION: Final = Metric(
     name="ubr_http_request_duration_seconds",
     kind=Kind.HISTOGRAM,
     unit="seconds",
-    meaning="Time from the head of a request to the end of its response.",
+    meaning="Time from the head of a request to the end of its response. Requests whose client was too slow (408) or "
+    "disconnected (499) are not part of it.",
     labels=(METHODS, ROUTES),
     buckets=_REQUEST_BUCKETS,
 )
@@ -255,6 +256,13 @@ REVOCATIONS_AT_BOUND: Final = Metric(
     meaning="Revocations that waited for the whole `UBR_REVOCATION_BOUND`, because a worker or the database did not "
     "answer.",
 )
+REVOCATION_BOUND: Final = Metric(
+    name="ubr_revocation_bound_seconds",
+    kind=Kind.GAUGE,
+    unit="seconds",
+    meaning="The setting `UBR_REVOCATION_BOUND`.",
+    source=Source.PROCESS,
+)
 AUDIT_WAITING: Final = Metric(
     name="ubr_audit_entries_waiting",
     kind=Kind.GAUGE,
@@ -298,6 +306,14 @@ JOB_FAILURES: Final = Metric(
     labels=(JOBS,),
     source=Source.MAX,
 )
+JOB_SUCCESS_AGE: Final = Metric(
+    name="ubr_job_success_age_seconds",
+    kind=Kind.GAUGE,
+    unit="seconds",
+    meaning="Time since the last success of a background job, or since its first start.",
+    labels=(JOBS,),
+    source=Source.OLDEST,
+)
 KEY_AGE: Final = Metric(
     name="ubr_signing_key_age_seconds",
     kind=Kind.GAUGE,
@@ -311,6 +327,32 @@ STORE_READABLE: Final = Metric(
     unit="0 or 1",
     meaning="1 if the metrics that come from the database could be read within a second; otherwise 0, and they are "
     "missing.",
+    source=Source.PROCESS,
+)
+WORKER_STARTS: Final = Metric(
+    name="ubr_worker_starts_total",
+    kind=Kind.COUNTER,
+    unit="workers",
+    meaning="Workers that were started, the first ones included.",
+)
+START_TIME: Final = Metric(
+    name="ubr_start_time_seconds",
+    kind=Kind.GAUGE,
+    unit="seconds",
+    meaning="The start of the service, in seconds since 1970.",
+    source=Source.PROCESS,
+)
+MEMORY: Final = Metric(
+    name="ubr_memory_bytes",
+    kind=Kind.GAUGE,
+    unit="bytes",
+    meaning="Memory of the workers, where each shared page counts once (Linux only, otherwise 0).",
+)
+MEMORY_LIMIT: Final = Metric(
+    name="ubr_memory_limit_bytes",
+    kind=Kind.GAUGE,
+    unit="bytes",
+    meaning="The memory limit of the container or of the service, or the memory of the machine if there is no limit.",
     source=Source.PROCESS,
 )
 BUILD: Final = Metric(
@@ -336,14 +378,20 @@ METRICS: Final = (
     CACHE_AGE,
     REVOCATION_WAIT,
     REVOCATIONS_AT_BOUND,
+    REVOCATION_BOUND,
     AUDIT_WAITING,
     AUDIT_AGE,
     MAILS_DUE,
     MAILS_DEAD,
     MAIL_AGE,
     JOB_FAILURES,
+    JOB_SUCCESS_AGE,
     KEY_AGE,
     STORE_READABLE,
+    WORKER_STARTS,
+    START_TIME,
+    MEMORY,
+    MEMORY_LIMIT,
     BUILD,
 )
 COUNTED: Final = tuple(metric for metric in METRICS if metric.source not in {Source.STORE, Source.PROCESS})

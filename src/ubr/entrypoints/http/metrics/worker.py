@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Final
 
 from ubr.application.ports.metrics import Load
 from ubr.entrypoints.http.metrics import registry
 from ubr.entrypoints.http.metrics.board import Board, first_cell
-from ubr.entrypoints.http.metrics.registry import OTHER, UNMATCHED, Label, Metric
+from ubr.entrypoints.http.metrics.registry import HUNG_UP, OTHER, UNMATCHED, Label, Metric
 
 
 def _positions(label: Label) -> dict[str, int]:
@@ -26,6 +27,9 @@ _JOBS: Final = _positions(registry.JOBS)
 _OTHER_METHOD: Final = _METHODS[OTHER]
 _NO_ROUTE: Final = _ROUTES[UNMATCHED]
 _OTHER_STATUS: Final = len(registry.STATUSES.values) - 1
+
+_TIMED_BY_CLIENTS: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HUNG_UP})
+"""The statuses of requests whose duration their client determined."""
 
 _REQUESTS: Final = first_cell(registry.REQUESTS)
 _DURATION: Final = first_cell(registry.REQUEST_DURATION)
@@ -48,6 +52,7 @@ class WorkerMetrics:
     def __init__(self, board: Board | None = None, number: int = 0) -> None:
         self.board = board or Board()
         self._cells = self.board.join(number)
+        self._cells[first_cell(registry.WORKER_STARTS)] += 1
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
@@ -60,6 +65,8 @@ class WorkerMetrics:
         cells[_RUNNING] -= 1
         place = _METHODS.get(method, _OTHER_METHOD) * _ROUTE_COUNT + _ROUTES.get(route or UNMATCHED, _NO_ROUTE)
         cells[_REQUESTS + place * _STATUS_COUNT + _STATUSES.get(status, _OTHER_STATUS)] += 1
+        if status in _TIMED_BY_CLIENTS:
+            return
         start = _DURATION + place * _DURATION_WIDTH
         cells[start + bisect_left(_DURATION_BUCKETS, seconds)] += 1
         cells[start + _DURATION_WIDTH - 1] += seconds
@@ -99,8 +106,12 @@ class WorkerMetrics:
         self._cells[first_cell(registry.CACHED_SESSIONS)] = entries
         self._cells[first_cell(registry.CACHE_AGE)] = polled_at
 
-    def jobs(self, failures: Mapping[str, int]) -> None:
-        """The failures in a row of each background job."""
-        start = first_cell(registry.JOB_FAILURES)
-        for job, number in failures.items():
-            self._cells[start + _JOBS.get(job, _JOBS[OTHER])] = number
+    def job(self, name: str, *, failures: int, succeeded_at: float) -> None:
+        """The failures in a row of a background job, and the moment from which the age of its last success counts."""
+        place = _JOBS.get(name, _JOBS[OTHER])
+        self._cells[first_cell(registry.JOB_FAILURES) + place] = failures
+        self._cells[first_cell(registry.JOB_SUCCESS_AGE) + place] = succeeded_at
+
+    def memory(self, used: int) -> None:
+        """The memory of this worker, in bytes."""
+        self._cells[first_cell(registry.MEMORY)] = used

@@ -1,0 +1,175 @@
+"""Prometheus and Alertmanager with their tools, as Debian ships them.
+
+The first available ones are used: programs on PATH; those that an earlier run unpacked into the virtual environment;
+Debian's packages, which are fetched and unpacked there. That needs no root, installs nothing on the machine, and starts
+no service. Without any, a test fails.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from tests.support.reaper import kill_tree, reaper
+from tests.support.servers import ServerError, free_port
+
+PACKAGES: Final = {
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+    "amtool": "prometheus-alertmanager",
+}
+"""The programs, and the packages that contain them."""
+
+_UNPACKED: Final = Path(sys.prefix) / "debian"
+_TEMPLATES: Final = b"/usr/share/prometheus/alertmanager"
+_READY_WITHIN: Final = 60.0
+_POLL: Final = 0.02
+
+
+def find(program: str) -> str:
+    """The path of a program. Errors: `ServerError` if there is none, and no package."""
+    unpacked = _UNPACKED / "usr" / "bin" / program
+    found = shutil.which(program)
+    if found is None and not unpacked.exists():
+        _fetch(PACKAGES[program])
+    return found or str(unpacked)
+
+
+def _fetch(package: str) -> None:
+    """Unpack a package of Debian. Errors: `ServerError`."""
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        raise ServerError(f"No {package} here: install it. Only on Debian the tests fetch it themselves.")
+    _UNPACKED.mkdir(exist_ok=True)
+    with (_UNPACKED / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # other workers fetch too
+        if (_UNPACKED / package).exists():
+            return
+        folder = _UNPACKED / f"{package}.part"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        trouble = _download(package, folder)
+        archives = list(folder.glob("*.deb"))
+        if trouble is not None or not archives:
+            raise ServerError(f"No {package} here: install it. apt-get download: {trouble}")
+        for archive in archives:
+            subprocess.run(["dpkg-deb", "--extract", archive, _UNPACKED], check=True, timeout=120)
+        shutil.rmtree(folder)
+        for program in (_UNPACKED / "usr" / "bin").iterdir():
+            _read_from_here(program)
+        (_UNPACKED / package).touch()
+
+
+def _read_from_here(program: Path) -> None:
+    """Let Debian's Alertmanager read its templates below the working directory, and not below the root."""
+    code = program.read_bytes()
+    if _TEMPLATES in code:
+        program.write_bytes(code.replace(_TEMPLATES, _TEMPLATES.replace(b"/usr/", b"usr//")))
+
+
+def _download(package: str, folder: Path) -> str | None:
+    """Download a package, with the machine's lists or with lists of its own. Returns the reason for a failure."""
+    state, cache = _UNPACKED / "apt" / "state", _UNPACKED / "apt" / "cache"
+    for each in (state / "lists" / "partial", cache / "archives" / "partial"):
+        each.mkdir(parents=True, exist_ok=True)
+    own = ["-o", f"Dir::State={state}", "-o", f"Dir::Cache={cache}", "-o", "Dir::State::status=/var/lib/dpkg/status"]
+    user = ["-o", "APT::Sandbox::User=root"] if os.geteuid() == 0 else []
+    trouble = ""
+    for command in (["download", package], [*own, "update"], [*own, "download", package]):
+        done = subprocess.run(
+            ["apt-get", "-q", *user, *command],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"LC_ALL": "C"},
+            timeout=300,
+        )
+        if "download" in command and done.returncode == 0:
+            return None
+        trouble = done.stderr.strip() or trouble
+    return trouble.splitlines()[-1] if trouble else "failed"
+
+
+def tool(program: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a tool to its end, in a folder."""
+    return subprocess.run(
+        [find(program), *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+class Daemon:
+    """A running Prometheus or Alertmanager, with its JSON API."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def get(self, path: str, **query: str) -> Any:
+        """The JSON answer of a GET. Errors: `AssertionError` with the answer to an invalid call."""
+        return self._ask(urllib.request.Request(f"{self.url}{path}?{urlencode(query)}"))  # noqa: S310 - our own address
+
+    def post(self, path: str, body: object) -> Any:
+        return self._ask(
+            urllib.request.Request(  # noqa: S310 - our own address
+                self.url + path, data=json.dumps(body).encode(), headers={"content-type": "application/json"}
+            )
+        )
+
+    def _ask(self, request: urllib.request.Request) -> Any:
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - our own address
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                raise AssertionError(error.read().decode()) from None
+        return json.loads(text) if text else None
+
+
+@contextmanager
+def running(program: str, options: Sequence[str], folder: Path) -> Iterator[Daemon]:
+    """A daemon on a port of its own, ready, and killed at the end. `folder` gets its log.
+
+    The paths in `options` have to be absolute.
+    """
+    port = free_port()
+    with (folder / f"{program}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [find(program), f"--web.listen-address=127.0.0.1:{port}", *options],
+            cwd=_UNPACKED if _UNPACKED.exists() else folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    reaper.watch(process.pid)
+    try:
+        daemon = Daemon(f"http://127.0.0.1:{port}")
+        deadline = time.monotonic() + _READY_WITHIN
+        while not _ready(daemon):
+            said = (folder / f"{program}.log").read_text(errors="replace")
+            assert process.poll() is None, said
+            assert time.monotonic() < deadline, said
+            time.sleep(_POLL)
+        yield daemon
+    finally:
+        kill_tree(process.pid)
+        process.wait()
+        reaper.forget(process.pid)
+
+
+def _ready(daemon: Daemon) -> bool:
+    with suppress(OSError), urllib.request.urlopen(f"{daemon.url}/-/ready", timeout=5) as answer:  # noqa: S310
+        return bool(answer.status == 200)
+    return False
