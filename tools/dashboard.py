@@ -64,8 +64,8 @@ ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
         tuple(
             Panel(
                 title=objective.title,
-                description=f"{objective.meaning} The objective is {objective.target:.1%} in 30 days. This is the share "
-                "of failures within 5 minutes and 6 hours.",
+                description=f"{objective.meaning} The objective is {objective.target:.1%} in 30 days. Shown is the "
+                "share of failures within 5 minutes and 6 hours.",
                 unit="percentunit",
                 queries=tuple(
                     (f'{objective.ratio_record(window)}{{job=~"$job"}}', f"{{{{job}}}} {window}")

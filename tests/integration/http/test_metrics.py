@@ -40,6 +40,7 @@ from ubr.entrypoints.http.fields import fields_of
 from ubr.entrypoints.http.metrics import memory, registry
 from ubr.entrypoints.http.metrics.access import MetricsAccess
 from ubr.entrypoints.http.metrics.board import Board
+from ubr.entrypoints.http.metrics.emf import EmbeddedMetrics
 from ubr.entrypoints.http.metrics.exporter import Exporter
 from ubr.entrypoints.http.metrics.registry import COUNTED, METRICS, Kind, Label, Metric, Source
 from ubr.entrypoints.http.metrics.text import written
@@ -469,7 +470,9 @@ async def test_every_background_job_and_its_steps_are_in_the_registry(tmp_path: 
                 worker=WorkerMetrics(), access=LOCAL, environment=environment, jobs=jobs, elapsed=elapsed
             )
             await environment.janitor()
-            async with running_beside((environment.janitor, CLEANING), (exporter.publish, CLEANING)):
+            embedded = EmbeddedMetrics(exporter, "an issuer", 60)
+            jobs_of_all = ((environment.janitor, CLEANING), (exporter.publish, CLEANING), (embedded.write, CLEANING))
+            async with running_beside(*jobs_of_all):
                 await asyncio.sleep(0)  # each of them has begun
             assert {*jobs, "other"} == set(registry.JOBS.values)
 

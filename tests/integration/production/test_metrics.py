@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support import emf
 from tests.support.commands import PATIENCE
 from tests.support.exposition import Family, parse
 from tests.support.plugin import NewDatabase
@@ -125,3 +127,19 @@ async def test_a_frozen_worker_shows_by_the_age_of_its_cache(tmp_path: Path, new
                 return (await scrape(client))["ubr_session_cache_age_seconds"].value() < 2
 
             await until(healed)
+
+
+async def test_lines_for_cloudwatch_go_to_standard_output(tmp_path: Path, new_database: NewDatabase) -> None:
+    environment = {**on_postgres(new_database(), workers=2), "UBR_METRICS_TOKEN": TOKEN, "UBR_METRICS_EMF": "on"}
+    with serving(tmp_path, environment) as service:
+        async with client_of(service) as client:
+            await ask(client, 60)
+            await log_in(client, 2)
+            await assert_counted(client, requests=60, logins=2)
+    # Every line is JSON, those of the supervisor too.
+    lines = [json.loads(line) for line in service.said]
+    embedded = [emf.parse(json.dumps(line)) for line in lines if "_aws" in line]
+    assert len(embedded) == 2, "one at the start, and one at the end"
+    assert sum(line["ubr_password_hash_duration_seconds"]["Count"] for line in embedded[1:]) == 2
+    assert sum(line["ubr_http_requests_total"] for line in embedded) > 60 + 2 + SCRAPES
+    assert sum(line["ubr_worker_starts_total"] for line in embedded) == 2

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 from litestar.types import Receive, Scope, Send
 
 from ubr.adapters.security.system import elapsed
-from ubr.application.kernel.periodic import collecting_jobs, running_beside
+from ubr.application.kernel.periodic import Act, collecting_jobs, running_beside
 from ubr.bootstrap import CLEANING, open_environment
 from ubr.domain.errors import UbrError
 from ubr.entrypoints.http.app import create_app
@@ -20,6 +20,7 @@ from ubr.entrypoints.http.edge import Edge, HttpOptions
 from ubr.entrypoints.http.log_lines import DELAY, EVENTS, OUTPUT, configure
 from ubr.entrypoints.http.metrics.access import MetricsAccess
 from ubr.entrypoints.http.metrics.board import Board
+from ubr.entrypoints.http.metrics.emf import LOOKING, EmbeddedMetrics
 from ubr.entrypoints.http.metrics.exporter import Exporter
 from ubr.entrypoints.http.metrics.worker import WorkerMetrics
 from ubr.settings import Settings, ensure_embedded_files
@@ -103,7 +104,16 @@ class Service:
                     worker=self._worker, access=self._access, environment=environment, jobs=jobs, elapsed=elapsed
                 )
                 options = replace(options, rejected=environment.denials.reject, metrics=exporter)
-                async with running_beside((environment.janitor, CLEANING), (exporter.publish, exporter.interval)):
+                beside: list[tuple[Act, float]] = [
+                    (environment.janitor, CLEANING),
+                    (exporter.publish, exporter.interval),
+                ]
+                async with AsyncExitStack() as stack:
+                    if settings.metrics_emf is not None:
+                        embedded = EmbeddedMetrics(exporter, settings.issuer, settings.metrics_emf.total_seconds())
+                        stack.push_async_callback(embedded.finish)
+                        beside.append((embedded.write, LOOKING))
+                    await stack.enter_async_context(running_beside(*beside))
                     edge = create_app(environment.application, options=options)
                     # All of this stays: a collection of garbage need not look at it again.
                     gc.collect()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, Literal
 
 from ubr.settings.declaration import setting
-from ubr.settings.values import one_of, parse_file, whole
+from ubr.settings.values import as_text, duration, one_of, parse_file, whole
 
 BACKGROUND_CONNECTIONS: Final = 4
 """The connections of each worker that are not for requests."""
@@ -19,6 +20,11 @@ def parse_token(raw: str) -> str:
     return raw
 
 
+def parse_interval(raw: str) -> timedelta | None:
+    named = {"off": None, "on": timedelta(minutes=1)}
+    return named[raw] if raw in named else duration("10s", "1h")(raw)
+
+
 @dataclass(frozen=True, kw_only=True)
 class OperationsSettings:
     metrics_token: str | None = setting(
@@ -28,6 +34,13 @@ class OperationsSettings:
         "while `UBR_HOST` is a loopback address and `UBR_TRUSTED_PROXIES` is not set.",
         otherwise="none",
         shown="nothing",
+    )
+    metrics_emf: timedelta | None = setting(
+        parse_interval,
+        "off",
+        "Writes the metrics to standard output in the embedded metric format of CloudWatch: `on` for one line a minute, "
+        "or the time between two lines, from `10s` to `1h`.",
+        text=lambda interval: "off" if interval is None else as_text(interval),
     )
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         one_of("debug", "info", "warning", "error"), "info", "The log level: `debug`, `info`, `warning` or `error`."

@@ -7,7 +7,7 @@ board before it forks the workers. A counter stays when its worker ends, so no s
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from ubr.adapters.security.system import utc_now
@@ -38,7 +38,10 @@ class Board:
         self.started: Final = utc_now().timestamp()
         """The start of the service, in seconds since 1970."""
         self._workers = workers
-        self._cells: memoryview[float] = memoryview(mmap.mmap(-1, workers * _AREAS * _SIZE * _CELL)).cast("d")
+        areas = workers * _AREAS
+        self._cells: memoryview[float] = memoryview(mmap.mmap(-1, (areas + 1) * _SIZE * _CELL)).cast("d")
+        # The sums at the last report, in the order of an area. Cell 0 is the moment of the report.
+        self._reported = self._cells[areas * _SIZE :]
 
     def join(self, number: int = 0) -> memoryview[float]:
         """The area of a worker that starts, by its number from 0 on. The gauges of its predecessor end."""
@@ -63,6 +66,34 @@ class Board:
                     continue
                 cells = [max(0.0, now - cell) for cell in cells]
             yield _values(metric, index), cells
+
+    def is_current(self, number: int, area: memoryview[float]) -> bool:
+        """False for the area of a worker whose successor has started."""
+        return area[0] == max(self._area(number, which)[0] for which in range(_AREAS))
+
+    @property
+    def reported_at(self) -> float:
+        """The moment of the last report; 0 before the first one."""
+        return self._reported[0]
+
+    def report(self, metrics: Iterable[Metric], now: float) -> dict[Metric, list[tuple[tuple[str, ...], list[float]]]]:
+        """The growth of counters and histograms since the last report, by the values of their labels.
+
+        The board remembers the report, so a worker that takes over from a killed one counts nothing twice.
+        """
+        found: dict[Metric, list[tuple[tuple[str, ...], list[float]]]] = {}
+        self._reported[0] = now
+        for metric in metrics:
+            grown: dict[int, list[float]] = {}
+            for cell, value in self._merged(metric).items():
+                place = _START[metric.name] + cell
+                growth = value - self._reported[place]
+                self._reported[place] = value
+                if growth:
+                    index, within = divmod(cell, metric.width)
+                    grown.setdefault(index, [0.0] * metric.width)[within] = growth
+            found[metric] = [(_values(metric, index), cells) for index, cells in sorted(grown.items())]
+        return found
 
     def _merged(self, metric: Metric) -> dict[int, float]:
         """The cells that are not 0, by their position in the metric."""

@@ -15,7 +15,7 @@ from ubr.bootstrap import Environment
 from ubr.domain.errors import UbrError
 from ubr.entrypoints.http.metrics import memory, registry
 from ubr.entrypoints.http.metrics.access import MetricsAccess
-from ubr.entrypoints.http.metrics.registry import COUNTED, METRICS, Metric
+from ubr.entrypoints.http.metrics.registry import COUNTED, METRICS, Kind, Metric
 from ubr.entrypoints.http.metrics.text import Sample, written
 from ubr.entrypoints.http.metrics.worker import WorkerMetrics
 
@@ -75,19 +75,33 @@ class Exporter:
         # In a thread, because the cells of many workers take some milliseconds.
         return await asyncio.to_thread(self._text, backlogs)
 
+    async def gauges(self) -> Mapping[Metric, Sequence[Sample]]:
+        """All gauges with their values at this moment. Waits for the database for a second at most."""
+        await self.publish()
+        others, now = self._others(await self._stored()), self.elapsed()
+        return {
+            metric: [*self.worker.board.totals(metric, now)] if metric in COUNTED else others.get(metric, ())
+            for metric in METRICS
+            if metric.kind is Kind.GAUGE
+        }
+
     def _text(self, backlogs: Backlogs | None) -> bytes:
         now = self.elapsed()
-        others = {
-            registry.REVOCATION_BOUND: [((), (self.environment.session_cache.times.bound,))],
-            registry.START_TIME: [((), (self.worker.board.started,))],
-            registry.MEMORY_LIMIT: [((), (float(memory.limit()),))],
-            **_others(backlogs),
-        }
+        others = self._others(backlogs)
         parts = []
         for metric in METRICS:
             counted = metric in COUNTED
             parts.append(written(metric, self.worker.board.totals(metric, now) if counted else others.get(metric, ())))
         return "".join(parts).encode()
+
+    def _others(self, backlogs: Backlogs | None) -> Mapping[Metric, Sequence[Sample]]:
+        """The metrics that no worker counts."""
+        return {
+            registry.REVOCATION_BOUND: [((), (self.environment.session_cache.times.bound,))],
+            registry.START_TIME: [((), (self.worker.board.started,))],
+            registry.MEMORY_LIMIT: [((), (float(memory.limit()),))],
+            **_stored_metrics(backlogs),
+        }
 
     async def _stored(self) -> Backlogs | None:
         """The backlogs in the database, no older than a second; None if it did not answer in time."""
@@ -102,8 +116,8 @@ class Exporter:
         return self._backlogs
 
 
-def _others(backlogs: Backlogs | None) -> Mapping[Metric, Sequence[Sample]]:
-    """The metrics that no worker counts."""
+def _stored_metrics(backlogs: Backlogs | None) -> Mapping[Metric, Sequence[Sample]]:
+    """The metrics that come from the database, and those that never change."""
     found: dict[Metric, Sequence[Sample]] = {
         registry.BUILD: [((version("ubr"),), (1.0,))],
         registry.STORE_READABLE: [((), (float(backlogs is not None),))],

@@ -142,6 +142,7 @@ JOBS: Final = Label(
         "BacklogWatch",
         "DeliverMail",
         "Exporter.publish",
+        "EmbeddedMetrics.write",
         "Janitor",
         "Janitor, successors of refresh tokens",
         "Janitor, expired sessions",

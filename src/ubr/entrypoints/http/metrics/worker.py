@@ -51,8 +51,14 @@ class WorkerMetrics:
 
     def __init__(self, board: Board | None = None, number: int = 0) -> None:
         self.board = board or Board()
+        self._number = number
         self._cells = self.board.join(number)
         self._cells[first_cell(registry.WORKER_STARTS)] += 1
+
+    @property
+    def reports(self) -> bool:
+        """True for the one worker that reports for all: the newest one with the number 0."""
+        return self._number == 0 and self.board.is_current(0, self._cells)
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
