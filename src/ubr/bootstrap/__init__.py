@@ -13,17 +13,20 @@ from ubr.bootstrap.environment import (
     schema_state,
 )
 from ubr.bootstrap.mailing import mailer_of
+from ubr.bootstrap.tracing import check_tracing, open_tracing
 
 __all__ = [
     "CLEANING",
     "Environment",
     "check_files",
+    "check_tracing",
     "common_of",
     "connect",
     "is_guessable",
     "mailer_of",
     "migrate",
     "open_environment",
+    "open_tracing",
     "preload",
     "schema_state",
 ]

@@ -23,6 +23,8 @@ from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import Store
 from ubr.bootstrap.decisions import common_of
 from ubr.bootstrap.mailing import renderer_of
+from ubr.bootstrap.ports import Ports
+from ubr.bootstrap.tracing import check_tracing
 from ubr.domain.actor import SYSTEM
 from ubr.settings import MEMORY, Settings, ensure_embedded_files
 
@@ -72,12 +74,13 @@ def _container(settings: Settings, clock: Clock | None, metrics: Metrics) -> Mem
 
 
 def check_files(settings: Settings) -> None:
-    """Read the files that settings name: forbidden passwords, and templates of mails.
+    """Read the files that settings name: forbidden passwords, and templates of mails. Look for optional packages.
 
     Errors: `WrongSetting` if one cannot be used.
     """
     common_of(settings)
     renderer_of(settings)
+    check_tracing(settings)
 
 
 def preload(settings: Settings) -> None:
@@ -100,13 +103,14 @@ async def open_environment(
     clock: Clock | None = None,
     metrics: Metrics = NO_METRICS,
     prepared: bool = True,
+    instrument: Callable[[Ports], Ports] | None = None,
     following: bool = True,
     delivering: bool = True,
     sequencing: bool = True,
 ) -> AsyncIterator[Environment]:
     """The complete environment of a process, on an up-to-date schema. `clock` replaces every clock, for tests.
 
-    `metrics` takes note of facts; by default nothing does.
+    `metrics` takes note of facts; by default nothing does. `instrument` replaces adapters, for traces.
 
     Without `prepared`, the application can manage signing keys that no secret decrypts, but cannot sign or verify
     tokens.
@@ -118,6 +122,8 @@ async def open_environment(
     """
     container = _container(settings, clock, metrics)
     container.home().check()
+    if instrument is not None:
+        container.ports.override(providers.Object(instrument(container.ports())))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(container.store().close)
         stack.callback(container.hasher().close)

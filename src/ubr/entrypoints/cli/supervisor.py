@@ -29,7 +29,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import MPServer
 
-from ubr.bootstrap import preload
+from ubr.bootstrap import check_tracing, preload
 from ubr.entrypoints.cli.hardening import protect_secrets, warn_of_root
 from ubr.entrypoints.cli.listener import BACKLOG, allowed_connections, run_worker
 from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain
@@ -63,6 +63,7 @@ def run(settings: Settings) -> ExitCode:
         # Flush every line: a program that reads our output through a pipe may wait for it.
         sys.stdout.reconfigure(line_buffering=True)
     protect_secrets()
+    check_tracing(settings)
     address = _claim(settings)
     configure(settings.log_level, form=settings.log_format)
     logging.captureWarnings(True)

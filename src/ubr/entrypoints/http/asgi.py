@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,8 @@ from litestar.types import Receive, Scope, Send
 
 from ubr.adapters.security.system import elapsed
 from ubr.application.kernel.periodic import Act, collecting_jobs, running_beside
-from ubr.bootstrap import CLEANING, open_environment
+from ubr.bootstrap import CLEANING, check_tracing, open_environment, open_tracing
+from ubr.bootstrap.tracing import Tracing
 from ubr.domain.errors import UbrError
 from ubr.entrypoints.http.app import create_app
 from ubr.entrypoints.http.connections import Connections
@@ -37,7 +38,24 @@ def create(
     settings = ensure_embedded_files(Settings.from_env())
     configure(settings.log_level, form=settings.log_format, delay=DELAY)
     access = MetricsAccess(token=settings.metrics_token, local=loopback and settings.trusted_proxies == ())
-    return Service(settings, connections, WorkerMetrics(board, number), access)
+    return Service(settings, connections, _metrics_of(settings)(board, number), access)
+
+
+def _metrics_of(settings: Settings) -> type[WorkerMetrics]:
+    if settings.otlp_endpoint is None:
+        return WorkerMetrics
+    check_tracing(settings)
+    from ubr.entrypoints.http.tracing import TracedWorkerMetrics  # noqa: PLC0415 - an optional dependency
+
+    return TracedWorkerMetrics
+
+
+def _traced(edge: Edge, tracing: Tracing | None) -> Callable[[Any, Any, Any], Awaitable[None]]:
+    if tracing is None:
+        return edge
+    from ubr.entrypoints.http.tracing import TracedEdge  # noqa: PLC0415 - an optional dependency
+
+    return TracedEdge(edge, tracing.requests)
 
 
 class Service:
@@ -55,6 +73,7 @@ class Service:
         self._worker = worker or WorkerMetrics()
         self._access = access or MetricsAccess()
         self._edge: Edge | None = None
+        self._app: Callable[[Any, Any, Any], Awaitable[None]] | None = None
 
     def stop_soon(self) -> None:
         """Report that the service is not ready, and close connections after their next answer."""
@@ -64,15 +83,15 @@ class Service:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if str(scope["type"]) == "lifespan":
             await self._live(receive, send)
-        elif self._edge is not None:
-            await self._edge(scope, receive, send)
+        elif self._app is not None:
+            await self._app(scope, receive, send)
 
     async def _live(self, receive: Any, send: Any) -> None:
         await receive()
         started = False
         try:
-            async with self._opened() as edge:
-                self._edge = edge
+            async with open_tracing(self._settings) as tracing, self._opened(tracing) as edge:
+                self._edge, self._app = edge, _traced(edge, tracing)
                 started = True
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
@@ -89,7 +108,7 @@ class Service:
         await send({"type": "lifespan.shutdown.complete"})
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[Edge]:
+    async def _opened(self, tracing: Tracing | None) -> AsyncIterator[Edge]:
         settings = self._settings
         options = HttpOptions(
             trusted_proxies=settings.trusted_proxies,
@@ -99,7 +118,8 @@ class Service:
             connections=self._connections,
         )
         with collecting_jobs() as jobs:
-            async with open_environment(settings, metrics=self._worker) as environment:
+            instrument = None if tracing is None else tracing.instrument
+            async with open_environment(settings, metrics=self._worker, instrument=instrument) as environment:
                 exporter = Exporter(
                     worker=self._worker, access=self._access, environment=environment, jobs=jobs, elapsed=elapsed
                 )

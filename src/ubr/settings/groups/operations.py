@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Final, Literal
 
 from ubr.settings.declaration import setting
+from ubr.settings.urls import parse_http_url
 from ubr.settings.values import as_text, duration, one_of, parse_file, whole
 
 BACKGROUND_CONNECTIONS: Final = 4
@@ -25,6 +26,12 @@ def parse_interval(raw: str) -> timedelta | None:
     return named[raw] if raw in named else duration("10s", "1h")(raw)
 
 
+def parse_share(raw: str) -> float:
+    if not re.fullmatch(r"[01]|0?\.[0-9]{1,6}|1\.0", raw):
+        raise ValueError("must be a number from 0 to 1, such as 0.1")
+    return float(raw)
+
+
 @dataclass(frozen=True, kw_only=True)
 class OperationsSettings:
     metrics_token: str | None = setting(
@@ -38,9 +45,21 @@ class OperationsSettings:
     metrics_emf: timedelta | None = setting(
         parse_interval,
         "off",
-        "Writes the metrics to standard output in the embedded metric format of CloudWatch: `on` for one line a minute, "
+        "Writes the metrics to standard output in the embedded metric format of CloudWatch: `on` for a line a minute, "
         "or the time between two lines, from `10s` to `1h`.",
         text=lambda interval: "off" if interval is None else as_text(interval),
+    )
+    otlp_endpoint: str | None = setting(
+        parse_http_url,
+        None,
+        "The address of an OpenTelemetry collector for traces, by OTLP over HTTP: `http://collector:4318`. Needs "
+        '`pip install "ubr[otel]"`.',
+        shown="url",
+    )
+    otlp_share: float = setting(
+        parse_share,
+        "1",
+        "The share of the requests to trace, from 0 to 1. A request with a `traceparent` is traced as that one says.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         one_of("debug", "info", "warning", "error"), "info", "The log level: `debug`, `info`, `warning` or `error`."
