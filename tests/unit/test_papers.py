@@ -58,6 +58,9 @@ HELD = {
     ("docs/load-balancers.md", ""): "unit/test_papers.py::test_the_load_balancer_is_the_one_of_the_rolling_update",
     ("docs/mail.md", "sh"): "integration/test_docs_programs.py::test_the_commands_of_the_outbox",
     ("docs/operations/backups.md", "sh"): "integration/test_docs_programs.py::test_the_commands_of_backups",
+    ("docs/operations/backups-s3.md", "json"): (
+        "integration/backups/test_s3.py::test_the_policy_of_creation_can_create_and_nothing_else"
+    ),
     ("docs/operations/backups.md", ""): "integration/test_docs_programs.py::test_the_commands_of_backups",
     ("docs/permissions.md", "python"): "integration/test_docs_programs.py::test_a_permission_is_asked_for",
     ("docs/operations/monitoring.md", "sh"): "unit/test_papers.py::test_every_command_line_can_be_run",

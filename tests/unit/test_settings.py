@@ -139,7 +139,14 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
     "UBR_POOL_SIZE": [("1", 1), ("1000", 1000)],
     "UBR_SESSION_CACHE_SIZE": [("100", 100), ("10000000", 10_000_000)],
     "UBR_AUDIT_CHECKPOINT": [("/srv/log.checkpoint", "/srv/log.checkpoint"), ("a b", "a b")],
-    "UBR_BACKUP_DIR": [("/srv/backups", "/srv/backups"), ("a b/", "a b/")],
+    "UBR_BACKUP_DIR": [
+        *((each, each) for each in ("/srv/backups", "a b/", "s3://bucket", "s3://my.bucket/ubr/daily")),
+    ],
+    "UBR_BACKUP_S3_ENDPOINT": [("https://minio.example.com:9000/", "https://minio.example.com:9000")],
+    "UBR_BACKUP_S3_ENCRYPTION": [
+        (each, each) for each in ("AES256", "aws:kms", "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab")
+    ],
+    "UBR_BACKUP_MAX_AGE": [("1m", timedelta(minutes=1)), ("365d", timedelta(days=365))],
     "UBR_BACKUP_KEY": [(KEY, (KEY.encode(),)), (f"{KEY},{KEY}2", (KEY.encode(), f"{KEY}2".encode()))],
     "UBR_SMTP_DATA_TIMEOUT": [("10s", timedelta(seconds=10)), ("1h", timedelta(hours=1))],
     "UBR_SMTP_URL": [
@@ -237,7 +244,10 @@ BAD: dict[str, list[str]] = {
     "UBR_POOL_SIZE": ["0", "1001", *NUMBERS],
     "UBR_SESSION_CACHE_SIZE": ["99", "10000001", *NUMBERS],
     "UBR_AUDIT_CHECKPOINT": ["/srv/", "/"],
-    "UBR_BACKUP_DIR": ["s3://bucket/backups", "file:///srv/backups"],
+    "UBR_BACKUP_DIR": ["s3://", "s3://b/", "s3://key:secret@bucket/", "s3://bucket?a=b", "file:///srv/backups"],
+    "UBR_BACKUP_S3_ENDPOINT": ["minio.example.com:9000", "s3://bucket", "https://h/?a"],
+    "UBR_BACKUP_S3_ENCRYPTION": ["aes256", "none", "arn:aws:s3:::bucket"],
+    "UBR_BACKUP_MAX_AGE": ["59s", "366d", "26"],
     "UBR_BACKUP_KEY": ["k" * 31, "k" * 32, f"{KEY},{{0}}", ","],
     "UBR_SMTP_DATA_TIMEOUT": ["9s", "61m", "10"],
     "UBR_SMTP_URL": [
@@ -443,6 +453,9 @@ def test_defaults_are_those_of_the_contract() -> None:
         session_cache_size=100_000,
         audit_checkpoint=None,
         backup_dir=None,
+        backup_s3_endpoint=None,
+        backup_s3_encryption=None,
+        backup_max_age=timedelta(hours=26),
         backup_key=None,
         smtp_url=None,
         smtp_data_timeout=timedelta(minutes=10),

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ubr.adapters.backups.folder import FolderBackupStore
 from ubr.adapters.security.backup_encryption import ChunkedBackupCipher
@@ -37,7 +38,7 @@ from ubr.settings import Settings, inherited_variables
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backups:
-    """The backups in one folder, with the keys of the settings."""
+    """The backups in one place, with the keys of the settings."""
 
     settings: Settings
     store: BackupStore
@@ -45,11 +46,14 @@ class Backups:
     clock: Clock
 
     @classmethod
-    def of(cls, settings: Settings, folder: Path, *, clock: Clock = utc_now) -> Backups:
-        """Errors: `ValueError` if no key is set."""
+    def of(cls, settings: Settings, place: str, *, clock: Clock = utc_now, hurried: bool = False) -> Backups:
+        """`hurried` is for a command that must end within seconds.
+
+        Errors: `ValueError` if no key is set; `BackupFailed` if the place takes a library that is not installed.
+        """
         return cls(
             settings=settings,
-            store=FolderBackupStore(folder),
+            store=_store(settings, place, clock, hurried=hurried),
             cipher=ChunkedBackupCipher(SecretKeys(settings.backup_key or ()), random_bytes),
             clock=clock,
         )
@@ -75,7 +79,7 @@ class Backups:
         return VerifyBackup(
             store=self.store,
             cipher=self.cipher,
-            scratch=_Scratch(server or self.settings.owner_url),
+            scratch=_Scratch(self.settings, server or self.settings.owner_url),
             open_installation=self._open_installation,
             clock=self.clock,
             elapsed=elapsed,
@@ -86,13 +90,7 @@ class Backups:
 
     @asynccontextmanager
     async def _open_installation(self, database: RestoredDatabase, schema: str | None) -> AsyncIterator[Installation]:
-        settings = replace(
-            self.settings,
-            database_url=database.url,
-            database_schema=schema,
-            migration_database_url=None,
-            redis_url=None,  # its messages are for the workers of the running service
-        )
+        settings = _settings_of(self.settings, database, schema)
         if await schema_state(settings) == "unknown":
             raise BackupFailed("A newer version of ubr made this backup: use that version")
         await migrate(settings)
@@ -111,6 +109,17 @@ class Backups:
             )
 
 
+def _settings_of(settings: Settings, database: RestoredDatabase, schema: str | None) -> Settings:
+    """These settings for another database."""
+    return replace(
+        settings,
+        database_url=database.url,
+        database_schema=schema,
+        migration_database_url=None,
+        redis_url=None,  # its messages are for the workers of the running service
+    )
+
+
 def restored(url: str) -> RestoredDatabase:
     """The database that a URL, in the form of the setting, names."""
     if url.startswith("sqlite"):
@@ -120,6 +129,34 @@ def restored(url: str) -> RestoredDatabase:
     from ubr.adapters.sql.backups.postgresql import PostgresqlRestored
 
     return PostgresqlRestored(url, inherited_variables())
+
+
+def _store(settings: Settings, place: str, clock: Clock, *, hurried: bool) -> BackupStore:
+    if not place.startswith("s3://"):
+        return FolderBackupStore(Path(place))
+    try:
+        from ubr.adapters.backups.s3 import S3BackupStore, S3Place
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "botocore":
+            raise
+        raise BackupFailed("Backups in an object storage need the package botocore: install `ubr[s3]`") from None
+    url, encryption = urlsplit(place), settings.backup_s3_encryption
+    prefix = url.path.strip("/")
+    chosen: dict[str, str] = {}
+    if encryption is not None:
+        chosen = {"ServerSideEncryption": encryption}
+    if encryption is not None and encryption.startswith("arn:"):
+        chosen = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": encryption}
+    return S3BackupStore(
+        S3Place(
+            bucket=url.netloc,
+            prefix=f"{prefix}/" if prefix else "",
+            endpoint=settings.backup_s3_endpoint,
+            encryption=chosen,
+        ),
+        clock,
+        hurried=hurried,
+    )
 
 
 def _dumped(settings: Settings) -> DumpedDatabase:
@@ -137,15 +174,23 @@ def _dumped(settings: Settings) -> DumpedDatabase:
 class _Scratch:
     """Makes databases for a rehearsal; those of PostgreSQL on the server that a URL names."""
 
+    settings: Settings
     server: str
 
     def open(self, kind: DatabaseKind) -> AbstractAsyncContextManager[RestoredDatabase]:
         if kind == "sqlite":
             from ubr.adapters.sql.backups.sqlite import sqlite_scratch
 
-            return sqlite_scratch()
+            return sqlite_scratch(utc_now)
         if not self.server.startswith("postgresql"):
             raise BackupFailed("This is a backup of PostgreSQL: let --on name a PostgreSQL server for the rehearsal")
         from ubr.adapters.sql.backups.postgresql import postgresql_scratch
 
         return postgresql_scratch(self.server, inherited_variables())
+
+    @asynccontextmanager
+    async def migrated(self, kind: DatabaseKind, schema: str | None) -> AsyncIterator[RestoredDatabase]:
+        async with self.open(kind) as database:
+            await database.require_empty(schema)
+            await migrate(_settings_of(self.settings, database, schema))
+            yield database

@@ -7,6 +7,7 @@ reading the environment, `ubr config` and `docs/settings.md` use the same declar
 from ubr.settings.embedded import DATABASE_FILE, EMBEDDED, LOCAL_SENDER, MAIL_FOLDER, SECRET_FILE
 from ubr.settings.embedded_files import check_embedded_files, ensure_embedded_files
 from ubr.settings.errors import WrongSetting
+from ubr.settings.groups.backups import parse_place
 from ubr.settings.groups.network import Network, TrustedProxies
 from ubr.settings.groups.operations import BACKGROUND_CONNECTIONS
 from ubr.settings.groups.stores import MEMORY, parse_database_url
@@ -44,5 +45,6 @@ __all__ = [
     "masked",
     "parse_database_url",
     "parse_duration",
+    "parse_place",
     "secret_files",
 ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,12 @@ class Installation:
             await ubr.get_checkpoint(actor=SYSTEM)
 
         self.call(act)
+
+    def run_sql(self, *statements: str) -> None:
+        """Change the database on SQLite past the service."""
+        with closing(sqlite3.connect("ubr.db")) as database, database:
+            for statement in statements:
+                database.execute(statement)
 
     @property
     def names(self) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import sqlite3
 import stat
 import subprocess
+import tempfile
 import threading
 import time
 import tracemalloc
@@ -17,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -149,6 +152,50 @@ def test_a_rehearsal_leaves_nothing_behind(each: Installation, postgres_server: 
         time.sleep(0.1)
     assert list(tmp_path.glob("ubr-verify-*")) == []
     assert sorted(path.name for path in each.folder.iterdir()) == found
+
+
+def test_a_rehearsal_drops_what_a_killed_one_left_and_no_other(
+    postgresql: Installation, postgres_server: PostgresServer
+) -> None:
+    postgresql.done("backup create")
+    now = int(str(postgres_server.query("SELECT extract(epoch FROM clock_timestamp())::bigint")))
+    left, used, young = (f"ubr_verify_{at}_{os.urandom(8).hex()}" for at in (now - 3600, now - 3600, now - 60))
+    others = {used, young, f"ubr_verify_mine_{os.urandom(4).hex()}"}
+    for name in (left, *others):
+        postgres_server.create_database(name)
+    try:
+
+        async def verify_while_one_is_used() -> None:
+            connection = await asyncpg.connect(postgres_server.dsn(used))
+            try:
+                await asyncio.to_thread(postgresql.done, "backup verify")
+            finally:
+                await connection.close()
+
+        asyncio.run(verify_while_one_is_used())
+        found = set(postgres_server.databases())
+        assert left not in found
+        assert others <= found
+    finally:
+        for name in (left, *others):
+            postgres_server.drop_database(name)
+
+
+def test_a_rehearsal_deletes_the_file_that_a_killed_one_left(sqlite: Installation, tmp_path: Path) -> None:
+    sqlite.patch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    folders = {name: tmp_path / "temporary" / f"ubr-verify-{name}" for name in ("left", "used", "young")}
+    for name, folder in folders.items():
+        folder.mkdir(parents=True)
+        (folder / "ubr.db").write_bytes(b"rows")
+        if name != "young":
+            os.utime(folder, (1, 1))
+    descriptor = os.open(folders["used"], os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        sqlite.done("backup verify")
+    finally:
+        os.close(descriptor)
+    assert {name for name, folder in folders.items() if folder.exists()} == {"used", "young"}
 
 
 def test_the_files_are_for_their_owner_alone_and_show_no_secret(each: Installation) -> None:
@@ -354,6 +401,18 @@ def execute(*statements: str) -> Callable[[Installation], None]:
     return change
 
 
+TRIGGER = "logs_only_grow_delete"
+"""One that protects the log."""
+
+
+def copy_entry(here: Installation) -> None:
+    """Insert an entry that nobody made."""
+    with closing(sqlite3.connect("ubr.db")) as database:
+        names = [row[1] for row in database.execute("PRAGMA table_info(logs)")]
+    copied = ", ".join("randomblob(16)" if name == "id" else name for name in names)
+    execute(f"INSERT INTO logs ({', '.join(names)}) SELECT {copied} FROM logs LIMIT 1")(here)  # noqa: S608
+
+
 CONTAINED: dict[str, tuple[Callable[[Installation], object], str]] = {
     "a missing table": (execute("DROP TABLE counters"), "The table counters is missing"),
     "a missing column": (execute("ALTER TABLE users DROP COLUMN full_name"), "add_column users.full_name"),
@@ -366,6 +425,26 @@ CONTAINED: dict[str, tuple[Callable[[Installation], object], str]] = {
         "The audit log: ",
     ),
     "a deleted entry of the log": (execute("DELETE FROM logs WHERE action = 'role.created'"), "The audit log: "),
+    "a missing trigger": (lambda here: here.run_sql(f"DROP TRIGGER {TRIGGER}"), f"The trigger {TRIGGER} is missing"),
+    "a trigger that does nothing": (
+        lambda here: here.run_sql(
+            f"DROP TRIGGER {TRIGGER}", f"CREATE TRIGGER {TRIGGER} BEFORE DELETE ON logs BEGIN SELECT 1; END"
+        ),
+        f"The trigger {TRIGGER} is not that of this version",
+    ),
+    "a trigger of somebody else": (
+        lambda here: here.run_sql("CREATE TRIGGER copies AFTER INSERT ON users BEGIN SELECT 1; END"),
+        "The trigger copies is not one of ubr",
+    ),
+    "a truncated log": (
+        execute("DELETE FROM logs WHERE timestamp = (SELECT max(timestamp) FROM logs)"),
+        "The audit log: ",
+    ),
+    "an additional entry of the log": (copy_entry, "The audit log: "),
+    "a key that decrypts nothing": (
+        execute("UPDATE signing_keys SET private = randomblob(length(private))"),
+        "UBR_SECRET_KEY does not decrypt the signing key",
+    ),
     "another secret of the service": (
         lambda here: here.patch.setenv("UBR_SECRET_KEY", OTHER_KEY),
         "UBR_SECRET_KEY does not decrypt the signing key",
@@ -387,6 +466,28 @@ def test_a_missing_table_of_postgresql_is_found(postgresql: Installation, postgr
     postgres_server.query("DROP TABLE ubr.counters", database=urlsplit(postgresql.url).path.lstrip("/"))
     postgresql.done("backup create")
     assert "The table counters is missing" in postgresql.refused("backup verify")
+
+
+DEFINITIONS = {
+    "ALTER TABLE ubr.logs DISABLE TRIGGER logs_only_grow": "The trigger logs.logs_only_grow is not that of",
+    "CREATE OR REPLACE FUNCTION ubr.prune_logs(until bigint) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'": (
+        "The function prune_logs(until bigint) is not that of this version"
+    ),
+    "CREATE FUNCTION ubr.copies() RETURNS int LANGUAGE sql AS 'SELECT 1'": "The function copies() is not one of ubr",
+    "ALTER TABLE ubr.users ADD CONSTRAINT mine CHECK (version > 0)": "The constraint users.mine is not one of ubr",
+    "ALTER TABLE ubr.users ALTER COLUMN email_verified SET DEFAULT true": "The column users.email_verified is not that",
+    "CREATE POLICY nobody ON ubr.users USING (false)": "The policy users.nobody is not one of ubr",
+    "CREATE RULE nothing AS ON DELETE TO ubr.roles DO INSTEAD NOTHING": "The rule roles.nothing is not one of ubr",
+}
+
+
+def test_other_definitions_in_postgresql_are_found(postgresql: Installation, postgres_server: PostgresServer) -> None:
+    for statement in DEFINITIONS:
+        postgres_server.query(statement, database=urlsplit(postgresql.url).path.lstrip("/"))
+    postgresql.done("backup create")
+    said = postgresql.refused("backup verify")
+    assert [sentence for sentence in DEFINITIONS.values() if sentence not in said] == []
+    assert said.count("The ") == len(DEFINITIONS)
 
 
 def resealed(here: Installation, change: Callable[[Manifest], Manifest]) -> None:
@@ -493,7 +594,7 @@ def test_a_name_that_does_not_exist_and_an_empty_folder_are_explained(sqlite: In
     assert "`ubr backup list` shows all" in sqlite.refused("backup verify ../backups")
     assert "Cannot read elsewhere: No such file" in sqlite.refused("backup verify --from elsewhere")
     (sqlite.folder / "elsewhere").mkdir()
-    assert "There is no backup in this folder" in sqlite.refused("backup verify --from elsewhere")
+    assert "There is no backup in this place" in sqlite.refused("backup verify --from elsewhere")
 
 
 def test_a_folder_and_a_key_in_a_file_are_taken(sqlite: Installation) -> None:
@@ -577,9 +678,41 @@ def test_a_restore_names_the_saved_checkpoint(sqlite: Installation) -> None:
     sqlite.done("audit checkpoint --output log.checkpoint")
 
 
+@pytest.mark.parametrize("command", ["list", "verify"])
+def test_an_age_that_is_too_high_is_a_failure(sqlite: Installation, command: str) -> None:
+    name = sqlite.names[-1]
+    assert name in sqlite.done(f"backup {command} --max-age 365d")
+    ended = sqlite.ubr(f"backup {command} --max-age 1ms")
+    assert (ended.code, name in ended.out) == (1, True)
+    assert "old, and must be at most 1ms old." in " ".join(ended.err.split())
+    assert sqlite.ubr(f"backup {command} --max-age 26").code == 2
+
+
+def test_only_a_good_backup_is_young_enough(sqlite: Installation) -> None:
+    older, _ = sqlite.names
+    cut(sqlite.newest / "manifest.json", 100)
+    assert older in sqlite.ubr("backup list --max-age 365d").out
+    shutil.rmtree(sqlite.backups / older)
+    ended = sqlite.ubr("backup list --max-age 365d")
+    assert (ended.code, "There is no good backup in this place." in ended.err) == (1, True)
+
+
+def test_a_verification_is_noted_in_its_backup_by_who_has_the_key(sqlite: Installation) -> None:
+    older, newer = sqlite.names
+    sqlite.done("backup verify")
+    note = sqlite.newest / "verified.json"
+    assert stat.S_IMODE(note.stat().st_mode) == 0o600
+    assert "never" not in next(line for line in sqlite.done("backup list").splitlines() if newer in line)
+    shutil.copy(note, sqlite.backups / older)  # of another backup
+    assert "never" in next(line for line in sqlite.done("backup list").splitlines() if older in line)
+    note.write_text(note.read_text().replace("T", "t"))
+    assert sqlite.done("backup list").count("never") == 2
+    sqlite.refused("backup verify --from elsewhere")
+
+
 def test_the_clock_tells_the_age(sqlite: Installation) -> None:
     later = datetime(2030, 1, 1, tzinfo=UTC)
-    backups = Backups.of(Settings.from_env(), sqlite.backups, clock=lambda: later)
+    backups = Backups.of(Settings.from_env(), str(sqlite.backups), clock=lambda: later)
     found = asyncio.run(backups.verify(None)(None, lambda *_: None))
     assert found.age == later - found.manifest.began
     assert found.took > timedelta(0)

@@ -167,6 +167,6 @@ def test_a_backup_that_is_killed_in_the_middle_is_not_shown(postgresql: Installa
     assert len(postgresql.names) == 1
     assert postgresql.names[0].endswith(".partial")
     assert "sqlite" not in postgresql.done("backup list")
-    assert "There is no backup in this folder" in postgresql.refused("backup verify")
+    assert "There is no backup in this place" in postgresql.refused("backup verify")
     name = postgresql.done("backup create").strip()
     assert postgresql.names == [name]

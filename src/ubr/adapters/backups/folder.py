@@ -5,16 +5,17 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
+from ubr.adapters.backups.names import NAME
 from ubr.application.ports.backups import BackupFailed
 
-_NAME: Final = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{8}")
-_LEFT: Final = re.compile(rf"\.{_NAME.pattern}\.(partial|removed)")
+_LEFT: Final = re.compile(rf"\.{NAME.pattern}\.(partial|removed)")
 
 
 class FolderDraft:
@@ -46,13 +47,13 @@ class FolderBackupStore:
 
     def names(self) -> list[str]:
         with self._explained("read"):
-            return sorted(path.name for path in self._folder.iterdir() if _NAME.fullmatch(path.name))
+            return sorted(path.name for path in self._folder.iterdir() if NAME.fullmatch(path.name))
 
     @contextmanager
     def draft(self, name: str) -> Iterator[FolderDraft]:
         with self._explained("write to"):
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            self._clear()
+            self._sweep()
             draft = self._folder / f".{name}.partial"
             draft.mkdir(mode=0o700)
             try:
@@ -67,14 +68,33 @@ class FolderBackupStore:
         with self._explained("read", path), path.open("rb") as content:
             yield content
 
+    def put(self, name: str, file: str, content: bytes) -> None:
+        path = self._folder / name / file
+        with self._explained("write to", path):
+            draft = path.with_name(f".{file}.{secrets.token_hex(8)}")
+            try:
+                descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                with os.fdopen(descriptor, "wb") as output:
+                    output.write(content)
+                    output.flush()
+                    os.fsync(output.fileno())
+                draft.replace(path)
+                _sync(path.parent)
+            finally:
+                draft.unlink(missing_ok=True)
+
     def remove(self, name: str) -> None:
         with self._explained("write to"):
             hidden = self._folder / f".{name}.removed"
             (self._folder / name).rename(hidden)
             shutil.rmtree(hidden)
 
-    def _clear(self) -> None:
-        """Delete what a killed process left behind. The system has released its locks."""
+    def sweep(self) -> None:
+        with self._explained("write to"):
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """The system has released the locks of a killed process."""
         for path in self._folder.iterdir():
             if _LEFT.fullmatch(path.name):
                 with suppress(OSError), _locked(path):

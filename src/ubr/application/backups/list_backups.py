@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.backups.manifest import Manifest, read_manifest
+from ubr.application.backups.verification import Verification, read_verification
 from ubr.application.ports.backups import BackupCipher, BackupFailed, BackupStore
 
 
 @dataclass(frozen=True, slots=True)
 class ListedBackups:
-    """`manifests` of all authentic backups, oldest first. `unreadable`: a sentence about each of the others."""
+    """`manifests` of all authentic backups, oldest first. `verified` has the newest verification of each of them that
+    was verified. `unreadable`: a sentence about each of the others.
+    """
 
     manifests: tuple[Manifest, ...]
+    verified: dict[str, Verification]
     unreadable: tuple[str, ...]
 
 
@@ -31,4 +35,6 @@ class ListBackups:
                 manifests.append(read_manifest(self.store, self.cipher, name))
             except BackupFailed as error:
                 unreadable.append(str(error))
-        return ListedBackups(tuple(manifests), tuple(unreadable))
+        notes = ((manifest.name, read_verification(self.store, self.cipher, manifest.name)) for manifest in manifests)
+        verified = {name: note for name, note in notes if note is not None}
+        return ListedBackups(tuple(manifests), verified, tuple(unreadable))

@@ -12,7 +12,7 @@ import msgspec
 from ubr.application.ports.backups import BackupCipher, BackupFailed, BackupStore, Inventory, Progress
 
 MANIFEST: Final = "manifest.json"
-_MAX_MANIFEST: Final = 1024 * 1024
+MAX_MANIFEST: Final = 1024 * 1024
 _FORMAT: Final = 1
 _CHUNK: Final = 1024 * 1024
 
@@ -54,7 +54,7 @@ def place_of(name: str, file: str) -> str:
 def read_manifest(store: BackupStore, cipher: BackupCipher, name: str) -> Manifest:
     """The manifest of a backup. Errors: `BackupFailed` if it is missing, was changed, or is of another backup."""
     with store.read(name, MANIFEST) as file:
-        sealed = file.read(_MAX_MANIFEST)
+        sealed = file.read(MAX_MANIFEST)
     try:
         content = cipher.open_manifest(sealed)
     except BackupFailed as error:
@@ -74,7 +74,7 @@ def chosen(store: BackupStore, cipher: BackupCipher, name: str | None) -> Manife
     """The manifest of this backup, or of the newest one. Errors: `BackupFailed`."""
     names = store.names()
     if not names:
-        raise BackupFailed("There is no backup in this folder")
+        raise BackupFailed("There is no backup in this place")
     if name is not None and name not in names:
         raise BackupFailed("There is no backup of this name: `ubr backup list` shows all")
     return read_manifest(store, cipher, name or names[-1])

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ubr.application.backups.list_backups import ListBackups
-from ubr.application.ports.backups import BackupStore
+from ubr.application.ports.backups import BackupProtected, BackupStore
 
 
 @dataclass(frozen=True, slots=True)
 class PrunedBackups:
-    """The names of the deleted backups, and a sentence about each one that was not counted."""
+    """The names of the deleted backups, and a sentence about each one that is protected or was not counted."""
 
     removed: tuple[str, ...]
+    protected: tuple[str, ...]
     unreadable: tuple[str, ...]
 
 
@@ -21,6 +22,8 @@ class PruneBackups:
     """Delete all backups except the newest ones.
 
     - Only backups with an authentic manifest count, and only those are deleted. Damaged ones stay.
+    - One that its place protects stays, until a later call.
+    - Deletes also what killed processes left of their backups.
     """
 
     list_backups: ListBackups
@@ -29,7 +32,12 @@ class PruneBackups:
     def __call__(self, keep: int) -> PrunedBackups:
         """Keep this many, at least one. Errors: `BackupFailed`."""
         listed = self.list_backups()
-        old = [manifest.name for manifest in listed.manifests][: -max(keep, 1)]
-        for name in old:
-            self.store.remove(name)
-        return PrunedBackups(tuple(old), listed.unreadable)
+        removed, protected = [], []
+        for manifest in listed.manifests[: -max(keep, 1)]:
+            try:
+                self.store.remove(manifest.name)
+                removed.append(manifest.name)
+            except BackupProtected as error:
+                protected.append(str(error))
+        self.store.sweep()
+        return PrunedBackups(tuple(removed), tuple(protected), listed.unreadable)

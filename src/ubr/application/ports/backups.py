@@ -24,6 +24,10 @@ class BackupFailed(Exception):
     """
 
 
+class BackupProtected(BackupFailed):
+    """The place does not let this backup be deleted yet, as its owner decided. The message names the reason."""
+
+
 class CheckpointOfLog(msgspec.Struct, frozen=True, kw_only=True):
     """The newest checkpoint of an audit log: the number of entries that it covers, and the signed note."""
 
@@ -105,9 +109,19 @@ class RestoredDatabase(Protocol):
         """A sentence about each difference from the tables of this version; empty if there is none."""
         ...
 
+    async def definitions(self) -> dict[str, str]:
+        """The definition of everything in the schema except rows, by kind and name, as in `trigger logs_append_only`.
+
+        Equal migrations on one server make equal definitions.
+        """
+        ...
+
 
 class ScratchDatabases(Protocol):
-    """Makes databases for a rehearsal."""
+    """Makes databases for a rehearsal.
+
+    One that a killed process left is deleted by a later call. One that a running process uses never is.
+    """
 
     def open(self, kind: DatabaseKind) -> AbstractAsyncContextManager[RestoredDatabase]:
         """An empty database, which is deleted at the end of the context.
@@ -116,16 +130,25 @@ class ScratchDatabases(Protocol):
         """
         ...
 
+    def migrated(self, kind: DatabaseKind, schema: str | None) -> AbstractAsyncContextManager[RestoredDatabase]:
+        """A database with the tables of this version in this schema, and the rows that its migrations make.
+
+        Errors: as of `open`.
+        """
+        ...
+
 
 class BackupDraft(Protocol):
     """A backup that is being written. It is not visible to readers."""
 
     def create(self, file: str) -> AbstractContextManager[IO[bytes]]:
-        """A new file, readable by its owner alone. At the end of the context it is on the disk."""
+        """A new file, which no other user of the place can read unless its owner decided so."""
         ...
 
     def publish(self) -> None:
-        """Make the whole backup visible at once, and durable."""
+        """Make the whole backup visible and durable. A place without renames writes the file created last at the end,
+        and shows nothing before.
+        """
         ...
 
 
@@ -139,7 +162,7 @@ class BackupStore(Protocol):
     def draft(self, name: str) -> AbstractContextManager[BackupDraft]:
         """A new backup. If the context ends before it was published, nothing of it remains.
 
-        The place is created if it is missing. Drafts of processes that were killed are deleted.
+        A folder is created if it is missing. A draft that this process may not delete stays invisible.
         """
         ...
 
@@ -147,8 +170,19 @@ class BackupStore(Protocol):
         """Open a file of a backup."""
         ...
 
+    def put(self, name: str, file: str, content: bytes) -> None:
+        """Add a small file to a complete backup, or replace it as a whole."""
+        ...
+
     def remove(self, name: str) -> None:
-        """Delete a backup. It is not visible any more from the first moment on."""
+        """Delete a backup. It is not visible any more from the first moment on.
+
+        Errors: `BackupProtected`, and then nothing was deleted.
+        """
+        ...
+
+    def sweep(self) -> None:
+        """Delete what killed processes left of their drafts."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -12,10 +12,10 @@ import rich_click as click
 
 from ubr.entrypoints.cli.options import lost_secret_option
 from ubr.entrypoints.cli.output import ExitCode, Refused, moment, print_json, print_table
-from ubr.settings import MEMORY, Settings, parse_database_url
+from ubr.settings import MEMORY, Settings, format_duration, parse_database_url, parse_duration, parse_place
 
 if TYPE_CHECKING:
-    from ubr.application.backups.manifest import Manifest
+    from ubr.application.backups.list_backups import ListedBackups
     from ubr.application.backups.verify_backup import VerifiedBackup
     from ubr.application.ports.backups import Progress
     from ubr.bootstrap.backups import Backups
@@ -23,9 +23,35 @@ if TYPE_CHECKING:
 # Each command imports its dependencies when it runs, so that help and usage errors are fast.
 # ruff: noqa: PLC0415
 
-_FOLDER: Final = click.Path(file_okay=False, path_type=Path)
+
+class _Parsed(click.ParamType[Any]):
+    """A value in the form of a setting."""
+
+    name = "text"
+
+    def __init__(self, parse: Callable[[str], Any]) -> None:
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self._parse(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+
+
+_PLACE: Final = _Parsed(parse_place)
 _from_option: Final = click.option(
-    "--from", "folder", type=_FOLDER, metavar="FOLDER", help="The folder of the backups. Default: UBR_BACKUP_DIR."
+    "--from",
+    "place",
+    type=_PLACE,
+    metavar="PLACE",
+    help="The folder of the backups, or s3://bucket/prefix. Default: UBR_BACKUP_DIR.",
+)
+_max_age_option: Final = click.option(
+    "--max-age",
+    type=_Parsed(parse_duration),
+    metavar="DURATION",
+    help="Fail if the newest backup that is good is older, for instance than 26h.",
 )
 _MIB: Final = 1024 * 1024
 
@@ -34,14 +60,16 @@ _MIB: Final = 1024 * 1024
 def backup() -> None:
     """Create, verify and restore encrypted backups of the database.
 
-    They are in the folder UBR_BACKUP_DIR, encrypted with UBR_BACKUP_KEY. Without that key, and without UBR_SECRET_KEY,
-    a backup is worthless: keep both elsewhere.
+    They are in UBR_BACKUP_DIR, a folder or a bucket of S3, encrypted with UBR_BACKUP_KEY. Without that key, and
+    without UBR_SECRET_KEY, a backup is worthless: keep both elsewhere.
     """
 
 
 @backup.command()
-@click.option("--to", "folder", type=_FOLDER, metavar="FOLDER", help="The folder. Default: UBR_BACKUP_DIR.")
-def create(*, folder: Path | None) -> None:
+@click.option(
+    "--to", "place", type=_PLACE, metavar="PLACE", help="A folder, or s3://bucket/prefix. Default: UBR_BACKUP_DIR."
+)
+def create(*, place: str | None) -> None:
     """Back up the database while the service runs, and print the name of the backup."""
     settings = Settings.from_env(secret=False)
     if settings.database_url == MEMORY:
@@ -49,27 +77,34 @@ def create(*, folder: Path | None) -> None:
     import asyncio
 
     with _explained(), _progress() as progress:
-        made = asyncio.run(_backups(settings, folder).create()(progress))
+        made = asyncio.run(_backups(settings, place).create()(progress))
     click.echo(made.name)
 
 
 @backup.command("list")
 @_from_option
+@_max_age_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: the manifest of each backup.")
-def list_backups(*, folder: Path | None, as_json: bool) -> None:
-    """Show every complete backup, oldest first. A damaged or foreign manifest is named, and the exit code is 1."""
+def list_backups(*, place: str | None, max_age: timedelta | None, as_json: bool) -> None:
+    """Show every complete backup, oldest first. A damaged or foreign manifest is named, and the exit code is 1.
+
+    "verified" is the moment of its newest successful verification.
+    """
     with _explained():
-        listed = _backups(Settings.from_env(secret=False), folder).list()()
+        backups = _backups(Settings.from_env(secret=False), place)
+        listed = backups.list()()
     if as_json:
         print_json(listed.manifests)
     else:
-        _show(listed.manifests)
-    _refuse(listed.unreadable)
+        _show(listed)
+    age = backups.clock() - listed.manifests[-1].began if listed.manifests else None
+    _refuse((*listed.unreadable, *_too_old(age, max_age)))
 
 
 @backup.command()
 @click.argument("name", required=False)
 @_from_option
+@_max_age_option
 @click.option(
     "--on",
     "server",
@@ -77,7 +112,7 @@ def list_backups(*, folder: Path | None, as_json: bool) -> None:
     help="A database on the PostgreSQL server for the rehearsal. Default: that of the settings. The password may be "
     "left to PGPASSWORD or ~/.pgpass.",
 )
-def verify(*, name: str | None, folder: Path | None, server: str | None) -> None:
+def verify(*, name: str | None, place: str | None, max_age: timedelta | None, server: str | None) -> None:
     """Restore the backup NAME, by default the newest, into a database made for this, and check it.
 
     Checks the file, the rows, tables and constraints, the audit log with its checkpoint, and that UBR_SECRET_KEY
@@ -90,8 +125,9 @@ def verify(*, name: str | None, folder: Path | None, server: str | None) -> None
     import asyncio
 
     with _explained(), _progress() as progress:
-        found = asyncio.run(_backups(settings, folder).verify(on)(name, progress))
+        found = asyncio.run(_backups(settings, place).verify(on)(name, progress))
     _report(found)
+    _refuse(_too_old(found.age, max_age))
 
 
 @backup.command()
@@ -111,7 +147,7 @@ def verify(*, name: str | None, folder: Path | None, server: str | None) -> None
     help="The newest saved checkpoint of the audit log. Default: UBR_AUDIT_CHECKPOINT.",
 )
 @lost_secret_option
-def restore(*, name: str, folder: Path | None, target: str, checkpoint: Path | None, lost_secret: bool) -> None:
+def restore(*, name: str, place: str | None, target: str, checkpoint: Path | None, lost_secret: bool) -> None:
     """Restore the backup NAME into an empty database, and end what must not live on.
 
     Checks the whole backup before it writes. Afterwards it does what `ubr after-restore` does: ends all sessions,
@@ -133,7 +169,7 @@ def restore(*, name: str, folder: Path | None, target: str, checkpoint: Path | N
     )
     try:
         with _explained(), _progress() as progress:
-            manifest, done = asyncio.run(_backups(settings, folder).restore()(name, restored(url), command, progress))
+            manifest, done = asyncio.run(_backups(settings, place).restore()(name, restored(url), command, progress))
     except NotAcknowledged as error:
         raise Refused(
             f"The backup is restored, but its sessions are still valid, because the last step failed: {error}. Set "
@@ -156,30 +192,36 @@ def restore(*, name: str, folder: Path | None, target: str, checkpoint: Path | N
 @backup.command()
 @_from_option
 @click.option("--keep", type=click.IntRange(min=1), required=True, metavar="N", help="The number of backups to keep.")
-def prune(*, folder: Path | None, keep: int) -> None:
-    """Delete all backups except the newest N. A damaged or foreign backup is not counted, and stays."""
+def prune(*, place: str | None, keep: int) -> None:
+    """Delete all backups except the newest N. A damaged or foreign backup is not counted, and stays.
+
+    One that Object Lock protects stays too, until a later call. Also deletes what killed processes left.
+    """
     with _explained():
-        done = _backups(Settings.from_env(secret=False), folder).prune()(keep)
+        done = _backups(Settings.from_env(secret=False), place).prune()(keep)
     for name in done.removed:
         click.echo(f"Deleted {name}.")
+    for sentence in done.protected:
+        click.echo(f"{sentence}.")
     _refuse(done.unreadable)
 
 
 # --- shared functions ------------------------------------------------------------------------------------------------
 
 
-def _backups(settings: Settings, folder: Path | None) -> Backups:
+def _backups(settings: Settings, place: str | None) -> Backups:
     from ubr.bootstrap.backups import Backups
 
-    if folder is None and settings.backup_dir is None:
-        raise Refused("Set UBR_BACKUP_DIR to the folder of the backups, or name it as an option.", ExitCode.USAGE)
+    chosen = place or settings.backup_dir
+    if chosen is None:
+        raise Refused("Set UBR_BACKUP_DIR to the place of the backups, or name it as an option.", ExitCode.USAGE)
     if settings.backup_key is None:
         raise Refused(
             "Set UBR_BACKUP_KEY, which encrypts backups: 32 bytes or more, for instance the output of "
             "`openssl rand -hex 32`.",
             ExitCode.USAGE,
         )
-    return Backups.of(settings, folder or Path(settings.backup_dir or ""))
+    return Backups.of(settings, chosen)
 
 
 def _with_secret() -> Settings:
@@ -208,20 +250,29 @@ def _refuse(sentences: tuple[str, ...]) -> None:
         raise Refused("\n".join(f"{sentence}." for sentence in sentences))
 
 
-def _show(manifests: tuple[Manifest, ...]) -> None:
-    names = ("name", "began", "MiB", "database", "users", "ubr")
+def _too_old(age: timedelta | None, most: timedelta | None) -> tuple[str, ...]:
+    if most is None or (age is not None and age <= most):
+        return ()
+    if age is None:
+        return ("There is no good backup in this place",)
+    return (f"The newest good backup is {_age(age)} old, and must be at most {format_duration(most)} old",)
+
+
+def _show(listed: ListedBackups) -> None:
+    names = ("name", "began", "verified", "MiB", "database", "users", "ubr")
     rows = (
         (
             each.name,
             moment(each.began),
+            moment(listed.verified[each.name].at) if each.name in listed.verified else "never",
             f"{each.size / _MIB:.1f}",
             f"{each.database.kind} {each.database.server}",
             str(each.database.rows.get("users", 0)),
             each.ubr,
         )
-        for each in manifests
+        for each in listed.manifests
     )
-    print_table(names, rows, whole=names, width=160)
+    print_table(names, rows, whole=names, width=180)
 
 
 def _report(found: VerifiedBackup) -> None:
@@ -233,6 +284,8 @@ def _report(found: VerifiedBackup) -> None:
     )
     click.echo(f"Recovery time (RTO): {found.took.total_seconds():.1f} s, with all checks.")
     click.echo(f"Age of the backup (RPO): {_age(found.age)}.")
+    if found.not_noted is not None:
+        click.echo(f"The verification is not noted in the backup. {found.not_noted}.", err=True)
 
 
 def _age(age: timedelta) -> str:

@@ -16,6 +16,43 @@ _INVALID: Final = text(
     " UNION ALL SELECT 'The index ' || indexrelid::regclass || ' is invalid' FROM pg_index"
     " JOIN pg_class ON pg_class.oid = indexrelid WHERE relnamespace = to_regnamespace(:schema) AND NOT indisvalid"
 )
+_IN_SQLITE: Final = text(
+    "SELECT type || ' ' || name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT GLOB 'sqlite_*'"
+)
+_IN_POSTGRESQL: Final = text("""
+WITH relations AS (SELECT * FROM pg_class WHERE relnamespace = to_regnamespace(:schema))
+SELECT 'column ' || relname || '.' || attname,
+    concat_ws(' ', format_type(atttypid, atttypmod), attnotnull, attidentity, attgenerated,
+        pg_get_expr(adbin, adrelid))
+FROM pg_attribute JOIN relations ON relations.oid = attrelid
+LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+WHERE attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'p', 'v', 'm')
+UNION ALL
+SELECT 'table ' || relname, concat_ws(' ', relkind, relpersistence, relrowsecurity, relforcerowsecurity, reloptions)
+FROM relations WHERE relkind IN ('r', 'p')
+UNION ALL
+SELECT 'view ' || relname, pg_get_viewdef(oid) FROM relations WHERE relkind IN ('v', 'm')
+UNION ALL
+SELECT 'sequence ' || relname, '' FROM relations WHERE relkind = 'S'
+UNION ALL
+SELECT 'index ' || relname, pg_get_indexdef(oid) FROM relations WHERE relkind IN ('i', 'I')
+UNION ALL
+SELECT 'constraint ' || relname || '.' || conname, pg_get_constraintdef(pg_constraint.oid)
+FROM pg_constraint JOIN relations ON relations.oid = conrelid
+UNION ALL
+SELECT 'trigger ' || relname || '.' || tgname, concat_ws(' ', pg_get_triggerdef(pg_trigger.oid), tgenabled)
+FROM pg_trigger JOIN relations ON relations.oid = tgrelid WHERE NOT tgisinternal
+UNION ALL
+SELECT 'rule ' || relname || '.' || rulename, concat_ws(' ', pg_get_ruledef(pg_rewrite.oid), ev_enabled)
+FROM pg_rewrite JOIN relations ON relations.oid = ev_class WHERE rulename <> '_RETURN'
+UNION ALL
+SELECT 'policy ' || relname || '.' || polname,
+    concat_ws(' ', polcmd, polpermissive, pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid))
+FROM pg_policy JOIN relations ON relations.oid = polrelid
+UNION ALL
+SELECT 'function ' || proname || '(' || pg_get_function_identity_arguments(oid) || ')', pg_get_functiondef(oid)
+FROM pg_proc WHERE pronamespace = to_regnamespace(:schema) AND prokind IN ('f', 'p')
+""")
 _PROBLEMS: Final = 5
 """The number of problems of a damaged SQLite file that are reported."""
 
@@ -67,6 +104,16 @@ def schema_flaws(connection: Connection) -> list[str]:
 
     context = MigrationContext.configure(connection, opts={"compare_type": True})
     return [_difference(found) for found in compare_metadata(context, metadata)]
+
+
+def definitions(connection: Connection, schema: str | None) -> dict[str, str]:
+    """The definition of everything in the schema except rows, by kind and name."""
+    if connection.dialect.name == "sqlite":
+        found = connection.execute(_IN_SQLITE)
+    else:
+        quoted = connection.dialect.identifier_preparer.quote_identifier(schema or "")
+        found = connection.execute(_IN_POSTGRESQL, {"schema": quoted})
+    return {row[0]: row[1] for row in found}
 
 
 def _difference(found: Any) -> str:

@@ -6,12 +6,13 @@ import re
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
 
-from ubr.adapters.sql.backups.inventory import data_flaws, schema_flaws, take_inventory
+from ubr.adapters.sql.backups.inventory import data_flaws, definitions, schema_flaws, take_inventory
 from ubr.adapters.sql.backups.programs import Program, environment_of, find_program, running
 from ubr.adapters.sql.engine import ConnectionLimits, normal_url
 from ubr.adapters.sql.errors import SqlUnavailable
@@ -33,6 +34,13 @@ _CONTENT: Final = text(
     " + (SELECT count(*) FROM pg_proc WHERE pronamespace = to_regnamespace(:schema))"
 )
 _PRUNE: Final = text("SELECT to_regprocedure(:schema || '.prune_logs(bigint)') IS NOT NULL")
+_NOW: Final = text("SELECT extract(epoch FROM clock_timestamp())::bigint")
+_LEFT: Final = text(
+    "SELECT datname FROM pg_database WHERE datname ~ '^ubr_verify_[0-9]{10,11}_[0-9a-f]{16}$'"
+    " AND pg_has_role(datdba, 'MEMBER')"
+    " AND split_part(datname, '_', 3)::bigint < extract(epoch FROM clock_timestamp()) - 600"
+)
+"""Rehearsals for which their process had ten minutes to connect."""
 _MAJOR: Final = re.compile(r"pg_dump ([0-9]+)")
 
 
@@ -160,6 +168,9 @@ class PostgresqlRestored:
     async def schema_flaws(self) -> list[str]:
         return await self._ask(schema_flaws)
 
+    async def definitions(self) -> dict[str, str]:
+        return await self._ask(lambda connection: definitions(connection, self._schema))
+
     async def _ask(self, question: Callable[[Connection], T]) -> T:
         async with connected(self.url, _LIMITS, schema=self._schema) as connection:
             return await connection.run_sync(question)
@@ -167,8 +178,13 @@ class PostgresqlRestored:
 
 @asynccontextmanager
 async def postgresql_scratch(url: str, inherited: Mapping[str, str]) -> AsyncIterator[PostgresqlRestored]:
-    """A database with a random name beside the one that the URL names, dropped at the end."""
-    name = f"ubr_verify_{secrets.token_hex(8)}"
+    """A database with a new name beside the one that the URL names, dropped at the end.
+
+    A connection to it is open for as long as it is used: without one, PostgreSQL lets others drop it.
+    """
+    await _sweep(url)
+    now: int = await _ask_server(url, _NOW)
+    name = f"ubr_verify_{now}_{secrets.token_hex(8)}"
     try:
         await _command(url, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
     except SqlUnavailable as error:
@@ -179,9 +195,25 @@ async def postgresql_scratch(url: str, inherited: Mapping[str, str]) -> AsyncIte
         ) from None
     try:
         there: URL = make_url(normal_url(url)).set(database=name)
-        yield PostgresqlRestored(there.render_as_string(hide_password=False), inherited)
+        address = there.render_as_string(hide_password=False)
+        async with connected(address, _LIMITS):
+            yield PostgresqlRestored(address, inherited)
     finally:
         await _command(url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+async def _sweep(url: str) -> None:
+    """Drop what killed processes left. PostgreSQL refuses to drop a database that another process is connected to."""
+    async with connected(url, _LIMITS) as connection:
+        _ = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        for name in (await connection.execute(_LEFT)).scalars().all():
+            with suppress(DBAPIError):  # it is used, or another sweep was faster
+                await connection.execute(text(f"DROP DATABASE IF EXISTS {name}"))
+
+
+async def _ask_server(url: str, question: TextClause) -> Any:
+    async with connected(url, _LIMITS) as connection:
+        return (await connection.execute(question)).scalar_one()
 
 
 async def _command(url: str, statement: str) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import secrets
+import shutil
 import sqlite3
+import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkstemp
 from typing import Final, TypeVar
@@ -18,9 +22,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import StaticPool
 
-from ubr.adapters.sql.backups.inventory import data_flaws, schema_flaws, take_inventory
+from ubr.adapters.sql.backups.inventory import data_flaws, definitions, schema_flaws, take_inventory
 from ubr.adapters.sql.engine import normal_url
 from ubr.application.ports.backups import BackupFailed, Inventory, Progress
+from ubr.application.ports.system import Clock
 
 T = TypeVar("T")
 
@@ -29,6 +34,9 @@ _PAGES: Final = 512
 _CHUNK: Final = 1024 * 1024
 _PATIENCE: Final = 60.0
 """Seconds to wait for a lock. In WAL mode, writers do not block a reader."""
+_SCRATCH: Final = "ubr-verify-"
+_YOUNG: Final = timedelta(minutes=10)
+"""A folder of this age has the lock of its process, if that lives."""
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 
 
@@ -165,6 +173,9 @@ class SqliteRestored:
     async def schema_flaws(self) -> list[str]:
         return await self._ask(schema_flaws)
 
+    async def definitions(self) -> dict[str, str]:
+        return await self._ask(lambda connection: definitions(connection, None))
+
     async def _ask(self, question: Callable[[Connection], T]) -> T:
         def ask() -> T:
             with closing(_open(self._path)) as source, _engine(source).connect() as connection:
@@ -175,10 +186,32 @@ class SqliteRestored:
 
 
 @asynccontextmanager
-async def sqlite_scratch() -> AsyncIterator[SqliteRestored]:
-    """A file in a folder that only this user can enter."""
-    with TemporaryDirectory(prefix="ubr-verify-") as folder:
-        yield SqliteRestored(f"sqlite:///{folder}/ubr.db")
+async def sqlite_scratch(clock: Clock) -> AsyncIterator[SqliteRestored]:
+    """A file in a folder that only this user can enter. Its process has locked it."""
+    with TemporaryDirectory(prefix=_SCRATCH) as folder:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            await asyncio.to_thread(_sweep, Path(folder).parent, clock() - _YOUNG)
+            yield SqliteRestored(f"sqlite:///{folder}/ubr.db")
+        finally:
+            os.close(descriptor)
+
+
+def _sweep(parent: Path, before: datetime) -> None:
+    """Delete what killed processes left: it contains decrypted rows. The system has released their locks."""
+    for folder in parent.glob(f"{_SCRATCH}*"):
+        with suppress(OSError):
+            found = folder.lstat()
+            if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
+                continue
+            descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if datetime.fromtimestamp(found.st_mtime, UTC) < before:
+                    shutil.rmtree(folder)
+            finally:
+                os.close(descriptor)
 
 
 def _path_of(url: str) -> Path:

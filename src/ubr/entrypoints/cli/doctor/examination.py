@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from ubr.entrypoints.cli.doctor.backups import check_backups
 from ubr.entrypoints.cli.doctor.database import check_database
 from ubr.entrypoints.cli.doctor.findings import SUBJECTS, Finding, error, in_order, not_checked
 from ubr.entrypoints.cli.doctor.limits import SECONDS, limited
@@ -46,6 +47,7 @@ async def _examine(settings: Settings, mail_to: str | None) -> list[Finding]:
         limited(_settings(settings), "settings", "secret", "addresses", "proxies", "rate limits"),
         limited(_machine(settings), "process", "files"),
         check_database(settings),
+        limited(check_backups(settings), "backups"),
         limited(check_redis(settings), "redis"),
         limited(check_mail(settings, mail_to), "mail", seconds=SECONDS if mail_to is None else _TEST_MAIL_SECONDS),
     )

@@ -40,6 +40,8 @@ SUBJECTS: Final = {
     "secrets decrypt its key.",
     "administrators": "An active administrator has the role without an end.",
     "outbox": "No mail is overdue, and none was given up.",
+    "backups": "In `UBR_BACKUP_DIR`, the newest backup is younger than `UBR_BACKUP_MAX_AGE`, one was verified in the "
+    "last 8 days, and no manifest is damaged.",
     "redis": "It is reachable, supported and a primary, accepts the commands of ubr, and evicts nothing. A connection "
     "to another machine uses TLS.",
     "mail": "The mail server is reachable, uses TLS and accepts the login. With `--mail-to` it accepts a test mail.",
