@@ -109,7 +109,7 @@ def free_port() -> int:
 # The ladder
 
 
-def _may_install() -> bool:
+def may_install() -> bool:
     """True if packages may be installed on this machine: a test run does so only on request."""
     return os.environ.get("UBR_TEST_INSTALL") == "1"
 
@@ -169,6 +169,20 @@ def find_pgbouncer(*, install: bool = False) -> Found:
 def _pgbouncer() -> Path | None:
     found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     return Path(found) if found else None
+
+
+def find_pgbackrest(*, install: bool = False) -> Found:
+    """The pgBackRest of this machine, or with `install` the package of Debian. There is none given by a URL."""
+    program, rung, trouble = shutil.which("pgbackrest"), 2, None
+    if program is None:
+        rung, trouble = 4, _apt_install("pgbackrest") if install else NOT_TRIED
+        program = shutil.which("pgbackrest")
+    match = re.search(r"pgBackRest (\d[\w.]*)", _version_line(Path(program), "version")) if program else None
+    if program is None or match is None:
+        raise ServerError(
+            f"No pgBackRest here: install the package pgbackrest. apt-get: {trouble or 'its program does not run'}."
+        )
+    return Found(Path(program), Origin("pgBackRest", match[1], rung, program))
 
 
 def find_haproxy(*, install: bool = False) -> Found:
@@ -685,6 +699,20 @@ class _Server:
     def resume(self) -> None:
         self._own().resume()
 
+    def shut_down(self) -> None:
+        """End the server as its operator does, and keep its data for a restart."""
+        self._own().shut_down()
+
+    @property
+    def user(self) -> int | None:
+        """The user that runs the server; None if it is that of this process."""
+        return self._own().user
+
+    @property
+    def password(self) -> str:
+        """That of the superuser."""
+        return urlsplit(self._url).password or ""
+
     def restart(self, settings: Mapping[str, str] | None = None) -> None:
         """Start again on the same port and data, running or not; `settings` change the earlier ones."""
         process = self._own()
@@ -721,7 +749,7 @@ class PostgresServer(_Server):
         kept = "on" if durable else "off"
         defaults = {"max_connections": "200", "lc_messages": "C"}
         defaults |= dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), kept)
-        found = find_postgres(major, install=_may_install())
+        found = find_postgres(major, install=may_install())
         process = _PostgresProcess(found, {**defaults, **(settings or {})})
         return cls(f"postgresql://ubr:{process.password}@127.0.0.1:{process.port}/postgres", found.origin, process)
 
@@ -786,7 +814,7 @@ class PgBouncer(_Server):
 
     @classmethod
     def start(cls, server: PostgresServer, mode: PoolMode, settings: Mapping[str, str] | None = None) -> Self:
-        found = find_pgbouncer(install=_may_install())
+        found = find_pgbouncer(install=may_install())
         there = urlsplit(server.dsn())
         database = {"host": server.host, "port": str(server.port), "user": there.username, "password": there.password}
         line = " ".join(f"{name}={value}" for name, value in database.items() if value)
@@ -806,7 +834,7 @@ class Haproxy(_Server):
 
     @classmethod
     def start(cls, backends: Sequence[int]) -> Self:
-        found = find_haproxy(install=_may_install())
+        found = find_haproxy(install=may_install())
         process = _HaproxyProcess(found, backends)
         return cls(f"http://127.0.0.1:{process.port}", found.origin, process)
 
@@ -826,7 +854,7 @@ class RedisServer(_Server):
         if given and not (private or settings):
             return cls._given(given, kind)
         defaults = {"save": "", "appendonly": "no", "databases": str(DATABASES)}
-        found = find_redis(kind, install=_may_install())
+        found = find_redis(kind, install=may_install())
         process = _RedisProcess(found, {**defaults, **(settings or {})})
         password = process.settings.get("requirepass")
         user = f":{quote(password, safe='')}@" if password else ""
