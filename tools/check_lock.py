@@ -37,6 +37,7 @@ def main() -> int:
         *unanswered(locks / "servers.txt", groups["test-servers"]),
         *unanswered(locks / "clients.txt", groups["clients"]),
         *unanswered(locks / "campaigns.txt", groups["campaigns"]),
+        *unanswered(locks / "release.txt", groups["release"]),
     ]
     # Run and tested are two files: a version that differs would be tested in one and run in the other.
     tested = pins(locks / "dev.txt")

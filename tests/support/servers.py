@@ -120,7 +120,7 @@ def find_postgres(major: int | None = None, *, install: bool = False) -> Found:
         if major is None or found.origin.major == major:
             return found
     package = f"postgresql-{major}" if major else "postgresql"
-    trouble = _apt_install(package) if install else NOT_TRIED
+    trouble = apt_install(package) if install else NOT_TRIED
     if trouble is None:
         for directory in _debian_directories():
             origin = _postgres_origin(directory, 4, f"apt-get install {package}")
@@ -140,7 +140,7 @@ def find_redis(kind: Kind | None = None, *, install: bool = False) -> Found:
         if kind is None or found.origin.product.lower() == kind:
             return found
     package = "valkey-server" if kind == "valkey" else "redis-server"
-    trouble = _apt_install(package) if install else NOT_TRIED
+    trouble = apt_install(package) if install else NOT_TRIED
     if trouble is None and (program := shutil.which(package)):
         origin = _redis_origin(Path(program), 4, f"apt-get install {package}")
         if origin:
@@ -156,7 +156,7 @@ def find_pgbouncer(*, install: bool = False) -> Found:
     """The PgBouncer of this machine, or with `install` the package of Debian. There is none given by a URL."""
     program, rung, trouble = _pgbouncer(), 2, None
     if program is None:
-        rung, trouble = 4, _apt_install("pgbouncer") if install else NOT_TRIED
+        rung, trouble = 4, apt_install("pgbouncer") if install else NOT_TRIED
         program = _pgbouncer()
     match = re.search(r"PgBouncer (\d[\w.]*)", _version_line(program)) if program else None
     if program is None or match is None:
@@ -189,7 +189,7 @@ def find_haproxy(*, install: bool = False) -> Found:
     """The HAProxy of this machine, or with `install` the package of Debian. There is none given by a URL."""
     program, rung, trouble = _haproxy(), 2, None
     if program is None:
-        rung, trouble = 4, _apt_install("haproxy") if install else NOT_TRIED
+        rung, trouble = 4, apt_install("haproxy") if install else NOT_TRIED
         program = _haproxy()
     line = _version_line(program, "-v") if program else ""
     match = re.search(r"HAProxy version (\d[\w.]*)", line)
@@ -272,7 +272,7 @@ def _version_line(program: Path, option: str = "--version") -> str:
         return ""  # a program that does not run here is no rung
 
 
-def _apt_install(package: str) -> str | None:
+def apt_install(package: str) -> str | None:
     """Install a Debian package. Returns the reason for a failure, or None."""
     if os.geteuid() != 0:
         return "needs root"
