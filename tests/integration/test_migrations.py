@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.support.plugin import NewDatabase
 from ubr.adapters.sql import make_engine, migrations
-from ubr.adapters.sql.migrations import SchemaState, UnknownSchema, check, downgrade, upgrade
+from ubr.adapters.sql.migrations import SchemaState, UnknownSchema, check, downgrade, effects_of, upgrade
+from ubr.adapters.sql.migrations.effects import Blocks
 from ubr.adapters.sql.tables import metadata
 from ubr.domain.accounts.search import name_key
 from ubr.domain.errors import StoreUnavailable
@@ -223,3 +224,52 @@ async def test_a_url_that_names_no_database_of_ours_is_refused() -> None:
     for function in (upgrade, check):
         with pytest.raises(ValueError, match="mysql"):
             await function("mysql://user:secret@host/name")
+
+
+# The declared effects
+
+LOCKED = text(
+    "SELECT c.relname, l.mode FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"
+    " WHERE l.pid = pg_backend_pid() AND c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace"
+)
+STORED = text(
+    "SELECT c.relname, c.relfilenode, (SELECT coalesce(array_agg(indexrelid::int ORDER BY indexrelid), '{}')"
+    " FROM pg_index WHERE indrelid = c.oid) FROM pg_class c"
+    " WHERE c.relkind = 'r' AND c.relnamespace = to_regnamespace('ubr')"
+)
+MODES = {
+    "AccessExclusiveLock": Blocks.EVERYTHING,
+    "ExclusiveLock": Blocks.WRITES,
+    "ShareRowExclusiveLock": Blocks.WRITES,
+    "ShareLock": Blocks.WRITES,
+}
+"""The lock modes that some request waits for. Others conflict with other changes of the schema only."""
+
+
+async def test_the_locks_of_a_migration_are_the_declared_ones(new_database: NewDatabase) -> None:
+    url = new_database(migrated=False)
+    await upgrade(url, REVISIONS[0])
+    engine = make_engine(url, schema="ubr")
+    found: dict[str, dict[str, tuple[Blocks, bool]]] = {}
+    for revision in REVISIONS[1:]:
+        async with engine.begin() as connection:
+            before = {name: rest for name, *rest in await connection.execute(STORED)}
+            await connection.run_sync(lambda sync: migrations._upgrade(sync, revision, "ubr"))  # noqa: B023, SLF001 - within the transaction that is looked at
+            after = {name: rest for name, *rest in await connection.execute(STORED)}
+            held: dict[str, set[Blocks]] = {}
+            for name, mode in await connection.execute(LOCKED):
+                if name in before and name != "alembic_version" and mode in MODES:
+                    held.setdefault(name, set()).add(MODES[mode])
+        found[revision] = {
+            name: (Blocks.EVERYTHING if Blocks.EVERYTHING in modes else Blocks.WRITES, before[name] != after[name])
+            for name, modes in held.items()
+        }
+    await engine.dispose()
+    for revision in REVISIONS[1:]:
+        declared = {touched.table: touched for touched in effects_of(revision).tables}
+        assert {name: touched.blocks for name, touched in declared.items()} == {
+            name: blocks for name, (blocks, _) in found[revision].items()
+        }, revision
+        grown = {name for name, (_, changed) in found[revision].items() if changed}
+        # A migration may also copy or change rows, which no catalogue shows.
+        assert grown <= {name for name, touched in declared.items() if touched.grows}, revision

@@ -7,10 +7,12 @@ from ubr.bootstrap.environment import (
     Environment,
     check_files,
     connect,
+    downgrade,
     migrate,
     open_environment,
     preload,
     schema_state,
+    upgrade_preview,
 )
 from ubr.bootstrap.mailing import mailer_of
 from ubr.bootstrap.tracing import check_tracing, open_tracing
@@ -22,6 +24,7 @@ __all__ = [
     "check_tracing",
     "common_of",
     "connect",
+    "downgrade",
     "is_guessable",
     "mailer_of",
     "migrate",
@@ -29,4 +32,5 @@ __all__ = [
     "open_tracing",
     "preload",
     "schema_state",
+    "upgrade_preview",
 ]

@@ -29,6 +29,7 @@ from ubr.domain.actor import SYSTEM
 from ubr.settings import MEMORY, Settings, ensure_embedded_files
 
 if TYPE_CHECKING:
+    from ubr.adapters.sql.migrations.preview import Preview
     from ubr.bootstrap.memory import MemoryContainer
     from ubr.bootstrap.sql import SqlContainer
 
@@ -193,6 +194,26 @@ async def migrate(settings: Settings) -> None:
     else:
         service = migrations.role_of(settings.database_url)
         await migrations.upgrade(owner, service=service, schema=settings.database_schema)
+
+
+async def downgrade(settings: Settings, revision: str) -> None:
+    """Downgrade the schema to a revision, as the owner of the tables. Data of later revisions is deleted.
+
+    Errors: `StoreUnavailable`.
+    """
+    from ubr.adapters.sql import migrations  # noqa: PLC0415
+
+    await migrations.downgrade(settings.owner_url, revision, schema=settings.database_schema)
+
+
+async def upgrade_preview(settings: Settings) -> Preview:
+    """The migrations that an upgrade would apply.
+
+    Errors: `StoreUnavailable`, also if a newer version of ubr upgraded the database.
+    """
+    from ubr.adapters.sql.migrations.preview import preview  # noqa: PLC0415
+
+    return await preview(settings.owner_url, schema=settings.database_schema)
 
 
 async def schema_state(settings: Settings) -> Literal["current", "behind", "unknown"]:

@@ -17,6 +17,7 @@ from ubr.entrypoints.cli.options import lost_secret_option
 from ubr.entrypoints.cli.outbox import outbox
 from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain, moment, print_json, written
 from ubr.entrypoints.cli.sessions import sessions
+from ubr.entrypoints.cli.upgrade_check import upgrade_check
 from ubr.entrypoints.cli.users import users
 from ubr.settings import DATABASE_FILE, SECRET_FILE, Settings, documentation, ensure_embedded_files, in_force
 
@@ -77,13 +78,33 @@ def serve() -> None:
 
 @main.command()
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 if the schema is behind.")
-def migrate(*, check: bool) -> None:
+@click.option(
+    "--to",
+    "revision",
+    metavar="REVISION",
+    help="Downgrade to this revision, so that an older version of ubr can start. Needs --delete-data.",
+)
+@click.option(
+    "--delete-data", is_flag=True, help="With --to: the data that only later revisions have is deleted for good."
+)
+def migrate(*, check: bool, revision: str | None, delete_data: bool) -> None:
     """Upgrade the database schema.
 
-    It is safe to run several at once: one migrates, the others wait.
+    It is safe to run several at once: one migrates, the others wait. `ubr upgrade-check` shows the migrations before.
     """
+    if revision is not None and (check or not delete_data):
+        raise click.UsageError("--to needs --delete-data, and excludes --check.")
+    if delete_data and revision is None:
+        raise click.UsageError("--delete-data needs --to.")
     settings = Settings.from_env()
     import asyncio
+
+    if revision is not None:
+        from ubr.entrypoints.cli.starting import bring_down
+
+        asyncio.run(bring_down(settings, revision))
+        click.echo(f"The schema is at revision {revision}. Start the version of ubr that belongs to it.")
+        return
 
     from ubr.entrypoints.cli.starting import BEHIND, bring_up, check_schema, lasting
 
@@ -138,6 +159,7 @@ def config(*, as_json: bool, markdown: bool) -> None:
     console.print(table)
 
 
+main.add_command(upgrade_check)
 main.add_command(doctor)
 
 

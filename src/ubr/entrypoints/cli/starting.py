@@ -12,13 +12,21 @@ from typing import Final
 from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.app import Application
 from ubr.application.audit.compare_checkpoint import CompareCheckpointCommand
-from ubr.bootstrap import common_of, is_guessable, migrate, open_environment, schema_state
+from ubr.bootstrap import (
+    common_of,
+    downgrade,
+    is_guessable,
+    migrate,
+    open_environment,
+    schema_state,
+    upgrade_preview,
+)
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import CheckpointMismatch, EmailTaken, Invalid
 from ubr.entrypoints.cli.output import ExitCode, Refused, new_password
-from ubr.settings import MEMORY, Settings, WrongSetting, ensure_embedded_files
+from ubr.settings import DATABASE_FILE, MEMORY, Settings, WrongSetting, ensure_embedded_files
 
 FIRST_ADMIN: Final = "admin@ubr.localhost"
 """The default e-mail of the first administrator. Mail to it goes nowhere (RFC 6761, 6.3)."""
@@ -66,6 +74,21 @@ async def bring_up(settings: Settings) -> bool:
         except ValueError as error:
             raise Refused(f"{error}.", ExitCode.USAGE) from None
     return behind
+
+
+async def bring_down(settings: Settings, revision: str) -> None:
+    """Downgrade the schema. Errors: `Refused` unless this is an earlier revision of a database with tables."""
+    lasting(settings)
+    found = None if settings.embedded and not DATABASE_FILE.exists() else await upgrade_preview(settings)
+    if found is None or found.revision is None:
+        raise Refused("The database has no tables, so there is nothing to downgrade.")
+    earlier = [each for each in found.revisions if each < found.revision]
+    if revision not in earlier:
+        raise Refused(
+            f"The database is at revision {found.revision}: --to names an earlier one, from {found.revisions[0]} on.",
+            ExitCode.USAGE,
+        )
+    await downgrade(settings, revision)
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ubr.adapters.sql.database_grants import grants
 from ubr.adapters.sql.engine import ConnectionLimits, make_engine, normal_url, sqlite_engine
 from ubr.adapters.sql.errors import SqlUnavailable, explained
+from ubr.adapters.sql.migrations.effects import Effects
 from ubr.adapters.sql.migrations.place import Place, check_server, create_unless_exists, find_place, prepare_place
 from ubr.adapters.sql.one_connection import connected
 
@@ -111,6 +112,15 @@ async def check(url: str, *, schema: str | None = None) -> SchemaState:
         return await connection.run_sync(lambda sync: _checked(sync, schema))
 
 
+def effects_of(revision: str) -> Effects:
+    """The declared effects of a migration."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    effects = ScriptDirectory(_FOLDER).get_revision(revision).module.effects
+    assert isinstance(effects, Effects)  # noqa: S101 - for the type checker
+    return effects
+
+
 def _upgrade(connection: Connection, revision: str, schema: str | None) -> tuple[str, ...]:
     from alembic import command  # noqa: PLC0415
 
@@ -129,17 +139,18 @@ def _downgrade(connection: Connection, revision: str, schema: str | None) -> Non
 def _known(connection: Connection, schema: str | None) -> Place:
     check_server(connection)
     place = find_place(connection, schema)
-    if _state(place.revision) is SchemaState.UNKNOWN:
+    if state_of(place.revision) is SchemaState.UNKNOWN:
         raise UnknownSchema("unknown revision", "A newer version of ubr has upgraded this database")
     return place
 
 
 def _checked(connection: Connection, schema: str | None) -> SchemaState:
     check_server(connection)
-    return _state(find_place(connection, schema).revision)
+    return state_of(find_place(connection, schema).revision)
 
 
-def _state(at: str | None) -> SchemaState:
+def state_of(at: str | None) -> SchemaState:
+    """The state of a database at this revision, None if it has no tables."""
     if at is None:
         return SchemaState.EMPTY
     if at == REVISIONS[-1]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+
+from ubr.adapters.sql.migrations.effects import Blocks, Effects, Touched
 ${imports if imports else ""}
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
+effects = Effects(rolling=True, tables=())
 
 
 def upgrade() -> None:

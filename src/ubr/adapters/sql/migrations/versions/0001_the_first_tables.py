@@ -6,10 +6,13 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from ubr.adapters.sql.migrations.effects import Effects
+
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+effects = Effects(rolling=False)
 
 
 def upgrade() -> None:

@@ -7,10 +7,13 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
+from ubr.adapters.sql.migrations.effects import Effects
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
+effects = Effects(rolling=False)
 
 
 def upgrade() -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from ubr.adapters.sql.migrations.effects import Blocks, Effects, Touched
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
+effects = Effects(rolling=False, tables=(Touched("signing_keys", Blocks.EVERYTHING, grows=True),))
 
 
 def upgrade() -> None:

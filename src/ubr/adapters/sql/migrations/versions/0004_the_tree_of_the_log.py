@@ -5,10 +5,13 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from ubr.adapters.sql.migrations.effects import Blocks, Effects, Touched
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
+effects = Effects(rolling=False, tables=(Touched("logs", Blocks.EVERYTHING, grows=True),))
 
 _GROWING = ("log_leaves", "log_nodes", "log_checkpoints")
 _REFUSAL = "entries of the log are only ever added"

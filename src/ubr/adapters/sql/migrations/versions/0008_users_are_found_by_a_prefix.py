@@ -5,12 +5,17 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from ubr.adapters.sql.migrations.effects import Blocks, Effects, Touched
 from ubr.domain.accounts.search import name_key
 
 revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
+effects = Effects(
+    rolling=False,
+    tables=(Touched("users", Blocks.EVERYTHING, grows=True), Touched("user_roles", Blocks.WRITES, grows=True)),
+)
 
 _BATCH = 1000
 _KEY = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")

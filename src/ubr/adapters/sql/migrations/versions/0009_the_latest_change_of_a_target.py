@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from alembic import op
 
+from ubr.adapters.sql.migrations.effects import Blocks, Effects, Touched
+
 revision = "0009"
 down_revision = "0008"
 branch_labels = None
 depends_on = None
+effects = Effects(rolling=True, tables=(Touched("feed", Blocks.WRITES, grows=True),))
 
 
 def upgrade() -> None:

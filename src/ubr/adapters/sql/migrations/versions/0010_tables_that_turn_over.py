@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from alembic import op
 
+from ubr.adapters.sql.migrations.effects import Effects
+
 revision = "0010"
 down_revision = "0009"
 branch_labels = None
 depends_on = None
+effects = Effects(rolling=True)
 
 _TABLES = (
     "sessions",

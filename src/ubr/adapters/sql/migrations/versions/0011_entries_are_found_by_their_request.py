@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from alembic import op
 
+from ubr.adapters.sql.migrations.effects import Blocks, Effects, Touched
+
 revision = "0011"
 down_revision = "0010"
 branch_labels = None
 depends_on = None
+effects = Effects(rolling=True, tables=(Touched("logs", Blocks.WRITES, grows=True),))
 
 
 def upgrade() -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from ubr.adapters.sql.migrations.effects import Effects
+
 revision = "0012"
 down_revision = "0011"
 branch_labels = None
 depends_on = None
+effects = Effects(rolling=True)
 
 
 def upgrade() -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from ubr.adapters.sql.migrations.effects import Blocks, Effects, Touched
+
 revision = "0013"
 down_revision = "0012"
 branch_labels = None
 depends_on = None
+effects = Effects(rolling=True, tables=(Touched("replays", Blocks.EVERYTHING),))
 
 
 def upgrade() -> None:

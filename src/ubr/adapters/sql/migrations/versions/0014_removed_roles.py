@@ -5,10 +5,14 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from ubr.adapters.sql.migrations.effects import Blocks, Effects, Touched
+
 revision = "0014"
 down_revision = "0013"
 branch_labels = None
 depends_on = None
+# The previous version shows a role that is marked as deleted.
+effects = Effects(rolling=False, tables=(Touched("roles", Blocks.EVERYTHING, grows=True),))
 
 
 def upgrade() -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from ubr.adapters.sql.migrations.effects import Blocks, Effects, Touched
+
 revision = "0015"
 down_revision = "0014"
 branch_labels = None
 depends_on = None
+# The previous version does not know the tokens that name their session.
+effects = Effects(rolling=False, tables=(Touched("refresh_tokens", Blocks.EVERYTHING),))
 
 
 def upgrade() -> None:

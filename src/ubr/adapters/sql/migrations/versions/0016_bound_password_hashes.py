@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from alembic import op
 
+from ubr.adapters.sql.migrations.effects import Blocks, Effects, Touched
+
 revision = "0016"
 down_revision = "0015"
 branch_labels = None
 depends_on = None
+# The previous version stores hashes that are not bound.
+effects = Effects(rolling=False, tables=(Touched("users", Blocks.WRITES),))
 
 # Hashes from before stay until the next login or `ubr keys rewrap`: only a new value is refused.
 _PLAIN = "NEW.password_hash LIKE '$argon2%'"
