@@ -160,18 +160,20 @@ def start(
     typed: bytes = b"",
     script: bool = False,
     room: bool = False,
+    program: str | None = None,
 ) -> Process:
     """Start `ubr` with these arguments, as a fork of a process that has loaded it, or through the console script.
 
-    Only Linux can fork what has loaded this much; elsewhere it is always the script. A copy with `room` has the
-    deadlines of tests, see `tests.support.room`: for what is said, where it does not matter how soon.
+    `program` is the console script of another installation. Only Linux can fork what has loaded this much; elsewhere it
+    is always the script. A copy with `room` has the deadlines of tests, see `tests.support.room`: for what is said,
+    where it does not matter how soon.
     """
     given = Kept(typed)
     files = [given.fileno(), out.fileno(), err.fileno()]
-    if script or sys.platform != "linux":
+    if script or program or sys.platform != "linux":
         stdin, stdout, stderr = files
         return subprocess.Popen(
-            [UBR, *arguments], cwd=folder, env=environment, stdin=stdin, stdout=stdout, stderr=stderr
+            [program or UBR, *arguments], cwd=folder, env=environment, stdin=stdin, stdout=stdout, stderr=stderr
         )
     wish = warm.Wish(arguments=[*arguments], folder=str(folder), environment={**environment}, room=room)
     return _warm.start(wish, files)

@@ -20,6 +20,11 @@ RIGHTS_ACTS = int(os.environ.get("RIGHTS_ACTS", "0"))
 RIGHTS_SEED = int(os.environ.get("RIGHTS_SEED", "0"))
 """Added to the seed of each of these runs, for other acts."""
 
+PREVIOUS = os.environ.get("UBR_PREVIOUS")
+"""The commit that counts as the previous version. The default is the newest tag of a version before this commit, or
+the parent of this commit if there is none.
+"""
+
 
 def programs_of(name: str) -> Path:
     """The folder of the programs of `requirements/{name}.txt`, which are installed if they are missing."""

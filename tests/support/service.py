@@ -39,6 +39,7 @@ class UbrProcess:
         port: int | None = None,
         script: bool = False,
         room: bool = False,
+        program: str | None = None,
     ) -> None:
         """Start it in this folder, with these settings and a port of its own. The others: see `commands.start`."""
         self.folder = folder
@@ -54,6 +55,7 @@ class UbrProcess:
             err=self._err,
             script=script,
             room=room,
+            program=program,
         )
 
     @property
