@@ -1,6 +1,7 @@
 # The image of ubr; docs/docker.md says how to run it.
 # BASE_IMAGE may be any image of a Debian with Python 3.11 or newer as python3, its modules venv and ensurepip included.
-ARG BASE_IMAGE=python:3.13-slim-bookworm
+# A release names it by its digest: docs/docker.md.
+ARG BASE_IMAGE=python:3.13-slim-trixie
 # Tags say which version this is, and the build sees no git.
 ARG VERSION=0.0.0.dev0
 
@@ -27,7 +28,7 @@ RUN SETUPTOOLS_SCM_PRETEND_VERSION="${VERSION}" tools/bin/python3 -m pip wheel -
         dist/*.whl && \
     /opt/ubr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /opt/ubr/lib
 
-FROM ${BASE_IMAGE}
+FROM ${BASE_IMAGE} AS service
 ARG BASE_IMAGE
 ARG VERSION
 ARG REVISION=unknown
@@ -37,14 +38,18 @@ LABEL org.opencontainers.image.title="ubr" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="${BASE_IMAGE}"
-# What installs other things is of no use to what runs here. The user has a name, for libraries that look it up.
+# What installs other things is of no use to what runs here. Some base images come without compiled modules, and each
+# start would compile them again on a read-only file system. The user has a name, for libraries that look it up. Another
+# user works too, in group 0, as platforms with users of their own choice start it.
 RUN if python3 -c 'import pip' 2>/dev/null; then \
         python3 -m pip uninstall --quiet --yes --root-user-action=ignore --break-system-packages pip; \
     fi && \
     python3 -c 'import ensurepip, os, shutil; shutil.rmtree(os.path.dirname(ensurepip.__file__))' && \
+    python3 -m compileall -q -x '/(test|tests|idlelib|lib2to3|tkinter|turtledemo|dist-packages|site-packages)/' \
+        "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" && \
     echo 'ubr:x:65532:65532:ubr:/var/lib/ubr:/usr/sbin/nologin' >> /etc/passwd && \
     echo 'ubr:x:65532:' >> /etc/group && \
-    install -d -o 65532 -g 65532 -m 0700 /var/lib/ubr
+    install -d -o 65532 -g 0 -m 0770 /var/lib/ubr
 COPY --from=build /opt/ubr /opt/ubr
 ENV PATH=/opt/ubr/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -62,3 +67,21 @@ HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python3", "-I", "-c", "import http.client, os, sys; host = os.environ['UBR_HOST']; host = {'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host); connection = http.client.HTTPConnection(host, int(os.environ['UBR_PORT']), timeout=4); connection.request('GET', '/health/live'); sys.exit(connection.getresponse().status != 200)"]
 ENTRYPOINT ["ubr"]
 CMD ["serve"]
+
+# --target backup: the same, with the programs that `ubr backup` needs for PostgreSQL, of this version and older ones.
+FROM service AS backup
+ARG POSTGRES_MAJOR=17
+USER 0:0
+# hadolint ignore=DL3008
+RUN apt-get update && \
+    apt-get install --yes --no-install-recommends "postgresql-client-${POSTGRES_MAJOR}" && \
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/cache/apt/*.bin /var/log/apt /var/log/dpkg.log && \
+    install -d -o 65532 -g 0 -m 0770 /var/backups/ubr
+USER 65532:65532
+ENV UBR_BACKUP_DIR=/var/backups/ubr
+VOLUME /var/backups/ubr
+HEALTHCHECK NONE
+CMD ["backup", "create"]
+
+# The image itself is the last stage, so that a build without --target makes it.
+FROM service

@@ -5,7 +5,9 @@ folder of its own. buildah's image is run in namespaces: as process 1, as its us
 """
 
 import argparse
+import gzip
 import http.client
+import io
 import json
 import os
 import shlex
@@ -14,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from abc import ABC, abstractmethod
@@ -23,7 +26,11 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 TAG = "localhost/ubr:smoke"
+BACKUP_TAG = "localhost/ubr:smoke-backup"
 USER = 65532
+ANY_USER = "12345:0"
+"""As a platform starts the image that chooses a user for each project: no name, no folder, group 0."""
+MAX_MEGABYTES = 120
 STATE = "/var/lib/ubr"
 
 Command = Sequence[str | Path]
@@ -70,12 +77,24 @@ class Engine(ABC):
     def configuration(self) -> dict[str, Any]: ...
 
     @abstractmethod
-    def once(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in a container of its own."""
+    def save(self, archive: Path) -> None:
+        """Write the image with all its layers, not compressed."""
 
     @abstractmethod
-    def serve(self) -> None:
-        """Start what the image starts, on the state that was left last."""
+    def build_backup(self) -> None:
+        """Build the target `backup`."""
+
+    @abstractmethod
+    def once(self, *command: str, backup: bool = False) -> subprocess.CompletedProcess[str]:
+        """Run a command in a container of its own, of the image or of the target `backup`."""
+
+    @abstractmethod
+    def serve(self, user: str | None = None) -> None:
+        """Start what the image starts, on the state that was left last; as another user on an empty state."""
+
+    @abstractmethod
+    def used(self) -> float | None:
+        """The processor time that the service has taken since its start, in seconds, if it can be had."""
 
     @abstractmethod
     def within(self, *command: str) -> subprocess.CompletedProcess[str]:
@@ -107,13 +126,26 @@ class Docker(Engine):
         found: dict[str, Any] = json.loads(told("docker", "image", "inspect", "--format", "{{json .Config}}", TAG))
         return found
 
-    def once(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return run("docker", "run", "--rm", *self.locked, "--entrypoint", command[0], TAG, *command[1:])
+    def save(self, archive: Path) -> None:
+        told("docker", "save", "--output", archive, TAG)
 
-    def serve(self) -> None:
+    def build_backup(self) -> None:
+        told("docker", "build", "--tag", BACKUP_TAG, "--target", "backup", *self.build_arguments, ".")
+
+    def once(self, *command: str, backup: bool = False) -> subprocess.CompletedProcess[str]:
+        tag = BACKUP_TAG if backup else TAG
+        return run("docker", "run", "--rm", *self.locked, "--entrypoint", command[0], tag, *command[1:])
+
+    def serve(self, user: str | None = None) -> None:
         run("docker", "rm", "--force", self.name)
-        told("docker", "run", "--detach", *self.locked, "--name", self.name, "--volume", f"{self.name}:{STATE}",
-             "--publish", f"127.0.0.1:{self.port}:8000", TAG)  # fmt: skip
+        if user is not None:
+            run("docker", "volume", "rm", "--force", self.name)
+        chosen = () if user is None else ("--user", user)
+        told("docker", "run", "--detach", *self.locked, *chosen, "--name", self.name, "--volume",
+             f"{self.name}:{STATE}", "--publish", f"127.0.0.1:{self.port}:8000", TAG)  # fmt: skip
+
+    def used(self) -> float | None:
+        return None
 
     def within(self, *command: str) -> subprocess.CompletedProcess[str]:
         return run("docker", "exec", self.name, *command)
@@ -152,6 +184,8 @@ class Buildah(Engine):
         conf.write_text(f'[storage]\ndriver = "vfs"\nrunroot = "{work}/run"\ngraphroot = "{work}/images"\n')
         self.program = ("env", f"CONTAINERS_STORAGE_CONF={conf}", "BUILDAH_ISOLATION=chroot", "buildah")
         self.state = work / "state"
+        self.build_options: list[str] = []
+        self.roots: dict[bool, str] = {}
         self.served: subprocess.Popen[bytes] | None = None
         self.log = work / "log"
 
@@ -165,46 +199,58 @@ class Buildah(Engine):
             self.buildah("copy", "--quiet", container, self.base_root.resolve(), "/")
             self.buildah("commit", "--quiet", "--rm", container, "localhost/base")
             extra = [*extra, "--build-arg", "BASE_IMAGE=localhost/base", "--pull-never"]
-        # In docker's own format: the other one has no health checks.
-        self.buildah("bud", "--format", "docker", "--tag", TAG, *extra, ".")
-        container = self.buildah("from", "--pull-never", TAG)
-        self.root = self.buildah("mount", container)
+        # In docker's own format: the other one has no health checks. The layers are kept for the other target.
+        self.build_options = ["--format", "docker", "--layers", *extra]
+        self.roots[False] = self._built(TAG)
         self.config = self.configuration()
         self.user = self.config["User"]
         self._empty_state()
 
+    def _built(self, tag: str, *target: str) -> str:
+        self.buildah("bud", "--tag", tag, *target, *self.build_options, ".")
+        return self.buildah("mount", self.buildah("from", "--pull-never", tag))
+
+    def build_backup(self) -> None:
+        self.roots[True] = self._built(BACKUP_TAG, "--target", "backup")
+
+    def save(self, archive: Path) -> None:
+        self.buildah("push", "--quiet", TAG, f"docker-archive:{archive}")
+
     def _empty_state(self) -> None:
         shutil.rmtree(self.state, ignore_errors=True)
         # As a new volume has it: the folder of the image, with its owner.
-        shutil.copytree(f"{self.root}{STATE}", self.state)
-        found = Path(f"{self.root}{STATE}").stat()
+        shutil.copytree(f"{self.roots[False]}{STATE}", self.state)
+        found = Path(f"{self.roots[False]}{STATE}").stat()
         os.chown(self.state, found.st_uid, found.st_gid)
 
     def configuration(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.buildah("inspect", "--type", "image", TAG))["Docker"]["config"]
         return found
 
-    def _entering(self, state: Path, command: Command, *, alone: bool) -> dict[str, Any]:
+    def _entering(self, state: Path, command: Command, *, alone: bool, backup: bool = False) -> dict[str, Any]:
         # What serves is process 1 of its own world, as in a container: a signal it does not handle does nothing.
         apart = ("--mount", "--pid", "--fork", "--kill-child") if alone else ("--mount",)
         environ = dict(pair.split("=", 1) for pair in self.config["Env"])
         return {
-            "args": ["unshare", *apart, "sh", "-c", self.enter, "sh", self.root, state, self.user,
+            "args": ["unshare", *apart, "sh", "-c", self.enter, "sh", self.roots[backup], state, self.user,
                      self.config["WorkingDir"], *command],
             "env": {**environ, "UBR_PORT": str(self.port)},
         }  # fmt: skip
 
-    def once(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def once(self, *command: str, backup: bool = False) -> subprocess.CompletedProcess[str]:
         state = self.work / "once"
         shutil.copytree(self.state, state)
         os.chown(state, USER, USER)
         try:
-            entering = self._entering(state, command, alone=True)
+            entering = self._entering(state, command, alone=True, backup=backup)
             return run(*entering["args"], env=entering["env"])
         finally:
             shutil.rmtree(state)
 
-    def serve(self) -> None:
+    def serve(self, user: str | None = None) -> None:
+        if user is not None:
+            self.user = user
+            self._empty_state()
         command = [*self.config["Entrypoint"], *self.config["Cmd"]]
         with self.log.open("ab") as log:
             self.served = subprocess.Popen(
@@ -213,6 +259,17 @@ class Buildah(Engine):
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    def used(self) -> float | None:
+        if self.served is None:
+            raise Failed("nothing is served")
+        ticks, waiting = 0, [self.served.pid]
+        while waiting:
+            process = Path(f"/proc/{waiting.pop()}")
+            # Behind the name: the state, and from the twelfth on user and system time, of itself and of its ended ones.
+            ticks += sum(map(int, (process / "stat").read_text().rpartition(") ")[2].split()[11:15]))
+            waiting += map(int, (process / "task" / process.name / "children").read_text().split())
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def within(self, *command: str) -> subprocess.CompletedProcess[str]:
         entering = self._entering(self.state, command, alone=False)
@@ -330,9 +387,16 @@ def wait_until_live(engine: Engine, patience: float = 60) -> float:
 
 def serve(engine: Engine, health: Sequence[str]) -> None:
     check("the health check fails where nothing is served", engine.once(*health).returncode != 0)
-    for time_ in ("the first time", "on the state of the first time"):
-        engine.serve()
-        print(f"    live after {wait_until_live(engine):.1f} s, {time_}")
+    for when, user in (
+        ("the first time", None),
+        ("on the state of the first time", None),
+        (f"as the user {ANY_USER} on an empty state", ANY_USER),
+    ):
+        engine.serve(user)
+        took = wait_until_live(engine)
+        used = engine.used()
+        spent = "" if used is None else f" and {used:.1f} s of processor time"
+        print(f"    live after {took:.1f} s{spent}, {when}")
         works("the health check passes", engine.within(*health))
         kept = works(
             "its state is kept", engine.within("sh", "-c", f"find {STATE} -type f -exec stat -c '%n %a' {{}} +")
@@ -342,6 +406,44 @@ def serve(engine: Engine, health: Sequence[str]) -> None:
         begun = time.monotonic()
         check("SIGTERM ends it well", (ended := engine.terminate()) == 0, f"{ended}\n{engine.output()}")
         print(f"    ended after {time.monotonic() - begun:.1f} s")
+
+
+def weigh(engine: Engine, work: Path) -> None:
+    """The size as a registry stores it: every layer compressed. The base is a part of it."""
+    archive = work / "image.tar"
+    engine.save(archive)
+    size = 0
+    with tarfile.open(archive) as members:
+        for member in members:
+            content = members.extractfile(member) if member.isfile() else None
+            if content is not None:
+                packed = Counting()
+                with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=6) as packing:
+                    shutil.copyfileobj(content, packing, 1 << 20)
+                size += packed.size
+    archive.unlink()
+    print(f"    {size / 1e6:.1f} MB compressed")
+    check(f"it has less than {MAX_MEGABYTES} MB", size < MAX_MEGABYTES * 1e6, size)
+
+
+class Counting(io.RawIOBase):
+    """A file that keeps only its size."""
+
+    size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self.size += len(data)
+        return len(data)
+
+
+def look_at_backup(engine: Engine) -> None:
+    engine.build_backup()
+    for program in ("pg_dump", "pg_restore"):
+        print(f"    {works(f'{program} is there', engine.once(program, '--version', backup=True))}")
+    works("ubr backup", engine.once("ubr", "backup", "create", "--help", backup=True))
 
 
 def main() -> int:
@@ -368,8 +470,11 @@ def main() -> int:
             check("its label says the same version", version == f"ubr {labelled}", f"{version}, {labelled}")
             works("ubr config", engine.once("ubr", "config"))
             look_around(engine)
+            weigh(engine, Path(work))
             print("==> serving")
             serve(engine, health)
+            print("==> the target for backups")
+            look_at_backup(engine)
         except Failed as failed:
             print(f"image_smoke: {failed}", file=sys.stderr)
             return 1

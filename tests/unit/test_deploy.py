@@ -1,0 +1,200 @@
+"""The files of deploy/: the rules that need no program to check."""
+
+from __future__ import annotations
+
+import re
+import stat
+from typing import Any
+
+import pytest
+
+from tests.support import compose
+from tests.support.papers import ROOT
+from tests.unit.test_papers import assert_known, lines_of
+from ubr.settings import Settings
+from ubr.settings.declaration import declared_in
+
+DEPLOY = ROOT / "deploy"
+SECRETS = [setting for setting in declared_in(Settings) if setting.file_name is not None]
+NAMES = {setting.name for setting in declared_in(Settings)} | {setting.file_name for setting in SECRETS}
+SERVICES = compose.services()
+PAGES = ["docs/operations/compose.md"]
+
+
+def test_every_secret_can_be_a_file() -> None:
+    """Also those that a URL contains."""
+    assert {setting.name for setting in SECRETS} >= {
+        "UBR_DATABASE_URL",
+        "UBR_MIGRATION_DATABASE_URL",
+        "UBR_REDIS_URL",
+        "UBR_SECRET_KEY",
+        "UBR_ADMIN_PASSWORD",
+        "UBR_METRICS_TOKEN",
+        "UBR_SMTP_URL",
+        "UBR_BACKUP_KEY",
+    }
+    secret = re.compile(r"(PASSWORD|SECRET|TOKEN|KEY|DATABASE_URL|REDIS_URL|SMTP_URL)$")
+    plain = {setting.name for setting in declared_in(Settings) if setting.file_name is None}
+    assert {name for name in plain if secret.search(name)} == set()
+
+
+def test_no_file_sets_a_secret_itself_and_every_setting_exists() -> None:
+    named = set()
+    for path in DEPLOY.rglob("*"):
+        if path.is_file() and path.relative_to(DEPLOY).parts[0] not in {"monitoring", "aws", "secrets"}:
+            text = path.read_text()
+            for setting in SECRETS:
+                assert not re.search(rf"{setting.name}[=:]", text), (path, setting.name)
+            # Variables of the files themselves are in ${…}.
+            named |= {(path.name, name) for name in re.findall(r"(?<![{\w])(UBR_[A-Z_]+[A-Z])(?=[=:])", text)}
+    assert len(named) > 12
+    assert {(path, name) for path, name in named if name not in NAMES | {"UBR_DOMAIN"}} == set()
+
+
+COMMANDS_OF_COMPOSE = {"up": 0, "ps": 0, "logs": 0, "exec": 1, "run": 1}
+"""The commands of Docker Compose, and how many services they take: 0 for any number."""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page_exist(page: str) -> None:
+    """Every program is a known one, and every file, service, unit and command of ubr exists."""
+    lines = [words for of, words in lines_of() if of == page]
+    assert lines
+    for words in lines:
+        match words:
+            case ["docker", "compose", "--file", file, command, *rest]:
+                assert (ROOT / file).is_file()
+                named = [word for word in rest if not word.startswith("--") and not word.isdigit()]
+                count = COMMANDS_OF_COMPOSE[command] or len(named)
+                assert set(named[:count]) <= SERVICES.keys(), words
+                if command == "exec":
+                    assert named[1] == "ubr"
+                    assert_known(rest[rest.index("ubr") + 1 :])
+            case ["docker", "build", "--tag", _, *rest]:
+                assert rest[-1] == "."
+                stages = re.findall(r" AS (\w+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+                assert rest[:-1] in ([], *(["--target", stage] for stage in stages))
+            case [program, *_] if program.startswith("deploy/"):
+                assert (ROOT / program).stat().st_mode & stat.S_IXUSR
+            case ["cat", file] if file.startswith("deploy/secrets/"):
+                assert file.rpartition("/")[2] in compose.load()["secrets"]
+            case _:
+                pytest.fail(f"unknown: {words}")
+
+
+# Compose
+
+
+def mounts(service: dict[str, Any]) -> list[list[str]]:
+    return [volume.split(":") for volume in service.get("volumes", ())]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_can_do_no_more_than_it_needs(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service.get("cap_add", []) == (["NET_BIND_SERVICE"] if name == "proxy" else [])
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert {"cpus", "mem_limit", "pids_limit"} <= service.keys()
+    assert service["logging"]["options"]["max-size"]
+    assert not {"privileged", "network_mode", "pid", "ipc", "devices"} & service.keys()
+    for source, _, *mode in mounts(service):
+        assert not source.startswith("/")
+        assert not source.startswith(".") or mode == ["ro"]
+
+
+def test_every_service_that_stays_has_a_health_check() -> None:
+    assert {name for name, service in SERVICES.items() if "healthcheck" not in service} == {"migrate"}
+
+
+def test_only_the_proxy_is_open_to_others() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published == {"proxy": ["80:80", "443:443", "443:443/udp"], "grafana": ["127.0.0.1:3000:3000"]}
+
+
+def test_the_networks_separate() -> None:
+    """The proxy does not reach the data, the data do not reach the outside."""
+    made = compose.load()["networks"]
+    assert {name for name, network in made.items() if not (network or {}).get("internal")} == {"outside"}
+    members = {name: {it for it, service in SERVICES.items() if name in service["networks"]} for name in made}
+    assert members["data"] == {"ubr-1", "ubr-2", "migrate", "postgres", "redis", "backup"}
+    assert members["app"] == {"ubr-1", "ubr-2", "proxy", "prometheus"}
+    assert not {"postgres", "redis", "migrate", "prometheus"} & members["outside"]
+
+
+def test_the_trusted_proxy_is_the_address_of_the_proxy() -> None:
+    address = SERVICES["proxy"]["networks"]["app"]["ipv4_address"]
+    for name in ("ubr-1", "ubr-2"):
+        assert SERVICES[name]["environment"]["UBR_TRUSTED_PROXIES"] == f"{address}/32"
+    assert SERVICES["ubr-1"] == SERVICES["ubr-2"]
+
+
+def test_a_container_gets_only_the_secrets_that_it_names() -> None:
+    declared = compose.load()["secrets"]
+    used = set()
+    for name, service in SERVICES.items():
+        given = set(service.get("secrets", ()))
+        read = {
+            value.removeprefix("/run/secrets/")
+            for value in map(str, service.get("environment", {}).values())
+            if value.startswith("/run/secrets/")
+        }
+        assert read <= given, name
+        used |= given
+    assert used == set(declared)
+    script = (DEPLOY / "compose" / "init").read_text()
+    for secret, source in declared.items():
+        assert source == {"file": f"secrets/{secret}"}
+        assert re.search(rf"\b{secret}\b", script), secret
+    # Only the commands that change tables or copy the database know its owner.
+    assert {name for name, service in SERVICES.items() if "migration_database_url" in service.get("secrets", ())} == {
+        "migrate",
+        "backup",
+    }
+
+
+def test_a_container_stops_after_its_service() -> None:
+    delay = int(SERVICES["ubr-1"]["environment"]["UBR_SHUTDOWN_DELAY"].removesuffix("s"))
+    assert int(SERVICES["ubr-1"]["stop_grace_period"].removesuffix("s")) >= delay + 30 + 5
+    # The proxy looks often enough to notice an instance that stops.
+    caddy = (DEPLOY / "compose" / "Caddyfile").read_text()
+    times = [re.search(rf"health_{name} (\d+)s?$", caddy, re.MULTILINE) for name in ("interval", "fails")]
+    interval, fails = [int(found[1]) for found in times if found is not None]
+    assert interval * fails < delay
+
+
+def test_every_mounted_file_exists() -> None:
+    for name, service in SERVICES.items():
+        for source, *_ in mounts(service):
+            if source.startswith("./compose/"):
+                assert (DEPLOY / source).exists(), (name, source)
+    for script in ("init", "daily-backup", "postgres/roles.sh"):
+        assert (DEPLOY / "compose" / script).stat().st_mode & stat.S_IXUSR
+
+
+def test_only_the_first_command_writes_the_variables() -> None:
+    with pytest.raises(KeyError, match="deploy/compose/init"):
+        compose.load({})
+
+
+# The image
+
+
+def test_the_page_names_the_default_base_image() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    base = re.search(r"^ARG BASE_IMAGE=(\S+)$", dockerfile, re.MULTILINE)
+    major = re.search(r"^ARG POSTGRES_MAJOR=(\d+)$", dockerfile, re.MULTILINE)
+    assert base is not None
+    assert major is not None
+    page = (ROOT / "docs" / "docker.md").read_text()
+    assert f"by default `{base[1]}`" in page
+    assert f"`postgresql-client-{major[1]}`" in page
+    # The server of Compose is not newer than the programs that dump it.
+    assert SERVICES["postgres"]["image"].startswith(f"postgres:{major[1]}")
+
+
+def test_the_limit_of_the_size_is_that_of_the_page() -> None:
+    limit = re.search(r"^MAX_MEGABYTES = (\d+)$", (ROOT / "tools" / "image_smoke.py").read_text(), re.MULTILINE)
+    assert limit is not None
+    assert f"fails beyond {limit[1]} MB" in (ROOT / "docs" / "docker.md").read_text()
