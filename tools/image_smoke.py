@@ -199,8 +199,8 @@ class Buildah(Engine):
             self.buildah("copy", "--quiet", container, self.base_root.resolve(), "/")
             self.buildah("commit", "--quiet", "--rm", container, "localhost/base")
             extra = [*extra, "--build-arg", "BASE_IMAGE=localhost/base", "--pull-never"]
-        # In docker's own format: the other one has no health checks. The layers are kept for the other target.
-        self.build_options = ["--format", "docker", "--layers", *extra]
+        # In docker's own format: the other one has no health checks.
+        self.build_options = ["--format", "docker", *extra]
         self.roots[False] = self._built(TAG)
         self.config = self.configuration()
         self.user = self.config["User"]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import stat
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support import compose
-from tests.support.papers import ROOT
+from tests.support.papers import ROOT, blocks_of
 from tests.unit.test_papers import assert_known, lines_of
+from ubr.entrypoints.cli.supervisor import DRAIN
 from ubr.settings import Settings
 from ubr.settings.declaration import declared_in
 
@@ -18,7 +20,8 @@ DEPLOY = ROOT / "deploy"
 SECRETS = [setting for setting in declared_in(Settings) if setting.file_name is not None]
 NAMES = {setting.name for setting in declared_in(Settings)} | {setting.file_name for setting in SECRETS}
 SERVICES = compose.services()
-PAGES = ["docs/operations/compose.md"]
+PAGES = ["docs/operations/compose.md", "docs/operations/one-machine.md"]
+INSTALLED = "/opt/ubr/bin/ubr"
 
 
 def test_every_secret_can_be_a_file() -> None:
@@ -56,7 +59,7 @@ COMMANDS_OF_COMPOSE = {"up": 0, "ps": 0, "logs": 0, "exec": 1, "run": 1}
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_commands_of_a_page_exist(page: str) -> None:
+def test_the_commands_of_a_page_exist(page: str) -> None:  # noqa: PLR0912 - a branch for each program
     """Every program is a known one, and every file, service, unit and command of ubr exists."""
     lines = [words for of, words in lines_of() if of == page]
     assert lines
@@ -78,6 +81,28 @@ def test_the_commands_of_a_page_exist(page: str) -> None:
                 assert (ROOT / program).stat().st_mode & stat.S_IXUSR
             case ["cat", file] if file.startswith("deploy/secrets/"):
                 assert file.rpartition("/")[2] in compose.load()["secrets"]
+            case ["systemctl", "daemon-reload"] | ["apt-get", "install", *_] | ["umask", "077"]:
+                pass
+            case ["python3", "-m", "venv", "/opt/ubr"] | ["cd", "/etc/ubr/credentials"]:
+                pass
+            case ["/opt/ubr/bin/python", "-m", "pip", "install", *rest]:
+                assert "--require-hashes" in rest or "--no-index" in rest
+                assert all((ROOT / word).is_file() for word in rest if word.startswith("requirements/"))
+            case ["install", "-m", _, *files, _]:
+                assert [file for file in files if not (ROOT / file).is_file()] == []
+            case ["systemd-sysusers" | "systemd-tmpfiles", *_]:
+                assert words[-1] == "ubr.conf"
+            case ["systemctl", _, *rest]:
+                units = [word if "." in word else f"{word}.service" for word in rest if not word.startswith("-")]
+                assert [unit for unit in units if not (DEPLOY / "systemd" / unit).is_file()] == []
+            case ["openssl", "rand", *_] | ["echo", _, ">", _] | ["echo", _]:
+                pass
+            case ["systemd-run", *rest]:
+                assert_known(rest[rest.index(INSTALLED) + 1 :])
+                unit = (DEPLOY / "systemd" / "ubr.service").read_text()
+                for word in rest:
+                    if word.startswith("--property="):
+                        assert f"\n{word.removeprefix('--property=')}\n" in unit
             case _:
                 pytest.fail(f"unknown: {words}")
 
@@ -156,7 +181,7 @@ def test_a_container_gets_only_the_secrets_that_it_names() -> None:
 
 def test_a_container_stops_after_its_service() -> None:
     delay = int(SERVICES["ubr-1"]["environment"]["UBR_SHUTDOWN_DELAY"].removesuffix("s"))
-    assert int(SERVICES["ubr-1"]["stop_grace_period"].removesuffix("s")) >= delay + 30 + 5
+    assert int(SERVICES["ubr-1"]["stop_grace_period"].removesuffix("s")) >= delay + DRAIN + 10
     # The proxy looks often enough to notice an instance that stops.
     caddy = (DEPLOY / "compose" / "Caddyfile").read_text()
     times = [re.search(rf"health_{name} (\d+)s?$", caddy, re.MULTILINE) for name in ("interval", "fails")]
@@ -176,6 +201,55 @@ def test_every_mounted_file_exists() -> None:
 def test_only_the_first_command_writes_the_variables() -> None:
     with pytest.raises(KeyError, match="deploy/compose/init"):
         compose.load({})
+
+
+# systemd
+
+
+def test_the_roles_are_those_of_compose() -> None:
+    (block,) = blocks_of("docs/operations/one-machine.md", "sql")
+    script = (DEPLOY / "compose" / "postgres" / "roles.sh").read_text()
+
+    def statements(text: str) -> set[str]:
+        text = re.sub(r"PASSWORD '[^\n]*'", "PASSWORD", text).replace(" ENCODING 'UTF8' TEMPLATE template0", "")
+        return {line for line in text.splitlines() if line.split(" ")[0] in {"CREATE", "REVOKE", "GRANT"}}
+
+    assert statements(block.text) == statements(script)
+    assert len(statements(script)) == 5
+
+
+UNITS = sorted((DEPLOY / "systemd").glob("ubr*.service"))
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.stem)
+def test_a_unit_reads_its_secrets_from_credentials(unit: Path) -> None:
+    text = unit.read_text()
+    loaded = dict(re.findall(r"^LoadCredential=(\w+):(\S+)$", text, re.MULTILINE))
+    read = dict(re.findall(r"^Environment=(UBR_\w+)=%d/(\w+)$", text, re.MULTILINE))
+    assert set(read.values()) == loaded.keys()
+    assert set(read) <= {setting.file_name for setting in SECRETS}
+    for name, path in loaded.items():
+        assert path == f"/etc/ubr/credentials/{name}"
+
+
+def test_the_service_has_the_time_that_it_needs_to_stop() -> None:
+    text = (DEPLOY / "systemd" / "ubr.service").read_text()
+    found = re.search(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)
+    assert found is not None
+    assert int(found[1]) >= DRAIN + 10
+    assert "\nKillMode=mixed\n" in text
+    assert "UBR_SHUTDOWN_DELAY" not in (DEPLOY / "systemd" / "ubr.env").read_text()
+
+
+def test_only_the_owner_of_the_tables_migrates() -> None:
+    assert {unit.stem for unit in UNITS if "migration_database_url" in unit.read_text()} >= {"ubr-migrate"}
+    assert "migration_database_url" not in (DEPLOY / "systemd" / "ubr.service").read_text()
+
+
+def test_the_settings_of_the_machine_can_be_read() -> None:
+    lines = (DEPLOY / "systemd" / "ubr.env").read_text().splitlines()
+    given = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    assert Settings.from_env({**given, "UBR_DATABASE_URL": "postgresql://localhost/ubr"}, secret=False).workers == 2
 
 
 # The image

@@ -72,6 +72,8 @@ HELD = {
     ("docs/operations/install.md", "sh"): "packaging/test_bare_debian.py::test_the_page_about_the_installation",
     ("docs/operations/upgrade.md", "sh"): "unit/test_papers.py::test_every_command_line_can_be_run",
     ("docs/operations/compose.md", "sh"): "unit/test_deploy.py::test_the_commands_of_a_page_exist",
+    ("docs/operations/one-machine.md", "sh"): "unit/test_deploy.py::test_the_commands_of_a_page_exist",
+    ("docs/operations/one-machine.md", "sql"): "unit/test_deploy.py::test_the_roles_are_those_of_compose",
     ("docs/permissions.md", "python"): "integration/test_docs_programs.py::test_a_permission_is_asked_for",
     ("docs/operations/monitoring.md", "sh"): "unit/test_papers.py::test_every_command_line_can_be_run",
     (
@@ -237,6 +239,14 @@ OTHER_PATHS = {"/var/lib/ubr", "/problems/"}
 """A folder of the image, and the first part of many paths."""
 FOLDERS = ("/etc/", "/var/lib/")
 """Folders of a machine, which no route begins with."""
+            assert path.startswith(FOLDERS) or path in OTHER_PATHS or ("GET", re.sub(r"{\w+}", "{}", path)) in routes, (
+                page,
+                path,
+            )
+FOLDERS = ("/var/lib/ubr", "/opt/ubr", "/etc/ubr/")
+"""Folders of an installation."""
+OTHER_PATHS = {"/problems/", "/health/"}
+"""The first parts of many paths."""
 
 
 # Code blocks that no program runs
