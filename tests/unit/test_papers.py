@@ -72,6 +72,7 @@ HELD = {
     ("docs/operations/install.md", "sh"): "packaging/test_bare_debian.py::test_the_page_about_the_installation",
     ("docs/operations/upgrade.md", "sh"): "unit/test_papers.py::test_every_command_line_can_be_run",
     ("docs/operations/compose.md", "sh"): "unit/test_deploy.py::test_the_commands_of_a_page_exist",
+    ("docs/operations/kubernetes.md", "sh"): "unit/test_deploy.py::test_the_commands_of_a_page_exist",
     ("docs/operations/one-machine.md", "sh"): "unit/test_deploy.py::test_the_commands_of_a_page_exist",
     ("docs/operations/one-machine.md", "sql"): "unit/test_deploy.py::test_the_roles_are_those_of_compose",
     ("docs/permissions.md", "python"): "integration/test_docs_programs.py::test_a_permission_is_asked_for",
