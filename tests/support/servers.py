@@ -177,7 +177,7 @@ def find_pgbackrest(*, install: bool = False) -> Found:
     """The pgBackRest of this machine, or with `install` the package of Debian. There is none given by a URL."""
     program, rung, trouble = shutil.which("pgbackrest"), 2, None
     if program is None:
-        rung, trouble = 4, _apt_install("pgbackrest") if install else NOT_TRIED
+        rung, trouble = 4, apt_install("pgbackrest") if install else NOT_TRIED
         program = shutil.which("pgbackrest")
     match = re.search(r"pgBackRest (\d[\w.]*)", _version_line(Path(program), "version")) if program else None
     if program is None or match is None:

@@ -165,7 +165,11 @@ def test_the_age_of_the_newest_backup_counts_if_backups_are_set_up(ubr: Run, fil
     (tmp_path / "backups").mkdir()
     assert backups(**key) == ["Make a backup with `ubr backup create`: there is none in UBR_BACKUP_DIR."]
     old = datetime.now(UTC) - timedelta(hours=30, minutes=1)  # noqa: TID251 - the command uses the system clock
-    run(Backups.of(Settings.from_env({**settings, **key}), tmp_path / "backups", clock=lambda: old).create()(_quiet))
+    run(
+        Backups.of(Settings.from_env({**settings, **key}), str(tmp_path / "backups"), clock=lambda: old).create()(
+            _quiet
+        )
+    )
     assert backups(**key) == ["Make a backup with `ubr backup create`: the newest one is 30 hours old."]
     assert backups("--backup-within", "31", **key) == []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import rich_click as click
@@ -107,7 +106,7 @@ def _backup(settings: Settings, hours: int) -> Iterator[str]:
     from ubr.bootstrap.backups import Backups
 
     try:
-        manifests = Backups.of(settings, Path(settings.backup_dir)).list()().manifests
+        manifests = Backups.of(settings, settings.backup_dir).list()().manifests
     except BackupFailed as error:
         yield f"Make a backup with `ubr backup create`: {error}."
         return
