@@ -134,6 +134,10 @@ def test_a_cause_silences_its_symptoms_and_a_page_its_ticket(folder: Path) -> No
                 alert("UbrApiSlow", "page", job="another"),
                 alert("UbrLoginSlow", "page", job="another"),
                 alert("UbrLoginSlow", "ticket", job="another"),
+                alert("UbrLoginSlow", "ticket", job="a third"),
+                alert("UbrDown", "page", job="another one"),
+                alert("UbrInstanceDown", "ticket", job="another one"),
+                alert("UbrInstanceDown", "ticket", job="a third"),
                 alert("UbrDatabaseUnreadable", "page", instance="a"),
                 alert("UbrJobFails", "ticket"),
                 alert("UbrMailsDead", "ticket"),
@@ -147,6 +151,7 @@ def test_a_cause_silences_its_symptoms_and_a_page_its_ticket(folder: Path) -> No
             ("UbrApiSlow", "ticket", "ubr"),
             ("UbrLoginSlow", "ticket", "another"),
             ("UbrJobFails", "ticket", "ubr"),
+            ("UbrInstanceDown", "ticket", "another one"),
         }
 
         def inhibited() -> set[tuple[str, str, str]]:
@@ -156,7 +161,7 @@ def test_a_cause_silences_its_symptoms_and_a_page_its_ticket(folder: Path) -> No
                 if each["status"]["inhibitedBy"]
             }
 
-        until(lambda: len(alertmanager.get("/api/v2/alerts")) == 11 and inhibited() == silent)
+        until(lambda: len(alertmanager.get("/api/v2/alerts")) == 15 and inhibited() == silent)
 
 
 def plain(query: str) -> str:
@@ -220,6 +225,15 @@ def test_every_expression_is_evaluated_on_a_live_service(folder: Path, new_datab
                 if block.language == "promql":
                     for query in block.text.splitlines():
                         value(query)
+            for fact in (
+                "ubr_memory_bytes > 10e6",
+                "ubr_memory_bytes < ubr_memory_limit_bytes",
+                "max(ubr_job_success_age_seconds) < 60",
+                "ubr_worker_starts_total == 2",
+                "time() - ubr_start_time_seconds < 300",
+                "ubr_revocation_bound_seconds == 1",
+            ):
+                assert value(fact), fact
             assert value('sum(ubr_http_requests_total{route="/api/auth/login",status="200"})')[0]["value"][1] == "4"
 
 
