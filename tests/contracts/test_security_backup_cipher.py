@@ -6,6 +6,7 @@ import io
 import os
 import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,29 @@ def test_a_changed_manifest_is_refused(change: str) -> None:
     sealed = cipher(NEW).seal_manifest(b'{"rows": [1, 2]}')
     with pytest.raises(BackupFailed, match=sentence):
         cipher(NEW).open_manifest(changed(sealed))
+
+
+@pytest.mark.parametrize("bit", [1, 32], ids=["another", "capital and small"])
+def test_every_byte_of_a_manifest_counts(bit: int) -> None:
+    sealed = cipher(NEW).seal_manifest(b'{"name":"a","rows":{"users":1}}')
+    accepted = []
+    for at in range(len(sealed)):
+        changed = bytearray(sealed)
+        changed[at] ^= bit
+        with suppress(BackupFailed):
+            cipher(NEW).open_manifest(bytes(changed))
+            accepted.append(at)
+    assert accepted == []
+
+
+def test_every_byte_of_a_file_counts() -> None:
+    sealed = encrypted(b"some content")
+    accepted = []
+    for at in range(len(sealed)):
+        with suppress(BackupFailed):
+            decrypted(flipped(at)(sealed))
+            accepted.append(at)
+    assert accepted == []
 
 
 def test_a_manifest_of_another_key_is_named_as_such() -> None:

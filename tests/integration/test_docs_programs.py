@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ import httpx
 import pytest
 
 from tests.integration.verifier.processes import PASSWORD
-from tests.support.commands import clean_environment
+from tests.support.commands import PATIENCE, clean_environment
 from tests.support.papers import blocks_of
 from tests.support.servers import run
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, serving
@@ -100,7 +101,7 @@ def shell(folder: Path, *programs: str) -> subprocess.CompletedProcess[str]:
         env={**clean_environment(), "PATH": path},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=10 * PATIENCE,
         check=False,
     )
 
@@ -127,7 +128,7 @@ def test_the_commands_of_the_audit_log(installation: Path) -> None:
 
 @pytest.mark.system(seconds=10)
 def test_the_commands_of_backups(installation: Path) -> None:
-    create, restore = (block.text for block in blocks_of("docs/operations/backups.md", "sh"))
+    create, restore, _ = (block.text for block in blocks_of("docs/operations/backups.md", "sh"))
     (crontab,) = (block.text for block in blocks_of("docs/operations/backups.md", ""))
     *times, daily = crontab.split(maxsplit=5)
     assert len(times) == 5
@@ -137,6 +138,37 @@ def test_the_commands_of_backups(installation: Path) -> None:
     assert ran.stdout.count("can be restored.") == 2
     assert "1 restore" in ran.stdout or "restored to an earlier state" in ran.stdout
     assert len(list((installation / "backups").iterdir())) == 2
+
+
+@pytest.mark.system(seconds=15)
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_drill_on_an_empty_machine(
+    installation: Path, tmp_path_factory: pytest.TempPathFactory, kind: str, request: pytest.FixtureRequest
+) -> None:
+    """By the page alone: with a copy of the backups and the two secrets, and with nothing else of the first machine."""
+    create, _, drill = (block.text for block in blocks_of("docs/operations/backups.md", "sh"))
+    before, target = "", "sqlite:///drill.db"
+    if kind == "postgresql":
+        new_database = request.getfixturevalue("new_database")
+        source, target = new_database(migrated=False), new_database(migrated=False)
+        before = f"""
+            export UBR_DATABASE_URL='{source}' UBR_SECRET_KEY_FILE="$PWD/var/secret_key"
+            ubr migrate
+            echo {ADMIN_PASSWORD!r} | ubr admin create --email {ADMIN_EMAIL} --password-stdin
+        """
+    made = shell(installation, before, create)
+    assert made.returncode == 0, made.stderr
+    empty = tmp_path_factory.mktemp("empty")
+    shutil.copytree(installation / "backups", empty / "backups")
+    shutil.copy(installation / "backup.key", empty)
+    shutil.copy(installation / "var" / "secret_key", empty)
+    ran = shell(empty, drill.replace("sqlite:///drill.db", target))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "can be restored." in ran.stdout
+    assert re.search(r"^ok +backups +The newest is of ", ran.stdout, re.MULTILINE)
+    settings = {"UBR_DATABASE_URL": target, "UBR_SECRET_KEY_FILE": str(empty / "secret_key")}
+    with serving(empty, settings) as service:
+        assert service.logged_in(ADMIN_EMAIL, ADMIN_PASSWORD).status_code == 200
 
 
 @pytest.mark.system(seconds=5)

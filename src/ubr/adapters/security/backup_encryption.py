@@ -38,6 +38,10 @@ class _SealedManifest(msgspec.Struct, frozen=True, kw_only=True):
     mac: str
 
 
+def _encoded(sealed: _SealedManifest) -> bytes:
+    return msgspec.json.encode(sealed) + b"\n"
+
+
 def _nonce(number: int, *, last: bool) -> bytes:
     return number.to_bytes(_COUNTER_BYTES, "big") + (b"\x01" if last else b"\x00")
 
@@ -113,7 +117,7 @@ class ChunkedBackupCipher:
     def seal_manifest(self, content: bytes) -> bytes:
         mac = self._signer.sign(_MANIFEST, content).hex()
         sealed = _SealedManifest(manifest=msgspec.Raw(content), key=self._labels[0], mac=mac)
-        return msgspec.json.encode(sealed) + b"\n"
+        return _encoded(sealed)
 
     def open_manifest(self, sealed: bytes) -> bytes:
         try:
@@ -123,6 +127,9 @@ class ChunkedBackupCipher:
             raise BackupFailed("The manifest is damaged") from None
         content = bytes(found.manifest)
         if self._signer.verify(_MANIFEST, content, mac):
+            # Also the bytes that are not part of the authenticated content are those that were written.
+            if found.key not in self._labels or found.mac != mac.hex() or _encoded(found) != sealed:
+                raise BackupFailed("The manifest was changed")
             return content
         if found.key not in self._labels:
             raise BackupFailed("This backup was made with another key: UBR_BACKUP_KEY does not contain it")
