@@ -13,6 +13,15 @@ from ubr.application.accounts.create_user import CreateUser as CreateUser
 from ubr.application.accounts.create_user import CreateUserCommand as CreateUserCommand
 from ubr.application.accounts.delete_user import DeleteUser as DeleteUser
 from ubr.application.accounts.delete_user import DeleteUserCommand as DeleteUserCommand
+from ubr.application.accounts.erase_user import (
+    ErasedUserResult as ErasedUserResult,
+)
+from ubr.application.accounts.erase_user import (
+    EraseUser as EraseUser,
+)
+from ubr.application.accounts.erase_user import (
+    EraseUserCommand as EraseUserCommand,
+)
 from ubr.application.accounts.explain_login import (
     ExplainLogin as ExplainLogin,
 )

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from sqlalchemy import Executable, delete, insert, text, update
+from sqlalchemy import Executable, delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.contracts.conftest import Stored
@@ -23,9 +23,10 @@ from tests.support.denials import denials_in
 from ubr.adapters.memory import MemoryStore
 from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.secrets import SecretKeys
-from ubr.adapters.sql.tables import log_head, log_leaves, log_queue, logs
+from ubr.adapters.sql.tables import log_client_ips, log_head, log_leaves, log_queue, logs
 from ubr.application.audit.sequencer import BATCH, Sequencer
 from ubr.application.audit.verify_log import VerifyLog, VerifyLogCommand
+from ubr.application.kernel.origin import Origin, calling_from
 from ubr.application.ports.audit import Backlog, LogFilter
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import SYSTEM
@@ -490,6 +491,18 @@ async def test_pruning_keeps_the_leaves(uow: UnitOfWork) -> None:
             assert await tx.log_tree.hashes(0, 0, ALL) == [entry.leaf for entry in entries]
             assert await tx.log_tree.waiting(ALL) == [late]
             assert (await tx.log_records.strays(None, ALL)).strays == await tx.log_records.lost(ALL) == []
+
+
+@pytest.mark.parametrize("stored", ["sqlite", "postgresql"], indirect=True)
+async def test_pruning_deletes_the_client_ips_too(uow: UnitOfWork, stored: Stored) -> None:
+    with calling_from(Origin(ip="192.0.2.1")):
+        entries = await recorded(uow, 4)
+    await planted(uow, entries)
+    assert await pruned(uow, 3) == 3
+    assert stored.database is not None
+    async with stored.database.connect() as connection:
+        kept = (await connection.execute(select(log_client_ips.c.entry_id))).scalars().all()
+    assert kept == [entries[3].id]
 
 
 async def test_a_pruning_that_is_rolled_back_deletes_nothing(uow: UnitOfWork) -> None:

@@ -24,6 +24,7 @@ from ubr.domain.events import (
     UserCreated,
     UserDeleted,
     UserDisabled,
+    UserUpdated,
 )
 from ubr.domain.ids import LogEntryId, RoleId, SessionId, UserId
 
@@ -75,7 +76,7 @@ async def test_an_entry_comes_back_to_the_byte(uow: UnitOfWork, event: Event) ->
         event,
         id=found.id,
         actor_id=actor.user_id,
-        ip="2001:db8::7",
+        ip=found.client_ip,
         request_id="Zürich-1",
         request_id_given=True,
         now=NOON,
@@ -86,6 +87,9 @@ async def test_an_entry_comes_back_to_the_byte(uow: UnitOfWork, event: Event) ->
     assert found.session_id == actor.session_id
     assert found.canonical() == made.canonical()
     assert len(found.salt) == 16
+    assert found.client_ip is not None
+    assert (found.known_ip, len(found.client_ip.salt)) == ("2001:db8::7", 16)
+    assert found.client_ip == made.client_ip
 
 
 async def test_no_two_entries_share_an_id_or_a_salt(uow: UnitOfWork) -> None:
@@ -258,3 +262,49 @@ async def test_whatever_many_units_record_is_all_there(uow: UnitOfWork) -> None:
     assert await race(doings) == [None] * 20
     for actor in actors:
         assert len(await log(uow, LogFilter(actor_id=actor.user_id))) == 2
+
+
+async def test_client_ips_of_a_person_are_deleted_and_the_entries_stay(uow: UnitOfWork) -> None:
+    ada, bob = somebody(), somebody()
+    own, others = SessionId(uuid4()), SessionId(uuid4())
+    about_ada = LogInFailed(user_id=ada.user_id, reason="wrong_password")
+    with calling_from(Origin(ip="2001:db8::7")):
+        await record(uow, None, SessionOpened(session_id=own, user_id=ada.user_id))
+        await record(uow, None, SessionOpened(session_id=others, user_id=bob.user_id))
+        await record(uow, ada, UserUpdated(user_id=bob.user_id, changed=()))
+        await record(uow, bob, UserUpdated(user_id=ada.user_id, changed=()))
+        await record(uow, None, about_ada, LogInFailed(user_id=bob.user_id, reason="wrong_password"))
+        await record(uow, None, SessionRevoked(session_id=own, user_id=ada.user_id, cause="evicted"))
+        await record(uow, None, SessionRevoked(session_id=others, user_id=bob.user_id, cause="evicted"))
+    await record(uow, ada, UserUpdated(user_id=ada.user_id, changed=()))
+    before = await log(uow)
+    async with uow.begin(SYSTEM) as tx:
+        assert await tx.log_records.forget_client_ips(ada.user_id, 3) == 3
+        assert await tx.log_records.forget_client_ips(ada.user_id, 3) == 1
+        assert await tx.log_records.forget_client_ips(ada.user_id, 3) == 0
+        await tx.commit()
+    after = await log(uow)
+    assert after == before
+    for old, new in zip(before, after, strict=True):
+        erased = old.person == str(ada.user_id)
+        assert new.known_ip == (None if erased else old.known_ip)
+        assert new.leaf == old.leaf
+    assert sum(entry.lacks_ip for entry in after) == 4
+
+
+async def test_a_deletion_of_client_ips_that_is_rolled_back_deletes_none(uow: UnitOfWork) -> None:
+    ada = somebody()
+    with calling_from(Origin(ip="2001:db8::7")):
+        await record(uow, ada, UserUpdated(user_id=ada.user_id, changed=()))
+    async with uow.begin(SYSTEM) as tx:
+        assert await tx.log_records.forget_client_ips(ada.user_id, 10) == 1
+    assert [entry.known_ip for entry in await log(uow)] == ["2001:db8::7"]
+
+
+async def test_the_log_mentions_its_actors_and_those_it_is_about(uow: UnitOfWork) -> None:
+    ada, bob, cyd = somebody(), somebody(), somebody()
+    await record(uow, ada, UserUpdated(user_id=bob.user_id, changed=()))
+    await record(uow, None, LogInFailed(user_id=cyd.user_id, reason="wrong_password"))
+    async with uow.read() as tx:
+        mentioned = [await tx.log_records.mentions(actor.user_id) for actor in (ada, bob, cyd, somebody())]
+    assert mentioned == [True, True, True, False]

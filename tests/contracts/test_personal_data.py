@@ -116,7 +116,7 @@ WITHOUT_A_PERSON = {
 """Tables without a person, or with one only by an HMAC or an id that is deleted within hours."""
 EXPORTED = {
     "users", "user_roles", "sessions", "refresh_tokens", "links", "outbox", "reserved_emails", "logs", "replays",
-    "known_clients",
+    "known_clients", "log_client_ips",
 }  # fmt: skip
 """Tables about persons: their export contains each row, except for refresh tokens, which are secrets."""
 

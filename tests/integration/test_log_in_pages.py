@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 import pytest
 
-from ubr import SYSTEM, Application, CreateRoleCommand
+from tests.support.people import PASSWORD
+from ubr import (
+    SYSTEM,
+    Application,
+    CreateRoleCommand,
+    EraseUserCommand,
+    Origin,
+    RegisterUserCommand,
+    calling_from,
+)
 from ubr.adapters.security.system import utc_now
 from ubr.application.audit import export_log, verify_log
 from ubr.application.audit.prune_log import PruneLogCommand
@@ -113,3 +123,41 @@ async def test_an_export_of_a_log_that_is_pruned_meanwhile_fails(each_environmen
     lines.clear()
     await ubr.export_log(lines.append, actor=SYSTEM)
     assert check_export(lines).pruned > FILLED, "an export after the pruning is whole"
+
+
+async def registered(ubr: Application) -> UUID:
+    with calling_from(Origin(ip="192.0.2.1")):
+        command = RegisterUserCommand(email="ada@example.org", password=PASSWORD)
+        return (await ubr.register_user(command, actor=SYSTEM)).id
+
+
+@pytest.mark.system
+async def test_a_log_in_which_a_user_is_erased_while_it_is_verified_verifies(each_environment: Environment) -> None:
+    ubr = each_environment.application
+    await fill(ubr, "before")
+    user_id = await registered(ubr)
+    await fill(ubr, "after")
+    reads = []
+
+    async def happen() -> None:
+        reads.append(await ubr.erase_user(EraseUserCommand(user_id=user_id), actor=SYSTEM))
+
+    units = Interrupted(each_environment.janitor.unit_of_work, 3, happen)
+    found = await replace(ubr.verify_log, unit_of_work=units)(VerifyLogCommand(), actor=SYSTEM)
+    assert (found.finding, [result.entries > 0 for result in reads]) == (None, [True])
+
+
+@pytest.mark.system
+async def test_an_export_during_which_a_user_is_erased_fails(each_environment: Environment) -> None:
+    ubr, lines = each_environment.application, list[str]()
+    await fill(ubr, "before")
+    user_id = await registered(ubr)
+    await fill(ubr, "after")
+    erasing = EraseUserCommand(user_id=user_id)
+    units = Interrupted(each_environment.janitor.unit_of_work, 3, lambda: ubr.erase_user(erasing, actor=SYSTEM))
+    with pytest.raises(LogPrunedMeanwhile):
+        await replace(ubr.export_log, unit_of_work=units)(lines.append, actor=SYSTEM)
+    lines.clear()
+    await ubr.export_log(lines.append, actor=SYSTEM)
+    assert check_export(lines).size > 2 * FILLED, "an export after the erasure is whole"
+    assert "192.0.2.1" not in "".join(lines)

@@ -357,6 +357,7 @@ LESS: Final = {
     "log_leaves": {"SELECT", "INSERT"},
     "log_nodes": {"SELECT", "INSERT"},
     "log_checkpoints": {"SELECT", "INSERT"},
+    "log_client_ips": {"SELECT", "INSERT", "DELETE"},
     "log_queue": {"SELECT", "INSERT", "DELETE"},
     "log_head": {"SELECT", "UPDATE"},
     "log_pruned": {"SELECT"},

@@ -59,6 +59,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
 TABLES: Final = (
     "logs",
+    "log_client_ips",
     "log_queue",
     "log_leaves",
     "log_nodes",
@@ -315,6 +316,7 @@ async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
 
 KEYS: Final = {
     "logs": "id",
+    "log_client_ips": "entry_id",
     "log_queue": "entry_id",
     "log_leaves": "leaf_index",
     "log_nodes": "position",
@@ -343,6 +345,9 @@ EVERY: Final[dict[str, str]] = {
     "logs.data": "{c} || ' '",
     "logs.salt": "flipped({c})",
     "logs.session_id": "CASE WHEN {c} IS NULL THEN other() END",
+    "log_client_ips.entry_id": "other()",
+    "log_client_ips.ip": "{c} || 'x'",
+    "log_client_ips.salt": "flipped({c})",
     "log_queue.entry_id": "other()",
     "log_leaves.leaf_index": "{c} + 1000",
     "log_leaves.entry_id": "other()",
@@ -394,7 +399,7 @@ def exactly(row: int) -> Place:
     return Place(row, row, exact=True)
 
 
-def place(stage: Stage, column: str, row: Row) -> Place | None:
+def place(stage: Stage, column: str, row: Row) -> Place | None:  # noqa: PLR0911 - one for each table
     """Where it has to be found that a column of a row is another; None where it is about no entry."""
     table, _, name = column.partition(".")
     if table == "logs":
@@ -403,6 +408,8 @@ def place(stage: Stage, column: str, row: Row) -> Place | None:
             return None
         # Without the entry that says so no content may be gone, from the first on.
         return exactly(0 if row["action"] == "log.pruned" and name == "id" else index)
+    if table == "log_client_ips":
+        return exactly(index) if (index := stage.index_of(row["entry_id"])) is not None else None
     if table == "log_leaves":
         index = row["leaf_index"]
         if name == "entry_id" and entry_of(stage, row)["action"] == "log.pruned":
@@ -461,6 +468,8 @@ def visible(stage: Stage, column: str) -> list[Row]:
         return [row for row in rows if not stage.pruned(row["leaf_index"])]
     if table == "logs" and name != "id":
         return [row for row in rows if stage.index_of(row["id"]) is not None]
+    if table == "log_client_ips":
+        return [row for row in rows if stage.index_of(row["entry_id"]) is not None]
     return list(rows)
 
 
@@ -501,6 +510,8 @@ OTHERS: Final[dict[str, list[str]]] = {
     "logs.target_type": ["NULL", "''", "'role'"],
     "logs.target_id": ["NULL", "''", "upper({c})"],
     "logs.ip": ["NULL", "''", "'192.0.2.8'"],
+    "log_client_ips.ip": ["''", "'192.0.2.8'"],
+    "log_client_ips.salt": ["substr({c}, 2)", "twice({c})", "substr({c}, 1, 0)"],
     "logs.request_id": ["NULL", "''", "lower({c})"],
     "logs.data": ["''", "'{{}}'", "'[]'", "'null'", "'x'"],
     "logs.salt": ["substr({c}, 2)", "twice({c})", "substr({c}, 1, 0)"],
@@ -531,6 +542,8 @@ SQLITE: Final[dict[str, list[str]]] = {
     "logs.target_type": ["CAST({c} AS BLOB)", "X'FF'"],
     "logs.target_id": ["CAST({c} AS BLOB)", "X'FF'"],
     "logs.ip": ["CAST({c} AS BLOB)", "X'FF'"],
+    "log_client_ips.ip": ["CAST({c} AS BLOB)", "X'FF'", "CAST(X'FF' AS TEXT)"],
+    "log_client_ips.salt": ["'x'", "''", "5", "-1", "1.5"],
     "logs.request_id": ["CAST({c} AS BLOB)", "X'FF'"],
     "logs.request_id_given": ["''", "0.0", "X''"],
     "logs.data": ["X'FF'", "CAST(X'FF' AS TEXT)", "CAST(X'EDA080' AS TEXT)"],
@@ -900,6 +913,8 @@ EXPORTED: Final[dict[str, tuple[list[str], str]]] = {
     "a message": ([f"UPDATE logs SET message = message || 'x' WHERE id = {_HERE}"], "row"),
     "a time": ([f"UPDATE logs SET timestamp = later(timestamp) WHERE id = {_HERE}"], "row"),
     "facts that are none": ([f"UPDATE logs SET data = 'x' WHERE id = {_HERE}"], "row"),
+    "a client IP": ([f"UPDATE log_client_ips SET ip = '192.0.2.8' WHERE entry_id = {_HERE}"], "row"),
+    "a client IP that is gone": ([f"DELETE FROM log_client_ips WHERE entry_id = {_HERE}"], "row"),
     "a leaf": ([f"UPDATE log_leaves SET hash = flipped(hash) WHERE leaf_index = {ROW}"], "row"),
     "content that is gone": ROWS["content gone"],
     "a leaf that is gone": ROWS["leaf gone"],
@@ -1054,6 +1069,15 @@ IN_A_LINE: Final[dict[str, Damage]] = {
     "leaf": _with(leaf="00" * 32),
     "leaf: nothing": _with(leaf=""),
     "leaf: a number": _with(leaf=5),
+    "client_ip: none": _with(client_ip=None),
+    "client_ip: a text": _with(client_ip="x"),
+    "client_ip: another": lambda record: record["client_ip"].update(ip="192.0.2.8"),
+    "client_ip: no text": lambda record: record["client_ip"].update(ip="\ud800"),
+    "client_ip: a number": lambda record: record["client_ip"].update(salt=5),
+    "client_ip: other bits": lambda record: record["client_ip"].update(salt="00" * 16),
+    "client_ip: upper case": lambda record: record["client_ip"].update(salt=record["client_ip"]["salt"].upper() + " "),
+    "client_ip: more": lambda record: record["client_ip"].update(more=1),
+    "no client_ip": _without("client_ip"),
     "entry: none": _with(entry=None),
     "entry: a text": _with(entry="x"),
     "entry: a list": _with(entry=[]),

@@ -240,8 +240,10 @@ async def test_in_sqlite_an_index_answers_every_question_about_the_log(tmp_path:
 
 def reads_or_sorts_all(step: str, statement: str) -> bool:
     if step.startswith("SCAN ") and step not in SMALL:
-        # Along an index from one of its ends, up to a limit, is no more than that many rows; but not in a join.
-        return " USING " not in step or "LIMIT" not in statement or ("JOIN" in statement and "log_queue" not in step)
+        # Along an index from one of its ends, up to a limit, is no more than that many rows; but not in a join, unless
+        # it adds to each row what has its id.
+        joined = statement.replace("LEFT OUTER JOIN log_client_ips ON log_client_ips.entry_id = logs.id", "")
+        return " USING " not in step or "LIMIT" not in statement or ("JOIN" in joined and "log_queue" not in step)
     return "B-TREE" in step
 
 

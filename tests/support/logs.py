@@ -16,7 +16,7 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ubr.domain.audit.checkpoint import Checkpoint, Note, NoteKey
-from ubr.domain.audit.entry import SALT_BYTES, LogEntry
+from ubr.domain.audit.entry import SALT_BYTES, ClientIp, LogEntry
 from ubr.domain.audit.log_check import Leaf
 from ubr.domain.audit.merkle import Frontier
 from ubr.domain.events import (
@@ -181,7 +181,9 @@ class Maker:
             event or self.event(),
             id=LogEntryId(self.uuid()),
             actor_id=random.choice([None, *self.people]),
-            ip=random.choice([None, "192.0.2.7", "2001:db8::7"]),
+            ip=random.choice(
+                [None, *(ClientIp(ip=ip, salt=random.randbytes(SALT_BYTES)) for ip in ("192.0.2.7", "2001:db8::7"))]
+            ),
             request_id=random.choice([None, "", "req-7", "Zürich\N{KEY}"]),
             request_id_given=random.random() < 0.5,
             now=self.clock,

@@ -23,6 +23,7 @@ from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.accounts.delete_user import DeleteUserCommand
+from ubr.application.accounts.erase_user import EraseUserCommand
 from ubr.application.accounts.export_user import ExportUserCommand
 from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.accounts.request_email_change import RequestEmailChangeCommand
@@ -84,7 +85,14 @@ ENDS_LINKS: Final = frozenset(
 """Actions after which no earlier link of their user is good, apart from those that undo a change of e-mail."""
 
 ALLOWED_WITHOUT_CHANGE: Final = frozenset(
-    {"user.no_session_revoked", "session.login_failed", "user.email_change_asked", "user.unlocked", "user.exported"}
+    {
+        "user.no_session_revoked",
+        "session.login_failed",
+        "user.email_change_asked",
+        "user.unlocked",
+        "user.exported",
+        "user.erased",
+    }
 )
 """Acts that are entries although they change no user, role, session or link."""
 
@@ -171,6 +179,7 @@ class Rightful:
     told: set[tuple[object, ...]] = field(default_factory=set)
     last: UUID | None = None
     history: list[str] = field(default_factory=list)
+    deleted: list[UserId] = field(default_factory=list)
     done: int = 0
     refused: int = 0
 
@@ -242,7 +251,7 @@ class Rightful:
             self.creates_role, self.creates_role, self.updates_role, self.updates_role, self.updates_role,
             self.deletes_role, self.updates_user, self.updates_user, self.updates_user, self.deletes_user,
             self.demotes, self.demotes,
-            self.revokes, self.revokes_all, self.unlocks, self.exports, self.changes_password,
+            self.revokes, self.revokes_all, self.unlocks, self.exports, self.erases, self.changes_password,
             self.asks_change, self.asks_change, self.asks_reset,
             self.follows_link, self.follows_link, self.follows_link, self.takes_over,
             self.delivers, self.delivers, self.waits,
@@ -264,6 +273,7 @@ class Rightful:
             "ask_change",
             "unlock",
             "export",
+            "erase",
         }:
             actor = SYSTEM if name in {"take_over", "demote"} else None
         whom = actor.user_id if isinstance(actor, Actor) else "somebody" if actor is None else "the service"
@@ -380,6 +390,13 @@ class Rightful:
     def exports(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
         own = isinstance(actor, Actor) and self.random.random() < 0.5
         return "export", self._exported(actor.user_id if own else self.some_user(seen).id, actor)
+
+    def erases(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
+        if self.random.random() < 0.5:
+            return None
+        gone = self.random.random() < 0.3 and self.deleted
+        user_id = self.random.choice(self.deleted) if gone else self.some_user(seen).id
+        return "erase", self.ubr.erase_user(EraseUserCommand(user_id=user_id), actor=actor)
 
     async def _exported(self, user_id: UserId, actor: Actor | System) -> None:
         async for _ in await self.ubr.export_user(ExportUserCommand(user_id=user_id), actor=actor):
@@ -610,6 +627,9 @@ class Rightful:
                 target = UserId(UUID(entry.target.id))
                 assert cover(own, {"users:write": FOR_EVER} | before.rights(target)), "an unlock without the right"
                 assert target != actor.user_id, "users unlocked themselves"
+            if entry.action == "user.erased":
+                assert cover(own, {"users:erase": FOR_EVER}), "an erasure without the right"
+                assert entry.target.id != str(actor.user_id), "users erased themselves"
             if entry.action == "user.exported" and not cover(own, dict.fromkeys(READ_ALL, FOR_EVER)):
                 assert entry.target.id == str(actor.user_id), "an export of another user without the right"
                 age = before.now - before.sessions[actor.session_id].created_at
@@ -660,6 +680,7 @@ class Rightful:
             digest: link for digest, link in self.links.items() if digest in after.links or self.random.random() < 0.9
         }
         self.passwords = {id: password for id, password in self.passwords.items() if id in after.users}
+        self.deleted += sorted(before.users.keys() - after.users.keys())
 
 
 def _of_everyone(seen: Seen) -> Rights:

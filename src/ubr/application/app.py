@@ -8,6 +8,7 @@ from ubr.application.accounts.change_password import ChangePassword
 from ubr.application.accounts.create_admin import CreateAdmin
 from ubr.application.accounts.create_user import CreateUser
 from ubr.application.accounts.delete_user import DeleteUser
+from ubr.application.accounts.erase_user import EraseUser
 from ubr.application.accounts.explain_login import ExplainLogin
 from ubr.application.accounts.export_user import ExportUser
 from ubr.application.accounts.get_me import GetMe
@@ -84,6 +85,7 @@ class AccountUseCases:
     create_user: CreateUser
     update_user: UpdateUser
     delete_user: DeleteUser
+    erase_user: EraseUser
     unlock_user: UnlockUser
     explain_login: ExplainLogin
     export_user: ExportUser

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
 from ubr.audit_verifier.signatures import verify_signature
 from ubr.domain.audit.checkpoint import BadNote, Note, NoteKey
-from ubr.domain.audit.entry import LogEntry
+from ubr.domain.audit.entry import ClientIp, LogEntry
 from ubr.domain.audit.log_check import EXPORT_VERSION, Checked, Leaf, LogCheck, Tampered
 from ubr.domain.audit.merkle import HASH_BYTES
 
@@ -87,12 +88,25 @@ def _leaf(record: Line) -> Leaf:
     entry, readable = None, True
     if raw is not None:
         try:
-            entry = LogEntry.imported(raw)
+            entry = replace(LogEntry.imported(raw), client_ip=_client_ip(record))
         except ValueError:
             readable = False
     return Leaf(
         index=_number(record["index"]), entry_id=UUID(record["id"]), hash=hashed, entry=entry, readable=readable
     )
+
+
+def _client_ip(record: Line) -> ClientIp | None:
+    """The client IP beside an entry; None if it was erased. Errors: `ValueError`."""
+    if "client_ip" not in record:
+        return None
+    raw = record["client_ip"]
+    if not isinstance(raw, dict) or set(raw) != {"ip", "salt"} or not all(isinstance(v, str) for v in raw.values()):
+        raise ValueError("This is not a client IP")
+    salt = bytes.fromhex(raw["salt"])
+    if salt.hex() != raw["salt"]:
+        raise ValueError("This is not a client IP")
+    return ClientIp(ip=raw["ip"], salt=salt)
 
 
 def _number(raw: object) -> int:

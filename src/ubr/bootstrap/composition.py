@@ -9,6 +9,7 @@ from ubr.application.accounts.change_password import ChangePassword
 from ubr.application.accounts.create_admin import CreateAdmin
 from ubr.application.accounts.create_user import CreateUser
 from ubr.application.accounts.delete_user import DeleteUser
+from ubr.application.accounts.erase_user import EraseUser
 from ubr.application.accounts.explain_login import ExplainLogin
 from ubr.application.accounts.export_user import ExportUser
 from ubr.application.accounts.get_me import GetMe
@@ -204,6 +205,7 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             denials=services.denials,
         ),
         delete_user=DeleteUser(unit_of_work=services.unit_of_work, denials=services.denials),
+        erase_user=EraseUser(unit_of_work=services.unit_of_work, denials=services.denials),
         unlock_user=UnlockUser(
             unit_of_work=services.unit_of_work, locks=services.account_locks, denials=services.denials
         ),

@@ -235,7 +235,7 @@ def _alike(body: Any) -> Any:
         return body
     items = [item for item in body["items"] if item.get("action") not in COUNTED]
     for item in items:
-        if item.get("action") == "log.read":
+        if item.get("action") in {"log.read", "user.erased"}:
             item["data"]["entries"] = 0
     return {**body, "items": items}
 

@@ -669,6 +669,14 @@ async def _leaving(talk: Talk, admin: Any, ada: Any) -> None:
     assert (await talk.say("DELETE", path, who=admin, if_match="*")).status_code == 204
     assert (await talk.say("GET", path, who=admin)).json() == problem(404, "user-not-found", path)
 
+    erased = await talk.say("POST", f"{path}/erase", who=admin)
+    assert (erased.status_code, set(erased.json())) == (200, {"entries"})
+    # Her invitation may have been sent by then.
+    talk.lines[-1]["body"]["entries"] = 0
+    for who, status, slug in ((ada, 403, "forbidden"), (admin, 404, "user-not-found")):
+        nobody = f"/api/users/{UNKNOWN}/erase"
+        assert (await talk.say("POST", nobody, who=who)).json() == problem(status, slug, nobody)
+
     leaver = (await talk.say("POST", "/api/auth/login", {"email": "hopper@example.org", "password": PASSWORD})).json()
     assert (await talk.say("DELETE", f"/api/users/{hopper['id']}", who=leaver)).status_code == 204
     assert (await talk.say("GET", "/api/users/me", who=leaver)).status_code == 401

@@ -12,6 +12,7 @@ from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.accounts.delete_user import DeleteUserCommand
+from ubr.application.accounts.erase_user import EraseUserCommand
 from ubr.application.accounts.explain_login import ExplainLoginCommand
 from ubr.application.accounts.export_user import ExportUserCommand
 from ubr.application.accounts.get_user import GetUserCommand
@@ -130,6 +131,10 @@ ACTS: dict[str, tuple[set[str], Act]] = {
     "delete_user": (
         {"users:delete"},
         lambda s, who: s.world.ubr.delete_user(DeleteUserCommand(user_id=s.target.id), actor=who),
+    ),
+    "erase_user": (
+        {"users:erase"},
+        lambda s, who: s.world.ubr.erase_user(EraseUserCommand(user_id=s.target.id), actor=who),
     ),
     "unlock_user": (
         {"users:write"},
@@ -347,6 +352,7 @@ async def test_users_read_their_own_account_roles_and_sessions(world: World) -> 
         "unlock_user",
         "explain_login of a user",
         "export_user",
+        "erase_user",
     ],
 )
 async def test_without_the_permission_a_caller_does_not_learn_which_users_exist(scene: Scene, name: str) -> None:

@@ -21,6 +21,7 @@ from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.accounts.delete_user import DeleteUserCommand
+from ubr.application.accounts.erase_user import EraseUserCommand
 from ubr.application.accounts.explain_login import ExplainLoginCommand
 from ubr.application.accounts.export_user import ExportUserCommand
 from ubr.application.accounts.get_user import GetUserCommand
@@ -398,6 +399,7 @@ CALLS: dict[str, Callable[[Application, Any, UUID], Awaitable[object]]] = {
         UpdateUserCommand(user_id=id, changes=UserChanges(full_name="New")), actor=a
     ),
     "unlock_user": lambda u, a, id: u.unlock_user(UnlockUserCommand(user_id=id), actor=a),
+    "erase_user": lambda u, a, id: u.erase_user(EraseUserCommand(user_id=id), actor=a),
     "export_user": lambda u, a, id: u.export_user(ExportUserCommand(user_id=id), actor=a),
     "explain_login": lambda u, a, _: u.explain_login(ExplainLoginCommand(email="new@example.org"), actor=a),
     "get_user_by_email": lambda u, a, _: u.get_user_by_email(GetUserByEmailCommand(email="new@example.org"), actor=a),

@@ -80,7 +80,8 @@ def test_actions_are_what_clients_filter_by() -> None:
         "session.opened", "session.refreshed", "session.revoked", "session.token_reused",
         "signing_key.created", "signing_key.revoked", "signing_key.rewrapped", "signing_key.rotated",
         "user.claimed", "user.created", "user.deleted", "user.disabled", "user.email_change_asked",
-        "user.email_change_undone", "user.email_changed", "user.email_verified", "user.enabled", "user.exported",
+        "user.email_change_undone", "user.email_changed", "user.email_verified", "user.enabled",
+        "user.erased", "user.exported",
         "user.no_session_revoked", "user.password_changed", "user.password_reset", "user.registered", "user.taken_over",
         "user.unlocked", "user.updated", "verifier.registered",
     ]  # fmt: skip

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -16,7 +17,7 @@ from ubr.domain.audit.log_check import Leaf
 from ubr.domain.audit.merkle import Frontier, Node
 from ubr.domain.errors import LogDamaged
 from ubr.domain.event_kinds import Target
-from ubr.domain.ids import LogEntryId, SessionId
+from ubr.domain.ids import LogEntryId, SessionId, UserId
 
 
 class MemoryLogs:
@@ -158,6 +159,27 @@ class MemoryLogRecords:
                 self._drafts.logs.drop(leaf.entry.id)
         self._drafts.log_pruned.put(_ONLY, max(until, await self.pruned()))
         return sum(leaf.entry is not None for leaf in gone)
+
+    async def mentions(self, user_id: UserId) -> bool:
+        about = Target("user", str(user_id))
+        return any(entry.actor_id == user_id or entry.target == about for entry in self._drafts.logs)
+
+    async def forget_client_ips(self, user_id: UserId, limit: int) -> int:
+        known = [entry for entry in self._of(user_id) if entry.client_ip is not None][:limit]
+        for entry in known:
+            self._drafts.logs.put(entry.id, replace(entry, client_ip=None))
+        return len(known)
+
+    def _of(self, user_id: UserId) -> Iterator[LogEntry]:
+        own = {
+            entry.target
+            for entry in self._drafts.logs
+            if entry.actor_id == user_id and entry.target is not None and entry.target.type == "session"
+        }
+        for entry in self._drafts.logs:
+            about = entry.target in own or entry.target == Target("user", str(user_id))
+            if entry.actor_id == user_id or (entry.actor_id is None and about):
+                yield entry
 
 
 class MemoryLogKeys:

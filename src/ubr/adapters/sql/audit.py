@@ -9,14 +9,36 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, and_, delete, func, literal, or_, select, text, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.exc import DBAPIError
 
 from ubr.adapters.sql.connection import SqlConnection
-from ubr.adapters.sql.rows import Values, entry_from_row, entry_to_row, log_key_from_row, log_key_to_row
-from ubr.adapters.sql.statements import Row, Statement, inserting
+from ubr.adapters.sql.rows import (
+    Values,
+    client_ip_to_row,
+    entry_from_row,
+    entry_to_row,
+    log_key_from_row,
+    log_key_to_row,
+)
+from ubr.adapters.sql.statements import Row, Statement, inserting, insertion
 from ubr.adapters.sql.tables import (
     log_checkpoints,
+    log_client_ips,
     log_head,
     log_keys,
     log_leaves,
@@ -32,7 +54,7 @@ from ubr.domain.audit.entry import LogEntry
 from ubr.domain.audit.log_check import Leaf
 from ubr.domain.audit.merkle import Frontier, Node
 from ubr.domain.errors import LogDamaged
-from ubr.domain.ids import LogEntryId
+from ubr.domain.ids import LogEntryId, UserId
 
 T = TypeVar("T")
 
@@ -85,6 +107,15 @@ _FIRST: Final = 256
 
 _KEYS_ALONE: Final = text("LOCK TABLE log_keys IN SHARE ROW EXCLUSIVE MODE")
 _ADD_ENTRY: Final = inserting(logs)
+_ADD_CLIENT_IP: Final = insert(log_client_ips).values(
+    entry_id=bindparam("entry_id", type_=log_client_ips.c.entry_id.type),
+    ip=bindparam("client_ip", type_=log_client_ips.c.ip.type),
+    salt=bindparam("client_ip_salt", type_=log_client_ips.c.salt.type),
+)
+_ADD_IP: Final = Statement(_ADD_CLIENT_IP)
+_ADD_WITH_IP: Final = Statement(insertion(logs).add_cte(_ADD_CLIENT_IP.cte("origin")))
+_WITH_IP: Final = logs.outerjoin(log_client_ips, log_client_ips.c.entry_id == logs.c.id)
+_ENTRY: Final = (logs, log_client_ips.c.ip, log_client_ips.c.salt)
 _ADD_LEAVES: Final = inserting(log_leaves)
 _ADD_NODES: Final = inserting(log_nodes)
 _ADD_CHECKPOINT: Final = inserting(log_checkpoints)
@@ -220,8 +251,12 @@ class SqlLogRecords:
     async def _leaves(self, first: int, limit: int, at_most: int | None = None) -> list[Leaf]:
         c = log_leaves.c
         statement = (
-            select(c.leaf_index, c.entry_id, c.hash, logs)
-            .select_from(log_leaves.outerjoin(logs, logs.c.id == c.entry_id))
+            select(c.leaf_index, c.entry_id, c.hash, *_ENTRY)
+            .select_from(
+                log_leaves.outerjoin(logs, logs.c.id == c.entry_id).outerjoin(
+                    log_client_ips, log_client_ips.c.entry_id == c.entry_id
+                )
+            )
             .where(c.leaf_index >= first)
             .order_by(c.leaf_index)
             .limit(limit)
@@ -310,7 +345,33 @@ class SqlLogRecords:
         await self._connection.write(update(log_pruned).where(log_pruned.c.size < until).values(size=until))
         c = log_leaves.c
         old = select(c.entry_id).where(c.leaf_index >= before, c.leaf_index < until)
+        await self._connection.write(delete(log_client_ips).where(log_client_ips.c.entry_id.in_(old)))
         return await self._connection.write(delete(logs).where(logs.c.id.in_(old)))
+
+    async def mentions(self, user_id: UserId) -> bool:
+        about = and_(logs.c.target_id == str(user_id), logs.c.target_type == "user")
+        found = select(logs.c.id).where(or_(logs.c.actor_id == user_id, about)).limit(1)
+        return await self._connection.row(found) is not None
+
+    async def forget_client_ips(self, user_id: UserId, limit: int) -> int:
+        deleted = 0
+        for condition in _about(user_id):
+            # One statement for each: every one then has an index.
+            some = select(logs.c.id).join_from(logs, log_client_ips, log_client_ips.c.entry_id == logs.c.id)
+            some = some.where(condition).limit(limit - deleted)
+            deleted += await self._connection.write(delete(log_client_ips).where(log_client_ips.c.entry_id.in_(some)))
+        return deleted
+
+
+def _about(user_id: UserId) -> list[ColumnElement[bool]]:
+    """The conditions of the entries whose client IP is counted to a user, as `LogEntry.person` has them."""
+    c, acts = logs.c, logs.alias("acts")
+    own_sessions = select(acts.c.target_id).where(acts.c.actor_id == user_id, acts.c.target_type == "session")
+    return [
+        c.actor_id == user_id,
+        and_(c.target_id == str(user_id), c.target_type == "user", c.actor_id.is_(None)),
+        and_(c.target_id.in_(own_sessions), c.target_type == "session", c.actor_id.is_(None)),
+    ]
 
 
 class SqlLogKeys:
@@ -374,8 +435,10 @@ class SqlLogs:
         # No index has all conditions: that of the first finds the next entries, and the others apply among them.
         (first, value), *others = conditions
         ahead = _page(LogFilter(since=which.since, until=which.until), after).where(logs.c[first] == value)
-        among = ahead.limit(AHEAD).subquery("ahead")
-        fitting = select(among).where(*(among.c[name] == wanted for name, wanted in others))
+        among = ahead.with_only_columns(*logs.c).limit(AHEAD).subquery("ahead")
+        ips = log_client_ips
+        fitting = select(among, ips.c.ip, ips.c.salt).outerjoin_from(among, ips, ips.c.entry_id == among.c.id)
+        fitting = fitting.where(*(among.c[name] == wanted for name, wanted in others))
         found = await self._entries(fitting.order_by(among.c.timestamp.desc(), among.c.id.desc()).limit(limit))
         if len(found) == limit:
             return Found(found)
@@ -388,7 +451,7 @@ class SqlLogs:
         return [entry_from_row(row) for row in await self._connection.rows(statement)]
 
     async def get(self, entry_id: LogEntryId) -> LogEntry | None:
-        row = await self._connection.row(select(logs).where(logs.c.id == entry_id))
+        row = await self._connection.row(select(*_ENTRY).select_from(_WITH_IP).where(logs.c.id == entry_id))
         return None if row is None else entry_from_row(row)
 
 
@@ -407,7 +470,8 @@ def _equals(which: LogFilter) -> dict[str, object]:
 def _page(which: LogFilter, after: After[datetime] | None) -> Select[Any]:
     """The query for entries after `after`, newest first, by all conditions but the session."""
     c = logs.c
-    statement = select(logs).where(*(c[name] == value for name, value in _equals(which).items()))
+    statement = select(*_ENTRY).select_from(_WITH_IP)
+    statement = statement.where(*(c[name] == value for name, value in _equals(which).items()))
     if which.since is not None:
         statement = statement.where(c.timestamp >= which.since)
     if which.until is not None:
@@ -419,6 +483,15 @@ def _page(which: LogFilter, after: After[datetime] | None) -> Select[Any]:
 
 
 async def write_entries(connection: SqlConnection, entries: Sequence[LogEntry]) -> None:
-    """Add entries to the log, all in one statement."""
-    if entries:
-        await connection.write(_ADD_ENTRY, [entry_to_row(entry) for entry in entries])
+    """Add entries to the log, each with its client IP: in PostgreSQL in one statement."""
+    rows = [entry_to_row(entry) for entry in entries if entry.client_ip is None]
+    if rows:
+        await connection.write(_ADD_ENTRY, rows)
+    known = [(entry_to_row(entry), client_ip_to_row(entry, entry.client_ip)) for entry in entries if entry.client_ip]
+    if not known:
+        return
+    if connection.dialect == "sqlite":
+        await connection.write(_ADD_ENTRY, [row for row, _ in known])
+        await connection.write(_ADD_IP, [ip for _, ip in known])
+    else:
+        await connection.write(_ADD_WITH_IP, [row | ip for row, ip in known])

@@ -15,6 +15,7 @@ _ALL: Final = "SELECT, INSERT, UPDATE, DELETE"
 
 _LESS: Final = {
     "logs": _ADD,
+    "log_client_ips": "SELECT, INSERT, DELETE",
     "log_leaves": _ADD,
     "log_nodes": _ADD,
     "log_checkpoints": _ADD,

@@ -34,7 +34,7 @@ from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.search import name_key
 from ubr.domain.accounts.user import User, UserStatus, UserSummary
 from ubr.domain.audit.checkpoint import LogKey
-from ubr.domain.audit.entry import LogEntry
+from ubr.domain.audit.entry import ClientIp, LogEntry
 from ubr.domain.events import Target
 from ubr.domain.ids import UserId
 from ubr.domain.keys.signing_key import SigningKey
@@ -59,6 +59,7 @@ _ROLES: Final = _positions(roles)
 _SESSIONS: Final = _positions(sessions)
 _REFRESH_TOKENS: Final = _positions(refresh_tokens)
 _LOGS: Final = _positions(logs)
+_LOGS_END: Final = len(logs.columns)
 _SIGNING_KEYS: Final = _positions(signing_keys)
 _REPLAYS: Final = _positions(replays)
 _LOG_KEYS: Final = _positions(log_keys)
@@ -261,8 +262,14 @@ def entry_to_row(entry: LogEntry) -> Values:
     }
 
 
+def client_ip_to_row(entry: LogEntry, client_ip: ClientIp) -> Values:
+    return {"entry_id": entry.id, "client_ip": client_ip.ip, "client_ip_salt": client_ip.salt}
+
+
 def entry_from_row(row: Row) -> LogEntry:
+    """An entry. A row may end with the client IP and its random bits, both None if there are none."""
     c = _LOGS
+    ip, ip_salt = row[_LOGS_END:] or (None, None)
     target_type, target_id = row[c.target_type], row[c.target_id]
     return LogEntry(
         id=row[c.id],
@@ -279,6 +286,8 @@ def entry_from_row(row: Row) -> LogEntry:
         data=row[c.data],
         salt=row[c.salt],
         format=row[c.format],
+        # The service never writes one without the other, as above.
+        client_ip=None if ip is ip_salt is None else ClientIp(ip=ip or "", salt=ip_salt or b""),
     )
 
 

@@ -279,6 +279,16 @@ Index(
     sqlite_where=logs.c.session_id.is_not(None),
 )
 
+# The client IPs of entries, which contain only their digests: the one part of an entry that can be deleted without
+# changing its hash. No foreign key, which every act would have to check; pruning deletes the rows too.
+log_client_ips: Final = Table(
+    "log_client_ips",
+    metadata,
+    Column("entry_id", Uuid, primary_key=True),
+    Column("ip", Text, nullable=False),
+    Column("salt", LargeBinary, nullable=False),
+)
+
 # The entries that are not in the tree yet. A trigger, made by the migration, adds every new entry.
 log_queue: Final = Table("log_queue", metadata, Column("entry_id", Uuid, primary_key=True))
 

@@ -11,7 +11,7 @@ from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
 from ubr.application.sessions.termination import end_sessions
-from ubr.domain.accounts.user import REAUTHENTICATION
+from ubr.domain.accounts.user import REAUTHENTICATION, User
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import LastAdmin, ReauthenticationRequired, UserNotFound
 from ubr.domain.ids import UserId
@@ -51,13 +51,7 @@ class DeleteUser:
                 raise UserNotFound
             forbid_escalation(who.permissions, await permissions_of(tx, user))
             check_revision(command.if_match, (await present_user(tx, user)).revision)
-            if user.lasting_admin and not await tx.users.another_admin_stays(user.id):
-                raise LastAdmin
-            await end_sessions(tx, user, SecurityEvent.DELETED, actor=actor)
-            user.delete()
-            await tx.users.remove(user)
-            await tx.links.forget_unowned(user.email)
-            await tx.outbox.forget_email(user.email, user.id)
+            await delete_account(tx, user, actor=actor)
 
 
 def _may_delete(tx: Transaction, who: Authority, user_id: UserId) -> None:
@@ -65,3 +59,17 @@ def _may_delete(tx: Transaction, who: Authority, user_id: UserId) -> None:
         who.require(USERS_DELETE)
     elif who.principal is not None and tx.now - who.principal.session.created_at > REAUTHENTICATION:
         raise ReauthenticationRequired
+
+
+async def delete_account(tx: Transaction, user: User, *, actor: Actor | System) -> None:
+    """Delete a user, whose row is locked, with everything that is stored about them outside the audit log.
+
+    Errors: `LastAdmin`.
+    """
+    if user.lasting_admin and not await tx.users.another_admin_stays(user.id):
+        raise LastAdmin
+    await end_sessions(tx, user, SecurityEvent.DELETED, actor=actor)
+    user.delete()
+    await tx.users.remove(user)
+    await tx.links.forget_unowned(user.email)
+    await tx.outbox.forget_email(user.email, user.id)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -9,10 +10,12 @@ from ubr.application.audit.sequencer import Sequencer, current_checkpoint
 from ubr.application.audit.verify_log import PAGE, Progress
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.denials import denials_recorded
-from ubr.application.ports.audit import DenialLog
+from ubr.application.ports.audit import DenialLog, LogFilter
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import System
 from ubr.domain.audit.checkpoint import Checkpoint
+from ubr.domain.audit.erasures import Erasures
+from ubr.domain.audit.events import USER_ERASED
 from ubr.domain.audit.log_check import EXPORT_VERSION, Leaf
 from ubr.domain.errors import Forbidden, LogPrunedMeanwhile
 from ubr.domain.events import LogExported
@@ -34,8 +37,10 @@ class ExportLog:
 
     - Only the service itself may. The export is recorded as an entry, the last one in the export.
     - The first line is the header: `ubr_log`, `size` and `keys`.
-    - Then follows each entry in order: `index`, `id`, `leaf`, and `entry`, which is null if it was pruned.
-    - Reads page by page and holds no snapshot of the database. If the log is pruned meanwhile, the export fails.
+    - Then follows each entry in order: `index`, `id`, `leaf`, and `entry`, which is null if it was pruned. `client_ip`
+      holds its client IP and the random bits of its digest, unless it was erased.
+    - Reads page by page and holds no snapshot of the database. If the log is pruned or a user is erased
+      meanwhile, the export fails.
     - Each checkpoint follows its last entry: `size` and `checkpoint`.
     """
 
@@ -59,16 +64,24 @@ class ExportLog:
             keys = [str(key) for key in await tx.log_keys.all()]
             pruned = await tx.log_records.pruned()
         write(_line(ubr_log=EXPORT_VERSION, size=size, keys=keys))
-        done = 0
-        while done < size and (page := await self._page(done, size, pruned)):
+        done, erasures = 0, Erasures()
+        while done < size and (page := await self._page(done, size, pruned, erasures)):
             done = page.end
             for line in page.lines:
                 write(line)
             if progress is not None:
                 progress(done, size)
+        await self._check_erasures(erasures)
         return ExportResult(size=size, checkpoint=str(note))
 
-    async def _page(self, first: int, size: int, pruned: int) -> _Page | None:
+    async def _check_erasures(self, erasures: Erasures) -> None:
+        """Errors: `LogPrunedMeanwhile` if a client IP was erased by an act whose entry the export does not contain."""
+        for person in erasures.unexplained():
+            async with self.unit_of_work.peek() as tx:
+                if await tx.logs.page(LogFilter(action=USER_ERASED, target_id=person), None, 1):
+                    raise LogPrunedMeanwhile("A user was erased during the export: export the log again")
+
+    async def _page(self, first: int, size: int, pruned: int, erasures: Erasures) -> _Page | None:
         """The lines of the next leaves, in a unit of their own; None without leaves. Errors: `LogPrunedMeanwhile`."""
         async with self.unit_of_work.read() as tx:
             leaves = await tx.log_records.leaves(first, min(PAGE, size - first))
@@ -79,6 +92,9 @@ class ExportLog:
             if leaf.entry is None and leaf.readable and pruned <= leaf.index < now_pruned:
                 raise LogPrunedMeanwhile("The log was pruned during its export: export it again")
             lines.append(_leaf(leaf))
+            if leaf.entry is not None and leaf.readable:
+                with suppress(ValueError):  # verification names the entry
+                    erasures.take(leaf.index, leaf.entry)
             if (end := leaf.index + 1) in notes:
                 lines.append(_line(size=end, checkpoint=notes[end]))
         return _Page(lines, leaves[-1].index + 1) if leaves else None
@@ -95,8 +111,12 @@ class _Page:
 def _leaf(leaf: Leaf) -> str:
     if not leaf.readable:
         return _line(index=leaf.index, id=str(leaf.entry_id), leaf="", entry="cannot be read")
-    entry = None if leaf.entry is None else leaf.entry.exported()
-    return _line(index=leaf.index, id=str(leaf.entry_id), leaf=leaf.hash.hex(), entry=entry)
+    fields: dict[str, Any] = {"index": leaf.index, "id": str(leaf.entry_id), "leaf": leaf.hash.hex(), "entry": None}
+    if leaf.entry is not None:
+        fields["entry"] = leaf.entry.exported()
+        if (known := leaf.entry.client_ip) is not None:
+            fields["client_ip"] = {"ip": known.ip, "salt": known.salt.hex()}
+    return _line(**fields)
 
 
 def _line(**fields: Any) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from ubr.application.kernel.origin import current_origin
 from ubr.application.ports.system import NewId, RandomBytes
 from ubr.domain.actor import Actor, System
-from ubr.domain.audit.entry import SALT_BYTES, LogEntry
+from ubr.domain.audit.entry import SALT_BYTES, ClientIp, LogEntry
 from ubr.domain.events import Event
 from ubr.domain.ids import LogEntryId
 
@@ -25,12 +25,13 @@ class Recorder:
         """One entry for each event, in order, with the origin of the current call."""
         origin = current_origin()
         actor_id, session_id = (actor.user_id, actor.session_id) if isinstance(actor, Actor) else (None, None)
+        ip = origin.ip
         return [
             LogEntry.of(
                 event,
                 id=LogEntryId(self.new_id()),
                 actor_id=actor_id,
-                ip=origin.ip,
+                ip=None if ip is None else ClientIp(ip=ip, salt=self.random_bytes(SALT_BYTES)),
                 request_id=origin.request_id,
                 request_id_given=origin.request_id_given,
                 now=now,

@@ -256,7 +256,7 @@ def log_entry_result(entry: LogEntry) -> LogEntryResult:
         timestamp=entry.timestamp,
         actor_id=entry.actor_id,
         target=None if entry.target is None else TargetResult(type=entry.target.type, id=entry.target.id),
-        ip=entry.ip,
+        ip=entry.known_ip,
         request_id=entry.request_id,
         request_id_given=entry.request_id_given,
         session_id=session_id,

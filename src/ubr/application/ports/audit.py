@@ -209,6 +209,18 @@ class LogRecords(Protocol):
         """Delete the entries of all leaves below an index; the leaves stay. Returns the number deleted."""
         ...
 
+    async def mentions(self, user_id: UserId) -> bool:
+        """True if the log has an entry of an act of this user, or about this user."""
+        ...
+
+    async def forget_client_ips(self, user_id: UserId, limit: int) -> int:
+        """Delete the client IPs of at most `limit` entries whose `person` is this user. Returns the number deleted.
+
+        A session is known to be the user's if an entry of an act of theirs names it. Entries of earlier versions keep
+        their client IPs.
+        """
+        ...
+
 
 class LogKeys(Protocol):
     """The current and former keys that sign checkpoints."""

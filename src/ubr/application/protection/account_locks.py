@@ -71,10 +71,10 @@ class AccountLocks:
         which = LogFilter(action=LogInLocked.action, target_id=str(user.id), since=since)
         found: dict[str | None, str | None] = {}
         for entry in await tx.logs.page(which, None, MAX_LOCKS):
-            network = Origin(ip=entry.ip).network
+            network = Origin(ip=entry.known_ip).network
             if network is None or network in found:
                 continue
             absence = await tx.known_clients.absence(user.email, self.passwords.client(network))
             if absence is not None and absence <= KNOWN_FOR:
-                found[network] = entry.ip
+                found[network] = entry.known_ip
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ubr.domain.audit.events import USER_ERASED
 from ubr.domain.event_kinds import Event, Facts, Level, Target, UserEvent
 from ubr.domain.ids import UserId
 from ubr.domain.revocation.changes import Change
@@ -98,6 +99,23 @@ class UserDeleted(UserEvent):
     action = "user.deleted"
     message = "A user was deleted"
     level: ClassVar[Level] = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserErased(UserEvent):
+    """The client IPs of a deleted user were erased from the audit log: those of `entries` entries by this act."""
+
+    action = USER_ERASED
+    message = "The client IPs of a user were erased from the audit log"
+    level: ClassVar[Level] = "warning"
+    entries: int
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return ()
+
+    def data(self) -> Facts:
+        return {"entries": self.entries}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -19,7 +20,26 @@ SALT_BYTES: Final = 16
 SESSION: Final = "session_id"
 """The name in `data` of the session in which the actor did it."""
 
+_DIGEST: Final = "sha256:"
+"""The beginning of a digest. No client IP begins with it."""
+
 _MOMENT: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientIp:
+    """The client IP of an entry, and the 128 random bits of its digest. Both are stored beside the entry.
+
+    The entry contains only the digest: SHA-256 over the random bits and the text of the client IP. So the hash of the
+    entry stays the same when the client IP is erased, and the digest then reveals nothing.
+    """
+
+    ip: str
+    salt: bytes
+
+    @property
+    def digest(self) -> str:
+        return _DIGEST + hashlib.sha256(self.salt + self.ip.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +50,9 @@ class LogEntry:
     can change a byte of it. `salt` is 128 random bits: once the content is gone, a digest of the entry reveals nothing.
     `request_id_given` marks a request id that the client chose. `format` is the version of its canonical bytes.
     The session in which the actor did it is a part of `data`, under `SESSION`: the canonical bytes have no other place.
+
+    `ip` is the digest of the client IP; in entries of earlier versions, the client IP itself. `client_ip` is not part
+    of the entry: None if there is none, if it was erased, or if it was not read.
     """
 
     id: LogEntryId
@@ -45,6 +68,7 @@ class LogEntry:
     data: str
     salt: bytes
     format: int = CANONICAL_VERSION
+    client_ip: ClientIp | None = field(default=None, compare=False)
 
     @classmethod
     def of(
@@ -53,7 +77,7 @@ class LogEntry:
         *,
         id: LogEntryId,
         actor_id: UserId | None,
-        ip: str | None,
+        ip: ClientIp | None,
         request_id: str | None,
         request_id_given: bool,
         now: datetime,
@@ -73,11 +97,12 @@ class LogEntry:
             timestamp=now,
             actor_id=actor,
             target=event.target,
-            ip=ip,
+            ip=None if ip is None else ip.digest,
             request_id=request_id,
             request_id_given=request_id_given,
             data=canonical_json(data),
             salt=salt,
+            client_ip=ip,
         )
 
     def canonical(self) -> bytes:
@@ -106,6 +131,43 @@ class LogEntry:
         return bytes([version]) + b"".join(map(_prefixed, fields))
 
     @property
+    def known_ip(self) -> str | None:
+        """The client IP; None if there is none, or if it was erased."""
+        if self.client_ip is not None:
+            return self.client_ip.ip
+        return None if self._has_digest else self.ip
+
+    @property
+    def lacks_ip(self) -> bool:
+        """True if the client IP was erased."""
+        return self._has_digest and self.client_ip is None
+
+    @property
+    def has_wrong_ip(self) -> bool:
+        """True if the client IP beside the entry is not the one of its digest."""
+        return self.client_ip is not None and self.client_ip.digest != self.ip
+
+    @property
+    def person(self) -> str | None:
+        """The id of the user whom the client IP is counted to: the actor, otherwise the user that the entry is about.
+
+        A failed login has no actor, and neither has the end of a session for which there is no more room.
+        """
+        if self.actor_id is not None:
+            return str(self.actor_id)
+        if self.target is not None and self.target.type == "user":
+            return self.target.id
+        if self.target is not None and self.target.type == "session":
+            facts: object = self.facts
+            owner = facts.get("user_id") if isinstance(facts, dict) else None
+            return owner if isinstance(owner, str) else None
+        return None
+
+    @property
+    def _has_digest(self) -> bool:
+        return isinstance(self.ip, str) and self.ip.startswith(_DIGEST)
+
+    @property
     def leaf(self) -> bytes:
         """The hash of this entry in the tree."""
         return leaf_hash(self.canonical())
@@ -118,6 +180,8 @@ class LogEntry:
         texts += [] if self.target is None else [self.target.type, self.target.id]
         kinds = [isinstance(text, str) for text in texts]
         kinds += [isinstance(self.request_id_given, bool), type(self.format) is int]
+        if self.client_ip is not None:
+            kinds += [isinstance(self.client_ip.ip, str), isinstance(self.client_ip.salt, bytes)]
         return all(kinds) and self.timestamp.tzinfo is not None  # a moment outside the calendar is read without a zone
 
     @property

@@ -18,6 +18,8 @@ LOG_KEY_ROTATED: Final = "log_key.rotated"
 
 RESTORED: Final = "service.restored"
 
+USER_ERASED: Final = "user.erased"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRead(Event):

@@ -14,7 +14,8 @@ from uuid import UUID
 
 from ubr.domain.audit.checkpoint import BadNote, Checkpoint, Note, NoteKey, VerifySignature
 from ubr.domain.audit.entry import LogEntry
-from ubr.domain.audit.events import LOG_KEY_CREATED, LOG_KEY_ROTATED, LOG_PRUNED, RESTORED
+from ubr.domain.audit.erasures import Erasures
+from ubr.domain.audit.events import LOG_KEY_CREATED, LOG_KEY_ROTATED, LOG_PRUNED, RESTORED, USER_ERASED
 from ubr.domain.audit.merkle import Frontier, Node
 
 EXPORT_VERSION: Final = 1
@@ -126,6 +127,7 @@ class LogCheck:
     _origin: str | None = field(default=None, init=False)
     """The origin of the last checkpoint."""
     _restores: list[RestoreFound] = field(default_factory=list, init=False)
+    _erasures: Erasures = field(default_factory=Erasures, init=False)
     _kept: dict[int, list[Note]] = field(default_factory=dict, init=False)
     _strange: list[tuple[Note, Tampered]] = field(default_factory=list, init=False)
     """Kept checkpoints that do not match, each with the error to raise if a later key turns out to have signed it."""
@@ -156,6 +158,7 @@ class LogCheck:
         self.frontier.append(leaf.hash, self.completed)
         if leaf.entry is not None:
             self._heed(at, leaf.entry)
+            self._look_at_ip(at, leaf.entry)
         self._compare()
 
     def checkpoint(self, size: int, raw: str) -> None:
@@ -185,9 +188,14 @@ class LogCheck:
             self._unsigned += 1
 
     def waiting(self, entry: LogEntry) -> None:
-        """Read an entry that is not in the tree yet. If it records a pruning, that pruning has been done and counts."""
+        """Read an entry that is not in the tree yet. If it records a pruning, that pruning has been done and counts.
+
+        So does the erasure of a user's client IPs.
+        """
         if entry.action in {LOG_PRUNED, RESTORED}:
             self._heed(self.frontier.size, entry)
+        if entry.action == USER_ERASED:
+            self._erasures.take(self.frontier.size, entry)
 
     def pruned_meanwhile(self, size: int) -> None:
         """The log was pruned up to this size during the walk: entries before it, read from now on, may be without
@@ -206,6 +214,8 @@ class LogCheck:
             raise Tampered(f"The content of entry {self._pruned} is missing", index=self._pruned)
         if self._hole is not None:
             raise _gone(self._hole)
+        for index in self._erasures.unexplained().values():
+            raise Tampered(f"The client IP of entry {index} is missing, and no entry records its erasure", index=index)
         for note, finding in self._strange:
             raise finding if self._kept_by(note, self._known) else _of_another_log(note)
         for note in self.against:
@@ -220,6 +230,16 @@ class LogCheck:
             signer=self._signer,
             restores=tuple(self._restores),
         )
+
+    def _look_at_ip(self, at: int, entry: LogEntry) -> None:
+        """Check the client IP beside an entry. Errors: `Tampered`."""
+        try:
+            wrong = entry.has_wrong_ip
+            self._erasures.take(at, entry)
+        except ValueError:
+            raise Tampered(f"Entry {at} ({entry.id}) has unknown content", index=at, entry_id=entry.id) from None
+        if wrong:
+            raise Tampered(f"The client IP of entry {at} ({entry.id}) was changed", index=at, entry_id=entry.id)
 
     def _miss(self, leaf: Leaf) -> None:
         """Content is pruned in tree order. Content before a pruned entry may have been inserted."""

@@ -65,6 +65,8 @@ USERS_WRITE: Final = Permission("users:write")
 
 USERS_DELETE: Final = Permission("users:delete")
 
+USERS_ERASE: Final = Permission("users:erase")
+
 ROLES_READ: Final = Permission("roles:read")
 
 ROLES_WRITE: Final = Permission("roles:write")
@@ -84,6 +86,7 @@ MEANINGS: Final[Mapping[Permission, str]] = {
     USERS_READ: "Read every user, list and search them, and read their roles.",
     USERS_WRITE: "Create users, change their e-mail and full name, disable, enable and unlock them.",
     USERS_DELETE: "Delete users.",
+    USERS_ERASE: "Erase users: delete them, and their client IPs from the audit log.",
     ROLES_READ: "Read and list roles.",
     ROLES_WRITE: "Create, change and delete roles.",
     ROLES_ASSIGN: "Assign roles to users and take them away.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 import rich_click as click
 
@@ -139,9 +140,10 @@ def export(*, account: str, output: Path | None) -> None:
 @account_argument
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def erase(*, account: str, yes: bool) -> None:
-    """Delete an account with all its sessions, roles and personal data. This cannot be undone.
+    """Delete an account with all its personal data, and its client IPs in the audit log. This cannot be undone.
 
-    Asks to type the e-mail of the account. The last administrator cannot be erased. The audit log keeps the id.
+    Asks to type the e-mail of the account. The last administrator cannot be erased. The audit log keeps the entries
+    and the id. The id of a deleted account erases its client IPs.
     """
     from ubr.domain.accounts.email import Email
 
@@ -149,15 +151,19 @@ def erase(*, account: str, yes: bool) -> None:
     settings = Settings.from_env()
     import asyncio
 
-    user = asyncio.run(_get(settings, account))
+    user_id, email = asyncio.run(_found(settings, account))
     if not yes:
         if not sys.stdin.isatty():
             raise Refused("There is no terminal to confirm on. Use --yes.", ExitCode.USAGE)
-        typed = click.prompt(f"Type the e-mail of {user.id} to erase the account")
-        if Email.parse(typed).key != Email.parse(user.email).key:
+        if email is None:
+            click.confirm(f"Erase the client IPs of the deleted user {user_id} from the audit log?", abort=True)
+        elif (
+            Email.parse(click.prompt(f"Type the e-mail of {user_id} to erase the account")).key
+            != Email.parse(email).key
+        ):
             raise Refused("That is another e-mail. Nothing was erased.")
-    asyncio.run(_erase(settings, user))
-    click.echo(f"{user.email} is erased, and has no sessions.")
+    entries = asyncio.run(_erase(settings, user_id))
+    click.echo(f"{email or user_id} is erased. Client IPs erased from the audit log: {entries}.")
 
 
 # --- the same with an application ------------------------------------------------------------------------------------
@@ -217,20 +223,31 @@ async def _unlock(settings: Settings, account: str) -> tuple[UserResult, int]:
         return user, (await ubr.unlock_user(UnlockUserCommand(user_id=user.id), actor=SYSTEM)).locks
 
 
-async def _get(settings: Settings, account: str) -> UserResult:
+async def _found(settings: Settings, account: str) -> tuple[UUID, str | None]:
+    """The id and the e-mail of a user. An id without a user may be that of a deleted one, which has no e-mail."""
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings, prepared=False) as ubr:
-        return await find_account(ubr, account)
+        try:
+            user = await find_account(ubr, account)
+        except Refused:
+            if "@" in account:
+                raise
+            return UUID(account), None
+        return user.id, user.email
 
 
-async def _erase(settings: Settings, user: UserResult) -> None:
-    from ubr.application.accounts.delete_user import DeleteUserCommand
+async def _erase(settings: Settings, user_id: UUID) -> int:
+    from ubr.application.accounts.erase_user import EraseUserCommand
     from ubr.domain.actor import SYSTEM
+    from ubr.domain.errors import UserNotFound
     from ubr.entrypoints.cli.starting import opened
 
     async with opened(settings, prepared=False) as ubr:
-        await ubr.delete_user(DeleteUserCommand(user_id=user.id), actor=SYSTEM)
+        try:
+            return (await ubr.erase_user(EraseUserCommand(user_id=user_id), actor=SYSTEM)).entries
+        except UserNotFound:
+            raise Refused(f"No user has the id {user_id}, and no entry of the audit log mentions it.") from None
 
 
 async def _export(settings: Settings, account: str, output: Path | None) -> None:

@@ -41,7 +41,7 @@ from tests.support.logs import (
 )
 from ubr.audit_verifier.signatures import verify_signature
 from ubr.domain.audit.checkpoint import BadNote, Checkpoint, Note, VerifySignature
-from ubr.domain.audit.entry import LogEntry
+from ubr.domain.audit.entry import ClientIp, LogEntry
 from ubr.domain.audit.log_check import Checked, Leaf, LogCheck, Tampered
 from ubr.domain.audit.merkle import EMPTY_ROOT, Frontier, Node
 from ubr.domain.events import LogPruned, Target
@@ -235,6 +235,9 @@ CHANGES: Final[dict[str, Change]] = {
     "ip": _set(ip="192.0.2.8"),
     "ip to nothing": _set(ip=""),
     "ip to none": _set(ip=None),
+    "client IP": lambda entry, random: replace(entry, client_ip=ClientIp(ip="192.0.2.8", salt=random.randbytes(16))),
+    "client IP gone": lambda entry, _: None if entry.client_ip is None else replace(entry, client_ip=None),
+    "client IP as a part of the entry": lambda entry, _: replace(entry, ip="192.0.2.7"),
     "request id": _set(request_id="req-8"),
     "request id to nothing": _set(request_id=""),
     "request id to none": _set(request_id=None),

@@ -21,7 +21,7 @@ def of(*names: str) -> Permissions:
 
 def test_the_permissions_are_those_of_the_contract() -> None:
     contract = "users:read users:write users:delete roles:read roles:write roles:assign sessions:read sessions:revoke"
-    assert set(BUILT_IN_PERMISSIONS) == {*contract.split(), "logs:read", "revocations:read", "*"}
+    assert set(BUILT_IN_PERMISSIONS) == {*contract.split(), "users:erase", "logs:read", "revocations:read", "*"}
 
 
 def test_the_table_of_what_ends_what_knows_every_event() -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 from ubr.application.accounts.create_user import CreateUser, CreateUserCommand
 from ubr.application.accounts.delete_user import DeleteUser, DeleteUserCommand
+from ubr.application.accounts.erase_user import ErasedUserResult, EraseUser, EraseUserCommand
 from ubr.application.accounts.explain_login import ExplainLogin, ExplainLoginCommand, LoginExplanationResult
 from ubr.application.accounts.export_user import ExportUser, ExportUserCommand, UserExportResult
 from ubr.application.accounts.get_me import GetMe, MeResult
@@ -163,6 +164,20 @@ class Users(Controller):
     async def explain_login(self, request: Call) -> Response:
         command = ExplainLoginCommand(user_id=request.id("user_id"))
         return ok(await request.ubr.explain_login(command, actor=request.actor))
+
+    @post(
+        "/{user_id:str}/erase",
+        operation(
+            EraseUser,
+            "users",
+            summary="Delete a user, and erase the user's client IPs from the audit log",
+            answer=ErasedUserResult,
+            problems=(UserNotFound, GrantExceedsOwn, LastAdmin),
+        ),
+    )
+    async def erase(self, request: Call) -> Response:
+        command = EraseUserCommand(user_id=request.id("user_id"))
+        return ok(await request.ubr.erase_user(command, actor=request.actor))
 
     @get(
         "/{user_id:str}/export",
