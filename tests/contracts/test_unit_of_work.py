@@ -239,7 +239,7 @@ async def test_an_entry_says_where_the_call_came_from(uow: UnitOfWork) -> None:
     with calling_from(Origin(ip="192.0.2.7", user_agent="x", request_id="r-1", request_id_given=True)):
         await put(uow, something_happened())
     await put(uow, LogInFailed(user_id=UserId(uuid4()), reason="wrong_password"))
-    found = {(entry.ip, entry.request_id, entry.request_id_given) for entry in await log(uow)}
+    found = {(entry.known_ip, entry.request_id, entry.request_id_given) for entry in await log(uow)}
     assert found == {("192.0.2.7", "r-1", True), (None, None, False)}
 
 

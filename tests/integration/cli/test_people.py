@@ -274,6 +274,7 @@ def test_an_export_is_written_to_a_file_or_to_standard_output(
 ) -> None:
     file = tmp_path / "ada.json"
     assert said(ubr("users", "export", ADA, "--output", str(file))) == ""
+    assert file.stat().st_mode & 0o777 == 0o600
     document = json.loads(file.read_text(encoding="utf-8"))
     assert (document["user"]["id"], document["sessions"][0]["ip"]) == (ada, HOME)
     assert {grant["role"]: grant["expires_at"] for grant in document["roles"]}["editor"] == "2031-02-03T04:05:06Z"

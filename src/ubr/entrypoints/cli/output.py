@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 import traceback
@@ -130,8 +131,10 @@ def new_password(length: int) -> str:
 
 
 @contextmanager
-def written(output: Path | None) -> Iterator[IO[str]]:
+def written(output: Path | None, *, private: bool = False) -> Iterator[IO[str]]:
     """A file that is put in place only once it is complete; standard output for None.
+
+    A new file that is `private` can be read by its owner alone.
 
     A pipe or a device is written to directly. Errors: `Refused` if that is not possible.
     """
@@ -143,7 +146,7 @@ def written(output: Path | None) -> Iterator[IO[str]]:
             with output.open("w", encoding="utf-8") as file:
                 yield file
         else:
-            with _draft_of(output.resolve()) as file:  # a symbolic link is kept
+            with _draft_of(output.resolve(), mode=0o600 if private else 0o666) as file:  # a symbolic link is kept
                 yield file
     except BrokenPipeError:  # the reader closed the pipe: click ends the process properly
         raise
@@ -152,10 +155,10 @@ def written(output: Path | None) -> Iterator[IO[str]]:
 
 
 @contextmanager
-def _draft_of(output: Path) -> Iterator[IO[str]]:
+def _draft_of(output: Path, *, mode: int) -> Iterator[IO[str]]:
     draft = output.with_name(f".{output.name}.{secrets.token_hex(8)}")
     try:
-        with draft.open("x", encoding="utf-8") as file:
+        with open(draft, "x", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, mode)) as file:
             yield file
         if output.exists():
             draft.chmod(output.stat().st_mode & 0o777)

@@ -258,7 +258,7 @@ async def _export(settings: Settings, account: str, output: Path | None) -> None
     async with opened(settings, prepared=False) as ubr:
         user = await find_account(ubr, account)
         parts = await ubr.export_user(ExportUserCommand(user_id=user.id), actor=SYSTEM)
-        with written(output) as file:
+        with written(output, private=True) as file:
             async for part in parts:
                 file.write(part.decode())
             file.write("\n")
