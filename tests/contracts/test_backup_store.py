@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.s3 import BUCKET, S3Server
-from ubr.adapters.backups import s3
+from tests.support.s3 import BUCKET, S3Server, adapter
 from ubr.adapters.backups.folder import FolderBackupStore
-from ubr.adapters.backups.s3 import S3BackupStore, S3Place
 from ubr.adapters.security.system import utc_now
 from ubr.application.backups.manifest import MANIFEST
 from ubr.application.ports.backups import BackupFailed, BackupProtected, BackupStore
@@ -51,13 +49,15 @@ def bucket(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     server.reset()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "root")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "root")
-    monkeypatch.setattr(s3, "PART", PART)
+    monkeypatch.setattr(adapter(), "PART", PART)
     return server
 
 
-def in_bucket(server: S3Server, after: timedelta = timedelta(0)) -> S3BackupStore:
+def in_bucket(server: S3Server, after: timedelta = timedelta(0)) -> BackupStore:
     """The store with a clock that is late by this much."""
-    return S3BackupStore(S3Place(bucket=BUCKET, prefix="ubr/", endpoint=server.url), lambda: utc_now() + after)
+    place = adapter().S3Place(bucket=BUCKET, prefix="ubr/", endpoint=server.url)
+    store: BackupStore = adapter().S3BackupStore(place, lambda: utc_now() + after)
+    return store
 
 
 @pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.system)])
@@ -329,8 +329,8 @@ def test_the_server_checks_what_it_gets(bucket: S3Server) -> None:
 @pytest.mark.system
 def test_the_server_encrypts_as_it_is_told(bucket: S3Server) -> None:
     encryption = {"ServerSideEncryption": "AES256"}
-    place = S3Place(bucket=BUCKET, prefix="", endpoint=bucket.url, encryption=encryption)
-    add(S3BackupStore(place, utc_now), FIRST, bytes(PART + 1))
+    place = adapter().S3Place(bucket=BUCKET, prefix="", endpoint=bucket.url, encryption=encryption)
+    add(adapter().S3BackupStore(place, utc_now), FIRST, bytes(PART + 1))
     for file in ("one", MANIFEST):
         found = bucket.client.head_object(Bucket=BUCKET, Key=f"{FIRST}/{file}")
         assert found["ServerSideEncryption"] == "AES256"
@@ -348,11 +348,11 @@ def test_a_cut_answer_is_read_again_from_there(bucket: S3Server) -> None:
 @pytest.mark.system
 def test_an_object_that_is_replaced_while_it_is_read_is_named(bucket: S3Server) -> None:
     store = in_bucket(bucket)
-    add(store, FIRST, bytes(s3.RANGE + 1))
+    add(store, FIRST, bytes(adapter().RANGE + 1))
 
     def read_a_replaced_one() -> None:
         with store.read(FIRST, "one") as file:
-            bucket.put(f"ubr/{FIRST}/one", b"x" * (s3.RANGE + 1))
+            bucket.put(f"ubr/{FIRST}/one", b"x" * (adapter().RANGE + 1))
             file.read()
 
     with pytest.raises(BackupFailed, match=f"{FIRST}/one was replaced"):

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPConnection
+from importlib import import_module
 from threading import Thread
+from types import ModuleType
 from typing import Any, Self
 
-import botocore.session
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import WSGIRequestHandler, make_server
+# The libraries are loaded by the tests that run, and not by the collection of all tests.
 
 BUCKET = "backups"
 _ERROR = "<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
@@ -50,9 +50,9 @@ class Fault:
         return True
 
 
-class _Silent(WSGIRequestHandler):
-    def log(self, *_: object) -> None:
-        """Nothing: the test looks at `requests`."""
+def adapter() -> ModuleType:
+    """The adapter for buckets."""
+    return import_module("ubr.adapters.backups.s3")
 
 
 class S3Server:
@@ -61,8 +61,16 @@ class S3Server:
     def __init__(self) -> None:
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str]] = []
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
+
         self._app = DomainDispatcherApplication(create_backend_app)
-        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Silent)
+        from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: PLC0415
+
+        class Silent(WSGIRequestHandler):
+            def log(self, *_: object) -> None:
+                """Nothing: the test looks at `requests`."""
+
+        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=Silent)
         self._thread = Thread(target=self._server.serve_forever, daemon=True)
 
     def __enter__(self) -> Self:
@@ -84,6 +92,8 @@ class S3Server:
         return self._client("s3")
 
     def _client(self, service: str) -> Any:
+        import botocore.session  # noqa: PLC0415
+
         return botocore.session.get_session().create_client(
             service,
             endpoint_url=self.url,

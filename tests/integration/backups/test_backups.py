@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import secrets
 import shutil
 import sqlite3
 import stat
@@ -42,6 +43,7 @@ from ubr.settings import Settings
 
 pytestmark = pytest.mark.system
 
+PART = CHUNK + TAG
 OTHER_KEY = "quite another key than the first: 0123456789"
 
 
@@ -343,6 +345,25 @@ def cut(path: Path, by: int) -> None:
     os.truncate(path, path.stat().st_size - by)
 
 
+def flip_any(path: Path) -> None:
+    flip(path, secrets.randbelow(path.stat().st_size))
+
+
+def omit(dump: bytes) -> bytes:
+    """Leave out the first encrypted part."""
+    return dump[:HEADER] + dump[HEADER + PART :]
+
+
+def edit(path: Path, change: Callable[[bytes], bytes]) -> None:
+    path.write_bytes(change(path.read_bytes()))
+
+
+def swap(dump: bytes) -> bytes:
+    """Exchange the first two encrypted parts."""
+    second = HEADER + PART
+    return dump[:HEADER] + dump[second : second + PART] + dump[HEADER:second] + dump[second + PART :]
+
+
 def rename_older(here: Installation) -> None:
     """Put a copy of the older backup in the place of the newer one."""
     older, newer = here.names[-2:]
@@ -367,6 +388,10 @@ STORED: dict[str, tuple[Callable[[Installation], object], str]] = {
     "a flipped last byte": (lambda here: flip(here.dump, -1), "SHA-256 differs"),
     "a file cut by a byte": (lambda here: cut(here.dump, 1), "bytes, and had"),
     "a file cut to its first chunk": (lambda here: os.truncate(here.dump, HEADER + CHUNK + TAG), "bytes, and had"),
+    "swapped parts": (lambda here: edit(here.dump, swap), "SHA-256 differs"),
+    "a missing part": (lambda here: edit(here.dump, omit), "bytes, and had"),
+    "a byte at any place": (lambda here: flip_any(here.dump), "SHA-256 differs"),
+    "a byte of the manifest at any place": (lambda here: flip_any(here.newest / "manifest.json"), "The manifest "),
     "an empty file": (lambda here: os.truncate(here.dump, 0), "bytes, and had"),
     "a file that is missing": (lambda here: here.dump.unlink(), "No such file"),
     "an older backup under a newer name": (rename_older, "this is a copy of the backup"),
@@ -460,6 +485,17 @@ def test_a_damage_of_the_content_is_found(sqlite: Installation, damage: str) -> 
     said = sqlite.refused("backup verify")
     assert sentence in said
     assert sqlite.names[-1] in said
+
+
+def test_a_violated_constraint_of_postgresql_is_found(
+    postgresql: Installation, postgres_server: PostgresServer
+) -> None:
+    statements = "ALTER TABLE ubr.sessions DISABLE TRIGGER ALL; UPDATE ubr.sessions SET user_id = gen_random_uuid()"
+    for statement in statements.split("; "):
+        postgres_server.query(statement, database=urlsplit(postgresql.url).path.lstrip("/"))
+    postgresql.done("backup create")
+    said = postgresql.refused("backup verify")
+    assert 'insert or update on table "sessions" violates foreign key constraint' in said
 
 
 def test_a_missing_table_of_postgresql_is_found(postgresql: Installation, postgres_server: PostgresServer) -> None:

@@ -12,8 +12,7 @@ import pytest
 
 from tests.integration.backups.kit import Installation
 from tests.support.papers import blocks_of
-from tests.support.s3 import BUCKET, S3Server
-from ubr.adapters.backups import s3
+from tests.support.s3 import BUCKET, S3Server, adapter
 from ubr.adapters.security.backup_encryption import CHUNK, HEADER, TAG
 
 pytestmark = pytest.mark.system
@@ -44,7 +43,7 @@ def bucket(server: S3Server, sqlite: Installation, clean: pytest.MonkeyPatch) ->
     }.items():
         clean.setenv(name, value)
     clean.delenv("AWS_PROFILE", raising=False)
-    clean.setattr(s3, "PART", PART)
+    clean.setattr(adapter(), "PART", PART)
     return server
 
 
