@@ -28,6 +28,13 @@ RUN SETUPTOOLS_SCM_PRETEND_VERSION="${VERSION}" tools/bin/python3 -m pip wheel -
         dist/*.whl && \
     /opt/ubr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /opt/ubr/lib
 
+# For the target `backup`.
+FROM build AS build-backup
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    tools/bin/python3 -m pip --python /opt/ubr/bin/python3 install --quiet --require-hashes --no-deps --no-compile \
+        -r requirements/backup.txt && \
+    /opt/ubr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /opt/ubr/lib
+
 FROM ${BASE_IMAGE} AS service
 ARG BASE_IMAGE
 ARG VERSION
@@ -68,7 +75,8 @@ HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
 ENTRYPOINT ["ubr"]
 CMD ["serve"]
 
-# --target backup: the same, with the programs that `ubr backup` needs for PostgreSQL, of this version and older ones.
+# --target backup: the same, with the programs that `ubr backup` needs for PostgreSQL, of this version and older ones, and
+# the library for object storages.
 FROM service AS backup
 ARG POSTGRES_MAJOR=17
 USER 0:0
@@ -77,6 +85,7 @@ RUN apt-get update && \
     apt-get install --yes --no-install-recommends "postgresql-client-${POSTGRES_MAJOR}" && \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/cache/apt/*.bin /var/log/apt /var/log/dpkg.log && \
     install -d -o 65532 -g 0 -m 0770 /var/backups/ubr
+COPY --from=build-backup /opt/ubr /opt/ubr
 USER 65532:65532
 ENV UBR_BACKUP_DIR=/var/backups/ubr
 VOLUME /var/backups/ubr

@@ -35,6 +35,7 @@ def main() -> int:
         *unanswered(locks / "build.txt", groups["build"]),
         *unanswered(locks / "dev.txt", [*run, *groups["dev"]]),
         *unanswered(locks / "servers.txt", groups["test-servers"]),
+        *unanswered(locks / "backup.txt", groups["backup-image"]),
         *unanswered(locks / "clients.txt", groups["clients"]),
         *unanswered(locks / "campaigns.txt", groups["campaigns"]),
         *unanswered(locks / "release.txt", groups["release"]),

@@ -240,7 +240,7 @@ class Buildah(Engine):
     def once(self, *command: str, backup: bool = False) -> subprocess.CompletedProcess[str]:
         state = self.work / "once"
         shutil.copytree(self.state, state)
-        os.chown(state, USER, USER)
+        os.chown(state, USER, 0)
         try:
             entering = self._entering(state, command, alone=True, backup=backup)
             return run(*entering["args"], env=entering["env"])
@@ -443,6 +443,7 @@ def look_at_backup(engine: Engine) -> None:
     engine.build_backup()
     for program in ("pg_dump", "pg_restore"):
         print(f"    {works(f'{program} is there', engine.once(program, '--version', backup=True))}")
+    works("the library for object storages", engine.once("/opt/ubr/bin/python3", "-c", "import botocore", backup=True))
     works("ubr backup", engine.once("ubr", "backup", "create", "--help", backup=True))
 
 

@@ -142,7 +142,9 @@ def assert_it_is_right(service: UbrProcess, proxy: Proxy, name: str) -> None:
         headers = {"authorization": f"Bearer {tokens['access_token']}"}
         sessions = client.get("/api/auth/sessions", headers=headers).json()["items"]
         assert [session["ip"] for session in sessions] == [CLIENT]
-        assert client.post("/api/auth/register", content=b"x" * 2_000_000).status_code == 413
+        # The connection ends: the proxy does not read the rest of the body.
+        large = client.post("/api/auth/register", content=b"x" * 2_000_000, headers={"connection": "close"})
+        assert large.status_code == 413
         for path in ("/metrics", "/health/ready", "/health/live"):
             assert client.get(path).status_code == 404
     assert service.status() == 200
