@@ -102,7 +102,7 @@ def export(*, output: Path | None) -> None:
     The export is recorded in the log.
     """
     settings = Settings.from_env()
-    with written(output) as file, _progress("exported") as progress:
+    with written(output, private=True) as file, _progress("exported") as progress:
         result = _run(_export(settings, file, progress))
     click.echo(f"Exported {result} entries.", err=True)
 
