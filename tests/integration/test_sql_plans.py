@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tests.contracts.conftest import LIMITS
 from tests.contracts.kit import NOON, MovableClock, email, new_role
 from tests.support.plugin import Desk, NewDatabase
 from tests.support.servers import PostgresServer
@@ -164,7 +165,7 @@ TREE: dict[str, Question] = {
     "node hashes": lambda tx: tx.log_tree.hashes(8, 10, LIMIT),
     "leaves": lambda tx: tx.log_records.leaves(MANY // 2, LIMIT),
     "checkpoints": lambda tx: tx.log_records.checkpoints(MANY // 2, LIMIT),
-    "older": lambda tx: tx.log_records.older(NOON + timedelta(seconds=MANY // 2), 100, LIMIT),
+    "older": lambda tx: tx.log_records.older(NOON + timedelta(seconds=200), 100, LIMIT),
     "entry": lambda tx: tx.logs.get(LogEntryId(uuid4())),
 }
 
@@ -273,7 +274,7 @@ INSERT INTO log_checkpoints
 async def large(desk: Desk, postgres_server: PostgresServer, migrated_template: str) -> AsyncIterator[AsyncEngine]:
     """A log of many entries, all of them in the tree but the last few."""
     name = f"{desk.run_id}_{uuid4().hex[:12]}"
-    engine = make_engine(await asyncio.to_thread(postgres_server.create_database, name, migrated_template))
+    engine = make_engine(await asyncio.to_thread(postgres_server.create_database, name, migrated_template), LIMITS)
     async with engine.begin() as connection:
         for statement in FILL.split(";"):
             values = {name: value for name, value in SIZES.items() if f":{name}" in statement}
@@ -358,7 +359,7 @@ async def test_what_waits_is_found_whatever_is_believed_of_how_much_does(
 
 
 async def test_the_feed_is_trimmed_by_its_index_however_long_it_is(new_database: NewDatabase) -> None:
-    engine = make_engine(new_database())
+    engine = make_engine(new_database(), LIMITS)
     async with engine.begin() as connection:
         await connection.execute(
             text(

@@ -29,7 +29,7 @@ class Tracing:
 def check_tracing(settings: Settings) -> None:
     """Errors: `WrongSetting` if a collector is named, and the packages are not installed."""
     if settings.otlp_endpoint is not None and not all(map(_installed, _NEEDED)):
-        raise WrongSetting('UBR_OTLP_ENDPOINT needs further packages: install them with `pip install "ubr[otel]"`.')
+        raise WrongSetting("UBR_OTLP_ENDPOINT needs further packages: install ubr with its extra `otel`.")
 
 
 def _installed(module: str) -> bool:

@@ -53,7 +53,7 @@ class OperationsSettings:
         parse_http_url,
         None,
         "The address of an OpenTelemetry collector for traces, by OTLP over HTTP: `http://collector:4318`. Needs "
-        '`pip install "ubr[otel]"`.',
+        "the extra `otel` of ubr.",
         shown="url",
     )
     otlp_share: float = setting(

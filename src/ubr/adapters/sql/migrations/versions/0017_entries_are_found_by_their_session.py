@@ -8,10 +8,13 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from ubr.adapters.sql.migrations.effects import Blocks, Effects, Touched
+
 revision = "0017"
 down_revision = "0016"
 branch_labels = None
 depends_on = None
+effects = Effects(rolling=True, tables=(Touched("logs", Blocks.EVERYTHING, grows=True),))
 
 
 def upgrade() -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from ubr.adapters.sql.migrations.effects import Effects
+
 revision = "0018"
 down_revision = "0017"
 branch_labels = None
 depends_on = None
+effects = Effects(rolling=True)
 
 _BEGIN = (
     "DECLARE done bigint; deleted bigint; BEGIN SELECT size INTO done FROM log_pruned FOR UPDATE; "
