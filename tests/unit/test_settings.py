@@ -74,6 +74,8 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
         ("postgresql://u@/d?host=/run/postgresql", "postgresql+asyncpg://u@/d?host=/run/postgresql"),
     ],
     "UBR_MIGRATION_DATABASE_URL": [("postgresql://o:p@h/d", "postgresql+asyncpg://o:p@h/d")],
+    "UBR_DATABASE_PASSWORD": [("a@:/ ?%", "a@:/ ?%")],
+    "UBR_MIGRATION_DATABASE_PASSWORD": [("a@:/ ?%", "a@:/ ?%")],
     "UBR_DATABASE_SCHEMA": [("accounts", "accounts"), ("_a1", "_a1")],
     "UBR_REDIS_URL": [
         (url, url) for url in ("redis://h", "rediss://:p@h:6380/2", "redis://u:p@h/0?ssl_cert_reqs=none")
@@ -177,6 +179,8 @@ BAD: dict[str, list[str]] = {
         "postgresql://u:{0}@h/d?sslmode=require&sslrootcert=system",
     ],
     "UBR_MIGRATION_DATABASE_URL": ["sqlite:///a.db", "memory:", "mysql://u:{0}@h/d", "postgresql://u:{0}@h"],
+    "UBR_DATABASE_PASSWORD": ["{0}\x00{0}", "{0}\n{0}"],
+    "UBR_MIGRATION_DATABASE_PASSWORD": ["{0}\x00{0}", "{0}\n{0}"],
     "UBR_DATABASE_SCHEMA": ["a b", "Ubr", "1a", "pg_ubr", "a" * 64, 'a"b', "a.b"],
     "UBR_REDIS_URL": [
         "http://h",
@@ -281,6 +285,12 @@ BESIDE = {
     "UBR_SMTP_URL": {"UBR_PUBLIC_URL": "https://id.example.com", "UBR_MAIL_FROM": "ubr@example.com"},
     "UBR_DATABASE_URL": {"UBR_SECRET_KEY": KEY},
     "UBR_MIGRATION_DATABASE_URL": {"UBR_DATABASE_URL": "postgresql://u@h/d", "UBR_SECRET_KEY": KEY},
+    "UBR_DATABASE_PASSWORD": {"UBR_DATABASE_URL": "postgresql://u@h/d", "UBR_SECRET_KEY": KEY},
+    "UBR_MIGRATION_DATABASE_PASSWORD": {
+        "UBR_DATABASE_URL": "postgresql://u@h/d",
+        "UBR_MIGRATION_DATABASE_URL": "postgresql://o@h/d",
+        "UBR_SECRET_KEY": KEY,
+    },
     "UBR_DATABASE_SCHEMA": {"UBR_DATABASE_URL": "postgresql://u@h/d", "UBR_SECRET_KEY": KEY},
 }
 
@@ -349,7 +359,9 @@ SECRETS = [setting for setting in TABLE if setting.declaration.shown in {"masked
 def test_the_secrets_are_known() -> None:
     assert {setting.name for setting in SECRETS} == {
         "UBR_DATABASE_URL",
+        "UBR_DATABASE_PASSWORD",
         "UBR_MIGRATION_DATABASE_URL",
+        "UBR_MIGRATION_DATABASE_PASSWORD",
         "UBR_REDIS_URL",
         "UBR_SECRET_KEY",
         "UBR_ADMIN_PASSWORD",
@@ -398,7 +410,9 @@ def test_defaults_are_those_of_the_contract() -> None:
     settings = Settings.from_env({})
     assert settings == Settings(
         database_url=EMBEDDED,
+        database_password=None,
         migration_database_url=None,
+        migration_database_password=None,
         database_schema=None,
         redis_url=None,
         secret_keys=settings.secret_keys,

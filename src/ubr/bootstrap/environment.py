@@ -181,8 +181,8 @@ async def connect(
 async def migrate(settings: Settings) -> None:
     """Migrate the schema. Safe to run from any number of processes at once.
 
-    If another role owns the tables, the role of the service is granted the privileges it needs. Errors: `ValueError` if
-    that role has no name.
+    If another role owns the tables, the role of the service is granted the privileges it needs, and created if AWS IAM
+    authenticates it. Errors: `ValueError` if that role has no name.
     """
     if settings.database_url == MEMORY:
         return
@@ -193,7 +193,8 @@ async def migrate(settings: Settings) -> None:
         await migrations.upgrade(settings.database_url, schema=settings.database_schema)
     else:
         service = migrations.role_of(settings.database_url)
-        await migrations.upgrade(owner, service=service, schema=settings.database_schema)
+        iam = migrations.is_authenticated_by_iam(settings.database_url)
+        await migrations.upgrade(owner, service=service, iam=iam, schema=settings.database_schema)
 
 
 async def downgrade(settings: Settings, revision: str) -> None:

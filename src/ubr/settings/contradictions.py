@@ -9,7 +9,7 @@ from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
 from ubr.domain.errors import Invalid
 from ubr.settings.embedded import EMBEDDED
-from ubr.settings.groups.stores import MEMORY
+from ubr.settings.groups.stores import IAM, MEMORY, PASSWORDS, takes_password
 
 
 def contradictions(values: Mapping[str, Any], given: set[str], *, secret: bool) -> list[str]:
@@ -33,6 +33,12 @@ def contradictions(values: Mapping[str, Any], given: set[str], *, secret: bool) 
             for name in ("migration_database_url", "database_schema")
             if values.get(name) is not None
         ]
+    wrong += [
+        f"UBR_{password.upper()} must not be set unless UBR_{url.upper()} is a PostgreSQL database with a user and "
+        f"neither a password nor auth={IAM}."
+        for url, password in PASSWORDS.items()
+        if known(url, password) and values[password] is not None and not _takes_password(values[url])
+    ]
     if known("session_idle", "session_lifetime") and values["session_idle"] > values["session_lifetime"]:
         wrong.append("UBR_SESSION_IDLE must not be longer than UBR_SESSION_LIFETIME.")
     if known("revocation_poll", "revocation_bound") and values["revocation_poll"] >= values["revocation_bound"]:
@@ -60,3 +66,7 @@ def contradictions(values: Mapping[str, Any], given: set[str], *, secret: bool) 
         except Invalid as error:
             wrong.append(f"UBR_ADMIN_PASSWORD {error.detail}.")
     return wrong
+
+
+def _takes_password(url: str | None) -> bool:
+    return url is not None and url.startswith("postgresql") and takes_password(url)

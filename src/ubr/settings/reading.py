@@ -11,7 +11,7 @@ from ubr.settings.contradictions import contradictions
 from ubr.settings.declaration import PREFIX, Setting
 from ubr.settings.embedded import EMBEDDED, LOCAL_SENDER
 from ubr.settings.errors import WrongSetting
-from ubr.settings.groups.stores import MEMORY
+from ubr.settings.groups.stores import MEMORY, PASSWORDS, with_password
 from ubr.settings.urls import address
 
 _OTHERS: Final = ("UBR_TEST_", "UBR_BENCH_")
@@ -51,6 +51,7 @@ def read(
     if wrong:
         raise WrongSetting(*wrong)
     _derive(values)
+    _compose(values, environ)
     return values, frozenset(given)
 
 
@@ -82,6 +83,14 @@ def _derive(values: dict[str, Any]) -> None:
         values["public_url"] = values["public_url"] or own
         values["mail_from"] = values["mail_from"] or LOCAL_SENDER
     values["issuer"] = values["issuer"] or values["public_url"] or own
+
+
+def _compose(values: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """Put the separate passwords into the URLs of the databases, with the files in which they may change."""
+    for url, password in PASSWORDS.items():
+        if values[password] is not None:
+            path = environ.get(f"{PREFIX}{password.upper()}_FILE", "").strip()
+            values[url] = with_password(values[url], values[password], path)
 
 
 def _unknown(table: Sequence[Setting], environ: Mapping[str, str]) -> list[str]:

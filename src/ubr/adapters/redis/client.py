@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeAlias, TypeVar
 
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, RedisError, ResponseError
-from redis.maint_notifications import MaintNotificationsConfig
 
+from ubr.adapters.redis.address import library_pool
 from ubr.adapters.redis.breaker import Breaker
 from ubr.adapters.redis.pool import Make, Pool
 from ubr.application.kernel.home_loop import HomeLoop
@@ -64,16 +64,11 @@ class RedisClient:
     ) -> None:
         """Does not connect yet. Errors: `ValueError`, without any part of the URL."""
         try:
-            library = ConnectionPool.from_url(
+            library = library_pool(
                 url,
-                protocol=3,
                 # The deadlines here cover a whole command; another one for each part would only cost time.
                 socket_timeout=None,
                 socket_connect_timeout=connect_deadline,
-                # The default (on) puts connections with unread data into use.
-                maint_notifications_config=MaintNotificationsConfig(enabled=False),
-                # Sending the library's name to the server takes two more commands, and the permission for them.
-                driver_info=None,
             )
             library.make_connection()  # type: ignore[no-untyped-call]  # checks the options
         except Exception:  # noqa: BLE001 - the library's errors quote the URL they cannot parse

@@ -11,10 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
-from redis.maint_notifications import MaintNotificationsConfig
 
+from ubr.adapters.aws.credentials import NoCredentials
+from ubr.adapters.redis.address import library_pool
 from ubr.adapters.redis.client import NAME_SPACE, Word
 from ubr.domain.errors import StoreUnavailable
 
@@ -47,21 +48,22 @@ class RedisFacts:
     max_memory: int
     """In bytes; 0 for no limit."""
     policy: str
+    cluster: bool
+    """True if keys are spread over several servers, which ubr does not support."""
 
 
 async def examine_redis(url: str) -> RedisFacts:
     """Errors: `StoreUnavailable`, with a sentence that contains no part of the URL."""
     try:
-        library = ConnectionPool.from_url(
-            url, protocol=3, maint_notifications_config=MaintNotificationsConfig(enabled=False), driver_info=None
-        )
-        connection = library.make_connection()  # type: ignore[no-untyped-call]
+        connection = library_pool(url).make_connection()  # type: ignore[no-untyped-call]
     except Exception:  # noqa: BLE001 - the library's errors quote the URL they cannot parse
         raise StoreUnavailable("The Redis URL cannot be read; it looks like redis://host:6379/0") from None
     try:
         async with asyncio.timeout(_DEADLINE):
             await connection.connect()
             return await _facts(connection)
+    except NoCredentials as error:
+        raise StoreUnavailable(f"AWS IAM issues no password for Redis: {error}") from None
     except (RedisError, OSError, EOFError, ValueError) as error:
         raise StoreUnavailable(_explained(error)) from None
     finally:
@@ -94,6 +96,7 @@ async def _facts(connection: AbstractConnection) -> RedisFacts:
         refused=tuple(refused),
         max_memory=int(info.get("maxmemory", "0")),
         policy=info.get("maxmemory_policy", ""),
+        cluster=info.get("cluster_enabled") == "1",
     )
 
 

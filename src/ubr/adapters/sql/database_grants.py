@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import ARRAY, Connection, Text, bindparam, cast, column, func, literal, select
+from sqlalchemy import ARRAY, Connection, Text, bindparam, cast, column, func, literal, select, text
 from sqlalchemy.dialects.postgresql import OID
 
 from ubr.adapters.sql.tables import metadata
@@ -40,6 +40,16 @@ _HELD: Final = select(
 ).select_from(func.unnest(bindparam("tables", type_=ARRAY(Text))).alias("name"))
 
 
+_OF_ROLE: Final = text(
+    "SELECT quote_ident(:role),"
+    " EXISTS (SELECT FROM pg_roles WHERE rolname = :role),"
+    " EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_iam'),"
+    " EXISTS (SELECT FROM pg_auth_members"
+    " JOIN pg_roles AS whole ON whole.oid = roleid JOIN pg_roles AS member ON member.oid = pg_auth_members.member"
+    " WHERE whole.rolname = 'rds_iam' AND member.rolname = :role)"
+)
+
+
 def grants(connection: Connection, role: str) -> list[str]:
     """The statements that grant a role the privileges that the service needs, and revoke its others.
 
@@ -57,6 +67,18 @@ def grants(connection: Connection, role: str) -> list[str]:
     for table in [*metadata.tables, "alembic_version"]:
         statements.append(f"REVOKE ALL ON {schema}.{table} FROM {name}")
         statements.append(f"GRANT {_LESS.get(table, _ALL)} ON {schema}.{table} TO {name}")
+    return statements
+
+
+def authenticated_by_iam(connection: Connection, role: str) -> list[str]:
+    """The statements that create a role without a password, unless it exists, and let IAM authenticate it at RDS.
+
+    RDS has the role `rds_iam` for that. Empty if nothing is left to do.
+    """
+    name, exists, offered, member = connection.execute(_OF_ROLE, {"role": role}).one()
+    statements = [] if exists else [f"CREATE ROLE {name} LOGIN"]
+    if offered and not member:
+        statements.append(f"GRANT rds_iam TO {name}")
     return statements
 
 

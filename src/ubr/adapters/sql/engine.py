@@ -7,8 +7,11 @@ import os
 import re
 import sqlite3
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import aiosqlite
@@ -34,8 +37,20 @@ _SHORT: Final = 0.005
 
 _CACHED_STATEMENTS: Final = "prepared_statement_cache_size"
 
+_PASSWORD_FILE: Final = "password_file"
+"""The option with the path of a file that contains the password: it is read for each connection."""
+
+_AUTH: Final = "auth"
+"""The option that says who issues the password, `aws-iam`."""
+
+_OWN: Final = frozenset({_CACHED_STATEMENTS, _PASSWORD_FILE, _AUTH})
+"""The options that the driver does not know."""
+
 _SYSTEM: Final = "system"
 """As the value of `sslrootcert`: every authority that the system trusts."""
+
+_IAM: Final = "aws-iam"
+_PORT: Final = 5432
 
 _DRIVERS: Final = {
     "postgres": "postgresql+asyncpg",
@@ -190,6 +205,7 @@ async def _write_ahead(connection: aiosqlite.Connection, patience: float) -> Non
 def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop, schema: str | None) -> AsyncEngine:
     dsn = _dsn(url)
     cached = cached_statements(url)
+    password = _password_of(url)
     settings = {
         "timezone": "UTC",
         "jit": "off",  # these queries take less time than the compilation
@@ -214,6 +230,7 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop, schem
                     command_timeout=limits.statement + 0.5,
                     statement_cache_size=cached,
                     trust_system=url.query.get("sslrootcert") == _SYSTEM,
+                    password=await password() if password is not None else None,
                 )
             )
 
@@ -262,9 +279,40 @@ def _dsn(url: URL) -> str:
     query = {
         "sslmode" if name == "ssl" else name: value
         for name, value in url.query.items()
-        if name != _CACHED_STATEMENTS and (name, value) != ("sslrootcert", _SYSTEM)
+        if name not in _OWN and (name, value) != ("sslrootcert", _SYSTEM)
     }
     return url.set(drivername="postgresql", query=query).render_as_string(hide_password=False)
+
+
+def _password_of(url: URL) -> Callable[[], Awaitable[str]] | None:
+    """Gives the password of a new connection, if it is not that of the URL.
+
+    The function raises `SqlUnavailable` if there is none. Errors: `ValueError`.
+    """
+    issuer, path = url.query.get(_AUTH), url.query.get(_PASSWORD_FILE)
+    if issuer is not None:
+        if issuer != _IAM or not url.username or not url.host:
+            raise ValueError(f"The database URL has an auth other than {_IAM}, or no user or host for it")
+        return partial(_issued, url.host, url.port or _PORT, url.username)
+    return partial(_read, path) if isinstance(path, str) else None
+
+
+async def _issued(host: str, port: int, role: str) -> str:
+    from ubr.adapters.aws.credentials import NoCredentials  # noqa: PLC0415 - not needed elsewhere
+    from ubr.adapters.aws.passwords import database_password  # noqa: PLC0415
+
+    try:
+        return await database_password(host, port, role)
+    except NoCredentials as error:
+        raise SqlUnavailable("no credentials of AWS", f"AWS IAM issues no password: {error}") from None
+
+
+async def _read(path: str) -> str:
+    try:
+        text = await asyncio.to_thread(Path(path).read_text, encoding="utf-8")
+    except (OSError, ValueError):
+        raise SqlUnavailable("no password", "The file of the database password cannot be read") from None
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def _check_files(url: URL) -> None:

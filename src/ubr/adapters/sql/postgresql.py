@@ -48,8 +48,12 @@ async def connect(
     command_timeout: float,
     statement_cache_size: int,
     trust_system: bool,
+    password: str | None = None,
 ) -> TransactionalConnection:
-    """A connection whose transactions have these settings, and find tables as `_search_path` says."""
+    """A connection whose transactions have these settings, and find tables as `_search_path` says.
+
+    `password` replaces that of the URL.
+    """
     connection: TransactionalConnection = await asyncpg.connect(
         dsn,
         timeout=connect_timeout,
@@ -57,6 +61,7 @@ async def connect(
         statement_cache_size=statement_cache_size,
         connection_class=TransactionalConnection,
         ssl=ssl.create_default_context() if trust_system else None,
+        password=password,
         # PgBouncer supports this one, and keeps it separate for each client.
         server_settings={"application_name": "ubr"},
     )

@@ -72,15 +72,28 @@ def verify(*, export: Path | None, checkpoint: tuple[Path, ...], key: Path | Non
 
 
 @audit.command()
-@click.option("--output", type=_FILE, help="Write to this file, replacing an older checkpoint that it continues.")
-def checkpoint(*, output: Path | None) -> None:
+@click.option(
+    "--output",
+    metavar="FILE",
+    help="Write to this file, or s3://bucket/name, replacing an older checkpoint that it continues.",
+)
+def checkpoint(*, output: str | None) -> None:
     """Print the newest checkpoint: the size of the log and the signed root of its tree.
 
     Keep it where no one with write access to the database can write. An existing file is replaced only if the log
     continues it: otherwise the log was truncated, rolled back or forked, and the exit code is 1. After a restore that
-    names the existing checkpoint, the earlier file is kept beside the new one.
+    names the existing checkpoint, the earlier file is kept beside the new one. In S3, earlier checkpoints are earlier
+    versions of the object: let the bucket keep and lock them.
     """
     settings = Settings.from_env()
+    if output is not None and output.startswith("s3://"):
+        _run(_checkpoint_in_s3(settings, output))
+        click.echo(f"Wrote {output}.", err=True)
+    else:
+        _checkpoint_in_file(settings, Path(output) if output else None)
+
+
+def _checkpoint_in_file(settings: Settings, output: Path | None) -> None:
     kept = note_in(output) if output is not None and output.exists() else None
     note = _run(_checkpoint(settings, kept))
     if output is None:
@@ -231,6 +244,32 @@ async def _checkpoint(settings: Settings, kept: str | None) -> str:
         if kept is None:
             return (await ubr.get_checkpoint(actor=SYSTEM)).note
         return (await ubr.compare_checkpoint(CompareCheckpointCommand(checkpoint=kept), actor=SYSTEM)).note
+
+
+async def _checkpoint_in_s3(settings: Settings, url: str) -> None:
+    """Errors: `Refused` if S3 does not have the object, or its content is not a checkpoint."""
+    from ubr.adapters.aws.credentials import NoCredentials
+    from ubr.adapters.aws.objects import ObjectFailed, S3Object, read_object, write_object
+    from ubr.domain.audit.checkpoint import BadNote, Note
+
+    try:
+        place = S3Object.parsed(url)
+    except ValueError as error:
+        raise Refused(f"--output {error}.", ExitCode.USAGE) from None
+    try:
+        content = await read_object(place)
+        kept = content.decode() if content is not None else None
+        if kept is not None:
+            Note.parse(kept)
+        note = await _checkpoint(settings, kept)
+        if note != kept:
+            await write_object(place, note.encode())
+    except (BadNote, UnicodeDecodeError):
+        raise Refused(f"{place} is not a checkpoint.", ExitCode.USAGE) from None
+    except ObjectFailed as error:
+        raise Refused(f"{error}.") from None
+    except NoCredentials as error:
+        raise Refused(f"AWS: {error}.") from None
 
 
 async def _export(settings: Settings, file: IO[str], progress: Progress) -> int:

@@ -24,7 +24,7 @@ from ubr.bootstrap import (
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
 from ubr.domain.actor import SYSTEM
-from ubr.domain.errors import CheckpointMismatch, EmailTaken, Invalid
+from ubr.domain.errors import CheckpointMismatch, EmailTaken, Invalid, StoreUnavailable
 from ubr.entrypoints.cli.output import ExitCode, Refused, new_password
 from ubr.settings import DATABASE_FILE, MEMORY, Settings, WrongSetting, ensure_embedded_files
 
@@ -33,6 +33,11 @@ FIRST_ADMIN: Final = "admin@ubr.localhost"
 
 BEHIND: Final = "The schema of the database is behind this version of ubr: run `ubr migrate`."
 NEWER: Final = "A newer version of ubr has upgraded the database: use that version."
+
+CLUSTER: Final = (
+    "UBR_REDIS_URL names a Redis in cluster mode, which ubr does not support: its messages and counters need one "
+    "primary. Use a Redis without cluster mode (ElastiCache: cluster mode disabled)."
+)
 
 _log: Final = logging.getLogger("ubr.process")
 
@@ -143,6 +148,20 @@ async def check_continuation(settings: Settings) -> None:
             ) from None
 
 
+async def check_redis(settings: Settings) -> None:
+    """Errors: `Refused` if the Redis is a cluster. One that does not answer is accepted: the service works without."""
+    if settings.redis_url is None:
+        return
+    from ubr.adapters.redis.diagnosis import examine_redis  # noqa: PLC0415 - loaded only if a Redis is configured
+
+    try:
+        facts = await examine_redis(settings.redis_url)
+    except StoreUnavailable:
+        return
+    if facts.cluster:
+        raise Refused(CLUSTER, ExitCode.USAGE)
+
+
 async def prepare(settings: Settings) -> Credentials | None:
     """Prepare files, schema, built-in roles, signing keys and the first administrator, once, before any worker starts.
 
@@ -164,6 +183,7 @@ async def prepare(settings: Settings) -> Credentials | None:
             raise WrongSetting(f"UBR_ADMIN_PASSWORD {error.detail}.") from None
     settings = ensure_embedded_files(settings)
     lasting(settings)
+    await check_redis(settings)
     if settings.migrate == "auto":
         await bring_up(settings)
     await check_continuation(settings)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ubr.adapters.sql.database_grants import grants
+from ubr.adapters.sql.database_grants import authenticated_by_iam, grants
 from ubr.adapters.sql.engine import ConnectionLimits, make_engine, normal_url, sqlite_engine
 from ubr.adapters.sql.errors import SqlUnavailable, explained
 from ubr.adapters.sql.migrations.effects import Effects
@@ -67,23 +67,32 @@ async def upgrade(
     *,
     wait: float = _LIMITS.lock,
     service: str | None = None,
+    iam: bool = False,
     schema: str | None = None,
 ) -> tuple[str, ...]:
     """Upgrade a database. Returns the revisions that this call applied, oldest first.
 
     `wait` is the maximum number of seconds to wait for another upgrade. `service` is a PostgreSQL role that does not
-    own the tables; it is granted the privileges that the service needs. `schema` is the schema of the tables in
+    own the tables; it is granted the privileges that the service needs. With `iam`, it is created if it does not exist:
+    AWS IAM authenticates it, so it needs no password. `schema` is the schema of the tables in
     PostgreSQL. Errors: `ValueError` for the URL, `UnknownSchema`, `StoreUnavailable`.
     """
 
     def both(connection: Connection) -> tuple[str, ...]:
         done = _upgrade(connection, revision, schema)
         if service is not None:
+            statements = authenticated_by_iam(connection, service) if iam else []
+            for statement in statements:
+                connection.exec_driver_sql(statement)
             for statement in grants(connection, service):
                 connection.exec_driver_sql(statement)  # a name may contain text that looks like a parameter
         return done
 
     return await _run(url, wait, schema, both)
+
+
+def is_authenticated_by_iam(url: str) -> bool:
+    return "auth" in make_url(normal_url(url)).query
 
 
 def role_of(url: str) -> str:

@@ -8,6 +8,7 @@ from ubr.domain.errors import StoreUnavailable
 from ubr.entrypoints.cli.doctor.addresses import host_of, is_this_machine
 from ubr.entrypoints.cli.doctor.findings import Finding, error, ok, or_ok, warning
 from ubr.entrypoints.cli.doctor.limits import is_resolved
+from ubr.entrypoints.cli.starting import CLUSTER
 from ubr.settings import Settings
 
 _KEEPS: Final = "noeviction"
@@ -27,7 +28,9 @@ async def check_redis(settings: Settings) -> list[Finding]:
     except StoreUnavailable as unavailable:
         return [error("redis", f"{unavailable.detail}. Check UBR_REDIS_URL.")]
     found = []
-    if not facts.primary:
+    if facts.cluster:
+        found.append(error("redis", CLUSTER))
+    elif not facts.primary:
         found.append(
             error("redis", "The Redis is a replica, which accepts no writes: name its primary in UBR_REDIS_URL.")
         )
