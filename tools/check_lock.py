@@ -10,6 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
+AWS = ROOT / "deploy" / "aws"
 PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)", re.MULTILINE)
 
 
@@ -39,6 +40,10 @@ def main() -> int:
         *unanswered(locks / "clients.txt", groups["clients"]),
         *unanswered(locks / "campaigns.txt", groups["campaigns"]),
         *unanswered(locks / "release.txt", groups["release"]),
+        *unanswered(AWS / "requirements.txt", [*run, *groups["aws"]]),
+        *unanswered(AWS / "requirements-test.txt", [*run, *groups["aws"], *groups["aws-test"]]),
+        *unanswered(AWS / "requirements-scan.txt", groups["aws-scan"]),
+        *unanswered(AWS / "requirements-node.txt", groups["aws-node"]),
     ]
     # Run and tested are two files: a version that differs would be tested in one and run in the other.
     tested = pins(locks / "dev.txt")

@@ -23,6 +23,7 @@ CHECKED: Final = (
     "SECURITY.md",
     "tests/README.md",
     "docs/*.md",
+    "docs/deploy/*.md",
     "docs/operations/*.md",
     "docs/problems/*.md",
     "docs/runbooks/*.md",

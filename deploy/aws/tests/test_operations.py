@@ -1,0 +1,115 @@
+"""Backups, the checkpoints of the audit log, alarms and the edge."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from deploy.aws.fleet import metrics
+from deploy.aws.tests.assemblies import Assembly, text
+from tests.support.papers import table
+from ubr.entrypoints.http.metrics.registry import METRICS
+
+
+def test_a_backup_is_made_every_day_and_copied_to_another_region(production: Assembly) -> None:
+    (rule,) = production.one("AWS::Backup::BackupPlan")["BackupPlan"]["BackupPlanRule"]
+    assert rule["ScheduleExpression"] == "cron(0 2 * * ? *)"
+    assert rule["Lifecycle"] == {"DeleteAfterDays": 35}
+    (copy,) = rule["CopyActions"]
+    assert copy["DestinationBackupVaultArn"] == (
+        "arn:aws:backup:eu-west-1:111122223333:backup-vault:ubr-production-backups"
+    )
+    assert copy["Lifecycle"] == {"DeleteAfterDays": 90}
+    (selected,) = production.one("AWS::Backup::BackupSelection")["BackupSelection"]["Resources"]
+    assert "db:" in text(selected)
+
+
+def test_no_one_can_shorten_the_vaults(production: Assembly) -> None:
+    for concern, days in (("backup", 35), ("backup-copy", 90)):
+        (vault,) = (
+            each["Properties"]
+            for each in production.templates[concern]["Resources"].values()
+            if each["Type"] == "AWS::Backup::BackupVault"
+        )
+        lock = vault["LockConfiguration"]
+        assert lock["ChangeableForDays"] == 3
+        assert lock["MinRetentionDays"] <= days <= lock["MaxRetentionDays"]
+
+
+def test_a_restore_is_tested_every_week(fleet: Assembly) -> None:
+    assert fleet.one("AWS::Backup::RestoreTestingPlan")["ScheduleExpression"] == "cron(0 6 ? * SUN *)"
+    selection = fleet.one("AWS::Backup::RestoreTestingSelection")
+    assert selection["ProtectedResourceType"] == "RDS"
+    assert selection["RestoreMetadataOverrides"]["publiclyAccessible"] == "false"
+
+
+def test_checkpoints_are_locked_for_years(production: Assembly, small: Assembly) -> None:
+    for fleet, years in ((production, 7), (small, 1)):
+        bucket = fleet.one("AWS::S3::Bucket", ObjectLockEnabled=True)
+        rule = bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]
+        assert rule == {"Days": 365 * years, "Mode": "COMPLIANCE"}
+        assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+
+
+def test_checkpoints_are_written_on_schedule(production: Assembly) -> None:
+    schedule = production.one("AWS::Scheduler::Schedule")
+    assert schedule["ScheduleExpression"] == "rate(1 hour)"
+    (container,) = production.task("checkpoint")["ContainerDefinitions"]
+    bucket = production.one("AWS::S3::Bucket", ObjectLockEnabled=True)["BucketName"]
+    assert container["Command"] == ["audit", "checkpoint", "--output", f"s3://{bucket}/checkpoint.txt"]
+    assert "CheckpointTask" in text(schedule["Target"]["EcsParameters"]["TaskDefinitionArn"])
+
+
+def test_alarms_are_made_from_the_registry(fleet: Assembly) -> None:
+    alarms = {each["AlarmName"]: each for each in fleet.resources("AWS::CloudWatch::Alarm") if "AlarmName" in each}
+    for alert in metrics.declared():
+        alarm = alarms[f"{fleet.prefix}-{alert.name}"]
+        assert alarm["Namespace"] == metrics.NAMESPACE
+        assert alarm["MetricName"] == alert.metric.name
+        assert alarm["AlarmDescription"] == alert.metric.meaning
+        assert alarm["Threshold"] == alert.threshold
+        assert alert.metric in METRICS
+
+
+def test_each_sign_of_trouble_has_an_alarm() -> None:
+    alarmed = {alert.metric.name for alert in metrics.declared()}
+    # Errors of the service are counted by the balancer, which also counts those of an instance that is gone.
+    alarmed.add("ubr_http_requests_total")
+    for sign, _ in table("docs/metrics.md", "look at"):
+        assert any(f"`{name}`" in sign for name in alarmed), sign
+
+
+def test_the_dashboard_has_every_metric(fleet: Assembly) -> None:
+    body = text(fleet.one("AWS::CloudWatch::Dashboard")["DashboardBody"])
+    for metric in METRICS:
+        assert (metric.name in body) is (metric.name != "ubr_build_info")
+
+
+@pytest.mark.parametrize("name", ["task", "deployment", "backup", "copy", "restore"])
+def test_a_failure_without_a_metric_is_reported(fleet: Assembly, name: str) -> None:
+    rule = fleet.one("AWS::Events::Rule", Name=f"{fleet.prefix}-{name}-failed")
+    assert "Topic" in json.dumps(rule["Targets"])
+
+
+def test_alarms_reach_a_person(fleet: Assembly) -> None:
+    subscription = fleet.one("AWS::SNS::Subscription")
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "operations@example.com")
+
+
+def test_only_cloudfront_reads_the_static_files(fleet: Assembly) -> None:
+    distribution = fleet.one("AWS::CloudFront::Distribution")["DistributionConfig"]
+    (origin,) = distribution["Origins"]
+    assert origin["OriginAccessControlId"]
+    assert origin["S3OriginConfig"] == {"OriginAccessIdentity": ""}
+    assert distribution["WebACLId"]
+    assert distribution["Logging"]
+    readers = [
+        statement
+        for policy in fleet.resources("AWS::S3::BucketPolicy")
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow" and statement["Principal"] == {"Service": "cloudfront.amazonaws.com"}
+    ]
+    (reader,) = readers
+    assert reader["Action"] == "s3:GetObject"
+    assert "distribution/" in text(reader["Condition"]["StringEquals"]["AWS:SourceArn"])
