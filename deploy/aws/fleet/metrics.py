@@ -8,11 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from deploy.aws.fleet.parameters import Parameters
 from ubr.entrypoints.http.metrics import registry
 from ubr.entrypoints.http.metrics.registry import METRICS, Kind, Metric
 
 NAMESPACE: Final = "ubr"
 """The namespace of every metric of ubr."""
+
+
+def dimensions(parameters: Parameters) -> dict[str, str]:
+    """The dimension that tells one installation from another: the issuer of its tokens, which is its public URL."""
+    return {"issuer": f"https://{parameters.names.domain}"}
+
 
 Statistic = Literal["Average", "Maximum", "Minimum", "Sum"]
 Comparison = Literal["above", "below"]

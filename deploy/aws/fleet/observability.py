@@ -96,7 +96,13 @@ class ObservabilityStack(FleetStack):
         alarm.add_ok_action(self._action)
 
     def _of_ubr(self, name: str, statistic: str) -> aws_cloudwatch.Metric:
-        return aws_cloudwatch.Metric(namespace=metrics.NAMESPACE, metric_name=name, statistic=statistic, period=_MINUTE)
+        return aws_cloudwatch.Metric(
+            namespace=metrics.NAMESPACE,
+            metric_name=name,
+            dimensions_map=metrics.dimensions(self.parameters),
+            statistic=statistic,
+            period=_MINUTE,
+        )
 
     def _alarms_of_ubr(self) -> None:
         for alert in metrics.declared():

@@ -30,7 +30,7 @@ from deploy.aws.fleet.base import FleetStack, accept, allow, log_group
 from deploy.aws.fleet.data import DataStack
 from deploy.aws.fleet.images import ImagesStack
 from deploy.aws.fleet.keys import KeysStack
-from deploy.aws.fleet.metrics import NAMESPACE
+from deploy.aws.fleet.metrics import NAMESPACE, dimensions
 from deploy.aws.fleet.network import HTTP_PORT, HTTPS_PORT, PUBLIC, SERVICE, SERVICE_PORT, NetworkStack
 from deploy.aws.fleet.parameters import (
     FINISH_SECONDS,
@@ -349,6 +349,7 @@ class ServiceStack(FleetStack):
             metric=aws_cloudwatch.Metric(
                 namespace=NAMESPACE,
                 metric_name=HASHES_WAITING.name,
+                dimensions_map=dimensions(self.parameters),
                 statistic="Average",
                 period=Duration.minutes(1),
             ),

@@ -132,7 +132,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.filterwarnings("default")
 @pytest.mark.usefixtures("aws")
 def test_each_stack_can_be_created_after_those_it_needs(small: Assembly) -> None:
-    created, unknown = set(), set()
+    created: set[str] = set()
+    unknown: set[str] = set()
     made = boto3.client("route53").create_hosted_zone(Name="example.com", CallerReference="example")
     zone = made["HostedZone"]["Id"].rpartition("/")[2]
     for concern in _ORDER:

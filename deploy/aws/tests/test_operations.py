@@ -67,9 +67,17 @@ def test_alarms_are_made_from_the_registry(fleet: Assembly) -> None:
         alarm = alarms[f"{fleet.prefix}-{alert.name}"]
         assert alarm["Namespace"] == metrics.NAMESPACE
         assert alarm["MetricName"] == alert.metric.name
+        assert alarm["Dimensions"] == [{"Name": "issuer", "Value": _public_url(fleet)}]
         assert alarm["AlarmDescription"] == alert.metric.meaning
         assert alarm["Threshold"] == alert.threshold
         assert alert.metric in METRICS
+
+
+def _public_url(fleet: Assembly) -> str:
+    (container,) = fleet.task("service")["ContainerDefinitions"]
+    values = {each["Name"]: each["Value"] for each in container["Environment"]}
+    url: str = values["UBR_PUBLIC_URL"]
+    return url
 
 
 def test_each_sign_of_trouble_has_an_alarm() -> None:
