@@ -73,6 +73,9 @@ def declared() -> tuple[Alert, ...]:
         ),
         Alert(name="hashes-waiting", metric=registry.HASHES_WAITING, statistic="Average", threshold=10),
         Alert(name="job-failing", metric=registry.JOB_FAILURES, statistic="Maximum", threshold=2),
+        Alert(name="job-hanging", metric=registry.JOB_SUCCESS_AGE, statistic="Maximum", threshold=1800),
+        Alert(name="signing-key-old", metric=registry.KEY_AGE, statistic="Maximum", threshold=31_536_000),
+        Alert(name="passwords-guessed", metric=registry.RATE_LIMITED, statistic="Sum", threshold=100),
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from deploy.aws.fleet import metrics
 from deploy.aws.tests.assemblies import Assembly, text
-from tests.support.papers import table
+from ubr.entrypoints.http.metrics.alerts import ALERTS
 from ubr.entrypoints.http.metrics.registry import METRICS
 
 
@@ -80,12 +80,30 @@ def _public_url(fleet: Assembly) -> str:
     return url
 
 
-def test_each_sign_of_trouble_has_an_alarm() -> None:
+BY_AWS = {
+    # The balancer counts errors and times, also those of an instance that is gone.
+    "UbrApiFails",
+    "UbrApiSlow",
+    "UbrLoginFails",
+    "UbrLoginSlow",
+    "UbrRevocationLate",
+    "UbrClientsDisconnect",
+    "UbrDown",
+    "UbrInstanceDown",
+    # ECS restarts tasks, limits their memory, and rolls out one version.
+    "UbrRestarts",
+    "UbrMemoryHigh",
+    "UbrMixedVersions",
+}
+"""The alerts of Prometheus whose place another metric of AWS takes."""
+
+
+def test_each_cause_that_prometheus_watches_has_an_alarm() -> None:
     alarmed = {alert.metric.name for alert in metrics.declared()}
-    # Errors of the service are counted by the balancer, which also counts those of an instance that is gone.
-    alarmed.add("ubr_http_requests_total")
-    for sign, _ in table("docs/metrics.md", "look at"):
-        assert any(f"`{name}`" in sign for name in alarmed), sign
+    watched = {alert.name: alert.expr for alert in ALERTS}
+    assert set(watched) >= BY_AWS
+    for name, expr in watched.items():
+        assert name in BY_AWS or any(metric in expr for metric in alarmed), name
 
 
 def test_the_dashboard_has_every_metric(fleet: Assembly) -> None:
