@@ -113,10 +113,10 @@ class EarlyRow(SessionCache):
 class CachedAcross(SessionCache):
     """A reading that crossed an end is kept."""
 
-    def _keep(self, principal: Principal, number: int, read_at: float) -> Principal:
+    def _keep(self, principal: Principal, number: int, until: int, read_at: float) -> Principal:
         known, self._known = self._known, OrderedDict()
         try:
-            return super()._keep(principal, number, read_at)
+            return super()._keep(principal, number, until, read_at)
         finally:
             self._known = known
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +17,7 @@ from tests.contracts.kit import NOON, MovableClock, new_grant, new_role, new_ses
 from tests.support.feeds import PassedOn
 from ubr.adapters.memory import MemoryChangeFeed, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.memory.unit_of_work import MemoryTransaction
+from ubr.application.access import cached_sessions
 from ubr.application.access.cached_sessions import CachedSessions
 from ubr.application.access.session_cache import CacheTimes, SessionCache
 from ubr.application.audit.recorder import Recorder
@@ -106,11 +107,12 @@ class Worker:
         @asynccontextmanager
         async def peek() -> AsyncIterator[MemoryTransaction]:
             async with self.uow.inner.read() as tx:
-                tx.feed_position = lambda: asyncio.sleep(0, position)  # type: ignore[method-assign]
+                positions = [position, await tx.feed_position()]
+                tx.feed_position = lambda: asyncio.sleep(0, positions.pop(0))  # type: ignore[method-assign]
                 yield tx
 
         self.uow.peek = peek  # type: ignore[method-assign]
-        await self.ask(session)
+        assert await self.session_cache.look_up(session.id) is not None
         del self.uow.peek
 
     async def ask(self, *sessions: Session) -> None:
@@ -207,8 +209,8 @@ async def test_a_deleted_role_is_gone_from_every_session(worker: Worker) -> None
     assert worker.reads == len(worker.sessions)
 
 
-async def test_a_role_read_beyond_the_cursor_is_not_combined_with_an_earlier_user(worker: Worker) -> None:
-    """The role is taken from a user, and then gets a permission. No moment has both the grant and the permission."""
+async def role_of_another(worker: Worker) -> None:
+    """A user loses the role, and then the role gets a permission. No moment has both the grant and the permission."""
     taken = worker.users[0]
     async with worker.uow.begin(SYSTEM) as tx:
         user = await tx.users.get(taken.id)
@@ -219,15 +221,43 @@ async def test_a_role_read_beyond_the_cursor_is_not_combined_with_an_earlier_use
         await tx.commit()
     await change_role(worker, permissions=Permissions.of([Permission("notes:delete")]))
 
-    # Nothing was polled since. A look-up for the other user finds the new version of the role.
-    _, others = worker.sessions
-    found = await worker.session_cache.look_up(others.id)
-    assert found is not None
-    assert found.permissions_at(NOON).allow(Permission("notes:delete"))
 
-    held = await worker.session_cache.principal(worker.sessions[0].id)
+async def may_delete(worker: Worker, session: Session) -> bool:
+    held = await worker.session_cache.principal(session.id)
     assert held is not None
-    assert not held.permissions_at(NOON).allow(Permission("notes:delete"))
+    return held.permissions_at(NOON).allow(Permission("notes:delete"))
+
+
+async def test_a_role_read_beyond_the_cursor_is_not_combined_with_an_earlier_user(worker: Worker) -> None:
+    """Nothing was polled since. A look-up for the other user finds the new version of the role."""
+    await role_of_another(worker)
+    await worker.session_cache.look_up(worker.sessions[1].id)
+    assert [await may_delete(worker, session) for session in worker.sessions] == [False, True]
+
+
+async def test_a_role_whose_reading_crossed_a_change_is_not_combined_with_an_earlier_user(worker: Worker) -> None:
+    """The look-up began at the cursor, and its second statement reads a later state."""
+    before = await worker.position()
+    await role_of_another(worker)
+    await worker.ask_from(before, worker.sessions[1])
+    assert [await may_delete(worker, session) for session in worker.sessions] == [False, True]
+
+
+async def test_a_user_whose_reading_crossed_a_change_is_not_combined_with_an_earlier_role(worker: Worker) -> None:
+    """The role loses a permission, and then a user gets the role. The version before comes from a slow look-up."""
+    await change_role(worker, permissions=Permissions.of([Permission("notes:delete")]))
+    await worker.session_cache.poll_feed()
+    await worker.ask()
+    before = await worker.position()
+    early = await worker.session_cache.principal(worker.sessions[0].id)
+    assert early is not None
+    await change_role(worker, permissions=Permissions())
+    granted = new_user(grants=[new_grant(worker.role)])
+    session = new_session(granted)
+    await put(worker.uow.inner, granted, session)
+    await worker.ask_from(before, session)
+    worker.session_cache._keep(early, before.number, before.number, worker.now)  # noqa: SLF001 - the slow answer
+    assert not await may_delete(worker, session)
 
 
 async def test_an_older_version_of_a_role_does_not_replace_a_later_one(worker: Worker) -> None:
@@ -237,7 +267,7 @@ async def test_an_older_version_of_a_role_does_not_replace_a_later_one(worker: W
     assert early is not None
     await change_role(worker, description="another")
     await worker.session_cache.look_up(worker.sessions[1].id)
-    worker.session_cache._keep(early, before.number, worker.now)  # noqa: SLF001 - the answer that comes last
+    worker.session_cache._keep(early, before.number, before.number, worker.now)  # noqa: SLF001 - the answer that comes last
     later = await worker.session_cache.principal(worker.sessions[1].id)
     assert later is not None
     assert [role.description for role in later.roles] == ["another"]
@@ -303,6 +333,35 @@ async def test_a_failed_query_is_the_error_of_every_caller(worker: Worker) -> No
     assert await worker.session_cache.look_up(worker.sessions[0].id) is not None
 
 
+async def test_a_call_is_answered_that_comes_in_the_moment_in_which_the_last_queries_end(worker: Worker) -> None:
+    peek, reading, answered, ready = worker.uow.peek, asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def slow() -> AsyncIterator[MemoryTransaction]:
+        async with peek() as tx:
+            yield tx
+        reading.set()
+        await answered.wait()
+
+    async def call() -> object:
+        await ready.wait()
+        return await worker.session_cache.look_up(worker.sessions[0].id)
+
+    worker.uow.peek = slow  # type: ignore[method-assign]
+    running = []
+    for session in worker.sessions:
+        running.append(asyncio.create_task(worker.session_cache.look_up(session.id)))
+        await reading.wait()
+        reading.clear()
+    late = asyncio.create_task(call())
+    await asyncio.sleep(0)
+    answered.set()
+    ready.set()
+    await asyncio.gather(*running)
+    async with asyncio.timeout(60):
+        assert await late is not None
+
+
 async def test_a_caller_that_is_cancelled_leaves_the_answer_to_others(worker: Worker) -> None:
     session = worker.sessions[0]
     first = asyncio.create_task(worker.session_cache.look_up(session.id))
@@ -343,6 +402,33 @@ async def test_a_packed_session_is_dropped_by_a_change(worker: Worker, kind: Cha
     await worker.session_cache.poll_feed()
     await worker.ask(*more)
     assert worker.reads == (1 if kind == "session" else 10)
+
+
+async def test_a_change_of_a_user_unpacks_each_of_the_sessions_once(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user may have 10,000 sessions, and nothing else runs while they are dropped."""
+    more = await cached(worker, capacity=1000, sessions=200, unpacked=2)
+    await worker.ask(*more)
+    looked_at = 0
+    unpack, names = cached_sessions._unpack, cached_sessions._names  # noqa: SLF001 - what a drop costs
+
+    def unpacked(packed: bytes) -> cached_sessions.CachedSession:
+        nonlocal looked_at
+        looked_at += 1
+        return unpack(packed)
+
+    def named(ids: bytes) -> Sequence[bytes]:
+        nonlocal looked_at
+        looked_at += len(ids) // 16
+        return names(ids)
+
+    monkeypatch.setattr(cached_sessions, "_unpack", unpacked)
+    monkeypatch.setattr(cached_sessions, "_names", named)
+    await worker.announce(Change("user", str(worker.users[0].id)))
+    await worker.session_cache.poll_feed()
+    assert looked_at <= 3 * 100
+    assert worker.session_cache.size == 100
 
 
 async def test_a_changed_role_reaches_packed_sessions(worker: Worker) -> None:

@@ -37,8 +37,10 @@ class CachedRoles:
         """Changes whenever a role is replaced or dropped."""
         self._all: dict[RoleId, _CachedRole] = {}
 
-    def add(self, roles: Sequence[Role], number: int, read_at: float) -> tuple[Role, ...] | None:
-        """Keep roles that were read when the feed was at this number. Equal roles become one object.
+    def add(self, roles: Sequence[Role], number: int, until: int, read_at: float) -> tuple[Role, ...] | None:
+        """Keep roles that were read when the feed was at a number from `number` to `until`.
+
+        Equal roles become one object.
 
         None if a different version that was read later is known: then nothing that was read with them is kept.
         """
@@ -46,14 +48,14 @@ class CachedRoles:
             known = self._all.get(role.id)
             if known is not None and known.number > number and known.role != role:
                 return None
-        return tuple(self._add(role, number, read_at) for role in roles)
+        return tuple(self._add(role, number, until, read_at) for role in roles)
 
-    def _add(self, role: Role, number: int, read_at: float) -> Role:
+    def _add(self, role: Role, number: int, until: int, read_at: float) -> Role:
         known = self._all.get(role.id)
         if known is not None and known.role == role:
             known.read_at = max(known.read_at, read_at)
             return known.role
-        self._all[role.id] = _CachedRole(role, number, read_at)
+        self._all[role.id] = _CachedRole(role, number, until, read_at)
         self.edition += 1
         return role
 
@@ -73,9 +75,10 @@ class CachedRoles:
     def renewed(self, entry: CachedSession, cursor: int, *, read_after: float) -> Principal | None:
         """The principal of an entry with the roles as they are now; None if they are not all known.
 
-        The entry is valid at every position of the feed from its own to the cursor. A role that was read beyond the
-        cursor is not combined with it: a change of the user in between could be unknown, and no user may get a
-        permission that came into the role after they lost it.
+        An entry or a role that was certainly read by the cursor is valid at the cursor, because every record up to it
+        is applied. One that may have been read beyond it is combined with nothing that was read apart from it: a change
+        of the user in between could be unknown, and no user may get a permission that came into the role after they
+        lost it.
         """
         if entry.principal is not None and entry.edition == self.edition:
             return entry.principal
@@ -85,7 +88,7 @@ class CachedRoles:
             known = self._all.get(role_id)
             if known is None or known.read_at < read_after:
                 return None
-            if known.number > cursor and not any(known.role is role for role in before):
+            if max(known.until, entry.until) > cursor and not any(known.role is role for role in before):
                 return None
             roles.append(known.role)
         entry.principal = Principal(user=entry.user, session=entry.session, roles=tuple(roles))
@@ -97,20 +100,22 @@ class CachedRoles:
 class _CachedRole:
     role: Role
     number: int
+    until: int
     read_at: float
 
 
 @dataclass(slots=True)
 class CachedSession:
-    """A session and its user, read when the feed was at `number`, with the ids of the user's roles.
+    """A session and its user, with the ids of the user's roles, read when the feed was at a number up to `until`.
 
-    `principal` has the roles themselves, as of an edition of `CachedRoles`.
+    It was at `number` or later. `principal` has the roles themselves, as of an edition of `CachedRoles`.
     """
 
     user: User
     session: Session
     roles: tuple[RoleId, ...]
     number: int
+    until: int
     read_at: float
     principal: Principal | None = None
     edition: int = -1
@@ -121,6 +126,7 @@ class _Packed(msgspec.Struct, array_like=True, gc=False):
     session: Session
     roles: tuple[RoleId, ...]
     number: int
+    until: int
     read_at: float
 
 
@@ -129,12 +135,12 @@ _decoder: Final = msgspec.msgpack.Decoder(_Packed)
 
 
 def _pack(entry: CachedSession) -> bytes:
-    return _encoder.encode(_Packed(entry.user, entry.session, entry.roles, entry.number, entry.read_at))
+    return _encoder.encode(_Packed(entry.user, entry.session, entry.roles, entry.number, entry.until, entry.read_at))
 
 
 def _unpack(packed: bytes) -> CachedSession:
     entry = _decoder.decode(packed)
-    return CachedSession(entry.user, entry.session, entry.roles, entry.number, entry.read_at)
+    return CachedSession(entry.user, entry.session, entry.roles, entry.number, entry.until, entry.read_at)
 
 
 class CachedSessions:
@@ -188,14 +194,16 @@ class CachedSessions:
             if packed is None:
                 return
             entry = _unpack(packed)
-        self._forget(entry)
+        self._forget([entry])
 
     def drop(self, change: Change, number: int) -> None:
         """Drop the entries that were read before a change of their session or user."""
-        for session_id in self._about(change):
-            entry = self._used.get(session_id)
-            if (_unpack(self._packed[session_id.bytes]) if entry is None else entry).number < number:
-                self.remove(session_id)
+        entries = [self._used.get(each) or _unpack(self._packed[each.bytes]) for each in self._about(change)]
+        dropped = [entry for entry in entries if entry.number < number]
+        for entry in dropped:
+            self._used.pop(entry.session.id, None)
+            self._packed.pop(entry.session.id.bytes, None)
+        self._forget(dropped)
 
     def __len__(self) -> int:
         return len(self._used) + len(self._packed)
@@ -223,7 +231,7 @@ class CachedSessions:
             if self._has_room():
                 self._packed[session_id.bytes] = _pack(entry)
             else:
-                self._forget(entry)
+                self._forget([entry])
 
     def _has_room(self) -> bool:
         """True if another entry can be packed, perhaps in the place of the oldest."""
@@ -239,14 +247,20 @@ class CachedSessions:
         self.remove(oldest.session.id)
         return True
 
-    def _forget(self, entry: CachedSession) -> None:
-        user, name = entry.user.id.bytes, entry.session.id.bytes
-        others = b"".join(each.bytes for each in _ids(self._of_user[user]) if each.bytes != name)
-        if others:
+    def _forget(self, entries: Sequence[CachedSession]) -> None:
+        """Entries of one user are no longer kept."""
+        if not entries:
+            return
+        user, gone = entries[0].user.id.bytes, {entry.session.id.bytes for entry in entries}
+        if others := b"".join(each for each in _names(self._of_user[user]) if each not in gone):
             self._of_user[user] = others
         else:
             del self._of_user[user]
 
 
-def _ids(names: bytes) -> Sequence[SessionId]:
-    return [SessionId(UUID(bytes=names[at : at + 16])) for at in range(0, len(names), 16)]
+def _names(ids: bytes) -> Sequence[bytes]:
+    return [ids[at : at + 16] for at in range(0, len(ids), 16)]
+
+
+def _ids(ids: bytes) -> Sequence[SessionId]:
+    return [SessionId(UUID(bytes=each)) for each in _names(ids)]

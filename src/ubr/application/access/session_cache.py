@@ -293,12 +293,12 @@ class SessionCache:
     def _receive(self, read: Lookup) -> Principal | None:
         """The principal that a look-up has found, after it was cached."""
         self._entries.remove(read.session_id)
-        if read.position.epoch != self._epoch:
+        if not read.position.epoch == read.until.epoch == self._epoch:
             return read.principal
         if read.principal is None:
             self._remember_gone(read.session_id)
             return None
-        return self._keep(read.principal, read.position.number, read.read_at)
+        return self._keep(read.principal, read.position.number, read.until.number, read.read_at)
 
     def _remember_gone(self, session_id: SessionId) -> None:
         """Remember a missing session.
@@ -309,13 +309,13 @@ class SessionCache:
         while len(self._gone) > _GONE:
             self._gone.popitem(last=False)
 
-    def _keep(self, principal: Principal, number: int, read_at: float) -> Principal:
+    def _keep(self, principal: Principal, number: int, until: int, read_at: float) -> Principal:
         """Cache a principal, unless a later change affects it: a read that overlapped an end is not cached."""
         if number < self._known_from:
             return principal
         if any(self._known.get(name, (0, 0.0))[0] > number for name in _about(principal)):
             return principal
-        roles = self._roles.add(principal.roles, number, read_at)
+        roles = self._roles.add(principal.roles, number, until, read_at)
         if roles is None:
             return principal
         principal = replace(principal, roles=roles)
@@ -325,6 +325,7 @@ class SessionCache:
                 session=principal.session,
                 roles=tuple(role.id for role in roles),
                 number=number,
+                until=until,
                 read_at=read_at,
                 principal=principal,
                 edition=self._roles.edition,

@@ -22,11 +22,12 @@ _AT_ONCE: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """The stored principal of a session, or None. The feed was at `position` or later when it was read."""
+    """The stored principal of a session, or None. The feed was at a position from `position` to `until` at the read."""
 
     session_id: SessionId
     principal: Principal | None
     position: FeedPosition
+    until: FeedPosition
     read_at: float
 
 
@@ -54,7 +55,8 @@ class SessionLookups:
         if waiting is None:
             waiting = self._waiting[session_id] = asyncio.get_running_loop().create_future()
             waiting.add_done_callback(_ignore_error)
-            if len(self._running) < _AT_ONCE:
+            # A task that has ended stays in the set until the loop goes round, and takes no more calls.
+            if sum(not task.done() for task in self._running) < _AT_ONCE:
                 task = asyncio.create_task(self._run())
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
@@ -80,11 +82,12 @@ class SessionLookups:
     async def _look_up(self, batch: Mapping[SessionId, _Waiting]) -> None:
         read_at = self._elapsed()
         async with self._unit_of_work.peek() as tx:
-            # In this order: what is read later is at least as new as the position.
+            # In this order: each statement of a peek reads the state at its own beginning.
             position = await tx.feed_position()
             found = await tx.principals.many(batch)
+            until = await tx.feed_position()
         for session_id, waiting in batch.items():
-            principal = self._received(Lookup(session_id, found.get(session_id), position, read_at))
+            principal = self._received(Lookup(session_id, found.get(session_id), position, until, read_at))
             if not waiting.done():
                 waiting.set_result(principal)
 
