@@ -21,6 +21,7 @@ from ubr.domain.events import (
     SessionOpened,
     SessionRevoked,
     SigningKeyCreated,
+    TokenReused,
     UserCreated,
     UserDeleted,
     UserDisabled,
@@ -290,6 +291,22 @@ async def test_client_ips_of_a_person_are_deleted_and_the_entries_stay(uow: Unit
         assert new.known_ip == (None if erased else old.known_ip)
         assert new.leaf == old.leaf
     assert sum(entry.lacks_ip for entry in after) == 4
+
+
+async def test_a_session_that_a_person_ended_keeps_the_client_ips_of_its_owner(uow: UnitOfWork) -> None:
+    """A thief used a token of Bob's session, and Ada ended it."""
+    ada, bob = somebody(), somebody()
+    session_id = SessionId(uuid4())
+    with calling_from(Origin(ip="2001:db8::7")):
+        await record(uow, None, TokenReused(session_id=session_id, user_id=bob.user_id))
+        await record(uow, ada, SessionRevoked(session_id=session_id, user_id=bob.user_id, cause="revoked"))
+    async with uow.begin(SYSTEM) as tx:
+        assert await tx.log_records.forget_client_ips(ada.user_id, 10) == 1
+        await tx.commit()
+    assert {entry.action: entry.known_ip for entry in await log(uow)} == {
+        "session.token_reused": "2001:db8::7",
+        "session.revoked": None,
+    }
 
 
 async def test_a_deletion_of_client_ips_that_is_rolled_back_deletes_none(uow: UnitOfWork) -> None:

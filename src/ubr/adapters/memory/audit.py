@@ -178,7 +178,7 @@ class MemoryLogRecords:
         }
         for entry in self._drafts.logs:
             about = entry.target in own or entry.target == Target("user", str(user_id))
-            if entry.actor_id == user_id or (entry.actor_id is None and about):
+            if entry.person == str(user_id) and (entry.actor_id == user_id or about):
                 yield entry
 
 

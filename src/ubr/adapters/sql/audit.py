@@ -50,7 +50,7 @@ from ubr.adapters.sql.tables import (
 from ubr.application.ports.audit import Backlog, ComparedEntries, LogFilter
 from ubr.application.ports.paging import After, Found
 from ubr.domain.audit.checkpoint import LogKey
-from ubr.domain.audit.entry import LogEntry
+from ubr.domain.audit.entry import LogEntry, canonical_json
 from ubr.domain.audit.log_check import Leaf
 from ubr.domain.audit.merkle import Frontier, Node
 from ubr.domain.errors import LogDamaged
@@ -366,11 +366,13 @@ class SqlLogRecords:
 def _about(user_id: UserId) -> list[ColumnElement[bool]]:
     """The conditions of the entries whose client IP is counted to a user, as `LogEntry.person` has them."""
     c, acts = logs.c, logs.alias("acts")
-    own_sessions = select(acts.c.target_id).where(acts.c.actor_id == user_id, acts.c.target_type == "session")
+    # They may have ended sessions of others: the entry itself says whose session it is about.
+    sessions = select(acts.c.target_id).where(acts.c.actor_id == user_id, acts.c.target_type == "session")
+    theirs = c.data.contains(canonical_json({"user_id": str(user_id)}).strip("{}"), autoescape=True)
     return [
         c.actor_id == user_id,
         and_(c.target_id == str(user_id), c.target_type == "user", c.actor_id.is_(None)),
-        and_(c.target_id.in_(own_sessions), c.target_type == "session", c.actor_id.is_(None)),
+        and_(c.target_id.in_(sessions), c.target_type == "session", c.actor_id.is_(None), theirs),
     ]
 
 

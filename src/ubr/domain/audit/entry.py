@@ -144,8 +144,13 @@ class LogEntry:
 
     @property
     def has_wrong_ip(self) -> bool:
-        """True if the client IP beside the entry is not the one of its digest."""
-        return self.client_ip is not None and self.client_ip.digest != self.ip
+        """True if the client IP beside the entry is not the one of its digest.
+
+        The digest does not say where the random bits end: with one byte more of them, `92.0.2.1` has that of
+        `192.0.2.1`. So their number counts.
+        """
+        kept = self.client_ip
+        return kept is not None and (len(kept.salt) != SALT_BYTES or kept.digest != self.ip)
 
     @property
     def person(self) -> str | None:

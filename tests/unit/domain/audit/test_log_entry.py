@@ -257,6 +257,16 @@ def test_another_client_ip_is_not_that_of_the_entry() -> None:
     assert replace(entry, ip=None).has_wrong_ip
 
 
+def test_no_byte_of_a_client_ip_moves_to_the_random_bits() -> None:
+    """The digest stays the same."""
+    entry = entry_of(UserRegistered(user_id=UserId(UUID(int=2))), None)
+    shorter = ClientIp(ip="92.0.2.1", salt=CLIENT_IP.salt + b"1")
+    longer = ClientIp(ip="i192.0.2.1", salt=CLIENT_IP.salt[:-1])
+    assert shorter.digest == longer.digest == entry.ip
+    for other in (shorter, longer):
+        assert replace(entry, client_ip=other).has_wrong_ip
+
+
 def test_an_entry_of_an_earlier_version_has_the_client_ip_in_itself() -> None:
     assert (ENTRY.known_ip, ENTRY.lacks_ip, ENTRY.has_wrong_ip) == ("192.0.2.1", False, False)
     assert (BARE.known_ip, BARE.lacks_ip) == (None, False)
