@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace as replace_fields
+from sqlalchemy import Select
 
 from tests.support.people import PASSWORD
 from ubr import (
@@ -17,16 +20,21 @@ from ubr import (
     EraseUserCommand,
     Origin,
     RegisterUserCommand,
+    RoleChanges,
+    UpdateRoleCommand,
     calling_from,
 )
 from ubr.adapters.security.system import utc_now
+from ubr.adapters.sql import audit
 from ubr.application.audit import export_log, verify_log
+from ubr.application.audit.list_logs import ListLogsCommand
 from ubr.application.audit.prune_log import PruneLogCommand
 from ubr.application.audit.verify_log import VerifyLogCommand
 from ubr.application.ports.unit_of_work import Repositories, Transaction, UnitOfWork
 from ubr.audit_verifier import check_export
 from ubr.bootstrap import Environment
 from ubr.domain.actor import Actor, System
+from ubr.domain.audit.entry import LogEntry
 from ubr.domain.errors import LogPrunedMeanwhile
 
 pytestmark = pytest.mark.anyio
@@ -123,6 +131,43 @@ async def test_an_export_of_a_log_that_is_pruned_meanwhile_fails(each_environmen
     lines.clear()
     await ubr.export_log(lines.append, actor=SYSTEM)
     assert check_export(lines).pruned > FILLED, "an export after the pruning is whole"
+
+
+async def test_no_entry_is_in_two_pages_of_a_search_that_stops_early(
+    each_environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Entries that come between the statements of a page do not move the place at which it stops."""
+    monkeypatch.setattr(audit, "AHEAD", 4)
+    ubr = each_environment.application
+    role = await ubr.create_role(CreateRoleCommand(name="sought"), actor=SYSTEM)
+
+    async def describe(*texts: str) -> None:
+        for text in texts:
+            changes = RoleChanges(description=text)
+            await ubr.update_role(UpdateRoleCommand(role_id=role.id, changes=changes), actor=SYSTEM)
+
+    await describe("one", "two", "three")
+    entries = audit.SqlLogs._entries  # noqa: SLF001 - the first statement of a page
+    left = 1
+
+    async def interrupted(logs: audit.SqlLogs, statement: Select[Any]) -> list[LogEntry]:
+        nonlocal left
+        found = await entries(logs, statement)
+        if left:
+            left -= 1
+            await describe("four", "five", "six")
+        return found
+
+    monkeypatch.setattr(audit.SqlLogs, "_entries", interrupted)
+    found: list[UUID] = []
+    command = ListLogsCommand(action="role.created", target_id=str(role.id), limit=2)
+    while True:
+        page = await ubr.list_logs(command, actor=SYSTEM)
+        found += [entry.id for entry in page.items]
+        if page.next_cursor is None:
+            break
+        command = replace_fields(command, cursor=page.next_cursor)
+    assert len(found) == 1
 
 
 async def registered(ubr: Application) -> UUID:

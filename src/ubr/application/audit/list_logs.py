@@ -89,7 +89,8 @@ class ListLogs:
         scope = ("logs", *common, *request, *session)
         after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
         (await self.authorize(actor)).require(LOGS_READ)
-        async with self.unit_of_work.peek() as tx:
+        # One moment for all of its statements: the place at which a search stops is a number of entries further on.
+        async with self.unit_of_work.read() as tx:
             found = await _search(tx, which, after, limit + 1)
         async with self.unit_of_work.begin(actor) as tx:
             tx.record(LogRead(filters=_filters(which, known=bool(found.items)), entries=min(len(found.items), limit)))
