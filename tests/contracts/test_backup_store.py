@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -357,3 +358,34 @@ def test_an_object_that_is_replaced_while_it_is_read_is_named(bucket: S3Server) 
 
     with pytest.raises(BackupFailed, match=f"{FIRST}/one was replaced"):
         read_a_replaced_one()
+
+
+class _Answer:
+    """A client whose storage answers every range in the same way."""
+
+    def __init__(self, content: bytes, content_range: str | None) -> None:
+        self._content = content
+        self._range = {} if content_range is None else {"ContentRange": content_range}
+
+    def get_object(self, **_: object) -> dict[str, object]:
+        return {"ETag": "one", "Body": BytesIO(self._content), **self._range}
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("content", "content_range"),
+    [
+        (b"all of it", None),
+        (b"all of it", "bytes 0-8/nine"),
+        (b"", "bytes 0-8/9"),
+        (b"later", "bytes 4-8/9"),
+        (b"more than was asked for", "bytes 0-22/23"),
+    ],
+)
+def test_a_storage_that_sends_another_range_is_refused(
+    monkeypatch: pytest.MonkeyPatch, content: bytes, content_range: str | None
+) -> None:
+    """It is not read without end, and does not fill the memory."""
+    monkeypatch.setattr(adapter(), "RANGE", 9)
+    with pytest.raises(BackupFailed, match="does not answer with the requested range of one"):
+        adapter()._Object(_Answer(content, content_range), BUCKET, "one").read()  # noqa: SLF001 - as a backup is read

@@ -164,6 +164,10 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "denied": ({"status": 403, "code": "AccessDenied"}, "S3 denies these credentials s3:"),
     "a wrong clock": ({"status": 403, "code": "RequestTimeTooSkewed"}, "because its clock is wrong"),
     "a damaged transfer": ({"status": 400, "code": "BadDigest"}, "BadDigest, as the test wants it"),
+    "a message for the terminal": (
+        {"status": 400, "code": "BadDigest", "message": "\x9b2J\u202e"},
+        "BadDigest, \ufffd2J\ufffd.",
+    ),
     "a cut connection": ({"after": 1000}, "The connection to http://127.0.0.1"),
 }
 

@@ -6,6 +6,7 @@ Its files are objects `<prefix>/<name>/<file>`. The manifest is written last: a 
 from __future__ import annotations
 
 import hashlib
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -41,6 +42,7 @@ RANGE: Final = 8 * 1024 * 1024
 """Bytes that one request reads."""
 _READS: Final = 5
 """Attempts to read a range whose answer is cut. Everything else is repeated by botocore."""
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19})")
 _YOUNG: Final = timedelta(hours=1)
 """A backup of this age without a manifest may still get it."""
 _ABANDONED: Final = timedelta(days=2)
@@ -343,8 +345,14 @@ class _Object:
             raise
         # Later ranges are of the same version of the object.
         self._object.setdefault("IfMatch", answer["ETag"])
-        self._size = int(answer["ContentRange"].rpartition("/")[2])
-        content: bytes = answer["Body"].read()
+        found = _CONTENT_RANGE.fullmatch(answer.get("ContentRange", ""))
+        # A storage that ignores the range could fill the memory, and one that sends nothing would be asked without end.
+        content: bytes = answer["Body"].read(RANGE)
+        # The second read is at the end, where botocore notices a cut answer.
+        more: bytes = answer["Body"].read(1)
+        if found is None or int(found[1]) != self._at or not content or more:
+            raise BackupFailed(f"The storage does not answer with the requested range of {self._object['Key']}")
+        self._size = int(found[2])
         return content
 
 

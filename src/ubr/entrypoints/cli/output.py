@@ -119,7 +119,8 @@ def complain(sentences: Iterable[str]) -> None:
 
     console = Console(stderr=True, soft_wrap=True)
     for sentence in sentences:
-        console.print(Text(sentence, style="red"))
+        # A part of it may come from a server, such as an object storage.
+        console.print(Text("\n".join(map(plain, sentence.split("\n"))), style="red"))
 
 
 def new_password(length: int) -> str:
@@ -174,7 +175,7 @@ def moment(time: datetime) -> str:
 
 
 def plain(text: str) -> str:
-    """A text of a user or a client for a terminal: without characters that could control it."""
+    """A text of others for a terminal: without characters that could control it."""
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
