@@ -39,6 +39,8 @@ from ubr.entrypoints.http.log_lines import OUTPUT, configure, is_text
 from ubr.settings import Settings, TrustedProxies
 
 if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
     from ubr.entrypoints.http.asgi import Service
     from ubr.entrypoints.http.metrics.board import Board
 
@@ -259,6 +261,24 @@ class Supervisor(MPServer):
             self.main_loop_interrupt.wait(delay)
         super().shutdown(exit_code)  # type: ignore[no-untyped-call]
 
+    def _stop_workers(self) -> None:
+        """Stop all workers, and kill those that have not ended within `DRAIN` seconds.
+
+        The server has a thread that waits for each worker. If that thread learns of the end first, the process object
+        still shows the worker as alive for a moment, and the server's own method would report that it killed a worker.
+        """
+        for worker in self.wrks:
+            worker.terminate()  # type: ignore[no-untyped-call]
+        deadline = time.monotonic() + DRAIN
+        for worker in self.wrks:
+            process: BaseProcess = worker.inner
+            process.join(max(deadline - time.monotonic(), _PATIENCE))
+            if process.is_alive() and _exists(worker.inner.pid):
+                _log.warning("Worker %d did not end within %d seconds, and is killed", worker.idx + 1, DRAIN)
+                process.kill()
+                process.join()
+        self.wrks.clear()
+
     def startup(self, spawn_target: Any, target_loader: Any) -> None:
         super().startup(spawn_target, target_loader)  # type: ignore[no-untyped-call]
         # Started only now, because a fork beside a thread is unsafe.
@@ -273,6 +293,15 @@ class Supervisor(MPServer):
                 _say(self._settings, "serving", service=address, docs=f"{address}/api/docs")
                 return
             time.sleep(_PATIENCE)
+
+
+def _exists(pid: int) -> bool:
+    """False once a process has ended and another thread has taken its exit code."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def import_app() -> Callable[..., Service]:
