@@ -146,8 +146,8 @@ def test_workers_are_added_up_and_a_replaced_one_stays_counted() -> None:
             worker.request_began()
             worker.request_ended("GET", "/api/users", 200, 0.5)
         worker.request_began()
-    [(values, [count])] = totals(board, registry.REQUESTS).items()
-    assert (values, count) == (("GET", "/api/users", "200"), 7)
+    failures = {("GET", "/api/users", status): [0] for status in ("500", "503")}
+    assert totals(board, registry.REQUESTS) == {("GET", "/api/users", "200"): [7], **failures}
     assert totals(board, registry.REQUESTS_RUNNING) == {(): [2]}
 
     for generation in range(1, 5):
@@ -155,7 +155,7 @@ def test_workers_are_added_up_and_a_replaced_one_stays_counted() -> None:
         assert totals(board, registry.REQUESTS_RUNNING) == {(): [1]}, "its requests ended with it"
         replaced.request_began()
         replaced.request_ended("GET", "/api/users", 200, 0.5)
-        assert totals(board, registry.REQUESTS) == {values: [7 + generation]}
+        assert totals(board, registry.REQUESTS) == {("GET", "/api/users", "200"): [7 + generation], **failures}
 
 
 def test_a_worker_that_still_answers_while_its_successor_starts_is_counted() -> None:
@@ -345,7 +345,10 @@ async def test_requests_are_counted_by_method_route_and_status() -> None:
         tuple(dict(labels)[name] for name in ("method", "route", "status")): n
         for (_, labels), n in requests.samples.items()
     }
-    assert counted == {
+    zeros = {key for key, n in counted.items() if n == 0}
+    # A rate of failures needs them before the first one.
+    assert zeros == {(method, route, status) for method, route, _ in counted for status in ("500", "503")}
+    assert {key: n for key, n in counted.items() if n} == {
         ("GET", "/health/live", "200"): 3,
         ("HEAD", "/health/live", "200"): 1,
         ("POST", "/health/live", "405"): 1,

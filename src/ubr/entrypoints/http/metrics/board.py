@@ -59,7 +59,7 @@ class Board:
         """The cells of each combination of the metric's labels, with their values. `now` is the time for ages."""
         merged = self._merged(metric)
         width = metric.width
-        for index in sorted({cell // width for cell in merged}) if metric.sparse else range(metric.series):
+        for index in _shown(metric, merged):
             cells = [merged.get(cell, 0.0) for cell in range(index * width, (index + 1) * width)]
             if metric.source is Source.OLDEST:
                 if not any(cells):  # no worker has noted a moment yet
@@ -128,6 +128,18 @@ _MERGE: Final[Mapping[Source, Callable[[float, float], float]]] = {
     Source.MAX: max,
     Source.OLDEST: min,
 }
+
+
+def _shown(metric: Metric, merged: Iterable[int]) -> Iterable[int]:
+    """The indexes of the combinations that are shown, if these cells are not 0."""
+    if not metric.sparse:
+        return range(metric.series)
+    shown = {cell // metric.width for cell in merged}
+    if metric.zeros:
+        last = metric.labels[-1].values
+        positions = [last.index(value) for value in metric.zeros]
+        shown |= {index - index % len(last) + position for index in shown for position in positions}
+    return sorted(shown)
 
 
 def first_cell(metric: Metric) -> int:

@@ -60,6 +60,9 @@ class Metric:
     buckets: tuple[float, ...] = ()
     """The upper bounds of a histogram, without the last one, which is infinite."""
     source: Source = Source.SUM
+    zeros: tuple[str, ...] = ()
+    """Values of the last label that are shown as 0 as soon as another one of the same combination has occurred. Without
+    it, a rate misses all events before the first scrape that has any."""
 
     @property
     def series(self) -> int:
@@ -103,6 +106,7 @@ STATUSES: Final = Label(
     values=(*map(str, sorted({*map(int, _ANSWERED), HUNG_UP})), OTHER),
     meaning=f"The status of the response; {HUNG_UP} if the client disconnected before it.",
 )
+_FAILURES: Final = tuple(status for status in STATUSES.values if status.startswith("5"))
 LIMITS: Final = Label(
     name="limit",
     values=(
@@ -173,6 +177,7 @@ REQUESTS: Final = Metric(
     unit="requests",
     meaning="Requests that were answered, or whose client disconnected.",
     labels=(METHODS, ROUTES, STATUSES),
+    zeros=_FAILURES,
 )
 REQUEST_DURATION: Final = Metric(
     name="ubr_http_request_duration_seconds",
