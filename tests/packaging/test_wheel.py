@@ -108,6 +108,15 @@ def look_into(sdist: Path, wheel: Path, subtests: pytest.Subtests) -> str:
         assert top == f"ubr-{metadata['Version']}"
         assert {f"src/{name}" for name in committed()} | {"pyproject.toml", "README.md", "LICENSE"} <= inside
 
+    with subtests.test("the sdist holds what an installation is made by"):
+        folders = ("deploy/", "docs/", "requirements/", "Dockerfile", ".dockerignore")
+        expected = {str(path.relative_to(ROOT)) for path in project_files()}
+        assert {name for name in expected if name.startswith(folders)} <= inside
+        with tarfile.open(sdist) as packed_source:
+            modes = {member.name.removeprefix(f"{top}/"): member.mode for member in packed_source.getmembers()}
+        for script in ("deploy/compose/init", "deploy/systemd/ubr"):
+            assert modes[script] & 0o111 == 0o111, script
+
     with subtests.test("its metadata says what pyproject.toml says"):
         required = [text for text in metadata.get_all("Requires-Dist", []) if "extra ==" not in text]
         assert len(required) == len(PYPROJECT["project"]["dependencies"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ SECRETS = [setting for setting in declared_in(Settings) if setting.file_name is 
 NAMES = {setting.name for setting in declared_in(Settings)} | {setting.file_name for setting in SECRETS}
 SERVICES = compose.services()
 PAGES = ["docs/operations/compose.md", "docs/operations/kubernetes.md", "docs/operations/one-machine.md"]
-INSTALLED = "/opt/ubr/bin/ubr"
 
 
 def test_every_secret_can_be_a_file() -> None:
@@ -54,6 +54,8 @@ def test_no_file_sets_a_secret_itself_and_every_setting_exists() -> None:
     assert {(path, name) for path, name in named if name not in NAMES | {"UBR_DOMAIN"}} == set()
 
 
+SQL = {"CREATE", "REVOKE", "GRANT", "END"}
+"""First words of the statements of the database, and of the line after them."""
 COMMANDS_OF_COMPOSE = {"up": 0, "ps": 0, "logs": 0, "exec": 1, "run": 1}
 """The commands of Docker Compose, and how many services they take: 0 for any number."""
 
@@ -69,19 +71,18 @@ def test_the_commands_of_a_page_exist(page: str) -> None:
                 assert_docker(words[1:])
             case "kubectl":
                 assert_kubectl(words[1:])
-            case "systemctl" | "systemd-run" | "systemd-sysusers" | "systemd-tmpfiles":
+            case "systemctl" | "systemd-sysusers" | "systemd-tmpfiles":
                 assert_systemd(*words)
             case "install":
-                assert [file for file in words[3:-1] if not (ROOT / file).is_file()] == []
-            case "/opt/ubr/bin/python":
-                assert "--require-hashes" in words or "--no-index" in words
-                assert all((ROOT / word).is_file() for word in words if word.startswith("requirements/"))
+                assert [file for file in words[3:-1] if not list(ROOT.glob(file))] == []
+            case "ubr":
+                assert_known(words[1:])
             case "cat":
                 assert words[1].rpartition("/")[2] in compose.load()["secrets"]
             case program if program.startswith("deploy/"):
                 assert (ROOT / program).stat().st_mode & stat.S_IXUSR
             case program:
-                assert program in {"apt-get", "cd", "echo", "openssl", "python3", "umask"}, words
+                assert program in {"apt-get", "cd", "echo", "openssl", "runuser", "tar", "umask", *SQL}, words
 
 
 def assert_docker(words: list[str]) -> None:
@@ -117,11 +118,6 @@ def assert_systemd(program: str, *words: str) -> None:
     if program == "systemctl":
         units = [word if "." in word else f"{word}.service" for word in words[1:] if not word.startswith("-")]
         assert [unit for unit in units if not (DEPLOY / "systemd" / unit).is_file()] == []
-    elif program == "systemd-run":
-        assert_known([*words[words.index(INSTALLED) + 1 :]])
-        service = (DEPLOY / "systemd" / "ubr.service").read_text()
-        properties = [word.removeprefix("--property=") for word in words if word.startswith("--property=")]
-        assert [line for line in properties if f"\n{line}\n" not in service] == []
     else:
         assert words[-1] == "ubr.conf"
 
@@ -211,7 +207,7 @@ def test_a_container_stops_after_its_service() -> None:
 def test_every_mounted_file_exists() -> None:
     for name, service in SERVICES.items():
         for source, *_ in mounts(service):
-            if source.startswith("./compose/"):
+            if source.startswith("./"):
                 assert (DEPLOY / source).exists(), (name, source)
     for script in ("init", "daily-backup", "postgres/roles.sh"):
         assert (DEPLOY / "compose" / script).stat().st_mode & stat.S_IXUSR
@@ -226,14 +222,14 @@ def test_only_the_first_command_writes_the_variables() -> None:
 
 
 def test_the_roles_are_those_of_compose() -> None:
-    (block,) = blocks_of("docs/operations/one-machine.md", "sql")
+    page = "".join(block.text for block in blocks_of("docs/operations/one-machine.md", "sh"))
     script = (DEPLOY / "compose" / "postgres" / "roles.sh").read_text()
 
     def statements(text: str) -> set[str]:
         text = re.sub(r"PASSWORD '[^\n]*'", "PASSWORD", text).replace(" ENCODING 'UTF8' TEMPLATE template0", "")
         return {line for line in text.splitlines() if line.split(" ")[0] in {"CREATE", "REVOKE", "GRANT"}}
 
-    assert statements(block.text) == statements(script)
+    assert statements(page) == statements(script)
     assert len(statements(script)) == 5
 
 
@@ -263,6 +259,63 @@ def test_the_service_has_the_time_that_it_needs_to_stop() -> None:
 def test_only_the_owner_of_the_tables_migrates() -> None:
     assert {unit.stem for unit in UNITS if "migration_database_url" in unit.read_text()} >= {"ubr-migrate"}
     assert "migration_database_url" not in (DEPLOY / "systemd" / "ubr.service").read_text()
+
+
+def test_a_command_runs_with_the_secrets_of_the_service(tmp_path: Path) -> None:
+    """With those that exist. systemd-run expands no specifiers, so the script names the folder of the credentials."""
+    script = (DEPLOY / "systemd" / "ubr").read_text()
+    (tmp_path / "credentials").mkdir()
+    for name in ("database_url", "secret_key", "owner_password"):
+        (tmp_path / "credentials" / name).touch()
+    path = tmp_path / "systemd-run"
+    path.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    path.chmod(0o755)
+    script = script.replace("secrets=/etc/ubr/credentials", f"secrets={tmp_path}/credentials")
+    said = subprocess.run(  # noqa: S603 - the script is ours
+        ["/bin/sh", "-c", script, "ubr", "users", "find", "a name"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert said[-4:] == ["/opt/ubr/bin/ubr", "users", "find", "a name"]
+    assert {"--wait", "--pipe"} <= set(said)
+    properties = [line.removeprefix("--property=") for line in said if line.startswith("--property=")]
+    (unit,) = [line.removeprefix("--unit=") for line in said if line.startswith("--unit=")]
+    assert sorted(line for line in properties if line.startswith(("LoadCredential=", "Environment=UBR_"))) == [
+        "Environment=UBR_BACKUP_DIR=/var/lib/ubr-backups",
+        f"Environment=UBR_DATABASE_URL_FILE=/run/credentials/{unit}.service/database_url",
+        f"Environment=UBR_SECRET_KEY_FILE=/run/credentials/{unit}.service/secret_key",
+        f"LoadCredential=database_url:{tmp_path}/credentials/database_url",
+        f"LoadCredential=secret_key:{tmp_path}/credentials/secret_key",
+    ]
+    assert [line for line in properties if "%" in line] == []
+    # It knows every secret, except the one of the first start.
+    (known,) = re.findall(r"^for secret in (.*); do$", script, re.MULTILINE)
+    assert {f"UBR_{name.upper()}" for name in known.split()} == {setting.name for setting in SECRETS} - {
+        "UBR_ADMIN_PASSWORD"
+    }
+    # The account is that of the service.
+    service = (DEPLOY / "systemd" / "ubr.service").read_text()
+    for line in ("User=ubr", "Group=ubr", "EnvironmentFile=/etc/ubr/ubr.env"):
+        assert line in properties
+        assert f"\n{line}\n" in service
+
+
+def test_only_a_proved_backup_lets_older_ones_be_deleted() -> None:
+    """In every installation."""
+    installations = (
+        "deploy/compose/daily-backup",
+        "deploy/systemd/ubr-backup-verify.service",
+        "deploy/kubernetes/base/backups.yaml",
+        "docs/operations/backups.md",
+    )
+    for path in installations:
+        lines = [line for line in (ROOT / path).read_text().splitlines() if not line.lstrip().startswith("#")]
+        text = "\n".join(lines)
+        assert text.count("ubr backup prune") == 1, path
+        assert re.search(r"ubr backup verify[^;|]*?(&&|\nExecStart=)[^;|]*?ubr backup prune", text), path
 
 
 def test_the_settings_of_the_machine_can_be_read() -> None:

@@ -74,7 +74,6 @@ HELD = {
     ("docs/operations/compose.md", "sh"): "unit/test_deploy.py::test_the_commands_of_a_page_exist",
     ("docs/operations/kubernetes.md", "sh"): "unit/test_deploy.py::test_the_commands_of_a_page_exist",
     ("docs/operations/one-machine.md", "sh"): "unit/test_deploy.py::test_the_commands_of_a_page_exist",
-    ("docs/operations/one-machine.md", "sql"): "unit/test_deploy.py::test_the_roles_are_those_of_compose",
     ("docs/permissions.md", "python"): "integration/test_docs_programs.py::test_a_permission_is_asked_for",
     ("docs/operations/monitoring.md", "sh"): "unit/test_papers.py::test_every_command_line_can_be_run",
     (
@@ -236,7 +235,7 @@ def test_every_route_that_a_page_names_exists() -> None:
             assert path in OTHER_PATHS or ("GET", re.sub(r"{\w+}", "{}", path)) in routes, (page, path)
 
 
-FOLDERS = ("/etc/", "/opt/ubr", "/var/lib/")
+FOLDERS = ("/etc/", "/opt/ubr", "/usr/local/", "/var/lib/")
 """Folders of a machine, which no route begins with."""
 OTHER_PATHS = {"/problems/", "/health/"}
 """The first parts of many paths."""
