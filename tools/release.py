@@ -266,7 +266,7 @@ def serving(python: Path, folder: Path) -> Iterator[tuple[str, list[str]]]:
         service = subprocess.Popen(  # noqa: S603 - as above
             [python.with_name("ubr"), "serve"],
             cwd=folder,
-            env={**inherited(), "UBR_PORT": str(port)},
+            env={**inherited(), "UBR_PORT": str(port), "UBR_LOG_FORMAT": "text"},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

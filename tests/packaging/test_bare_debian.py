@@ -92,7 +92,8 @@ def test_the_page_about_the_installation(system: Path) -> None:
     assert said.endswith(f"ubr {RELEASED}\n")
 
     port = free_port()
-    with running(shell(system, "/", start, UBR_PORT=str(port))) as lines:
+    # As on a terminal.
+    with running(shell(system, "/", start, UBR_PORT=str(port), UBR_LOG_FORMAT="text")) as lines:
         words = [line.split() for line in lines]
         printed = {line[0]: line[1] for line in words if len(line) == 2}
         login = {"email": printed["e-mail"], "password": printed["password"]}
