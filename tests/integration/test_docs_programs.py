@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from secrets import token_hex
 from string import Template
 from types import ModuleType
 from typing import Any
@@ -169,6 +170,43 @@ def test_a_drill_on_an_empty_machine(
     settings = {"UBR_DATABASE_URL": target, "UBR_SECRET_KEY_FILE": str(empty / "secret_key")}
     with serving(empty, settings) as service:
         assert service.logged_in(ADMIN_EMAIL, ADMIN_PASSWORD).status_code == 200
+
+
+@pytest.mark.system
+def test_the_first_looks_change_nothing(installation: Path) -> None:
+    (looks,) = (block.text for block in blocks_of("docs/operations/README.md", "sh"))
+    ran = shell(installation, "ubr users find admin", looks, "ubr users find admin")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.count(ADMIN_EMAIL) == 2
+    assert "Errors: 0." in ran.stdout
+    assert "UBR_PUBLIC_URL" in ran.stdout
+    assert "match their signatures." in ran.stdout
+
+
+@pytest.mark.system(seconds=10)
+def test_a_lost_password_and_a_lost_secret(installation: Path) -> None:
+    """Without a copy of the secret: users and roles stay, and the administrator logs in with a new password."""
+    assert ADMIN_EMAIL == "admin@example.org"
+    take_over, replace, look = (block.text for block in blocks_of("docs/operations/lost.md", "sh"))
+    first = shell(installation, take_over)
+    assert first.returncode == 0, first.stderr
+    (kid,) = [key["kid"] for key in json.loads(shell(installation, "ubr keys list --json").stdout)]
+    lost = installation / "var" / "secret_key"
+    lost.rename(installation / "elsewhere")
+    another = token_hex(32)
+    secret = f"export UBR_SECRET_KEY={another}"
+    found = shell(installation, secret, "ubr doctor || true")
+    assert f"ubr keys revoke --lost-secret {kid}" in found.stdout
+    assert "ubr audit rotate-key --lost-secret" in found.stdout
+    ran = shell(installation, secret, f"KID={kid}", replace, look)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "match their signatures." in ran.stdout
+    assert "Errors: 0." in ran.stdout
+    passwords = [re.findall(r"^password  (\S+)$", each.stdout, re.MULTILINE) for each in (first, ran)]
+    assert [len(each) for each in passwords] == [1, 1]
+    with serving(installation, {"UBR_SECRET_KEY": another}) as service:
+        assert service.logged_in(ADMIN_EMAIL, passwords[0][0]).status_code == 401
+        assert service.logged_in(ADMIN_EMAIL, passwords[1][0]).status_code == 200
 
 
 @pytest.mark.system(seconds=5)

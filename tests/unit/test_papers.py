@@ -7,6 +7,7 @@ import shlex
 import tomllib
 from base64 import b64decode
 from datetime import timedelta
+from pathlib import Path
 
 import click
 import pytest
@@ -17,6 +18,7 @@ from tests.integration.http.routes import ROUTES
 from tests.support.papers import PAGES, ROOT, blocks, blocks_of, table
 from ubr.adapters.security import guesses
 from ubr.adapters.security.common_passwords import _listed
+from ubr.adapters.security.passwords import WAITING_PER_WORKER
 from ubr.application.kernel.idempotency import MAX_MISMATCHES
 from ubr.application.mail import deliver_mail
 from ubr.application.operations.janitor import QUEUED_MAILS_KEPT
@@ -70,6 +72,9 @@ HELD = {
     ),
     ("docs/operations/backups.md", ""): "integration/test_docs_programs.py::test_the_commands_of_backups",
     ("docs/operations/install.md", "sh"): "packaging/test_bare_debian.py::test_the_page_about_the_installation",
+    ("docs/operations/README.md", "sh"): "integration/test_docs_programs.py::test_the_first_looks_change_nothing",
+    ("docs/operations/capacity.md", ""): "unit/test_papers.py::test_a_number_is_that_of_the_code",
+    ("docs/operations/lost.md", "sh"): "integration/test_docs_programs.py::test_a_lost_password_and_a_lost_secret",
     ("docs/operations/upgrade.md", "sh"): "unit/test_papers.py::test_every_command_line_can_be_run",
     ("docs/operations/compose.md", "sh"): "unit/test_deploy.py::test_the_commands_of_a_page_exist",
     ("docs/operations/kubernetes.md", "sh"): "unit/test_deploy.py::test_the_commands_of_a_page_exist",
@@ -164,6 +169,10 @@ NUMBERS = [
     ]),
     ("docs/mail.md", {8: "after the eighth attempt"}[LAST_TRY]),
     ("docs/mail.md", {timedelta(weeks=1): "After a week it is deleted"}[QUEUED_MAILS_KEPT]),
+    ("docs/operations/capacity.md", f"(UBR_POOL_SIZE + {BACKGROUND_CONNECTIONS})"),
+    ("docs/operations/capacity.md", f"The {BACKGROUND_CONNECTIONS} are for"),
+    ("docs/operations/capacity.md", f"lets {WAITING_PER_WORKER} wait for each core"),
+    ("docs/operations/capacity.md", f"with 32 cores it takes {32 * DEFAULT.argon2_memory_kib // 1024} MiB"),
     ("docs/verifier.md", f"`UBR_VERIFIERS_PER_USER` ({DEFAULT.verifiers_per_user})"),
     ("docs/verifier.md", f"`UBR_SESSIONS_PER_USER` ({DEFAULT.sessions_per_user})"),
 ]  # fmt: skip
@@ -172,6 +181,35 @@ NUMBERS = [
 @pytest.mark.parametrize(("page", "words"), NUMBERS)
 def test_a_number_is_that_of_the_code(page: str, words: str) -> None:
     assert words in (ROOT / page).read_text()
+
+
+def anchors(page: Path) -> set[str]:
+    """Of the headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page: str) -> None:
+    here = ROOT / page
+    for link in re.findall(r"\]\(([^)\s]+)\)", here.read_text()):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (here.parent / path) if path else here
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_first_page_of_the_book_leads_to_every_page() -> None:
+    book = "docs/operations/README.md"
+    linked = {path.partition("#")[0] for path in re.findall(r"\]\(([^)\s]+)\)", (ROOT / book).read_text())}
+    pages = {path.name for path in (ROOT / book).parent.glob("*.md")} - {"README.md"}
+    assert pages <= linked
+    # An alert leads to its runbook by itself; the others are in the table of symptoms.
+    others = "audit doctor docker failed-logins keys limits load-balancers mail metrics settings"
+    assert {f"../{name}.md" for name in others.split()} <= linked
 
 
 def test_the_limits_are_the_default_settings() -> None:

@@ -164,7 +164,8 @@ def _greet(settings: Settings, credentials: Credentials | None) -> None:
 def _say(settings: Settings, event: str, **facts: str) -> None:
     """Print facts about the start: as text for a person, else as one line of JSON, like the log."""
     if not is_text(settings.log_format, sys.stdout):
-        now = datetime.now(UTC).isoformat()  # noqa: TID251 - a time for people, like that of a log line
+        # A time for people, in the form of those in the log.
+        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")  # noqa: TID251
         print(json.dumps({"timestamp": now, "level": "info", "event": event, **facts}))
     elif event == "starting":
         print(" on ".join(facts.values()))
