@@ -11,9 +11,11 @@ import msgspec
 import pytest
 
 from tests.support.people import PASSWORD, World, new_world
+from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.accounts.export_user import PAGE, ExportUserCommand, UserExportResult
 from ubr.application.accounts.request_email_change import RequestEmailChangeCommand
 from ubr.application.accounts.request_password_reset import RequestPasswordResetCommand
+from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
 from ubr.application.kernel.origin import Origin, calling_from
 from ubr.application.revocation.follow_revocations import FollowRevocationsCommand
 from ubr.application.roles.assign_role import AssignRoleCommand
@@ -110,8 +112,25 @@ async def test_the_origin_of_another_users_act_is_left_out(world: World) -> None
     [upon] = [entry for entry in document["acts_upon"] if entry["action"] == "user.no_session_revoked"]
     assert (upon["actor_id"], upon["ip"], upon["request_id"]) == (str(operator.id), None, None)
     assert OFFICE not in json.dumps(document)
+    assert str(operator.actor.session_id) not in json.dumps(document)
     own = await exported(world, operator.id)
     assert OFFICE in {entry["ip"] for entry in own["acts"]}
+
+
+async def test_the_client_ip_of_an_operator_is_not_part_of_a_mail_for_a_user(world: World) -> None:
+    with calling_from(Origin(ip=HOME)):
+        member = await world.user(email=OWNER)
+    admin = await world.admin()
+    assert [mail["ip"] for mail in (await exported(world, member.id))["mails"]] == [HOME]
+    world.clock.move(minutes=1)
+    with calling_from(Origin(ip=OFFICE)):
+        changes = UserChanges(email="new@example.org")
+        await world.ubr.update_user(UpdateUserCommand(user_id=member.id, changes=changes), actor=admin.actor)
+        invited = await world.ubr.create_user(CreateUserCommand(email="invited@example.org"), actor=admin.actor)
+    document = await exported(world, member.id)
+    mails = {(mail["kind"], mail["email"]): mail["ip"] for mail in document["mails"]}
+    assert mails == {("email_replaced", OWNER): None, ("verification", "new@example.org"): None}
+    assert [mail["ip"] for mail in (await exported(world, invited.id))["mails"]] == [None]
 
 
 async def test_ended_sessions_and_ended_grants_are_part_of_it(world: World) -> None:

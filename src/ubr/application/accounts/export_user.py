@@ -76,7 +76,7 @@ class HeldLinkResult(Result, frozen=True, kw_only=True):
 
 
 class HeldMailResult(Result, frozen=True, kw_only=True):
-    """A mail that is not sent yet. `ip` is the client IP of the request for it."""
+    """A mail that is not sent yet. `ip` is the client IP of the request for it, unless it is that of another user."""
 
     kind: Annotated[MailKind, example("password_reset")]
     email: Annotated[str, example(EXAMPLE_EMAIL)]
@@ -112,7 +112,8 @@ class UserExportResult(Result, frozen=True, kw_only=True):
     `ubr_user_export` is the version of this document. `roles` includes grants that have ended. `known_clients` are the
     times at which clients last logged in; the clients themselves are stored as HMACs. `verifiers` are the leases of
     services that follow revocations as this user. `acts` are the audit log entries of the user's own acts, `acts_upon`
-    those about the user: the client IP and the request id of another user's act are omitted. Entries are newest first.
+    those about the user: the client IP, the request id and the session of another user's act are omitted. Entries are
+    newest first.
     """
 
     ubr_user_export: Annotated[Literal[1], example(USER_EXPORT_VERSION)]
@@ -195,7 +196,7 @@ class ExportUser:
             ],
             known_clients=list(records.known_clients),
             links=[_link(link) for link in records.links],
-            mails=[_mail(mail) for mail in records.mails],
+            mails=[_mail(mail, user) for mail in records.mails],
             idempotency_keys=_results(records),
             verifiers=list(leases),
             sessions=[],
@@ -254,11 +255,11 @@ async def _listed(before: bytes, items: AsyncIterator[Any]) -> AsyncIterator[byt
 
 
 def _entry(entry: LogEntry, user_id: UserId) -> LogEntryResult:
-    """The entry, without the origin of another user's act: that is the other user's personal data."""
+    """The entry, without the origin and the session of another user's act: they are the other user's personal data."""
     result = log_entry_result(entry)
     if entry.actor_id in {None, user_id}:
         return result
-    return msgspec.structs.replace(result, ip=None, request_id=None)
+    return msgspec.structs.replace(result, ip=None, request_id=None, session_id=None)
 
 
 def _link(link: OneTimeLink) -> HeldLinkResult:
@@ -271,16 +272,23 @@ def _link(link: OneTimeLink) -> HeldLinkResult:
     )
 
 
-def _mail(mail: QueuedMail) -> HeldMailResult:
+def _mail(mail: QueuedMail, user: User) -> HeldMailResult:
     return HeldMailResult(
         kind=mail.kind,
         email=mail.email.address,
         new_email=mail.new_email,
         full_name=mail.full_name,
-        ip=mail.ip,
+        ip=None if _is_of_an_operator(mail, user) else mail.ip,
         created_at=mail.created_at,
         given_up=mail.dead,
     )
+
+
+def _is_of_an_operator(mail: QueuedMail, user: User) -> bool:
+    """True if another user requested it. A user gets a verification by registering, or asks for it by their e-mail."""
+    if mail.kind is MailKind.VERIFICATION:
+        return mail.user_id is not None and mail.created_at != user.created_at
+    return mail.kind in {MailKind.INVITATION, MailKind.EMAIL_REPLACED}
 
 
 def _results(records: PersonalRecords) -> HeldResultsResult:
