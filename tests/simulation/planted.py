@@ -155,6 +155,20 @@ class EpochIgnored(GatedChangeFeed):
         return replace(found, position=replace(found.position, epoch="0"))
 
 
+class EpochIgnoredReader(GatedTransaction):
+    async def feed_position(self) -> FeedPosition:
+        return replace(await super().feed_position(), epoch="0")
+
+
+class EpochIgnoredUnitOfWork(GatedUnitOfWork):
+    """The same for look-ups."""
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[GatedTransaction]:
+        await self.storage.gate("begin")
+        yield EpochIgnoredReader(self.storage, None, writing=False)
+
+
 class RenewalCrosses(SessionCache):
     """A renewal counts though the database was replaced before it was known."""
 

@@ -466,7 +466,12 @@ BUGS: Final = {
         0,
         Parts(unit_of_work=planted.SequenceUnitOfWork, feed=planted.SequenceFeed),
     ),
-    "the epoch is ignored": ("restored", 1, 1, Parts(feed=planted.EpochIgnored)),
+    "the epoch is ignored": (
+        "restored",
+        1,
+        1,
+        Parts(feed=planted.EpochIgnored, unit_of_work=planted.EpochIgnoredUnitOfWork),
+    ),
     "every database is trusted": ("restored, asking", 0, 1, Parts(session_cache=planted.TrustsAll)),
     "who leaves forgets and answers on": ("leaving", 1, 0, Parts(session_cache=planted.AnswersOn)),
 }
