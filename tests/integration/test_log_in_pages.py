@@ -35,6 +35,7 @@ from ubr.audit_verifier import check_export
 from ubr.bootstrap import Environment
 from ubr.domain.actor import Actor, System
 from ubr.domain.audit.entry import LogEntry
+from ubr.domain.audit.log_check import Tampered
 from ubr.domain.errors import LogPrunedMeanwhile
 
 pytestmark = pytest.mark.anyio
@@ -131,6 +132,10 @@ async def test_an_export_of_a_log_that_is_pruned_meanwhile_fails(each_environmen
     lines.clear()
     await ubr.export_log(lines.append, actor=SYSTEM)
     assert check_export(lines).pruned > FILLED, "an export after the pruning is whole"
+    invented = lines[1].replace('"entry":null', '"entry":null,"client_ip":{"ip":"192.0.2.1","salt":"00"}')
+    assert invented != lines[1]
+    with pytest.raises(Tampered, match="in place of entry 0 cannot be read"):
+        check_export([lines[0], invented, *lines[2:]])
 
 
 async def test_no_entry_is_in_two_pages_of_a_search_that_stops_early(

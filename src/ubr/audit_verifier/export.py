@@ -86,6 +86,8 @@ def _leaf(record: Line) -> Leaf:
     if len(hashed) != HASH_BYTES:
         raise ValueError("A leaf is a hash")
     entry, readable = None, True
+    if raw is None and "client_ip" in record:
+        raise ValueError("Nothing proves the client IP of a pruned entry")
     if raw is not None:
         try:
             entry = replace(LogEntry.imported(raw), client_ip=_client_ip(record))
