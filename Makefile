@@ -95,6 +95,10 @@ test-rights: $(VENV)/.dev ## Do 100,000 random acts with random rights on each s
 test-upgrade: $(VENV)/.dev ## Run the previous version beside this one on the new schema (UBR_PREVIOUS=… for a commit)
 	@$(BIN)/python -m pytest -m long -s -o faulthandler_timeout=7200 tests/integration/production/test_previous_version.py $(PYTEST_ARGS)
 
+.PHONY: test-campaign
+test-campaign: $(VENV)/.dev ## Kill, freeze and restart everything for ten minutes under load (CAMPAIGN_SECONDS=… for another length)
+	@$(BIN)/python -m pytest -m long -s -o faulthandler_timeout=7200 tests/integration/production/test_campaign.py $(PYTEST_ARGS)
+
 .PHONY: test-wheel
 test-wheel: $(VENV)/.dev ## Build sdist and wheel, install the wheel in a new environment, and test it
 	@$(BIN)/python -m pytest -m long tests/packaging $(PYTEST_ARGS)

@@ -42,9 +42,16 @@ class Wire:
     ) -> None:
         self.close()
 
-    async def ask(self, method: str, path: str, token: str | None = None, body: object = None) -> Answer:
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        token: str | None = None,
+        body: object = None,
+        headers: Mapping[str, str] = {},
+    ) -> Answer:
         try:
-            return await self._ask(method, path, token, body)
+            return await self._ask(method, path, token, body, headers)
         except (OSError, EOFError) as error:
             self.close()
             raise ConnectionError(type(error).__name__) from None
@@ -52,13 +59,14 @@ class Wire:
             self.close()
             raise
 
-    async def _ask(self, method: str, path: str, token: str | None, body: object) -> Answer:
+    async def _ask(self, method: str, path: str, token: str | None, body: object, headers: Mapping[str, str]) -> Answer:
         if self._ends is None:
             self._ends = await asyncio.open_connection(*self._place)
         reader, writer = self._ends
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host}"]
         if token is not None:
             lines.append(f"Authorization: Bearer {token}")
+        lines += [f"{name}: {value}" for name, value in headers.items()]
         content = b""
         if body is not None:
             content = msgspec.json.encode(body)
@@ -66,10 +74,10 @@ class Wire:
         writer.write("\r\n".join([*lines, "", ""]).encode() + content)
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         pairs = (line.partition(":") for line in head[1:] if line)
-        headers = {name.lower(): value.strip() for name, _, value in pairs}
-        length = int(headers.get("content-length", "0"))
-        answer = Answer(int(head[0].split(" ")[1]), headers, await reader.readexactly(length))
-        if headers.get("connection") == "close":
+        told = {name.lower(): value.strip() for name, _, value in pairs}
+        length = int(told.get("content-length", "0"))
+        answer = Answer(int(head[0].split(" ")[1]), told, await reader.readexactly(length))
+        if told.get("connection") == "close":
             self.close()
         return answer
 

@@ -1,0 +1,496 @@
+"""Two instances behind HAProxy under load, while everything is killed, frozen and restarted in turn.
+
+`make test-campaign` runs it for ten minutes; CAMPAIGN_SECONDS is another length, and CAMPAIGN_SEED repeats a schedule.
+Its output has the schedule, the figures and the alerts with their times.
+
+Prometheus scrapes both instances with the files of deploy/monitoring, changed in this way only:
+
+- A scrape and an evaluation each two seconds, because a fault lasts for half a minute and not for many.
+- Each `for:` is a tenth, so 30 seconds of a dead instance instead of five minutes.
+
+No expression is changed, so windows of an hour or of three days see the campaign as the first minutes of a new
+installation, and pages and tickets about objectives can fire. Alerts about a state that lasts for longer than the
+campaign cannot: UbrMailsLate, UbrJobHangs, UbrSigningKeyOld. Nothing here leads to UbrDown, UbrAuditUnsigned,
+UbrMailsDead, UbrMemoryHigh, UbrMixedVersions, UbrClientsDisconnect or UbrPasswordsGuessed, so they must not fire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from tests.integration.deploy.kit import DEPLOY
+from tests.integration.production.clients import ROLE, Client, Record
+from tests.support import commands
+from tests.support.commands import PATIENCE, clean_environment
+from tests.support.monitoring import Daemon, running
+from tests.support.plugin import PrivatePostgres, PrivateRedis
+from tests.support.reaper import freeze, thaw
+from tests.support.servers import PostgresServer, Proxy, RedisServer, find_haproxy
+from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, UbrProcess, on_postgres
+
+pytestmark = [pytest.mark.anyio, pytest.mark.system, pytest.mark.long]
+
+SECONDS: Final = float(os.environ.get("CAMPAIGN_SECONDS") or 600)  # noqa: TID251 - of the test, not of ubr
+SEED: Final = int(os.environ.get("CAMPAIGN_SEED") or random.SystemRandom().randrange(10**6))  # noqa: TID251
+CLIENTS: Final = 8
+PACE: Final = 0.4
+"""Seconds between two acts of a client: about 40 requests a second, of which Prometheus counts those that arrive."""
+TOKEN: Final = "a-token-for-metrics"
+SHORTER: Final = 10
+"""The divisor of each `for:`."""
+SCRAPE: Final = 2
+OUTAGE: Final = 30.0
+"""Seconds: longer than the shortened `for:` of the alerts about the database, 12 s and 6 s, on a busy machine too."""
+FREEZE: Final = 50.0
+"""Seconds: longer than the 30 s of UbrInstanceDown, and shorter than the time limit of the balancer, 60 s."""
+BETWEEN_KILLS: Final = 8.0
+"""Seconds: a supervisor gives up if a worker dies within 5.5 s after its start."""
+
+LINES: Final = 100
+"""The lines of each log in the report of a campaign that did not get to its end."""
+
+EXPECTED: Final = {
+    "an outage of PostgreSQL": {"UbrDatabaseUnreadable", "UbrSessionCacheOld", "UbrApiFails"},
+    "a frozen instance": {"UbrInstanceDown", "UbrRevocationsAtBound", "UbrRevocationLate"},
+    "seven killed workers": {"UbrRestarts"},
+}
+"""The alerts that have to fire after each fault."""
+BUSY: Final = {"UbrApiSlow", "UbrLoginSlow", "UbrHashQueueLong", "UbrConnectionsAwaited"}
+"""Those that a busy machine causes, at any time."""
+POSSIBLE: Final = {
+    *BUSY,
+    "UbrLoginFails",
+    "UbrJobFails",
+    "UbrRestarts",
+    "UbrRevocationsAtBound",
+    "UbrRevocationLate",
+}
+"""Those that may fire after a fault: whether they do depends on the machine and on the schedule."""
+AT_ONCE: Final = {"UbrDown", "UbrInstanceDown", "UbrDatabaseUnreadable", "UbrSessionCacheOld"}
+"""Those that look at no window, and so end with their cause."""
+
+
+# --- the servers ------------------------------------------------------------------------------------------------------
+
+
+def balancer_for(ports: Sequence[int]) -> Callable[[Path, int], Sequence[str]]:
+    """The example of deploy/proxies, with its checks and time limits, for two instances and without TLS."""
+
+    def configured(folder: Path, port: int) -> Sequence[str]:
+        text = (DEPLOY / "proxies" / "haproxy.cfg").read_text()
+        head, _, rest = text.partition("frontend users\n")
+        backend = rest[rest.index("\nbackend ubr\n") :]
+        servers = "".join(f"  server ubr{number} 127.0.0.1:{port}\n" for number, port in enumerate(ports))
+        backend, changed = re.subn(r"  server one 127\.0\.0\.1:8000\n(?:  #.*\n)*", servers, backend)
+        assert changed == 1
+        frontend = f"""\
+frontend users
+  bind 127.0.0.1:{port}
+  http-request set-header X-Forwarded-For %[src]
+  default_backend ubr
+
+"""
+        (folder / "haproxy.cfg").write_text(f"{head}{frontend}{backend}")
+        return ["-db", "-f", str(folder / "haproxy.cfg")]
+
+    return configured
+
+
+def monitoring(folder: Path, ports: Sequence[int]) -> Sequence[str]:
+    """The options for Prometheus, with a copy of the files, changed as the head of this module says."""
+    shutil.copytree(DEPLOY / "monitoring", folder)
+    (folder / "metrics_token").write_text(f"{TOKEN}\n")
+    config, alerts = folder / "prometheus.yml", folder / "alerts.yml"
+    targets = ", ".join(f'"127.0.0.1:{port}"' for port in ports)
+    text = config.read_text().replace('"ubr-1:8000", "ubr-2:8000"', targets)
+    for name in ("scrape_interval", "scrape_timeout", "evaluation_interval"):
+        text, changed = re.subn(rf"{name}: \w+", f"{name}: {SCRAPE}s", text)
+        assert changed == 1
+    config.write_text(re.sub(r"alerting:\n(?: .*\n)+", "", text))
+    units = {"s": 1, "m": 60, "h": 3600}
+    alerts.write_text(
+        re.sub(
+            r'for: "(\d+)([smh])"',
+            lambda found: f'for: "{int(found[1]) * units[found[2]] * 1000 // SHORTER}ms"',
+            alerts.read_text(),
+        )
+    )
+    return [f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
+
+
+@dataclass
+class Servers:
+    """Everything that can be killed, and what is done to it."""
+
+    folder: Path
+    environment: dict[str, str]
+    postgres: PostgresServer
+    redis: RedisServer
+    record: Record
+    dice: random.Random
+    instances: dict[str, UbrProcess] = field(default_factory=dict)
+    balancer: str = ""
+    logs: list[str] = field(default_factory=list)
+    """The logs of instances that have ended."""
+
+    def begin(self, name: str, port: int | None = None) -> None:
+        service = UbrProcess(self.folder, self.environment, port=port)
+        self.instances[name] = service
+        service.wait_until_ready()
+
+    def end_all(self) -> None:
+        for service in self.instances.values():
+            thaw(service.process.pid)
+            service.kill()
+            self.logs.append(service.log)
+
+    def restart(self, name: str) -> None:
+        service = self.instances[name]
+        assert service.stop() == 0
+        self.logs.append(service.log)
+        self.begin(name, service.port)
+
+    async def recovered(self) -> None:
+        """Wait until each instance answers, and the balancer sends requests to one that is ready."""
+        async with asyncio.timeout(PATIENCE), httpx.AsyncClient(timeout=PATIENCE) as client:
+            places = [self.balancer, *(service.url for service in self.instances.values())]
+            for url in places:
+                while not await self._ready(client, url):  # noqa: ASYNC110 - of another process
+                    await asyncio.sleep(0.1)
+
+    @staticmethod
+    async def _ready(client: httpx.AsyncClient, url: str) -> bool:
+        try:
+            return (await client.get(f"{url}/health/ready")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    # --- the faults --------------------------------------------------------------------------------------------------
+
+    async def rolling_restart(self) -> None:
+        """The balancer must not notice it; the connections to the instance itself break."""
+        for name in self.instances:
+            async with self.record.fault("a rolling restart", name):
+                await asyncio.to_thread(self.restart, name)
+                await self.recovered()
+            await asyncio.sleep(3)  # the balancer checks each second
+
+    async def kill_worker(self) -> None:
+        name = self.dice.choice(sorted(self.instances))
+        async with self.record.fault("a killed worker", "balancer", name):
+            workers = await asyncio.to_thread(self.instances[name].workers)
+            os.kill(self.dice.choice(sorted(workers)), signal.SIGKILL)
+            await self._complete(name)
+        await asyncio.sleep(BETWEEN_KILLS)
+
+    async def _complete(self, name: str) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while len(await asyncio.to_thread(self.instances[name].workers)) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        await self.recovered()
+
+    async def kill_seven_workers(self) -> None:
+        name = self.dice.choice(sorted(self.instances))
+        for _ in range(7):
+            async with self.record.fault("seven killed workers", "balancer", name):
+                workers = await asyncio.to_thread(self.instances[name].workers)
+                os.kill(self.dice.choice(sorted(workers)), signal.SIGKILL)
+                await self._complete(name)
+            await asyncio.sleep(BETWEEN_KILLS)
+
+    async def kill_postgres(self) -> None:
+        await self._outage("a killed PostgreSQL", self.dice.uniform(0, 3))
+
+    async def keep_postgres_down(self) -> None:
+        await self._outage("an outage of PostgreSQL", OUTAGE)
+
+    async def _outage(self, name: str, seconds: float) -> None:
+        # The balancer has no server then: both say that they are not ready.
+        async with self.record.fault(name, "balancer"):
+            await asyncio.to_thread(self.postgres.kill)
+            await asyncio.sleep(seconds)
+            await asyncio.to_thread(self.postgres.restart)
+            await self.recovered()
+
+    async def kill_redis(self) -> None:
+        async with self.record.fault("a killed Redis"):
+            await asyncio.to_thread(self.redis.kill)
+            await asyncio.sleep(self.dice.uniform(1, 6))
+            await asyncio.to_thread(self.redis.restart)
+
+    async def freeze_redis(self) -> None:
+        async with self.record.fault("a frozen Redis"):
+            await asyncio.to_thread(self.redis.pause)
+            await asyncio.sleep(self.dice.uniform(2, 6))
+            await asyncio.to_thread(self.redis.resume)
+
+    async def freeze_instance(self) -> None:
+        name = self.dice.choice(sorted(self.instances))
+        async with self.record.fault("a frozen instance", name):
+            pid = self.instances[name].process.pid
+            await asyncio.to_thread(freeze, pid)
+            await asyncio.sleep(FREEZE)
+            await asyncio.to_thread(thaw, pid)
+            await self.recovered()
+
+
+async def havoc(servers: Servers, until: float) -> None:
+    """Each fault once, in the order of the seed, then faults at random until it is time."""
+    every: list[Callable[[], Awaitable[None]]] = [
+        servers.rolling_restart,
+        servers.kill_worker,
+        servers.kill_postgres,
+        servers.keep_postgres_down,
+        servers.kill_redis,
+        servers.freeze_redis,
+        servers.freeze_instance,
+        servers.kill_seven_workers,
+    ]
+    short = [servers.rolling_restart, servers.kill_worker, servers.kill_postgres, servers.kill_redis]
+    rest = [*short, servers.freeze_redis]
+    servers.dice.shuffle(every)
+    while every or time.monotonic() < until:
+        await (every.pop() if every else servers.dice.choice(rest))()
+        await asyncio.sleep(servers.dice.uniform(4, 8))
+
+
+@asynccontextmanager
+async def everything(
+    folder: Path, postgres: PostgresServer, redis: RedisServer, record: Record
+) -> AsyncIterator[tuple[Servers, Daemon]]:
+    environment = {
+        **on_postgres(await asyncio.to_thread(postgres.create_database, "ubr"), redis.url(), workers=2),
+        "UBR_ISSUER": "https://users.example.org",
+        "UBR_METRICS_TOKEN": TOKEN,
+        "UBR_SHUTDOWN_DELAY": "5s",
+        "UBR_TRUSTED_PROXIES": "127.0.0.1",
+    }
+    servers = Servers(folder, environment, postgres, redis, record, random.Random(SEED))  # noqa: S311
+    async with AsyncExitStack() as stack:
+        stack.callback(servers.end_all)
+        for name in ("one", "two"):
+            await asyncio.to_thread(servers.begin, name)
+        ports = [service.port for service in servers.instances.values()]
+        found = find_haproxy(install=True)
+        balancer = stack.enter_context(await asyncio.to_thread(Proxy.start, found, balancer_for(ports)))
+        servers.balancer = f"http://127.0.0.1:{balancer.port}"
+        options = monitoring(folder / "monitoring", ports)
+        prometheus = stack.enter_context(running("prometheus", options, folder))
+        await servers.recovered()
+        try:
+            yield servers, prometheus
+        except BaseException:
+            for name, service in servers.instances.items():
+                print(name, service.process.poll(), *service.log.splitlines()[-LINES:], sep="\n")  # noqa: T201
+            print(*record.faults, sep="\n")  # noqa: T201
+            raise
+
+
+# --- the ledger -------------------------------------------------------------------------------------------------------
+
+
+async def the_users(servers: Servers) -> dict[str, Any]:
+    """All users, by their e-mail."""
+    async with httpx.AsyncClient(base_url=servers.balancer, timeout=PATIENCE) as client:
+        login = {"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD}
+        token = (await client.post("/api/auth/login", json=login)).json()["access_token"]
+        found: list[Any] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            query = {"limit": "200", **({"cursor": cursor} if cursor else {})}
+            page = (await client.get("/api/users", params=query, headers={"authorization": f"Bearer {token}"})).json()
+            found += page["items"]
+            cursor = page["next_cursor"]
+    users = {user["email"]: user for user in found}
+    assert len(users) == len(found)
+    return users
+
+
+def the_log(servers: Servers) -> list[dict[str, Any]]:
+    """All entries of the audit log, after `ubr audit verify` has found no mistake in it."""
+    environment = clean_environment(**servers.environment)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        code, out, err = commands.run("audit", "verify", folder=servers.folder, environment=environment)
+        assert code == 0, out + err
+        if "Not signed yet" not in out:
+            break
+        assert time.monotonic() < deadline, out
+        time.sleep(0.1)
+    print(out)  # noqa: T201 - figures
+    file = servers.folder / "log.jsonl"
+    code, out, err = commands.run(
+        "audit", "export", "--output", str(file), folder=servers.folder, environment=environment
+    )
+    assert code == 0, out + err
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    return [found for line in lines if (found := line.get("entry", line)) and "action" in found]
+
+
+def differences(clients: Sequence[Client], users: dict[str, Any], entries: Sequence[dict[str, Any]]) -> list[str]:
+    """What is stored otherwise than the ledgers say."""
+    wrong: list[str] = []
+    logged = Counter((entry["action"], (entry["target"] or {}).get("id")) for entry in entries)
+    opened: Counter[str] = Counter()
+    sessions: dict[str, set[str]] = {}
+    for entry in entries:
+        if entry["action"] == "session.opened":
+            opened[entry["actor_id"] or entry["data"].get("user_id")] += 1
+            sessions.setdefault(entry["actor_id"] or entry["data"].get("user_id"), set()).add(entry["target"]["id"])
+    for client in clients:
+        user = users.get(client.email)
+        if user is None or (client.name and user["full_name"] != client.name):
+            wrong.append(f"lost: {client.email} should be {client.name!r}: {user}")
+        elif (ROLE in user["roles"]) != client.has_role:
+            wrong.append(f"lost: the role of {client.email}: {user}")
+        for email, known in client.registered.items():
+            if users.get(email, {}).get("id") != known:
+                wrong.append(f"lost: {email}, {known}")
+            if logged["user.registered", known] != 1:
+                wrong.append(f"{logged['user.registered', known]} registrations of {email} in the log")
+        wrong += [
+            f"{client.email}: {client.done[action]} {action}, {logged[action, client.id]} in the log"
+            for action in ("user.updated", "role.assigned", "role.unassigned")
+            if logged[action, client.id] != client.done[action]
+        ]
+        if not client.opened <= sessions.get(client.id, set()):
+            wrong.append(f"{client.email}: logins that the log does not have")
+        if not len(client.opened) <= opened[client.id] <= len(client.opened) + client.unknown_logins:
+            wrong.append(f"{client.email}: {len(client.opened)} logins, {opened[client.id]} in the log")
+        wrong += [
+            f"{logged['session.revoked', ended]} ends of the session {ended} in the log"
+            for ended in client.ended
+            if logged["session.revoked", ended] != 1
+        ]
+    return wrong
+
+
+# --- the alerts -------------------------------------------------------------------------------------------------------
+
+
+def fired(prometheus: Daemon, began: float, ended: float) -> list[tuple[str, str, float, float]]:
+    """The periods in which an alert fired: its name, its severity, and the seconds of start and end."""
+    query = 'max by (alertname, severity) (ALERTS{alertstate="firing"})'
+    answer = prometheus.get("/api/v1/query_range", query=query, start=f"{began}", end=f"{ended}", step="1")
+    periods: list[tuple[str, str, float, float]] = []
+    for series in answer["data"]["result"]:
+        moments = [float(moment) for moment, _ in series["values"]]
+        start = moments[0]
+        for moment, following in zip(moments, [*moments[1:], float("inf")], strict=True):
+            if following - moment > 1.5:
+                about = series["metric"]
+                periods.append((about["alertname"], about["severity"], start - began, moment - began))
+                start = following
+    return sorted(periods, key=lambda period: period[2])
+
+
+async def test_nothing_is_lost_and_the_alerts_fire_while_everything_is_killed(
+    tmp_path: Path, private_postgres: PrivatePostgres, private_redis: PrivateRedis
+) -> None:
+    print(f"{SECONDS:g} s, CAMPAIGN_SEED={SEED}")  # noqa: T201 - to repeat it
+    postgres, redis = private_postgres(durable=True), private_redis()
+    record, over, quiet = Record(), asyncio.Event(), SECONDS / 10
+    async with everything(tmp_path, postgres, redis, record) as (servers, prometheus):
+        urls = {name: service.url for name, service in servers.instances.items()}
+        clients = [
+            Client(record, servers.balancer, urls, number=number, seed=SEED, pace=PACE) for number in range(CLIENTS)
+        ]
+        admin = await clients[0].as_admin()
+        body = {"name": ROLE, "description": None, "permissions": ["users:read"]}
+        answer, _ = await clients[0].insist("create role", "POST", "/api/roles", token=admin.access, body=body)
+        assert answer.status == 201, answer.body
+        await asyncio.gather(*(client.arrive() for client in clients))
+        record.began, wall = time.monotonic(), time.time()  # noqa: TID251 - Prometheus has no other clock
+        working = [asyncio.create_task(client.run(over)) for client in clients]
+        try:
+            await asyncio.sleep(quiet)
+            await havoc(servers, record.began + SECONDS - 2 * quiet)
+            healthy = time.monotonic()
+            await asyncio.sleep(quiet)  # what began in a fault ends
+            calm = time.monotonic()
+            await asyncio.sleep(quiet)
+            ended = time.monotonic()
+        finally:
+            over.set()
+            await asyncio.gather(*working)
+        await asyncio.gather(*record.later)
+        await asyncio.gather(*(client.use_ended() for client in clients))
+        users = await the_users(servers)
+        entries = await asyncio.to_thread(the_log, servers)
+        alerts = fired(prometheus, wall, wall + ended - record.began)
+
+    lost = differences(clients, users, entries)
+    report(servers, record, clients, alerts, lost)
+    assert record.wrong == []
+    assert lost == []
+    # A busy machine makes ubr refuse now and then; nothing else may happen while all is well.
+    rest = [text for moment, text in record.failures if moment < record.began + quiet or moment > calm]
+    assert [text for text in rest if "503 of ubr" not in text] == []
+    assert set(record.uses_after_end) <= {f"{name}: 401" for name in urls}
+    assert record.uses_after_end.total() > 0
+
+    done = {fault.name for fault in record.faults}
+    expected = set().union(*(names for fault, names in EXPECTED.items() if fault in done))
+    seen = {name for name, *_ in alerts}
+    assert expected <= seen, expected - seen
+    assert seen <= expected | POSSIBLE, seen - expected - POSSIBLE
+    assert {name for name, _, start, _ in alerts if start < quiet} <= BUSY
+    assert {name for name, _, start, _ in alerts if start > calm - record.began} <= BUSY
+    assert [name for name, _, _, end in alerts if name in AT_ONCE and end > calm - record.began] == []
+    assert healthy < calm
+
+
+def report(
+    servers: Servers,
+    record: Record,
+    clients: Sequence[Client],
+    alerts: Sequence[tuple[str, str, float, float]],
+    lost: Sequence[str],
+) -> None:
+    """Print what happened."""
+    lines = [f"{record.outcomes.total()} requests"]
+    acts: dict[str, Counter[str]] = {}
+    for (act, outcome), number in sorted(record.outcomes.items()):
+        acts.setdefault(act, Counter())[outcome] += number
+    lines += [f"  {act}: {dict(outcomes)}, {record.longest[act]:.1f} s at most" for act, outcomes in acts.items()]
+    written = Counter[str]()
+    for client in clients:
+        written.update(client.done)
+        written["user.registered"] += len(client.registered)
+        written["session.opened"] += len(client.opened)
+        written["session.revoked"] += len(client.ended)
+        written["unknown logins"] += client.unknown_logins
+    lines.append(f"acknowledged or found out: {dict(written)}; uses after an end: {dict(record.uses_after_end)}")
+    lines += [
+        f"  {record.at(fault.began)} to {record.at(fault.ended or fault.began)}: {fault.name} {sorted(fault.places)}"
+        for fault in record.faults
+    ]
+    lines += [f"  {severity} {name}: {start:.0f} s to {end:.0f} s" for name, severity, start, end in alerts]
+    said: Counter[tuple[str, str]] = Counter()
+    for line in filter(None, "\n".join(servers.logs).splitlines()):
+        try:
+            told = json.loads(line)
+        except ValueError:
+            said["no JSON", line] += 1
+        else:
+            said[told["level"], told["event"]] += 1
+    lines += [f"  log {level}: {number} x {event}" for (level, event), number in sorted(said.items())]
+    lines += [f"  {record.at(moment)}: {text}" for moment, text in record.failures[:40]]
+    lines += [f"wrong {len(record.wrong)}, lost {len(lost)}", *record.wrong[:40], *lost[:40]]
+    print(*lines, sep="\n")  # noqa: T201 - the figures are the result
