@@ -120,7 +120,7 @@ def look_into(sdist: Path, wheel: Path, subtests: pytest.Subtests) -> str:
     with subtests.test("its metadata says what pyproject.toml says"):
         required = [text for text in metadata.get_all("Requires-Dist", []) if "extra ==" not in text]
         assert len(required) == len(PYPROJECT["project"]["dependencies"])
-        assert metadata.get_all("Provides-Extra") == list(PYPROJECT["project"]["optional-dependencies"])
+        assert metadata.get_all("Provides-Extra") == sorted(PYPROJECT["project"]["optional-dependencies"])
         assert "ubr = ubr.entrypoints.cli.main:main" in entry_points
         assert "ubr = ubr.testing.plugin" in entry_points
     return str(metadata["Version"])
