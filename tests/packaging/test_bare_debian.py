@@ -18,51 +18,18 @@ import httpx
 import pytest
 
 from tests.packaging.conftest import RELEASED
+from tests.packaging.debian import debian, ran, shell
 from tests.support.commands import PATIENCE
 from tests.support.papers import blocks_of
-from tests.support.servers import apt_install, free_port
+from tests.support.servers import free_port
 
 pytestmark = pytest.mark.long
-
-PACKAGES = "python3-venv,ca-certificates"
-"""The packages that the page names, and the certificates of the package index."""
-HOST_FILES = ("etc/resolv.conf", "etc/hosts", "etc/ssl/certs/ca-certificates.crt", "etc/pip.conf")
-"""Files that this machine needs to reach its package index."""
-
-
-def ran(*command: str | Path) -> str:
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stdout[-8000:]}"
-    return done.stdout
-
-
-def shell(root: Path, folder: str, text: str, **settings: str) -> list[str | Path]:
-    """The command that runs a text in the system, in a folder, with these settings only and a /proc of its own."""
-    kept = {name: value for name, value in os.environ.items() if name.startswith("PIP_") and name != "PIP_FIND_LINKS"}
-    variables = {"PATH": "/usr/bin:/usr/sbin:/bin:/sbin", "LC_ALL": "C.UTF-8", **kept, **settings}
-    assigned = (f"{name}={value}" for name, value in variables.items())
-    inside: tuple[str | Path, ...] = ("/usr/sbin/chroot", root, "/usr/bin/env", "-i", f"--chdir={folder}", *assigned)
-    apart = ("unshare", "--mount", "--pid", "--fork", f"--mount-proc={root}/proc")
-    return [*apart, *inside, "/bin/bash", "-euo", "pipefail", "-c", text]
 
 
 @pytest.fixture
 def system(tmp_path: Path, released: Path) -> Path:
     """The folder of a bare Debian, with the files of the release in its folder `srv/release`."""
-    if shutil.which("debootstrap", path="/usr/sbin:/usr/bin") is None:
-        assert os.environ.get("UBR_TEST_INSTALL") == "1", "debootstrap is not installed"
-        assert apt_install("debootstrap") is None
-    root = tmp_path / "debian"
-    # The suite of this machine.
-    suite = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
-    ran("/usr/sbin/debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite["VERSION_CODENAME"], root)
-    for name in HOST_FILES:
-        if Path("/", name).exists():
-            shutil.copyfile(Path("/", name), root / name)
-    shutil.copytree(released, root / "srv" / "release")
-    return root
+    return debian(tmp_path / "debian", released)
 
 
 @contextmanager

@@ -95,6 +95,8 @@ def assert_docker(words: list[str]) -> None:
             assert set(named[:count]) <= SERVICES.keys(), words
             if command == "exec":
                 assert_known(rest[rest.index("ubr") + 1 :])
+            elif command == "run":
+                assert_known(named[1:])
         case ["build", "--tag", _, *rest]:
             stages = re.findall(r" AS (\w+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
             assert rest in (["."], *(["--target", stage, "."] for stage in stages))

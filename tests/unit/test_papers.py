@@ -78,7 +78,7 @@ HELD = {
     ("docs/operations/upgrade.md", "sh"): "unit/test_papers.py::test_every_command_line_can_be_run",
     ("docs/operations/compose.md", "sh"): "unit/test_deploy.py::test_the_commands_of_a_page_exist",
     ("docs/operations/kubernetes.md", "sh"): "unit/test_deploy.py::test_the_commands_of_a_page_exist",
-    ("docs/operations/one-machine.md", "sh"): "unit/test_deploy.py::test_the_commands_of_a_page_exist",
+    ("docs/operations/one-machine.md", "sh"): "packaging/test_one_machine.py::test_the_page_about_one_machine",
     ("docs/permissions.md", "python"): "integration/test_docs_programs.py::test_a_permission_is_asked_for",
     ("docs/operations/monitoring.md", "sh"): "unit/test_papers.py::test_every_command_line_can_be_run",
     (
