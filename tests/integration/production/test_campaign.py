@@ -429,6 +429,8 @@ async def test_nothing_is_lost_and_the_alerts_fire_while_everything_is_killed(
         finally:
             over.set()
             await asyncio.gather(*working)
+            for client in clients:
+                client.wire.close()
         await asyncio.gather(*record.later)
         await asyncio.gather(*(client.use_ended() for client in clients))
         users = await the_users(servers)
