@@ -120,6 +120,9 @@ SECURITY = {
         "integration/production/test_guessing.py",
     ),
     "No audit log entry contains": ("unit/audit/test_log.py", "unit/domain/test_events.py"),
+    "Neither the log of the service": ("integration/production/test_canaries.py",),
+    "A backup is encrypted": ("contracts/test_security_backup_cipher.py", "integration/backups/test_backups.py"),
+    "An erasure deletes": ("unit/accounts/test_erase_user.py", "unit/domain/audit/test_erasures.py"),
     "An operator with write access": ("integration/test_log_tampering.py",),
     "A stolen access token works": ("contracts/test_security_access_tokens.py", "integration/http/test_ending.py"),
 }
