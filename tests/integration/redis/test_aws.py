@@ -49,7 +49,7 @@ async def test_the_rights_of_the_stacks_suffice(private_redis: PrivateRedis, new
     async with link.kept_connection() as connection:
         for command in ("SUBSCRIBE", "UNSUBSCRIBE"):
             await connection.send_command(command, link.channel("feed"))
-            await connection.read_response()
+            await connection.read_response(push_request=True)
 
 
 async def test_a_cluster_is_refused_at_the_start(private_redis: PrivateRedis) -> None:
