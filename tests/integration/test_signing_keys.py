@@ -18,6 +18,7 @@ from sqlalchemy import Uuid, insert, literal, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from tests.integration.http.kit import migrated_file
+from tests.support.people import NO_LIMITS
 from tests.support.plugin import NewDatabase
 from tests.support.races import rounds, two_instances
 from ubr import (
@@ -347,7 +348,8 @@ async def test_a_key_made_with_another_secret_does_not_stop_who_cannot_open_it(
 
 @pytest.fixture
 async def instances(new_database: NewDatabase) -> AsyncIterator[tuple[Application, Application]]:
-    async with two_instances(settings_for(new_database())) as both:
+    # A fast machine logs in more often than an account may.
+    async with two_instances(settings_for(new_database(), login_rate_limit=NO_LIMITS)) as both:
         yield both
 
 

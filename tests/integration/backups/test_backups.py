@@ -167,8 +167,15 @@ def test_a_rehearsal_drops_what_a_killed_one_left_and_no_other(
         postgres_server.create_database(name)
     try:
 
+        async def connected() -> asyncpg.Connection[asyncpg.Record]:
+            while True:
+                try:
+                    return await asyncpg.connect(postgres_server.dsn(used))
+                except asyncpg.InvalidCatalogNameError:  # another test on this server verified a backup meanwhile
+                    await asyncio.to_thread(postgres_server.create_database, used)
+
         async def verify_while_one_is_used() -> None:
-            connection = await asyncpg.connect(postgres_server.dsn(used))
+            connection = await connected()
             try:
                 await asyncio.to_thread(postgresql.done, "backup verify")
             finally:
