@@ -156,6 +156,6 @@ def test_the_overlays_differ_as_the_page_says() -> None:
     scaler = of_kind(production, "HorizontalPodAutoscaler")["ubr"]["spec"]
     pool = int(given(production, deployment["template"]["spec"]["containers"][0])["UBR_POOL_SIZE"])
     page = (ROOT / "docs" / "operations" / "kubernetes.md").read_text()
-    assert re.search(rf"with ten replicas of `production`, {10 * (pool + BACKGROUND_CONNECTIONS)} \(", page)
+    assert re.search(rf"With ten replicas of `production`, {10 * (pool + BACKGROUND_CONNECTIONS)} \(", page)
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (3, 10)
     assert of_kind(production, "Ingress")["ubr"]["spec"]["rules"][0]["host"] == "users.example.org"
