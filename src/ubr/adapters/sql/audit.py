@@ -431,11 +431,10 @@ class SqlLogs:
         return sorted(found.values(), key=lambda entry: (entry.timestamp, entry.id), reverse=True)[:limit]
 
     async def search(self, which: LogFilter, after: After[datetime] | None, limit: int) -> Found[LogEntry, datetime]:
-        conditions = list(_equals(which).items())
-        if which.session_id is not None or len(conditions) < 2:  # noqa: PLR2004 - an index has it, in order of time
+        if which.session_id is not None or not which.several:  # indexes have it, in order of time
             return Found(await self.page(which, after, limit))
         # No index has all conditions: that of the first finds the next entries, and the others apply among them.
-        (first, value), *others = conditions
+        (first, value), *others = which.equals.items()
         ahead = _page(LogFilter(since=which.since, until=which.until), after).where(logs.c[first] == value)
         among = ahead.with_only_columns(*logs.c).limit(AHEAD).subquery("ahead")
         ips = log_client_ips
@@ -457,23 +456,11 @@ class SqlLogs:
         return None if row is None else entry_from_row(row)
 
 
-def _equals(which: LogFilter) -> dict[str, object]:
-    """The conditions on one column, by its name, the most telling one first. Each has an index in order of time."""
-    wanted: dict[str, object] = {
-        "request_id": which.request_id,
-        "target_id": which.target_id,
-        "actor_id": which.actor_id,
-        "action": which.action,
-        "level": which.level,
-    }
-    return {name: value for name, value in wanted.items() if value is not None}
-
-
 def _page(which: LogFilter, after: After[datetime] | None) -> Select[Any]:
     """The query for entries after `after`, newest first, by all conditions but the session."""
     c = logs.c
     statement = select(*_ENTRY).select_from(_WITH_IP)
-    statement = statement.where(*(c[name] == value for name, value in _equals(which).items()))
+    statement = statement.where(*(c[name] == value for name, value in which.equals.items()))
     if which.since is not None:
         statement = statement.where(c.timestamp >= which.since)
     if which.until is not None:

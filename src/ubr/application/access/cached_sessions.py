@@ -121,26 +121,16 @@ class CachedSession:
     edition: int = -1
 
 
-class _Packed(msgspec.Struct, array_like=True, gc=False):
-    user: User
-    session: Session
-    roles: tuple[RoleId, ...]
-    number: int
-    until: int
-    read_at: float
-
-
 _encoder: Final = msgspec.msgpack.Encoder(uuid_format="bytes")
-_decoder: Final = msgspec.msgpack.Decoder(_Packed)
+_decoder: Final = msgspec.msgpack.Decoder(tuple[User, Session, tuple[RoleId, ...], int, int, float])
 
 
 def _pack(entry: CachedSession) -> bytes:
-    return _encoder.encode(_Packed(entry.user, entry.session, entry.roles, entry.number, entry.until, entry.read_at))
+    return _encoder.encode((entry.user, entry.session, entry.roles, entry.number, entry.until, entry.read_at))
 
 
 def _unpack(packed: bytes) -> CachedSession:
-    entry = _decoder.decode(packed)
-    return CachedSession(entry.user, entry.session, entry.roles, entry.number, entry.until, entry.read_at)
+    return CachedSession(*_decoder.decode(packed))
 
 
 class CachedSessions:

@@ -107,8 +107,9 @@ class SessionCache:
         if session_id.bytes in self._gone:
             return None
         entry = self._entries.find(session_id)
-        if entry is not None and self._elapsed() - entry.read_at < self.times.horizon:
-            principal = self._roles.renewed(entry, self._cursor or 0, read_after=self._elapsed() - self.times.horizon)
+        read_after = self._elapsed() - self.times.horizon
+        if entry is not None and entry.read_at > read_after:
+            principal = self._roles.renewed(entry, self._cursor or 0, read_after=read_after)
             if principal is not None:
                 return principal
         return await self.look_up(session_id)

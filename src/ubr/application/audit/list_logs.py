@@ -90,7 +90,7 @@ class ListLogs:
         after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
         (await self.authorize(actor)).require(LOGS_READ)
         # One moment for all statements of a search: the place at which it stops is a number of entries further on.
-        async with self.unit_of_work.read() if _takes_several(which) else self.unit_of_work.peek() as tx:
+        async with self.unit_of_work.read() if which.several else self.unit_of_work.peek() as tx:
             found = await _search(tx, which, after, limit + 1)
         async with self.unit_of_work.begin(actor) as tx:
             tx.record(LogRead(filters=_filters(which, known=bool(found.items)), entries=min(len(found.items), limit)))
@@ -99,12 +99,6 @@ class ListLogs:
             found.items, limit, scope, lambda entry: (entry.timestamp, entry.id), reached=found.reached
         )
         return Page(items=[log_entry_result(entry) for entry in entries], next_cursor=cursor)
-
-
-def _takes_several(which: LogFilter) -> bool:
-    """True if the search takes several statements."""
-    conditions = (which.level, which.action, which.actor_id, which.target_id, which.request_id)
-    return which.session_id is not None or sum(value is not None for value in conditions) > 1
 
 
 async def _search(

@@ -33,6 +33,23 @@ class LogFilter:
     since: datetime | None = None
     until: datetime | None = None
 
+    @property
+    def equals(self) -> dict[str, object]:
+        """The conditions that ask for one value of a field, by its name, the most telling one first."""
+        wanted: dict[str, object] = {
+            "request_id": self.request_id,
+            "target_id": self.target_id,
+            "actor_id": self.actor_id,
+            "action": self.action,
+            "level": self.level,
+        }
+        return {name: value for name, value in wanted.items() if value is not None}
+
+    @property
+    def several(self) -> bool:
+        """True if no single list of entries in order of time answers it: a session has two of its own."""
+        return self.session_id is not None or len(self.equals) > 1
+
 
 class Logs(Protocol):
     async def page(self, which: LogFilter, after: After[datetime] | None, limit: int) -> list[LogEntry]:
