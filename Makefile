@@ -86,6 +86,11 @@ test-clients: $(VENV)/.dev ## Generate the clients in TypeScript (requires node 
 test-fuzz: $(VENV)/.dev ## Send 20,000 requests made from the OpenAPI document (FUZZ_REQUESTS=… for another number)
 	@$(BIN)/python -m pytest -m long -s -o faulthandler_timeout=7200 tests/integration/http/test_schemathesis.py $(PYTEST_ARGS)
 
+.PHONY: test-faces
+test-faces: export FACES_CALLS ?= 50000
+test-faces: $(VENV)/.dev ## Compare 100,000 random calls over each store and face (FACES_CALLS=… for another number)
+	@$(PYTEST) -o faulthandler_timeout=0 tests/integration/test_one_behaviour.py $(PYTEST_ARGS)
+
 .PHONY: test-rights
 test-rights: export RIGHTS_ACTS ?= 100000
 test-rights: $(VENV)/.dev ## Do 100,000 random acts with random rights on each store (RIGHTS_ACTS=… for another number)

@@ -20,6 +20,12 @@ RIGHTS_ACTS = int(os.environ.get("RIGHTS_ACTS", "0"))
 RIGHTS_SEED = int(os.environ.get("RIGHTS_SEED", "0"))
 """Added to the seed of each of these runs, for other acts."""
 
+FACES_CALLS = int(os.environ.get("FACES_CALLS", "0"))
+"""Number of random calls that every face answers; 0 for a few."""
+
+FACES_SEED = int(os.environ.get("FACES_SEED", "0"))
+"""Added to the seed of these calls, for other ones."""
+
 PREVIOUS = os.environ.get("UBR_PREVIOUS")
 """The commit that counts as the previous version. The default is the newest tag of a version before this commit, or
 the parent of this commit if there is none.

@@ -189,11 +189,10 @@ class ExportUser:
             has_password=user.password_hash is not None,
             wrong_passwords=0 if failed is None else failed.count,
             former_emails=[FormerEmailResult(email=e.key, reserved_until=e.until) for e in records.former_emails],
-            roles=[
-                grant_result(roles[grant.role_id], grant)
-                for grant in sorted(user.grants.values(), key=lambda grant: grant.granted_at)
-                if grant.role_id in roles
-            ],
+            roles=sorted(
+                (grant_result(roles[id], grant) for id, grant in user.grants.items() if id in roles),
+                key=lambda grant: (grant.granted_at, grant.role),
+            ),
             known_clients=list(records.known_clients),
             links=[_link(link) for link in records.links],
             mails=[_mail(mail, user) for mail in records.mails],

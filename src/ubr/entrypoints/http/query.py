@@ -20,7 +20,7 @@ ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII 
 _ESCAPES: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROLS: Final = re.compile(r"[\x00-\x1f]")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_WHOLE: Final = re.compile(r"[0-9]{1,19}")
+_WHOLE: Final = re.compile(r"-?[0-9]{1,19}")
 
 
 def pairs(raw: bytes) -> dict[str, str]:
