@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ import pytest
 
 from tests.integration.verifier.processes import PASSWORD
 from tests.support.commands import PATIENCE, clean_environment
-from tests.support.papers import blocks_of
+from tests.support.papers import ROOT, blocks_of
 from tests.support.servers import run
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, serving
 from ubr import (
@@ -32,8 +33,10 @@ from ubr import (
     Settings,
     calling_from,
     connect,
+    errors,
 )
 from ubr.domain.errors import InvalidCredentials
+from ubr.http import problem_response
 from ubr.testing import in_memory, log_in
 
 
@@ -249,36 +252,36 @@ def _form(answer: str) -> list[str]:
     return list(dict.fromkeys(re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME", line) for line in answer.splitlines()))
 
 
-@pytest.mark.parametrize("word", ["FastAPI(", "Litestar("])
-async def test_a_service_answers_errors_as_ubr_does_and_mounts_it(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("word", ["FastAPI(", "Starlette(", "Litestar(", "examples"])
+async def test_a_program_of_a_framework(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one of the page is an example as well."""
     monkeypatch.setenv("UBR_DATABASE_URL", "memory:")
-    monkeypatch.setenv("UBR_PERMISSIONS", "notes:read")
-    app = program("docs/embedding.md", word)["app"]
-    lifespan = app.router.lifespan_context(app) if word == "FastAPI(" else app.lifespan()
+    monkeypatch.setenv("UBR_PERMISSIONS", "notes:edit")
+    if word == "examples":
+        names = runpy.run_path(str(ROOT / "examples" / "fastapi_embedded.py"))
+    else:
+        names = program("docs/frameworks.md", word)
+    app, auth = names["app"], names["auth"]
+    lifespan = app.lifespan() if word == "Litestar(" else app.router.lifespan_context(app)
     async with (
         lifespan,
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://notes.example.org") as client,
     ):
-        ubr = app.state.ubr
-        stranger = await client.get("/notes")
-        assert (stranger.status_code, stranger.json()["type"]) == (401, "/problems/unauthenticated")
-        assert stranger.headers["www-authenticate"] == "Bearer"
-        assert stranger.headers["content-type"] == "application/problem+json"
-        forged = await client.get("/notes", headers={"authorization": "Bearer forged"})
-        assert (forged.status_code, forged.json()["type"]) == (401, "/problems/invalid-token")
-
-        # The routes of ubr, with its own headers.
         reader = {"email": "reader@example.org", "password": PASSWORD}
-        user = await client.post("/api/auth/register", json=reader)
-        assert (user.status_code, user.headers["x-content-type-options"]) == (201, "nosniff")
-        tokens = (await client.post("/api/auth/login", json=reader)).json()
+        user = await client.post("/users/api/auth/register", json=reader)
+        assert user.status_code == 201
+        tokens = (await client.post("/users/api/auth/login", json=reader)).json()
         headers = {"authorization": f"Bearer {tokens['access_token']}"}
-        assert (await client.get("/api/users/me", headers=headers)).json()["id"] == user.json()["id"]
-        assert (await client.get("/nothing")).json()["type"] == "/problems/not-found"
-        assert (await client.get("/reset-password")).status_code == 200
-
-        denied = await client.get("/notes", headers=headers)
-        assert (denied.status_code, denied.json()["instance"]) == (403, "/notes")
-        await ubr.create_role(CreateRoleCommand(name="reading", permissions=["notes:read"]), actor=SYSTEM)
-        await ubr.assign_role(AssignRoleCommand(user_id=UUID(user.json()["id"]), role="reading"), actor=SYSTEM)
+        assert (await client.get("/users/api/users/me", headers=headers)).json()["id"] == user.json()["id"]
+        assert (await client.get("/notes")).status_code == 401
         assert (await client.get("/notes", headers=headers)).json() == {"reader": user.json()["id"]}
+        denied = await client.post("/notes", headers=headers)
+        assert (denied.status_code, denied.json()["type"]) == (403, "/problems/forbidden")
+        await auth.ubr.create_role(CreateRoleCommand(name="editor", permissions=["notes:edit"]), actor=SYSTEM)
+        await auth.ubr.assign_role(AssignRoleCommand(user_id=UUID(user.json()["id"]), role="editor"), actor=SYSTEM)
+        assert (await client.post("/notes", headers=headers)).json() == {"writer": user.json()["id"]}
+
+
+async def test_an_error_in_another_framework() -> None:
+    answer = problem_response(errors.Forbidden(), "/notes")
+    assert (answer.status, answer.media_type) == (403, "application/problem+json")

@@ -54,9 +54,7 @@ HELD = {
     ("docs/clients.md", "sh"): "integration/test_docs_programs.py::test_a_request_with_a_key",
     ("docs/clients.md", "python"): "integration/test_docs_programs.py::test_a_retry_in_python",
     ("docs/docker.md", "sh"): "unit/test_papers.py::test_the_container_is_started_as_the_image_test_does",
-    ("docs/embedding.md", "python"): (
-        "integration/test_docs_programs.py::test_a_service_answers_errors_as_ubr_does_and_mounts_it"
-    ),
+    ("docs/frameworks.md", "python"): "integration/test_docs_programs.py::test_a_program_of_a_framework",
     ("docs/keys.md", ""): "unit/test_papers.py::test_a_list_of_commands_is_complete",
     ("docs/load-balancers.md", ""): "unit/test_papers.py::test_the_load_balancer_is_the_one_of_the_rolling_update",
     ("docs/mail.md", "sh"): "integration/test_docs_programs.py::test_the_commands_of_the_outbox",

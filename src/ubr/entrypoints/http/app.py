@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import litestar
@@ -11,7 +12,7 @@ from litestar.datastructures import State
 from ubr.application.app import Application
 from ubr.entrypoints.http.edge import Edge, HttpOptions
 from ubr.entrypoints.http.lifetime import STOPPING
-from ubr.entrypoints.http.openapi.document import described
+from ubr.entrypoints.http.openapi.document import describing, selection_of
 from ubr.entrypoints.http.problems.errors import ClientGone
 from ubr.entrypoints.http.problems.response import problem
 from ubr.entrypoints.http.routes import CONTROLLERS
@@ -22,14 +23,24 @@ from ubr.entrypoints.http.routing import handlers
 __all__ = ["HttpOptions", "create_app"]
 
 
-def create_app(ubr: Application, *, options: HttpOptions | None = None) -> Edge:
-    """The ASGI service over a ready application. `Edge.app` is the Litestar application inside."""
+def create_app(ubr: Application, *, options: HttpOptions | None = None, routes: Collection[str] | None = None) -> Edge:
+    """The ASGI service over a ready application. `Edge.app` is the Litestar application inside.
+
+    `routes` selects some of the routes: by tags or by names of operations, as in the OpenAPI document. Errors:
+    `ValueError` for an unknown name.
+    """
     options = options or HttpOptions()
+    selection = selection_of(routes)
     app = Litestar(
-        handlers(CONTROLLERS, ubr, body_seconds=options.body_seconds),
+        handlers(CONTROLLERS, ubr, body_seconds=options.body_seconds, selection=selection),
         exception_handlers={Exception: _not_found},
         state=State(
-            {"described": described, STOPPING: False, RETURN_URL: options.return_url, METRICS: options.metrics}
+            {
+                "described": describing(selection),
+                STOPPING: False,
+                RETURN_URL: options.return_url,
+                METRICS: options.metrics,
+            }
         ),
         openapi_config=None,
         logging_config=None,

@@ -14,10 +14,10 @@ from ubr.application.app import Application
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.idempotency import IdempotencyKey
 from ubr.domain.actor import Actor
-from ubr.domain.errors import InvalidToken, UbrError, Unauthenticated
+from ubr.domain.errors import UbrError
 from ubr.entrypoints.http import body, conditional, idempotency_key, query
+from ubr.entrypoints.http.bearer import bearer_token
 from ubr.entrypoints.http.exchange import Facts, facts_of
-from ubr.entrypoints.http.fields import Fields
 
 C = TypeVar("C", bound=Command)
 
@@ -158,21 +158,3 @@ class Call:
             conditional.none_match(self.fields, "")
         if wanted.strict and wanted.query is None and self.scope["query_string"]:
             query.decode(self.scope["query_string"], Command)
-
-
-def bearer_token(fields: Fields) -> str:
-    """The token of the single `Authorization` field (RFC 6750, 2.1).
-
-    Errors: `Unauthenticated` if there is no token; `InvalidToken` for several fields and for a malformed token.
-    """
-    given = fields.get(b"authorization")
-    if not given:
-        raise Unauthenticated
-    if len(given) > 1:
-        raise InvalidToken("There is more than one Authorization field")
-    scheme, _, token = given[0].strip().partition(b" ")
-    if scheme.lower() != b"bearer" or not (token := token.strip(b" ")):
-        raise Unauthenticated
-    if not token.isascii():
-        raise InvalidToken
-    return token.decode()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import secrets
 import time
 from collections.abc import Collection, Iterable
 from contextlib import nullcontext, suppress
@@ -20,7 +19,7 @@ from ubr.application.audit.denials import CountRejection
 from ubr.application.kernel.origin import Origin, calling_from
 from ubr.application.protection.rate_limits import RateLimitStatus, collecting_rate_limits, whole_seconds
 from ubr.domain.errors import Invalid, InvalidCredentials, NotFound, UbrError
-from ubr.entrypoints.http.client_ip import client_ip, is_ignored
+from ubr.entrypoints.http.client_ip import is_ignored
 from ubr.entrypoints.http.connections import PROBES, UNREAD_SECONDS, Connections, Peer
 from ubr.entrypoints.http.cors import Cors
 from ubr.entrypoints.http.exchange import Facts, with_facts
@@ -30,19 +29,17 @@ from ubr.entrypoints.http.log_lines import EVENTS
 from ubr.entrypoints.http.logged_path import LoggedPaths
 from ubr.entrypoints.http.metrics.exporter import Exporter
 from ubr.entrypoints.http.metrics.registry import HUNG_UP
+from ubr.entrypoints.http.origin import request_origin
 from ubr.entrypoints.http.problems.errors import ClientGone, InternalError, MalformedBody, UriTooLong
 from ubr.entrypoints.http.problems.faults import failed
-from ubr.entrypoints.http.problems.response import problem_response
-from ubr.entrypoints.http.trace_context import TRACEPARENT, trace_context
+from ubr.entrypoints.http.problems.rendering import problem_response
 from ubr.settings import TrustedProxies
 
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Za-z:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]*)?")
 _CANONICAL: Final = re.compile(rb"/|(?:/(?!\.\.?(?:/|\Z))[^/]+)+")
 _NEEDLESS: Final = re.compile(rb"%(?:2[DEF]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])", re.IGNORECASE)
 """Escapes of characters that a path contains unescaped (RFC 3986, 2.3), and of the slash."""
 _MAX_URI_LENGTH: Final = 8192
-_MAX_USER_AGENT_LENGTH: Final = 512
 _WITHOUT_HOST: Final = ("1", "1.0")
 """The version strings that servers use for HTTP/1.0."""
 _DRAIN_BYTES: Final = 8 * 1024 * 1024
@@ -126,8 +123,6 @@ class Edge:
 
     def origin(self, scope: HTTPScope, fields: Fields) -> Origin:
         """The origin of a request."""
-        given = fields.get(b"x-request-id", ())
-        kept = len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) is not None
         client = scope.get("client")
         peer = client[0] if client else None
         if not self._warned and is_ignored(peer, fields, self._trusted):
@@ -136,14 +131,7 @@ class Edge:
                 "X-Forwarded-For is ignored, because UBR_TRUSTED_PROXIES does not name its sender: if that is your "
                 "proxy, all clients behind it share one limit"
             )
-        trace = trace_context(fields) if TRACEPARENT in fields else None
-        return Origin(
-            ip=client_ip(peer, fields, self._trusted),
-            user_agent=_user_agent(fields),
-            request_id=given[0].decode() if kept else secrets.token_hex(16),
-            request_id_given=kept,
-            trace_id=None if trace is None else trace.trace_id,
-        )
+        return request_origin(peer, fields, self._trusted)
 
     def finalize_headers(
         self, headers: Iterable[tuple[bytes, bytes]], facts: Facts, request_id: bytes
@@ -368,13 +356,3 @@ def _methods(allowed: bytes) -> bytes:
     """The methods, sorted to be independent of the server. A route with GET also has HEAD."""
     methods = {method.strip() for method in allowed.split(b",")}
     return b", ".join(sorted(methods | {b"HEAD"} if b"GET" in methods else methods))
-
-
-def _user_agent(fields: Fields) -> str | None:
-    given = fields.get(b"user-agent")
-    if given is None:
-        return None
-    text = given[0][: _MAX_USER_AGENT_LENGTH * 4].decode("utf-8", "replace")
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else " " for char in text)
-    return text[:_MAX_USER_AGENT_LENGTH].strip() or None

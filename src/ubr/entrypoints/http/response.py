@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from litestar.types import Send
+if TYPE_CHECKING:
+    # Services that only answer problems do not load it.
+    from litestar.types import Send
 
 _WITHOUT_BODY: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 

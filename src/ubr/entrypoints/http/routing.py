@@ -21,6 +21,7 @@ from ubr.entrypoints.http.exchange import facts_of
 from ubr.entrypoints.http.problems.errors import ClientGone, MethodNotAllowed
 from ubr.entrypoints.http.problems.response import problem
 from ubr.entrypoints.http.response import Response
+from ubr.entrypoints.http.selection import Selection, is_selected
 
 Handle: TypeAlias = Callable[[Any, Call], Awaitable[Response | None]]
 Answering: TypeAlias = Callable[[Call], Awaitable[Response | None]]
@@ -62,14 +63,15 @@ class Controller:
 
 
 def handlers(
-    controllers: Iterable[type[Controller]], ubr: Application, *, body_seconds: float
+    controllers: Iterable[type[Controller]], ubr: Application, *, body_seconds: float, selection: Selection = None
 ) -> list[ASGIRouteHandler]:
-    """A handler for each path."""
+    """A handler for each path with selected operations."""
     paths: dict[str, dict[str, tuple[Operation, Answering]]] = {}
     for controller in controllers:
         owner = controller()
         for path, route in controller.routes():
-            paths.setdefault(path, {})[route.method] = route.operation, partial(route.handle, owner)
+            if is_selected(route.operation, selection):
+                paths.setdefault(path, {})[route.method] = route.operation, partial(route.handle, owner)
     return [
         ASGIRouteHandler(_litestar(path), copy_scope=False)(_Path(path, methods, ubr, body_seconds).__call__)
         for path, methods in paths.items()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from ubr.domain.errors import UbrError
-from ubr.entrypoints.http.call import bearer_token
+from ubr.entrypoints.http.bearer import bearer_token
 from ubr.entrypoints.http.client_ip import client_ip
 from ubr.entrypoints.http.fields import Fields
 

@@ -12,6 +12,7 @@ from ubr.entrypoints.http.openapi.schemas import Json, Schemas
 from ubr.entrypoints.http.problems.advice import example
 from ubr.entrypoints.http.problems.catalogue import problems
 from ubr.entrypoints.http.routing import Controller
+from ubr.entrypoints.http.selection import Selection, is_selected
 
 _TAGS: Final = {
     "auth": "Registration, login, logout and passwords.",
@@ -41,9 +42,9 @@ API_VERSION: Final = "0.1.0"
 """Version of the interface. It changes only with the interface, independently of ubr's own version."""
 
 
-def assemble(controllers: Iterable[type[Controller]]) -> Json:
-    """The whole document, built from the controllers alone."""
-    routes = [route for route in operations(controllers) if route[2].described]
+def assemble(controllers: Iterable[type[Controller]], selection: Selection = None) -> Json:
+    """The document of the selected routes, built from the controllers alone."""
+    routes = [route for route in operations(controllers) if route[2].described and is_selected(route[2], selection)]
     schemas = Schemas([operation for _, _, operation in routes])
     paths: dict[str, Json] = {}
     for path, method, operation in routes:

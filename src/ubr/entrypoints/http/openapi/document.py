@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from collections.abc import Collection
+from functools import cache, partial
 from typing import Any
 
+from ubr.entrypoints.http.files import Described
 from ubr.entrypoints.http.openapi.assembly import assemble
+from ubr.entrypoints.http.openapi.operations import operations
 from ubr.entrypoints.http.routes import CONTROLLERS
+from ubr.entrypoints.http.selection import Selection, select
 
 
 @cache
 def described() -> dict[str, Any]:
     """The document as plain values."""
     return assemble(CONTROLLERS)
+
+
+@cache
+def describing(selection: Selection) -> Described:
+    """Makes the document of the selected routes."""
+    return described if selection is None else cache(partial(assemble, CONTROLLERS, selection))
+
+
+def selection_of(names: Collection[str] | None) -> Selection:
+    """The routes with these tags or names. Errors: `ValueError` for an unknown name."""
+    return select(names, (operation for _, _, operation in operations(CONTROLLERS)))
 
 
 def document() -> str:

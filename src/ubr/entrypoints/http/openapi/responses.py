@@ -31,7 +31,7 @@ from ubr.entrypoints.http.problems.errors import (
     UnsupportedMediaType,
     UriTooLong,
 )
-from ubr.entrypoints.http.problems.response import MEDIA_TYPE, ProblemDetails
+from ubr.entrypoints.http.problems.rendering import MEDIA_TYPE, ProblemDetails
 
 
 def responses(path: str, operation: Operation, schemas: Schemas, *, cached: bool) -> Json:

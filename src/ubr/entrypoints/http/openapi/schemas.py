@@ -11,7 +11,7 @@ from ubr.domain.errors import Invalid
 from ubr.entrypoints.http.call import Operation
 from ubr.entrypoints.http.problems.advice import example
 from ubr.entrypoints.http.problems.catalogue import Problem, status_of
-from ubr.entrypoints.http.problems.response import ProblemDetails
+from ubr.entrypoints.http.problems.rendering import ProblemDetails
 
 Json: TypeAlias = dict[str, Any]
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ubr.entrypoints.http.problems.advice import ADVICE, Advice, example
 from ubr.entrypoints.http.problems.catalogue import Problem, problems
-from ubr.entrypoints.http.problems.response import MEDIA_TYPE
+from ubr.entrypoints.http.problems.rendering import MEDIA_TYPE
 
 _STYLE: Final = """
 :root { color-scheme: light dark; }

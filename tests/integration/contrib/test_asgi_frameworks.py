@@ -1,0 +1,241 @@
+"""A program with each ASGI framework knows its users, over the library and over tokens of another process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import httpx
+import jsonschema
+import pytest
+
+from tests.integration.contrib.services import FRAMEWORKS, running
+from tests.integration.http.kit import PASSWORD, Service, bearer, in_process, memory_settings, problem
+from tests.integration.verifier.kit import Way, make_follower, make_verifier
+from ubr import SYSTEM, AssignRoleCommand, CreateRoleCommand, ListLogsCommand, errors
+from ubr.contrib.auth import Library, Tokens
+from ubr.contrib.starlette import StarletteAuth
+
+READER = "reader@example.org"
+
+
+@dataclass
+class Program:
+    """A program, a client of it, and the service whose users it has."""
+
+    app: Any
+    auth: Any
+    client: httpx.AsyncClient
+    users: Service
+
+    async def reader(self) -> dict[str, str]:
+        """The header of a logged-in user without permissions."""
+        await self.users.register(READER)
+        return bearer(await self.users.logged_in(READER))
+
+    async def editor(self) -> dict[str, str]:
+        """The header of a logged-in user who may edit notes."""
+        user = await self.users.register("editor@example.org")
+        assert self.users.ubr is not None
+        await self.users.ubr.create_role(CreateRoleCommand(name="editor", permissions=["notes:edit"]), actor=SYSTEM)
+        await self.users.ubr.assign_role(AssignRoleCommand(user_id=UUID(user["id"]), role="editor"), actor=SYSTEM)
+        return bearer(await self.users.logged_in("editor@example.org"))
+
+
+@pytest.fixture(params=FRAMEWORKS)
+def framework(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=["library", "tokens"])
+async def program(framework: str, request: pytest.FixtureRequest) -> AsyncIterator[Program]:
+    async with AsyncExitStack() as stack:
+        users = await stack.enter_async_context(in_process(memory_settings(permissions=("notes:edit",))))
+        assert users.ubr is not None
+        if request.param == "library":
+            app, auth = FRAMEWORKS[framework](Library(), mounted=True)
+            stack.enter_context(auth.using(users.ubr))
+        else:
+            verifier = make_verifier(users, Way(users), await make_follower(users.ubr))
+            app, auth = FRAMEWORKS[framework](Tokens(verifier), mounted=False)
+        await stack.enter_async_context(running(app))
+        transport = httpx.ASGITransport(app)
+        client = httpx.AsyncClient(transport=transport, base_url="http://notes.example.org")
+        yield Program(app, auth, await stack.enter_async_context(client), users)
+
+
+@pytest.fixture
+async def embedded(framework: str) -> AsyncIterator[Program]:
+    """With the library alone."""
+    async with in_process(memory_settings(permissions=("notes:edit",))) as users:
+        app, auth = FRAMEWORKS[framework](Library(), mounted=True)
+        assert users.ubr is not None
+        transport = httpx.ASGITransport(app)
+        with auth.using(users.ubr):
+            async with running(app), httpx.AsyncClient(transport=transport, base_url="http://notes.test") as client:
+                yield Program(app, auth, client, users)
+
+
+async def test_a_route_that_needs_a_user(program: Program) -> None:
+    reader = await program.reader()
+    answer = await program.client.get("/notes", headers=reader)
+    assert (answer.status_code, list(answer.json())) == (200, ["reader"])
+    assert answer.headers["x-request-id"]
+    stranger = await program.client.get("/notes")
+    assert stranger.json() == problem(401, "unauthenticated", "/notes")
+    assert stranger.headers["www-authenticate"] == "Bearer"
+    forged = await program.client.get("/notes", headers={"authorization": "Bearer forged"})
+    assert forged.json() == problem(401, "invalid-token", "/notes")
+    assert forged.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+    for refused in (stranger, forged):
+        assert refused.status_code == 401
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert refused.headers["cache-control"] == "no-store"
+        assert refused.headers["x-request-id"] == refused.json()["request_id"]
+
+
+async def test_an_id_that_the_client_gave_is_kept(program: Program) -> None:
+    answer = await program.client.get("/notes", headers={"x-request-id": "mine"})
+    assert (answer.headers["x-request-id"], answer.json()["request_id"]) == ("mine", "mine")
+
+
+async def test_two_tokens_in_one_request_are_refused(program: Program) -> None:
+    reader = await program.reader()
+    twice = [("authorization", reader["authorization"])] * 2
+    answer = await program.client.get("/notes", headers=twice)
+    assert answer.json() == problem(401, "invalid-token", "/notes")
+
+
+async def test_a_route_for_everyone(program: Program) -> None:
+    assert (await program.client.get("/public")).json() == {"reader": None}
+    known = await program.client.get("/public", headers=await program.reader())
+    assert known.json()["reader"] is not None
+    forged = await program.client.get("/public", headers={"authorization": "Bearer forged"})
+    assert forged.json() == problem(401, "invalid-token", "/public")
+
+
+async def test_a_route_that_needs_a_permission(program: Program) -> None:
+    denied = await program.client.post("/notes", headers=await program.reader())
+    assert denied.json() == problem(403, "forbidden", "/notes")
+    assert "notes:edit" in denied.json()["detail"]
+    assert (await program.client.post("/notes")).status_code == 401
+    written = await program.client.post("/notes", headers=await program.editor())
+    assert (written.status_code, list(written.json())) == (200, ["writer"])
+
+
+async def test_a_logged_out_user_is_refused_at_once(program: Program) -> None:
+    reader = await program.reader()
+    assert (await program.client.get("/notes", headers=reader)).status_code == 200
+    assert (await program.users.client.post("/api/auth/logout", headers=reader)).status_code == 204
+    answer = await program.client.get("/notes", headers=reader)
+    assert answer.json() == problem(401, "invalid-token", "/notes")
+
+
+async def test_the_interface_of_ubr_below_a_path(embedded: Program) -> None:
+    client = embedded.client
+    reader = {"email": READER, "password": PASSWORD}
+    user = await client.post("/users/api/auth/register", json=reader)
+    assert (user.status_code, user.headers["x-content-type-options"]) == (201, "nosniff")
+    tokens = (await client.post("/users/api/auth/login", json=reader)).json()
+    me = await client.get("/users/api/users/me", headers=bearer(tokens))
+    assert me.json()["id"] == user.json()["id"]
+    assert len(me.headers.get_list("x-request-id")) == 1
+    wrong = await client.post("/users/api/auth/login", json={**reader, "password": "another password"})
+    assert wrong.json() == problem(401, "invalid-credentials", "/api/auth/login")
+    # Further routes were not asked for, nor does another spelling reach one.
+    for path in ("/users/api/roles", "/users/api/users", "/users/api/auth/login/", "/users/api/nothing"):
+        answer = await client.get(path, headers=bearer(tokens))
+        assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found"), path
+    assert (await client.get("/notes", headers=bearer(tokens))).json() == {"reader": user.json()["id"]}
+
+
+async def test_the_audit_log_knows_the_client(embedded: Program) -> None:
+    ubr = embedded.auth.ubr
+    await embedded.client.post(
+        "/users/api/auth/register",
+        json={"email": READER, "password": PASSWORD},
+        headers={"x-request-id": "the-registration"},
+    )
+    page = await ubr.list_logs(ListLogsCommand(limit=10), actor=SYSTEM)
+    [entry] = [entry for entry in page.items if entry.action == "user.registered"]
+    assert (entry.ip, entry.request_id) == ("127.0.0.1", "the-registration")
+
+
+@pytest.mark.parametrize("framework", ["fastapi", "litestar"], indirect=True)
+async def test_the_openapi_document_has_the_parts_of_ubr(embedded: Program) -> None:
+    path = "/openapi.json" if "/openapi.json" in str(embedded.app.routes) else "/schema/openapi.json"
+    document = (await embedded.client.get(path)).json()
+    assert document["components"]["securitySchemes"].keys() == {"ubr"}
+    read, write = document["paths"]["/notes"]["get"], document["paths"]["/notes"]["post"]
+    public = document["paths"]["/public"]["get"]
+    assert read["security"] == [{"ubr": []}]
+    assert write["security"] == [{"ubr": ["notes:edit"]}]
+    assert public["security"] == [{"ubr": []}, {}]
+    assert read["responses"].keys() == {"200", "401", "503"}
+    assert write["responses"].keys() == {"200", "401", "403", "503"}
+    assert write["responses"]["403"]["content"].keys() == {"application/problem+json"}
+    assert "WWW-Authenticate" in read["responses"]["401"]["headers"]
+
+    mounted = {path for path in document["paths"] if path.startswith("/users")}
+    assert {"/users/api/auth/login", "/users/api/users/me"} <= mounted
+    assert "/users/api/users" not in mounted
+    assert "/users/api/roles" not in mounted
+    assert document["paths"]["/users/api/auth/login"]["post"]["security"] == []
+    assert document["paths"]["/users/api/users/me"]["get"]["security"] == [{"ubr": []}]
+    for reference in references(document):
+        found: Any = document
+        for part in reference.removeprefix("#/").split("/"):
+            found = found[part]
+    # A real problem has the form that the document describes.
+    schema = {"$ref": "#/components/schemas/ProblemDetails", "components": document["components"]}
+    jsonschema.validate((await embedded.client.get("/notes")).json(), schema)
+
+
+def references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+        return own + [each for member in value.values() for each in references(member)]
+    return [each for member in value for each in references(member)] if isinstance(value, list) else []
+
+
+def test_a_route_that_does_not_exist_cannot_be_mounted(framework: str) -> None:
+    app, auth = FRAMEWORKS[framework](Library(), mounted=False)
+    arguments = ["/users"] if framework == "litestar" else [app, "/users"]
+    with pytest.raises(ValueError, match="No route has the name passkeys"):
+        auth.mount(*arguments, routes=["passkeys"])
+
+
+async def test_the_source_is_opened_once_and_closed_at_the_end(framework: str) -> None:
+    settings = memory_settings()
+    app, auth = FRAMEWORKS[framework](Library(settings), mounted=True)
+    with pytest.raises(RuntimeError, match="not open"):
+        _ = auth.ubr
+    async with running(app):
+        with pytest.raises(RuntimeError, match="open already"):
+            async with auth.running():
+                pass
+        await auth.ubr.check_health()
+    with pytest.raises(RuntimeError, match="not open"):
+        _ = auth.ubr
+
+
+async def test_use_cases_of_another_process_are_not_called() -> None:
+    async with in_process(memory_settings()) as users:
+        await users.register(READER)
+        tokens = await users.logged_in(READER)
+        verifier = make_verifier(users, Way(users), _no_token, patience=0.1)
+        auth = StarletteAuth(Tokens(verifier))
+        async with auth.running():
+            with pytest.raises(RuntimeError, match="another process"):
+                _ = auth.ubr
+            # Without credentials it follows nothing, so it decides nothing.
+            with pytest.raises(errors.Unavailable, match="cannot be checked"):
+                await auth.gate.authenticate(tokens["access_token"])
+
+
+async def _no_token() -> str:
+    return "no token"
