@@ -74,7 +74,7 @@ def actions_table() -> str:
 
 def _about(event: type[Event]) -> str:
     """The type of its target; empty where it has none."""
-    kinds = {
+    kinds: dict[type[Event], str] = {
         UserEvent: "user",
         RoleEvent: "role",
         SessionEvent: "session",

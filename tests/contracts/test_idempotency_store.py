@@ -2,12 +2,12 @@
 
 import asyncio
 import secrets
-from dataclasses import replace
 from datetime import datetime
 
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, MovableClock, new_user, put, race, seen, something_happened
+from tests.support.values import replace
 from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.idempotency import IdempotencyRecord
 from ubr.application.ports.unit_of_work import UnitOfWork

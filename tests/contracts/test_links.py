@@ -1,12 +1,12 @@
 """What a store promises about one-time links."""
 
 import secrets
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, email, new_user, put, race, seen
+from tests.support.values import replace
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind, OneTimeLink
 from ubr.domain.accounts.user import User

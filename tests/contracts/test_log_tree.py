@@ -6,7 +6,6 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from typing import Protocol
@@ -20,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.contracts.conftest import Stored
 from tests.contracts.kit import HOUR, NOON, MovableClock, new_session, new_user, put, race, seen, something_happened
 from tests.support.denials import denials_in
+from tests.support.values import replace
 from ubr.adapters.memory import MemoryStore
 from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.secrets import SecretKeys

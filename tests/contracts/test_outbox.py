@@ -1,13 +1,13 @@
 """What a store promises about letters that wait."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, email, new_user, pages, put, race, seen
+from tests.support.values import replace
 from ubr.application.ports.mail import MailBacklog
 from ubr.application.ports.paging import After
 from ubr.application.ports.unit_of_work import UnitOfWork

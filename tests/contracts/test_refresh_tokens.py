@@ -2,13 +2,13 @@
 
 import asyncio
 import secrets
-from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, new_session, new_token, new_user, put, race, seen
+from tests.support.values import replace
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import SYSTEM
 from ubr.domain.ids import SessionId, TokenDigest

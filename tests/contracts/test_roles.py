@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -24,6 +23,7 @@ from tests.contracts.kit import (
     race,
     seen,
 )
+from tests.support.values import replace
 from ubr.adapters.sql import roles as sql_roles
 from ubr.adapters.sql.tables import user_roles
 from ubr.application.ports.accounts import UserFilter

@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -30,6 +29,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm
 
+from tests.support.values import replace
 from ubr.adapters.security.secrets import SecretKeys
 from ubr.adapters.security.tokens import SEALING_PURPOSE, JwtAccessTokens
 from ubr.application.ports.keys import AccessTokens

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, TypeAlias
 from uuid import UUID
@@ -18,6 +18,7 @@ from tests.contracts.conftest import Stored
 from tests.contracts.kit import NOON, MovableClock, put, race, seen, something_happened
 from tests.support.denials import denials_in
 from tests.support.notes import NotGenuine, checkpoint, opened
+from tests.support.values import replace
 from ubr.adapters.memory import MemoryStore
 from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.secrets import SecretKeys

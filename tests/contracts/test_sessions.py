@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, new_session, new_token, new_user, pages, put, race, seen
+from tests.support.values import replace
 from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.paging import After
 from ubr.application.ports.sessions import TOKENS_EACH, ForgottenSessions

@@ -1,11 +1,11 @@
 """What a store promises about signing keys."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
 from tests.contracts.kit import HOUR, NOON, new_key, put, race, seen
+from tests.support.values import replace
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import SYSTEM
 

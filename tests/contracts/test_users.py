@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import product
 from operator import attrgetter
@@ -27,6 +26,7 @@ from tests.contracts.kit import (
     race,
     seen,
 )
+from tests.support.values import replace
 from ubr.adapters.sql.user_search import Effort
 from ubr.application.ports.accounts import ReservedEmail, UserFilter, UserSort
 from ubr.application.ports.audit import LogFilter

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.support.values import replace
 from ubr.adapters.sql.migrations import upgrade
 from ubr.bootstrap import Environment, open_environment
 from ubr.settings import Settings

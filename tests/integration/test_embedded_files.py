@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.support.values import replace
 from ubr import SYSTEM, LogInCommand, RegisterUserCommand, Settings, WrongSetting, connect
 from ubr.entrypoints.http.asgi import create
 from ubr.settings import SECRET_FILE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from msgspec.structs import replace as replace_fields
 from sqlalchemy import Select
 
 from tests.support.people import PASSWORD
+from tests.support.values import replace
 from ubr import (
     SYSTEM,
     Application,

@@ -19,7 +19,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from secrets import randbits, token_hex
@@ -34,6 +34,7 @@ from tests.support.logs import Maker, Signer, checkpoint_of, seeded
 from tests.support.people import World
 from tests.support.plugin import Desk
 from tests.support.servers import PostgresServer, run
+from tests.support.values import replace
 from ubr import SYSTEM, Application, Settings, connect
 from ubr.adapters.sql import ConnectionLimits, SqlUnitOfWork, make_engine
 from ubr.adapters.sql.migrations import upgrade

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -21,6 +21,7 @@ from tests.integration.http.kit import PASSWORD, Service, database_settings, in_
 from tests.support.mail import AFAR, Certificate, MailServer, certificate, mail_server, strange_server
 from tests.support.people import OTHER_PASSWORD, World, new_world
 from tests.support.people import PASSWORD as THEIRS
+from tests.support.values import replace
 from ubr.adapters.mail.smtp import SmtpMailer
 from ubr.adapters.security.system import utc_now
 from ubr.application.accounts.create_user import CreateUserCommand

@@ -1,6 +1,5 @@
 """Passwords over the time of an installation: a cost that rises, a list that grows, and rules that came later."""
 
-from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -10,6 +9,7 @@ from sqlalchemy import text
 from tests.integration.http.kit import sqlite_settings
 from tests.support.hashes import bound, opened
 from tests.support.people import PASSWORD, World
+from tests.support.values import replace
 from ubr.adapters.sql import make_engine
 from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.create_admin import CreateAdminCommand

@@ -10,7 +10,6 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -18,6 +17,7 @@ import pytest
 from tests.support.people import NO_LIMITS, token_in
 from tests.support.plugin import NewDatabase
 from tests.support.races import rounds, two_instances
+from tests.support.values import replace
 from ubr import (
     SYSTEM,
     Actor,

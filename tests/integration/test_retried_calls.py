@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +20,7 @@ from tests.support.plugin import Desk, NewDatabase
 from tests.support.proxy import FaultProxy
 from tests.support.races import two_instances
 from tests.support.servers import PostgresServer
+from tests.support.values import replace
 from ubr import (
     SYSTEM,
     Actor,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from dataclasses import replace
 from datetime import timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -18,6 +17,7 @@ import pytest
 
 from tests.contracts.kit import NOON
 from tests.support.mail import ACCOUNT, AFAR, Certificate, certificate, mail_server, strange_server
+from tests.support.values import replace
 from ubr.adapters.mail.smtp import SmtpMailer
 from ubr.application.ports.mail import Mail
 from ubr.domain.errors import MailRefused, MailUnavailable

@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -24,6 +24,7 @@ from tests.contracts.kit import MovableClock, email, new_session, new_token, new
 from tests.support.plugin import NewDatabase, PrivatePostgres
 from tests.support.room import PRODUCTION_LIMITS
 from tests.support.servers import PostgresServer
+from tests.support.values import replace
 from ubr.adapters.sql import ConnectionLimits, SqlStore, SqlUnitOfWork, make_engine, normal_url
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.engine import Mode

@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +19,7 @@ from tests.contracts.conftest import LIMITS
 from tests.contracts.kit import NOON, MovableClock, email, new_role
 from tests.support.plugin import Desk, NewDatabase
 from tests.support.servers import PostgresServer
+from tests.support.values import replace
 from ubr.adapters.sql import SqlUnitOfWork, make_engine
 from ubr.adapters.sql import user_search as user_pages
 from ubr.adapters.sql.migrations import upgrade

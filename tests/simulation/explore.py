@@ -11,12 +11,13 @@ import asyncio
 import gc
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from types import AsyncGeneratorType, CoroutineType, FrameType
 from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
+from tests.support.values import names_of
 from ubr.adapters.memory.unit_of_work import MemoryTransaction
 from ubr.application.access.cached_sessions import CachedRoles, CachedSessions
 from ubr.application.ports.sessions import Principal
@@ -246,8 +247,8 @@ def _shape_of(kind: type) -> _Shape:
         return lambda shapes, value: shapes.each(value)
     if issubclass(kind, set | frozenset):
         return lambda shapes, value: frozenset(shapes.each(value))
-    if is_dataclass(kind) and kind.__name__ in _VALUES:
-        names = [each.name for each in fields(kind)]
+    if kind.__name__ in _VALUES:
+        names = names_of(kind)
         return lambda shapes, value: shapes.each([getattr(value, name) for name in names])
     return lambda _, value: kind.__name__
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Container, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from tests.simulation.loop import SimulatedLoop, thread, worker_of
+from tests.support.values import names_of
 from ubr.adapters.memory import MemoryChangeFeed, MemoryStore
 from ubr.adapters.memory.sessions import MemoryPrincipals
 from ubr.adapters.memory.store import Drafts
@@ -29,7 +30,7 @@ _KEPT = ("epoch", "steady", "home", "writing", "renewals")
 
 def rows_of(store: MemoryStore) -> dict[str, Any]:
     """A copy of all that a store holds but its workers."""
-    held = {each.name: getattr(store, each.name).copy() for each in fields(store) if each.name not in _KEPT}
+    held = {name: getattr(store, name).copy() for name in names_of(store) if name not in _KEPT}
     return {**held, "workers": {}}
 
 

@@ -6,10 +6,10 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from uuid import UUID
 
 from tests.simulation.parts import GatedChangeFeed, GatedNotifier, GatedTransaction, GatedUnitOfWork, Storage
+from tests.support.values import replace
 from ubr.adapters.memory import MemoryStore
 from ubr.application.access.authorization import authority
 from ubr.application.access.session_cache import SessionCache
@@ -26,14 +26,14 @@ from ubr.domain.revocation.changes import ChangeRecord
 from ubr.domain.sessions.termination import SecurityEvent
 
 
-class AnswersAtOnce(RevocationBarrier):
+class AnswersAtOnce(RevocationBarrier, frozen=True):
     """The writer does not wait."""
 
     async def __call__(self, commit_id: UUID, *, must_propagate: bool) -> None:
         await super().__call__(commit_id, must_propagate=False)
 
 
-class ShortWait(RevocationBarrier):
+class ShortWait(RevocationBarrier, frozen=True):
     """The writer's deadline is shorter than the bound."""
 
     async def __call__(self, commit_id: UUID, *, must_propagate: bool) -> None:
@@ -121,8 +121,7 @@ class CachedAcross(SessionCache):
             self._known = known
 
 
-@dataclass(frozen=True, slots=True)
-class SilentRefusal(LogOut):
+class SilentRefusal(LogOut, frozen=True):
     """Who finds the session ended says so at once."""
 
     async def __call__(self, *, actor: Actor) -> None:
@@ -130,11 +129,10 @@ class SilentRefusal(LogOut):
             session = await tx.sessions.get(actor.session_id)
         if session is None or session.ended_at is not None:
             raise InvalidToken
-        await super(SilentRefusal, self).__call__(actor=actor)
+        await super().__call__(actor=actor)
 
 
-@dataclass(frozen=True, slots=True)
-class SilentSecond(RevokeSession):
+class SilentSecond(RevokeSession, frozen=True):
     """Who finds the work done says so at once."""
 
     async def __call__(self, command: RevokeSessionCommand, /, *, actor: Actor | System) -> None:

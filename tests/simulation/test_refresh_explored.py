@@ -429,8 +429,7 @@ def test_a_client_that_refreshes_again_within_the_window_may_sign_out_one_whose_
     assert outcome.violation.endswith("of an honest client was refused")
 
 
-@dataclass(frozen=True, slots=True)
-class NoWindow(RefreshSession):
+class NoWindow(RefreshSession, frozen=True):
     """Whoever comes second is taken for a thief, however soon."""
 
     async def _again(self, digest: TokenDigest, secret: str, actor: Actor | System | None) -> TokensResult:
@@ -450,20 +449,17 @@ def test_a_window_that_never_closes_is_found(monkeypatch: pytest.MonkeyPatch) ->
     assert found.violation == "a replay after the window was answered"
 
 
-@dataclass(frozen=True, slots=True)
-class NoLongerWindow(RefreshSession):
+class NoLongerWindow(RefreshSession, frozen=True):
     async def _replace(self, digest: TokenDigest, secret: str, actor: Actor | System | None) -> TokensResult | None:
         return None
 
 
-@dataclass(frozen=True)
-class LongerWindowForEver(RefreshSession):
+class LongerWindowForEver(RefreshSession, frozen=True):
     async def _again(self, digest: TokenDigest, secret: str, actor: Actor | System | None) -> TokensResult:
         return await self._replace(digest, secret, actor) or await super()._again(digest, secret, actor)
 
 
-@dataclass(frozen=True, slots=True)
-class TwoSuccessors(RefreshSession):
+class TwoSuccessors(RefreshSession, frozen=True):
     """The successor that is replaced stays good."""
 
     async def _replace(self, digest: TokenDigest, secret: str, actor: Actor | System | None) -> TokensResult | None:
@@ -475,8 +471,7 @@ class TwoSuccessors(RefreshSession):
             return await self._exchange(tx, spent.session_id, successor)
 
 
-@dataclass(frozen=True, slots=True)
-class UsedSuccessorsToo(RefreshSession):
+class UsedSuccessorsToo(RefreshSession, frozen=True):
     """A successor that was used is replaced like one that was not."""
 
     async def _unused_successor(self, tx: Transaction, spent: RefreshToken, secret: str) -> UnusedSuccessor | None:
@@ -487,8 +482,7 @@ class UsedSuccessorsToo(RefreshSession):
         return None if token is None else UnusedSuccessor(successor, token)
 
 
-@dataclass(frozen=True)
-class ForgivenOwner(RefreshSession):
+class ForgivenOwner(RefreshSession, frozen=True):
     """A replaced token is refused, and its session goes on."""
 
     async def _again(self, digest: TokenDigest, secret: str, actor: Actor | System | None) -> TokensResult:
@@ -499,8 +493,7 @@ class ForgivenOwner(RefreshSession):
         return await super()._again(digest, secret, actor)
 
 
-@dataclass(frozen=True, slots=True)
-class ForgottenThieves(RefreshSession):
+class ForgottenThieves(RefreshSession, frozen=True):
     """A token that was spent and forgotten is a guess."""
 
     async def _named_session(self, tx: Transaction, secret: str) -> SessionId:

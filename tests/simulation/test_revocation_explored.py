@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -19,6 +19,7 @@ from tests.simulation import planted
 from tests.simulation.explore import Event, Outcome, Shapes, explore
 from tests.simulation.loop import SimulatedLoop, thread, worker_of
 from tests.simulation.parts import GatedChangeFeed, GatedNotifier, GatedUnitOfWork, Storage, put_back, rows_of
+from tests.support.values import replace
 from ubr.adapters.memory import MemoryChangeFeed, MemoryStore
 from ubr.adapters.security.system import Uuid7, random_bytes
 from ubr.application.access.authorization import Authorize

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from tests.support.values import replace
 from ubr.application.accounts.get_user import GetUserCommand
 from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges

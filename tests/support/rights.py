@@ -10,13 +10,14 @@ import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 from uuid import UUID, uuid5
 
 from tests.contracts.kit import page_of_users
 from tests.support.people import NO_LIMITS, OTHER_PASSWORD, PASSWORD, token_in
+from tests.support.values import replace
 from ubr.adapters.mail.templates import TemplateMailRenderer
 from ubr.adapters.memory.mail import MemoryMailer
 from ubr.application.accounts.change_password import ChangePasswordCommand

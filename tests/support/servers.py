@@ -29,7 +29,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +40,7 @@ import asyncpg
 from redis.asyncio import Redis
 
 from tests.support.reaper import freeze, kill_tree, reaper, thaw
+from tests.support.values import replace
 
 DATABASES = 64  # Redis databases of a private server: one per test worker, with some to spare
 

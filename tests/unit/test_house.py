@@ -47,11 +47,15 @@ def modules_after(code: str) -> set[str]:
 EMPTY = modules_after("")
 
 
-def test_importing_the_domain_loads_nothing_but_the_standard_library_and_idna() -> None:
+BELOW = {"idna", "msgspec"}
+"""The libraries that the domain may import."""
+
+
+def test_importing_the_domain_loads_the_standard_library_and_two_more() -> None:
     folder = Path(ubr.__path__[0]).parent
     names = [".".join(path.relative_to(folder).with_suffix("").parts) for path in DOMAIN if path.stem != "__init__"]
     loaded = modules_after("import " + ", ".join(["ubr.domain", *names]))
-    assert loaded - EMPTY - set(sys.stdlib_module_names) == {"ubr", "idna"}
+    assert loaded - EMPTY - set(sys.stdlib_module_names) - {"typing_extensions"} == {"ubr", *BELOW}  # msgspec's own
 
 
 def test_the_memory_environment_loads_neither_a_database_nor_a_web_framework() -> None:
@@ -71,7 +75,7 @@ def test_the_memory_environment_loads_neither_a_database_nor_a_web_framework() -
 
 
 @pytest.mark.parametrize("path", DOMAIN, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_the_domain_imports_the_standard_library_idna_and_itself(path: Path) -> None:
+def test_the_domain_imports_the_standard_library_two_more_and_itself(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
         if isinstance(node, ast.Import):
@@ -80,7 +84,19 @@ def test_the_domain_imports_the_standard_library_idna_and_itself(path: Path) -> 
             assert node.level == 0
             names = [node.module or ""]
         for name in names:
-            assert name.startswith("ubr.domain") or name.partition(".")[0] in {*sys.stdlib_module_names, "idna"}
+            assert name.startswith("ubr.domain") or name.partition(".")[0] in {*sys.stdlib_module_names, *BELOW}
+
+
+@pytest.mark.parametrize("path", DOMAIN, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_domain_takes_structs_from_msgspec_and_encodes_nothing(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    taken = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "msgspec"
+    }
+    assert taken <= {"Struct", "field", "structs"}
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "msgspec"]
 
 
 @pytest.mark.parametrize("path", DOMAIN, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -112,7 +128,7 @@ def test_a_use_case_is_named_after_its_file_and_says_its_rules(name: str) -> Non
     assert use_case.__module__ == module.__name__
     assert str(FIELDS[name]) == in_camel_case(name)
     assert inspect.iscoroutinefunction(inspect.unwrap(use_case.__call__))
-    # A dataclass without a docstring is given one that looks like a call.
+    # A dataclass without a docstring gets one that looks like a call.
     assert use_case.__doc__
     assert not use_case.__doc__.startswith(use_case.__name__ + "(")
 

@@ -4,7 +4,7 @@ import json
 import multiprocessing
 import stat
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import timedelta
 from ipaddress import ip_network
 from multiprocessing.queues import SimpleQueue
@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.values import replace
 from ubr.adapters.security.passwords import (
     MAX_MEMORY_KIB,
     MAX_PARALLELISM,

@@ -1,7 +1,7 @@
 """Verifies an export of the audit log without ubr: `python -m ubr.audit_verifier EXPORT`.
 
-It needs only the standard library and `cryptography`, no database and no secret, and shares only the domain with the
-service.
+It needs only the standard library, `cryptography` and `msgspec`, no database and no secret, and shares only the domain
+with the service.
 """
 
 from ubr.audit_verifier.export import NotAnExport, check_export

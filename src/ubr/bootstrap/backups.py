@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import msgspec
 
 from ubr.adapters.backups.folder import FolderBackupStore
 from ubr.adapters.security.backup_encryption import ChunkedBackupCipher
@@ -36,8 +38,7 @@ from ubr.settings import Settings, inherited_variables
 # ruff: noqa: PLC0415
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backups:
+class Backups(msgspec.Struct, frozen=True, kw_only=True):
     """The backups in one place, with the keys of the settings."""
 
     settings: Settings
@@ -170,8 +171,7 @@ def _dumped(settings: Settings) -> DumpedDatabase:
     return PostgresqlDump(settings.owner_url, settings.database_schema, inherited_variables())
 
 
-@dataclass(frozen=True, slots=True)
-class _Scratch:
+class _Scratch(msgspec.Struct, frozen=True):
     """Makes databases for a rehearsal; those of PostgreSQL on the server that a URL names."""
 
     settings: Settings

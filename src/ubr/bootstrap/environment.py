@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, Literal
 
+import msgspec
 from dependency_injector import providers
 
 from ubr.adapters.security.system import utc_now
@@ -43,8 +43,7 @@ CLEANING: Final = 60.0
 """Seconds between two runs of the janitor."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """The parts of a serving process: the application, its background jobs, and the parts that operators look at."""
 
     application: Application

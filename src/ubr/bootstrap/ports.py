@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ubr.application.access.session_cache import CAPACITY, CacheTimes
 from ubr.application.kernel.home_loop import HomeLoop
@@ -21,8 +21,7 @@ from ubr.application.ports.unit_of_work import Store, UnitOfWork
 from ubr.application.protection.rate_limits import Quotas
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecurityPorts:
+class SecurityPorts(msgspec.Struct, frozen=True, kw_only=True):
     """Hashing, signing and encryption: the same in every environment."""
 
     signer: Signer
@@ -35,8 +34,7 @@ class SecurityPorts:
     log_signing: LogSigning
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperatorDecisions:
+class OperatorDecisions(msgspec.Struct, frozen=True, kw_only=True):
     """Decisions of the operator."""
 
     policy: OperatorPolicy
@@ -46,8 +44,7 @@ class OperatorDecisions:
     """Maximum number of sessions that a worker keeps in memory."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
+class Ports(msgspec.Struct, frozen=True, kw_only=True):
     """Provided by an environment. `background_…` adapters have separate connections, which requests cannot take.
 
     If background jobs shared connections with requests, a storm of requests would make the session cache stale, and

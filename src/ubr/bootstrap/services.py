@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.access.session_cache import SessionCache
@@ -27,8 +27,7 @@ from ubr.application.sessions.token_issuer import TokenIssuer
 from ubr.bootstrap.ports import Ports
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
+class Services(msgspec.Struct, frozen=True, kw_only=True):
     """The shared helpers of one application."""
 
     session_cache: SessionCache

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from ubr.adapters.security.system import elapsed
 from ubr.bootstrap.ports import Ports
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 _NEEDED: Final = ("opentelemetry", "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
 
-@dataclass(frozen=True, slots=True)
-class Tracing:
+class Tracing(msgspec.Struct, frozen=True):
     """The spans of requests, and a function that adds those of units of work and of the hashing."""
 
     requests: RequestSpans
@@ -61,8 +61,10 @@ async def open_tracing(settings: Settings) -> AsyncIterator[Tracing | None]:
     async with open_provider(settings.otlp_endpoint, settings.otlp_share, elapsed) as provider:
 
         def instrument(ports: Ports) -> Ports:
-            security = replace(ports.security, hasher=TracedPasswordHasher(ports.security.hasher, provider))
+            security = msgspec.structs.replace(
+                ports.security, hasher=TracedPasswordHasher(ports.security.hasher, provider)
+            )
             unit_of_work = TracedUnitOfWork(ports.unit_of_work, provider, system)
-            return replace(ports, unit_of_work=unit_of_work, security=security)
+            return msgspec.structs.replace(ports, unit_of_work=unit_of_work, security=security)
 
         yield Tracing(RequestSpans(provider), instrument)

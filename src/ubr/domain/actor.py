@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
+
+import msgspec
 
 from ubr.domain.error_kinds import Invalid
 from ubr.domain.ids import SessionId, UserId
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
+class Actor(msgspec.Struct, frozen=True):
     """A user in one of their sessions: only ids, as returned by `authenticate`.
 
     Each use case looks up the actor's permissions, so an actor that is kept for long never becomes stale. Errors:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class InputError:
+
+class InputError(msgspec.Struct, frozen=True):
     """One error in the input: where (an RFC 6901 pointer, `""` for the whole) and why. Never the value."""
 
     pointer: str

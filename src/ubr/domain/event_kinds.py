@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
+
+import msgspec
 
 from ubr.domain.ids import RoleId, SessionId, UserId
 from ubr.domain.revocation.changes import Change
@@ -15,16 +16,14 @@ TargetType: TypeAlias = Literal["user", "role", "session", "signing_key", "log_k
 Facts: TypeAlias = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """The object of an event."""
 
     type: TargetType
     id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Root of the events. A leaf defines its action (stable, public), its message, its target and its facts."""
 
     action: ClassVar[str]
@@ -59,8 +58,7 @@ class Event:
         return {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserEvent(Event):
+class UserEvent(Event, frozen=True, kw_only=True):
     user_id: UserId
 
     @property
@@ -72,8 +70,7 @@ class UserEvent(Event):
         return Target("user", str(self.user_id))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleEvent(Event):
+class RoleEvent(Event, frozen=True, kw_only=True):
     role_id: RoleId
 
     @property
@@ -85,8 +82,7 @@ class RoleEvent(Event):
         return Target("role", str(self.role_id))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionEvent(Event):
+class SessionEvent(Event, frozen=True, kw_only=True):
     session_id: SessionId
     user_id: UserId
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+
+import msgspec
 
 from ubr.domain.keys.access_token import HORIZON
 from ubr.domain.revocation.changes import Change, ChangeRecord
@@ -16,8 +17,7 @@ _MAX_ROWS: Final = 200_000
 _PAST: Final = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Told(msgspec.Struct, frozen=True, kw_only=True):
     """A response of ubr: change records in order of their numbers, and the position of the feed."""
 
     epoch: str

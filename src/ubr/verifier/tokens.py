@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
+import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicNumbers
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -37,8 +37,7 @@ Check: TypeAlias = Callable[[bytes, bytes], bool]
 """Takes a message and a signature; True if the signature is valid."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifiedToken:
+class VerifiedToken(msgspec.Struct, frozen=True, kw_only=True):
     """The user and session of a token. Times are aware, in UTC."""
 
     user_id: UUID
@@ -63,8 +62,7 @@ class VerifiedToken:
         return EVERYTHING in self.permissions or permission in self.permissions
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(msgspec.Struct, frozen=True):
     """The content of a token, and the state that it depends on."""
 
     token: VerifiedToken

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import httpx
 from tests.integration.http.kit import database_settings, memory_settings
 from tests.support.lines import capture_logs
 from tests.support.servers import free_port
+from tests.support.values import replace
 from ubr.entrypoints.http.asgi import Service
 
 

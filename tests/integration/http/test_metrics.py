@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from tests.contracts.kit import new_user
 from tests.integration.http.kit import ADMIN, PASSWORD, bearer, database_settings, memory_settings, sqlite_settings
 from tests.support.exposition import Family, parse
 from tests.support.servers import free_port
+from tests.support.values import names_of, replace
 from ubr.adapters.memory.rate_limit_store import MemoryRateLimitStore
 from ubr.adapters.security.system import elapsed
 from ubr.application.accounts.create_admin import CreateAdminCommand
@@ -461,7 +461,7 @@ async def test_each_limit_is_counted_by_its_name(
 def test_every_limit_and_every_quota_is_in_the_registry() -> None:
     others = {"account", "verifiers-of-user", "running-requests", "other"}
     assert {limit for _, limit, _ in LIMITS} | others == set(registry.LIMITS.values)
-    assert {quota for quota, _, _ in LIMITS} | {"account"} == {field.name for field in fields(Quotas)}
+    assert {quota for quota, _, _ in LIMITS} | {"account"} == set(names_of(Quotas))
 
 
 async def test_every_background_job_and_its_steps_are_in_the_registry(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -22,6 +21,7 @@ from tests.integration.http.kit import (
 )
 from tests.integration.http.routes import BY_NAME, GOOD_BODIES, ROUTES
 from tests.support.plugin import NewDatabase
+from tests.support.values import replace
 from ubr.bootstrap import connect
 from ubr.entrypoints.http.app import create_app
 from ubr.entrypoints.http.openapi.document import described

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -25,6 +25,7 @@ from tests.integration.verifier.kit import (
     running_beside,
     until,
 )
+from tests.support.values import replace
 from ubr.application.keys.revoke_signing_key import RevokeSigningKeyCommand
 from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.roles.create_role import CreateRoleCommand

@@ -1,13 +1,14 @@
 """Who may do what: the same questions for every use case that asks for a permission."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
 from tests.support.people import PASSWORD, Member, World, new_world
+from tests.support.values import replace
 from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.accounts.create_user import CreateUserCommand

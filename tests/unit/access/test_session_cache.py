@@ -7,7 +7,7 @@ import gc
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +15,7 @@ import pytest
 
 from tests.contracts.kit import NOON, MovableClock, new_grant, new_role, new_session, new_user, put
 from tests.support.feeds import PassedOn
+from tests.support.values import replace
 from ubr.adapters.memory import MemoryChangeFeed, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.memory.unit_of_work import MemoryTransaction
 from ubr.application.access import cached_sessions

@@ -7,7 +7,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +16,7 @@ import pytest
 from tests.contracts.kit import NOON, MovableClock, new_grant, new_role, new_session, new_user
 from tests.simulation.parts import put_back, rows_of
 from tests.support.feeds import PassedOn
+from tests.support.values import replace
 from ubr.adapters.memory import MemoryChangeFeed, MemoryStore, MemoryUnitOfWork
 from ubr.adapters.memory.unit_of_work import MemoryTransaction
 from ubr.application.access.cached_sessions import CachedSessions

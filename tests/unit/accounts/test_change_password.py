@@ -1,10 +1,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import pytest
 
 from tests.support.people import OTHER_PASSWORD, PASSWORD, Meanwhile, World, log_in_with, new_world
+from tests.support.values import replace
 from ubr.adapters.security.bound_passwords import BoundPasswordHasher
 from ubr.adapters.security.passwords import Argon2PasswordHasher
 from ubr.adapters.security.secrets import SecretKeys

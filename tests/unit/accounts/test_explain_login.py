@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +10,7 @@ import msgspec
 import pytest
 
 from tests.support.people import PASSWORD, PassingOn, World, new_world
+from tests.support.values import replace
 from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.accounts.explain_login import MAX_FAILED_LOGINS, ExplainLoginCommand, LoginExplanationResult
 from ubr.application.accounts.get_user_by_email import GetUserByEmailCommand

@@ -8,7 +8,7 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import count
@@ -21,6 +21,7 @@ from dependency_injector import providers
 from tests.simulation.parts import put_back, rows_of
 from tests.support import notes
 from tests.support.people import Member, World
+from tests.support.values import replace
 from ubr.adapters.memory import MemoryStore
 from ubr.application.audit import compare_checkpoint, prune_log
 from ubr.application.audit.compare_checkpoint import CompareCheckpointCommand

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from inspect import Parameter, signature
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from dependency_injector import providers
 
 from tests.support.people import OTHER_PASSWORD, PASSWORD, Member, World
+from tests.support.values import names_of, replace
 from ubr.adapters.memory import MemoryStore
 from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.create_admin import CreateAdminCommand
@@ -366,10 +367,10 @@ async def test_every_use_case_that_takes_an_actor_records_whom_it_denied_itself_
     parameters = signature(kind.__call__).parameters
     taken = parameters.get("actor")
     if taken is None:
-        assert "denials" not in {port.name for port in fields(kind)}
+        assert "denials" not in names_of(kind)
         return
     assert taken.kind is Parameter.KEYWORD_ONLY, "or it would not be seen"
-    denying: dict[str, object] = {port.name: Denying() for port in fields(kind) if port.init}
+    denying: dict[str, object] = {port: Denying() for port in signature(kind).parameters}
     use_case = kind(**denying | {"denials": hall.here.denials})
     command = [Denying() for each in parameters.values() if each.kind is Parameter.POSITIONAL_ONLY][1:]
 

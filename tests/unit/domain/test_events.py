@@ -1,6 +1,5 @@
 import json
 import re
-from dataclasses import fields
 from datetime import UTC, datetime
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -8,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from tests.support.values import names_of
 from ubr.domain import events
 from ubr.domain.audit.entry import canonical_json
 from ubr.domain.events import (
@@ -53,9 +53,9 @@ def made(kind: type[Event], *, absent: bool = False) -> Event:
     """An event of this kind; `absent` leaves out what may be."""
     hints = get_type_hints(kind)
     values = {}
-    for field in fields(kind):
-        hint = hints[field.name]
-        values[field.name] = None if absent and type(None) in get_args(hint) else example(hint)
+    for name in names_of(kind):
+        hint = hints[name]
+        values[name] = None if absent and type(None) in get_args(hint) else example(hint)
     return kind(**values)
 
 
@@ -107,7 +107,7 @@ def test_facts_are_json(kind: type[Event], absent: bool) -> None:
 
 @of_every_kind
 def test_an_event_has_no_room_for_personal_data_or_secrets(kind: type[Event]) -> None:
-    assert not [field.name for field in fields(kind) if PERSONAL.search(field.name)]
+    assert not [name for name in names_of(kind) if PERSONAL.search(name)]
     assert not [key for key in made(kind).data() if PERSONAL.search(key)]
 
 
@@ -115,12 +115,12 @@ def test_an_event_has_no_room_for_personal_data_or_secrets(kind: type[Event]) ->
 def test_what_an_event_holds_is_in_its_facts_or_its_target(kind: type[Event]) -> None:
     event = made(kind)
     shown = canonical_json(event.data()) + ("" if event.target is None else event.target.id)
-    for field in fields(kind):
-        value = getattr(event, field.name)
+    for name in names_of(kind):
+        value = getattr(event, name)
         text = value.isoformat() if isinstance(value, datetime) else str(value)
         # Whether a role is held decides who is told of a change, and is no fact about the change. In how many sessions
         # a denial happened decides whether its entry has one.
-        assert text in shown or field.name in event.data() or field.name in {"held", "several_sessions"}
+        assert text in shown or name in event.data() or name in {"held", "several_sessions"}
 
 
 # About the whole log, or about what was not done.

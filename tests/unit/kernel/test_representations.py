@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from rich.pretty import pretty_repr
 
 import ubr.application.kernel.representations
 from tests.support.people import OTHER_PASSWORD, PASSWORD, World
@@ -147,7 +148,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)
 def test_a_printed_command_shows_no_field(command: Command) -> None:
-    for shown in (repr(command), str(command), f"{command!r}", repr([command])):
+    for shown in (repr(command), str(command), f"{command!r}", repr([command]), pretty_repr(command)):
         assert "canary" not in shown
         assert type(command).__name__ in shown
 
@@ -160,7 +161,7 @@ def subclasses(root: type[Command]) -> Iterator[type[Command]]:
 
 def test_no_command_prints_itself_otherwise_and_none_takes_unknown_fields() -> None:
     for kind in subclasses(Command):
-        assert vars(kind).get("__repr__") is None
+        assert not {"__repr__", "__rich_repr__"} & vars(kind).keys()
         assert kind.__struct_config__.forbid_unknown_fields
         assert kind.__struct_config__.frozen
 
@@ -174,7 +175,7 @@ def test_nothing_can_be_slipped_into_a_body(kind: type[Command]) -> None:
 
 async def test_printed_tokens_show_no_secret(world: World) -> None:
     tokens = (await world.user()).tokens
-    for shown in (repr(tokens), str(tokens), repr([tokens]), repr({"tokens": tokens})):
+    for shown in (repr(tokens), str(tokens), repr([tokens]), repr({"tokens": tokens}), pretty_repr(tokens)):
         assert tokens.access_token not in shown
         assert tokens.refresh_token not in shown
 

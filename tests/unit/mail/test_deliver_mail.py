@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
 
 from tests.support.people import OTHER_PASSWORD, PASSWORD, World
+from tests.support.values import replace
 from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.request_password_reset import RequestPasswordResetCommand
 from ubr.application.mail.deliver_mail import DeliverMail
@@ -106,7 +107,7 @@ async def test_mails_under_way_are_finished_after_an_error_of_the_store(world: W
                 raise StoreUnavailable
             return getattr(self.inner, name)  # type: ignore[no-any-return]
 
-    deliver = replace(deliver, unit_of_work=Failing(deliver.unit_of_work))  # type: ignore[arg-type]
+    deliver = replace(deliver, unit_of_work=Failing(deliver.unit_of_work))
     delivering = asyncio.create_task(deliver(actor=SYSTEM))
     await until(lambda: len(mailer.begun) == 1)
     failing = True

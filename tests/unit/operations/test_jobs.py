@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Hashable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -13,6 +12,7 @@ import pytest
 
 from tests.support.feeds import PassedOn
 from tests.support.people import World
+from tests.support.values import replace
 from ubr.adapters.memory import MemoryChangeFeed, MemoryStore
 from ubr.application.kernel.periodic import TOLERATED, Watched, repeat
 from ubr.application.ports.revocation import WorkerId

@@ -6,7 +6,7 @@ import ast
 import asyncio
 from collections.abc import Awaitable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 
 import ubr.application
 from tests.support.people import OTHER_PASSWORD, PASSWORD, THIRD_PASSWORD, World, log_in_while, log_in_with, new_world
+from tests.support.values import names_of, replace
 from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.accounts.create_user import CreateUserCommand
@@ -730,4 +731,4 @@ async def test_if_one_store_is_unavailable_the_other_counts() -> None:
 
 def test_off_is_no_limit_at_all() -> None:
     off = Quotas.off()
-    assert {getattr(off, name) for name in Quotas.__dataclass_fields__} == {None}
+    assert {getattr(off, name) for name in names_of(Quotas)} == {None}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.support.people import OTHER_PASSWORD, PASSWORD, Member, World, new_world
+from tests.support.values import names_of
 from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.request_email_change import RequestEmailChangeCommand
 from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
@@ -159,7 +159,7 @@ def test_each_quota_has_a_setting(field: str) -> None:
 
 
 def test_there_is_no_quota_without_a_setting() -> None:
-    assert {field.name for field in fields(Quotas)} == {"account", "log_in", *FIELDS}
+    assert set(names_of(Quotas)) == {"account", "log_in", *FIELDS}
 
 
 @pytest.mark.parametrize(("lifetime", "limit"), [("10m", 120), ("2m", 120), ("1m", 240), ("1s", 14400)])

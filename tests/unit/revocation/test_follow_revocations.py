@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Hashable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from msgspec import UNSET
 
 from tests.support.feeds import PassedOn
 from tests.support.people import Member, World, new_world
+from tests.support.values import replace
 from ubr.adapters.memory import MemoryChangeFeed
 from ubr.application.accounts.list_users import ListUsersCommand
 from ubr.application.kernel.representations import TokensResult

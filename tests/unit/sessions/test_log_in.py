@@ -1,11 +1,11 @@
 import asyncio
-from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
 from tests.support.hashes import opened
 from tests.support.people import OTHER_PASSWORD, PASSWORD, World, log_in_while, new_world
+from tests.support.values import replace
 from ubr.adapters.security.bound_passwords import BoundPasswordHasher
 from ubr.adapters.security.passwords import Argon2PasswordHasher
 from ubr.adapters.security.secrets import SecretKeys

@@ -7,9 +7,10 @@ import base64
 import hashlib
 import http.client
 import re
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlsplit
+
+import msgspec
 
 from ubr.adapters.aws.credentials import PROCESS, CredentialSource
 from ubr.adapters.aws.signing import signed_fields
@@ -24,8 +25,7 @@ class ObjectFailed(Exception):
     """S3 does not answer, or refuses. The message is a sentence without a full stop, and contains no secret."""
 
 
-@dataclass(frozen=True, slots=True)
-class S3Object:
+class S3Object(msgspec.Struct, frozen=True):
     """The place of an object. `str` of it is its URL."""
 
     bucket: str

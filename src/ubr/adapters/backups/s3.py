@@ -10,10 +10,10 @@ import re
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any, Final, cast
 
+import msgspec
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -85,8 +85,7 @@ _SENTENCES: Final = {
 _UNKNOWN: Final = {"NotImplemented", "MethodNotAllowed", "501"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class S3Place:
+class S3Place(msgspec.Struct, frozen=True, kw_only=True):
     """A bucket and the prefix of the objects, which ends with a slash unless it is empty.
 
     `endpoint` is the URL of a storage other than Amazon's. `encryption` are the parameters of an upload that choose the
@@ -96,7 +95,7 @@ class S3Place:
     bucket: str
     prefix: str
     endpoint: str | None = None
-    encryption: dict[str, str] = field(default_factory=dict)
+    encryption: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class S3BackupStore:

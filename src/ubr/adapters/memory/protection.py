@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from datetime import datetime, timedelta
+
+import msgspec
 
 from ubr.adapters.memory.store import Drafts, Window
 from ubr.application.ports.protection import Exhausted, FailedAttempts, Quota, Reservation
@@ -24,9 +25,9 @@ class MemoryPasswordAttempts:
         if window is None:
             window = Window(now)
         elif not window.taken:
-            window = replace(window, began_at=now, taken=1)
+            window = msgspec.structs.replace(window, began_at=now, taken=1)
         elif window.taken < quota.limit:
-            window = replace(window, taken=window.taken + 1)
+            window = msgspec.structs.replace(window, taken=window.taken + 1)
         else:
             return Exhausted(
                 wait=window.began_at + quota.per - now, all_failed=window.failed >= quota.limit, passed=window.passed
@@ -38,14 +39,15 @@ class MemoryPasswordAttempts:
         window = self._windows.get(reservation.bucket)
         if window is not None and window.began_at == reservation.began_at and window.taken > window.failed:
             self._windows.put(
-                reservation.bucket, replace(window, taken=window.taken - 1, passed=window.passed + passed)
+                reservation.bucket,
+                msgspec.structs.replace(window, taken=window.taken - 1, passed=window.passed + passed),
             )
 
     async def fail(self, reservation: Reservation) -> int:
         window = self._windows.get(reservation.bucket)
         if window is None or window.began_at != reservation.began_at or window.taken <= window.failed:
             return 0
-        self._windows.put(reservation.bucket, replace(window, failed=window.failed + 1))
+        self._windows.put(reservation.bucket, msgspec.structs.replace(window, failed=window.failed + 1))
         return window.failed + 1
 
     async def failed(self, bucket: bytes, quota: Quota) -> FailedAttempts | None:

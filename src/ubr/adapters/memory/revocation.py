@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
+
+import msgspec
 
 from ubr.adapters.memory.store import MemoryStore
 from ubr.application.ports.revocation import CommittedChanges, FeedPosition, FeedRead, Listener, WorkerId
 from ubr.domain.revocation.changes import Change, ChangeRecord
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryChangeFeed:
+class MemoryChangeFeed(msgspec.Struct, frozen=True):
     """Reads the change records of a `MemoryStore`."""
 
     store: MemoryStore

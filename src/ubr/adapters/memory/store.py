@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 from uuid import UUID
+
+import msgspec
 
 from ubr.application.kernel.home_loop import HomeLoop
 from ubr.application.ports.idempotency import IdempotencyRecord
@@ -78,8 +80,7 @@ class Draft(Generic[K, V]):
                 self._below[key] = change
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(msgspec.Struct, frozen=True):
     """An e-mail that a user has given up and can still restore."""
 
     email_key: str
@@ -87,8 +88,7 @@ class Reservation:
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class FormerName:
+class FormerName(msgspec.Struct, frozen=True):
     """The name of a role before it was renamed or deleted."""
 
     name: RoleName
@@ -96,8 +96,7 @@ class FormerName:
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(msgspec.Struct, frozen=True):
     """The attempts on one bucket since the window began: reserved, failed, and passed ones."""
 
     began_at: datetime
@@ -106,43 +105,42 @@ class Window:
     passed: int = 0
 
 
-@dataclass(slots=True)
-class MemoryStore:
+class MemoryStore(msgspec.Struct):
     """The rows themselves. Only whole units of work change them, one after the other."""
 
-    users: dict[UserId, User] = field(default_factory=dict)
-    user_by_email: dict[str, UserId] = field(default_factory=dict)
-    roles: dict[RoleId, Role] = field(default_factory=dict)
-    role_by_name: dict[RoleName, RoleId] = field(default_factory=dict)
-    former_role_names: dict[RoleName, FormerName] = field(default_factory=dict)
-    sessions: dict[SessionId, Session] = field(default_factory=dict)
-    refresh_tokens: dict[TokenDigest, RefreshToken] = field(default_factory=dict)
-    links: dict[TokenDigest, OneTimeLink] = field(default_factory=dict)
-    outbox: dict[UUID, QueuedMail] = field(default_factory=dict)
-    reserved_emails: dict[str, Reservation] = field(default_factory=dict)
-    logs: dict[LogEntryId, LogEntry] = field(default_factory=dict)
-    log_queue: dict[LogEntryId, LogEntryId] = field(default_factory=dict)
-    log_leaves: dict[int, tuple[LogEntryId, bytes]] = field(default_factory=dict)
-    log_nodes: dict[Node, bytes] = field(default_factory=dict)
-    log_checkpoints: dict[int, tuple[int, str]] = field(default_factory=dict)
-    log_head: dict[str, Frontier] = field(default_factory=dict)
-    log_pruned: dict[str, int] = field(default_factory=dict)
-    log_keys: dict[int, LogKey] = field(default_factory=dict)
-    signing_keys: dict[str, SigningKey] = field(default_factory=dict)
-    replays: dict[bytes, IdempotencyRecord] = field(default_factory=dict)
-    password_attempts: dict[bytes, Window] = field(default_factory=dict)
-    known_clients: dict[tuple[UserId, bytes], datetime] = field(default_factory=dict)
-    feed: list[ChangeRecord] = field(default_factory=list)
+    users: dict[UserId, User] = msgspec.field(default_factory=dict)
+    user_by_email: dict[str, UserId] = msgspec.field(default_factory=dict)
+    roles: dict[RoleId, Role] = msgspec.field(default_factory=dict)
+    role_by_name: dict[RoleName, RoleId] = msgspec.field(default_factory=dict)
+    former_role_names: dict[RoleName, FormerName] = msgspec.field(default_factory=dict)
+    sessions: dict[SessionId, Session] = msgspec.field(default_factory=dict)
+    refresh_tokens: dict[TokenDigest, RefreshToken] = msgspec.field(default_factory=dict)
+    links: dict[TokenDigest, OneTimeLink] = msgspec.field(default_factory=dict)
+    outbox: dict[UUID, QueuedMail] = msgspec.field(default_factory=dict)
+    reserved_emails: dict[str, Reservation] = msgspec.field(default_factory=dict)
+    logs: dict[LogEntryId, LogEntry] = msgspec.field(default_factory=dict)
+    log_queue: dict[LogEntryId, LogEntryId] = msgspec.field(default_factory=dict)
+    log_leaves: dict[int, tuple[LogEntryId, bytes]] = msgspec.field(default_factory=dict)
+    log_nodes: dict[Node, bytes] = msgspec.field(default_factory=dict)
+    log_checkpoints: dict[int, tuple[int, str]] = msgspec.field(default_factory=dict)
+    log_head: dict[str, Frontier] = msgspec.field(default_factory=dict)
+    log_pruned: dict[str, int] = msgspec.field(default_factory=dict)
+    log_keys: dict[int, LogKey] = msgspec.field(default_factory=dict)
+    signing_keys: dict[str, SigningKey] = msgspec.field(default_factory=dict)
+    replays: dict[bytes, IdempotencyRecord] = msgspec.field(default_factory=dict)
+    password_attempts: dict[bytes, Window] = msgspec.field(default_factory=dict)
+    known_clients: dict[tuple[UserId, bytes], datetime] = msgspec.field(default_factory=dict)
+    feed: list[ChangeRecord] = msgspec.field(default_factory=list)
     """The change record with number n is at index n - 1."""
-    commits: dict[UUID, tuple[ChangeRecord, ...]] = field(default_factory=dict)
-    workers: dict[WorkerId, int] = field(default_factory=dict)
+    commits: dict[UUID, tuple[ChangeRecord, ...]] = msgspec.field(default_factory=dict)
+    workers: dict[WorkerId, int] = msgspec.field(default_factory=dict)
     """Each worker with the number of its last renewal."""
     renewals: int = 0
     epoch: str = "0"
     steady: bool = True
     """True if the epoch is permanent. A simulation changes it, as a restore would."""
-    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    home: HomeLoop = field(default_factory=HomeLoop)
+    writing: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+    home: HomeLoop = msgspec.field(default_factory=HomeLoop)
 
     def append(self, commit_id: UUID, changes: Sequence[Change]) -> None:
         """Number changes in commit order."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+import msgspec
 
 from ubr.adapters.memory.accounts import MemoryLinks, MemoryUsers
 from ubr.adapters.memory.audit import MemoryLogKeys, MemoryLogRecords, MemoryLogs, MemoryLogTree
@@ -87,8 +88,7 @@ class MemoryTransaction:
             self._store.append(self.commit_id, changes)
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryUnitOfWork:
+class MemoryUnitOfWork(msgspec.Struct, frozen=True):
     """Writers run one after the other, as they do in SQLite; readers never wait."""
 
     store: MemoryStore

@@ -15,7 +15,6 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
 from uuid import uuid4
 
@@ -77,12 +76,11 @@ _notifications: Final = msgspec.msgpack.Decoder(_Notification)
 _acknowledgements: Final = msgspec.msgpack.Decoder(_Acknowledgement)
 
 
-@dataclass(slots=True, eq=False)
-class _Delivery:
+class _Delivery(msgspec.Struct, eq=False):
     """Change records being delivered, and the workers without an acknowledgement."""
 
     missing: set[_Place]
-    done: asyncio.Event = field(default_factory=asyncio.Event)
+    done: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
     def acknowledged(self, place: _Place) -> None:
         self.missing.discard(place)
@@ -90,13 +88,12 @@ class _Delivery:
             self.done.set()
 
 
-@dataclass(slots=True, eq=False)
-class _Verifier:
+class _Verifier(msgspec.Struct, eq=False):
     """A verifier that is connected to this worker, and acknowledges through it."""
 
     epoch: str = ""
     number: int = 0
-    asked: deque[tuple[str, int, str]] = field(default_factory=lambda: deque(maxlen=_ASKED))
+    asked: deque[tuple[str, int, str]] = msgspec.field(default_factory=lambda: deque(maxlen=_ASKED))
     """Requests for acknowledgements that were not possible yet: epoch, number, channel."""
 
     def acts_on(self, epoch: str, number: int) -> bool:

@@ -8,9 +8,9 @@ import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
@@ -37,8 +37,7 @@ _CAUSES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RedisFacts:
+class RedisFacts(msgspec.Struct, frozen=True, kw_only=True):
     """A Redis, as the user of the URL sees it. Without the right to run INFO, they see no `version` and no `policy`."""
 
     version: str

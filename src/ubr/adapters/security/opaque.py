@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from ubr.application.ports.secrets import MintedToken
 from ubr.application.ports.system import RandomBytes
@@ -17,8 +18,7 @@ _ENCODED: Final = 43
 """Length in base64url characters."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpaqueForm:
+class OpaqueForm(msgspec.Struct, frozen=True):
     """A prefix and 32 bytes in base64url, at least 16 of them random.
 
     The prefix lets secret scanners find a token that was committed or logged. The digest is SHA-256 of the whole text

@@ -13,9 +13,9 @@ import time
 from base64 import b64decode, b64encode
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from argon2.exceptions import HashingError
 from argon2.low_level import ARGON2_VERSION, Type, hash_secret_raw
 
@@ -24,6 +24,7 @@ from ubr.application.kernel.origin import current_origin
 from ubr.application.ports.metrics import NO_METRICS, Load, Metrics
 from ubr.application.ports.system import RandomBytes
 from ubr.domain.accounts.passwords import PasswordHash
+from ubr.domain.concealed import Concealed
 from ubr.domain.errors import Busy, Unavailable
 
 SALT_BYTES: Final = 16
@@ -54,8 +55,7 @@ _SMOOTHING: Final = 0.2
 _MAX_WAIT: Final = 60
 
 
-@dataclass(frozen=True, slots=True)
-class _Cost:
+class _Cost(msgspec.Struct, frozen=True):
     memory_kib: int
     time: int
     parallelism: int
@@ -72,8 +72,7 @@ class _Cost:
         return self.memory_kib < other.memory_kib or self.memory_kib * self.time < other.memory_kib * other.time
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Hash:
+class _Hash(Concealed, frozen=True):
     """A parsed hash."""
 
     cost: _Cost

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hmac
 import os
-from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+import msgspec
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
@@ -30,8 +30,7 @@ _HEAD_BYTES: Final = _LABEL_BYTES + _RANDOM_BYTES
 _VERSION: Final = 7
 
 
-@dataclass(frozen=True, slots=True)
-class _Keys:
+class _Keys(msgspec.Struct, frozen=True):
     """The keys that one secret makes."""
 
     label: bytes

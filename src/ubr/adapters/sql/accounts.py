@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
 
+import msgspec
 from sqlalchemy import ColumnElement, and_, bindparam, delete, or_, select, tuple_, update
 
 from ubr.adapters.sql.connection import SqlConnection
@@ -156,7 +156,7 @@ class SqlUsers:
         role_id = None
         if which.role is not None and (role_id := await role_id_of(self._connection, which)) is None:
             return None
-        moment = which if which.now is not None else replace(which, now=self._connection.moment)
+        moment = which if which.now is not None else msgspec.structs.replace(which, now=self._connection.moment)
         return listing_of(moment, role_id, after, limit, effort)
 
     async def _bounded(self, listing: Listing, values: Parameters) -> Found[UserSummary, datetime | str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from ubr.adapters.sql.errors import SqlTransactionConflict, SqlUnavailable
 from ubr.domain.errors import UbrError
@@ -18,8 +19,7 @@ _REASONS: Final = 100
 _log: Final = logging.getLogger("ubr.sql")
 
 
-@dataclass(slots=True)
-class _Complaint:
+class _Complaint(msgspec.Struct):
     at: float
     passed_over: int = 0
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 
@@ -34,8 +34,7 @@ _CLOCK: Final = text("SELECT clock_timestamp()")
 _OWNED: Final = text("SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('logs')")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PostgresqlFacts:
+class PostgresqlFacts(msgspec.Struct, frozen=True, kw_only=True):
     """A PostgreSQL, as the role of the URL sees it."""
 
     version: str
@@ -52,8 +51,7 @@ class PostgresqlFacts:
     """The clock of the database minus that of this machine."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RightsFacts:
+class RightsFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The rights of a role on the tables. A right looks like `UPDATE on logs`."""
 
     owner: bool

@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import cache, cached_property
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import (
     ColumnElement,
     Integer,
@@ -41,8 +42,7 @@ from ubr.domain.accounts.search import behind
 from ubr.domain.ids import RoleId
 
 
-@dataclass(frozen=True, slots=True)
-class Effort:
+class Effort(msgspec.Struct, frozen=True):
     """Bounds on the work for a page. Up to `few` matches are all fetched and sorted; a scan of the order reads `ahead`
     users.
     """
@@ -72,8 +72,7 @@ WITH_GRANTS: Final = (
 _ROLE_ID: Final = Statement(select(roles.c.id).where(roles.c.name == bindparam("name")))
 
 
-@dataclass(frozen=True, slots=True)
-class _Ends:
+class _Ends(msgspec.Struct, frozen=True):
     """By which prefixes have an end: the last ones of the order have none."""
 
     email: bool

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from ubr.application.access.session_cache import SessionCache
 from ubr.application.ports.sessions import Principal
@@ -16,8 +17,7 @@ from ubr.domain.ids import UserId
 from ubr.domain.roles.permissions import EVERYTHING, Permission, Permissions, union
 
 
-@dataclass(frozen=True, slots=True)
-class Authority:
+class Authority(msgspec.Struct, frozen=True):
     """An actor's permissions, based on the rows of one unit of work. `principal` is None for the service itself."""
 
     permissions: Permissions
@@ -69,8 +69,7 @@ async def authority(tx: Transaction, actor: Actor | System | None) -> Authority:
     return _authority(actor, await tx.principals.get(actor.session_id), tx.now)
 
 
-@dataclass(frozen=True, slots=True)
-class Authorize:
+class Authorize(msgspec.Struct, frozen=True):
     """The actor's permissions at the start of a use case, from the session cache: normally without a query.
 
     Errors: those of `authority`; `StoreUnavailable` if they cannot be determined in time.

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -96,16 +95,14 @@ class CachedRoles:
         return entry.principal
 
 
-@dataclass(slots=True)
-class _CachedRole:
+class _CachedRole(msgspec.Struct):
     role: Role
     number: int
     until: int
     read_at: float
 
 
-@dataclass(slots=True)
-class CachedSession:
+class CachedSession(msgspec.Struct):
     """A session and its user, with the ids of the user's roles, read when the feed was at a number up to `until`.
 
     It was at `number` or later. `principal` has the roles themselves, as of an edition of `CachedRoles`.

@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from ubr.application.access.cached_sessions import CachedRoles, CachedSession, CachedSessions
 from ubr.application.access.session_lookups import Lookup, SessionLookups
@@ -319,7 +321,7 @@ class SessionCache:
         roles = self._roles.add(principal.roles, number, until, read_at)
         if roles is None:
             return principal
-        principal = replace(principal, roles=roles)
+        principal = msgspec.structs.replace(principal, roles=roles)
         self._entries.put(
             CachedSession(
                 user=principal.user,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeAlias
+
+import msgspec
 
 from ubr.application.ports.revocation import Elapsed, FeedPosition
 from ubr.application.ports.sessions import Principal
@@ -20,8 +21,7 @@ _AT_ONCE: Final = 2
 """Number of queries that run at the same time. More of them would be smaller, and cost more together."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(msgspec.Struct, frozen=True):
     """The stored principal of a session, or None. The feed was at a position from `position` to `until` at the read."""
 
     session_id: SessionId

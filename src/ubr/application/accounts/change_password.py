@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
@@ -24,8 +24,7 @@ class ChangePasswordCommand(Command, frozen=True, kw_only=True):
     new_password: NewPasswordStr
 
 
-@dataclass(frozen=True, slots=True)
-class ChangePassword:
+class ChangePassword(msgspec.Struct, frozen=True):
     """Change one's own password.
 
     - Requires the current password: a stolen access token is not enough.

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
@@ -32,8 +32,7 @@ class CreateAdminCommand(Command, frozen=True, kw_only=True):
     take_over: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CreateAdmin:
+class CreateAdmin(msgspec.Struct, frozen=True):
     """Create an administrator: the first one of an installation, or a new one for a locked-out operator.
 
     - Only the service itself may.

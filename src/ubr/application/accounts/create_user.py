@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Final
 
 import msgspec
@@ -40,8 +39,7 @@ class CreateUserCommand(Command, frozen=True, kw_only=True):
     roles: Annotated[list[RoleNameStr], _ROLES] = msgspec.field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class CreateUser:
+class CreateUser(msgspec.Struct, frozen=True):
     """Create an account for another person.
 
     - Requires `users:write`, and `roles:assign` to assign roles.

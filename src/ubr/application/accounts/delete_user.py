@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
+
+import msgspec
 
 from ubr.application.access.authorization import Authority, authority, permissions_of
 from ubr.application.kernel.command import Command
@@ -27,8 +28,7 @@ class DeleteUserCommand(Command, frozen=True, kw_only=True):
     if_match: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteUser:
+class DeleteUser(msgspec.Struct, frozen=True):
     """Delete a user with all sessions, grants and personal data; the audit log keeps the id.
 
     - Users may delete themselves within 10 minutes of login; otherwise it requires `users:delete`.

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Final
 from uuid import UUID
+
+import msgspec
 
 from ubr.application.access.authorization import authority, permissions_of
 from ubr.application.accounts.delete_user import delete_account
@@ -33,8 +34,7 @@ class ErasedUserResult(Result, frozen=True, kw_only=True):
     entries: Annotated[int, example(42)]
 
 
-@dataclass(frozen=True, slots=True)
-class EraseUser:
+class EraseUser(msgspec.Struct, frozen=True):
     """Delete a user, if that was not done yet, and erase the user's client IPs from the audit log.
 
     - Requires `users:erase`. Users cannot erase themselves: their client IPs may be evidence against them.

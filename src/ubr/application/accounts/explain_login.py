@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final, Literal, TypeAlias
 from uuid import UUID
+
+import msgspec
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command, Result
@@ -105,8 +106,7 @@ class LoginExplanationResult(Result, frozen=True, kw_only=True):
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class ExplainLogin:
+class ExplainLogin(msgspec.Struct, frozen=True):
     """Explain why logins with an e-mail, or of a user, fail, or that the right password succeeds.
 
     - Requires `users:read` and `logs:read`.

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
@@ -133,8 +132,7 @@ class UserExportResult(Result, frozen=True, kw_only=True):
     acts_upon: Annotated[list[LogEntryResult], example([])]
 
 
-@dataclass(frozen=True, slots=True)
-class ExportUser:
+class ExportUser(msgspec.Struct, frozen=True):
     """Export everything that is stored about a user, as one JSON document (GDPR, articles 15 and 20).
 
     - Users may export their own data within 10 minutes of login; otherwise it requires `users:read`, `sessions:read`

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
+
+import msgspec
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.denials import denials_recorded
@@ -18,8 +19,7 @@ class MeResult(UserResult, frozen=True, kw_only=True):
     permissions: Annotated[list[str], example(["notes:edit"])]
 
 
-@dataclass(frozen=True, slots=True)
-class GetMe:
+class GetMe(msgspec.Struct, frozen=True):
     """Read one's own user, with one's current permissions.
 
     - `permissions` has the built-in ones and those of `UBR_PERMISSIONS`. `*` stands for all of them.

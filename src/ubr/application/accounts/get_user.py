@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
+
+import msgspec
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
@@ -21,8 +22,7 @@ class GetUserCommand(Command, frozen=True, kw_only=True):
     user_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class GetUser:
+class GetUser(msgspec.Struct, frozen=True):
     """Read one user.
 
     - Users may read themselves; another user requires `users:read`. Without it the answer does not reveal whether

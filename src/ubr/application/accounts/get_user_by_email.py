@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
+
+import msgspec
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
@@ -21,8 +22,7 @@ class GetUserByEmailCommand(Command, frozen=True, kw_only=True):
     email: Annotated[EmailStr, example(EXAMPLE_EMAIL)]
 
 
-@dataclass(frozen=True, slots=True)
-class GetUserByEmail:
+class GetUserByEmail(msgspec.Struct, frozen=True):
     """Read the user who has an e-mail.
 
     - Requires `users:read`.

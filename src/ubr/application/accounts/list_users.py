@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, TypeAlias
 
+import msgspec
 from msgspec import Meta
 
 from ubr.application.access.authorization import Authorize
@@ -41,8 +41,7 @@ class ListUsersCommand(Command, frozen=True, kw_only=True):
     cursor: PageCursor = None
 
 
-@dataclass(frozen=True, slots=True)
-class ListUsers:
+class ListUsers(msgspec.Struct, frozen=True):
     """List users, filtered by role and status, sorted by creation or e-mail.
 
     - Requires `users:read`.

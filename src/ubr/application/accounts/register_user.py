@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, overload
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from ubr.application.kernel.command import Command
@@ -42,8 +42,7 @@ class RegisterUserCommand(Command, frozen=True, kw_only=True):
     full_name: Annotated[FullNameStr | None, example("Ada Lovelace")] = None
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterUser:
+class RegisterUser(msgspec.Struct, frozen=True):
     """Register an account for oneself.
 
     - Open to anyone while registration is open; the service itself always may.

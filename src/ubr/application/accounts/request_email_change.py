@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
+
+import msgspec
 
 from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
@@ -26,8 +27,7 @@ class RequestEmailChangeCommand(Command, frozen=True, kw_only=True):
     current_password: PasswordStr
 
 
-@dataclass(frozen=True, slots=True)
-class RequestEmailChange:
+class RequestEmailChange(msgspec.Struct, frozen=True):
     """Request a change of one's e-mail.
 
     - Requires the current password: a stolen access token is not enough. Wrong passwords count together with failed

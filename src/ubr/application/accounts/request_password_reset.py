@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
+
+import msgspec
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
@@ -20,8 +21,7 @@ class RequestPasswordResetCommand(Command, frozen=True, kw_only=True):
     email: Annotated[EmailStr, example(EXAMPLE_EMAIL)]
 
 
-@dataclass(frozen=True, slots=True)
-class RequestPasswordReset:
+class RequestPasswordReset(msgspec.Struct, frozen=True):
     """Request a link to replace a forgotten password.
 
     - The link is mailed if there is an active account with this e-mail. The answer is the same in every case.

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
+
+import msgspec
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
@@ -20,8 +21,7 @@ class ResendVerificationCommand(Command, frozen=True, kw_only=True):
     email: Annotated[EmailStr, example(EXAMPLE_EMAIL)]
 
 
-@dataclass(frozen=True, slots=True)
-class ResendVerification:
+class ResendVerification(msgspec.Struct, frozen=True):
     """Request another link to verify an e-mail or to finish a registration.
 
     - The link is mailed if there is an e-mail to verify. The answer is the same in every case.

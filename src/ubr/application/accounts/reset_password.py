@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
@@ -26,8 +26,7 @@ class ResetPasswordCommand(Command, frozen=True, kw_only=True):
     new_password: NewPasswordStr
 
 
-@dataclass(frozen=True, slots=True)
-class ResetPassword:
+class ResetPassword(msgspec.Struct, frozen=True):
     """Set a new password with a mailed link.
 
     - The link can be used once, as long as the account is unchanged since the mail was sent. It stays valid if the

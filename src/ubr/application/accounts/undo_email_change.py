@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ubr.application.access.authorization import keep_an_admin
 from ubr.application.kernel.command import Command
@@ -26,8 +26,7 @@ class UndoEmailChangeCommand(Command, frozen=True, kw_only=True):
     token: LinkTokenStr
 
 
-@dataclass(frozen=True, slots=True)
-class UndoEmailChange:
+class UndoEmailChange(msgspec.Struct, frozen=True):
     """Undo a change of e-mail with the link that was mailed to the previous e-mail.
 
     - The link is valid for a day. Until then no other account can take that e-mail.

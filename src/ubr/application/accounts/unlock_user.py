@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
+
+import msgspec
 
 from ubr.application.access.authorization import authority, permissions_of
 from ubr.application.kernel.command import Command, Result
@@ -29,8 +30,7 @@ class UnlockedUserResult(Result, frozen=True, kw_only=True):
     locks: Annotated[int, example(1)]
 
 
-@dataclass(frozen=True, slots=True)
-class UnlockUser:
+class UnlockUser(msgspec.Struct, frozen=True):
     """End the locks of an account after wrong passwords.
 
     - Requires `users:write`.

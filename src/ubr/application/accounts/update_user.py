@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from ubr.application.access.authorization import authority, forbid_outliving_of, keep_an_admin, permissions_of
@@ -46,8 +46,7 @@ class UpdateUserCommand(Command, frozen=True, kw_only=True):
     if_match: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateUser:
+class UpdateUser(msgspec.Struct, frozen=True):
     """Change a user.
 
     - Users may change their own full name; all other changes, and other users, require `users:write`.

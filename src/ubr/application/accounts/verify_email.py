@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from ubr.application.kernel.command import Command
@@ -34,8 +34,7 @@ class VerifyEmailCommand(Command, frozen=True, kw_only=True):
     password: Annotated[NewPasswordStr | UnsetType, example(EXAMPLE_PASSWORD)] = UNSET
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyEmail:
+class VerifyEmail(msgspec.Struct, frozen=True):
     """Verify an e-mail with the link that was mailed to it.
 
     - For a registration, this sets the password and creates the account.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
+
+import msgspec
 
 from ubr.application.ports.audit import Backlog
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -16,15 +17,14 @@ OVERDUE: Final = timedelta(minutes=1)
 _log: Final = logging.getLogger("ubr.audit")
 
 
-@dataclass(slots=True)
-class BacklogWatch:
+class BacklogWatch(msgspec.Struct):
     """Checks the queued entries, and logs an error once a minute while the oldest is overdue.
 
     `seen` and `age` are the results of the last check.
     """
 
     unit_of_work: UnitOfWork
-    seen: Backlog = field(default_factory=Backlog)
+    seen: Backlog = msgspec.field(default_factory=Backlog)
     age: timedelta = timedelta(0)
     _complained: datetime | None = None
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from ubr.application.audit.sequencer import Sequencer, current_checkpoint, hash_of
 from ubr.application.kernel.command import Command
@@ -27,8 +28,7 @@ class CompareCheckpointCommand(Command, frozen=True, kw_only=True):
     checkpoint: str
 
 
-@dataclass(frozen=True, slots=True)
-class CompareCheckpoint:
+class CompareCheckpoint(msgspec.Struct, frozen=True):
     """Check that the log continues a checkpoint that was saved outside the database.
 
     - Only the service itself may.

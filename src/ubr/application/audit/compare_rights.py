@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
+
+import msgspec
 
 from ubr.application.kernel.paging import walk
 from ubr.application.ports.accounts import UserFilter
@@ -31,8 +32,7 @@ from ubr.domain.roles.role import Role
 PAGE: Final = 200
 
 
-@dataclass(slots=True)
-class RightsCheck:
+class RightsCheck(msgspec.Struct):
     """Everything that the log does not explain. `found` contradicts the log.
 
     `pruned` has no entry, but claims to be older than the entries that were pruned. Anyone with write access to the
@@ -40,8 +40,8 @@ class RightsCheck:
     """
 
     unit_of_work: UnitOfWork
-    found: list[str] = field(default_factory=list)
-    pruned: list[str] = field(default_factory=list)
+    found: list[str] = msgspec.field(default_factory=list)
+    pruned: list[str] = msgspec.field(default_factory=list)
     _pruned_before: datetime | None = None
 
     async def __call__(self) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeAlias
 
+import msgspec
+
 from ubr.application.kernel.origin import Origin, calling_from, current_origin
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import UnitOfWork
@@ -22,20 +24,18 @@ CountRejection: TypeAlias = Callable[[str], None]
 """Counts a rejected request, by the code of the error."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
+class _Kind(msgspec.Struct, frozen=True):
     user_id: UserId
     act: str
     problem: str
 
 
-@dataclass(slots=True)
-class _Count:
+class _Count(msgspec.Struct):
     """The number of denials not yet in the log, the origin of the last one, and the sessions of all of them."""
 
     count: int = 0
-    origin: Origin = field(default_factory=current_origin)
-    sessions: set[SessionId] = field(default_factory=set)
+    origin: Origin = msgspec.field(default_factory=current_origin)
+    sessions: set[SessionId] = msgspec.field(default_factory=set)
 
     def add(self, count: int, sessions: set[SessionId]) -> None:
         self.count += count

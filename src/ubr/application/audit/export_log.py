@@ -3,8 +3,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+import msgspec
 
 from ubr.application.audit.sequencer import Sequencer, current_checkpoint
 from ubr.application.audit.verify_log import PAGE, Progress
@@ -31,8 +32,7 @@ class ExportResult(Result, frozen=True, kw_only=True):
     checkpoint: str
 
 
-@dataclass(frozen=True, slots=True)
-class ExportLog:
+class ExportLog(msgspec.Struct, frozen=True):
     """Export the whole audit log as lines of JSON that can be verified without the service and the database.
 
     - Only the service itself may. The export is recorded as an entry, the last one in the export.
@@ -100,8 +100,7 @@ class ExportLog:
         return _Page(lines, leaves[-1].index + 1) if leaves else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Page:
+class _Page(msgspec.Struct, frozen=True):
     """Lines of the export, and the number of entries up to their end."""
 
     lines: list[str]

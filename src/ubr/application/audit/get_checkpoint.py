@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.audit.sequencer import Sequencer, current_checkpoint
@@ -12,8 +12,7 @@ from ubr.domain.actor import Actor, System
 from ubr.domain.roles.permissions import LOGS_READ
 
 
-@dataclass(frozen=True, slots=True)
-class GetCheckpoint:
+class GetCheckpoint(msgspec.Struct, frozen=True):
     """Read the newest checkpoint of the audit log: its size and the signed root of its tree.
 
     - Requires `logs:read`.

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.denials import denials_recorded
@@ -18,8 +19,7 @@ class KnownLogKeyResult(Result, frozen=True, kw_only=True):
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ListLogKeys:
+class ListLogKeys(msgspec.Struct, frozen=True):
     """List every current or former public key of the log, newest first. Only the service itself may."""
 
     unit_of_work: UnitOfWork

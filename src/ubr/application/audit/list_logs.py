@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Final
 from uuid import UUID
 
+import msgspec
 from msgspec import Meta
 
 from ubr.application.access.authorization import Authorize
@@ -53,8 +53,7 @@ class ListLogsCommand(Command, frozen=True, kw_only=True):
     cursor: PageCursor = None
 
 
-@dataclass(frozen=True, slots=True)
-class ListLogs:
+class ListLogs(msgspec.Struct, frozen=True):
     """List audit log entries, newest first.
 
     - Requires `logs:read`.
@@ -109,7 +108,7 @@ async def _search(
         # The level follows from the action: together they say no more, or contradict each other.
         if event.level != which.level:
             return Found([])
-        which = replace(which, level=None)
+        which = msgspec.structs.replace(which, level=None)
     return await tx.logs.search(which, after, limit)
 
 

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from typing import Annotated, Final
 from uuid import UUID
+
+import msgspec
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.audit.sequencer import Sequencer, current_checkpoint, hash_of
@@ -49,8 +50,7 @@ class ProofResult(Result, frozen=True, kw_only=True):
     checkpoint: Annotated[str, example(_EXAMPLE_CHECKPOINT)]
 
 
-@dataclass(frozen=True, slots=True)
-class ProveLogEntry:
+class ProveLogEntry(msgspec.Struct, frozen=True):
     """Read the inclusion proof of an audit log entry against the newest checkpoint. Requires `logs:read`."""
 
     authorize: Authorize

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+
+import msgspec
 
 from ubr.application.audit.verify_log import Progress
 from ubr.application.kernel.command import Command, Result
@@ -36,8 +37,7 @@ class PrunedResult(Result, frozen=True, kw_only=True):
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class PruneLog:
+class PruneLog(msgspec.Struct, frozen=True):
     """Delete the content of old entries, including their salt. Their leaves stay, so the rest still verifies.
 
     - Only the service itself may, and in PostgreSQL only as the role that owns the tables.

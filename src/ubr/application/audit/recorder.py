@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from ubr.application.kernel.origin import current_origin
 from ubr.application.ports.system import NewId, RandomBytes
@@ -14,8 +15,7 @@ from ubr.domain.events import Event
 from ubr.domain.ids import LogEntryId
 
 
-@dataclass(frozen=True, slots=True)
-class Recorder:
+class Recorder(msgspec.Struct, frozen=True):
     """Makes the entries that a unit of work writes when it commits."""
 
     new_id: NewId

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from ubr.application.audit.sequencer import Sequencer
 from ubr.application.kernel.command import Result
@@ -21,8 +22,7 @@ class LogKeyResult(Result, frozen=True, kw_only=True):
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class RotateLogKey:
+class RotateLogKey(msgspec.Struct, frozen=True):
     """Replace the log's signing key with a new one.
 
     - Only the service itself may.

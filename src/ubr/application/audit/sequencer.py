@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import STORED_LEVELS, LogSigning
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
@@ -22,8 +24,7 @@ BATCH: Final = 256
 _ROUNDS: Final = 1000
 
 
-@dataclass(slots=True)
-class _Memory:
+class _Memory(msgspec.Struct):
     """The log as this process last saw it: under one name, it never gets shorter."""
 
     origin: str = ""

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeAlias, TypeVar
 
@@ -65,8 +64,7 @@ class VerifiedLogResult(Result, frozen=True, kw_only=True):
     unexplained: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyLog:
+class VerifyLog(msgspec.Struct, frozen=True):
     """Verify the whole audit log in the database against its signatures, entry by entry.
 
     - Only the service itself may. Requires no secret.
@@ -119,8 +117,7 @@ class VerifyLog:
         return msgspec.structs.replace(result, finding=finding, unexplained=tuple(check.pruned))
 
 
-@dataclass(slots=True)
-class _Walk:
+class _Walk(msgspec.Struct):
     """One walk over the whole log. Each page is a unit of its own: a long snapshot keeps the database from
     cleaning.
 
@@ -135,7 +132,7 @@ class _Walk:
     """The size of the log at the beginning."""
     pruned: int
     """The number of leaves at the beginning whose entries may have been deleted."""
-    _nodes: list[tuple[Node, bytes]] = field(default_factory=list)
+    _nodes: list[tuple[Node, bytes]] = msgspec.field(default_factory=list)
     _begun: bool = False
 
     async def __call__(self) -> VerifiedLogResult:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
+
+import msgspec
 
 from ubr.application.kernel.secret_check import hash_pages, in_use, locked_keys, locked_log_key
 from ubr.application.ports.accounts import PasswordHasher
@@ -23,8 +24,7 @@ _NO_ID: Final = UUID(int=0)
 _LIFETIME: Final = timedelta(minutes=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckSecrets:
+class CheckSecrets(msgspec.Struct, frozen=True, kw_only=True):
     """Decrypt the keys in use and look at every password hash. A login would need a password, and is not tried.
 
     - A signing key of the database signs a token for no user, and the signature is verified.

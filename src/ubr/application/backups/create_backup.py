@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import IO, Final
 
 import msgspec
@@ -24,8 +23,7 @@ from ubr.application.ports.system import Clock, RandomBytes
 _FILES: Final[dict[DatabaseKind, str]] = {"sqlite": "database.sqlite.enc", "postgresql": "database.dump.enc"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreateBackup:
+class CreateBackup(msgspec.Struct, frozen=True, kw_only=True):
     """Back up the database while the service runs.
 
     - The dump and the numbers in the manifest are of one state.

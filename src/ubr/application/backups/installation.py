@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from ubr.application.audit.compare_checkpoint import CompareCheckpoint
 from ubr.application.audit.verify_log import VerifyLog
@@ -14,8 +15,7 @@ from ubr.application.operations.acknowledge_restore import AcknowledgeRestore
 from ubr.application.ports.backups import RestoredDatabase
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Installation:
+class Installation(msgspec.Struct, frozen=True, kw_only=True):
     """The use cases that check and change a restored database."""
 
     check_secrets: CheckSecrets

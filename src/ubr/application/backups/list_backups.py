@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ubr.application.backups.manifest import Manifest, read_manifest
 from ubr.application.backups.verification import Verification, read_verification
 from ubr.application.ports.backups import BackupCipher, BackupFailed, BackupStore
 
 
-@dataclass(frozen=True, slots=True)
-class ListedBackups:
+class ListedBackups(msgspec.Struct, frozen=True):
     """`manifests` of all authentic backups, oldest first. `verified` has the newest verification of each of them that
     was verified. `unreadable`: a sentence about each of the others.
     """
@@ -20,8 +19,7 @@ class ListedBackups:
     unreadable: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListBackups:
+class ListBackups(msgspec.Struct, frozen=True, kw_only=True):
     """List the complete backups by their manifests. It does not read the dumps."""
 
     store: BackupStore

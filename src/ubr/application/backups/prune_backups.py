@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ubr.application.backups.list_backups import ListBackups
 from ubr.application.ports.backups import BackupProtected, BackupStore
 
 
-@dataclass(frozen=True, slots=True)
-class PrunedBackups:
+class PrunedBackups(msgspec.Struct, frozen=True):
     """The names of the deleted backups, and a sentence about each one that is protected or was not counted."""
 
     removed: tuple[str, ...]
@@ -17,8 +16,7 @@ class PrunedBackups:
     unreadable: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PruneBackups:
+class PruneBackups(msgspec.Struct, frozen=True, kw_only=True):
     """Delete all backups except the newest ones.
 
     - Only backups with an authentic manifest count, and only those are deleted. Damaged ones stay.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ubr.application.backups.installation import OpenInstallation
 from ubr.application.backups.manifest import Manifest, chosen
@@ -20,8 +20,7 @@ class NotAcknowledged(Exception):
     """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreBackup:
+class RestoreBackup(msgspec.Struct, frozen=True, kw_only=True):
     """Restore a backup, and end what must not live on.
 
     - The database must be empty.

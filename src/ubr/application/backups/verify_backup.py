@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
+
+import msgspec
 
 from ubr.application.audit.compare_checkpoint import CompareCheckpointCommand
 from ubr.application.audit.verify_log import VerifyLogCommand
@@ -25,8 +26,7 @@ from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import CheckpointMismatch, Invalid, LogDamaged
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedBackup:
+class VerifiedBackup(msgspec.Struct, frozen=True):
     """`took` is the time from the first byte to a database that the service could use, with all checks: the recovery
     time. `age` is the time since the backup began: what was written in it would be lost. `entries` is the number of
     verified entries of the audit log. `not_noted` is why the verification could not be noted in the backup, or None.
@@ -39,8 +39,7 @@ class VerifiedBackup:
     not_noted: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyBackup:
+class VerifyBackup(msgspec.Struct, frozen=True, kw_only=True):
     """Restore a backup into a database made for this, and check it.
 
     - The file is the one that was written, and the manifest belongs to it.

@@ -9,10 +9,11 @@ from typing import Any, Literal, NewType, TypeAlias, Union, get_args, get_origin
 
 import msgspec
 
+from ubr.domain.concealed import Concealed
 from ubr.domain.error_kinds import Invalid
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Command(Concealed, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The input of a use case. Its `repr` shows no field, because commands hold passwords and tokens.
 
     Errors: `Invalid` if a field has a value of another type, such as a text instead of a UUID. Without this check, each
@@ -24,9 +25,6 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             value = getattr(self, name)
             if not fits(value):
                 raise Invalid.at(f"/{name}", f"must be {expected}, not {type(value).__name__}")
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(…)"
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):

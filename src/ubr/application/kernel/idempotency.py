@@ -50,8 +50,7 @@ class IdempotencyKey:
             raise Invalid("An idempotency key must have 1 to 255 visible ASCII characters")
 
 
-@dataclass(frozen=True, slots=True)
-class Answered(Generic[A]):
+class Answered(msgspec.Struct, Generic[A], frozen=True):
     """The stored result of an earlier attempt. The result may be None."""
 
     result: A
@@ -136,8 +135,7 @@ class IdempotentCall(Generic[A]):
         return result
 
 
-@dataclass(frozen=True, slots=True)
-class Idempotency:
+class Idempotency(msgspec.Struct, frozen=True):
     """Recognises repeated calls by their keys.
 
     - A key belongs to its actor and to one use case. Anonymous callers have no identity: their keys are shared by all

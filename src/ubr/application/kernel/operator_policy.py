@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
+
+import msgspec
 
 from ubr.domain.errors import Invalid
 from ubr.domain.roles.permissions import BUILT_IN_PERMISSIONS, Permission, Permissions
@@ -12,14 +13,13 @@ from ubr.domain.roles.role import MAX_PERMISSIONS
 from ubr.domain.sessions.session import SessionLimits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperatorPolicy:
+class OperatorPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The operator's decisions, with the defaults of the service."""
 
     registration: Literal["open", "verified", "closed"] = "open"
     password_min_length: int = 15
     access_token_lifetime: timedelta = timedelta(minutes=10)
-    sessions: SessionLimits = field(
+    sessions: SessionLimits = msgspec.field(
         default_factory=lambda: SessionLimits(idle=timedelta(days=14), lifetime=timedelta(days=90), per_user=50)
     )
     refresh_retry_window: timedelta = timedelta(minutes=2)
@@ -27,7 +27,7 @@ class OperatorPolicy:
     log_all_refreshes: bool = False
     """True for a log entry for each refresh; otherwise a session has one entry a day."""
     verifiers_per_user: int = 50
-    own_permissions: Permissions = field(default_factory=Permissions)
+    own_permissions: Permissions = msgspec.field(default_factory=Permissions)
     """Permissions of the operator's other services, usable in roles beside the built-in ones."""
 
     def permissions(self, raw: list[str]) -> Permissions:

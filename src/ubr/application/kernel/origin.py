@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Final
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """The origin of a call: stored in sessions and log entries, and used by no decision except rate limits."""
 
     ip: str | None = None

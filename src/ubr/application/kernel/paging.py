@@ -6,7 +6,6 @@ import base64
 import binascii
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar
 from uuid import UUID
@@ -47,8 +46,7 @@ def check_limit(limit: int) -> int:
     return limit
 
 
-@dataclass(frozen=True, slots=True)
-class Pager:
+class Pager(msgspec.Struct, frozen=True):
     """Parses and makes cursors: positions in one list, signed together with that list's filters and sort."""
 
     signer: Signer

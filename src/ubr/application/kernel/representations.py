@@ -16,6 +16,7 @@ from ubr.application.ports.unit_of_work import Transaction
 from ubr.domain.accounts.user import User, UserStatus, UserSummary
 from ubr.domain.audit.checkpoint import Checkpoint, Note
 from ubr.domain.audit.entry import SESSION, LogEntry
+from ubr.domain.concealed import Concealed
 from ubr.domain.errors import PreconditionFailed
 from ubr.domain.events import Level
 from ubr.domain.keys.signing_key import SigningKey
@@ -117,7 +118,7 @@ class CheckpointResult(Result, frozen=True, kw_only=True):
     root: str
 
 
-class TokensResult(Result, frozen=True, kw_only=True):
+class TokensResult(Concealed, Result, frozen=True, kw_only=True):
     """The tokens of a login or a refresh. Lifetimes are in seconds."""
 
     access_token: Annotated[str, example("eyJhbGciOi….eyJpc3MiOi….c2lnbmF0dXJl…")]
@@ -127,10 +128,6 @@ class TokensResult(Result, frozen=True, kw_only=True):
     refresh_expires_in: Annotated[int, example(1209600)]
     session_id: Id
     user: UserResult
-
-    def __repr__(self) -> str:
-        """Shows no field: they are secrets."""
-        return "TokensResult(…)"
 
 
 class SigningKeyResult(Result, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ubr.application.keys.key_ring import KeyRing
 from ubr.application.ports.keys import AccessTokens
@@ -9,8 +9,7 @@ from ubr.domain.errors import StoreUnavailable
 from ubr.domain.keys.signing_key import JWKS_CACHE
 
 
-@dataclass(frozen=True, slots=True)
-class GetPublicKeys:
+class GetPublicKeys(msgspec.Struct, frozen=True):
     """List the public keys that verify access tokens (RFC 7517), newest first.
 
     - Includes a new key before it signs, and an old key for as long as one of its tokens can be valid.

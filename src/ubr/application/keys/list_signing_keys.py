@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import SigningKeyResult, signing_key_result
@@ -10,8 +10,7 @@ from ubr.domain.actor import System
 from ubr.domain.errors import Forbidden
 
 
-@dataclass(frozen=True, slots=True)
-class ListSigningKeys:
+class ListSigningKeys(msgspec.Struct, frozen=True):
     """List every current and former signing key with its state, newest first: public halves only.
 
     - Only the service itself may.

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+
+import msgspec
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
@@ -25,8 +27,7 @@ class RevokeSigningKeyCommand(Command, frozen=True, kw_only=True):
     lost_secret: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RevokeSigningKey:
+class RevokeSigningKey(msgspec.Struct, frozen=True):
     """Revoke a signing key, as after a leak: once this returns, no worker accepts its tokens.
 
     - Only the service itself may.

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -34,8 +33,7 @@ class RewrapResult(Result, frozen=True, kw_only=True):
     lost: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RewrapSigningKeys:
+class RewrapSigningKeys(msgspec.Struct, frozen=True):
     """Encrypt every private key and every password hash with the newest secret. Afterwards the other secrets are no
     longer needed for them.
 

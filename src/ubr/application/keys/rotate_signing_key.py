@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import SigningKeyResult, signing_key_result
@@ -17,8 +18,7 @@ from ubr.domain.keys.signing_key import NOTICE, scheduled
 from ubr.domain.revocation.changes import KEYS_CHANGED
 
 
-@dataclass(frozen=True, slots=True)
-class RotateSigningKey:
+class RotateSigningKey(msgspec.Struct, frozen=True):
     """Replace the signing key with a new one of the configured algorithm.
 
     - Only the service itself may.

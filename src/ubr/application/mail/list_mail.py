@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
+
+import msgspec
 
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
@@ -36,8 +37,7 @@ class QueuedMailResult(Result, frozen=True, kw_only=True):
     last_error: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ListMail:
+class ListMail(msgspec.Struct, frozen=True):
     """List the queued mails, oldest first.
 
     - Only the service itself may.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ubr.application.kernel.origin import current_origin
 from ubr.application.ports.system import NewId
@@ -13,8 +13,7 @@ from ubr.domain.mail.kinds import MailKind
 from ubr.domain.mail.queued_mail import QueuedMail
 
 
-@dataclass(frozen=True, slots=True)
-class MailQueue:
+class MailQueue(msgspec.Struct, frozen=True):
     """Puts mails into the outbox. Delivery finds out later whether there is a recipient.
 
     A call that requests a mail therefore does the same for every e-mail, and takes the same time.

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
+
+import msgspec
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
@@ -17,8 +18,7 @@ class RetryMailCommand(Command, frozen=True, kw_only=True):
     mail_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class RetryMail:
+class RetryMail(msgspec.Struct, frozen=True):
     """Retry a queued or given-up mail at once, with a fresh count of attempts.
 
     - Only the service itself may.

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
+
+import msgspec
 
 from ubr.application.access.session_cache import SessionCache
 from ubr.application.audit.sequencer import Sequencer
@@ -40,8 +41,7 @@ class AcknowledgedRestoreResult(Result, frozen=True, kw_only=True):
     sessions: int
 
 
-@dataclass(frozen=True, slots=True)
-class AcknowledgeRestore:
+class AcknowledgeRestore(msgspec.Struct, frozen=True):
     """Acknowledge that the database was restored to an earlier state: credentials of that state become invalid.
 
     - Only the service itself may, while no instance runs.

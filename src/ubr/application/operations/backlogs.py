@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
+
+import msgspec
 
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.keys.signing_key import signer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backlogs:
+class Backlogs(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers and ages at one moment. An age is 0 if nothing waits; `key_age` is None without a signing key."""
 
     audit_entries: int
@@ -23,8 +23,7 @@ class Backlogs:
     key_age: timedelta | None
 
 
-@dataclass(frozen=True, slots=True)
-class ReadBacklogs:
+class ReadBacklogs(msgspec.Struct, frozen=True):
     """Reads them in one unit, because ages count by the clock of the store."""
 
     unit_of_work: UnitOfWork

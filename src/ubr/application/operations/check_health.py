@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ubr.application.ports.unit_of_work import Store
 
 
-@dataclass(frozen=True, slots=True)
-class CheckHealth:
+class CheckHealth(msgspec.Struct, frozen=True):
     """Check that everything a request needs is reachable.
 
     Errors: `StoreUnavailable`.

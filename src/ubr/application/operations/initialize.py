@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.keys.key_ring import KeyRing
@@ -33,8 +34,7 @@ async def locked_hashes(tx: Transaction, hasher: PasswordHasher) -> tuple[int, i
     return sum(hasher.lacks_secret(hashed) for _, hashed in hashes), len(hashes)
 
 
-@dataclass(frozen=True, slots=True)
-class Initialize:
+class Initialize(msgspec.Struct, frozen=True):
     """Prepare a store for every other use case, and load its signing keys.
 
     - The first process creates the built-in roles, a signing key and the log's signing key. The keys sign at once.

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+
+import msgspec
 
 from ubr.application.audit.sequencer import current_checkpoint
 from ubr.application.kernel.command import Result
@@ -80,8 +81,7 @@ class InspectionResult(Result, frozen=True, kw_only=True):
     passwords: int
 
 
-@dataclass(frozen=True, slots=True)
-class InspectInstallation:
+class InspectInstallation(msgspec.Struct, frozen=True):
     """Read the state of keys, audit log, administrators and outbox, for an operator. Changes nothing.
 
     - Only the service itself may.

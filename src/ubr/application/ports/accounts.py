@@ -6,9 +6,10 @@ These run inside a unit of work. A row read in a writing unit stays locked until
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol, TypeAlias
+
+import msgspec
 
 from ubr.application.ports.paging import After, Found
 from ubr.application.ports.secrets import MintedToken
@@ -23,8 +24,7 @@ from ubr.domain.roles.role import RoleName
 UserSort: TypeAlias = Literal["created_at", "-created_at", "email", "-email"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserFilter:
+class UserFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Selects and orders users. `role` counts grants that are in force at `now`; None is the time of the query."""
 
     prefix: Prefix | None = None
@@ -34,8 +34,7 @@ class UserFilter:
     now: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReservedEmail:
+class ReservedEmail(msgspec.Struct, frozen=True):
     """The user who gave up an e-mail, and the end of its reservation for them."""
 
     user_id: UserId

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
+
+import msgspec
 
 from ubr.application.ports.paging import After, Found
 from ubr.domain.actor import Actor
@@ -17,8 +18,7 @@ from ubr.domain.events import Level
 from ubr.domain.ids import LogEntryId, SessionId, UserId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogFilter:
+class LogFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Selects entries. All conditions must hold; `since` is inclusive, `until` exclusive.
 
     `session_id` selects the acts that were done in the session, and those whose target is the session.
@@ -102,8 +102,7 @@ Any other node is computed from at most 256 stored ones.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog:
+class Backlog(msgspec.Struct, frozen=True):
     """The entries that are not in the tree yet. `oldest` is the time of the first of them.
 
     It is None if no entry is queued, or if the oldest entries are missing.
@@ -175,8 +174,7 @@ class LogTree(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ComparedEntries:
+class ComparedEntries(msgspec.Struct, frozen=True):
     """One page of entries. `strays` are those that are neither in the tree nor on the waiting list.
 
     `last` is the last entry of the page; None if it was the last page.

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
+import msgspec
+
 from ubr.application.ports.paging import After
 from ubr.domain.accounts.email import Email
 from ubr.domain.ids import UserId
@@ -88,8 +90,7 @@ class Mailer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MailBacklog:
+class MailBacklog(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers of queued mails. `oldest` is the time since which the first due mail has been due; None without one."""
 
     due: int

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Load:
+
+class Load(msgspec.Struct, frozen=True):
     """The use of places whose number is limited."""
 
     used: int = 0

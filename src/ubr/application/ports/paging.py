@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 from uuid import UUID
+
+import msgspec
 
 Key = TypeVar("Key")
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
-class After(Generic[Key]):
+class After(msgspec.Struct, Generic[Key], frozen=True):
     """The start of a page: just after the item with this sort key and id."""
 
     key: Key
     id: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class Found(Generic[Item, Key]):
+class Found(msgspec.Struct, Generic[Item, Key], frozen=True):
     """The items of a page that a search has found.
 
     A search reads a bounded number of rows. `reached` is the place at which it stopped before it had found as many

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
+
 from ubr.domain.accounts.one_time_link import OneTimeLink
 from ubr.domain.accounts.user import User
 from ubr.domain.ids import SessionId, UserId
@@ -22,8 +24,7 @@ class FormerEmail:
     until: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PersonalRecords:
+class PersonalRecords(msgspec.Struct, frozen=True, kw_only=True):
     """The rows about a user beside their account, sessions and log entries, each list oldest first.
 
     `known_clients` are the times at which clients last logged in: a client itself is an HMAC. `results` counts the

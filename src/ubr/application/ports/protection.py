@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
+
+import msgspec
 
 from ubr.domain.accounts.email import Email
 from ubr.domain.ids import UserId
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(msgspec.Struct, frozen=True):
     """A reserved attempt: one of those that an account has in a window. `began_at` identifies the window."""
 
     bucket: bytes
     began_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exhausted:
+class Exhausted(msgspec.Struct, frozen=True, kw_only=True):
     """No attempt is free for this long, unless a reservation is returned; `all_failed` means that none will be.
 
     `passed` increases with every reservation that is returned because its password was right.
@@ -31,8 +30,7 @@ class Exhausted:
     passed: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedAttempts:
+class FailedAttempts(msgspec.Struct, frozen=True, kw_only=True):
     """The number of failures in a window, and its end."""
 
     count: int
@@ -98,16 +96,14 @@ class KnownClients(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quota:
+class Quota(msgspec.Struct, frozen=True, kw_only=True):
     """Attempts per span of time, refilled evenly: after a full burst, one more is allowed every `per / limit`."""
 
     limit: int
     per: timedelta
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """`allowed` for this attempt, attempts `remaining` after it, `retry_after` until the next (0 if one remains)."""
 
     allowed: bool

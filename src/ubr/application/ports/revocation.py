@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import NewType, Protocol, TypeAlias
 from uuid import UUID
+
+import msgspec
 
 from ubr.domain.revocation.changes import Change, ChangeRecord
 
@@ -17,24 +18,21 @@ Elapsed: TypeAlias = Callable[[], float]
 """Seconds on a monotonic clock that also runs while the machine sleeps. Its zero is arbitrary."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedPosition:
+class FeedPosition(msgspec.Struct, frozen=True, kw_only=True):
     """A position in the feed. A new epoch means a new history: after a restore, or a restart of the database."""
 
     epoch: str
     number: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedRead:
+class FeedRead(msgspec.Struct, frozen=True, kw_only=True):
     """Change records in order of their numbers, and the position of the feed when they were read."""
 
     position: FeedPosition
     rows: tuple[ChangeRecord, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommittedChanges:
+class CommittedChanges(msgspec.Struct, frozen=True, kw_only=True):
     """The change records of one commit, and every registered worker: its lease may still be valid."""
 
     epoch: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
+
+import msgspec
 
 from ubr.application.ports.paging import After
 from ubr.domain.ids import RoleId, UserId
@@ -15,8 +16,7 @@ GRANTS_AT_ONCE: Final = 1000
 """The number of holders up to which `Roles.remove` deletes a role completely."""
 
 
-@dataclass(frozen=True, slots=True)
-class ForgottenGrants:
+class ForgottenGrants(msgspec.Struct, frozen=True):
     """One batch of deleted grants of removed roles.
 
     `more` is True if others may be left; the next batch then starts after the holder `reached`.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
+
+import msgspec
 
 from ubr.application.ports.paging import After
 from ubr.application.ports.secrets import MintedToken
@@ -17,8 +18,7 @@ from ubr.domain.sessions.session import RefreshToken, Session
 from ubr.domain.sessions.termination import SecurityEvent
 
 
-@dataclass(frozen=True, slots=True)
-class ForgottenSessions:
+class ForgottenSessions(msgspec.Struct, frozen=True):
     """One batch of deleted sessions.
 
     `more` is True if others may be left; the next batch then starts at the absolute end `reached`.
@@ -153,8 +153,7 @@ class RefreshTokenMint(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Principal:
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """A user in a session, with the roles of all grants, ended ones included. Validity depends on the moment."""
 
     user: User
@@ -163,7 +162,7 @@ class Principal:
 
     def with_session(self, session: Session) -> Principal:
         """A copy with the current session."""
-        return replace(self, session=session)
+        return msgspec.structs.replace(self, session=session)
 
     def live_at(self, now: datetime) -> bool:
         return self.user.active and self.session.live_at(now)

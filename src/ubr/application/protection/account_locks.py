@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+
+import msgspec
 
 from ubr.application.kernel.origin import Origin
 from ubr.application.ports.audit import LogFilter
@@ -19,8 +20,7 @@ MAX_LOCKS: Final = 1000
 """The entries of the audit log in which the locks of known clients are searched, the newest."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountLock:
+class AccountLock(msgspec.Struct, frozen=True, kw_only=True):
     """No password is checked before `until`.
 
     `ip` is None for the lock of the account, which applies to every client that is not known to it. A known client has
@@ -32,8 +32,7 @@ class AccountLock:
     ip: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class AccountLocks:
+class AccountLocks(msgspec.Struct, frozen=True):
     """Reads the locks that the password throttle has set. The store has the time of each, the audit log the client.
 
     The store keeps a known client only as an HMAC, from which its count cannot be found. The entry of a lock has its

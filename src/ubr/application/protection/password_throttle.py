@@ -10,6 +10,8 @@ from datetime import timedelta
 from enum import Enum, auto
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from ubr.application.kernel.origin import current_origin
 from ubr.application.ports.accounts import PasswordHasher
 from ubr.application.ports.protection import Quota, Reservation
@@ -51,19 +53,17 @@ _IN_LINE: Final = 512
 Pause: TypeAlias = Callable[[float], Awaitable[object]]
 
 
-@dataclass(slots=True)
-class _Line:
+class _Line(msgspec.Struct):
     """The attempts on one account in this process whose user has not been read yet."""
 
-    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_READERS))
+    places: asyncio.Semaphore = msgspec.field(default_factory=lambda: asyncio.Semaphore(_READERS))
     waiting: int = 0
 
 
-@dataclass(slots=True)
-class _Queue:
+class _Queue(msgspec.Struct):
     """The attempts on one bucket in this process. They request reservations one after the other, on one connection."""
 
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turn: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
     waiting: int = 0
     moved_at: float = float("-inf")
     """The last time at which a reservation was seen to become free."""

@@ -6,9 +6,10 @@ import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
+
+import msgspec
 
 from ubr.application.kernel.origin import current_origin
 from ubr.application.ports.metrics import NO_METRICS, Metrics
@@ -22,8 +23,7 @@ from ubr.domain.mail.kinds import MailKind
 _SECOND: Final = timedelta(seconds=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quotas:
+class Quotas(msgspec.Struct, frozen=True, kw_only=True):
     """The quotas; None means no limit."""
 
     account: Quota | None
@@ -69,8 +69,7 @@ class Quotas:
 # --- the status for the caller ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimitStatus:
+class RateLimitStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The remaining quota of a client IP. It reveals nothing about other clients."""
 
     policy: str
@@ -113,8 +112,7 @@ def whole_seconds(span: timedelta) -> int:
 # --- the limits ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class FallbackRateLimitStore:
+class FallbackRateLimitStore(msgspec.Struct, frozen=True):
     """Counts in the first store, or in the second if the first is unavailable; never in none.
 
     Neither store knows the counts of the other. So a fault allows a client its quota once more, and returning an
@@ -146,8 +144,7 @@ class FallbackRateLimitStore:
         return await self.first.forget(limit) + await self.second.forget(limit)
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimiter:
+class RateLimiter(msgspec.Struct, frozen=True):
     """Limits client IPs, accounts, sessions, and mails to one e-mail address. An IPv6 network of 64 bits is one client.
 
     A call without a client IP comes from the embedding program, and has no client limit. Errors of each method:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+
+import msgspec
 
 from ubr.application.access.session_cache import SessionCache
 from ubr.application.kernel.periodic import running_beside
@@ -13,8 +14,7 @@ from ubr.application.revocation.worker_reaper import WorkerReaper
 from ubr.domain.errors import StoreUnavailable
 
 
-@dataclass(frozen=True, slots=True)
-class FeedFollower:
+class FeedFollower(msgspec.Struct, frozen=True):
     """Follows the feed, renews the lease and removes dead workers, for as long as a worker serves.
 
     Only speed depends on it: without it, the first request after a pause makes the cache fresh.

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from ubr.domain.events import Event
 from ubr.domain.revocation.changes import Change
 
 
-@dataclass(slots=True)
-class PendingChanges:
+class PendingChanges(msgspec.Struct):
     """The changes of one unit of work, each once, in order."""
 
-    gathered: dict[Change, None] = field(default_factory=dict)
+    gathered: dict[Change, None] = msgspec.field(default_factory=dict)
     must_propagate: bool = False
-    _beside: dict[Change, None] = field(default_factory=dict)
+    _beside: dict[Change, None] = msgspec.field(default_factory=dict)
 
     def announce(self, change: Change, *, alone: bool) -> None:
         """Add a change that belongs to no event: always, or only if events have changes too."""

@@ -6,9 +6,10 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
+
+import msgspec
 
 from ubr.application.access.session_cache import CLOCK_RATES, SessionCache
 from ubr.application.ports.metrics import NO_METRICS, Metrics
@@ -30,8 +31,7 @@ _GONE: Final[Mapping[ChangeKind, type[NotFound]]] = {
 """The error for a missing target of a change. For other errors, the change record is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class RevocationBarrier:
+class RevocationBarrier(msgspec.Struct, frozen=True):
     """Applies committed changes to this worker, notifies the others, and waits for them."""
 
     session_cache: SessionCache
@@ -139,8 +139,7 @@ class PollingOnly:
         yield
 
 
-@dataclass(frozen=True, slots=True)
-class PropagatingUnitOfWork:
+class PropagatingUnitOfWork(msgspec.Struct, frozen=True):
     """Units of work whose changes reach other workers before the caller continues.
 
     A failed or cancelled unit waits for no worker, because its caller gets no answer either.

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
@@ -16,8 +16,7 @@ class StopFollowingRevocationsCommand(Command, frozen=True, kw_only=True):
     verifier: VerifierId
 
 
-@dataclass(frozen=True, slots=True)
-class StopFollowingRevocations:
+class StopFollowingRevocations(msgspec.Struct, frozen=True):
     """Unregister a verifier that accepts no more tokens: revocations stop waiting for it. Requires `revocations:read`.
 
     - The id must not be reused: a verifier that starts again generates a new one.

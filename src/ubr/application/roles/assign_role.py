@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+import msgspec
 
 from ubr.application.access.authorization import authority, keep_an_admin, permissions_of
 from ubr.application.kernel.command import Command
@@ -29,8 +30,7 @@ class AssignRoleCommand(Command, frozen=True, kw_only=True):
     expires_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AssignRole:
+class AssignRole(msgspec.Struct, frozen=True):
     """Assign a role to a user, without end or until a moment at least 60 seconds ahead.
 
     - Requires `roles:assign`.

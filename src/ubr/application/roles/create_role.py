@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
@@ -30,8 +29,7 @@ class CreateRoleCommand(Command, frozen=True, kw_only=True):
     permissions: Annotated[PermissionList, example(["users:read"])] = msgspec.field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class CreateRole:
+class CreateRole(msgspec.Struct, frozen=True):
     """Create a role.
 
     - Requires `roles:write`.

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
+
+import msgspec
 
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
@@ -25,8 +26,7 @@ class DeleteRoleCommand(Command, frozen=True, kw_only=True):
     if_match: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteRole:
+class DeleteRole(msgspec.Struct, frozen=True):
     """Delete a role. Its holders lose it at once.
 
     - Requires `roles:write`.

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
+
+import msgspec
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
@@ -20,8 +21,7 @@ class GetRoleCommand(Command, frozen=True, kw_only=True):
     role_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class GetRole:
+class GetRole(msgspec.Struct, frozen=True):
     """Read one role. Requires `roles:read`."""
 
     authorize: Authorize

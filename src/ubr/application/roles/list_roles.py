@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
@@ -21,8 +22,7 @@ class ListRolesCommand(Command, frozen=True, kw_only=True):
     cursor: PageCursor = None
 
 
-@dataclass(frozen=True, slots=True)
-class ListRoles:
+class ListRoles(msgspec.Struct, frozen=True):
     """List roles, oldest first. Requires `roles:read`."""
 
     authorize: Authorize

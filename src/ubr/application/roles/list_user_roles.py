@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
+
+import msgspec
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
@@ -24,8 +25,7 @@ class ListUserRolesCommand(Command, frozen=True, kw_only=True):
     cursor: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ListUserRoles:
+class ListUserRoles(msgspec.Struct, frozen=True):
     """List the roles of a user, sorted by name, with grantor, start and end of each grant.
 
     - Users may list their own roles; another user's require `users:read`.

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.domain.actor import Actor, System
 
 
-@dataclass(frozen=True, slots=True)
-class Permits:
+class Permits(msgspec.Struct, frozen=True):
     """Ask whether an actor holds a permission now.
 
     - The permission is a built-in one, or one of `UBR_PERMISSIONS`. A holder of `*` holds every one.

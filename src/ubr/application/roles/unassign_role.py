@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
+
+import msgspec
 
 from ubr.application.access.authorization import authority, keep_an_admin, permissions_of
 from ubr.application.kernel.command import Command
@@ -22,8 +23,7 @@ class UnassignRoleCommand(Command, frozen=True, kw_only=True):
     role: str
 
 
-@dataclass(frozen=True, slots=True)
-class UnassignRole:
+class UnassignRole(msgspec.Struct, frozen=True):
     """Remove a role from a user.
 
     - Requires `roles:assign`.

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from ubr.application.access.authorization import authority
@@ -41,8 +41,7 @@ class UpdateRoleCommand(Command, frozen=True, kw_only=True):
     if_match: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateRole:
+class UpdateRole(msgspec.Struct, frozen=True):
     """Update a role. Its holders have the new permissions at once, and no session ends.
 
     - Requires `roles:write`.

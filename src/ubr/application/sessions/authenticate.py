@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.keys.key_ring import KeyRing
@@ -11,8 +11,7 @@ from ubr.domain.errors import InvalidToken
 from ubr.domain.keys.access_token import AccessClaims
 
 
-@dataclass(frozen=True, slots=True)
-class Authenticate:
+class Authenticate(msgspec.Struct, frozen=True):
     """Authenticate the holder of an access token.
 
     - The token must be exactly one of ours, and within its validity.

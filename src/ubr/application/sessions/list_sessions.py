@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+import msgspec
 
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
@@ -25,8 +26,7 @@ class ListSessionsCommand(Command, frozen=True, kw_only=True):
     cursor: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ListSessions:
+class ListSessions(msgspec.Struct, frozen=True):
     """List a user's active sessions, newest first.
 
     - Users may list their own sessions; another user's require `sessions:read`.

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Final
+
+import msgspec
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
@@ -34,8 +35,7 @@ class LogInCommand(Command, frozen=True, kw_only=True):
     password: PasswordStr
 
 
-@dataclass(frozen=True, slots=True)
-class LogIn:
+class LogIn(msgspec.Struct, frozen=True):
     """Log in and open a session.
 
     - An unknown e-mail, a wrong password and a disabled user get the same answer in the same time.

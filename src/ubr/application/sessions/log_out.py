@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.denials import denials_recorded
@@ -12,8 +12,7 @@ from ubr.domain.revocation.changes import Change
 from ubr.domain.sessions.termination import SecurityEvent
 
 
-@dataclass(frozen=True, slots=True)
-class LogOut:
+class LogOut(msgspec.Struct, frozen=True):
     """End the current session. Its access and refresh tokens are rejected from then on."""
 
     unit_of_work: EndingUnitOfWork

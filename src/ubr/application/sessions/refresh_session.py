@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NoReturn
 
+import msgspec
+
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import RefreshTokenStr
@@ -29,8 +31,7 @@ class RefreshSessionCommand(Command, frozen=True, kw_only=True):
     refresh_token: RefreshTokenStr
 
 
-@dataclass(frozen=True, slots=True)
-class RefreshSession:
+class RefreshSession(msgspec.Struct, frozen=True):
     """Exchange a refresh token for new tokens.
 
     - A refresh token can be used once. Any number of concurrent requests with it get one successor.

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ubr.application.access.authorization import authority
 from ubr.application.kernel.denials import denials_recorded
@@ -14,8 +14,7 @@ from ubr.domain.revocation.changes import Change
 from ubr.domain.sessions.termination import SecurityEvent
 
 
-@dataclass(frozen=True, slots=True)
-class RevokeOtherSessions:
+class RevokeOtherSessions(msgspec.Struct, frozen=True):
     """End all of one's sessions except the current one. A concurrent login is repeated on the changed account."""
 
     unit_of_work: EndingUnitOfWork

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
+
+import msgspec
 
 from ubr.application.access.authorization import authority, permissions_of
 from ubr.application.kernel.command import Command
@@ -22,8 +23,7 @@ class RevokeSessionCommand(Command, frozen=True, kw_only=True):
     session_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class RevokeSession:
+class RevokeSession(msgspec.Struct, frozen=True):
     """End one session.
 
     - Users may end their own sessions; another user's require `sessions:revoke`. Without it the answer does not

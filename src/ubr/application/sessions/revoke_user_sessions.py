@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
+
+import msgspec
 
 from ubr.application.access.authorization import authority, permissions_of
 from ubr.application.kernel.command import Command
@@ -23,8 +24,7 @@ class RevokeUserSessionsCommand(Command, frozen=True, kw_only=True):
     user_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class RevokeUserSessions:
+class RevokeUserSessions(msgspec.Struct, frozen=True):
     """End every session of a user, including the current one if it is theirs.
 
     - Users may end their own sessions; another user's require `sessions:revoke`.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import TokensResult, user_result
@@ -19,8 +20,7 @@ from ubr.domain.revocation.changes import epoch_name
 from ubr.domain.sessions.session import RefreshToken
 
 
-@dataclass(frozen=True, slots=True)
-class TokenIssuer:
+class TokenIssuer(msgspec.Struct, frozen=True):
     """Signs access tokens. No token outlives its session or a grant that it depends on."""
 
     access_tokens: AccessTokens

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from ubr.domain.accounts.domain_name import ascii_domain
+from ubr.domain.concealed import Concealed
 from ubr.domain.error_kinds import Invalid
 from ubr.domain.text import check_printable, fold
 
@@ -26,8 +26,7 @@ dash that IDNA drops from a domain (RFC 3454, B.1)."""
 _SHARP_S = {ord("ß"): None}
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Email:
+class Email(Concealed, frozen=True):
     """An e-mail address: `address` as typed, which mail is sent to, and `key`, which is unique.
 
     Only this class makes keys (NFKC, case folded, the domain by IDNA 2008), because databases disagree on Unicode lower
@@ -79,6 +78,3 @@ class Email:
     def domain(self) -> str:
         """The domain in its canonical form."""
         return self.key.rpartition("@")[2]
-
-    def __repr__(self) -> str:
-        return "Email(…)"

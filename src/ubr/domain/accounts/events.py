@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from ubr.domain.audit.events import USER_ERASED
@@ -11,8 +10,7 @@ from ubr.domain.ids import UserId
 from ubr.domain.revocation.changes import Change
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserRegistered(UserEvent):
+class UserRegistered(UserEvent, frozen=True, kw_only=True):
     """A person registered an account."""
 
     action = "user.registered"
@@ -27,8 +25,7 @@ class UserRegistered(UserEvent):
         return ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserCreated(UserEvent):
+class UserCreated(UserEvent, frozen=True, kw_only=True):
     """An account was made for another person."""
 
     action = "user.created"
@@ -39,8 +36,7 @@ class UserCreated(UserEvent):
         return ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserUpdated(UserEvent):
+class UserUpdated(UserEvent, frozen=True, kw_only=True):
     """`changed` names the fields. Their values are personal data and are not stored."""
 
     action = "user.updated"
@@ -51,21 +47,18 @@ class UserUpdated(UserEvent):
         return {"changed": list(self.changed)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserDisabled(UserEvent):
+class UserDisabled(UserEvent, frozen=True, kw_only=True):
     action = "user.disabled"
     message = "A user was disabled"
     level: ClassVar[Level] = "warning"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserEnabled(UserEvent):
+class UserEnabled(UserEvent, frozen=True, kw_only=True):
     action = "user.enabled"
     message = "A user was enabled"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserUnlocked(UserEvent):
+class UserUnlocked(UserEvent, frozen=True, kw_only=True):
     """An operator ended the locks of an account: `locks` counts those that were in force, and may be 0."""
 
     action = "user.unlocked"
@@ -81,8 +74,7 @@ class UserUnlocked(UserEvent):
         return {"locks": self.locks}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserExported(UserEvent):
+class UserExported(UserEvent, frozen=True, kw_only=True):
     """Everything that is stored about a user was read: by the user, or by another one."""
 
     action = "user.exported"
@@ -94,15 +86,13 @@ class UserExported(UserEvent):
         return ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserDeleted(UserEvent):
+class UserDeleted(UserEvent, frozen=True, kw_only=True):
     action = "user.deleted"
     message = "A user was deleted"
     level: ClassVar[Level] = "warning"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserErased(UserEvent):
+class UserErased(UserEvent, frozen=True, kw_only=True):
     """The client IPs of a deleted user were erased from the audit log: those of `entries` entries by this act."""
 
     action = USER_ERASED
@@ -118,14 +108,12 @@ class UserErased(UserEvent):
         return {"entries": self.entries}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PasswordChanged(UserEvent):
+class PasswordChanged(UserEvent, frozen=True, kw_only=True):
     action = "user.password_changed"
     message = "A password was changed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PersonEvent(UserEvent):
+class PersonEvent(UserEvent, frozen=True, kw_only=True):
     """A person acted on their own account, through a link that was mailed to them."""
 
     @property
@@ -133,20 +121,17 @@ class PersonEvent(UserEvent):
         return self.user_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PasswordReset(PersonEvent):
+class PasswordReset(PersonEvent, frozen=True, kw_only=True):
     action = "user.password_reset"
     message = "A password was reset"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmailVerified(PersonEvent):
+class EmailVerified(PersonEvent, frozen=True, kw_only=True):
     action = "user.email_verified"
     message = "An e-mail was verified"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountClaimed(PersonEvent):
+class AccountClaimed(PersonEvent, frozen=True, kw_only=True):
     """The owner of an e-mail took over an account that another person had registered with it."""
 
     action = "user.claimed"
@@ -154,8 +139,7 @@ class AccountClaimed(PersonEvent):
     level: ClassVar[Level] = "warning"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmailChangeAsked(PersonEvent):
+class EmailChangeAsked(PersonEvent, frozen=True, kw_only=True):
     action = "user.email_change_asked"
     message = "A change of e-mail was requested"
 
@@ -164,21 +148,18 @@ class EmailChangeAsked(PersonEvent):
         return ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmailChanged(PersonEvent):
+class EmailChanged(PersonEvent, frozen=True, kw_only=True):
     action = "user.email_changed"
     message = "An e-mail was changed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmailChangeUndone(PersonEvent):
+class EmailChangeUndone(PersonEvent, frozen=True, kw_only=True):
     action = "user.email_change_undone"
     message = "A change of e-mail was undone"
     level: ClassVar[Level] = "warning"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdminTakenOver(UserEvent):
+class AdminTakenOver(UserEvent, frozen=True, kw_only=True):
     """An operator made an existing account the administrator's, from the command line."""
 
     action = "user.taken_over"
@@ -186,8 +167,7 @@ class AdminTakenOver(UserEvent):
     level: ClassVar[Level] = "warning"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkIssued(Event):
+class LinkIssued(Event, frozen=True, kw_only=True):
     """A one-time link was made, to be mailed. `user_id` is None if there is no account yet."""
 
     action = "link.issued"

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.errors import WeakPassword
+from ubr.domain.concealed import Concealed
 from ubr.domain.error_kinds import InputError, Invalid
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class PasswordHash:
+class PasswordHash(Concealed, frozen=True):
     """An encoded password hash (PHC string). Its `repr` hides it."""
 
     encoded: str
-
-    def __repr__(self) -> str:
-        return "PasswordHash(…)"
 
 
 MAX_PASSWORD_LENGTH: Final = 1024

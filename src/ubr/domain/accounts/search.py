@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from ubr.domain.accounts.domain_name import ascii_domain
 from ubr.domain.accounts.email import MAX_EMAIL_LENGTH, Email
+from ubr.domain.concealed import Concealed
 from ubr.domain.error_kinds import Invalid
 from ubr.domain.text import fold
 
@@ -25,8 +25,7 @@ def name_key(full_name: str) -> str:
     return fold(full_name)[:_SEARCHED]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Prefix:
+class Prefix(Concealed, frozen=True):
     """The beginning of an e-mail or a full name, in the form of both keys. There are no wildcards."""
 
     email: str
@@ -51,9 +50,6 @@ class Prefix:
 
     def begins(self, email: Email, full_name: str | None) -> bool:
         return email.key.startswith(self.email) or (full_name is not None and name_key(full_name).startswith(self.name))
-
-    def __repr__(self) -> str:
-        return "Prefix(…)"
 
 
 def behind(prefix: str) -> str | None:

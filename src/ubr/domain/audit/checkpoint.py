@@ -11,6 +11,8 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Final, TypeAlias
 
+import msgspec
+
 from ubr.domain.audit.merkle import HASH_BYTES
 
 VerifySignature: TypeAlias = Callable[[bytes, bytes, bytes], bool]
@@ -32,8 +34,7 @@ class BadNote(Exception):
     """A text that is not a note, or a note with invalid content. Its message is the end of a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class NoteKey:
+class NoteKey(msgspec.Struct, frozen=True):
     """A public key, as verifiers hold it. Its name is the origin of the log that it signs."""
 
     name: str
@@ -68,15 +69,13 @@ class NoteKey:
         return key
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(msgspec.Struct, frozen=True):
     name: str
     key_id: bytes
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(msgspec.Struct, frozen=True):
     """A text, which ends with a line break, and its signatures."""
 
     text: str
@@ -111,8 +110,7 @@ class Note:
         return Note(self.text, (*self.signatures, Signature(key.name, key.id, value)))
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(msgspec.Struct, frozen=True):
     """The size of a log, and the root of the tree over it. Further lines, added by others, are ignored."""
 
     origin: str

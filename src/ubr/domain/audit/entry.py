@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
+import msgspec
+
 from ubr.domain.audit.merkle import leaf_hash
 from ubr.domain.event_kinds import Event, Facts, Level, Target
 from ubr.domain.events import actor_of
@@ -26,8 +28,7 @@ _DIGEST: Final = "sha256:"
 _MOMENT: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientIp:
+class ClientIp(msgspec.Struct, frozen=True, kw_only=True):
     """The client IP of an entry, and the 128 random bits of its digest. Both are stored beside the entry.
 
     The entry contains only the digest: SHA-256 over the random bits and the text of the client IP. So the hash of the

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from ubr.domain.audit.entry import LogEntry
 from ubr.domain.audit.events import USER_ERASED
 
 
-@dataclass(slots=True)
-class Erasures:
+class Erasures(msgspec.Struct):
     """Collects the entries of a log in any order. Every missing client IP needs an erasure of its person."""
 
-    _missing: dict[str, int] = field(default_factory=dict)
+    _missing: dict[str, int] = msgspec.field(default_factory=dict)
     """The index of the first entry without its client IP, by person. Entries without a person are under no id."""
-    _erased: set[str] = field(default_factory=set)
+    _erased: set[str] = msgspec.field(default_factory=set)
 
     def take(self, index: int, entry: LogEntry) -> None:
         """Errors: `ValueError` if the facts of the entry cannot be read."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Final
 
@@ -21,8 +20,7 @@ RESTORED: Final = "service.restored"
 USER_ERASED: Final = "user.erased"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogRead(Event):
+class LogRead(Event, frozen=True, kw_only=True):
     """An actor read a page of the log. `filters` holds the conditions, without free text."""
 
     action = "log.read"
@@ -34,8 +32,7 @@ class LogRead(Event):
         return {"filters": self.filters, "entries": self.entries}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogEntryRead(Event):
+class LogEntryRead(Event, frozen=True, kw_only=True):
     """An actor read one entry, with its exact bytes and the proof that it is in the log."""
 
     action = "log.entry_read"
@@ -47,8 +44,7 @@ class LogEntryRead(Event):
         return Target("log_entry", str(self.entry_id))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogExported(Event):
+class LogExported(Event, frozen=True, kw_only=True):
     """An actor started an export of the whole log, up to `size` entries, to a file."""
 
     action = "log.exported"
@@ -60,8 +56,7 @@ class LogExported(Event):
         return {"size": self.size}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogPruned(Event):
+class LogPruned(Event, frozen=True, kw_only=True):
     """The content of the entries before index `size` of the tree was deleted. All were older than `before`."""
 
     action = LOG_PRUNED
@@ -75,8 +70,7 @@ class LogPruned(Event):
         return {"before": self.before.isoformat(), "size": self.size, "entries": self.entries}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogKeyEvent(Event):
+class LogKeyEvent(Event, frozen=True, kw_only=True):
     """`key` is the text that verifiers accept. `label` is its name and id."""
 
     label: str
@@ -90,16 +84,14 @@ class LogKeyEvent(Event):
         return {"key": self.key}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogKeyCreated(LogKeyEvent):
+class LogKeyCreated(LogKeyEvent, frozen=True, kw_only=True):
     """The first key that signs checkpoints."""
 
     action = LOG_KEY_CREATED
     message = "The audit log's signing key was created"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogKeyRotated(LogKeyEvent):
+class LogKeyRotated(LogKeyEvent, frozen=True, kw_only=True):
     """Describes the new key. Both keys sign the first checkpoint over this entry."""
 
     action = LOG_KEY_ROTATED
@@ -111,16 +103,14 @@ class LogKeyRotated(LogKeyEvent):
         return {"key": self.key, "before": self.before}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogKeyRewrapped(LogKeyEvent):
+class LogKeyRewrapped(LogKeyEvent, frozen=True, kw_only=True):
     """The key was encrypted with another secret; the key itself did not change."""
 
     action = "log_key.rewrapped"
     message = "The audit log's signing key was rewrapped"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restored(LogKeyEvent):
+class Restored(LogKeyEvent, frozen=True, kw_only=True):
     """The database was restored to an earlier state: every session ended, and the log has a new origin and key.
 
     `before` is the key that signed until then, `checkpoint` the newest known checkpoint of that time: entries between
@@ -137,8 +127,7 @@ class Restored(LogKeyEvent):
         return {"key": self.key, "before": self.before, "checkpoint": self.checkpoint}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActRefused(Event):
+class ActRefused(Event, frozen=True, kw_only=True):
     """A logged-in user was denied an act, `count` times within a minute, in one or in `several_sessions`."""
 
     action = "act.refused"
@@ -157,8 +146,7 @@ class ActRefused(Event):
         return {"act": self.act, "problem": self.problem, "count": self.count}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdempotencyKeyMismatched(Event):
+class IdempotencyKeyMismatched(Event, frozen=True, kw_only=True):
     """A request had the idempotency key of another one, which created this user, if it created one.
 
     `mismatches` counts these requests. After a few, the result of the first is forgotten.
@@ -178,8 +166,7 @@ class IdempotencyKeyMismatched(Event):
         return {"mismatches": self.mismatches}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestsRejected(Event):
+class RequestsRejected(Event, frozen=True, kw_only=True):
     """Requests that one worker rejected within a minute before authentication, counted by problem code."""
 
     action = "requests.rejected"

@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+import msgspec
+
 from ubr.domain.audit.checkpoint import BadNote, Checkpoint, Note, NoteKey, VerifySignature
 from ubr.domain.audit.entry import LogEntry
 from ubr.domain.audit.erasures import Erasures
@@ -22,8 +24,7 @@ EXPORT_VERSION: Final = 1
 """Version of the export's line format."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leaf:
+class Leaf(msgspec.Struct, frozen=True, kw_only=True):
     """An entry at its index.
 
     `entry` is None if it was pruned; `readable` is False if the stored data is not an entry.
@@ -52,8 +53,7 @@ class Tampered(Exception):
         super().__init__(sentence)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreFound:
+class RestoreFound(msgspec.Struct, frozen=True, kw_only=True):
     """A restore of the database to an earlier state. `index` is the entry that records it, or the first one after it.
 
     `at` is None if that entry was pruned; the new origin of the log still shows the restore. `checkpoint` is the
@@ -65,8 +65,7 @@ class RestoreFound:
     checkpoint: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a successful check. `unsigned` counts checkpoints of unknown keys."""
 
     size: int

@@ -7,9 +7,10 @@ multiple of that, it is a *node*: once its leaves are there it never changes, so
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, NamedTuple, TypeAlias
+
+import msgspec
 
 HASH_BYTES: Final = 32
 EMPTY_ROOT: Final = sha256(b"").digest()
@@ -47,12 +48,11 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(_NODE + left + right).digest()
 
 
-@dataclass(slots=True)
-class Frontier:
+class Frontier(msgspec.Struct):
     """An append-only tree: as many hashes as its size has one bits, the widest node first."""
 
     size: int = 0
-    hashes: list[bytes] = field(default_factory=list)
+    hashes: list[bytes] = msgspec.field(default_factory=list)
 
     def append(self, leaf: bytes, completed: Callable[[Node, bytes], object] | None = None) -> None:
         """Append the hash of a leaf. `completed` is called with every node that this completes, narrowest first."""

@@ -6,10 +6,11 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
+
+import msgspec
 
 from ubr.domain.ids import SessionId, UserId
 from ubr.domain.keys import base64url
@@ -42,8 +43,7 @@ _MAX_TIME: Final = 253402300799  # 9999-12-31T23:59:59Z, the last second a datet
 _MAX_VERSION: Final = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessClaims:
+class AccessClaims(msgspec.Struct, frozen=True, kw_only=True):
     """The claims of an access token (RFC 9068, 2.2). Times are whole seconds once they are in a token."""
 
     user_id: UserId

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from ubr.domain.event_kinds import Event, Facts, Level, Target
 from ubr.domain.revocation.changes import KEYS_CHANGED, Change
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SigningKeyEvent(Event):
+class SigningKeyEvent(Event, frozen=True, kw_only=True):
     kid: str
 
     @property
@@ -18,16 +16,14 @@ class SigningKeyEvent(Event):
         return Target("signing_key", self.kid)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SigningKeyCreated(SigningKeyEvent):
+class SigningKeyCreated(SigningKeyEvent, frozen=True, kw_only=True):
     """Writes no change record: the act that makes the key has an event with one."""
 
     action = "signing_key.created"
     message = "A signing key was created"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SigningKeyRotated(SigningKeyEvent):
+class SigningKeyRotated(SigningKeyEvent, frozen=True, kw_only=True):
     """Describes the old key. Tokens of both keys stay valid."""
 
     action = "signing_key.rotated"
@@ -42,8 +38,7 @@ class SigningKeyRotated(SigningKeyEvent):
         return {"successor": self.successor}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SigningKeyRevoked(SigningKeyEvent):
+class SigningKeyRevoked(SigningKeyEvent, frozen=True, kw_only=True):
     action = "signing_key.revoked"
     message = "A signing key was revoked"
     level: ClassVar[Level] = "warning"
@@ -53,8 +48,7 @@ class SigningKeyRevoked(SigningKeyEvent):
         return (Change("key", self.kid),)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PasswordsRewrapped(Event):
+class PasswordsRewrapped(Event, frozen=True, kw_only=True):
     """Password hashes of `users` users were encrypted with another secret; their passwords did not change."""
 
     action = "passwords.rewrapped"
@@ -65,8 +59,7 @@ class PasswordsRewrapped(Event):
         return {"users": self.users}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SigningKeyRewrapped(SigningKeyEvent):
+class SigningKeyRewrapped(SigningKeyEvent, frozen=True, kw_only=True):
     """The key was encrypted with another secret; the key itself did not change."""
 
     action = "signing_key.rewrapped"

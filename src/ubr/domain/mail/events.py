@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
 
 from ubr.domain.event_kinds import Event, Facts, Level, Target
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MailEvent(Event):
+class MailEvent(Event, frozen=True, kw_only=True):
     queued_id: UUID
     kind: str
 
@@ -22,8 +20,7 @@ class MailEvent(Event):
         return {"kind": self.kind}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MailGivenUp(MailEvent):
+class MailGivenUp(MailEvent, frozen=True, kw_only=True):
     """The mail could not be sent and will not be retried. `why` contains neither its content nor its recipient."""
 
     action = "mail.given_up"
@@ -35,7 +32,6 @@ class MailGivenUp(MailEvent):
         return {"kind": self.kind, "why": self.why}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MailRetried(MailEvent):
+class MailRetried(MailEvent, frozen=True, kw_only=True):
     action = "mail.retried"
     message = "A failed mail was queued again"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
+
+import msgspec
 
 ChangeKind: TypeAlias = Literal["session", "user", "role", "key"]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """A session ended, a user's row or grants changed, a role changed, or a signing key was added or revoked."""
 
     kind: ChangeKind
@@ -22,8 +22,7 @@ KEYS_CHANGED: Final = Change("key", "*")
 end ends nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeRecord:
+class ChangeRecord(msgspec.Struct, frozen=True):
     """A change with its number. Numbers rise with each commit, and never skip a number."""
 
     number: int

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
 
 from ubr.domain.event_kinds import Event, Facts, Target
 from ubr.domain.ids import UserId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifierRegistered(Event):
+class VerifierRegistered(Event, frozen=True, kw_only=True):
     """Describes a verifier that revocations wait for from now on."""
 
     action = "verifier.registered"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
@@ -11,8 +10,7 @@ from ubr.domain.ids import RoleId
 from ubr.domain.revocation.changes import Change
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleCreated(RoleEvent):
+class RoleCreated(RoleEvent, frozen=True, kw_only=True):
     action = "role.created"
     message = "A role was created"
     name: str
@@ -26,8 +24,7 @@ class RoleCreated(RoleEvent):
         return {"name": self.name, "permissions": list(self.permissions)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleUpdated(RoleEvent):
+class RoleUpdated(RoleEvent, frozen=True, kw_only=True):
     action = "role.updated"
     message = "A role was changed"
     before: Facts
@@ -44,8 +41,7 @@ class RoleUpdated(RoleEvent):
         return {"before": self.before, "after": self.after}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleDeleted(RoleEvent):
+class RoleDeleted(RoleEvent, frozen=True, kw_only=True):
     action = "role.deleted"
     message = "A role was deleted"
     level: ClassVar[Level] = "warning"
@@ -55,8 +51,7 @@ class RoleDeleted(RoleEvent):
         return {"name": self.name}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleAssigned(UserEvent):
+class RoleAssigned(UserEvent, frozen=True, kw_only=True):
     action = "role.assigned"
     message = "A role was assigned to a user"
     role_id: RoleId
@@ -69,8 +64,7 @@ class RoleAssigned(UserEvent):
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleUnassigned(UserEvent):
+class RoleUnassigned(UserEvent, frozen=True, kw_only=True):
     action = "role.unassigned"
     message = "A role was removed from a user"
     role_id: RoleId

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
+
+import msgspec
 
 from ubr.domain.ids import RoleId, UserId
 
@@ -12,8 +13,7 @@ MIN_GRANT_DURATION: Final = timedelta(seconds=60)
 """Minimum time from now to the end of a grant."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """A role granted to a user. `granted_by` None means the service itself; `expires_at` None means unlimited."""
 
     role_id: RoleId

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from ubr.domain.error_kinds import Invalid
 from ubr.domain.roles.errors import GrantExceedsOwn
@@ -31,8 +32,7 @@ class Permission(str):
 EVERYTHING: Final = Permission("*")
 
 
-@dataclass(frozen=True, slots=True)
-class Permissions:
+class Permissions(msgspec.Struct, frozen=True):
     """A set of permissions. `*` stands for every permission, future ones included."""
 
     names: frozenset[Permission] = frozenset()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Final
 
@@ -14,8 +13,7 @@ EVICTED: Final = "evicted"
 """The cause of an end that no user requested: the user has more sessions than allowed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOpened(SessionEvent):
+class SessionOpened(SessionEvent, frozen=True, kw_only=True):
     """A successful login."""
 
     action = "session.opened"
@@ -26,8 +24,7 @@ class SessionOpened(SessionEvent):
         return self.user_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionRefreshed(SessionEvent):
+class SessionRefreshed(SessionEvent, frozen=True, kw_only=True):
     action = "session.refreshed"
     message = "A session was refreshed"
 
@@ -36,8 +33,7 @@ class SessionRefreshed(SessionEvent):
         return self.user_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionRevoked(SessionEvent):
+class SessionRevoked(SessionEvent, frozen=True, kw_only=True):
     """`cause` is the security event that ended it, a value of `SecurityEvent`."""
 
     action = "session.revoked"
@@ -57,8 +53,7 @@ class SessionRevoked(SessionEvent):
         return {"user_id": str(self.user_id), "cause": self.cause}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoSessionRevoked(Event):
+class NoSessionRevoked(Event, frozen=True, kw_only=True):
     """A call to end sessions of another user found none to end. An act upon another user is an entry in any case."""
 
     action = "user.no_session_revoked"
@@ -70,8 +65,7 @@ class NoSessionRevoked(Event):
         return Target("user", str(self.user_id))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenReused(SessionEvent):
+class TokenReused(SessionEvent, frozen=True, kw_only=True):
     """A spent refresh token was used after its retry window: another client has a copy."""
 
     action = "session.token_reused"
@@ -79,8 +73,7 @@ class TokenReused(SessionEvent):
     level: ClassVar[Level] = "warning"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogInFailed(Event):
+class LogInFailed(Event, frozen=True, kw_only=True):
     """`user_id` is None if no account has the e-mail. The typed text is not stored.
 
     `reason` is for readers of the log alone: `unknown_email`, `no_password` (none is set), `wrong_password`, or
@@ -101,8 +94,7 @@ class LogInFailed(Event):
         return {"reason": self.reason}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogInLocked(Event):
+class LogInLocked(Event, frozen=True, kw_only=True):
     """The last wrong password that an account accepts in a window. Until its end, every password is refused.
 
     `known_client` is true for a client IP that the account was logged in from, which has its own count: the lock does

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from ubr.domain.event_kinds import Event
 from ubr.domain.ids import SessionId, TokenDigest, UserId
 from ubr.domain.sessions.events import SessionOpened, SessionRefreshed, SessionRevoked, TokenReused
@@ -15,8 +17,7 @@ RETRY_WINDOW: Final = timedelta(seconds=10)
 """How long a new refresh token is returned again to a caller who has the token before it: a response may be lost."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionLimits:
+class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Idle timeout, maximum lifetime, and maximum number of sessions of one user."""
 
     idle: timedelta

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 from litestar.types import Receive, Scope, Send
 
 from ubr.adapters.security.system import elapsed
@@ -123,7 +123,7 @@ class Service:
                 exporter = Exporter(
                     worker=self._worker, access=self._access, environment=environment, jobs=jobs, elapsed=elapsed
                 )
-                options = replace(options, rejected=environment.denials.reject, metrics=exporter)
+                options = msgspec.structs.replace(options, rejected=environment.denials.reject, metrics=exporter)
                 beside: list[tuple[Act, float]] = [
                     (environment.janitor, CLEANING),
                     (exporter.publish, exporter.interval),

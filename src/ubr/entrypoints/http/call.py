@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
+import msgspec
 from litestar.datastructures import State
 from litestar.types import HTTPScope, Receive
 
@@ -26,8 +26,7 @@ _EMPTY_OBJECT: Final = b"{}"
 NOT_KEPT: Final = "no-store"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """Describes a route: the edge acts on it, and the OpenAPI document is made from it.
 
     `use_case` provides the docstring. `answer` is the type of a 2xx body; if the result may be `deferred`, a 202 has no

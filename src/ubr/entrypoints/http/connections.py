@@ -16,9 +16,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final, TypeAlias
+
+import msgspec
 
 from ubr.application.kernel.origin import Origin
 from ubr.domain.errors import RateLimited
@@ -57,16 +58,14 @@ class _State(Enum):
     UNUSED = auto()
 
 
-@dataclass(slots=True)
-class _Exchanges:
+class _Exchanges(msgspec.Struct):
     """The requests on a connection."""
 
     running: int = 0
     finished: int = 0
 
 
-@dataclass(slots=True)
-class _Seen:
+class _Seen(msgspec.Struct):
     """A connection, since an earlier look."""
 
     state: _State
@@ -76,8 +75,7 @@ class _Seen:
     """The bytes received when the last response was complete."""
 
 
-@dataclass(slots=True)
-class Connections:
+class Connections(msgspec.Struct):
     """The connections and the running requests of one process.
 
     `limit` is the maximum for each client, of either. Connections of trusted proxies have no limit, because they carry
@@ -87,12 +85,12 @@ class Connections:
     limit: int
     trusted: TrustedProxies = ()
     clock: Callable[[], float] = time.monotonic
-    _exchanges: dict[Peer, _Exchanges] = field(default_factory=dict)
-    _running: Counter[str | None] = field(default_factory=Counter)
-    _seen: dict[Peer, _Seen] = field(default_factory=dict)
-    _overdue: dict[Peer, _Seen] = field(default_factory=dict)
+    _exchanges: dict[Peer, _Exchanges] = msgspec.field(default_factory=dict)
+    _running: Counter[str | None] = msgspec.field(default_factory=Counter)
+    _seen: dict[Peer, _Seen] = msgspec.field(default_factory=dict)
+    _overdue: dict[Peer, _Seen] = msgspec.field(default_factory=dict)
     """The connections that the last look found over a time limit."""
-    _aborted: set[Peer] = field(default_factory=set)
+    _aborted: set[Peer] = msgspec.field(default_factory=set)
 
     @contextmanager
     def exchange(self, peer: Peer | None, origin: Origin) -> Iterator[RateLimited | None]:

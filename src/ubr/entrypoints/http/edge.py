@@ -8,10 +8,10 @@ import re
 import time
 from collections.abc import Collection, Iterable
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, cast
 
+import msgspec
 from litestar import Litestar
 from litestar.types import HTTPReceiveMessage, HTTPScope, Message, Receive, Send
 
@@ -60,8 +60,7 @@ def _uncounted(_problem: str) -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpOptions:
+class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The operator's settings for HTTP, and the time limits for the body of a request and for a response."""
 
     trusted_proxies: TrustedProxies = ()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from litestar.types import HTTPScope, Scope
 
 from ubr.domain.actor import Actor
@@ -13,8 +13,7 @@ from ubr.entrypoints.http.fields import Fields
 _FACTS: Final = "facts"
 
 
-@dataclass(slots=True)
-class Facts:
+class Facts(msgspec.Struct):
     """`method` is GET for HEAD. `route` is the template of the path, and `problem` the code of the error, if any.
 
     `cause` says why the service failed, for its log. `actor` is the authenticated actor.

@@ -6,10 +6,11 @@ import gzip
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final, TypeAlias
+
+import msgspec
 
 from ubr.entrypoints.http import conditional
 from ubr.entrypoints.http.call import Call
@@ -24,8 +25,7 @@ _WORTH_PACKING: Final = 1024
 _GZIP: Final = re.compile(rb"(?:^|,)[ \t]*(?:x-)?gzip[ \t]*(?:;[ \t]*q=(?P<q>[0-9.]+)[ \t]*)?(?=,|$)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(msgspec.Struct, frozen=True):
     """A file's content, plain and compressed. `packed` is None if compression would save too little."""
 
     content: bytes

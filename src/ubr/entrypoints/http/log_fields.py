@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+import msgspec
 
 
 class Presence(Enum):
@@ -22,8 +23,7 @@ class Presence(Enum):
     ERROR = "lines of errors that have a traceback"
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     name: str
     presence: Presence
     meaning: str

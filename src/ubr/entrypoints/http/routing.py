@@ -7,11 +7,11 @@ sends the response.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, TypeAlias, cast
 
+import msgspec
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Scope, Send
 
@@ -27,8 +27,7 @@ Handle: TypeAlias = Callable[[Any, Call], Awaitable[Response | None]]
 Answering: TypeAlias = Callable[[Call], Awaitable[Response | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """A method of a path. `handle` is a method of its controller."""
 
     method: str

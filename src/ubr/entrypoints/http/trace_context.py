@@ -6,8 +6,9 @@ An invalid `traceparent` is ignored (3.2.2.3 there): the caller may be anybody.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from ubr.entrypoints.http.fields import Fields
 
@@ -18,8 +19,7 @@ _FIRST_VERSION: Final = b"00"
 _SAMPLED: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(msgspec.Struct, frozen=True):
     """A position in a trace: `trace_id` has 32 hexadecimal digits, `parent_id`, the span of the caller, has 16.
 
     `sampled` is true if the caller may have recorded its span.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
 from tests.support.logs import Maker, Signer, key_created, placed, seeded, steps_over
+from tests.support.values import replace
 from tests.unit.domain.audit.test_log_check import VERIFY, walked
 from ubr.domain.audit.entry import ClientIp, LogEntry
 from ubr.domain.audit.log_check import Checked, LogCheck, Tampered

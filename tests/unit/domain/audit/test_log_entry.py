@@ -1,6 +1,6 @@
 import hashlib
 import json
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.values import replace
 from ubr.domain.audit.entry import ClientIp, LogEntry, canonical_json
 from ubr.domain.events import LogInFailed, RoleAssigned, SessionOpened, SessionRevoked, Target, UserRegistered
 from ubr.domain.ids import LogEntryId, RoleId, SessionId, UserId

@@ -1,12 +1,12 @@
 """When keys sign, are published and are accepted: whatever is done to them, as a function of their times."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.values import replace
 from ubr.domain.keys.signing_key import (
     JWKS_CACHE,
     LEEWAY,

@@ -10,11 +10,11 @@ import signal
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Final
 
+import msgspec
 from sqlalchemy.engine import URL
 
 from ubr.application.ports.backups import BackupFailed
@@ -28,8 +28,7 @@ _OPTIONS: Final = {"sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslk
 _MAX_COMPLAINT: Final = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(msgspec.Struct, frozen=True):
     """An installed program, and the version that it prints."""
 
     path: str

@@ -5,8 +5,9 @@ A test compares the declared locks with those that PostgreSQL takes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 
 class Blocks(StrEnum):
@@ -16,8 +17,7 @@ class Blocks(StrEnum):
     EVERYTHING = "reads and writes"
 
 
-@dataclass(frozen=True, slots=True)
-class Touched:
+class Touched(msgspec.Struct, frozen=True):
     """An existing table that a migration locks until the end of the upgrade.
 
     `grows` is True if the duration grows with the size of the table: it is read, rewritten or indexed. Otherwise the
@@ -29,8 +29,7 @@ class Touched:
     grows: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Effects:
+class Effects(msgspec.Struct, frozen=True):
     """`rolling` is True if the previous version of ubr works with the new schema: it may run during and after the
     upgrade.
     """

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from sqlalchemy import Connection, Select, Text, TextClause, column, func, inspect, select, table, text
 from sqlalchemy.exc import DBAPIError
 
@@ -31,8 +31,7 @@ class ForeignTables(SqlUnavailable):
     """The place for the tables of ubr holds tables of another application."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(msgspec.Struct, frozen=True, kw_only=True):
     """The schema of the tables, None in SQLite, and their revision, None if there are no tables yet."""
 
     schema: str | None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from sqlalchemy import Connection, text
 
 from ubr.adapters.sql.engine import ConnectionLimits
@@ -26,8 +26,7 @@ _SIZE: Final = text(
 _FILE_SIZE: Final = text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockedTable:
+class LockedTable(msgspec.Struct, frozen=True, kw_only=True):
     """A table that a pending migration locks. `size` is in bytes, with its indexes; in SQLite that of the whole file.
 
     `seconds` is the estimated duration of the work on it; 0 for a change of its description only.
@@ -39,8 +38,7 @@ class LockedTable:
     seconds: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingMigration:
+class PendingMigration(msgspec.Struct, frozen=True, kw_only=True):
     """`rolling` is True if the previous version works with the new schema."""
 
     revision: str
@@ -48,8 +46,7 @@ class PendingMigration:
     tables: tuple[LockedTable, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preview:
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
     """`revision` is that of the database, None if it has no tables. `revisions` are those of this version of ubr."""
 
     postgresql: bool

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+import msgspec
 
 
 class Level(StrEnum):
@@ -49,8 +50,7 @@ SUBJECTS: Final = {
 """Everything that is checked, in the order of the report."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """One line of the report. The sentence of a warning or an error also names the remedy. It contains no secret."""
 
     level: Level

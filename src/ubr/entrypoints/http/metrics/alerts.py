@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal
+
+import msgspec
 
 from ubr.entrypoints.http.metrics.objectives import BURNS, OBJECTIVES, Objective, Severity
 from ubr.entrypoints.http.metrics.registry import (
@@ -42,8 +43,7 @@ _DAY: Final = 24 * 60 * 60
 _JOB_LABEL: Final = JOBS.name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """A rule for Prometheus. `expr` is PromQL, `lasting` the time for which it has to be true."""
 
     name: str

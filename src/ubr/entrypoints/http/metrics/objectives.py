@@ -5,8 +5,9 @@ Source of the alerts: Google, The Site Reliability Workbook, chapter 5, "Multiwi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal
+
+import msgspec
 
 from ubr.entrypoints.http.metrics.registry import (
     HUNG_UP,
@@ -42,8 +43,7 @@ _API: Final = "/api/.+"
 _BAD: Final = "5.."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Objective:
+class Objective(msgspec.Struct, frozen=True, kw_only=True):
     """A share of good events, in 30 days. `failed` and `all` are counters as PromQL selects them.
 
     The failed events are `failed`, or with `good` the difference of `all` and `good`.
@@ -151,8 +151,7 @@ REVOCATION: Final = Objective(
 OBJECTIVES: Final = (API_AVAILABILITY, API_LATENCY, LOGIN_AVAILABILITY, LOGIN_LATENCY, REVOCATION)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Burn:
+class Burn(msgspec.Struct, frozen=True, kw_only=True):
     """Budget is spent `factor` times as fast as the objective allows, in a long window and still in a short one."""
 
     severity: Severity

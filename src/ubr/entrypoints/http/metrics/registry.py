@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
 from math import prod
 from typing import Final
+
+import msgspec
 
 from ubr.entrypoints.http.openapi.operations import operations
 from ubr.entrypoints.http.problems.catalogue import problems
@@ -39,8 +40,7 @@ class Source(Enum):
     PROCESS = "the same in all workers"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label:
+class Label(msgspec.Struct, frozen=True, kw_only=True):
     """A label and all of its values."""
 
     name: str
@@ -48,8 +48,7 @@ class Label:
     meaning: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Metric:
+class Metric(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A metric. `meaning` is one sentence, for `/metrics` and for the page."""
 
     name: str

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from ubr.domain.errors import InvalidLink
 from ubr.entrypoints.http.problems.catalogue import TYPE, Problem, status_of
 
 
-@dataclass(frozen=True, slots=True)
-class Advice:
+class Advice(msgspec.Struct, frozen=True):
     """`detail`, `at` (a path) and `pointer` belong to the example: its detail and where the problem occurred."""
 
     meaning: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from ubr.domain.errors import (
     Conflict,
@@ -54,8 +55,7 @@ def status_of(error: type[UbrError]) -> int:
     return next(_STATUS[kind] for kind in error.__mro__ if kind in _STATUS)
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """A row of the table of problems. Another row may have the same slug with another status."""
 
     slug: str

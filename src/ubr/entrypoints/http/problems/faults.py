@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+import msgspec
 
 from ubr.domain.errors import UbrError
 from ubr.entrypoints.http.exchange import Facts
@@ -25,8 +26,7 @@ KINDS: Final = 100
 Kind: TypeAlias = tuple[str | None, ...]
 
 
-@dataclass(slots=True)
-class _Logged:
+class _Logged(msgspec.Struct):
     at: float
     omitted: int = 0
 

@@ -7,10 +7,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from html import escape
 from typing import Any, Final
+
+import msgspec
 
 from ubr.entrypoints.http.problems.advice import ADVICE, Advice, example
 from ubr.entrypoints.http.problems.catalogue import Problem, problems
@@ -28,8 +29,7 @@ ul { margin: .3rem 0; padding-left: 1.2rem; }
 """
 
 
-@dataclass(frozen=True, slots=True)
-class ProblemPage:
+class ProblemPage(msgspec.Struct, frozen=True):
     """The page of one problem. Its rows differ in the status; `operations` are method and path, or a sentence."""
 
     slug: str
