@@ -3,7 +3,7 @@
 import re
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -26,15 +26,28 @@ def unanswered(lock: Path, wanted: Iterable[str]) -> Iterator[str]:
             yield f"{lock.relative_to(ROOT)} has {version or 'nothing'} for {requirement}"
 
 
+def packages_of(extra: str, extras: Mapping[str, list[str]]) -> Iterator[str]:
+    """The packages of an extra, which may name others as those of ubr itself."""
+    for text in extras[extra]:
+        requirement = Requirement(text)
+        if requirement.name == "ubr":
+            for other in requirement.extras:
+                yield from packages_of(other, extras)
+        else:
+            yield text
+
+
 def main() -> int:
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    run: list[str] = pyproject["project"]["dependencies"]
+    core: list[str] = pyproject["project"]["dependencies"]
+    extras: dict[str, list[str]] = pyproject["project"]["optional-dependencies"]
+    run, everything = ([*core, *packages_of(extra, extras)] for extra in ("service", "all"))
     groups: dict[str, list[str]] = pyproject["dependency-groups"]
     locks = ROOT / "requirements"
     found = [
         *unanswered(locks / "run.txt", run),
         *unanswered(locks / "build.txt", groups["build"]),
-        *unanswered(locks / "dev.txt", [*run, *groups["dev"]]),
+        *unanswered(locks / "dev.txt", [*everything, *groups["dev"]]),
         *unanswered(locks / "servers.txt", groups["test-servers"]),
         *unanswered(locks / "backup.txt", groups["backup-image"]),
         *unanswered(locks / "clients.txt", groups["clients"]),

@@ -341,6 +341,7 @@ from ubr.bootstrap import connect as connect
 from ubr.domain.actor import SYSTEM as SYSTEM
 from ubr.domain.actor import Actor as Actor
 from ubr.domain.errors import UbrError as UbrError
+from ubr.extras import MissingExtra as MissingExtra
 from ubr.settings import Settings as Settings
 from ubr.settings import WrongSetting as WrongSetting
 

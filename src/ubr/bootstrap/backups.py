@@ -32,6 +32,7 @@ from ubr.application.ports.backups import (
 )
 from ubr.application.ports.system import Clock
 from ubr.bootstrap.environment import migrate, open_environment, schema_state
+from ubr.extras import require
 from ubr.settings import Settings, inherited_variables
 
 # The database toolkit is loaded only by the commands that open a database.
@@ -50,7 +51,7 @@ class Backups(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, settings: Settings, place: str, *, clock: Clock = utc_now, hurried: bool = False) -> Backups:
         """`hurried` is for a command that must end within seconds.
 
-        Errors: `ValueError` if no key is set; `BackupFailed` if the place takes a library that is not installed.
+        Errors: `ValueError` if no key is set; `MissingExtra` if the place takes a library that is not installed.
         """
         return cls(
             settings=settings,
@@ -135,12 +136,9 @@ def restored(url: str) -> RestoredDatabase:
 def _store(settings: Settings, place: str, clock: Clock, *, hurried: bool) -> BackupStore:
     if not place.startswith("s3://"):
         return FolderBackupStore(Path(place))
-    try:
-        from ubr.adapters.backups.s3 import S3BackupStore, S3Place
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "botocore":
-            raise
-        raise BackupFailed("Backups in an object storage need the package botocore: install `ubr[s3]`") from None
+    require("s3")
+    from ubr.adapters.backups.s3 import S3BackupStore, S3Place
+
     url, encryption = urlsplit(place), settings.backup_s3_encryption
     prefix = url.path.strip("/")
     chosen: dict[str, str] = {}

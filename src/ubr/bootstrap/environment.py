@@ -22,10 +22,11 @@ from ubr.application.ports.metrics import NO_METRICS, Load, Metrics
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import Store
 from ubr.bootstrap.decisions import common_of
-from ubr.bootstrap.mailing import renderer_of
+from ubr.bootstrap.mailing import mailer_of, renderer_of
 from ubr.bootstrap.ports import Ports
 from ubr.bootstrap.tracing import check_tracing
 from ubr.domain.actor import SYSTEM
+from ubr.extras import require
 from ubr.settings import MEMORY, Settings, ensure_embedded_files
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _container(settings: Settings, clock: Clock | None, metrics: Metrics) -> MemoryContainer | SqlContainer:
+    require_extras(settings)
     container: MemoryContainer | SqlContainer
     if settings.database_url == MEMORY:
         from ubr.bootstrap.memory import MemoryContainer  # noqa: PLC0415
@@ -73,11 +75,23 @@ def _container(settings: Settings, clock: Clock | None, metrics: Metrics) -> Mem
     return container
 
 
+def require_extras(settings: Settings) -> None:
+    """Look for the packages of the database and of Redis. Errors: `MissingExtra`."""
+    if settings.database_url == MEMORY:
+        return
+    for url in {settings.database_url, settings.owner_url}:
+        require("sqlite" if url.startswith("sqlite") else "postgres")
+    if settings.redis_url is not None:
+        require("redis")
+
+
 def check_files(settings: Settings) -> None:
     """Read the files that settings name: forbidden passwords, and templates of mails. Look for optional packages.
 
-    Errors: `WrongSetting` if one cannot be used.
+    Errors: `WrongSetting` if one cannot be used; `MissingExtra`.
     """
+    require_extras(settings)
+    mailer_of(settings, utc_now)
     common_of(settings)
     renderer_of(settings)
     check_tracing(settings)
@@ -87,6 +101,7 @@ def preload(settings: Settings) -> None:
     """Import the modules of this environment, in a process whose forks will open it: they share the memory."""
     if settings.database_url == MEMORY:
         return
+    require_extras(settings)
     modules = ["ubr.bootstrap.sql"]
     if not settings.database_url.startswith("sqlite"):
         modules.append("ubr.adapters.sql.postgresql")
@@ -117,8 +132,8 @@ async def open_environment(
     Without `following`, it leaves no trace in the database, and can only read the log.
     Without `delivering`, it leaves mails to longer-lived processes, and without `sequencing` the tree of the audit log.
     The environment belongs to the event loop that opens it; a call from another loop raises `WrongEventLoop`.
-    Errors: `StoreUnavailable` if the database is unavailable; `SigningKeyLocked`; `WrongSetting` if an operator's
-    template cannot be used.
+    Errors: `MissingExtra` if these settings take packages that are not installed; `StoreUnavailable` if the database is
+    unavailable; `SigningKeyLocked`; `WrongSetting` if an operator's template cannot be used.
     """
     container = _container(settings, clock, metrics)
     container.home().check()
@@ -139,6 +154,8 @@ async def open_environment(
             if prepared and sequencing:
                 await stack.enter_async_context(services.audit_maintenance.running())
             if prepared and delivering:
+                if application.deliver_mail.mailer.sends:
+                    require("mail", "jinja2")
                 deliver = partial(application.deliver_mail, actor=SYSTEM)
                 await stack.enter_async_context(running_beside((deliver, _DELIVERING)))
         yield Environment(
@@ -162,8 +179,8 @@ async def connect(
     of the audit log, and deletes expired rows. Any number of processes may do them, beside `ubr serve` or without it.
     Set it in one long-lived process if no `ubr serve` uses this database. In memory there are no background jobs.
 
-    Missing files of the embedded database are created. Errors: `StoreUnavailable` if the database is unavailable;
-    `WrongSetting` if those files cannot be created.
+    Missing files of the embedded database are created. Errors: `MissingExtra` if these settings take packages that are
+    not installed; `StoreUnavailable` if the database is unavailable; `WrongSetting` if those files cannot be created.
     """
     settings = ensure_embedded_files(settings)
     if settings.migrate == "auto":
@@ -185,6 +202,7 @@ async def migrate(settings: Settings) -> None:
     """
     if settings.database_url == MEMORY:
         return
+    require_extras(settings)
     from ubr.adapters.sql import migrations  # noqa: PLC0415
 
     owner = settings.migration_database_url
@@ -201,6 +219,7 @@ async def downgrade(settings: Settings, revision: str) -> None:
 
     Errors: `StoreUnavailable`.
     """
+    require_extras(settings)
     from ubr.adapters.sql import migrations  # noqa: PLC0415
 
     await migrations.downgrade(settings.owner_url, revision, schema=settings.database_schema)
@@ -211,6 +230,7 @@ async def upgrade_preview(settings: Settings) -> Preview:
 
     Errors: `StoreUnavailable`, also if a newer version of ubr upgraded the database.
     """
+    require_extras(settings)
     from ubr.adapters.sql.migrations.preview import preview  # noqa: PLC0415
 
     return await preview(settings.owner_url, schema=settings.database_schema)
@@ -223,6 +243,7 @@ async def schema_state(settings: Settings) -> Literal["current", "behind", "unkn
     """
     if settings.database_url == MEMORY:
         return "current"
+    require_extras(settings)
     from ubr.adapters.sql.migrations import SchemaState, check  # noqa: PLC0415
 
     match await check(settings.database_url, schema=settings.database_schema):

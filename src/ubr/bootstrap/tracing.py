@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from ubr.adapters.security.system import elapsed
 from ubr.bootstrap.ports import Ports
-from ubr.settings import MEMORY, Settings, WrongSetting
+from ubr.extras import require
+from ubr.settings import MEMORY, Settings
 
 if TYPE_CHECKING:
     from ubr.adapters.otel import RequestSpans
-
-_NEEDED: Final = ("opentelemetry", "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
 
 class Tracing(msgspec.Struct, frozen=True):
@@ -27,23 +25,16 @@ class Tracing(msgspec.Struct, frozen=True):
 
 
 def check_tracing(settings: Settings) -> None:
-    """Errors: `WrongSetting` if a collector is named, and the packages are not installed."""
-    if settings.otlp_endpoint is not None and not all(map(_installed, _NEEDED)):
-        raise WrongSetting("UBR_OTLP_ENDPOINT needs further packages: install ubr with its extra `otel`.")
-
-
-def _installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # its parent is missing
-        return False
+    """Errors: `MissingExtra` if a collector is named, and the packages are not installed."""
+    if settings.otlp_endpoint is not None:
+        require("otel")
 
 
 @asynccontextmanager
 async def open_tracing(settings: Settings) -> AsyncIterator[Tracing | None]:
     """The traces of this process, exported until the context ends; None without a collector.
 
-    Errors: `WrongSetting` if the packages are not installed.
+    Errors: `MissingExtra` if the packages are not installed.
     """
     if settings.otlp_endpoint is None:
         yield None

@@ -81,7 +81,7 @@ class Mounted:
         await self._edge()(below, receive, send)
 
     def _edge(self) -> Edge:
-        from ubr.entrypoints.http.app import HttpOptions, create_app
+        from ubr.http import HttpOptions, create_app
 
         ubr = self._auth.ubr
         if self._made is None or self._made[0] is not ubr:

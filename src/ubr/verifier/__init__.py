@@ -7,10 +7,14 @@ end.
 Needs `ubr[verifier]`. See `docs/verifier.md`.
 """
 
-from ubr.verifier.errors import NotFresh, PermissionsOmitted, Refused, VerifierError
-from ubr.verifier.source import Access, Credentials
-from ubr.verifier.tokens import VerifiedToken
-from ubr.verifier.verifier import Verifier
+from ubr.extras import require
+
+require("verifier")
+
+from ubr.verifier.errors import NotFresh, PermissionsOmitted, Refused, VerifierError  # noqa: E402
+from ubr.verifier.source import Access, Credentials  # noqa: E402
+from ubr.verifier.tokens import VerifiedToken  # noqa: E402
+from ubr.verifier.verifier import Verifier  # noqa: E402
 
 __all__ = [
     "Access",

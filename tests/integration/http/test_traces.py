@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import subprocess
 import sys
@@ -25,13 +24,12 @@ from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, on_postgres, serv
 from ubr.adapters.otel.export import LOGGED_EVERY, SeldomLogged
 from ubr.adapters.security.system import elapsed
 from ubr.application.accounts.create_admin import CreateAdminCommand
-from ubr.bootstrap import check_tracing, open_environment, open_tracing
+from ubr.bootstrap import open_environment, open_tracing
 from ubr.domain.actor import SYSTEM
 from ubr.entrypoints.http.app import HttpOptions, create_app
 from ubr.entrypoints.http.metrics.access import MetricsAccess
 from ubr.entrypoints.http.metrics.exporter import Exporter
 from ubr.entrypoints.http.tracing import TracedEdge, TracedWorkerMetrics
-from ubr.settings import WrongSetting
 
 pytestmark = pytest.mark.anyio
 
@@ -196,17 +194,6 @@ def test_failed_exports_are_logged_once_a_minute(caplog: pytest.LogCaptureFixtur
     assert exporter.export([None] * 4) is SpanExportResult.FAILURE  # type: ignore[list-item]
     counts = [record.getMessage().split()[1] for record in caplog.records]
     assert counts == ["1", "9"]
-
-
-def test_a_missing_extra_is_an_error_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = importlib.util.find_spec
-    monkeypatch.setattr(
-        "ubr.bootstrap.tracing.find_spec",
-        lambda name: None if name.startswith("opentelemetry") else found(name),
-    )
-    check_tracing(memory_settings())
-    with pytest.raises(WrongSetting, match="extra `otel`"):
-        check_tracing(memory_settings(otlp_endpoint="http://collector:4318"))
 
 
 @pytest.mark.system

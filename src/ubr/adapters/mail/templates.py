@@ -13,6 +13,7 @@ from uuid import UUID
 
 from ubr.application.ports.mail import Mail, MailContext
 from ubr.domain.mail.kinds import MailKind
+from ubr.extras import MissingExtra, require
 
 if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -100,6 +101,7 @@ class TemplateMailRenderer:
 
     @cached_property
     def _environment(self) -> ImmutableSandboxedEnvironment:
+        require("mail", "jinja2")
         from jinja2 import FileSystemLoader, StrictUndefined, select_autoescape  # noqa: PLC0415
         from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
 
@@ -133,6 +135,8 @@ class TemplateMailRenderer:
     def _try(self, name: str, case: MailContext) -> None:
         try:
             text = self._render(name, self._shown(case)).strip()
+        except MissingExtra:
+            raise
         except Exception as error:  # noqa: BLE001 - a template can raise any error
             raise BrokenTemplate(f"{_guilty(error) or name} cannot be used: {_told(error)}") from None
         if not text:

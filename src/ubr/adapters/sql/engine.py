@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import aiosqlite
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError
@@ -25,6 +24,10 @@ from ubr.adapters.sql.places import PLACES, Places
 from ubr.adapters.sql.private_file import private_file
 from ubr.adapters.sql.uninterrupted import uninterrupted
 from ubr.application.kernel.home_loop import HomeLoop
+from ubr.extras import require
+
+if TYPE_CHECKING:
+    import aiosqlite
 
 MODE: Final = "ubr_mode"
 """The execution option with the `Mode` of a connection."""
@@ -138,6 +141,9 @@ def sqlite_engine(
     foreign_keys: bool = True,
     home: HomeLoop | None = None,
 ) -> AsyncEngine:
+    require("sqlite")
+    import aiosqlite  # noqa: PLC0415 - an installation with PostgreSQL does not need it
+
     pragmas = (
         f"busy_timeout={_milliseconds(limits.acquire)}",
         # In WAL mode, NORMAL may lose the last commits in a power failure, including a revocation that was answered.
@@ -203,6 +209,7 @@ async def _write_ahead(connection: aiosqlite.Connection, patience: float) -> Non
 
 
 def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop, schema: str | None) -> AsyncEngine:
+    require("postgres")
     dsn = _dsn(url)
     cached = cached_statements(url)
     password = _password_of(url)

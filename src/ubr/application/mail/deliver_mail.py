@@ -155,7 +155,7 @@ class DeliverMail:
                 await self.mailer.send(self.renderer.render(context, _message_id(queued, context)))
         except (MailRefused, MailUnavailable) as error:
             return error
-        except StoreUnavailable:
+        except (StoreUnavailable, ModuleNotFoundError):  # no mail can be sent without that package
             raise
         except Exception:  # noqa: BLE001 - a failure of one mail does not stop the others
             _log.exception("A mail could not be rendered")

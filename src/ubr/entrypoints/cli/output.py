@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from ubr.domain.errors import Invalid, LogKeyLocked, SecretMismatch, SigningKeyLocked, StoreUnavailable, UbrError
+from ubr.extras import MissingExtra
 from ubr.settings import WrongSetting, debugging
 
 if TYPE_CHECKING:
@@ -63,11 +64,11 @@ class Refused(Exception):
         super().__init__(sentence)
 
 
-MISTAKES: Final = (WrongSetting, Refused, UbrError)
+MISTAKES: Final = (WrongSetting, Refused, UbrError, MissingExtra)
 """Errors that are reported without a traceback."""
 
 
-def explain(error: WrongSetting | Refused | UbrError) -> ExitCode:
+def explain(error: WrongSetting | Refused | UbrError | MissingExtra) -> ExitCode:
     """Print the error in red on standard error, at the log level `debug` with its traceback. Returns the exit code."""
     if debugging():
         traceback.print_exception(error)
@@ -88,7 +89,7 @@ def explain(error: WrongSetting | Refused | UbrError) -> ExitCode:
             complain([unreachable(error)])
             return ExitCode.FAILED
         case _:
-            complain([f"{error.detail}."])
+            complain([f"{error if isinstance(error, MissingExtra) else error.detail}."])
             return ExitCode.FAILED
 
 

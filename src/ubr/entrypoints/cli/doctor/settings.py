@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from ubr.bootstrap import check_files
 from ubr.entrypoints.cli.doctor.addresses import host_of, is_this_machine
 from ubr.entrypoints.cli.doctor.findings import Finding, error, ok, or_ok, warning
+from ubr.extras import MissingExtra
 from ubr.settings import LoginRateLimit, RateLimit, Settings, WrongSetting, check_embedded_files
 
 _TYPED: Final = re.compile(r"secret|password|change|example|default|replace|insert|your[-_ ]", re.IGNORECASE)
@@ -27,6 +28,8 @@ def check_settings(settings: Settings) -> list[Finding]:
             check(settings)
         except WrongSetting as wrong:
             found += [error("settings", sentence) for sentence in wrong.sentences]
+        except MissingExtra as missing:
+            found.append(error("settings", f"{missing}."))
     return or_ok(found, "settings", "All settings can be used.")
 
 
