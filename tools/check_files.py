@@ -1,4 +1,4 @@
-"""Looks through the project's files for what is true of one machine only: package indexes and absolute paths."""
+"""Looks through the project's files for what must not be there: package indexes, paths of one machine, private keys."""
 
 import re
 import subprocess
@@ -26,6 +26,7 @@ FORBIDDEN = {
         """,
         re.VERBOSE,
     ),
+    "a private key": re.compile(r"-----BEGIN ([A-Z]+ )*PRIVATE KEY-----"),
 }
 FORBIDDEN_IN_LOCKS = FORBIDDEN | {"an address in a lock file": re.compile(r"://|--(extra-)?index-url|--find-links")}
 
