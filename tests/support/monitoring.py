@@ -18,8 +18,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final
+from threading import Thread
+from types import TracebackType
+from typing import Any, Final, Self
 from urllib.parse import urlencode
 
 from tests.support.reaper import kill_tree, reaper
@@ -135,6 +138,41 @@ class Daemon:
             with error:
                 raise AssertionError(error.read().decode()) from None
         return json.loads(text) if text else None
+
+
+class Receiver:
+    """Takes the notifications of an Alertmanager. The last part of the path is the name of the receiver."""
+
+    def __init__(self) -> None:
+        self.notices: set[tuple[str, str, str]] = set()
+        """The receiver, `firing` or `resolved`, and the name of the alert."""
+        notices = self.notices
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                told = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                name = self.path.rpartition("/")[2]
+                notices.update((name, alert["status"], alert["labels"]["alertname"]) for alert in told["alerts"])
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the standard library
+                """The notices are the log."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        self._thread = Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
 
 
 @contextmanager

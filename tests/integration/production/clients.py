@@ -29,6 +29,8 @@ USES: Final = 3
 """The connections to each instance on which a revoked token is used: more than an instance has workers."""
 NO_SERVER: Final = "503 of the balancer"
 """The balancer knew no instance that was ready, so none got the request."""
+WRITES: Final = {"register", "log in", "refresh", "rename", "grant role", "remove role", "log out", "revoke"}
+"""The acts that change something."""
 SLACK: Final = 15.0
 """Seconds by which the effects of a kill may be seen later than the kill, on a busy machine."""
 
@@ -41,9 +43,26 @@ class Fault:
     began: float
     places: frozenset[str]
     ended: float | None = None
+    note: str = ""
+    """For the report."""
 
     def covers(self, place: str, began: float, ended: float) -> bool:
         return place in self.places and began <= (self.ended or ended) + SLACK and ended >= self.began
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that was not answered as usual."""
+
+    moment: float
+    place: str
+    act: str
+    outcome: str
+    waited: float
+    """Seconds."""
+
+    def __str__(self) -> str:
+        return f"{self.place}, {self.act}: {self.outcome}, after {self.waited:.1f} s"
 
 
 @dataclass
@@ -54,8 +73,9 @@ class Record:
     """Answers by act and outcome."""
     longest: dict[str, float] = field(default_factory=dict)
     """The longest wait for an answer, by act, in seconds."""
-    failures: list[tuple[float, str]] = field(default_factory=list)
-    """When something was not answered as usual, and what."""
+    failures: list[Failure] = field(default_factory=list)
+    writes: list[float] = field(default_factory=list)
+    """When a write was acknowledged."""
     wrong: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     uses_after_end: Counter[str] = field(default_factory=Counter)
@@ -70,12 +90,12 @@ class Record:
         self.wrong.append(f"{self.at(time.monotonic())}: {what}")
 
     @asynccontextmanager
-    async def fault(self, name: str, *places: str) -> AsyncIterator[None]:
+    async def fault(self, name: str, *places: str) -> AsyncIterator[Fault]:
         """Something is done to the servers, and these places may fail meanwhile."""
         fault = Fault(name, time.monotonic(), frozenset(places))
         self.faults.append(fault)
         try:
-            yield
+            yield fault
         finally:
             fault.ended = time.monotonic()
 
@@ -87,6 +107,8 @@ class Record:
             outcome = "broken connection"
         elif answer.status < 500:
             self.outcomes[act, str(answer.status)] += 1
+            if act in WRITES and answer.status < 300:
+                self.writes.append(now)
             return str(answer.status)
         elif "x-request-id" in answer.headers:
             outcome = f"{answer.status} of ubr"
@@ -95,7 +117,7 @@ class Record:
         else:
             outcome = NO_SERVER if answer.status == 503 else f"{answer.status} of the balancer"
         self.outcomes[act, outcome] += 1
-        self.failures.append((now, f"{place}, {act}: {outcome}, after {now - began:.1f} s"))
+        self.failures.append(Failure(now, place, act, outcome, now - began))
         if "of ubr" not in outcome and not any(fault.covers(place, began, now) for fault in self.faults):
             self.blame(f"{place}, {act}: {outcome} without a reason, after {now - began:.1f} s")
         return outcome
@@ -110,7 +132,10 @@ class Session:
 
 
 class Caller:
-    """Asks the balancer on one connection, and instances on connections of their own."""
+    """Asks the balancer on one connection, and instances on connections of their own.
+
+    `instances` has the address of each, by its name; it may change.
+    """
 
     def __init__(self, record: Record, balancer: str, instances: Mapping[str, str]) -> None:
         self.record = record
@@ -123,9 +148,9 @@ class Caller:
         """One attempt, by way of the balancer. None: the answer is unknown or a refusal for now."""
         return await self._ask(self.wire, "balancer", act, method, path, **more)
 
-    async def directly(self, instance: str, act: str, method: str, path: str, **more: Any) -> Answer | None:
+    async def directly(self, instance: str, url: str, act: str, method: str, path: str, **more: Any) -> Answer | None:
         """One attempt, at one instance."""
-        async with Wire(self.instances[instance]) as wire:
+        async with Wire(url) as wire:
             return await self._ask(wire, instance, act, method, path, **more)
 
     async def _ask(self, wire: Wire, place: str, act: str, method: str, path: str, **more: Any) -> Answer | None:
@@ -340,16 +365,16 @@ class Client(Caller):
     async def _everywhere(self, act: str, path: str, token: str, allowed: set[int]) -> None:
         """Use a token at each instance, on several connections. A frozen instance answers later."""
         uses = [
-            asyncio.create_task(self._use(instance, act, path, token, allowed))
-            for instance in self.instances
+            asyncio.create_task(self._use(instance, url, act, path, token=token, allowed=allowed))
+            for instance, url in self.instances.items()
             for _ in range(USES)
         ]
         _, late = await asyncio.wait(uses, timeout=3)
         self.record.later += late
 
-    async def _use(self, instance: str, act: str, path: str, token: str, allowed: set[int]) -> None:
+    async def _use(self, instance: str, url: str, act: str, path: str, *, token: str, allowed: set[int]) -> None:
         state = self.switches, token in self.ending
-        answer = await self.directly(instance, act, "GET", path, token=token)
+        answer = await self.directly(instance, url, act, "GET", path, token=token)
         if answer is None:
             return
         if "after the end" in act:
@@ -364,3 +389,16 @@ class Client(Caller):
         for session in self.ended.values():
             if time.monotonic() - session.since < TOKEN_LASTS:
                 await self._everywhere("used after the end", "/api/users/me", session.access, {401})
+
+
+async def arrived(
+    record: Record, balancer: str, instances: Mapping[str, str], *, number: int, seed: int, pace: float
+) -> list[Client]:
+    """New clients of a new installation, each with an account, and the role that they grant and take."""
+    clients = [Client(record, balancer, instances, number=each, seed=seed, pace=pace) for each in range(number)]
+    admin = await clients[0].as_admin()
+    body = {"name": ROLE, "description": None, "permissions": ["users:read"]}
+    answer, _ = await clients[0].insist("create role", "POST", "/api/roles", token=admin.access, body=body)
+    assert answer.status == 201, answer.body
+    await asyncio.gather(*(client.arrive() for client in clients))
+    return clients

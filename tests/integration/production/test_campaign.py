@@ -8,6 +8,8 @@ Prometheus scrapes both instances with the files of deploy/monitoring, changed i
 - A scrape and an evaluation each two seconds, because a fault lasts for half a minute and not for many.
 - Each `for:` is a tenth, so 30 seconds of a dead instance instead of five minutes.
 
+Alertmanager gets the alerts and sends them to a receiver, with a tenth of its waits.
+
 No expression is changed, so windows of an hour or of three days see the campaign as the first minutes of a new
 installation, and pages and tickets about objectives can fire. Alerts about a state that lasts for longer than the
 campaign cannot: UbrMailsLate, UbrJobHangs, UbrSigningKeyOld. Nothing here leads to UbrDown, UbrAuditUnsigned,
@@ -17,32 +19,31 @@ UbrMailsDead, UbrMemoryHigh, UbrMixedVersions, UbrClientsDisconnect or UbrPasswo
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 import re
 import shutil
 import signal
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from tests.integration.deploy.kit import DEPLOY
-from tests.integration.production.clients import ROLE, Client, Record
-from tests.support import commands
-from tests.support.commands import PATIENCE, clean_environment
-from tests.support.monitoring import Daemon, running
+from tests.integration.production.clients import Record, arrived
+from tests.integration.production.ledgers import differences, figures, the_log, the_users, verdict
+from tests.support.commands import PATIENCE
+from tests.support.monitoring import Daemon, Receiver, running
 from tests.support.plugin import PrivatePostgres, PrivateRedis
 from tests.support.reaper import freeze, thaw
 from tests.support.servers import PostgresServer, Proxy, RedisServer, find_haproxy
-from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, UbrProcess, on_postgres
+from tests.support.service import UbrProcess, on_postgres
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system, pytest.mark.long]
 
@@ -84,6 +85,14 @@ POSSIBLE: Final = {
 """Those that may fire after a fault: whether they do depends on the machine and on the schedule."""
 AT_ONCE: Final = {"UbrDown", "UbrInstanceDown", "UbrDatabaseUnreadable", "UbrSessionCacheOld"}
 """Those that look at no window, and so end with their cause."""
+NOTIFIED: Final = {
+    "an outage of PostgreSQL": ("pager", "UbrDatabaseUnreadable"),
+    "a frozen instance": ("tickets", "UbrInstanceDown"),
+    "seven killed workers": ("tickets", "UbrRestarts"),
+}
+"""The receiver that a fault must reach, and by which alert. No other alert inhibits these."""
+RECEIVERS: Final = {"page": "pager", "ticket": "tickets"}
+"""The receiver of each severity."""
 
 
 # --- the servers ------------------------------------------------------------------------------------------------------
@@ -112,26 +121,50 @@ frontend users
     return configured
 
 
-def monitoring(folder: Path, ports: Sequence[int]) -> Sequence[str]:
-    """The options for Prometheus, with a copy of the files, changed as the head of this module says."""
+def monitoring(folder: Path, ports: Sequence[int]) -> None:
+    """Copy the files of deploy/monitoring, changed as the head of this module says, but for the addresses."""
     shutil.copytree(DEPLOY / "monitoring", folder)
     (folder / "metrics_token").write_text(f"{TOKEN}\n")
-    config, alerts = folder / "prometheus.yml", folder / "alerts.yml"
     targets = ", ".join(f'"127.0.0.1:{port}"' for port in ports)
-    text = config.read_text().replace('"ubr-1:8000", "ubr-2:8000"', targets)
+    replaced(folder / "prometheus.yml", '"ubr-1:8000", "ubr-2:8000"', targets)
+    text = (folder / "prometheus.yml").read_text()
     for name in ("scrape_interval", "scrape_timeout", "evaluation_interval"):
         text, changed = re.subn(rf"{name}: \w+", f"{name}: {SCRAPE}s", text)
         assert changed == 1
-    config.write_text(re.sub(r"alerting:\n(?: .*\n)+", "", text))
-    units = {"s": 1, "m": 60, "h": 3600}
-    alerts.write_text(
-        re.sub(
-            r'for: "(\d+)([smh])"',
-            lambda found: f'for: "{int(found[1]) * units[found[2]] * 1000 // SHORTER}ms"',
-            alerts.read_text(),
-        )
-    )
-    return [f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
+    (folder / "prometheus.yml").write_text(text)
+    for file in ("alerts.yml", "alertmanager.yml"):
+        path = folder / file
+        path.write_text(re.sub(r'(for|group_wait|group_interval): "?(\d+)([smh])"?', _shorter, path.read_text()))
+
+
+def _shorter(found: re.Match[str]) -> str:
+    seconds = int(found[2]) * {"s": 1, "m": 60, "h": 3600}[found[3]]
+    return f'{found[1]}: "{seconds * 1000 // SHORTER}ms"'
+
+
+def replaced(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert text.count(old) == 1, (file, old)
+    file.write_text(text.replace(old, new))
+
+
+@contextmanager
+def watched(folder: Path, ports: Sequence[int], receiver: Receiver) -> Iterator[Daemon]:
+    """Prometheus, and an Alertmanager that sends its alerts to a receiver. `folder` gets their logs."""
+    files = folder / "monitoring"
+    monitoring(files, ports)
+    for name in RECEIVERS.values():
+        replaced(files / "alertmanager.yml", f"http://{name}.example.org/alerts", f"{receiver.url}/{name}")
+    options = [
+        f"--config.file={files / 'alertmanager.yml'}",
+        "--cluster.listen-address=",
+        f"--storage.path={files / 'alerts'}",
+    ]
+    with running("prometheus-alertmanager", options, folder) as alertmanager:
+        replaced(files / "prometheus.yml", "alertmanager:9093", urlsplit(alertmanager.url).netloc)
+        options = [f"--config.file={files / 'prometheus.yml'}", f"--storage.tsdb.path={files / 'data'}"]
+        with running("prometheus", options, folder) as prometheus:
+            yield prometheus
 
 
 @dataclass
@@ -273,7 +306,7 @@ async def havoc(servers: Servers, until: float) -> None:
 @asynccontextmanager
 async def everything(
     folder: Path, postgres: PostgresServer, redis: RedisServer, record: Record
-) -> AsyncIterator[tuple[Servers, Daemon]]:
+) -> AsyncIterator[tuple[Servers, Daemon, Receiver]]:
     environment = {
         **on_postgres(await asyncio.to_thread(postgres.create_database, "ubr"), redis.url(), workers=2),
         "UBR_ISSUER": "https://users.example.org",
@@ -290,95 +323,16 @@ async def everything(
         found = find_haproxy(install=True)
         balancer = stack.enter_context(await asyncio.to_thread(Proxy.start, found, balancer_for(ports)))
         servers.balancer = f"http://127.0.0.1:{balancer.port}"
-        options = monitoring(folder / "monitoring", ports)
-        prometheus = stack.enter_context(running("prometheus", options, folder))
+        receiver = stack.enter_context(Receiver())
+        prometheus = stack.enter_context(watched(folder, ports, receiver))
         await servers.recovered()
         try:
-            yield servers, prometheus
+            yield servers, prometheus, receiver
         except BaseException:
             for name, service in servers.instances.items():
                 print(name, service.process.poll(), *service.log.splitlines()[-LINES:], sep="\n")  # noqa: T201
             print(*record.faults, sep="\n")  # noqa: T201
             raise
-
-
-# --- the ledger -------------------------------------------------------------------------------------------------------
-
-
-async def the_users(servers: Servers) -> dict[str, Any]:
-    """All users, by their e-mail."""
-    async with httpx.AsyncClient(base_url=servers.balancer, timeout=PATIENCE) as client:
-        login = {"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD}
-        token = (await client.post("/api/auth/login", json=login)).json()["access_token"]
-        found: list[Any] = []
-        cursor: str | None = ""
-        while cursor is not None:
-            query = {"limit": "200", **({"cursor": cursor} if cursor else {})}
-            page = (await client.get("/api/users", params=query, headers={"authorization": f"Bearer {token}"})).json()
-            found += page["items"]
-            cursor = page["next_cursor"]
-    users = {user["email"]: user for user in found}
-    assert len(users) == len(found)
-    return users
-
-
-def the_log(servers: Servers) -> list[dict[str, Any]]:
-    """All entries of the audit log, after `ubr audit verify` has found no mistake in it."""
-    environment = clean_environment(**servers.environment)
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        code, out, err = commands.run("audit", "verify", folder=servers.folder, environment=environment)
-        assert code == 0, out + err
-        if "Not signed yet" not in out:
-            break
-        assert time.monotonic() < deadline, out
-        time.sleep(0.1)
-    print(out)  # noqa: T201 - figures
-    file = servers.folder / "log.jsonl"
-    code, out, err = commands.run(
-        "audit", "export", "--output", str(file), folder=servers.folder, environment=environment
-    )
-    assert code == 0, out + err
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
-    return [found for line in lines if (found := line.get("entry", line)) and "action" in found]
-
-
-def differences(clients: Sequence[Client], users: dict[str, Any], entries: Sequence[dict[str, Any]]) -> list[str]:
-    """What is stored otherwise than the ledgers say."""
-    wrong: list[str] = []
-    logged = Counter((entry["action"], (entry["target"] or {}).get("id")) for entry in entries)
-    opened: Counter[str] = Counter()
-    sessions: dict[str, set[str]] = {}
-    for entry in entries:
-        if entry["action"] == "session.opened":
-            opened[entry["actor_id"] or entry["data"].get("user_id")] += 1
-            sessions.setdefault(entry["actor_id"] or entry["data"].get("user_id"), set()).add(entry["target"]["id"])
-    for client in clients:
-        user = users.get(client.email)
-        if user is None or (client.name and user["full_name"] != client.name):
-            wrong.append(f"lost: {client.email} should be {client.name!r}: {user}")
-        elif (ROLE in user["roles"]) != client.has_role:
-            wrong.append(f"lost: the role of {client.email}: {user}")
-        for email, known in client.registered.items():
-            if users.get(email, {}).get("id") != known:
-                wrong.append(f"lost: {email}, {known}")
-            if logged["user.registered", known] != 1:
-                wrong.append(f"{logged['user.registered', known]} registrations of {email} in the log")
-        wrong += [
-            f"{client.email}: {client.done[action]} {action}, {logged[action, client.id]} in the log"
-            for action in ("user.updated", "role.assigned", "role.unassigned")
-            if logged[action, client.id] != client.done[action]
-        ]
-        if not client.opened <= sessions.get(client.id, set()):
-            wrong.append(f"{client.email}: logins that the log does not have")
-        if not len(client.opened) <= opened[client.id] <= len(client.opened) + client.unknown_logins:
-            wrong.append(f"{client.email}: {len(client.opened)} logins, {opened[client.id]} in the log")
-        wrong += [
-            f"{logged['session.revoked', ended]} ends of the session {ended} in the log"
-            for ended in client.ended
-            if logged["session.revoked", ended] != 1
-        ]
-    return wrong
 
 
 # --- the alerts -------------------------------------------------------------------------------------------------------
@@ -400,22 +354,26 @@ def fired(prometheus: Daemon, began: float, ended: float) -> list[tuple[str, str
     return sorted(periods, key=lambda period: period[2])
 
 
+async def unnoticed(receiver: Receiver, expected: set[tuple[str, str]]) -> set[tuple[str, str, str]]:
+    """The notices that are missing after a while: each of these alerts as fired, those of AT_ONCE also as resolved."""
+    missing: set[tuple[str, str, str]] = set()
+    for name, alert in expected:
+        missing |= {(name, "firing", alert)} | ({(name, "resolved", alert)} if alert in AT_ONCE else set())
+    deadline = time.monotonic() + PATIENCE
+    while missing - receiver.notices and time.monotonic() < deadline:  # noqa: ASYNC110 - another process sends them
+        await asyncio.sleep(0.1)
+    return missing - receiver.notices
+
+
 async def test_nothing_is_lost_and_the_alerts_fire_while_everything_is_killed(
     tmp_path: Path, private_postgres: PrivatePostgres, private_redis: PrivateRedis
 ) -> None:
     print(f"{SECONDS:g} s, CAMPAIGN_SEED={SEED}")  # noqa: T201 - to repeat it
     postgres, redis = private_postgres(durable=True), private_redis()
     record, over, quiet = Record(), asyncio.Event(), SECONDS / 10
-    async with everything(tmp_path, postgres, redis, record) as (servers, prometheus):
+    async with everything(tmp_path, postgres, redis, record) as (servers, prometheus, receiver):
         urls = {name: service.url for name, service in servers.instances.items()}
-        clients = [
-            Client(record, servers.balancer, urls, number=number, seed=SEED, pace=PACE) for number in range(CLIENTS)
-        ]
-        admin = await clients[0].as_admin()
-        body = {"name": ROLE, "description": None, "permissions": ["users:read"]}
-        answer, _ = await clients[0].insist("create role", "POST", "/api/roles", token=admin.access, body=body)
-        assert answer.status == 201, answer.body
-        await asyncio.gather(*(client.arrive() for client in clients))
+        clients = await arrived(record, servers.balancer, urls, number=CLIENTS, seed=SEED, pace=PACE)
         record.began, wall = time.monotonic(), time.time()  # noqa: TID251 - Prometheus has no other clock
         working = [asyncio.create_task(client.run(over)) for client in clients]
         try:
@@ -433,21 +391,25 @@ async def test_nothing_is_lost_and_the_alerts_fire_while_everything_is_killed(
                 client.wire.close()
         await asyncio.gather(*record.later)
         await asyncio.gather(*(client.use_ended() for client in clients))
-        users = await the_users(servers)
-        entries = await asyncio.to_thread(the_log, servers)
+        users = await the_users(servers.balancer)
+        entries = await asyncio.to_thread(the_log, servers.folder, servers.environment)
         alerts = fired(prometheus, wall, wall + ended - record.began)
+        done = {fault.name for fault in record.faults}
+        missing = await unnoticed(receiver, {NOTIFIED[name] for name in done if name in NOTIFIED})
 
     lost = differences(clients, users, entries)
-    report(servers, record, clients, alerts, lost)
+    lines = figures(record, clients, servers.logs)
+    lines += [f"  {severity} {name}: {start:.0f} s to {end:.0f} s" for name, severity, start, end in alerts]
+    lines += [f"  {'/'.join(notice)}" for notice in sorted(receiver.notices)]
+    print(*lines, *verdict(record, lost), sep="\n")  # noqa: T201 - the figures are the result
     assert record.wrong == []
     assert lost == []
     # A busy machine makes ubr refuse now and then; nothing else may happen while all is well.
-    rest = [text for moment, text in record.failures if moment < record.began + quiet or moment > calm]
-    assert [text for text in rest if "503 of ubr" not in text] == []
+    rest = [each for each in record.failures if each.moment < record.began + quiet or each.moment > calm]
+    assert [str(each) for each in rest if each.outcome != "503 of ubr"] == []
     assert set(record.uses_after_end) <= {f"{name}: 401" for name in urls}
     assert record.uses_after_end.total() > 0
 
-    done = {fault.name for fault in record.faults}
     expected = set().union(*(names for fault, names in EXPECTED.items() if fault in done))
     seen = {name for name, *_ in alerts}
     assert expected <= seen, expected - seen
@@ -456,43 +418,7 @@ async def test_nothing_is_lost_and_the_alerts_fire_while_everything_is_killed(
     assert {name for name, _, start, _ in alerts if start > calm - record.began} <= BUSY
     assert [name for name, _, _, end in alerts if name in AT_ONCE and end > calm - record.began] == []
     assert healthy < calm
-
-
-def report(
-    servers: Servers,
-    record: Record,
-    clients: Sequence[Client],
-    alerts: Sequence[tuple[str, str, float, float]],
-    lost: Sequence[str],
-) -> None:
-    """Print what happened."""
-    lines = [f"{record.outcomes.total()} requests"]
-    acts: dict[str, Counter[str]] = {}
-    for (act, outcome), number in sorted(record.outcomes.items()):
-        acts.setdefault(act, Counter())[outcome] += number
-    lines += [f"  {act}: {dict(outcomes)}, {record.longest[act]:.1f} s at most" for act, outcomes in acts.items()]
-    written = Counter[str]()
-    for client in clients:
-        written.update(client.done)
-        written["user.registered"] += len(client.registered)
-        written["session.opened"] += len(client.opened)
-        written["session.revoked"] += len(client.ended)
-        written["unknown logins"] += client.unknown_logins
-    lines.append(f"acknowledged or found out: {dict(written)}; uses after an end: {dict(record.uses_after_end)}")
-    lines += [
-        f"  {record.at(fault.began)} to {record.at(fault.ended or fault.began)}: {fault.name} {sorted(fault.places)}"
-        for fault in record.faults
-    ]
-    lines += [f"  {severity} {name}: {start:.0f} s to {end:.0f} s" for name, severity, start, end in alerts]
-    said: Counter[tuple[str, str]] = Counter()
-    for line in filter(None, "\n".join(servers.logs).splitlines()):
-        try:
-            told = json.loads(line)
-        except ValueError:
-            said["no JSON", line] += 1
-        else:
-            said[told["level"], told["event"]] += 1
-    lines += [f"  log {level}: {number} x {event}" for (level, event), number in sorted(said.items())]
-    lines += [f"  {record.at(moment)}: {text}" for moment, text in record.failures[:40]]
-    lines += [f"wrong {len(record.wrong)}, lost {len(lost)}", *record.wrong[:40], *lost[:40]]
-    print(*lines, sep="\n")  # noqa: T201 - the figures are the result
+    assert missing == set()
+    assert {(name, alert) for name, _, alert in receiver.notices} <= {
+        (RECEIVERS[severity], name) for name, severity, *_ in alerts
+    }
