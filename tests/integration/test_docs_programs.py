@@ -35,6 +35,7 @@ from ubr import (
     connect,
     errors,
 )
+from ubr.adapters.sql.migrations import REVISIONS, upgrade
 from ubr.domain.errors import InvalidCredentials
 from ubr.http import problem_response
 from ubr.testing import in_memory, log_in
@@ -173,6 +174,27 @@ def test_a_drill_on_an_empty_machine(
     settings = {"UBR_DATABASE_URL": target, "UBR_SECRET_KEY_FILE": str(empty / "secret_key")}
     with serving(empty, settings) as service:
         assert service.logged_in(ADMIN_EMAIL, ADMIN_PASSWORD).status_code == 200
+
+
+@pytest.mark.system(seconds=5)
+def test_an_upgrade(tmp_path: Path) -> None:
+    """From an earlier schema, with the settings of backups."""
+    (tmp_path / "backups").mkdir()
+    url = f"sqlite:///{tmp_path / 'earlier.db'}"
+    run(upgrade(url, REVISIONS[-2]))
+    settings = f"""
+        export UBR_DATABASE_URL='{url}' UBR_SECRET_KEY=a-secret-for-tests-a-secret-for-tests
+        export UBR_BACKUP_DIR="$PWD/backups" UBR_BACKUP_KEY=a-key-of-backups-a-key-of-backups-aaa
+    """
+    (block,) = blocks_of("docs/operations/upgrade.md", "sh")
+    check, backup, migrate = block.text.splitlines()
+    # As the page says: there is no backup, and SQLite needs a stop.
+    before = shell(tmp_path, settings, check)
+    assert before.returncode == 1, before.stdout + before.stderr
+    assert "backup" in before.stdout + before.stderr
+    ran = shell(tmp_path, settings, backup, migrate, check)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert f"up to date, at revision {REVISIONS[-1]}" in ran.stdout
 
 
 @pytest.mark.system

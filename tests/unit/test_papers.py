@@ -73,12 +73,14 @@ HELD = {
     ("docs/operations/README.md", "sh"): "integration/test_docs_programs.py::test_the_first_looks_change_nothing",
     ("docs/operations/capacity.md", ""): "unit/test_papers.py::test_a_number_is_that_of_the_code",
     ("docs/operations/lost.md", "sh"): "integration/test_docs_programs.py::test_a_lost_password_and_a_lost_secret",
-    ("docs/operations/upgrade.md", "sh"): "unit/test_papers.py::test_every_command_line_can_be_run",
+    ("docs/operations/upgrade.md", "sh"): "integration/test_docs_programs.py::test_an_upgrade",
     ("docs/operations/compose.md", "sh"): "unit/test_deploy.py::test_the_commands_of_a_page_exist",
     ("docs/operations/kubernetes.md", "sh"): "unit/test_deploy.py::test_the_commands_of_a_page_exist",
     ("docs/operations/one-machine.md", "sh"): "packaging/test_one_machine.py::test_the_page_about_one_machine",
     ("docs/permissions.md", "python"): "integration/test_docs_programs.py::test_a_permission_is_asked_for",
-    ("docs/operations/monitoring.md", "sh"): "unit/test_papers.py::test_every_command_line_can_be_run",
+    ("docs/operations/monitoring.md", "sh"): (
+        "integration/production/test_monitoring.py::test_the_commands_of_the_page_run"
+    ),
     (
         "docs/operations/monitoring.md",
         "yaml",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
@@ -11,7 +13,7 @@ import pytest
 import yaml
 
 from tests.integration.deploy.kit import DEPLOY, says
-from tests.support.papers import ROOT
+from tests.support.papers import ROOT, blocks_of
 from tests.support.servers import find_kubectl
 from ubr.entrypoints.cli.supervisor import DRAIN
 from ubr.settings import BACKGROUND_CONNECTIONS, Settings
@@ -64,6 +66,22 @@ def test_every_object_is_valid(rendered: list[dict[str, Any]]) -> None:
         assert each["metadata"].get("namespace", "ubr") == "ubr"
         assert each["metadata"]["labels"]["app.kubernetes.io/name"] == "ubr"
     assert of_kind(rendered, "Secret") == {}
+
+
+def test_the_commands_of_the_page_make_the_objects(tmp_path: Path) -> None:
+    """Those that need no cluster."""
+    block = blocks_of("docs/operations/kubernetes.md", "sh")[0]
+    for name in set().union(*SECRETS.values()):
+        (tmp_path / name).write_text(name)
+    made = {}
+    for line in block.text.splitlines():
+        program, *words = shlex.split(line)
+        assert program == "kubectl"
+        text = says(find_kubectl(), *words, "--dry-run=client", "--output=yaml", folder=tmp_path)
+        found = yaml.safe_load(text)
+        made[found["kind"], found["metadata"]["name"]] = set(found.get("data", ()))
+        assert found["metadata"].get("namespace", "ubr") == "ubr"
+    assert made == {("Namespace", "ubr"): set(), **{("Secret", name): keys for name, keys in SECRETS.items()}}
 
 
 def test_every_pod_is_restricted(rendered: list[dict[str, Any]]) -> None:

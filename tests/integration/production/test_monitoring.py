@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -16,9 +17,10 @@ import pytest
 
 from tests.integration.http.kit import bearer
 from tests.support.commands import PATIENCE
-from tests.support.monitoring import Daemon, running, tool
-from tests.support.papers import ROOT, blocks
+from tests.support.monitoring import Daemon, find, running, tool
+from tests.support.papers import ROOT, blocks, blocks_of
 from tests.support.plugin import NewDatabase
+from tests.support.servers import on_path
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, UbrProcess, on_postgres, serving
 from ubr.entrypoints.http.metrics.alerts import ALERTS
 from ubr.entrypoints.http.metrics.objectives import OBJECTIVES, WINDOWS
@@ -101,6 +103,27 @@ def test_pages_and_tickets_go_to_their_receivers(folder: Path) -> None:
             folder=folder,
         )
         assert done.returncode == 0, (labels, done.stdout, done.stderr)
+
+
+@pytest.mark.system
+def test_the_commands_of_the_page_run(folder: Path) -> None:
+    lines = [line for block in blocks_of("docs/operations/monitoring.md", "sh") for line in block.text.splitlines()]
+    # The other tests start Prometheus, on ports that are free.
+    ends = [line for line in lines if not line.startswith("prometheus ")]
+    assert (len(lines), len(ends)) == (6, 5)
+    path = on_path(Path(find("promtool")), Path(find("amtool")))
+    done = subprocess.run(  # noqa: S603 - the documentation is ours
+        ["/bin/sh", "-eu", "-c", "\n".join(ends)],
+        cwd=folder,
+        env={"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=10 * PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "pager" in done.stdout.splitlines()
+    assert (folder / "metrics_token").stat().st_mode & 0o777 == 0o600
 
 
 # --- the daemons ------------------------------------------------------------------------------------------------------
