@@ -177,6 +177,15 @@ from ubr.application.kernel.idempotency import IdempotencyKey as IdempotencyKey
 from ubr.application.kernel.origin import Origin as Origin
 from ubr.application.kernel.origin import calling_from as calling_from
 from ubr.application.kernel.representations import (
+    AccessTokenResult as AccessTokenResult,
+)
+from ubr.application.kernel.representations import (
+    BrowserLoginResult as BrowserLoginResult,
+)
+from ubr.application.kernel.representations import (
+    BrowserSessionResult as BrowserSessionResult,
+)
+from ubr.application.kernel.representations import (
     CheckpointResult as CheckpointResult,
 )
 from ubr.application.kernel.representations import (
@@ -193,6 +202,9 @@ from ubr.application.kernel.representations import (
 )
 from ubr.application.kernel.representations import (
     RoleResult as RoleResult,
+)
+from ubr.application.kernel.representations import (
+    SessionCookieResult as SessionCookieResult,
 )
 from ubr.application.kernel.representations import (
     SessionResult as SessionResult,
@@ -309,6 +321,15 @@ from ubr.application.roles.update_role import (
     UpdateRoleCommand as UpdateRoleCommand,
 )
 from ubr.application.sessions.authenticate import Authenticate as Authenticate
+from ubr.application.sessions.authenticate_cookie import (
+    AuthenticateCookie as AuthenticateCookie,
+)
+from ubr.application.sessions.issue_access_token import (
+    IssueAccessToken as IssueAccessToken,
+)
+from ubr.application.sessions.issue_access_token import (
+    IssueAccessTokenCommand as IssueAccessTokenCommand,
+)
 from ubr.application.sessions.list_sessions import (
     ListSessions as ListSessions,
 )
@@ -317,6 +338,12 @@ from ubr.application.sessions.list_sessions import (
 )
 from ubr.application.sessions.log_in import LogIn as LogIn
 from ubr.application.sessions.log_in import LogInCommand as LogInCommand
+from ubr.application.sessions.log_in_browser import (
+    LogInBrowser as LogInBrowser,
+)
+from ubr.application.sessions.log_in_browser import (
+    LogInBrowserCommand as LogInBrowserCommand,
+)
 from ubr.application.sessions.log_out import LogOut as LogOut
 from ubr.application.sessions.refresh_session import (
     RefreshSession as RefreshSession,

@@ -107,7 +107,7 @@ async def test_the_entries_of_a_session_are_its_own_and_those_done_in_it(uow: Un
     one, other = somebody(), somebody()
 
     def opened(actor: Actor) -> Event:
-        return SessionOpened(session_id=actor.session_id, user_id=actor.user_id)
+        return SessionOpened(session_id=actor.session_id, user_id=actor.user_id, kind="tokens")
 
     def revoked(actor: Actor) -> Event:
         return SessionRevoked(session_id=actor.session_id, user_id=actor.user_id, cause="revoked")
@@ -270,8 +270,8 @@ async def test_client_ips_of_a_person_are_deleted_and_the_entries_stay(uow: Unit
     own, others = SessionId(uuid4()), SessionId(uuid4())
     about_ada = LogInFailed(user_id=ada.user_id, reason="wrong_password")
     with calling_from(Origin(ip="2001:db8::7")):
-        await record(uow, None, SessionOpened(session_id=own, user_id=ada.user_id))
-        await record(uow, None, SessionOpened(session_id=others, user_id=bob.user_id))
+        await record(uow, None, SessionOpened(session_id=own, user_id=ada.user_id, kind="tokens"))
+        await record(uow, None, SessionOpened(session_id=others, user_id=bob.user_id, kind="tokens"))
         await record(uow, ada, UserUpdated(user_id=bob.user_id, changed=()))
         await record(uow, bob, UserUpdated(user_id=ada.user_id, changed=()))
         await record(uow, None, about_ada, LogInFailed(user_id=bob.user_id, reason="wrong_password"))

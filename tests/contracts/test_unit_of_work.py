@@ -227,7 +227,7 @@ async def test_a_rolled_back_unit_records_no_event(uow: UnitOfWork) -> None:
 async def test_an_entry_names_the_actor(uow: UnitOfWork) -> None:
     user = new_user()
     await put(uow, user)
-    opened = SessionOpened(session_id=SessionId(uuid4()), user_id=user.id)
+    opened = SessionOpened(kind="tokens", session_id=SessionId(uuid4()), user_id=user.id)
     for actor, event in ((SYSTEM, something_happened()), (None, something_happened()), (None, opened)):
         async with uow.begin(actor) as tx:
             tx.record(event)

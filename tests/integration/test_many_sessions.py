@@ -14,7 +14,7 @@ from ubr import (
     LogInCommand,
     RevokeUserSessionsCommand,
 )
-from ubr.application.sessions.log_in import MAX_EVICTED
+from ubr.application.sessions.new_session import MAX_EVICTED
 from ubr.bootstrap import Environment
 from ubr.domain.ids import SessionId, UserId
 from ubr.domain.sessions.session import Session

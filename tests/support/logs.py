@@ -214,7 +214,7 @@ _EVENTS: Final[Sequence[Callable[[Maker], Event]]] = (
     lambda make: RoleDeleted(role_id=make.role(), name="editor"),
     lambda make: RoleAssigned(user_id=make.person(), role_id=make.role(), expires_at=make.clock),
     lambda make: RoleAssigned(user_id=make.person(), role_id=make.role(), expires_at=None),
-    lambda make: SessionOpened(session_id=make.session(), user_id=make.person()),
+    lambda make: SessionOpened(session_id=make.session(), user_id=make.person(), kind="tokens"),
     lambda make: SessionRevoked(session_id=make.session(), user_id=make.person(), cause="logout"),
     lambda make: TokenReused(session_id=make.session(), user_id=make.person()),
     lambda make: LogInFailed(user_id=None, reason="unknown_email"),

@@ -127,6 +127,7 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
         ("https://App.example.com:443/,http://localhost:5173", ("https://app.example.com", "http://localhost:5173")),
         ("http://[::1]:80", ("http://[::1]",)),
     ],
+    "UBR_TRUSTED_ORIGINS": [("https://App.example.com:443/", ("https://app.example.com",))],
     "UBR_OTLP_ENDPOINT": [("http://collector:4318/", "http://collector:4318")],
     "UBR_OTLP_SHARE": [("0", 0.0), ("0.25", 0.25), (".5", 0.5), ("1", 1.0)],
     "UBR_METRICS_EMF": [
@@ -239,6 +240,7 @@ BAD: dict[str, list[str]] = {
         "https://a.example https://b.example",
         "https://{0}:@a.example",
     ],
+    "UBR_TRUSTED_ORIGINS": ["*", "https://*.example.com", "null", "app.example.com", "https://a.example/x"],
     "UBR_OTLP_ENDPOINT": ["collector:4318", "ftp://{0}", "http://user:{0}@host", "http://host?{0}"],
     "UBR_OTLP_SHARE": ["2", "-1", "1.5", "half", "nan"],
     "UBR_METRICS_EMF": ["true", "1", "9s", "2h", "60"],
@@ -457,6 +459,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         jwt_algorithm="EdDSA",
         permissions=(),
         cors_origins=(),
+        trusted_origins=(),
         metrics_token=None,
         metrics_emf=None,
         otlp_endpoint=None,

@@ -57,8 +57,11 @@ from ubr.application.roles.permits import Permits
 from ubr.application.roles.unassign_role import UnassignRole
 from ubr.application.roles.update_role import UpdateRole
 from ubr.application.sessions.authenticate import Authenticate
+from ubr.application.sessions.authenticate_cookie import AuthenticateCookie
+from ubr.application.sessions.issue_access_token import IssueAccessToken
 from ubr.application.sessions.list_sessions import ListSessions
 from ubr.application.sessions.log_in import LogIn
+from ubr.application.sessions.log_in_browser import LogInBrowser
 from ubr.application.sessions.log_out import LogOut
 from ubr.application.sessions.refresh_session import RefreshSession
 from ubr.application.sessions.revoke_other_sessions import RevokeOtherSessions
@@ -98,8 +101,11 @@ class SessionUseCases:
 
     log_in: LogIn
     refresh_session: RefreshSession
+    log_in_browser: LogInBrowser
+    issue_access_token: IssueAccessToken
     log_out: LogOut
     authenticate: Authenticate
+    authenticate_cookie: AuthenticateCookie
     list_sessions: ListSessions
     revoke_session: RevokeSession
     revoke_other_sessions: RevokeOtherSessions

@@ -69,8 +69,10 @@ from ubr.application.roles.permits import Permits
 from ubr.application.roles.unassign_role import UnassignRole
 from ubr.application.roles.update_role import UpdateRole
 from ubr.application.sessions.authenticate import Authenticate
+from ubr.application.sessions.issue_access_token import IssueAccessToken
 from ubr.application.sessions.list_sessions import ListSessions
 from ubr.application.sessions.log_in import LogIn
+from ubr.application.sessions.log_in_browser import LogInBrowser
 from ubr.application.sessions.log_out import LogOut
 from ubr.application.sessions.refresh_session import RefreshSession
 from ubr.application.sessions.revoke_other_sessions import RevokeOtherSessions
@@ -116,6 +118,7 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             hasher=ports.security.hasher,
             is_common=ports.security.is_common,
             is_guessable=ports.security.is_guessable,
+            cookies=services.cookies,
             policy=ports.decisions.policy,
             denials=services.denials,
         ),
@@ -260,6 +263,23 @@ def sessions(ports: Ports, services: Services) -> SessionUseCases:
             policy=ports.decisions.policy,
             denials=services.denials,
         ),
+        log_in_browser=LogInBrowser(
+            unit_of_work=services.unit_of_work,
+            passwords=services.passwords,
+            authenticate=services.authenticate_cookie,
+            cookies=ports.security.session_cookies,
+            new_id=ports.new_id,
+            policy=ports.decisions.policy,
+            denials=services.denials,
+        ),
+        issue_access_token=IssueAccessToken(
+            unit_of_work=services.unit_of_work,
+            authenticate=services.authenticate_cookie,
+            rate_limiter=services.rate_limiter,
+            keys=services.keys,
+            issuer=services.issuer,
+            denials=services.denials,
+        ),
         log_out=LogOut(unit_of_work=services.unit_of_work, denials=services.denials),
         authenticate=Authenticate(
             authorize=services.authorize,
@@ -267,6 +287,7 @@ def sessions(ports: Ports, services: Services) -> SessionUseCases:
             keys=services.keys,
             clock=ports.clock,
         ),
+        authenticate_cookie=services.authenticate_cookie,
         list_sessions=ListSessions(
             authorize=services.authorize,
             unit_of_work=services.unit_of_work,

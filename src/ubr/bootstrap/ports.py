@@ -15,7 +15,7 @@ from ubr.application.ports.metrics import Metrics
 from ubr.application.ports.protection import RateLimitStore
 from ubr.application.ports.revocation import ChangeFeed, ChangeNotifier, Elapsed
 from ubr.application.ports.secrets import Signer
-from ubr.application.ports.sessions import RefreshTokenMint
+from ubr.application.ports.sessions import RefreshTokenMint, SessionCookieMint
 from ubr.application.ports.system import Clock, NewId
 from ubr.application.ports.unit_of_work import Store, UnitOfWork
 from ubr.application.protection.rate_limits import Quotas
@@ -30,6 +30,7 @@ class SecurityPorts(msgspec.Struct, frozen=True, kw_only=True):
     is_guessable: GuessablePasswords
     access_tokens: AccessTokens
     refresh_tokens: RefreshTokenMint
+    session_cookies: SessionCookieMint
     link_tokens: LinkTokenMint
     log_signing: LogSigning
 

@@ -9,6 +9,7 @@ from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.passwords import Argon2PasswordHasher
 from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
+from ubr.adapters.security.session_cookies import SignedSessionCookies
 from ubr.adapters.security.system import random_bytes
 from ubr.adapters.security.tokens import JwtAccessTokens
 from ubr.application.ports.metrics import Metrics
@@ -31,8 +32,9 @@ def hasher_of(settings: Settings, metrics: Metrics) -> Argon2PasswordHasher:
 def security_of(settings: Settings, hasher: Argon2PasswordHasher) -> SecurityPorts:
     """Errors: `WrongSetting` if the operator's list of passwords cannot be used."""
     secret_keys = SecretKeys(settings.secret_keys)
+    signer = HmacSigner(secret_keys)
     return SecurityPorts(
-        signer=HmacSigner(secret_keys),
+        signer=signer,
         hasher=BoundPasswordHasher(hasher, secret_keys),
         is_common=common_of(settings),
         is_guessable=is_guessable,
@@ -40,6 +42,7 @@ def security_of(settings: Settings, hasher: Argon2PasswordHasher) -> SecurityPor
             settings.issuer, settings.audience, secret_keys, algorithm=settings.jwt_algorithm
         ),
         refresh_tokens=OpaqueRefreshTokens(secret_keys),
+        session_cookies=SignedSessionCookies(signer),
         link_tokens=OpaqueLinkTokens(),
         log_signing=Ed25519LogSigning(secret_keys, settings.issuer, random_bytes),
     )

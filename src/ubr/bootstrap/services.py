@@ -23,6 +23,9 @@ from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.revocation.feed_follower import FeedFollower
 from ubr.application.revocation.propagation import PropagatingUnitOfWork, RevocationBarrier
 from ubr.application.revocation.worker_reaper import WorkerReaper
+from ubr.application.sessions.authenticate_cookie import AuthenticateCookie
+from ubr.application.sessions.session_cookies import SessionCookies
+from ubr.application.sessions.session_renewal import SessionRenewal
 from ubr.application.sessions.token_issuer import TokenIssuer
 from ubr.bootstrap.ports import Ports
 
@@ -39,6 +42,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     account_locks: AccountLocks
     keys: KeyRing
     issuer: TokenIssuer
+    authenticate_cookie: AuthenticateCookie
+    cookies: SessionCookies
     sequencer: Sequencer
     pager: Pager
     mail_queue: MailQueue
@@ -82,10 +87,11 @@ def services_of(ports: Ports) -> Services:
         signer=ports.security.signer,
         elapsed=ports.elapsed,
     )
+    authorize = Authorize(session_cache=session_cache, clock=ports.clock)
     return Services(
         session_cache=session_cache,
         unit_of_work=unit_of_work,
-        authorize=Authorize(session_cache=session_cache, clock=ports.clock),
+        authorize=authorize,
         denials=denials,
         rate_limiter=rate_limiter,
         passwords=passwords,
@@ -99,6 +105,17 @@ def services_of(ports: Ports) -> Services:
         issuer=TokenIssuer(
             access_tokens=ports.security.access_tokens, new_id=ports.new_id, policy=ports.decisions.policy
         ),
+        authenticate_cookie=AuthenticateCookie(
+            authorize=authorize,
+            cookies=ports.security.session_cookies,
+            renewal=SessionRenewal(
+                unit_of_work=unit_of_work,
+                session_cache=session_cache,
+                clock=ports.clock,
+                policy=ports.decisions.policy,
+            ),
+        ),
+        cookies=SessionCookies(ports.security.session_cookies),
         sequencer=sequencer,
         pager=Pager(ports.security.signer),
         mail_queue=MailQueue(new_id=ports.new_id),

@@ -61,6 +61,7 @@ from ubr.domain.revocation.events import VerifierRegistered
 from ubr.domain.roles.events import RoleAssigned, RoleCreated, RoleDeleted, RoleUnassigned, RoleUpdated
 from ubr.domain.sessions.events import (
     EVICTED,
+    CookieReplaced,
     LogInFailed,
     LogInLocked,
     NoSessionRevoked,
@@ -80,6 +81,7 @@ __all__ = [
     "AccountClaimed",
     "ActRefused",
     "AdminTakenOver",
+    "CookieReplaced",
     "EmailChangeAsked",
     "EmailChangeUndone",
     "EmailChanged",
@@ -163,6 +165,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     LinkIssued,
     SessionOpened,
     SessionRefreshed,
+    CookieReplaced,
     SessionRevoked,
     NoSessionRevoked,
     TokenReused,

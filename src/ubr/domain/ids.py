@@ -14,4 +14,4 @@ SessionId = NewType("SessionId", UUID)
 LogEntryId = NewType("LogEntryId", UUID)
 
 TokenDigest = NewType("TokenDigest", bytes)
-"""SHA-256 of a refresh token. The token itself is never stored."""
+"""The digest of a refresh token, a link token or a cookie. The token itself is never stored."""

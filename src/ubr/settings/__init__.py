@@ -15,7 +15,7 @@ from ubr.settings.inherited import inherited_variables
 from ubr.settings.overview import Row, debugging, documentation, in_force, secret_files
 from ubr.settings.rate_limit import Limit, LoginRateLimit, RateLimit
 from ubr.settings.settings import TABLE, Settings
-from ubr.settings.urls import masked
+from ubr.settings.urls import masked, origin_of
 from ubr.settings.values import format_duration, parse_duration
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "in_force",
     "inherited_variables",
     "masked",
+    "origin_of",
     "parse_database_url",
     "parse_duration",
     "parse_place",

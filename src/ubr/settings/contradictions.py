@@ -51,6 +51,12 @@ def contradictions(values: Mapping[str, Any], given: set[str], *, secret: bool) 
         wrong.append(
             "UBR_REGISTRATION must not be verified without UBR_SMTP_URL: it needs mails, and none could be sent."
         )
+    plain = (values.get("public_url") or "https:").startswith("http:")
+    if not plain and any(origin.startswith("http:") for origin in values.get("trusted_origins", ())):
+        wrong.append(
+            "UBR_TRUSTED_ORIGINS must contain only https:// origins, unless UBR_PUBLIC_URL is an http:// address: "
+            "anyone on the way could change a page of an http:// origin."
+        )
     if ("UBR_ADMIN_EMAIL" in given) != ("UBR_ADMIN_PASSWORD" in given):
         wrong.append("UBR_ADMIN_EMAIL and UBR_ADMIN_PASSWORD must be set together, or neither.")
     elif "UBR_ADMIN_EMAIL" in given and known("admin_email", "admin_password", "password_min_length"):

@@ -26,6 +26,14 @@ def parse_http_url(raw: str) -> str:
     return raw.rstrip("/")
 
 
+def origin_of(url: str) -> str:
+    """The origin of an HTTP URL as browsers send it: in lower case, without a default port."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    usual = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port not in {None, usual} else "")
+
+
 def masked(url: str) -> str:
     """A URL without the password in it."""
     scheme, colon, rest = url.partition("://")

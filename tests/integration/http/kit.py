@@ -36,6 +36,8 @@ from ubr.testing.memory import TINY_HASHING
 ADMIN = "admin@example.org"
 PASSWORD = "correct horse battery staple"
 ANOTHER_PASSWORD = "staple battery horse correct"
+OWN_PAGE = {"sec-fetch-site": "same-origin"}
+"""What a browser adds to a request of a page of the service. Clients with tokens may add it too: it changes nothing."""
 UNKNOWN = "01926e5c-7b0e-7f3a-9c55-0d2f6f1c8a10"
 
 
@@ -122,7 +124,7 @@ async def in_process(settings: Settings, options: HttpOptions | None = None) -> 
         await ubr.create_admin(CreateAdminCommand(email=ADMIN, password=PASSWORD), actor=SYSTEM)
         edge = _edge_over(ubr, options)
         transport = httpx.ASGITransport(edge, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://ubr.test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://ubr.test", headers=OWN_PAGE) as client:
             try:
                 yield Service(client, ubr, edge, clock)
             finally:
@@ -169,7 +171,7 @@ async def in_a_process(folder: Path, **environment: str) -> AsyncIterator[Servic
     try:
         await asyncio.to_thread(process.wait_until_ready)
         alone = httpx.Limits(max_keepalive_connections=0)
-        async with httpx.AsyncClient(base_url=process.url, timeout=30, limits=alone) as client:
+        async with httpx.AsyncClient(base_url=process.url, timeout=30, limits=alone, headers=OWN_PAGE) as client:
             yield Service(client, process=process)
     finally:
         await asyncio.to_thread(process.stop)

@@ -43,6 +43,7 @@ SIGNED_IN = [route for route in ROUTES if not route.operation.public]
 GOOD_BODIES: dict[str, dict[str, Any]] = {
     "register_user": {"email": "new@example.org", "password": PASSWORD, "full_name": "New"},
     "log_in": {"email": "target@example.org", "password": PASSWORD},
+    "log_in_browser": {"email": "target@example.org", "password": PASSWORD},
     "explain_login": {"email": "target@example.org"},
     "refresh_session": {"refresh_token": "ubr_rt_" + "A" * 43},
     "change_password": {"current_password": PASSWORD, "new_password": ANOTHER_PASSWORD},
@@ -60,8 +61,14 @@ GOOD_BODIES: dict[str, dict[str, Any]] = {
     "update_role": {"name": "writer", "description": "Writes", "permissions": ["users:read"]},
 }
 
-WITHOUT_LINK = {"reset_password": 400, "verify_email": 400, "undo_email_change": 400, "refresh_session": 401}
-"""What is answered to those bodies, whose tokens are of the right form and nobody's."""
+WITHOUT_LINK = {
+    "reset_password": 400,
+    "verify_email": 400,
+    "undo_email_change": 400,
+    "refresh_session": 401,
+    "issue_access_token": 401,
+}
+"""What is answered to those bodies, whose tokens are of the right form and nobody's, and without a cookie."""
 
 GOOD_QUERIES = {
     "follow_revocations": "verifier=01926e5c-7b0e-4f3a-9c55-0d2f6f1c8a10",

@@ -15,6 +15,8 @@ ANYONE: list[str] = []
 RIGHTS: dict[str, tuple[list[str] | None, bool]] = {
     "register_user": (None, True),
     "log_in": (None, True),
+    "log_in_browser": (None, True),
+    "issue_access_token": (None, True),
     "refresh_session": (None, True),
     "log_out": (ANYONE, True),
     "change_password": (ANYONE, True),

@@ -242,10 +242,14 @@ def tokens(of: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+_OF_A_PAGE = ("access_token", "token_type", "expires_in", "session_id")
+
+
 def session(of: dict[str, Any], *, current: bool) -> dict[str, Any]:
     return {
         "id": ID,
         "user_id": of["id"],
+        "kind": "tokens",
         "created_at": TIME,
         "last_seen_at": TIME,
         "expires_at": TIME,
@@ -265,6 +269,7 @@ async def converse(talk: Talk) -> None:
     assert admin == tokens(user(ADMIN, None, ["admin", "user"]))
     ada = await _signing_up_and_in(talk)
     await _sessions(talk, ada)
+    await _a_browser(talk, ada)
     ada = await _passwords(talk, ada)
     await _mail(talk, ada)
     await _failed_logins(talk, admin, ada)
@@ -310,6 +315,21 @@ async def _the_service_itself(talk: Talk) -> None:
     assert (options.status_code, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS, POST")
     head = await talk.say("HEAD", "/health/live")
     assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", "15")
+
+
+async def _a_browser(talk: Talk, ada: Any) -> None:
+    login = await talk.say("POST", "/api/auth/login/browser", {"email": "ada@example.org", "password": PASSWORD})
+    assert login.json() == {"session_id": ID, "expires_in": 1209600, "user": ada["user"]}
+    cookie = login.headers["set-cookie"].partition(";")[0]
+    me = await talk.say("GET", "/api/users/me", cookie=cookie)
+    assert me.json()["id"] == ada["user"]["id"]
+    token = await talk.say("POST", "/api/auth/token/browser", cookie=cookie)
+    assert token.json() == {name: tokens(ada["user"])[name] for name in _OF_A_PAGE}
+    foreign = await talk.say("POST", "/api/auth/logout", cookie=cookie, sec_fetch_site="cross-site")
+    assert foreign.json() == problem(403, "cross-origin-request", "/api/auth/logout")
+    assert (await talk.say("POST", "/api/auth/logout", cookie=cookie)).status_code == 204
+    ended = await talk.say("GET", "/api/users/me", cookie=cookie)
+    assert ended.json() == problem(401, "invalid-token", "/api/users/me")
 
 
 async def _signing_up_and_in(talk: Talk) -> Any:

@@ -88,7 +88,7 @@ def test_operations_are_called_what_their_use_cases_are() -> None:
 def test_an_operation_is_told_in_full(route: Route) -> None:
     told = described()["paths"][route.template][route.method.lower()]
     assert told["summary"]
-    assert (told.get("security") == []) == route.operation.public
+    assert (told.get("security") == []) == (route.operation.public and not route.operation.by_cookie)
     assert ("requestBody" in told) == (route.operation.body is not None)
     good = [status for status in told["responses"] if status.startswith("2")]
     assert good == [str(route.operation.status), *(["202"] if route.operation.deferred else [])]

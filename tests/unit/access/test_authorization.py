@@ -385,7 +385,8 @@ def test_every_use_case_with_an_actor_is_asked() -> None:
     asked = {name.partition(" ")[0].partition("'")[0] for name in [*ACTS, *OWN]}
     # These have no permission: they say who somebody is, are the service's own, or are shown elsewhere.
     others = {
-        "register_user", "log_in", "refresh_session", "authenticate", "create_admin", "get_public_keys",
+        "register_user", "log_in", "log_in_browser", "issue_access_token", "refresh_session", "authenticate",
+        "authenticate_cookie", "create_admin", "get_public_keys",
         "check_health", "initialize", "inspect_installation", "list_signing_keys", "rotate_signing_key",
         "revoke_signing_key", "rewrap_signing_keys", "compare_checkpoint", "verify_log", "export_log", "prune_log",
         "list_log_keys", "rotate_log_key", "acknowledge_restore", "request_password_reset", "reset_password",

@@ -441,8 +441,9 @@ CALLS: dict[str, Callable[[Application, Any, UUID], Awaitable[object]]] = {
     "acknowledge_restore": lambda u, a, _: u.acknowledge_restore(AcknowledgeRestoreCommand(), actor=a),
 }
 EVERYONE_MAY = {
-    "log_in", "refresh_session", "log_out", "revoke_other_sessions", "register_user", "request_password_reset",
-    "reset_password", "verify_email", "resend_verification", "undo_email_change", "get_me",
+    "log_in", "log_in_browser", "issue_access_token", "refresh_session", "log_out", "revoke_other_sessions",
+    "register_user", "request_password_reset", "reset_password", "verify_email",
+    "resend_verification", "undo_email_change", "get_me",
 }  # fmt: skip
 
 

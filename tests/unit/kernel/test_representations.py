@@ -72,6 +72,7 @@ async def test_a_session(world: World) -> None:
             {
                 "id": str(member.actor.session_id),
                 "user_id": str(member.id),
+                "kind": "tokens",
                 "created_at": START,
                 "last_seen_at": START,
                 "expires_at": "2030-01-15T00:00:00Z",

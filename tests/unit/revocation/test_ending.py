@@ -150,4 +150,4 @@ def test_every_use_case_that_ends_sessions_says_so() -> None:
     ends -= {"termination"}  # what they all call
     # A login evicts the session longest unused and waits for nobody; an account is taken over at the command line,
     # whose e-mail is looked up in the unit that does it.
-    assert ends - says == {"log_in", "create_admin"}
+    assert ends - says == {"new_session", "create_admin"}

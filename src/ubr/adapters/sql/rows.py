@@ -201,6 +201,7 @@ def session_to_row(session: Session) -> Values:
         "ip": session.ip,
         "user_agent": session.user_agent,
         "ended_at": session.ended_at,
+        "cookie_digest": session.cookie_digest,
     }
 
 
@@ -216,6 +217,7 @@ def session_from_row(row: Row) -> Session:
         ip=row[c.ip],
         user_agent=row[c.user_agent],
         ended_at=row[c.ended_at],
+        cookie_digest=row[c.cookie_digest],
     )
 
 

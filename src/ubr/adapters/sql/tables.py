@@ -151,6 +151,7 @@ sessions: Final = Table(
     Column("ip", Text),
     Column("user_agent", Text),
     Column("ended_at", Timestamp),
+    Column("cookie_digest", LargeBinary),
     Index(None, "user_id"),  # for the cascade, which must also find ended sessions
     Index(None, "expires_at"),
 )

@@ -83,8 +83,7 @@ class Authorize(msgspec.Struct, frozen=True):
             return _without_session(actor)
         principal = await self.session_cache.principal(actor.session_id)
         now = self.clock()
-        if principal is not None and principal.session.ended_at is None and not principal.session.live_at(now):
-            # A refresh moves the idle end of a session, and writes no change record.
+        if principal is not None and principal.lapsed_at(now):
             principal = await self.session_cache.look_up(actor.session_id)
         return _authority(actor, principal, now)
 

@@ -7,11 +7,13 @@ from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import NewPasswordStr, PasswordStr
 from ubr.application.kernel.operator_policy import OperatorPolicy
+from ubr.application.kernel.representations import SessionCookieResult
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.accounts import CommonPasswords, GuessablePasswords, PasswordHasher
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.password_throttle import PasswordThrottle
+from ubr.application.sessions.session_cookies import SessionCookies
 from ubr.application.sessions.termination import end_sessions
 from ubr.domain.accounts.passwords import bounded_password, check_password
 from ubr.domain.actor import Actor
@@ -31,7 +33,7 @@ class ChangePassword(msgspec.Struct, frozen=True):
     - Wrong passwords count together with failed logins: 429 `rate-limited` beyond the limit.
     - The number of changes of one's own account is limited too.
     - The new password must meet the policy.
-    - Ends every other session of the user; the current session continues.
+    - Ends every other session of the user; the current session continues. If it has a cookie, it gets another one.
     """
 
     authorize: Authorize
@@ -40,12 +42,14 @@ class ChangePassword(msgspec.Struct, frozen=True):
     hasher: PasswordHasher
     is_common: CommonPasswords
     is_guessable: GuessablePasswords
+    cookies: SessionCookies
     policy: OperatorPolicy
     denials: DenialLog
 
     @denials_recorded
     @retry_on_conflict
-    async def __call__(self, command: ChangePasswordCommand, /, *, actor: Actor) -> None:
+    async def __call__(self, command: ChangePasswordCommand, /, *, actor: Actor) -> SessionCookieResult | None:
+        """Returns the new cookie of the current session, if it has one."""
         current = bounded_password(command.current_password, "/current_password")
         known = (await self.authorize(actor)).user
         new = check_password(
@@ -61,9 +65,11 @@ class ChangePassword(msgspec.Struct, frozen=True):
             await self.passwords.rate_limiter.own_change(actor.user_id, confirmed=True)
             hashed = await self.hasher.hash(new, owner=actor.user_id, account=checked.user.email.key)
             async with self.unit_of_work.ending(Change("user", str(actor.user_id)), actor=actor) as tx:
-                await authority(tx, actor)
+                who = await authority(tx, actor)
                 user = await checked.user_in(tx)
                 user.change_password(hashed, now=tx.now)
                 await tx.users.save(user)
                 await end_sessions(tx, user, SecurityEvent.PASSWORD_CHANGED, actor=actor)
+                cookie = await self.cookies.replaced(tx, who)
                 await checked.passed(tx)
+        return cookie

@@ -40,7 +40,7 @@ from ubr.domain.ids import SessionId, UserId
 from ubr.domain.mail.kinds import MailKind
 from ubr.domain.mail.queued_mail import QueuedMail
 from ubr.domain.roles.permissions import LOGS_READ, SESSIONS_READ, USERS_READ
-from ubr.domain.sessions.session import Session
+from ubr.domain.sessions.session import Session, SessionKind
 
 USER_EXPORT_VERSION: Final = 1
 """Version of the document. A change that a reader of the previous version cannot ignore gets a new one."""
@@ -97,6 +97,7 @@ class HeldSessionResult(Result, frozen=True, kw_only=True):
     """`ended_at` is null for a session that was not ended before it expires."""
 
     id: Id
+    kind: Annotated[SessionKind, example("tokens")]
     created_at: Timestamp
     last_seen_at: Timestamp
     expires_at: Annotated[Timestamp, example("2026-02-14T12:00:00Z")]
@@ -295,9 +296,10 @@ def _results(records: PersonalRecords) -> HeldResultsResult:
 def _session(session: Session) -> HeldSessionResult:
     return HeldSessionResult(
         id=session.id,
+        kind=session.kind,
         created_at=session.created_at,
         last_seen_at=session.last_seen_at,
-        expires_at=min(session.idle_expires_at, session.expires_at),
+        expires_at=session.usable_until,
         ended_at=session.ended_at,
         ip=session.ip,
         user_agent=session.user_agent,

@@ -22,7 +22,7 @@ from ubr.domain.events import Level
 from ubr.domain.keys.signing_key import SigningKey
 from ubr.domain.roles.grant import Grant
 from ubr.domain.roles.role import Role
-from ubr.domain.sessions.session import Session
+from ubr.domain.sessions.session import Session, SessionKind
 
 T = TypeVar("T")
 
@@ -72,10 +72,14 @@ class GrantResult(Result, frozen=True, kw_only=True):
 
 
 class SessionResult(Result, frozen=True, kw_only=True):
-    """`current` marks the session of the caller. `last_seen_at` is the login or the last refresh."""
+    """`current` marks the session of the caller. `last_seen_at` is the login or the last refresh.
+
+    A session of the kind `tokens` is used with tokens, one of the kind `browser` with a cookie.
+    """
 
     id: Id
     user_id: Id
+    kind: Annotated[SessionKind, example("tokens")]
     created_at: Timestamp
     last_seen_at: Timestamp
     expires_at: Annotated[Timestamp, example("2026-02-14T12:00:00Z")]
@@ -128,6 +132,37 @@ class TokensResult(Concealed, Result, frozen=True, kw_only=True):
     refresh_expires_in: Annotated[int, example(1209600)]
     session_id: Id
     user: UserResult
+
+
+class AccessTokenResult(Concealed, Result, frozen=True, kw_only=True):
+    """An access token of the session of a browser. Its lifetime is in seconds."""
+
+    access_token: Annotated[str, example("eyJhbGciOi….eyJpc3MiOi….c2lnbmF0dXJl…")]
+    token_type: Annotated[str, example("Bearer")] = "Bearer"
+    expires_in: Annotated[int, example(600)]
+    session_id: Id
+
+
+class SessionCookieResult(Concealed, Result, frozen=True, kw_only=True):
+    """A new cookie for the browser of a session. `max_age` is in seconds."""
+
+    value: str
+    max_age: int
+
+
+class BrowserSessionResult(Result, frozen=True, kw_only=True):
+    """The session of a browser after a login. `expires_in` is in seconds, from its last use."""
+
+    session_id: Id
+    expires_in: Annotated[int, example(1209600)]
+    user: UserResult
+
+
+class BrowserLoginResult(Result, frozen=True, kw_only=True):
+    """A login of a browser: the session, and its cookie, which no script must see."""
+
+    session: BrowserSessionResult
+    cookie: SessionCookieResult
 
 
 class SigningKeyResult(Result, frozen=True, kw_only=True):
@@ -219,9 +254,10 @@ def session_result(session: Session, current: UUID | None) -> SessionResult:
     return SessionResult(
         id=session.id,
         user_id=session.user_id,
+        kind=session.kind,
         created_at=session.created_at,
         last_seen_at=session.last_seen_at,
-        expires_at=min(session.idle_expires_at, session.expires_at),
+        expires_at=session.usable_until,
         ip=session.ip,
         user_agent=session.user_agent,
         current=session.id == current,

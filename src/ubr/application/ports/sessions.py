@@ -11,6 +11,7 @@ import msgspec
 from ubr.application.ports.paging import After
 from ubr.application.ports.secrets import MintedToken
 from ubr.domain.accounts.user import User
+from ubr.domain.actor import Actor
 from ubr.domain.ids import SessionId, TokenDigest, UserId
 from ubr.domain.roles.permissions import Permissions, union
 from ubr.domain.roles.role import Role
@@ -153,6 +154,28 @@ class RefreshTokenMint(Protocol):
         ...
 
 
+class PresentedCookie(msgspec.Struct, frozen=True):
+    """A cookie that this installation made: the session that it was made for, and its digest."""
+
+    actor: Actor
+    digest: TokenDigest
+
+
+class SessionCookieMint(Protocol):
+    """The values of session cookies: 256 random bits each, and the session. The store holds only a digest."""
+
+    def mint(self, actor: Actor) -> MintedToken:
+        """A new value that names the session. Only this installation can make one."""
+        ...
+
+    def read(self, value: str) -> PresentedCookie:
+        """The session of a value, which may have ended or have another cookie by now; reads no store.
+
+        Errors: `InvalidToken` if this installation did not make the value, or made it with a forgotten secret.
+        """
+        ...
+
+
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """A user in a session, with the roles of all grants, ended ones included. Validity depends on the moment."""
 
@@ -166,6 +189,10 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
     def live_at(self, now: datetime) -> bool:
         return self.user.active and self.session.live_at(now)
+
+    def lapsed_at(self, now: datetime) -> bool:
+        """True if it is beyond an end that may have moved since it was read: no change record is written for that."""
+        return self.session.ended_at is None and not self.session.live_at(now)
 
     def permissions_at(self, now: datetime) -> Permissions:
         grants = self.user.grants

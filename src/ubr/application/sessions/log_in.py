@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 
@@ -8,7 +8,6 @@ from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import EXAMPLE_EMAIL, EmailStr, PasswordStr, example
 from ubr.application.kernel.operator_policy import OperatorPolicy
-from ubr.application.kernel.origin import current_origin
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.keys.key_ring import KeyRing
@@ -18,16 +17,13 @@ from ubr.application.ports.sessions import Principal, RefreshTokenMint
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.application.protection.password_throttle import PasswordThrottle
+from ubr.application.sessions.new_session import new_session
 from ubr.application.sessions.token_issuer import TokenIssuer, unspent
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import bounded_password
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import Actor, System
 from ubr.domain.ids import SessionId
-from ubr.domain.sessions.session import Session
-
-MAX_EVICTED: Final = 100
-"""The sessions that one login ends at most, so that it takes no longer if a lowered maximum leaves many beyond it."""
 
 
 class LogInCommand(Command, frozen=True, kw_only=True):
@@ -76,16 +72,7 @@ class LogIn(msgspec.Struct, frozen=True):
         return tokens
 
     async def _open(self, tx: Transaction, user: User, position: FeedPosition) -> TokensResult:
-        await tx.sessions.evict(user.id, tx.now, keep=self.policy.sessions.per_user - 1, limit=MAX_EVICTED)
-        origin = current_origin()
-        session = Session.open(
-            id=SessionId(self.new_id()),
-            user_id=user.id,
-            limits=self.policy.sessions,
-            ip=origin.ip,
-            user_agent=origin.user_agent,
-            now=tx.now,
-        )
+        session = await new_session(tx, user, id=SessionId(self.new_id()), policy=self.policy)
         token = self.mint.mint(session.id)
         await tx.sessions.open(session, unspent(token, session.id, self.mint, tx.now))
         roles = await tx.roles.many(user.roles_at(tx.now))

@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from ubr.application.kernel.operator_policy import OperatorPolicy
-from ubr.application.kernel.representations import TokensResult, user_result
+from ubr.application.kernel.representations import AccessTokenResult, TokensResult, UserResult, user_result
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.secrets import MintedToken
@@ -32,10 +32,31 @@ class TokenIssuer(msgspec.Struct, frozen=True):
 
         `position` was read before the principal: later change records may be missing from the token.
         """
+        shown = user_result(principal.user, principal.roles, now)
+        token, expires_at = self._signed(principal, shown, now, position)
+        return TokensResult(
+            access_token=token,
+            expires_in=seconds_until(expires_at, now),
+            refresh_token=refresh_token,
+            refresh_expires_in=seconds_until(principal.session.usable_until, now),
+            session_id=principal.session.id,
+            user=shown,
+        )
+
+    def access_token(self, principal: Principal, now: datetime, position: FeedPosition) -> AccessTokenResult:
+        """An access token alone, as with `issue`."""
+        shown = user_result(principal.user, principal.roles, now)
+        token, expires_at = self._signed(principal, shown, now, position)
+        return AccessTokenResult(
+            access_token=token, expires_in=seconds_until(expires_at, now), session_id=principal.session.id
+        )
+
+    def _signed(
+        self, principal: Principal, shown: UserResult, now: datetime, position: FeedPosition
+    ) -> tuple[str, datetime]:
+        """A token, and its end."""
         user, session = principal.user, principal.session
-        shown = user_result(user, principal.roles, now)
-        session_end = min(session.idle_expires_at, session.expires_at)
-        expires_at = min(now + self.policy.access_token_lifetime, session_end, *_ends(user, now))
+        expires_at = min(now + self.policy.access_token_lifetime, session.usable_until, *_ends(user, now))
         token = self.access_tokens.issue(
             AccessClaims(
                 user_id=user.id,
@@ -50,14 +71,7 @@ class TokenIssuer(msgspec.Struct, frozen=True):
                 permissions=tuple(principal.permissions_at(now).names_to_show()),
             )
         )
-        return TokensResult(
-            access_token=token,
-            expires_in=_seconds(now, expires_at),
-            refresh_token=refresh_token,
-            refresh_expires_in=_seconds(now, session_end),
-            session_id=session.id,
-            user=shown,
-        )
+        return token, expires_at
 
 
 def unspent(token: MintedToken, session_id: SessionId, mint: RefreshTokenMint, now: datetime) -> RefreshToken:
@@ -70,5 +84,6 @@ def _ends(user: User, now: datetime) -> list[datetime]:
     return [grant.expires_at for grant in user.grants.values() if grant.expires_at is not None and grant.holds_at(now)]
 
 
-def _seconds(now: datetime, end: datetime) -> int:
+def seconds_until(end: datetime, now: datetime) -> int:
+    """Whole seconds, 0 at least."""
     return max(0, int((end - now).total_seconds()))

@@ -14,14 +14,18 @@ EVICTED: Final = "evicted"
 
 
 class SessionOpened(SessionEvent, frozen=True, kw_only=True):
-    """A successful login."""
+    """A successful login. `kind` is a value of `SessionKind`."""
 
     action = "session.opened"
     message = "A user logged in"
+    kind: str
 
     @property
     def subject(self) -> UserId:
         return self.user_id
+
+    def data(self) -> Facts:
+        return {"user_id": str(self.user_id), "kind": self.kind}
 
 
 class SessionRefreshed(SessionEvent, frozen=True, kw_only=True):
@@ -31,6 +35,17 @@ class SessionRefreshed(SessionEvent, frozen=True, kw_only=True):
     @property
     def subject(self) -> UserId:
         return self.user_id
+
+
+class CookieReplaced(SessionEvent, frozen=True, kw_only=True):
+    """The session of a browser got another cookie. The earlier one is rejected by every worker."""
+
+    action = "session.cookie_replaced"
+    message = "The cookie of a session was replaced"
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return (Change("session", str(self.session_id)),)
 
 
 class SessionRevoked(SessionEvent, frozen=True, kw_only=True):

@@ -1,20 +1,39 @@
-"""A session: one logged-in client of one user, kept alive by a chain of single-use refresh tokens."""
+"""A session: one logged-in client of one user.
+
+A chain of single-use refresh tokens keeps it alive, or, in a browser, requests with its cookie.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from hmac import compare_digest
 from typing import Final
 
 import msgspec
 
 from ubr.domain.event_kinds import Event
 from ubr.domain.ids import SessionId, TokenDigest, UserId
-from ubr.domain.sessions.events import SessionOpened, SessionRefreshed, SessionRevoked, TokenReused
+from ubr.domain.sessions.events import CookieReplaced, SessionOpened, SessionRefreshed, SessionRevoked, TokenReused
 from ubr.domain.sessions.termination import SecurityEvent
 
 RETRY_WINDOW: Final = timedelta(seconds=10)
 """How long a new refresh token is returned again to a caller who has the token before it: a response may be lost."""
+
+
+MAX_RENEWAL_INTERVAL: Final = timedelta(minutes=10)
+"""A client with tokens refreshes as often, by default."""
+_RENEWALS: Final = 10
+"""A session with a cookie ends before its idle time by at most one part of so many."""
+
+
+class SessionKind(StrEnum):
+    """How a client shows that it is in the session. The values are stable: the log stores them."""
+
+    TOKENS = "tokens"
+    BROWSER = "browser"
+    """With a cookie."""
 
 
 class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,10 +43,18 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     lifetime: timedelta
     per_user: int
 
+    @property
+    def renewal_interval(self) -> timedelta:
+        """How old the last known use of a session with a cookie gets before another use is stored."""
+        return min(MAX_RENEWAL_INTERVAL, self.idle / _RENEWALS)
+
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """State of a session. `expires_at` is its absolute end; `idle_expires_at` moves with each refresh."""
+    """State of a session. `expires_at` is its absolute end; `idle_expires_at` moves with each refresh.
+
+    `cookie_digest` is the digest of its one valid cookie; None for a session with tokens.
+    """
 
     id: SessionId
     user_id: UserId
@@ -38,6 +65,7 @@ class Session:
     ip: str | None
     user_agent: str | None
     ended_at: datetime | None = None
+    cookie_digest: TokenDigest | None = field(default=None, repr=False)
     events: list[Event] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
@@ -50,6 +78,7 @@ class Session:
         ip: str | None,
         user_agent: str | None,
         now: datetime,
+        cookie_digest: TokenDigest | None = None,
     ) -> Session:
         """A user logged in."""
         session = cls(
@@ -61,15 +90,38 @@ class Session:
             expires_at=now + limits.lifetime,
             ip=ip,
             user_agent=user_agent,
+            cookie_digest=cookie_digest,
         )
-        session.events.append(SessionOpened(session_id=id, user_id=user_id))
+        session.events.append(SessionOpened(session_id=id, user_id=user_id, kind=session.kind.value))
         return session
+
+    @property
+    def kind(self) -> SessionKind:
+        return SessionKind.TOKENS if self.cookie_digest is None else SessionKind.BROWSER
+
+    def has_cookie(self, digest: TokenDigest) -> bool:
+        """True if this is the digest of its cookie. Takes the same time for every other digest."""
+        return self.cookie_digest is not None and compare_digest(self.cookie_digest, digest)
+
+    def replace_cookie(self, digest: TokenDigest) -> None:
+        """Give it another cookie. The earlier one is rejected from then on."""
+        self.cookie_digest = digest
+        self.events.append(CookieReplaced(session_id=self.id, user_id=self.user_id))
+
+    def due_for_renewal(self, *, limits: SessionLimits, now: datetime) -> bool:
+        """True if a use of it now has to be stored."""
+        return now - self.last_seen_at >= limits.renewal_interval
+
+    @property
+    def usable_until(self) -> datetime:
+        """Its end, unless it is used before."""
+        return min(self.idle_expires_at, self.expires_at)
 
     def live_at(self, now: datetime) -> bool:
         return self.ended_at is None and now < self.idle_expires_at and now < self.expires_at
 
     def refresh(self, *, limits: SessionLimits, now: datetime, log_all: bool = True) -> None:
-        """Its refresh token was exchanged: the session is in use, and its idle end moves.
+        """It is in use, by an exchange of its refresh token or with its cookie: its idle end moves.
 
         Without `log_all`, only the first refresh of a UTC day is an event, and none on the day of the login.
         """

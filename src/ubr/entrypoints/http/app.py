@@ -10,6 +10,7 @@ from litestar import Litestar, Request
 from litestar.datastructures import State
 
 from ubr.application.app import Application
+from ubr.entrypoints.http.browser import Browsers
 from ubr.entrypoints.http.edge import Edge, HttpOptions
 from ubr.entrypoints.http.lifetime import STOPPING
 from ubr.entrypoints.http.openapi.document import describing, selection_of
@@ -30,9 +31,10 @@ def create_app(ubr: Application, *, options: HttpOptions | None = None, routes: 
     `ValueError` for an unknown name.
     """
     options = options or HttpOptions()
+    browsers = Browsers(options.public_url, options.trusted_origins)
     selection = selection_of(routes)
     app = Litestar(
-        handlers(CONTROLLERS, ubr, body_seconds=options.body_seconds, selection=selection),
+        handlers(CONTROLLERS, ubr, browsers, body_seconds=options.body_seconds, selection=selection),
         exception_handlers={Exception: _not_found},
         state=State(
             {

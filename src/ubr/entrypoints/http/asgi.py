@@ -115,6 +115,7 @@ class Service:
             public_url=settings.public_url,
             return_url=settings.return_url,
             cors_origins=settings.cors_origins,
+            trusted_origins=settings.trusted_origins,
             connections=self._connections,
         )
         with collecting_jobs() as jobs:

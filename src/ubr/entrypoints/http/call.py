@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -13,10 +14,12 @@ from litestar.types import HTTPScope, Receive
 from ubr.application.app import Application
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.idempotency import IdempotencyKey
+from ubr.application.kernel.representations import SessionCookieResult
 from ubr.domain.actor import Actor
-from ubr.domain.errors import UbrError
+from ubr.domain.errors import InvalidToken, UbrError
 from ubr.entrypoints.http import body, conditional, idempotency_key, query
 from ubr.entrypoints.http.bearer import bearer_token
+from ubr.entrypoints.http.browser import Browsers
 from ubr.entrypoints.http.exchange import Facts, facts_of
 
 C = TypeVar("C", bound=Command)
@@ -30,7 +33,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """Describes a route: the edge acts on it, and the OpenAPI document is made from it.
 
     `use_case` provides the docstring. `answer` is the type of a 2xx body; if the result may be `deferred`, a 202 has no
-    body. `public` routes need no token; `ending` ones end a user or session that tokens depend on. `tagged` routes
+    body. `public` routes need no token; `ending` ones end a user or session that tokens depend on. Those `for_browsers`
+    reject requests of pages of other origins even without a cookie; a `by_cookie` one is used with a cookie alone, and
+    one `for_programs` with a token alone. `tagged` routes
     answer with an `ETag`; `conditional` ones honour `If-Match`, and `keyed` ones an `Idempotency-Key`. `limited` routes
     count calls of a client IP and report the count in every response. `problems` are those beyond the common ones of
     routes of this kind. `example` is an example answer, if its type has none. A route that is not `described` is part
@@ -48,6 +53,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     body_optional: bool = False
     query: type[Command] | None = None
     public: bool = False
+    for_browsers: bool = False
+    by_cookie: bool = False
+    for_programs: bool = False
     ending: bool = False
     tagged: bool = False
     conditional: bool = False
@@ -76,15 +84,33 @@ def operation(use_case: type | None, tag: str, *, status: int = 200, name: str |
 
 
 class Call:
-    """A request as the controllers see it. Reading an invalid part raises its error."""
+    """A request as the controllers see it. Reading an invalid part raises its error.
 
-    __slots__ = ("_actor", "_facts", "_operation", "_raw", "_receive", "fields", "method", "scope", "ubr")
+    `answer_headers` go into its response, whatever that is.
+    """
+
+    __slots__ = (
+        "_actor",
+        "_browsers",
+        "_facts",
+        "_operation",
+        "_raw",
+        "_receive",
+        "_with_cookie",
+        "answer_headers",
+        "fields",
+        "method",
+        "scope",
+        "ubr",
+    )
 
     _actor: Actor
     _facts: Facts
     _raw: bytes
 
-    def __init__(self, scope: HTTPScope, receive: Receive, operation: Operation, ubr: Application) -> None:
+    def __init__(
+        self, scope: HTTPScope, receive: Receive, operation: Operation, ubr: Application, browsers: Browsers
+    ) -> None:
         self.scope = scope
         self._facts = facts = facts_of(scope)
         self.fields: Final = facts.fields
@@ -93,6 +119,9 @@ class Call:
         self._operation = operation
         self.ubr: Final = ubr
         """The use cases."""
+        self._browsers = browsers
+        self._with_cookie = False
+        self.answer_headers: dict[str, str] | None = None
 
     @property
     def path_params(self) -> dict[str, str]:
@@ -132,6 +161,50 @@ class Call:
         """The key that identifies retries of this call; None if there is none. Errors: `Invalid`."""
         return idempotency_key.parse(self.fields)
 
+    @property
+    def cookie(self) -> str | None:
+        """The session cookie; None without one, and if there is an `Authorization`, which takes precedence.
+
+        Errors: `InvalidToken`.
+        """
+        if b"cookie" not in self.fields or b"authorization" in self.fields:
+            return None
+        self._with_cookie = True
+        self.answer_headers = {"vary": "Cookie", **(self.answer_headers or {})}
+        return self._browsers.cookie(self.fields)
+
+    @property
+    def replaced_cookie(self) -> str | None:
+        """The session cookie that a login replaces; None without one, and for several."""
+        with suppress(InvalidToken):
+            return self.cookie
+        return None
+
+    def give_cookie(self, cookie: SessionCookieResult) -> None:
+        """Give the browser this cookie, in the place of any other one."""
+        self.answer_headers = {**(self.answer_headers or {}), "set-cookie": self._browsers.set_cookie(cookie)}
+
+    def take_cookie(self) -> None:
+        """Take the cookie away from the browser, if this request was made with one."""
+        if self._with_cookie:
+            self.answer_headers = {**(self.answer_headers or {}), "set-cookie": self._browsers.clear_cookie}
+
+    async def visitor(self) -> Actor | None:
+        """The actor of the cookie; None without a valid one. For pages that people see without a login too.
+
+        A cookie that is not valid is taken away. Errors: `CrossOriginRequest`.
+        """
+        try:
+            cookie = self.cookie
+            if cookie is None:
+                return None
+            self._browsers.check_origin(self.method, self.fields)
+            self._facts.actor = await self.ubr.authenticate_cookie(cookie)
+        except InvalidToken:
+            self.take_cookie()
+            return None
+        return self._facts.actor
+
     async def admit(self, *, within: float) -> None:
         """Run the checks that precede the use case: first for 413 and 415, then 401, then 400.
 
@@ -147,10 +220,19 @@ class Call:
             optional=wanted.body_optional,
             patch=self.method == "PATCH",
         )
+        if wanted.for_browsers:
+            self._browsers.check_origin(self.method, self.fields)
         if not wanted.public:
-            token = bearer_token(self.fields)
-            authenticate = self.ubr.authenticate
-            self._actor = await (authenticate.bearer if wanted.ending else authenticate)(token)
+            # The cookie counts only without the other field: a wrong token is not rescued by a good cookie.
+            cookie = None if b"authorization" in self.fields or wanted.for_programs else self.cookie
+            if cookie is not None:
+                self._browsers.check_origin(self.method, self.fields)
+                by_cookie = self.ubr.authenticate_cookie
+                self._actor = await (by_cookie.holder if wanted.ending else by_cookie)(cookie)
+            else:
+                token = bearer_token(self.fields)
+                authenticate = self.ubr.authenticate
+                self._actor = await (authenticate.bearer if wanted.ending else authenticate)(token)
             self._facts.actor = self._actor
         if wanted.tagged and self.method == "GET":
             # This only validates the field. The comparison follows when the revision is known.

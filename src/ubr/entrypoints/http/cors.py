@@ -36,11 +36,12 @@ _MAX_AGE_SECONDS: Final = 7200
 class Cors:
     """CORS headers for pages of the origins that an operator named, and for no others.
 
-    Never allows credentials: the service ignores those that a browser sends by itself.
+    Only pages of a trusted origin may make calls with the session cookie, and read the answers.
     """
 
-    def __init__(self, origins: Iterable[str]) -> None:
-        self._origins = frozenset(origin.encode() for origin in origins)
+    def __init__(self, origins: Iterable[str], trusted: Iterable[str] = ()) -> None:
+        self._trusted = frozenset(origin.encode() for origin in trusted)
+        self._origins = self._trusted.union(origin.encode() for origin in origins)
 
     def headers(self, method: str, request: Fields, response: Headers) -> Iterator[tuple[bytes, bytes]]:
         """The headers that CORS adds to this response.
@@ -56,6 +57,8 @@ class Cors:
         if len(origins) != 1 or origins[0] not in self._origins:
             return
         yield b"access-control-allow-origin", origins[0]
+        if origins[0] in self._trusted:
+            yield b"access-control-allow-credentials", b"true"
         if method != "OPTIONS" or b"access-control-request-method" not in request:
             yield b"access-control-expose-headers", _joined(_RESPONSE_HEADERS)
             return

@@ -30,7 +30,13 @@ from ubr.entrypoints.http.logged_path import LoggedPaths
 from ubr.entrypoints.http.metrics.exporter import Exporter
 from ubr.entrypoints.http.metrics.registry import HUNG_UP
 from ubr.entrypoints.http.origin import request_origin
-from ubr.entrypoints.http.problems.errors import ClientGone, InternalError, MalformedBody, UriTooLong
+from ubr.entrypoints.http.problems.errors import (
+    ClientGone,
+    CrossOriginRequest,
+    InternalError,
+    MalformedBody,
+    UriTooLong,
+)
 from ubr.entrypoints.http.problems.faults import failed
 from ubr.entrypoints.http.problems.rendering import problem_response
 from ubr.settings import TrustedProxies
@@ -48,6 +54,7 @@ _PART_BYTES: Final = 16 * 1024
 """The server keeps up to four parts of a response, and its own buffer, for a client that does not read."""
 
 _REJECTED: Final = (400, 401, 408, 413, 414, 415, 429)
+_FORGED: Final = CrossOriginRequest.code
 _RECORDED: Final = InvalidCredentials.code
 """A failed login has its own entry in the audit log."""
 
@@ -67,6 +74,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str | None = None
     return_url: str | None = None
     cors_origins: tuple[str, ...] = ()
+    trusted_origins: tuple[str, ...] = ()
     body_seconds: float = 10
     unread_seconds: float = UNREAD_SECONDS
     connections: Connections | None = None
@@ -85,7 +93,7 @@ class Edge:
         self._trusted = options.trusted_proxies
         self._warned = False
         self.paths = LoggedPaths(route.path for route in app.routes)
-        self._cors = Cors(options.cors_origins)
+        self._cors = Cors(options.cors_origins, options.trusted_origins)
         self.rejected = options.rejected
         self.connections = options.connections
         self.metrics = None if options.metrics is None else options.metrics.worker
@@ -319,7 +327,7 @@ class _Exchange:
         if self._edge.metrics is not None:
             self._edge.metrics.request_ended(method, facts.route, status, seconds)
         problem = facts.problem if status >= HTTPStatus.BAD_REQUEST else None
-        if problem is not None and status in _REJECTED and problem != _RECORDED:
+        if problem is not None and (status in _REJECTED or problem == _FORGED) and problem != _RECORDED:
             self._edge.rejected(problem)
         actor = facts.actor
         fields: dict[str, Any] = {

@@ -56,7 +56,8 @@ class StreamedResponse(Response):
         self.parts = parts
 
     async def send(self, send: Send, *, status: int = HTTPStatus.OK) -> None:
-        headers = [(b"content-type", self.media_type.encode())]
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        headers.append((b"content-type", self.media_type.encode()))
         await send({"type": "http.response.start", "status": self.status or status, "headers": headers})
         async for part in self.parts:
             await send({"type": "http.response.body", "body": part, "more_body": True})

@@ -16,6 +16,8 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from ubr.application.app import Application
+from ubr.domain.errors import InvalidToken
+from ubr.entrypoints.http.browser import Browsers
 from ubr.entrypoints.http.call import Call, Operation
 from ubr.entrypoints.http.exchange import facts_of
 from ubr.entrypoints.http.problems.errors import ClientGone, MethodNotAllowed
@@ -62,7 +64,12 @@ class Controller:
 
 
 def handlers(
-    controllers: Iterable[type[Controller]], ubr: Application, *, body_seconds: float, selection: Selection = None
+    controllers: Iterable[type[Controller]],
+    ubr: Application,
+    browsers: Browsers,
+    *,
+    body_seconds: float,
+    selection: Selection = None,
 ) -> list[ASGIRouteHandler]:
     """A handler for each path with selected operations."""
     paths: dict[str, dict[str, tuple[Operation, Answering]]] = {}
@@ -72,7 +79,7 @@ def handlers(
             if is_selected(route.operation, selection):
                 paths.setdefault(path, {})[route.method] = route.operation, partial(route.handle, owner)
     return [
-        ASGIRouteHandler(_litestar(path), copy_scope=False)(_Path(path, methods, ubr, body_seconds).__call__)
+        ASGIRouteHandler(_litestar(path), copy_scope=False)(_Path(path, methods, ubr, browsers, body_seconds).__call__)
         for path, methods in paths.items()
     ]
 
@@ -89,12 +96,14 @@ class _Path:
         path: str,
         methods: Mapping[str, tuple[Operation, Answering]],
         ubr: Application,
+        browsers: Browsers,
         body_seconds: float,
     ) -> None:
         self._path = path
         self._methods = methods
         self._allow = ", ".join([*methods, "OPTIONS"])
         self._ubr = ubr
+        self._browsers = browsers
         self._body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,7 +115,7 @@ class _Path:
             await self._other(request, facts.method).send(send)
             return
         operation, handle = found
-        call = Call(request, receive, operation, self._ubr)
+        call = Call(request, receive, operation, self._ubr, self._browsers)
         try:
             await call.admit(within=self._body_seconds)
             response = await handle(call)
@@ -114,7 +123,12 @@ class _Path:
             raise
         except Exception as error:  # noqa: BLE001 - every error is answered
             response = problem(request, error)
-        await (response or Response()).send(send, status=operation.status)
+            if isinstance(error, InvalidToken):
+                call.take_cookie()
+        response = response or Response()
+        if call.answer_headers is not None:
+            response.headers |= call.answer_headers
+        await response.send(send, status=operation.status)
 
     def _other(self, request: HTTPScope, method: str) -> Response:
         headers = {"allow": self._allow}

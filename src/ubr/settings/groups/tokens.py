@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from ubr.domain.errors import Invalid
 from ubr.domain.roles.permissions import BUILT_IN_PERMISSIONS, Permission
 from ubr.settings.declaration import derived, setting
-from ubr.settings.urls import parse_http_url
+from ubr.settings.urls import origin_of, parse_http_url
 from ubr.settings.values import duration, items, one_of
 
 
@@ -47,9 +47,7 @@ def _origin(raw: str) -> str:
     url = urlsplit(parse_http_url(raw))
     if url.path or "*" in (url.hostname or ""):  # it would be a literal origin, which no browser sends
         raise ValueError
-    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
-    usual = {"http": 80, "https": 443}[url.scheme]
-    return f"{url.scheme}://{host}" + (f":{url.port}" if url.port not in {None, usual} else "")
+    return origin_of(raw)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,5 +74,12 @@ class TokenSettings:
         parse_origins,
         "",
         "Origins whose pages may call the service, such as `https://app.example.com`, separated by commas.",
+        shown="url",
+    )
+    trusted_origins: tuple[str, ...] = setting(
+        parse_origins,
+        "",
+        "Origins whose pages may also act with the session cookie of a browser, as a page of the service can. They "
+        "need not be in `UBR_CORS_ORIGINS`.",
         shown="url",
     )

@@ -230,7 +230,8 @@ def test_an_entry_tells_what_the_event_tells() -> None:
 def test_registrants_and_users_who_log_in_are_the_actors() -> None:
     user = UserId(UUID(int=2))
     assert entry_of(UserRegistered(user_id=user), None).actor_id == user
-    assert entry_of(SessionOpened(session_id=SessionId(UUID(int=4)), user_id=user), None).actor_id == user
+    opened = SessionOpened(session_id=SessionId(UUID(int=4)), user_id=user, kind="tokens")
+    assert entry_of(opened, None).actor_id == user
 
 
 def test_a_failed_login_has_no_actor() -> None:

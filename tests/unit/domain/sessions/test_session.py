@@ -27,7 +27,7 @@ def test_a_new_session() -> None:
     session = Session.open(id=ID, user_id=USER_ID, limits=LIMITS, ip=None, user_agent=None, now=NOW)
     assert (session.created_at, session.last_seen_at, session.ended_at) == (NOW, NOW, None)
     assert (session.idle_expires_at, session.expires_at) == (NOW + LIMITS.idle, NOW + LIMITS.lifetime)
-    assert session.events == [SessionOpened(session_id=ID, user_id=USER_ID)]
+    assert session.events == [SessionOpened(session_id=ID, user_id=USER_ID, kind="tokens")]
 
 
 def test_it_lives_until_just_before_its_idle_end() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from ubr.entrypoints.http.browser import COOKIE, DEVELOPMENT_COOKIE
 from ubr.entrypoints.http.openapi.headers import HEADERS
 from ubr.entrypoints.http.openapi.operations import described_operation, operations
 from ubr.entrypoints.http.openapi.responses import example_name
@@ -58,7 +59,7 @@ def assemble(controllers: Iterable[type[Controller]], selection: Selection = Non
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": ".."}],
-        "security": [{"bearer": []}],
+        "security": [{"bearer": []}, {"cookie": []}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
         "components": {
@@ -73,7 +74,16 @@ def assemble(controllers: Iterable[type[Controller]], selection: Selection = Non
                     "scheme": "bearer",
                     "bearerFormat": "JWT",
                     "description": "The access token of `POST /api/auth/login` (RFC 9068).",
-                }
+                },
+                "cookie": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": COOKIE,
+                    "description": (
+                        "The cookie of `POST /api/auth/login/browser`, for pages of the service. It counts only "
+                        "without `Authorization`. A service without TLS names it `" + DEVELOPMENT_COOKIE + "`."
+                    ),
+                },
             },
         },
     }

@@ -34,9 +34,13 @@ def described_operation(path: str, method: str, operation: Operation, schemas: S
             "required": not operation.body_optional,
             "content": {type_: {"schema": schemas.ref(operation.body)} for type_ in types},
         }
-    described["responses"] = responses(path, operation, schemas, cached=cached)
-    if operation.public:
+    described["responses"] = responses(path, method, operation, schemas, cached=cached)
+    if operation.by_cookie:
+        described["security"] = [{"cookie": []}]
+    elif operation.public:
         described["security"] = []
+    elif operation.for_programs:
+        described["security"] = [{"bearer": []}]
     return described
 
 

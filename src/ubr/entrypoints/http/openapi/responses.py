@@ -25,6 +25,7 @@ from ubr.entrypoints.http.openapi.schemas import REF, Json, Schemas
 from ubr.entrypoints.http.problems.catalogue import status_of
 from ubr.entrypoints.http.problems.errors import (
     BodyTooLarge,
+    CrossOriginRequest,
     InternalError,
     MalformedBody,
     RequestTimeout,
@@ -34,7 +35,7 @@ from ubr.entrypoints.http.problems.errors import (
 from ubr.entrypoints.http.problems.rendering import MEDIA_TYPE, ProblemDetails
 
 
-def responses(path: str, operation: Operation, schemas: Schemas, *, cached: bool) -> Json:
+def responses(path: str, method: str, operation: Operation, schemas: Schemas, *, cached: bool) -> Json:
     """Every response by its status. `cached` operations may answer that nothing has changed."""
     deferred = {str(HTTPStatus.ACCEPTED.value): _deferred()} if operation.deferred else {}
     unchanged = {str(HTTPStatus.NOT_MODIFIED.value): _unchanged(operation)} if cached else {}
@@ -42,7 +43,7 @@ def responses(path: str, operation: Operation, schemas: Schemas, *, cached: bool
         str(operation.status): _success(operation, schemas),
         **deferred,
         **unchanged,
-        **_problems(path, operation),
+        **_problems(path, method, operation),
     }
 
 
@@ -87,9 +88,9 @@ def _unchanged(operation: Operation) -> Json:
     }
 
 
-def _problems(path: str, operation: Operation) -> Json:
+def _problems(path: str, method: str, operation: Operation) -> Json:
     found: dict[int, set[str]] = {}
-    for error in (*_usual(path, operation), *operation.problems):
+    for error in (*_usual(path, method, operation), *operation.problems):
         found.setdefault(status_of(error), set()).add(error.code)
     return {
         str(status): {
@@ -108,13 +109,15 @@ def _problems(path: str, operation: Operation) -> Json:
     }
 
 
-def _usual(path: str, operation: Operation) -> Iterator[type[UbrError]]:
+def _usual(path: str, method: str, operation: Operation) -> Iterator[type[UbrError]]:
     """The problems of every operation of its kind."""
     yield from (Invalid, UriTooLong, BodyTooLarge, RequestTimeout, InternalError)
     if not path.startswith(PROBES):
         yield RateLimited
     if not operation.public:
         yield from (Unauthenticated, InvalidToken, Forbidden)
+    if method != "GET" and (operation.for_browsers or not (operation.public or operation.for_programs)):
+        yield CrossOriginRequest
     if operation.use_case is not None:
         yield from (StoreUnavailable, StoreTooSlow)
     if operation.body is not None:

@@ -59,9 +59,10 @@ ADVICE: Final[Mapping[str, Advice]] = {
         at="/api/auth/login",
     ),
     "invalid-token": Advice(
-        "The token is malformed, has expired, was used before, or its session, account or link is no longer valid.",
+        "The token or the session cookie is malformed, has expired, was used or replaced before, or its session, "
+        "account or link is no longer valid.",
         "For an access token, exchange the refresh token at `POST /api/auth/refresh` and repeat the request. For a "
-        "refresh token, log in again. For a link token (status 400), request another link.",
+        "refresh token or a session cookie, log in again. For a link token (status 400), request another link.",
     ),
     "contradictory": Advice(
         "The request contradicts an earlier request that it claims to repeat.",
@@ -76,7 +77,8 @@ ADVICE: Final[Mapping[str, Advice]] = {
         at="/api/users",
     ),
     "unauthenticated": Advice(
-        "The request is not authenticated: it has no `Authorization: Bearer` header.",
+        "The request is not authenticated: it has neither an `Authorization: Bearer` header nor a session cookie, or a "
+        "cookie where only a token counts.",
         "Log in at `POST /api/auth/login`, and send the access token.",
     ),
     "forbidden": Advice(
@@ -84,6 +86,13 @@ ADVICE: Final[Mapping[str, Advice]] = {
         "whether a resource of another user exists.",
         "Ask an administrator for a role with the permission; the description of the operation names it.",
         at=f"/api/users/{_AN_ID}",
+    ),
+    "cross-origin-request": Advice(
+        "The request would change something, and a page of another origin made the browser send it, or neither "
+        "`Sec-Fetch-Site` nor `Origin` shows that a page of this service did. Nothing was done.",
+        "Send it from a page of this service, or of an origin in `UBR_TRUSTED_ORIGINS`. A program sends "
+        "a token in `Authorization` instead of a cookie.",
+        at="/api/auth/logout",
     ),
     "grant-exceeds-own": Advice(
         "The user or the role has, or would have, a permission that the caller does not hold.",

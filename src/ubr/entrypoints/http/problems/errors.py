@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from ubr.domain.errors import Invalid, UbrError
+from ubr.domain.errors import Forbidden, Invalid, UbrError
 
 
 class MethodNotAllowed(UbrError):
     code = "method-not-allowed"
     title = "The path does not support this method"
+
+
+class CrossOriginRequest(Forbidden):
+    """A browser sent its cookie with a request that a page of another origin made, as far as anyone can tell."""
+
+    code = "cross-origin-request"
+    title = "A page of another origin sent this request"
 
 
 class RequestTimeout(UbrError):

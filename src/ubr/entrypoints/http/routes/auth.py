@@ -15,8 +15,10 @@ from ubr.application.accounts.undo_email_change import UndoEmailChange, UndoEmai
 from ubr.application.accounts.verify_email import VerifyEmail, VerifyEmailCommand
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.fields import EXAMPLE_EMAIL, EmailStr, example
-from ubr.application.kernel.representations import TokensResult, UserResult
+from ubr.application.kernel.representations import AccessTokenResult, BrowserSessionResult, TokensResult, UserResult
+from ubr.application.sessions.issue_access_token import IssueAccessToken, IssueAccessTokenCommand
 from ubr.application.sessions.log_in import LogIn, LogInCommand
+from ubr.application.sessions.log_in_browser import LogInBrowser, LogInBrowserCommand
 from ubr.application.sessions.log_out import LogOut
 from ubr.application.sessions.refresh_session import RefreshSession, RefreshSessionCommand
 from ubr.domain.errors import (
@@ -27,6 +29,7 @@ from ubr.domain.errors import (
     InvalidToken,
     RateLimited,
     RegistrationClosed,
+    Unauthenticated,
     WeakPassword,
     WrongPassword,
 )
@@ -86,6 +89,46 @@ class Auth(Controller):
         return ok(await request.ubr.log_in(request.command(LogInCommand)))
 
     @post(
+        "/login/browser",
+        operation(
+            LogInBrowser,
+            "auth",
+            summary="Log in a browser",
+            body=LogInCommand,
+            answer=BrowserSessionResult,
+            public=True,
+            for_browsers=True,
+            limited=True,
+            problems=(InvalidCredentials, RateLimited, Busy),
+        ),
+    )
+    async def log_in_browser(self, request: Call) -> Response:
+        given = request.command(LogInCommand)
+        command = LogInBrowserCommand(email=given.email, password=given.password, cookie=request.replaced_cookie)
+        login = await request.ubr.log_in_browser(command)
+        request.give_cookie(login.cookie)
+        return ok(login.session)
+
+    @post(
+        "/token/browser",
+        operation(
+            IssueAccessToken,
+            "auth",
+            summary="Get an access token for the page of a browser",
+            answer=AccessTokenResult,
+            public=True,
+            for_browsers=True,
+            by_cookie=True,
+            problems=(Unauthenticated, InvalidToken, RateLimited),
+        ),
+    )
+    async def issue_access_token(self, request: Call) -> Response:
+        cookie = request.cookie
+        if cookie is None:
+            raise Unauthenticated
+        return ok(await request.ubr.issue_access_token(IssueAccessTokenCommand(cookie=cookie)))
+
+    @post(
         "/login/explain",
         operation(
             ExplainLogin,
@@ -117,6 +160,7 @@ class Auth(Controller):
     @post("/logout", operation(LogOut, "auth", status=204, summary="Log out", ending=True))
     async def log_out(self, request: Call) -> None:
         await request.ubr.log_out(actor=request.actor)
+        request.take_cookie()
 
     @post(
         "/password",
@@ -131,7 +175,9 @@ class Auth(Controller):
         ),
     )
     async def change_password(self, request: Call) -> None:
-        await request.ubr.change_password(request.command(ChangePasswordCommand), actor=request.actor)
+        cookie = await request.ubr.change_password(request.command(ChangePasswordCommand), actor=request.actor)
+        if cookie is not None:
+            request.give_cookie(cookie)
 
     @post(
         "/password/forgot",

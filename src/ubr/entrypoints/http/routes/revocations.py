@@ -25,6 +25,7 @@ class Revocations(Controller):
             summary="Follow revocations",
             query=FollowRevocationsCommand,
             answer=RevocationsResult,
+            for_programs=True,
             problems=(RateLimited,),
         ),
     )
@@ -40,6 +41,7 @@ class Revocations(Controller):
             status=204,
             summary="Stop following revocations",
             query=StopFollowingRevocationsCommand,
+            for_programs=True,
         ),
     )
     async def leave(self, request: Call) -> None:
