@@ -16,7 +16,7 @@ from typing import Any, Final, get_type_hints
 
 import pytest
 
-from ubr.application.app import Application
+from ubr.application.app import UseCases
 
 ROOT: Final = Path(__file__).parent.parent
 TESTS: Final = ROOT / "tests" / "unit"
@@ -36,8 +36,8 @@ def counted(name: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
 
 
 def main() -> int:
-    types = get_type_hints(Application)
-    for field in fields(Application):
+    types = get_type_hints(UseCases)
+    for field in fields(UseCases):
         use_case: Any = types[field.name]
         use_case.__call__ = counted(field.name, use_case.__call__)
     # ubr is loaded already, so its pytest plugin cannot be rewritten, and need not be.

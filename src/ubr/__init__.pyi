@@ -130,6 +130,7 @@ from ubr.application.accounts.update_user import (
 from ubr.application.accounts.verify_email import VerifyEmail as VerifyEmail
 from ubr.application.accounts.verify_email import VerifyEmailCommand as VerifyEmailCommand
 from ubr.application.app import Application as Application
+from ubr.application.app import HostedUseCases as HostedUseCases
 from ubr.application.audit.compare_checkpoint import (
     CompareCheckpoint as CompareCheckpoint,
 )
@@ -274,6 +275,8 @@ from ubr.application.operations.inspect_installation import (
 from ubr.application.operations.inspect_installation import (
     OutboxInspection as OutboxInspection,
 )
+from ubr.application.ports.hosting import NotCommitted as NotCommitted
+from ubr.application.ports.hosting import WrongConnection as WrongConnection
 from ubr.application.revocation.follow_revocations import (
     FollowRevocations as FollowRevocations,
 )

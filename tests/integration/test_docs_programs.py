@@ -18,6 +18,9 @@ from uuid import UUID
 
 import httpx
 import pytest
+from sqlalchemy import text
+from sqlalchemy.event import listen
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.integration.verifier.processes import PASSWORD
 from tests.support.commands import PATIENCE, clean_environment
@@ -28,6 +31,7 @@ from ubr import (
     SYSTEM,
     AssignRoleCommand,
     CreateRoleCommand,
+    GetUserCommand,
     Origin,
     RegisterUserCommand,
     Settings,
@@ -36,9 +40,9 @@ from ubr import (
     errors,
 )
 from ubr.adapters.sql.migrations import REVISIONS, upgrade
-from ubr.domain.errors import InvalidCredentials
+from ubr.domain.errors import EmailTaken, InvalidCredentials
 from ubr.http import problem_response
-from ubr.testing import in_memory, log_in
+from ubr.testing import TINY_HASHING, in_memory, log_in
 
 
 def program(page: str, word: str) -> dict[str, Any]:
@@ -272,6 +276,23 @@ def test_the_commands_about_users(installation: Path, monkeypatch: pytest.Monkey
 def _form(answer: str) -> list[str]:
     """The lines without their times, and each once."""
     return list(dict.fromkeys(re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME", line) for line in answer.splitlines()))
+
+
+async def test_a_team_and_its_owner_are_one_transaction(tmp_path: Path) -> None:
+    open_team = program("docs/embedding.md", "open_team")["open_team"]
+    file = tmp_path / "ubr.db"
+    engine = create_async_engine(f"sqlite+aiosqlite:///{file}")
+    listen(engine.sync_engine, "connect", lambda connection, _: connection.execute("PRAGMA foreign_keys=ON"))
+    async with connect(Settings.memory(database_url=f"sqlite:///{file}", migrate="auto", **TINY_HASHING)) as ubr:
+        async with engine.begin() as connection:
+            await connection.execute(text("CREATE TABLE teams (name text PRIMARY KEY)"))
+        owner = await open_team(engine, ubr, "first", "reader@example.org")
+        assert (await ubr.get_user(GetUserCommand(user_id=owner.id), actor=SYSTEM)).email == "reader@example.org"
+        with pytest.raises(EmailTaken):
+            await open_team(engine, ubr, "second", "reader@example.org")
+        async with engine.connect() as connection:
+            assert list((await connection.execute(text("SELECT name FROM teams"))).scalars()) == ["first"]
+    await engine.dispose()
 
 
 @pytest.mark.parametrize("word", ["FastAPI(", "Starlette(", "Litestar(", "examples"])

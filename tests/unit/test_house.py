@@ -17,7 +17,7 @@ import ubr
 import ubr.application
 import ubr.application.ports
 import ubr.domain
-from ubr.application.app import Application
+from ubr.application.app import UseCases
 from ubr.application.kernel.command import Command, Result
 from ubr.bootstrap import connect
 from ubr.settings import Settings
@@ -33,8 +33,8 @@ MODULES = [
 USE_CASES = {module.__name__.rpartition(".")[2]: module for module in MODULES if module.__doc__ is None}
 PORTS = sorted(found.name for found in pkgutil.iter_modules(ubr.application.ports.__path__))
 DOMAIN = sorted(Path(ubr.domain.__path__[0]).glob("**/*.py"))
-USE_CASE_TYPES = set(get_type_hints(Application).values())
-FIELDS = {field.name: field.type for field in fields(Application)}
+USE_CASE_TYPES = set(get_type_hints(UseCases).values())
+FIELDS = {field.name: field.type for field in fields(UseCases)}
 
 
 def modules_after(code: str) -> set[str]:

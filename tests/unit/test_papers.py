@@ -55,6 +55,7 @@ HELD = {
     ("docs/clients.md", "python"): "integration/test_docs_programs.py::test_a_retry_in_python",
     ("docs/docker.md", "sh"): "unit/test_papers.py::test_the_container_is_started_as_the_image_test_does",
     ("docs/frameworks.md", "python"): "integration/test_docs_programs.py::test_a_program_of_a_framework",
+    ("docs/embedding.md", "python"): "integration/test_docs_programs.py::test_a_team_and_its_owner_are_one_transaction",
     ("docs/keys.md", ""): "unit/test_papers.py::test_a_list_of_commands_is_complete",
     ("docs/load-balancers.md", ""): "unit/test_papers.py::test_the_load_balancer_is_the_one_of_the_rolling_update",
     ("docs/mail.md", "sh"): "integration/test_docs_programs.py::test_the_commands_of_the_outbox",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, fields
 
 from ubr.application.accounts.change_password import ChangePassword
 from ubr.application.accounts.create_admin import CreateAdmin
@@ -181,7 +182,66 @@ class OperationUseCases:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Application(
+class HostedUseCases:
+    """The use cases within a transaction of the host, called as `await users.create_user(command, actor=…)`.
+
+    Each call is all or nothing, and has its effect with the commit of the host: its rows, its audit log entry, its
+    queued mails, its revocations. Call one after the other. Reading calls see the rows of the transaction; permissions
+    that only reading calls need are those committed before.
+    """
+
+    register_user: RegisterUser
+    create_user: CreateUser
+    update_user: UpdateUser
+    delete_user: DeleteUser
+    get_user: GetUser
+    get_user_by_email: GetUserByEmail
+    list_users: ListUsers
+    request_password_reset: RequestPasswordReset
+    resend_verification: ResendVerification
+
+    log_out: LogOut
+    list_sessions: ListSessions
+    revoke_session: RevokeSession
+    revoke_other_sessions: RevokeOtherSessions
+    revoke_user_sessions: RevokeUserSessions
+
+    get_role: GetRole
+    list_roles: ListRoles
+    create_role: CreateRole
+    update_role: UpdateRole
+    delete_role: DeleteRole
+    assign_role: AssignRole
+    unassign_role: UnassignRole
+    list_user_roles: ListUserRoles
+
+    committed: Callable[[], Awaitable[None]]
+    """Call it after the commit, if others should know at once of what has ended.
+
+    It returns as the use cases outside a transaction do: when no worker acts on the earlier state any more. Without it,
+    every worker knows within the bound after the commit. Errors: `NotCommitted`.
+    """
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        accounts: AccountUseCases,
+        sessions: SessionUseCases,
+        roles: RoleUseCases,
+        committed: Callable[[], Awaitable[None]],
+    ) -> HostedUseCases:
+        """The use cases of these groups that are one unit of work, and check no password and no link.
+
+        The others count attempts that must stay counted when the host rolls back, or do work of long duration.
+        """
+        every = {**vars(accounts), **vars(sessions), **vars(roles)}
+        names = [field.name for field in fields(cls) if field.name in every]
+        return cls(**{name: every[name] for name in names}, committed=committed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UseCases(
     AccountUseCases,
     SessionUseCases,
     RoleUseCases,
@@ -191,7 +251,20 @@ class Application(
     RevocationUseCases,
     OperationUseCases,
 ):
+    """Each field is a use case."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application(UseCases):
     """The table of contents: each field is a use case, called as `await ubr.register_user(command, actor=…)`."""
+
+    within: Callable[[object], HostedUseCases]
+    """Use cases in a transaction of your own program, on its connection, which commits:
+    `await ubr.within(connection).create_user(command, actor=…)`.
+
+    Takes an `AsyncConnection` or `AsyncSession` of SQLAlchemy, or a connection of asyncpg. In memory it takes any
+    object, and each call has its effect at once. Errors: `WrongConnection`, from here or from a call.
+    """
 
     @classmethod
     def of(
@@ -205,7 +278,8 @@ class Application(
         keys: KeyUseCases,
         revocation: RevocationUseCases,
         operations: OperationUseCases,
+        within: Callable[[object], HostedUseCases],
     ) -> Application:
         """All use cases in one object."""
         groups = (accounts, sessions, roles, mail, audit, keys, revocation, operations)
-        return cls(**{name: use_case for group in groups for name, use_case in vars(group).items()})
+        return cls(**{name: use_case for group in groups for name, use_case in vars(group).items()}, within=within)

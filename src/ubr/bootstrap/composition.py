@@ -5,6 +5,10 @@ A use case that lacks a port, or gets the wrong one, fails `make check`.
 
 from __future__ import annotations
 
+from functools import partial
+
+from msgspec.structs import replace
+
 from ubr.application.accounts.change_password import ChangePassword
 from ubr.application.accounts.create_admin import CreateAdmin
 from ubr.application.accounts.create_user import CreateUser
@@ -29,6 +33,7 @@ from ubr.application.app import (
     AccountUseCases,
     Application,
     AuditUseCases,
+    HostedUseCases,
     KeyUseCases,
     MailUseCases,
     OperationUseCases,
@@ -37,6 +42,7 @@ from ubr.application.app import (
     SessionUseCases,
 )
 from ubr.application.audit.compare_checkpoint import CompareCheckpoint
+from ubr.application.audit.denials import CountedDenials
 from ubr.application.audit.export_log import ExportLog
 from ubr.application.audit.get_checkpoint import GetCheckpoint
 from ubr.application.audit.list_log_keys import ListLogKeys
@@ -58,6 +64,7 @@ from ubr.application.operations.check_health import CheckHealth
 from ubr.application.operations.initialize import Initialize
 from ubr.application.operations.inspect_installation import InspectInstallation
 from ubr.application.revocation.follow_revocations import FollowRevocations
+from ubr.application.revocation.hosted import HostedPropagation
 from ubr.application.revocation.stop_following_revocations import StopFollowingRevocations
 from ubr.application.roles.assign_role import AssignRole
 from ubr.application.roles.create_role import CreateRole
@@ -93,6 +100,31 @@ def application(ports: Ports, services: Services) -> Application:
         keys=keys(ports, services),
         revocation=revocation(ports, services),
         operations=operations(ports, services),
+        within=partial(within, ports, services),
+    )
+
+
+def within(ports: Ports, services: Services, connection: object) -> HostedUseCases:
+    """Use cases in a transaction of the host. Errors: `WrongConnection`."""
+    host = ports.hosting.within(connection)
+    unit_of_work = HostedPropagation(host.unit_of_work, services.barrier)
+    hosted = replace(
+        services,
+        unit_of_work=unit_of_work,
+        idempotency=replace(services.idempotency, unit_of_work=unit_of_work),
+    )
+    if host.rate_limit_store is not None:
+        # A connection of ubr would wait for the host's transaction.
+        hosted = replace(
+            hosted,
+            rate_limiter=replace(services.rate_limiter, rate_limit_store=host.rate_limit_store),
+            denials=CountedDenials(services.denial_recorder),
+        )
+    return HostedUseCases.of(
+        accounts=accounts(ports, hosted),
+        sessions=sessions(ports, hosted),
+        roles=roles(ports, hosted),
+        committed=unit_of_work.committed,
     )
 
 

@@ -151,8 +151,9 @@ async def open_environment(
             await stack.enter_async_context(services.feed_follower.following())
             if prepared:
                 await stack.enter_async_context(services.keys.following())
-            if prepared and sequencing:
-                await stack.enter_async_context(services.audit_maintenance.running())
+            if prepared:
+                maintenance = services.audit_maintenance
+                await stack.enter_async_context(maintenance.running() if sequencing else maintenance.counting())
             if prepared and delivering:
                 if application.deliver_mail.mailer.sends:
                     require("mail", "jinja2")
@@ -161,7 +162,7 @@ async def open_environment(
         yield Environment(
             application=application,
             janitor=services.janitor,
-            denials=services.denials,
+            denials=services.denial_recorder,
             session_cache=services.session_cache,
             store=container.store(),
             hashing=lambda: container.hasher().load,

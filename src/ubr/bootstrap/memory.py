@@ -5,6 +5,7 @@ from __future__ import annotations
 from dependency_injector import containers, providers
 
 from ubr.adapters.memory import MemoryChangeFeed, MemoryStore, MemoryUnitOfWork
+from ubr.adapters.memory.hosting import MemoryHosting
 from ubr.adapters.memory.rate_limit_store import MemoryRateLimitStore
 from ubr.adapters.security.system import Uuid7, elapsed, random_bytes, utc_now
 from ubr.application.audit.recorder import Recorder
@@ -40,6 +41,7 @@ def ports_in_memory(
         home=home,
         store=store,
         unit_of_work=unit_of_work,
+        hosting=MemoryHosting(unit_of_work),
         background_unit_of_work=unit_of_work,
         feed=feed,
         background_feed=feed,

@@ -9,6 +9,7 @@ from ubr.application.kernel.home_loop import HomeLoop
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.ports.accounts import CommonPasswords, GuessablePasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.audit import LogSigning
+from ubr.application.ports.hosting import Hosting
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.mail import Mailer, MailRenderer
 from ubr.application.ports.metrics import Metrics
@@ -59,6 +60,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
 
     store: Store
     unit_of_work: UnitOfWork
+    hosting: Hosting
     background_unit_of_work: UnitOfWork
     feed: ChangeFeed
     background_feed: ChangeFeed

@@ -15,6 +15,7 @@ from ubr.application.keys.key_ring import KeyRing
 from ubr.application.mail.queue import MailQueue
 from ubr.application.operations.backlogs import ReadBacklogs
 from ubr.application.operations.janitor import Janitor
+from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.account_locks import AccountLocks
@@ -36,7 +37,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     session_cache: SessionCache
     unit_of_work: EndingUnitOfWork
     authorize: Authorize
-    denials: DenialRecorder
+    denials: DenialLog
     rate_limiter: RateLimiter
     passwords: PasswordThrottle
     account_locks: AccountLocks
@@ -49,6 +50,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     mail_queue: MailQueue
     idempotency: Idempotency
 
+    barrier: RevocationBarrier
+    denial_recorder: DenialRecorder
     feed_follower: FeedFollower
     audit_maintenance: AuditMaintenance
     janitor: Janitor
@@ -120,6 +123,8 @@ def services_of(ports: Ports) -> Services:
         pager=Pager(ports.security.signer),
         mail_queue=MailQueue(new_id=ports.new_id),
         idempotency=Idempotency(unit_of_work=unit_of_work, signer=ports.security.signer),
+        barrier=barrier,
+        denial_recorder=denials,
         feed_follower=FeedFollower(session_cache=session_cache, notifier=ports.notifier, reaper=reaper),
         audit_maintenance=AuditMaintenance(sequencer=sequencer, denials=denials),
         janitor=Janitor(

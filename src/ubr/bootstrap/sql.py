@@ -8,6 +8,7 @@ from dependency_injector import containers, providers
 
 from ubr.adapters.security.system import Uuid7, elapsed, random_bytes, utc_now
 from ubr.adapters.sql.engine import ConnectionLimits, make_engine
+from ubr.adapters.sql.hosting import SqlHosting
 from ubr.adapters.sql.rate_limit_store import SqlRateLimitStore
 from ubr.adapters.sql.revocation import SqlChangeFeed
 from ubr.adapters.sql.unit_of_work import SqlStore, SqlUnitOfWork
@@ -74,6 +75,7 @@ def ports_on_sql(
     engine: AsyncEngine,
     background_engine: AsyncEngine,
     store: SqlStore,
+    recorder: Recorder,
     unit_of_work: SqlUnitOfWork,
     background_unit_of_work: SqlUnitOfWork,
     redis: RedisClient | None,
@@ -88,6 +90,7 @@ def ports_on_sql(
         home=home,
         store=store,
         unit_of_work=unit_of_work,
+        hosting=SqlHosting(engine, recorder, store_clock, security.signer),
         background_unit_of_work=background_unit_of_work,
         feed=SqlChangeFeed(engine, clock=store_clock),
         background_feed=SqlChangeFeed(background_engine, clock=store_clock),
@@ -139,6 +142,7 @@ class SqlContainer(containers.DeclarativeContainer):
         engine=engine,
         background_engine=background_engine,
         store=store,
+        recorder=recorder,
         unit_of_work=unit_of_work,
         background_unit_of_work=background_unit_of_work,
         redis=redis,

@@ -133,3 +133,6 @@ class StoreTooSlow(StoreUnavailable):
 
 class TransactionConflict(StoreUnavailable):
     """Two units of work conflicted. This one certainly had no effect and can be repeated."""
+
+    repeatable = True
+    """False within a transaction of the host, which only the host can repeat, as a whole."""

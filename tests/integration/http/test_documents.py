@@ -15,7 +15,7 @@ from jsonschema.validators import Draft202012Validator
 
 from tests.integration.http.kit import Service, assert_problem
 from tests.integration.http.routes import ROUTES, WITH_BODY, Route
-from ubr.application.app import Application
+from ubr.application.app import UseCases
 from ubr.domain.accounts.passwords import PASSWORD_MIN_LENGTH_FLOOR
 from ubr.domain.errors import Conflict, InvalidToken, NotFound, SigningKeyNotFound, UbrError, WeakPassword
 from ubr.domain.roles.grant import MAX_ROLES
@@ -61,7 +61,7 @@ def test_the_document_is_whole() -> None:
 
 
 def test_operations_are_called_what_their_use_cases_are() -> None:
-    fields = {field.name for field in dataclasses.fields(Application)}
+    fields = {field.name for field in dataclasses.fields(UseCases)}
     other = {route.name for route in ROUTES} - fields
     assert other == {
         "list_own_sessions",

@@ -22,7 +22,7 @@ from ubr.application.accounts.list_users import ListUsersCommand
 from ubr.application.accounts.request_email_change import RequestEmailChangeCommand
 from ubr.application.accounts.unlock_user import UnlockUserCommand
 from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
-from ubr.application.app import Application
+from ubr.application.app import UseCases
 from ubr.application.audit.list_logs import ListLogsCommand
 from ubr.application.audit.prove_log_entry import ProveLogEntryCommand
 from ubr.application.kernel.representations import RoleResult
@@ -393,4 +393,4 @@ def test_every_use_case_with_an_actor_is_asked() -> None:
         "verify_email", "resend_verification", "undo_email_change", "deliver_mail", "list_mail", "retry_mail",
         "get_me", "permits",
     }  # fmt: skip
-    assert asked | others == {field.name for field in fields(Application)}
+    assert asked | others == {field.name for field in fields(UseCases)}

@@ -32,7 +32,7 @@ from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.accounts.request_email_change import RequestEmailChangeCommand
 from ubr.application.accounts.unlock_user import UnlockUserCommand
 from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
-from ubr.application.app import Application
+from ubr.application.app import Application, UseCases
 from ubr.application.audit import denials as refusing
 from ubr.application.audit.compare_checkpoint import CompareCheckpointCommand
 from ubr.application.audit.denials import DenialRecorder
@@ -320,7 +320,7 @@ async def test_beyond_what_is_counted_each_is_an_entry(here: Here, monkeypatch: 
 
 BARE: Application = MemoryContainer(settings=Settings.memory(**TINY_HASHING)).application()
 """Every use case, on a store that nothing was prepared in."""
-NAMES = [field.name for field in fields(Application)]
+NAMES = [field.name for field in fields(UseCases)]
 ACTED = [name for name in NAMES if "actor" in signature(type(getattr(BARE, name)).__call__).parameters]
 
 

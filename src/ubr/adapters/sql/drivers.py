@@ -168,17 +168,17 @@ class PostgresqlDriver:
             await self._connection.execute("ROLLBACK")
 
     async def fetch(self, statement: Statement | Executable, parameters: Parameters | None) -> Sequence[Row]:
-        compiled = _compiled(statement)
+        compiled = compiled_for_asyncpg(statement)
         return compiled.rows(await self._connection.fetch(compiled.text, *compiled.arguments(parameters)))
 
     async def execute(self, statement: Statement | Executable, parameters: Parameters | None) -> int:
-        compiled = _compiled(statement)
+        compiled = compiled_for_asyncpg(statement)
         status: str = await self._connection.execute(compiled.text, *compiled.arguments(parameters))
         count = status.rpartition(" ")[2]
         return int(count) if count.isdecimal() else 0
 
     async def execute_many(self, statement: Statement | Executable, parameters: Sequence[Parameters]) -> None:
-        compiled = _compiled(statement)
+        compiled = compiled_for_asyncpg(statement)
         await self._connection.executemany(compiled.text, [compiled.arguments(each) for each in parameters])
 
     async def cut(self) -> None:
@@ -193,5 +193,5 @@ class PostgresqlDriver:
             self._place.invalidate()
 
 
-def _compiled(statement: Statement | Executable) -> CompiledStatement:
+def compiled_for_asyncpg(statement: Statement | Executable) -> CompiledStatement:
     return statement.compiled if isinstance(statement, Statement) else CompiledStatement(statement)

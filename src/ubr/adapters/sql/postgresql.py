@@ -88,7 +88,7 @@ async def has_own_session(connection: TransactionalConnection) -> bool:
 def _setting(settings: Mapping[str, str], schema: str | None, *, local: bool) -> str:
     """The statements that set these, for a transaction or for the session."""
     scope = "LOCAL" if local else "SESSION"
-    statements = [f" SET {scope} {name} TO {_literal(value)};" for name, value in settings.items()]
+    statements = [f" SET {scope} {name} TO {literal(value)};" for name, value in settings.items()]
     is_local = "true" if local else "false"
     return "".join([*statements, f" SELECT set_config('search_path', {_search_path(schema)}, {is_local});"])
 
@@ -98,13 +98,13 @@ def _search_path(schema: str | None) -> str:
     versions of ubr created them.
     """
     if schema:
-        return _literal(quoted(schema))
-    return f"concat_ws(', ', {_literal(quoted(NEW))}, nullif(current_setting('search_path'), ''))"
+        return literal(quoted(schema))
+    return f"concat_ws(', ', {literal(quoted(NEW))}, nullif(current_setting('search_path'), ''))"
 
 
 def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _literal(value: str) -> str:
+def literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"

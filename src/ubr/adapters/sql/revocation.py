@@ -51,14 +51,14 @@ async def write_changes(connection: SqlConnection, commit_id: UUID, changes: Seq
     await connection.write(_ADD, rows)
 
 
-def _position(dialect: str) -> Select[Any]:
+def position_on(dialect: str) -> Select[Any]:
     epoch: ColumnElement[str] = feed_head.c.epoch
     if dialect == "postgresql":
         epoch = feed_head.c.epoch.concat(" ").concat(_PLACE)
     return select(feed_head.c.number.label("head"), epoch.label("epoch"))
 
 
-POSITION: Final = Statement(_position)
+POSITION: Final = Statement(position_on)
 """Selects the position of the feed. The epoch changes with a restore, and differs on another server."""
 
 
@@ -70,7 +70,7 @@ def _reading(later: ColumnElement[bool]) -> Statement:
     # One statement, so one snapshot: it contains every row up to the position of the feed.
     return Statement(
         lambda dialect: (
-            _position(dialect)
+            position_on(dialect)
             .add_columns(feed.c.number, feed.c.kind, feed.c.thing)
             .select_from(feed_head.outerjoin(feed, later))
             .order_by(feed.c.number)
@@ -90,7 +90,7 @@ def _with_workers(records: Select[Any]) -> Statement:
     # One statement, so one snapshot: a worker that is not in it began after the records were committed.
     return Statement(
         lambda dialect: union_all(
-            _position(dialect)
+            position_on(dialect)
             .add_columns(found.c.number, found.c.kind, found.c.thing, type_coerce(null(), workers.c.id.type))
             .select_from(feed_head.outerjoin(found, literal(True))),
             select(*nothing, workers.c.id),

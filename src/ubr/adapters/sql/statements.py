@@ -10,7 +10,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, Protocol, TypeAlias
 
-from sqlalchemy import Column, ColumnElement, Executable, Insert, Select, Table, any_, bindparam, func, insert, update
+from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnElement,
+    Executable,
+    Insert,
+    Select,
+    Table,
+    any_,
+    bindparam,
+    func,
+    insert,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
@@ -89,6 +102,10 @@ class CompiledStatement:
         ]
         from_driver = [column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None) for column in columns]
         self._from_driver: list[_Convert | None] = from_driver if any(from_driver) else []
+        self.json_columns: Final = [
+            index for index, column in enumerate(columns) if isinstance(column.type.dialect_impl(_DIALECT), JSON)
+        ]
+        """The positions of values that SQLAlchemy's connections decode, and plain ones of asyncpg leave as texts."""
 
     def arguments(self, given: Parameters | None) -> list[Any]:
         """Errors: `KeyError` for a missing parameter."""

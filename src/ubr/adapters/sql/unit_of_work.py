@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -149,10 +149,13 @@ class SqlUnitOfWork:
             yield SqlRepositories(connection)
             await connection.commit()
 
+    def _opened(self, mode: Mode) -> AbstractAsyncContextManager[SqlConnection]:
+        return SqlConnection.opened(self._engine, mode)
+
     @asynccontextmanager
     async def _connection(self, mode: Mode) -> AsyncIterator[SqlConnection]:
         """A connection that does not ask PostgreSQL for the time: its statements do."""
-        async with SqlConnection.opened(self._engine, mode) as connection:
+        async with self._opened(mode) as connection:
             connection.moment = None if self._clock is None else self._clock()
             yield connection
 
@@ -176,7 +179,7 @@ class SqlUnitOfWork:
 
     @asynccontextmanager
     async def _unit(self, actor: Actor | System | None, mode: Mode) -> AsyncIterator[SqlTransaction]:
-        async with SqlConnection.opened(self._engine, mode) as connection:
+        async with self._opened(mode) as connection:
             connection.moment = await self._now(connection)
             yield SqlTransaction(connection, self._recorder, actor)
 

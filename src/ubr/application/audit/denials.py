@@ -73,6 +73,10 @@ class DenialRecorder:
             self._put_back(kind, minute, _Count(1, sessions={actor.session_id}))
             raise
 
+    def count(self, actor: Actor, act: str, problem: str) -> None:
+        """Count a denial, and write it later."""
+        self._put_back(_Kind(actor.user_id, act, problem), self._minute(), _Count(1, sessions={actor.session_id}))
+
     def reject(self, problem: str) -> None:
         """Count a rejected request."""
         self._rejected.setdefault(self._minute(), Counter())[problem] += 1
@@ -120,3 +124,12 @@ class DenialRecorder:
         async with self.unit_of_work.begin(actor or SYSTEM) as tx:
             tx.record(event)
             await tx.commit()
+
+
+class CountedDenials(msgspec.Struct, frozen=True):
+    """Denials that are only counted now, while a transaction of the host keeps every other writer waiting."""
+
+    recorder: DenialRecorder
+
+    async def note(self, actor: Actor, act: str, problem: str) -> None:
+        self.recorder.count(actor, act, problem)

@@ -35,6 +35,14 @@ class AuditMaintenance:
         object.__setattr__(self, "backlog", BacklogWatch(self.sequencer.unit_of_work))
 
     @asynccontextmanager
+    async def counting(self) -> AsyncIterator[None]:
+        """Write the denials that this process has counted, until the context ends. No other process can."""
+        async with running_beside((self.denials.settle, _SETTLING)):
+            yield
+        with suppress(UbrError):
+            await self.denials.settle(everything=True)
+
+    @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Maintain the log until the context ends. The end writes and signs the remaining counts."""
         async with running_beside(

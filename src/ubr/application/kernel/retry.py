@@ -25,7 +25,8 @@ def retry_on_conflict(
     """Repeat a use case after a deadlock or a serialization failure in the store.
 
     This is safe because a use case is one unit of work with one commit, bases every decision on data read inside it,
-    and is repeated only if that unit was certainly rolled back. A commit with an unknown outcome is not repeated.
+    and is repeated only if that unit was certainly rolled back. A commit with an unknown outcome is not repeated, and
+    neither is a unit within a transaction of the host: its locks and its earlier work belong to the conflict.
     """
 
     @wraps(call)
@@ -33,7 +34,9 @@ def retry_on_conflict(
         for attempt in range(_ATTEMPTS - 1):
             try:
                 return await call(self, *args, **kwargs)
-            except TransactionConflict:
+            except TransactionConflict as conflict:
+                if not conflict.repeatable:
+                    raise
                 pause = _PAUSE * 2**attempt
                 await asyncio.sleep(pause + pause * random.random())  # noqa: S311 - not a secret
         return await call(self, *args, **kwargs)
