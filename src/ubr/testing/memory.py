@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from ubr.adapters.memory.faults import FaultyStore, FaultyUnitOfWork, StoreFaults
 from ubr.adapters.memory.mail import MemoryMailer
 from ubr.application.app import Application
 from ubr.application.ports.mail import Mail
 from ubr.application.sessions.log_in import LogInCommand
-from ubr.bootstrap import connect
+from ubr.bootstrap import connect, open_environment
+from ubr.bootstrap.ports import Ports
 from ubr.domain.actor import SYSTEM, Actor
 from ubr.settings import Settings
 
@@ -33,6 +36,33 @@ class MovableClock:
     def move(self, **by: float) -> None:
         """Move the clock by `days`, `hours`, `minutes`, `seconds` …, as in `timedelta`."""
         self._now += timedelta(**by)
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """An application in memory, its clock, and the switch that makes its store fail."""
+
+    ubr: Application
+    clock: MovableClock
+    faults: StoreFaults
+
+
+@asynccontextmanager
+async def opened_in_memory(**settings: Any) -> AsyncIterator[InMemory]:
+    """A new application, with its parts. `settings` are fields of `Settings`."""
+    clock, faults = MovableClock(), StoreFaults()
+
+    def faulty(ports: Ports) -> Ports:
+        return replace(
+            ports,
+            store=FaultyStore(ports.store, faults),
+            unit_of_work=FaultyUnitOfWork(ports.unit_of_work, faults),
+            background_unit_of_work=FaultyUnitOfWork(ports.background_unit_of_work, faults),
+        )
+
+    opening = open_environment(Settings.memory(**{**TINY_HASHING, **settings}), clock=clock, instrument=faulty)
+    async with opening as environment:
+        yield InMemory(environment.application, clock, faults)
 
 
 @asynccontextmanager

@@ -6,51 +6,68 @@ without a plugin: the application belongs to the event loop of the test's first 
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    import httpx
+
     from ubr.application.app import Application
     from ubr.domain.actor import Actor
-    from ubr.testing.aside import Aside
+    from ubr.testing.double import Double, DoubleUser
     from ubr.testing.memory import MovableClock
 
 # Every run of pytest loads this module, even without any use of ubr, so it imports ubr only on use.
 
 
 @pytest.fixture
-def ubr_clock(_ubr_in_memory: Aside) -> MovableClock:
-    """The clock of the fixture `ubr`."""
-    return _ubr_in_memory.clock
+def ubr_settings() -> dict[str, Any]:
+    """The arguments of the double of each test. Override it: `{"permissions": ["notes:edit"]}`."""
+    return {}
 
 
 @pytest.fixture
-def ubr(_ubr_in_memory: Aside) -> Application:
-    """All of ubr, in memory, new for each test."""
-    return _ubr_in_memory.ubr
+def ubr_double(ubr_settings: dict[str, Any]) -> Iterator[Double]:
+    """All of ubr, in memory, new for each test, with what a test needs around it."""
+    from ubr.testing.double import Double  # noqa: PLC0415
+
+    with Double(**ubr_settings) as double:
+        yield double
 
 
 @pytest.fixture
-def ubr_admin(_ubr_in_memory: Aside) -> Actor:
+def ubr(ubr_double: Double) -> Application:
+    """The use cases of the double."""
+    return ubr_double.ubr
+
+
+@pytest.fixture
+def ubr_clock(ubr_double: Double) -> MovableClock:
+    """The clock of the double."""
+    return ubr_double.clock
+
+
+@pytest.fixture
+def ubr_admin(ubr_double: Double) -> Actor:
     """A logged-in administrator."""
-    from ubr import SYSTEM, CreateAdminCommand  # noqa: PLC0415
-    from ubr.testing import log_in  # noqa: PLC0415
-
-    async def made() -> Actor:
-        email, password = "admin@example.org", secrets.token_urlsafe(24)
-        command = CreateAdminCommand(email=email, password=password)
-        await _ubr_in_memory.ubr.create_admin(command, actor=SYSTEM)
-        return await log_in(_ubr_in_memory.ubr, email, password)
-
-    return _ubr_in_memory.run(made)
+    return ubr_double.an_admin().actor
 
 
 @pytest.fixture
-def _ubr_in_memory() -> Iterator[Aside]:
-    from ubr.testing.aside import Aside  # noqa: PLC0415
+def a_user(ubr_double: Double) -> Callable[..., DoubleUser]:
+    """Makes a user of the double: `a_user(permissions=["notes:edit"])`."""
+    return ubr_double.a_user
 
-    with Aside() as aside:
-        yield aside
+
+@pytest.fixture
+def ubr_http(ubr_double: Double) -> httpx.AsyncClient:
+    """A client of the HTTP interface of the double, for asynchronous tests."""
+    return ubr_double.http
+
+
+@pytest.fixture
+def ubr_http_sync(ubr_double: Double) -> httpx.Client:
+    """The same, for tests without a loop."""
+    return ubr_double.http_sync
