@@ -92,6 +92,7 @@ class Mounted:
                     trusted_proxies=settings.trusted_proxies,
                     public_url=settings.public_url,
                     return_url=settings.return_url,
+                    trusted_origins=settings.trusted_origins,
                 )
             self._made = ubr, create_app(ubr, options=options, routes=self._routes)
         return self._made[1]

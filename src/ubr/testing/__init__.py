@@ -10,7 +10,8 @@ With pytest, the fixtures `ubr_double`, `ubr`, `ubr_clock`, `ubr_admin`, `a_user
 available without an import, with every plugin for asynchronous tests. `docs/testing.md` describes them.
 """
 
+from ubr.bootstrap.double import TINY_HASHING
 from ubr.testing.double import Double, DoubleUser
-from ubr.testing.memory import TINY_HASHING, MovableClock, delivered, in_memory, log_in
+from ubr.testing.memory import MovableClock, delivered, in_memory, log_in
 
 __all__ = ["TINY_HASHING", "Double", "DoubleUser", "MovableClock", "delivered", "in_memory", "log_in"]

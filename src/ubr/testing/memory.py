@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from ubr.adapters.memory.faults import FaultyStore, FaultyUnitOfWork, StoreFaults
+from ubr.adapters.memory.faults import StoreFaults
 from ubr.adapters.memory.mail import MemoryMailer
 from ubr.application.app import Application
 from ubr.application.ports.mail import Mail
 from ubr.application.sessions.log_in import LogInCommand
-from ubr.bootstrap import connect, open_environment
-from ubr.bootstrap.ports import Ports
+from ubr.bootstrap import connect
+from ubr.bootstrap.double import TINY_HASHING, open_double
 from ubr.domain.actor import SYSTEM, Actor
 from ubr.settings import Settings
 
-_START: Final = datetime(2030, 1, 1, tzinfo=UTC)
+__all__ = ["TINY_HASHING", "InMemory", "MovableClock", "delivered", "in_memory", "log_in", "opened_in_memory"]
 
-TINY_HASHING: Final[dict[str, Any]] = {"argon2_memory_kib": 8, "argon2_time": 1, "argon2_parallelism": 1}
-"""The minimum that Argon2 accepts. Only for tests: `Settings.from_env` refuses it."""
+_START: Final = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 class MovableClock:
@@ -51,18 +50,8 @@ class InMemory:
 async def opened_in_memory(**settings: Any) -> AsyncIterator[InMemory]:
     """A new application, with its parts. `settings` are fields of `Settings`."""
     clock, faults = MovableClock(), StoreFaults()
-
-    def faulty(ports: Ports) -> Ports:
-        return replace(
-            ports,
-            store=FaultyStore(ports.store, faults),
-            unit_of_work=FaultyUnitOfWork(ports.unit_of_work, faults),
-            background_unit_of_work=FaultyUnitOfWork(ports.background_unit_of_work, faults),
-        )
-
-    opening = open_environment(Settings.memory(**{**TINY_HASHING, **settings}), clock=clock, instrument=faulty)
-    async with opening as environment:
-        yield InMemory(environment.application, clock, faults)
+    async with open_double(Settings.memory(**{**TINY_HASHING, **settings}), clock=clock, faults=faults) as ubr:
+        yield InMemory(ubr, clock, faults)
 
 
 @asynccontextmanager

@@ -1,0 +1,35 @@
+"""An application in memory for tests: cheap hashing, a clock of the test, and a store that fails on demand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from ubr.adapters.memory.faults import FaultyStore, FaultyUnitOfWork, StoreFaults
+from ubr.application.app import Application
+from ubr.application.ports.system import Clock
+from ubr.bootstrap.environment import open_environment
+from ubr.bootstrap.ports import Ports
+from ubr.settings import Settings
+
+TINY_HASHING: Final[dict[str, Any]] = {"argon2_memory_kib": 8, "argon2_time": 1, "argon2_parallelism": 1}
+"""The minimum that Argon2 accepts. Only for tests: `Settings.from_env` refuses it."""
+
+
+@asynccontextmanager
+async def open_double(settings: Settings, *, clock: Clock, faults: StoreFaults) -> AsyncIterator[Application]:
+    """A new application in memory, whose store has these faults. `settings` are those of the memory environment."""
+
+    def faulty(ports: Ports) -> Ports:
+        return replace(
+            ports,
+            store=FaultyStore(ports.store, faults),
+            unit_of_work=FaultyUnitOfWork(ports.unit_of_work, faults),
+            background_unit_of_work=FaultyUnitOfWork(ports.background_unit_of_work, faults),
+        )
+
+    async with open_environment(settings, clock=clock, instrument=faulty) as environment:
+        yield environment.application
