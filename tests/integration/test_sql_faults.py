@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import sqlite3
+import sys
 import time
 import traceback
 from collections.abc import AsyncIterator, Iterator
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import anyio
@@ -446,6 +448,25 @@ async def test_a_frozen_server_that_continues(private_postgres: PrivatePostgres)
         assert await race(read() for _ in range(6)) == [user] * 6
         await put(it.uow, new_user("after"))
         assert it.used == 0
+
+
+async def test_the_kernel_probes_the_server_of_every_connection(postgres_url: str) -> None:
+    """So a migration, whose statements have no short time limit, ends if the server has vanished."""
+    engine = make_engine(postgres_url)
+    try:
+        async with engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            driver: Any = raw.driver_connection
+            found = driver._transport.get_extra_info("socket")  # noqa: SLF001 - there is no other way to it
+            assert found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            if sys.platform == "linux":
+                silent, between, probes = (
+                    found.getsockopt(socket.IPPROTO_TCP, option)
+                    for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+                )
+                assert silent + between * probes <= 60
+    finally:
+        await engine.dispose()
 
 
 async def test_connections_that_were_ended_in_the_pool_are_replaced_unseen(

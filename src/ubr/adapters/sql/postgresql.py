@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,11 @@ else:
 
 NEW: Final = "ubr"
 """The default schema of new installations."""
+
+_PROBES: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""A connection that is silent for 30 seconds is probed every 10 seconds, and ends with the third probe that has no
+answer: a minute after the server vanished.
+"""
 
 
 class TransactionalConnection(_Connection):
@@ -65,6 +71,7 @@ async def connect(
         # PgBouncer supports this one, and keeps it separate for each client.
         server_settings={"application_name": "ubr"},
     )
+    _probe(connection)
     try:
         connection.dedicated = statement_cache_size > 0 and await has_own_session(connection)
         if connection.dedicated:
@@ -75,6 +82,21 @@ async def connect(
         connection.terminate()
         raise
     return connection
+
+
+def _probe(connection: TransactionalConnection) -> None:
+    """Let the kernel end a connection whose server has vanished without a word.
+
+    Statements of the service have a time limit of their own. Those of a migration have none to speak of.
+    """
+    driver: Any = connection
+    found = driver._transport.get_extra_info("socket")  # noqa: SLF001 - there is no other way to it
+    if found is None or found.family == socket.AF_UNIX:
+        return
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _PROBES.items():
+        if hasattr(socket, name):  # macOS has another name for the first
+            found.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 async def has_own_session(connection: TransactionalConnection) -> bool:
