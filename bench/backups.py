@@ -1,8 +1,9 @@
 """Backups of 200,000 users: sizes, times and memory, on PostgreSQL and on SQLite.
 
-Run it as `python -m bench.backups [USERS]`: for each kind of database it makes an installation with that many users.
-Each has a password, a session with two tokens, and two signed entries of the audit log. Then it runs `ubr backup` with
-`create`, `verify` and `restore`, and prints a line for each kind. PostgreSQL writes to its disk as in production.
+Run it as `python -m bench.backups [USERS [KIND]]`: for each kind of database, or only for `sqlite` or `postgresql`, it
+makes an installation with that many users. Each has a password, a session with two tokens, and two signed entries of
+the audit log. Then it runs `ubr backup` with `create`, `verify` and `restore`, and prints a line for each kind.
+PostgreSQL writes to its disk as in production.
 
 Times are elapsed ones, those of `ubr` with `pg_dump` and `pg_restore`. The memory is the highest of the process `ubr`.
 """
@@ -202,14 +203,15 @@ def line_about(database: Measured, folder: Path, count: int) -> str:
     return f"| {' | '.join(columns)} |"
 
 
-def main(count: int) -> None:
+def main(count: int, kind: str | None) -> None:
     lines = ["| database | users | its size | the backup | create | verify (RTO) | restore | memory |"]
     lines.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
     with TemporaryDirectory(prefix="ubr-bench-") as made, PostgresServer.start(durable=True) as server:
         folder = Path(made)
         path = folder / "ubr.db"
         sqlite = Measured("SQLite", f"sqlite:///{path}", f"sqlite:///{folder}/restored.db", lambda: path.stat().st_size)
-        lines.append(line_about(sqlite, folder, count))
+        if kind in {None, "sqlite"}:
+            lines.append(line_about(sqlite, folder, count))
         url, target = server.create_database("ubr"), server.create_database("restored")
         name = urlsplit(url).path.lstrip("/")
 
@@ -217,9 +219,11 @@ def main(count: int) -> None:
             return int(str(server.query(f"SELECT pg_database_size('{name}')")))
 
         postgresql = Measured(f"PostgreSQL {server.origin.major}", url, target, size)
-        lines.append(line_about(postgresql, folder, count))
+        if kind in {None, "postgresql"}:
+            lines.append(line_about(postgresql, folder, count))
     print("\n".join(lines))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else USERS)
+    given: list[str | None] = [*sys.argv[1:], None, None]
+    main(int(given[0] or USERS), given[1])
