@@ -31,7 +31,8 @@ CHECKED: Final = (
     "docs/adr/00[3-9]?-*.md",
     "changelog.d/*.md",
     "src/ubr/adapters/mail/templates/*",
-    "src/ubr/entrypoints/http/pages/*.html",
+    "src/ubr/entrypoints/http/pages/templates/*.html",
+    "src/ubr/entrypoints/http/pages/words/en.toml",
     "src/ubr/**/*.py",
 )
 """The files whose texts are checked, as globs."""

@@ -11,7 +11,22 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
+from tests.support.debian import UNPACKED, unpack
+
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+_HERE = """\
+#!/bin/sh
+# Debian's browser, with the libraries and fonts beside it.
+LD_LIBRARY_PATH="{libraries}"
+XDG_DATA_HOME="{root}/usr/share"
+export LD_LIBRARY_PATH XDG_DATA_HOME
+if [ ! -e /etc/fonts/fonts.conf ]; then
+    FONTCONFIG_PATH="{root}/etc/fonts"
+    export FONTCONFIG_PATH
+fi
+exec "{root}/usr/lib/chromium/chromium" "$@"
+"""
 
 Handler = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -79,10 +94,26 @@ class Tab:
         await self.value(f"new Promise((done) => {{ {looking} }})")
 
 
-def _installed() -> str:
+def installed() -> str:
+    """The program of the browser: one on PATH, or Debian's package, unpacked into the virtual environment.
+
+    Errors: `ServerError` with what to install if there is none.
+    """
     found = next(filter(None, map(which, _NAMES)), None)
-    assert found, "there is no Chromium on PATH: install the package chromium"
-    return found
+    return found or str(_unpacked())
+
+
+def _unpacked() -> Path:
+    program = UNPACKED / "chromium-here"
+
+    def finish() -> None:
+        libraries = {str(file.parent) for file in UNPACKED.glob("**/lib*.so*") if "chromium" not in file.parts}
+        program.write_text(_HERE.format(root=UNPACKED, libraries=":".join(sorted(libraries))))
+        program.chmod(0o755)
+
+    # The font is for machines without any: without one, text takes no room.
+    unpack("chromium", "fonts-dejavu-core", dependencies=True, finish=finish)
+    return program
 
 
 async def _run(handler: Handler, params: dict[str, Any]) -> None:
@@ -92,7 +123,7 @@ async def _run(handler: Handler, params: dict[str, Any]) -> None:
 @asynccontextmanager
 async def chromium(folder: Path) -> AsyncIterator[Tab]:
     """A tab of a new browser. Errors: `AssertionError` if no browser is installed."""
-    program = _installed()
+    program = installed()
     to_browser, from_test = os.pipe()
     to_test, from_browser = os.pipe()
     # The browser reads from descriptor 3 and writes to 4.

@@ -7,12 +7,9 @@ no service. Without any, a test fails.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -25,8 +22,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlencode
 
+from tests.support.debian import UNPACKED, unpack
 from tests.support.reaper import kill_tree, reaper
-from tests.support.servers import ServerError, free_port
+from tests.support.servers import free_port
 
 PACKAGES: Final = {
     "prometheus": "prometheus",
@@ -36,7 +34,6 @@ PACKAGES: Final = {
 }
 """The programs, and the packages that contain them."""
 
-_UNPACKED: Final = Path(sys.prefix) / "debian"
 _TEMPLATES: Final = b"/usr/share/prometheus/alertmanager"
 _READY_WITHIN: Final = 60.0
 _POLL: Final = 0.02
@@ -44,35 +41,21 @@ _POLL: Final = 0.02
 
 def find(program: str) -> str:
     """The path of a program. Errors: `ServerError` if there is none, and no package."""
-    unpacked = _UNPACKED / "usr" / "bin" / program
+    own = UNPACKED / "usr" / "bin" / program
     found = shutil.which(program)
-    if found is None and not unpacked.exists():
+    if found is None and not own.exists():
         _fetch(PACKAGES[program])
-    return found or str(unpacked)
+    return found or str(own)
 
 
 def _fetch(package: str) -> None:
     """Unpack a package of Debian. Errors: `ServerError`."""
-    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        raise ServerError(f"No {package} here: install it. Only on Debian the tests fetch it themselves.")
-    _UNPACKED.mkdir(exist_ok=True)
-    with (_UNPACKED / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # other workers fetch too
-        if (_UNPACKED / package).exists():
-            return
-        folder = _UNPACKED / f"{package}.part"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        trouble = _download(package, folder)
-        archives = list(folder.glob("*.deb"))
-        if trouble is not None or not archives:
-            raise ServerError(f"No {package} here: install it. apt-get download: {trouble}")
-        for archive in archives:
-            subprocess.run(["dpkg-deb", "--extract", archive, _UNPACKED], check=True, timeout=120)
-        shutil.rmtree(folder)
-        for program in (_UNPACKED / "usr" / "bin").iterdir():
+
+    def finish() -> None:
+        for program in (UNPACKED / "usr" / "bin").iterdir():
             _read_from_here(program)
-        (_UNPACKED / package).touch()
+
+    unpack(package, finish=finish)
 
 
 def _read_from_here(program: Path) -> None:
@@ -80,30 +63,6 @@ def _read_from_here(program: Path) -> None:
     code = program.read_bytes()
     if _TEMPLATES in code:
         program.write_bytes(code.replace(_TEMPLATES, _TEMPLATES.replace(b"/usr/", b"usr//")))
-
-
-def _download(package: str, folder: Path) -> str | None:
-    """Download a package, with the machine's lists or with lists of its own. Returns the reason for a failure."""
-    state, cache = _UNPACKED / "apt" / "state", _UNPACKED / "apt" / "cache"
-    for each in (state / "lists" / "partial", cache / "archives" / "partial"):
-        each.mkdir(parents=True, exist_ok=True)
-    own = ["-o", f"Dir::State={state}", "-o", f"Dir::Cache={cache}", "-o", "Dir::State::status=/var/lib/dpkg/status"]
-    user = ["-o", "APT::Sandbox::User=root"] if os.geteuid() == 0 else []
-    trouble = ""
-    for command in (["download", package], [*own, "update"], [*own, "download", package]):
-        done = subprocess.run(
-            ["apt-get", "-q", *user, *command],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ | {"LC_ALL": "C"},
-            timeout=300,
-        )
-        if "download" in command and done.returncode == 0:
-            return None
-        trouble = done.stderr.strip() or trouble
-    return trouble.splitlines()[-1] if trouble else "failed"
 
 
 def tool(program: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -185,7 +144,7 @@ def running(program: str, options: Sequence[str], folder: Path) -> Iterator[Daem
     with (folder / f"{program}.log").open("wb") as log:
         process = subprocess.Popen(
             [find(program), f"--web.listen-address=127.0.0.1:{port}", *options],
-            cwd=_UNPACKED if _UNPACKED.exists() else folder,
+            cwd=UNPACKED if UNPACKED.exists() else folder,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -182,6 +182,7 @@ _desk = pytest.StashKey[Desk]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("ubr")
     group.addoption("--postgres-major", type=int, default=None, help="the major version of PostgreSQL to test with")
+    group.addoption("--pictures", type=Path, help="a folder for pictures of pages")
     group.addoption("--pgbouncer", choices=["session", "transaction"], help="put a PgBouncer in front of PostgreSQL")
 
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ubr.entrypoints.http
 from tests.support.values import replace
 from ubr.adapters.security.passwords import (
     MAX_MEMORY_KIB,
@@ -42,6 +43,7 @@ from ubr.settings import (
 )
 from ubr.settings.declaration import Setting
 
+LOGO = str(Path(ubr.entrypoints.http.__path__[0], "pages", "static", "icon.svg"))
 KEY = "0123456789abcdef" * 2
 CANARY = "canary-d41d8cd98f00"
 MINUTE = timedelta(minutes=1)
@@ -159,6 +161,11 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
     ],
     "UBR_MAIL_FROM": [("ubr@example.com", "ubr@example.com"), ("ubr@localhost", "ubr@localhost")],
     "UBR_MAIL_TEMPLATES": [("/", "/"), (".", ".")],
+    "UBR_PAGES": [(each, each) for each in ("off", "account", "all")],
+    "UBR_PAGES_FOLDER": [("/", "/"), (".", ".")],
+    "UBR_SERVICE_NAME": [("Notes & more", "Notes & more"), (" ÄÖ ", "ÄÖ"), ("x" * 64, "x" * 64)],
+    "UBR_PAGES_LOGO": [(LOGO, LOGO)],
+    "UBR_RETURN_ORIGINS": [("https://App.example.com:443/,http://[::1]", ("https://app.example.com", "http://[::1]"))],
     "UBR_PUBLIC_URL": [("https://id.example.com/auth/", "https://id.example.com/auth")],
     "UBR_RETURN_URL": [("https://app.example.com/login/", "https://app.example.com/login")],
     "UBR_TRUSTED_PROXIES": [
@@ -268,6 +275,11 @@ BAD: dict[str, list[str]] = {
     "UBR_MAIL_FROM": ["ubr", "Ubr <ubr@example.com>", "ada@localhost"],
     "UBR_MAIL_TEMPLATES": ["no/such/folder", "/dev/null"],
     "UBR_PUBLIC_URL": ["id.example.com", "https://h/?a", "https://h/#", "https://u:{0}@h", "javascript:alert(1)"],
+    "UBR_PAGES": ["on", "All", "none"],
+    "UBR_PAGES_FOLDER": ["no/such/folder", "/dev/null"],
+    "UBR_SERVICE_NAME": ["x" * 65],
+    "UBR_PAGES_LOGO": ["no/such/logo.svg", "/dev/null", "/etc/passwd"],
+    "UBR_RETURN_ORIGINS": ["https://a/b", "*", "https://*.example.com", "javascript:alert(1)", "null"],
     "UBR_RETURN_URL": ["app.example.com", "https://u:{0}@h", "javascript:alert(1)", "/login"],
     "UBR_TRUSTED_PROXIES": [
         "*",
@@ -482,6 +494,11 @@ def test_defaults_are_those_of_the_contract() -> None:
         public_url="http://127.0.0.1:8000",
         return_url=None,
         trusted_proxies=(),
+        pages="all",
+        pages_folder=None,
+        service_name=None,
+        pages_logo=None,
+        return_origins=(),
     )
     assert settings.embedded
 

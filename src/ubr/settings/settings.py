@@ -15,6 +15,7 @@ from ubr.settings.groups.installation import InstallationSettings
 from ubr.settings.groups.mail import MailSettings
 from ubr.settings.groups.network import NetworkSettings
 from ubr.settings.groups.operations import OperationsSettings
+from ubr.settings.groups.pages import PageSettings
 from ubr.settings.groups.server import ServerSettings
 from ubr.settings.groups.sessions import SessionSettings
 from ubr.settings.groups.stores import MEMORY, StoreSettings
@@ -27,6 +28,7 @@ from ubr.settings.urls import address, masked
 @dataclass(frozen=True, kw_only=True)
 class Settings(
     # A dataclass takes the fields of its last base first. Their order is that of the documentation.
+    PageSettings,
     BackupSettings,
     NetworkSettings,
     MailSettings,

@@ -68,7 +68,12 @@ def test_it_says_what_there_is_to_know(service: UbrProcess) -> None:
     assert said == [
         {"event": "starting", "version": f"ubr {version('ubr')}", "database": "SQLite, var/ubr.db"},
         {"event": "first administrator", "email": email, "password": password},
-        {"event": "serving", "service": service.url, "docs": f"{service.url}/api/docs"},
+        {
+            "event": "serving",
+            "service": service.url,
+            "login": f"{service.url}/login",
+            "docs": f"{service.url}/api/docs",
+        },
     ]
 
 
@@ -79,7 +84,11 @@ def test_it_says_so_in_text_if_that_is_wanted(serve: Serve) -> None:
     assert title == "The first administrator, whose password is shown this once:"
     assert email == "  e-mail    admin@ubr.localhost"
     assert re.fullmatch(r"  password  [a-z0-9-]{29}", password)
-    assert places == [f"  service   {service.url}", f"  docs      {service.url}/api/docs"]
+    assert places == [
+        f"  service   {service.url}",
+        f"  login     {service.url}/login",
+        f"  docs      {service.url}/api/docs",
+    ]
     assert service.status("/health/live") == 200
     log = service.wait_for_log("/health/live")
     assert re.search(r"^\d\d:\d\d:\d\d info    200 GET  +[\d.]+ ms  /health/live", log, re.MULTILINE)

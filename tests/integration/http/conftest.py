@@ -31,3 +31,12 @@ async def each_service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
     settings = memory_settings() if request.param == "memory" else sqlite_settings(tmp_path)
     async with in_process(settings) as made:
         yield made
+
+
+@pytest.fixture
+def pictures(request: pytest.FixtureRequest) -> Path | None:
+    """The folder for pictures of pages, given by `--pictures`."""
+    folder: Path | None = request.config.getoption("--pictures")
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -162,6 +162,14 @@ async def check_redis(settings: Settings) -> None:
         raise Refused(CLUSTER, ExitCode.USAGE)
 
 
+def _check_pages(settings: Settings) -> None:
+    """Errors: `WrongSetting` if a file of the operator for pages cannot be used."""
+    if settings.pages_folder is not None or settings.pages_logo is not None:
+        from ubr.entrypoints.http.asgi import page_options  # noqa: PLC0415 - loaded only if there are such files
+
+        page_options(settings)
+
+
 async def prepare(settings: Settings) -> Credentials | None:
     """Prepare files, schema, built-in roles, signing keys and the first administrator, once, before any worker starts.
 
@@ -181,6 +189,7 @@ async def prepare(settings: Settings) -> Credentials | None:
             )
         except Invalid as error:
             raise WrongSetting(f"UBR_ADMIN_PASSWORD {error.detail}.") from None
+    _check_pages(settings)
     settings = ensure_embedded_files(settings)
     lasting(settings)
     await check_redis(settings)

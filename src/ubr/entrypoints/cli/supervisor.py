@@ -291,7 +291,8 @@ class Supervisor(MPServer):
         while not self.main_loop_interrupt.is_set():
             with suppress(OSError), socket.create_connection((place, self.bind_port), timeout=1):
                 address = self._settings.address
-                _say(self._settings, "serving", service=address, docs=f"{address}/api/docs")
+                pages = {} if self._settings.pages == "off" else {"login": f"{address}/login"}
+                _say(self._settings, "serving", service=address, **pages, docs=f"{address}/api/docs")
                 return
             time.sleep(_PATIENCE)
 

@@ -18,8 +18,7 @@ from ubr.entrypoints.http.problems.errors import ClientGone
 from ubr.entrypoints.http.problems.response import problem
 from ubr.entrypoints.http.routes import CONTROLLERS
 from ubr.entrypoints.http.routes.metrics import METRICS
-from ubr.entrypoints.http.routes.pages import RETURN_URL
-from ubr.entrypoints.http.routing import handlers
+from ubr.entrypoints.http.routing import Controller, handlers
 
 __all__ = ["HttpOptions", "create_app"]
 
@@ -33,21 +32,26 @@ def create_app(ubr: Application, *, options: HttpOptions | None = None, routes: 
     options = options or HttpOptions()
     browsers = Browsers(options.public_url, options.trusted_origins)
     selection = selection_of(routes)
+    controllers: tuple[type[Controller], ...] = CONTROLLERS
+    state: dict[str, Any] = {"described": describing(selection), STOPPING: False, METRICS: options.metrics}
+    if options.pages.scope != "off":
+        from ubr.entrypoints.http.pages.controllers import SITE, Site, controllers_of  # noqa: PLC0415 - not if off
+
+        controllers += controllers_of(options.pages)
+        state[SITE] = Site(options.pages, return_url=options.return_url, secure=reached_by_tls(options.public_url))
     app = Litestar(
-        handlers(CONTROLLERS, ubr, browsers, body_seconds=options.body_seconds, selection=selection),
+        handlers(controllers, ubr, browsers, body_seconds=options.body_seconds, selection=selection),
         exception_handlers={Exception: _not_found},
-        state=State(
-            {
-                "described": describing(selection),
-                STOPPING: False,
-                RETURN_URL: options.return_url,
-                METRICS: options.metrics,
-            }
-        ),
+        state=State(state),
         openapi_config=None,
         logging_config=None,
     )
     return Edge(app, options)
+
+
+def reached_by_tls(public_url: str | None) -> bool:
+    """True if browsers reach the service by TLS. Without a public URL, it counts as such."""
+    return public_url is None or public_url.startswith("https://")
 
 
 def _not_found(request: Request[Any, Any, Any], error: Exception) -> litestar.Response[bytes]:

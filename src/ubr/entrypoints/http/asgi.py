@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from litestar.types import Receive, Scope, Send
@@ -24,7 +26,8 @@ from ubr.entrypoints.http.metrics.board import Board
 from ubr.entrypoints.http.metrics.emf import LOOKING, EmbeddedMetrics
 from ubr.entrypoints.http.metrics.exporter import Exporter
 from ubr.entrypoints.http.metrics.worker import WorkerMetrics
-from ubr.settings import Settings, ensure_embedded_files
+from ubr.entrypoints.http.page_options import PageOptions
+from ubr.settings import Settings, WrongSetting, ensure_embedded_files
 
 
 def create(
@@ -56,6 +59,25 @@ def _traced(edge: Edge, tracing: Tracing | None) -> Callable[[Any, Any, Any], Aw
     from ubr.entrypoints.http.tracing import TracedEdge  # noqa: PLC0415 - an optional dependency
 
     return TracedEdge(edge, tracing.requests)
+
+
+def page_options(settings: Settings) -> PageOptions:
+    """The operator's settings for pages. Errors: `WrongSetting` if a file for them cannot be used."""
+    options = PageOptions(
+        scope=settings.pages,
+        service=settings.service_name or urlsplit(settings.public_url or settings.address).netloc,
+        logo=None if settings.pages_logo is None else Path(settings.pages_logo),
+        folder=None if settings.pages_folder is None else Path(settings.pages_folder),
+        return_origins=settings.return_origins,
+    )
+    if options.scope != "off" and (options.folder is not None or options.logo is not None):
+        from ubr.entrypoints.http.pages.rendering import BrokenPages, check  # noqa: PLC0415 - only with such files
+
+        try:
+            check(options)
+        except BrokenPages as error:
+            raise WrongSetting(f"UBR_PAGES_FOLDER and UBR_PAGES_LOGO name files for pages: {error}.") from None
+    return options
 
 
 class Service:
@@ -116,6 +138,7 @@ class Service:
             return_url=settings.return_url,
             cors_origins=settings.cors_origins,
             trusted_origins=settings.trusted_origins,
+            pages=page_options(settings),
             connections=self._connections,
         )
         with collecting_jobs() as jobs:

@@ -29,9 +29,11 @@ LARGEST: Final = 64 * 1024
 DEEPEST: Final = 32
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
+FORM: Final = "application/x-www-form-urlencoded"
 
 _CHARSET: Final = rb'[ \t]*(?:;[ \t]*charset="?utf-8"?[ \t]*)?'
 _JSON: Final = re.compile(rb"application/json" + _CHARSET, re.IGNORECASE)
+_FORM: Final = re.compile(rb"application/x-www-form-urlencoded" + _CHARSET, re.IGNORECASE)
 _JSON_OR_PATCH: Final = re.compile(rb"application/(?:merge-patch\+)?json" + _CHARSET, re.IGNORECASE)
 
 C = TypeVar("C", bound=Command)
@@ -41,12 +43,19 @@ C = TypeVar("C", bound=Command)
 
 
 async def read(
-    fields: Fields, receive: Receive, *, within: float, wanted: bool, optional: bool = False, patch: bool = False
+    fields: Fields,
+    receive: Receive,
+    *,
+    within: float,
+    wanted: bool,
+    optional: bool = False,
+    patch: bool = False,
+    form: bool = False,
 ) -> bytes:
     """Read the body `within` so many seconds: at most 64 KiB, even if the client declares fewer.
 
     A body that the route does not want is read and discarded. Errors: `BodyTooLarge`; `RequestTimeout`;
-    `UnsupportedMediaType` if a wanted body is not JSON, unless it is `optional` and absent.
+    `UnsupportedMediaType` if a wanted body is not JSON, or the fields of a `form`, unless it is `optional` and absent.
     """
     length, types = fields.get(b"content-length", (b"",))[-1], fields.get(b"content-type", ())
     coded = any(coding.strip().lower() != b"identity" for coding in fields.get(b"content-encoding", ()))
@@ -59,9 +68,12 @@ async def read(
     if optional and absent:
         # HTTP/2 allows a body without a length. A client that sends one declares its content type.
         return b""
-    pattern = _JSON_OR_PATCH if patch else _JSON
+    if form:
+        pattern, accepted = _FORM, (FORM,)
+    else:
+        pattern, accepted = (_JSON_OR_PATCH, (MERGE_PATCH, JSON)) if patch else (_JSON, (JSON,))
     if len(types) != 1 or not pattern.fullmatch(types[0]) or coded:
-        raise UnsupportedMediaType(*((MERGE_PATCH, JSON) if patch else (JSON,)))
+        raise UnsupportedMediaType(*accepted)
     return await _bounded(receive, within)
 
 

@@ -21,6 +21,7 @@ from ubr.entrypoints.http import body, conditional, idempotency_key, query
 from ubr.entrypoints.http.bearer import bearer_token
 from ubr.entrypoints.http.browser import Browsers
 from ubr.entrypoints.http.exchange import Facts, facts_of
+from ubr.entrypoints.http.form import Form
 
 C = TypeVar("C", bound=Command)
 
@@ -39,7 +40,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     answer with an `ETag`; `conditional` ones honour `If-Match`, and `keyed` ones an `Idempotency-Key`. `limited` routes
     count calls of a client IP and report the count in every response. `problems` are those beyond the common ones of
     routes of this kind. `example` is an example answer, if its type has none. A route that is not `described` is part
-    of a page, and not in the document.
+    of a page, and not in the document; one with a `form` takes the fields of a form instead of JSON.
     """
 
     use_case: type | None
@@ -51,6 +52,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     summary: str = ""
     body: type[Command] | None = None
     body_optional: bool = False
+    form: bool = False
     query: type[Command] | None = None
     public: bool = False
     for_browsers: bool = False
@@ -138,9 +140,18 @@ class Call:
         """The authenticated actor."""
         return self._actor
 
+    @property
+    def facts(self) -> Facts:
+        """The facts about the request for its log line."""
+        return self._facts
+
     def command(self, command: type[C]) -> C:
         """The body. Errors: `Invalid`."""
         return body.decode(self._raw or (_EMPTY_OBJECT if self._operation.body_optional else b""), command)
+
+    def form(self) -> Form:
+        """The fields of a form. Errors: `Invalid`."""
+        return Form.parse(self._raw)
 
     def filters(self, command: type[C]) -> C:
         """The query. Errors: `Invalid`."""
@@ -216,9 +227,10 @@ class Call:
             self.fields,
             self._receive,
             within=within,
-            wanted=wanted.body is not None,
+            wanted=wanted.body is not None or wanted.form,
             optional=wanted.body_optional,
             patch=self.method == "PATCH",
+            form=wanted.form,
         )
         if wanted.for_browsers:
             self._browsers.check_origin(self.method, self.fields)

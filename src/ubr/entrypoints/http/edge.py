@@ -30,6 +30,7 @@ from ubr.entrypoints.http.logged_path import LoggedPaths
 from ubr.entrypoints.http.metrics.exporter import Exporter
 from ubr.entrypoints.http.metrics.registry import HUNG_UP
 from ubr.entrypoints.http.origin import request_origin
+from ubr.entrypoints.http.page_options import PageOptions
 from ubr.entrypoints.http.problems.errors import (
     ClientGone,
     CrossOriginRequest,
@@ -75,6 +76,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     return_url: str | None = None
     cors_origins: tuple[str, ...] = ()
     trusted_origins: tuple[str, ...] = ()
+    pages: PageOptions = PageOptions()
     body_seconds: float = 10
     unread_seconds: float = UNREAD_SECONDS
     connections: Connections | None = None

@@ -14,9 +14,12 @@ _WITHOUT_BODY: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
 class Response:
-    """A status, header fields and a body. `status` 0 is the one of the operation."""
+    """A status, header fields and a body. `status` 0 is the one of the operation.
 
-    __slots__ = ("body", "headers", "media_type", "status")
+    `cookies` are values of `Set-Cookie`, which may occur more than once.
+    """
+
+    __slots__ = ("body", "cookies", "headers", "media_type", "status")
 
     def __init__(
         self,
@@ -30,11 +33,14 @@ class Response:
         self.status = status
         self.media_type = media_type
         self.headers = {} if headers is None else headers
+        self.cookies: tuple[str, ...] = ()
 
     async def send(self, send: Send, *, status: int = HTTPStatus.OK) -> None:
         """Send it, with `status` if it has none of its own."""
         status = self.status or status
         headers = [(name.encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        if self.cookies:
+            headers += [(b"set-cookie", value.encode("latin-1")) for value in self.cookies]
         if status not in _WITHOUT_BODY:
             text = "; charset=utf-8" if self.media_type.startswith("text/") else ""
             headers.append((b"content-type", f"{self.media_type}{text}".encode()))

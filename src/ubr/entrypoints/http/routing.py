@@ -27,6 +27,7 @@ from ubr.entrypoints.http.selection import Selection, is_selected
 
 Handle: TypeAlias = Callable[[Any, Call], Awaitable[Response | None]]
 Answering: TypeAlias = Callable[[Call], Awaitable[Response | None]]
+Failing: TypeAlias = Callable[[Call, Exception], Awaitable[Response]]
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -54,6 +55,10 @@ class Controller:
 
     path: ClassVar[str]
 
+    async def failed(self, call: Call, error: Exception) -> Response:
+        """The answer to a request that met an error."""
+        return problem(call.scope, error)
+
     @classmethod
     def routes(cls) -> Iterator[tuple[str, Route]]:
         """The routes with their whole paths."""
@@ -71,17 +76,24 @@ def handlers(
     body_seconds: float,
     selection: Selection = None,
 ) -> list[ASGIRouteHandler]:
-    """A handler for each path with selected operations."""
-    paths: dict[str, dict[str, tuple[Operation, Answering]]] = {}
+    """A handler for each path with selected operations. A later controller replaces an operation of an earlier one."""
+    paths: dict[str, dict[str, _Method]] = {}
     for controller in controllers:
         owner = controller()
         for path, route in controller.routes():
             if is_selected(route.operation, selection):
-                paths.setdefault(path, {})[route.method] = route.operation, partial(route.handle, owner)
+                method = _Method(route.operation, partial(route.handle, owner), owner.failed)
+                paths.setdefault(path, {})[route.method] = method
     return [
         ASGIRouteHandler(_litestar(path), copy_scope=False)(_Path(path, methods, ubr, browsers, body_seconds).__call__)
         for path, methods in paths.items()
     ]
+
+
+class _Method(msgspec.Struct, frozen=True):
+    operation: Operation
+    handle: Answering
+    failed: Failing
 
 
 def _litestar(path: str) -> str:
@@ -94,7 +106,7 @@ class _Path:
     def __init__(
         self,
         path: str,
-        methods: Mapping[str, tuple[Operation, Answering]],
+        methods: Mapping[str, _Method],
         ubr: Application,
         browsers: Browsers,
         body_seconds: float,
@@ -114,15 +126,15 @@ class _Path:
         if found is None:
             await self._other(request, facts.method).send(send)
             return
-        operation, handle = found
+        operation = found.operation
         call = Call(request, receive, operation, self._ubr, self._browsers)
         try:
             await call.admit(within=self._body_seconds)
-            response = await handle(call)
+            response = await found.handle(call)
         except ClientGone:
             raise
         except Exception as error:  # noqa: BLE001 - every error is answered
-            response = problem(request, error)
+            response = await found.failed(call, error)
             if isinstance(error, InvalidToken):
                 call.take_cookie()
         response = response or Response()

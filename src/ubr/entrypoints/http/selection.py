@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from ubr.entrypoints.http.call import Operation
 
 Selection: TypeAlias = frozenset[str] | None
 """Tags and names of operations, as in the OpenAPI document. None selects every route."""
+
+PAGES: Final = "pages"
+"""The tag of all pages. The document does not describe them."""
 
 
 def select(names: Collection[str] | None, operations: Iterable[Operation]) -> Selection:
@@ -17,9 +20,9 @@ def select(names: Collection[str] | None, operations: Iterable[Operation]) -> Se
         return None
     wanted = frozenset((names,) if isinstance(names, str) else names)
     every = list(operations)
-    known = {operation.tag for operation in every} | {operation.name for operation in every}
+    known = {operation.tag for operation in every} | {operation.name for operation in every} | {PAGES}
     if unknown := sorted(wanted - known):
-        tags = sorted({operation.tag for operation in every})
+        tags = sorted({operation.tag for operation in every} | {PAGES})
         raise ValueError(
             f"No route has the name {', '.join(unknown)}. Take tags ({', '.join(tags)}) or the operationId of "
             "operations, as in the OpenAPI document"

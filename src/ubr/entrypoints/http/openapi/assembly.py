@@ -22,7 +22,6 @@ _TAGS: Final = {
     "roles": "Names for sets of permissions.",
     "logs": "The audit log: actions, actors and proofs.",
     "service": "Keys, health and this document.",
-    "pages": "Pages behind the links in mails.",
 }
 
 _ABOUT: Final = """\

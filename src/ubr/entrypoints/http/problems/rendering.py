@@ -56,7 +56,7 @@ def problem_response(error: UbrError, path: str, headers: Mapping[str, str] | No
         errors=[_flaw(flaw) for flaw in flaws] or UNSET,
     )
     return Response(
-        _encode(details), status=status, media_type=MEDIA_TYPE, headers={**_headers(error), **(headers or {})}
+        _encode(details), status=status, media_type=MEDIA_TYPE, headers={**problem_headers(error), **(headers or {})}
     )
 
 
@@ -69,7 +69,8 @@ def _flaw(flaw: InputError) -> ProblemFlaw:
     return ProblemFlaw(pointer=flaw.pointer, detail=flaw.detail)
 
 
-def _headers(error: UbrError) -> dict[str, str]:
+def problem_headers(error: UbrError) -> dict[str, str]:
+    """The header fields that belong to an error."""
     match error:
         case InvalidToken():
             return {"www-authenticate": 'Bearer error="invalid_token"'}

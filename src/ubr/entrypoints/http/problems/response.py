@@ -20,13 +20,21 @@ from ubr.entrypoints.http.response import Response
 def problem(scope: Scope, error: Exception, headers: Mapping[str, str] | None = None) -> Response:
     """The response to an error of any kind."""
     facts = facts_of(scope)
-    known = _known(error, facts)
-    facts.problem = known.code
+    known = known_error(error, facts)
     return problem_response(known, scope["path"], headers)
 
 
+def known_error(error: Exception, facts: Facts) -> UbrError:
+    """The matching error of our own catalogue, noted in the facts.
+
+    Any other error is logged and not revealed to the client.
+    """
+    known = _known(error, facts)
+    facts.problem = known.code
+    return known
+
+
 def _known(error: Exception, facts: Facts) -> UbrError:
-    """The matching error of our own catalogue. Any other error is logged and not revealed to the client."""
     match error:
         case UbrError():
             if status_of(type(error)) >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -5,13 +5,12 @@ from ubr.entrypoints.http.routes.documents import Documents
 from ubr.entrypoints.http.routes.health import Health
 from ubr.entrypoints.http.routes.logs import Logs
 from ubr.entrypoints.http.routes.metrics import Metrics
-from ubr.entrypoints.http.routes.pages import Pages
 from ubr.entrypoints.http.routes.problems import Problems
 from ubr.entrypoints.http.routes.revocations import Revocations
 from ubr.entrypoints.http.routes.roles import Roles
 from ubr.entrypoints.http.routes.sessions import Sessions
 from ubr.entrypoints.http.routes.users import Users
 
-CONTROLLERS = (Auth, Sessions, Revocations, Users, Roles, Logs, Health, Metrics, Documents, Problems, Pages)
+CONTROLLERS = (Auth, Sessions, Revocations, Users, Roles, Logs, Health, Metrics, Documents, Problems)
 
 __all__ = ["CONTROLLERS"]

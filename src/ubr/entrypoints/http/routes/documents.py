@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import cache
+from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -54,8 +55,7 @@ class Documents(Controller):
         ),
     )
     async def root(self, _: Call) -> Response:
-        # Relative, because a proxy may serve this path under another one.
-        return Response(headers={"location": "api/docs"})
+        return to_the_documentation()
 
     @get(
         "/.well-known/jwks.json",
@@ -130,6 +130,11 @@ class Documents(Controller):
         if wanted is None or request.path_params["revision"] != files.assets_revision():
             raise NotFound("This path does not exist")
         return serve(request, wanted, cache_control=_FOR_GOOD)
+
+
+def to_the_documentation() -> Response:
+    # Relative, because a proxy may serve this path under another one.
+    return Response(status=HTTPStatus.FOUND, headers={"location": "api/docs"})
 
 
 # Only the first request for one of these waits until it is made.

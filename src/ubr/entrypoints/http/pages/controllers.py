@@ -1,0 +1,21 @@
+"""The controllers of all pages. The application imports nothing else of this room."""
+
+from __future__ import annotations
+
+from ubr.entrypoints.http.page_options import PageOptions
+from ubr.entrypoints.http.pages.rendering import SITE, Site
+from ubr.entrypoints.http.pages.routes.account import AccountPages
+from ubr.entrypoints.http.pages.routes.assets import PageAssets
+from ubr.entrypoints.http.pages.routes.links import LinkPages
+from ubr.entrypoints.http.pages.routes.login import LoginPages
+from ubr.entrypoints.http.pages.routes.registration import RegistrationPages
+from ubr.entrypoints.http.routing import Controller
+
+__all__ = ["SITE", "Site", "controllers_of"]
+
+_ACCOUNT = (PageAssets, LoginPages, RegistrationPages, LinkPages, AccountPages)
+
+
+def controllers_of(_options: PageOptions) -> tuple[type[Controller], ...]:
+    """The controllers of the pages that the operator wants."""
+    return _ACCOUNT

@@ -1,0 +1,177 @@
+"""One's own account: profile, e-mail, password, sessions, data."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from ubr.application.accounts.change_password import ChangePasswordCommand
+from ubr.application.accounts.delete_user import DeleteUserCommand
+from ubr.application.accounts.export_user import ExportUserCommand
+from ubr.application.accounts.request_email_change import RequestEmailChangeCommand
+from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
+from ubr.application.sessions.list_sessions import ListSessionsCommand
+from ubr.application.sessions.log_in_browser import LogInBrowserCommand
+from ubr.application.sessions.revoke_session import RevokeSessionCommand
+from ubr.domain.actor import Actor
+from ubr.domain.errors import ReauthenticationRequired, UbrError
+from ubr.entrypoints.http.call import Call
+from ubr.entrypoints.http.pages.devices import device
+from ubr.entrypoints.http.pages.page import (
+    PageController,
+    back_of,
+    form_operation,
+    lead_to,
+    page_operation,
+    query_of,
+    see_other,
+    show,
+    with_login,
+)
+from ubr.entrypoints.http.query import ID
+from ubr.entrypoints.http.response import Response, StreamedResponse
+from ubr.entrypoints.http.routing import get, post
+
+_NOBODY = UUID(int=0)
+
+
+class AccountPages(PageController):
+    @get("/account", page_operation("get_profile_page"))
+    @with_login
+    async def profile(self, request: Call, actor: Actor) -> Response:
+        return await _own(request, actor, "profile.html", "profile")
+
+    @post("/account", form_operation("post_profile_page"))
+    @with_login
+    async def save_name(self, request: Call, actor: Actor) -> Response:
+        form = request.form()
+        changes = UserChanges(full_name=form.get("full_name") or None)
+        try:
+            await request.ubr.update_user(UpdateUserCommand(user_id=actor.user_id, changes=changes), actor=actor)
+        except UbrError as error:
+            return await _own(request, actor, "profile.html", "profile", form=form, error=error)
+        return see_other(request, "/account", notice="name-saved")
+
+    @post("/account/email", form_operation("post_email_page"))
+    @with_login
+    async def change_email(self, request: Call, actor: Actor) -> Response:
+        form = request.form()
+        try:
+            await request.ubr.request_email_change(form.command(RequestEmailChangeCommand), actor=actor)
+        except UbrError as error:
+            return await _own(request, actor, "profile.html", "profile", form=form, error=error)
+        return see_other(request, "/account", notice="email-mailed")
+
+    @get("/account/password", page_operation("get_password_page"))
+    @with_login
+    async def password(self, request: Call, actor: Actor) -> Response:
+        return await _own(request, actor, "password.html", "password")
+
+    @post("/account/password", form_operation("post_password_page"))
+    @with_login
+    async def change_password(self, request: Call, actor: Actor) -> Response:
+        try:
+            cookie = await request.ubr.change_password(request.form().command(ChangePasswordCommand), actor=actor)
+        except UbrError as error:
+            return await _own(request, actor, "password.html", "password", error=error)
+        if cookie is not None:
+            request.give_cookie(cookie)
+        return see_other(request, "/account/password", notice="password-changed")
+
+    @get("/account/sessions", page_operation("get_sessions_page"))
+    @with_login
+    async def sessions(self, request: Call, actor: Actor) -> Response:
+        return await _sessions(request, actor)
+
+    @post("/account/sessions/end", form_operation("post_session_end"))
+    @with_login
+    async def end_session(self, request: Call, actor: Actor) -> Response:
+        given = request.form().get("session_id")
+        command = RevokeSessionCommand(session_id=UUID(given) if ID.fullmatch(given) else _NOBODY)
+        try:
+            await request.ubr.revoke_session(command, actor=actor)
+        except UbrError as error:
+            return await _sessions(request, actor, error=error)
+        return see_other(request, "/account/sessions", notice="session-ended")
+
+    @post("/account/sessions/end-others", form_operation("post_other_sessions_end"))
+    @with_login
+    async def end_others(self, request: Call, actor: Actor) -> Response:
+        await request.ubr.revoke_other_sessions(actor=actor)
+        return see_other(request, "/account/sessions", notice="others-ended")
+
+    @get("/account/data", page_operation("get_data_page"))
+    @with_login
+    async def data(self, request: Call, actor: Actor) -> Response:
+        return await _own(request, actor, "data.html", "data")
+
+    @post("/account/export", form_operation("post_export"))
+    @with_login
+    async def export(self, request: Call, actor: Actor) -> Response:
+        command = ExportUserCommand(user_id=actor.user_id)
+        try:
+            response = StreamedResponse(await request.ubr.export_user(command, actor=actor))
+        except ReauthenticationRequired:
+            return see_other(request, "/account/confirm", back="/account/data")
+        except UbrError as error:
+            return await _own(request, actor, "data.html", "data", error=error)
+        response.headers["content-disposition"] = 'attachment; filename="account.json"'
+        return response
+
+    @get("/account/delete", page_operation("get_deletion_page"))
+    @with_login
+    async def deletion(self, request: Call, actor: Actor) -> Response:
+        return await _own(request, actor, "deletion.html", "data")
+
+    @post("/account/delete", form_operation("post_deletion"))
+    @with_login
+    async def delete(self, request: Call, actor: Actor) -> Response:
+        try:
+            await request.ubr.delete_user(DeleteUserCommand(user_id=actor.user_id), actor=actor)
+        except ReauthenticationRequired:
+            return see_other(request, "/account/confirm", back="/account/delete")
+        except UbrError as error:
+            return await _own(request, actor, "deletion.html", "data", error=error)
+        request.take_cookie()
+        return see_other(request, "/login", notice="deleted")
+
+    @get("/account/confirm", page_operation("get_confirmation_page"))
+    @with_login
+    async def unconfirmed(self, request: Call, actor: Actor) -> Response:
+        back = back_of(request, query_of(request).get("return_to"))
+        return await _own(request, actor, "confirm.html", "", back=back)
+
+    @post("/account/confirm", form_operation("post_confirmation_page"))
+    @with_login
+    async def confirm(self, request: Call, actor: Actor) -> Response:
+        """A login as the same user, in a new session. The session before it ends, and its cookie with it."""
+        form = request.form()
+        back = back_of(request, form.get("return_to"))
+        me = await request.ubr.get_me(actor=actor)
+        command = LogInBrowserCommand(
+            email=me.email, password=form.get("current_password"), cookie=request.replaced_cookie
+        )
+        try:
+            login = await request.ubr.log_in_browser(command)
+        except UbrError as error:
+            return await _own(request, actor, "confirm.html", "", error=error, back=back)
+        request.give_cookie(login.cookie)
+        return lead_to(request, back or "/account")
+
+
+async def _own(request: Call, actor: Actor, template: str, section: str, **shown: Any) -> Response:
+    me = await request.ubr.get_me(actor=actor)
+    min_length = request.ubr.register_user.policy.password_min_length
+    return await show(request, template, section=section, me=me, min_length=min_length, **shown)
+
+
+async def _sessions(request: Call, actor: Actor, *, error: UbrError | None = None) -> Response:
+    cursor = query_of(request).get("cursor")
+    sessions = await request.ubr.list_sessions(
+        ListSessionsCommand(user_id=actor.user_id, cursor=cursor or None), actor=actor
+    )
+    # The current one may be on another page.
+    others = cursor is not None or any(not session.current for session in sessions.items)
+    return await _own(
+        request, actor, "sessions.html", "sessions", sessions=sessions, others=others, device=device, error=error
+    )
