@@ -14,7 +14,7 @@ import pytest
 from msgspec import json
 from packaging.requirements import Requirement
 
-from tests.integration.http.routes import ROUTES
+from tests.integration.http.routes import PAGE_PATHS, ROUTES
 from tests.support.papers import PAGES, ROOT, blocks, blocks_of, table
 from ubr.adapters.security import guesses
 from ubr.adapters.security.common_passwords import _listed
@@ -280,8 +280,8 @@ def test_every_route_that_a_page_names_exists() -> None:
 
 FOLDERS = ("/etc/", "/opt/ubr", "/usr/local/", "/var/lib/")
 """Folders of a machine, which no route begins with."""
-OTHER_PATHS = {"/problems/", "/health/"}
-"""The first parts of many paths."""
+OTHER_PATHS = {"/problems/", "/health/"} | PAGE_PATHS
+"""The first parts of many paths, and pages."""
 
 
 # Code blocks that no program runs

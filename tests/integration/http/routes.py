@@ -9,6 +9,8 @@ from tests.integration.http.kit import ANOTHER_PASSWORD, PASSWORD
 from ubr.entrypoints.http.call import Operation
 from ubr.entrypoints.http.files import assets_revision
 from ubr.entrypoints.http.openapi.operations import operations
+from ubr.entrypoints.http.page_options import PageOptions
+from ubr.entrypoints.http.pages.controllers import controllers_of
 from ubr.entrypoints.http.routes import CONTROLLERS
 
 
@@ -34,6 +36,8 @@ class Route:
 
 
 ROUTES = [Route(method, path, operation) for path, method, operation in operations(CONTROLLERS)]
+PAGE_PATHS = {path for path, _, _ in operations(controllers_of(PageOptions()))}
+"""The paths of pages, which are no part of the interface."""
 KNOWN = {"slug": "invalid-input", "revision": assets_revision(), "asset": "start.js"}
 """What is always there."""
 BY_NAME = {route.name: route for route in ROUTES}

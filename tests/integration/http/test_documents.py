@@ -14,7 +14,7 @@ from jsonschema import FormatChecker
 from jsonschema.validators import Draft202012Validator
 
 from tests.integration.http.kit import Service, assert_problem
-from tests.integration.http.routes import ROUTES, WITH_BODY, Route
+from tests.integration.http.routes import PAGE_PATHS, ROUTES, WITH_BODY, Route
 from ubr.application.app import UseCases
 from ubr.domain.accounts.passwords import PASSWORD_MIN_LENGTH_FLOOR
 from ubr.domain.errors import Conflict, InvalidToken, NotFound, SigningKeyNotFound, UbrError, WeakPassword
@@ -31,7 +31,7 @@ from ubr.settings import Settings, WrongSetting
 async def test_every_route_of_the_server_is_described(service: Service) -> None:
     assert service.edge is not None
     served = [route.path_format for route in service.edge.app.routes]
-    assert sorted(served) == sorted({route.template for route in ROUTES})
+    assert sorted(served) == sorted({route.template for route in ROUTES} | PAGE_PATHS)
     paths = described()["paths"]
     told = {(method.upper(), path) for path, methods in paths.items() for method in methods}
     assert told == {(route.method, route.template) for route in DESCRIBED}
@@ -71,11 +71,6 @@ def test_operations_are_called_what_their_use_cases_are() -> None:
         "check_readiness",
         "get_openapi",
         "get_docs",
-        "get_reset_password_page",
-        "get_verify_email_page",
-        "get_undo_email_page",
-        "get_page_script",
-        "get_page_style",
         "get_docs_asset",
         "get_metrics",
         "get_root",

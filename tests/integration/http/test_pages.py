@@ -38,6 +38,7 @@ HOST = "https://ubr.test"
 PUBLIC = ("/login", "/register", "/forgot", "/reset-password", "/verify-email", "/verify-email/resend", "/undo-email")
 OWN = ("/account", "/account/password", "/account/sessions", "/account/data", "/account/delete", "/account/confirm")
 APP = "https://app.example.org"
+SAME_ORIGIN = {"origin": HOST, "sec-fetch-site": "same-origin"}
 WRONG = "an entirely wrong password"
 
 
@@ -81,9 +82,12 @@ class Person:
     async def open(self, path: str, **headers: str) -> httpx.Response:
         return await self.client.get(path, headers=headers, follow_redirects=True)
 
-    async def send(self, path: str, follow: bool = True, **fields: str) -> httpx.Response:
-        headers = {"origin": HOST, "sec-fetch-site": "same-origin"}
-        return await self.client.post(path, data=fields, headers=headers, follow_redirects=follow)
+    async def send(self, path: str, **fields: str) -> httpx.Response:
+        return await self.client.post(path, data=fields, headers=SAME_ORIGIN, follow_redirects=True)
+
+    async def answer(self, path: str, **fields: str) -> httpx.Response:
+        """The answer to a form itself: no redirect is followed."""
+        return await self.client.post(path, data=fields, headers=SAME_ORIGIN)
 
     async def log_in(self, email: str = ADMIN, password: str = PASSWORD) -> Person:
         answer = await self.send("/login", email=email, password=password)
@@ -199,7 +203,7 @@ async def test_every_reference_of_a_page_leads_somewhere(path: str, reader: Pers
                 assert found.status_code == 200, target
         if target := attributes.get("action"):
             # Nothing was sent: a form without its fields is no good, and its path is known.
-            found = await stranger.send(urljoin(str(answer.url), target), follow=False)
+            found = await stranger.answer(urljoin(str(answer.url), target))
             assert found.status_code in {303, 400, 401}, target
 
 
@@ -313,7 +317,7 @@ async def test_the_start_leads_programs_to_the_documentation(service: Service, a
 
 
 async def test_a_login_opens_a_session_with_a_cookie_that_scripts_cannot_read(person: Person) -> None:
-    answer = await person.send("/login", follow=False, email=ADMIN, password=PASSWORD)
+    answer = await person.answer("/login", email=ADMIN, password=PASSWORD)
     assert (answer.status_code, answer.headers["location"]) == (303, "account")
     [cookie] = answer.headers.get_list("set-cookie")
     assert cookie.startswith("__Host-ubr=")
@@ -434,14 +438,13 @@ async def test_a_form_of_another_origin_does_nothing(person: Person, path: str, 
 
 
 async def test_a_form_is_a_form(person: Person) -> None:
-    headers = {"origin": HOST, "sec-fetch-site": "same-origin"}
     for kind in ("application/json", "text/plain", "multipart/form-data; boundary=x"):
-        answer = await person.client.post("/login", content=b"{}", headers={**headers, "content-type": kind})
+        answer = await person.client.post("/login", content=b"{}", headers={**SAME_ORIGIN, "content-type": kind})
         assert answer.status_code == 415
         assert answer.headers["content-type"].startswith("text/html")
     for body in (b"email=%zz", b"email=%ff", "email=ä".encode(), b"email=a&email=b", b"&".join([b"a=b"] * 2000)):
         kind = "application/x-www-form-urlencoded"
-        answer = await person.client.post("/login", content=body, headers={**headers, "content-type": kind})
+        answer = await person.client.post("/login", content=body, headers={**SAME_ORIGIN, "content-type": kind})
         assert answer.status_code == 400
         assert answer.headers["content-type"].startswith("text/html")
     large = await person.send("/login", email="a" * 70_000)
@@ -475,7 +478,7 @@ async def test_a_login_leads_to_listed_places_alone(
     # The browser applies the policy to the redirect after the form too.
     more = "" if origin is None else f" {origin}"
     assert page.headers["content-security-policy"] == POLICY.format(more=more)
-    answer = await person.send("/login", follow=False, email=ADMIN, password=PASSWORD, return_to=asked)
+    answer = await person.answer("/login", email=ADMIN, password=PASSWORD, return_to=asked)
     assert (answer.status_code, answer.headers["location"]) == (303, leads)
     known = await person.client.get("/login", params={"return_to": asked})
     assert (known.status_code, known.headers["location"]) == (303, leads)

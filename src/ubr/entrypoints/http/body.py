@@ -69,9 +69,9 @@ async def read(
         # HTTP/2 allows a body without a length. A client that sends one declares its content type.
         return b""
     if form:
-        pattern, accepted = _FORM, (FORM,)
+        pattern, accepted = _FORM, [FORM]
     else:
-        pattern, accepted = (_JSON_OR_PATCH, (MERGE_PATCH, JSON)) if patch else (_JSON, (JSON,))
+        pattern, accepted = (_JSON_OR_PATCH, [MERGE_PATCH, JSON]) if patch else (_JSON, [JSON])
     if len(types) != 1 or not pattern.fullmatch(types[0]) or coded:
         raise UnsupportedMediaType(*accepted)
     return await _bounded(receive, within)

@@ -73,11 +73,13 @@ def form_operation(name: str) -> Operation:
 
 
 class PageController(Controller):
-    """The pages of one theme. An error that no form shows is a page of its own."""
+    """The pages of one theme. An error that no form shows is a page of its own, and a problem for programs."""
 
     path = "/"
 
     async def failed(self, call: Call, error: Exception) -> Response:
+        if not wants_page(call):
+            return problem(call.scope, error)
         try:
             return await show(call, "problem.html", error=error)
         except Exception as broken:  # noqa: BLE001 - the page of the error failed, or its template is wrong
@@ -109,6 +111,11 @@ class Failure(msgspec.Struct, frozen=True):
 
     title: str
     fields: Mapping[str, str] = {}
+
+
+def wants_page(call: Call) -> bool:
+    """False for programs, which accept anything or JSON. Browsers name HTML."""
+    return b"text/html" in b",".join(call.fields.get(b"accept", ())).lower()
 
 
 def site_of(call: Call) -> Site:

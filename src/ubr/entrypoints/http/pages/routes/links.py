@@ -6,6 +6,8 @@ browsers do not send and proxies do not log: a script puts it into the form. Wit
 
 from __future__ import annotations
 
+from typing import Any
+
 from ubr.application.accounts.reset_password import ResetPasswordCommand
 from ubr.application.accounts.undo_email_change import UndoEmailChangeCommand
 from ubr.application.accounts.verify_email import VerifyEmailCommand
@@ -72,7 +74,7 @@ def _wants_password(error: UbrError) -> bool:
 
 
 async def _with_password(
-    request: Call, template: str, form: Form | None = None, error: UbrError | None = None, **shown: object
+    request: Call, template: str, form: Form | None = None, error: UbrError | None = None, **shown: Any
 ) -> Response:
     min_length = request.ubr.register_user.policy.password_min_length
     return await show(request, template, form=_kept(form, error), error=error, min_length=min_length, **shown)

@@ -17,6 +17,7 @@ from ubr.entrypoints.http.pages.page import (
     query_of,
     see_other,
     show,
+    wants_page,
 )
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.routes.documents import to_the_documentation
@@ -27,7 +28,7 @@ class LoginPages(PageController):
     @get("/", page_operation("get_start"))
     async def start(self, request: Call) -> Response:
         """Leads people to a page, and programs to the documentation as without pages."""
-        if b"text/html" not in b",".join(request.fields.get(b"accept", ())).lower():
+        if not wants_page(request):
             return to_the_documentation()
         return see_other(request, "/login" if await request.visitor() is None else "/account")
 
