@@ -132,7 +132,7 @@ def test_an_operator_replaces_a_single_text(tmp_path: Path) -> None:
         ("fr.toml", b"language = '\xff'", "fr.toml cannot be read"),
         ("fr.toml", "[login]\ntitle = 1", "login.title is not a text"),
         ("fr.toml", "[login]\ntitle = 'a {brace'", "fr.toml cannot be read"),
-        ("fr.toml", "[login]\ntitel = 'a'", "login.titel, which no page uses"),
+        ("fr.toml", "[login]\nheading = 'a'", "login.heading, which no page uses"),
         ("fr.toml", "[failure]\nfield = '{label} {secret}'", "failure.field with secret"),
         ("French.toml", "", "not named after a language"),
     ],
