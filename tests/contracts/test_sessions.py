@@ -16,8 +16,8 @@ from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import UbrError
-from ubr.domain.ids import SessionId
-from ubr.domain.sessions.session import Session, SessionLimits
+from ubr.domain.ids import SessionId, TokenDigest
+from ubr.domain.sessions.session import Session, SessionKind, SessionLimits
 from ubr.domain.sessions.termination import SecurityEvent
 
 pytestmark = pytest.mark.anyio
@@ -72,6 +72,27 @@ async def test_a_session_comes_back_as_it_was_ended_or_not(uow: UnitOfWork, user
         async with unit as tx:
             assert await tx.sessions.get(live.id) == live
             assert await tx.sessions.get(ended.id) == ended
+
+
+async def test_a_session_of_a_browser_keeps_the_digest_of_its_cookie(uow: UnitOfWork, user: User) -> None:
+    session = replace(new_session(user), cookie_digest=TokenDigest(bytes(range(32))))
+    async with uow.begin(SYSTEM) as tx:
+        await tx.sessions.add(session)
+        await tx.commit()
+    assert await live(uow, user) == [session]
+    assert session.kind is SessionKind.BROWSER
+    async with uow.begin(SYSTEM) as tx:
+        found = await tx.sessions.get(session.id)
+        assert found is not None
+        found.replace_cookie(TokenDigest(bytes(32)))
+        await tx.sessions.save(found)
+        await tx.commit()
+    principal = await seen(uow, lambda tx: tx.principals.get(session.id))
+    assert principal is not None
+    assert [principal.session.has_cookie(TokenDigest(raw)) for raw in (bytes(32), bytes(range(32)))] == [True, False]
+    [entry] = await seen(uow, lambda tx: tx.logs.page(LogFilter(), None, 100))
+    assert (entry.action, entry.target and entry.target.id) == ("session.cookie_replaced", str(session.id))
+    assert entry.facts == {"user_id": str(user.id)}
 
 
 async def test_saving_stores_all_that_changed(uow: UnitOfWork, user: User) -> None:

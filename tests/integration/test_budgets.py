@@ -24,11 +24,13 @@ from ubr import (
     Application,
     ChangePasswordCommand,
     GetUserCommand,
+    IssueAccessTokenCommand,
     ListLogsCommand,
     ListRolesCommand,
     ListSessionsCommand,
     ListUserRolesCommand,
     ListUsersCommand,
+    LogInBrowserCommand,
     LogInCommand,
     RefreshSessionCommand,
     RegisterUserCommand,
@@ -47,12 +49,14 @@ class House:
     ubr: Application
     actor: Actor
     refresh_token: str
+    cookie: str
 
 
 Act: TypeAlias = Callable[[House], Awaitable[object]]
 
 BUDGETS: dict[str, tuple[int, int, Act]] = {
     "authenticated read of oneself": (0, 0, lambda it: it.ubr.get_me(actor=it.actor)),
+    "authentication by a cookie": (0, 0, lambda it: it.ubr.authenticate_cookie(it.cookie)),
     "another user": (2, 0, lambda it: it.ubr.get_user(GetUserCommand(user_id=it.actor.user_id), actor=SYSTEM)),
     "first page of users": (1, 0, lambda it: it.ubr.list_users(ListUsersCommand(), actor=SYSTEM)),
     "roles": (1, 0, lambda it: it.ubr.list_roles(ListRolesCommand(), actor=SYSTEM)),
@@ -68,6 +72,12 @@ BUDGETS: dict[str, tuple[int, int, Act]] = {
     ),
     "logs": (5, 1, lambda it: it.ubr.list_logs(ListLogsCommand(), actor=SYSTEM)),
     "login": (10, 1, lambda it: it.ubr.log_in(LogInCommand(email="user0@example.org", password=PASSWORD))),
+    "login of a browser": (
+        9,
+        1,
+        lambda it: it.ubr.log_in_browser(LogInBrowserCommand(email="user0@example.org", password=PASSWORD)),
+    ),
+    "token for a page": (5, 1, lambda it: it.ubr.issue_access_token(IssueAccessTokenCommand(cookie=it.cookie))),
     "refresh": (
         11,
         1,
@@ -95,7 +105,9 @@ async def house(new_database: NewDatabase) -> AsyncIterator[House]:
     async with connect(settings) as ubr:
         await ubr.register_user(RegisterUserCommand(email="user0@example.org", password=PASSWORD))
         tokens = await ubr.log_in(LogInCommand(email="user0@example.org", password=PASSWORD))
-        yield House(ubr, await ubr.authenticate(tokens.access_token), tokens.refresh_token)
+        browser = await ubr.log_in_browser(LogInBrowserCommand(email="user0@example.org", password=PASSWORD))
+        await ubr.authenticate_cookie(browser.cookie.value)
+        yield House(ubr, await ubr.authenticate(tokens.access_token), tokens.refresh_token, browser.cookie.value)
 
 
 @contextmanager

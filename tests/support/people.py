@@ -15,7 +15,13 @@ from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
 from ubr.application.app import Application
 from ubr.application.audit.list_logs import ListLogsCommand
-from ubr.application.kernel.representations import LogEntryResult, RoleResult, TokensResult, UserResult
+from ubr.application.kernel.representations import (
+    AccessTokenResult,
+    LogEntryResult,
+    RoleResult,
+    TokensResult,
+    UserResult,
+)
 from ubr.application.ports.accounts import PasswordHasher
 from ubr.application.ports.mail import Mail
 from ubr.application.roles.assign_role import AssignRoleCommand
@@ -123,7 +129,7 @@ class World:
     async def seen(self, user_id: UUID) -> UserResult:
         return await self.ubr.get_user(GetUserCommand(user_id=user_id), actor=SYSTEM)
 
-    async def alive(self, tokens: TokensResult) -> bool:
+    async def alive(self, tokens: TokensResult | AccessTokenResult) -> bool:
         """True if an access token is accepted."""
         try:
             await self.ubr.authenticate(tokens.access_token)

@@ -16,10 +16,12 @@ from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.delete_user import DeleteUserCommand
 from ubr.application.accounts.list_users import ListUsersCommand
 from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
-from ubr.application.kernel.representations import LogEntryResult, TokensResult
+from ubr.application.kernel.representations import AccessTokenResult, LogEntryResult, TokensResult
 from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.roles.unassign_role import UnassignRoleCommand
+from ubr.application.sessions.issue_access_token import IssueAccessTokenCommand
 from ubr.application.sessions.list_sessions import ListSessionsCommand
+from ubr.application.sessions.log_in_browser import LogInBrowserCommand
 from ubr.application.sessions.revoke_session import RevokeSessionCommand
 from ubr.application.sessions.revoke_user_sessions import RevokeUserSessionsCommand
 from ubr.domain.accounts.email import Email
@@ -52,12 +54,15 @@ class Person:
 @dataclass
 class Signed:
     user_id: UUID
-    tokens: TokensResult
+    tokens: TokensResult | AccessTokenResult
     end: datetime
     idle_end: datetime
     seen: datetime
     spent: list[tuple[str, datetime]] = field(default_factory=list)
     ended: bool = False
+    cookie: str | None = None
+    """Of a browser, instead of a refresh token."""
+    replaced: list[str] = field(default_factory=list)
 
     def live(self, now: datetime) -> bool:
         return not self.ended and now < self.end and now < self.idle_end
@@ -158,8 +163,10 @@ class Machine(RuleBasedStateMachine):
             self.world.log_in(f"{person.name}@example.org", password),
             None if right and person.active else InvalidCredentials,
         )
-        if tokens is None:
-            return
+        if tokens is not None:
+            self.opened_for(user_id, tokens, None)
+
+    def opened_for(self, user_id: UUID, tokens: TokensResult | AccessTokenResult, cookie: str | None) -> None:
         live = sorted(self.live(user_id), key=lambda session: session.seen)
         evicted = live[: max(0, len(live) + 1 - CAP)]
         if len({session.seen for session in live}) < len(live):  # of equals the model does not know which one goes
@@ -169,15 +176,54 @@ class Machine(RuleBasedStateMachine):
         for session in evicted:
             session.ended = True
         self.sessions.append(
-            Signed(user_id, tokens, self.now + LIFETIME, min(self.now + IDLE, self.now + LIFETIME), self.now)
+            Signed(
+                user_id, tokens, self.now + LIFETIME, min(self.now + IDLE, self.now + LIFETIME), self.now, cookie=cookie
+            )
         )
+
+    @rule(pick=picks, leaves=st.booleans())
+    def logs_in_with_a_browser(self, pick: int, leaves: bool) -> None:
+        user_id = self.person(pick)
+        person = self.people[user_id]
+        before = [session for session in self.sessions if session.cookie is not None]
+        left = before[pick % len(before)] if before and leaves else None
+        command = LogInBrowserCommand(
+            email=f"{person.name}@example.org", password=person.password, cookie=None if left is None else left.cookie
+        )
+        login = self.does(self.world.ubr.log_in_browser(command), None if person.active else InvalidCredentials)
+        if login is None:
+            return
+        if left is not None and left.live(self.now):
+            left.ended = True
+        token = self.run(self.world.ubr.issue_access_token(IssueAccessTokenCommand(cookie=login.cookie.value)))
+        self.opened_for(user_id, token, login.cookie.value)
+
+    @rule(pick=picks)
+    def comes_back_with_a_cookie(self, pick: int) -> None:
+        browsers = [session for session in self.sessions if session.cookie is not None]
+        if not browsers:
+            return
+        session = browsers[pick % len(browsers)]
+        assert session.cookie is not None
+        due = self.now - session.seen >= IDLE / 10
+        good = session.live(self.now)
+        actor = self.does(
+            self.world.ubr.authenticate_cookie(session.cookie), None if good else InvalidToken, silent=True
+        )
+        if good:
+            assert actor == session.actor
+            self.acts(some=due)
+            if due:
+                session.seen, session.idle_end = self.now, min(self.now + IDLE, session.end)
 
     @rule(pick=picks)
     def refreshes(self, pick: int) -> None:
-        if not self.sessions:
+        found = [session for session in self.sessions if session.cookie is None]
+        if not found:
             return
-        session = self.sessions[pick % len(self.sessions)]
+        session = found[pick % len(found)]
         good = session.live(self.now)
+        assert isinstance(session.tokens, TokensResult)
         tokens = self.does(self.world.refresh(session.tokens.refresh_token), None if good else InvalidToken)
         if tokens is not None:
             session.spent.append((session.tokens.refresh_token, self.now))
@@ -196,11 +242,13 @@ class Machine(RuleBasedStateMachine):
         if newest and self.now - session.seen <= timedelta(seconds=10):
             again = self.does(self.world.refresh(token), None if session.live(self.now) else InvalidToken, silent=True)
             if again is not None:
+                assert isinstance(session.tokens, TokensResult)
                 assert again.refresh_token == session.tokens.refresh_token
                 self.acts(some=False)
             return
         if newest and session.live(self.now) and self.now - when <= timedelta(minutes=2):
             replaced, session.tokens = session.tokens, self.does(self.world.refresh(token), None)
+            assert isinstance(replaced, TokensResult)
             session.spent.insert(at, (replaced.refresh_token, self.now))
             session.seen = self.now
             session.idle_end = min(self.now + IDLE, session.end)
@@ -262,9 +310,13 @@ class Machine(RuleBasedStateMachine):
         new = OTHER_PASSWORD if current == PASSWORD else PASSWORD
         expected = InvalidToken if not good else None if right else WrongPassword
         command = ChangePasswordCommand(current_password=current, new_password=new)
-        self.does(self.world.ubr.change_password(command, actor=session.actor), expected)
+        cookie = self.does(self.world.ubr.change_password(command, actor=session.actor), expected)
         if expected is None and person is not None:
             person.password = new
+            assert (cookie is None) == (session.cookie is None)
+            if session.cookie is not None:
+                session.replaced.append(session.cookie)
+                session.cookie = cookie.value
             self.end(session.user_id, but=session)
 
     @rule(pick=picks, minutes=st.sampled_from([None, None, 2, 30, 90]))
@@ -350,6 +402,20 @@ class Machine(RuleBasedStateMachine):
         for session in self.sessions:
             if not session.live(self.now):
                 assert not self.run(self.world.alive(session.tokens))
+
+    @invariant()
+    def no_other_cookie_authenticates_anybody(self) -> None:
+        for session in self.sessions:
+            ended = [session.cookie] if session.cookie is not None and not session.live(self.now) else []
+            for cookie in session.replaced + ended:
+                assert not self.run(self.known(cookie))
+
+    async def known(self, cookie: str) -> bool:
+        try:
+            await self.world.ubr.authenticate_cookie(cookie)
+        except InvalidToken:
+            return False
+        return True
 
     @invariant()
     def users_are_as_they_should_be(self) -> None:
