@@ -27,7 +27,10 @@ from ubr import (
     CreateAdminCommand,
     DeleteUserCommand,
     DeliverMail,
+    ListLogsCommand,
+    ListSessionsCommand,
     ListUsersCommand,
+    LogInBrowserCommand,
     LogInCommand,
     RefreshSessionCommand,
     RegisterUserCommand,
@@ -68,6 +71,7 @@ async def instances(new_database: NewDatabase, clean_redis_url: str) -> AsyncIte
         login_rate_limit=NO_LIMITS,
         revocation_poll=timedelta(milliseconds=50),
         revocation_bound=timedelta(seconds=2),
+        audit_refreshes="all",
         **TINY_HASHING,
     )
     async with two_instances(settings) as both:
@@ -184,8 +188,11 @@ async def test_no_session_opened_with_the_old_password_survives_its_change(
         old, new = passwords[email], f"{PASSWORD} {number}"
         actor = await log_in(first, email, old)
         change = first.change_password(ChangePasswordCommand(current_password=old, new_password=new), actor=actor)
-        tokens, _ = await asyncio.gather(_try_to_sign_in(second, email, old), change)
+        tokens, cookie, _ = await asyncio.gather(
+            _try_to_sign_in(second, email, old), _try_a_browser(second, email, old), change
+        )
         passwords[email] = new
+        assert cookie is None or not await _tried(second, cookie)
         lost["refused" if tokens is None else "ended"] += 1
         if tokens is not None:
             with pytest.raises(InvalidToken):
@@ -198,6 +205,78 @@ async def test_no_session_opened_with_the_old_password_survives_its_change(
     # Both orders came up: the test looked at a race and not at a queue.
     assert lost["refused"] > 0
     assert lost["ended"] > 0
+
+
+@rounds(3, 500)
+async def test_a_cookie_that_has_ended_is_refused_everywhere(
+    instances: tuple[Application, Application], rounds: int
+) -> None:
+    """Both instances know the session. Calls with its cookie run beside the end, at the other instance."""
+    email = "user@example.org"
+    await instances[0].register_user(RegisterUserCommand(email=email, password=PASSWORD))
+    password = PASSWORD
+    for number in range(rounds):
+        here, there = instances if number % 2 else instances[::-1]
+        ended, kept = [await _browser(here, email, password) for _ in range(2)]
+        for ubr in instances:
+            for cookie in (ended, kept):
+                await ubr.authenticate_cookie(cookie)
+        calls = [_tried(there, ended) for _ in range(20)]
+        actor = await here.authenticate_cookie(ended)
+        await asyncio.gather(here.log_out(actor=actor), *calls)
+        assert [await _tried(ubr, ended) for ubr in instances] == [False, False]
+        assert [await _tried(ubr, kept) for ubr in instances] == [True, True]
+        changed = f"{PASSWORD} {number}"
+        command = ChangePasswordCommand(current_password=password, new_password=changed)
+        calls = [_tried(there, kept) for _ in range(20)]
+        newer, *_ = await asyncio.gather(
+            here.change_password(command, actor=await here.authenticate_cookie(kept)), *calls
+        )
+        password = changed
+        assert newer is not None
+        assert [await _tried(ubr, kept) for ubr in instances] == [False, False]
+        assert [await _tried(ubr, newer.value) for ubr in instances] == [True, True]
+
+
+@rounds(2, 100)
+async def test_a_use_at_both_instances_is_stored_once(instances: tuple[Application, Application], rounds: int) -> None:
+    first, second = instances
+    await first.register_user(RegisterUserCommand(email="user@example.org", password=PASSWORD))
+    for number in range(1, rounds + 1):
+        cookie = await _browser(first, "user@example.org", PASSWORD)
+        session_id = first.authenticate_cookie.cookies.read(cookie).actor.session_id
+        async with first.log_in.unit_of_work.begin(SYSTEM) as tx:
+            session = await tx.sessions.get(session_id)
+            assert session is not None
+            session.last_seen_at -= timedelta(minutes=11)
+            await tx.sessions.save(session)
+            await tx.commit()
+        calls = (ubr.authenticate_cookie(cookie) for _ in range(50) for ubr in instances)
+        assert await outcomes(calls) == {"done": 100}
+        entries = await first.list_logs(ListLogsCommand(action="session.refreshed", limit=200), actor=SYSTEM)
+        assert len(entries.items) == number
+        page = await second.list_sessions(ListSessionsCommand(user_id=session.user_id), actor=SYSTEM)
+        assert all(each.last_seen_at - each.created_at < timedelta(minutes=1) for each in page.items)
+
+
+async def _browser(ubr: Application, email: str, password: str) -> str:
+    login = await ubr.log_in_browser(LogInBrowserCommand(email=email, password=password))
+    return login.cookie.value
+
+
+async def _try_a_browser(ubr: Application, email: str, password: str) -> str | None:
+    try:
+        return await _browser(ubr, email, password)
+    except InvalidCredentials:
+        return None
+
+
+async def _tried(ubr: Application, cookie: str) -> bool:
+    try:
+        await ubr.authenticate_cookie(cookie)
+    except InvalidToken:
+        return False
+    return True
 
 
 async def _try_to_sign_in(ubr: Application, email: str, password: str) -> tuple[str, str] | None:
