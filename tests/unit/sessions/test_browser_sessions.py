@@ -14,13 +14,15 @@ from ubr.application.accounts.request_password_reset import RequestPasswordReset
 from ubr.application.accounts.reset_password import ResetPasswordCommand
 from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
 from ubr.application.kernel.representations import BrowserLoginResult, SessionCookieResult
+from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.sessions.issue_access_token import IssueAccessTokenCommand
 from ubr.application.sessions.list_sessions import ListSessionsCommand
 from ubr.application.sessions.log_in_browser import LogInBrowserCommand
 from ubr.application.sessions.revoke_session import RevokeSessionCommand
 from ubr.application.sessions.revoke_user_sessions import RevokeUserSessionsCommand
+from ubr.application.sessions.session_renewal import SessionRenewal
 from ubr.domain.accounts.user import UserStatus
-from ubr.domain.actor import SYSTEM, Actor
+from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.errors import InvalidCredentials, InvalidToken, RateLimited
 from ubr.domain.ids import SessionId, UserId
 from ubr.settings import Limit, LoginRateLimit, RateLimit
@@ -266,6 +268,32 @@ async def test_uses_at_the_same_time_are_stored_once() -> None:
         world.clock.move(minutes=11)
         await asyncio.gather(*(world.ubr.authenticate_cookie(cookie) for _ in range(50)))
         assert [entry.action for entry in await world.acts()] == ["session.refreshed"]
+
+
+class Counted:
+    """Counts the writing units."""
+
+    def __init__(self, inner: UnitOfWork) -> None:
+        self.inner = inner
+        self.begun = 0
+
+    def begin(self, actor: Actor | System | None) -> Any:
+        self.begun += 1
+        return self.inner.begin(actor)
+
+
+async def test_uses_at_the_same_time_do_not_queue_for_the_database(world: World) -> None:
+    member = await world.user()
+    login = await browser(world, member.email)
+    known = world.ubr.authenticate_cookie
+    cache = known.authorize.session_cache
+    units: Any = Counted(world.ubr.log_in.unit_of_work)
+    renewal = SessionRenewal(units, cache, world.clock, world.ubr.log_in.policy)
+    principal = await cache.principal(SessionId(login.session.session_id))
+    assert principal is not None
+    world.clock.move(minutes=11)
+    await asyncio.gather(*(renewal(principal) for _ in range(50)))
+    assert units.begun == 1
 
 
 # --- tokens for other services ---------------------------------------------------------------------------------------

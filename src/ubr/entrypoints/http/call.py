@@ -174,7 +174,7 @@ class Call:
 
     @property
     def cookie(self) -> str | None:
-        """The session cookie; None without one, and if there is an `Authorization`, which takes precedence.
+        """The session cookie; None without one, and beside an `Authorization`: no cookie rescues a wrong token.
 
         Errors: `InvalidToken`.
         """
@@ -235,8 +235,7 @@ class Call:
         if wanted.for_browsers:
             self._browsers.check_origin(self.method, self.fields)
         if not wanted.public:
-            # The cookie counts only without the other field: a wrong token is not rescued by a good cookie.
-            cookie = None if b"authorization" in self.fields or wanted.for_programs else self.cookie
+            cookie = None if wanted.for_programs else self.cookie
             if cookie is not None:
                 self._browsers.check_origin(self.method, self.fields)
                 by_cookie = self.ubr.authenticate_cookie
