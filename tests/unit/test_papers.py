@@ -115,6 +115,11 @@ SECURITY = {
         "contracts/test_signing_keys.py",
     ),
     "A refresh token is good once": ("contracts/test_refresh_tokens.py", "simulation/test_refresh_explored.py"),
+    "The cookie of a browser": (
+        "unit/sessions/test_browser_sessions.py",
+        "integration/http/test_browser_sessions.py",
+        "integration/http/test_cross_origin.py",
+    ),
     "Authorization is decided": ("unit/access/test_authorization.py", "integration/http/test_authorization.py"),
     "Users cannot grant": ("integration/test_rights.py", "unit/domain/roles/test_policy.py"),
     "Wrong passwords are limited": (

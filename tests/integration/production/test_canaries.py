@@ -20,6 +20,7 @@ import asyncpg
 import httpx
 import pytest
 
+from tests.integration.http.kit import OWN_PAGE
 from tests.integration.http.routes import GOOD_BODIES, ROUTES
 from tests.support import commands
 from tests.support.commands import PATIENCE, clean_environment
@@ -154,6 +155,8 @@ async def every_flow(talk: Conversation) -> None:
     await say("POST", "/api/auth/password/reset", json={"token": reset, "new_password": make("third")})
     await say("POST", "/api/auth/password/reset", 400, json={"token": reset, "new_password": make("third")})
 
+    await a_browser(talk)
+
     ada, refresh = await talk.log_in(ADA, make("third"))
     wish = {"email": "ada@example.com", "current_password": make("third")}
     await say("POST", "/api/auth/email", 202, json=wish, headers=ada)
@@ -163,6 +166,23 @@ async def every_flow(talk: Conversation) -> None:
     undo = await talk.link(ADA, "undo-email")
     await say("POST", "/api/auth/email/undo", json={"token": undo})
     await say("POST", "/api/auth/refresh", 401, json={"refresh_token": refresh})
+
+
+async def a_browser(talk: Conversation) -> None:
+    make, say = talk.canaries.make, talk.say
+    login = await say("POST", "/api/auth/login/browser", 200, json={"email": ADA, "password": make("third")})
+    talk.client.cookies.clear()  # the header below is the only one
+    pair = login.headers["set-cookie"].partition(";")[0]
+    talk.canaries.note("cookie", pair.partition("ubr_bs_")[2])
+    mine = {"cookie": pair}
+    token = await say("POST", "/api/auth/token/browser", 200, headers=mine)
+    for part in token.json()["access_token"].split(".")[1:]:
+        talk.canaries.note("access token", part)
+    for cookie in (f"{pair}x", f"{pair}; {pair}", f"{pair[:-1]}{make('scheme')}"):
+        await say("GET", "/api/users/me", 401, headers={"cookie": cookie})
+    await say("POST", "/api/auth/logout", 403, headers={**mine, "sec-fetch-site": "cross-site"})
+    await say("POST", "/api/auth/logout", 204, headers=mine)
+    await say("POST", "/api/auth/logout", 401, headers=mine)
 
 
 async def every_act_of_an_admin(talk: Conversation) -> dict[str, str]:
@@ -347,7 +367,9 @@ async def test_no_secret_leaves_the_service(
         service = UbrProcess(tmp_path, environment)
         stack.callback(service.kill)
         await asyncio.to_thread(service.wait_until_ready)
-        client = await stack.enter_async_context(httpx.AsyncClient(base_url=service.url, timeout=PATIENCE))
+        client = await stack.enter_async_context(
+            httpx.AsyncClient(base_url=service.url, timeout=PATIENCE, headers=OWN_PAGE)
+        )
         talk = Conversation(client, canaries, mails)
 
         await every_flow(talk)
