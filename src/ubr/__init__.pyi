@@ -1,6 +1,8 @@
 # The public face of ubr, name by name: type checkers read this file, and `ubr.__getattr__` does too.
 
 from ubr import errors as errors
+from ubr import events as events
+from ubr import sync as sync
 from ubr.application.accounts.change_password import (
     ChangePassword as ChangePassword,
 )
@@ -161,6 +163,18 @@ from ubr.application.audit.prune_log import (
 )
 from ubr.application.audit.prune_log import (
     PruneLogCommand as PruneLogCommand,
+)
+from ubr.application.audit.read_events import (
+    EventResult as EventResult,
+)
+from ubr.application.audit.read_events import (
+    EventsResult as EventsResult,
+)
+from ubr.application.audit.read_events import (
+    ReadEvents as ReadEvents,
+)
+from ubr.application.audit.read_events import (
+    ReadEventsCommand as ReadEventsCommand,
 )
 from ubr.application.audit.rotate_log_key import LogKeyResult as LogKeyResult
 from ubr.application.audit.rotate_log_key import RotateLogKey as RotateLogKey

@@ -1,7 +1,8 @@
 """The tables of ubr in a database that others use too, and a server that ubr cannot work with."""
 
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,15 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import anyio.to_thread
+import asyncpg
 import pytest
 
 from tests.support.plugin import NewDatabase
 from tests.support.servers import PostgresServer
-from ubr import SYSTEM, RegisterUserCommand, Settings, connect
+from ubr import SYSTEM, CreateUserCommand, RegisterUserCommand, Settings, connect
 from ubr.adapters.sql.migrations import REVISIONS, SchemaState, UnknownSchema, check, downgrade, upgrade
 from ubr.adapters.sql.migrations.place import ForeignTables
-from ubr.domain.errors import StoreUnavailable
+from ubr.domain.errors import EmailTaken, StoreUnavailable
 from ubr.testing import TINY_HASHING
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
@@ -99,6 +101,37 @@ async def test_the_schema_can_be_chosen(new_database: NewDatabase, ask: Ask) -> 
     assert await schemas_of(ask, url) == "first,public,second"
     await downgrade(url, "base", schema="first")
     assert await schemas_of(ask, url) == "public,second"
+
+
+async def test_one_process_has_two_installations_in_one_database_at_once(new_database: NewDatabase, ask: Ask) -> None:
+    url = new_database(migrated=False)
+    for schema in ("first", "second"):
+        await upgrade(url, schema=schema)
+    async with AsyncExitStack() as stack:
+        opened = [
+            await stack.enter_async_context(
+                connect(Settings.memory(database_url=url, database_schema=schema, migrate="check", **TINY_HASHING))
+            )
+            for schema in ("first", "second")
+        ]
+        host = await stack.enter_async_context(asyncpg_connection(url))
+        for number, ubr in enumerate(opened):
+            command = CreateUserCommand(email=f"{number}@example.org")
+            async with host.transaction():
+                await ubr.within(host).create_user(command, actor=SYSTEM)
+            with pytest.raises(EmailTaken):
+                await ubr.create_user(command, actor=SYSTEM)
+    assert await ask(url, "SELECT string_agg(email, ',') FROM first.users") == "0@example.org"
+    assert await ask(url, "SELECT string_agg(email, ',') FROM second.users") == "1@example.org"
+
+
+@asynccontextmanager
+async def asyncpg_connection(url: str) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 @pytest.mark.parametrize("path", ["public", "elsewhere, public"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import runpy
@@ -31,6 +32,7 @@ from ubr import (
     SYSTEM,
     AssignRoleCommand,
     CreateRoleCommand,
+    CreateUserCommand,
     GetUserCommand,
     Origin,
     RegisterUserCommand,
@@ -276,6 +278,38 @@ def test_the_commands_about_users(installation: Path, monkeypatch: pytest.Monkey
 def _form(answer: str) -> list[str]:
     """The lines without their times, and each once."""
     return list(dict.fromkeys(re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME", line) for line in answer.splitlines()))
+
+
+async def test_events_are_followed(tmp_path: Path) -> None:
+    follow_users = program("docs/embedding.md", "follow_users")["follow_users"]
+    file = tmp_path / "host.db"
+    engine = create_async_engine(f"sqlite+aiosqlite:///{file}")
+    async with engine.begin() as connection:
+        for statement in (
+            "CREATE TABLE followed (position text)",
+            "INSERT INTO followed VALUES (NULL)",
+            "CREATE TABLE seen (entry text PRIMARY KEY, action text)",
+        ):
+            await connection.execute(text(statement))
+    async with in_memory() as (ubr, _):
+        for number in range(2):  # the second follower begins where the first one was stopped
+            await ubr.create_user(CreateUserCommand(email=f"{number}@example.org"), actor=SYSTEM)
+            following = asyncio.create_task(follow_users(engine, ubr))
+            seen: list[str] = []
+            while len(seen) <= number:
+                await asyncio.sleep(0.01)
+                assert not following.done()
+                async with engine.connect() as connection:
+                    seen = list((await connection.execute(text("SELECT action FROM seen"))).scalars())
+            following.cancel()
+            await asyncio.wait([following])
+            assert seen == ["user.created"] * (number + 1)
+    await engine.dispose()
+
+
+def test_a_script_without_an_event_loop() -> None:
+    invite = program("docs/embedding.md", "def invite")["invite"]
+    assert invite(Settings.memory(**TINY_HASHING), "reader@example.org").email == "reader@example.org"
 
 
 async def test_a_team_and_its_owner_are_one_transaction(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from ubr import (
     CreateUserCommand,
     GetUserCommand,
     GrantResult,
+    HostedUseCases,
     IdempotencyKey,
     ListLogsCommand,
     ListSessionsCommand,
@@ -38,6 +39,8 @@ from ubr import (
     UserResult,
     calling_from,
     connect,
+    events,
+    sync,
 )
 from ubr.testing import MovableClock, in_memory, log_in
 from ubr.verifier import Credentials, VerifiedToken, Verifier
@@ -92,6 +95,31 @@ async def the_rest(app: Application, actor: Actor) -> None:
         await app.create_user(CreateUserCommand(email="another@example.org"), actor=actor)
     except UbrError as error:
         assert_type(str(error), str)
+
+
+def without_an_event_loop() -> None:
+    with sync.connect(Settings.from_env(), timeout=10) as users:
+        command = RegisterUserCommand(email="reader@example.org", password="a long enough password")
+        assert_type(users.register_user(command, actor=SYSTEM), UserResult)
+        assert_type(users.register_user(command), UserResult | None)
+        assert_type(users.create_user(CreateUserCommand(email="a@example.org"), actor=SYSTEM), UserResult)
+        page = users.list_users(ListUsersCommand(limit=10), actor=SYSTEM)
+        assert_type(page, Page[UserResult])
+        users.assign_role(AssignRoleCommand(user_id=page.items[0].id, role="editor"), actor=SYSTEM)
+
+
+async def in_ones_own_transaction(app: Application, connection: object) -> None:
+    users = app.within(connection)
+    assert_type(users, HostedUseCases)
+    made = await users.create_user(CreateUserCommand(email="a@example.org"), actor=SYSTEM)
+    assert_type(made, UserResult)
+    await users.committed()
+
+
+async def events_of(app: Application) -> None:
+    async for event in events.follow(app, after=None, actions=["user.created"]):
+        assert_type(event.position, str)
+        assert_type(event.entry, LogEntryResult)
 
 
 async def in_tests() -> AsyncIterator[Application]:

@@ -28,6 +28,7 @@ from ubr.application.ports.unit_of_work import EndingUnitOfWork, UnitOfWork
 from ubr.application.sessions.log_out import LogOut
 from ubr.bootstrap.composition import sessions as compose_sessions
 from ubr.bootstrap.ports import Ports
+from ubr.sync import BlockingApplication
 from ubr.testing import in_memory
 from ubr.verifier import Credentials, Verifier
 
@@ -89,6 +90,16 @@ async def openings() -> None:
     async with in_memory() as app:
         await app.log_in(LogInCommand(email="reader@example.org", password=""))  # E: attr-defined
     Verifier("https://users.example.org", Credentials("service", "password"))  # E: call-arg
+
+
+def blocking(users: BlockingApplication) -> None:
+    users.create_user(CreateUserCommand(email="a@example.org"))  # E: call-arg
+    users.create_user(GetUserCommand(user_id=UUID(int=1)), actor=SYSTEM)  # E: arg-type
+    users.create_users()  # E: attr-defined
+
+
+async def within(app: Application) -> None:
+    await app.within(object()).log_in(LogInCommand(email="a@example.org", password=""))  # E: attr-defined
 
 
 def composition(ending: EndingUnitOfWork, plain: UnitOfWork, denials: DenialLog, ports: Ports, log_out: LogOut) -> None:

@@ -32,6 +32,7 @@ from ubr.application.audit.list_log_keys import ListLogKeys
 from ubr.application.audit.list_logs import ListLogs
 from ubr.application.audit.prove_log_entry import ProveLogEntry
 from ubr.application.audit.prune_log import PruneLog
+from ubr.application.audit.read_events import ReadEvents
 from ubr.application.audit.rotate_log_key import RotateLogKey
 from ubr.application.audit.verify_log import VerifyLog
 from ubr.application.keys.get_public_keys import GetPublicKeys
@@ -142,6 +143,7 @@ class AuditUseCases:
     """The audit log."""
 
     list_logs: ListLogs
+    read_events: ReadEvents
     get_checkpoint: GetCheckpoint
     prove_log_entry: ProveLogEntry
     compare_checkpoint: CompareCheckpoint

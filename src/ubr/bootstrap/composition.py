@@ -49,6 +49,7 @@ from ubr.application.audit.list_log_keys import ListLogKeys
 from ubr.application.audit.list_logs import ListLogs
 from ubr.application.audit.prove_log_entry import ProveLogEntry
 from ubr.application.audit.prune_log import PruneLog
+from ubr.application.audit.read_events import ReadEvents
 from ubr.application.audit.rotate_log_key import RotateLogKey
 from ubr.application.audit.verify_log import VerifyLog
 from ubr.application.keys.get_public_keys import GetPublicKeys
@@ -387,6 +388,9 @@ def audit(ports: Ports, services: Services) -> AuditUseCases:
             unit_of_work=services.unit_of_work,
             pager=services.pager,
             denials=services.denials,
+        ),
+        read_events=ReadEvents(
+            unit_of_work=services.unit_of_work, sequencer=services.sequencer, denials=services.denials
         ),
         get_checkpoint=GetCheckpoint(
             authorize=services.authorize,

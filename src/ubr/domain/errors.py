@@ -18,7 +18,14 @@ from ubr.domain.accounts.errors import (
     WeakPassword,
     WrongPassword,
 )
-from ubr.domain.audit.errors import CheckpointMismatch, LogDamaged, LogEntryNotFound, LogKeyLocked, LogPrunedMeanwhile
+from ubr.domain.audit.errors import (
+    CheckpointMismatch,
+    EventsMissing,
+    LogDamaged,
+    LogEntryNotFound,
+    LogKeyLocked,
+    LogPrunedMeanwhile,
+)
 from ubr.domain.error_kinds import (
     Conflict,
     Contradictory,
@@ -49,6 +56,7 @@ __all__ = [
     "Conflict",
     "Contradictory",
     "EmailTaken",
+    "EventsMissing",
     "Forbidden",
     "GrantExceedsOwn",
     "IdempotencyKeyReused",

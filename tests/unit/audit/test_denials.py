@@ -39,6 +39,7 @@ from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.list_logs import ListLogsCommand
 from ubr.application.audit.prove_log_entry import ProveLogEntryCommand
 from ubr.application.audit.prune_log import PruneLogCommand
+from ubr.application.audit.read_events import ReadEventsCommand
 from ubr.application.audit.verify_log import VerifyLogCommand
 from ubr.application.kernel.origin import Origin, calling_from
 from ubr.application.kernel.representations import LogEntryResult
@@ -420,6 +421,7 @@ CALLS: dict[str, Callable[[Application, Any, UUID], Awaitable[object]]] = {
     "prove_log_entry": lambda u, a, id: u.prove_log_entry(ProveLogEntryCommand(entry_id=id), actor=a),
     "compare_checkpoint": lambda u, a, _: u.compare_checkpoint(CompareCheckpointCommand(checkpoint=""), actor=a),
     "verify_log": lambda u, a, _: u.verify_log(VerifyLogCommand(), actor=a),
+    "read_events": lambda u, a, _: u.read_events(ReadEventsCommand(), actor=a),
     "export_log": lambda u, a, _: u.export_log(lambda line: None, actor=a),
     "prune_log": lambda u, a, _: u.prune_log(PruneLogCommand(before=MovableClock()()), actor=a),
     "list_log_keys": lambda u, a, _: u.list_log_keys(actor=a),

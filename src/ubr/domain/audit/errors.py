@@ -18,6 +18,10 @@ class LogPrunedMeanwhile(Conflict):
     """The log was pruned while it was exported: entries would be missing from the export without a record of it."""
 
 
+class EventsMissing(Conflict):
+    """Events after a position are deleted, or the position belongs to another log. The reader has missed some."""
+
+
 class LogKeyLocked(Unavailable):
     """No secret decrypts the log's signing key, so new entries are unprotected. Only operators see which key."""
 
