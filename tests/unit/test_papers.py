@@ -95,6 +95,8 @@ HELD = {
         if block.page.startswith("docs/runbooks/")
     },
     ("docs/testing.md", "python"): "integration/test_docs_programs.py::test_the_tests_of_a_page",
+    ("docs/testing.md", "sh"): "integration/cli/test_emulate.py::test_the_example_in_javascript",
+    ("docs/testing.md", "json"): "integration/emulator/test_emulator.py::test_the_schema_describes_the_file",
     ("docs/verifier.md", "sh"): "unit/test_papers.py::test_the_extra_exists",
     ("docs/verifier.md", "json"): "unit/test_papers.py::test_the_answer_to_a_verifier_has_the_fields_of_one",
     ("docs/verifier.md", "python"): "integration/test_docs_programs.py::test_a_token_is_verified",

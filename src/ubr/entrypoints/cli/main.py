@@ -12,6 +12,7 @@ import rich_click as click
 from ubr.entrypoints.cli.audit import after_restore, audit
 from ubr.entrypoints.cli.backup import backup
 from ubr.entrypoints.cli.doctor.command import doctor
+from ubr.entrypoints.cli.emulate import emulate
 from ubr.entrypoints.cli.explain import explain_group
 from ubr.entrypoints.cli.options import lost_secret_option
 from ubr.entrypoints.cli.outbox import outbox
@@ -263,6 +264,7 @@ main.add_command(audit)
 main.add_command(after_restore)
 main.add_command(outbox)
 main.add_command(backup)
+main.add_command(emulate)
 
 
 @main.group()

@@ -1,0 +1,1 @@
+"""The double as a server, for tests of programs in other languages: `ubr emulate`."""
