@@ -1,8 +1,9 @@
 """`ubr emulate`: the example in JavaScript passes against it, and it is not taken for an installation."""
 
+# ruff: noqa: S603 - the commands that it runs are ours
+
 from __future__ import annotations
 
-# ruff: noqa: S603 - the commands that it runs are ours
 import json
 import shutil
 import subprocess
@@ -53,10 +54,9 @@ def test_the_example_in_javascript(tmp_path: Path) -> None:
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=out, stderr=out)
         try:
             wait_until_ready(url)
-            ran = subprocess.run(
-                [node(), "--test", str(EXAMPLES / "emulator.test.mjs")],
-                env=commands.clean_environment(UBR_URL=url), capture_output=True, text=True, timeout=PATIENCE, check=False,
-            )  # fmt: skip
+            example = [node(), "--test", str(EXAMPLES / "emulator.test.mjs")]
+            told = commands.clean_environment(UBR_URL=url)
+            ran = subprocess.run(example, env=told, capture_output=True, text=True, timeout=PATIENCE, check=False)
             assert ran.returncode == 0, ran.stdout + ran.stderr
             assert "pass 5" in ran.stdout
             taken = subprocess.run(
