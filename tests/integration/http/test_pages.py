@@ -198,7 +198,7 @@ async def test_every_reference_of_a_page_leads_somewhere(path: str, reader: Pers
     for _, attributes in Tags(answer.text).found:
         for name in ("src", "href"):
             # The links that choose a language have a test of their own.
-            if (target := attributes.get(name)) and not target.startswith(("#", "?language=")):
+            if (target := attributes.get(name)) and not ("?language=" in target or target.startswith("#")):
                 found = await reader.open(urljoin(str(answer.url), target))
                 assert found.status_code == 200, target
         if target := attributes.get("action"):
@@ -762,6 +762,34 @@ async def test_a_chosen_language_stays(person: Person) -> None:
     refused = await person.send("/login", email="x", password=WRONG)
     assert Tags(refused.text).of("html") == [{"lang": "de"}]
     assert heading(await person.open("/login?language=en")) == "Log in"
+
+
+async def test_after_an_error_a_choice_of_language_leads_to_the_page(person: Person) -> None:
+    await person.log_in()
+    for path, page in (
+        ("/account/email", "/account"),
+        ("/account/sessions/end", "/account/sessions"),
+        ("/account/password", "/account/password"),
+        ("/login", "/login"),
+    ):
+        refused = await person.send(path, session_id="nonsense")
+        assert refused.status_code >= 400
+        [link] = [each["href"] for each in Tags(refused.text).of("a") if each.get("hreflang") == "de"]
+        assert urljoin(path, link or "") == f"{page}?language=de"
+
+
+async def test_a_method_that_a_page_does_not_have_is_a_page_too(person: Person) -> None:
+    answer = await person.open("/logout")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "OPTIONS, POST")
+    assert problem(answer) == "The path does not support this method."
+    for method in ("PUT", "PATCH", "DELETE"):
+        other = await person.client.request(method, "/account")
+        assert (other.status_code, other.headers["content-type"]) == (405, "text/html; charset=utf-8")
+
+
+async def test_an_error_is_a_problem_for_programs(service: Service) -> None:
+    answer = await service.client.post("/login", json={"email": ADMIN, "password": PASSWORD})
+    assert (answer.status_code, answer.headers["content-type"]) == (415, "application/problem+json")
 
 
 async def test_a_choice_of_language_keeps_the_way_back(person: Person) -> None:

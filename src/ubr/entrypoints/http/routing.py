@@ -124,7 +124,7 @@ class _Path:
         facts.route = self._path
         found = self._methods.get(facts.method)
         if found is None:
-            await self._other(request, facts.method).send(send)
+            await (await self._other(request, receive, facts.method)).send(send)
             return
         operation = found.operation
         call = Call(request, receive, operation, self._ubr, self._browsers)
@@ -142,8 +142,12 @@ class _Path:
             response.headers |= call.answer_headers
         await response.send(send, status=operation.status)
 
-    def _other(self, request: HTTPScope, method: str) -> Response:
-        headers = {"allow": self._allow}
+    async def _other(self, request: HTTPScope, receive: Receive, method: str) -> Response:
         if method == "OPTIONS":
-            return Response(status=HTTPStatus.NO_CONTENT, headers=headers)
-        return problem(request, MethodNotAllowed(), headers)
+            response = Response(status=HTTPStatus.NO_CONTENT)
+        else:
+            known = next(iter(self._methods.values()))
+            call = Call(request, receive, known.operation, self._ubr, self._browsers)
+            response = await known.failed(call, MethodNotAllowed())
+        response.headers["allow"] = self._allow
+        return response

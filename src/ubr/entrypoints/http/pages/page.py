@@ -155,11 +155,13 @@ async def show(
     error: Exception | None = None,
     status: int = 200,
     back: str | None = None,
+    place: str | None = None,
     **shown: Any,
 ) -> Response:
     """A page. `form` fills its fields again, except passwords. `error` is shown, and determines the status.
 
-    `back` is a checked address to which the forms of the page may lead in the end.
+    `back` is a checked address to which the forms of the page may lead in the end. `place` is the path of the page if
+    it is shown as the answer to a form with another path.
     """
     site = site_of(call)
     await site.load()
@@ -186,6 +188,7 @@ async def show(
             "notice": text if failure is None else None,
             "failure": failure,
             "form": form or Form(),
+            "place": relative(call, place or call.facts.route or "/"),
             "back": back,
             **shown,
         },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from ubr.application.accounts.change_password import ChangePasswordCommand
@@ -32,7 +32,9 @@ from ubr.entrypoints.http.query import ID
 from ubr.entrypoints.http.response import Response, StreamedResponse
 from ubr.entrypoints.http.routing import get, post
 
-_NOBODY = UUID(int=0)
+_NOBODY: Final = UUID(int=0)
+_PLACES: Final = {"data.html": "/account/data", "profile.html": "/account", "sessions.html": "/account/sessions"}
+"""The paths of pages that also answer forms with other paths."""
 
 
 class AccountPages(PageController):
@@ -162,7 +164,9 @@ class AccountPages(PageController):
 async def _own(request: Call, actor: Actor, template: str, section: str, **shown: Any) -> Response:
     me = await request.ubr.get_me(actor=actor)
     min_length = request.ubr.register_user.policy.password_min_length
-    return await show(request, template, section=section, me=me, min_length=min_length, **shown)
+    return await show(
+        request, template, section=section, me=me, min_length=min_length, place=_PLACES.get(template), **shown
+    )
 
 
 async def _sessions(request: Call, actor: Actor, *, error: UbrError | None = None) -> Response:
