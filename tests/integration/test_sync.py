@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import locale
+import logging
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +20,7 @@ from ubr import (
     SYSTEM,
     CreateUserCommand,
     ListLogsCommand,
+    ListUsersCommand,
     LogInCommand,
     Origin,
     RegisterUserCommand,
@@ -150,6 +154,31 @@ def test_a_connection_that_nobody_holds_ends() -> None:
     assert len(threads()) == before
 
 
+def global_state() -> dict[str, object]:
+    """State of the interpreter that belongs to the program and not to a library."""
+    root = logging.getLogger()
+    return {
+        "signals": [signal.getsignal(each) for each in signal.valid_signals()],
+        "handlers": list(root.handlers),
+        "levels": [root.level, logging.getLogger("ubr").level, logging.root.manager.disable],
+        "policy": type(asyncio.get_event_loop_policy()),
+        "hooks": [sys.excepthook, sys.unraisablehook, threading.excepthook, sys.displayhook],
+        "folder": Path.cwd(),
+        "recursion": sys.getrecursionlimit(),
+        "locale": locale.setlocale(locale.LC_ALL),
+    }
+
+
+def test_two_connections_at_once_are_apart_and_change_nothing_of_the_program() -> None:
+    before = global_state()
+    with sync.connect(SETTINGS) as first, sync.connect(SETTINGS) as second:
+        for users in (first, second):
+            users.create_user(CreateUserCommand(email="a@example.org"), actor=SYSTEM)
+            assert len(users.list_users(ListUsersCommand(), actor=SYSTEM).items) == 1
+        assert global_state() == before
+    assert global_state() == before
+
+
 HEADER = """
 import os, signal, sys, threading
 import ubr, ubr.sync
@@ -199,6 +228,10 @@ print("ok")
 def test_an_interrupt_cancels_the_call_and_the_connection_stays_usable() -> None:
     done = script("""
 import asyncio
+import locale
+import logging
+import os
+import signal
 ended = threading.Event()
 async def wait():
     try:

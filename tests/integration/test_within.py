@@ -30,12 +30,14 @@ from ubr import (
     ListMailCommand,
     LogInCommand,
     NotCommitted,
+    ReadEventsCommand,
     RegisterUserCommand,
     RevokeUserSessionsCommand,
     Settings,
     WrongConnection,
     connect,
     errors,
+    events,
 )
 from ubr.adapters.sql.migrations import upgrade
 from ubr.testing import TINY_HASHING, in_memory, log_in
@@ -338,6 +340,58 @@ async def test_others_know_a_revocation_also_if_the_host_does_not_say_that_it_co
         async with asyncio.timeout(60):
             while await is_known(other, actor):  # noqa: ASYNC110 - what others poll
                 await asyncio.sleep(0.01)
+
+
+# Events
+
+
+async def test_a_transaction_that_began_first_and_commits_last_is_the_last_event(on_postgresql: Host) -> None:
+    async with connect(settings(on_postgresql.url)) as other:  # another process
+        async with on_postgresql.engine.begin() as connection:
+            await on_postgresql.ubr.within(connection).create_user(member("early"), actor=SYSTEM)
+            late = await on_postgresql.ubr.create_user(member("late"), actor=SYSTEM)
+            before = await other.read_events(ReadEventsCommand(actions=["user.created"]), actor=SYSTEM)
+            assert [event.entry.target and event.entry.target.id for event in before.items] == [str(late.id)]
+        command = ReadEventsCommand(after=before.position, actions=["user.created"])
+        after = await other.read_events(command, actor=SYSTEM)
+    assert len(after.items) == 1
+    assert after.items[0].entry.timestamp < before.items[0].entry.timestamp
+
+
+async def test_a_follower_sees_each_of_many_concurrent_transactions_once(host: Host) -> None:
+    created: set[str] = set()
+
+    async def transact(number: int) -> None:
+        async with host.engine.connect() as connection:
+            made = await host.ubr.within(connection).create_user(
+                CreateUserCommand(email=f"{number}@example.org"), actor=SYSTEM
+            )
+            if number % 3:
+                await connection.commit()
+                created.add(str(made.id))
+
+    async def writing() -> None:
+        for first in range(0, 24, 4):
+            some = range(first, first + 4)
+            if host.postgresql:
+                await asyncio.gather(*map(transact, some))
+            else:  # it has one writer
+                for number in some:
+                    await transact(number)
+
+    async with connect(settings(host.url)) as other:
+        seen: list[str] = []
+        work = asyncio.create_task(writing())
+        async with asyncio.timeout(60):
+            async for event in events.follow(other, actions=["user.created"], pause=0.01):
+                assert event.entry.target is not None
+                seen.append(event.entry.target.id)
+                if len(seen) == 16:
+                    break
+        await work
+        rest = await other.read_events(ReadEventsCommand(after=event.position, actions=["user.created"]), actor=SYSTEM)
+    assert rest.items == []
+    assert sorted(seen) == sorted(created)
 
 
 # What cannot carry a call

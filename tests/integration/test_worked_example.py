@@ -157,7 +157,7 @@ USE_CASE_EDITS = {
             "from ubr.application.sessions.authenticate import Authenticate\n",
             "from ubr.application.sessions.count_sessions import CountSessions\n",
         ),
-        ("    list_sessions: ListSessions\n", "    count_sessions: CountSessions\n"),
+        ("    refresh_session: RefreshSession\n", "    count_sessions: CountSessions\n"),
     ],
     "bootstrap/composition.py": [
         (
@@ -182,6 +182,12 @@ USE_CASE_EDITS = {
                 "from ubr.application.sessions.count_sessions import CountSessions as CountSessions\n"
                 "from ubr.application.sessions.count_sessions import CountSessionsCommand as CountSessionsCommand\n"
             ),
+        ),
+    ],
+    "sync.py": [
+        (
+            "    list_sessions = _UseCase(lambda ubr: ubr.list_sessions)\n",
+            "    count_sessions = _UseCase(lambda ubr: ubr.count_sessions)\n",
         ),
     ],
     "entrypoints/http/routes/users.py": [
@@ -285,10 +291,10 @@ def test_a_field_on_user_takes_six_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.system(seconds=5)
-def test_a_use_case_takes_five_files(tmp_path: Path) -> None:
+def test_a_use_case_takes_six_files(tmp_path: Path) -> None:
     copy = applied(USE_CASE_EDITS, tmp_path)
     (copy / USE_CASE).write_text(NEW_USE_CASE)
-    assert len({*USE_CASE_EDITS, USE_CASE}) == 5
+    assert len({*USE_CASE_EDITS, USE_CASE}) == 6
     assert answers(TRY_USE_CASE, tmp_path) == ['[2, [200, 403], {"count": 2}, "count_sessions"]']
 
 
