@@ -42,6 +42,8 @@ def main() -> int:
     core: list[str] = pyproject["project"]["dependencies"]
     extras: dict[str, list[str]] = pyproject["project"]["optional-dependencies"]
     run, everything = ([*core, *packages_of(extra, extras)] for extra in ("service", "all"))
+    alone = tomllib.loads((ROOT / "packages" / "verifier" / "pyproject.toml").read_text(encoding="utf-8"))
+    verifier: list[str] = alone["project"]["dependencies"]
     groups: dict[str, list[str]] = pyproject["dependency-groups"]
     locks = ROOT / "requirements"
     found = [
@@ -49,6 +51,7 @@ def main() -> int:
         *unanswered(locks / "build.txt", groups["build"]),
         *unanswered(locks / "dev.txt", [*everything, *groups["dev"]]),
         *unanswered(locks / "servers.txt", groups["test-servers"]),
+        *unanswered(locks / "verifier.txt", verifier),
         *unanswered(locks / "backup.txt", groups["backup-image"]),
         *unanswered(locks / "clients.txt", groups["clients"]),
         *unanswered(locks / "campaigns.txt", groups["campaigns"]),
@@ -60,7 +63,7 @@ def main() -> int:
     ]
     # Run and tested are two files: a version that differs would be tested in one and run in the other.
     tested = pins(locks / "dev.txt")
-    for name in ("run.txt", "build.txt"):
+    for name in ("run.txt", "build.txt", "verifier.txt"):
         found += [
             f"requirements/{name} has {package} {version}, dev.txt {tested[package]}"
             for package, version in pins(locks / name).items()

@@ -1,7 +1,8 @@
 """Makes the files of a release in `dist/`, and proves them: `make release-check`.
 
-It builds twice, in unequal surroundings, and compares the bytes. Then it installs ubr from these files alone, starts it
-there, and logs in. It needs a clean checkout with its tags, and a package index for the dependencies.
+It builds ubr and ubr-verifier twice, in unequal surroundings, and compares the bytes. Then it installs ubr from these
+files alone, starts it there, and logs in. In a second environment, with ubr-verifier alone, it verifies that login's
+token. It needs a clean checkout with its tags, and a package index for the dependencies.
 """
 
 from __future__ import annotations
@@ -30,9 +31,7 @@ from typing import Any, Final
 from zipfile import ZipFile
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-LOCK: Final = ROOT / "requirements" / "run.txt"
 NOTES: Final = "RELEASE-NOTES.md"
-REQUIREMENTS: Final = "requirements.txt"
 SUMS: Final = "SHA256SUMS"
 SETTINGS: Final = ("UBR_", "PYTHON", "PIP_REQUIRE", "SETUPTOOLS_SCM", "HATCH")
 """Prefixes of environment variables that must not reach a build or an installation."""
@@ -47,6 +46,36 @@ from cyclonedx.validation.json import JsonStrictValidator
 error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(open(sys.argv[1], encoding="utf-8").read())
 sys.exit(None if error is None else f"{sys.argv[1]} does not match the schema of CycloneDX 1.6: {error}")
 """
+
+
+# Runs in the environment of ubr-verifier. The first administrator has every permission, as for reading the feed.
+_VERIFY: Final = """
+import asyncio, sys
+from ubr_verifier import Credentials, Verifier
+url, email, password, token = sys.argv[1:]
+async def main():
+    async with Verifier(url, Credentials(email, password), issuer=url) as verifier:
+        print((await verifier.verify(token)).user_id)
+asyncio.run(main())
+"""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A package of a release."""
+
+    name: str
+    folder: str
+    """The folder of its `pyproject.toml`."""
+    kind: str
+    """Its kind in the SBOM."""
+    requirements: str
+    """The file with its dependencies and hashes."""
+    lock: str
+
+
+UBR: Final = Product("ubr", ".", "application", "requirements.txt", "run.txt")
+VERIFIER: Final = Product("ubr-verifier", "packages/verifier", "library", "requirements-verifier.txt", "verifier.txt")
 
 
 class Failed(Exception):
@@ -129,8 +158,8 @@ def tag() -> str | None:
     return found[0] if found else None
 
 
-def built(where: Path, name: str, epoch: str, surroundings: Surroundings) -> tuple[Path, Path, Path]:
-    """The sdist, the wheel, and the wheel made from the sdist, of a fresh clone in these surroundings."""
+def built(where: Path, name: str, epoch: str, surroundings: Surroundings) -> tuple[list[Path], list[Path]]:
+    """The sdist and the wheels of a fresh clone in these surroundings, and the wheels made from that sdist."""
     top = where / surroundings.folder
     source, unpacked, result = top / "source", top / "unpacked", top / "result"
     top.mkdir(parents=True)
@@ -140,28 +169,38 @@ def built(where: Path, name: str, epoch: str, surroundings: Surroundings) -> tup
         if ".git" not in path.parts:
             os.utime(path, (surroundings.modified, surroundings.modified), follow_symlinks=False)
 
-    def build(target: str, of: Path, into: Path) -> Path:
+    def build(target: str, of: Path, into: Path, product: Product = UBR) -> Path:
         into.mkdir(exist_ok=True, parents=True)
         hatchling = (sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", into)
-        run(*hatchling, cwd=of, umask=surroundings.umask, SOURCE_DATE_EPOCH=epoch, **surroundings.variables)
-        (file,) = into.glob("*.tar.gz" if target == "sdist" else "*.whl")
+        cwd = of / product.folder
+        run(*hatchling, cwd=cwd, umask=surroundings.umask, SOURCE_DATE_EPOCH=epoch, **surroundings.variables)
+        stem = product.name.replace("-", "_")
+        (file,) = into.glob(f"{stem}-*.tar.gz" if target == "sdist" else f"{stem}-*.whl")
         return file
 
-    sdist, wheel = build("sdist", source, result), build("wheel", source, result)
+    sdist = build("sdist", source, result)
     shutil.unpack_archive(sdist, unpacked, filter="data")
     (inside,) = unpacked.iterdir()
-    return sdist, wheel, build("wheel", inside, top / "from the sdist")
+    from_clone, from_sdist = (
+        [build("wheel", of, into, product) for product in (UBR, VERIFIER)]
+        for of, into in ((source, result), (inside, top / "from the sdist"))
+    )
+    return [sdist, *from_clone], from_sdist
 
 
 def build_twice(where: Path, dist: Path, name: str, epoch: str) -> tuple[Path, Path]:
-    """The sdist and the wheel in `dist`. Errors: `Failed` if two builds differ."""
+    """The wheels of ubr and of the verifier in `dist`, beside the sdist. Errors: `Failed` if two builds differ."""
     say("building twice, in unequal surroundings")
-    first, second = built(where, name, epoch, _FIRST), built(where, name, epoch, _SECOND)
-    for one, other in (*zip(first, second, strict=True), (first[1], first[2])):
+    first, from_sdist = built(where, name, epoch, _FIRST)
+    second, from_second = built(where, name, epoch, _SECOND)
+    others = (*zip(first, second, strict=True), *zip(from_sdist, from_second, strict=True))
+    for one, other in (*others, *zip(first[1:], from_sdist, strict=True)):
         if one.name != other.name or one.read_bytes() != other.read_bytes():
             raise Failed(f"Two builds differ:\n{sha256(one)}  {one}\n{sha256(other)}  {other}")
-    sdist, wheel = (Path(shutil.copyfile(path, dist / path.name)) for path in first[:2])
-    return sdist, wheel
+    _, wheel, verifier = (Path(shutil.copyfile(path, dist / path.name)) for path in first)
+    if version_of(wheel) != version_of(verifier):
+        raise Failed(f"{wheel.name} and {verifier.name} have different versions.")
+    return wheel, verifier
 
 
 def version_of(wheel: Path) -> str:
@@ -197,26 +236,28 @@ def section(changelog: str, version: str) -> str:
     return found[0].strip() + "\n"
 
 
-def requirements(version: str, wheel: Path) -> str:
+def requirements(version: str, wheel: Path, product: Product = UBR) -> str:
     """The locked dependencies, and the wheel with its hash."""
-    packages = "\n".join(line for line in LOCK.read_text("utf-8").splitlines() if not line.startswith("#"))
-    head = f"# ubr {version} and its dependencies. Install them with --require-hashes --no-deps --find-links FOLDER."
-    return f"{head}\nubr=={version} \\\n    --hash=sha256:{sha256(wheel)}\n{packages}\n"
+    lock = (ROOT / "requirements" / product.lock).read_text("utf-8")
+    packages = "\n".join(line for line in lock.splitlines() if not line.startswith("#"))
+    named = f"{product.name} {version} and its dependencies"
+    head = f"# {named}. Install them with --require-hashes --no-deps --find-links FOLDER."
+    return f"{head}\n{product.name}=={version} \\\n    --hash=sha256:{sha256(wheel)}\n{packages}\n"
 
 
 # Installing
 
 
-def install(where: Path, dist: Path) -> tuple[Path, dict[str, str]]:
-    """The Python of a new environment with ubr from `dist`, and the SHA-256 of each installed file by package.
+def install(where: Path, dist: Path, product: Product) -> tuple[Path, dict[str, str]]:
+    """The Python of a new environment with a product from `dist`, and the SHA-256 of each installed file by package.
 
     Errors: `Failed` if an installed version is not the locked one.
     """
-    say("installing ubr from these files, in an empty environment")
-    environment, report = where / "environment", where / "report.json"
+    say(f"installing {product.name} from these files, in an empty environment")
+    environment, report = where / f"environment of {product.name}", where / f"{product.name}.json"
     run(sys.executable, "-m", "venv", "--without-pip", environment)
     python = environment / "bin" / "python"
-    locked = ("--require-hashes", "--no-deps", "--find-links", dist, "-r", dist / REQUIREMENTS)
+    locked = ("--require-hashes", "--no-deps", "--find-links", dist, "-r", dist / product.requirements)
     pip(python, "install", "--report", report, *locked, cwd=where)
     pip(python, "check", cwd=where)
     found = json.loads(report.read_text("utf-8"))["install"]
@@ -230,23 +271,23 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def bill(tools: Path, python: Path, hashes: dict[str, str], epoch: str, into: Path) -> None:
+def bill(tools: Path, python: Path, hashes: dict[str, str], epoch: str, into: Path, *, product: Product) -> None:
     """Write the SBOM of an environment, as CycloneDX 1.6 in JSON: each package with the SHA-256 of its installed file.
 
     Errors: `Failed` if a package has no hash, or the schema is violated.
     """
-    say("listing the installed packages")
+    say(f"listing the installed packages of {product.name}")
     options = ("--output-reproducible", "--output-format", "JSON", "--spec-version", "1.6")
     said = run(tools / "cyclonedx-py", "environment", *options, python)
     content: dict[str, Any] = json.loads(said)
     for component in content["components"]:
         name = canonical(component["name"])
         if name not in hashes:
-            raise Failed(f"The environment contains {name}, which is not in {REQUIREMENTS}.")
+            raise Failed(f"The environment contains {name}, which is not in {product.requirements}.")
         component["hashes"] = [{"alg": "SHA-256", "content": hashes[name]}]
-    (subject,) = (each for each in content["components"] if each["name"] == "ubr")
+    (subject,) = (each for each in content["components"] if canonical(each["name"]) == product.name)
     content["components"].remove(subject)
-    content["metadata"]["component"] = {**subject, "type": "application"}
+    content["metadata"]["component"] = {**subject, "type": product.kind}
     content["metadata"]["timestamp"] = f"{datetime.fromtimestamp(int(epoch), UTC):%Y-%m-%dT%H:%M:%SZ}"
     # Two runs that list the same content name the same document.
     identity = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -285,22 +326,30 @@ def serving(python: Path, folder: Path) -> Iterator[tuple[str, list[str]]]:
         raise Failed(f"ubr serve ended with {service.returncode}:\n{(folder / 'out').read_text('utf-8')}")
 
 
-def first_login(python: Path, version: str, where: Path) -> None:
-    """Start the installed service, and log in as the administrator that it prints. Errors: `Failed`."""
-    say("starting it, and logging in for the first time")
+def first_login(python: Path, verifier: Path, version: str, where: Path) -> None:
+    """Start the installed service, log in as the administrator that it prints, and verify that token elsewhere.
+
+    Errors: `Failed`.
+    """
+    say("starting it, logging in for the first time, and verifying the token")
     said = run(python.with_name("ubr"), "--version", cwd=where).strip()
     if said != f"ubr {version}":
         raise Failed(f"The installed version is {said}, not {version}.")
     with serving(python, where / "service") as (url, lines):
         words = [line.split() for line in lines]
         printed = {line[0]: line[1] for line in words if len(line) == 2}  # noqa: PLR2004 - a name and its value
-        body = json.dumps({"email": printed["e-mail"], "password": printed["password"]}).encode()
+        email, password = printed["e-mail"], printed["password"]
+        body = json.dumps({"email": email, "password": password}).encode()
         login = urllib.request.Request(  # noqa: S310 - an address on this machine
             f"{url}/api/auth/login", body, {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(login, timeout=_PATIENCE) as answer:  # noqa: S310 - as above
-            if "admin" not in json.load(answer)["user"]["roles"]:
-                raise Failed("The first account is not an administrator.")
+            tokens = json.load(answer)
+        if "admin" not in tokens["user"]["roles"]:
+            raise Failed("The first account is not an administrator.")
+        user = run(verifier, "-c", _VERIFY, url, email, password, tokens["access_token"], cwd=where).strip()
+        if user != tokens["user"]["id"]:
+            raise Failed(f"The verifier found the user {user}, not {tokens['user']['id']}.")
 
 
 # All of it
@@ -314,13 +363,16 @@ def make(dist: Path, tools: Path) -> None:
     dist.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="ubr-release-") as folder:
         where = Path(folder)
-        _, wheel = build_twice(where, dist, name, epoch)
-        version = version_of(wheel)
+        wheels = build_twice(where, dist, name, epoch)
+        version = version_of(wheels[0])
         (dist / NOTES).write_text(notes(version, tagged), "utf-8")
-        (dist / REQUIREMENTS).write_text(requirements(version, wheel), "utf-8")
-        python, hashes = install(where, dist)
-        bill(tools, python, hashes, epoch, dist / f"ubr-{version}.cdx.json")
-        first_login(python, version, where)
+        pythons = []
+        for product, wheel in zip((UBR, VERIFIER), wheels, strict=True):
+            (dist / product.requirements).write_text(requirements(version, wheel, product), "utf-8")
+            python, hashes = install(where, dist, product)
+            bill(tools, python, hashes, epoch, dist / f"{product.name}-{version}.cdx.json", product=product)
+            pythons.append(python)
+        first_login(pythons[0], pythons[1], version, where)
     files = sorted(path for path in dist.iterdir() if path.name != SUMS)
     (dist / SUMS).write_text("".join(f"{sha256(path)}  {path.name}\n" for path in files), "utf-8")
     say(f"ubr {version} is in {dist}{'' if tagged else '; the commit has no tag of a version'}")

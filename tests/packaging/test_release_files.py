@@ -25,7 +25,10 @@ def test_a_release_is_complete_and_repeatable(copy: Path, released: Path, tmp_pa
         f"ubr-{RELEASED}-py3-none-any.whl",
         f"ubr-{RELEASED}.tar.gz",
         f"ubr-{RELEASED}.cdx.json",
+        f"ubr_verifier-{RELEASED}-py3-none-any.whl",
+        f"ubr-verifier-{RELEASED}.cdx.json",
         "requirements.txt",
+        "requirements-verifier.txt",
         "RELEASE-NOTES.md",
         "SHA256SUMS",
     }
@@ -39,19 +42,29 @@ def test_a_release_is_complete_and_repeatable(copy: Path, released: Path, tmp_pa
     assert sums(tmp_path / "again") == sums(released)
 
 
-def test_the_bill_lists_what_is_installed(released: Path) -> None:
-    bill = json.loads((released / f"ubr-{RELEASED}.cdx.json").read_text())
-    locked = (released / "requirements.txt").read_text()
+@pytest.mark.parametrize(
+    ("name", "kind", "requirements", "expected"),
+    [
+        ("ubr", "application", "requirements.txt", {"litestar", "sqlalchemy"}),
+        ("ubr-verifier", "library", "requirements-verifier.txt", {"cryptography", "httpx", "msgspec"}),
+    ],
+)
+def test_the_bill_lists_what_is_installed(
+    released: Path, name: str, kind: str, requirements: str, expected: set[str]
+) -> None:
+    bill = json.loads((released / f"{name}-{RELEASED}.cdx.json").read_text())
+    locked = (released / requirements).read_text()
     pins = dict(re.findall(r"^([\w.-]+?)(?:\[.*\])?==([^ ;\\]+)", locked, re.MULTILINE))
     subject = bill["metadata"]["component"]
-    assert (subject["name"], subject["version"], subject["type"]) == ("ubr", RELEASED, "application")
-    assert subject["hashes"][0]["content"] == sums(released)[f"ubr-{RELEASED}-py3-none-any.whl"]
+    assert (subject["name"], subject["version"], subject["type"]) == (name, RELEASED, kind)
+    wheel = f"{name.replace('-', '_')}-{RELEASED}-py3-none-any.whl"
+    assert subject["hashes"][0]["content"] == sums(released)[wheel]
     for component in bill["components"]:
-        name = re.sub(r"[-_.]+", "-", component["name"]).lower()
-        assert component["version"] == pins[name]
+        normal = re.sub(r"[-_.]+", "-", component["name"]).lower()
+        assert component["version"] == pins[normal]
         (digest,) = component["hashes"]
         assert f"--hash=sha256:{digest['content']}" in locked
-    assert {"litestar", "sqlalchemy"} < {component["name"].lower() for component in bill["components"]}
+    assert expected < {component["name"].lower() for component in bill["components"]}
     # The graph has the subject, and nothing that is not listed.
     refs = {component["bom-ref"] for component in [subject, *bill["components"]]}
     assert {each["ref"] for each in bill["dependencies"]} == refs

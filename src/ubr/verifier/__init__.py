@@ -4,7 +4,7 @@ end.
     async with Verifier("https://users.example.org", Credentials(email, password), issuer=…, audience=…) as verifier:
         token = await verifier.verify(access_token)
 
-Needs `ubr[verifier]`. See `docs/verifier.md`.
+Takes `ubr[verifier]`. By itself it is the package `ubr-verifier`, imported as `ubr_verifier`. See `docs/verifier.md`.
 """
 
 from ubr.extras import require
