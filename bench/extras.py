@@ -7,6 +7,8 @@ locked versions. A size is that of all files, without compiled modules, ubr itse
 time of the fastest of several imports, without the start of the interpreter, because other programs lengthen the rest.
 """
 
+# ruff: noqa: INP001, T201 - a script, not a package, that talks to whoever runs it
+
 from __future__ import annotations
 
 import re
@@ -57,7 +59,7 @@ def built(folder: Path, into: Path) -> Path:
 def constraints() -> str:
     """The locked versions, without their hashes, which pip does not accept for a wheel of this machine."""
     return "\n".join(
-        re.findall(r"^[\w.-]+==[^\s\\]+(?: ; [^\\\n]+)?", (ROOT / "requirements" / "dev.txt").read_text(), re.M)
+        re.findall(r"^[\w.-]+==[^\s\\]+(?: ; [^\\\n]+)?", (ROOT / "requirements" / "dev.txt").read_text(), re.MULTILINE)
     )
 
 
