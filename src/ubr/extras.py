@@ -7,13 +7,13 @@ the packages of each extra, and here are the names that ubr imports.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Final
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Extra:
+
+class Extra(msgspec.Struct, frozen=True):
     """The purpose of an extra, as the subject of a sentence, and the modules of its packages."""
 
     purpose: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+
+import msgspec
 
 from ubr.adapters.memory.faults import StoreFaults
 from ubr.adapters.memory.mail import MemoryMailer
@@ -37,8 +38,7 @@ class MovableClock:
         self._now += timedelta(**by)
 
 
-@dataclass(frozen=True, slots=True)
-class InMemory:
+class InMemory(msgspec.Struct, frozen=True):
     """An application in memory, its clock, and the switch that makes its store fail."""
 
     ubr: Application

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
+
+import msgspec
 
 from ubr.application.ports.metrics import Load
 from ubr.application.ports.unit_of_work import Repositories, Store, Transaction, UnitOfWork
@@ -58,8 +59,7 @@ class StoreFaults:
         raise _ERRORS[self._failure]
 
 
-@dataclass(frozen=True, slots=True)
-class FaultyUnitOfWork:
+class FaultyUnitOfWork(msgspec.Struct, frozen=True):
     """Each unit fails before it does anything, while there is a failure."""
 
     units: UnitOfWork
@@ -87,8 +87,7 @@ class FaultyUnitOfWork:
             yield repositories
 
 
-@dataclass(frozen=True, slots=True)
-class FaultyStore:
+class FaultyStore(msgspec.Struct, frozen=True):
     """Its health is that of the units."""
 
     store: Store
