@@ -135,10 +135,13 @@ check-workflows: ## Check the workflows of GitHub Actions with actionlint (requi
 docs: $(VENV)/.dev ## Write the pages of docs/ and the files of deploy/ that are generated from the code
 	@$(BIN)/python -m tools.write_docs
 
+# A test makes a picture of every page in build/pictures. These are shown in docs/.
+PICTURES := login-desktop account-sessions-desktop account-phone
+
 .PHONY: docs-pictures
-docs-pictures: $(VENV)/.dev ## Make the pictures of docs/pages.md again
-	@$(BIN)/python -m pytest -q -m system --pictures=docs/images tests/integration/http/test_pages_in_a_browser.py -k "accessible"
-	@cd docs/images && ls | grep -vxF -e login-desktop.png -e account-sessions-desktop.png -e account-phone.png | xargs rm -f
+docs-pictures: $(VENV)/.dev ## Make the pictures of the pages in docs/images again
+	@$(BIN)/python -m pytest -q -m system --pictures=build/pictures -k accessible tests/integration/http/test_pages_in_a_browser.py
+	@cp $(PICTURES:%=build/pictures/%.png) docs/images
 
 .PHONY: docs-aws
 docs-aws: $(VENV)-aws/.test ## Write the parts of docs/deploy/aws.md that are generated from the stacks

@@ -239,6 +239,26 @@ async def everything_in_a_wrong_place(talk: Conversation, admin: dict[str, str])
     await say("GET", "/api/users/me", 401, headers=twice)
 
 
+async def secrets_in_forms(talk: Conversation) -> None:
+    """Secrets in the forms of pages, and in fields and addresses where none belongs."""
+    make = talk.canaries.make
+    forms: list[tuple[str, int, dict[str, str]]] = [
+        ("/login", 401, {"email": ADA, "password": make("third")}),
+        ("/register", 409, {"email": ADA, "password": make("password")}),
+        ("/reset-password", 400, {"token": f"ubr_link_{'canary7' * 6}A", "new_password": make("third")}),
+        ("/verify-email", 400, {"token": make("field"), "password": make("third")}),
+        ("/undo-email", 400, {"token": make("field")}),
+        ("/forgot", 400, {"email": "", make("field"): make("field")}),
+        ("/account/password", 303, {"current_password": make("third"), "new_password": make("password")}),
+        ("/account/confirm", 303, {"current_password": make("third"), "return_to": make("path")}),
+    ]
+    for path, expected, fields in forms:
+        for accept in ("text/html", "application/json"):
+            headers = {"accept": accept, "cookie": f"__Host-ubr={make('scheme')}; ubr-language={make('scheme')}"}
+            await talk.say("POST", path, expected, data=fields, headers=headers)
+            await talk.say("GET", path, params={"token": make("query"), "return_to": make("query")}, headers=headers)
+
+
 def _json(headers: Mapping[str, str]) -> dict[str, str]:
     return {**headers, "content-type": "application/json"}
 
@@ -375,6 +395,7 @@ async def test_no_secret_leaves_the_service(
         await every_flow(talk)
         admin = await every_act_of_an_admin(talk)
         await everything_in_a_wrong_place(talk, admin)
+        await secrets_in_forms(talk)
         # The statements fail in a way that ubr does not foresee.
         for table in ("users", "refresh_tokens", "links"):
             await asyncio.to_thread(postgres.query, f"ALTER TABLE {table} RENAME TO gone_{table}", database="ubr")
