@@ -44,10 +44,11 @@ def test_a_listener_for_all_without_a_public_url(examine: Examine) -> None:
     assert examine(UBR_HOST="192.0.2.1").says("warning", "addresses", "UBR_PUBLIC_URL is http://192.0.2.1:8000")
 
 
-def test_an_origin_without_tls(examine: Examine) -> None:
-    report = examine(UBR_CORS_ORIGINS="https://app.example.org,http://old.example.org,http://localhost:5173")
+@pytest.mark.parametrize("variable", ["UBR_CORS_ORIGINS", "UBR_RETURN_ORIGINS"])
+def test_an_origin_without_tls(variable: str, examine: Examine) -> None:
+    report = examine(**{variable: "https://app.example.org,http://old.example.org,http://localhost:5173"})
     assert [sentence for level, sentence in report.about("addresses") if "ORIGINS" in sentence] == [
-        "UBR_CORS_ORIGINS contains http://old.example.org, whose pages anyone on the way can change. Use https."
+        f"{variable} contains http://old.example.org, whose pages anyone on the way can change. Use https."
     ]
 
 

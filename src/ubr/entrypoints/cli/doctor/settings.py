@@ -70,10 +70,12 @@ def check_addresses(settings: Settings) -> list[Finding]:
         if url is not None and _is_plain(url)
     ]
     found += [
-        warning(
-            "addresses", f"UBR_CORS_ORIGINS contains {origin}, whose pages anyone on the way can change. Use https."
+        warning("addresses", f"{name} contains {origin}, whose pages anyone on the way can change. Use https.")
+        for name, origins in (
+            ("UBR_CORS_ORIGINS", settings.cors_origins),
+            ("UBR_RETURN_ORIGINS", settings.return_origins),
         )
-        for origin in settings.cors_origins
+        for origin in origins
         if _is_plain(origin)
     ]
     return or_ok(found, "addresses", f"The issuer of tokens is {settings.issuer}.")
