@@ -1,7 +1,7 @@
 """The tools of the controllers of pages.
 
 A page is shown with `show`; an act that succeeded ends with `see_other`, so that a reload repeats nothing. A form whose
-act failed is shown again with the error: `show(…, error=error)`.
+act failed is shown again with the error: `show(…, error=error)`. `with_login` is for pages that need a session.
 """
 
 from __future__ import annotations
