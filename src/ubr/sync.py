@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final, Generic, ParamSpec, Self, TypeVar, overload
+from typing import Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
 from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.app import Application
@@ -193,6 +193,21 @@ class _UseCase(Generic[P, R]):
         return call
 
 
+class Portal(Protocol):
+    """A thread with an event loop in which an application is open."""
+
+    @property
+    def application(self) -> Application: ...
+
+    def run(self, call: Callable[[], Coroutine[Any, Any, R]], timeout: float) -> R:
+        """The result of a call, in the context of the caller."""
+        ...
+
+    def close(self) -> None:
+        """Wait for the calls of other threads, and end. A second call does nothing."""
+        ...
+
+
 class BlockingApplication:
     """The use cases of `Application`, called as `users.create_user(command, actor=…)`, from any thread.
 
@@ -200,7 +215,7 @@ class BlockingApplication:
     that runs an event loop. Ctrl-C cancels the call. `calling_from` around a call works as elsewhere.
     """
 
-    def __init__(self, loop: _Loop, timeout: float) -> None:
+    def __init__(self, loop: Portal, timeout: float = TIMEOUT) -> None:
         self._loop = loop
         self._timeout = timeout
         self._finalizer = weakref.finalize(self, loop.close)

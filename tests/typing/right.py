@@ -13,23 +13,28 @@ from msgspec import UNSET
 import ubr.testing
 from ubr import (
     SYSTEM,
+    AccessTokenResult,
     Actor,
     Application,
     AssignRoleCommand,
+    BrowserLoginResult,
     CreateUserCommand,
     GetUserCommand,
     GrantResult,
     HostedUseCases,
     IdempotencyKey,
+    IssueAccessTokenCommand,
     ListLogsCommand,
     ListSessionsCommand,
     ListUserRolesCommand,
     ListUsersCommand,
     LogEntryResult,
+    LogInBrowserCommand,
     LogInCommand,
     Origin,
     Page,
     RegisterUserCommand,
+    SessionCookieResult,
     SessionResult,
     Settings,
     TokensResult,
@@ -60,6 +65,13 @@ async def as_a_library() -> None:
         actor = await app.authenticate(tokens.access_token)
         assert_type(actor, Actor)
         await members(app, actor)
+
+        login = await app.log_in_browser(LogInBrowserCommand(email=user.email, password="a long enough password"))
+        assert_type(login, BrowserLoginResult)
+        assert_type(login.cookie, SessionCookieResult)
+        assert_type(await app.authenticate_cookie(login.cookie.value), Actor)
+        token = await app.issue_access_token(IssueAccessTokenCommand(cookie=login.cookie.value))
+        assert_type(token, AccessTokenResult)
 
 
 async def members(app: Application, actor: Actor) -> None:

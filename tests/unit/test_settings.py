@@ -594,6 +594,10 @@ def test_the_default_said_aloud_is_the_default() -> None:
             {"UBR_REGISTRATION": "verified", "UBR_DATABASE_URL": "sqlite:///a.db", "UBR_SECRET_KEY": KEY},
             "UBR_SMTP_URL",
         ),
+        (
+            {"UBR_TRUSTED_ORIGINS": "http://app.example.com", "UBR_PUBLIC_URL": "https://id.example.com"},
+            "UBR_TRUSTED_ORIGINS",
+        ),
         ({"UBR_ADMIN_EMAIL": "ada@example.com"}, "UBR_ADMIN_PASSWORD"),
         ({"UBR_ADMIN_PASSWORD": "correct horse battery"}, "UBR_ADMIN_EMAIL"),
         (
@@ -617,6 +621,11 @@ def test_contradictions(environ: dict[str, str], name: str) -> None:
     error = refused(**environ)
     assert len(error.sentences) == 1
     assert name in error.sentences[0]
+
+
+def test_a_service_without_tls_may_trust_pages_without_it() -> None:
+    environ = {"UBR_TRUSTED_ORIGINS": "http://localhost:5173", "UBR_PUBLIC_URL": "http://localhost:8000"}
+    assert Settings.from_env(environ).trusted_origins == ("http://localhost:5173",)
 
 
 def test_several_workers_on_postgresql() -> None:

@@ -225,6 +225,14 @@ async def test_only_a_trusted_page_may_read_with_the_cookie(
     assert {"Origin", "Cookie"} <= {each.strip() for each in answer.headers["vary"].split(",")}
 
 
+async def test_a_forged_request_is_counted_among_the_rejected() -> None:
+    told: list[str] = []
+    async with in_process(memory_settings(), HttpOptions(rejected=told.append)) as service:
+        for headers in ({"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-origin"}):
+            await service.client.post("/api/auth/login/browser", headers=headers, json={"email": "", "password": ""})
+    assert told == ["cross-origin-request", "invalid-input"]
+
+
 async def test_without_a_public_url_the_host_with_tls_is_ones_own() -> None:
     async with in_process(memory_settings(), HttpOptions()) as service:
         del service.client.headers["sec-fetch-site"]

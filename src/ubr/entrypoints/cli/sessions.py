@@ -41,11 +41,18 @@ def list_sessions(*, account: str, json: bool) -> None:
         click.echo("The account has no live session.")
         return
     rows = (
-        (str(each.id), moment(each.created_at), moment(each.last_seen_at), each.ip or "", each.user_agent or "")
+        (
+            str(each.id),
+            each.kind.value,
+            moment(each.created_at),
+            moment(each.last_seen_at),
+            each.ip or "",
+            each.user_agent or "",
+        )
         for each in found
     )
-    names = ("id", "opened", "last seen", "client IP", "client")
-    print_table(names, rows, whole=("id", "opened", "last seen"))
+    names = ("id", "kind", "opened", "last seen", "client IP", "client")
+    print_table(names, rows, whole=("id", "kind", "opened", "last seen"))
 
 
 @sessions.command()

@@ -36,7 +36,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     `use_case` provides the docstring. `answer` is the type of a 2xx body; if the result may be `deferred`, a 202 has no
     body. `public` routes need no token; `ending` ones end a user or session that tokens depend on. Those `for_browsers`
     reject requests of pages of other origins even without a cookie; a `by_cookie` one is used with a cookie alone, and
-    one `for_programs` with a token alone. `tagged` routes
+    one `for_programs` with a token alone. Those with `sets_cookie` may give a cookie or take it away. `tagged` routes
     answer with an `ETag`; `conditional` ones honour `If-Match`, and `keyed` ones an `Idempotency-Key`. `limited` routes
     count calls of a client IP and report the count in every response. `problems` are those beyond the common ones of
     routes of this kind. `example` is an example answer, if its type has none. A route that is not `described` is part
@@ -58,6 +58,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     for_browsers: bool = False
     by_cookie: bool = False
     for_programs: bool = False
+    sets_cookie: bool = False
     ending: bool = False
     tagged: bool = False
     conditional: bool = False

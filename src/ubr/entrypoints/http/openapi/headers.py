@@ -31,6 +31,7 @@ HEADERS: Final[Mapping[str, Json]] = {
         "required": True,
         "schema": {"type": "integer", "minimum": 1},
     },
+    "Set-Cookie": _header("A new session cookie, or the removal of one, for a browser.", required=False),
     "Accept": _header("The accepted media types."),
     # Counts of an account are not revealed, so a 429 for an account may lack these headers.
     "RateLimit-Policy": _header(

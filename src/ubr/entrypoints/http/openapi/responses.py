@@ -58,6 +58,8 @@ def _success(operation: Operation, schemas: Schemas) -> Json:
         names.append("ETag")
     if operation.located:
         names.append("Location")
+    if operation.sets_cookie:
+        names.append("Set-Cookie")
     if operation.limited:
         names += OF_LIMITS
     if operation.query is not None and "cursor" in operation.query.__struct_fields__:

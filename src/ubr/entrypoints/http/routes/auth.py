@@ -98,6 +98,7 @@ class Auth(Controller):
             answer=BrowserSessionResult,
             public=True,
             for_browsers=True,
+            sets_cookie=True,
             limited=True,
             problems=(InvalidCredentials, RateLimited, Busy),
         ),
@@ -157,7 +158,7 @@ class Auth(Controller):
     async def refresh(self, request: Call) -> Response:
         return ok(await request.ubr.refresh_session(request.command(RefreshSessionCommand)))
 
-    @post("/logout", operation(LogOut, "auth", status=204, summary="Log out", ending=True))
+    @post("/logout", operation(LogOut, "auth", status=204, summary="Log out", ending=True, sets_cookie=True))
     async def log_out(self, request: Call) -> None:
         await request.ubr.log_out(actor=request.actor)
         request.take_cookie()
@@ -170,6 +171,7 @@ class Auth(Controller):
             status=204,
             summary="Change one's own password",
             body=ChangePasswordCommand,
+            sets_cookie=True,
             limited=True,
             problems=(WeakPassword, WrongPassword, RateLimited, Busy),
         ),
