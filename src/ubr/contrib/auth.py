@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from ubr.domain.actor import Actor
-from ubr.domain.errors import Forbidden, InvalidToken, Unavailable
+from ubr.domain.errors import Forbidden, Invalid, InvalidToken, Unavailable
 from ubr.entrypoints.http.bearer import bearer_token
 from ubr.entrypoints.http.fields import Fields
 
@@ -215,7 +215,14 @@ class Auth(Generic[Who]):
         return await self.identify(fields, kept) if b"authorization" in fields else None
 
     async def check(self, who: Who, *permissions: str) -> None:
-        """Errors: `Forbidden` unless the user holds each permission now; those of `Gate.permits`."""
+        """Errors: `Forbidden` unless the user holds each permission now; those of `Gate.authenticate`.
+
+        Also `RuntimeError` for a permission that does not exist: the program is wrong, and not the request.
+        """
         for permission in permissions:
-            if not await self.gate.permits(who, permission):
+            try:
+                permitted = await self.gate.permits(who, permission)
+            except Invalid:
+                raise RuntimeError(f"{permission} is not a permission of ubr: add it to UBR_PERMISSIONS") from None
+            if not permitted:
                 raise Forbidden(f"This requires the permission {permission}")

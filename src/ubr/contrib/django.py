@@ -1,10 +1,12 @@
 """The users of a program with Django, in synchronous and asynchronous views, under WSGI and ASGI.
 
-auth = DjangoAuth(Library())
+    auth = DjangoAuth(Library())
 
-@auth.require("notes:edit")
-def write_note(request: HttpRequest, actor: Actor) -> HttpResponse:
-    …
+    @auth.require("notes:edit")
+    def write_note(request: HttpRequest, actor: Actor) -> HttpResponse:
+        …
+
+`docs/frameworks.md` describes it.
 """
 
 from __future__ import annotations

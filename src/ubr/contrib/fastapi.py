@@ -1,11 +1,13 @@
 """The users of a program with FastAPI.
 
-auth = FastApiAuth(Library())
-app = FastAPI(lifespan=auth.lifespan)
-auth.install(app)
+    auth = FastApiAuth(Library())
+    app = FastAPI(lifespan=auth.lifespan)
+    auth.install(app)
 
-@app.get("/notes")
-async def read_notes(actor: Annotated[Actor, Depends(auth.actor)]) -> …
+    @app.get("/notes")
+    async def read_notes(actor: Annotated[Actor, Depends(auth.actor)]) -> …
+
+`docs/frameworks.md` describes it.
 """
 
 # Without `from __future__ import annotations`: FastAPI reads the annotations of a dependency that is an object.

@@ -1,11 +1,13 @@
 """The users of a program with Litestar.
 
-auth = LitestarAuth(Library())
+    auth = LitestarAuth(Library())
 
-@get("/notes", guards=[auth.require("notes:read")])
-async def read_notes(actor: Actor) -> …
+    @get("/notes", guards=[auth.require("notes:read")])
+    async def read_notes(actor: NamedDependency[Actor]) -> …
 
-app = Litestar([read_notes], plugins=[auth])
+    app = Litestar([read_notes], plugins=[auth])
+
+`docs/frameworks.md` describes it.
 """
 
 from __future__ import annotations

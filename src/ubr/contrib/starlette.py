@@ -1,19 +1,21 @@
 """The users of a program with Starlette.
 
-auth = StarletteAuth(Library())
-app = Starlette(routes=[Route("/notes", read_notes)], lifespan=auth.lifespan)
-auth.install(app)
+    auth = StarletteAuth(Library())
+    app = Starlette(routes=[Route("/notes", read_notes)], lifespan=auth.lifespan)
+    auth.install(app)
 
-async def read_notes(request: Request) -> Response:
-    actor = await auth.actor(request)
-    …
+    async def read_notes(request: Request) -> Response:
+        actor = await auth.actor(request)
+        …
+
+`docs/frameworks.md` describes it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 from ubr.contrib.asgi import Mounted, Origins, fields_in
 from ubr.contrib.auth import Auth, Library, Source, TokenGate, Tokens, Who
@@ -22,9 +24,11 @@ from ubr.domain.errors import UbrError
 
 try:
     from starlette.applications import Starlette
-    from starlette.requests import HTTPConnection, Request
+    from starlette.requests import HTTPConnection
     from starlette.responses import Response
     from starlette.routing import Mount
+    from starlette.status import WS_1008_POLICY_VIOLATION
+    from starlette.websockets import WebSocket
 except ImportError as error:
     raise ImportError("ubr.contrib.starlette needs Starlette: install the package starlette") from error
 
@@ -72,7 +76,7 @@ class StarletteAuth(Auth[Who]):
     def install(self, app: Starlette) -> None:
         """Answer errors of the catalogue as ubr does, and let its use cases know the client of a request."""
         app.add_middleware(Origins, auth=self)
-        app.add_exception_handler(UbrError, _problem)
+        app.add_exception_handler(UbrError, cast("Any", _problem))  # Starlette has a type for each kind of connection
 
     def mount(self, app: Starlette, path: str, *, routes: Collection[str] | None = None) -> None:
         """Serve the HTTP interface of ubr below this path, or some of its routes.
@@ -95,8 +99,12 @@ class StarletteAuth(Auth[Who]):
         return await self.identify_if_given(fields_in(request.scope), request.scope)
 
 
-def _problem(request: Request, error: Exception) -> Response:
+async def _problem(connection: HTTPConnection, error: Exception) -> Response | None:
+    """The answer to a request. A WebSocket is closed, with the code of the problem as the reason."""
     if not isinstance(error, UbrError):
         raise error
-    made = answer(error, request.url.path)
+    if isinstance(connection, WebSocket):
+        await connection.close(WS_1008_POLICY_VIOLATION, error.code)
+        return None
+    made = answer(error, connection.url.path)
     return Response(made.body, made.status, made.headers, made.media_type)

@@ -12,7 +12,8 @@ from litestar.di import NamedDependency
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from ubr.contrib.auth import Source
 from ubr.contrib.fastapi import FastApiAuth
@@ -36,7 +37,13 @@ def with_starlette(source: Source[Any], *, mounted: bool) -> tuple[Any, Any]:
         who = await auth.optional_actor(request)
         return JSONResponse({"reader": None if who is None else str(who.user_id)})
 
+    async def follow(websocket: WebSocket) -> None:
+        await auth.actor(websocket)
+        await websocket.accept()
+        await websocket.close()
+
     routes = [
+        WebSocketRoute("/notes", follow),
         Route("/notes", read),
         Route("/notes", write, methods=["POST"]),
         Route("/public", public),

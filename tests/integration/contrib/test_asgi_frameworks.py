@@ -18,6 +18,7 @@ from tests.integration.verifier.kit import Way, make_follower, make_verifier
 from ubr import SYSTEM, AssignRoleCommand, CreateRoleCommand, ListLogsCommand, errors
 from ubr.contrib.auth import Library, Tokens
 from ubr.contrib.starlette import StarletteAuth
+from ubr.testing import Double
 
 READER = "reader@example.org"
 
@@ -221,6 +222,31 @@ async def test_the_source_is_opened_once_and_closed_at_the_end(framework: str) -
         await auth.ubr.check_health()
     with pytest.raises(RuntimeError, match="not open"):
         _ = auth.ubr
+
+
+async def test_a_websocket_without_a_user_is_closed() -> None:
+    app, auth = FRAMEWORKS["starlette"](Library(), mounted=False)
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": "/notes", "headers": [], "query_string": b"", "subprotocols": []}
+    with Double() as double, auth.using(double.ubr):
+        headers = [(b"authorization", double.a_user().headers["Authorization"].encode())]
+        await app(dict(scope), receive, send)
+        await app({**scope, "headers": headers}, receive, send)
+    assert [message["type"] for message in sent] == ["websocket.close", "websocket.accept", "websocket.close"]
+    assert (sent[0]["code"], sent[0]["reason"]) == (1008, "unauthenticated")
+
+
+async def test_a_permission_that_does_not_exist_is_a_mistake_of_the_program(framework: str) -> None:
+    _, auth = FRAMEWORKS[framework](Library(), mounted=False)
+    with Double() as double, auth.using(double.ubr), pytest.raises(RuntimeError, match="add it to UBR_PERMISSIONS"):
+        await auth.check(double.a_user().actor, "notes:edit")
 
 
 async def test_use_cases_of_another_process_are_not_called() -> None:
