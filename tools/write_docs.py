@@ -14,6 +14,7 @@ from ubr.domain.events import (
     LogInFailed,
     LogInLocked,
     LogKeyEvent,
+    MachineTokenRefused,
     NoSessionRevoked,
     RoleEvent,
     SessionEvent,
@@ -85,6 +86,7 @@ def _about(event: type[Event]) -> str:
         VerifierRegistered: "user",
         LogInLocked: "user",
         NoSessionRevoked: "user",
+        MachineTokenRefused: "user",
         IdempotencyKeyMismatched: "user",
     }
     return next((name for kind, name in kinds.items() if issubclass(event, kind)), "")

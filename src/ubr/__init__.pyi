@@ -251,6 +251,33 @@ from ubr.application.keys.rewrap_signing_keys import (
     RewrapSigningKeys as RewrapSigningKeys,
 )
 from ubr.application.keys.rotate_signing_key import RotateSigningKey as RotateSigningKey
+from ubr.application.machines.create_machine import CreateMachine as CreateMachine
+from ubr.application.machines.create_machine import CreateMachineCommand as CreateMachineCommand
+from ubr.application.machines.create_machine_key import CreateMachineKey as CreateMachineKey
+from ubr.application.machines.create_machine_key import CreateMachineKeyCommand as CreateMachineKeyCommand
+from ubr.application.machines.create_machine_key import KeyToCreate as KeyToCreate
+from ubr.application.machines.delete_machine import DeleteMachine as DeleteMachine
+from ubr.application.machines.delete_machine import DeleteMachineCommand as DeleteMachineCommand
+from ubr.application.machines.get_machine import GetMachine as GetMachine
+from ubr.application.machines.get_machine import GetMachineCommand as GetMachineCommand
+from ubr.application.machines.list_machine_keys import ListMachineKeys as ListMachineKeys
+from ubr.application.machines.list_machine_keys import ListMachineKeysCommand as ListMachineKeysCommand
+from ubr.application.machines.list_machines import ListMachines as ListMachines
+from ubr.application.machines.list_machines import ListMachinesCommand as ListMachinesCommand
+from ubr.application.machines.log_in_machine import LogInMachine as LogInMachine
+from ubr.application.machines.log_in_machine import LogInMachineCommand as LogInMachineCommand
+from ubr.application.machines.log_in_machine import MachineTokenResult as MachineTokenResult
+from ubr.application.machines.representations import MachineKeyResult as MachineKeyResult
+from ubr.application.machines.representations import MachineResult as MachineResult
+from ubr.application.machines.representations import NewMachineKeyResult as NewMachineKeyResult
+from ubr.application.machines.revoke_machine_key import RevokeMachineKey as RevokeMachineKey
+from ubr.application.machines.revoke_machine_key import RevokeMachineKeyCommand as RevokeMachineKeyCommand
+from ubr.application.machines.rotate_machine_key import KeyRotation as KeyRotation
+from ubr.application.machines.rotate_machine_key import RotateMachineKey as RotateMachineKey
+from ubr.application.machines.rotate_machine_key import RotateMachineKeyCommand as RotateMachineKeyCommand
+from ubr.application.machines.update_machine import MachineChanges as MachineChanges
+from ubr.application.machines.update_machine import UpdateMachine as UpdateMachine
+from ubr.application.machines.update_machine import UpdateMachineCommand as UpdateMachineCommand
 from ubr.application.mail.deliver_mail import DeliverMail as DeliverMail
 from ubr.application.mail.list_mail import (
     ListMail as ListMail,

@@ -31,6 +31,7 @@ from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, serving
 from ubr import (
     SYSTEM,
     AssignRoleCommand,
+    CreateMachineCommand,
     CreateRoleCommand,
     CreateUserCommand,
     GetUserCommand,
@@ -43,6 +44,7 @@ from ubr import (
 )
 from ubr.adapters.sql.migrations import REVISIONS, upgrade
 from ubr.domain.errors import EmailTaken, InvalidCredentials
+from ubr.domain.machines.key_text import key_id_of, keys_in
 from ubr.http import problem_response
 from ubr.testing import TINY_HASHING, in_memory, log_in
 
@@ -72,6 +74,48 @@ async def test_a_permission_is_asked_for() -> None:
         await ubr.create_role(CreateRoleCommand(name="editor", permissions=["notes:edit"]), actor=SYSTEM)
         await ubr.assign_role(AssignRoleCommand(user_id=user.id, role="editor"), actor=SYSTEM)
         assert await edit_note(ubr, actor) == "edited"
+
+
+async def test_a_machine_logs_in_in_python() -> None:
+    new_token = program("docs/machines.md", "new_token")["new_token"]
+    async with in_memory() as (ubr, _):
+        machine = await ubr.create_machine(CreateMachineCommand(name="report"), actor=SYSTEM)
+        assert (await ubr.authenticate(await new_token(ubr, machine.id))).user_id == machine.id
+
+
+@pytest.mark.system(seconds=10)
+def test_a_machine_is_set_up_and_logs_in(tmp_path: Path) -> None:
+    set_up, exchange, rotate, revoke = (block.text for block in blocks_of("docs/machines.md", "sh"))
+    (answer,) = blocks_of("docs/machines.md", "json")
+    with serving(tmp_path, {"UBR_ADMIN_EMAIL": ADMIN_EMAIL, "UBR_ADMIN_PASSWORD": ADMIN_PASSWORD}) as service:
+        admin = {"authorization": f"Bearer {service.logged_in(ADMIN_EMAIL, ADMIN_PASSWORD).json()['access_token']}"}
+        role = {"name": "reporter", "permissions": ["users:read", "roles:read"]}
+        assert httpx.post(f"{service.url}/api/roles", json=role, headers=admin).status_code == 201
+        made = shell(tmp_path, set_up)
+        key = made.stdout.splitlines()[-1]
+        assert keys_in(made.stdout + made.stderr) == [key]
+        [machine] = httpx.get(f"{service.url}/api/machines", headers=admin).json()["items"]
+
+        def logged_in(secret: str) -> httpx.Response:
+            text = Template(exchange).substitute(MACHINE_ID=machine["id"], MACHINE_KEY=secret)
+            curl, user, credentials, data, form, url = shlex.split(
+                text.replace("https://users.example.org", service.url)
+            )
+            assert (curl, user, data) == ("curl", "--user", "--data")
+            name, _, value = form.partition("=")
+            id, _, password = credentials.partition(":")
+            return httpx.post(url, auth=(id, password), data={name: value})
+
+        token = logged_in(key).json()
+        assert {**token, "access_token": "eyJ…"} == json.loads(answer.text)
+        its_id = str(key_id_of(key))
+        example = UUID(rotate.split()[4])
+        new = shell(tmp_path, rotate.replace(str(example), its_id)).stdout.splitlines()[-1]
+        assert [logged_in(each).status_code for each in (key, new)] == [200, 200]
+        assert shell(tmp_path, revoke.replace(str(example), its_id)).returncode == 0
+        assert [logged_in(each).status_code for each in (key, new)] == [401, 200]
+        me = httpx.get(f"{service.url}/api/users/me", headers={"authorization": f"Bearer {token['access_token']}"})
+        assert me.status_code == 401
 
 
 @pytest.mark.system(seconds=5)

@@ -94,6 +94,9 @@ HELD = {
         for block in blocks()
         if block.page.startswith("docs/runbooks/")
     },
+    ("docs/machines.md", "sh"): "integration/test_docs_programs.py::test_a_machine_is_set_up_and_logs_in",
+    ("docs/machines.md", "json"): "integration/test_docs_programs.py::test_a_machine_is_set_up_and_logs_in",
+    ("docs/machines.md", "python"): "integration/test_docs_programs.py::test_a_machine_logs_in_in_python",
     ("docs/testing.md", "python"): "integration/test_docs_programs.py::test_the_tests_of_a_page",
     ("docs/testing.md", "sh"): "integration/cli/test_emulate.py::test_the_example_in_javascript",
     ("docs/testing.md", "json"): "integration/emulator/test_emulator.py::test_the_schema_describes_the_file",

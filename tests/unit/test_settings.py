@@ -59,6 +59,8 @@ SINGLE_LIMITS = (
     "RECIPIENT",
     "INVALID_REFRESH",
     "INVALID_LINK",
+    "MACHINE",
+    "INVALID_KEY",
 )
 
 GOOD: dict[str, list[tuple[str, Any]]] = {
@@ -108,6 +110,7 @@ GOOD: dict[str, list[tuple[str, Any]]] = {
         ]
         for name in SINGLE_LIMITS
     },
+    "UBR_MACHINE_KEY_MAX_LIFETIME": [("1h", HOUR), ("3650d", timedelta(days=3650))],
     "UBR_PASSWORD_MIN_LENGTH": [("8", 8), ("64", 64)],
     "UBR_PASSWORD_BLOCK_LIST": [("/srv/passwords.txt", "/srv/passwords.txt"), ("a b", "a b")],
     "UBR_ARGON2_MEMORY_KIB": [("19456", 19456), ("262144", 262144)],
@@ -221,6 +224,7 @@ BAD: dict[str, list[str]] = {
         f"UBR_{name}_RATE_LIMIT": ["10", "10/min", "0/minute", "1/day,1/day", "none", ",", "1000000/day"]
         for name in SINGLE_LIMITS
     },
+    "UBR_MACHINE_KEY_MAX_LIFETIME": ["59m", "3651d", "90"],
     "UBR_PASSWORD_MIN_LENGTH": ["7", "65", *NUMBERS],
     "UBR_PASSWORD_BLOCK_LIST": ["/srv/", "/"],
     "UBR_ARGON2_MEMORY_KIB": ["19455", "262145", *NUMBERS],
@@ -452,6 +456,9 @@ def test_defaults_are_those_of_the_contract() -> None:
         mail_rate_limit=RateLimit(Limit(30, HOUR)),
         recipient_rate_limit=RateLimit(Limit(5, HOUR)),
         invalid_refresh_rate_limit=RateLimit(Limit(100, MINUTE)),
+        machine_rate_limit=RateLimit(Limit(1000, HOUR)),
+        invalid_key_rate_limit=RateLimit(Limit(100, MINUTE)),
+        machine_key_max_lifetime=None,
         invalid_link_rate_limit=RateLimit(Limit(30, MINUTE)),
         password_min_length=15,
         password_block_list=None,

@@ -40,6 +40,16 @@ from ubr.application.keys.list_signing_keys import ListSigningKeys
 from ubr.application.keys.revoke_signing_key import RevokeSigningKey
 from ubr.application.keys.rewrap_signing_keys import RewrapSigningKeys
 from ubr.application.keys.rotate_signing_key import RotateSigningKey
+from ubr.application.machines.create_machine import CreateMachine
+from ubr.application.machines.create_machine_key import CreateMachineKey
+from ubr.application.machines.delete_machine import DeleteMachine
+from ubr.application.machines.get_machine import GetMachine
+from ubr.application.machines.list_machine_keys import ListMachineKeys
+from ubr.application.machines.list_machines import ListMachines
+from ubr.application.machines.log_in_machine import LogInMachine
+from ubr.application.machines.revoke_machine_key import RevokeMachineKey
+from ubr.application.machines.rotate_machine_key import RotateMachineKey
+from ubr.application.machines.update_machine import UpdateMachine
 from ubr.application.mail.deliver_mail import DeliverMail
 from ubr.application.mail.list_mail import ListMail
 from ubr.application.mail.retry_mail import RetryMail
@@ -127,6 +137,22 @@ class RoleUseCases:
     unassign_role: UnassignRole
     list_user_roles: ListUserRoles
     permits: Permits
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineUseCases:
+    """Machines, and their keys."""
+
+    create_machine: CreateMachine
+    get_machine: GetMachine
+    list_machines: ListMachines
+    update_machine: UpdateMachine
+    delete_machine: DeleteMachine
+    create_machine_key: CreateMachineKey
+    list_machine_keys: ListMachineKeys
+    rotate_machine_key: RotateMachineKey
+    revoke_machine_key: RevokeMachineKey
+    log_in_machine: LogInMachine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,6 +273,7 @@ class UseCases(
     AccountUseCases,
     SessionUseCases,
     RoleUseCases,
+    MachineUseCases,
     MailUseCases,
     AuditUseCases,
     KeyUseCases,
@@ -275,6 +302,7 @@ class Application(UseCases):
         accounts: AccountUseCases,
         sessions: SessionUseCases,
         roles: RoleUseCases,
+        machines: MachineUseCases,
         mail: MailUseCases,
         audit: AuditUseCases,
         keys: KeyUseCases,
@@ -283,5 +311,5 @@ class Application(UseCases):
         within: Callable[[object], HostedUseCases],
     ) -> Application:
         """All use cases in one object."""
-        groups = (accounts, sessions, roles, mail, audit, keys, revocation, operations)
+        groups = (accounts, sessions, roles, machines, mail, audit, keys, revocation, operations)
         return cls(**{name: use_case for group in groups for name, use_case in vars(group).items()}, within=within)

@@ -35,6 +35,7 @@ from ubr.application.app import (
     AuditUseCases,
     HostedUseCases,
     KeyUseCases,
+    MachineUseCases,
     MailUseCases,
     OperationUseCases,
     RevocationUseCases,
@@ -57,6 +58,16 @@ from ubr.application.keys.list_signing_keys import ListSigningKeys
 from ubr.application.keys.revoke_signing_key import RevokeSigningKey
 from ubr.application.keys.rewrap_signing_keys import RewrapSigningKeys
 from ubr.application.keys.rotate_signing_key import RotateSigningKey
+from ubr.application.machines.create_machine import CreateMachine
+from ubr.application.machines.create_machine_key import CreateMachineKey
+from ubr.application.machines.delete_machine import DeleteMachine
+from ubr.application.machines.get_machine import GetMachine
+from ubr.application.machines.list_machine_keys import ListMachineKeys
+from ubr.application.machines.list_machines import ListMachines
+from ubr.application.machines.log_in_machine import LogInMachine
+from ubr.application.machines.revoke_machine_key import RevokeMachineKey
+from ubr.application.machines.rotate_machine_key import RotateMachineKey
+from ubr.application.machines.update_machine import UpdateMachine
 from ubr.application.mail.deliver_mail import DeliverMail
 from ubr.application.mail.list_mail import ListMail
 from ubr.application.mail.retry_mail import RetryMail
@@ -96,6 +107,7 @@ def application(ports: Ports, services: Services) -> Application:
         accounts=accounts(ports, services),
         sessions=sessions(ports, services),
         roles=roles(ports, services),
+        machines=machines(ports, services),
         mail=mail(ports, services),
         audit=audit(ports, services),
         keys=keys(ports, services),
@@ -367,6 +379,54 @@ def roles(ports: Ports, services: Services) -> RoleUseCases:
     )
 
 
+def machines(ports: Ports, services: Services) -> MachineUseCases:
+    return MachineUseCases(
+        create_machine=CreateMachine(unit_of_work=services.unit_of_work, new_id=ports.new_id, denials=services.denials),
+        get_machine=GetMachine(
+            authorize=services.authorize, unit_of_work=services.unit_of_work, denials=services.denials
+        ),
+        list_machines=ListMachines(
+            authorize=services.authorize,
+            unit_of_work=services.unit_of_work,
+            pager=services.pager,
+            denials=services.denials,
+        ),
+        update_machine=UpdateMachine(unit_of_work=services.unit_of_work, denials=services.denials),
+        delete_machine=DeleteMachine(unit_of_work=services.unit_of_work, denials=services.denials),
+        create_machine_key=CreateMachineKey(
+            unit_of_work=services.unit_of_work,
+            mint=ports.security.machine_keys,
+            new_id=ports.new_id,
+            policy=ports.decisions.policy,
+            denials=services.denials,
+        ),
+        list_machine_keys=ListMachineKeys(
+            authorize=services.authorize,
+            unit_of_work=services.unit_of_work,
+            pager=services.pager,
+            denials=services.denials,
+        ),
+        rotate_machine_key=RotateMachineKey(
+            unit_of_work=services.unit_of_work,
+            mint=ports.security.machine_keys,
+            new_id=ports.new_id,
+            policy=ports.decisions.policy,
+            denials=services.denials,
+        ),
+        revoke_machine_key=RevokeMachineKey(unit_of_work=services.unit_of_work, denials=services.denials),
+        log_in_machine=LogInMachine(
+            unit_of_work=services.unit_of_work,
+            rate_limiter=services.rate_limiter,
+            keys=services.keys,
+            mint=ports.security.machine_keys,
+            issuer=services.issuer,
+            new_id=ports.new_id,
+            policy=ports.decisions.policy,
+            denials=services.denials,
+        ),
+    )
+
+
 def mail(ports: Ports, services: Services) -> MailUseCases:
     return MailUseCases(
         deliver_mail=DeliverMail(
@@ -438,6 +498,7 @@ def keys(ports: Ports, services: Services) -> KeyUseCases:
         ),
         rewrap_signing_keys=RewrapSigningKeys(
             hasher=ports.security.hasher,
+            machine_keys=ports.security.machine_keys,
             unit_of_work=services.unit_of_work,
             access_tokens=ports.security.access_tokens,
             log_signing=ports.security.log_signing,

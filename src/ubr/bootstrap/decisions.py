@@ -44,6 +44,7 @@ def policy_of(settings: Settings) -> OperatorPolicy:
         refresh_retry_window=settings.refresh_retry_window,
         log_all_refreshes=settings.audit_refreshes == "all",
         verifiers_per_user=settings.verifiers_per_user,
+        machine_key_max_lifetime=settings.machine_key_max_lifetime,
         own_permissions=Permissions.of(Permission(name) for name in settings.permissions),
     )
 
@@ -75,6 +76,8 @@ def quotas_of(settings: Settings) -> Quotas:
         registrations=_quota(settings.registration_rate_limit.limit),
         mails=_quota(settings.mail_rate_limit.limit),
         mails_to_one=_quota(settings.recipient_rate_limit.limit),
+        machine_logins=_quota(settings.machine_rate_limit.limit),
+        bad_keys=_quota(settings.invalid_key_rate_limit.limit),
         bad_refreshes=_quota(settings.invalid_refresh_rate_limit.limit),
         bad_links=_quota(settings.invalid_link_rate_limit.limit),
     )

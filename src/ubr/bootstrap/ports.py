@@ -11,6 +11,7 @@ from ubr.application.ports.accounts import CommonPasswords, GuessablePasswords, 
 from ubr.application.ports.audit import LogSigning
 from ubr.application.ports.hosting import Hosting
 from ubr.application.ports.keys import AccessTokens
+from ubr.application.ports.machines import MachineKeyMint
 from ubr.application.ports.mail import Mailer, MailRenderer
 from ubr.application.ports.metrics import Metrics
 from ubr.application.ports.protection import RateLimitStore
@@ -33,6 +34,7 @@ class SecurityPorts(msgspec.Struct, frozen=True, kw_only=True):
     refresh_tokens: RefreshTokenMint
     session_cookies: SessionCookieMint
     link_tokens: LinkTokenMint
+    machine_keys: MachineKeyMint
     log_signing: LogSigning
 
 

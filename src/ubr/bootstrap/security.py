@@ -6,6 +6,7 @@ from ubr.adapters.security.bound_passwords import BoundPasswordHasher
 from ubr.adapters.security.guesses import is_guessable
 from ubr.adapters.security.link_tokens import OpaqueLinkTokens
 from ubr.adapters.security.log_signing import Ed25519LogSigning
+from ubr.adapters.security.machine_keys import SealedMachineKeys
 from ubr.adapters.security.passwords import Argon2PasswordHasher
 from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys
@@ -44,5 +45,6 @@ def security_of(settings: Settings, hasher: Argon2PasswordHasher) -> SecurityPor
         refresh_tokens=OpaqueRefreshTokens(secret_keys),
         session_cookies=SignedSessionCookies(signer),
         link_tokens=OpaqueLinkTokens(),
+        machine_keys=SealedMachineKeys(secret_keys),
         log_signing=Ed25519LogSigning(secret_keys, settings.issuer, random_bytes),
     )

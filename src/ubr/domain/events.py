@@ -56,6 +56,16 @@ from ubr.domain.keys.events import (
     SigningKeyRewrapped,
     SigningKeyRotated,
 )
+from ubr.domain.machines.events import (
+    MachineCreated,
+    MachineKeyCreated,
+    MachineKeyEvent,
+    MachineKeyRevoked,
+    MachineKeyRotated,
+    MachineKeysRewrapped,
+    MachineTokenRefused,
+    MachineUpdated,
+)
 from ubr.domain.mail.events import MailEvent, MailGivenUp, MailRetried
 from ubr.domain.revocation.events import VerifierRegistered
 from ubr.domain.roles.events import RoleAssigned, RoleCreated, RoleDeleted, RoleUnassigned, RoleUpdated
@@ -101,6 +111,14 @@ __all__ = [
     "LogKeyRotated",
     "LogPruned",
     "LogRead",
+    "MachineCreated",
+    "MachineKeyCreated",
+    "MachineKeyEvent",
+    "MachineKeyRevoked",
+    "MachineKeyRotated",
+    "MachineKeysRewrapped",
+    "MachineTokenRefused",
+    "MachineUpdated",
     "MailEvent",
     "MailGivenUp",
     "MailRetried",
@@ -192,6 +210,13 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     SigningKeyRevoked,
     SigningKeyRewrapped,
     PasswordsRewrapped,
+    MachineCreated,
+    MachineUpdated,
+    MachineKeyCreated,
+    MachineKeyRotated,
+    MachineKeyRevoked,
+    MachineTokenRefused,
+    MachineKeysRewrapped,
     MailGivenUp,
     MailRetried,
     VerifierRegistered,

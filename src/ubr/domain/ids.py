@@ -11,6 +11,8 @@ RoleId = NewType("RoleId", UUID)
 
 SessionId = NewType("SessionId", UUID)
 
+MachineKeyId = NewType("MachineKeyId", UUID)
+
 LogEntryId = NewType("LogEntryId", UUID)
 
 TokenDigest = NewType("TokenDigest", bytes)

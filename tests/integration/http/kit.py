@@ -200,7 +200,7 @@ _KEPT_HEADERS = (
 _NAMED = re.compile(
     r"(?P<id>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
     r"|(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|\+00:00))"
-    r"|(?P<token>ubr_rt_[A-Za-z0-9_-]{20,}|eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)"
+    r"|(?P<token>ubr_rt_[A-Za-z0-9_-]{20,}|ubr_sk_[A-Za-z0-9]{71}|eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)"
     r"|(?P<cursor>(?<=cursor=)[A-Za-z0-9_%-]{20,}|^[A-Za-z0-9_-]{80,}$)"
     r"|(?P<key>^[A-Za-z0-9_-]{43}$)"
     r"|(?P<log>^[^\s+]+/log/[0-9a-f]{16}(?:\+[A-Za-z0-9+/=]+)?$)"
@@ -251,8 +251,10 @@ class Talk:
     called: list[tuple[str, str]] = field(default_factory=list)
     _names: Names = field(default_factory=Names)
 
-    async def say(self, method: str, path: str, body: Any = None, *, who: Any = None, **headers: str) -> httpx.Response:
-        """Send a request with a body of JSON, in the name of whoever has these tokens."""
+    async def say(
+        self, method: str, path: str, body: Any = None, *, who: Any = None, form: Any = None, **headers: str
+    ) -> httpx.Response:
+        """Send a request with a body of JSON, or a form, in the name of whoever has these tokens."""
         if self.service.clock is not None:
             self.service.clock.move(seconds=1)
         sent = {
@@ -261,7 +263,9 @@ class Talk:
             **({} if who is None else bearer(who)),
             **{name.replace("_", "-"): value for name, value in headers.items()},
         }
-        options = {} if body is None else {"json": body}
+        options: dict[str, Any] = {} if body is None else {"json": body}
+        if form is not None:
+            options = {"data": form}
         answer = await self.service.client.request(method, path, headers=sent, **options)
         self.called.append((method, path.partition("?")[0]))
         structured = "json" in answer.headers.get("content-type", "")

@@ -26,8 +26,13 @@ class Route:
 
     def path(self, **ids: str) -> str:
         """The path to these things; a thing that is not named exists for nobody."""
-        known = {"user_id": "0", "role_id": "0", "session_id": "0", "entry_id": "0", "name": "editor", **KNOWN, **ids}
-        return self.template.format(**known)
+        return self.template.format(**{**dict.fromkeys(IDS, "0"), "name": "editor", **KNOWN, **ids})
+
+    def sent(self, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """A body in the form that the route takes: the good one, or another. Nothing if it takes none."""
+        if self.operation.body is None:
+            return {}
+        return {"data" if self.operation.form else "json": GOOD_BODIES[self.name] if body is None else body}
 
     def target(self, **ids: str) -> str:
         """The path with a good query."""
@@ -35,13 +40,16 @@ class Route:
         return self.path(**ids) if query is None else f"{self.path(**ids)}?{query}"
 
 
+IDS = ("user_id", "role_id", "session_id", "entry_id", "machine_id", "key_id")
+"""The parameters of paths that are ids."""
 ROUTES = [Route(method, path, operation) for path, method, operation in operations(CONTROLLERS)]
 PAGE_PATHS = {path for path, _, _ in operations(controllers_of(PageOptions()))}
 """The paths of pages, which are no part of the interface."""
 KNOWN = {"slug": "invalid-input", "revision": assets_revision(), "asset": "start.js"}
 """What is always there."""
 BY_NAME = {route.name: route for route in ROUTES}
-WITH_BODY = [route for route in ROUTES if route.operation.body is not None]
+WITH_BODY = [route for route in ROUTES if route.operation.body is not None and not route.operation.form]
+"""Of JSON. `test_machines.py` has the form."""
 SIGNED_IN = [route for route in ROUTES if not route.operation.public]
 
 GOOD_BODIES: dict[str, dict[str, Any]] = {
@@ -63,6 +71,11 @@ GOOD_BODIES: dict[str, dict[str, Any]] = {
     "assign_role": {"expires_at": "2040-01-01T00:00:00Z"},
     "create_role": {"name": "writer", "description": "Writes", "permissions": ["users:read"]},
     "update_role": {"name": "writer", "description": "Writes", "permissions": ["users:read"]},
+    "log_in_machine": {"grant_type": "client_credentials", "client_secret": "ubr_sk_" + "A" * 71},
+    "create_machine": {"name": "report", "description": "Reports", "roles": ["editor"]},
+    "update_machine": {"description": "Reports", "status": "active"},
+    "create_machine_key": {"name": "a key", "scope": ["users:read"], "expires_at": "2040-01-01T00:00:00Z"},
+    "rotate_machine_key": {"overlap": 60, "expires_at": "2040-01-01T00:00:00Z"},
 }
 
 WITHOUT_LINK = {
@@ -71,6 +84,7 @@ WITHOUT_LINK = {
     "undo_email_change": 400,
     "refresh_session": 401,
     "issue_access_token": 401,
+    "log_in_machine": 401,
 }
 """What is answered to those bodies, whose tokens are of the right form and nobody's, and without a cookie."""
 

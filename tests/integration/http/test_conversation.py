@@ -213,6 +213,7 @@ def user(email: str, full_name: str | None, roles: list[str], **other: Any) -> d
         "roles": roles,
         "created_at": TIME,
         "updated_at": TIME,
+        "kind": "person",
         **other,
     }
 
@@ -277,6 +278,7 @@ async def converse(talk: Talk) -> None:
     await _roles(talk, admin, ada)
     await _grants(talk, admin, ada)
     await _verifiers(talk, admin, ada)
+    await _machines(talk, admin, ada)
     await _exports(talk, admin, ada)
     await _leaving(talk, admin, ada)
     await _the_log(talk, admin, ada)
@@ -660,6 +662,53 @@ async def _verifiers(talk: Talk, admin: Any, ada: Any) -> None:
         if isinstance(line["body"], dict) and "epoch" in line["body"]:
             line["body"]["epoch"] = "new each time"
             line["request"] = line["request"].partition("&epoch")[0]
+
+
+async def _machines(talk: Talk, admin: Any, ada: Any) -> None:
+    path = "/api/machines"
+    assert (await talk.say("GET", path, who=ada)).json() == problem(403, "forbidden", path)
+    machine = (await talk.say("POST", path, {"name": "report", "description": "Of the night"}, who=admin)).json()
+    assert (await talk.say("POST", path, {"name": "report"}, who=admin)).json() == problem(
+        409, "machine-name-taken", path
+    )
+    assert (await talk.say("GET", path, who=admin)).json() == {"items": [machine], "next_cursor": None}
+    its_path = f"{path}/{machine['id']}"
+    assert (await talk.say("GET", its_path, who=admin)).json() == machine
+    made = (await talk.say("POST", f"{its_path}/keys", {"name": "a key", "scope": ["users:read"]}, who=admin)).json()
+
+    async def log_in(key: Any, **more: str) -> Any:
+        form = {"grant_type": "client_credentials", "client_secret": key["client_secret"], **more}
+        return (await talk.say("POST", "/api/auth/token", form=form)).json()
+
+    assert "scope" not in await log_in(made)
+    role = {"name": "reporter", "permissions": ["users:read", "logs:read"]}
+    assert (await talk.say("POST", "/api/roles", role, who=admin)).status_code == 201
+    assert (await talk.say("PUT", f"/api/users/{machine['id']}/roles/reporter", who=admin)).status_code == 204
+    token = await log_in(made)
+    assert token == {
+        "access_token": Like("eyJ.+"),
+        "token_type": "Bearer",
+        "expires_in": 600,
+        "scope": "users:read",
+    }
+    assert (await talk.say("GET", "/api/users/me", who=token)).json()["permissions"] == ["users:read"]
+    assert (await talk.say("GET", "/api/roles", who=token)).status_code == 403
+    assert (await log_in(made, scope="logs:read"))["error"] == "invalid_scope"
+    keys = f"{its_path}/keys/{made['key']['id']}"
+    new = (await talk.say("POST", f"{keys}/rotate", {"overlap": 60}, who=admin)).json()
+    listed = (await talk.say("GET", f"{its_path}/keys", who=admin)).json()["items"]
+    assert [each["id"] for each in listed] == [new["key"]["id"], made["key"]["id"]]
+    assert (await talk.say("DELETE", keys, who=admin)).status_code == 204
+    assert (await log_in(made))["error"] == "invalid_client"
+    token = await log_in(new)
+    changed = (await talk.say("PATCH", its_path, {"status": "disabled"}, who=admin)).json()
+    assert changed == {**machine, "status": "disabled", "roles": ["reporter", "user"], "updated_at": TIME}
+    assert (await talk.say("GET", "/api/users/me", who=token)).status_code == 401
+    assert (await talk.say("DELETE", f"/api/users/{machine['id']}", who=admin)).json() == problem(
+        409, "machine-account", f"/api/users/{machine['id']}"
+    )
+    assert (await talk.say("DELETE", its_path, who=admin)).status_code == 204
+    assert (await log_in(new))["error"] == "invalid_client"
 
 
 async def _exports(talk: Talk, admin: Any, ada: Any) -> None:

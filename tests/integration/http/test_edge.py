@@ -27,7 +27,7 @@ from tests.integration.http.kit import (
     in_process,
     memory_settings,
 )
-from tests.integration.http.routes import ROUTES, Route
+from tests.integration.http.routes import IDS, ROUTES, Route
 from tests.support.lines import capture_logs
 from ubr.adapters.sql.errors import NO_CONNECTION, SqlTooSlow, SqlTransactionConflict, SqlUnavailable
 from ubr.application.app import Application
@@ -285,7 +285,7 @@ async def test_a_route_has_one_path(standing: Service, route: Route) -> None:
     async def receive() -> Any:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    path = route.path(user_id=UNKNOWN, role_id=UNKNOWN, session_id=UNKNOWN)
+    path = route.path(**dict.fromkeys(IDS, UNKNOWN))
     with capture_logs() as lines:
         found = (await told(standing, post(path) | {"method": route.method}, receive)).status_code
         assert (found == 404) == (route.name == "get_metrics"), "they are hidden from whoever may not read them"

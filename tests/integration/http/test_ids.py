@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from tests.integration.http.kit import UNKNOWN, Service, assert_problem, bearer
-from tests.integration.http.routes import GOOD_BODIES, SIGNED_IN, Route
+from tests.integration.http.routes import IDS, SIGNED_IN, Route
 
 WITH_ID = [route for route in SIGNED_IN if "_id}" in route.template]
 
 
 def ids(value: str) -> dict[str, str]:
-    return dict.fromkeys(("user_id", "role_id", "session_id", "entry_id"), value)
+    return dict.fromkeys(IDS, value)
 
 
 @pytest.mark.parametrize("route", WITH_ID, ids=lambda route: route.name)
@@ -21,7 +19,7 @@ async def test_a_text_that_is_not_an_id_is_answered_as_an_unknown_id(service: Se
     admin = await service.admin()
     await service.register("plain@example.org")
     plain = bearer(await service.logged_in("plain@example.org"))
-    body: dict[str, Any] = {"json": GOOD_BODIES[route.name]} if route.operation.body is not None else {}
+    body = route.sent()
     for headers in (admin, plain):
         told = []
         for each in (UNKNOWN, UNKNOWN.upper(), "0", "me-too", UNKNOWN.replace("-", ""), UNKNOWN[:-1] + "\uff45"):

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -32,7 +32,7 @@ from ubr.application.protection.rate_limits import Quotas, RateLimiter
 from ubr.bootstrap import CLEANING, migrate, open_environment
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import InvalidLink, RateLimited
-from ubr.domain.ids import SessionId
+from ubr.domain.ids import MachineKeyId, SessionId
 from ubr.domain.mail.kinds import MailKind
 from ubr.entrypoints.http.app import HttpOptions, create_app
 from ubr.entrypoints.http.connections import Connections
@@ -435,6 +435,8 @@ LIMITS: list[tuple[str, str, Callable[[RateLimiter], Awaitable[object]]]] = [
     ("own_changes", "own-change", lambda limits: limits.own_change(READER.id)),
     ("own_changes", "own-change-confirmed", lambda limits: limits.own_change(READER.id, confirmed=True)),
     ("verifiers", "verifier", lambda limits: limits.verifier(READER.id)),
+    ("machine_logins", "machine-key", lambda limits: limits.machine_login(MachineKeyId(UUID(int=7)))),
+    ("bad_keys", "machine-ip", lambda limits: limits.bad_key()),
     ("bad_refreshes", "refresh-ip", lambda limits: limits.bad_refresh()),
     ("bad_links", "link-ip", _bad_link),
     ("log_in", "login-ip", lambda limits: limits.password()),

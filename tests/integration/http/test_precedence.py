@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.integration.http.kit import ADMIN, PASSWORD, UNKNOWN, Service, assert_problem, bearer
-from tests.integration.http.routes import BY_NAME, GOOD_BODIES, SIGNED_IN, WITH_BODY, Route
+from tests.integration.http.routes import BY_NAME, IDS, SIGNED_IN, WITH_BODY, Route
 
 LARGE, BROKEN = b"x" * 70_000, b"{"
 JSON = {"content-type": "application/json"}
@@ -38,14 +38,14 @@ async def test_route_then_size_and_type_then_token_then_body(service: Service, r
 async def test_token_then_query_then_permission(service: Service, route: Route) -> None:
     await service.register("plain@example.org")
     plain = bearer(await service.logged_in("plain@example.org"))
-    path = route.path(user_id=UNKNOWN, role_id=UNKNOWN, session_id=UNKNOWN, entry_id=UNKNOWN)
-    body = {"json": GOOD_BODIES[route.name]} if route.operation.body is not None else {}
+    path = route.path(**dict.fromkeys(IDS, UNKNOWN))
+    body = route.sent()
     for headers, query, status in (({}, "?x=1", 401), (FORGED, "?x=1", 401), (plain, "?x=1", 400)):
-        answer = await service.client.request(route.method, path + query, headers=headers, **body)  # type: ignore[arg-type]
+        answer = await service.client.request(route.method, path + query, headers=headers, **body)
         assert_problem(answer, status)
     if "{" in route.template:
         # Neither is told whether it exists.
-        answer = await service.client.request(route.method, path, headers=plain, **body)  # type: ignore[arg-type]
+        answer = await service.client.request(route.method, path, headers=plain, **body)
         assert_problem(answer, 403)
 
 

@@ -28,6 +28,7 @@ from tests.support.mail import ACCOUNT, MailServer, certificate, mail_server
 from tests.support.plugin import PrivatePostgres, PrivateRedis
 from tests.support.servers import PostgresServer, RedisServer
 from tests.support.service import ADMIN_EMAIL, UbrProcess
+from ubr.domain.machines.key_text import keys_in
 
 pytestmark = pytest.mark.anyio
 
@@ -203,6 +204,31 @@ async def every_act_of_an_admin(talk: Conversation) -> dict[str, str]:
     return admin
 
 
+async def every_act_of_a_machine(talk: Conversation, admin: dict[str, str]) -> None:
+    """Keys where they belong, and where they do not. `keys_in` finds them anywhere, by their checksum."""
+    say, path = talk.say, "/api/auth/token"
+    machine = (await say("POST", "/api/machines", 201, json={"name": "report"}, headers=admin)).json()
+    keys = f"/api/machines/{machine['id']}/keys"
+    made = (await say("POST", keys, 201, json={"name": "a key"}, headers=admin)).json()
+    key = made["client_secret"]
+    assert keys_in(key) == [key]
+    new = (await say("POST", f"{keys}/{made['key']['id']}/rotate", 201, headers=admin)).json()["client_secret"]
+    for number, secret in enumerate((key, new)):
+        talk.canaries.known[f"machine key {number}"] = secret[29:72]
+        form = {"grant_type": "client_credentials", "client_secret": secret}
+        await say("POST", path, 200, data=form)
+        await say("POST", path, 200, data={"grant_type": "client_credentials"}, auth=(machine["id"], secret))
+        await say("POST", path, 400, data={**form, "scope": "*"})
+        await say("POST", path, 401, data={**form, "client_secret": secret[:-1] + "!"})
+        await say("POST", path, 401, data={**form, "client_id": secret})
+        await say("POST", path, 400, data={"grant_type": "client_credentials"}, params=form)
+        await say("POST", path, 415, json=form)
+        await say("GET", "/api/users/me", 401, headers={"authorization": f"Bearer {secret}"})
+        await say("GET", f"/api/machines/{secret}", 404, headers=admin)
+    await say("DELETE", f"{keys}/{made['key']['id']}", 204, headers=admin)
+    await say("POST", path, 401, data={"grant_type": "client_credentials", "client_secret": key})
+
+
 async def everything_in_a_wrong_place(talk: Conversation, admin: dict[str, str]) -> None:
     """Secrets in queries, paths, header fields and unknown members, at every route."""
     make, say = talk.canaries.make, talk.say
@@ -225,14 +251,15 @@ async def everything_in_a_wrong_place(talk: Conversation, admin: dict[str, str])
         if "{" in route.template:
             hidden = {name: make("path") for name in re.findall(r"{(\w+)}", route.template)}
             await say(route.method, route.path(**hidden), headers=admin)
-        if route.operation.body is not None and route.operation.name != "update_role":
+        if route.operation.body is not None and not route.operation.form and route.operation.name != "update_role":
             good = GOOD_BODIES[route.name]
+            refused = 403 if route.operation.for_browsers else 400
             unknown = {**good, "pass_word": make("field"), "nested": {make("field"): make("field")}}
-            await say(route.method, path, 400, json=unknown, headers=admin)
+            await say(route.method, path, refused, json=unknown, headers=admin)
             await say(route.method, path, json=[make("field")], headers=admin)
             await say(route.method, path, content=f'{{"password": "{make("field")}', headers=_json(admin))
             for name in good.keys() & {"password", "new_password", "current_password", "token", "refresh_token"}:
-                await say(route.method, path, 400, json={**good, name: {make("field"): 1}}, headers=admin)
+                await say(route.method, path, refused, json={**good, name: {make("field"): 1}}, headers=admin)
     for header in schemes:
         await say("GET", "/api/users/me", headers=header)
     twice = [("authorization", admin["authorization"]), ("authorization", f"Bearer {make('scheme')}")]
@@ -394,6 +421,7 @@ async def test_no_secret_leaves_the_service(
 
         await every_flow(talk)
         admin = await every_act_of_an_admin(talk)
+        await every_act_of_a_machine(talk, admin)
         await everything_in_a_wrong_place(talk, admin)
         await secrets_in_forms(talk)
         # The statements fail in a way that ubr does not foresee.
@@ -418,6 +446,8 @@ async def test_no_secret_leaves_the_service(
     places["standard error"] = service.log
     assert {name: found for name, text in places.items() if (found := canaries.hits(text))} == {}
 
+    assert {name for name, text in places.items() if keys_in(text)} == set()
+
     # There was something to find: each place has its content, and each kind of failure happened.
     for place, known in (
         ("ubr audit export", "session.opened"),
@@ -425,6 +455,7 @@ async def test_no_secret_leaves_the_service(
         ("Redis", "PUBLISH"),
         ("/metrics", 'route="/api/auth/login"'),
         ("/api/logs", "idempotency_key.mismatched"),
+        ("ubr audit export", "machine.token_refused"),
         ("errors", "/problems/internal-error"),
         ("standard output", "serving"),
         ("standard error", "Traceback"),

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from tests.support.machines import Machines
 from tests.support.people import PASSWORD, Member, World, new_world
 from tests.support.values import replace
 from ubr.application.accounts.change_password import ChangePasswordCommand
@@ -26,6 +27,15 @@ from ubr.application.app import UseCases
 from ubr.application.audit.list_logs import ListLogsCommand
 from ubr.application.audit.prove_log_entry import ProveLogEntryCommand
 from ubr.application.kernel.representations import RoleResult
+from ubr.application.machines.create_machine import CreateMachineCommand
+from ubr.application.machines.create_machine_key import CreateMachineKeyCommand, KeyToCreate
+from ubr.application.machines.delete_machine import DeleteMachineCommand
+from ubr.application.machines.get_machine import GetMachineCommand
+from ubr.application.machines.list_machine_keys import ListMachineKeysCommand
+from ubr.application.machines.list_machines import ListMachinesCommand
+from ubr.application.machines.revoke_machine_key import RevokeMachineKeyCommand
+from ubr.application.machines.rotate_machine_key import KeyRotation, RotateMachineKeyCommand
+from ubr.application.machines.update_machine import MachineChanges, UpdateMachineCommand
 from ubr.application.revocation.follow_revocations import FollowRevocationsCommand
 from ubr.application.revocation.stop_following_revocations import StopFollowingRevocationsCommand
 from ubr.application.roles.assign_role import AssignRoleCommand
@@ -55,13 +65,16 @@ class Scene:
     world: World
     target: Member
     role: RoleResult
+    machine_id: UUID
+    key_id: UUID
 
 
 Act = Callable[[Scene, Anyone], Awaitable[object]]
 
 
 async def set_in(world: World) -> Scene:
-    return Scene(world, await world.user(), await world.role())
+    machine, key = await Machines(world).working()
+    return Scene(world, await world.user(), await world.role(), machine.id, key.key.id)
 
 
 @pytest.fixture
@@ -199,6 +212,52 @@ ACTS: dict[str, tuple[set[str], Act]] = {
         {"revocations:read"},
         lambda s, who: s.world.ubr.stop_following_revocations(
             StopFollowingRevocationsCommand(verifier=s.target.id), actor=who
+        ),
+    ),
+    "list_machines": ({"machines:read"}, lambda s, who: s.world.ubr.list_machines(ListMachinesCommand(), actor=who)),
+    "get_machine": (
+        {"machines:read"},
+        lambda s, who: s.world.ubr.get_machine(GetMachineCommand(machine_id=s.machine_id), actor=who),
+    ),
+    "create_machine": (
+        {"machines:write"},
+        lambda s, who: s.world.ubr.create_machine(CreateMachineCommand(name="new"), actor=who),
+    ),
+    "create_machine with roles": (
+        {"machines:write", "roles:assign"},
+        lambda s, who: s.world.ubr.create_machine(CreateMachineCommand(name="new", roles=[s.role.name]), actor=who),
+    ),
+    "update_machine": (
+        {"machines:write"},
+        lambda s, who: s.world.ubr.update_machine(
+            UpdateMachineCommand(machine_id=s.machine_id, changes=MachineChanges(status=UserStatus.DISABLED)),
+            actor=who,
+        ),
+    ),
+    "delete_machine": (
+        {"machines:write"},
+        lambda s, who: s.world.ubr.delete_machine(DeleteMachineCommand(machine_id=s.machine_id), actor=who),
+    ),
+    "list_machine_keys": (
+        {"machines:read"},
+        lambda s, who: s.world.ubr.list_machine_keys(ListMachineKeysCommand(machine_id=s.machine_id), actor=who),
+    ),
+    "create_machine_key": (
+        {"machines:write"},
+        lambda s, who: s.world.ubr.create_machine_key(
+            CreateMachineKeyCommand(machine_id=s.machine_id, key=KeyToCreate(name="new")), actor=who
+        ),
+    ),
+    "rotate_machine_key": (
+        {"machines:write"},
+        lambda s, who: s.world.ubr.rotate_machine_key(
+            RotateMachineKeyCommand(machine_id=s.machine_id, key_id=s.key_id, rotation=KeyRotation()), actor=who
+        ),
+    ),
+    "revoke_machine_key": (
+        {"machines:write"},
+        lambda s, who: s.world.ubr.revoke_machine_key(
+            RevokeMachineKeyCommand(machine_id=s.machine_id, key_id=s.key_id), actor=who
         ),
     ),
     "list_logs": ({"logs:read"}, lambda s, who: s.world.ubr.list_logs(ListLogsCommand(), actor=who)),
@@ -391,6 +450,6 @@ def test_every_use_case_with_an_actor_is_asked() -> None:
         "revoke_signing_key", "rewrap_signing_keys", "compare_checkpoint", "verify_log", "export_log", "prune_log",
         "list_log_keys", "rotate_log_key", "acknowledge_restore", "request_password_reset", "reset_password",
         "verify_email", "resend_verification", "undo_email_change", "deliver_mail", "list_mail", "retry_mail",
-        "get_me", "permits", "read_events",
+        "get_me", "permits", "read_events", "log_in_machine",
     }  # fmt: skip
     assert asked | others == {field.name for field in fields(UseCases)}

@@ -44,6 +44,15 @@ from ubr.application.audit.verify_log import VerifyLogCommand
 from ubr.application.kernel.origin import Origin, calling_from
 from ubr.application.kernel.representations import LogEntryResult
 from ubr.application.keys.revoke_signing_key import RevokeSigningKeyCommand
+from ubr.application.machines.create_machine import CreateMachineCommand
+from ubr.application.machines.create_machine_key import CreateMachineKeyCommand, KeyToCreate
+from ubr.application.machines.delete_machine import DeleteMachineCommand
+from ubr.application.machines.get_machine import GetMachineCommand
+from ubr.application.machines.list_machine_keys import ListMachineKeysCommand
+from ubr.application.machines.list_machines import ListMachinesCommand
+from ubr.application.machines.revoke_machine_key import RevokeMachineKeyCommand
+from ubr.application.machines.rotate_machine_key import KeyRotation, RotateMachineKeyCommand
+from ubr.application.machines.update_machine import MachineChanges, UpdateMachineCommand
 from ubr.application.mail.list_mail import ListMailCommand
 from ubr.application.mail.retry_mail import RetryMailCommand
 from ubr.application.operations.acknowledge_restore import AcknowledgeRestoreCommand
@@ -416,6 +425,23 @@ CALLS: dict[str, Callable[[Application, Any, UUID], Awaitable[object]]] = {
     "assign_role": lambda u, a, id: u.assign_role(AssignRoleCommand(user_id=id, role="admin"), actor=a),
     "unassign_role": lambda u, a, id: u.unassign_role(UnassignRoleCommand(user_id=id, role="admin"), actor=a),
     "list_user_roles": lambda u, a, id: u.list_user_roles(ListUserRolesCommand(user_id=id), actor=a),
+    "list_machines": lambda u, a, _: u.list_machines(ListMachinesCommand(), actor=a),
+    "get_machine": lambda u, a, id: u.get_machine(GetMachineCommand(machine_id=id), actor=a),
+    "create_machine": lambda u, a, _: u.create_machine(CreateMachineCommand(name="new"), actor=a),
+    "update_machine": lambda u, a, id: u.update_machine(
+        UpdateMachineCommand(machine_id=id, changes=MachineChanges(description=None)), actor=a
+    ),
+    "delete_machine": lambda u, a, id: u.delete_machine(DeleteMachineCommand(machine_id=id), actor=a),
+    "list_machine_keys": lambda u, a, id: u.list_machine_keys(ListMachineKeysCommand(machine_id=id), actor=a),
+    "create_machine_key": lambda u, a, id: u.create_machine_key(
+        CreateMachineKeyCommand(machine_id=id, key=KeyToCreate(name="new")), actor=a
+    ),
+    "rotate_machine_key": lambda u, a, id: u.rotate_machine_key(
+        RotateMachineKeyCommand(machine_id=id, key_id=id, rotation=KeyRotation()), actor=a
+    ),
+    "revoke_machine_key": lambda u, a, id: u.revoke_machine_key(
+        RevokeMachineKeyCommand(machine_id=id, key_id=id), actor=a
+    ),
     "list_logs": lambda u, a, _: u.list_logs(ListLogsCommand(), actor=a),
     "get_checkpoint": lambda u, a, _: u.get_checkpoint(actor=a),
     "prove_log_entry": lambda u, a, id: u.prove_log_entry(ProveLogEntryCommand(entry_id=id), actor=a),
@@ -445,7 +471,7 @@ CALLS: dict[str, Callable[[Application, Any, UUID], Awaitable[object]]] = {
 EVERYONE_MAY = {
     "log_in", "log_in_browser", "issue_access_token", "refresh_session", "log_out", "revoke_other_sessions",
     "register_user", "request_password_reset", "reset_password", "verify_email",
-    "resend_verification", "undo_email_change", "get_me",
+    "resend_verification", "undo_email_change", "get_me", "log_in_machine",
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from ubr.domain.audit.entry import canonical_json
 from ubr.domain.events import (
     Event,
     LogKeyEvent,
+    MachineKeyEvent,
     MailEvent,
     PersonEvent,
     RoleEvent,
@@ -31,7 +32,17 @@ MOMENT = datetime(2030, 1, 1, tzinfo=UTC)
 PERSONAL = re.compile(r"e?mail|address|full_name|password|secret|token|hash|user_agent", re.IGNORECASE)
 
 
-ROOTS = {Event, UserEvent, RoleEvent, SessionEvent, SigningKeyEvent, LogKeyEvent, PersonEvent, MailEvent}
+ROOTS = {
+    Event,
+    UserEvent,
+    RoleEvent,
+    SessionEvent,
+    SigningKeyEvent,
+    LogKeyEvent,
+    PersonEvent,
+    MailEvent,
+    MachineKeyEvent,
+}
 # Whatever this module defines that is an event and no root of others.
 KINDS: list[type[Event]] = [
     kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event) and kind not in ROOTS
@@ -71,6 +82,8 @@ def test_actions_are_what_clients_filter_by() -> None:
         "link.issued",
         "log.entry_read", "log.exported", "log.pruned", "log.read",
         "log_key.created", "log_key.rewrapped", "log_key.rotated",
+        "machine.created", "machine.key_created", "machine.key_revoked", "machine.key_rotated",
+        "machine.token_refused", "machine.updated", "machine_keys.rewrapped",
         "mail.given_up", "mail.retried",
         "passwords.rewrapped",
         "requests.rejected",
@@ -124,7 +137,10 @@ def test_what_an_event_holds_is_in_its_facts_or_its_target(kind: type[Event]) ->
 
 
 # About the whole log, or about what was not done.
-ABOUT_NOTHING = {"act.refused", "log.exported", "log.pruned", "log.read", "passwords.rewrapped", "requests.rejected"}
+ABOUT_NOTHING = {
+    "act.refused", "log.exported", "log.pruned", "log.read", "machine_keys.rewrapped", "passwords.rewrapped",
+    "requests.rejected",
+}  # fmt: skip
 
 
 @of_every_kind

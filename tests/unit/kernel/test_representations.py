@@ -46,6 +46,7 @@ async def test_a_user(world: World) -> None:
         "roles": ["user"],
         "created_at": START,
         "updated_at": START,
+        "kind": "person",
     }
 
 

@@ -37,6 +37,8 @@ FIELDS = {
     "mails_to_one": "recipient",
     "bad_refreshes": "invalid_refresh",
     "bad_links": "invalid_link",
+    "machine_logins": "machine",
+    "bad_keys": "invalid_key",
 }
 
 

@@ -91,6 +91,11 @@ class MemoryUsers:
         for (user_id, client), _ in list(self._drafts.known_clients.items()):
             if user_id == user.id:
                 self._drafts.known_clients.drop((user_id, client))
+        if (machine := self._drafts.machines.get(user.id)) is not None:
+            self._drafts.machines.drop(user.id)
+            self._drafts.machine_by_name.drop(machine.name)
+        for key in [key for key in self._drafts.machine_keys if key.user_id == user.id]:
+            self._drafts.machine_keys.drop(key.id)
         await self.release(user.id, EVER)
         gone = {session.id for session in self._drafts.sessions if session.user_id == user.id}
         forget_sessions(self._drafts, gone)

@@ -12,6 +12,7 @@ from ubr.application.ports.paging import After
 from ubr.application.ports.sessions import TOKENS_EACH, ForgottenSessions, Principal
 from ubr.domain.events import Event
 from ubr.domain.ids import SessionId, TokenDigest, UserId
+from ubr.domain.machines.key import MachineKey
 from ubr.domain.sessions.session import RefreshToken, Session
 from ubr.domain.sessions.termination import SecurityEvent
 
@@ -56,6 +57,22 @@ class MemorySessions:
         self, user_id: UserId, cause: SecurityEvent, now: datetime, *, spared: SessionId | None = None
     ) -> int:
         return self._end([session for session in self._live(user_id, now) if session.id != spared], cause, now)
+
+    async def of_key(self, key: MachineKey, scope: str | None, now: datetime) -> SessionId | None:
+        found = [session for session in self._live_of_key(key, now) if session.scope == scope]
+        return max(found, key=_age).id if found else None
+
+    async def end_of_key(self, key: MachineKey, cause: SecurityEvent, now: datetime) -> int:
+        return self._end(self._live_of_key(key, now), cause, now)
+
+    async def shorten(self, key: MachineKey, until: datetime, now: datetime) -> None:
+        for session in self._live_of_key(key, now):
+            if session.expires_at > until:
+                idle = min(session.idle_expires_at, until)
+                self._write(replace(session, expires_at=until, idle_expires_at=idle, events=[]))
+
+    def _live_of_key(self, key: MachineKey, now: datetime) -> list[Session]:
+        return [session for session in self._live(key.user_id, now) if session.key_id == key.id]
 
     async def evict(self, user_id: UserId, now: datetime, *, keep: int, limit: int) -> int:
         used = sorted(self._live(user_id, now), key=lambda session: (session.last_seen_at, session.id))

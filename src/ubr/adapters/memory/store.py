@@ -20,8 +20,10 @@ from ubr.domain.accounts.user import User
 from ubr.domain.audit.checkpoint import LogKey
 from ubr.domain.audit.entry import LogEntry
 from ubr.domain.audit.merkle import Frontier, Node
-from ubr.domain.ids import LogEntryId, RoleId, SessionId, TokenDigest, UserId
+from ubr.domain.ids import LogEntryId, MachineKeyId, RoleId, SessionId, TokenDigest, UserId
 from ubr.domain.keys.signing_key import SigningKey
+from ubr.domain.machines.key import MachineKey
+from ubr.domain.machines.machine import MachineName
 from ubr.domain.mail.queued_mail import QueuedMail
 from ubr.domain.revocation.changes import Change, ChangeRecord
 from ubr.domain.roles.role import Role, RoleName
@@ -105,6 +107,14 @@ class Window(msgspec.Struct, frozen=True):
     passed: int = 0
 
 
+class MachineRow(msgspec.Struct, frozen=True):
+    """The row of a machine beside that of its user."""
+
+    user_id: UserId
+    name: MachineName
+    description: str | None
+
+
 class MemoryStore(msgspec.Struct):
     """The rows themselves. Only whole units of work change them, one after the other."""
 
@@ -130,6 +140,9 @@ class MemoryStore(msgspec.Struct):
     replays: dict[bytes, IdempotencyRecord] = msgspec.field(default_factory=dict)
     password_attempts: dict[bytes, Window] = msgspec.field(default_factory=dict)
     known_clients: dict[tuple[UserId, bytes], datetime] = msgspec.field(default_factory=dict)
+    machines: dict[UserId, MachineRow] = msgspec.field(default_factory=dict)
+    machine_by_name: dict[MachineName, UserId] = msgspec.field(default_factory=dict)
+    machine_keys: dict[MachineKeyId, MachineKey] = msgspec.field(default_factory=dict)
     feed: list[ChangeRecord] = msgspec.field(default_factory=list)
     """The change record with number n is at index n - 1."""
     commits: dict[UUID, tuple[ChangeRecord, ...]] = msgspec.field(default_factory=dict)
@@ -186,6 +199,9 @@ class Drafts:
         self.replays = Draft(store.replays)
         self.password_attempts = Draft(store.password_attempts)
         self.known_clients = Draft(store.known_clients)
+        self.machines = Draft(store.machines)
+        self.machine_by_name = Draft(store.machine_by_name)
+        self.machine_keys = Draft(store.machine_keys)
 
     def apply(self) -> None:
         """Write all changes. No other task runs in between."""
@@ -211,6 +227,9 @@ class Drafts:
         self.replays.apply()
         self.password_attempts.apply()
         self.known_clients.apply()
+        self.machines.apply()
+        self.machine_by_name.apply()
+        self.machine_keys.apply()
 
 
 def copy_user(user: User) -> User:

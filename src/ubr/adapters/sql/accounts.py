@@ -31,7 +31,7 @@ from ubr.application.ports.paging import After, Found
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
-from ubr.domain.accounts.user import User, UserStatus, UserSummary
+from ubr.domain.accounts.user import User, UserKind, UserStatus, UserSummary
 from ubr.domain.errors import EmailTaken
 from ubr.domain.ids import TokenDigest, UserId
 from ubr.domain.roles.grant import Grants
@@ -88,7 +88,8 @@ _OTHER_ADMIN: Final = Statement(
     select(users.c.id)
     .join(user_roles, user_roles.c.user_id == users.c.id)
     .where(user_roles.c.role_id == ADMIN_ROLE_ID, user_roles.c.expires_at.is_(None))
-    .where(users.c.status == UserStatus.ACTIVE.value, users.c.id != bindparam("id"))
+    .where(users.c.status == UserStatus.ACTIVE.value, users.c.kind == UserKind.PERSON.value)
+    .where(users.c.id != bindparam("id"))
     .limit(1)
 )
 _ADD_GRANT: Final = inserting(user_roles)

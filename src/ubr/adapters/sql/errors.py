@@ -15,6 +15,7 @@ from ubr.adapters.sql.tables import metadata
 from ubr.domain.errors import (
     EmailTaken,
     LogDamaged,
+    MachineNameTaken,
     RoleNameTaken,
     RoleNotFound,
     SessionNotFound,
@@ -28,6 +29,7 @@ from ubr.domain.errors import (
 CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
     "uq_users_email_key": EmailTaken,
     "uq_roles_name": RoleNameTaken,
+    "uq_machines_name": MachineNameTaken,
     "pk_roles": RoleNameTaken,  # built-in roles have fixed ids, which two processes may add at the same moment
     "uq_log_leaves_entry_id": LogDamaged,  # a queued entry is in the tree already
     # A row was read without a lock, and deleted before the row that refers to it was written.
@@ -42,6 +44,7 @@ CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
     "fk_replays_actor_id_users": TransactionConflict,
     "fk_replays_user_id_users": TransactionConflict,
     "fk_known_clients_user_id_users": UserNotFound,
+    "fk_machine_keys_user_id_users": UserNotFound,
 }
 """The error for each violated constraint. PostgreSQL reports its name, SQLite the columns of a unique constraint."""
 
@@ -61,6 +64,7 @@ SQLITE_REFERENCES: Final[dict[str, type[UbrError]]] = {
     "refresh_tokens": SessionNotFound,
     "replays": TransactionConflict,
     "known_clients": UserNotFound,
+    "machine_keys": UserNotFound,
 }
 """The error for a violated foreign key, by the written table: SQLite does not report which key it was."""
 _NOT_TEXT: Final = "Could not decode to UTF-8"

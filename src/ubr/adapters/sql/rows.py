@@ -18,6 +18,8 @@ from ubr.adapters.sql.tables import (
     links,
     log_keys,
     logs,
+    machine_keys,
+    machines,
     outbox,
     refresh_tokens,
     replays,
@@ -32,12 +34,14 @@ from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.search import name_key
-from ubr.domain.accounts.user import User, UserStatus, UserSummary
+from ubr.domain.accounts.user import User, UserKind, UserStatus, UserSummary
 from ubr.domain.audit.checkpoint import LogKey
 from ubr.domain.audit.entry import ClientIp, LogEntry
 from ubr.domain.events import Target
 from ubr.domain.ids import UserId
 from ubr.domain.keys.signing_key import SigningKey
+from ubr.domain.machines.key import MachineKey
+from ubr.domain.machines.machine import Machine, MachineName
 from ubr.domain.mail.kinds import MailKind
 from ubr.domain.mail.queued_mail import QueuedMail
 from ubr.domain.roles.grant import Grant, Grants
@@ -65,10 +69,13 @@ _REPLAYS: Final = _positions(replays)
 _LOG_KEYS: Final = _positions(log_keys)
 _LINKS: Final = _positions(links)
 _OUTBOX: Final = _positions(outbox)
+_MACHINES: Final = _positions(machines)
+_MACHINE_KEYS: Final = _positions(machine_keys)
 
 
 _SUMMARIES: Final = msgspec.json.Decoder(list[UserSummary])
 _STATUS: Final = {status.value: status for status in UserStatus}
+_KIND: Final = {kind.value: kind for kind in UserKind}
 
 
 def slices(*tables: Table) -> list[slice]:
@@ -91,6 +98,7 @@ def user_to_row(user: User) -> Values:
         "updated_at": user.updated_at,
         "security_version": user.security_version,
         "version": user.version,
+        "kind": user.kind.value,
     }
 
 
@@ -109,19 +117,20 @@ def user_from_row(row: Row, grants: Grants) -> User:
         grants=grants,
         security_version=row[c.security_version],
         version=row[c.version],
+        kind=_KIND[row[c.kind]],
     )
 
 
 def summary_columns(c: Any) -> tuple[ColumnElement[Any], ...]:
     """The columns of a `UserSummary`, for any table with the columns of users. The name of one role follows them."""
-    return c.id, c.email, c.email_key, c.full_name, c.status, c.email_verified, c.created_at, c.updated_at
+    return c.id, c.email, c.email_key, c.full_name, c.status, c.email_verified, c.created_at, c.updated_at, c.kind
 
 
 def summary_json(c: Any, roles: ColumnElement[Any]) -> ColumnElement[Any]:
     """A `UserSummary` as JSON, on PostgreSQL."""
-    id, address, key, *others = summary_columns(c)
+    id, address, key, *others, kind = summary_columns(c)
     email = func.json_build_object(text("'address'"), address, text("'key'"), key)
-    return func.json_build_array(id, email, *others, roles)
+    return func.json_build_array(id, email, *others, roles, kind)
 
 
 def summaries_from_json(found: str) -> list[UserSummary]:
@@ -132,11 +141,21 @@ def summaries_from_rows(rows: Sequence[Row]) -> list[UserSummary]:
     """Users with a row for each of their roles, or one without a role; the rows of a user follow each other."""
     found: list[UserSummary] = []
     last = None
-    for id, email, key, full_name, status, verified, created_at, updated_at, role in rows:
+    for id, email, key, full_name, status, verified, created_at, updated_at, kind, role in rows:
         if id != last:
             last = id
             found.append(
-                UserSummary(id, Email(email, key), full_name, _STATUS[status], verified, created_at, updated_at, [])
+                UserSummary(
+                    id,
+                    Email(email, key),
+                    full_name,
+                    _STATUS[status],
+                    verified,
+                    created_at,
+                    updated_at,
+                    [],
+                    _KIND[kind],
+                )
             )
         if role is not None:
             found[-1].roles.append(role)
@@ -202,6 +221,8 @@ def session_to_row(session: Session) -> Values:
         "user_agent": session.user_agent,
         "ended_at": session.ended_at,
         "cookie_digest": session.cookie_digest,
+        "key_id": session.key_id,
+        "scope": session.scope,
     }
 
 
@@ -218,6 +239,8 @@ def session_from_row(row: Row) -> Session:
         user_agent=row[c.user_agent],
         ended_at=row[c.ended_at],
         cookie_digest=row[c.cookie_digest],
+        key_id=row[c.key_id],
+        scope=row[c.scope],
     )
 
 
@@ -363,6 +386,44 @@ def log_key_from_row(row: Row) -> LogKey:
         public=row[c.public],
         private=row[c.private],
         created_at=row[c.created_at],
+    )
+
+
+def machine_to_row(machine: Machine) -> Values:
+    return {"user_id": machine.id, "name": str(machine.name), "description": machine.description}
+
+
+def machine_from_row(row: Row, user: User) -> Machine:
+    c = _MACHINES
+    return Machine(user=user, name=MachineName(row[c.name]), description=row[c.description])
+
+
+def machine_key_to_row(key: MachineKey) -> Values:
+    return {
+        "id": key.id,
+        "user_id": key.user_id,
+        "name": key.name,
+        "sealed": key.sealed,
+        "scope": key.scope,
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "revoked_at": key.revoked_at,
+        "last_used_at": key.last_used_at,
+    }
+
+
+def machine_key_from_row(row: Row) -> MachineKey:
+    c = _MACHINE_KEYS
+    return MachineKey(
+        id=row[c.id],
+        user_id=row[c.user_id],
+        name=row[c.name],
+        sealed=row[c.sealed],
+        scope=row[c.scope],
+        created_at=row[c.created_at],
+        expires_at=row[c.expires_at],
+        revoked_at=row[c.revoked_at],
+        last_used_at=row[c.last_used_at],
     )
 
 

@@ -10,7 +10,20 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Integer, Update, and_, bindparam, delete, exists, func, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Update,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    select,
+    tuple_,
+    update,
+)
 
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import (
@@ -28,6 +41,7 @@ from ubr.adapters.sql.tables import refresh_tokens, roles, sessions, user_roles,
 from ubr.application.ports.paging import After
 from ubr.application.ports.sessions import TOKENS_EACH, ForgottenSessions, Principal
 from ubr.domain.ids import SessionId, TokenDigest, UserId
+from ubr.domain.machines.key import MachineKey
 from ubr.domain.sessions.events import SessionRevoked
 from ubr.domain.sessions.session import RefreshToken, Session
 from ubr.domain.sessions.termination import SecurityEvent
@@ -81,6 +95,24 @@ _EVICTED: Final = (
     .limit(bindparam("limit", type_=Integer))
     .cte("some")
 )
+_OF_KEY: Final = and_(_LIVE, sessions.c.key_id == bindparam("its_key"))
+_SESSION_OF_KEY: Final = Statement(
+    select(sessions.c.id)
+    .where(_OF_KEY, sessions.c.scope.is_not_distinct_from(bindparam("its_scope", type_=sessions.c.scope.type)))
+    .order_by(sessions.c.created_at.desc(), sessions.c.id.desc())
+    .limit(1)
+)
+_END_OF_KEY: Final = Statement(_ending(_OF_KEY))
+_SHORTEN: Final = Statement(
+    update(sessions)
+    .where(_OF_KEY, sessions.c.expires_at > bindparam("until"))
+    .values(
+        expires_at=bindparam("until"),
+        idle_expires_at=case(
+            (sessions.c.idle_expires_at > bindparam("until"), bindparam("until")), else_=sessions.c.idle_expires_at
+        ),
+    )
+)
 _EVICT: Final = Statement(_ending(and_(sessions.c.ended_at.is_(None), sessions.c.id.in_(select(_EVICTED.c.id)))))
 
 
@@ -129,6 +161,16 @@ class SqlSessions:
             return await self._end(_END_ALL, which, cause)
         return await self._end(_END_OTHERS, {**which, "spared": spared}, cause)
 
+    async def of_key(self, key: MachineKey, scope: str | None, now: datetime) -> SessionId | None:
+        row = await self._connection.row(_SESSION_OF_KEY, {**_of_key(key, now), "its_scope": scope})
+        return None if row is None else SessionId(row[0])
+
+    async def end_of_key(self, key: MachineKey, cause: SecurityEvent, now: datetime) -> int:
+        return await self._end(_END_OF_KEY, {**_of_key(key, now), "ended_at": now}, cause)
+
+    async def shorten(self, key: MachineKey, until: datetime, now: datetime) -> None:
+        await self._connection.write(_SHORTEN, {**_of_key(key, now), "until": until})
+
     async def evict(self, user_id: UserId, now: datetime, *, keep: int, limit: int) -> int:
         which = {"its_user": user_id, "now": now, "ended_at": now, "keep": keep, "limit": limit}
         return await self._end(_EVICT, which, SecurityEvent.EVICTED)
@@ -175,6 +217,10 @@ class SqlSessions:
         return ForgottenSessions(
             deleted, more=not whole or len(rows) == limit, reached=rows[-1][1] if whole else reached
         )
+
+
+def _of_key(key: MachineKey, now: datetime) -> Parameters:
+    return {"its_user": key.user_id, "its_key": key.id, "now": now}
 
 
 _SPEND: Final = Statement(

@@ -79,6 +79,7 @@ users: Final = Table(
     Column("updated_at", Timestamp, nullable=False),
     Column("security_version", Integer, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("kind", Text, nullable=False, server_default="person"),
     UniqueConstraint("email_key"),
     Index(None, "full_name_key"),
     Index(None, "created_at", "id"),
@@ -152,6 +153,9 @@ sessions: Final = Table(
     Column("user_agent", Text),
     Column("ended_at", Timestamp),
     Column("cookie_digest", LargeBinary),
+    # No foreign key: a key ends its sessions before it is deleted.
+    Column("key_id", Uuid),
+    Column("scope", Text),
     Index(None, "user_id"),  # for the cascade, which must also find ended sessions
     Index(None, "expires_at"),
 )
@@ -182,6 +186,31 @@ Index(
     refresh_tokens.c.spent_at,
     postgresql_where=refresh_tokens.c.successor.is_not(None),
     sqlite_where=refresh_tokens.c.successor.is_not(None),
+)
+
+# The further columns of the accounts of machines.
+machines: Final = Table(
+    "machines",
+    metadata,
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", _exact(), nullable=False),
+    Column("description", Text),
+    UniqueConstraint("name"),
+)
+
+machine_keys: Final = Table(
+    "machine_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("scope", Text),
+    Column("created_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp),
+    Column("revoked_at", Timestamp),
+    Column("last_used_at", Timestamp),
+    Index(None, "user_id", "created_at", "id"),
 )
 
 # A link is redeemed by deleting its row.

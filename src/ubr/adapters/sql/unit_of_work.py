@@ -21,6 +21,7 @@ from ubr.adapters.sql.engine import HOME, Mode
 from ubr.adapters.sql.errors import SqlTooSlow
 from ubr.adapters.sql.idempotency import SqlIdempotencyStore
 from ubr.adapters.sql.keys import SqlSigningKeys
+from ubr.adapters.sql.machines import SqlMachineKeys, SqlMachines
 from ubr.adapters.sql.mail import SqlOutbox
 from ubr.adapters.sql.personal_data import SqlPersonalData
 from ubr.adapters.sql.places import PLACES
@@ -64,6 +65,8 @@ class SqlRepositories:
         self.outbox: Final = SqlOutbox(connection)
         self.password_attempts: Final = SqlPasswordAttempts(connection)
         self.known_clients: Final = SqlKnownClients(connection)
+        self.machines: Final = SqlMachines(connection, self.users)
+        self.machine_keys: Final = SqlMachineKeys(connection)
         self.personal_data: Final = SqlPersonalData(connection)
         self.counters: Final = CounterRows(connection)
         self._connection = connection

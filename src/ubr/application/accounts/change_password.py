@@ -52,6 +52,7 @@ class ChangePassword(msgspec.Struct, frozen=True):
         """Returns the new cookie of the current session, if it has one."""
         current = bounded_password(command.current_password, "/current_password")
         known = (await self.authorize(actor)).user
+        known.require_person()
         new = check_password(
             command.new_password,
             min_length=self.policy.password_min_length,

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -29,14 +29,16 @@ from ubr.domain.roles.permissions import ROLES_ASSIGN, USERS_WRITE, Permissions,
 from ubr.domain.roles.role import Role, RoleName
 from ubr.domain.text import parse_text
 
-_ROLES: Final = msgspec.Meta(extra_json_schema={"maxItems": MAX_ROLES}, examples=[["editor"]])
+RolesToGrant: TypeAlias = Annotated[
+    list[RoleNameStr], msgspec.Meta(extra_json_schema={"maxItems": MAX_ROLES}, examples=[["editor"]])
+]
 
 
 class CreateUserCommand(Command, frozen=True, kw_only=True):
     email: Annotated[EmailStr, example("grace@example.org")]
     password: Annotated[NewPasswordStr | None, example(EXAMPLE_PASSWORD)] = None
     full_name: FullNameStr | None = None
-    roles: Annotated[list[RoleNameStr], _ROLES] = msgspec.field(default_factory=list)
+    roles: RolesToGrant = msgspec.field(default_factory=list)
 
 
 class CreateUser(msgspec.Struct, frozen=True):
@@ -82,7 +84,7 @@ class CreateUser(msgspec.Struct, frozen=True):
                 full_name=full_name,
             )
         )
-        names = _names(command.roles)
+        names = role_names(command.roles)
         needed = (USERS_WRITE, ROLES_ASSIGN) if names else (USERS_WRITE,)
         call = self.idempotency.of(idempotency_key, command, actor=actor, answer=UserResult)
         if password is not None:
@@ -98,7 +100,7 @@ class CreateUser(msgspec.Struct, frozen=True):
             who.require(*needed)
             if (before := await call.claim(tx)) is not None:
                 return before.result
-            roles = await _roles(tx, names)
+            roles = await roles_named(tx, names)
             given = union(role.permissions for role in roles)
             forbid_escalation(who.permissions, given)
             if roles:
@@ -115,8 +117,11 @@ class CreateUser(msgspec.Struct, frozen=True):
         return result
 
 
-def _names(raw: list[str]) -> dict[RoleName, int]:
-    """Each role once, with the index of its first mention. Each is looked up later, so their number is limited."""
+def role_names(raw: list[str]) -> dict[RoleName, int]:
+    """Each role once, with the index of its first mention. Each is looked up later, so their number is limited.
+
+    Errors: `Invalid`.
+    """
     names: dict[RoleName, int] = {}
     for at, name in enumerate(raw):
         names.setdefault(RoleName.parse(name, f"/roles/{at}"), at)
@@ -125,7 +130,8 @@ def _names(raw: list[str]) -> dict[RoleName, int]:
     return names
 
 
-async def _roles(tx: Transaction, names: dict[RoleName, int]) -> list[Role]:
+async def roles_named(tx: Transaction, names: dict[RoleName, int]) -> list[Role]:
+    """The roles of a new account. Errors: `Invalid` for an unknown one."""
     roles = []
     for name, at in names.items():
         role = await tx.roles.by_name(name)

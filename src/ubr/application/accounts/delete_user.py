@@ -34,6 +34,7 @@ class DeleteUser(msgspec.Struct, frozen=True):
     - Users may delete themselves within 10 minutes of login; otherwise it requires `users:delete`.
     - No escalation: a user with permissions that the actor lacks cannot be deleted.
     - The last administrator cannot be deleted.
+    - The account of a machine is not deleted here: 409 `machine-account`.
     """
 
     unit_of_work: EndingUnitOfWork
@@ -49,6 +50,7 @@ class DeleteUser(msgspec.Struct, frozen=True):
             user = await tx.users.get(user_id)
             if user is None:
                 raise UserNotFound
+            user.require_person()
             forbid_escalation(who.permissions, await permissions_of(tx, user))
             check_revision(command.if_match, (await present_user(tx, user)).revision)
             await delete_account(tx, user, actor=actor)

@@ -39,7 +39,7 @@ class EraseUser(msgspec.Struct, frozen=True):
 
     - Requires `users:erase`. Users cannot erase themselves: their client IPs may be evidence against them.
     - No escalation: a user with permissions that the actor lacks cannot be erased.
-    - The last administrator cannot be erased.
+    - The last administrator cannot be erased. The account of a machine is deleted first: 409 `machine-account`.
     - The entries stay, and so do their hashes: the log still verifies. Each batch is an entry, `user.erased`.
     - A call that was interrupted is completed by another one.
     """
@@ -67,6 +67,7 @@ class EraseUser(msgspec.Struct, frozen=True):
                 raise Forbidden("Another user has to erase your account")
             user = await tx.users.get(user_id)
             if user is not None:
+                user.require_person()
                 forbid_escalation(who.permissions, await permissions_of(tx, user))
                 await delete_account(tx, user, actor=actor)
             elif not await tx.log_records.mentions(user_id):

@@ -42,6 +42,7 @@ _EXAMPLE_USER: Final = {
     "roles": ["user"],
     "created_at": _EXAMPLE_TIME,
     "updated_at": _EXAMPLE_TIME,
+    "kind": "person",
 }
 
 LoginObstacle: TypeAlias = Literal[

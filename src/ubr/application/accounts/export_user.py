@@ -171,7 +171,8 @@ class ExportUser(msgspec.Struct, frozen=True):
         return self._parts(user_id, begun)
 
     def _check(self, who: Authority, user_id: UserId) -> None:
-        if not who.is_user(user_id) or all(map(who.permissions.allow, _NEEDED)):
+        machine = who.principal is not None and who.principal.user.is_machine
+        if machine or not who.is_user(user_id) or all(map(who.permissions.allow, _NEEDED)):
             who.require(*_NEEDED)
         elif who.principal is not None and self.clock() - who.principal.session.created_at > REAUTHENTICATION:
             raise ReauthenticationRequired

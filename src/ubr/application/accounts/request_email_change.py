@@ -50,7 +50,7 @@ class RequestEmailChange(msgspec.Struct, frozen=True):
     async def __call__(self, command: RequestEmailChangeCommand, /, *, actor: Actor) -> None:
         email = Email.parse(command.email)
         current = bounded_password(command.current_password, "/current_password")
-        await self.authorize(actor)
+        (await self.authorize(actor)).user.require_person()
         async with self.passwords.confirmed(actor.user_id, current) as checked:
             if email.key == checked.user.email.key:
                 raise Invalid.at("/email", "must differ from the current e-mail")

@@ -50,6 +50,7 @@ class UpdateUser(msgspec.Struct, frozen=True):
     """Change a user.
 
     - Users may change their own full name; all other changes, and other users, require `users:write`.
+    - The account of a machine is not changed here: 409 `machine-account`.
     - Users cannot change their own e-mail here, whatever permissions they hold: that requires the password and a link.
     - No escalation: the e-mail and status of a user with permissions that the actor lacks cannot be changed.
     - A new e-mail has to be verified: a link is mailed to it. A notice goes to the old one. The change ends all
@@ -83,6 +84,7 @@ class UpdateUser(msgspec.Struct, frozen=True):
             user = await tx.users.get(user_id)
             if user is None:
                 raise UserNotFound
+            user.require_person()
             if own and email not in {UNSET, user.email}:
                 # The holder of a stolen access token could otherwise reset the password through the new mailbox.
                 raise Forbidden("Your own e-mail changes only with your password and a link: request a change of it")

@@ -27,6 +27,8 @@ class OperatorPolicy(msgspec.Struct, frozen=True, kw_only=True):
     log_all_refreshes: bool = False
     """True for a log entry for each refresh; otherwise a session has one entry a day."""
     verifiers_per_user: int = 50
+    machine_key_max_lifetime: timedelta | None = None
+    """The longest life of a new key of a machine; None for no limit."""
     own_permissions: Permissions = msgspec.field(default_factory=Permissions)
     """Permissions of the operator's other services, usable in roles beside the built-in ones."""
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.fields import EXAMPLE_EMAIL, EXAMPLE_ID, Id, RefreshTokenStr, Timestamp, example
 from ubr.application.ports.unit_of_work import Transaction
-from ubr.domain.accounts.user import User, UserStatus, UserSummary
+from ubr.domain.accounts.user import User, UserKind, UserStatus, UserSummary
 from ubr.domain.audit.checkpoint import Checkpoint, Note
 from ubr.domain.audit.entry import SESSION, LogEntry
 from ubr.domain.concealed import Concealed
@@ -37,7 +37,7 @@ class Revised(Result, frozen=True, kw_only=True, dict=True):
 
 
 class UserResult(Revised, frozen=True, kw_only=True):
-    """A user without any hash or secret."""
+    """A user without any hash or secret. The account of a machine is a user too: its e-mail exists nowhere."""
 
     id: Id
     email: Annotated[str, example(EXAMPLE_EMAIL)]
@@ -47,6 +47,7 @@ class UserResult(Revised, frozen=True, kw_only=True):
     roles: Annotated[list[str], example(["user"])]
     created_at: Timestamp
     updated_at: Timestamp
+    kind: Annotated[UserKind, example("person")] = UserKind.PERSON
 
 
 U = TypeVar("U", bound=UserResult)
@@ -212,6 +213,7 @@ def of_summary(kind: type[U], user: UserSummary, **more: Any) -> U:
         roles=user.roles,
         created_at=user.created_at,
         updated_at=user.updated_at,
+        kind=user.kind,
         **more,
     )
 

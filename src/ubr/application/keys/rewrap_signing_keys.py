@@ -7,40 +7,45 @@ import msgspec
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import retry_on_conflict
-from ubr.application.kernel.secret_check import hash_pages
+from ubr.application.kernel.secret_check import HASHES, hash_pages
 from ubr.application.ports.accounts import PasswordHasher
 from ubr.application.ports.audit import DenialLog, LogSigning
 from ubr.application.ports.keys import AccessTokens
+from ubr.application.ports.machines import MachineKeyMint
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.actor import System
 from ubr.domain.audit.checkpoint import LogKey
 from ubr.domain.errors import Forbidden, LogKeyLocked, SigningKeyLocked
-from ubr.domain.events import LogKeyRewrapped, PasswordsRewrapped, SigningKeyRewrapped
-from ubr.domain.ids import UserId
+from ubr.domain.events import LogKeyRewrapped, MachineKeysRewrapped, PasswordsRewrapped, SigningKeyRewrapped
+from ubr.domain.ids import MachineKeyId, UserId
+from ubr.domain.machines.key import MachineKey
 
 
 class RewrapResult(Result, frozen=True, kw_only=True):
     """`keys`: all keys. `rewrapped`: those that had to be rewrapped.
 
     `passwords`: the password hashes that had to be rewrapped. `lost`: those that no secret decrypts; their users need
-    a new password.
+    a new password. `machine_keys` and `lost_machine_keys`: the same for the digests of the keys of machines.
     """
 
     keys: int
     rewrapped: int
     passwords: int = 0
     lost: int = 0
+    machine_keys: int = 0
+    lost_machine_keys: int = 0
 
 
 class RewrapSigningKeys(msgspec.Struct, frozen=True):
-    """Encrypt every private key and every password hash with the newest secret. Afterwards the other secrets are no
-    longer needed for them.
+    """Encrypt every private key, every password hash and every digest of a key of a machine with the newest secret.
+    Afterwards the other secrets are no longer needed for them.
 
     - Only the service itself may.
     - This includes the log's signing keys.
     - Leaves a key unchanged if it is no longer used and no secret decrypts it, and a hash if no secret decrypts it.
-    - Hashes go first: once the keys need only the newest secret, so do the hashes.
+    - Hashes go first, and then the digests of the keys of machines: once the other keys need only the newest secret,
+      so do these.
     - Repeating it changes nothing.
     """
 
@@ -48,6 +53,7 @@ class RewrapSigningKeys(msgspec.Struct, frozen=True):
     access_tokens: AccessTokens
     log_signing: LogSigning
     hasher: PasswordHasher
+    machine_keys: MachineKeyMint
     denials: DenialLog
 
     @denials_recorded
@@ -61,8 +67,36 @@ class RewrapSigningKeys(msgspec.Struct, frozen=True):
         async for page in hash_pages(self.unit_of_work):
             count, unread = await self._rebind(page, actor)
             passwords, lost = passwords + count, lost + unread
+        rebound, unread_keys = await self._rewrap_machine_keys(actor)
         result = await self._rewrap_keys(actor)
-        return msgspec.structs.replace(result, passwords=passwords, lost=lost)
+        return msgspec.structs.replace(
+            result, passwords=passwords, lost=lost, machine_keys=rebound, lost_machine_keys=unread_keys
+        )
+
+    async def _rewrap_machine_keys(self, actor: System) -> tuple[int, int]:
+        """The number of digests that were encrypted again, and of those that no secret decrypts."""
+        rebound, lost = 0, 0
+        last: MachineKeyId | None = None
+        while True:
+            async with self.unit_of_work.read() as tx:
+                page = await tx.machine_keys.every(last, HASHES)
+            if not page:
+                return rebound, lost
+            last = page[-1].id
+            digests = [(key, self.machine_keys.rebind(key)) for key in page]
+            lost += sum(sealed is None for _, sealed in digests)
+            stale = [(key, sealed) for key, sealed in digests if sealed is not None and sealed != key.sealed]
+            if stale:
+                rebound += await self._rebind_machine_keys(stale, actor)
+
+    @retry_on_conflict
+    async def _rebind_machine_keys(self, stale: list[tuple[MachineKey, bytes]], actor: System) -> int:
+        async with self.unit_of_work.begin(actor) as tx:
+            count = [await tx.machine_keys.rebind(key, sealed) for key, sealed in stale].count(True)
+            if count:
+                tx.record(MachineKeysRewrapped(keys=count))
+            await tx.commit()
+        return count
 
     @retry_on_conflict
     async def _rebind(self, page: list[tuple[UserId, PasswordHash]], actor: System) -> tuple[int, int]:

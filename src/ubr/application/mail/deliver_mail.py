@@ -18,7 +18,7 @@ from ubr.application.ports.mail import MailContext, Mailer, MailRenderer
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import LINK_LIFETIME, UNDO_LIFETIME, LinkKind, OneTimeLink
-from ubr.domain.accounts.user import User
+from ubr.domain.accounts.user import MACHINES_DOMAIN, User
 from ubr.domain.actor import System
 from ubr.domain.errors import Forbidden, MailRefused, MailUnavailable, StoreUnavailable, UbrError
 from ubr.domain.events import LinkIssued, MailGivenUp
@@ -182,6 +182,8 @@ class DeliverMail:
     @retry_on_conflict
     async def _written(self, queued: QueuedMail, actor: System) -> MailContext | None:
         """The data of the mail; None if there is no recipient."""
+        if queued.email.key.endswith(f"@{MACHINES_DOMAIN}"):
+            return None  # a machine has no mailbox
         async with self._places, self.unit_of_work.begin(actor) as tx:
             context = await self._facts(tx, queued)
             # Its user is locked by now: a unit that ended the request has deleted this mail, or waits for this unit.

@@ -25,6 +25,9 @@ FEED_LASTS: Final = timedelta(hours=24)
 QUEUED_MAILS_KEPT: Final = timedelta(days=7)
 """How long an undeliverable mail is kept, for inspection by an operator."""
 
+ENDED_KEYS_LAST: Final = timedelta(days=30)
+"""How long a key of a machine is listed after its end."""
+
 ENDED_GRANTS_LAST: Final = timedelta(days=30)
 """How long an ended grant is kept. No API shows it: it is for inspection of the rows themselves."""
 
@@ -45,6 +48,7 @@ class Janitor:
     - Links are deleted once they have expired, undeliverable mails after a week, and reservations of e-mails and
       former names of roles once they have ended.
     - Grants are deleted a month after their end. They have had no effect since, so nothing changes with them.
+    - Keys of machines are deleted a month after their end.
     - Roles that were removed from very many holders are deleted with their grants, which have no effect any more.
     - Change records are deleted after a day.
     - Results stored for idempotency keys are deleted once they have expired.
@@ -86,6 +90,7 @@ class Janitor:
         await self._each("former names of roles", lambda tx: tx.roles.forget_names(tx.now, _BATCH))
         await self._each("results of idempotency keys", lambda tx: tx.idempotency.forget(tx.now, _BATCH))
         await self._each("ended grants", lambda tx: tx.users.forget_grants(tx.now - ENDED_GRANTS_LAST, _BATCH))
+        await self._each("ended keys of machines", lambda tx: tx.machine_keys.forget(tx.now - ENDED_KEYS_LAST, _BATCH))
         await self._step("grants of removed roles", self._forget_grants)
         await self._step("change records", lambda: _until_none_left(lambda: self.feed.forget(FEED_LASTS, _BATCH)))
         await self._each("password attempts", lambda tx: tx.password_attempts.forget(tx.now - window, _BATCH))

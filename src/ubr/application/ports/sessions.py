@@ -13,7 +13,8 @@ from ubr.application.ports.secrets import MintedToken
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import Actor
 from ubr.domain.ids import SessionId, TokenDigest, UserId
-from ubr.domain.roles.permissions import Permissions, union
+from ubr.domain.machines.key import MachineKey
+from ubr.domain.roles.permissions import Permissions, read_scope, union
 from ubr.domain.roles.role import Role
 from ubr.domain.sessions.session import RefreshToken, Session
 from ubr.domain.sessions.termination import SecurityEvent
@@ -62,6 +63,24 @@ class Sessions(Protocol):
 
         It reads no session, however many there are. The row of the user must be locked, so that none is added
         meanwhile.
+        """
+        ...
+
+    async def of_key(self, key: MachineKey, scope: str | None, now: datetime) -> SessionId | None:
+        """The newest live session that a key opened with exactly this scope; None without one. Takes no locks."""
+        ...
+
+    async def end_of_key(self, key: MachineKey, cause: SecurityEvent, now: datetime) -> int:
+        """End all live sessions of a key, and record the end of each. Returns the number ended.
+
+        The row of the user must be locked, so that none is added meanwhile.
+        """
+        ...
+
+    async def shorten(self, key: MachineKey, until: datetime, now: datetime) -> None:
+        """Move the end of all live sessions of a key to this moment, if it is later. Nothing is recorded or announced.
+
+        The row of the user must be locked, so that none is added meanwhile.
         """
         ...
 
@@ -195,13 +214,15 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         return self.session.ended_at is None and not self.session.live_at(now)
 
     def permissions_at(self, now: datetime) -> Permissions:
+        """The permissions of the roles in force, within the scope of the session."""
         grants = self.user.grants
         held = [
             role.permissions
             for role in self.roles
             if (grant := grants.get(role.id)) is not None and grant.holds_at(now)
         ]
-        return held[0] if len(held) == 1 else union(held)
+        whole = held[0] if len(held) == 1 else union(held)
+        return whole if self.session.scope is None else whole.within(read_scope(self.session.scope))
 
     def holds_until(self, needed: Permissions, now: datetime) -> datetime | None:
         """The moment at which the first of these permissions ends; None if all are held without an end."""

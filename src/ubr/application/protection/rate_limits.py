@@ -17,7 +17,7 @@ from ubr.application.ports.protection import Decision, Quota, RateLimitStore
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.user import User
 from ubr.domain.errors import IdempotencyKeyReused, InvalidLink, RateLimited, StoreUnavailable
-from ubr.domain.ids import SessionId, UserId
+from ubr.domain.ids import MachineKeyId, SessionId, UserId
 from ubr.domain.mail.kinds import MailKind
 
 _SECOND: Final = timedelta(seconds=1)
@@ -45,6 +45,10 @@ class Quotas(msgspec.Struct, frozen=True, kw_only=True):
     """Mails requested by one client IP."""
     mails_to_one: Quota | None
     """Mails requested to one e-mail; changes of e-mail requested by one account."""
+    machine_logins: Quota | None
+    """Logins of machines with one key."""
+    bad_keys: Quota | None
+    """Refused logins of machines from one client IP."""
     bad_refreshes: Quota | None
     bad_links: Quota | None
 
@@ -61,6 +65,8 @@ class Quotas(msgspec.Struct, frozen=True, kw_only=True):
             registrations=None,
             mails=None,
             mails_to_one=None,
+            machine_logins=None,
+            bad_keys=None,
             bad_refreshes=None,
             bad_links=None,
         )
@@ -241,6 +247,17 @@ class RateLimiter(msgspec.Struct, frozen=True):
     async def verifier(self, user_id: UserId) -> None:
         """Count the registration of a verifier."""
         await self._count(f"verifier {user_id}", self.quotas.verifiers)
+
+    async def machine_login(self, key_id: MachineKeyId) -> None:
+        """Count a login with a key."""
+        await self._count(f"machine-key {key_id}", self.quotas.machine_logins)
+
+    async def bad_key(self) -> None:
+        """Count a refused login of a machine.
+
+        There is no limit per machine: 256 random bits cannot be guessed, and a stranger could lock the machine out.
+        """
+        await self._client("machine-ip", self.quotas.bad_keys)
 
     async def _count(self, name: str, quota: Quota | None) -> None:
         if quota is not None:

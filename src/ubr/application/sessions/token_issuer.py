@@ -54,7 +54,10 @@ class TokenIssuer(msgspec.Struct, frozen=True):
     def _signed(
         self, principal: Principal, shown: UserResult, now: datetime, position: FeedPosition
     ) -> tuple[str, datetime]:
-        """A token, and its end."""
+        """A token, and its end.
+
+        A session with a scope names no roles: other services may trust a name for more than the scope allows.
+        """
         user, session = principal.user, principal.session
         expires_at = min(now + self.policy.access_token_lifetime, session.usable_until, *_ends(user, now))
         token = self.access_tokens.issue(
@@ -67,7 +70,7 @@ class TokenIssuer(msgspec.Struct, frozen=True):
                 auth_time=session.created_at,
                 version=position.number,
                 epoch=epoch_name(position.epoch),
-                roles=tuple(shown.roles),
+                roles=tuple(shown.roles) if session.scope is None else (),
                 permissions=tuple(principal.permissions_at(now).names_to_show()),
             )
         )

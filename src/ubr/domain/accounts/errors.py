@@ -54,6 +54,13 @@ class EmailTaken(Conflict):
     title = "The e-mail belongs to another account"
 
 
+class MachineAccount(Conflict):
+    """A machine has no password and no mailbox, and is not changed as a person is."""
+
+    code = "machine-account"
+    title = "The account belongs to a machine"
+
+
 class Busy(Unavailable):
     """Too many passwords are waiting to be hashed."""
 

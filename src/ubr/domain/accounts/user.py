@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.errors import MachineAccount
 from ubr.domain.accounts.events import (
     AccountClaimed,
     AdminTakenOver,
@@ -34,6 +35,8 @@ from ubr.domain.roles.role import ADMIN_ROLE_ID, USER_ROLE_ID
 
 MAX_FULL_NAME_LENGTH: Final = 200
 
+MACHINES_DOMAIN: Final = "machines.invalid"
+
 REAUTHENTICATION: Final = timedelta(minutes=10)
 """Maximum age of a login with which users may delete their own account."""
 
@@ -41,6 +44,13 @@ REAUTHENTICATION: Final = timedelta(minutes=10)
 class UserStatus(StrEnum):
     ACTIVE = "active"
     DISABLED = "disabled"
+
+
+class UserKind(StrEnum):
+    """A person logs in with a password. A machine logs in with keys, and has neither a password nor a mailbox."""
+
+    PERSON = "person"
+    MACHINE = "machine"
 
 
 _SELF_REGISTERED: Final = 1
@@ -59,6 +69,7 @@ class UserSummary(NamedTuple):
     created_at: datetime
     updated_at: datetime
     roles: list[str]
+    kind: UserKind = UserKind.PERSON
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,6 +91,7 @@ class User:
     grants: Grants = field(default_factory=dict)
     security_version: int = _SELF_REGISTERED
     version: int = 1
+    kind: UserKind = UserKind.PERSON
     events: list[Event] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
@@ -99,6 +111,14 @@ class User:
         user = cls._new(id, email, full_name, password_hash, now)
         user.security_version = _NOT_SELF_REGISTERED
         user.events.append(UserCreated(user_id=id))
+        return user
+
+    @classmethod
+    def for_machine(cls, *, id: UserId, name: str, now: datetime) -> User:
+        """The account of a new machine. Its e-mail exists nowhere (RFC 2606, 2), so its mailbox cannot be proved."""
+        user = cls._new(id, Email.parse(f"{id}@{MACHINES_DOMAIN}"), str(name), None, now)
+        user.kind = UserKind.MACHINE
+        user.security_version = _NOT_SELF_REGISTERED
         return user
 
     @classmethod
@@ -136,7 +156,17 @@ class User:
             self.created_at,
             self.updated_at,
             roles,
+            self.kind,
         )
+
+    @property
+    def is_machine(self) -> bool:
+        return self.kind is UserKind.MACHINE
+
+    def require_person(self) -> None:
+        """Errors: `MachineAccount` for a machine."""
+        if self.is_machine:
+            raise MachineAccount
 
     @property
     def active(self) -> bool:
@@ -148,9 +178,12 @@ class User:
 
     @property
     def lasting_admin(self) -> bool:
-        """True if this user counts for "someone stays": active, with an unlimited grant of the admin role."""
+        """True if this user counts for "someone stays": an active person with an unlimited grant of the admin role.
+
+        A machine does not count: if its key is lost, no administrator is left to make another.
+        """
         grant = self.grants.get(ADMIN_ROLE_ID)
-        return self.active and grant is not None and grant.expires_at is None
+        return self.active and not self.is_machine and grant is not None and grant.expires_at is None
 
     @property
     def gives_way(self) -> bool:
@@ -184,29 +217,35 @@ class User:
             event = UserEnabled if status is UserStatus.ACTIVE else UserDisabled
             self.events.append(event(user_id=self.id))
         if changed:
-            self._touch(now)
+            self.touch(now)
 
     def change_password(self, password_hash: PasswordHash, *, now: datetime) -> None:
+        """Errors: `MachineAccount`."""
+        self.require_person()
         self.password_hash = password_hash
         self.events.append(PasswordChanged(user_id=self.id))
         self.security_version += 1
-        self._touch(now)
+        self.touch(now)
 
     def reset_password(self, password_hash: PasswordHash, *, now: datetime) -> None:
-        """The owner of the mailbox sets a password. If the e-mail was never verified, they take over the account."""
+        """The owner of the mailbox sets a password. If the e-mail was never verified, they take over the account.
+
+        Errors: `MachineAccount`.
+        """
+        self.require_person()
         if not self.email_verified:
             self._claim()
         self.password_hash = password_hash
         self.email_verified = True
         self.events.append(PasswordReset(user_id=self.id))
         self.security_version += 1
-        self._touch(now)
+        self.touch(now)
 
     def verify_email(self, *, now: datetime) -> None:
         """The owner of the mailbox also knows the password: the account is theirs, and does not change."""
         self.email_verified = True
         self.events.append(EmailVerified(user_id=self.id))
-        self._touch(now)
+        self.touch(now)
 
     def _claim(self) -> None:
         """Remove the data of a registrant who did not own the e-mail. Without a password, there is no registrant."""
@@ -215,12 +254,13 @@ class User:
             self.events.append(AccountClaimed(user_id=self.id))
 
     def change_email(self, email: Email, *, now: datetime) -> None:
-        """Take a new e-mail, whose mailbox the user has shown to control."""
+        """Take a new e-mail, whose mailbox the user has shown to control. Errors: `MachineAccount`."""
+        self.require_person()
         self.email = email
         self.email_verified = True
         self.events.append(EmailChanged(user_id=self.id))
         self.security_version += 1
-        self._touch(now)
+        self.touch(now)
 
     def undo_email_change(
         self, email: Email, *, changed_at: datetime, grown: Collection[RoleId], now: datetime
@@ -238,7 +278,7 @@ class User:
         self.password_hash = None
         self.events.append(EmailChangeUndone(user_id=self.id))
         self.security_version += 1
-        self._touch(now)
+        self.touch(now)
 
     def upgrade_hash(self, password_hash: PasswordHash) -> None:
         """Store the same password, hashed at the current cost. Invisible outside: no event, no new version."""
@@ -257,7 +297,7 @@ class User:
             raise TooManyRoles
         self.grants[role_id] = Grant(role_id=role_id, granted_by=by, granted_at=now, expires_at=expires_at)
         self.events.append(RoleAssigned(user_id=self.id, role_id=role_id, expires_at=expires_at))
-        self._touch(now)
+        self.touch(now)
 
     def ungrant(self, role_id: RoleId, *, now: datetime) -> None:
         """Remove a role. Does nothing if the user does not hold it.
@@ -269,10 +309,14 @@ class User:
         if self.grants.pop(role_id, None) is None:
             return
         self.events.append(RoleUnassigned(user_id=self.id, role_id=role_id))
-        self._touch(now)
+        self.touch(now)
 
     def take_over(self, password_hash: PasswordHash, *, now: datetime) -> None:
-        """An operator makes this account an administrator's: new password, active, unlimited admin role."""
+        """An operator makes this account an administrator's: new password, active, unlimited admin role.
+
+        Errors: `MachineAccount`.
+        """
+        self.require_person()
         self.events.append(AdminTakenOver(user_id=self.id))
         self.update(email=self.email, full_name=self.full_name, status=UserStatus.ACTIVE, now=now)
         self.change_password(password_hash, now=now)
@@ -285,6 +329,7 @@ class User:
     def delete(self) -> None:
         self.events.append(UserDeleted(user_id=self.id))
 
-    def _touch(self, now: datetime) -> None:
+    def touch(self, now: datetime) -> None:
+        """Record that the user changed at this moment."""
         self.version += 1
         self.updated_at = now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -52,6 +53,12 @@ class Permissions(msgspec.Struct, frozen=True):
         """The names, sorted; `*` alone if it is one of them, because it includes the rest."""
         return [str(EVERYTHING)] if EVERYTHING in self.names else [str(name) for name in self]
 
+    def within(self, scope: Permissions) -> Permissions:
+        """The permissions that both sets allow."""
+        if EVERYTHING in scope.names:
+            return self
+        return scope if EVERYTHING in self.names else Permissions(self.names & scope.names)
+
     def __or__(self, other: Permissions) -> Permissions:
         return Permissions(self.names | other.names)
 
@@ -81,6 +88,10 @@ LOGS_READ: Final = Permission("logs:read")
 
 REVOCATIONS_READ: Final = Permission("revocations:read")
 
+MACHINES_READ: Final = Permission("machines:read")
+
+MACHINES_WRITE: Final = Permission("machines:write")
+
 MEANINGS: Final[Mapping[Permission, str]] = {
     EVERYTHING: "Everything, permissions of later versions and of `UBR_PERMISSIONS` included. The role `admin` has it.",
     USERS_READ: "Read every user, list and search them, and read their roles.",
@@ -94,10 +105,18 @@ MEANINGS: Final[Mapping[Permission, str]] = {
     SESSIONS_REVOKE: "End the sessions of every user.",
     LOGS_READ: "Read the audit log, its checkpoints and its proofs.",
     REVOCATIONS_READ: "Follow revocations, as services that verify tokens do.",
+    MACHINES_READ: "Read every machine and its keys. No answer contains the text of a key.",
+    MACHINES_WRITE: "Create, change and delete machines; create, rotate and revoke their keys.",
 }
 """The built-in permissions, each with what it allows. The rule against escalation limits most of them further."""
 
 BUILT_IN_PERMISSIONS: Final = Permissions.of(MEANINGS)
+
+
+@lru_cache(maxsize=1024)
+def read_scope(scope: str) -> Permissions:
+    """The permissions of a stored scope: their names, separated by spaces (RFC 6749, 3.3)."""
+    return Permissions.of(map(Permission, scope.split()))
 
 
 def forbid_escalation(own: Permissions, *of_target: Permissions) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import ClassVar, Final
 
 from ubr.domain.event_kinds import Event, Facts, Level, SessionEvent, Target
-from ubr.domain.ids import UserId
+from ubr.domain.ids import MachineKeyId, UserId
 from ubr.domain.revocation.changes import Change
 
 EVICTED: Final = "evicted"
@@ -19,13 +19,16 @@ class SessionOpened(SessionEvent, frozen=True, kw_only=True):
     action = "session.opened"
     message = "A user logged in"
     kind: str
+    key_id: MachineKeyId | None = None
+    """The key that a machine logged in with."""
 
     @property
     def subject(self) -> UserId:
         return self.user_id
 
     def data(self) -> Facts:
-        return {"user_id": str(self.user_id), "kind": self.kind}
+        more = {} if self.key_id is None else {"key_id": str(self.key_id)}
+        return {"user_id": str(self.user_id), "kind": self.kind, **more}
 
 
 class SessionRefreshed(SessionEvent, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from ubr.domain.event_kinds import Event
-from ubr.domain.ids import SessionId, TokenDigest, UserId
+from ubr.domain.ids import MachineKeyId, SessionId, TokenDigest, UserId
 from ubr.domain.sessions.events import CookieReplaced, SessionOpened, SessionRefreshed, SessionRevoked, TokenReused
 from ubr.domain.sessions.termination import SecurityEvent
 
@@ -34,6 +34,8 @@ class SessionKind(StrEnum):
     TOKENS = "tokens"
     BROWSER = "browser"
     """With a cookie."""
+    MACHINE = "machine"
+    """With access tokens, for which a key was exchanged."""
 
 
 class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +56,8 @@ class Session:
     """State of a session. `expires_at` is its absolute end; `idle_expires_at` moves with each refresh.
 
     `cookie_digest` is the digest of its one valid cookie; None for a session with tokens.
+    A machine's session has the key that opened it. `scope` limits the permissions of the session to these, separated
+    by spaces; None does not limit them.
     """
 
     id: SessionId
@@ -66,6 +70,8 @@ class Session:
     user_agent: str | None
     ended_at: datetime | None = None
     cookie_digest: TokenDigest | None = field(default=None, repr=False)
+    key_id: MachineKeyId | None = None
+    scope: str | None = None
     events: list[Event] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
@@ -79,24 +85,32 @@ class Session:
         user_agent: str | None,
         now: datetime,
         cookie_digest: TokenDigest | None = None,
+        key_id: MachineKeyId | None = None,
+        scope: str | None = None,
+        until: datetime | None = None,
     ) -> Session:
-        """A user logged in."""
+        """A user logged in. The session lasts until the given moment at most."""
+        end = now + limits.lifetime if until is None else min(until, now + limits.lifetime)
         session = cls(
             id=id,
             user_id=user_id,
             created_at=now,
             last_seen_at=now,
-            idle_expires_at=min(now + limits.idle, now + limits.lifetime),
-            expires_at=now + limits.lifetime,
+            idle_expires_at=min(now + limits.idle, end),
+            expires_at=end,
             ip=ip,
             user_agent=user_agent,
             cookie_digest=cookie_digest,
+            key_id=key_id,
+            scope=scope,
         )
-        session.events.append(SessionOpened(session_id=id, user_id=user_id, kind=session.kind.value))
+        session.events.append(SessionOpened(session_id=id, user_id=user_id, kind=session.kind.value, key_id=key_id))
         return session
 
     @property
     def kind(self) -> SessionKind:
+        if self.key_id is not None:
+            return SessionKind.MACHINE
         return SessionKind.TOKENS if self.cookie_digest is None else SessionKind.BROWSER
 
     def has_cookie(self, digest: TokenDigest) -> bool:

@@ -26,6 +26,7 @@ class SecurityEvent(StrEnum):
     DELETED = "deleted"
     TAKEN_OVER = "taken_over"
     TOKEN_REUSED = "token_reused"
+    KEY_REVOKED = "key_revoked"
     EVICTED = EVICTED
 
 
@@ -35,6 +36,7 @@ class TerminationScope(Enum):
     NONE = "none: permissions change at once, no session ends"
     ONE = "that session"
     OTHERS = "all, except the current session if it is the user's own"
+    KEY = "those of that key of the machine"
     ALL = "all"
 
 
@@ -54,6 +56,7 @@ SESSION_TERMINATION: Final[dict[SecurityEvent, TerminationScope]] = {
     SecurityEvent.DELETED: TerminationScope.ALL,
     SecurityEvent.TAKEN_OVER: TerminationScope.ALL,
     SecurityEvent.TOKEN_REUSED: TerminationScope.ONE,
+    SecurityEvent.KEY_REVOKED: TerminationScope.KEY,
     SecurityEvent.EVICTED: TerminationScope.ONE,
 }
 """The scope of each event. The refresh tokens of a session end with it."""

@@ -14,6 +14,7 @@ from ubr.entrypoints.cli.backup import backup
 from ubr.entrypoints.cli.doctor.command import doctor
 from ubr.entrypoints.cli.emulate import emulate
 from ubr.entrypoints.cli.explain import explain_group
+from ubr.entrypoints.cli.machines import machines
 from ubr.entrypoints.cli.options import lost_secret_option
 from ubr.entrypoints.cli.outbox import outbox
 from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain, moment, print_json, written
@@ -259,6 +260,7 @@ async def _create(settings: Settings, email: str, password: str, *, take_over: b
 
 main.add_command(users)
 main.add_command(sessions)
+main.add_command(machines)
 main.add_command(explain_group)
 main.add_command(audit)
 main.add_command(after_restore)
@@ -353,6 +355,7 @@ def rewrap() -> None:
     done = asyncio.run(_rewrap_keys(settings))
     click.echo(f"The first secret of UBR_SECRET_KEY decrypts every key: {done.rewrapped} of {done.keys} rewrapped.")
     click.echo(f"Password hashes rewrapped: {done.passwords}.")
+    click.echo(f"Keys of machines rewrapped: {done.machine_keys}.")
     if done.lost:
         click.echo(
             f"No secret decrypts {done.lost} password hashes: add the missing secret and repeat, or their users need a "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 from ubr.domain.accounts.passwords import (
@@ -12,7 +13,7 @@ from ubr.domain.accounts.passwords import (
 )
 from ubr.settings.declaration import setting
 from ubr.settings.rate_limit import LoginRateLimit, RateLimit, parse_login_rate_limit, parse_rate_limit
-from ubr.settings.values import one_of, parse_file, whole
+from ubr.settings.values import duration, one_of, parse_file, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,18 @@ class AccountSettings:
     )
     recipient_rate_limit: RateLimit = setting(
         parse_rate_limit, "5/hour", "Maximum number of requested mails of one kind per e-mail, or `off`."
+    )
+    machine_rate_limit: RateLimit = setting(
+        parse_rate_limit, "1000/hour", "Maximum number of logins of machines per key, or `off`."
+    )
+    invalid_key_rate_limit: RateLimit = setting(
+        parse_rate_limit, "100/minute", "Maximum number of refused logins of machines per client IP, or `off`."
+    )
+    machine_key_max_lifetime: timedelta | None = setting(
+        duration("1h", "3650d"),
+        None,
+        "The longest life of a new key of a machine. A key that is created without an end gets this one.",
+        otherwise="no limit",
     )
     invalid_refresh_rate_limit: RateLimit = setting(
         parse_rate_limit, "100/minute", "Maximum number of invalid refresh tokens per client IP, or `off`."

@@ -21,7 +21,8 @@ def of(*names: str) -> Permissions:
 
 def test_the_permissions_are_those_of_the_contract() -> None:
     contract = "users:read users:write users:delete roles:read roles:write roles:assign sessions:read sessions:revoke"
-    assert set(BUILT_IN_PERMISSIONS) == {*contract.split(), "users:erase", "logs:read", "revocations:read", "*"}
+    later = "users:erase logs:read revocations:read machines:read machines:write"
+    assert set(BUILT_IN_PERMISSIONS) == {*contract.split(), *later.split(), "*"}
 
 
 def test_the_table_of_what_ends_what_knows_every_event() -> None:
@@ -46,9 +47,10 @@ def test_what_ends_what() -> None:
         "deleted": "ALL",
         "taken_over": "ALL",
         "token_reused": "ONE",
+        "key_revoked": "KEY",
         "evicted": "ONE",
     }
-    assert {reach.name for reach in TerminationScope} == {"NONE", "ONE", "OTHERS", "ALL"}
+    assert {reach.name for reach in TerminationScope} == {"NONE", "ONE", "OTHERS", "KEY", "ALL"}
 
 
 def test_the_terms_are_those_of_the_contract() -> None:

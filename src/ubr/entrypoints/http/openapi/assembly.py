@@ -20,6 +20,7 @@ _TAGS: Final = {
     "sessions": "One's own sessions, and revocations for verifiers in other services.",
     "users": "Users, their sessions and their roles.",
     "roles": "Names for sets of permissions.",
+    "machines": "Accounts for programs, their keys, and their login.",
     "logs": "The audit log: actions, actors and proofs.",
     "service": "Keys, health and this document.",
 }
@@ -72,7 +73,7 @@ def assemble(controllers: Iterable[type[Controller]], selection: Selection = Non
                     "type": "http",
                     "scheme": "bearer",
                     "bearerFormat": "JWT",
-                    "description": "The access token of `POST /api/auth/login` (RFC 9068).",
+                    "description": "The access token of `POST /api/auth/login` or `POST /api/auth/token` (RFC 9068).",
                 },
                 "cookie": {
                     "type": "apiKey",
@@ -82,6 +83,11 @@ def assemble(controllers: Iterable[type[Controller]], selection: Selection = Non
                         "The cookie of `POST /api/auth/login/browser`, for pages of the service. It counts only "
                         "without `Authorization`. A service without TLS names it `" + DEVELOPMENT_COOKIE + "`."
                     ),
+                },
+                "key": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "The id of a machine and one of its keys (RFC 6749, 2.3.1).",
                 },
             },
         },

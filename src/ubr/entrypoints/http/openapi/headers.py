@@ -25,7 +25,10 @@ HEADERS: Final[Mapping[str, Json]] = {
     "Link": _header(
         'The next page, relative to the path of the request, as `rel="next"`, if there is one.', required=False
     ),
-    "WWW-Authenticate": _header("`Bearer`, with the error of the token if one was sent (RFC 6750).", pattern="^Bearer"),
+    "WWW-Authenticate": _header(
+        "`Bearer`, with the error of the token if one was sent (RFC 6750); `Basic` for the login of a machine.",
+        pattern="^(Bearer|Basic)",
+    ),
     "Retry-After": {
         "description": "Seconds until a retry makes sense.",
         "required": True,

@@ -29,7 +29,7 @@ def described_operation(path: str, method: str, operation: Operation, schemas: S
     if found := parameters(path, operation, schemas, cached=cached):
         described["parameters"] = found
     if operation.body is not None:
-        types = [body.JSON, body.MERGE_PATCH] if method == "PATCH" else [body.JSON]
+        types = [body.FORM] if operation.form else [body.JSON, body.MERGE_PATCH] if method == "PATCH" else [body.JSON]
         described["requestBody"] = {
             "required": not operation.body_optional,
             "content": {type_: {"schema": schemas.ref(operation.body)} for type_ in types},
@@ -38,7 +38,7 @@ def described_operation(path: str, method: str, operation: Operation, schemas: S
     if operation.by_cookie:
         described["security"] = [{"cookie": []}]
     elif operation.public:
-        described["security"] = []
+        described["security"] = [{"key": []}, {}] if operation.form else []
     elif operation.for_programs:
         described["security"] = [{"bearer": []}]
     return described

@@ -18,6 +18,7 @@ from ubr.domain.errors import (
     UbrError,
     Unauthenticated,
 )
+from ubr.entrypoints.http import body
 from ubr.entrypoints.http.call import Operation
 from ubr.entrypoints.http.connections import PROBES
 from ubr.entrypoints.http.openapi.headers import OF_LIMITS, headers, problem_headers
@@ -32,7 +33,7 @@ from ubr.entrypoints.http.problems.errors import (
     UnsupportedMediaType,
     UriTooLong,
 )
-from ubr.entrypoints.http.problems.rendering import MEDIA_TYPE, ProblemDetails
+from ubr.entrypoints.http.problems.rendering import MEDIA_TYPE, ProblemDetails, oauth_error
 
 
 def responses(path: str, method: str, operation: Operation, schemas: Schemas, *, cached: bool) -> Json:
@@ -92,14 +93,17 @@ def _unchanged(operation: Operation) -> Json:
 
 def _problems(path: str, method: str, operation: Operation) -> Json:
     found: dict[int, set[str]] = {}
+    named: set[int] = set()
     for error in (*_usual(path, method, operation), *operation.problems):
         found.setdefault(status_of(error), set()).add(error.code)
+        if operation.form and oauth_error(error) is not None:
+            named.add(status_of(error))
     return {
         str(status): {
             "description": ", ".join(f"`{slug}`" for slug in sorted(slugs)),
             "headers": problem_headers(status),
             "content": {
-                MEDIA_TYPE: {
+                (body.JSON if status in named else MEDIA_TYPE): {
                     "schema": {"$ref": REF.format(name=ProblemDetails.__name__)},
                     "examples": {
                         slug: {"$ref": f"#/components/examples/{example_name(slug, status)}"} for slug in sorted(slugs)
@@ -123,7 +127,9 @@ def _usual(path: str, method: str, operation: Operation) -> Iterator[type[UbrErr
     if operation.use_case is not None:
         yield from (StoreUnavailable, StoreTooSlow)
     if operation.body is not None:
-        yield from (MalformedBody, UnsupportedMediaType)
+        yield UnsupportedMediaType
+        if not operation.form:
+            yield MalformedBody
     if operation.conditional:
         yield PreconditionFailed
     if operation.keyed:

@@ -58,6 +58,58 @@ ADVICE: Final[Mapping[str, Advice]] = {
         "Ask for both again. After many failures the account or the client has to wait: see `rate-limited`.",
         at="/api/auth/login",
     ),
+    "invalid-client": Advice(
+        "The login of a machine failed. The answer does not reveal whether the key is unknown, wrong, revoked or "
+        "expired, belongs to another machine, or whether the machine is disabled.",
+        "Operators: the entry `machine.token_refused` of the audit log has the reason. Create another key if this one "
+        "has ended.",
+        at="/api/auth/token",
+    ),
+    "invalid-scope": Advice(
+        "The requested scope is not a list of permissions separated by spaces, or contains one that the key or its "
+        "machine does not have.",
+        "Request fewer permissions, or none: the token then has all that the key allows. For more, create a key with "
+        "a wider scope, or assign a role to the machine.",
+        detail="The scope is wider than the permissions of the key",
+        at="/api/auth/token",
+    ),
+    "unsupported-grant-type": Advice(
+        "The token endpoint supports only the client credentials grant (RFC 6749, 4.4).",
+        "Send `grant_type=client_credentials`. People log in at `POST /api/auth/login`.",
+        detail="This service supports client_credentials alone",
+        at="/api/auth/token",
+    ),
+    "machine-account": Advice(
+        "The account belongs to a machine. It has no password and no mailbox, and the operations for people do not "
+        "change it.",
+        "Use `/api/machines/{machine_id}`.",
+        at=f"/api/users/{_AN_ID}",
+    ),
+    "machine-not-found": Advice(
+        "No machine has this id. It may have been deleted, or the id may be that of a person.",
+        "Take the id from `GET /api/machines`.",
+        at=f"/api/machines/{_AN_ID}",
+    ),
+    "machine-name-taken": Advice(
+        "Another machine has this name.",
+        "Use another name, or the machine that exists: `GET /api/machines` lists it.",
+        at="/api/machines",
+    ),
+    "machine-key-not-found": Advice(
+        "The machine has no key with this id. Keys are deleted 30 days after their end.",
+        "Take the id from `GET /api/machines/{machine_id}/keys`.",
+        at=f"/api/machines/{_AN_ID}/keys/{_AN_ID}",
+    ),
+    "machine-key-ended": Advice(
+        "The key was revoked or has expired, so it cannot be rotated.",
+        "Create a key for the machine instead.",
+        at=f"/api/machines/{_AN_ID}/keys/{_AN_ID}/rotate",
+    ),
+    "too-many-machine-keys": Advice(
+        "The machine has as many keys as it may have.",
+        "Revoke a key that is no longer used: `last_used_at` shows the last use.",
+        at=f"/api/machines/{_AN_ID}/keys",
+    ),
     "invalid-token": Advice(
         "The token or the session cookie is malformed, has expired, was used or replaced before, or its session, "
         "account or link is no longer valid.",
@@ -198,8 +250,9 @@ ADVICE: Final[Mapping[str, Advice]] = {
         at="/api/users",
     ),
     "unsupported-media-type": Advice(
-        "The body is not declared as JSON, has another charset than UTF-8, or is compressed.",
-        "Send `Content-Type: application/json`; the `Accept` header of the answer lists the accepted types.",
+        "The body is not declared as JSON (for `POST /api/auth/token`: as a form), has another charset than UTF-8, or "
+        "is compressed.",
+        "Usually, send `Content-Type: application/json`; the `Accept` header of the answer lists the accepted types.",
         detail="Send application/json, in UTF-8 and without a content coding",
         at="/api/auth/login",
     ),

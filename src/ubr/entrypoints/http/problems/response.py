@@ -17,11 +17,13 @@ from ubr.entrypoints.http.problems.rendering import problem_response
 from ubr.entrypoints.http.response import Response
 
 
-def problem(scope: Scope, error: Exception, headers: Mapping[str, str] | None = None) -> Response:
-    """The response to an error of any kind."""
+def problem(
+    scope: Scope, error: Exception, headers: Mapping[str, str] | None = None, *, oauth: bool = False
+) -> Response:
+    """The response to an error of any kind; with `oauth`, in the form of RFC 6749 if that has a name for it."""
     facts = facts_of(scope)
     known = known_error(error, facts)
-    return problem_response(known, scope["path"], headers)
+    return problem_response(known, scope["path"], headers, oauth=oauth)
 
 
 def known_error(error: Exception, facts: Facts) -> UbrError:

@@ -4,6 +4,7 @@ from ubr.entrypoints.http.routes.auth import Auth
 from ubr.entrypoints.http.routes.documents import Documents
 from ubr.entrypoints.http.routes.health import Health
 from ubr.entrypoints.http.routes.logs import Logs
+from ubr.entrypoints.http.routes.machines import MachineLogin, Machines
 from ubr.entrypoints.http.routes.metrics import Metrics
 from ubr.entrypoints.http.routes.problems import Problems
 from ubr.entrypoints.http.routes.revocations import Revocations
@@ -11,6 +12,19 @@ from ubr.entrypoints.http.routes.roles import Roles
 from ubr.entrypoints.http.routes.sessions import Sessions
 from ubr.entrypoints.http.routes.users import Users
 
-CONTROLLERS = (Auth, Sessions, Revocations, Users, Roles, Logs, Health, Metrics, Documents, Problems)
+CONTROLLERS = (
+    Auth,
+    MachineLogin,
+    Sessions,
+    Revocations,
+    Users,
+    Roles,
+    Machines,
+    Logs,
+    Health,
+    Metrics,
+    Documents,
+    Problems,
+)
 
 __all__ = ["CONTROLLERS"]

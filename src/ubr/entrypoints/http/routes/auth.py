@@ -27,6 +27,7 @@ from ubr.domain.errors import (
     InvalidCredentials,
     InvalidLink,
     InvalidToken,
+    MachineAccount,
     RateLimited,
     RegistrationClosed,
     Unauthenticated,
@@ -173,7 +174,7 @@ class Auth(Controller):
             body=ChangePasswordCommand,
             sets_cookie=True,
             limited=True,
-            problems=(WeakPassword, WrongPassword, RateLimited, Busy),
+            problems=(WeakPassword, WrongPassword, MachineAccount, RateLimited, Busy),
         ),
     )
     async def change_password(self, request: Call) -> None:
@@ -221,7 +222,7 @@ class Auth(Controller):
             status=202,
             summary="Request a change of e-mail",
             body=RequestEmailChangeCommand,
-            problems=(WrongPassword, RateLimited, Busy),
+            problems=(WrongPassword, MachineAccount, RateLimited, Busy),
         ),
     )
     async def change_email(self, request: Call) -> Response:

@@ -29,6 +29,7 @@ from ubr.domain.errors import (
     GrantExceedsOwn,
     InvalidCursor,
     LastAdmin,
+    MachineAccount,
     RateLimited,
     ReauthenticationRequired,
     RoleNotFound,
@@ -54,7 +55,7 @@ _CHANGE: Final[dict[str, Any]] = {
     "answer": UserResult,
     "tagged": True,
     "conditional": True,
-    "problems": (UserNotFound, GrantExceedsOwn, EmailTaken, LastAdmin, RateLimited),
+    "problems": (UserNotFound, GrantExceedsOwn, EmailTaken, LastAdmin, MachineAccount, RateLimited),
 }
 
 
@@ -129,7 +130,7 @@ class Users(Controller):
             status=204,
             summary="Delete a user",
             conditional=True,
-            problems=(UserNotFound, GrantExceedsOwn, ReauthenticationRequired, LastAdmin),
+            problems=(UserNotFound, GrantExceedsOwn, ReauthenticationRequired, LastAdmin, MachineAccount),
         ),
     )
     async def remove(self, request: Call) -> None:
@@ -172,7 +173,7 @@ class Users(Controller):
             "users",
             summary="Delete a user, and erase the user's client IPs from the audit log",
             answer=ErasedUserResult,
-            problems=(UserNotFound, GrantExceedsOwn, LastAdmin),
+            problems=(UserNotFound, GrantExceedsOwn, LastAdmin, MachineAccount),
         ),
     )
     async def erase(self, request: Call) -> Response:

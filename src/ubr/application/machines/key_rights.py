@@ -1,0 +1,48 @@
+"""The right to act on the keys of a machine: the holder of a key acts as the machine."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ubr.application.access.authorization import Authority, permissions_of
+from ubr.application.ports.unit_of_work import Transaction
+from ubr.domain.errors import GrantExceedsOwn, MachineKeyNotFound, MachineNotFound
+from ubr.domain.ids import MachineKeyId, UserId
+from ubr.domain.machines.key import MachineKey
+from ubr.domain.machines.machine import Machine
+from ubr.domain.roles.permissions import MACHINES_WRITE, forbid_escalation
+
+
+async def machine_to_key(tx: Transaction, who: Authority, user_id: UserId) -> Machine:
+    """The machine, locked, for an actor who may make and end its keys.
+
+    Errors: `Forbidden`, `MachineNotFound`; `GrantExceedsOwn` if the machine has a permission that the actor lacks.
+    """
+    who.require(MACHINES_WRITE)
+    machine = await tx.machines.get(user_id)
+    if machine is None:
+        raise MachineNotFound
+    forbid_escalation(who.permissions, await permissions_of(tx, machine.user))
+    return machine
+
+
+async def key_of(tx: Transaction, machine: Machine, key_id: MachineKeyId) -> MachineKey:
+    """A key of the machine. Errors: `MachineKeyNotFound`."""
+    key = await tx.machine_keys.get(key_id)
+    if key is None or key.user_id != machine.id:
+        raise MachineKeyNotFound
+    return key
+
+
+async def forbid_outliving_key(tx: Transaction, who: Authority, machine: Machine, expires_at: datetime | None) -> None:
+    """A new key gives no permission for longer than the actor holds it, and outlasts no key that made it.
+
+    Errors: `GrantExceedsOwn`.
+    """
+    for role in await tx.roles.many(machine.user.roles_at(tx.now)):
+        ends = [end for end in (machine.user.grants[role.id].expires_at, expires_at) if end is not None]
+        who.forbid_outliving(role.permissions, min(ends, default=None), tx.now)
+    own_id = None if who.principal is None else who.principal.session.key_id
+    own = None if own_id is None else await tx.machine_keys.get(own_id)
+    if own is not None and own.expires_at is not None and (expires_at is None or expires_at > own.expires_at):
+        raise GrantExceedsOwn("Your own key ends before this one would")

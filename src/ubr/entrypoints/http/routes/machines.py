@@ -1,0 +1,250 @@
+"""Machines, their keys, and their login."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from ubr.application.kernel.command import Command
+from ubr.application.kernel.fields import EXAMPLE_ID, example
+from ubr.application.kernel.representations import Page
+from ubr.application.machines.create_machine import CreateMachine, CreateMachineCommand
+from ubr.application.machines.create_machine_key import CreateMachineKey, CreateMachineKeyCommand, KeyToCreate
+from ubr.application.machines.delete_machine import DeleteMachine, DeleteMachineCommand
+from ubr.application.machines.get_machine import GetMachine, GetMachineCommand
+from ubr.application.machines.list_machine_keys import ListMachineKeys, ListMachineKeysCommand
+from ubr.application.machines.list_machines import ListMachines, ListMachinesCommand
+from ubr.application.machines.log_in_machine import LogInMachine, LogInMachineCommand, MachineTokenResult
+from ubr.application.machines.representations import (
+    EXAMPLE_KEY,
+    MachineKeyResult,
+    MachineResult,
+    NewMachineKeyResult,
+)
+from ubr.application.machines.revoke_machine_key import RevokeMachineKey, RevokeMachineKeyCommand
+from ubr.application.machines.rotate_machine_key import KeyRotation, RotateMachineKey, RotateMachineKeyCommand
+from ubr.application.machines.update_machine import MachineChanges, UpdateMachine, UpdateMachineCommand
+from ubr.domain.errors import (
+    GrantExceedsOwn,
+    Invalid,
+    InvalidClient,
+    InvalidCursor,
+    InvalidScope,
+    MachineKeyEnded,
+    MachineKeyNotFound,
+    MachineNameTaken,
+    MachineNotFound,
+    RateLimited,
+    TooManyMachineKeys,
+    UnsupportedGrantType,
+)
+from ubr.entrypoints.http.basic import basic_credentials
+from ubr.entrypoints.http.call import Call, operation
+from ubr.entrypoints.http.problems.response import problem
+from ubr.entrypoints.http.response import Response
+from ubr.entrypoints.http.responses import created, ok, page, revised
+from ubr.entrypoints.http.routes.paging import Paging
+from ubr.entrypoints.http.routing import Controller, delete, get, patch, post
+
+GRANT_TYPE: Final = "client_credentials"
+
+
+class TokenRequest(Command, frozen=True, kw_only=True):
+    """The form of RFC 6749 (4.4.2). The id and the key may be in `Authorization: Basic` instead (2.3.1)."""
+
+    grant_type: Annotated[str, example(GRANT_TYPE)]
+    client_id: Annotated[str | None, example(EXAMPLE_ID)] = None
+    client_secret: Annotated[str | None, example(EXAMPLE_KEY)] = None
+    scope: Annotated[str | None, example("users:read")] = None
+
+
+class MachineLogin(Controller):
+    """The token endpoint of RFC 6749, which has its own form of errors."""
+
+    path = "/api/auth"
+
+    async def failed(self, call: Call, error: Exception) -> Response:
+        return problem(call.scope, error, oauth=True)
+
+    @post(
+        "/token",
+        operation(
+            LogInMachine,
+            "machines",
+            summary="Log in as a machine",
+            body=TokenRequest,
+            form=True,
+            answer=MachineTokenResult,
+            public=True,
+            problems=(InvalidClient, InvalidScope, UnsupportedGrantType, RateLimited),
+        ),
+    )
+    async def log_in(self, request: Call) -> Response:
+        form = request.form().command(TokenRequest)
+        if form.grant_type != GRANT_TYPE:
+            raise UnsupportedGrantType(f"This service supports {GRANT_TYPE} alone")
+        client_id, client_secret = form.client_id, form.client_secret
+        if (basic := basic_credentials(request.fields)) is not None:
+            if client_secret is not None or client_id not in {None, basic.client_id}:
+                raise Invalid("Send the id and the key either in the Authorization field or in the form, not in both")
+            client_id, client_secret = basic
+        if client_secret is None:
+            raise InvalidClient("The request contains no key")
+        command = LogInMachineCommand(client_secret=client_secret, client_id=client_id, scope=form.scope)
+        return ok(await request.ubr.log_in_machine(command))
+
+
+class Machines(Controller):
+    path = "/api/machines"
+
+    @get(
+        "/",
+        operation(
+            ListMachines,
+            "machines",
+            summary="List machines",
+            query=ListMachinesCommand,
+            answer=Page[MachineResult],
+            problems=(InvalidCursor,),
+        ),
+    )
+    async def list_all(self, request: Call) -> Response:
+        return page(request, await request.ubr.list_machines(request.filters(ListMachinesCommand), actor=request.actor))
+
+    @post(
+        "/",
+        operation(
+            CreateMachine,
+            "machines",
+            status=201,
+            summary="Create a machine",
+            body=CreateMachineCommand,
+            answer=MachineResult,
+            tagged=True,
+            located=True,
+            problems=(GrantExceedsOwn, MachineNameTaken),
+        ),
+    )
+    async def create(self, request: Call) -> Response:
+        machine = await request.ubr.create_machine(request.command(CreateMachineCommand), actor=request.actor)
+        return created(request, machine, "/api/machines", machine.id)
+
+    @get(
+        "/{machine_id:str}",
+        operation(
+            GetMachine,
+            "machines",
+            summary="Read one machine",
+            answer=MachineResult,
+            tagged=True,
+            problems=(MachineNotFound,),
+        ),
+    )
+    async def read(self, request: Call) -> Response:
+        command = GetMachineCommand(machine_id=request.id("machine_id"))
+        return revised(request, await request.ubr.get_machine(command, actor=request.actor))
+
+    @patch(
+        "/{machine_id:str}",
+        operation(
+            UpdateMachine,
+            "machines",
+            summary="Update a machine",
+            body=MachineChanges,
+            answer=MachineResult,
+            tagged=True,
+            conditional=True,
+            problems=(MachineNotFound, GrantExceedsOwn),
+        ),
+    )
+    async def update(self, request: Call) -> Response:
+        changes = request.command(MachineChanges)
+        command = UpdateMachineCommand(machine_id=request.id("machine_id"), changes=changes, if_match=request.if_match)
+        return revised(request, await request.ubr.update_machine(command, actor=request.actor))
+
+    @delete(
+        "/{machine_id:str}",
+        operation(
+            DeleteMachine,
+            "machines",
+            status=204,
+            summary="Delete a machine",
+            conditional=True,
+            problems=(MachineNotFound, GrantExceedsOwn),
+        ),
+    )
+    async def remove(self, request: Call) -> None:
+        command = DeleteMachineCommand(machine_id=request.id("machine_id"), if_match=request.if_match)
+        await request.ubr.delete_machine(command, actor=request.actor)
+
+    @get(
+        "/{machine_id:str}/keys",
+        operation(
+            ListMachineKeys,
+            "machines",
+            summary="List the keys of a machine",
+            query=Paging,
+            answer=Page[MachineKeyResult],
+            problems=(InvalidCursor, MachineNotFound),
+        ),
+    )
+    async def list_keys(self, request: Call) -> Response:
+        part = request.filters(Paging)
+        command = ListMachineKeysCommand(machine_id=request.id("machine_id"), limit=part.limit, cursor=part.cursor)
+        return page(request, await request.ubr.list_machine_keys(command, actor=request.actor))
+
+    @post(
+        "/{machine_id:str}/keys",
+        operation(
+            CreateMachineKey,
+            "machines",
+            status=201,
+            summary="Create a key for a machine",
+            body=KeyToCreate,
+            answer=NewMachineKeyResult,
+            problems=(MachineNotFound, GrantExceedsOwn, TooManyMachineKeys),
+        ),
+    )
+    async def create_key(self, request: Call) -> Response:
+        key = request.command(KeyToCreate)
+        command = CreateMachineKeyCommand(machine_id=request.id("machine_id"), key=key)
+        return ok(await request.ubr.create_machine_key(command, actor=request.actor))
+
+    @post(
+        "/{machine_id:str}/keys/{key_id:str}/rotate",
+        operation(
+            RotateMachineKey,
+            "machines",
+            status=201,
+            summary="Rotate a key of a machine",
+            body=KeyRotation,
+            body_optional=True,
+            answer=NewMachineKeyResult,
+            problems=(
+                MachineNotFound,
+                MachineKeyNotFound,
+                GrantExceedsOwn,
+                MachineKeyEnded,
+                TooManyMachineKeys,
+            ),
+        ),
+    )
+    async def rotate_key(self, request: Call) -> Response:
+        rotation = request.command(KeyRotation)
+        command = RotateMachineKeyCommand(
+            machine_id=request.id("machine_id"), key_id=request.id("key_id"), rotation=rotation
+        )
+        return ok(await request.ubr.rotate_machine_key(command, actor=request.actor))
+
+    @delete(
+        "/{machine_id:str}/keys/{key_id:str}",
+        operation(
+            RevokeMachineKey,
+            "machines",
+            status=204,
+            summary="Revoke a key of a machine",
+            problems=(MachineNotFound, MachineKeyNotFound, GrantExceedsOwn),
+        ),
+    )
+    async def revoke_key(self, request: Call) -> None:
+        command = RevokeMachineKeyCommand(machine_id=request.id("machine_id"), key_id=request.id("key_id"))
+        await request.ubr.revoke_machine_key(command, actor=request.actor)
