@@ -184,7 +184,13 @@ class _UseCase(Generic[P, R]):
     def __init__(self, of: Callable[[Application], Callable[P, Coroutine[Any, Any, R]]]) -> None:
         self._of = of
 
-    def __get__(self, instance: BlockingApplication, owner: type[BlockingApplication]) -> Callable[P, R]:
+    @overload
+    def __get__(self, instance: None, owner: type[BlockingApplication]) -> Self: ...
+    @overload
+    def __get__(self, instance: BlockingApplication, owner: type[BlockingApplication]) -> Callable[P, R]: ...
+    def __get__(self, instance: BlockingApplication | None, owner: type[BlockingApplication]) -> Self | Callable[P, R]:
+        if instance is None:
+            return self
         use_case = self._of(instance.application)
 
         def call(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -47,9 +47,11 @@ def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "ubr.sync"]
 
 
-def test_every_use_case_is_a_blocking_method() -> None:
+def test_every_use_case_is_a_blocking_method(users: sync.BlockingApplication) -> None:
     names = {name for name in vars(sync.BlockingApplication) if not name.startswith("_")}
     assert names - {"application", "close", "run"} == {field.name for field in fields(UseCases)}
+    assert all(callable(getattr(users, name)) for name in names - {"application"})
+    assert all(hasattr(sync.BlockingApplication, name) for name in names)
 
 
 def test_calls_and_their_errors(users: sync.BlockingApplication) -> None:

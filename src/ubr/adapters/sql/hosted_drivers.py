@@ -138,8 +138,8 @@ def _searching(path: str) -> str:
 
 
 class HostedSqliteDriver(SqliteDriver):
-    def __init__(self, engine: AsyncEngine, mode: Mode, given: AsyncConnection) -> None:
-        super().__init__(engine, mode)
+    def __init__(self, mode: Mode, given: AsyncConnection) -> None:
+        # Its base would open a connection.
         self._connection = given
         self._mode = mode
         self._savepoint = f"ubr_{token_hex(8)}"

@@ -182,7 +182,7 @@ class SqlHosting:
                     f"{self.engine.dialect.name}, and works by {self.engine.dialect.driver}"
                 )
             if self._sqlite:
-                return HostedSqliteDriver(self.engine, mode, given)
+                return HostedSqliteDriver(mode, given)
         if self._schema is None:
             await self._look_up()
         assert self._schema is not None  # noqa: S101 - it was just looked up
