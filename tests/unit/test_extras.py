@@ -144,6 +144,7 @@ def test_the_core_asks_for_few_packages() -> None:
         "dependency-injector",
         "idna",
         "msgspec",
+        "pyjwt",
         "zxcvbn",
     }
 

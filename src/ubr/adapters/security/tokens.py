@@ -12,17 +12,16 @@ from datetime import datetime, timedelta
 from typing import ClassVar, Final, Literal, TypeAlias
 
 import msgspec
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     load_der_private_key,
 )
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
 from ubr.adapters.security.secrets import SecretKeys, Unsealable
 from ubr.domain.errors import InvalidToken, NoSigningKey, SigningKeyLocked, Unavailable
@@ -223,31 +222,24 @@ class JwtAccessTokens:
 # --- keys ------------------------------------------------------------------------------------------------------------
 
 
-def _text(value: bytes) -> str:
-    return base64url.encode(value).decode()
-
-
 class _EdDsa:
     """Ed25519 (RFC 8037). The library rejects a signature whose S is not below the order, so there is only one."""
 
     name: ClassVar[Algorithm] = "EdDSA"
+    _library: ClassVar = OKPAlgorithm()
 
     def __init__(self, private: Ed25519PrivateKey) -> None:
         self._private = private
         self._public = private.public_key()
 
     def jwk(self) -> dict[str, str]:
-        return {"x": _text(self._public.public_bytes_raw()), "kty": "OKP", "crv": "Ed25519"}
+        return self._library.to_jwk(self._public, as_dict=True)
 
     def sign(self, message: bytes) -> bytes:
-        return self._private.sign(message)
+        return self._library.sign(message, self._private)
 
     def verify(self, message: bytes, signature: bytes) -> bool:
-        try:
-            self._public.verify(signature, message)
-        except InvalidSignature:
-            return False
-        return True
+        return self._library.verify(message, self._public, signature)
 
 
 class _Es256:
@@ -258,7 +250,7 @@ class _Es256:
     """
 
     name: ClassVar[Algorithm] = "ES256"
-    _hash: ClassVar = ECDSA(SHA256())
+    _library: ClassVar = ECAlgorithm(ECAlgorithm.SHA256, SECP256R1)
     _half: ClassVar = 32  # bytes of r, and of s
 
     def __init__(self, private: EllipticCurvePrivateKey) -> None:
@@ -266,24 +258,17 @@ class _Es256:
         self._public = private.public_key()
 
     def jwk(self) -> dict[str, str]:
-        point = self._public.public_numbers()
-        x, y = (_text(number.to_bytes(self._half, "big")) for number in (point.x, point.y))
-        return {"kty": "EC", "crv": "P-256", "x": x, "y": y}
+        return self._library.to_jwk(self._public, as_dict=True)
 
     def sign(self, message: bytes) -> bytes:
-        r, s = decode_dss_signature(self._private.sign(message, self._hash))
-        s = min(s, 2 * P256_HALF_ORDER + 1 - s)
-        return r.to_bytes(self._half, "big") + s.to_bytes(self._half, "big")
+        signature = self._library.sign(message, self._private)
+        s = int.from_bytes(signature[self._half :], "big")
+        return signature[: self._half] + min(s, 2 * P256_HALF_ORDER + 1 - s).to_bytes(self._half, "big")
 
     def verify(self, message: bytes, signature: bytes) -> bool:
-        r, s = (int.from_bytes(part, "big") for part in (signature[: self._half], signature[self._half :]))
-        if len(signature) != 2 * self._half or s > P256_HALF_ORDER:
+        if len(signature) != 2 * self._half or int.from_bytes(signature[self._half :], "big") > P256_HALF_ORDER:
             return False
-        try:
-            self._public.verify(encode_dss_signature(r, s), message, self._hash)
-        except InvalidSignature:
-            return False
-        return True
+        return self._library.verify(message, self._public, signature)
 
 
 _GENERATORS: Final[dict[Algorithm, Callable[[], PrivateKey]]] = {
