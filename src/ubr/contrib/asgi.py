@@ -81,6 +81,7 @@ class Mounted:
         await self._edge()(below, receive, send)
 
     def _edge(self) -> Edge:
+        from ubr.entrypoints.http.page_options import page_options
         from ubr.http import HttpOptions, create_app
 
         ubr = self._auth.ubr
@@ -93,6 +94,7 @@ class Mounted:
                     public_url=settings.public_url,
                     return_url=settings.return_url,
                     trusted_origins=settings.trusted_origins,
+                    pages=page_options(settings),
                 )
             self._made = ubr, create_app(ubr, options=options, routes=self._routes)
         return self._made[1]

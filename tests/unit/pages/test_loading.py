@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ubr.entrypoints.http.asgi import page_options
+from ubr.entrypoints.http.page_options import page_options
 from ubr.settings import Settings, WrongSetting
 
 _PROGRAM = """

@@ -165,7 +165,7 @@ async def check_redis(settings: Settings) -> None:
 def _check_pages(settings: Settings) -> None:
     """Errors: `WrongSetting` if a file of the operator for pages cannot be used."""
     if settings.pages_folder is not None or settings.pages_logo is not None:
-        from ubr.entrypoints.http.asgi import page_options  # noqa: PLC0415 - loaded only if there are such files
+        from ubr.entrypoints.http.page_options import page_options  # noqa: PLC0415 - loaded only if there are such files
 
         page_options(settings)
 

@@ -27,6 +27,7 @@ from ubr.entrypoints.http.edge import Edge
 from ubr.entrypoints.http.fields import fields_of
 from ubr.entrypoints.http.log_lines import EVENTS
 from ubr.entrypoints.http.origin import request_origin
+from ubr.entrypoints.http.page_options import page_options
 from ubr.entrypoints.http.problems.errors import MethodNotAllowed
 from ubr.entrypoints.http.problems.rendering import problem_response
 from ubr.entrypoints.http.response import Response
@@ -167,6 +168,7 @@ class Emulator:
                 return_url=settings.return_url,
                 cors_origins=settings.cors_origins,
                 trusted_origins=settings.trusted_origins,
+                pages=page_options(settings),
             )
             made = _Generation(ubr, create_app(ubr, options=options), clock, faults)
             made.stack = stack.pop_all()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from litestar.types import Receive, Scope, Send
@@ -26,8 +24,8 @@ from ubr.entrypoints.http.metrics.board import Board
 from ubr.entrypoints.http.metrics.emf import LOOKING, EmbeddedMetrics
 from ubr.entrypoints.http.metrics.exporter import Exporter
 from ubr.entrypoints.http.metrics.worker import WorkerMetrics
-from ubr.entrypoints.http.page_options import PageOptions
-from ubr.settings import Settings, WrongSetting, ensure_embedded_files
+from ubr.entrypoints.http.page_options import page_options
+from ubr.settings import Settings, ensure_embedded_files
 
 
 def create(
@@ -59,25 +57,6 @@ def _traced(edge: Edge, tracing: Tracing | None) -> Callable[[Any, Any, Any], Aw
     from ubr.entrypoints.http.tracing import TracedEdge  # noqa: PLC0415 - an optional dependency
 
     return TracedEdge(edge, tracing.requests)
-
-
-def page_options(settings: Settings) -> PageOptions:
-    """The operator's settings for pages. Errors: `WrongSetting` if a file for them cannot be used."""
-    options = PageOptions(
-        scope=settings.pages,
-        service=settings.service_name or urlsplit(settings.public_url or settings.address).netloc,
-        logo=None if settings.pages_logo is None else Path(settings.pages_logo),
-        folder=None if settings.pages_folder is None else Path(settings.pages_folder),
-        return_origins=settings.return_origins,
-    )
-    if options.scope != "off" and (options.folder is not None or options.logo is not None):
-        from ubr.entrypoints.http.pages.rendering import BrokenPages, check  # noqa: PLC0415 - only with such files
-
-        try:
-            check(options)
-        except BrokenPages as error:
-            raise WrongSetting(f"UBR_PAGES_FOLDER and UBR_PAGES_LOGO name files for pages: {error}.") from None
-    return options
 
 
 class Service:
