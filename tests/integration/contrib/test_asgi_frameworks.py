@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -201,6 +202,34 @@ def references(value: Any) -> list[str]:
         own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
         return own + [each for member in value.values() for each in references(member)]
     return [each for member in value for each in references(member)] if isinstance(value, list) else []
+
+
+@pytest.mark.parametrize("framework", sorted(FRAMEWORKS.keys() - {"litestar"}))  # which mounts before it is made
+async def test_the_pages_below_a_path(framework: str) -> None:
+    settings = memory_settings(service_name="Notes", public_url="https://notes.example.org/id")
+    app, auth = FRAMEWORKS[framework](Library(settings), mounted=False)
+    auth.mount(app, "/id", routes=["pages"])
+    headers = {"accept": "text/html", "origin": "https://notes.example.org", "sec-fetch-site": "same-origin"}
+    async with (
+        running(app),
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app),
+            base_url="https://notes.example.org",
+            headers=headers,
+            follow_redirects=True,
+        ) as client,
+    ):
+        login = await client.get("/id/login")
+        assert "Notes" in login.text
+        [style] = re.findall(r'<link rel="stylesheet" href="([^"]+)">', login.text)
+        assert (await client.get(f"/id/{style}")).headers["content-type"].startswith("text/css")
+        account = await client.post("/id/register", data={"email": READER, "password": PASSWORD})
+        assert (account.status_code, account.url.path) == (200, "/id/account")
+        sessions = await client.get("/id/account/sessions")
+        assert "This device" in sessions.text
+        out = await client.post("/id/logout")
+        assert (out.status_code, out.url.path) == (200, "/id/login")
+        assert (await client.get("/id/api/docs")).status_code == 404
 
 
 def test_a_route_that_does_not_exist_cannot_be_mounted(framework: str) -> None:
