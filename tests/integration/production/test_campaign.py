@@ -354,15 +354,24 @@ def fired(prometheus: Daemon, began: float, ended: float) -> list[tuple[str, str
     return sorted(periods, key=lambda period: period[2])
 
 
-async def unnoticed(receiver: Receiver, expected: set[tuple[str, str]]) -> set[tuple[str, str, str]]:
-    """The notices that are missing after a while: each of these alerts as fired, those of AT_ONCE also as resolved."""
+async def wrong_notices(
+    receiver: Receiver, prometheus: Daemon, began: float, expected: set[tuple[str, str]]
+) -> set[tuple[str, str, str]]:
+    """The notices that are missing after a while, and those of alerts that did not fire since `began`.
+
+    Each of the `expected` alerts has to be known as fired, and those of AT_ONCE also as resolved.
+    """
     missing: set[tuple[str, str, str]] = set()
     for name, alert in expected:
         missing |= {(name, "firing", alert)} | ({(name, "resolved", alert)} if alert in AT_ONCE else set())
     deadline = time.monotonic() + PATIENCE
     while missing - receiver.notices and time.monotonic() < deadline:  # noqa: ASYNC110 - another process sends them
         await asyncio.sleep(0.1)
-    return missing - receiver.notices
+    notices = {*receiver.notices}
+    # Until now, and not until the end of the load: meanwhile, the first mail may be late.
+    alerts = fired(prometheus, began, time.time())  # noqa: TID251 - Prometheus has no other clock
+    known = {(RECEIVERS[severity], name) for name, severity, *_ in alerts}
+    return (missing - notices) | {notice for notice in notices if (notice[0], notice[2]) not in known}
 
 
 async def test_nothing_is_lost_and_the_alerts_fire_while_everything_is_killed(
@@ -395,7 +404,8 @@ async def test_nothing_is_lost_and_the_alerts_fire_while_everything_is_killed(
         entries = await asyncio.to_thread(the_log, servers.folder, servers.environment)
         alerts = fired(prometheus, wall, wall + ended - record.began)
         done = {fault.name for fault in record.faults}
-        missing = await unnoticed(receiver, {NOTIFIED[name] for name in done if name in NOTIFIED})
+        expected_notices = {NOTIFIED[name] for name in done if name in NOTIFIED}
+        notices = await wrong_notices(receiver, prometheus, wall, expected_notices)
 
     lost = differences(clients, users, entries)
     lines = figures(record, clients, servers.logs)
@@ -418,7 +428,4 @@ async def test_nothing_is_lost_and_the_alerts_fire_while_everything_is_killed(
     assert {name for name, _, start, _ in alerts if start > calm - record.began} <= BUSY
     assert [name for name, _, _, end in alerts if name in AT_ONCE and end > calm - record.began] == []
     assert healthy < calm
-    assert missing == set()
-    assert {(name, alert) for name, _, alert in receiver.notices} <= {
-        (RECEIVERS[severity], name) for name, severity, *_ in alerts
-    }
+    assert notices == set()
