@@ -80,7 +80,7 @@ coverage: $(VENV)/.dev ## Report the coverage of the domain and the application 
 
 .PHONY: test-clients
 test-clients: $(VENV)/.dev ## Generate the clients in TypeScript (requires node and npm) and Python, and test them
-	@$(BIN)/python -m pytest -m long tests/integration/clients $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m long -o faulthandler_timeout=7200 tests/integration/clients $(PYTEST_ARGS)
 
 .PHONY: test-fuzz
 test-fuzz: $(VENV)/.dev ## Send 20,000 requests made from the OpenAPI document (FUZZ_REQUESTS=… for another number)
@@ -104,9 +104,14 @@ test-upgrade: $(VENV)/.dev ## Run the previous version beside this one on the ne
 test-campaign: $(VENV)/.dev ## Kill, freeze and restart everything for ten minutes under load (CAMPAIGN_SECONDS=… for another length)
 	@$(BIN)/python -m pytest -m long -s -o faulthandler_timeout=7200 tests/integration/production/test_campaign.py $(PYTEST_ARGS)
 
+.PHONY: test-fleet
+test-fleet: export FLEET_SECONDS ?= 600
+test-fleet: $(VENV)/.dev ## Roll out versions of the fleet of deploy/aws and fail its databases over, for ten minutes (FLEET_SECONDS=… for another length)
+	@$(BIN)/python -m pytest -m long -s -o faulthandler_timeout=7200 tests/integration/production/test_fleet.py $(PYTEST_ARGS)
+
 .PHONY: test-wheel
 test-wheel: $(VENV)/.dev ## Build sdist and wheel, install the wheel in a new environment, and test it
-	@$(BIN)/python -m pytest -m long tests/packaging $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m long -o faulthandler_timeout=7200 tests/packaging $(PYTEST_ARGS)
 
 .PHONY: release-check
 release-check: $(VENV)/.dev $(VENV)-release/.installed ## Make all files of a release in dist/, and install ubr from them alone

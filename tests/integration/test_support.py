@@ -13,19 +13,69 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from tests.support.aws import Agent, DatabaseEndpoint, trust_socket
 from tests.support.event_loop import Loop
 from tests.support.mail import certificate
 from tests.support.plugin import NewDatabase, PrivatePostgres, PrivateRedis
 from tests.support.proxy import DIRECTIONS, Direction, FaultProxy
 from tests.support.servers import PostgresServer, RedisServer, ServerError, find_postgres, find_redis, free_port
+from ubr.adapters.aws.credentials import CredentialSource
+from ubr.adapters.aws.passwords import database_password
+from ubr.adapters.security.system import utc_now
 
 pytestmark = pytest.mark.system
+
+# AWS
+
+
+async def test_an_endpoint_admits_an_issued_password_and_leads_to_the_standby(
+    private_postgres: PrivatePostgres, tmp_path: Path
+) -> None:
+    primary = await asyncio.to_thread(private_postgres, durable=True)
+    await asyncio.to_thread(trust_socket, primary)
+    for statement in ("CREATE ROLE service LOGIN", "CREATE TABLE marks AS SELECT 1 AS number"):
+        await asyncio.to_thread(primary.query, statement)
+    await asyncio.to_thread(primary.query, "GRANT ALL ON marks TO service")
+    standby = await asyncio.to_thread(primary.standby)
+    owner = "the password of the owner"
+    async with Agent() as agent, DatabaseEndpoint(tmp_path / "tls", agent, primary, "ubr", lambda: owner) as endpoint:
+        trusted = ssl.create_default_context(cafile=str(endpoint.certificate))
+        source = CredentialSource(agent.environment, utc_now)
+
+        async def connected(user: str, password: str, **more: Any) -> Any:
+            place: dict[str, Any] = {"host": "localhost", "port": endpoint.port, "database": "postgres", "ssl": trusted}
+            return await asyncpg.connect(user=user, password=password, **{**place, **more})
+
+        issued = await database_password("localhost", endpoint.port, "service", source)
+        for user, password in (("service", owner), ("service", issued[:-1]), ("another", issued), ("ubr", issued)):
+            with pytest.raises(asyncpg.InvalidPasswordError):
+                await connected(user, password)
+        assert len(endpoint.denied) == 4
+        await (await connected("ubr", owner)).close()
+        before = await connected("service", issued)
+        await before.execute("INSERT INTO marks VALUES (2)")
+
+        endpoint.vanish()
+        await asyncio.to_thread(primary.kill)
+        for attempt in (before.fetchval("SELECT 1", timeout=0.2), connected("service", issued, timeout=0.2)):
+            with pytest.raises(TimeoutError):
+                await attempt
+        await asyncio.to_thread(standby.promote)
+        endpoint.lead_to(standby)
+        after = await connected("service", issued)
+        assert await after.fetchval("SELECT sum(number) FROM marks") == 3
+        await after.execute("INSERT INTO marks VALUES (3)")
+        await after.close()
+        before.terminate()
+    await asyncio.to_thread(standby.stop)
+
 
 # PostgreSQL
 

@@ -180,11 +180,25 @@ def start(
 
 
 def run(
-    *arguments: str, folder: Path, environment: Mapping[str, str], typed: bytes = b"", script: bool = False
+    *arguments: str,
+    folder: Path,
+    environment: Mapping[str, str],
+    typed: bytes = b"",
+    script: bool = False,
+    program: str | None = None,
 ) -> tuple[int, str, str]:
     """Run a command until it ends. Returns its exit code, its output, and its error output."""
     out, err = Kept(), Kept()
-    process = start(*arguments, folder=folder, environment=environment, out=out, err=err, typed=typed, script=script)
+    process = start(
+        *arguments,
+        folder=folder,
+        environment=environment,
+        out=out,
+        err=err,
+        typed=typed,
+        script=script,
+        program=program,
+    )
     try:
         code = process.wait(PATIENCE)
     finally:

@@ -599,6 +599,31 @@ class _PostgresProcess(_Process):
         return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() in ("ready", "standby")
 
 
+class _StandbyProcess(_PostgresProcess):
+    """A copy of a running PostgreSQL, which follows it."""
+
+    def __init__(self, found: Found, settings: dict[str, str], primary: str) -> None:
+        """`primary` is its address, for libpq."""
+        self._primary = primary
+        super().__init__(found, settings)
+
+    def prepare(self) -> None:
+        program = str(self.found.program.with_name("pg_basebackup"))
+        options = ["--checkpoint=fast", "--write-recovery-conf", "--no-sync", f"--pgdata={self.base / 'data'}"]
+        done = subprocess.run(
+            [program, *options, f"--dbname={self._primary}"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.base,
+            env=self.environment(),
+            **self.identity(),
+        )
+        if done.returncode != 0:
+            raise ServerError(f"{self.found.origin}: pg_basebackup failed:\n{done.stdout}{done.stderr}")
+
+
 class _PgBouncerProcess(_Process):
     stop_signal = signal.SIGTERM
 
@@ -888,6 +913,34 @@ class PostgresServer(_Server):
 
         return run(ask())
 
+    def standby(self) -> Self:
+        """Start a synchronous standby: from now on, each commit waits until the standby has it on disk."""
+        own = self._own()
+        process = _StandbyProcess(own.found, own.settings, self.dsn())
+        parts = urlsplit(self._url)
+        place = parts.netloc.rpartition(":")[0]
+        made = type(self)(urlunsplit(parts._replace(netloc=f"{place}:{process.port}")), self.origin, process)
+        try:
+            self.query("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            self.query("SELECT pg_reload_conf()")
+            self._wait_for(made)
+        except BaseException:
+            made.stop()
+            raise
+        return made
+
+    def _wait_for(self, standby: Self) -> None:
+        """Errors: `ServerError` if it does not follow."""
+        deadline = time.monotonic() + _READY_WITHIN
+        while self.query("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != 1:
+            if time.monotonic() > deadline:
+                raise ServerError(f"the standby does not follow:\n{standby.log()[-2000:]}")
+            time.sleep(_POLL)
+
+    def promote(self) -> None:
+        """Let a standby take writes, without a standby of its own."""
+        self.query("SELECT pg_promote()")
+
     def databases(self) -> list[str]:
         names = self.query("SELECT string_agg(datname, '/' ORDER BY datname) FROM pg_database")
         return str(names).split("/")
@@ -985,6 +1038,15 @@ class RedisServer(_Server):
         """The address of one of its numbered databases; without a number, the database of its given URL."""
         parts = urlsplit(self._url)
         return self._url if database is None else urlunsplit(parts._replace(path=f"/{database}"))
+
+    def promote(self) -> None:
+        """Turn a replica into a primary."""
+
+        async def ask() -> None:
+            async with Redis.from_url(self.url()) as client:
+                await client.replicaof("NO", "ONE")
+
+        run(ask())
 
     def flush(self, database: int | None = None) -> None:
         """Delete every key of one database, or, on a private server, of all."""

@@ -23,6 +23,9 @@ FINISH_SECONDS: Final = 30
 MARGIN_SECONDS: Final = 10
 HEALTH_INTERVAL_SECONDS: Final = 5
 UNHEALTHY_AFTER: Final = 2
+HEALTHY_AFTER: Final = 2
+GRACE_SECONDS: Final = 60
+"""How long the checks of the balancer may fail after the start of an instance."""
 IDLE_SECONDS: Final = 60
 """The balancer closes an unused connection after this time, before ubr does (`UBR_KEEP_ALIVE`)."""
 

@@ -34,7 +34,9 @@ from deploy.aws.fleet.metrics import NAMESPACE, dimensions
 from deploy.aws.fleet.network import HTTP_PORT, HTTPS_PORT, PUBLIC, SERVICE, SERVICE_PORT, NetworkStack
 from deploy.aws.fleet.parameters import (
     FINISH_SECONDS,
+    GRACE_SECONDS,
     HEALTH_INTERVAL_SECONDS,
+    HEALTHY_AFTER,
     IDLE_SECONDS,
     UNHEALTHY_AFTER,
     Parameters,
@@ -271,7 +273,7 @@ class ServiceStack(FleetStack):
                 healthy_http_codes="200",
                 interval=Duration.seconds(HEALTH_INTERVAL_SECONDS),
                 timeout=Duration.seconds(HEALTH_INTERVAL_SECONDS - 1),
-                healthy_threshold_count=2,
+                healthy_threshold_count=HEALTHY_AFTER,
                 unhealthy_threshold_count=UNHEALTHY_AFTER,
             ),
         )
@@ -321,7 +323,7 @@ class ServiceStack(FleetStack):
             min_healthy_percent=100,
             max_healthy_percent=200,
             circuit_breaker=aws_ecs.DeploymentCircuitBreaker(enable=True, rollback=True),
-            health_check_grace_period=Duration.seconds(60),
+            health_check_grace_period=Duration.seconds(GRACE_SECONDS),
             assign_public_ip=False,
             vpc_subnets=SERVICE,
             security_groups=[self._network.service],

@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-import subprocess
-import sys
-import tarfile
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +22,6 @@ import pytest
 
 from tests.support import commands
 from tests.support.commands import clean_environment
-from tests.support.environments import PREVIOUS, ROOT, run
 from tests.support.plugin import NewDatabase
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, UbrProcess, on_postgres
 from ubr.bootstrap import upgrade_preview
@@ -42,38 +37,6 @@ MIN_CALLS = 50
 PASSWORD = "a long enough password"
 VOLATILE = ("date", "content-length", "x-request-id", "ratelimit", "retry-after")
 """Headers whose values differ with each answer."""
-
-
-# The previous version
-
-
-def previous_commit() -> str:
-    """The commit of the previous version. Errors: `AssertionError` if it is not in this clone."""
-    listed = run("git", "tag", "--list", "v[0-9]*", "--merged", "HEAD", "--no-contains", "HEAD", "--sort=-v:refname")
-    named = PREVIOUS or next(iter(listed.split()), "HEAD^")
-    return run("git", "rev-parse", "--verify", f"{named}^{{commit}}").strip()
-
-
-@pytest.fixture(scope="module")
-def previous(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The program `ubr` of the previous version, in an environment of its own."""
-    folder = tmp_path_factory.mktemp("previous")
-    source, environment = folder / "source", folder / "environment"
-    packed = subprocess.run(  # noqa: S603 - git on this repository
-        ["git", "archive", previous_commit()],  # noqa: S607 - looked for on PATH
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    ).stdout
-    with tarfile.open(fileobj=BytesIO(packed)) as archive:
-        archive.extractall(source, filter="data")
-    run(ROOT / "tools" / "make-venv", environment, PYTHON=sys.executable)
-    python = environment / "bin" / "python"
-    pip = (python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-input", "--no-deps")
-    locks = ("-r", source / "requirements" / "build.txt", "-r", source / "requirements" / "run.txt")
-    run(*pip, "--require-hashes", *locks)
-    run(*pip, "--no-build-isolation", source, SETUPTOOLS_SCM_PRETEND_VERSION="0.0.0.dev0")
-    return str(environment / "bin" / "ubr")
 
 
 # Clients
@@ -296,11 +259,9 @@ async def more(said: Counter[str], count: int) -> None:
 
 def executed(program: str | None, *arguments: str, folder: Path, **settings: str) -> tuple[int, str]:
     """The exit code and the output of a command of one of the versions."""
-    out, err = commands.Kept(), commands.Kept()
-    process = commands.start(
-        *arguments, folder=folder, environment=clean_environment(**settings), out=out, err=err, program=program
-    )
-    return process.wait(120), out.text + err.text
+    environment = clean_environment(**settings)
+    code, out, err = commands.run(*arguments, folder=folder, environment=environment, program=program)
+    return code, out + err
 
 
 async def test_the_previous_version_works_on_the_new_schema(
