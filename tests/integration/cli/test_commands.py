@@ -83,7 +83,7 @@ def test_help_and_mistakes_load_nothing_heavy() -> None:
                 main(arguments)
             except SystemExit:
                 pass
-        heavy = {"litestar", "sqlalchemy", "granian", "argon2", "msgspec", "asyncio", "ubr.application"}
+        heavy = {"litestar", "sqlalchemy", "granian", "argon2", "asyncio", "ubr.application"}
         print(sorted(heavy & set(sys.modules)))
     """
     done = subprocess.run(  # noqa: S603
