@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -16,6 +17,7 @@ from tests.support.people import token_in
 from ubr.adapters.mail.templates import TemplateMailRenderer
 from ubr.adapters.memory.mail import MemoryMailer
 from ubr.application.accounts.change_password import ChangePasswordCommand
+from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.accounts.delete_user import DeleteUserCommand
 from ubr.application.accounts.erase_user import EraseUserCommand
@@ -51,9 +53,10 @@ from ubr.application.sessions.log_in import LogInCommand
 from ubr.application.sessions.refresh_session import RefreshSessionCommand
 from ubr.application.sessions.revoke_session import RevokeSessionCommand
 from ubr.application.sessions.revoke_user_sessions import RevokeUserSessionsCommand
-from ubr.domain.actor import SYSTEM
+from ubr.domain.actor import SYSTEM, Actor
 from ubr.domain.errors import UbrError, Unauthenticated
 from ubr.http import problem_response
+from ubr.sync import BlockingApplication
 from ubr.testing import MovableClock
 
 AGENT: Final = "faces"
@@ -194,6 +197,8 @@ class Face:
     ubr: Application
     clock: MovableClock
     call: Caller
+    run: Callable[[Callable[[], Coroutine[Any, Any, Any]]], Awaitable[Any]] = field(default=lambda work: work())
+    """Runs a coroutine in the event loop that `ubr` belongs to."""
     known: dict[str, Any] = field(default_factory=dict)
     mailer: MemoryMailer = field(default_factory=MemoryMailer)
     _names: Names = field(default_factory=Names)
@@ -206,10 +211,15 @@ class Face:
                 self.known[name] = answer.revision if member == "revision" else answer.body[member]
         return answer, self._names([answer.failure, _alike(answer.body), answer.revision])
 
+    async def add_admin(self, email: str, password: str) -> None:
+        command = CreateAdminCommand(email=email, password=password)
+        await self.run(lambda: self.ubr.create_admin(command, actor=SYSTEM))
+
     async def mails(self) -> list[tuple[str, str, Any]]:
         """Deliver the queued mails. Their recipients, subjects, and text; each link is known as `link-{number}`."""
         renderer = TemplateMailRenderer("https://id.example.org")
-        await replace(self.ubr.deliver_mail, mailer=self.mailer, renderer=renderer)(actor=SYSTEM)
+        deliver = replace(self.ubr.deliver_mail, mailer=self.mailer, renderer=renderer)
+        await self.run(lambda: deliver(actor=SYSTEM))
         sent, self.mailer.sent = self.mailer.sent, []
         told = []
         for mail in sorted(sent, key=lambda each: (each.to, each.subject, each.text.partition("#token=")[0])):
@@ -246,30 +256,71 @@ class InLibrary:
     ubr: Application
 
     async def __call__(self, step: Step, request_id: str) -> Answer:
-        origin = Origin(ip=CLIENT_IP, user_agent=AGENT, request_id=request_id, request_id_given=True)
-        with calling_from(origin):
+        with calling_from(_origin(request_id)):
             try:
-                result = await self._result(step)
+                actor = None if step.route.public else await self.ubr.authenticate(_token(step))
+                result = await getattr(self.ubr, step.use_case)(*_command(step), **_more(step, actor))
             except UbrError as error:
-                return _failed(problem_response(error, path_of(step)).body)
+                return _refused(error, step)
         if isinstance(result, AsyncIterator):
-            result = json.loads(b"".join([chunk async for chunk in result]))
-        return Answer(
-            failure=None,
-            body=json.loads(msgspec.json.encode(result)),
-            revision=result.revision if isinstance(result, Revised) else None,
-        )
+            result = json.loads(await _joined(result))
+        return _done(result)
 
-    async def _result(self, step: Step) -> Any:
-        more: dict[str, Any] = {}
-        if not step.route.public:
-            if not step.token:
-                raise Unauthenticated
-            more["actor"] = await self.ubr.authenticate(str(step.token))
-        if step.key is not None:
-            more["idempotency_key"] = IdempotencyKey(step.key)
-        use_case = getattr(self.ubr, step.use_case)
-        return await (use_case(**more) if step.route.command is None else use_case(command_of(step), **more))
+
+@dataclass(frozen=True, slots=True)
+class Blocking:
+    """Calls of the blocking methods, in a thread."""
+
+    ubr: BlockingApplication
+
+    async def __call__(self, step: Step, request_id: str) -> Answer:
+        return await asyncio.to_thread(self._call, step, request_id)
+
+    def _call(self, step: Step, request_id: str) -> Answer:
+        with calling_from(_origin(request_id)):
+            try:
+                actor = None if step.route.public else self.ubr.authenticate(_token(step))
+                result = getattr(self.ubr, step.use_case)(*_command(step), **_more(step, actor))
+            except UbrError as error:
+                return _refused(error, step)
+        if isinstance(result, AsyncIterator):
+            result = json.loads(self.ubr.run(lambda: _joined(result)))
+        return _done(result)
+
+
+async def _joined(chunks: AsyncIterator[bytes]) -> bytes:
+    return b"".join([chunk async for chunk in chunks])
+
+
+def _origin(request_id: str) -> Origin:
+    return Origin(ip=CLIENT_IP, user_agent=AGENT, request_id=request_id, request_id_given=True)
+
+
+def _token(step: Step) -> str:
+    if not step.token:
+        raise Unauthenticated
+    return str(step.token)
+
+
+def _command(step: Step) -> list[Command]:
+    return [] if step.route.command is None else [command_of(step)]
+
+
+def _more(step: Step, actor: Actor | None) -> dict[str, Any]:
+    more: dict[str, Any] = {} if step.route.public else {"actor": actor}
+    return more if step.key is None else {**more, "idempotency_key": IdempotencyKey(step.key)}
+
+
+def _done(result: Any) -> Answer:
+    return Answer(
+        failure=None,
+        body=json.loads(msgspec.json.encode(result)),
+        revision=result.revision if isinstance(result, Revised) else None,
+    )
+
+
+def _refused(error: UbrError, step: Step) -> Answer:
+    return _failed(problem_response(error, path_of(step)).body)
 
 
 def command_of(step: Step) -> Command:

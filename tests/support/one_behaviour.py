@@ -10,8 +10,6 @@ from typing import Any, Final, TypeVar
 
 from tests.support.faces import NOWHERE, Answer, Face, Ref, Step
 from tests.support.people import OTHER_PASSWORD, PASSWORD
-from ubr.application.accounts.create_admin import CreateAdminCommand
-from ubr.domain.actor import SYSTEM
 
 T = TypeVar("T")
 
@@ -47,7 +45,7 @@ class OneBehaviour:
 
     async def start(self) -> None:
         for face in self.faces:
-            await face.ubr.create_admin(CreateAdminCommand(email=ADMIN, password=PASSWORD), actor=SYSTEM)
+            await face.add_admin(ADMIN, PASSWORD)
         session = await self.log_in(ADMIN)
         assert session is not None
         assert await self.ask(Step(use_case="get_me", token=session, binds={"id": "admin"}))
