@@ -43,16 +43,15 @@ def list_sessions(*, account: str, json: bool) -> None:
     rows = (
         (
             str(each.id),
-            each.kind.value,
             moment(each.created_at),
             moment(each.last_seen_at),
             each.ip or "",
-            each.user_agent or "",
+            ", ".join(filter(None, (each.kind.value, each.user_agent))),
         )
         for each in found
     )
-    names = ("id", "kind", "opened", "last seen", "client IP", "client")
-    print_table(names, rows, whole=("id", "kind", "opened", "last seen"))
+    names = ("id", "opened", "last seen", "client IP", "client")
+    print_table(names, rows, whole=("id", "opened", "last seen"))
 
 
 @sessions.command()
