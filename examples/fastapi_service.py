@@ -6,11 +6,11 @@ from typing import Annotated
 from fastapi import Depends, FastAPI
 
 from ubr.contrib.fastapi import FastApiAuth, Tokens
-from ubr.verifier import Credentials, VerifiedToken, Verifier
+from ubr.verifier import ServiceKey, VerifiedToken, Verifier
 
 verifier = Verifier(
     os.environ["USERS_URL"],
-    Credentials(os.environ["USERS_EMAIL"], os.environ["USERS_PASSWORD"]),
+    ServiceKey(os.environ["USERS_KEY"]),
     issuer=os.environ["USERS_ISSUER"],
 )
 auth = FastApiAuth(Tokens(verifier))

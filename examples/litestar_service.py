@@ -6,11 +6,11 @@ from litestar import Litestar, get, post
 from litestar.di import NamedDependency
 
 from ubr.contrib.litestar import LitestarAuth, Tokens
-from ubr.verifier import Credentials, VerifiedToken, Verifier
+from ubr.verifier import ServiceKey, VerifiedToken, Verifier
 
 verifier = Verifier(
     os.environ["USERS_URL"],
-    Credentials(os.environ["USERS_EMAIL"], os.environ["USERS_PASSWORD"]),
+    ServiceKey(os.environ["USERS_KEY"]),
     issuer=os.environ["USERS_ISSUER"],
 )
 auth = LitestarAuth(Tokens(verifier))

@@ -23,7 +23,7 @@ from sqlalchemy import text
 from sqlalchemy.event import listen
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.integration.verifier.processes import PASSWORD
+from tests.integration.verifier.processes import PASSWORD, follower_key
 from tests.support.commands import PATIENCE, clean_environment
 from tests.support.papers import ROOT, blocks_of
 from tests.support.servers import run
@@ -125,7 +125,7 @@ async def test_a_token_is_verified(tmp_path: Path) -> None:
         tokens = service.logged_in(ADMIN_EMAIL, ADMIN_PASSWORD).json()
         names = program("docs/verifier.md", "Verifier")
         names["USERS"] = service.url
-        token = await names["check"](tokens["access_token"], ADMIN_EMAIL, ADMIN_PASSWORD)
+        token = await names["check"](tokens["access_token"], follower_key(service.url, tokens["access_token"]))
     assert str(token.session_id) == tokens["session_id"]
     assert token.permits("users:read")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.integration.verifier.processes import follower_key
 from tests.packaging.test_wheel import LOCKED, PIP, run
 from tests.support.alone import FOLDER, ROOT, VERIFY
 from tests.support.service import ADMIN, ADMIN_EMAIL, ADMIN_PASSWORD, serving
@@ -34,5 +35,6 @@ def test_the_wheel_of_the_verifier(tmp_path: Path) -> None:
     with serving(tmp_path, ADMIN) as service:
         body = {"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD}
         tokens = httpx.post(f"{service.url}/api/auth/login", json=body, timeout=30).json()
-        said = run(python, "-c", VERIFY, service.url, ADMIN_EMAIL, ADMIN_PASSWORD, tokens["access_token"], cwd=tmp_path)
+        key = follower_key(service.url, tokens["access_token"])
+        said = run(python, "-c", VERIFY, service.url, key, tokens["access_token"], cwd=tmp_path)
     assert said.split() == [tokens["user"]["id"], "refused"]

@@ -21,12 +21,12 @@ class NoUbr:
 
 sys.meta_path.insert(0, NoUbr())
 
-from ubr_verifier import Credentials, Refused, Verifier
+from ubr_verifier import Refused, ServiceKey, Verifier
 
-url, email, password, token = sys.argv[1:]
+url, key, token = sys.argv[1:]
 
 async def main():
-    async with Verifier(url, Credentials(email, password), issuer=url) as verifier:
+    async with Verifier(url, ServiceKey(key), issuer=url) as verifier:
         print((await verifier.verify(token)).user_id)
         try:
             await verifier.verify(token[:-4] + "AAAA")

@@ -48,7 +48,7 @@ from ubr import (
     sync,
 )
 from ubr.testing import MovableClock, in_memory, log_in
-from ubr.verifier import Credentials, VerifiedToken, Verifier
+from ubr.verifier import Credentials, ServiceKey, VerifiedToken, Verifier
 
 
 async def as_a_library() -> None:
@@ -150,4 +150,7 @@ async def in_tests() -> AsyncIterator[Application]:
 async def in_another_service(token: str) -> VerifiedToken:
     access = Credentials("service@example.org", "a long enough password")
     async with Verifier("https://users.example.org", access, issuer="https://users.example.org") as verifier:
+        assert_type(await verifier.verify(token), VerifiedToken)
+    key = ServiceKey("ubr_sk_…")
+    async with Verifier("https://users.example.org", key, issuer="https://users.example.org") as verifier:
         return await verifier.verify(token)

@@ -35,9 +35,24 @@ MAX_FRESH_MS: Final = 10_000
 """Maximum number of milliseconds for which an answer is relied on. No installation has a longer bound."""
 
 
+REVOCATIONS_READ: Final = "revocations:read"
+"""The permission to follow revocations, and the scope of the tokens that a key is exchanged for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceKey:
+    """A key of this service, which is a machine in ubr. A role of the machine has the permission `revocations:read`.
+
+    The access tokens of the verifier have no other permission, whatever the machine and the key have. All processes
+    with one key share one session, which they leave open.
+    """
+
+    text: str = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The user of this service in ubr. Its role has the permission `revocations:read` and no other."""
+    """A user for this service in ubr, with a password. Its role has the permission `revocations:read` and no other."""
 
     email: str
     password: str = field(repr=False)
@@ -48,7 +63,7 @@ class Unreachable(Exception):
 
 
 class Denied(Unreachable):
-    """ubr answered that this service lacks the permission."""
+    """ubr answered that this service may not log in now, or lacks the permission."""
 
 
 def plain(url: str) -> bool:
@@ -68,7 +83,7 @@ class Source:
     def __init__(
         self,
         url: str,
-        access: Access | Credentials,
+        access: Access | ServiceKey | Credentials,
         elapsed: Callable[[], float],
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
@@ -76,7 +91,7 @@ class Source:
             base_url=url, transport=transport, timeout=_DEADLINE, headers={"user-agent": "ubr-verifier"}
         )
         self._account: _Account | None = None
-        if isinstance(access, Credentials):
+        if isinstance(access, ServiceKey | Credentials):
             self._account = _Account(self._client, access, elapsed)
             self._access: Access = self._account.token
         else:
@@ -112,7 +127,7 @@ class Source:
             return list(keys)
 
     async def close(self, verifier: UUID) -> None:
-        """Unregister a verifier, so that no unit waits for it, log out if this object logged in, and disconnect."""
+        """Unregister a verifier, so that no unit waits for it, log out if this object has a session, and disconnect."""
         try:
             with suppress(Unreachable):
                 if self._account is not None and not await self._account.leave():
@@ -127,13 +142,15 @@ class Source:
 
 
 class _Account:
-    """Logs in on demand, and refreshes well before the token expires.
+    """Logs in on demand, and refreshes well before the token expires. With a key it logs in again instead.
 
     One login or refresh runs at a time. It continues if its callers give up, because another login would create a
     second session and take another place in the queue.
     """
 
-    def __init__(self, client: httpx.AsyncClient, credentials: Credentials, elapsed: Callable[[], float]) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, credentials: ServiceKey | Credentials, elapsed: Callable[[], float]
+    ) -> None:
         self._client = client
         self._credentials = credentials
         self._elapsed = elapsed
@@ -177,20 +194,33 @@ class _Account:
             if answer.status_code == HTTPStatus.UNAUTHORIZED:
                 self._refresh = answer = None
         if answer is None:
-            credentials = {"email": self._credentials.email, "password": self._credentials.password}
-            answer = await self._post("/api/auth/login", credentials)
+            answer = await self._logged_in()
         tokens = _body(answer)
-        access, refresh = str(tokens["access_token"]), str(tokens["refresh_token"])
+        access = str(tokens["access_token"])
+        refresh = None if isinstance(self._credentials, ServiceKey) else str(tokens["refresh_token"])
         self._access, self._refresh = access, refresh
         lifetime = float(tokens["expires_in"])
         self._renew_at, self._ends_at = began + lifetime / 2, began + lifetime
         return access
 
+    async def _logged_in(self) -> httpx.Response:
+        if isinstance(self._credentials, Credentials):
+            body = {"email": self._credentials.email, "password": self._credentials.password}
+            return await self._post("/api/auth/login", body)
+        # RFC 6749, 4.4. The id of the machine is part of the key.
+        form = {"grant_type": "client_credentials", "client_secret": self._credentials.text, "scope": REVOCATIONS_READ}
+        answer = await self._client.post("/api/auth/token", data=form, timeout=LOGIN_DEADLINE)
+        if answer.status_code == HTTPStatus.BAD_REQUEST:
+            # `invalid_scope`: no role of the machine has the permission, or the key is limited to others.
+            raise Denied(f"/api/auth/token answered {answer.status_code}")
+        return answer
+
     async def _post(self, path: str, body: dict[str, str]) -> httpx.Response:
         return await self._client.post(path, json=body, timeout=LOGIN_DEADLINE)
 
     async def sign_out(self) -> None:
-        if self._access is not None:
+        """End the session, unless it is that of a key: other processes use it."""
+        if self._access is not None and isinstance(self._credentials, Credentials):
             await self._client.post("/api/auth/logout", headers={"authorization": f"Bearer {self._access}"})
 
 

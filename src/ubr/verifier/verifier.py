@@ -17,7 +17,7 @@ from ubr.verifier.clocks import elapsed as machine_elapsed
 from ubr.verifier.clocks import utc_now
 from ubr.verifier.errors import NotFresh, Refused, UnknownKey
 from ubr.verifier.revocation_cache import RevocationCache
-from ubr.verifier.source import Access, Credentials, Denied, Source, Unreachable, plain
+from ubr.verifier.source import Access, Credentials, Denied, ServiceKey, Source, Unreachable, plain
 from ubr.verifier.tokens import Claims, TokenReader, VerifiedToken, check_times
 
 _HISTORY: Final = 5_000
@@ -45,10 +45,10 @@ _log = logging.getLogger("ubr.verifier")
 class Verifier:
     """A verifier of access tokens; one for each process, shared by all its requests.
 
-    `url` is the address of ubr. `access` is the credentials to log in with, or a function that returns an access token.
-    `issuer` and `audience` are ubr's `UBR_ISSUER` and `UBR_AUDIENCE`. `patience` is the maximum number of seconds that
-    a request waits for a fresh cache, `wait` the maximum that ubr holds a request. `plain_http` allows an `http:`
-    address of another machine: anyone on the way can then read the tokens, and answer in place of ubr.
+    `url` is the address of ubr. `access` is the key or the credentials to log in with, or a function that returns an
+    access token. `issuer` and `audience` are ubr's `UBR_ISSUER` and `UBR_AUDIENCE`. `patience` is the maximum number of
+    seconds that a request waits for a fresh cache, `wait` the maximum that ubr holds a request. `plain_http` allows an
+    `http:` address of another machine: anyone on the way can then read the tokens, and answer in place of ubr.
 
     A token that `verify` accepts was valid at the moment of the call: once ubr has confirmed a revocation, every later
     call takes it into account.
@@ -57,7 +57,7 @@ class Verifier:
     def __init__(
         self,
         url: str,
-        access: Access | Credentials,
+        access: Access | ServiceKey | Credentials,
         *,
         issuer: str,
         audience: str = "ubr",

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.verifier.processes import FOLLOWER, PASSWORD, running_beside
+from tests.integration.verifier.processes import PASSWORD, follower_key, running_beside
 from tests.support.plugin import NewDatabase, PrivateRedis
 from tests.support.reaper import children
 from tests.support.servers import RedisServer
@@ -243,7 +243,6 @@ async def populate(database_url: str, people: int, sessions: int) -> tuple[Perso
     """An administrator, and people with so many sessions each."""
     async with prepared(database_url) as ubr:
         await ubr.create_role(CreateRoleCommand(name="reader", permissions=["users:read"]), actor=SYSTEM)
-        await ubr.create_role(CreateRoleCommand(name="follower", permissions=["revocations:read"]), actor=SYSTEM)
 
         async def make(name: str, role: str, sessions: int) -> Person:
             email = f"{name}@example.org"
@@ -251,8 +250,6 @@ async def populate(database_url: str, people: int, sessions: int) -> tuple[Perso
             await ubr.assign_role(AssignRoleCommand(user_id=user.id, role=role), actor=SYSTEM)
             return Person(str(user.id), [await log_in(ubr, email) for _ in range(sessions)])
 
-        follower = await ubr.register_user(RegisterUserCommand(email=FOLLOWER, password=PASSWORD), actor=SYSTEM)
-        await ubr.assign_role(AssignRoleCommand(user_id=follower.id, role="follower"), actor=SYSTEM)
         made: list[Person] = []
         while len(made) < people:
             more = range(len(made), min(len(made) + 8, people))
@@ -351,7 +348,9 @@ async def test_10_000_ends_hold_while_redis_is_killed_frozen_emptied_and_restart
     with (
         serving(tmp_path, environment(url, redis, workers=2)) as first,
         serving(tmp_path, environment(url, redis, workers=2)) as second,
-        running_beside("fastapi_service", tmp_path, first, issuer=ISSUER) as notes,
+        running_beside(
+            "fastapi_service", tmp_path, first, follower_key(first.url, admin.sessions[0].access), issuer=ISSUER
+        ) as notes,
     ):
         async with campaigns([first, second], admin, tally, 12, 4, verifier=notes) as all_of_them:
             harming = asyncio.create_task(harm(redis, tally, stop))

@@ -7,18 +7,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
+from uuid import UUID
 
 import httpx
 
 from tests.integration.http.kit import PASSWORD, Service
 from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.app import Application
+from ubr.application.machines.create_machine import CreateMachineCommand
+from ubr.application.machines.create_machine_key import CreateMachineKeyCommand, KeyToCreate
 from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.roles.create_role import CreateRoleCommand
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import UbrError
 from ubr.settings import Settings
-from ubr.verifier import Access, Credentials, NotFresh, Refused, Verifier
+from ubr.verifier import Access, Credentials, NotFresh, Refused, ServiceKey, Verifier
 
 FOLLOWER = "notes@example.org"
 ISSUER = Settings.memory().issuer
@@ -119,7 +122,15 @@ async def make_follower(ubr: Application) -> Credentials:
     return Credentials(FOLLOWER, PASSWORD)
 
 
-def make_verifier(service: Service, way: Way, access: Access | Credentials, **options: Any) -> Verifier:
+async def make_machine(ubr: Application, *permissions: str) -> tuple[UUID, ServiceKey]:
+    """A machine for a service with a role of these permissions, and a key of it."""
+    await ubr.create_role(CreateRoleCommand(name="service", permissions=list(permissions)), actor=SYSTEM)
+    machine = await ubr.create_machine(CreateMachineCommand(name="notes", roles=["service"]), actor=SYSTEM)
+    command = CreateMachineKeyCommand(machine_id=machine.id, key=KeyToCreate(name="production"))
+    return machine.id, ServiceKey((await ubr.create_machine_key(command, actor=SYSTEM)).client_secret)
+
+
+def make_verifier(service: Service, way: Way, access: Access | ServiceKey | Credentials, **options: Any) -> Verifier:
     clock = cast("Any", service.clock)
     usual = {"issuer": ISSUER, "patience": 2.0, "wait": 0.05, "transport": way, "clock": clock, "plain_http": True}
     return Verifier("http://ubr.test", access, **{**usual, **options})

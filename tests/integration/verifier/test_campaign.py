@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.verifier.processes import FOLLOWER, PASSWORD, running_beside
+from tests.integration.verifier.processes import PASSWORD, follower_key, running_beside
 from tests.support.plugin import NewDatabase
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, on_postgres, serving
 
@@ -47,10 +47,9 @@ class Campaign:
 
     async def prepare(self) -> None:
         self.admin = await self.log_in(ADMIN_EMAIL, ADMIN_PASSWORD)
-        await self.as_admin("POST", "/api/roles", json={"name": "follower", "permissions": ["revocations:read"]})
         await self.as_admin("POST", "/api/roles", json={"name": "editor", "permissions": ["notes:edit"]})
-        for email, roles in ((FOLLOWER, ["follower"]), *((_email(number), []) for number in range(PEOPLE))):
-            await self.as_admin("POST", "/api/users", json={"email": email, "password": PASSWORD, "roles": roles})
+        for number in range(PEOPLE):
+            await self.as_admin("POST", "/api/users", json={"email": _email(number), "password": PASSWORD})
 
     async def status(self, tokens: dict[str, Any]) -> int:
         return (await self.notes.get("/notes", headers=_bearer(tokens))).status_code
@@ -127,7 +126,8 @@ async def test_nothing_is_accepted_after_the_answer(
         async with httpx.AsyncClient(base_url=service.url, timeout=20) as ubr:
             preparing = Campaign(ubr, ubr, 0)
             await preparing.prepare()
-            with running_beside("fastapi_service", tmp_path, service) as url:
+            key = await asyncio.to_thread(follower_key, service.url, preparing.admin["access_token"])
+            with running_beside("fastapi_service", tmp_path, service, key) as url:
                 async with httpx.AsyncClient(base_url=url.removesuffix("/notes"), timeout=20) as notes:
                     campaign = Campaign(ubr, notes, ends if short_way or ends > 1_000 else ends // 3)
                     campaign.admin = preparing.admin

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.verifier.processes import FOLLOWER, PASSWORD, running_beside
+from tests.integration.verifier.processes import PASSWORD, follower_key, running_beside
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, UbrProcess, serving
 
 pytestmark = pytest.mark.system
@@ -54,17 +54,21 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UbrProcess]:
     environment["UBR_PERMISSIONS"] = "notes:edit"
     with serving(tmp_path_factory.mktemp("ubr"), environment) as made:
         with talking(made) as talk:
-            talk.as_admin("POST", "/api/roles", name="follower", permissions=["revocations:read"])
             talk.as_admin("POST", "/api/roles", name="editor", permissions=["notes:edit"])
-            talk.as_admin("POST", "/api/users", email=FOLLOWER, password=PASSWORD, roles=["follower"])
             talk.as_admin("POST", "/api/users", email="reader@example.org", password=PASSWORD)
         yield made
 
 
+@pytest.fixture(scope="module")
+def key(service: UbrProcess) -> str:
+    with talking(service) as talk:
+        return follower_key(service.url, talk.admin["access_token"])
+
+
 @pytest.mark.parametrize("name", ["litestar_service", pytest.param("fastapi_service", marks=pytest.mark.long)])
 @pytest.mark.system(seconds=5)
-def test_an_example(name: str, tmp_path: Path, service: UbrProcess) -> None:
-    with talking(service) as talk, running_beside(name, tmp_path, service) as notes:
+def test_an_example(name: str, tmp_path: Path, service: UbrProcess, key: str) -> None:
+    with talking(service) as talk, running_beside(name, tmp_path, service, key) as notes:
         reader, other = talk.log_in("reader@example.org"), talk.log_in("reader@example.org")
         assert status("GET", notes) == 401
         assert status("GET", notes, {"access_token": "forged"}) == 401

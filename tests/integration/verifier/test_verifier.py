@@ -21,18 +21,24 @@ from tests.integration.verifier.kit import (
     Way,
     grant,
     make_follower,
+    make_machine,
     make_verifier,
     running_beside,
     until,
 )
 from tests.support.values import replace
 from ubr.application.keys.revoke_signing_key import RevokeSigningKeyCommand
+from ubr.application.machines.list_machine_keys import ListMachineKeysCommand
+from ubr.application.machines.revoke_machine_key import RevokeMachineKeyCommand
+from ubr.application.machines.update_machine import MachineChanges, UpdateMachineCommand
 from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.roles.create_role import CreateRoleCommand
 from ubr.application.roles.delete_role import DeleteRoleCommand
 from ubr.application.roles.unassign_role import UnassignRoleCommand
 from ubr.application.roles.update_role import RoleChanges, UpdateRoleCommand
+from ubr.application.sessions.list_sessions import ListSessionsCommand
 from ubr.application.sessions.revoke_session import RevokeSessionCommand
+from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM
 from ubr.domain.revocation.changes import epoch_name
 from ubr.verifier import Credentials, NotFresh, Refused, Verifier
@@ -551,6 +557,68 @@ async def test_it_refreshes_before_its_token_expires_and_signs_out_at_the_end(un
         began = time.monotonic()
     assert here.way.asked[-2:] == ["DELETE /api/revocations", "POST /api/auth/logout"]
     assert time.monotonic() - began < BOUND, "nobody waits for who has left"
+
+
+async def test_it_logs_in_with_a_key_again_before_its_token_expires(service: Service) -> None:
+    assert service.ubr is not None
+    assert service.clock is not None
+    machine_id, key = await make_machine(service.ubr, "revocations:read", "users:write")
+    async with running_beside(service, access=key) as here, running_beside(service, access=key) as beside:
+        for _ in range(4):
+            service.clock.move(minutes=6)
+            here.ticks.now += 360
+            beside.ticks.now += 360
+            assert await here.accepts(await here.signed_in())
+            assert await beside.accepts(await here.signed_in())
+        account = here.verifier._source._account  # noqa: SLF001 - its token is its own
+        assert account is not None
+        token = await service.ubr.authenticate(await account.token())
+        assert await service.ubr.permits(token, "revocations:read")
+        assert not await service.ubr.permits(token, "users:write"), "it asks for no more than it needs"
+        [session] = (await service.ubr.list_sessions(ListSessionsCommand(user_id=machine_id), actor=SYSTEM)).items
+        assert here.way.count("/api/auth/token") == 5
+        assert not any("login" in asked or "refresh" in asked for asked in here.way.asked)
+    assert here.way.asked[-1] == "DELETE /api/revocations"
+    assert (await service.ubr.list_sessions(ListSessionsCommand(user_id=machine_id), actor=SYSTEM)).items == [session]
+
+
+async def test_a_verifier_knows_nothing_more_once_its_machine_is_disabled_or_its_key_revoked(service: Service) -> None:
+    ubr = service.ubr
+    assert ubr is not None
+    machine_id, key = await make_machine(ubr, "revocations:read")
+    async with running_beside(service, access=key) as here:
+        tokens = await here.signed_in()
+        assert await here.accepts(tokens)
+
+        async def known() -> bool:
+            return await here.answers(tokens)
+
+        async def unknown() -> bool:
+            here.ticks.now += 1.1
+            return not await here.answers(tokens)
+
+        here.be_quick()
+        for status, reached in ((UserStatus.DISABLED, unknown), (UserStatus.ACTIVE, known)):
+            changes = MachineChanges(status=status)
+            await ubr.update_machine(UpdateMachineCommand(machine_id=machine_id, changes=changes), actor=SYSTEM)
+            await until(reached)
+        [stored] = (await ubr.list_machine_keys(ListMachineKeysCommand(machine_id=machine_id), actor=SYSTEM)).items
+        command = RevokeMachineKeyCommand(machine_id=machine_id, key_id=stored.id)
+        await ubr.revoke_machine_key(command, actor=SYSTEM)
+        await until(unknown)
+
+
+async def test_a_key_without_the_permission_is_not_tried_over_and_over(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert service.ubr is not None
+    _, key = await make_machine(service.ubr, "users:read")
+    way = Way(service)
+    async with make_verifier(service, way, key, elapsed=Ticks(), patience=0.3):
+        await asyncio.sleep(0.5)
+    assert way.count("/api/auth/token") <= 6
+    assert "/api/auth/token answered 400" in caplog.text
+    assert key.text not in caplog.text + repr(key)
 
 
 async def test_a_wrong_password_is_not_tried_over_and_over(service: Service) -> None:
