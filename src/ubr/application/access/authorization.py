@@ -66,7 +66,8 @@ async def authority(tx: Transaction, actor: Actor | System | None) -> Authority:
     """
     if not isinstance(actor, Actor):
         return _without_session(actor)
-    return _authority(actor, await tx.principals.get(actor.session_id), tx.now)
+    principal = _checked(actor, await tx.principals.get(actor.session_id), tx.now)
+    return Authority(principal.permissions_at(tx.now), principal)
 
 
 class Authorize(msgspec.Struct, frozen=True):
@@ -81,17 +82,25 @@ class Authorize(msgspec.Struct, frozen=True):
     async def __call__(self, actor: Actor | System | None) -> Authority:
         if not isinstance(actor, Actor):
             return _without_session(actor)
+        principal, now = await self._live(actor)
+        return Authority(principal.permissions_at(now), principal)
+
+    async def check(self, actor: Actor) -> None:
+        """Only the errors: for callers that need no permissions."""
+        await self._live(actor)
+
+    async def _live(self, actor: Actor) -> tuple[Principal, datetime]:
         principal = await self.session_cache.principal(actor.session_id)
         now = self.clock()
         if principal is not None and principal.lapsed_at(now):
             principal = await self.session_cache.look_up(actor.session_id)
-        return _authority(actor, principal, now)
+        return _checked(actor, principal, now), now
 
 
-def _authority(actor: Actor, principal: Principal | None, now: datetime) -> Authority:
+def _checked(actor: Actor, principal: Principal | None, now: datetime) -> Principal:
     if principal is None or principal.user.id != actor.user_id or not principal.live_at(now):
         raise InvalidToken("The session has ended")
-    return Authority(principal.permissions_at(now), principal)
+    return principal
 
 
 def _without_session(actor: System | None) -> Authority:

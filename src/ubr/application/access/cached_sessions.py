@@ -144,7 +144,7 @@ class CachedSessions:
         self._capacity = capacity
         self._horizon = horizon
         self._unpacked = min(unpacked, capacity)
-        self._used: OrderedDict[SessionId, CachedSession] = OrderedDict()
+        self._used: OrderedDict[bytes, CachedSession] = OrderedDict()
         self._packed: OrderedDict[bytes, bytes] = OrderedDict()
         self._of_user: dict[bytes, bytes] = {}
         """The ids of the sessions of a user, one after the other."""
@@ -153,31 +153,32 @@ class CachedSessions:
 
     def find(self, session_id: SessionId) -> CachedSession | None:
         """The entry of a session, which is in use."""
-        entry = self._used.get(session_id)
+        name = session_id.bytes
+        entry = self._used.get(name)
         if entry is not None:
-            self._used.move_to_end(session_id)
+            self._used.move_to_end(name)
             return entry
-        packed = self._packed.pop(session_id.bytes, None)
+        packed = self._packed.pop(name, None)
         if packed is None:
             return None
-        entry = self._used[session_id] = _unpack(packed)
+        entry = self._used[name] = _unpack(packed)
         self._settle()
         return entry
 
     def put(self, entry: CachedSession) -> None:
         """Keep an entry, in the place of an earlier one of its session."""
-        session_id = entry.session.id
-        self.remove(session_id)
+        self.remove(entry.session.id)
         self._latest = max(self._latest, entry.read_at)
-        self._used[session_id] = entry
-        user = entry.user.id.bytes
-        self._of_user[user] = self._of_user.get(user, b"") + session_id.bytes
+        name, user = entry.session.id.bytes, entry.user.id.bytes
+        self._used[name] = entry
+        self._of_user[user] = self._of_user.get(user, b"") + name
         self._settle()
 
     def remove(self, session_id: SessionId) -> None:
-        entry = self._used.pop(session_id, None)
+        name = session_id.bytes
+        entry = self._used.pop(name, None)
         if entry is None:
-            packed = self._packed.pop(session_id.bytes, None)
+            packed = self._packed.pop(name, None)
             if packed is None:
                 return
             entry = _unpack(packed)
@@ -185,10 +186,10 @@ class CachedSessions:
 
     def drop(self, change: Change, number: int) -> None:
         """Drop the entries that were read before a change of their session or user."""
-        entries = [self._used.get(each) or _unpack(self._packed[each.bytes]) for each in self._about(change)]
+        entries = [self._used.get(each) or _unpack(self._packed[each]) for each in self._about(change)]
         dropped = [entry for entry in entries if entry.number < number]
         for entry in dropped:
-            self._used.pop(entry.session.id, None)
+            self._used.pop(entry.session.id.bytes, None)
             self._packed.pop(entry.session.id.bytes, None)
         self._forget(dropped)
 
@@ -200,23 +201,22 @@ class CachedSessions:
         self._packed.clear()
         self._of_user.clear()
 
-    def _about(self, change: Change) -> Sequence[SessionId]:
-        """The sessions whose entries depend on the changed record."""
+    def _about(self, change: Change) -> Sequence[bytes]:
+        """The ids of the sessions whose entries depend on the changed record."""
         try:
             name = UUID(change.id).bytes
         except ValueError:
             return ()
         if change.kind == "user":
-            return _ids(self._of_user.get(name, b""))
-        session_id = SessionId(UUID(bytes=name))
-        return (session_id,) if session_id in self._used or name in self._packed else ()
+            return _names(self._of_user.get(name, b""))
+        return (name,) if name in self._used or name in self._packed else ()
 
     def _settle(self) -> None:
         """Pack the entries beyond those that are kept as objects."""
         while len(self._used) > self._unpacked:
-            session_id, entry = self._used.popitem(last=False)
+            name, entry = self._used.popitem(last=False)
             if self._has_room():
-                self._packed[session_id.bytes] = _pack(entry)
+                self._packed[name] = _pack(entry)
             else:
                 self._forget([entry])
 
@@ -247,7 +247,3 @@ class CachedSessions:
 
 def _names(ids: bytes) -> Sequence[bytes]:
     return [ids[at : at + 16] for at in range(0, len(ids), 16)]
-
-
-def _ids(ids: bytes) -> Sequence[SessionId]:
-    return [SessionId(UUID(bytes=each)) for each in _names(ids)]

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
@@ -21,7 +22,8 @@ from ubr.domain.errors import PreconditionFailed
 from ubr.domain.events import Level
 from ubr.domain.keys.signing_key import SigningKey
 from ubr.domain.roles.grant import Grant
-from ubr.domain.roles.role import Role
+from ubr.domain.roles.permissions import Permissions
+from ubr.domain.roles.role import Role, RoleName
 from ubr.domain.sessions.session import Session, SessionKind
 
 T = TypeVar("T")
@@ -220,8 +222,14 @@ def of_summary(kind: type[U], user: UserSummary, **more: Any) -> U:
 
 def user_revision(user: User, held: Sequence[Role]) -> str:
     """The version alone is not enough: a grant can end, or a role can change, without a change of the user."""
-    roles = ";".join(f"{role.name}:{','.join(sorted(role.permissions.names))}" for role in held)
-    return f"{user.version}-{hashlib.sha256(roles.encode()).hexdigest()[:16]}"
+    return f"{user.version}-{_digest(tuple((role.name, role.permissions) for role in held))}"
+
+
+@lru_cache(1024)
+def _digest(held: tuple[tuple[RoleName, Permissions], ...]) -> str:
+    """Many users have the same few roles, and each read of one needs this."""
+    roles = ";".join(f"{name}:{','.join(sorted(permissions.names))}" for name, permissions in held)
+    return hashlib.sha256(roles.encode()).hexdigest()[:16]
 
 
 def role_result(role: Role) -> RoleResult:

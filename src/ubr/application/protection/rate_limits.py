@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from contextvars import ContextVar, Token
 from datetime import timedelta
 from typing import Final
 
@@ -94,15 +94,25 @@ class RateLimitStatus(msgspec.Struct, frozen=True, kw_only=True):
 _told: ContextVar[dict[str, RateLimitStatus] | None] = ContextVar("ubr_allowances", default=None)
 
 
-@contextmanager
-def collecting_rate_limits() -> Iterator[dict[str, RateLimitStatus]]:
+def collecting_rate_limits() -> AbstractContextManager[dict[str, RateLimitStatus]]:
     """Collect, by policy, the rate limit status of the client IP of the calls within."""
-    rate_limits: dict[str, RateLimitStatus] = {}
-    token = _told.set(rate_limits)
-    try:
-        yield rate_limits
-    finally:
-        _told.reset(token)
+    return _Collecting()
+
+
+class _Collecting:
+    """Every request enters one: a generator would cost four times as much."""
+
+    __slots__ = ("_before",)
+
+    _before: Token[dict[str, RateLimitStatus] | None]
+
+    def __enter__(self) -> dict[str, RateLimitStatus]:
+        rate_limits: dict[str, RateLimitStatus] = {}
+        self._before = _told.set(rate_limits)
+        return rate_limits
+
+    def __exit__(self, *_: object) -> None:
+        _told.reset(self._before)
 
 
 def _tell(status: RateLimitStatus) -> None:

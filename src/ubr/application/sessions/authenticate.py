@@ -29,7 +29,7 @@ class Authenticate(msgspec.Struct, frozen=True):
         read = self.keys.reads
         claims = await self._claims(token)
         actor = Actor(claims.user_id, claims.session_id)
-        await self.authorize(actor)
+        await self.authorize.check(actor)
         await self.keys.current()
         # The session was checked recently enough. The keys may have changed since the token was verified.
         if self.keys.reads != read or not claims.in_time(self.clock()):

@@ -18,9 +18,11 @@ _WITH_PORT: Final = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):
 
 def client_ip(peer: str | None, fields: Fields, trusted: TrustedProxies) -> str | None:
     """The client's address in its shortest form; the peer's if the header is not trusted or not valid."""
+    fallback = None if peer is None else _shortest(peer)
+    if trusted == ():
+        return fallback
     near = None if peer is None else _parse(peer)
-    fallback = None if near is None else str(near)
-    if trusted == () or (not isinstance(trusted, int) and not _is_trusted(near, trusted)):
+    if not isinstance(trusted, int) and not _is_trusted(near, trusted):
         return fallback
     hops = _forwarded_for(fields)
     if isinstance(trusted, int):
@@ -78,6 +80,12 @@ def _parse(text: str) -> _Address | None:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+@lru_cache(4096)
+def _shortest(text: str) -> str | None:
+    address = _parse(text)
+    return None if address is None else str(address)
 
 
 def _is_trusted(address: _Address | None, trusted: TrustedProxies) -> bool:

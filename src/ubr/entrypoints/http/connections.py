@@ -15,7 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from enum import Enum, auto
 from typing import Final, TypeAlias
 
@@ -58,6 +58,26 @@ class _State(Enum):
     UNUSED = auto()
 
 
+class _Exchange:
+    """A request on a connection. Every request enters one: a generator would cost four times as much."""
+
+    __slots__ = ("_client", "_connections", "_peer")
+
+    def __init__(self, connections: Connections, peer: Peer | None, client: str | None) -> None:
+        self._connections = connections
+        self._peer = peer
+        self._client = client
+
+    def __enter__(self) -> RateLimited | None:
+        running = self._connections.began(self._peer, self._client)
+        if running <= self._connections.limit:
+            return None
+        return RateLimited(_RETRY_AFTER, "Too many requests of this client are running")
+
+    def __exit__(self, *_: object) -> None:
+        self._connections.ended(self._peer, self._client)
+
+
 class _Exchanges(msgspec.Struct):
     """The requests on a connection."""
 
@@ -92,24 +112,29 @@ class Connections(msgspec.Struct):
     """The connections that the last look found over a time limit."""
     _aborted: set[Peer] = msgspec.field(default_factory=set)
 
-    @contextmanager
-    def exchange(self, peer: Peer | None, origin: Origin) -> Iterator[RateLimited | None]:
-        """Count a request while it runs. Yields an error if its client has too many."""
-        client = origin.network
-        exchanges = None if peer is None else self._exchanges.setdefault(peer, _Exchanges())
-        self._running[client] += 1
-        if exchanges is not None:
+    def exchange(self, peer: Peer | None, origin: Origin) -> AbstractContextManager[RateLimited | None]:
+        """Count a request while it runs. The context has an error if its client has too many."""
+        return _Exchange(self, peer, origin.network)
+
+    def began(self, peer: Peer | None, client: str | None) -> int:
+        """Count a request that begins. Returns the number of running ones of its client."""
+        if peer is not None:
+            exchanges = self._exchanges.get(peer)
+            if exchanges is None:
+                exchanges = self._exchanges[peer] = _Exchanges()
             exchanges.running += 1
-        try:
-            excess = self._running[client] > self.limit
-            yield RateLimited(_RETRY_AFTER, "Too many requests of this client are running") if excess else None
-        finally:
-            self._running[client] -= 1
-            if not self._running[client]:
-                del self._running[client]
-            if exchanges is not None:
-                exchanges.running -= 1
-                exchanges.finished += 1
+        running = self._running[client] = self._running.get(client, 0) + 1
+        return running
+
+    def ended(self, peer: Peer | None, client: str | None) -> None:
+        """Count a request that ends."""
+        running = self._running.pop(client) - 1
+        if running:
+            self._running[client] = running
+        if peer is not None:
+            exchanges = self._exchanges[peer]
+            exchanges.running -= 1
+            exchanges.finished += 1
 
     def abort(self, peer: Peer) -> None:
         """Close a connection at the next look, whatever it still has to send."""

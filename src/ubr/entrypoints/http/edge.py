@@ -25,7 +25,7 @@ from ubr.entrypoints.http.cors import Cors
 from ubr.entrypoints.http.exchange import Facts, with_facts
 from ubr.entrypoints.http.fields import Fields, fields_of
 from ubr.entrypoints.http.lifetime import STOPPING
-from ubr.entrypoints.http.log_lines import EVENTS
+from ubr.entrypoints.http.log_lines import EVENTS, head
 from ubr.entrypoints.http.logged_path import LoggedPaths
 from ubr.entrypoints.http.metrics.exporter import Exporter
 from ubr.entrypoints.http.metrics.registry import HUNG_UP
@@ -331,8 +331,12 @@ class _Exchange:
         problem = facts.problem if status >= HTTPStatus.BAD_REQUEST else None
         if problem is not None and (status in _REJECTED or problem == _FORGED) and problem != _RECORDED:
             self._edge.rejected(problem)
+        level = logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
+        if not EVENTS.wants(level):
+            return
         actor = facts.actor
-        fields: dict[str, Any] = {
+        line: dict[str, Any] = {
+            **head(level, "request"),
             "method": method,
             "route": facts.route,
             "path": self._edge.paths.shown(self._path, facts.route),
@@ -343,11 +347,9 @@ class _Exchange:
             "session_id": None if actor is None else actor.session_id,
             "ip": self._origin.ip,
         }
-        level = logging.INFO
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            level = logging.ERROR
-            fields["cause"] = facts.cause
-        EVENTS.log(level, "request", fields)
+        if level == logging.ERROR:
+            line["cause"] = facts.cause
+        EVENTS.put(level, line)
 
 
 def _limits(rate_limits: Collection[RateLimitStatus]) -> list[tuple[bytes, bytes]]:

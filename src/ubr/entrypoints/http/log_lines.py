@@ -81,22 +81,35 @@ atexit.register(OUTPUT.flush)
 os.register_at_fork(after_in_child=OUTPUT.forget)
 
 
+def head(level: int, event: str) -> dict[str, Any]:
+    """The first fields of a line."""
+    name = _LEVEL_NAMES.get(level) or logging.getLevelName(level).lower()
+    return {"timestamp": utc_now(), "level": name, "event": event}
+
+
 class EventLog:
     """Logs events of ubr: a name, and fields with their values."""
 
     def log(self, level: int, event: str, fields: dict[str, Any]) -> None:
-        if level < OUTPUT.least:
-            return
-        name = _LEVEL_NAMES.get(level) or logging.getLevelName(level).lower()
-        made = {"timestamp": utc_now(), "level": name, "event": event, **fields}
+        if self.wants(level):
+            self.put(level, {**head(level, event), **fields})
+
+    @staticmethod
+    def wants(level: int) -> bool:
+        """False if lines of this level are not logged: there is no need to make one."""
+        return level >= OUTPUT.least
+
+    @staticmethod
+    def put(level: int, line: dict[str, Any]) -> None:
+        """Log a line that begins with its `head`. It gets the fields of the current request."""
         origin = current_origin()
         if origin.request_id is not None:
-            made["request_id"] = origin.request_id
+            line["request_id"] = origin.request_id
             if origin.request_id_given:
-                made["request_id_given"] = True
+                line["request_id_given"] = True
             if origin.trace_id is not None:
-                made["trace_id"] = origin.trace_id
-        OUTPUT.write(made, at_once=level >= logging.ERROR)
+                line["trace_id"] = origin.trace_id
+        OUTPUT.write(line, at_once=level >= logging.ERROR)
 
     def info(self, event: str, **fields: Any) -> None:
         self.log(logging.INFO, event, fields)
