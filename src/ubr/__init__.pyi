@@ -316,8 +316,14 @@ from ubr.application.operations.inspect_installation import (
 from ubr.application.operations.inspect_installation import (
     OutboxInspection as OutboxInspection,
 )
+from ubr.application.ports.accounts import SlowHasher as SlowHasher
 from ubr.application.ports.hosting import NotCommitted as NotCommitted
 from ubr.application.ports.hosting import WrongConnection as WrongConnection
+from ubr.application.ports.mail import Mail as Mail
+from ubr.application.ports.mail import Mailer as Mailer
+from ubr.application.ports.revocation import ChangeNotifier as ChangeNotifier
+from ubr.application.ports.revocation import Listener as Listener
+from ubr.application.ports.revocation import WorkerId as WorkerId
 from ubr.application.revocation.follow_revocations import (
     FollowRevocations as FollowRevocations,
 )
@@ -408,10 +414,14 @@ from ubr.application.sessions.revoke_user_sessions import (
 from ubr.application.sessions.revoke_user_sessions import (
     RevokeUserSessionsCommand as RevokeUserSessionsCommand,
 )
+from ubr.bootstrap import Extensions as Extensions
 from ubr.bootstrap import connect as connect
+from ubr.domain.accounts.passwords import PasswordHash as PasswordHash
 from ubr.domain.actor import SYSTEM as SYSTEM
 from ubr.domain.actor import Actor as Actor
 from ubr.domain.errors import UbrError as UbrError
+from ubr.domain.revocation.changes import Change as Change
+from ubr.domain.revocation.changes import ChangeRecord as ChangeRecord
 from ubr.extras import MissingExtra as MissingExtra
 from ubr.settings import Settings as Settings
 from ubr.settings import WrongSetting as WrongSetting

@@ -22,6 +22,7 @@ from ubr.application.kernel.home_loop import WrongEventLoop
 from ubr.application.kernel.idempotency import IdempotencyKey
 from ubr.application.kernel.representations import UserResult
 from ubr.application.ports.system import Clock
+from ubr.bootstrap import NO_EXTENSIONS, Extensions
 from ubr.bootstrap import connect as connect_in_loop
 from ubr.domain.actor import Actor, System
 from ubr.settings import Settings
@@ -61,16 +62,21 @@ class CallTimeout(TimeoutError):
 
 
 def connect(
-    settings: Settings, *, clock: Clock | None = None, background: bool = False, timeout: float = TIMEOUT
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    background: bool = False,
+    timeout: float = TIMEOUT,
+    extensions: Extensions = NO_EXTENSIONS,
 ) -> BlockingApplication:
     """Every use case as a blocking method, for any number of threads. Close it, or use it as a context.
 
-    One background thread runs an event loop for it, until the end of this process at the latest. `timeout` is the
-    number of seconds that a call may take. The other arguments, and the errors, are those of `ubr.connect`. Also
-    `WrongEventLoop`, in a thread that runs an event loop.
+    One background thread runs an event loop for it, until the end of this process at the latest; coroutines of
+    `extensions` run there too. `timeout` is the number of seconds that a call may take. The other arguments, and the
+    errors, are those of `ubr.connect`. Also `WrongEventLoop`, in a thread that runs an event loop.
     """
     _forbid_loop()
-    return BlockingApplication(_Loop(settings, clock, background=background), timeout)
+    return BlockingApplication(_Loop(settings, clock, extensions, background=background), timeout)
 
 
 def _forbid_loop() -> None:
@@ -84,7 +90,7 @@ def _forbid_loop() -> None:
 class _Loop:
     """A thread with an event loop, in which an application is open."""
 
-    def __init__(self, settings: Settings, clock: Clock | None, *, background: bool) -> None:
+    def __init__(self, settings: Settings, clock: Clock | None, extensions: Extensions, *, background: bool) -> None:
         self._process = os.getpid()
         self._opening: Future[Application] = Future()
         self._closing = asyncio.Event()
@@ -94,7 +100,10 @@ class _Loop:
         self._loop: asyncio.AbstractEventLoop
         # A daemon, because the interpreter would wait for another thread before it runs what closes this one.
         self._thread = threading.Thread(
-            target=asyncio.run, args=[self._serve(settings, clock, background)], name="ubr.sync", daemon=True
+            target=asyncio.run,
+            args=[self._serve(settings, clock, extensions, background)],
+            name="ubr.sync",
+            daemon=True,
         )
         self._thread.start()
         try:
@@ -103,10 +112,12 @@ class _Loop:
             self.close()
             raise
 
-    async def _serve(self, settings: Settings, clock: Clock | None, background: bool) -> None:
+    async def _serve(self, settings: Settings, clock: Clock | None, extensions: Extensions, background: bool) -> None:
         self._loop = asyncio.get_running_loop()
         try:
-            async with connect_in_loop(settings, clock=clock, background=background) as application:
+            async with connect_in_loop(
+                settings, clock=clock, background=background, extensions=extensions
+            ) as application:
                 self._opening.set_result(application)
                 if not self._closed:
                     await self._closing.wait()

@@ -8,7 +8,6 @@ import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import uuid4
 
@@ -31,9 +30,8 @@ from ubr.domain.actor import SYSTEM
 from ubr.domain.ids import SessionId
 from ubr.domain.revocation.changes import Change, ChangeRecord
 from ubr.domain.sessions.termination import SecurityEvent
-
-EPOCH = "epoch 1"
-PATIENCE = 20.0
+from ubr.testing.contracts import ChangeNotifierContract, Heard
+from ubr.testing.contracts.change_notifier import EPOCH, PATIENCE, arrives, gives_up, listening, rows
 
 
 class Connect(Protocol):
@@ -41,51 +39,10 @@ class Connect(Protocol):
         """The nudges of one more worker."""
 
 
-@dataclass
-class Heard:
-    """A worker that listens."""
-
-    worker: WorkerId = field(default_factory=lambda: WorkerId(uuid4()))
-    rows: list[tuple[str, ChangeRecord]] = field(default_factory=list)
-
-    def __call__(self, epoch: str, rows: Sequence[ChangeRecord]) -> None:
-        self.rows += [(epoch, row) for row in rows]
-
-    def knows(self, rows: Sequence[ChangeRecord]) -> bool:
-        return {(EPOCH, row) for row in rows} <= set(self.rows)
-
-
-def rows(first: int, count: int = 1) -> tuple[ChangeRecord, ...]:
-    return tuple(ChangeRecord(number, Change("session", str(uuid4()))) for number in range(first, first + count))
-
-
-@asynccontextmanager
-async def listening(*pairs: tuple[ChangeNotifier, Heard]) -> AsyncIterator[None]:
-    async with AsyncExitStack() as stack:
-        for notifier, heard in pairs:
-            await stack.enter_async_context(notifier.listen(heard.worker, heard))
-        yield
-
-
 async def until(true: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not true():  # noqa: ASYNC110 - what comes over a network is seen only by looking
             await asyncio.sleep(0.005)
-
-
-async def arrives(notifier: ChangeNotifier, said: Sequence[ChangeRecord], *to: Heard) -> bool:
-    """Whether it is acknowledged by all, in the time that others have for it in the worst of cases."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE):
-            return await notifier.deliver(EPOCH, said, frozenset(heard.worker for heard in to))
-    return False
-
-
-async def gives_up(notifier: ChangeNotifier, said: Sequence[ChangeRecord], *to: Heard) -> None:
-    """It is not acknowledged: neither soon nor in half a second."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(0.5):
-            assert not await notifier.deliver(EPOCH, said, frozenset(heard.worker for heard in to))
 
 
 @pytest.fixture
@@ -102,87 +59,17 @@ async def connect_redis(redis_prefix: str) -> AsyncIterator[Connect]:
         yield connect
 
 
-@pytest.fixture(params=["memory", "redis"])
-def connect(request: pytest.FixtureRequest) -> Callable[[], ChangeNotifier]:
-    if request.param == "memory":
+class TestMemory(ChangeNotifierContract):
+    @pytest.fixture
+    def connect(self) -> Callable[[], ChangeNotifier]:
         shared = MemoryChangeNotifier()
         return lambda: shared
-    connect_redis: Connect = request.getfixturevalue("connect_redis")
-    url: str = request.getfixturevalue("redis_url")
-    return lambda: connect_redis(url)
 
 
-# --- both ------------------------------------------------------------------------------------------------------------
-
-
-async def test_true_is_said_when_every_worker_has_taken_the_rows(connect: Callable[[], ChangeNotifier]) -> None:
-    one, other, writer = connect(), connect(), connect()
-    left, right, itself = Heard(), Heard(), Heard()
-    async with listening((one, left), (other, right), (writer, itself)):
-        for number in range(1, 40, 2):
-            said = rows(number, 2)
-            assert await arrives(writer, said, left, right)
-            assert left.knows(said)
-            assert right.knows(said)
-
-
-async def test_rows_come_in_the_order_in_which_they_were_delivered(connect: Callable[[], ChangeNotifier]) -> None:
-    one, writer, heard = connect(), connect(), Heard()
-    async with listening((one, heard), (writer, Heard())):
-        said = [rows(number)[0] for number in range(1, 50)]
-        for row in said:
-            assert await arrives(writer, [row], heard)
-    assert list(dict.fromkeys(row for _, row in heard.rows)) == said
-
-
-async def test_a_delivery_to_no_worker_returns_at_once(connect: Callable[[], ChangeNotifier]) -> None:
-    assert await connect().deliver(EPOCH, rows(1), frozenset())
-
-
-async def test_many_deliveries_at_once_do_not_answer_for_one_another(connect: Callable[[], ChangeNotifier]) -> None:
-    workers = [(connect(), Heard()) for _ in range(3)]
-    async with listening(*workers):
-
-        async def deliver(number: int) -> None:
-            notifier, _ = workers[number % 3]
-            others = [heard for _, heard in workers if heard is not workers[number % 3][1]]
-            said = rows(3 * number, 3)
-            assert await arrives(notifier, said, *others)
-            assert all(heard.knows(said) for heard in others)
-
-        await asyncio.gather(*(deliver(number) for number in range(1, 200)))
-
-
-async def test_one_that_does_not_listen_is_not_acknowledged_and_the_others_learn_all_the_same(
-    connect: Callable[[], ChangeNotifier],
-) -> None:
-    one, writer, there, gone = connect(), connect(), Heard(), Heard()
-    async with listening((one, there), (writer, Heard())):
-        assert await arrives(writer, rows(1), there)
-        said = rows(2)
-        await gives_up(writer, said, there, gone)
-        assert there.knows(said)
-
-
-async def test_one_that_no_longer_listens_gets_nothing(connect: Callable[[], ChangeNotifier]) -> None:
-    one, writer, heard = connect(), connect(), Heard()
-    async with listening((writer, Heard())):
-        async with listening((one, heard)):
-            assert await arrives(writer, rows(1), heard)
-        before = list(heard.rows)
-        await gives_up(writer, rows(2), heard)
-        assert heard.rows == before
-
-
-async def test_giving_up_leaves_the_way_as_it_was(connect: Callable[[], ChangeNotifier]) -> None:
-    one, writer, heard = connect(), connect(), Heard()
-    async with listening((one, heard), (writer, Heard())):
-        for number in range(1, 30):
-            delivery = asyncio.create_task(writer.deliver(EPOCH, rows(number), frozenset({heard.worker})))
-            await asyncio.sleep(random.uniform(0, 0.01))  # noqa: S311
-            delivery.cancel()
-            await asyncio.gather(delivery, return_exceptions=True)
-        assert await arrives(writer, rows(100), heard)
+class TestRedis(ChangeNotifierContract):
+    @pytest.fixture
+    def connect(self, connect_redis: Connect, redis_url: str) -> Callable[[], ChangeNotifier]:
+        return lambda: connect_redis(redis_url)
 
 
 # --- through Redis ---------------------------------------------------------------------------------------------------

@@ -13,8 +13,6 @@ import sys
 from pathlib import Path
 from secrets import token_hex
 from string import Template
-from types import ModuleType
-from typing import Any
 from uuid import UUID
 
 import httpx
@@ -25,7 +23,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.integration.verifier.processes import PASSWORD, follower_key
 from tests.support.commands import PATIENCE, clean_environment
-from tests.support.papers import ROOT, blocks_of
+from tests.support.papers import ROOT, blocks_of, program
 from tests.support.servers import run
 from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, serving
 from ubr import (
@@ -47,15 +45,6 @@ from ubr.domain.errors import EmailTaken, InvalidCredentials
 from ubr.domain.machines.key_text import key_id_of, keys_in
 from ubr.http import problem_response
 from ubr.testing import TINY_HASHING, in_memory, log_in
-
-
-def program(page: str, word: str) -> dict[str, Any]:
-    """The names that the Python block with this word defines, as a module of its own."""
-    text = next(block.text for block in blocks_of(page, "python") if word in block.text)
-    module = ModuleType(re.sub(r"\W", "_", f"{page} {word}"))
-    sys.modules[module.__name__] = module  # frameworks look up annotations there
-    exec(compile(text, page, "exec", dont_inherit=True), vars(module))  # noqa: S102
-    return vars(module)
 
 
 async def test_a_retry_in_python() -> None:

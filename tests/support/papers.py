@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
-from typing import Final, NamedTuple
+from types import ModuleType
+from typing import Any, Final, NamedTuple
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -50,3 +52,12 @@ def table(page: str, header: str) -> list[list[str]]:
                 rows.append([cell.strip() for cell in row.strip("|").split("|")])
             return rows
     raise LookupError(f"{page} has no table {header}")
+
+
+def program(page: str, word: str) -> dict[str, Any]:
+    """The names that the Python block with this word defines, as a module of its own."""
+    text = next(block.text for block in blocks_of(page, "python") if word in block.text)
+    module = ModuleType(re.sub(r"\W", "_", f"{page} {word}"))
+    sys.modules[module.__name__] = module  # frameworks look up annotations there
+    exec(compile(text, page, "exec", dont_inherit=True), vars(module))  # noqa: S102
+    return vars(module)

@@ -14,12 +14,15 @@ from ubr.bootstrap.environment import (
     schema_state,
     upgrade_preview,
 )
+from ubr.bootstrap.extensions import NO_EXTENSIONS, Extensions
 from ubr.bootstrap.mailing import mailer_of
 from ubr.bootstrap.tracing import check_tracing, open_tracing
 
 __all__ = [
     "CLEANING",
+    "NO_EXTENSIONS",
     "Environment",
+    "Extensions",
     "check_files",
     "check_tracing",
     "common_of",

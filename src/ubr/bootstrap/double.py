@@ -12,6 +12,7 @@ from ubr.adapters.memory.faults import FaultyStore, FaultyUnitOfWork, StoreFault
 from ubr.application.app import Application
 from ubr.application.ports.system import Clock
 from ubr.bootstrap.environment import open_environment
+from ubr.bootstrap.extensions import NO_EXTENSIONS, Extensions
 from ubr.bootstrap.ports import Ports
 from ubr.settings import Settings
 
@@ -20,7 +21,9 @@ TINY_HASHING: Final[dict[str, Any]] = {"argon2_memory_kib": 8, "argon2_time": 1,
 
 
 @asynccontextmanager
-async def open_double(settings: Settings, *, clock: Clock, faults: StoreFaults) -> AsyncIterator[Application]:
+async def open_double(
+    settings: Settings, *, clock: Clock, faults: StoreFaults, extensions: Extensions = NO_EXTENSIONS
+) -> AsyncIterator[Application]:
     """A new application in memory, whose store has these faults. `settings` are those of the memory environment."""
 
     def faulty(ports: Ports) -> Ports:
@@ -31,5 +34,5 @@ async def open_double(settings: Settings, *, clock: Clock, faults: StoreFaults) 
             background_unit_of_work=FaultyUnitOfWork(ports.background_unit_of_work, faults),
         )
 
-    async with open_environment(settings, clock=clock, instrument=faulty) as environment:
+    async with open_environment(settings, clock=clock, extensions=extensions, instrument=faulty) as environment:
         yield environment.application

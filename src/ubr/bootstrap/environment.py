@@ -22,6 +22,7 @@ from ubr.application.ports.metrics import NO_METRICS, Load, Metrics
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import Store
 from ubr.bootstrap.decisions import common_of
+from ubr.bootstrap.extensions import NO_EXTENSIONS, Extensions
 from ubr.bootstrap.mailing import mailer_of, renderer_of
 from ubr.bootstrap.ports import Ports
 from ubr.bootstrap.tracing import check_tracing
@@ -118,6 +119,7 @@ async def open_environment(
     clock: Clock | None = None,
     metrics: Metrics = NO_METRICS,
     prepared: bool = True,
+    extensions: Extensions = NO_EXTENSIONS,
     instrument: Callable[[Ports], Ports] | None = None,
     following: bool = True,
     delivering: bool = True,
@@ -125,7 +127,8 @@ async def open_environment(
 ) -> AsyncIterator[Environment]:
     """The complete environment of a process, on an up-to-date schema. `clock` replaces every clock, for tests.
 
-    `metrics` takes note of facts; by default nothing does. `instrument` replaces adapters, for traces.
+    `metrics` takes note of facts; by default nothing does. `extensions` are parts
+    of the host. `instrument` replaces adapters, for traces.
 
     Without `prepared`, the application can manage signing keys that no secret decrypts, but cannot sign or verify
     tokens.
@@ -137,8 +140,8 @@ async def open_environment(
     """
     container = _container(settings, clock, metrics)
     container.home().check()
-    if instrument is not None:
-        container.ports.override(providers.Object(instrument(container.ports())))
+    ports = extensions.applied(container.ports(), settings, container.hasher())
+    container.ports.override(providers.Object(ports if instrument is None else instrument(ports)))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(container.store().close)
         stack.callback(container.hasher().close)
@@ -172,13 +175,19 @@ async def open_environment(
 
 @asynccontextmanager
 async def connect(
-    settings: Settings, *, clock: Clock | None = None, background: bool = False
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    background: bool = False,
+    extensions: Extensions = NO_EXTENSIONS,
 ) -> AsyncIterator[Application]:
     """Every use case, ready for in-process calls. The schema is migrated if `UBR_MIGRATE` is `auto`.
 
     With `background`, this process also does the jobs of `ubr serve`: it sends queued mails, adds entries to the tree
     of the audit log, and deletes expired rows. Any number of processes may do them, beside `ubr serve` or without it.
     Set it in one long-lived process if no `ubr serve` uses this database. In memory there are no background jobs.
+
+    `extensions` are parts of this program: see docs/extending.md.
 
     Missing files of the embedded database are created. Errors: `MissingExtra` if these settings take packages that are
     not installed; `StoreUnavailable` if the database is unavailable; `WrongSetting` if those files cannot be created.
@@ -188,7 +197,7 @@ async def connect(
         await migrate(settings)
     async with AsyncExitStack() as stack:
         environment = await stack.enter_async_context(
-            open_environment(settings, clock=clock, delivering=background, sequencing=background)
+            open_environment(settings, clock=clock, extensions=extensions, delivering=background, sequencing=background)
         )
         if background and settings.database_url != MEMORY:
             await stack.enter_async_context(running_beside((environment.janitor, CLEANING)))

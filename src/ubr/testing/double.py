@@ -21,6 +21,7 @@ from ubr.application.kernel.representations import TokensResult
 from ubr.application.ports.mail import Mail
 from ubr.application.roles.create_role import CreateRoleCommand
 from ubr.application.sessions.log_in import LogInCommand
+from ubr.bootstrap import NO_EXTENSIONS, Extensions
 from ubr.domain.actor import SYSTEM, Actor
 from ubr.domain.ids import SessionId, UserId
 from ubr.testing.memory import MovableClock, delivered, opened_in_memory
@@ -76,7 +77,8 @@ class Double:
         with Double(permissions=["notes:edit"]) as double:
             editor = double.a_user(permissions=["notes:edit"])
 
-    `permissions` are those of the program, as in `UBR_PERMISSIONS`; `settings` are further fields of `Settings`.
+    `permissions` are those of the program, as in `UBR_PERMISSIONS`; `extensions` are parts of the program, as
+    in `connect`; `settings` are further fields of `Settings`.
 
     Its own methods are synchronous and do their work in a loop of their own, while the test waits. So they work in
     every kind of test. `ubr` belongs to the event loop of the test's first call of a use case.
@@ -87,8 +89,10 @@ class Double:
     clock: MovableClock
     """Stands still until it is moved."""
 
-    def __init__(self, *, permissions: Collection[str] = (), **settings: Any) -> None:
-        self._opening = opened_in_memory(permissions=tuple(permissions), **settings)
+    def __init__(
+        self, *, permissions: Collection[str] = (), extensions: Extensions = NO_EXTENSIONS, **settings: Any
+    ) -> None:
+        self._opening = opened_in_memory(extensions=extensions, permissions=tuple(permissions), **settings)
         self._stack = ExitStack()
         self._numbers = count(1)
         # Random, because the estimate of guesses takes three times as long for words.

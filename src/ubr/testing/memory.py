@@ -14,7 +14,7 @@ from ubr.adapters.memory.mail import MemoryMailer
 from ubr.application.app import Application
 from ubr.application.ports.mail import Mail
 from ubr.application.sessions.log_in import LogInCommand
-from ubr.bootstrap import connect
+from ubr.bootstrap import NO_EXTENSIONS, Extensions, connect
 from ubr.bootstrap.double import TINY_HASHING, open_double
 from ubr.domain.actor import SYSTEM, Actor
 from ubr.settings import Settings
@@ -47,18 +47,22 @@ class InMemory(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def opened_in_memory(**settings: Any) -> AsyncIterator[InMemory]:
+async def opened_in_memory(*, extensions: Extensions = NO_EXTENSIONS, **settings: Any) -> AsyncIterator[InMemory]:
     """A new application, with its parts. `settings` are fields of `Settings`."""
     clock, faults = MovableClock(), StoreFaults()
-    async with open_double(Settings.memory(**{**TINY_HASHING, **settings}), clock=clock, faults=faults) as ubr:
+    given = Settings.memory(**{**TINY_HASHING, **settings})
+    async with open_double(given, clock=clock, faults=faults, extensions=extensions) as ubr:
         yield InMemory(ubr, clock, faults)
 
 
 @asynccontextmanager
-async def in_memory(**settings: Any) -> AsyncIterator[tuple[Application, MovableClock]]:
+async def in_memory(
+    *, extensions: Extensions = NO_EXTENSIONS, **settings: Any
+) -> AsyncIterator[tuple[Application, MovableClock]]:
     """A new application, and its clock. `settings` are fields of `Settings`."""
     clock = MovableClock()
-    async with connect(Settings.memory(**{**TINY_HASHING, **settings}), clock=clock) as ubr:
+    given = Settings.memory(**{**TINY_HASHING, **settings})
+    async with connect(given, clock=clock, extensions=extensions) as ubr:
         yield ubr, clock
 
 

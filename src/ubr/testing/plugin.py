@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ubr.testing.double import Double, DoubleUser
     from ubr.testing.memory import MovableClock
 
+# Failures of the published suites show what was compared. Naming the package does not import it.
+pytest.register_assert_rewrite("ubr.testing.contracts")
+
 # Every run of pytest loads this module, even without any use of ubr, so it imports ubr only on use.
 
 

@@ -15,7 +15,7 @@ from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
 
 from tests.integration.http.kit import PASSWORD, memory_settings, problem
-from tests.integration.test_docs_programs import program as program_of
+from tests.support.papers import program as program_of
 from ubr import SYSTEM, Actor, ListLogsCommand, LogInCommand, RegisterUserCommand
 from ubr.contrib.django import DjangoAuth, Library
 from ubr.domain.errors import Conflict

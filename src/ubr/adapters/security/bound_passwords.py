@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import Final, Protocol
+from typing import Final
 
 from ubr.adapters.security.secrets import SecretKeys, Unsealable
+from ubr.application.ports.accounts import SlowHasher
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.ids import UserId
 from ubr.domain.keys import base64url
@@ -17,14 +18,6 @@ _FORM: Final = re.compile(r"\$ubr\$v=1\$([A-Za-z0-9_-]{8})\$([A-Za-z0-9_-]{1,102
 _LABEL_BYTES: Final = 6
 
 _log: Final = logging.getLogger("ubr.passwords")
-
-
-class SlowHasher(Protocol):
-    """The hash itself, as it is before it is bound. See the port for its promises."""
-
-    async def hash(self, password: str, *, account: str = "") -> PasswordHash: ...
-    async def verify(self, password: str, against: PasswordHash | None, *, account: str = "") -> bool: ...
-    def outdated(self, hashed: PasswordHash) -> bool: ...
 
 
 class BoundPasswordHasher:

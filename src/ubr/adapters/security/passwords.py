@@ -179,6 +179,11 @@ class Argon2PasswordHasher:
             or len(stored.digest) < HASH_BYTES
         )
 
+    @staticmethod
+    def reads(hashed: PasswordHash) -> bool:
+        """True if the hash is one of Argon2id within the bounds."""
+        return _Hash.read(hashed.encoded) is not None
+
     def close(self) -> None:
         """Accept no more passwords. Accepted ones are finished, then the threads end."""
         with self._lock:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -171,6 +171,38 @@ class PasswordHasher(Protocol):
 
     def lacks_secret(self, hashed: PasswordHash) -> bool:
         """True if the hash was encrypted with a secret that this process does not have."""
+        ...
+
+
+MAX_HASH_LENGTH: Final = 512
+"""Maximum number of characters of an encoded hash, before it is encrypted."""
+
+
+class SlowHasher(Protocol):
+    """The hash of passwords itself, before ubr encrypts it for its owner. A host may replace it.
+
+    It salts each hash at random, and knows its costs from the hash. It computes outside the thread of the event loop,
+    and bounds how many calls wait.
+    """
+
+    async def hash(self, password: str, *, account: str = "") -> PasswordHash:
+        """A new hash at the current cost: printable ASCII, at most `MAX_HASH_LENGTH` characters.
+
+        Every byte of the password counts, as it comes: no normalization, no limit of length below 4096 bytes, and lone
+        surrogates too. It never has control characters. `account` is the canonical e-mail of the call, for a fair
+        queue. Errors: `Busy` if too many calls are waiting; `Unavailable` if it cannot compute.
+        """
+        ...
+
+    async def verify(self, password: str, against: PasswordHash | None, *, account: str = "") -> bool:
+        """True if the password matches. False for a hash that cannot be read, and for None, after the same work.
+
+        Errors: those of `hash`.
+        """
+        ...
+
+    def outdated(self, hashed: PasswordHash) -> bool:
+        """True unless this hasher can read the hash, and it cost at least what a new one costs. Computes no hash."""
         ...
 
 

@@ -1,0 +1,49 @@
+"""The parts that a host replaces in its application."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from ubr.adapters.security.bound_passwords import BoundPasswordHasher
+from ubr.adapters.security.passwords import Argon2PasswordHasher
+from ubr.adapters.security.secrets import SecretKeys
+from ubr.adapters.security.succeeding_passwords import SucceedingHasher
+from ubr.application.ports.accounts import SlowHasher
+from ubr.application.ports.mail import Mailer
+from ubr.application.ports.revocation import ChangeNotifier
+from ubr.bootstrap.ports import Ports
+from ubr.settings import Settings
+
+
+class Extensions(msgspec.Struct, frozen=True, kw_only=True):
+    """Parts of the host, instead of those of ubr. None keeps the one that the settings choose.
+
+    `ubr.testing.contracts` has a suite for each port. The host opens its parts before `connect` and closes them after
+    the application. Every process that uses one database needs the same `hasher` and, to be of use, the same
+    `notifier`.
+    """
+
+    hasher: SlowHasher | None = None
+    """Hashes new passwords. ubr encrypts each hash for its owner. Argon2 hashes from before still verify, and are
+    replaced at the next login."""
+
+    mailer: Mailer | None = None
+    """Sends the queued mails, in a process that delivers them: `connect(background=True)`."""
+
+    notifier: ChangeNotifier | None = None
+    """The fast path for ends of sessions. Without it, or if it loses records, the bound of the settings holds."""
+
+    def applied(self, ports: Ports, settings: Settings, former: Argon2PasswordHasher) -> Ports:
+        """These ports with the parts of the host. `former` verifies the hashes from before."""
+        if self.hasher is not None:
+            bound = BoundPasswordHasher(SucceedingHasher(self.hasher, former), SecretKeys(settings.secret_keys))
+            ports = replace(ports, security=replace(ports.security, hasher=bound))
+        return replace(
+            ports,
+            mailer=ports.mailer if self.mailer is None else self.mailer,
+            notifier=ports.notifier if self.notifier is None else self.notifier,
+        )
+
+
+NO_EXTENSIONS = Extensions()
