@@ -141,6 +141,8 @@ from ubr.application.audit.compare_checkpoint import (
 )
 from ubr.application.audit.export_log import ExportLog as ExportLog
 from ubr.application.audit.export_log import ExportResult as ExportResult
+from ubr.application.audit.get_activity import ActivityResult as ActivityResult
+from ubr.application.audit.get_activity import GetActivity as GetActivity
 from ubr.application.audit.get_checkpoint import GetCheckpoint as GetCheckpoint
 from ubr.application.audit.list_log_keys import KnownLogKeyResult as KnownLogKeyResult
 from ubr.application.audit.list_log_keys import ListLogKeys as ListLogKeys

@@ -326,6 +326,7 @@ class BlockingApplication:
     retry_mail = _UseCase(lambda ubr: ubr.retry_mail)
     list_logs = _UseCase(lambda ubr: ubr.list_logs)
     read_events = _UseCase(lambda ubr: ubr.read_events)
+    get_activity = _UseCase(lambda ubr: ubr.get_activity)
     get_checkpoint = _UseCase(lambda ubr: ubr.get_checkpoint)
     prove_log_entry = _UseCase(lambda ubr: ubr.prove_log_entry)
     compare_checkpoint = _UseCase(lambda ubr: ubr.compare_checkpoint)

@@ -325,3 +325,17 @@ async def test_the_log_mentions_its_actors_and_those_it_is_about(uow: UnitOfWork
     async with uow.read() as tx:
         mentioned = [await tx.log_records.mentions(actor.user_id) for actor in (ada, bob, cyd, somebody())]
     assert mentioned == [True, True, True, False]
+
+
+async def test_entries_are_counted_between_moments(uow: UnitOfWork, clock: MovableClock) -> None:
+    opened = SessionOpened(user_id=UserId(uuid4()), session_id=SessionId(uuid4()), kind="tokens")
+    began = clock()
+    for count in (1, 0, 3):
+        await record(uow, None, *[opened] * count, LogInFailed(user_id=None, reason="unknown_email"))
+        clock.now += HOUR
+    moments = [began + HOUR * hour for hour in range(4)]
+    assert await seen(uow, lambda tx: tx.logs.counts(SessionOpened.action, moments, 9)) == [1, 0, 3]
+    assert await seen(uow, lambda tx: tx.logs.counts(SessionOpened.action, moments, 2)) == [1, 0, 2]
+    assert await seen(uow, lambda tx: tx.logs.counts(LogInFailed.action, moments, 2)) == [1, 1, 1]
+    # A moment belongs to what begins with it.
+    assert await seen(uow, lambda tx: tx.logs.counts(LogInFailed.action, [began + TICK, *moments[1:]], 2)) == [0, 1, 1]

@@ -27,6 +27,7 @@ from ubr.application.accounts.update_user import UpdateUser
 from ubr.application.accounts.verify_email import VerifyEmail
 from ubr.application.audit.compare_checkpoint import CompareCheckpoint
 from ubr.application.audit.export_log import ExportLog
+from ubr.application.audit.get_activity import GetActivity
 from ubr.application.audit.get_checkpoint import GetCheckpoint
 from ubr.application.audit.list_log_keys import ListLogKeys
 from ubr.application.audit.list_logs import ListLogs
@@ -170,6 +171,7 @@ class AuditUseCases:
 
     list_logs: ListLogs
     read_events: ReadEvents
+    get_activity: GetActivity
     get_checkpoint: GetCheckpoint
     prove_log_entry: ProveLogEntry
     compare_checkpoint: CompareCheckpoint

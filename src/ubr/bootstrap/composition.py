@@ -45,6 +45,7 @@ from ubr.application.app import (
 from ubr.application.audit.compare_checkpoint import CompareCheckpoint
 from ubr.application.audit.denials import CountedDenials
 from ubr.application.audit.export_log import ExportLog
+from ubr.application.audit.get_activity import GetActivity
 from ubr.application.audit.get_checkpoint import GetCheckpoint
 from ubr.application.audit.list_log_keys import ListLogKeys
 from ubr.application.audit.list_logs import ListLogs
@@ -436,7 +437,12 @@ def mail(ports: Ports, services: Services) -> MailUseCases:
             mailer=ports.mailer,
             denials=services.denials,
         ),
-        list_mail=ListMail(unit_of_work=services.unit_of_work, pager=services.pager, denials=services.denials),
+        list_mail=ListMail(
+            authorize=services.authorize,
+            unit_of_work=services.unit_of_work,
+            pager=services.pager,
+            denials=services.denials,
+        ),
         retry_mail=RetryMail(unit_of_work=services.unit_of_work, denials=services.denials),
     )
 
@@ -451,6 +457,9 @@ def audit(ports: Ports, services: Services) -> AuditUseCases:
         ),
         read_events=ReadEvents(
             unit_of_work=services.unit_of_work, sequencer=services.sequencer, denials=services.denials
+        ),
+        get_activity=GetActivity(
+            authorize=services.authorize, unit_of_work=services.unit_of_work, denials=services.denials
         ),
         get_checkpoint=GetCheckpoint(
             authorize=services.authorize,
@@ -477,7 +486,9 @@ def audit(ports: Ports, services: Services) -> AuditUseCases:
             unit_of_work=services.unit_of_work, sequencer=services.sequencer, denials=services.denials
         ),
         prune_log=PruneLog(unit_of_work=services.unit_of_work, clock=ports.clock, denials=services.denials),
-        list_log_keys=ListLogKeys(unit_of_work=services.unit_of_work, denials=services.denials),
+        list_log_keys=ListLogKeys(
+            authorize=services.authorize, unit_of_work=services.unit_of_work, denials=services.denials
+        ),
         rotate_log_key=RotateLogKey(
             unit_of_work=services.unit_of_work,
             signing=ports.security.log_signing,
@@ -489,7 +500,9 @@ def audit(ports: Ports, services: Services) -> AuditUseCases:
 
 def keys(ports: Ports, services: Services) -> KeyUseCases:
     return KeyUseCases(
-        list_signing_keys=ListSigningKeys(unit_of_work=services.unit_of_work, denials=services.denials),
+        list_signing_keys=ListSigningKeys(
+            authorize=services.authorize, unit_of_work=services.unit_of_work, denials=services.denials
+        ),
         rotate_signing_key=RotateSigningKey(
             unit_of_work=services.unit_of_work, access_tokens=ports.security.access_tokens, denials=services.denials
         ),
@@ -548,6 +561,7 @@ def operations(ports: Ports, services: Services) -> OperationUseCases:
             log_signing=ports.security.log_signing,
         ),
         inspect_installation=InspectInstallation(
+            authorize=services.authorize,
             unit_of_work=services.unit_of_work,
             access_tokens=ports.security.access_tokens,
             log_signing=ports.security.log_signing,

@@ -1009,7 +1009,6 @@ OWN: dict[str, Callable[[World, Any], Awaitable[object]]] = {
     "verify_log": lambda w, actor: w.ubr.verify_log(VerifyLogCommand(keys=("junk",)), actor=actor),
     "export_log": lambda w, actor: w.ubr.export_log(lambda line: pytest.fail("It wrote"), actor=actor),
     "prune_log": lambda w, actor: w.ubr.prune_log(PruneLogCommand(before=w.clock()), actor=actor),
-    "list_log_keys": lambda w, actor: w.ubr.list_log_keys(actor=actor),
     "rotate_log_key": lambda w, actor: w.ubr.rotate_log_key(actor=actor),
     "acknowledge_restore": lambda w, actor: w.ubr.acknowledge_restore(
         AcknowledgeRestoreCommand(checkpoint="junk"), actor=actor

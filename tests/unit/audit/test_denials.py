@@ -443,6 +443,7 @@ CALLS: dict[str, Callable[[Application, Any, UUID], Awaitable[object]]] = {
         RevokeMachineKeyCommand(machine_id=id, key_id=id), actor=a
     ),
     "list_logs": lambda u, a, _: u.list_logs(ListLogsCommand(), actor=a),
+    "get_activity": lambda u, a, _: u.get_activity(actor=a),
     "get_checkpoint": lambda u, a, _: u.get_checkpoint(actor=a),
     "prove_log_entry": lambda u, a, id: u.prove_log_entry(ProveLogEntryCommand(entry_id=id), actor=a),
     "compare_checkpoint": lambda u, a, _: u.compare_checkpoint(CompareCheckpointCommand(checkpoint=""), actor=a),

@@ -18,7 +18,7 @@ from ubr.application.kernel.representations import SigningKeyResult, TokensResul
 from ubr.application.keys.revoke_signing_key import RevokeSigningKeyCommand
 from ubr.application.sessions.log_in import LogInCommand
 from ubr.domain.actor import SYSTEM
-from ubr.domain.errors import Forbidden, NotFound
+from ubr.domain.errors import Forbidden, NotFound, ReauthenticationRequired, Unauthenticated
 from ubr.domain.keys.signing_key import NOTICE, OVERLAP
 
 T = TypeVar("T")
@@ -196,18 +196,39 @@ ACTS: dict[str, Callable[[Application, Any], Awaitable[object]]] = {
     "list": lambda ubr, actor: ubr.list_signing_keys(actor=actor),
     "rotate": lambda ubr, actor: ubr.rotate_signing_key(actor=actor),
     "revoke": lambda ubr, actor: ubr.revoke_signing_key(RevokeSigningKeyCommand(kid="x"), actor=actor),
-    "rewrap": lambda ubr, actor: ubr.rewrap_signing_keys(actor=actor),
 }
 
 
 @pytest.mark.parametrize("name", ACTS)
-async def test_only_the_service_itself_may(world: World, name: str) -> None:
-    admin = await world.admin()
+async def test_it_requires_every_permission(world: World, name: str) -> None:
+    manager = await world.user("users:write", "logs:read", "roles:write")
     await world.acts()
-    for actor in (admin.actor, None):
-        with pytest.raises(Forbidden):
-            await ACTS[name](world.ubr, actor)
+    with pytest.raises(Forbidden):
+        await ACTS[name](world.ubr, manager.actor)
+    with pytest.raises(Unauthenticated):
+        await ACTS[name](world.ubr, None)
     assert await acts(world) == []
+
+
+async def test_only_the_service_itself_may_rewrap(world: World) -> None:
+    admin = await world.admin()
+    with pytest.raises(Forbidden):
+        await world.ubr.rewrap_signing_keys(actor=admin.actor)  # type: ignore[arg-type]
+
+
+async def test_an_administrator_rotates_and_revokes_within_ten_minutes_of_the_login(world: World) -> None:
+    admin = await world.admin()
+    world.clock.move(minutes=10)
+    await world.acts()
+    new = await world.ubr.rotate_signing_key(actor=admin.actor)
+    assert [entry.actor_id for entry in await world.acts()] == [admin.id] * 2
+    world.clock.move(seconds=1)
+    with pytest.raises(ReauthenticationRequired):
+        await world.ubr.rotate_signing_key(actor=admin.actor)
+    with pytest.raises(ReauthenticationRequired):
+        await world.ubr.revoke_signing_key(RevokeSigningKeyCommand(kid=new.kid), actor=admin.actor)
+    # A glance needs no login.
+    assert new.kid in [key.kid for key in await world.ubr.list_signing_keys(actor=admin.actor)]
 
 
 async def test_rewrapping_where_there_is_one_secret_does_nothing(world: World) -> None:

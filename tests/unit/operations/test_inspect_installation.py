@@ -102,7 +102,8 @@ async def test_a_mail_that_waits_for_its_next_attempt_is_not_due(world: World) -
     assert (outbox.waiting, outbox.due_since) == (1, None)
 
 
-async def test_only_the_service_itself_may(world: World) -> None:
-    admin = await world.admin()
+async def test_it_requires_every_permission(world: World) -> None:
+    admin, manager = await world.admin(), await world.user("users:write", "logs:read")
+    assert (await world.ubr.inspect_installation(actor=admin.actor)).prepared
     with pytest.raises(Forbidden):
-        await world.ubr.inspect_installation(actor=admin.actor)  # type: ignore[arg-type]
+        await world.ubr.inspect_installation(actor=manager.actor)

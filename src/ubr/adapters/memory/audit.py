@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import pairwise
 from typing import Final
 
 from ubr.adapters.memory.paging import cut
@@ -30,6 +31,10 @@ class MemoryLogs:
 
     async def search(self, which: LogFilter, after: After[datetime] | None, limit: int) -> Found[LogEntry, datetime]:
         return Found(await self.page(which, after, limit))
+
+    async def counts(self, action: str, moments: Sequence[datetime], most: int) -> list[int]:
+        times = [entry.timestamp for entry in self._logs if entry.action == action]
+        return [min(most, sum(since <= time < until for time in times)) for since, until in pairwise(moments)]
 
     async def get(self, entry_id: LogEntryId) -> LogEntry | None:
         return self._logs.get(entry_id)

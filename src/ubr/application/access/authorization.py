@@ -10,9 +10,16 @@ from ubr.application.access.session_cache import SessionCache
 from ubr.application.ports.sessions import Principal
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import Transaction
-from ubr.domain.accounts.user import User
+from ubr.domain.accounts.user import REAUTHENTICATION, User
 from ubr.domain.actor import Actor, System
-from ubr.domain.errors import Forbidden, GrantExceedsOwn, InvalidToken, LastAdmin, Unauthenticated
+from ubr.domain.errors import (
+    Forbidden,
+    GrantExceedsOwn,
+    InvalidToken,
+    LastAdmin,
+    ReauthenticationRequired,
+    Unauthenticated,
+)
 from ubr.domain.ids import UserId
 from ubr.domain.roles.permissions import EVERYTHING, Permission, Permissions, union
 
@@ -28,6 +35,11 @@ class Authority(msgspec.Struct, frozen=True):
         for permission in needed:
             if not self.permissions.allow(permission):
                 raise Forbidden(f"This requires the permission {permission}")
+
+    def require_recent_login(self, now: datetime) -> None:
+        """Require of a user that they logged in within the last 10 minutes. Errors: `ReauthenticationRequired`."""
+        if self.principal is not None and now - self.principal.session.created_at > REAUTHENTICATION:
+            raise ReauthenticationRequired
 
     @property
     def user_id(self) -> UserId | None:

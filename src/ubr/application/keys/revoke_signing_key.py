@@ -5,6 +5,7 @@ from functools import partial
 
 import msgspec
 
+from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import SigningKeyResult, signing_key_result
@@ -13,11 +14,12 @@ from ubr.application.kernel.secret_check import in_use, require_one_open
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
-from ubr.domain.actor import System
-from ubr.domain.errors import Forbidden, SigningKeyNotFound
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import SigningKeyNotFound
 from ubr.domain.events import SigningKeyCreated, SigningKeyRevoked
 from ubr.domain.keys.signing_key import SigningKey, scheduled, signer
 from ubr.domain.revocation.changes import Change
+from ubr.domain.roles.permissions import EVERYTHING
 
 
 class RevokeSigningKeyCommand(Command, frozen=True, kw_only=True):
@@ -30,7 +32,7 @@ class RevokeSigningKeyCommand(Command, frozen=True, kw_only=True):
 class RevokeSigningKey(msgspec.Struct, frozen=True):
     """Revoke a signing key, as after a leak: once this returns, no worker accepts its tokens.
 
-    - Only the service itself may.
+    - Requires `*`, and of a user a login within the last 10 minutes.
     - Sessions continue: clients with a token of that key get a new one by refreshing.
     - If it was the signing key, the published key signs at once; if there is none, a new key does.
     - If it was the published key, the current one continues to sign.
@@ -44,11 +46,15 @@ class RevokeSigningKey(msgspec.Struct, frozen=True):
 
     @denials_recorded
     @retry_on_conflict
-    async def __call__(self, command: RevokeSigningKeyCommand, /, *, actor: System) -> SigningKeyResult:
-        """The key that signs from now on. Errors: `SigningKeyNotFound`; `SecretMismatch`."""
-        if not isinstance(actor, System):
-            raise Forbidden("Only the service itself may revoke signing keys")
+    async def __call__(self, command: RevokeSigningKeyCommand, /, *, actor: Actor | System) -> SigningKeyResult:
+        """The key that signs from now on.
+
+        Errors: `SigningKeyNotFound`, `SecretMismatch`, `ReauthenticationRequired`.
+        """
         async with self.unit_of_work.ending(Change("key", command.kid), actor=actor) as tx:
+            who = await authority(tx, actor)
+            who.require(EVERYTHING)
+            who.require_recent_login(tx.now)
             keys = {key.kid: key for key in await tx.signing_keys.all_to_change()}
             key = keys.get(command.kid)
             if key is None:

@@ -4,6 +4,7 @@ from functools import partial
 
 import msgspec
 
+from ubr.application.access.authorization import authority
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.representations import SigningKeyResult, signing_key_result
 from ubr.application.kernel.retry import retry_on_conflict
@@ -11,17 +12,17 @@ from ubr.application.kernel.secret_check import in_use, require_one_open
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
-from ubr.domain.actor import System
-from ubr.domain.errors import Forbidden
+from ubr.domain.actor import Actor, System
 from ubr.domain.events import SigningKeyCreated, SigningKeyRotated
 from ubr.domain.keys.signing_key import NOTICE, scheduled
 from ubr.domain.revocation.changes import KEYS_CHANGED
+from ubr.domain.roles.permissions import EVERYTHING
 
 
 class RotateSigningKey(msgspec.Struct, frozen=True):
     """Replace the signing key with a new one of the configured algorithm.
 
-    - Only the service itself may.
+    - Requires `*`, and of a user a login within the last 10 minutes.
     - The new key is published at once, and signs once no cached list of keys can lack it.
     - The current key is published and accepted until its last token has expired.
     - Refused if no secret decrypts a key in use.
@@ -35,11 +36,12 @@ class RotateSigningKey(msgspec.Struct, frozen=True):
 
     @denials_recorded
     @retry_on_conflict
-    async def __call__(self, *, actor: System) -> SigningKeyResult:
-        """The key that will sign. Errors: `SecretMismatch`."""
-        if not isinstance(actor, System):
-            raise Forbidden("Only the service itself may rotate signing keys")
+    async def __call__(self, *, actor: Actor | System) -> SigningKeyResult:
+        """The key that will sign. Errors: `ReauthenticationRequired`; `SecretMismatch`."""
         async with self.unit_of_work.ending(KEYS_CHANGED, actor=actor) as tx:
+            who = await authority(tx, actor)
+            who.require(EVERYTHING)
+            who.require_recent_login(tx.now)
             keys = await tx.signing_keys.all_to_change()
             require_one_open(*(partial(self.access_tokens.check, key) for key in in_use(keys, tx.now)))
             new = self.access_tokens.generate(tx.now, signs_from=tx.now + NOTICE)

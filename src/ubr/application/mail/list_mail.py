@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
@@ -13,9 +14,9 @@ from ubr.application.kernel.representations import Page
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.domain.actor import System
-from ubr.domain.errors import Forbidden
+from ubr.domain.actor import Actor, System
 from ubr.domain.mail.kinds import MailKind
+from ubr.domain.roles.permissions import EVERYTHING
 
 
 class ListMailCommand(Command, frozen=True, kw_only=True):
@@ -40,21 +41,21 @@ class QueuedMailResult(Result, frozen=True, kw_only=True):
 class ListMail(msgspec.Struct, frozen=True):
     """List the queued mails, oldest first.
 
-    - Only the service itself may.
+    - Requires `*`: a mail names its recipient, and the reason why it was not sent.
     """
 
+    authorize: Authorize
     unit_of_work: UnitOfWork
     pager: Pager
     denials: DenialLog
 
     @denials_recorded
     @retry_on_conflict
-    async def __call__(self, command: ListMailCommand, /, *, actor: System) -> Page[QueuedMailResult]:
-        if not isinstance(actor, System):
-            raise Forbidden("Only the service itself may read the outbox")
+    async def __call__(self, command: ListMailCommand, /, *, actor: Actor | System) -> Page[QueuedMailResult]:
         limit = check_limit(command.limit)
         scope = ("outbox", command.state)
         after = self.pager.after(command.cursor, scope, datetime.fromisoformat)
+        (await self.authorize(actor)).require(EVERYTHING)
         dead = None if command.state is None else command.state == "given_up"
         async with self.unit_of_work.read() as tx:
             found = await tx.outbox.page(after, limit + 1, dead=dead)

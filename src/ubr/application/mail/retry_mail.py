@@ -4,14 +4,16 @@ from uuid import UUID
 
 import msgspec
 
+from ubr.application.access.authorization import authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
-from ubr.domain.actor import System
-from ubr.domain.errors import Forbidden, QueuedMailNotFound
+from ubr.domain.actor import Actor, System
+from ubr.domain.errors import QueuedMailNotFound
 from ubr.domain.events import MailRetried
+from ubr.domain.roles.permissions import EVERYTHING
 
 
 class RetryMailCommand(Command, frozen=True, kw_only=True):
@@ -21,7 +23,7 @@ class RetryMailCommand(Command, frozen=True, kw_only=True):
 class RetryMail(msgspec.Struct, frozen=True):
     """Retry a queued or given-up mail at once, with a fresh count of attempts.
 
-    - Only the service itself may.
+    - Requires `*`.
     """
 
     unit_of_work: UnitOfWork
@@ -29,11 +31,10 @@ class RetryMail(msgspec.Struct, frozen=True):
 
     @denials_recorded
     @retry_on_conflict
-    async def __call__(self, command: RetryMailCommand, /, *, actor: System) -> None:
+    async def __call__(self, command: RetryMailCommand, /, *, actor: Actor | System) -> None:
         """Errors: `QueuedMailNotFound`."""
-        if not isinstance(actor, System):
-            raise Forbidden("Only the service itself may retry a mail")
         async with self.unit_of_work.begin(actor) as tx:
+            (await authority(tx, actor)).require(EVERYTHING)
             queued = await tx.outbox.get(command.mail_id)
             if queued is None:
                 raise QueuedMailNotFound

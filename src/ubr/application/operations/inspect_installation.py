@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from ubr.application.access.authorization import Authorize
 from ubr.application.audit.sequencer import current_checkpoint
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.denials import denials_recorded
@@ -15,11 +16,12 @@ from ubr.application.ports.audit import Backlog, DenialLog, LogSigning
 from ubr.application.ports.keys import AccessTokens
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
-from ubr.domain.actor import System
+from ubr.domain.actor import Actor, System
 from ubr.domain.audit.checkpoint import BadNote, Checkpoint
-from ubr.domain.errors import Forbidden, LogDamaged
+from ubr.domain.errors import LogDamaged
 from ubr.domain.ids import UserId
 from ubr.domain.keys.signing_key import signer
+from ubr.domain.roles.permissions import EVERYTHING
 from ubr.domain.roles.role import ADMIN_ROLE_ID
 
 LOOKED_AT: Final = 200
@@ -84,10 +86,11 @@ class InspectionResult(Result, frozen=True, kw_only=True):
 class InspectInstallation(msgspec.Struct, frozen=True):
     """Read the state of keys, audit log, administrators and outbox, for an operator. Changes nothing.
 
-    - Only the service itself may.
+    - Requires `*`.
     - Works if the secrets decrypt none of the keys, and if the audit log is damaged.
     """
 
+    authorize: Authorize
     unit_of_work: UnitOfWork
     access_tokens: AccessTokens
     log_signing: LogSigning
@@ -96,9 +99,8 @@ class InspectInstallation(msgspec.Struct, frozen=True):
     denials: DenialLog
 
     @denials_recorded
-    async def __call__(self, *, actor: System) -> InspectionResult:
-        if not isinstance(actor, System):
-            raise Forbidden("Only the service itself may inspect the installation")
+    async def __call__(self, *, actor: Actor | System) -> InspectionResult:
+        (await self.authorize(actor)).require(EVERYTHING)
         async with self.unit_of_work.read() as tx:
             keys, log = await self._keys(tx), await self._log(tx)
             locked, users = await locked_hashes(tx, self.hasher)

@@ -60,6 +60,13 @@ class Logs(Protocol):
         """Like `page`, for a list that a person reads: it reads a bounded number of rows, so it may find fewer."""
         ...
 
+    async def counts(self, action: str, moments: Sequence[datetime], most: int) -> list[int]:
+        """The numbers of entries of an action from each moment, inclusive, to the next one, exclusive.
+
+        `moments` are in order. Each number is at most `most`: no more entries are read.
+        """
+        ...
+
     async def get(self, entry_id: LogEntryId) -> LogEntry | None:
         """The entry; None if it is missing or pruned."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ubr.entrypoints.http.page_options import PageOptions
+from ubr.entrypoints.http.pages.console.controllers import CONSOLE
 from ubr.entrypoints.http.pages.rendering import SITE, Site
 from ubr.entrypoints.http.pages.routes.account import AccountPages
 from ubr.entrypoints.http.pages.routes.assets import PageAssets
@@ -16,6 +17,6 @@ __all__ = ["SITE", "Site", "controllers_of"]
 _ACCOUNT = (PageAssets, LoginPages, RegistrationPages, LinkPages, AccountPages)
 
 
-def controllers_of(_options: PageOptions) -> tuple[type[Controller], ...]:
+def controllers_of(options: PageOptions) -> tuple[type[Controller], ...]:
     """The controllers of the pages that the operator wants."""
-    return _ACCOUNT
+    return (*_ACCOUNT, *CONSOLE) if options.scope == "all" else _ACCOUNT

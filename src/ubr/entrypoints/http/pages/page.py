@@ -156,16 +156,17 @@ async def show(
     status: int = 200,
     back: str | None = None,
     place: str | None = None,
+    words: Words | None = None,
     **shown: Any,
 ) -> Response:
     """A page. `form` fills its fields again, except passwords. `error` is shown, and determines the status.
 
     `back` is a checked address to which the forms of the page may lead in the end. `place` is the path of the page if
-    it is shown as the answer to a form with another path.
+    it is shown as the answer to a form with another path. `words` are those of the page, if it has one language.
     """
     site = site_of(call)
     await site.load()
-    words = words_of(call)
+    words = words or words_of(call)
     headers = dict(_HEADERS)
     failure = None
     if error is not None:

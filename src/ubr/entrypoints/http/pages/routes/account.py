@@ -17,6 +17,7 @@ from ubr.domain.actor import Actor
 from ubr.domain.errors import ReauthenticationRequired, UbrError
 from ubr.entrypoints.http.call import Call
 from ubr.entrypoints.http.pages.devices import device
+from ubr.entrypoints.http.pages.entitled import entitled
 from ubr.entrypoints.http.pages.page import (
     PageController,
     back_of,
@@ -26,6 +27,7 @@ from ubr.entrypoints.http.pages.page import (
     query_of,
     see_other,
     show,
+    site_of,
     with_login,
 )
 from ubr.entrypoints.http.query import ID
@@ -163,9 +165,15 @@ class AccountPages(PageController):
 
 async def _own(request: Call, actor: Actor, template: str, section: str, **shown: Any) -> Response:
     me = await request.ubr.get_me(actor=actor)
-    min_length = request.ubr.register_user.policy.password_min_length
     return await show(
-        request, template, section=section, me=me, min_length=min_length, place=_PLACES.get(template), **shown
+        request,
+        template,
+        section=section,
+        me=me,
+        min_length=request.ubr.register_user.policy.password_min_length,
+        manages=site_of(request).options.scope == "all" and entitled(me.permissions),
+        place=_PLACES.get(template),
+        **shown,
     )
 
 

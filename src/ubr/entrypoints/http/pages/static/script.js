@@ -52,9 +52,14 @@ addEventListener("pageshow", () => {
 const language = document.documentElement.lang;
 const locale = navigator.languages.find((each) => each.startsWith(language)) ?? language;
 const format = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
-for (const time of document.querySelectorAll("time")) {
-  time.textContent = format.format(new Date(time.dateTime));
+function localize() {
+  for (const time of document.querySelectorAll("time")) {
+    time.textContent = format.format(new Date(time.dateTime));
+  }
 }
+localize();
+// A script has shown another part of the page.
+addEventListener("ubr:shown", localize);
 
 // An error is read out, and the keyboard goes on from it.
 document.querySelector("#problem")?.focus();

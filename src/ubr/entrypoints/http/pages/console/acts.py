@@ -1,0 +1,98 @@
+"""Acts: each is confirmed on a page that says what it ends, before a form does it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from ubr.application.kernel.paging import MAX_LIMIT
+from ubr.application.sessions.list_sessions import ListSessionsCommand
+from ubr.domain.errors import Invalid, UbrError
+from ubr.domain.roles.permissions import SESSIONS_READ
+from ubr.entrypoints.http.form import Form
+from ubr.entrypoints.http.pages.console.desk import Desk
+from ubr.entrypoints.http.query import ID
+from ubr.entrypoints.http.response import Response
+
+_NOBODY: Final = UUID(int=0)
+_LOCAL: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?", re.ASCII)
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """A page that asks whether an act is meant.
+
+    `consequences` are sentences. `asks` are fields that the page shows, by name, and `hidden` those that it only sends.
+    `typed` is a text that has to be typed as confirmation. `path` does the act, and `back` is the page before it.
+    """
+
+    title: str
+    button: str
+    consequences: Sequence[str]
+    path: str
+    back: str
+    section: str
+    subject: str
+    danger: bool = True
+    typed: str | None = None
+    asks: Sequence[str] = ()
+    hidden: Mapping[str, Sequence[str]] = msgspec.field(default_factory=dict)
+
+
+async def ask(desk: Desk, question: Question, *, error: UbrError | None = None, **shown: Any) -> Response:
+    """The page of a question."""
+    return await desk.show(
+        "confirm.html", question.section, question=question, error=error, place=question.path, **shown
+    )
+
+
+def check_typed(form: Form, wanted: str) -> None:
+    """Errors: `Invalid` unless the form has the text that confirms the act."""
+    if form.get("confirmation").strip() != wanted:
+        raise Invalid.at("/confirmation", "is not the text that was asked for")
+
+
+def id_of(text: str) -> UUID:
+    """An id from a form. A text that is not a UUID is handled as an unknown id."""
+    return UUID(text) if ID.fullmatch(text) else _NOBODY
+
+
+def moment_of(form: Form, name: str) -> datetime | None:
+    """The value of a field for date and time, in UTC; None if it is empty. Errors: `Invalid`."""
+    text = form.get(name).strip()
+    if not text:
+        return None
+    wrong = Invalid.at(f"/{name}", "is not a date with a time, such as 2027-01-31T12:00")
+    if not _LOCAL.fullmatch(text):
+        raise wrong
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:  # such as a 31st of February
+        raise wrong from None
+
+
+def counted(count: int, one: str, many: str, *, more: bool = False) -> str:
+    """A number with its noun."""
+    return f"{count} or more {many}" if more else f"{count} {one if count == 1 else many}"
+
+
+async def sessions_of(desk: Desk, user_id: UUID) -> str | None:
+    """How many sessions a user has, in words; None for a reader who may not know it."""
+    if not desk.may(str(SESSIONS_READ)):
+        return None
+    command = ListSessionsCommand(user_id=user_id, limit=MAX_LIMIT)
+    found = await desk.call.ubr.list_sessions(command, actor=desk.actor)
+    return counted(len(found.items), "session", "sessions", more=found.next_cursor is not None)
+
+
+def ending(sessions: str | None) -> str:
+    """The sentence about the sessions that an act ends."""
+    if sessions is None:
+        return "Every session ends at once, and its access tokens are rejected."
+    if sessions.startswith("0 "):
+        return "No session is open."
+    return f"{sessions} {'ends' if sessions.startswith('1 ') else 'end'} at once. Access tokens are rejected as well."

@@ -1,0 +1,11 @@
+"""The controllers of the console."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ubr.entrypoints.http.pages.console.overview import OverviewDesk
+from ubr.entrypoints.http.pages.console.user import UserDesk
+from ubr.entrypoints.http.pages.console.users import UsersDesk
+
+CONSOLE: Final = (OverviewDesk, UsersDesk, UserDesk)

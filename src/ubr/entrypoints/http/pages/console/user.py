@@ -1,0 +1,351 @@
+"""One user: profile, roles, sessions, why a login fails, and every act upon the account."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from ubr.application.accounts.delete_user import DeleteUserCommand
+from ubr.application.accounts.erase_user import EraseUserCommand
+from ubr.application.accounts.explain_login import ExplainLoginCommand
+from ubr.application.accounts.export_user import ExportUserCommand
+from ubr.application.accounts.get_user import GetUserCommand
+from ubr.application.accounts.resend_verification import ResendVerificationCommand
+from ubr.application.accounts.unlock_user import UnlockUserCommand
+from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
+from ubr.application.kernel.paging import MAX_LIMIT
+from ubr.application.kernel.representations import UserResult
+from ubr.application.roles.assign_role import AssignRoleCommand
+from ubr.application.roles.list_user_roles import ListUserRolesCommand
+from ubr.application.roles.unassign_role import UnassignRoleCommand
+from ubr.application.sessions.list_sessions import ListSessionsCommand
+from ubr.application.sessions.revoke_session import RevokeSessionCommand
+from ubr.application.sessions.revoke_user_sessions import RevokeUserSessionsCommand
+from ubr.domain.accounts.user import UserStatus
+from ubr.domain.errors import NotFound, ReauthenticationRequired, UbrError
+from ubr.domain.roles.permissions import (
+    LOGS_READ,
+    ROLES_ASSIGN,
+    SESSIONS_READ,
+    SESSIONS_REVOKE,
+    USERS_DELETE,
+    USERS_ERASE,
+    USERS_READ,
+    USERS_WRITE,
+    Permission,
+)
+from ubr.entrypoints.http.form import Form
+from ubr.entrypoints.http.pages.console.acts import Question, ask, check_typed, ending, id_of, moment_of, sessions_of
+from ubr.entrypoints.http.pages.console.desk import LIMIT, Desk, at_the_desk
+from ubr.entrypoints.http.pages.console.users import roles_to_choose, set_status
+from ubr.entrypoints.http.pages.devices import device
+from ubr.entrypoints.http.pages.page import PageController, form_operation, page_operation
+from ubr.entrypoints.http.response import Response, StreamedResponse
+from ubr.entrypoints.http.routing import get, post
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """The user whom an act is about. `sessions` is their number in words; None if the reader may not know it."""
+
+    user: UserResult
+    sessions: str | None
+    given: Mapping[str, str]
+
+
+class UserAct(msgspec.Struct, frozen=True, kw_only=True):
+    """An act upon one user. `tells` gives the consequences; `asks` and `given` are fields of its form and its query."""
+
+    title: str
+    button: str
+    needs: tuple[Permission, ...]
+    notice: str
+    tells: Callable[[Subject], list[str]]
+    run: Callable[[Desk, UUID, Form], Awaitable[object]]
+    danger: bool = True
+    typed: bool = False
+    asks: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
+    leaves: bool = False
+    """True if the user has no page afterwards."""
+
+
+async def _rename(desk: Desk, user_id: UUID, form: Form) -> None:
+    changes = UserChanges(full_name=form.get("full_name") or None)
+    await desk.call.ubr.update_user(UpdateUserCommand(user_id=user_id, changes=changes), actor=desk.actor)
+
+
+async def _change_email(desk: Desk, user_id: UUID, form: Form) -> None:
+    changes = UserChanges(email=form.get("email"))
+    await desk.call.ubr.update_user(UpdateUserCommand(user_id=user_id, changes=changes), actor=desk.actor)
+
+
+async def _verify(desk: Desk, user_id: UUID, _: Form) -> None:
+    user = await desk.call.ubr.get_user(GetUserCommand(user_id=user_id), actor=desk.actor)
+    await desk.call.ubr.resend_verification(ResendVerificationCommand(email=user.email), actor=desk.actor)
+
+
+async def _assign(desk: Desk, user_id: UUID, form: Form) -> None:
+    end = moment_of(form, "expires_at")
+    command = AssignRoleCommand(user_id=user_id, role=form.get("role"), expires_at=end)
+    await desk.call.ubr.assign_role(command, actor=desk.actor)
+
+
+async def _unassign(desk: Desk, user_id: UUID, form: Form) -> None:
+    command = UnassignRoleCommand(user_id=user_id, role=form.get("role"))
+    await desk.call.ubr.unassign_role(command, actor=desk.actor)
+
+
+ACTS: Final[Mapping[str, UserAct]] = {
+    "rename": UserAct(
+        title="Change the full name",
+        button="Save the name",
+        needs=(USERS_WRITE,),
+        notice="user-renamed",
+        tells=lambda _: [],
+        run=_rename,
+        danger=False,
+        asks=("full_name",),
+    ),
+    "email": UserAct(
+        title="Change the e-mail",
+        button="Change the e-mail",
+        needs=(USERS_WRITE,),
+        notice="user-email-changed",
+        tells=lambda subject: [
+            ending(subject.sessions),
+            "Every link that was mailed to the user becomes invalid.",
+            "A link to confirm the new e-mail goes to it, and a notice to the old one.",
+            "The user cannot undo it.",
+        ],
+        run=_change_email,
+        asks=("email",),
+    ),
+    "verify": UserAct(
+        title="Mail a link to confirm the e-mail?",
+        button="Mail the link",
+        needs=(USERS_WRITE,),
+        notice="user-verification-mailed",
+        tells=lambda subject: [
+            f"A mail with a link goes to {subject.user.email}. An earlier link becomes invalid.",
+            "Only the owner of the mailbox can confirm an e-mail.",
+        ],
+        run=_verify,
+        danger=False,
+    ),
+    "disable": UserAct(
+        title="Disable the user?",
+        button="Disable",
+        needs=(USERS_WRITE,),
+        notice="user-disabled",
+        tells=lambda subject: [ending(subject.sessions), "The user cannot log in until someone enables the account."],
+        run=lambda desk, user_id, _: set_status(desk, user_id, UserStatus.DISABLED),
+    ),
+    "enable": UserAct(
+        title="Enable the user?",
+        button="Enable",
+        needs=(USERS_WRITE,),
+        notice="user-enabled",
+        tells=lambda _: ["The user can log in again. Sessions that have ended stay ended."],
+        run=lambda desk, user_id, _: set_status(desk, user_id, UserStatus.ACTIVE),
+        danger=False,
+    ),
+    "unlock": UserAct(
+        title="End the locks of the account?",
+        button="Unlock",
+        needs=(USERS_WRITE,),
+        notice="user-unlocked",
+        tells=lambda _: ["The wrong passwords so far no longer count.", "It allows as many guesses as the limit does."],
+        run=lambda desk, user_id, _: desk.call.ubr.unlock_user(UnlockUserCommand(user_id=user_id), actor=desk.actor),
+        danger=False,
+    ),
+    "end-sessions": UserAct(
+        title="End all sessions?",
+        button="End all sessions",
+        needs=(SESSIONS_REVOKE,),
+        notice="user-sessions-ended",
+        tells=lambda subject: [ending(subject.sessions), "The user can log in again."],
+        run=lambda desk, user_id, _: desk.call.ubr.revoke_user_sessions(
+            RevokeUserSessionsCommand(user_id=user_id), actor=desk.actor
+        ),
+    ),
+    "end-session": UserAct(
+        title="End the session?",
+        button="End the session",
+        needs=(SESSIONS_REVOKE,),
+        notice="user-session-ended",
+        tells=lambda _: ["1 session ends at once, on one device. The others stay open."],
+        run=lambda desk, _, form: desk.call.ubr.revoke_session(
+            RevokeSessionCommand(session_id=id_of(form.get("session_id"))), actor=desk.actor
+        ),
+        given=("session_id",),
+    ),
+    "assign": UserAct(
+        title="Assign a role",
+        button="Assign the role",
+        needs=(ROLES_ASSIGN,),
+        notice="role-assigned",
+        tells=lambda _: [
+            "The user has the permissions of the role at once, in open sessions too. No session ends.",
+            "If the user has the role already, its end changes.",
+        ],
+        run=_assign,
+        danger=False,
+        asks=("role", "expires_at"),
+    ),
+    "unassign": UserAct(
+        title="Take the role away?",
+        button="Take the role away",
+        needs=(ROLES_ASSIGN,),
+        notice="role-unassigned",
+        tells=lambda subject: [
+            f"The user loses the permissions of {subject.given['role'] or 'the role'} at once.",
+            f"They are missing in {subject.sessions or 'every open session'} too.",
+            "No session ends.",
+        ],
+        run=_unassign,
+        given=("role",),
+    ),
+    "delete": UserAct(
+        title="Delete the user?",
+        button="Delete for good",
+        needs=(USERS_DELETE,),
+        notice="user-deleted",
+        tells=lambda subject: [
+            ending(subject.sessions),
+            f"{_roles(subject.user)} and all personal data are deleted. The audit log keeps the id.",
+            "This cannot be undone.",
+        ],
+        run=lambda desk, user_id, _: desk.call.ubr.delete_user(DeleteUserCommand(user_id=user_id), actor=desk.actor),
+        typed=True,
+        leaves=True,
+    ),
+    "erase": UserAct(
+        title="Erase the user?",
+        button="Erase for good",
+        needs=(USERS_ERASE,),
+        notice="user-erased",
+        tells=lambda subject: [
+            ending(subject.sessions),
+            f"{_roles(subject.user)} and all personal data are deleted, as by a deletion.",
+            "The client IPs of the user are deleted from the audit log too. Its entries stay, and it still verifies.",
+            "This cannot be undone.",
+        ],
+        run=lambda desk, user_id, _: desk.call.ubr.erase_user(EraseUserCommand(user_id=user_id), actor=desk.actor),
+        typed=True,
+        leaves=True,
+    ),
+}
+
+
+def _roles(user: UserResult) -> str:
+    return f"The roles ({', '.join(user.roles)})" if user.roles else "The account"
+
+
+class UserDesk(PageController):
+    @get("/console/users/{user_id:str}", page_operation("get_console_user"))
+    @at_the_desk
+    async def user(self, desk: Desk) -> Response:
+        ubr, user_id = desk.call.ubr, desk.call.id("user_id")
+        user = await ubr.get_user(GetUserCommand(user_id=user_id), actor=desk.actor)
+        cursor = desk.query.get("cursor") or None
+        sessions = None
+        if desk.may(str(SESSIONS_READ)):
+            command = ListSessionsCommand(user_id=user_id, limit=LIMIT, cursor=cursor)
+            sessions = await ubr.list_sessions(command, actor=desk.actor)
+        grants = await ubr.list_user_roles(ListUserRolesCommand(user_id=user_id, limit=MAX_LIMIT), actor=desk.actor)
+        return await desk.show(
+            "user.html", "users", user=user, sessions=sessions, grants=grants, device=device, can=_can(desk, user)
+        )
+
+    @get("/console/users/{user_id:str}/login", page_operation("get_console_user_login"))
+    @at_the_desk
+    async def login(self, desk: Desk) -> Response:
+        command = ExplainLoginCommand(user_id=desk.call.id("user_id"))
+        found = await desk.call.ubr.explain_login(command, actor=desk.actor)
+        return await desk.show("login.html", "users", found=found, user=found.user, can=_can(desk, found.user))
+
+    @post("/console/users/{user_id:str}/export", form_operation("post_console_user_export"))
+    @at_the_desk
+    async def export(self, desk: Desk) -> Response:
+        user_id = desk.call.id("user_id")
+        try:
+            response = StreamedResponse(
+                await desk.call.ubr.export_user(ExportUserCommand(user_id=user_id), actor=desk.actor)
+            )
+        except ReauthenticationRequired:
+            return desk.confirm(f"/console/users/{user_id}")
+        response.headers["content-disposition"] = f'attachment; filename="{user_id}.json"'
+        return response
+
+    @get("/console/users/{user_id:str}/acts/{act:str}", page_operation("get_console_user_act"))
+    @at_the_desk
+    async def question(self, desk: Desk) -> Response:
+        return await _ask(desk, Form(list(desk.query.items())))
+
+    @post("/console/users/{user_id:str}/acts/{act:str}", form_operation("post_console_user_act"))
+    @at_the_desk
+    async def act(self, desk: Desk) -> Response:
+        form, act, user_id = desk.call.form(), _act(desk), desk.call.id("user_id")
+        page = f"/console/users/{user_id}"
+        try:
+            if act.typed:
+                user = await desk.call.ubr.get_user(GetUserCommand(user_id=user_id), actor=desk.actor)
+                check_typed(form, user.email)
+            await act.run(desk, user_id, form)
+        except ReauthenticationRequired:
+            return desk.confirm(desk.here)
+        except UbrError as error:
+            return await _ask(desk, form, error=error)
+        return desk.done("/console/users" if act.leaves else page, act.notice)
+
+
+def _act(desk: Desk) -> UserAct:
+    found = ACTS.get(desk.call.path_params["act"])
+    if found is None:
+        raise NotFound("This path does not exist")
+    return found
+
+
+def _can(desk: Desk, user: UserResult | None) -> dict[str, bool]:
+    """Which acts the page offers: those that the reader may do, and that fit the user's state."""
+    if user is None:
+        return {}
+    fits = {
+        "disable": user.status is UserStatus.ACTIVE,
+        "enable": user.status is not UserStatus.ACTIVE,
+        "verify": not user.email_verified,
+        "unlock": user.id != desk.me.id,
+        "email": user.id != desk.me.id,
+        "erase": user.id != desk.me.id,
+    }
+    can = {name: fits.get(name, True) and desk.may(*map(str, act.needs)) for name, act in ACTS.items()}
+    can["export"] = user.id == desk.me.id or desk.may(str(USERS_READ), str(SESSIONS_READ), str(LOGS_READ))
+    can["explain"] = desk.may(str(LOGS_READ))
+    return can
+
+
+async def _ask(desk: Desk, form: Form, *, error: UbrError | None = None) -> Response:
+    act, user_id = _act(desk), desk.call.id("user_id")
+    user = await desk.call.ubr.get_user(GetUserCommand(user_id=user_id), actor=desk.actor)
+    given = {name: form.get(name) for name in act.given}
+    subject = Subject(user, await sessions_of(desk, user_id), given)
+    question = Question(
+        title=act.title,
+        button=act.button,
+        consequences=act.tells(subject),
+        path=desk.here,
+        back=f"/console/users/{user_id}",
+        section="users",
+        subject=user.email,
+        danger=act.danger,
+        typed=user.email if act.typed else None,
+        asks=act.asks,
+        hidden={name: [value] for name, value in given.items()},
+    )
+    if "full_name" in act.asks and "full_name" not in form:
+        form = form.replacing("full_name", user.full_name or "")
+    roles = await roles_to_choose(desk) if "role" in act.asks else None
+    return await ask(desk, question, error=error, form=form, roles=roles)
