@@ -101,6 +101,14 @@ HELD = {
     ("docs/machines.md", "sh"): "integration/test_docs_programs.py::test_a_machine_is_set_up_and_logs_in",
     ("docs/machines.md", "json"): "integration/test_docs_programs.py::test_a_machine_is_set_up_and_logs_in",
     ("docs/machines.md", "python"): "integration/test_docs_programs.py::test_a_machine_logs_in_in_python",
+    (
+        "docs/metrics.md",
+        "sh",
+    ): "integration/production/test_monitoring.py::test_prometheus_logs_in_with_the_key_of_a_machine",
+    (
+        "docs/metrics.md",
+        "yaml",
+    ): "integration/production/test_monitoring.py::test_prometheus_logs_in_with_the_key_of_a_machine",
     ("docs/testing.md", "python"): "integration/test_docs_programs.py::test_the_tests_of_a_page",
     ("docs/testing.md", "sh"): "integration/cli/test_emulate.py::test_the_example_in_javascript",
     ("docs/testing.md", "json"): "integration/emulator/test_emulator.py::test_the_schema_describes_the_file",

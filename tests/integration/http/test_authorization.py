@@ -90,6 +90,7 @@ ALL_PERMISSIONS = {
     "revocations:read",
     "machines:read",
     "machines:write",
+    "metrics:read",
 }
 # A role may hold only what its maker does, so that this body suits everyone.
 BODIES: dict[str, Any] = {
@@ -101,7 +102,7 @@ BODIES: dict[str, Any] = {
 
 
 def test_every_route_is_listed() -> None:
-    # Its token is not a user's: see test_metrics.py.
+    # Its answer to others is that of an unknown path: see test_metrics.py.
     assert {*RIGHTS, "get_metrics"} == {route.name for route in ROUTES}
     assert {name for name, (needed, _) in RIGHTS.items() if needed is not None} == {route.name for route in SIGNED_IN}
 

@@ -16,7 +16,15 @@ import httpx
 import pytest
 
 from tests.contracts.kit import new_user
-from tests.integration.http.kit import ADMIN, PASSWORD, bearer, database_settings, memory_settings, sqlite_settings
+from tests.integration.http.kit import (
+    ADMIN,
+    OWN_PAGE,
+    PASSWORD,
+    bearer,
+    database_settings,
+    memory_settings,
+    sqlite_settings,
+)
 from tests.support.exposition import Family, parse
 from tests.support.servers import free_port
 from tests.support.values import names_of, replace
@@ -320,6 +328,54 @@ async def test_whoever_may_not_read_them_gets_the_answer_of_a_path_that_does_not
             "detail": "This path does not exist",
         }
     assert set(refused.headers) == set(nowhere.headers)
+
+
+async def test_a_machine_reads_them_as_prometheus_does_with_its_key() -> None:
+    """By the form of Prometheus: the client and its key as Basic, the scope in the form."""
+    async with serving(memory_settings(), MetricsAccess(token=TOKEN)) as client:
+        login = await client.post("/api/auth/login", json={"email": ADMIN, "password": PASSWORD})
+        admin = {"authorization": f"Bearer {login.json()['access_token']}"}
+        assert (await client.get("/metrics", headers=admin)).status_code == 200, "everything includes it"
+        role = {"name": "monitoring", "permissions": ["metrics:read", "users:read"]}
+        assert (await client.post("/api/roles", json=role, headers=admin)).status_code == 201
+        machine = await client.post(
+            "/api/machines", json={"name": "prometheus", "roles": ["monitoring"]}, headers=admin
+        )
+        path = f"/api/machines/{machine.json()['id']}"
+        key = (await client.post(f"{path}/keys", json={"name": "scraper"}, headers=admin)).json()
+
+        async def token(scope: str) -> dict[str, str]:
+            answer = await client.post(
+                "/api/auth/token",
+                data={"grant_type": "client_credentials", "scope": scope},
+                auth=(key["client_id"], key["client_secret"]),
+            )
+            assert answer.status_code == 200, answer.text
+            return {"authorization": f"Bearer {answer.json()['access_token']}"}
+
+        scraping = await token("metrics:read")
+        assert "ubr_build_info" in (await client.get("/metrics", headers=scraping)).text
+        assert (await client.get("/metrics", headers=await token("users:read"))).status_code == 404
+        for wrong in (f"Bearer {key['client_secret']}", scraping["authorization"] + "x"):
+            assert (await client.get("/metrics", headers={"authorization": wrong})).status_code == 404
+        assert (await client.get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})).status_code == 200
+        assert (await client.delete(f"{path}/keys/{key['key']['id']}", headers=admin)).status_code == 204
+        refused = await client.get("/metrics", headers=scraping)
+        assert (refused.status_code, refused.json()["type"]) == (404, "/problems/not-found")
+
+
+async def test_a_user_who_may_not_read_them_is_not_told_that_there_are_any() -> None:
+    async with serving(memory_settings(), MetricsAccess()) as client:
+        await client.post("/api/auth/register", json={"email": "user@example.org", "password": PASSWORD})
+        login = {"email": "user@example.org", "password": PASSWORD}
+        token = (await client.post("/api/auth/login", json=login)).json()["access_token"]
+        assert (await client.get("/metrics", headers={"authorization": f"Bearer {token}"})).status_code == 404
+        assert (await client.get("/metrics")).status_code == 404
+        admin = {"email": ADMIN, "password": PASSWORD}
+        browser = await client.post("/api/auth/login/browser", json=admin, headers=OWN_PAGE)
+        assert "set-cookie" in browser.headers
+        assert client.cookies
+        assert (await client.get("/metrics")).status_code == 404, "no cookie opens it"
 
 
 async def test_a_service_without_metrics_has_none(standing: Any) -> None:

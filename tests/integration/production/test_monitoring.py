@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import textwrap
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -16,12 +17,13 @@ import httpx
 import pytest
 
 from tests.integration.http.kit import bearer
+from tests.integration.test_docs_programs import shell
 from tests.support.commands import PATIENCE
 from tests.support.monitoring import Daemon, find, running, tool
 from tests.support.papers import ROOT, blocks, blocks_of
 from tests.support.plugin import NewDatabase
 from tests.support.servers import on_path
-from tests.support.service import ADMIN_EMAIL, ADMIN_PASSWORD, UbrProcess, on_postgres, serving
+from tests.support.service import ADMIN, ADMIN_EMAIL, ADMIN_PASSWORD, UbrProcess, on_postgres, serving
 from ubr.entrypoints.http.metrics.alerts import ALERTS
 from ubr.entrypoints.http.metrics.objectives import OBJECTIVES, WINDOWS
 
@@ -204,6 +206,49 @@ def use(service: UbrProcess) -> None:
             assert client.get("/api/users", headers=token).status_code == 200
             assert client.post("/api/auth/logout", headers=token).status_code == 204
         assert client.post("/api/auth/login", json={**user, "password": "wrong"}).status_code == 401
+
+
+@pytest.mark.system(seconds=15)
+def test_prometheus_logs_in_with_the_key_of_a_machine(folder: Path) -> None:
+    (set_up,) = blocks_of("docs/metrics.md", "sh")
+    (oauth2,) = blocks_of("docs/metrics.md", "yaml")
+    with (
+        serving(folder, {**ADMIN, "UBR_METRICS_TOKEN": TOKEN}) as service,
+        httpx.Client(base_url=service.url, timeout=60) as client,
+    ):
+        login = client.post("/api/auth/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD}).json()
+        client.headers.update(bearer(login))
+        role = {"name": "monitoring", "permissions": ["metrics:read"]}
+        assert client.post("/api/roles", json=role).status_code == 201
+        made = shell(folder, set_up.text)
+        assert made.returncode == 0, made.stderr
+        (folder / "machine_key").write_text(made.stdout.splitlines()[-1])
+        [machine] = client.get("/api/machines").json()["items"]
+        block = re.sub(r"client_id: \S+", f"client_id: {machine['id']}", oauth2.text)
+        block = block.replace("https://users.example.org", service.url)
+        text = (
+            (folder / "prometheus.yml").read_text().replace('"ubr-1:8000", "ubr-2:8000"', f'"127.0.0.1:{service.port}"')
+        )
+        text = re.sub(
+            r"alerting:\n(?: .*\n)+", "", re.sub(r"scrape_(interval|timeout): \w+", r"scrape_\1: 500ms", text)
+        )
+        text = re.sub(r"    authorization:\n(?:      .*\n)+", textwrap.indent(block, "    "), text)
+        config = folder / "prometheus.yml"
+        config.write_text(text)
+        done = tool("promtool", "check", "config", "prometheus.yml", folder=folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        options = [f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
+        with running("prometheus", options, folder) as prometheus:
+
+            def up() -> str | None:
+                found = prometheus.get("/api/v1/query", query='up{job="ubr"}')["data"]["result"]
+                return found[0]["value"][1] if found else None
+
+            until(lambda: up() == "1")
+            keys = f"/api/machines/{machine['id']}/keys"
+            [key] = client.get(keys).json()["items"]
+            assert client.delete(f"{keys}/{key['id']}").status_code == 204
+            until(lambda: up() == "0")
 
 
 @pytest.mark.system(seconds=15)

@@ -92,6 +92,8 @@ MACHINES_READ: Final = Permission("machines:read")
 
 MACHINES_WRITE: Final = Permission("machines:write")
 
+METRICS_READ: Final = Permission("metrics:read")
+
 MEANINGS: Final[Mapping[Permission, str]] = {
     EVERYTHING: "Everything, permissions of later versions and of `UBR_PERMISSIONS` included. The role `admin` has it.",
     USERS_READ: "Read every user, list and search them, and read their roles.",
@@ -107,6 +109,7 @@ MEANINGS: Final[Mapping[Permission, str]] = {
     REVOCATIONS_READ: "Follow revocations, as services that verify tokens do.",
     MACHINES_READ: "Read every machine and its keys. No answer contains the text of a key.",
     MACHINES_WRITE: "Create, change and delete machines; create, rotate and revoke their keys.",
+    METRICS_READ: "Read `/metrics` with an access token, as Prometheus does with the key of a machine.",
 }
 """The built-in permissions, each with what it allows. The rule against escalation limits most of them further."""
 

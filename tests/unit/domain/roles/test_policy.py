@@ -21,7 +21,7 @@ def of(*names: str) -> Permissions:
 
 def test_the_permissions_are_those_of_the_contract() -> None:
     contract = "users:read users:write users:delete roles:read roles:write roles:assign sessions:read sessions:revoke"
-    later = "users:erase logs:read revocations:read machines:read machines:write"
+    later = "users:erase logs:read revocations:read machines:read machines:write metrics:read"
     assert set(BUILT_IN_PERMISSIONS) == {*contract.split(), *later.split(), "*"}
 
 

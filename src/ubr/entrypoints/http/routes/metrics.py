@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from ubr.domain.errors import NotFound
 from ubr.entrypoints.http.call import Call, operation
+from ubr.entrypoints.http.metrics.access import scraper
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.routing import Controller, get
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 METRICS: Final = "metrics"
 """The name of the exporter in the state of the application; None if there are no metrics."""
+
+_NOWHERE: Final = "This path does not exist"
+"""The text for any other path: a stranger does not learn that there are metrics."""
 
 _TEXT: Final = "text/plain; version=0.0.4"
 """The text format of Prometheus."""
@@ -40,7 +44,10 @@ class Metrics(Controller):
     async def metrics(self, request: Call) -> Response:
         exporter: Exporter | None = request.state[METRICS]
         client = request.scope.get("client")
-        if exporter is None or not exporter.access.permits(client[0] if client else None, request.fields):
-            # As for any other path: a stranger does not learn that there are metrics.
-            raise NotFound("This path does not exist")
+        if exporter is None:
+            raise NotFound(_NOWHERE)
+        if not exporter.access.permits(client[0] if client else None, request.fields):
+            request.facts.actor = await scraper(request.ubr, request.fields)
+            if request.facts.actor is None:
+                raise NotFound(_NOWHERE)
         return Response(await exporter.text(), media_type=_TEXT)
