@@ -27,6 +27,7 @@ from ubr import (
     CreateAdminCommand,
     DeleteUserCommand,
     DeliverMail,
+    IssueAccessTokenCommand,
     ListLogsCommand,
     ListSessionsCommand,
     ListUsersCommand,
@@ -226,6 +227,7 @@ async def test_a_cookie_that_has_ended_is_refused_everywhere(
         await asyncio.gather(here.log_out(actor=actor), *calls)
         assert [await _tried(ubr, ended) for ubr in instances] == [False, False]
         assert [await _tried(ubr, kept) for ubr in instances] == [True, True]
+        copied = await there.issue_access_token(IssueAccessTokenCommand(cookie=kept))
         changed = f"{PASSWORD} {number}"
         command = ChangePasswordCommand(current_password=password, new_password=changed)
         calls = [_tried(there, kept) for _ in range(20)]
@@ -236,6 +238,9 @@ async def test_a_cookie_that_has_ended_is_refused_everywhere(
         assert newer is not None
         assert [await _tried(ubr, kept) for ubr in instances] == [False, False]
         assert [await _tried(ubr, newer.value) for ubr in instances] == [True, True]
+        for ubr in instances:
+            with pytest.raises(InvalidToken):
+                await ubr.authenticate(copied.access_token)
 
 
 @rounds(2, 100)

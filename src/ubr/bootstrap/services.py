@@ -25,7 +25,7 @@ from ubr.application.revocation.feed_follower import FeedFollower
 from ubr.application.revocation.propagation import PropagatingUnitOfWork, RevocationBarrier
 from ubr.application.revocation.worker_reaper import WorkerReaper
 from ubr.application.sessions.authenticate_cookie import AuthenticateCookie
-from ubr.application.sessions.session_cookies import SessionCookies
+from ubr.application.sessions.browser_sessions import BrowserSessions
 from ubr.application.sessions.session_renewal import SessionRenewal
 from ubr.application.sessions.token_issuer import TokenIssuer
 from ubr.bootstrap.ports import Ports
@@ -44,7 +44,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     keys: KeyRing
     issuer: TokenIssuer
     authenticate_cookie: AuthenticateCookie
-    cookies: SessionCookies
+    browser_sessions: BrowserSessions
     sequencer: Sequencer
     pager: Pager
     mail_queue: MailQueue
@@ -118,7 +118,9 @@ def services_of(ports: Ports) -> Services:
                 policy=ports.decisions.policy,
             ),
         ),
-        cookies=SessionCookies(ports.security.session_cookies),
+        browser_sessions=BrowserSessions(
+            mint=ports.security.session_cookies, new_id=ports.new_id, policy=ports.decisions.policy
+        ),
         sequencer=sequencer,
         pager=Pager(ports.security.signer),
         mail_queue=MailQueue(new_id=ports.new_id),

@@ -71,7 +71,6 @@ from ubr.domain.revocation.events import VerifierRegistered
 from ubr.domain.roles.events import RoleAssigned, RoleCreated, RoleDeleted, RoleUnassigned, RoleUpdated
 from ubr.domain.sessions.events import (
     EVICTED,
-    CookieReplaced,
     LogInFailed,
     LogInLocked,
     NoSessionRevoked,
@@ -91,7 +90,6 @@ __all__ = [
     "AccountClaimed",
     "ActRefused",
     "AdminTakenOver",
-    "CookieReplaced",
     "EmailChangeAsked",
     "EmailChangeUndone",
     "EmailChanged",
@@ -183,7 +181,6 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     LinkIssued,
     SessionOpened,
     SessionRefreshed,
-    CookieReplaced,
     SessionRevoked,
     NoSessionRevoked,
     TokenReused,

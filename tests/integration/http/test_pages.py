@@ -731,9 +731,13 @@ async def test_an_old_login_is_confirmed_by_the_password_and_leads_back(person: 
         assert (asked.url.path, heading(asked)) == ("/account/confirm", "Confirm that it is you")
         assert Tags(asked.text).of("input")[-1]["value"] == back
     before = dict(person.client.cookies)
-    wrong = await person.send("/account/confirm", current_password=WRONG, return_to="/account/delete")
+    wrong = await person.send("/account/confirm", password=WRONG, return_to="/account/delete")
     assert (wrong.status_code, problem(wrong)) == (401, "There is a problem The e-mail or the password is wrong.")
-    confirmed = await person.send("/account/confirm", current_password=PASSWORD, return_to="/account/delete")
+    empty = await person.send("/account/confirm", return_to="/account/delete")
+    assert problem(empty).endswith("Password is required.")
+    assert 'href="#password"' in empty.text  # a link to the field, which is on this page
+    assert 'id="password"' in empty.text
+    confirmed = await person.send("/account/confirm", password=PASSWORD, return_to="/account/delete")
     assert confirmed.url.path == "/account/delete"
     thief = Person(person.service)
     thief.client.cookies.update(before)

@@ -289,7 +289,7 @@ def test_every_page_is_accessible_and_fits(
         for path in OWN:
             visit.open(path)
             look(path)
-        visit.page.get_by_label("Current password").fill("wrong")
+        visit.page.get_by_label("Password", exact=True).fill("wrong")
         visit.page.get_by_role("button", name="Continue").click()
         look("/confirm-error")
 

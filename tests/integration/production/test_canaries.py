@@ -277,7 +277,7 @@ async def secrets_in_forms(talk: Conversation) -> None:
         ("/undo-email", 400, {"token": make("field")}),
         ("/forgot", 400, {"email": "", make("field"): make("field")}),
         ("/account/password", 303, {"current_password": make("third"), "new_password": make("password")}),
-        ("/account/confirm", 303, {"current_password": make("third"), "return_to": make("path")}),
+        ("/account/confirm", 303, {"password": make("third"), "return_to": make("path")}),
     ]
     for path, expected, fields in forms:
         for accept in ("text/html", "application/json"):

@@ -89,7 +89,7 @@ def test_actions_are_what_clients_filter_by() -> None:
         "requests.rejected",
         "role.assigned", "role.created", "role.deleted", "role.unassigned", "role.updated",
         "service.restored",
-        "session.cookie_replaced", "session.login_failed", "session.login_locked",
+        "session.login_failed", "session.login_locked",
         "session.opened", "session.refreshed", "session.revoked", "session.token_reused",
         "signing_key.created", "signing_key.revoked", "signing_key.rewrapped", "signing_key.rotated",
         "user.claimed", "user.created", "user.deleted", "user.disabled", "user.email_change_asked",

@@ -107,3 +107,10 @@ def test_pages_of_the_service_are_known(path: str, expected: bool) -> None:
 def test_the_origin_of_an_address() -> None:
     assert origin_of("/account", LISTED) is None
     assert origin_of("https://b.example.org:8443/x", LISTED) == LISTED[1]
+
+
+def test_an_origin_may_begin_with_another_one() -> None:
+    origins = ("http://localhost", "http://localhost:3000")
+    assert [origin_of(f"{each}/start", origins) for each in origins] == list(origins)
+    assert checked("http://localhost:3000/start", origins) == "http://localhost:3000/start"
+    assert checked("http://localhost:30/start", origins) is None

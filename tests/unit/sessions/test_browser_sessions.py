@@ -177,25 +177,31 @@ async def test_a_stolen_cookie_is_worthless_after_each_end(
         assert not await known(world, cookie)
 
 
-async def test_a_changed_password_replaces_the_cookie_of_its_session_alone(world: World) -> None:
+async def test_a_changed_password_moves_its_browser_to_a_new_session(world: World) -> None:
     member = await world.user()
     other, own = await browser(world, member.email), await browser(world, member.email)
     actor = await world.ubr.authenticate_cookie(own.cookie.value)
+    token = await world.ubr.issue_access_token(IssueAccessTokenCommand(cookie=own.cookie.value))
     await world.acts()
     command = ChangePasswordCommand(current_password=PASSWORD, new_password=OTHER_PASSWORD)
     newer = await world.ubr.change_password(command, actor=actor)
     assert isinstance(newer, SessionCookieResult)
-    assert await world.ubr.authenticate_cookie(newer.value) == actor
+    moved = await world.ubr.authenticate_cookie(newer.value)
+    assert (moved.user_id, moved.session_id == actor.session_id) == (member.id, False)
     assert [await known(world, each.cookie.value) for each in (other, own)] == [False, False]
     assert [entry.action for entry in await world.acts()] == [
         "user.password_changed",
         "session.revoked",
         "session.revoked",
-        "session.cookie_replaced",
+        "session.revoked",
+        "session.opened",
     ]
-    # A copy of the earlier cookie cannot end the session either.
+    # A copy of the earlier cookie, or a token that it was exchanged for, can do nothing more, and end nothing.
     with pytest.raises(InvalidToken):
-        await world.ubr.authenticate_cookie.holder(own.cookie.value)
+        await world.ubr.authenticate(token.access_token)
+    with pytest.raises(InvalidToken):
+        await world.ubr.log_out(actor=await world.ubr.authenticate_cookie.holder(own.cookie.value))
+    assert await known(world, newer.value)
 
 
 async def test_the_session_that_a_login_leaves_ends_only_if_the_login_succeeds(world: World) -> None:

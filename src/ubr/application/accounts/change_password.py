@@ -13,7 +13,7 @@ from ubr.application.ports.accounts import CommonPasswords, GuessablePasswords, 
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.password_throttle import PasswordThrottle
-from ubr.application.sessions.session_cookies import SessionCookies
+from ubr.application.sessions.browser_sessions import BrowserSessions, has_browser
 from ubr.application.sessions.termination import end_sessions
 from ubr.domain.accounts.passwords import bounded_password, check_password
 from ubr.domain.actor import Actor
@@ -33,7 +33,9 @@ class ChangePassword(msgspec.Struct, frozen=True):
     - Wrong passwords count together with failed logins: 429 `rate-limited` beyond the limit.
     - The number of changes of one's own account is limited too.
     - The new password must meet the policy.
-    - Ends every other session of the user; the current session continues. If it has a cookie, it gets another one.
+    - Ends every other session of the user; the current session continues. If it has a cookie, it ends too, and its
+      browser gets the cookie of a new session: copies of the earlier cookie, and tokens that it was exchanged for, are
+      worthless.
     """
 
     authorize: Authorize
@@ -42,14 +44,14 @@ class ChangePassword(msgspec.Struct, frozen=True):
     hasher: PasswordHasher
     is_common: CommonPasswords
     is_guessable: GuessablePasswords
-    cookies: SessionCookies
+    browser_sessions: BrowserSessions
     policy: OperatorPolicy
     denials: DenialLog
 
     @denials_recorded
     @retry_on_conflict
     async def __call__(self, command: ChangePasswordCommand, /, *, actor: Actor) -> SessionCookieResult | None:
-        """Returns the new cookie of the current session, if it has one."""
+        """Returns the cookie of the new session if the current one was that of a browser."""
         current = bounded_password(command.current_password, "/current_password")
         known = (await self.authorize(actor)).user
         known.require_person()
@@ -70,7 +72,11 @@ class ChangePassword(msgspec.Struct, frozen=True):
                 user = await checked.user_in(tx)
                 user.change_password(hashed, now=tx.now)
                 await tx.users.save(user)
-                await end_sessions(tx, user, SecurityEvent.PASSWORD_CHANGED, actor=actor)
-                cookie = await self.cookies.replaced(tx, who)
+                cookie = None
+                if has_browser(who):
+                    await end_sessions(tx, user, SecurityEvent.PASSWORD_CHANGED, actor=None)
+                    _, cookie = await self.browser_sessions.open(tx, user)
+                else:
+                    await end_sessions(tx, user, SecurityEvent.PASSWORD_CHANGED, actor=actor)
                 await checked.passed(tx)
         return cookie

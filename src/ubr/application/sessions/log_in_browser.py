@@ -8,24 +8,19 @@ import msgspec
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import EXAMPLE_EMAIL, EmailStr, PasswordStr, example
-from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import BrowserLoginResult, BrowserSessionResult, present_user
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
-from ubr.application.ports.sessions import SessionCookieMint
-from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
 from ubr.application.protection.password_throttle import PasswordThrottle
 from ubr.application.sessions.authenticate_cookie import AuthenticateCookie
-from ubr.application.sessions.new_session import new_session
-from ubr.application.sessions.session_cookies import issued
+from ubr.application.sessions.browser_sessions import BrowserSessions
 from ubr.application.sessions.token_issuer import seconds_until
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import bounded_password
 from ubr.domain.accounts.user import User
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidToken
-from ubr.domain.ids import SessionId
 from ubr.domain.revocation.changes import Change
 from ubr.domain.sessions.termination import SecurityEvent
 
@@ -49,9 +44,7 @@ class LogInBrowser(msgspec.Struct, frozen=True):
     unit_of_work: EndingUnitOfWork
     passwords: PasswordThrottle
     authenticate: AuthenticateCookie
-    cookies: SessionCookieMint
-    new_id: NewId
-    policy: OperatorPolicy
+    sessions: BrowserSessions
     denials: DenialLog
 
     @denials_recorded
@@ -76,16 +69,13 @@ class LogInBrowser(msgspec.Struct, frozen=True):
         return login
 
     async def _open(self, tx: Transaction, user: User) -> BrowserLoginResult:
-        session_id = SessionId(self.new_id())
-        minted = self.cookies.mint(Actor(user.id, session_id))
-        session = await new_session(tx, user, id=session_id, policy=self.policy, cookie_digest=minted.digest)
-        await tx.sessions.add(session)
+        session, cookie = await self.sessions.open(tx, user)
         shown = BrowserSessionResult(
-            session_id=session_id,
+            session_id=session.id,
             expires_in=seconds_until(session.usable_until, tx.now),
             user=await present_user(tx, user),
         )
-        return BrowserLoginResult(session=shown, cookie=issued(minted, session, tx.now))
+        return BrowserLoginResult(session=shown, cookie=cookie)
 
     async def _end(self, cookie: str) -> None:
         """End the session that the browser leaves. A cookie without one is none to end."""

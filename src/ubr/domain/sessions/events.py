@@ -40,17 +40,6 @@ class SessionRefreshed(SessionEvent, frozen=True, kw_only=True):
         return self.user_id
 
 
-class CookieReplaced(SessionEvent, frozen=True, kw_only=True):
-    """The session of a browser got another cookie. The earlier one is rejected by every worker."""
-
-    action = "session.cookie_replaced"
-    message = "The cookie of a session was replaced"
-
-    @property
-    def changes(self) -> tuple[Change, ...]:
-        return (Change("session", str(self.session_id)),)
-
-
 class SessionRevoked(SessionEvent, frozen=True, kw_only=True):
     """`cause` is the security event that ended it, a value of `SecurityEvent`."""
 

@@ -15,7 +15,7 @@ import msgspec
 
 from ubr.domain.event_kinds import Event
 from ubr.domain.ids import MachineKeyId, SessionId, TokenDigest, UserId
-from ubr.domain.sessions.events import CookieReplaced, SessionOpened, SessionRefreshed, SessionRevoked, TokenReused
+from ubr.domain.sessions.events import SessionOpened, SessionRefreshed, SessionRevoked, TokenReused
 from ubr.domain.sessions.termination import SecurityEvent
 
 RETRY_WINDOW: Final = timedelta(seconds=10)
@@ -116,11 +116,6 @@ class Session:
     def has_cookie(self, digest: TokenDigest) -> bool:
         """True if this is the digest of its cookie. Takes the same time for every other digest."""
         return self.cookie_digest is not None and compare_digest(self.cookie_digest, digest)
-
-    def replace_cookie(self, digest: TokenDigest) -> None:
-        """Give it another cookie. The earlier one is rejected from then on."""
-        self.cookie_digest = digest
-        self.events.append(CookieReplaced(session_id=self.id, user_id=self.user_id))
 
     def due_for_renewal(self, *, limits: SessionLimits, now: datetime) -> bool:
         """True if a use of it now has to be stored."""

@@ -22,10 +22,7 @@ def checked(raw: str | None, origins: Iterable[str]) -> str | None:
         return None
     if raw.startswith("/"):
         return raw if _PATH.fullmatch(raw) else None
-    for origin in origins:
-        if raw == origin or (raw.startswith(origin) and raw[len(origin)] in "/?#"):
-            return raw
-    return None
+    return None if origin_of(raw, origins) is None else raw
 
 
 def is_own(path: str) -> bool:
@@ -34,5 +31,8 @@ def is_own(path: str) -> bool:
 
 
 def origin_of(address: str, origins: Iterable[str]) -> str | None:
-    """The listed origin of a checked address; None for a path."""
-    return None if address.startswith("/") else next(each for each in origins if address.startswith(each))
+    """The listed origin of an address; None for a path, and for any other origin."""
+    # One origin may begin with another one, such as that of the same host without a port.
+    return next(
+        (each for each in origins if address == each or address.startswith((f"{each}/", f"{each}?", f"{each}#"))), None
+    )

@@ -152,10 +152,8 @@ class AccountPages(PageController):
         form = request.form()
         back = back_of(request, form.get("return_to"))
         me = await request.ubr.get_me(actor=actor)
-        command = LogInBrowserCommand(
-            email=me.email, password=form.get("current_password"), cookie=request.replaced_cookie
-        )
         try:
+            command = form.command(LogInBrowserCommand, email=me.email, cookie=request.replaced_cookie)
             login = await request.ubr.log_in_browser(command)
         except UbrError as error:
             return await _own(request, actor, "confirm.html", "", error=error, back=back)
