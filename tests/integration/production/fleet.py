@@ -43,6 +43,7 @@ from tests.support.service import UbrProcess
 
 PAUSE: Final = 5.0
 """Seconds until a task that ended is replaced."""
+NO_TASK: Final = "no healthy task"
 _CONNECT: Final = 10
 """Seconds: the ALB gives up a connection to a target then."""
 
@@ -269,6 +270,14 @@ class Fleet:
         self.tasks.remove(task)
 
     # --- the replacement of tasks -------------------------------------------------------------------------------------
+
+    async def watch(self) -> None:
+        """Note when no task is healthy, until cancelled: the balancer then also asks those that do not serve yet."""
+        while True:
+            if not await self.balancer.healthy():
+                async with self.record.fault(NO_TASK, "balancer"):
+                    await self.some_healthy()
+            await asyncio.sleep(0.2)
 
     async def supervise(self) -> None:
         """Replace tasks until cancelled."""
