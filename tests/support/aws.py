@@ -145,9 +145,10 @@ class Endpoint(ABC):
     ) -> None:
         assert self._server is not None
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:  # a connection may have come a moment ago
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
     def port(self) -> int:
@@ -198,6 +199,8 @@ class Endpoint(ABC):
             await asyncio.gather(*relays, return_exceptions=True)
             for end in ends:
                 end.transport.abort()
+                with suppress(OSError, asyncio.CancelledError):
+                    await end.wait_closed()
             self._tasks.discard(task)
 
 

@@ -122,7 +122,6 @@ async def everything(
         postgres = await asyncio.to_thread(private_postgres, durable=True)
         redis = await asyncio.to_thread(private_redis, settings={"user": rights})
         fleet = Fleet(folder, parameters, {}, {}, record, previous)
-        stack.callback(fleet.end_all)
         await asyncio.to_thread(prepare, postgres, fleet.rotate())
         database = DatabaseEndpoint(folder / "database", agent, postgres, OWNER, lambda: fleet.owner_password)
         cache = CacheEndpoint(folder / "cache", agent, redis, cache=parameters.prefix, user=user)
@@ -132,6 +131,7 @@ async def everything(
         replica = await asyncio.to_thread(replicated, redis)
         data = Data(fleet, postgres, standby, redis, replica, database, cache, replicated)
         stack.callback(data.end_all)
+        stack.callback(fleet.end_all)  # first, so that no connection is left
         place = f"localhost:{database.port}/{DATABASE}?sslmode=verify-full&sslrootcert={database.certificate}"
         addresses = Addresses(
             database_url=f"postgresql://{SERVICE}@{place}&auth=aws-iam",
