@@ -145,10 +145,9 @@ class Endpoint(ABC):
     ) -> None:
         assert self._server is not None
         self._server.close()
-        while self._tasks:  # a connection may have come a moment ago
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
     def port(self) -> int:
@@ -175,6 +174,7 @@ class Endpoint(ABC):
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         alive, ends, relays = self._alive, [writer], list[asyncio.Task[None]]()
         try:
             if not alive.is_set():
@@ -194,14 +194,12 @@ class Endpoint(ABC):
         except (OSError, EOFError, asyncio.CancelledError):
             pass  # one of the ends is gone, or the test is over
         finally:
+            # Before the first wait, which the end of the test may cancel.
             for relay in relays:
                 relay.cancel()
-            await asyncio.gather(*relays, return_exceptions=True)
             for end in ends:
                 end.transport.abort()
-                with suppress(OSError, asyncio.CancelledError):
-                    await end.wait_closed()
-            self._tasks.discard(task)
+            await asyncio.gather(*relays, return_exceptions=True)
 
 
 async def _relay(source: asyncio.StreamReader, target: asyncio.StreamWriter | None, alive: asyncio.Event) -> None:
