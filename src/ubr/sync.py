@@ -11,8 +11,8 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
-from contextlib import suppress
+from concurrent.futures import Future, InvalidStateError
+from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
 from typing import Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
@@ -31,6 +31,7 @@ __all__ = ["BlockingApplication", "CallTimeout", "Closed", "ForkedProcess", "con
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 TIMEOUT: Final = 30.0
 """Seconds that a call may take. Each wait within it has a shorter limit of its own."""
@@ -39,7 +40,8 @@ _ENDING: Final = 10.0
 """Seconds that the end waits for calls of other threads, and a cancelled call may take to end."""
 
 _IN_LOOP: Final = (
-    "This thread runs an event loop, which a blocking call would stop. Await the use cases of ubr.connect there instead"
+    "This thread runs an event loop, which a blocking call would stop. Await the use case there instead: with "
+    "ubr.connect, or with `call` of DjangoAuth"
 )
 _FORKED: Final = (
     "This process was forked from the one that connected, and has no connection of its own. Call ubr.sync.connect in "
@@ -76,7 +78,11 @@ def connect(
     errors, are those of `ubr.connect`. Also `WrongEventLoop`, in a thread that runs an event loop.
     """
     _forbid_loop()
-    return BlockingApplication(_Loop(settings, clock, extensions, background=background), timeout)
+
+    def opening() -> AbstractAsyncContextManager[Application]:
+        return connect_in_loop(settings, clock=clock, background=background, extensions=extensions)
+
+    return BlockingApplication(_Connection(opening), timeout)
 
 
 def _forbid_loop() -> None:
@@ -87,38 +93,32 @@ def _forbid_loop() -> None:
     raise WrongEventLoop(_IN_LOOP)
 
 
-class _Loop:
-    """A thread with an event loop, in which an application is open."""
+class LoopThread(Generic[T]):
+    """A thread with an event loop, in which something is open, such as an application: `opened`."""
 
-    def __init__(self, settings: Settings, clock: Clock | None, extensions: Extensions, *, background: bool) -> None:
+    def __init__(self, opening: Callable[[], AbstractAsyncContextManager[T]]) -> None:
+        """Errors: those of opening it."""
         self._process = os.getpid()
-        self._opening: Future[Application] = Future()
+        self._opening: Future[T] = Future()
         self._closing = asyncio.Event()
         self._lock = threading.Lock()
         self._closed = False
         self._calls: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop
         # A daemon, because the interpreter would wait for another thread before it runs what closes this one.
-        self._thread = threading.Thread(
-            target=asyncio.run,
-            args=[self._serve(settings, clock, extensions, background)],
-            name="ubr.sync",
-            daemon=True,
-        )
+        self._thread = threading.Thread(target=asyncio.run, args=[self._serve(opening)], name="ubr.sync", daemon=True)
         self._thread.start()
         try:
-            self.application = self._opening.result()
+            self.opened = self._opening.result()
         except BaseException:
             self.close()
             raise
 
-    async def _serve(self, settings: Settings, clock: Clock | None, extensions: Extensions, background: bool) -> None:
+    async def _serve(self, opening: Callable[[], AbstractAsyncContextManager[T]]) -> None:
         self._loop = asyncio.get_running_loop()
         try:
-            async with connect_in_loop(
-                settings, clock=clock, background=background, extensions=extensions
-            ) as application:
-                self._opening.set_result(application)
+            async with opening() as opened:
+                self._opening.set_result(opened)
                 if not self._closed:
                     await self._closing.wait()
                 if self._calls:
@@ -131,44 +131,41 @@ class _Loop:
     def run(self, call: Callable[[], Coroutine[Any, Any, R]], timeout: float) -> R:
         """The result of a call, in the context of the caller."""
         _forbid_loop()
-        if os.getpid() != self._process:
-            raise ForkedProcess(_FORKED)
-        result: Future[R] = Future()
-        task: asyncio.Task[None] | None = None
-
-        async def work() -> None:
-            try:
-                result.set_result(await call())
-            except asyncio.CancelledError:  # the connection was closed, or the caller has stopped waiting
-                result.set_exception(Closed(_ENDED))
-            except BaseException as error:  # noqa: BLE001 - it is raised where the call was made
-                result.set_exception(error)
-
-        def begin() -> None:
-            nonlocal task
-            task = self._loop.create_task(work())
-            self._calls.add(task)
-            task.add_done_callback(self._calls.discard)
-
-        def cancel() -> None:
-            if task is not None:
-                task.cancel()
-
+        begun = _Call(call)
         try:
-            self._schedule(begin)
-            return result.result(timeout)
+            self._begin(begun)
+            return begun.result.result(timeout)
         except Closed:
             raise
         except BaseException as error:
-            if result.done():
+            if begun.result.done():
                 raise
             # It took too long, or Ctrl-C was pressed. The call ends before this thread goes on, if it can.
-            self._loop.call_soon_threadsafe(cancel)
+            self._cancel(begun)
             with suppress(BaseException):
-                result.exception(_ENDING)
+                begun.result.exception(_ENDING)
             if isinstance(error, TimeoutError):
                 raise CallTimeout(f"A call took longer than {timeout:g} seconds, and was cancelled") from None
             raise
+
+    async def call(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """The same for a caller in another event loop. If the caller is cancelled, so is the call."""
+        begun = _Call(call)
+        self._begin(begun)
+        try:
+            return await asyncio.wrap_future(begun.result)
+        except asyncio.CancelledError:
+            self._cancel(begun)
+            raise
+
+    def _begin(self, call: _Call[Any]) -> None:
+        if os.getpid() != self._process:
+            raise ForkedProcess(_FORKED)
+        self._schedule(lambda: call.begin(self._loop, self._calls))
+
+    def _cancel(self, call: _Call[Any]) -> None:
+        with suppress(RuntimeError):  # the loop has just ended, and the call with it
+            self._loop.call_soon_threadsafe(call.cancel)
 
     def _schedule(self, begin: Callable[[], None]) -> None:
         with self._lock:
@@ -187,6 +184,45 @@ class _Loop:
                 self._loop.call_soon_threadsafe(self._closing.set)
         if threading.current_thread() is not self._thread:
             self._thread.join()
+
+
+class _Call(Generic[R]):
+    """A call in the loop of the thread. `result` is for the caller, in another thread."""
+
+    def __init__(self, call: Callable[[], Coroutine[Any, Any, R]]) -> None:
+        self.result: Final[Future[R]] = Future()
+        self._call = call
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self, loop: asyncio.AbstractEventLoop, calls: set[asyncio.Task[Any]]) -> None:
+        self._task = loop.create_task(self._work())
+        calls.add(self._task)
+        self._task.add_done_callback(calls.discard)
+
+    def cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _work(self) -> None:
+        try:
+            value = await self._call()
+        except asyncio.CancelledError:  # the connection was closed, or the caller has stopped waiting
+            self._fail(Closed(_ENDED))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the call was made
+            self._fail(error)
+        else:
+            with suppress(InvalidStateError):
+                self.result.set_result(value)
+
+    def _fail(self, error: BaseException) -> None:
+        with suppress(InvalidStateError):  # the caller was cancelled, and the result with it
+            self.result.set_exception(error)
+
+
+class _Connection(LoopThread[Application]):
+    @property
+    def application(self) -> Application:
+        return self.opened
 
 
 class _UseCase(Generic[P, R]):

@@ -80,7 +80,7 @@ def test_the_origin_of_the_caller_goes_along(users: sync.BlockingApplication) ->
 
 
 async def test_a_thread_with_an_event_loop_is_refused() -> None:
-    with pytest.raises(WrongEventLoop, match="Await the use cases"):
+    with pytest.raises(WrongEventLoop, match="Await the use case there"):
         sync.connect(SETTINGS)
 
     def call_in_a_loop(users: sync.BlockingApplication) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from ubr.domain.actor import Actor
 from ubr.domain.errors import Forbidden, Invalid, InvalidToken, Unavailable
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 Who = TypeVar("Who")
 """The user of a request: an `Actor` from the library, a `VerifiedToken` from a verifier. Both have `user_id`."""
-
-_WHO: Final = "ubr.who"
 
 
 class Gate(Protocol[Who]):
@@ -170,6 +168,13 @@ class Auth(Generic[Who]):
         finally:
             self._gate, self._replaced = before
 
+    def leave(self) -> object:
+        """In a fork: the open source belongs to the other process. Returns what has to be kept, and never closed."""
+        left = self._gate
+        if not self._replaced:
+            self._gate = None
+        return left
+
     @property
     def settings(self) -> Settings | None:
         """The settings of ubr; None if it runs in another process, and in tests."""
@@ -197,22 +202,20 @@ class Auth(Generic[Who]):
             return gate
         raise RuntimeError("ubr runs in another process, so its use cases are called over HTTP")
 
-    async def identify(self, fields: Fields, kept: MutableMapping[str, Any]) -> Who:
-        """The user of a request with these header fields. `kept` lasts as long as the request.
+    async def identify(self, fields: Fields) -> Who:
+        """The user of a request with these header fields, now.
 
-        Errors: `Unauthenticated`; `InvalidToken`; `Unavailable`.
+        Nothing is kept with the request: a WebSocket or a stream may outlast its session, and a program may have a
+        second `Auth` below a path, with other users. Errors: `Unauthenticated`; `InvalidToken`; `Unavailable`.
         """
-        if _WHO not in kept:
-            kept[_WHO] = await self.gate.authenticate(bearer_token(fields))
-        who: Who = kept[_WHO]
-        return who
+        return await self.gate.authenticate(bearer_token(fields))
 
-    async def identify_if_given(self, fields: Fields, kept: MutableMapping[str, Any]) -> Who | None:
+    async def identify_if_given(self, fields: Fields) -> Who | None:
         """The user; None for a request without an `Authorization` field. An invalid token is an error here too.
 
         Errors: those of `identify`.
         """
-        return await self.identify(fields, kept) if b"authorization" in fields else None
+        return await self.identify(fields) if b"authorization" in fields else None
 
     async def check(self, who: Who, *permissions: str) -> None:
         """Errors: `Forbidden` unless the user holds each permission now; those of `Gate.authenticate`.

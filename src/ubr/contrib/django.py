@@ -11,15 +11,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
-import contextvars
 import inspect
 import os
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Final, Generic, TypeVar, cast
 
@@ -30,7 +28,7 @@ from ubr.contrib.problems import answer
 from ubr.domain.errors import UbrError
 from ubr.entrypoints.http.fields import Fields
 from ubr.entrypoints.http.origin import request_origin
-from ubr.sync import TIMEOUT, BlockingApplication
+from ubr.sync import TIMEOUT, BlockingApplication, LoopThread
 
 try:
     from django.http import HttpRequest, HttpResponse
@@ -42,82 +40,67 @@ __all__ = ["Auth", "DjangoAuth", "Library", "Source", "TokenGate", "Tokens"]
 T = TypeVar("T")
 View = Callable[..., Any]
 
-_KEPT: Final = "ubr_kept"
 _REQUEST_ID: Final = "X-Request-ID"
 
 
 class _Loop(Generic[Who]):
     """An event loop in a thread of its own, in which the source is open: Django has no loop that lasts.
 
-    It starts with the first call, after the server has forked its processes, and ends with the process.
+    It starts with the first call of a process, and ends with the process.
     """
 
     def __init__(self, auth: Auth[Who]) -> None:
         self._auth = auth
         self._starting = threading.Lock()
-        self._process = 0
-        self._closing: asyncio.Event
-        self._loop: asyncio.AbstractEventLoop
-        self._thread: threading.Thread | None = None
+        self._thread: LoopThread[None] | None = None
+        _loops.add(self)
         atexit.register(self.close)
 
     @property
     def application(self) -> Application:
         """The use cases. Errors: `RuntimeError` if ubr does not run in this process; those of opening the source."""
-        self._start()
+        self._started()
         return self._auth.ubr
 
-    def submit(self, call: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
-        """Begin this in the loop, in the context of the caller. Errors: those of opening the source."""
-        self._start()
-        result: Future[T] = Future()
-
-        async def work() -> None:
-            try:
-                result.set_result(await call())
-            except BaseException as error:  # noqa: BLE001 - it is raised where the call was made
-                result.set_exception(error)
-
-        loop, context = self._loop, contextvars.copy_context()
-        loop.call_soon_threadsafe(lambda: loop.create_task(work()), context=context)
-        return result
-
     def run(self, call: Callable[[], Coroutine[Any, Any, T]], timeout: float = TIMEOUT) -> T:
-        """The result of a call. Errors: its own; `TimeoutError` after so many seconds."""
-        return self.submit(call).result(timeout)
+        """The result of a call. Errors: its own; those of `BlockingApplication`, and of opening the source."""
+        return self._started().run(call, timeout)
+
+    async def call(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The same for a caller in another event loop."""
+        return await self._started().call(call)
 
     def close(self) -> None:
-        """Close the source, and end. A second call does nothing, and neither does one in a fork."""
-        thread = self._thread
-        if thread is None or self._process != os.getpid():
-            return
+        """Close the source, and end. A second call does nothing. A later call opens it again."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.close()
+
+    def leave(self) -> None:
+        """Start anew in a fork: a thread does not survive it, and another one may have held the lock."""
+        self._starting = threading.Lock()
+        _left.append((self._thread, self._auth.leave()))
         self._thread = None
-        with suppress(RuntimeError):  # the loop has ended by itself
-            self._loop.call_soon_threadsafe(self._closing.set)
-        thread.join()
 
-    def _start(self) -> None:
+    def _started(self) -> LoopThread[None]:
         with self._starting:
-            # A thread does not survive a fork.
-            if self._thread is not None and self._process == os.getpid():
-                return
-            opened: Future[None] = Future()
-            # A daemon, because the interpreter would wait for another thread before it runs what closes this one.
-            thread = threading.Thread(target=lambda: asyncio.run(self._live(opened)), name="ubr", daemon=True)
-            thread.start()
-            opened.result()
-            self._thread, self._process = thread, os.getpid()
+            if self._thread is None:
+                self._thread = LoopThread(self._auth.running)
+            return self._thread
 
-    async def _live(self, opened: Future[None]) -> None:
-        self._loop, self._closing = asyncio.get_running_loop(), asyncio.Event()
-        try:
-            async with self._auth.running():
-                opened.set_result(None)
-                await self._closing.wait()
-        except BaseException as error:
-            if opened.done():
-                raise
-            opened.set_exception(error)
+
+_loops: Final[weakref.WeakSet[_Loop[Any]]] = weakref.WeakSet()
+_left: Final[list[object]] = []
+"""What the process that forked this one had open. Closing it here would disturb its event loop."""
+
+
+def _forked() -> None:
+    for loop in list(_loops):
+        loop.leave()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 class DjangoAuth(Auth[Who]):
@@ -165,7 +148,7 @@ class DjangoAuth(Auth[Who]):
         The application is in the event loop of a thread, because it outlives the loop of a request. Errors: those of
         the call; those of `users`.
         """
-        return await asyncio.wrap_future(self._loop.submit(lambda: work(self._loop.application)))
+        return await self._loop.call(lambda: work(self.ubr))
 
     def _decorated(self, view: View, look: Callable[[HttpRequest], Awaitable[Any]]) -> View:
         if inspect.iscoroutinefunction(view):
@@ -174,7 +157,7 @@ class DjangoAuth(Auth[Who]):
             async def asynchronous(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
                 with self._origin(request):
                     try:
-                        who = await asyncio.wrap_future(self._loop.submit(lambda: _awaited(look(request))))
+                        who = await self._loop.call(lambda: _awaited(look(request)))
                         return _marked(await view(request, who, *args, **kwargs))
                     except UbrError as error:
                         return _problem(request, error)
@@ -193,10 +176,10 @@ class DjangoAuth(Auth[Who]):
         return synchronous
 
     async def _identified(self, request: HttpRequest) -> Who:
-        return await self.identify(_fields(request), _kept(request))
+        return await self.identify(_fields(request))
 
     async def _identified_if_given(self, request: HttpRequest) -> Who | None:
-        return await self.identify_if_given(_fields(request), _kept(request))
+        return await self.identify_if_given(_fields(request))
 
     @contextmanager
     def _origin(self, request: HttpRequest) -> Iterator[None]:
@@ -212,11 +195,6 @@ async def _awaited(work: Awaitable[T]) -> T:
 def _fields(request: HttpRequest) -> Fields:
     """The header fields. Django joins fields with the same name."""
     return {name.lower().encode(): [value.encode("utf-8")] for name, value in request.headers.items()}
-
-
-def _kept(request: HttpRequest) -> dict[str, Any]:
-    kept: dict[str, Any] = request.__dict__.setdefault(_KEPT, {})
-    return kept
 
 
 def _marked(response: Any) -> HttpResponse:

@@ -56,8 +56,7 @@ class Requirement:
         self.permissions: Final = permissions
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        scope = cast("parts.Scope", connection.scope)
-        who = await self._auth.identify(parts.fields_in(scope), scope)
+        who = await self._auth.identify(parts.fields_in(cast("parts.Scope", connection.scope)))
         await self._auth.check(who, *self.permissions)
 
 
@@ -104,10 +103,10 @@ class LitestarAuth(Auth[Who], InitPlugin):
         return self.running()
 
     async def _identified(self, scope: parts.Scope) -> Who:
-        return await self.identify(parts.fields_in(scope), scope)
+        return await self.identify(parts.fields_in(scope))
 
     async def _identified_if_given(self, scope: parts.Scope) -> Who | None:
-        return await self.identify_if_given(parts.fields_in(scope), scope)
+        return await self.identify_if_given(parts.fields_in(scope))
 
     def _provider(self, look: Callable[[parts.Scope], Awaitable[Any]]) -> Provide:
         async def provided(scope: Scope) -> Any:

@@ -93,10 +93,10 @@ class StarletteAuth(Auth[Who]):
         return Dependency(look)
 
     async def _identified(self, request: HTTPConnection) -> Who:
-        return await self.identify(fields_in(request.scope), request.scope)
+        return await self.identify(fields_in(request.scope))
 
     async def _identified_if_given(self, request: HTTPConnection) -> Who | None:
-        return await self.identify_if_given(fields_in(request.scope), request.scope)
+        return await self.identify_if_given(fields_in(request.scope))
 
 
 async def _problem(connection: HTTPConnection, error: Exception) -> Response | None:

@@ -12,11 +12,12 @@ from uuid import UUID
 import httpx
 import jsonschema
 import pytest
+from starlette.requests import HTTPConnection
 
 from tests.integration.contrib.services import FRAMEWORKS, running
 from tests.integration.http.kit import PASSWORD, Service, bearer, in_process, memory_settings, problem
 from tests.integration.verifier.kit import Way, make_follower, make_verifier
-from ubr import SYSTEM, AssignRoleCommand, CreateRoleCommand, ListLogsCommand, errors
+from ubr import SYSTEM, AssignRoleCommand, CreateRoleCommand, ListLogsCommand, RevokeUserSessionsCommand, errors
 from ubr.contrib.auth import Library, Tokens
 from ubr.contrib.starlette import StarletteAuth
 from ubr.testing import Double
@@ -270,6 +271,31 @@ async def test_a_websocket_without_a_user_is_closed() -> None:
         await app({**scope, "headers": headers}, receive, send)
     assert [message["type"] for message in sent] == ["websocket.close", "websocket.accept", "websocket.close"]
     assert (sent[0]["code"], sent[0]["reason"]) == (1008, "unauthenticated")
+
+
+async def test_a_request_that_outlasts_its_session_is_refused_from_then_on() -> None:
+    auth = StarletteAuth(Library())
+    with Double() as double, auth.using(double.ubr):
+        user = double.a_user()
+        scope = {"type": "websocket", "headers": [(b"authorization", user.headers["Authorization"].encode())]}
+        connection = HTTPConnection(scope)
+        assert (await auth.actor(connection)).user_id == user.id
+        await auth.ubr.revoke_user_sessions(RevokeUserSessionsCommand(user_id=user.id), actor=SYSTEM)
+        for dependency in (auth.actor, auth.optional_actor, auth.require("users:read")):
+            with pytest.raises(errors.InvalidToken):
+                await dependency(connection)
+
+
+async def test_a_user_of_one_auth_is_none_of_another_one_below_it() -> None:
+    outer, inner = StarletteAuth(Library()), StarletteAuth(Library())
+    with Double() as double, Double() as other, outer.using(double.ubr), inner.using(other.ubr):
+        user = double.a_user()
+        connection = HTTPConnection(
+            {"type": "http", "headers": [(b"authorization", user.headers["Authorization"].encode())]}
+        )
+        assert (await outer.actor(connection)).user_id == user.id
+        with pytest.raises(errors.InvalidToken):
+            await inner.actor(connection)
 
 
 async def test_a_permission_that_does_not_exist_is_a_mistake_of_the_program(framework: str) -> None:

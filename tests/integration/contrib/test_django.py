@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +20,13 @@ from django.urls import path
 
 from tests.integration.http.kit import PASSWORD, memory_settings, problem
 from tests.support.papers import program as program_of
-from ubr import SYSTEM, Actor, ListLogsCommand, LogInCommand, RegisterUserCommand
+from ubr import SYSTEM, Actor, Application, ListLogsCommand, LogInCommand, RegisterUserCommand
+from ubr.application.kernel.home_loop import WrongEventLoop
 from ubr.contrib.django import DjangoAuth, Library
 from ubr.domain.errors import Conflict
 from ubr.testing import Double
+
+LONG = 30.0
 
 auth = DjangoAuth(Library())
 
@@ -160,6 +167,68 @@ def test_the_source_opens_with_the_first_call() -> None:
     assert own.users.get_me(actor=actor).id == user.id
     own.users.close()
     own.users.close()
+
+
+async def test_a_blocking_call_in_an_event_loop_is_refused(program: Program) -> None:
+    async def call_in_its_own_loop(_: Application) -> None:
+        auth.users.check_health()
+
+    with pytest.raises(WrongEventLoop, match="`call` of DjangoAuth"):
+        auth.users.check_health()
+    with pytest.raises(WrongEventLoop):
+        await auth.call(call_in_its_own_loop)
+
+
+async def test_a_cancelled_request_cancels_its_call(program: Program, caplog: pytest.LogCaptureFixture) -> None:
+    began, ended = threading.Event(), threading.Event()
+
+    async def wait(_: Application) -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    call = asyncio.ensure_future(auth.call(wait))
+    await asyncio.to_thread(began.wait)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert await asyncio.to_thread(ended.wait, LONG)
+    await auth.call(_nothing)
+    gc.collect()
+    assert caplog.records == []
+
+
+async def _nothing(_: Application) -> None:
+    pass
+
+
+@pytest.mark.system
+def test_a_fork_opens_a_source_of_its_own() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKING], check=False, capture_output=True, text=True, timeout=LONG)  # noqa: S603
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+
+
+FORKING = """
+import os, sys
+from django.conf import settings
+settings.configure()
+from ubr import Settings
+from ubr.contrib.django import DjangoAuth, Library
+auth = DjangoAuth(Library(Settings.memory()))
+auth.users.check_health()
+auth._loop._starting.acquire()  # as another thread may have done at the fork
+child = os.fork()
+if child == 0:
+    auth.users.check_health()
+    sys.exit(7)
+_, status = os.waitpid(child, 0)
+assert os.waitstatus_to_exitcode(status) == 7, status
+auth._loop._starting.release()
+auth.users.check_health()
+print("ok")
+"""
 
 
 def test_a_source_that_cannot_be_opened_says_why_each_time() -> None:
