@@ -248,6 +248,25 @@ async def test_the_sessions_of_a_key_end_and_no_others(uow: UnitOfWork) -> None:
     assert await live(uow, machine.id, NOON) == {session.id for session in spared}
 
 
+async def test_the_sessions_of_a_key_beyond_the_most_recently_used_ones_are_evicted_and_no_others(
+    uow: UnitOfWork,
+) -> None:
+    machine = new_machine()
+    key, other = new_machine_key(machine), new_machine_key(machine)
+    await store(uow, machine, key, other)
+    its = [replace(session_of(key, machine, f"{at}"), last_seen_at=NOON - at * HOUR / 60) for at in range(5)]
+    spared = [
+        replace(each, last_seen_at=NOON - HOUR / 2) for each in (session_of(other, machine), new_session(machine.user))
+    ]
+    await put(uow, *its, *spared)
+    for keep, limit, ended, left in ((5, 9, 0, 5), (2, 1, 1, 4), (2, 9, 2, 2)):
+        async with uow.begin(SYSTEM) as tx:
+            assert await tx.sessions.evict_of_key(key, NOON, keep=keep, limit=limit) == ended
+            await tx.commit()
+            assert not tx.must_propagate
+        assert await live(uow, machine.id, NOON) == {session.id for session in (*its[:left], *spared)}
+
+
 async def test_the_sessions_of_a_key_get_an_earlier_end_and_never_a_later_one(uow: UnitOfWork) -> None:
     machine = new_machine()
     key, other = new_machine_key(machine), new_machine_key(machine)

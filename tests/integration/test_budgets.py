@@ -23,8 +23,11 @@ from ubr import (
     Actor,
     Application,
     ChangePasswordCommand,
+    CreateMachineCommand,
+    CreateMachineKeyCommand,
     GetUserCommand,
     IssueAccessTokenCommand,
+    KeyToCreate,
     ListLogsCommand,
     ListRolesCommand,
     ListSessionsCommand,
@@ -32,11 +35,15 @@ from ubr import (
     ListUsersCommand,
     LogInBrowserCommand,
     LogInCommand,
+    LogInMachineCommand,
     RefreshSessionCommand,
     RegisterUserCommand,
     Settings,
     connect,
 )
+from ubr.domain.errors import InvalidClient
+from ubr.domain.ids import MachineKeyId
+from ubr.domain.machines.key_text import key_text
 from ubr.testing import TINY_HASHING
 
 pytestmark = pytest.mark.anyio
@@ -139,6 +146,22 @@ async def test_a_use_case_sends_as_many_messages_as_its_budget(house: House, nam
         await asyncio.sleep(0)  # asyncpg reports a message in the next step of the loop
         found = [*sent]
     assert (len(found), sum(text.startswith("BEGIN") for text in found)) == (messages, units), "\n".join(found)
+
+
+async def test_a_wrong_text_for_a_key_sends_the_messages_of_one_for_no_key(house: House) -> None:
+    """Otherwise the time of the answer would tell whether a key exists."""
+    machine = await house.ubr.create_machine(CreateMachineCommand(name="report"), actor=SYSTEM)
+    key = KeyToCreate(name="a key")
+    made = await house.ubr.create_machine_key(CreateMachineKeyCommand(machine_id=machine.id, key=key), actor=SYSTEM)
+    found = []
+    for key_id in (made.key.id, uuid4()):
+        text = key_text(MachineKeyId(key_id), bytes(32))
+        with counting(house.ubr) as sent:
+            with pytest.raises(InvalidClient):
+                await house.ubr.log_in_machine(LogInMachineCommand(client_secret=text))
+            await asyncio.sleep(0)
+            found.append([*sent])
+    assert found[0] == found[1]
 
 
 def test_the_page_about_performance_has_these_numbers() -> None:

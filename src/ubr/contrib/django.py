@@ -77,7 +77,7 @@ class _Loop(Generic[Who]):
             thread.close()
 
     def leave(self) -> None:
-        """Start anew in a fork: a thread does not survive it, and another one may have held the lock."""
+        """Forget the thread in a fork, which it does not survive. Another thread may have held the lock."""
         self._starting = threading.Lock()
         _left.append((self._thread, self._auth.leave()))
         self._thread = None
@@ -91,7 +91,7 @@ class _Loop(Generic[Who]):
 
 _loops: Final[weakref.WeakSet[_Loop[Any]]] = weakref.WeakSet()
 _left: Final[list[object]] = []
-"""What the process that forked this one had open. Closing it here would disturb its event loop."""
+"""The open sources of the process that forked this one. Closing one here would disturb its event loop."""
 
 
 def _forked() -> None:

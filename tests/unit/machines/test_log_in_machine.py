@@ -271,6 +271,19 @@ async def test_scopes_open_a_bounded_number_of_sessions(world: World, machines: 
     assert await sessions_of(world, machine.id) == 50
 
 
+async def test_a_key_evicts_no_session_of_another_key(world: World, machines: Machines) -> None:
+    names = ["users:read", "users:write", "users:delete", "roles:read", "roles:write", "logs:read"]
+    machine, key = await machines.working(*names)
+    production = await machines.actor(key.client_secret)
+    narrow = await machines.key(machine.id, scope=names)
+    for number in range(1, 2 ** len(names)):
+        scope = " ".join(name for at, name in enumerate(names) if number >> at & 1)
+        world.clock.move(seconds=1)
+        await machines.log_in(narrow.client_secret, scope)
+    assert await sessions_of(world, machine.id) == 51
+    await world.ubr.get_me(actor=production)
+
+
 async def test_refused_logins_are_limited_per_client_ip_and_right_ones_per_key() -> None:
     usual = LoginRateLimit(Limit(10, HOUR), Limit(100, HOUR))
     three, two = RateLimit(Limit(3, HOUR)), RateLimit(Limit(2, HOUR))

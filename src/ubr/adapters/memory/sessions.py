@@ -75,7 +75,13 @@ class MemorySessions:
         return [session for session in self._live(key.user_id, now) if session.key_id == key.id]
 
     async def evict(self, user_id: UserId, now: datetime, *, keep: int, limit: int) -> int:
-        used = sorted(self._live(user_id, now), key=lambda session: (session.last_seen_at, session.id))
+        return self._evict(self._live(user_id, now), now, keep, limit)
+
+    async def evict_of_key(self, key: MachineKey, now: datetime, *, keep: int, limit: int) -> int:
+        return self._evict(self._live_of_key(key, now), now, keep, limit)
+
+    def _evict(self, live: list[Session], now: datetime, keep: int, limit: int) -> int:
+        used = sorted(live, key=lambda session: (session.last_seen_at, session.id))
         return self._end(used[: max(0, len(used) - keep)][:limit], SecurityEvent.EVICTED, now)
 
     def _end(self, which: list[Session], cause: SecurityEvent, now: datetime) -> int:

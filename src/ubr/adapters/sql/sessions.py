@@ -82,19 +82,6 @@ def _ending(which: ColumnElement[bool]) -> Update:
 
 _END_ALL: Final = Statement(_ending(_LIVE))
 _END_OTHERS: Final = Statement(_ending(and_(_LIVE, sessions.c.id != bindparam("spared"))))
-_BEYOND: Final = (
-    select(sessions.c.id, sessions.c.last_seen_at)
-    .where(_LIVE)
-    .order_by(sessions.c.last_seen_at.desc(), sessions.c.id.desc())
-    .offset(bindparam("keep", type_=Integer))
-    .cte("beyond")
-)
-_EVICTED: Final = (
-    select(_BEYOND.c.id)
-    .order_by(_BEYOND.c.last_seen_at, _BEYOND.c.id)
-    .limit(bindparam("limit", type_=Integer))
-    .cte("some")
-)
 _OF_KEY: Final = and_(_LIVE, sessions.c.key_id == bindparam("its_key"))
 _SESSION_OF_KEY: Final = Statement(
     select(sessions.c.id)
@@ -113,7 +100,27 @@ _SHORTEN: Final = Statement(
         ),
     )
 )
-_EVICT: Final = Statement(_ending(and_(sessions.c.ended_at.is_(None), sessions.c.id.in_(select(_EVICTED.c.id)))))
+
+
+def _evicting(which: ColumnElement[bool]) -> Statement:
+    beyond = (
+        select(sessions.c.id, sessions.c.last_seen_at)
+        .where(which)
+        .order_by(sessions.c.last_seen_at.desc(), sessions.c.id.desc())
+        .offset(bindparam("keep", type_=Integer))
+        .cte("beyond")
+    )
+    evicted = (
+        select(beyond.c.id)
+        .order_by(beyond.c.last_seen_at, beyond.c.id)
+        .limit(bindparam("limit", type_=Integer))
+        .cte("some")
+    )
+    return Statement(_ending(and_(sessions.c.ended_at.is_(None), sessions.c.id.in_(select(evicted.c.id)))))
+
+
+_EVICT: Final = _evicting(_LIVE)
+_EVICT_OF_KEY: Final = _evicting(_OF_KEY)
 
 
 class SqlSessions:
@@ -174,6 +181,10 @@ class SqlSessions:
     async def evict(self, user_id: UserId, now: datetime, *, keep: int, limit: int) -> int:
         which = {"its_user": user_id, "now": now, "ended_at": now, "keep": keep, "limit": limit}
         return await self._end(_EVICT, which, SecurityEvent.EVICTED)
+
+    async def evict_of_key(self, key: MachineKey, now: datetime, *, keep: int, limit: int) -> int:
+        which = {"its_user": key.user_id, "its_key": key.id, "now": now, "ended_at": now, "keep": keep, "limit": limit}
+        return await self._end(_EVICT_OF_KEY, which, SecurityEvent.EVICTED)
 
     async def _end(self, statement: Statement, which: Parameters, cause: SecurityEvent) -> int:
         found = sorted((row[0], row[1]) for row in await self._connection.change(statement, which))

@@ -27,9 +27,8 @@ from ubr.domain.actor import Actor, System
 from ubr.domain.errors import Invalid, InvalidClient, InvalidScope, UbrError
 from ubr.domain.ids import SessionId
 from ubr.domain.machines.events import MachineTokenRefused
-from ubr.domain.machines.key import USE_NOTED_EVERY, MachineKey
+from ubr.domain.machines.key import MAX_KEY_SESSIONS, USE_NOTED_EVERY, MachineKey
 from ubr.domain.machines.key_text import key_id_of
-from ubr.domain.machines.machine import MAX_MACHINE_SESSIONS
 from ubr.domain.roles.permissions import Permission, Permissions, read_scope
 from ubr.domain.roles.role import MAX_PERMISSIONS
 from ubr.domain.sessions.session import Session
@@ -62,8 +61,8 @@ class LogInMachine(msgspec.Struct, frozen=True):
     - An unknown, wrong, revoked or expired key, and a key of a disabled machine, get the same answer.
     - `scope` may name permissions that the machine has and the key allows: the token has only these. Without it, the
       token has all that the key allows.
-    - Each key has one session for each scope, which its logins share. Its end is the end of its tokens. There is no
-      refresh token: the machine logs in again.
+    - Each key has one session for each scope, at most 50, which its logins share. Its end is the end of its tokens.
+      There is no refresh token: the machine logs in again.
     - The audit log gets an entry for the first login of a session and of each UTC day, and for each refused login.
     - The number of logins per key, and of refused logins per client IP, is limited: 429 `rate-limited` beyond.
     """
@@ -120,11 +119,14 @@ class LogInMachine(msgspec.Struct, frozen=True):
             raise _Refused("malformed")
         key = await tx.machine_keys.get(key_id)
         right = self.mint.matches(command.client_secret, key)
-        user = None if key is None else await tx.users.get(key.user_id)
-        if key is None or user is None:
+        # The user is read last: a wrong text for a key that exists takes no more reads than one for none.
+        if key is None:
             raise _Refused("unknown_key")
         if not right:
             raise _Refused("wrong_secret", key)
+        user = await tx.users.get(key.user_id)
+        if user is None:
+            raise _Refused("unknown_key")
         if command.client_id is not None and command.client_id.lower() != str(key.user_id):
             raise _Refused("other_machine", key)
         if key.revoked_at is not None:
@@ -165,7 +167,7 @@ class LogInMachine(msgspec.Struct, frozen=True):
         return principal
 
     async def _open(self, tx: Transaction, key: MachineKey, scope: str | None) -> Session:
-        await tx.sessions.evict(key.user_id, tx.now, keep=MAX_MACHINE_SESSIONS - 1, limit=MAX_MACHINE_SESSIONS)
+        await tx.sessions.evict_of_key(key, tx.now, keep=MAX_KEY_SESSIONS - 1, limit=MAX_KEY_SESSIONS)
         origin = current_origin()
         session = Session.open(
             id=SessionId(self.new_id()),

@@ -91,6 +91,10 @@ class Sessions(Protocol):
         """
         ...
 
+    async def evict_of_key(self, key: MachineKey, now: datetime, *, keep: int, limit: int) -> int:
+        """The same for the live sessions of one key: those of other keys stay."""
+        ...
+
     async def end_any(self, now: datetime, limit: int, *, after: SessionId | None = None) -> list[SessionId]:
         """End at most `limit` live sessions of any user, in the order of their ids, from the first one after `after`.
 

@@ -17,6 +17,11 @@ MAX_KEYS: Final = 20
 
 MAX_KEY_NAME_LENGTH: Final = 100
 
+MAX_KEY_SESSIONS: Final = 50
+"""Maximum number of sessions of one key: one for each scope in use. It evicts none of another key, so that the holder
+of a narrow key cannot end the sessions of the others.
+"""
+
 MIN_KEY_LIFETIME: Final = timedelta(seconds=60)
 """Minimum time from now to the end of a key."""
 

@@ -16,9 +16,6 @@ MACHINE_NAME_PATTERN: Final = r"[a-z][a-z0-9_-]{0,49}"
 
 _NAME: Final = re.compile(MACHINE_NAME_PATTERN)
 
-MAX_MACHINE_SESSIONS: Final = 50
-"""Maximum number of sessions of one machine: one for each of its keys and scopes in use."""
-
 
 class MachineName(str):
     """The name of a machine: `^[a-z][a-z0-9_-]{0,49}$`. It never changes."""
