@@ -190,6 +190,8 @@ from ubr.application.audit.verify_log import (
     VerifyLogCommand as VerifyLogCommand,
 )
 from ubr.application.kernel.home_loop import WrongEventLoop as WrongEventLoop
+from ubr.application.kernel.hooks import HookedUnit as HookedUnit
+from ubr.application.kernel.hooks import Hooks as Hooks
 from ubr.application.kernel.idempotency import IdempotencyKey as IdempotencyKey
 from ubr.application.kernel.origin import Origin as Origin
 from ubr.application.kernel.origin import calling_from as calling_from

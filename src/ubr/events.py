@@ -1,4 +1,7 @@
-"""Events of ubr for your own program: in order, none skipped, each at least once."""
+"""Events of ubr for your own program: `follow` has them in order, none skipped, each at least once.
+
+The classes of events are here too, for hooks.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from ubr.application.app import Application
 from ubr.application.audit.read_events import EventResult, ReadEventsCommand
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import StoreUnavailable
+from ubr.domain.events import *  # noqa: F403 - the catalogue says what is public
+from ubr.domain.events import __all__ as catalogue
 
-__all__ = ["EventResult", "follow"]
+__all__ = ["EventResult", "follow", *catalogue]  # noqa: PLE0604 - as the catalogue is a list of names
 
 PAUSE: Final = 0.5
 """Seconds between two looks for new events."""

@@ -156,6 +156,7 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             policy=ports.decisions.policy,
             idempotency=services.idempotency,
             denials=services.denials,
+            hooks=ports.hooks,
         ),
         change_password=ChangePassword(
             authorize=services.authorize,
@@ -246,14 +247,16 @@ def accounts(ports: Ports, services: Services) -> AccountUseCases:
             policy=ports.decisions.policy,
             idempotency=services.idempotency,
             denials=services.denials,
+            hooks=ports.hooks,
         ),
         update_user=UpdateUser(
             unit_of_work=services.unit_of_work,
             rate_limiter=services.rate_limiter,
             mail_queue=services.mail_queue,
             denials=services.denials,
+            hooks=ports.hooks,
         ),
-        delete_user=DeleteUser(unit_of_work=services.unit_of_work, denials=services.denials),
+        delete_user=DeleteUser(unit_of_work=services.unit_of_work, denials=services.denials, hooks=ports.hooks),
         erase_user=EraseUser(unit_of_work=services.unit_of_work, denials=services.denials),
         unlock_user=UnlockUser(
             unit_of_work=services.unit_of_work, locks=services.account_locks, denials=services.denials
@@ -299,6 +302,7 @@ def sessions(ports: Ports, services: Services) -> SessionUseCases:
             new_id=ports.new_id,
             policy=ports.decisions.policy,
             denials=services.denials,
+            hooks=ports.hooks,
         ),
         refresh_session=RefreshSession(
             unit_of_work=services.unit_of_work,
@@ -315,6 +319,7 @@ def sessions(ports: Ports, services: Services) -> SessionUseCases:
             authenticate=services.authenticate_cookie,
             sessions=services.browser_sessions,
             denials=services.denials,
+            hooks=ports.hooks,
         ),
         issue_access_token=IssueAccessToken(
             unit_of_work=services.unit_of_work,
@@ -365,9 +370,11 @@ def roles(ports: Ports, services: Services) -> RoleUseCases:
             unit_of_work=services.unit_of_work, policy=ports.decisions.policy, denials=services.denials
         ),
         delete_role=DeleteRole(unit_of_work=services.unit_of_work, denials=services.denials),
-        assign_role=AssignRole(unit_of_work=services.unit_of_work, clock=ports.clock, denials=services.denials),
+        assign_role=AssignRole(
+            unit_of_work=services.unit_of_work, clock=ports.clock, denials=services.denials, hooks=ports.hooks
+        ),
         permits=Permits(authorize=services.authorize, policy=ports.decisions.policy),
-        unassign_role=UnassignRole(unit_of_work=services.unit_of_work, denials=services.denials),
+        unassign_role=UnassignRole(unit_of_work=services.unit_of_work, denials=services.denials, hooks=ports.hooks),
         list_user_roles=ListUserRoles(
             authorize=services.authorize,
             unit_of_work=services.unit_of_work,

@@ -139,6 +139,7 @@ async def open_environment(
     unavailable; `SigningKeyLocked`; `WrongSetting` if an operator's template cannot be used.
     """
     container = _container(settings, clock, metrics)
+    container.hooks.override(providers.Object(extensions.hooks))
     container.home().check()
     ports = extensions.applied(container.ports(), settings, container.hasher())
     container.ports.override(providers.Object(ports if instrument is None else instrument(ports)))

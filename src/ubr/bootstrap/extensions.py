@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 from msgspec.structs import replace
 
@@ -9,11 +11,34 @@ from ubr.adapters.security.bound_passwords import BoundPasswordHasher
 from ubr.adapters.security.passwords import Argon2PasswordHasher
 from ubr.adapters.security.secrets import SecretKeys
 from ubr.adapters.security.succeeding_passwords import SucceedingHasher
+from ubr.application.accounts.create_user import CreateUserCommand
+from ubr.application.accounts.delete_user import DeleteUserCommand
+from ubr.application.accounts.register_user import RegisterUserCommand
+from ubr.application.accounts.update_user import UpdateUserCommand
+from ubr.application.kernel.hooks import NO_HOOKS, Hooks
 from ubr.application.ports.accounts import SlowHasher
 from ubr.application.ports.mail import Mailer
 from ubr.application.ports.revocation import ChangeNotifier
+from ubr.application.roles.assign_role import AssignRoleCommand
+from ubr.application.roles.unassign_role import UnassignRoleCommand
+from ubr.application.sessions.log_in import LogInCommand
+from ubr.application.sessions.log_in_browser import LogInBrowserCommand
 from ubr.bootstrap.ports import Ports
 from ubr.settings import Settings
+
+HOOKED: Final = frozenset(
+    {
+        AssignRoleCommand,
+        CreateUserCommand,
+        DeleteUserCommand,
+        LogInBrowserCommand,
+        LogInCommand,
+        RegisterUserCommand,
+        UnassignRoleCommand,
+        UpdateUserCommand,
+    }
+)
+"""The commands of the acts that hooks may run before."""
 
 
 class Extensions(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +58,14 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
 
     notifier: ChangeNotifier | None = None
     """The fast path for ends of sessions. Without it, or if it loses records, the bound of the settings holds."""
+
+    hooks: Hooks = NO_HOOKS
+    """Code before acts, within their transactions and after them."""
+
+    def __post_init__(self) -> None:
+        """Errors: `TypeError` for a hook before an act that has none."""
+        if unknown := [command.__name__ for command in self.hooks.commands if command not in HOOKED]:
+            raise TypeError(f"No hook runs before {', '.join(unknown)}")
 
     def applied(self, ports: Ports, settings: Settings, former: Argon2PasswordHasher) -> Ports:
         """These ports with the parts of the host. `former` verifies the hashes from before."""

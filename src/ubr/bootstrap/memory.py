@@ -10,6 +10,7 @@ from ubr.adapters.memory.rate_limit_store import MemoryRateLimitStore
 from ubr.adapters.security.system import Uuid7, elapsed, random_bytes, utc_now
 from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.home_loop import HomeLoop
+from ubr.application.kernel.hooks import NO_HOOKS, Hooks
 from ubr.application.ports.metrics import NO_METRICS, Metrics
 from ubr.application.ports.system import Clock, NewId
 from ubr.application.revocation.propagation import PollingOnly
@@ -31,6 +32,7 @@ def ports_in_memory(
     store: MemoryStore,
     unit_of_work: MemoryUnitOfWork,
     metrics: Metrics,
+    hooks: Hooks,
     security: SecurityPorts,
 ) -> Ports:
     feed = MemoryChangeFeed(store)
@@ -50,6 +52,7 @@ def ports_in_memory(
         mailer=mailer_of(settings, clock),
         renderer=renderer_of(settings),
         metrics=metrics,
+        hooks=hooks,
         security=security,
         decisions=decisions_of(settings),
     )
@@ -65,7 +68,8 @@ class MemoryContainer(containers.DeclarativeContainer):
     recorder = providers.Singleton(Recorder, new_id=new_id, random_bytes=providers.Object(random_bytes))
     home = providers.Singleton(HomeLoop)
     store = providers.Singleton(MemoryStore, home=home)
-    unit_of_work = providers.Singleton(MemoryUnitOfWork, store=store, recorder=recorder, clock=clock)
+    hooks: providers.Provider[Hooks] = providers.Object(NO_HOOKS)
+    unit_of_work = providers.Singleton(MemoryUnitOfWork, store=store, recorder=recorder, clock=clock, hooks=hooks)
     metrics: providers.Provider[Metrics] = providers.Object(NO_METRICS)
     hasher = providers.Singleton(hasher_of, settings, metrics)
     security = providers.Singleton(security_of, settings, hasher)
@@ -78,6 +82,7 @@ class MemoryContainer(containers.DeclarativeContainer):
         store=store,
         unit_of_work=unit_of_work,
         metrics=metrics,
+        hooks=hooks,
         security=security,
     )
     services = providers.Singleton(services_of, ports)

@@ -6,6 +6,7 @@ import msgspec
 
 from ubr.application.access.session_cache import CAPACITY, CacheTimes
 from ubr.application.kernel.home_loop import HomeLoop
+from ubr.application.kernel.hooks import Hooks
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.ports.accounts import CommonPasswords, GuessablePasswords, LinkTokenMint, PasswordHasher
 from ubr.application.ports.audit import LogSigning
@@ -73,5 +74,6 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     renderer: MailRenderer
 
     metrics: Metrics
+    hooks: Hooks
     security: SecurityPorts
     decisions: OperatorDecisions

@@ -76,7 +76,7 @@ def services_of(ports: Ports) -> Services:
         elapsed=ports.elapsed,
         metrics=ports.metrics,
     )
-    unit_of_work = PropagatingUnitOfWork(inner=ports.unit_of_work, barrier=barrier)
+    unit_of_work = PropagatingUnitOfWork(inner=ports.unit_of_work, barrier=barrier, hooks=ports.hooks)
     rate_limiter = RateLimiter(
         rate_limit_store=ports.rate_limit_store, quotas=ports.decisions.quotas, metrics=ports.metrics
     )

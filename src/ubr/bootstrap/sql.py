@@ -14,6 +14,7 @@ from ubr.adapters.sql.revocation import SqlChangeFeed
 from ubr.adapters.sql.unit_of_work import SqlStore, SqlUnitOfWork
 from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.home_loop import HomeLoop
+from ubr.application.kernel.hooks import NO_HOOKS, Hooks
 from ubr.application.ports.metrics import NO_METRICS, Metrics
 from ubr.application.ports.protection import RateLimitStore
 from ubr.application.ports.revocation import ChangeNotifier
@@ -80,6 +81,7 @@ def ports_on_sql(
     background_unit_of_work: SqlUnitOfWork,
     redis: RedisClient | None,
     metrics: Metrics,
+    hooks: Hooks,
     security: SecurityPorts,
     decisions: OperatorDecisions,
 ) -> Ports:
@@ -90,7 +92,7 @@ def ports_on_sql(
         home=home,
         store=store,
         unit_of_work=unit_of_work,
-        hosting=SqlHosting(engine, recorder, store_clock, security.signer),
+        hosting=SqlHosting(engine, recorder, store_clock, security.signer, hooks),
         background_unit_of_work=background_unit_of_work,
         feed=SqlChangeFeed(engine, clock=store_clock),
         background_feed=SqlChangeFeed(background_engine, clock=store_clock),
@@ -99,6 +101,7 @@ def ports_on_sql(
         mailer=mailer_of(settings, clock),
         renderer=renderer_of(settings),
         metrics=metrics,
+        hooks=hooks,
         security=security,
         decisions=decisions,
     )
@@ -126,7 +129,8 @@ class SqlContainer(containers.DeclarativeContainer):
         schema=settings.provided.database_schema,
     )
     store = providers.Singleton(SqlStore, engine, background_engine)
-    unit_of_work = providers.Singleton(SqlUnitOfWork, engine, recorder, clock=store_clock)
+    hooks: providers.Provider[Hooks] = providers.Object(NO_HOOKS)
+    unit_of_work = providers.Singleton(SqlUnitOfWork, engine, recorder, clock=store_clock, hooks=hooks)
     background_unit_of_work = providers.Singleton(SqlUnitOfWork, background_engine, recorder, clock=store_clock)
     redis = providers.Singleton(redis_client, settings.provided.redis_url, home)
     metrics: providers.Provider[Metrics] = providers.Object(NO_METRICS)
@@ -147,6 +151,7 @@ class SqlContainer(containers.DeclarativeContainer):
         background_unit_of_work=background_unit_of_work,
         redis=redis,
         metrics=metrics,
+        hooks=hooks,
         security=security,
         decisions=decisions,
     )

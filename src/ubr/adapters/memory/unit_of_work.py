@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from uuid import UUID
@@ -21,6 +21,7 @@ from ubr.adapters.memory.roles import MemoryRoles
 from ubr.adapters.memory.sessions import MemoryPrincipals, MemoryRefreshTokens, MemorySessions
 from ubr.adapters.memory.store import Drafts, MemoryStore
 from ubr.application.audit.recorder import Recorder
+from ubr.application.kernel.hooks import NO_HOOKS, HookedUnit, Hooks
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import Repositories
@@ -33,12 +34,21 @@ from ubr.domain.revocation.changes import Change
 class MemoryTransaction:
     """One unit: drafts of all tables, and the events so far."""
 
-    def __init__(self, store: MemoryStore, recorder: Recorder, actor: Actor | System | None, now: datetime) -> None:
+    def __init__(
+        self,
+        store: MemoryStore,
+        recorder: Recorder,
+        actor: Actor | System | None,
+        now: datetime,
+        hooks: Hooks = NO_HOOKS,
+    ) -> None:
         self._drafts = Drafts(store)
         self._recorder = recorder
         self._actor = actor
         self._events: list[Event] = []
         self._store = store
+        self._hooks = hooks
+        self.committed: Sequence[Event] = ()
         self._pending = PendingChanges()
         self._epoch: str | None = None
         self.commit_id: UUID | None = None
@@ -79,6 +89,10 @@ class MemoryTransaction:
         self._events.append(event)
 
     async def commit(self) -> None:
+        if self._hooks.works_within:
+            unit = HookedUnit(connection=None, actor=self._actor, now=self.now)
+            await self._hooks.run_within(tuple(self._events), unit)
+        committed = tuple(self._events)
         for entry in self._recorder.entries(self._events, actor=self._actor, now=self.now):
             self._drafts.logs.put(entry.id, entry)
             self._drafts.log_queue.put(entry.id, entry.id)
@@ -89,6 +103,7 @@ class MemoryTransaction:
         if changes := self._pending.changes:
             self.commit_id = self._recorder.new_id()
             self._store.append(self.commit_id, changes)
+        self.committed = committed
 
 
 class MemoryUnitOfWork(msgspec.Struct, frozen=True):
@@ -97,12 +112,13 @@ class MemoryUnitOfWork(msgspec.Struct, frozen=True):
     store: MemoryStore
     recorder: Recorder
     clock: Clock
+    hooks: Hooks = NO_HOOKS
 
     @asynccontextmanager
     async def begin(self, actor: Actor | System | None) -> AsyncIterator[MemoryTransaction]:
         self.store.home.check()
         async with self.store.writing:
-            yield MemoryTransaction(self.store, self.recorder, actor, self.clock())
+            yield MemoryTransaction(self.store, self.recorder, actor, self.clock(), self.hooks)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[MemoryTransaction]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final, Self, TypeVar
@@ -20,7 +20,7 @@ from ubr.adapters.sql.places import PLACES, Places
 from ubr.adapters.sql.statements import Parameters, Row, Statement
 from ubr.adapters.sql.uninterrupted import uninterrupted
 from ubr.application.kernel.home_loop import HomeLoop
-from ubr.domain.errors import StoreUnavailable
+from ubr.domain.errors import StoreUnavailable, UbrError
 from ubr.domain.events import Event
 
 _log: Final = logging.getLogger("ubr.sql")
@@ -129,6 +129,27 @@ class SqlConnection:
         # A CTE is evaluated once. A subquery may be evaluated again, and its `limit` may then select other rows.
         ended = which.cte("ended")
         return len(await self.change(delete(key.table).where(key.in_(select(ended.c[key.name]))).returning(key)))
+
+    async def lend(self, work: Callable[[Any], Awaitable[None]]) -> None:
+        """Let code of the host work in the transaction, on the connection that it knows.
+
+        Errors: those of the code; an error of the driver is translated like one of ubr's own statements.
+        """
+        self._check_writing()
+        try:
+            await work(self._driver.connection)
+        except UbrError:
+            raise
+        except Exception as error:
+            meaning = translated(error)
+            if meaning is None:
+                raise
+            complain(meaning)
+            raise meaning from None
+        except BaseException:
+            # As in `_call`: asyncpg and the server may disagree after a cancellation.
+            self._broken = self._broken or not self._threaded
+            raise
 
     def note(self, events: list[Event]) -> None:
         """Take the events of a stored aggregate."""

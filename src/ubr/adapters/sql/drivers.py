@@ -43,6 +43,10 @@ class Driver(Protocol):
     def idle(self) -> bool:
         """True if the connection is open and in no transaction."""
 
+    @property
+    def connection(self) -> Any:
+        """The connection as a host knows it: of SQLAlchemy on SQLite, of asyncpg on PostgreSQL."""
+
     async def take(self) -> None:
         """Take a connection from the pool."""
 
@@ -86,6 +90,10 @@ class SqliteDriver:
     def _raw(self) -> Any:
         assert self._connection.sync_connection is not None  # noqa: S101 - it was started
         return self._connection.sync_connection.connection.driver_connection
+
+    @property
+    def connection(self) -> Any:
+        return self._connection
 
     async def take(self) -> None:
         _ = await self._connection.start()
@@ -141,6 +149,10 @@ class PostgresqlDriver:
     @property
     def idle(self) -> bool:
         return self.usable and not self._connection.is_in_transaction()
+
+    @property
+    def connection(self) -> Any:
+        return self._connection
 
     async def take(self) -> None:
         # The server may have closed connections that lay in the pool, of which there may be several.

@@ -20,6 +20,7 @@ from ubr.adapters.sql.statements import Statement
 from ubr.adapters.sql.uninterrupted import uninterrupted
 from ubr.adapters.sql.unit_of_work import SqlUnitOfWork
 from ubr.application.audit.recorder import Recorder
+from ubr.application.kernel.hooks import Hooks
 from ubr.application.ports.hosting import HostTransaction, WrongConnection
 from ubr.application.ports.secrets import Signer
 from ubr.application.ports.system import Clock
@@ -113,7 +114,7 @@ class HostedUnitOfWork(SqlUnitOfWork):
     """Units on a connection of the host, one after the other."""
 
     def __init__(self, hosting: SqlHosting, given: object) -> None:
-        super().__init__(hosting.engine, hosting.recorder, hosting.clock)
+        super().__init__(hosting.engine, hosting.recorder, hosting.clock, hooks=hosting.hooks)
         self._hosting = hosting
         self._given = given
         self._checked = False
@@ -144,10 +145,13 @@ class HostedUnitOfWork(SqlUnitOfWork):
 class SqlHosting:
     """Takes connections of SQLAlchemy over aiosqlite or asyncpg, and those of asyncpg itself."""
 
-    def __init__(self, engine: AsyncEngine, recorder: Recorder, clock: Clock | None, signer: Signer) -> None:
+    def __init__(
+        self, engine: AsyncEngine, recorder: Recorder, clock: Clock | None, signer: Signer, hooks: Hooks
+    ) -> None:
         self.engine: Final = engine
         self.recorder: Final = recorder
         self.clock: Final = clock
+        self.hooks: Final = hooks
         self._signer = signer
         self._sqlite = engine.dialect.name == "sqlite"
         self._schema: str | None = None

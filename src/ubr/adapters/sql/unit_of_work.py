@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Final
@@ -33,6 +33,7 @@ from ubr.adapters.sql.statements import Statement, updating
 from ubr.adapters.sql.tables import feed_head
 from ubr.application.audit.recorder import Recorder
 from ubr.application.kernel.home_loop import HomeLoop
+from ubr.application.kernel.hooks import NO_HOOKS, HookedUnit, Hooks
 from ubr.application.ports.metrics import Load
 from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.system import Clock
@@ -78,13 +79,17 @@ class SqlRepositories:
 class SqlTransaction(SqlRepositories):
     """Reads and writes in one transaction."""
 
-    def __init__(self, connection: SqlConnection, recorder: Recorder, actor: Actor | System | None) -> None:
+    def __init__(
+        self, connection: SqlConnection, recorder: Recorder, actor: Actor | System | None, hooks: Hooks
+    ) -> None:
         super().__init__(connection)
         self.now: Final = connection.now
+        self._hooks = hooks
         self._recorder = recorder
         self._actor = actor
         self._pending = PendingChanges()
         self.commit_id: UUID | None = None
+        self.committed: Sequence[Event] = ()
 
     @property
     def must_propagate(self) -> bool:
@@ -100,12 +105,19 @@ class SqlTransaction(SqlRepositories):
         self._connection.note([event])
 
     async def commit(self) -> None:
+        if self._hooks.works_within:
+            await self._connection.lend(self._run_hooks)
         entries = self._recorder.entries(self._connection.events, actor=self._actor, now=self.now)
         await write_entries(self._connection, entries)
         self._pending.gather(self._connection.events)
         batch = await self._write_changes()
         await self._connection.commit()
         self.commit_id = batch
+        self.committed = tuple(self._connection.events)
+
+    async def _run_hooks(self, connection: object) -> None:
+        unit = HookedUnit(connection=connection, actor=self._actor, now=self.now)
+        await self._hooks.run_within(tuple(self._connection.events), unit)
 
     async def _write_changes(self) -> UUID | None:
         """Write the changes to the feed. Returns the key of their rows; None without changes."""
@@ -119,11 +131,14 @@ class SqlTransaction(SqlRepositories):
 class SqlUnitOfWork:
     """Units over one engine. Without `clock`, PostgreSQL's clock is used; SQLite has none and requires `clock`."""
 
-    def __init__(self, engine: AsyncEngine, recorder: Recorder, clock: Clock | None = None) -> None:
+    def __init__(
+        self, engine: AsyncEngine, recorder: Recorder, clock: Clock | None = None, *, hooks: Hooks = NO_HOOKS
+    ) -> None:
         sqlite = engine.dialect.name == "sqlite"
         if sqlite and clock is None:
             raise ValueError("SQLite has no clock of its own: pass one")
         self._recorder = recorder
+        self._hooks = hooks
         self._clock = clock
         self._engine = engine
         # SQLite allows one writer at a time and makes the others poll. This lock queues those of this process.
@@ -184,7 +199,7 @@ class SqlUnitOfWork:
     async def _unit(self, actor: Actor | System | None, mode: Mode) -> AsyncIterator[SqlTransaction]:
         async with self._opened(mode) as connection:
             connection.moment = await self._now(connection)
-            yield SqlTransaction(connection, self._recorder, actor)
+            yield SqlTransaction(connection, self._recorder, actor, self._hooks)
 
     async def _now(self, connection: SqlConnection) -> datetime:
         row = None if self._turn is not None else await connection.row(_CLOCK)

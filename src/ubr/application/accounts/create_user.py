@@ -8,6 +8,7 @@ from ubr.application.access.authorization import Authorize, authority
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import EXAMPLE_PASSWORD, EmailStr, FullNameStr, NewPasswordStr, RoleNameStr, example
+from ubr.application.kernel.hooks import NO_HOOKS, Hooks
 from ubr.application.kernel.idempotency import Idempotency, IdempotencyKey
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import UserResult, present_user
@@ -60,6 +61,7 @@ class CreateUser(msgspec.Struct, frozen=True):
     policy: OperatorPolicy
     idempotency: Idempotency
     denials: DenialLog
+    hooks: Hooks = NO_HOOKS
 
     @denials_recorded
     @retry_on_conflict
@@ -86,6 +88,7 @@ class CreateUser(msgspec.Struct, frozen=True):
         )
         names = role_names(command.roles)
         needed = (USERS_WRITE, ROLES_ASSIGN) if names else (USERS_WRITE,)
+        await self.hooks.run_before(command, actor)
         call = self.idempotency.of(idempotency_key, command, actor=actor, answer=UserResult)
         if password is not None:
             # Checked before the password is hashed, because hashing is expensive.

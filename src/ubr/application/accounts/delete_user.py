@@ -7,6 +7,7 @@ import msgspec
 from ubr.application.access.authorization import Authority, authority, permissions_of
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.hooks import NO_HOOKS, Hooks
 from ubr.application.kernel.representations import check_revision, present_user
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
@@ -39,11 +40,13 @@ class DeleteUser(msgspec.Struct, frozen=True):
 
     unit_of_work: EndingUnitOfWork
     denials: DenialLog
+    hooks: Hooks = NO_HOOKS
 
     @denials_recorded
     @retry_on_conflict
     async def __call__(self, command: DeleteUserCommand, /, *, actor: Actor | System) -> None:
         user_id = UserId(command.user_id)
+        await self.hooks.run_before(command, actor)
         async with self.unit_of_work.ending(Change("user", str(user_id)), actor=actor) as tx:
             who = await authority(tx, actor)
             _may_delete(tx, who, user_id)

@@ -15,6 +15,7 @@ from ubr.application.kernel.fields import (
     NewPasswordStr,
     example,
 )
+from ubr.application.kernel.hooks import NO_HOOKS, Hooks
 from ubr.application.kernel.idempotency import Idempotency, IdempotencyKey, IdempotentCall
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import UserResult, present_user
@@ -66,6 +67,7 @@ class RegisterUser(msgspec.Struct, frozen=True):
     policy: OperatorPolicy
     idempotency: Idempotency
     denials: DenialLog
+    hooks: Hooks = NO_HOOKS
 
     @overload
     async def __call__(
@@ -109,6 +111,7 @@ class RegisterUser(msgspec.Struct, frozen=True):
             if before is not None:
                 return None
             await self.rate_limiter.registration()
+            await self.hooks.run_before(command, actor)
             # A limit of mails to this e-mail is not reported: it would reveal that others have registered with it.
             mailed = await self.rate_limiter.admits_mail(MailKind.REGISTRATION, email)
             await self._ask(call, email if mailed else None, actor)
@@ -133,6 +136,7 @@ class RegisterUser(msgspec.Struct, frozen=True):
         if not isinstance(actor, System):
             await self.rate_limiter.registration()
             mailed = await self.rate_limiter.may_mail(MailKind.VERIFICATION, email)
+        await self.hooks.run_before(command, actor)
         new = UserId(self.new_id())
         hashed = await self.hasher.hash(password, owner=new, account=email.key)
         async with self.unit_of_work.begin(actor) as tx:

@@ -10,6 +10,7 @@ from ubr.application.access.authorization import authority, forbid_outliving_of,
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import EmailStr, FullNameStr, example
+from ubr.application.kernel.hooks import NO_HOOKS, Hooks
 from ubr.application.kernel.representations import UserResult, check_revision, present_user
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.mail.queue import MailQueue
@@ -64,6 +65,7 @@ class UpdateUser(msgspec.Struct, frozen=True):
     rate_limiter: RateLimiter
     mail_queue: MailQueue
     denials: DenialLog
+    hooks: Hooks = NO_HOOKS
 
     @denials_recorded
     @retry_on_conflict
@@ -74,6 +76,7 @@ class UpdateUser(msgspec.Struct, frozen=True):
         if isinstance(full_name, str):
             full_name = parse_text(full_name, "/full_name", longest=MAX_FULL_NAME_LENGTH)
         protected = email is not UNSET or changes.status is not UNSET
+        await self.hooks.run_before(command, actor)
         if isinstance(actor, Actor) and actor.user_id == user_id:
             await self.rate_limiter.own_change(user_id)
         async with self.unit_of_work.ending(Change("user", str(user_id)), actor=actor) as tx:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -85,6 +85,11 @@ class Transaction(Repositories, Protocol):
     @property
     def commit_id(self) -> UUID | None:
         """After the commit: the key of the change records it wrote; None if it wrote none."""
+        ...
+
+    @property
+    def committed(self) -> Sequence[Event]:
+        """After the commit: its events."""
         ...
 
     @property

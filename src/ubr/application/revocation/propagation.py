@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from ubr.application.access.session_cache import CLOCK_RATES, SessionCache
+from ubr.application.kernel.hooks import NO_HOOKS, Hooks
 from ubr.application.ports.metrics import NO_METRICS, Metrics
 from ubr.application.ports.revocation import ChangeFeed, ChangeNotifier, CommittedChanges, Elapsed, Listener, WorkerId
 from ubr.application.ports.unit_of_work import Repositories, Transaction, UnitOfWork
@@ -147,6 +148,7 @@ class PropagatingUnitOfWork(msgspec.Struct, frozen=True):
 
     inner: UnitOfWork
     barrier: RevocationBarrier
+    hooks: Hooks = NO_HOOKS
 
     def read(self) -> AbstractAsyncContextManager[Transaction]:
         return self.inner.read()
@@ -164,6 +166,7 @@ class PropagatingUnitOfWork(msgspec.Struct, frozen=True):
         # The connection has been returned by now, so the wait keeps none from other requests.
         if transaction.commit_id is not None:
             await self.barrier(transaction.commit_id, must_propagate=transaction.must_propagate)
+        await self.hooks.run_after(transaction.committed, actor)
 
     @asynccontextmanager
     async def ending(self, change: Change, *, actor: Actor | System | None) -> AsyncIterator[Transaction]:
@@ -183,3 +186,4 @@ class PropagatingUnitOfWork(msgspec.Struct, frozen=True):
             await self.barrier.again(change, recorded=True)
         else:
             await self.barrier(transaction.commit_id, must_propagate=True)
+        await self.hooks.run_after(transaction.committed, actor)

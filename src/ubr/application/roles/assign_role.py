@@ -8,6 +8,7 @@ import msgspec
 from ubr.application.access.authorization import authority, keep_an_admin, permissions_of
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.hooks import NO_HOOKS, Hooks
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import Clock
@@ -44,12 +45,14 @@ class AssignRole(msgspec.Struct, frozen=True):
     unit_of_work: EndingUnitOfWork
     clock: Clock
     denials: DenialLog
+    hooks: Hooks = NO_HOOKS
 
     @denials_recorded
     @retry_on_conflict
     async def __call__(self, command: AssignRoleCommand, /, *, actor: Actor | System) -> None:
         name = RoleName.parse(command.role, "")
         expires_at = self._end(command.expires_at)
+        await self.hooks.run_before(command, actor)
         async with self.unit_of_work.ending(Change("user", str(command.user_id)), actor=actor) as tx:
             who = await authority(tx, actor)
             who.require(ROLES_ASSIGN)

@@ -7,6 +7,7 @@ import msgspec
 from ubr.application.access.authorization import authority, keep_an_admin, permissions_of
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.hooks import NO_HOOKS, Hooks
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
@@ -34,11 +35,13 @@ class UnassignRole(msgspec.Struct, frozen=True):
 
     unit_of_work: EndingUnitOfWork
     denials: DenialLog
+    hooks: Hooks = NO_HOOKS
 
     @denials_recorded
     @retry_on_conflict
     async def __call__(self, command: UnassignRoleCommand, /, *, actor: Actor | System) -> None:
         name = RoleName.parse(command.role, "")
+        await self.hooks.run_before(command, actor)
         async with self.unit_of_work.ending(Change("user", str(command.user_id)), actor=actor) as tx:
             who = await authority(tx, actor)
             who.require(ROLES_ASSIGN)

@@ -7,6 +7,7 @@ import msgspec
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import EXAMPLE_EMAIL, EmailStr, PasswordStr, example
+from ubr.application.kernel.hooks import NO_HOOKS, Hooks
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import TokensResult
 from ubr.application.kernel.retry import retry_on_conflict
@@ -51,12 +52,14 @@ class LogIn(msgspec.Struct, frozen=True):
     new_id: NewId
     policy: OperatorPolicy
     denials: DenialLog
+    hooks: Hooks = NO_HOOKS
 
     @denials_recorded
     @retry_on_conflict
     async def __call__(self, command: LogInCommand, /, *, actor: Actor | System | None = None) -> TokensResult:
         email = Email.parse(command.email)
         password = bounded_password(command.password)
+        await self.hooks.run_before(command, actor)
         async with self.passwords.checked(email, password) as checked:
             await self.passwords.rate_limiter.login(checked.user)
             await self.keys.current()

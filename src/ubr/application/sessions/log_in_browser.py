@@ -8,6 +8,7 @@ import msgspec
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import EXAMPLE_EMAIL, EmailStr, PasswordStr, example
+from ubr.application.kernel.hooks import NO_HOOKS, Hooks
 from ubr.application.kernel.representations import BrowserLoginResult, BrowserSessionResult, present_user
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
@@ -46,6 +47,7 @@ class LogInBrowser(msgspec.Struct, frozen=True):
     authenticate: AuthenticateCookie
     sessions: BrowserSessions
     denials: DenialLog
+    hooks: Hooks = NO_HOOKS
 
     @denials_recorded
     @retry_on_conflict
@@ -54,6 +56,7 @@ class LogInBrowser(msgspec.Struct, frozen=True):
     ) -> BrowserLoginResult:
         email = Email.parse(command.email)
         password = bounded_password(command.password)
+        await self.hooks.run_before(command, actor)
         async with self.passwords.checked(email, password) as checked:
             await self.passwords.rate_limiter.login(checked.user)
             if command.cookie is not None:
