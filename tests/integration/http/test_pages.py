@@ -29,6 +29,7 @@ from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
 from ubr.domain.accounts.user import UserStatus
 from ubr.domain.actor import SYSTEM
 from ubr.entrypoints.http.app import HttpOptions
+from ubr.entrypoints.http.browser import COOKIE
 from ubr.entrypoints.http.page_options import PageOptions
 from ubr.entrypoints.http.pages.page import POLICY
 from ubr.settings import Limit, LoginRateLimit
@@ -376,6 +377,26 @@ async def test_logging_out_ends_the_session_and_takes_the_cookie(person: Person)
     thief = Person(person.service)
     thief.client.cookies.update(before)
     assert (await thief.open("/account")).url.path == "/login"
+
+
+async def test_the_authorization_of_a_proxy_means_nothing_to_a_page(person: Person) -> None:
+    person.client.headers["authorization"] = "Basic dGFyZ2V0"
+    assert (await (await person.log_in()).open("/account")).url.path == "/account"
+    thief = Person(person.service)
+    thief.client.cookies.update(person.client.cookies)
+    assert notice(await person.send("/logout")) == "You are logged out."
+    assert (await thief.open("/account")).url.path == "/login"
+
+
+@pytest.mark.parametrize("planted", ["{cookie}; __Host-ubr=planted", "__Host-ubr=planted; {cookie}"])
+async def test_a_logout_ends_the_session_beside_a_planted_cookie(person: Person, planted: str) -> None:
+    [cookie] = [f"{name}={value}" for name, value in (await person.log_in()).client.cookies.items() if name == COOKIE]
+    browser = Person(person.service)
+    headers = {**SAME_ORIGIN, "cookie": planted.format(cookie=cookie)}
+    answer = await browser.client.post("/logout", headers=headers)
+    assert answer.status_code == 303
+    assert f"{COOKIE}=; Max-Age=0" in answer.headers["set-cookie"]
+    assert (await person.open("/account")).url.path == "/login"
 
 
 async def test_logging_out_twice_is_no_error(person: Person) -> None:

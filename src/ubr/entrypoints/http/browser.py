@@ -41,15 +41,19 @@ class Browsers:
 
         Errors: `InvalidToken` if there is more than one: then one of them may be from another site.
         """
-        found = [
-            value
+        found = self.cookies(fields)
+        if len(found) > 1:
+            raise InvalidToken("There is more than one session cookie")
+        return found[0] if found else None
+
+    def cookies(self, fields: Fields) -> list[str]:
+        """All values of the session cookie."""
+        return [
+            value.decode("latin-1")
             for field in fields.get(b"cookie", ())  # HTTP/2 may split the field (RFC 9113, 8.2.3)
             for name, sign, value in (pair.strip(b" \t").partition(b"=") for pair in field.split(b";"))
             if sign and name == self._name
         ]
-        if len(found) > 1:
-            raise InvalidToken("There is more than one session cookie")
-        return found[0].decode("latin-1") if found else None
 
     def set_cookie(self, cookie: SessionCookieResult) -> str:
         """The `Set-Cookie` field that gives a browser its cookie."""

@@ -28,6 +28,8 @@ C = TypeVar("C", bound=Command)
 _NOBODY: Final = UUID(int=0)
 _EMPTY_OBJECT: Final = b"{}"
 NOT_KEPT: Final = "no-store"
+PAGES: Final = "pages"
+"""The tag of all pages. The document does not describe them."""
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +76,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def strict(self) -> bool:
         """False for pages, health, keys and documents: mail programs, people and probes add parameters to a URL."""
-        return self.tag not in {"pages", "service"}
+        return self.tag not in {PAGES, "service"}
 
 
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -177,13 +179,23 @@ class Call:
     def cookie(self) -> str | None:
         """The session cookie; None without one, and beside an `Authorization`: no cookie rescues a wrong token.
 
-        Errors: `InvalidToken`.
+        Pages take no tokens, so there an `Authorization` is that of a proxy, and means nothing. Errors: `InvalidToken`.
         """
-        if b"cookie" not in self.fields or b"authorization" in self.fields:
+        if b"authorization" in self.fields and self._operation.tag != PAGES:
             return None
+        return self._browsers.cookie(self.fields) if self._looks_at_cookies() else None
+
+    @property
+    def cookies(self) -> list[str]:
+        """All session cookies of a browser that a page logs out: each of several may be that of a session."""
+        return self._browsers.cookies(self.fields) if self._looks_at_cookies() else []
+
+    def _looks_at_cookies(self) -> bool:
+        if b"cookie" not in self.fields:
+            return False
         self._with_cookie = True
         self.answer_headers = {"vary": "Cookie", **(self.answer_headers or {})}
-        return self._browsers.cookie(self.fields)
+        return True
 
     @property
     def replaced_cookie(self) -> str | None:

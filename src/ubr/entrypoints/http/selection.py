@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
-from ubr.entrypoints.http.call import Operation
+from ubr.entrypoints.http.call import PAGES, Operation
 
 Selection: TypeAlias = frozenset[str] | None
 """Tags and names of operations, as in the OpenAPI document. None selects every route."""
-
-PAGES: Final = "pages"
-"""The tag of all pages. The document does not describe them."""
 
 
 def select(names: Collection[str] | None, operations: Iterable[Operation]) -> Selection:

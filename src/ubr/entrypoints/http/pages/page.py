@@ -16,7 +16,7 @@ import msgspec
 
 from ubr.domain.actor import Actor
 from ubr.domain.errors import InputError, Invalid, InvalidLink, InvalidToken, RateLimited, UbrError, Unavailable
-from ubr.entrypoints.http.call import Call, Operation, operation
+from ubr.entrypoints.http.call import PAGES, Call, Operation, operation
 from ubr.entrypoints.http.form import Form
 from ubr.entrypoints.http.pages import cookies, return_to
 from ubr.entrypoints.http.pages.rendering import SITE, Site
@@ -27,7 +27,6 @@ from ubr.entrypoints.http.problems.response import known_error, problem
 from ubr.entrypoints.http.query import pairs
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.routing import Controller, Handle
-from ubr.entrypoints.http.selection import PAGES
 
 HTML: Final = "text/html"
 LANGUAGE: Final = "language"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from ubr.domain.errors import NotFound
-from ubr.entrypoints.http.call import Call, operation
+from ubr.entrypoints.http.call import PAGES, Call, operation
 from ubr.entrypoints.http.files import serve
 from ubr.entrypoints.http.pages.assets import FOR_GOOD
 from ubr.entrypoints.http.pages.page import site_of
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.routing import Controller, get
-from ubr.entrypoints.http.selection import PAGES
 
 
 class PageAssets(Controller):

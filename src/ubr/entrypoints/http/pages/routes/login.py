@@ -53,8 +53,8 @@ class LoginPages(PageController):
     @post("/logout", form_operation("post_logout"))
     async def log_out(self, request: Call) -> Response:
         # If the session has ended already, the person is logged out, as they want to be.
-        with suppress(InvalidToken):
-            if (cookie := request.cookie) is not None:
+        for cookie in request.cookies:
+            with suppress(InvalidToken):
                 actor = await request.ubr.authenticate_cookie.holder(cookie)
                 await request.ubr.log_out(actor=actor)
         request.take_cookie()
