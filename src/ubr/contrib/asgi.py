@@ -34,7 +34,7 @@ def fields_in(scope: Scope) -> Fields:
 class Origins:
     """Middleware: the use cases that a request calls know its client, for rate limits and the audit log.
 
-    Each answer gets the id of its request, as those of ubr do.
+    Each answer gets the id of its request, as those of ubr do. A WebSocket has a client too.
     """
 
     def __init__(self, app: App, auth: Auth[Any]) -> None:
@@ -42,7 +42,7 @@ class Origins:
         self._auth = auth
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
         client = scope.get("client")

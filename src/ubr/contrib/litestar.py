@@ -20,7 +20,7 @@ from ubr.contrib import asgi as parts
 from ubr.contrib.auth import Auth, Library, Source, TokenGate, Tokens, Who
 from ubr.contrib.openapi import Document, secure, with_mounted
 from ubr.contrib.problems import answer
-from ubr.domain.errors import UbrError
+from ubr.domain.errors import NotFound, UbrError
 
 try:
     from litestar import Litestar, Request, Response, asgi
@@ -153,6 +153,12 @@ class LitestarAuth(Auth[Who], InitPlugin):
 
 def _mounted(path: str, app: parts.Mounted) -> ASGIRouteHandler:
     async def users(scope: Scope, receive: Receive, send: Send) -> None:
+        below = scope["path"]
+        if not below.startswith("/"):
+            # Litestar takes `/usersapi` for a path below `/users`, and rules for paths in front of it do not.
+            if path.strip("/"):
+                raise NotFound("This path does not exist")
+            scope["path"] = f"/{below}"
         await app(cast("parts.Scope", scope), cast("parts.Receive", receive), cast("parts.Send", send))
 
     return asgi(path, is_mount=True, copy_scope=True)(users)

@@ -12,13 +12,17 @@ from uuid import UUID
 import httpx
 import jsonschema
 import pytest
+from litestar import Litestar
 from starlette.requests import HTTPConnection
 
 from tests.integration.contrib.services import FRAMEWORKS, running
 from tests.integration.http.kit import PASSWORD, Service, bearer, in_process, memory_settings, problem
 from tests.integration.verifier.kit import Way, make_follower, make_verifier
 from ubr import SYSTEM, AssignRoleCommand, CreateRoleCommand, ListLogsCommand, RevokeUserSessionsCommand, errors
+from ubr.application.kernel.origin import Origin, current_origin
+from ubr.contrib.asgi import Origins
 from ubr.contrib.auth import Library, Tokens
+from ubr.contrib.litestar import LitestarAuth
 from ubr.contrib.starlette import StarletteAuth
 from ubr.testing import Double
 
@@ -156,6 +160,24 @@ async def test_the_interface_of_ubr_below_a_path(embedded: Program) -> None:
     assert (await client.get("/notes", headers=bearer(tokens))).json() == {"reader": user.json()["id"]}
 
 
+@pytest.mark.parametrize("path", ["/usersapi/users/me", "/users.api/users/me"])
+async def test_a_path_that_only_begins_like_the_mount_is_not_below_it(embedded: Program, path: str) -> None:
+    reader = await embedded.reader()
+    assert (await embedded.client.get("/users/api/users/me", headers=reader)).status_code == 200
+    answer = await embedded.client.get(path, headers=reader)
+    assert (answer.status_code, bool(answer.headers["x-request-id"])) == (404, True)
+
+
+async def test_the_interface_of_ubr_at_the_root() -> None:
+    auth = LitestarAuth(Library())
+    auth.mount("/")
+    app: Any = Litestar([], plugins=[auth], openapi_config=None)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://users.test") as client:
+        with Double() as double, auth.using(double.ubr):
+            answer = await client.get("/api/users/me", headers=double.a_user().headers)
+            assert answer.status_code == 200
+
+
 async def test_the_audit_log_knows_the_client(embedded: Program) -> None:
     ubr = embedded.auth.ubr
     await embedded.client.post(
@@ -284,6 +306,23 @@ async def test_a_request_that_outlasts_its_session_is_refused_from_then_on() -> 
         for dependency in (auth.actor, auth.optional_actor, auth.require("users:read")):
             with pytest.raises(errors.InvalidToken):
                 await dependency(connection)
+
+
+async def test_calls_in_a_websocket_know_its_client() -> None:
+    auth = StarletteAuth(Library())
+    found: list[Origin] = []
+
+    async def app(_: Any, __: Any, ___: Any) -> None:
+        found.append(current_origin())
+
+    scope = {"type": "websocket", "headers": [(b"x-request-id", b"mine")], "client": ("192.0.2.7", 1)}
+    with Double() as double, auth.using(double.ubr):
+        await Origins(app, auth)(scope, _nothing, _nothing)
+    assert (found[0].ip, found[0].request_id) == ("192.0.2.7", "mine")
+
+
+async def _nothing(*_: Any) -> Any:
+    return None
 
 
 async def test_a_user_of_one_auth_is_none_of_another_one_below_it() -> None:
