@@ -118,6 +118,29 @@ def test_the_core_works_alone_and_every_entrance_names_its_extra(tmp_path: Path)
     assert {name for name, text in said.items() if not text.startswith("MissingExtra: ")} == {"command"}
 
 
+def test_sqlite_needs_no_package_of_postgresql(tmp_path: Path) -> None:
+    program = """if True:
+        import asyncio, sys
+        sys.modules["asyncpg"] = None
+        from ubr import Settings, connect
+
+        async def opened():
+            async with connect(Settings.memory(database_url="sqlite:///ubr.db", migrate="auto")) as ubr:
+                print(await ubr.create_admin.exists())
+
+        asyncio.run(opened())
+    """
+    done = subprocess.run(  # noqa: S603 - our own text
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+
+
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_the_modules_of_an_extra_are_those_of_its_packages(extra: str) -> None:
     homes = {name: {canonicalize_name(each) for each in found} for name, found in packages_distributions().items()}

@@ -82,7 +82,7 @@ from ubr.application.sessions.revoke_session import RevokeSession
 from ubr.application.sessions.revoke_user_sessions import RevokeUserSessions
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class AccountUseCases:
     """Accounts, and proof of their ownership."""
 
@@ -108,7 +108,7 @@ class AccountUseCases:
     create_admin: CreateAdmin
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class SessionUseCases:
     """Login, logout and sessions."""
 
@@ -125,7 +125,7 @@ class SessionUseCases:
     revoke_user_sessions: RevokeUserSessions
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class RoleUseCases:
     """Roles, and their holders."""
 
@@ -140,7 +140,7 @@ class RoleUseCases:
     permits: Permits
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class MachineUseCases:
     """Machines, and their keys."""
 
@@ -156,7 +156,7 @@ class MachineUseCases:
     log_in_machine: LogInMachine
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class MailUseCases:
     """Queued mails."""
 
@@ -165,7 +165,7 @@ class MailUseCases:
     retry_mail: RetryMail
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class AuditUseCases:
     """The audit log."""
 
@@ -182,7 +182,7 @@ class AuditUseCases:
     rotate_log_key: RotateLogKey
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class KeyUseCases:
     """The keys that sign access tokens."""
 
@@ -193,7 +193,7 @@ class KeyUseCases:
     get_public_keys: GetPublicKeys
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class RevocationUseCases:
     """For verifiers in other services."""
 
@@ -201,7 +201,7 @@ class RevocationUseCases:
     stop_following_revocations: StopFollowingRevocations
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class OperationUseCases:
     """The service itself."""
 
@@ -211,7 +211,7 @@ class OperationUseCases:
     inspect_installation: InspectInstallation
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class HostedUseCases:
     """The use cases within a transaction of the host, called as `await users.create_user(command, actor=…)`.
 
@@ -270,7 +270,7 @@ class HostedUseCases:
         return cls(**{name: every[name] for name in names}, committed=committed)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class UseCases(
     AccountUseCases,
     SessionUseCases,
@@ -285,7 +285,7 @@ class UseCases(
     """Each field is a use case."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Application(UseCases):
     """The table of contents: each field is a use case, called as `await ubr.register_user(command, actor=…)`."""
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ubr.adapters.sql.drivers import Driver, PostgresqlDriver, SqliteDriver, compiled_for_asyncpg
 from ubr.adapters.sql.engine import Mode
-from ubr.adapters.sql.postgresql import literal, quoted
+from ubr.adapters.sql.quoting import literal, quoted
 from ubr.adapters.sql.statements import Parameters, Row, Statement
 from ubr.application.ports.hosting import WrongConnection
 

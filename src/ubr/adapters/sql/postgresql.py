@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
+from ubr.adapters.sql.quoting import literal, quoted
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -122,11 +124,3 @@ def _search_path(schema: str | None) -> str:
     if schema:
         return literal(quoted(schema))
     return f"concat_ws(', ', {literal(quoted(NEW))}, nullif(current_setting('search_path'), ''))"
-
-
-def quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
