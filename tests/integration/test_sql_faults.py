@@ -209,7 +209,7 @@ def test_every_constraint_that_can_be_broken_has_a_meaning() -> None:
         if isinstance(constraint, UniqueConstraint | ForeignKeyConstraint)
     ]
     assert {str(constraint.name) for constraint in checked} | {"pk_roles"} == set(CONSTRAINTS)
-    assert {"users.email_key", "roles.name", "log_leaves.entry_id"} == set(SQLITE_CONSTRAINTS)
+    assert {"users.email_key", "roles.name", "machines.name", "log_leaves.entry_id"} == set(SQLITE_CONSTRAINTS)
     assert {str(c.table.name) for c in checked if isinstance(c, ForeignKeyConstraint)} == set(SQLITE_REFERENCES)
 
 

@@ -38,7 +38,7 @@ EDITS = {
         ),
         ("c.full_name, c.status, ", "c.locale, "),
         ("key, full_name, status, ", "locale, "),
-        ("full_name, _STATUS[status], ", "locale, "),
+        ("full_name,\n                    _STATUS[status],\n", "                    locale,\n"),
     ],
     "application/kernel/representations.py": [
         (

@@ -155,7 +155,10 @@ def test_a_secret_is_replaced(ubr: Run) -> None:
         assert done.err == sentence(kid)
     assert keys_of(ubr, **settings(NEW)) == before
 
-    said = "The first secret of UBR_SECRET_KEY decrypts every key: {} of 3 rewrapped.\nPassword hashes rewrapped: 0.\n"
+    said = (
+        "The first secret of UBR_SECRET_KEY decrypts every key: {} of 3 rewrapped.\n"
+        "Password hashes rewrapped: 0.\nKeys of machines rewrapped: 0.\n"
+    )
     for expected in (3, 0):
         done = ubr("keys", "rewrap", **settings(NEW, OLD))
         assert (done.code, done.out, done.err) == (0, said.format(expected), "")

@@ -44,6 +44,7 @@ CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
     "fk_replays_actor_id_users": TransactionConflict,
     "fk_replays_user_id_users": TransactionConflict,
     "fk_known_clients_user_id_users": UserNotFound,
+    "fk_machines_user_id_users": UserNotFound,
     "fk_machine_keys_user_id_users": UserNotFound,
 }
 """The error for each violated constraint. PostgreSQL reports its name, SQLite the columns of a unique constraint."""
@@ -64,6 +65,7 @@ SQLITE_REFERENCES: Final[dict[str, type[UbrError]]] = {
     "refresh_tokens": SessionNotFound,
     "replays": TransactionConflict,
     "known_clients": UserNotFound,
+    "machines": UserNotFound,
     "machine_keys": UserNotFound,
 }
 """The error for a violated foreign key, by the written table: SQLite does not report which key it was."""

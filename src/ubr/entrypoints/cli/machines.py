@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -208,6 +207,7 @@ def revoke_key(*, machine: str, key_id: UUID) -> None:
 
 def _with_application(act: Callable[[Application], Awaitable[T]], *, prepared: bool = False) -> T:
     settings = Settings.from_env()
+    import asyncio
 
     async def run() -> T:
         from ubr.domain.errors import MachineKeyNotFound
