@@ -49,6 +49,9 @@ from ubr.application.accounts.export_user import (
     FormerEmailResult as FormerEmailResult,
 )
 from ubr.application.accounts.export_user import (
+    HeldKeyResult as HeldKeyResult,
+)
+from ubr.application.accounts.export_user import (
     HeldLinkResult as HeldLinkResult,
 )
 from ubr.application.accounts.export_user import (
@@ -315,7 +318,13 @@ from ubr.application.operations.inspect_installation import (
     KeysInspection as KeysInspection,
 )
 from ubr.application.operations.inspect_installation import (
+    KeyToReview as KeyToReview,
+)
+from ubr.application.operations.inspect_installation import (
     LogInspection as LogInspection,
+)
+from ubr.application.operations.inspect_installation import (
+    MachineKeysInspection as MachineKeysInspection,
 )
 from ubr.application.operations.inspect_installation import (
     OutboxInspection as OutboxInspection,

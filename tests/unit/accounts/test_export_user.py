@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from tests.support.machines import Machines
 from tests.support.people import PASSWORD, World, new_world
 from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.accounts.export_user import PAGE, ExportUserCommand, UserExportResult
@@ -28,6 +29,7 @@ from ubr.domain.errors import (
     UserNotFound,
 )
 from ubr.domain.events import UserUpdated
+from ubr.domain.machines.key_text import keys_in
 from ubr.settings import Limit, LoginRateLimit, RateLimit
 
 OWNER = "owner@example.org"
@@ -70,6 +72,22 @@ async def test_all_that_is_stored_is_in_the_document(world: World) -> None:
     assert [entry["action"] for entry in document["acts"]][:2] == ["verifier.registered", "user.email_change_asked"]
     assert [entry["action"] for entry in document["acts_upon"]][:2] == ["user.exported", "session.login_failed"]
     assert document["acts_upon"][1]["ip"] == STRANGER
+
+
+async def test_the_document_of_a_machine_names_its_keys_and_contains_none(world: World) -> None:
+    machines = Machines(world)
+    machine, first = await machines.working("users:read")
+    second = await machines.key(machine.id, scope=["users:read"])
+    await machines.log_in(second.client_secret)
+    await machines.revoke(machine.id, first.key.id)
+    text = b"".join(await parts(world, machine.id)).decode()
+    keys = json.loads(text)["keys"]
+    assert [UUID(key["id"]) for key in keys] == [second.key.id, first.key.id]
+    assert [bool(key["revoked_at"]) for key in keys] == [False, True]
+    assert (keys[0]["scope"], bool(keys[0]["last_used_at"])) == (["users:read"], True)
+    assert set(keys[0]) == {"id", "name", "scope", "created_at", "expires_at", "revoked_at", "last_used_at"}
+    assert keys_in(text) == []
+    assert (await exported(world, (await world.user()).id))["keys"] == []
 
 
 async def test_the_export_is_an_entry(world: World) -> None:

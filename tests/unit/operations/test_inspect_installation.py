@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from dependency_injector import providers
 
+from tests.support.machines import Machines
 from tests.support.people import World, give_up
 from ubr.adapters.memory import MemoryStore
 from ubr.application.accounts.create_user import CreateUserCommand
@@ -66,6 +67,34 @@ async def test_another_secret_decrypts_nothing() -> None:
     assert (state.locked_passwords, state.passwords) == (1, 1)
     assert state.prepared
     assert state.administrator
+
+
+async def test_keys_of_machines_are_reviewed(world: World) -> None:
+    machines = Machines(world)
+    good = await machines.machine(name="good")
+    await machines.key(good.id, expires_at=world.clock() + timedelta(days=200))
+    keys = (await inspected(world)).machine_keys
+    assert (keys.accepted, keys.lasting, keys.unused, keys.ending) == (1, [], [], [])
+    forever, soon, rotated = [await machines.machine(name=name) for name in ("forever", "soon", "rotated")]
+    lasting = await machines.key(forever.id)
+    ending = await machines.key(soon.id, expires_at=world.clock() + timedelta(days=101))
+    old = await machines.key(rotated.id, expires_at=world.clock() + timedelta(days=101))
+    ended = await machines.key(soon.id, expires_at=world.clock() + timedelta(days=50))
+    revoked = await machines.key(forever.id)
+    await machines.revoke(forever.id, revoked.key.id)
+    world.clock.move(days=89)
+    for key in (ending, old):
+        await machines.log_in(key.client_secret)
+    await machines.rotate(rotated.id, old.key.id)
+    world.clock.move(days=1)
+    assert not (await inspected(world)).machine_keys.unused
+    world.clock.move(seconds=1)
+    keys = (await inspected(world)).machine_keys
+    assert {key.machine for key in keys.lasting} == {"forever", "rotated"}
+    assert {key.machine for key in keys.unused} == {"good", "forever"}
+    assert [(key.machine, key.id) for key in keys.ending] == [("soon", ending.key.id)]
+    assert lasting.key.id in {key.id for key in keys.lasting}
+    assert ended.key.id not in {key.id for key in keys.unused}
 
 
 async def test_entries_wait_until_they_are_signed(world: World) -> None:

@@ -37,6 +37,7 @@ from ubr.domain.audit.entry import LogEntry
 from ubr.domain.errors import ReauthenticationRequired, UserNotFound
 from ubr.domain.events import UserExported
 from ubr.domain.ids import SessionId, UserId
+from ubr.domain.machines.key import MachineKey
 from ubr.domain.mail.kinds import MailKind
 from ubr.domain.mail.queued_mail import QueuedMail
 from ubr.domain.roles.permissions import LOGS_READ, SESSIONS_READ, USERS_READ
@@ -106,14 +107,26 @@ class HeldSessionResult(Result, frozen=True, kw_only=True):
     user_agent: Annotated[str | None, example("curl/8.5.0")]
 
 
+class HeldKeyResult(Result, frozen=True, kw_only=True):
+    """A key of a machine, without its text and its digest. `scope` is null for all permissions of the machine."""
+
+    id: Id
+    name: Annotated[str, example("production")]
+    scope: Annotated[list[str] | None, example(["users:read"])]
+    created_at: Timestamp
+    expires_at: Annotated[Timestamp | None, example("2027-01-31T12:00:00Z")]
+    revoked_at: Annotated[Timestamp | None, example(None)]
+    last_used_at: Annotated[Timestamp | None, example("2026-02-01T12:00:00Z")]
+
+
 class UserExportResult(Result, frozen=True, kw_only=True):
     """Everything that is stored about a user, but no secret and no hash.
 
     `ubr_user_export` is the version of this document. `roles` includes grants that have ended. `known_clients` are the
     times at which clients last logged in; the clients themselves are stored as HMACs. `verifiers` are the leases of
-    services that follow revocations as this user. `acts` are the audit log entries of the user's own acts, `acts_upon`
-    those about the user: the client IP, the request id and the session of another user's act are omitted. Entries are
-    newest first.
+    services that follow revocations as this user. `keys` are those of a machine, and people have none. `acts` are the
+    audit log entries of the user's own acts, `acts_upon` those about the user: the client IP, the request id and the
+    session of another user's act are omitted. Entries are newest first.
     """
 
     ubr_user_export: Annotated[Literal[1], example(USER_EXPORT_VERSION)]
@@ -128,6 +141,7 @@ class UserExportResult(Result, frozen=True, kw_only=True):
     mails: Annotated[list[HeldMailResult], example([])]
     idempotency_keys: HeldResultsResult
     verifiers: Annotated[list[UUID], example([EXAMPLE_ID])]
+    keys: Annotated[list[HeldKeyResult], example([])]
     sessions: Annotated[list[HeldSessionResult], example([])]
     acts: Annotated[list[LogEntryResult], example([])]
     acts_upon: Annotated[list[LogEntryResult], example([])]
@@ -198,6 +212,7 @@ class ExportUser(msgspec.Struct, frozen=True):
             mails=[_mail(mail, user) for mail in records.mails],
             idempotency_keys=_results(records),
             verifiers=list(leases),
+            keys=[_key(key) async for key in _keys(tx, user.id)],
             sessions=[],
             acts=[],
             acts_upon=[],
@@ -238,6 +253,16 @@ class ExportUser(msgspec.Struct, frozen=True):
         async for entry in walk(page, lambda entry: After(entry.timestamp, entry.id), limit=PAGE):
             if wanted(entry):
                 yield _entry(entry, user_id)
+
+
+async def _keys(tx: Transaction, user_id: UserId) -> AsyncIterator[MachineKey]:
+    """The keys of a machine, ended ones included, newest first."""
+
+    async def page(after: After[datetime] | None) -> list[MachineKey]:
+        return await tx.machine_keys.page(user_id, after, PAGE)
+
+    async for key in walk(page, lambda key: After(key.created_at, key.id), limit=PAGE):
+        yield key
 
 
 async def _listed(before: bytes, items: AsyncIterator[Any]) -> AsyncIterator[bytes]:
@@ -292,6 +317,18 @@ def _is_of_an_operator(mail: QueuedMail, user: User) -> bool:
 
 def _results(records: PersonalRecords) -> HeldResultsResult:
     return HeldResultsResult(count=records.results, until=records.results_until)
+
+
+def _key(key: MachineKey) -> HeldKeyResult:
+    return HeldKeyResult(
+        id=key.id,
+        name=key.name,
+        scope=None if key.scope is None else key.scope.split(),
+        created_at=key.created_at,
+        expires_at=key.expires_at,
+        revoked_at=key.revoked_at,
+        last_used_at=key.last_used_at,
+    )
 
 
 def _session(session: Session) -> HeldSessionResult:

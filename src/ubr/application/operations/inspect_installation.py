@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 import msgspec
 
@@ -21,11 +22,21 @@ from ubr.domain.audit.checkpoint import BadNote, Checkpoint
 from ubr.domain.errors import LogDamaged
 from ubr.domain.ids import UserId
 from ubr.domain.keys.signing_key import signer
+from ubr.domain.machines.key import MachineKey
 from ubr.domain.roles.permissions import EVERYTHING
 from ubr.domain.roles.role import ADMIN_ROLE_ID
 
 LOOKED_AT: Final = 200
 """Maximum number of queued mails of each state that are looked at."""
+
+KEYS_LOOKED_AT: Final = 500
+"""Maximum number of keys of machines that are looked at, the oldest first."""
+
+UNUSED: Final = timedelta(days=90)
+"""The time without a login after which a key may be forgotten."""
+
+ENDING: Final = timedelta(days=14)
+"""The time before the end of a key in which it should be replaced."""
 
 
 class KeysInspection(Result, frozen=True, kw_only=True):
@@ -65,6 +76,28 @@ class OutboxInspection(Result, frozen=True, kw_only=True):
     given_up: int
 
 
+class KeyToReview(Result, frozen=True, kw_only=True):
+    """A key of a machine that an operator should look at."""
+
+    machine: str
+    id: UUID
+    last_used_at: datetime | None
+    expires_at: datetime | None
+
+
+class MachineKeysInspection(Result, frozen=True, kw_only=True):
+    """The keys of machines that are accepted, of the 500 oldest keys.
+
+    `lasting` have no end. `unused` were not used for 90 days. `ending` end within 14 days, and their machines have no
+    key that lasts longer.
+    """
+
+    accepted: int
+    lasting: list[KeyToReview]
+    unused: list[KeyToReview]
+    ending: list[KeyToReview]
+
+
 class InspectionResult(Result, frozen=True, kw_only=True):
     """The state of an installation at the time `now`, by the clock of the store.
 
@@ -79,6 +112,7 @@ class InspectionResult(Result, frozen=True, kw_only=True):
     keys: KeysInspection
     log: LogInspection
     outbox: OutboxInspection
+    machine_keys: MachineKeysInspection
     locked_passwords: int
     passwords: int
 
@@ -111,6 +145,7 @@ class InspectInstallation(msgspec.Struct, frozen=True):
                 keys=keys,
                 log=log,
                 outbox=await _outbox(tx),
+                machine_keys=await _machine_keys(tx),
                 locked_passwords=locked,
                 passwords=users,
             )
@@ -144,6 +179,33 @@ class InspectInstallation(msgspec.Struct, frozen=True):
             waiting=backlog.entries,
             waiting_since=backlog.oldest,
         )
+
+
+async def _machine_keys(tx: Transaction) -> MachineKeysInspection:
+    keys = [key for key in await tx.machine_keys.every(None, KEYS_LOOKED_AT) if key.accepted_at(tx.now)]
+
+    async def review(wanted: list[MachineKey]) -> list[KeyToReview]:
+        found = []
+        for key in wanted:
+            machine = await tx.machines.get(key.user_id)
+            name = str(key.user_id) if machine is None else str(machine.name)
+            found.append(KeyToReview(machine=name, id=key.id, last_used_at=key.last_used_at, expires_at=key.expires_at))
+        return found
+
+    def has_successor(key: MachineKey) -> bool:
+        return any(
+            other.user_id == key.user_id and (other.expires_at is None or other.expires_at - tx.now > ENDING)
+            for other in keys
+        )
+
+    unused = [key for key in keys if tx.now - (key.last_used_at or key.created_at) > UNUSED]
+    ending = [key for key in keys if key.expires_at is not None and key.expires_at - tx.now <= ENDING]
+    return MachineKeysInspection(
+        accepted=len(keys),
+        lasting=await review([key for key in keys if key.expires_at is None]),
+        unused=await review(unused),
+        ending=await review([key for key in ending if not has_successor(key)]),
+    )
 
 
 async def _outbox(tx: Transaction) -> OutboxInspection:

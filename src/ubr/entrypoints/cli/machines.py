@@ -115,7 +115,7 @@ def create_key(*, machine: str, name: str, scope: tuple[str, ...], expires: str 
         from ubr.domain.actor import SYSTEM
 
         found = await _find(ubr, machine)
-        key = KeyToCreate(name=name, scope=list(scope) if scope else None, expires_at=_end(expires))
+        key = KeyToCreate(name=name, scope=list(scope) if scope else None, expires_at=await _end(ubr, expires))
         return await ubr.create_machine_key(CreateMachineKeyCommand(machine_id=found.id, key=key), actor=SYSTEM)
 
     _show(_with_application(act), json=json)
@@ -178,7 +178,7 @@ def rotate_key(*, machine: str, key_id: UUID, overlap: str, expires: str | None,
 
         found = await _find(ubr, machine)
         seconds = int(_duration(overlap, "--overlap").total_seconds())
-        rotation = KeyRotation(overlap=seconds, expires_at=_end(expires))
+        rotation = KeyRotation(overlap=seconds, expires_at=await _end(ubr, expires))
         command = RotateMachineKeyCommand(machine_id=found.id, key_id=key_id, rotation=rotation)
         return await ubr.rotate_machine_key(command, actor=SYSTEM)
 
@@ -258,10 +258,13 @@ def _set_status(machine: str, *, active: bool) -> MachineResult:
     return _with_application(act)
 
 
-def _end(expires: str | None) -> datetime | None:
-    from ubr.adapters.security.system import utc_now
-
-    return None if expires is None else utc_now() + _duration(expires, "--expires")
+async def _end(ubr: Application, expires: str | None) -> datetime | None:
+    """The end of a new key, by the clock of the store, which decides when keys have ended."""
+    if expires is None:
+        return None
+    lifetime = _duration(expires, "--expires")
+    async with ubr.log_in_machine.unit_of_work.read() as tx:
+        return tx.now + lifetime
 
 
 def _duration(text: str, option: str) -> timedelta:

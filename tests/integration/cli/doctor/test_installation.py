@@ -14,7 +14,16 @@ from tests.integration.cli.kit import Run
 from tests.support.people import give_up
 from tests.support.plugin import NewDatabase
 from tests.support.servers import run
-from ubr import SYSTEM, CreateUserCommand, RegisterUserCommand, Settings, connect
+from ubr import (
+    SYSTEM,
+    CreateMachineCommand,
+    CreateMachineKeyCommand,
+    CreateUserCommand,
+    KeyToCreate,
+    RegisterUserCommand,
+    Settings,
+    connect,
+)
 from ubr.adapters.security.system import utc_now
 
 pytestmark = pytest.mark.system
@@ -91,6 +100,24 @@ def test_a_saved_checkpoint(settings: Settings, in_process: Run, examine: Examin
 def test_no_administrator(settings: Settings, examine: Examine) -> None:
     change("UPDATE users SET status = 'disabled'")
     assert examine().says("error", "administrators", "There is no active administrator without an end")
+
+
+async def _keys(settings: Settings) -> None:
+    """A key without an end and without a login, of a hundred days ago, and one that ends in a week."""
+    async with connect(settings, clock=lambda: utc_now() - timedelta(days=100)) as ubr:
+        for name, end in (("report", None), ("scraper", utc_now() + timedelta(days=7))):
+            machine = await ubr.create_machine(CreateMachineCommand(name=name), actor=SYSTEM)
+            command = CreateMachineKeyCommand(machine_id=machine.id, key=KeyToCreate(name="a key", expires_at=end))
+            await ubr.create_machine_key(command, actor=SYSTEM)
+
+
+def test_keys_of_machines_that_need_a_look(settings: Settings, examine: Examine) -> None:
+    assert examine().says("ok", "machine keys", "0 keys are accepted")
+    run(_keys(settings))
+    report = examine()
+    assert report.says("warning", "machine keys", "1 keys have no end, such as ")
+    assert report.says("warning", "machine keys", "2 keys were not used for 90 days, such as ")
+    assert report.says("warning", "machine keys", "`ubr machines rotate-key scraper ")
 
 
 async def _queue(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""The state of the installation in the database: keys, audit log, administrators and outbox."""
+"""The state of the installation in the database: keys, audit log, administrators, machine keys and outbox."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from ubr.application.audit.backlog import OVERDUE
 from ubr.application.operations.initialize import LOCKED_HASHES
-from ubr.application.operations.inspect_installation import LOOKED_AT, InspectionResult
+from ubr.application.operations.inspect_installation import ENDING, LOOKED_AT, UNUSED, InspectionResult
 from ubr.bootstrap import open_environment
 from ubr.domain.actor import SYSTEM
 from ubr.entrypoints.cli.doctor.findings import Finding, error, not_checked, ok, or_ok, warning
@@ -17,7 +17,7 @@ from ubr.entrypoints.cli.output import Refused, moment
 from ubr.entrypoints.cli.starting import check_continuation
 from ubr.settings import Settings, WrongSetting, check_embedded_files
 
-INSPECTED: Final = ("keys", "audit log", "administrators", "outbox")
+INSPECTED: Final = ("keys", "audit log", "administrators", "machine keys", "outbox")
 """The subjects of `check_installation`."""
 
 _OLD: Final = timedelta(days=365)
@@ -43,6 +43,7 @@ async def check_installation(settings: Settings) -> list[Finding]:
         *_of_keys(state),
         *or_ok(log, "audit log", f"{state.log.size or 0} entries are signed, and {state.log.waiting} are about to be."),
         *_of_administrators(state),
+        *_of_machine_keys(state),
         *_of_outbox(state),
     ]
 
@@ -106,6 +107,41 @@ def _of_administrators(state: InspectionResult) -> list[Finding]:
     if state.administrator:
         return [ok("administrators", "There is an active administrator without an end.")]
     return [error("administrators", "There is no active administrator without an end: run `ubr admin create`.")]
+
+
+def _of_machine_keys(state: InspectionResult) -> list[Finding]:
+    """A finding for each kind of key that needs a look. It names one key, so that the report stays short."""
+    keys, found = state.machine_keys, []
+    if keys.lasting:
+        first = keys.lasting[0]
+        found.append(
+            warning(
+                "machine keys",
+                f"{len(keys.lasting)} keys have no end, such as {first.id} of {first.machine}: set "
+                "UBR_MACHINE_KEY_MAX_LIFETIME, and replace them by `ubr machines rotate-key`.",
+            )
+        )
+    if keys.unused:
+        first = keys.unused[0]
+        since = "never" if first.last_used_at is None else f"last at {moment(first.last_used_at)}"
+        found.append(
+            warning(
+                "machine keys",
+                f"{len(keys.unused)} keys were not used for {UNUSED.days} days, such as {first.id} of {first.machine}, "
+                f"{since}: revoke what nobody needs by `ubr machines revoke-key`.",
+            )
+        )
+    if keys.ending:
+        first = min(keys.ending, key=lambda key: key.expires_at or state.now)
+        end = moment(first.expires_at or state.now)
+        found.append(
+            warning(
+                "machine keys",
+                f"{len(keys.ending)} keys end within {ENDING.days} days without a successor, the first at {end}: run "
+                f"`ubr machines rotate-key {first.machine} {first.id}`.",
+            )
+        )
+    return or_ok(found, "machine keys", f"{keys.accepted} keys are accepted, and none needs a look.")
 
 
 def _of_outbox(state: InspectionResult) -> list[Finding]:
