@@ -35,6 +35,12 @@ from ubr.application.accounts.unlock_user import UnlockUserCommand
 from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
 from ubr.application.accounts.verify_email import VerifyEmailCommand
 from ubr.application.app import Application
+from ubr.application.machines.create_machine import CreateMachineCommand
+from ubr.application.machines.create_machine_key import CreateMachineKeyCommand, KeyToCreate
+from ubr.application.machines.log_in_machine import LogInMachineCommand
+from ubr.application.machines.representations import NewMachineKeyResult
+from ubr.application.machines.revoke_machine_key import RevokeMachineKeyCommand
+from ubr.application.machines.rotate_machine_key import KeyRotation, RotateMachineKeyCommand
 from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.mail import Mail
@@ -52,7 +58,8 @@ from ubr.domain.accounts.user import User, UserStatus
 from ubr.domain.actor import SYSTEM, Actor, System
 from ubr.domain.audit.entry import LogEntry
 from ubr.domain.errors import Conflict, Contradictory, Forbidden, NotFound, UbrError
-from ubr.domain.ids import RoleId, SessionId, TokenDigest, UserId
+from ubr.domain.ids import MachineKeyId, RoleId, SessionId, TokenDigest, UserId
+from ubr.domain.machines.key import MachineKey
 from ubr.domain.mail.kinds import LINK_MAILS, MailKind
 from ubr.domain.mail.queued_mail import QueuedMail
 from ubr.domain.roles.permissions import BUILT_IN_PERMISSIONS, EVERYTHING
@@ -66,6 +73,7 @@ T = TypeVar("T")
 FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
 EMAILS: Final = [f"person{number}@example.org" for number in range(9)]
 NAMES: Final = ["auditor", "billing-admin", "clerk", "editor", "helper", "owner"]
+MACHINES: Final = ["nightly-report", "scraper", "importer"]
 PERMISSIONS: Final = sorted(BUILT_IN_PERMISSIONS.names - {EVERYTHING})
 MOST_USERS: Final = 7
 READ_ALL: Final = ("users:read", "sessions:read", "logs:read")
@@ -88,6 +96,7 @@ ENDS_LINKS: Final = frozenset(
 ALLOWED_WITHOUT_CHANGE: Final = frozenset(
     {
         "user.no_session_revoked",
+        "session.refreshed",
         "session.login_failed",
         "user.email_change_asked",
         "user.unlocked",
@@ -113,6 +122,7 @@ class Seen:
     links: frozenset[TokenDigest]
     """Those among the links that were mailed that are still good."""
     feed: int
+    keys: dict[MachineKeyId, MachineKey] = field(default_factory=dict)
 
     def rights(self, user_id: UserId | None, *, at: datetime | None = None, everyone: bool = True) -> Rights:
         """What a user may do; without `everyone`, by roles of their own alone."""
@@ -149,7 +159,10 @@ class Seen:
         roles: dict[object, object] = {
             ("role", id): replace(role, version=0, updated_at=start) for id, role in self.roles.items()
         }
-        return {**users, **roles, **{("session", id): True for id in self.sessions}}
+        keys: dict[object, object] = {
+            ("machine key", id): replace(key, last_used_at=None) for id, key in self.keys.items()
+        }
+        return {**users, **roles, **keys, **{("session", id): True for id in self.sessions}}
 
 
 def gained(before: Rights, after: Rights) -> Rights:
@@ -177,6 +190,8 @@ class Rightful:
     """The rights of a user at a change of e-mail, by the mail that undoes it, and then by its link."""
     undoes: dict[TokenDigest, Rights] = field(default_factory=dict)
     former: dict[str, tuple[RoleId, datetime]] = field(default_factory=dict)
+    texts: dict[MachineKeyId, str] = field(default_factory=dict)
+    """The keys of machines."""
     told: set[tuple[object, ...]] = field(default_factory=set)
     last: UUID | None = None
     history: list[str] = field(default_factory=list)
@@ -194,7 +209,14 @@ class Rightful:
             queued = {mail.id: mail for mail in await tx.outbox.page(None, 500)}
             good = [digest for digest in self.links if (link := await tx.links.get(digest)) and link.live_at(tx.now)]
             return Seen(
-                self.clock(), users, roles, sessions, queued, frozenset(good), (await tx.feed_position()).number
+                self.clock(),
+                users,
+                roles,
+                sessions,
+                queued,
+                frozenset(good),
+                (await tx.feed_position()).number,
+                {key.id: key for key in await tx.machine_keys.every(None, 500)},
             )
 
     async def entries(self) -> list[LogEntry]:
@@ -256,6 +278,8 @@ class Rightful:
             self.asks_change, self.asks_change, self.asks_reset,
             self.follows_link, self.follows_link, self.follows_link, self.takes_over,
             self.delivers, self.delivers, self.waits,
+            self.creates_machine, self.creates_key, self.creates_key, self.uses_key, self.uses_key, self.uses_key,
+            self.rotates_key, self.revokes_key,
         ]  # fmt: skip
         act = self.random.choice(acts)
         chosen = act(before, actor)
@@ -275,6 +299,8 @@ class Rightful:
             "unlock",
             "export",
             "erase",
+            "machine",
+            "key",
         }:
             actor = SYSTEM if name in {"take_over", "demote"} else None
         whom = actor.user_id if isinstance(actor, Actor) else "somebody" if actor is None else "the service"
@@ -315,6 +341,52 @@ class Rightful:
         roles = self.random.choice([[], [str(self.some_role(seen).name)]])
         command = CreateUserCommand(email=self.random.choice(EMAILS), roles=roles)
         return "create_user", self.ubr.create_user(command, actor=actor)
+
+    def creates_machine(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
+        if len(seen.users) >= MOST_USERS:
+            return None
+        roles = self.random.choice([[], [str(self.some_role(seen).name)]])
+        command = CreateMachineCommand(name=self.random.choice(MACHINES), roles=roles)
+        return "machine", self.ubr.create_machine(command, actor=actor)
+
+    def creates_key(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
+        machines = sorted(
+            (user for user in seen.users.values() if user.is_machine), key=lambda user: user.full_name or ""
+        )
+        machine = self.pick(machines)
+        if machine is None:
+            return None
+        key = KeyToCreate(name="a key", expires_at=self.some_end())
+        return "key", self._made(
+            self.ubr.create_machine_key(CreateMachineKeyCommand(machine_id=machine.id, key=key), actor=actor)
+        )
+
+    def rotates_key(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
+        key = self.pick(seen.keys.values())
+        if key is None:
+            return None
+        rotation = KeyRotation(overlap=self.random.choice([0, 600]), expires_at=self.some_end())
+        command = RotateMachineKeyCommand(machine_id=key.user_id, key_id=key.id, rotation=rotation)
+        return "key", self._made(self.ubr.rotate_machine_key(command, actor=actor))
+
+    async def _made(self, work: Awaitable[NewMachineKeyResult]) -> None:
+        new = await work
+        self.texts[MachineKeyId(new.key.id)] = new.client_secret
+
+    def uses_key(self, seen: Seen, _: Any) -> tuple[str, Awaitable[object]] | None:
+        key_id = self.pick(key_id for key_id in self.texts if key_id in seen.keys or self.random.random() < 0.1)
+        return None if key_id is None else ("log_in", self._used(self.texts[key_id]))
+
+    async def _used(self, text: str) -> None:
+        token = await self.ubr.log_in_machine(LogInMachineCommand(client_secret=text))
+        self.actors.append(await self.ubr.authenticate(token.access_token))
+
+    def revokes_key(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
+        key = self.pick(seen.keys.values())
+        if key is None:
+            return None
+        command = RevokeMachineKeyCommand(machine_id=key.user_id, key_id=key.id)
+        return "key", self.ubr.revoke_machine_key(command, actor=actor)
 
     def assigns(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
         # Few become administrators, or every act would be allowed.
@@ -526,6 +598,7 @@ class Rightful:
         if not isinstance(actor, System):
             self.nobody_is_raised(name, who, before, after)
             self.names_are_given_by_those_who_assign(who, before, after)
+            self.keys_are_acts_of_those_above(who, before, after)
         if who is not None:
             self.nobody_acts_on_those_above(name, who, before, after)
             self.entries_without_a_change_need_rights_too(actor, before, entries)
@@ -536,6 +609,9 @@ class Rightful:
         self.links_end(name, before, after, entries)
         assert any(user.lasting_admin for user in after.users.values())
         assert all(after.users[session.user_id].active for session in after.sessions.values())
+        for session in after.sessions.values():
+            if session.key_id is not None:
+                assert after.keys[session.key_id].accepted_at(after.now), "a session without its key"
 
     def everything_is_an_entry(  # noqa: PLR0917 - all that there is to judge by
         self,
@@ -549,7 +625,7 @@ class Rightful:
     ) -> None:
         if failure is not None:
             assert not changed
-            assert {entry.action for entry in acts} <= {"session.login_failed"}
+            assert {entry.action for entry in acts} <= {"session.login_failed", "machine.token_refused"}
             if isinstance(actor, Actor) and isinstance(failure, Forbidden | NotFound | Conflict | Contradictory):
                 kind = (
                     actor.user_id,
@@ -583,6 +659,19 @@ class Rightful:
             giving = own.get(by, before.now)
             assert giving > before.now
             assert name == "role" or giving >= max(more.values()), "the giver's authority ends before the grant"
+
+    def keys_are_acts_of_those_above(self, who: UserId | None, before: Seen, after: Seen) -> None:
+        own = before.rights(who)
+        unused = {id: replace(key, last_used_at=None) for id, key in before.keys.items()}
+        for key_id, key in after.keys.items():
+            if unused.get(key_id) == replace(key, last_used_at=None):
+                continue
+            assert own.get("machines:write", before.now) > before.now, "a key without the right"
+            held = before.rights(key.user_id)
+            assert cover(own, held), f"somebody with {set(own)} acted on a key of somebody with {set(held)}"
+            for right, end in held.items() if key_id not in before.keys else ():
+                mine = max(own.get(right, before.now), own.get(EVERYTHING, before.now))
+                assert min(end, key.expires_at or FOR_EVER) <= mine, f"a key gives {right} for longer than {mine}"
 
     def names_are_given_by_those_who_assign(self, who: UserId | None, before: Seen, after: Seen) -> None:
         own = before.rights(who).get("roles:assign", before.now)

@@ -128,7 +128,7 @@ def _of_machine_keys(state: InspectionResult) -> list[Finding]:
             warning(
                 "machine keys",
                 f"{len(keys.unused)} keys were not used for {UNUSED.days} days, such as {first.id} of {first.machine}, "
-                f"{since}: revoke what nobody needs by `ubr machines revoke-key`.",
+                f"{since}: revoke what is not needed by `ubr machines revoke-key`.",
             )
         )
     if keys.ending:
