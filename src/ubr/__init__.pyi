@@ -427,6 +427,8 @@ from ubr.application.sessions.revoke_user_sessions import (
 from ubr.application.sessions.revoke_user_sessions import (
     RevokeUserSessionsCommand as RevokeUserSessionsCommand,
 )
+from ubr.application.sessions.token_issuer import TokenClaims as TokenClaims
+from ubr.application.sessions.token_issuer import TokenSubject as TokenSubject
 from ubr.bootstrap import Extensions as Extensions
 from ubr.bootstrap import connect as connect
 from ubr.domain.accounts.passwords import PasswordHash as PasswordHash

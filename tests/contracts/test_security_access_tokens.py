@@ -35,7 +35,7 @@ from ubr.adapters.security.tokens import SEALING_PURPOSE, JwtAccessTokens
 from ubr.application.ports.keys import AccessTokens
 from ubr.domain.errors import InvalidToken, SigningKeyLocked, Unavailable
 from ubr.domain.ids import SessionId, UserId
-from ubr.domain.keys.access_token import MAX_TOKEN_LENGTH, AccessClaims
+from ubr.domain.keys.access_token import MAX_TOKEN_LENGTH, AccessClaims, extra_claims
 from ubr.domain.keys.signing_key import OVERLAP, SigningKey
 from ubr.verifier.errors import PermissionsOmitted, Refused
 from ubr.verifier.tokens import Claims, TokenReader, check_times
@@ -212,6 +212,64 @@ def test_permissions_that_do_not_fit_are_omitted_and_said_to_be(service: Install
         verified.permits("notes:edit")
     fitting = replace(CLAIMS, permissions=many[:90])
     assert service.tokens.verify(service.tokens.issue(fitting), NOW) == fitting
+
+
+def test_claims_of_the_host_are_read_by_every_verifier(service: Installation) -> None:
+    given = {"team": "süd", "seats": 3, "share": 0.5, "trial": False, "parent": None, "tags": ["a", {"b": []}]}
+    claims = replace(CLAIMS, extra=extra_claims(given))
+    token = service.tokens.issue(claims)
+    assert json.loads(unb64(token.split(".")[1]))["ext"] == given
+    assert service.tokens.verify(token, NOW) == claims
+    elsewhere = service.verify_elsewhere(token, NOW).token
+    assert elsewhere.claims == given
+    elsewhere.claims["team"] = "changed"
+    assert service.verify_elsewhere(token, NOW).token.claims == given
+    assert service.verify_elsewhere(service.token, NOW).token.claims == {}
+    assert "ext" not in service.payload
+
+
+def test_permissions_make_room_for_claims_of_the_host(service: Installation) -> None:
+    many = tuple(f"notes:{number:040}" for number in range(100))
+    token = service.tokens.issue(replace(CLAIMS, permissions=many, extra=extra_claims({"a": "x" * 2000})))
+    assert service.tokens.verify(token, NOW).permissions is None
+    assert service.verify_elsewhere(token, NOW).token.claims == {"a": "x" * 2000}
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"a": "x" * 2048},
+        {"a": float("nan")},
+        {"a": float("-inf")},
+        {"a": 2**53},
+        {"a": b"x"},
+        {"a": NOW},
+        {"a": {1}},
+        {"a": {1: "x"}},
+        {1: "x"},
+        {"a": [[[[[[[[]]]]]]]]},
+        {"a": "\ud800"},
+        {"\ud800": 1},
+    ],
+    ids=[
+        "long",
+        "nan",
+        "infinity",
+        "integer",
+        "bytes",
+        "time",
+        "set",
+        "inner name",
+        "name",
+        "deep",
+        "text",
+        "odd name",
+    ],
+)
+def test_claims_of_the_host_that_json_cannot_hold_are_refused(claims: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"^The claims of the host") as refused:
+        extra_claims(claims)
+    assert "xx" not in str(refused.value)
 
 
 def test_any_library_verifies_with_the_public_key_alone(service: Installation) -> None:
@@ -977,6 +1035,7 @@ OTHER_VALUES: dict[str, list[Any]] = {
     "epoch": [*ODD, "0123456789ABCDEF", "0123456789abcde", "0123456789abcdef0", "0123456789abcdeg", [7]],
     "roles": [None, True, 0, 1.5, "", "user", {}, {"user": True}, [1], [None], [["user"]], ["user", True]],
     "permissions": [True, 0, 1.5, "", "*", "notes:edit", [], {}, {"*": True}, [1], [None], [["*"]], ["*", True]],
+    "ext": [*NO_NUMBERS, 0, 1, "{}", ["a"], {"a": "x" * 2048}, {"a": [[[[[[[[]]]]]]]]}, {"a": 2**53}, {"a": "\ud800"}],
 }
 
 
@@ -986,7 +1045,7 @@ def test_another_value_of_a_claim_is_refused(service: Installation, claim: str) 
         assert service.refuses(service.forge(payload=service.payload | {claim: value})), value
 
 
-@pytest.mark.parametrize("claim", sorted(OTHER_VALUES.keys() - {"permissions"}))
+@pytest.mark.parametrize("claim", sorted(OTHER_VALUES.keys() - {"permissions", "ext"}))
 def test_a_missing_claim_is_refused(service: Installation, claim: str) -> None:
     assert service.refuses(service.forge(payload={k: v for k, v in service.payload.items() if k != claim}))
 

@@ -23,6 +23,7 @@ from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.roles.unassign_role import UnassignRoleCommand
 from ubr.application.sessions.log_in import LogInCommand
 from ubr.application.sessions.log_in_browser import LogInBrowserCommand
+from ubr.application.sessions.token_issuer import TokenClaims
 from ubr.bootstrap.ports import Ports
 from ubr.settings import Settings
 
@@ -62,6 +63,9 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     hooks: Hooks = NO_HOOKS
     """Code before acts, within their transactions and after them."""
 
+    token_claims: TokenClaims | None = None
+    """Makes the claim `ext` of each access token: a JSON object of 2048 bytes at most, without it if it is empty."""
+
     def __post_init__(self) -> None:
         """Errors: `TypeError` for a hook before an act that has none."""
         if unknown := [command.__name__ for command in self.hooks.commands if command not in HOOKED]:
@@ -76,6 +80,7 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
             ports,
             mailer=ports.mailer if self.mailer is None else self.mailer,
             notifier=ports.notifier if self.notifier is None else self.notifier,
+            token_claims=self.token_claims,
         )
 
 

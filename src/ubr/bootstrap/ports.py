@@ -22,6 +22,7 @@ from ubr.application.ports.sessions import RefreshTokenMint, SessionCookieMint
 from ubr.application.ports.system import Clock, NewId
 from ubr.application.ports.unit_of_work import Store, UnitOfWork
 from ubr.application.protection.rate_limits import Quotas
+from ubr.application.sessions.token_issuer import TokenClaims
 
 
 class SecurityPorts(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,5 +76,6 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
 
     metrics: Metrics
     hooks: Hooks
+    token_claims: TokenClaims | None = None
     security: SecurityPorts
     decisions: OperatorDecisions

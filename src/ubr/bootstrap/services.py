@@ -106,7 +106,10 @@ def services_of(ports: Ports) -> Services:
             elapsed=ports.elapsed,
         ),
         issuer=TokenIssuer(
-            access_tokens=ports.security.access_tokens, new_id=ports.new_id, policy=ports.decisions.policy
+            access_tokens=ports.security.access_tokens,
+            new_id=ports.new_id,
+            policy=ports.decisions.policy,
+            token_claims=ports.token_claims,
         ),
         authenticate_cookie=AuthenticateCookie(
             authorize=authorize,

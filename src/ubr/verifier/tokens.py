@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -51,6 +52,14 @@ class VerifiedToken(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
     permissions: frozenset[str] | None = frozenset()
     """Names of the permissions, as of now; `*` stands for all. None if they were too long for the token."""
+
+    extra: str = ""
+    """The claims of the program that serves ubr, as JSON. `claims` reads it."""
+
+    @property
+    def claims(self) -> dict[str, Any]:
+        """A new dictionary of the claims that the program which serves ubr added; empty without any."""
+        return json.loads(self.extra) if self.extra else {}
 
     def permits(self, permission: str) -> bool:
         """True if the user holds this permission now.
@@ -139,6 +148,7 @@ class TokenReader:
             issued_at=claims.issued_at,
             expires_at=claims.expires_at,
             permissions=None if claims.permissions is None else frozenset(claims.permissions),
+            extra=claims.extra,
         )
         return Claims(token_of, version=claims.version, epoch=claims.epoch)
 

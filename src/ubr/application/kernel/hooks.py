@@ -106,14 +106,14 @@ class Hooks:
     async def run_before(self, command: Command, actor: Actor | System | None) -> None:
         for kind, hook in self._before:
             if isinstance(command, kind):
-                async with _limited():
+                async with hook_limit():
                     await hook(command, actor)
 
     async def run_within(self, events: Sequence[Event], unit: HookedUnit) -> None:
         for event in events:
             for kind, hook in self._within:
                 if isinstance(event, kind):
-                    async with _limited():
+                    async with hook_limit():
                         await hook(event, unit)
 
     async def run_after(self, events: Sequence[Event], actor: Actor | System | None) -> None:
@@ -121,7 +121,7 @@ class Hooks:
             for kind, hook in self._after:
                 if isinstance(event, kind):
                     try:
-                        async with _limited():
+                        async with hook_limit():
                             await hook(event, actor)
                     except Exception:  # noqa: BLE001 - the act has been done
                         _log.exception("A hook after %s failed", event.action)
@@ -131,7 +131,7 @@ NO_HOOKS: Final = Hooks()
 
 
 @asynccontextmanager
-async def _limited() -> AsyncIterator[None]:
+async def hook_limit() -> AsyncIterator[None]:
     """Errors: `Unavailable` if it takes too long."""
     limit = asyncio.timeout(HOOK_TIMEOUT)
     try:

@@ -101,14 +101,14 @@ class LogInMachine(msgspec.Struct, frozen=True):
             principal = await self._in_session(tx, key, scope)
         await self.rate_limiter.machine_login(key.id)
         if principal is not None:
-            return self._result(principal, tx, position)
+            return await self._result(principal, tx, position)
         async with self.unit_of_work.begin(actor) as tx:
             position = await tx.feed_position()
             await tx.users.get(key.user_id)  # locked before the key
             key, user = await self._checked(tx, command)
             scope = await _scope(tx, command, key, user)
             principal = await self._use(tx, key, scope)
-            result = self._result(principal, tx, position)
+            result = await self._result(principal, tx, position)
             await tx.commit()
         return result
 
@@ -183,8 +183,8 @@ class LogInMachine(msgspec.Struct, frozen=True):
         await tx.sessions.add(session)
         return session
 
-    def _result(self, principal: Principal, tx: Transaction, position: FeedPosition) -> MachineTokenResult:
-        issued = self.issuer.access_token(principal, tx.now, position)
+    async def _result(self, principal: Principal, tx: Transaction, position: FeedPosition) -> MachineTokenResult:
+        issued = await self.issuer.access_token(principal, tx.now, position)
         scope = " ".join(principal.permissions_at(tx.now).names_to_show())
         return MachineTokenResult(access_token=issued.access_token, expires_in=issued.expires_in, scope=scope or UNSET)
 

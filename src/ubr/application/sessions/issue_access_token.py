@@ -52,4 +52,4 @@ class IssueAccessToken(msgspec.Struct, frozen=True):
             principal = await tx.principals.get(holder.session_id)
             if principal is None or not principal.live_at(tx.now):
                 raise InvalidToken
-            return self.issuer.access_token(principal, tx.now, position)
+            return await self.issuer.access_token(principal, tx.now, position)

@@ -80,4 +80,4 @@ class LogIn(msgspec.Struct, frozen=True):
         await tx.sessions.open(session, unspent(token, session.id, self.mint, tx.now))
         roles = await tx.roles.many(user.roles_at(tx.now))
         principal = Principal(user=user, session=session, roles=tuple(roles))
-        return self.issuer.issue(principal, token.secret, tx.now, position)
+        return await self.issuer.issue(principal, token.secret, tx.now, position)

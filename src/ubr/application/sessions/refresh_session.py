@@ -90,7 +90,7 @@ class RefreshSession(msgspec.Struct, frozen=True):
         session.refresh(limits=self.policy.sessions, now=tx.now, log_all=self.policy.log_all_refreshes)
         await tx.sessions.save(session)
         await tx.refresh_tokens.add(unspent(successor, session_id, self.mint, tx.now))
-        tokens = self.issuer.issue(principal.with_session(session), successor.secret, tx.now, position)
+        tokens = await self.issuer.issue(principal.with_session(session), successor.secret, tx.now, position)
         await tx.commit()
         return tokens
 
@@ -162,7 +162,7 @@ class RefreshSession(msgspec.Struct, frozen=True):
     async def _repeat(self, tx: Transaction, unused: UnusedSuccessor) -> TokensResult:
         position = await tx.feed_position()
         principal = await _live(tx, unused.token.session_id)
-        return self.issuer.issue(principal, unused.secret, tx.now, position)
+        return await self.issuer.issue(principal, unused.secret, tx.now, position)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from typing import TypeAlias
+from uuid import UUID
 
 import msgspec
 
+from ubr.application.kernel.hooks import hook_limit
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.representations import AccessTokenResult, TokensResult, UserResult, user_result
 from ubr.application.ports.keys import AccessTokens
@@ -15,9 +19,22 @@ from ubr.application.ports.sessions import Principal, RefreshTokenMint
 from ubr.application.ports.system import NewId
 from ubr.domain.accounts.user import User
 from ubr.domain.ids import SessionId
-from ubr.domain.keys.access_token import AccessClaims
+from ubr.domain.keys.access_token import AccessClaims, extra_claims
 from ubr.domain.revocation.changes import epoch_name
 from ubr.domain.sessions.session import RefreshToken
+
+
+class TokenSubject(msgspec.Struct, frozen=True, kw_only=True):
+    """The user and the session that a token is for."""
+
+    user: UserResult
+    session_id: UUID
+    scope: tuple[str, ...] | None
+    """The permissions that the session is limited to; None for a session without limits, such as that of a person."""
+
+
+TokenClaims: TypeAlias = Callable[[TokenSubject], Awaitable[Mapping[str, object]]]
+"""The claims of the host for a token, each time one is issued."""
 
 
 class TokenIssuer(msgspec.Struct, frozen=True):
@@ -26,14 +43,17 @@ class TokenIssuer(msgspec.Struct, frozen=True):
     access_tokens: AccessTokens
     new_id: NewId
     policy: OperatorPolicy
+    token_claims: TokenClaims | None = None
 
-    def issue(self, principal: Principal, refresh_token: str, now: datetime, position: FeedPosition) -> TokensResult:
+    async def issue(
+        self, principal: Principal, refresh_token: str, now: datetime, position: FeedPosition
+    ) -> TokensResult:
         """The response to a login or a refresh, for a principal read in that unit of work.
 
         `position` was read before the principal: later change records may be missing from the token.
         """
         shown = user_result(principal.user, principal.roles, now)
-        token, expires_at = self._signed(principal, shown, now, position)
+        token, expires_at = await self._signed(principal, shown, now, position)
         return TokensResult(
             access_token=token,
             expires_in=seconds_until(expires_at, now),
@@ -43,15 +63,15 @@ class TokenIssuer(msgspec.Struct, frozen=True):
             user=shown,
         )
 
-    def access_token(self, principal: Principal, now: datetime, position: FeedPosition) -> AccessTokenResult:
+    async def access_token(self, principal: Principal, now: datetime, position: FeedPosition) -> AccessTokenResult:
         """An access token alone, as with `issue`."""
         shown = user_result(principal.user, principal.roles, now)
-        token, expires_at = self._signed(principal, shown, now, position)
+        token, expires_at = await self._signed(principal, shown, now, position)
         return AccessTokenResult(
             access_token=token, expires_in=seconds_until(expires_at, now), session_id=principal.session.id
         )
 
-    def _signed(
+    async def _signed(
         self, principal: Principal, shown: UserResult, now: datetime, position: FeedPosition
     ) -> tuple[str, datetime]:
         """A token, and its end.
@@ -60,6 +80,7 @@ class TokenIssuer(msgspec.Struct, frozen=True):
         """
         user, session = principal.user, principal.session
         expires_at = min(now + self.policy.access_token_lifetime, session.usable_until, *_ends(user, now))
+        extra = "" if self.token_claims is None else await self._extra(self.token_claims, principal, shown)
         token = self.access_tokens.issue(
             AccessClaims(
                 user_id=user.id,
@@ -72,9 +93,17 @@ class TokenIssuer(msgspec.Struct, frozen=True):
                 epoch=epoch_name(position.epoch),
                 roles=tuple(shown.roles) if session.scope is None else (),
                 permissions=tuple(principal.permissions_at(now).names_to_show()),
+                extra=extra,
             )
         )
         return token, expires_at
+
+    @staticmethod
+    async def _extra(token_claims: TokenClaims, principal: Principal, shown: UserResult) -> str:
+        session = principal.session
+        scope = None if session.scope is None else tuple(session.scope.split())
+        async with hook_limit():
+            return extra_claims(await token_claims(TokenSubject(user=shown, session_id=session.id, scope=scope)))
 
 
 def unspent(token: MintedToken, session_id: SessionId, mint: RefreshTokenMint, now: datetime) -> RefreshToken:

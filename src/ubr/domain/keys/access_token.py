@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -34,6 +35,13 @@ HORIZON: Final = MAX_ACCESS_TOKEN_LIFETIME + LEEWAY + MAX_UNIT_DURATION
 
 _CLAIMS: Final = {"iss", "aud", "sub", "sid", "client_id", "jti", "iat", "exp", "auth_time", "ver", "epoch", "roles"}
 _PERMISSIONS: Final = "permissions"
+_EXTRA: Final = "ext"
+_OPTIONAL: Final = {_PERMISSIONS, _EXTRA}
+MAX_EXTRA: Final = 2048
+"""Bytes of the claims of a host as compact JSON."""
+_MAX_EXTRA_DEPTH: Final = 8
+_MAX_SAFE_INTEGER: Final = 2**53 - 1
+"""The largest integer that every reader of JSON reads alike (RFC 8259, 6)."""
 _MAX_PAYLOAD: Final = (MAX_TOKEN_LENGTH - 256) * 3 // 4
 """Bytes that fit into a token with its header and its signature."""
 _EPOCH: Final = re.compile(f"[0-9a-f]{{{EPOCH_NAME_LENGTH}}}")
@@ -60,6 +68,8 @@ class AccessClaims(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[str, ...]
     permissions: tuple[str, ...] | None = ()
     """Names of permissions, `*` alone for all; None if they do not fit into the token."""
+    extra: str = ""
+    """The claims of the host, the members of `ext`: a JSON object, made by `extra_claims`. Empty without any."""
 
     def in_time(self, now: datetime, leeway: timedelta = LEEWAY) -> bool:
         """True before the second of `exp`. There is no leeway, because a client can refresh at no loss.
@@ -108,6 +118,8 @@ def payload_of(claims: AccessClaims, *, issuer: str, audience: str) -> bytes:
         "epoch": claims.epoch,
         "roles": claims.roles,
     }
+    if claims.extra:
+        members[_EXTRA] = json.loads(claims.extra)
     if claims.permissions == ():
         return compact_json(members)
     payload = compact_json({**members, _PERMISSIONS: claims.permissions})
@@ -124,7 +136,7 @@ def read_payload(payload: bytes, *, issuer: str, audience: str) -> AccessClaims:
         content = json.loads(payload.decode(), object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError("Nested too deep") from None
-    if not isinstance(content, dict) or content.keys() - {_PERMISSIONS} != _CLAIMS:
+    if not isinstance(content, dict) or content.keys() - _OPTIONAL != _CLAIMS:
         raise ValueError("Other claims")
     if (content["iss"], content["aud"], content["client_id"]) != (issuer, audience, CLIENT_ID):
         raise ValueError("Wrong audience or issuer")
@@ -139,7 +151,54 @@ def read_payload(payload: bytes, *, issuer: str, audience: str) -> AccessClaims:
         epoch=_epoch(content["epoch"]),
         roles=_strings(content["roles"]),
         permissions=_permissions(content),
+        extra=_extra(content),
     )
+
+
+def extra_claims(claims: Mapping[str, object]) -> str:
+    """The claims of a host as `AccessClaims.extra`.
+
+    Errors: `ValueError` if they are not JSON: objects with texts as names, lists, texts, finite numbers, whole ones
+    below 2**53, booleans and None; or nested deeper than 8 levels, or longer than `MAX_EXTRA`.
+    """
+    members = dict(claims)
+    if not members:
+        return ""
+    _check_json(members, _MAX_EXTRA_DEPTH)
+    text = compact_json(members)
+    if len(text) > MAX_EXTRA:
+        raise ValueError(f"The claims of the host have {len(text)} bytes, and {MAX_EXTRA} at most are allowed")
+    return text.decode()
+
+
+def _is_encodable(text: str) -> bool:
+    """False for a text with a lone surrogate, which some readers of JSON refuse."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _check_json(value: object, depth: int) -> None:
+    """Errors: `ValueError`. It shows no value."""
+    if depth == 0:
+        raise ValueError("The claims of the host are nested too deep")
+    match value:
+        case None | bool():
+            return
+        case str() if _is_encodable(value):
+            return
+        case int() if abs(value) <= _MAX_SAFE_INTEGER:
+            return
+        case float() if math.isfinite(value):
+            return
+        case list() | tuple():
+            for each in value:
+                _check_json(each, depth - 1)
+        case dict():
+            for name, each in value.items():
+                if not isinstance(name, str) or not _is_encodable(name):
+                    raise ValueError("The claims of the host have a name that is not a text")
+                _check_json(each, depth - 1)
+        case _:
+            raise ValueError(f"The claims of the host have a {type(value).__name__} that JSON cannot hold")
 
 
 def signed_part(token: bytes) -> tuple[bytes, bytes, bytes]:
@@ -179,6 +238,15 @@ def _permissions(content: Mapping[str, object]) -> tuple[str, ...] | None:
     if found == ():
         raise ValueError("An empty list instead of no claim")
     return found
+
+
+def _extra(content: Mapping[str, object]) -> str:
+    if _EXTRA not in content:
+        return ""
+    found = content[_EXTRA]
+    if not isinstance(found, dict) or not found:
+        raise ValueError("Not an object with members")
+    return extra_claims(found)
 
 
 def _strings(value: object) -> tuple[str, ...]:
