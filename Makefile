@@ -40,7 +40,7 @@ serve: $(VENV)/.run ## Start ubr on this machine
 
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests that start no processes, in two minutes
-	@$(PYTEST) tests/unit tests/contracts tests/integration tests/typing $(PYTEST_ARGS)
+	@$(PYTEST) tests/unit tests/contracts tests/integration tests/typing examples/notes/tests $(PYTEST_ARGS)
 
 .PHONY: test-system
 test-system: $(VENV)/.dev ## Run the tests that start and kill processes and servers, in six minutes
