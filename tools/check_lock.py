@@ -56,6 +56,8 @@ def main() -> int:
         *unanswered(locks / "clients.txt", groups["clients"]),
         *unanswered(locks / "campaigns.txt", groups["campaigns"]),
         *unanswered(locks / "release.txt", groups["release"]),
+        *unanswered(locks / "docs.txt", groups["docs"]),
+        *unanswered(locks / "types.txt", groups["types"]),
         *unanswered(AWS / "requirements.txt", [*run, *groups["aws"]]),
         *unanswered(AWS / "requirements-test.txt", [*run, *groups["aws"], *groups["aws-test"]]),
         *unanswered(AWS / "requirements-scan.txt", groups["aws-scan"]),
