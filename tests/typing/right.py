@@ -18,9 +18,13 @@ from ubr import (
     Application,
     AssignRoleCommand,
     BrowserLoginResult,
+    ChangeNotifier,
     CreateUserCommand,
+    Extensions,
     GetUserCommand,
     GrantResult,
+    HookedUnit,
+    Hooks,
     HostedUseCases,
     IdempotencyKey,
     IssueAccessTokenCommand,
@@ -31,13 +35,16 @@ from ubr import (
     LogEntryResult,
     LogInBrowserCommand,
     LogInCommand,
+    Mailer,
     Origin,
     Page,
     RegisterUserCommand,
     SessionCookieResult,
     SessionResult,
     Settings,
+    SlowHasher,
     TokensResult,
+    TokenSubject,
     UbrError,
     UpdateUserCommand,
     UserChanges,
@@ -132,6 +139,33 @@ async def events_of(app: Application) -> None:
     async for event in events.follow(app, after=None, actions=["user.created"]):
         assert_type(event.position, str)
         assert_type(event.entry, LogEntryResult)
+
+
+hooks = Hooks()
+
+
+@hooks.before(CreateUserCommand)
+async def invited(command: CreateUserCommand, actor: object) -> None:
+    assert_type(command.email, str)
+    assert_type(actor, object)
+
+
+@hooks.within(events.UserCreated)
+async def noted(event: events.UserCreated, unit: HookedUnit) -> None:
+    assert_type(unit.now, datetime)
+
+
+@hooks.after(events.UserEvent)
+async def counted(event: events.UserEvent, actor: object) -> None:
+    assert_type(event.action, str)
+
+
+async def plan_of(subject: TokenSubject) -> dict[str, object]:
+    return {"plan": subject.user.email}
+
+
+def parts(hasher: SlowHasher, mailer: Mailer, notifier: ChangeNotifier) -> Extensions:
+    return Extensions(hasher=hasher, mailer=mailer, notifier=notifier, hooks=hooks, token_claims=plan_of)
 
 
 async def in_tests() -> AsyncIterator[Application]:

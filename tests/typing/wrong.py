@@ -12,7 +12,9 @@ from ubr import (
     Application,
     AssignRoleCommand,
     CreateUserCommand,
+    Extensions,
     GetUserCommand,
+    Hooks,
     ListUsersCommand,
     LogInCommand,
     RegisterUserCommand,
@@ -100,6 +102,16 @@ def blocking(users: BlockingApplication) -> None:
 
 async def within(app: Application) -> None:
     await app.within(object()).log_in(LogInCommand(email="a@example.org", password=""))  # E: attr-defined
+
+
+@Hooks().before(CreateUserCommand)  # E: arg-type
+async def another_command(command: LogInCommand, actor: object) -> None:
+    del command, actor
+
+
+def parts_of_a_host() -> None:
+    Extensions(mailer=object())  # E: arg-type
+    Extensions(hasher=Extensions())  # E: arg-type
 
 
 def composition(ending: EndingUnitOfWork, plain: UnitOfWork, denials: DenialLog, ports: Ports, log_out: LogOut) -> None:
