@@ -24,7 +24,7 @@ from ubr.domain.events import (
     actions,
 )
 from ubr.domain.roles.permissions import MEANINGS
-from ubr.entrypoints.cli.doctor.findings import SUBJECTS
+from ubr.entrypoints.findings import SUBJECTS
 from ubr.entrypoints.http.log_fields import FIELDS
 from ubr.entrypoints.http.metrics.alerts import ALERTS
 from ubr.entrypoints.http.metrics.objectives import OBJECTIVES

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.http.kit import ADMIN, PASSWORD
+from tests.integration.http.kit import ADMIN, PASSWORD, UNKNOWN
 from tests.integration.http.test_pages import (
     Person,
     Tags,
@@ -21,9 +21,15 @@ from tests.integration.http.test_pages import (
 from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.accounts.get_user_by_email import GetUserByEmailCommand
 from ubr.application.app import Application
-from ubr.application.kernel.representations import UserResult
+from ubr.application.audit.list_logs import ListLogsCommand
+from ubr.application.kernel.representations import RoleResult, UserResult
+from ubr.application.machines.log_in_machine import LogInMachineCommand
+from ubr.application.mail.list_mail import ListMailCommand
 from ubr.application.roles.create_role import CreateRoleCommand
+from ubr.application.roles.list_roles import ListRolesCommand
 from ubr.domain.actor import SYSTEM
+from ubr.domain.errors import InvalidClient
+from ubr.domain.roles.role import ADMIN_ROLE_ID
 from ubr.entrypoints.http.app import HttpOptions
 from ubr.entrypoints.http.page_options import PageOptions
 from ubr.entrypoints.http.pages.console import users
@@ -33,6 +39,18 @@ ADA = "ada@example.org"
 SECTIONS = (
     "/console",
     "/console/users",
+    "/console/users/new",
+    "/console/roles",
+    "/console/roles/new",
+    f"/console/roles/{ADMIN_ROLE_ID}",
+    "/console/machines",
+    "/console/machines/new",
+    "/console/log",
+    "/console/log/checkpoint",
+    "/console/mails",
+    "/console/keys",
+    "/console/keys/rotate",
+    "/console/health",
 )
 
 
@@ -391,3 +409,163 @@ async def test_an_act_upon_oneself_asks_for_the_password_if_the_rules_do(
         "/account/confirm", current_password=PASSWORD, return_to=str(answer.url.params["return_to"])
     )
     assert back.url.path == f"/console/users/{user.id}"
+
+
+# --- roles ------------------------------------------------------------------------------------------------------------
+
+
+async def role_named(person: Person, name: str) -> RoleResult:
+    roles = await ubr_of(person).list_roles(ListRolesCommand(), actor=SYSTEM)
+    return next(role for role in roles.items if role.name == name)
+
+
+async def test_a_role_is_created_changed_and_deleted_and_its_holders_are_named_before(
+    admin: Person, somebody: Callable[[], Person]
+) -> None:
+    assert problem(await admin.send("/console/roles/new", name="Bad Name"))
+    made = await admin.send("/console/roles/new", name="editor", permissions="users:read")
+    assert notice(made) == "The role is created."
+    role = await role_named(admin, "editor")
+    matrix = Tags((await admin.open("/console/roles")).text)
+    assert "users:read" in matrix.said("code")
+    await create(admin, ADA, "editor")
+    member = await somebody().log_in(ADA)
+
+    path = f"/console/roles/{role.id}"
+    edit = await admin.open(path)
+    [revision] = re.findall(r'name="revision" value="([^"]+)"', edit.text)
+    question = await admin.send(path, name="editor", permissions="logs:read", revision=revision)
+    assert consequences(question) == (
+        "The role gets logs:read. The role loses users:read. 1 user holds the role, with 1 open session: "
+        "the change applies at once. No session ends."
+    )
+    assert (await role_named(admin, "editor")).permissions == ["users:read"]
+    assert notice(await admin.send(path, **hidden(question))) == "The role is changed."
+    assert (await role_named(admin, "editor")).permissions == ["logs:read"]
+    assert (await member.open("/console/users")).status_code == 403
+    assert (await member.open("/console/log")).status_code == 200
+
+    # The question was about an earlier state of the role.
+    stale = await admin.send(path, **hidden(question))
+    assert stale.status_code == 412
+    assert problem(stale)
+
+    question = await admin.open(f"{path}/delete")
+    assert "1 user holds the role, with 1 open session" in consequences(question)
+    assert notice(await admin.send(f"{path}/delete")) == "The role is deleted."
+    assert (await member.open("/console/log")).status_code == 403
+
+
+async def test_a_built_in_role_stays(admin: Person) -> None:
+    answer = await admin.send(f"/console/roles/{ADMIN_ROLE_ID}/delete")
+    assert answer.status_code == 409
+    assert problem(answer)
+
+
+# --- machines ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_machine_gets_a_key_that_is_shown_once_rotated_and_revoked(admin: Person) -> None:
+    made = await admin.send("/console/machines/new", name="nightly-report", description="Sends it")
+    assert notice(made) == "The machine is created. It needs a key to log in."
+    page = made.url.path
+    assert problem(await admin.send(f"{page}/keys", name=""))
+    shown = await admin.send(f"{page}/keys", name="production", scope="users:read")
+    [secret] = re.findall(r"ubr_sk_[0-9A-Za-z]{71}", shown.text)
+    assert shown.headers["cache-control"] == "no-store"
+    assert "ubr_sk_" not in (await admin.open(page)).text
+    await ubr_of(admin).log_in_machine(LogInMachineCommand(client_secret=secret))
+
+    def act(answer: httpx.Response, name: str) -> str:
+        return next(str(link["href"]) for link in Tags(answer.text).of("a") if name in str(link["href"]))
+
+    listed = await admin.open(page)
+    question = await admin.open(str(listed.url.join(act(listed, "rotate-key"))))
+    rotated = await admin.send(question.url.path, **{**hidden(question), "overlap": "0"})
+    [successor] = re.findall(r"ubr_sk_[0-9A-Za-z]{71}", rotated.text)
+    with pytest.raises(InvalidClient):
+        await ubr_of(admin).log_in_machine(LogInMachineCommand(client_secret=secret))
+    await ubr_of(admin).log_in_machine(LogInMachineCommand(client_secret=successor))
+
+    listed = await admin.open(page)
+    question = await admin.open(str(listed.url.join(act(listed, "revoke-key"))))
+    assert notice(await admin.send(question.url.path, **hidden(question))).startswith("The key is revoked")
+    with pytest.raises(InvalidClient):
+        await ubr_of(admin).log_in_machine(LogInMachineCommand(client_secret=successor))
+
+
+async def test_a_machine_is_described_disabled_enabled_and_deleted(admin: Person) -> None:
+    page = (await admin.send("/console/machines/new", name="job")).url.path
+    assert notice(await admin.send(page, description="Another text")) == "The machine is changed."
+    assert "Another text" in (await admin.open("/console/machines")).text
+    assert notice(await admin.send(f"{page}/acts/disable")).startswith("The machine is disabled")
+    assert notice(await admin.send(f"{page}/acts/enable")) == "The machine is enabled."
+    assert problem(await admin.send(f"{page}/acts/delete", confirmation="another"))
+    assert notice(await admin.send(f"{page}/acts/delete", confirmation="job")) == "The machine is deleted."
+    assert (await admin.open(page)).status_code == 404
+
+
+# --- the log ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_log_is_filtered_and_an_entry_is_proved(admin: Person) -> None:
+    user = await create(admin, ADA)
+    page = await admin.open(f"/console/log?target_id={user.id}&action=user.created")
+    [entry] = (
+        await ubr_of(admin).list_logs(ListLogsCommand(action="user.created", target_id=str(user.id)), actor=SYSTEM)
+    ).items
+    assert f"/console/log/{entry.id}" in links(page)
+    proved = await admin.open(f"/console/log/{entry.id}")
+    assert Tags(proved.text).said("span").count("valid") == 3
+    assert "wrong" not in Tags(proved.text).said("span")
+    assert str(user.id) in proved.text
+    assert "user.created" in proved.text
+
+
+@pytest.mark.parametrize("query", ["actor_id=x", "since=yesterday", "level=x", "cursor=x"])
+async def test_a_wrong_filter_of_the_log_is_said(reader: Person, query: str) -> None:
+    answer = await reader.open(f"/console/log?{query}")
+    assert answer.status_code == 400
+    assert heading(answer) == "Log"
+    assert problem(answer)
+
+
+async def test_the_checkpoint_is_shown_with_its_signature(reader: Person) -> None:
+    answer = await reader.open("/console/log/checkpoint")
+    assert "valid" in Tags(answer.text).said("span")
+    assert "/log/" in answer.text
+
+
+# --- mails, keys, health ----------------------------------------------------------------------------------------------
+
+
+async def test_a_mail_without_an_attempt_is_listed_and_offers_none(admin: Person) -> None:
+    await ubr_of(admin).create_user(CreateUserCommand(email="waiting@example.org"), actor=SYSTEM)
+    page = await admin.open("/console/mails?state=waiting")
+    mails = (await ubr_of(admin).list_mail(ListMailCommand(), actor=SYSTEM)).items
+    assert all(mail.email in page.text for mail in mails)
+    answer = await admin.send("/console/mails", mail_id=str(UNKNOWN))
+    assert answer.status_code == 404
+    assert problem(answer)
+
+
+async def test_signing_keys_are_rotated_and_revoked_soon_after_a_login(admin: Person) -> None:
+    before = await ubr_of(admin).list_signing_keys(actor=SYSTEM)
+    assert before[0].kid in (await admin.open("/console/keys")).text
+    assert notice(await admin.send("/console/keys/rotate")).startswith("A new signing key is published.")
+    assert admin.service.clock is not None
+    admin.service.clock.move(minutes=11)
+    path = f"/console/keys/revoke/{before[0].kid}"
+    asked = await admin.send(path)
+    assert heading(asked) == "Confirm that it is you"
+    back = await admin.send("/account/confirm", current_password=PASSWORD, return_to=str(asked.url.params["return_to"]))
+    assert back.url.path == path
+    assert "No session ends" in consequences(back)
+    assert notice(await admin.send(path)).startswith("The signing key is revoked")
+    states = {key.kid: key.state for key in await ubr_of(admin).list_signing_keys(actor=SYSTEM)}
+    assert states[before[0].kid] == "revoked"
+
+
+async def test_health_has_the_findings_of_the_doctor(reader: Person) -> None:
+    said = Tags((await reader.open("/console/health")).text).said("strong")
+    assert {"keys", "audit log", "administrators", "outbox"} <= set(said)

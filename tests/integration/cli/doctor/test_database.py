@@ -22,7 +22,7 @@ from tests.support.servers import PostgresServer, free_port, run
 from ubr.adapters.security.system import utc_now
 from ubr.adapters.sql.migrations import REVISIONS, downgrade
 from ubr.entrypoints.cli.doctor.database import check_database
-from ubr.entrypoints.cli.doctor.findings import Level
+from ubr.entrypoints.findings import Level
 from ubr.settings import Settings
 
 pytestmark = pytest.mark.system

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.doctor.kit import SECRET, Examine
-from ubr.entrypoints.cli.doctor.findings import Level
 from ubr.entrypoints.cli.doctor.machine import check_files, check_process
+from ubr.entrypoints.findings import Level
 from ubr.settings import Settings
 
 pytestmark = pytest.mark.system

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 
 from tests.integration.cli.doctor.kit import CANARY, SECRET, Examine, Installed
 from tests.integration.cli.kit import Run
-from ubr.entrypoints.cli.doctor.findings import SUBJECTS, Finding, Level, error
 from ubr.entrypoints.cli.doctor.limits import is_resolved, limited
 from ubr.entrypoints.cli.main import main
+from ubr.entrypoints.findings import SUBJECTS, Finding, Level, error
 
 pytestmark = pytest.mark.system
 

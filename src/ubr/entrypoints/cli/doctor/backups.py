@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from ubr.application.ports.backups import BackupFailed
 from ubr.bootstrap.backups import Backups
-from ubr.entrypoints.cli.doctor.findings import Finding, error, ok, or_ok, warning
 from ubr.entrypoints.cli.output import moment
+from ubr.entrypoints.findings import Finding, error, ok, or_ok, warning
 from ubr.settings import Settings, format_duration
 
 if TYPE_CHECKING:

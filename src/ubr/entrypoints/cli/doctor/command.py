@@ -9,7 +9,7 @@ import rich_click as click
 from ubr.entrypoints.cli.output import ExitCode, print_json
 
 if TYPE_CHECKING:
-    from ubr.entrypoints.cli.doctor.findings import Finding
+    from ubr.entrypoints.findings import Finding
 
 # The command imports its dependencies when it runs, so that help and usage errors are fast.
 # ruff: noqa: PLC0415
@@ -28,7 +28,7 @@ def doctor(context: click.Context, *, as_json: bool, mail_to: str | None) -> Non
     Exit codes: 0 no error, though perhaps warnings; 1 an error, a wrong setting included; 2 wrong usage.
     """
     from ubr.entrypoints.cli.doctor.examination import examine
-    from ubr.entrypoints.cli.doctor.findings import failed
+    from ubr.entrypoints.findings import failed
 
     if mail_to is not None:
         from ubr.domain.accounts.email import Email
@@ -43,7 +43,7 @@ def doctor(context: click.Context, *, as_json: bool, mail_to: str | None) -> Non
 
 
 def _print_json(findings: list[Finding]) -> None:
-    from ubr.entrypoints.cli.doctor.findings import Level, count
+    from ubr.entrypoints.findings import Level, count
 
     errors, warnings = count(findings, Level.ERROR), count(findings, Level.WARNING)
     print_json({"errors": errors, "warnings": warnings, "findings": findings})
@@ -53,7 +53,7 @@ def _print(findings: list[Finding]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from ubr.entrypoints.cli.doctor.findings import Level, count
+    from ubr.entrypoints.findings import Level, count
 
     styles = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "bold red", Level.NOT_CHECKED: "dim"}
     # One finding is one line, which programs such as grep rely on: the terminal breaks it, if it is too long.

@@ -15,11 +15,11 @@ from ubr.adapters.sql.migrations import SchemaState, check
 from ubr.domain.errors import StoreUnavailable
 from ubr.domain.keys.signing_key import LEEWAY
 from ubr.entrypoints.cli.doctor.addresses import host_of, is_this_machine
-from ubr.entrypoints.cli.doctor.findings import Finding, error, failed, not_checked, ok, or_ok, warning
 from ubr.entrypoints.cli.doctor.installation import INSPECTED, check_installation
 from ubr.entrypoints.cli.doctor.limits import is_resolved, limited
 from ubr.entrypoints.cli.output import Refused, unreachable
 from ubr.entrypoints.cli.starting import BEHIND, NEWER, lasting
+from ubr.entrypoints.findings import Finding, error, failed, not_checked, ok, or_ok, warning
 from ubr.settings import BACKGROUND_CONNECTIONS, Settings
 
 _Step: TypeAlias = tuple[Callable[[Settings], Awaitable[list[Finding]]], tuple[str, ...], str]

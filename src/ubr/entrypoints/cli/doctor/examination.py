@@ -10,7 +10,6 @@ from typing import Final
 
 from ubr.entrypoints.cli.doctor.backups import check_backups
 from ubr.entrypoints.cli.doctor.database import check_database
-from ubr.entrypoints.cli.doctor.findings import SUBJECTS, Finding, error, in_order, not_checked
 from ubr.entrypoints.cli.doctor.limits import SECONDS, limited
 from ubr.entrypoints.cli.doctor.machine import check_files, check_process
 from ubr.entrypoints.cli.doctor.mail import check_mail
@@ -22,6 +21,7 @@ from ubr.entrypoints.cli.doctor.settings import (
     check_secret,
     check_settings,
 )
+from ubr.entrypoints.findings import SUBJECTS, Finding, error, in_order, not_checked
 from ubr.settings import Settings, WrongSetting, secret_files
 
 _TEST_MAIL_SECONDS: Final = 45.0

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from ubr.domain.errors import UbrError
-from ubr.entrypoints.cli.doctor.findings import Finding, error, not_checked
+from ubr.entrypoints.findings import Finding, error, not_checked
 
 SECONDS: Final = 15.0
 """For a check. Its own connections have shorter limits, and then the finding has the reason."""

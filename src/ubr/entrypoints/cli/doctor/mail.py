@@ -11,8 +11,8 @@ from ubr.application.ports.mail import Mail
 from ubr.bootstrap import mailer_of
 from ubr.domain.errors import MailRefused, MailUnavailable
 from ubr.entrypoints.cli.doctor.addresses import host_of
-from ubr.entrypoints.cli.doctor.findings import Finding, error, ok, warning
 from ubr.entrypoints.cli.doctor.limits import is_resolved
+from ubr.entrypoints.findings import Finding, error, ok, warning
 from ubr.settings import MAIL_FOLDER, Settings
 
 _TEXT: Final = "ubr doctor sent this mail to test the delivery. No action is needed."

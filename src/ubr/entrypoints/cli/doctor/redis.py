@@ -6,9 +6,9 @@ from typing import Final
 
 from ubr.domain.errors import StoreUnavailable
 from ubr.entrypoints.cli.doctor.addresses import host_of, is_this_machine
-from ubr.entrypoints.cli.doctor.findings import Finding, error, ok, or_ok, warning
 from ubr.entrypoints.cli.doctor.limits import is_resolved
 from ubr.entrypoints.cli.starting import CLUSTER
+from ubr.entrypoints.findings import Finding, error, ok, or_ok, warning
 from ubr.settings import Settings
 
 _KEEPS: Final = "noeviction"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ubr.bootstrap import check_files
 from ubr.entrypoints.cli.doctor.addresses import host_of, is_this_machine
-from ubr.entrypoints.cli.doctor.findings import Finding, error, ok, or_ok, warning
+from ubr.entrypoints.findings import Finding, error, ok, or_ok, warning
 from ubr.extras import MissingExtra
 from ubr.settings import LoginRateLimit, RateLimit, Settings, WrongSetting, check_embedded_files
 

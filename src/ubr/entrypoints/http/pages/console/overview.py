@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ubr.application.audit.get_activity import MAX_COUNT
-from ubr.domain.roles.permissions import LOGS_READ
+from ubr.domain.roles.permissions import EVERYTHING, LOGS_READ
 from ubr.entrypoints.http.pages.console.charts import HEIGHT, WIDTH, Chart
 from ubr.entrypoints.http.pages.console.desk import Desk, at_the_desk
+from ubr.entrypoints.http.pages.console.figures import figures
 from ubr.entrypoints.http.pages.page import PageController, page_operation
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.routing import get
@@ -15,7 +16,14 @@ class OverviewDesk(PageController):
     @get("/console", page_operation("get_console"))
     @at_the_desk
     async def overview(self, desk: Desk) -> Response:
-        return await desk.show("overview.html", "overview", charts=await _charts(desk), width=WIDTH, height=HEIGHT)
+        return await desk.show(
+            "overview.html",
+            "overview",
+            charts=await _charts(desk),
+            figures=await figures(desk) if desk.may(str(EVERYTHING)) else [],
+            width=WIDTH,
+            height=HEIGHT,
+        )
 
 
 async def _charts(desk: Desk) -> list[Chart]:

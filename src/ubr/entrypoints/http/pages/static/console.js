@@ -45,3 +45,53 @@ for (const form of document.querySelectorAll("form[data-search]")) {
 
 // An act upon many users goes on by itself.
 document.querySelector("form[data-continue]")?.requestSubmit();
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+    button.textContent = "Copied";
+  });
+}
+
+// --- the proof of a log entry, recomputed in the browser (RFC 9162, 2.1.3.2) ---
+
+const bytes = (base64) => Uint8Array.from(atob(base64), (each) => each.charCodeAt(0));
+
+async function hash(...parts) {
+  const joined = new Uint8Array(await new Blob(parts).arrayBuffer());
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", joined));
+}
+
+const same = (one, other) => one.length === other.length && one.every((each, place) => each === other[place]);
+
+async function recomputed({ proof, size, leaf, hashes, root, content }) {
+  let found = bytes(leaf);
+  if (content !== "" && !same(await hash(Uint8Array.of(0), bytes(content)), found)) {
+    return "found that the content does not match the leaf hash.";
+  }
+  // Numbers, not bits: a log may have more than 2³² entries.
+  let [place, last] = [Number(proof), Number(size) - 1];
+  for (const each of hashes.split(" ").filter(Boolean)) {
+    if (last === 0) {
+      return "found that the proof is too long.";
+    }
+    if (place % 2 === 1 || place === last) {
+      found = await hash(Uint8Array.of(1), bytes(each), found);
+      while (place % 2 === 0 && place !== 0) {
+        [place, last] = [place / 2, Math.floor(last / 2)];
+      }
+    } else {
+      found = await hash(Uint8Array.of(1), found, bytes(each));
+    }
+    [place, last] = [Math.floor(place / 2), Math.floor(last / 2)];
+  }
+  return last === 0 && same(found, bytes(root))
+    ? "recomputed the root of the checkpoint, and it matches."
+    : "recomputed another root than that of the checkpoint.";
+}
+
+const proof = document.querySelector("[data-proof]");
+if (proof !== null && globalThis.crypto?.subtle !== undefined) {
+  document.getElementById("recomputed").textContent = await recomputed(proof.dataset);
+}

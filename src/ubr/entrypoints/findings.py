@@ -1,4 +1,4 @@
-"""The results of the checks."""
+"""Findings about an installation: the results of the checks of `ubr doctor`, some of which the console shows too."""
 
 from __future__ import annotations
 

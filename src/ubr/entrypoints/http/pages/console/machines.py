@@ -1,0 +1,246 @@
+"""Machines and their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from ubr.application.kernel.paging import MAX_LIMIT
+from ubr.application.machines.create_machine import CreateMachineCommand
+from ubr.application.machines.create_machine_key import CreateMachineKeyCommand, KeyToCreate
+from ubr.application.machines.delete_machine import DeleteMachineCommand
+from ubr.application.machines.get_machine import GetMachineCommand
+from ubr.application.machines.list_machine_keys import ListMachineKeysCommand
+from ubr.application.machines.list_machines import ListMachinesCommand
+from ubr.application.machines.representations import MachineResult, NewMachineKeyResult
+from ubr.application.machines.revoke_machine_key import RevokeMachineKeyCommand
+from ubr.application.machines.rotate_machine_key import DEFAULT_OVERLAP, KeyRotation, RotateMachineKeyCommand
+from ubr.application.machines.update_machine import MachineChanges, UpdateMachineCommand
+from ubr.domain.accounts.user import UserStatus
+from ubr.domain.errors import Invalid, NotFound, UbrError
+from ubr.domain.roles.permissions import BUILT_IN_PERMISSIONS, MACHINES_WRITE, ROLES_ASSIGN
+from ubr.entrypoints.http.form import Form
+from ubr.entrypoints.http.pages.console.acts import Question, ask, check_typed, ending, id_of, moment_of, sessions_of
+from ubr.entrypoints.http.pages.console.desk import LIMIT, Desk, at_the_desk
+from ubr.entrypoints.http.pages.console.users import roles_to_choose
+from ubr.entrypoints.http.pages.page import PageController, form_operation, page_operation
+from ubr.entrypoints.http.response import Response
+from ubr.entrypoints.http.routing import get, post
+
+
+class MachineAct(msgspec.Struct, frozen=True, kw_only=True):
+    """An act upon a machine, or upon the key that `key_id` of its form names. `run` may return a new key to show."""
+
+    title: str
+    button: str
+    notice: str
+    tells: Callable[[str | None], list[str]]
+    run: Callable[[Desk, UUID, Form], Awaitable[object]]
+    danger: bool = True
+    typed: bool = False
+    asks: tuple[str, ...] = ()
+    leaves: bool = False
+
+
+async def _set_status(desk: Desk, machine_id: UUID, status: UserStatus) -> None:
+    command = UpdateMachineCommand(machine_id=machine_id, changes=MachineChanges(status=status))
+    await desk.call.ubr.update_machine(command, actor=desk.actor)
+
+
+async def _rotate(desk: Desk, machine_id: UUID, form: Form) -> NewMachineKeyResult:
+    text = form.get("overlap") or str(DEFAULT_OVERLAP)
+    if not text.isascii() or not text.isdigit() or len(text) > len(str(10**9)):
+        raise Invalid.at("/overlap", "must be a whole number of seconds")
+    rotation = KeyRotation(overlap=int(text), expires_at=moment_of(form, "expires_at"))
+    command = RotateMachineKeyCommand(machine_id=machine_id, key_id=id_of(form.get("key_id")), rotation=rotation)
+    return await desk.call.ubr.rotate_machine_key(command, actor=desk.actor)
+
+
+ACTS: Final[Mapping[str, MachineAct]] = {
+    "disable": MachineAct(
+        title="Disable the machine?",
+        button="Disable",
+        notice="machine-disabled",
+        tells=lambda sessions: [ending(sessions), "Its keys are refused until someone enables it."],
+        run=lambda desk, machine_id, _: _set_status(desk, machine_id, UserStatus.DISABLED),
+    ),
+    "enable": MachineAct(
+        title="Enable the machine?",
+        button="Enable",
+        notice="machine-enabled",
+        tells=lambda _: ["Its keys are accepted again."],
+        run=lambda desk, machine_id, _: _set_status(desk, machine_id, UserStatus.ACTIVE),
+        danger=False,
+    ),
+    "delete": MachineAct(
+        title="Delete the machine?",
+        button="Delete for good",
+        notice="machine-deleted",
+        tells=lambda sessions: [ending(sessions), "Its keys and its roles are deleted.", "This cannot be undone."],
+        run=lambda desk, machine_id, _: desk.call.ubr.delete_machine(
+            DeleteMachineCommand(machine_id=machine_id), actor=desk.actor
+        ),
+        typed=True,
+        leaves=True,
+    ),
+    "rotate-key": MachineAct(
+        title="Rotate the key?",
+        button="Rotate the key",
+        notice="",
+        tells=lambda _: [
+            "A new key with the same name and scope is shown once, on the next page.",
+            "The old key and its access tokens are accepted until the end that you choose.",
+        ],
+        run=_rotate,
+        danger=False,
+        asks=("overlap", "expires_at"),
+    ),
+    "revoke-key": MachineAct(
+        title="Revoke the key?",
+        button="Revoke the key",
+        notice="key-revoked",
+        tells=lambda _: ["The key, its sessions and its access tokens end at once.", "This cannot be undone."],
+        run=lambda desk, machine_id, form: desk.call.ubr.revoke_machine_key(
+            RevokeMachineKeyCommand(machine_id=machine_id, key_id=id_of(form.get("key_id"))), actor=desk.actor
+        ),
+    ),
+}
+
+
+class MachinesDesk(PageController):
+    @get("/console/machines", page_operation("get_console_machines"))
+    @at_the_desk
+    async def machines(self, desk: Desk) -> Response:
+        command = desk.filters("cursor").command(ListMachinesCommand, limit=LIMIT)
+        machines = await desk.call.ubr.list_machines(command, actor=desk.actor)
+        return await desk.show("machines.html", "machines", machines=machines)
+
+    @get("/console/machines/new", page_operation("get_console_new_machine"))
+    @at_the_desk
+    async def new(self, desk: Desk) -> Response:
+        return await _new(desk)
+
+    @post("/console/machines/new", form_operation("post_console_new_machine"))
+    @at_the_desk
+    async def create(self, desk: Desk) -> Response:
+        form = desk.call.form()
+        try:
+            command = form.command(CreateMachineCommand, roles=form.all("roles"))
+            machine = await desk.call.ubr.create_machine(command, actor=desk.actor)
+        except UbrError as error:
+            return await _new(desk, form=form, error=error)
+        return desk.done(f"/console/machines/{machine.id}", "machine-created")
+
+    @get("/console/machines/{machine_id:str}", page_operation("get_console_machine"))
+    @at_the_desk
+    async def machine(self, desk: Desk) -> Response:
+        return await _one(desk)
+
+    @post("/console/machines/{machine_id:str}", form_operation("post_console_machine"))
+    @at_the_desk
+    async def describe(self, desk: Desk) -> Response:
+        form, machine_id = desk.call.form(), desk.call.id("machine_id")
+        changes = MachineChanges(description=form.get("description") or None)
+        try:
+            await desk.call.ubr.update_machine(
+                UpdateMachineCommand(machine_id=machine_id, changes=changes), actor=desk.actor
+            )
+        except UbrError as error:
+            return await _one(desk, form=form, error=error)
+        return desk.done(f"/console/machines/{machine_id}", "machine-changed")
+
+    @post("/console/machines/{machine_id:str}/keys", form_operation("post_console_machine_key"))
+    @at_the_desk
+    async def create_key(self, desk: Desk) -> Response:
+        """The answer is a page, not a redirect: it alone shows the text of the key."""
+        form = desk.call.form()
+        try:
+            key = KeyToCreate(
+                name=form.get("name"), scope=form.all("scope") or None, expires_at=moment_of(form, "expires_at")
+            )
+            command = CreateMachineKeyCommand(machine_id=desk.call.id("machine_id"), key=key)
+            made = await desk.call.ubr.create_machine_key(command, actor=desk.actor)
+        except UbrError as error:
+            return await _one(desk, form=form, error=error)
+        return await _shown_once(desk, made)
+
+    @get("/console/machines/{machine_id:str}/acts/{act:str}", page_operation("get_console_machine_act"))
+    @at_the_desk
+    async def question(self, desk: Desk) -> Response:
+        return await _ask(desk, Form(list(desk.query.items())))
+
+    @post("/console/machines/{machine_id:str}/acts/{act:str}", form_operation("post_console_machine_act"))
+    @at_the_desk
+    async def act(self, desk: Desk) -> Response:
+        form, act, machine_id = desk.call.form(), _act(desk), desk.call.id("machine_id")
+        try:
+            if act.typed:
+                check_typed(form, (await _machine(desk)).name)
+            made = await act.run(desk, machine_id, form)
+        except UbrError as error:
+            return await _ask(desk, form, error=error)
+        if isinstance(made, NewMachineKeyResult):
+            return await _shown_once(desk, made)
+        return desk.done("/console/machines" if act.leaves else f"/console/machines/{machine_id}", act.notice)
+
+
+def _act(desk: Desk) -> MachineAct:
+    found = ACTS.get(desk.call.path_params["act"])
+    if found is None:
+        raise NotFound("This path does not exist")
+    return found
+
+
+async def _machine(desk: Desk) -> MachineResult:
+    command = GetMachineCommand(machine_id=desk.call.id("machine_id"))
+    return await desk.call.ubr.get_machine(command, actor=desk.actor)
+
+
+async def _new(desk: Desk, *, form: Form | None = None, error: UbrError | None = None) -> Response:
+    roles = await roles_to_choose(desk) if desk.may(str(ROLES_ASSIGN)) else None
+    chosen = [] if form is None else form.all("roles")
+    return await desk.show("new_machine.html", "machines", form=form, error=error, roles=roles or [], chosen=chosen)
+
+
+async def _one(desk: Desk, *, form: Form | None = None, error: UbrError | None = None) -> Response:
+    machine = await _machine(desk)
+    command = ListMachineKeysCommand(machine_id=machine.id, limit=MAX_LIMIT)
+    keys = await desk.call.ubr.list_machine_keys(command, actor=desk.actor)
+    return await desk.show(
+        "machine.html",
+        "machines",
+        form=form,
+        error=error,
+        machine=machine,
+        keys=keys.items,
+        writable=desk.may(str(MACHINES_WRITE)),
+        scope=[] if form is None else form.all("scope"),
+        permissions=[*map(str, BUILT_IN_PERMISSIONS | desk.call.ubr.create_role.policy.own_permissions)],
+        place=f"/console/machines/{machine.id}",
+    )
+
+
+async def _shown_once(desk: Desk, made: NewMachineKeyResult) -> Response:
+    return await desk.show("machine_key.html", "machines", made=made, machine=await _machine(desk))
+
+
+async def _ask(desk: Desk, form: Form, *, error: UbrError | None = None) -> Response:
+    act, machine = _act(desk), await _machine(desk)
+    key_id = form.get("key_id")
+    question = Question(
+        title=act.title,
+        button=act.button,
+        consequences=act.tells(await sessions_of(desk, machine.id)),
+        path=desk.here,
+        back=f"/console/machines/{machine.id}",
+        section="machines",
+        subject=machine.name,
+        danger=act.danger,
+        typed=machine.name if act.typed else None,
+        asks=act.asks,
+        hidden={"key_id": [key_id]} if key_id else {},
+    )
+    return await ask(desk, question, error=error, form=form, roles=None)
