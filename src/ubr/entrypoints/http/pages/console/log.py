@@ -45,7 +45,7 @@ _FIELDS: Final = (
     "actor id",
     "target type",
     "target id",
-    "client IP",
+    "client IP (digest)",
     "request id",
     "request id given",
     "data",
@@ -57,7 +57,7 @@ _ABSENT: Final = b"\xff" * _LENGTH
 
 
 class Checks(msgspec.Struct, frozen=True):
-    """What the service found about a proof. `signer` is the key whose signature over the checkpoint is valid."""
+    """The results of checking a proof. `signer` is the key whose signature over the checkpoint is valid."""
 
     leaf: bool | None
     root: bool
