@@ -405,9 +405,7 @@ async def test_an_act_upon_oneself_asks_for_the_password_if_the_rules_do(
     person.service.clock.move(minutes=11)
     answer = await person.send(f"/console/users/{user.id}/export")
     assert heading(answer) == "Confirm that it is you"
-    back = await person.send(
-        "/account/confirm", current_password=PASSWORD, return_to=str(answer.url.params["return_to"])
-    )
+    back = await person.send("/account/confirm", password=PASSWORD, return_to=str(answer.url.params["return_to"]))
     assert back.url.path == f"/console/users/{user.id}"
 
 
@@ -558,7 +556,7 @@ async def test_signing_keys_are_rotated_and_revoked_soon_after_a_login(admin: Pe
     path = f"/console/keys/revoke/{before[0].kid}"
     asked = await admin.send(path)
     assert heading(asked) == "Confirm that it is you"
-    back = await admin.send("/account/confirm", current_password=PASSWORD, return_to=str(asked.url.params["return_to"]))
+    back = await admin.send("/account/confirm", password=PASSWORD, return_to=str(asked.url.params["return_to"]))
     assert back.url.path == path
     assert "No session ends" in consequences(back)
     assert notice(await admin.send(path)).startswith("The signing key is revoked")
