@@ -22,7 +22,7 @@ NOTES = Table(
 SHARES = Table(
     "note_shares",
     TABLES,
-    Column("note_id", ForeignKey(NOTES.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("note_id", Uuid, ForeignKey(NOTES.c.id, ondelete="CASCADE"), primary_key=True),
     Column("reader", Uuid, primary_key=True, index=True),
 )
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -85,11 +86,11 @@ class InviteOverHttp:
 
     async def __call__(self, _: AsyncConnection, email: str, /) -> UUID:
         made = await self._asked("POST", "/api/users", json={"email": email})
-        if made.status_code == httpx.codes.CREATED:
+        if made.status_code == HTTPStatus.CREATED:
             return UUID(made.json()["id"])
-        if made.status_code == httpx.codes.BAD_REQUEST:
+        if made.status_code == HTTPStatus.BAD_REQUEST:
             raise errors.Invalid.at("/email", "This is not an e-mail that can be invited")
-        if made.status_code != httpx.codes.CONFLICT:
+        if made.status_code != HTTPStatus.CONFLICT:
             raise errors.Unavailable(f"The users cannot be reached: {made.status_code}")
         found = await self._asked("GET", "/api/users", params={"q": email, "limit": 100})
         for user in found.json().get("items", ()):
@@ -104,7 +105,7 @@ class InviteOverHttp:
             answer = await self._users.request(method, path, headers=headers, **request)
         except httpx.HTTPError as error:
             raise errors.Unavailable("The users cannot be reached") from error
-        if answer.status_code == httpx.codes.UNAUTHORIZED:
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:
             self._machine.forget(token)
         return answer
 
@@ -120,11 +121,16 @@ class Caller:
 class OverHttp:
     """A source of users for `ubr.contrib` that asks ubr about each request."""
 
-    settings = None
-    trusted_proxies = ()
-
     def __init__(self, users: httpx.AsyncClient) -> None:
         self._users = users
+
+    @property
+    def settings(self) -> None:
+        return None
+
+    @property
+    def trusted_proxies(self) -> tuple[()]:
+        return ()
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator["OverHttp"]:
@@ -136,9 +142,9 @@ class OverHttp:
             answer = await self._users.get("/api/users/me", headers={"authorization": f"Bearer {token}"})
         except httpx.HTTPError as error:
             raise errors.Unavailable("The users cannot be reached") from error
-        if answer.status_code == httpx.codes.UNAUTHORIZED:
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:
             raise errors.InvalidToken
-        if answer.status_code != httpx.codes.OK:
+        if answer.status_code != HTTPStatus.OK:
             raise errors.Unavailable(f"The users cannot be reached: {answer.status_code}")
         me = answer.json()
         return Caller(UUID(me["id"]), frozenset(me["permissions"]))

@@ -91,11 +91,14 @@ class Tokens:
     `trusted_proxies` has the form of `UBR_TRUSTED_PROXIES`, parsed: networks, or a number of hops.
     """
 
-    settings: Final = None
-
     def __init__(self, verifier: Verifier, *, trusted_proxies: TrustedProxies = ()) -> None:
         self._verifier = verifier
         self._trusted_proxies = trusted_proxies
+
+    @property
+    def settings(self) -> None:
+        """None, because ubr runs in another process."""
+        return None
 
     @property
     def trusted_proxies(self) -> TrustedProxies:
