@@ -392,6 +392,42 @@ async def test_a_program_of_a_framework(word: str, monkeypatch: pytest.MonkeyPat
         assert (await client.post("/notes", headers=headers)).json() == {"writer": user.json()["id"]}
 
 
+async def test_the_tutorial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its requests, in the order of the page."""
+    monkeypatch.setenv("UBR_DATABASE_URL", "memory:")
+    monkeypatch.setenv("UBR_PERMISSIONS", "notes:edit")
+    names = program("docs/tutorial.md", "FastAPI(")
+    page = (ROOT / "docs" / "tutorial.md").read_text()
+    [reader, again, role] = [json.loads(body) for body in re.findall(r"--json '(.*)'$", page, re.MULTILINE)]
+    assert reader == again
+    app, auth = names["app"], names["auth"]
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://notes.example.org") as client,
+    ):
+        first = {"email": "admin@example.org", "password": PASSWORD}
+        await auth.ubr.create_user(CreateUserCommand(**first, roles=["admin"]), actor=SYSTEM)
+        user = await client.post("/users/api/auth/register", json=reader)
+        assert user.status_code == 201
+
+        async def headers(who: dict[str, str]) -> dict[str, str]:
+            tokens = (await client.post("/users/api/auth/login", json=who)).json()
+            return {"authorization": f"Bearer {tokens['access_token']}"}
+
+        as_reader, as_admin = await headers(reader), await headers(first)
+        assert (await client.get("/notes")).status_code == 401
+        assert (await client.get("/notes", headers=as_reader)).json() == []
+        assert (await client.post("/notes", params={"text": "hello"}, headers=as_reader)).status_code == 403
+        assert (await client.post("/users/api/roles", json=role, headers=as_admin)).status_code == 201
+        path = f"/users/api/users/{user.json()['id']}/roles/{role['name']}"
+        assert (await client.put(path, headers=as_admin)).status_code == 204
+        assert (await client.post("/notes", params={"text": "hello"}, headers=as_reader)).status_code == 200
+        assert (await client.get("/notes", headers=as_reader)).json() == ["hello"]
+        assert (await client.post("/users/api/auth/logout", headers=as_reader)).status_code == 204
+        assert (await client.get("/notes", headers=as_reader)).status_code == 401
+
+
 async def test_a_program_is_tested_with_a_double() -> None:
     names = program("docs/frameworks.md", "FastAPI(")
     await program("docs/frameworks.md", "async def check")["check"](names["app"], names["auth"])

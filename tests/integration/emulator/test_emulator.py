@@ -167,8 +167,8 @@ async def test_a_role_with_an_unknown_permission_is_named() -> None:
 
 def test_the_schema_describes_the_file() -> None:
     example = msgspec.json.decode((ROOT / "examples" / "emulator.json").read_bytes())
-    (page,) = blocks_of("docs/testing.md", "json")
-    for state in (STATE, example, msgspec.json.decode(page.text), {}):
+    pages = [msgspec.json.decode(blocks_of(f"docs/{name}.md", "json")[0].text) for name in ("testing", "tutorial")]
+    for state in (STATE, example, *pages, {}):
         jsonschema.validate(state, schema())
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"people": []}, schema())
