@@ -261,6 +261,7 @@ ACTS: dict[str, tuple[set[str], Act]] = {
         ),
     ),
     "list_logs": ({"logs:read"}, lambda s, who: s.world.ubr.list_logs(ListLogsCommand(), actor=who)),
+    "get_activity": ({"logs:read"}, lambda s, who: s.world.ubr.get_activity(actor=who)),
     "get_checkpoint": ({"logs:read"}, lambda s, who: s.world.ubr.get_checkpoint(actor=who)),
     "prove_log_entry": ({"logs:read"}, prove_entry),
 }
