@@ -59,7 +59,7 @@ def calling_from(origin: Origin) -> AbstractContextManager[None]:
 
 
 class _Calling:
-    """Every request enters one: a generator would cost four times as much."""
+    """Every request enters one: a generator would take twice as long."""
 
     __slots__ = ("_before", "_origin")
 

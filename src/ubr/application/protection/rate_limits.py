@@ -100,7 +100,7 @@ def collecting_rate_limits() -> AbstractContextManager[dict[str, RateLimitStatus
 
 
 class _Collecting:
-    """Every request enters one: a generator would cost four times as much."""
+    """Every request enters one: a generator would take twice as long."""
 
     __slots__ = ("_before",)
 

@@ -59,7 +59,7 @@ class _State(Enum):
 
 
 class _Exchange:
-    """A request on a connection. Every request enters one: a generator would cost four times as much."""
+    """A request on a connection. Every request enters one: a generator would take twice as long."""
 
     __slots__ = ("_client", "_connections", "_peer")
 
