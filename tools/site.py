@@ -336,7 +336,7 @@ def main() -> int:
     texts = {**names, **{name: json.dumps(str(place)) for name, place in places.items()}}
     config.write_text(CONFIG.format(**texts), encoding="utf-8")
     command = [arguments.tools / "mkdocs", "build", "--quiet", "--strict", "--config-file", config]
-    # Material prints an advertisement for its successor.
+    # Material prints a warning about MkDocs 2 in each build; requirements/docs.txt has 1.6.
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # noqa: TID251 - it is handed on
     if subprocess.run(command, check=False, env=environment).returncode != 0:  # noqa: S603 - the builder of the lock
         return 1
