@@ -10,6 +10,7 @@ The loaded entries are not part of the tree: their proofs are not measured, thos
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from typing import Final
@@ -126,7 +127,14 @@ async def measure(client: httpx.AsyncClient, path: str) -> list[float]:
 
 
 async def main(url: str, users: int = USERS) -> None:
-    settings = Settings.memory(database_url=url, login_rate_limit=LoginRateLimit(None, None), **TINY_HASHING)
+    logging.disable(logging.INFO)
+    # A fixed secret, so that a loaded database can be measured again.
+    settings = Settings.memory(
+        database_url=url,
+        secret_keys=(b"a secret that is long enough to measure with",),
+        login_rate_limit=LoginRateLimit(None, None),
+        **TINY_HASHING,
+    )
     async with connect(settings) as ubr:
         await prepare(ubr, url, users)
         try:

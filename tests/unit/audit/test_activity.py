@@ -32,6 +32,20 @@ async def test_entries_are_counted_in_their_hours(world: World) -> None:
     assert sum(later.logins) == 3
 
 
+async def test_past_hours_are_read_once(world: World) -> None:
+    reader = await world.user("logs:read")
+    world.clock.move(hours=3)
+    first = await world.ubr.get_activity(actor=reader.actor)
+    past = dict(world.ubr.get_activity.past)
+    assert len(past) >= 3 * (get_activity.HOURS - 2)
+    await world.log_in(reader.email)
+    again = await world.ubr.get_activity(actor=reader.actor)
+    assert again.logins == [*first.logins[:-1], first.logins[-1] + 1]
+    world.clock.move(hours=30)
+    assert sum((await world.ubr.get_activity(actor=reader.actor)).logins) == 0
+    assert not past.keys() & world.ubr.get_activity.past.keys()
+
+
 async def test_an_hour_counts_up_to_a_bound(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     reader = await world.user("logs:read")
     monkeypatch.setattr(get_activity, "MAX_COUNT", 2)
