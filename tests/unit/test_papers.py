@@ -112,6 +112,10 @@ HELD = {
     ("docs/testing.md", "python"): "integration/test_docs_programs.py::test_the_tests_of_a_page",
     ("docs/testing.md", "sh"): "integration/cli/test_emulate.py::test_the_example_in_javascript",
     ("docs/testing.md", "json"): "integration/emulator/test_emulator.py::test_the_schema_describes_the_file",
+    ("docs/tutorial.md", "sh"): "integration/test_docs_programs.py::test_the_tutorial",
+    ("docs/tutorial.md", "python"): "integration/test_docs_programs.py::test_the_tutorial",
+    ("docs/tutorial.md", "json"): "integration/cli/test_emulate.py::test_the_tests_of_the_tutorial_in_typescript",
+    ("docs/tutorial.md", "ts"): "integration/cli/test_emulate.py::test_the_tests_of_the_tutorial_in_typescript",
     ("docs/verifier.md", "sh"): "unit/test_papers.py::test_the_extra_exists",
     ("docs/verifier.md", "json"): "unit/test_papers.py::test_the_answer_to_a_verifier_has_the_fields_of_one",
     ("docs/verifier.md", "python"): "integration/test_docs_programs.py::test_a_token_is_verified",
@@ -302,8 +306,8 @@ def test_every_route_that_a_page_names_exists() -> None:
 
 FOLDERS = ("/etc/", "/opt/ubr", "/usr/local/", "/var/lib/")
 """Folders of a machine, which no route begins with."""
-OTHER_PATHS = {"/problems/", "/health/"} | PAGE_PATHS
-"""The first parts of many paths, and pages."""
+OTHER_PATHS = {"/problems/", "/health/", "/notes"} | PAGE_PATHS
+"""The first parts of many paths, the path of an example, and pages."""
 
 
 # Code blocks that no program runs

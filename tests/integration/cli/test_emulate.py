@@ -15,7 +15,7 @@ import pytest
 
 from tests.support import commands
 from tests.support.commands import PATIENCE
-from tests.support.papers import ROOT
+from tests.support.papers import ROOT, blocks_of
 from tests.support.servers import free_port
 
 pytestmark = pytest.mark.system
@@ -23,14 +23,11 @@ pytestmark = pytest.mark.system
 EXAMPLES = ROOT / "examples"
 
 
-def node() -> str:
-    """Node of this machine, or the one that comes with the browser's driver."""
-    found = shutil.which("node")
-    if found is None:
-        from playwright._impl._driver import compute_driver_executable  # noqa: PLC0415
+def driver_node() -> str:
+    """The Node that comes with the browser's driver: it runs TypeScript."""
+    from playwright._impl._driver import compute_driver_executable  # noqa: PLC0415
 
-        found = str(compute_driver_executable()[0])
-    return found
+    return str(compute_driver_executable()[0])
 
 
 def wait_until_ready(url: str) -> None:
@@ -54,7 +51,7 @@ def test_the_example_in_javascript(tmp_path: Path) -> None:
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=out, stderr=out)
         try:
             wait_until_ready(url)
-            example = [node(), "--test", str(EXAMPLES / "emulator.test.mjs")]
+            example = [shutil.which("node") or driver_node(), "--test", str(EXAMPLES / "emulator.test.mjs")]
             told = commands.clean_environment(UBR_URL=url)
             ran = subprocess.run(example, env=told, capture_output=True, text=True, timeout=PATIENCE, check=False)
             assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -72,6 +69,29 @@ def test_the_example_in_javascript(tmp_path: Path) -> None:
     assert said.startswith(f"ubr emulator on {url}: in memory, for tests only.")
     assert "Traceback" not in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+@pytest.mark.system(seconds=6)
+def test_the_tests_of_the_tutorial_in_typescript(tmp_path: Path) -> None:
+    [state], [program] = blocks_of("docs/tutorial.md", "json"), blocks_of("docs/tutorial.md", "ts")
+    (tmp_path / "emulator.json").write_text(state.text)
+    (tmp_path / "notes.test.ts").write_text(program.text)
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    command = [commands.UBR, "emulate", "--port", str(port), "--state", "emulator.json"]
+    with (tmp_path / "out").open("w") as out:
+        process = subprocess.Popen(command, cwd=tmp_path, env=commands.clean_environment(), stdout=out, stderr=out)
+        try:
+            wait_until_ready(url)
+            told = commands.clean_environment(UBR_URL=url)
+            tests = [driver_node(), "--test", "notes.test.ts"]
+            ran = subprocess.run(
+                tests, cwd=tmp_path, env=told, capture_output=True, text=True, timeout=PATIENCE, check=False
+            )
+            assert ran.returncode == 0, ran.stdout + ran.stderr
+            assert "pass 1" in ran.stdout
+        finally:
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("name", ["UBR_DATABASE_URL", "UBR_REDIS_URL", "UBR_SMTP_URL"])

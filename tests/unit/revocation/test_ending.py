@@ -144,7 +144,7 @@ def test_every_use_case_that_ends_sessions_says_so() -> None:
             if isinstance(node, ast.Call):
                 called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
                 if (
-                    called in {"end_sessions", "end_of", "end_of_key", "shorten", "evict"}
+                    called in {"end_sessions", "end_of", "end_of_key", "shorten", "evict", "evict_of_key"}
                     or ast.unparse(node.func) == "session.end"
                 ):
                     ends.add(path.stem)
