@@ -307,3 +307,23 @@ def test_a_zoom_of_200_percent_hides_nothing(service: UbrProcess, browser: Brows
             visit.open(path)
             visit.fits()
             expect(visit.page.get_by_role("button", name="Log out")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [320, 360])
+def test_the_top_of_a_page_fits_without_a_name_of_the_service(
+    service: UbrProcess, browser: Browser, width: int
+) -> None:
+    """Without `UBR_SERVICE_NAME` it is the host, and an administrator also has the link to the console there."""
+    with visiting(service, browser, size="phone") as visit:
+        visit.log_in()
+        visit.page.set_viewport_size(ViewportSize(width=width, height=740))
+        for language in ("en", "de"):
+            visit.open(f"/account?language={language}")
+            for name in ("127.0.0.1:8000", "accounts-of-our-customers.example.org"):
+                visit.page.locator(".brand span").evaluate("(element, name) => { element.textContent = name }", name)
+                visit.fits()
+                words, person = (
+                    visit.page.locator(part).evaluate("element => element.getBoundingClientRect().toJSON()")
+                    for part in (".brand span", ".person")
+                )
+                assert words["right"] <= person["left"] or words["bottom"] <= person["top"]
