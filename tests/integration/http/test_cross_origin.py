@@ -243,6 +243,24 @@ async def test_without_a_public_url_the_host_with_tls_is_ones_own() -> None:
             assert answer.status_code == status, page
 
 
+async def test_a_page_of_this_host_under_another_address_names_the_remedy() -> None:
+    """As in a browser without `Sec-Fetch-Site`, or over plain HTTP, of a service that does not know its address."""
+    options = HttpOptions(public_url="http://0.0.0.0:8000")
+    async with in_process(memory_settings(), options) as service:
+        del service.client.headers["sec-fetch-site"]
+        headers = {"host": "192.0.2.7:8000", "origin": "http://192.0.2.7:8000"}
+        remedy = "Open the service at http://0.0.0.0:8000, or set UBR_PUBLIC_URL to the address in the browser"
+        body = {"email": EMAIL, "password": PASSWORD}
+        answer = await service.client.post("/api/auth/login/browser", headers=headers, json=body)
+        assert assert_problem(answer, 403)["detail"] == remedy
+        page = await service.client.post("/login", headers={**headers, "accept": "text/html"}, data=body)
+        assert page.status_code == 403
+        assert f"{remedy}." in page.text
+        foreign = {**headers, "origin": "http://evil.example"}
+        answer = await service.client.post("/api/auth/login/browser", headers=foreign, json=body)
+        assert "UBR_PUBLIC_URL" not in answer.text
+
+
 @pytest.mark.parametrize(
     "origins",
     ["*", "null", "http://app.example.org", "app.example.org", "https://app.example.org/", "https://A.example"],

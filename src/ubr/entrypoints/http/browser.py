@@ -68,7 +68,8 @@ class Browsers:
         """Reject a request that changes something, unless a page of the service or of a trusted origin sent it.
 
         Browsers send `Sec-Fetch-Site` with every request over TLS, and `Origin` with every unsafe one; no page can
-        change them. A request with neither proves nothing, and is rejected. Errors: `CrossOriginRequest`.
+        change them. A request with neither proves nothing, and is rejected. Errors: `CrossOriginRequest`; its detail
+        names the remedy for a page of this very host under an address that is not the public URL.
         """
         if method in _SAFE:
             return
@@ -79,8 +80,14 @@ class Browsers:
         if sites:
             if len(sites) == 1 and sites[0] in _OWN_SITE:
                 return
-        elif origin is not None and origin == self._own_origin(fields):
-            return
+        elif origin is not None:
+            own = self._own_origin(fields)
+            if origin == own:
+                return
+            if own is not None and fields.get(b"host", ()) == [origin.partition(b"://")[2]]:
+                raise CrossOriginRequest(
+                    f"Open the service at {own.decode('latin-1')}, or set UBR_PUBLIC_URL to the address in the browser"
+                )
         raise CrossOriginRequest
 
     def _own_origin(self, fields: Fields) -> bytes | None:

@@ -142,8 +142,9 @@ ADVICE: Final[Mapping[str, Advice]] = {
     "cross-origin-request": Advice(
         "The request would change something, and a page of another origin made the browser send it, or neither "
         "`Sec-Fetch-Site` nor `Origin` shows that a page of this service did. Nothing was done.",
-        "Send it from a page of this service, or of an origin in `UBR_TRUSTED_ORIGINS`. A program sends "
-        "a token in `Authorization` instead of a cookie.",
+        "Send it from a page of this service, or of an origin in `UBR_TRUSTED_ORIGINS`. If it was a page of this "
+        "service, its address in the browser has to begin with `UBR_PUBLIC_URL`: open it there, or correct the "
+        "setting. A program sends a token in `Authorization` instead of a cookie.",
         at="/api/auth/logout",
     ),
     "grant-exceeds-own": Advice(
