@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # More workers than the two cores of CI, because tests often wait for a server. Each worker starts with consecutive
 # tests, so that only one worker makes the shared fixtures of a module. A worker that is done takes half of the
 # remaining tests of another one.
-TEST_WORKERS ?= 3
+TEST_WORKERS ?= 4
 PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal
 # A few long tests, the longest first: each goes to the next free worker.
 PYTEST_SYSTEM := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist load --maxschedchunk 1
@@ -40,11 +40,14 @@ serve: $(VENV)/.run ## Start ubr on this machine
 
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests that start no processes, in two minutes
-	@$(PYTEST) tests/unit tests/contracts tests/integration tests/typing examples/notes/tests $(PYTEST_ARGS)
+	@$(PYTEST) tests/unit tests/contracts tests/integration tests/typing $(PYTEST_ARGS)
 
 .PHONY: test-system
 test-system: $(VENV)/.dev ## Run the tests that start and kill processes and servers, in six minutes
-	@$(PYTEST_SYSTEM) -m "system and not long" tests/unit tests/contracts tests/integration $(PYTEST_ARGS)
+	@status=0; \
+	$(PYTEST_SYSTEM) -m "system and not long" tests/unit tests/contracts tests/integration $(PYTEST_ARGS) || status=1; \
+	$(PYTEST) examples/notes/tests || status=1; \
+	exit $$status
 
 .PHONY: test-postgres
 test-postgres: $(VENV)/.dev ## Run the tests of the store on PostgreSQL 15 and 18 (POSTGRES=15 for one of them)
