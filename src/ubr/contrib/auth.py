@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
@@ -145,15 +145,19 @@ class Auth(Generic[Who]):
         self.source: Final = source
         self._gate: Gate[Who] | None = None
         self._replaced = False
+        self._required: Final[set[str]] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Open the source. Errors: `RuntimeError` if it is open already; those of opening the source."""
+        """Open the source. Errors: `RuntimeError` if it is open already, and for a permission that a route requires
+        and ubr does not have; those of opening the source.
+        """
         if self._replaced:
             yield
             return
         if self._gate is not None:
             raise RuntimeError("The source of users is open already: one program opens it once")
+        self._check_required()
         async with self.source.open() as gate:
             self._gate = gate
             try:
@@ -229,6 +233,24 @@ class Auth(Generic[Who]):
             try:
                 permitted = await self.gate.permits(who, permission)
             except Invalid:
-                raise RuntimeError(f"{permission} is not a permission of ubr: add it to UBR_PERMISSIONS") from None
+                raise _unknown(permission) from None
             if not permitted:
                 raise Forbidden(f"This requires the permission {permission}")
+
+    def _requires(self, permissions: Iterable[str]) -> None:
+        """Note the permissions of a route, so that a mistake in them stops the start and does not wait for a user."""
+        self._required.update(permissions)
+
+    def _check_required(self) -> None:
+        settings = self.settings
+        if settings is None:
+            return
+        from ubr.domain.roles.permissions import BUILT_IN_PERMISSIONS
+
+        known = {*map(str, BUILT_IN_PERMISSIONS.names), *settings.permissions}
+        if unknown := sorted(self._required - known):
+            raise _unknown(unknown[0])
+
+
+def _unknown(permission: str) -> RuntimeError:
+    return RuntimeError(f"{permission} is not a permission of ubr: add it to UBR_PERMISSIONS")

@@ -125,6 +125,7 @@ class DjangoAuth(Auth[Who]):
 
     def require(self, *permissions: str) -> Callable[[View], View]:
         """A decorator: the view gets the user, who holds all of these permissions."""
+        self._requires(permissions)
 
         async def permitted(request: HttpRequest) -> Who:
             who = await self._identified(request)

@@ -73,6 +73,7 @@ class LitestarAuth(Auth[Who], InitPlugin):
 
     def require(self, *permissions: str) -> Requirement:
         """A guard for handlers, controllers and routers."""
+        self._requires(permissions)
         return Requirement(self, permissions)
 
     def mount(self, path: str, *, routes: Collection[str] | None = None) -> None:

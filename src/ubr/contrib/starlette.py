@@ -61,6 +61,7 @@ class StarletteAuth(Auth[Who]):
 
     def require(self, *permissions: str) -> Dependency[Who]:
         """The user of a request, who holds all of these permissions."""
+        self._requires(permissions)
 
         async def permitted(request: HTTPConnection) -> Who:
             who = await self._identified(request)

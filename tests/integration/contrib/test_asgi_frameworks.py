@@ -229,7 +229,9 @@ def references(value: Any) -> list[str]:
 
 @pytest.mark.parametrize("framework", sorted(FRAMEWORKS.keys() - {"litestar"}))  # which mounts before it is made
 async def test_the_pages_below_a_path(framework: str) -> None:
-    settings = memory_settings(service_name="Notes", public_url="https://notes.example.org/id")
+    settings = memory_settings(
+        service_name="Notes", public_url="https://notes.example.org/id", permissions=("notes:edit",)
+    )
     app, auth = FRAMEWORKS[framework](Library(settings), mounted=False)
     auth.mount(app, "/id", routes=["pages"])
     headers = {"accept": "text/html", "origin": "https://notes.example.org", "sec-fetch-site": "same-origin"}
@@ -263,7 +265,7 @@ def test_a_route_that_does_not_exist_cannot_be_mounted(framework: str) -> None:
 
 
 async def test_the_source_is_opened_once_and_closed_at_the_end(framework: str) -> None:
-    settings = memory_settings()
+    settings = memory_settings(permissions=("notes:edit",))
     app, auth = FRAMEWORKS[framework](Library(settings), mounted=True)
     with pytest.raises(RuntimeError, match="not open"):
         _ = auth.ubr
@@ -341,6 +343,16 @@ async def test_a_permission_that_does_not_exist_is_a_mistake_of_the_program(fram
     _, auth = FRAMEWORKS[framework](Library(), mounted=False)
     with Double() as double, auth.using(double.ubr), pytest.raises(RuntimeError, match="add it to UBR_PERMISSIONS"):
         await auth.check(double.a_user().actor, "notes:edit")
+
+
+async def test_a_route_with_a_permission_that_does_not_exist_stops_the_start(framework: str) -> None:
+    _, auth = FRAMEWORKS[framework](Library(memory_settings()), mounted=False)
+    with pytest.raises(RuntimeError, match="notes:edit is not a permission of ubr: add it to UBR_PERMISSIONS"):
+        async with auth.running():
+            pass
+    _, auth = FRAMEWORKS[framework](Library(memory_settings(permissions=("notes:edit",))), mounted=False)
+    async with auth.running():
+        assert await auth.ubr.permits(SYSTEM, "notes:edit")
 
 
 async def test_use_cases_of_another_process_are_not_called() -> None:
