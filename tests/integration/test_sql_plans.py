@@ -359,6 +359,7 @@ async def test_what_waits_is_found_whatever_is_believed_of_how_much_does(
     assert (await rows_looked_at(large, TREE["waiting"]))["logs"] <= ENOUGH
 
 
+@pytest.mark.system
 async def test_the_feed_is_trimmed_by_its_index_however_long_it_is(new_database: NewDatabase) -> None:
     engine = make_engine(new_database(), LIMITS)
     async with engine.begin() as connection:

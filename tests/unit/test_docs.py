@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 COMPARE = """
 import sys
@@ -21,6 +23,7 @@ for page, text in pages().items():
 """
 
 
+@pytest.mark.system
 def test_the_pages_are_current() -> None:
     # In a process of its own: tests define errors too, which are nobody's to document.
     ran = subprocess.run(  # noqa: S603 - what it runs is ours

@@ -118,6 +118,7 @@ def test_the_core_works_alone_and_every_entrance_names_its_extra(tmp_path: Path)
     assert {name for name, text in said.items() if not text.startswith("MissingExtra: ")} == {"command"}
 
 
+@pytest.mark.system
 def test_sqlite_needs_no_package_of_postgresql(tmp_path: Path) -> None:
     program = """if True:
         import asyncio, sys

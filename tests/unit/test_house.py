@@ -58,6 +58,7 @@ def test_importing_the_domain_loads_the_standard_library_and_two_more() -> None:
     assert loaded - EMPTY - set(sys.stdlib_module_names) - {"typing_extensions"} == {"ubr", *BELOW}  # msgspec's own
 
 
+@pytest.mark.system
 def test_the_memory_environment_loads_neither_a_database_nor_a_web_framework() -> None:
     loaded = modules_after(
         "import asyncio\n"

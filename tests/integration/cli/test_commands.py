@@ -56,6 +56,7 @@ def on_a_terminal(folder: Path, *arguments: str, typed: tuple[str, ...] = (), **
 # --- ubr -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 def test_help_and_version(ubr: Run) -> None:
     done = ubr("--help")
     assert (done.code, done.err) == (0, "")

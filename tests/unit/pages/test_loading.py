@@ -37,6 +37,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.system
 def test_nothing_is_loaded_for_pages_that_are_off_and_the_templates_with_the_first_page() -> None:
     done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True)  # noqa: S603
     off, started, shown = json.loads(done.stdout)
