@@ -53,7 +53,7 @@ async def lines_until_killed(url: str, word: str, life: float) -> AsyncIterator[
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-@rounds(40, 10_000)
+@rounds(15, 10_000)
 async def test_a_row_of_the_host_an_act_and_its_entries_are_there_together_or_not_at_all(
     kind: str, rounds: int, tmp_path: Path, new_database: NewDatabase
 ) -> None:
