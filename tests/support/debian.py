@@ -22,8 +22,10 @@ UNPACKED: Final = Path(sys.prefix) / "debian"
 def unpack(package: str, *others: str, dependencies: bool = False, finish: Callable[[], object] = lambda: None) -> None:
     """Unpack a package and others once, with the dependencies that this machine lacks if wanted, and `finish` it.
 
-    Errors: `ServerError`.
+    A file of the package may be there before this returns, and not be finished. Errors: `ServerError`.
     """
+    if (UNPACKED / package).exists():
+        return
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise ServerError(f"No {package} here: install it. Only on Debian the tests fetch it themselves.")
     UNPACKED.mkdir(exist_ok=True)

@@ -41,11 +41,11 @@ _POLL: Final = 0.02
 
 def find(program: str) -> str:
     """The path of a program. Errors: `ServerError` if there is none, and no package."""
-    own = UNPACKED / "usr" / "bin" / program
     found = shutil.which(program)
-    if found is None and not own.exists():
+    if found is None:
         _fetch(PACKAGES[program])
-    return found or str(own)
+        found = str(UNPACKED / "usr" / "bin" / program)
+    return found
 
 
 def _fetch(package: str) -> None:
