@@ -81,7 +81,8 @@ class Mounted:
         await self._edge()(below, receive, send)
 
     def _edge(self) -> Edge:
-        from ubr.entrypoints.http.page_options import page_options
+        from msgspec.structs import replace
+
         from ubr.http import HttpOptions, create_app
 
         ubr = self._auth.ubr
@@ -89,12 +90,7 @@ class Mounted:
             settings = self._auth.settings
             options = HttpOptions()
             if settings is not None:
-                options = HttpOptions(
-                    trusted_proxies=settings.trusted_proxies,
-                    public_url=settings.public_url,
-                    return_url=settings.return_url,
-                    trusted_origins=settings.trusted_origins,
-                    pages=page_options(settings),
-                )
+                # The host program decides which origins may read its answers.
+                options = replace(HttpOptions.of(settings), cors_origins=())
             self._made = ubr, create_app(ubr, options=options, routes=self._routes)
         return self._made[1]

@@ -33,7 +33,7 @@ from ubr.domain.roles.role import ADMIN_ROLE_ID
 from ubr.entrypoints.http.app import HttpOptions
 from ubr.entrypoints.http.page_options import PageOptions
 from ubr.entrypoints.http.pages.console import users
-from ubr.entrypoints.http.pages.console.desk import POLICY
+from ubr.entrypoints.http.pages.page import policy
 
 ADA = "ada@example.org"
 SECTIONS = (
@@ -112,7 +112,7 @@ async def manager(admin: Person, somebody: Callable[[], Person], *permissions: s
 async def test_a_section_is_served_under_a_strict_policy(path: str, reader: Person) -> None:
     answer = await reader.open(path)
     assert (answer.status_code, answer.url.path) == (200, path)
-    assert answer.headers["content-security-policy"] == POLICY
+    assert answer.headers["content-security-policy"] == policy(fetches=True)
     assert answer.headers["cache-control"] == "no-store"
     assert "style=" not in answer.text
     assert "<script>" not in answer.text

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -205,31 +205,9 @@ class Drafts:
 
     def apply(self) -> None:
         """Write all changes. No other task runs in between."""
-        self.users.apply()
-        self.user_by_email.apply()
-        self.roles.apply()
-        self.role_by_name.apply()
-        self.former_role_names.apply()
-        self.sessions.apply()
-        self.refresh_tokens.apply()
-        self.links.apply()
-        self.outbox.apply()
-        self.reserved_emails.apply()
-        self.logs.apply()
-        self.log_queue.apply()
-        self.log_leaves.apply()
-        self.log_nodes.apply()
-        self.log_checkpoints.apply()
-        self.log_head.apply()
-        self.log_pruned.apply()
-        self.log_keys.apply()
-        self.signing_keys.apply()
-        self.replays.apply()
-        self.password_attempts.apply()
-        self.known_clients.apply()
-        self.machines.apply()
-        self.machine_by_name.apply()
-        self.machine_keys.apply()
+        draft: Draft[Any, Any]
+        for draft in vars(self).values():
+            draft.apply()
 
 
 def copy_user(user: User) -> User:

@@ -12,7 +12,7 @@ from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import example
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.retry import retry_on_conflict
-from ubr.application.machines.key_rights import forbid_outliving_key, machine_to_key
+from ubr.application.machines.key_rights import add_key, end_of_new_key, machine_to_key
 from ubr.application.machines.representations import (
     KeyNameStr,
     KeyScope,
@@ -24,9 +24,9 @@ from ubr.application.ports.machines import MachineKeyMint
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
-from ubr.domain.errors import Invalid, TooManyMachineKeys
+from ubr.domain.errors import Invalid
 from ubr.domain.ids import MachineKeyId, UserId
-from ubr.domain.machines.key import MAX_KEY_NAME_LENGTH, MAX_KEYS, MachineKey, check_expiry
+from ubr.domain.machines.key import MAX_KEY_NAME_LENGTH, MachineKey
 from ubr.domain.text import parse_moment, parse_text
 
 
@@ -71,10 +71,7 @@ class CreateMachineKey(msgspec.Struct, frozen=True):
         async with self.unit_of_work.begin(actor) as tx:
             who = await authority(tx, actor)
             machine = await machine_to_key(tx, who, user_id)
-            expires_at = check_expiry(end, max_lifetime=self.policy.machine_key_max_lifetime, now=tx.now)
-            await forbid_outliving_key(tx, who, machine, expires_at)
-            if await tx.machine_keys.count(user_id, tx.now) >= MAX_KEYS:
-                raise TooManyMachineKeys
+            expires_at = await end_of_new_key(tx, who, machine, end, policy=self.policy)
             key = MachineKey.create(
                 id=key_id,
                 user_id=user_id,
@@ -84,7 +81,7 @@ class CreateMachineKey(msgspec.Struct, frozen=True):
                 expires_at=expires_at,
                 now=tx.now,
             )
-            await tx.machine_keys.add(key)
+            await add_key(tx, key)
             await tx.commit()
         return new_machine_key_result(key, minted.text)
 

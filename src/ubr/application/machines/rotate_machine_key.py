@@ -12,16 +12,16 @@ from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import example
 from ubr.application.kernel.operator_policy import OperatorPolicy
 from ubr.application.kernel.retry import retry_on_conflict
-from ubr.application.machines.key_rights import forbid_outliving_key, key_of, machine_to_key
+from ubr.application.machines.key_rights import add_key, end_of_new_key, key_of, machine_to_key
 from ubr.application.machines.representations import NewMachineKeyResult, Overlap, new_machine_key_result
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.machines import MachineKeyMint
 from ubr.application.ports.system import NewId
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.domain.actor import Actor, System
-from ubr.domain.errors import Invalid, TooManyMachineKeys
+from ubr.domain.errors import Invalid
 from ubr.domain.ids import MachineKeyId, UserId
-from ubr.domain.machines.key import MAX_KEYS, MAX_OVERLAP, MachineKey, check_expiry
+from ubr.domain.machines.key import MAX_OVERLAP, MachineKey
 from ubr.domain.revocation.changes import Change
 from ubr.domain.text import parse_moment
 
@@ -69,14 +69,11 @@ class RotateMachineKey(msgspec.Struct, frozen=True):
         async with self.unit_of_work.ending(Change("user", str(user_id)), actor=actor) as tx:
             who = await authority(tx, actor)
             machine = await machine_to_key(tx, who, user_id)
-            expires_at = check_expiry(end, max_lifetime=self.policy.machine_key_max_lifetime, now=tx.now)
-            await forbid_outliving_key(tx, who, machine, expires_at)
+            expires_at = await end_of_new_key(tx, who, machine, end, policy=self.policy)
             old = await key_of(tx, machine, MachineKeyId(command.key_id))
             until = old.rotate(key_id, ends_at=tx.now + overlap, now=tx.now)
             await tx.machine_keys.save(old)
             await tx.sessions.shorten(old, until, tx.now)
-            if await tx.machine_keys.count(user_id, tx.now) >= MAX_KEYS:
-                raise TooManyMachineKeys
             key = MachineKey.create(
                 id=key_id,
                 user_id=user_id,
@@ -86,7 +83,7 @@ class RotateMachineKey(msgspec.Struct, frozen=True):
                 expires_at=expires_at,
                 now=tx.now,
             )
-            await tx.machine_keys.add(key)
+            await add_key(tx, key)
         return new_machine_key_result(key, minted.text)
 
 

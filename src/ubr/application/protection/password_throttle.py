@@ -275,7 +275,7 @@ class CheckedPassword:
 
     def __init__(self, user: User, attempt: _Attempt, *, upgraded: PasswordHash | None = None) -> None:
         self.user = user
-        self.upgraded = upgraded
+        self._upgraded = upgraded
         """The same password hashed at the current cost; None if its hash is up to date."""
         self._attempt = attempt
 
@@ -288,6 +288,14 @@ class CheckedPassword:
         user = await tx.users.again(self.user)
         if user is None or _checked_facts(user) != _checked_facts(self.user):
             raise TransactionConflict
+        return user
+
+    async def upgraded_user_in(self, tx: Transaction) -> User:
+        """The same for a login, which also replaces a hash of a lower cost. Errors: those of `user_in`."""
+        user = await self.user_in(tx)
+        if self._upgraded is not None:
+            user.upgrade_hash(self._upgraded)
+            await tx.users.save(user)
         return user
 
     async def passed(self, tx: Transaction, *, logged_in: bool = False) -> None:

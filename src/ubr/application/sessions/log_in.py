@@ -65,10 +65,7 @@ class LogIn(msgspec.Struct, frozen=True):
             await self.keys.current()
             async with self.unit_of_work.begin(actor) as tx:
                 position = await tx.feed_position()
-                user = await checked.user_in(tx)
-                if checked.upgraded is not None:
-                    user.upgrade_hash(checked.upgraded)
-                    await tx.users.save(user)
+                user = await checked.upgraded_user_in(tx)
                 tokens = await self._open(tx, user, position)
                 await checked.passed(tx, logged_in=True)
                 await tx.commit()

@@ -62,10 +62,7 @@ class LogInBrowser(msgspec.Struct, frozen=True):
             if command.cookie is not None:
                 await self._end(command.cookie)
             async with self.unit_of_work.begin(actor) as tx:
-                user = await checked.user_in(tx)
-                if checked.upgraded is not None:
-                    user.upgrade_hash(checked.upgraded)
-                    await tx.users.save(user)
+                user = await checked.upgraded_user_in(tx)
                 login = await self._open(tx, user)
                 await checked.passed(tx, logged_in=True)
                 await tx.commit()

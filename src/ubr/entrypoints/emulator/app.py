@@ -27,7 +27,6 @@ from ubr.entrypoints.http.edge import Edge
 from ubr.entrypoints.http.fields import fields_of
 from ubr.entrypoints.http.log_lines import EVENTS
 from ubr.entrypoints.http.origin import request_origin
-from ubr.entrypoints.http.page_options import page_options
 from ubr.entrypoints.http.problems.errors import MethodNotAllowed
 from ubr.entrypoints.http.problems.rendering import problem_response
 from ubr.entrypoints.http.response import Response
@@ -163,13 +162,8 @@ class Emulator:
         async with AsyncExitStack() as stack:
             ubr = await stack.enter_async_context(opening)
             await fill(ubr, state)
-            options = HttpOptions(
-                public_url=settings.public_url,
-                return_url=settings.return_url,
-                cors_origins=settings.cors_origins,
-                trusted_origins=settings.trusted_origins,
-                pages=page_options(settings),
-            )
+            # No proxy is in front of it.
+            options = msgspec.structs.replace(HttpOptions.of(settings), trusted_proxies=())
             made = _Generation(ubr, create_app(ubr, options=options), clock, faults)
             made.stack = stack.pop_all()
         return made

@@ -24,7 +24,6 @@ from ubr.entrypoints.http.metrics.board import Board
 from ubr.entrypoints.http.metrics.emf import LOOKING, EmbeddedMetrics
 from ubr.entrypoints.http.metrics.exporter import Exporter
 from ubr.entrypoints.http.metrics.worker import WorkerMetrics
-from ubr.entrypoints.http.page_options import page_options
 from ubr.settings import Settings, ensure_embedded_files
 
 
@@ -111,22 +110,16 @@ class Service:
     @asynccontextmanager
     async def _opened(self, tracing: Tracing | None) -> AsyncIterator[Edge]:
         settings = self._settings
-        options = HttpOptions(
-            trusted_proxies=settings.trusted_proxies,
-            public_url=settings.public_url,
-            return_url=settings.return_url,
-            cors_origins=settings.cors_origins,
-            trusted_origins=settings.trusted_origins,
-            pages=page_options(settings),
-            connections=self._connections,
-        )
+        options = HttpOptions.of(settings)
         with collecting_jobs() as jobs:
             instrument = None if tracing is None else tracing.instrument
             async with open_environment(settings, metrics=self._worker, instrument=instrument) as environment:
                 exporter = Exporter(
                     worker=self._worker, access=self._access, environment=environment, jobs=jobs, elapsed=elapsed
                 )
-                options = msgspec.structs.replace(options, rejected=environment.denials.reject, metrics=exporter)
+                options = msgspec.structs.replace(
+                    options, connections=self._connections, rejected=environment.denials.reject, metrics=exporter
+                )
                 beside: list[tuple[Act, float]] = [
                     (environment.janitor, CLEANING),
                     (exporter.publish, exporter.interval),

@@ -25,7 +25,6 @@ from ubr.entrypoints.http.form import Form
 
 C = TypeVar("C", bound=Command)
 
-_NOBODY: Final = UUID(int=0)
 _EMPTY_OBJECT: Final = b"{}"
 NOT_KEPT: Final = "no-store"
 PAGES: Final = "pages"
@@ -162,8 +161,7 @@ class Call:
 
     def id(self, name: str) -> UUID:
         """An id in the path. A text that is not a UUID is handled as an unknown id."""
-        text = self.path_params[name]
-        return UUID(text) if query.ID.fullmatch(text) else _NOBODY
+        return query.id_of(self.path_params[name])
 
     @property
     def if_match(self) -> tuple[str, ...] | None:

@@ -30,7 +30,7 @@ from ubr.entrypoints.http.logged_path import LoggedPaths
 from ubr.entrypoints.http.metrics.exporter import Exporter
 from ubr.entrypoints.http.metrics.registry import HUNG_UP
 from ubr.entrypoints.http.origin import request_origin
-from ubr.entrypoints.http.page_options import PageOptions
+from ubr.entrypoints.http.page_options import PageOptions, page_options
 from ubr.entrypoints.http.problems.errors import (
     ClientGone,
     CrossOriginRequest,
@@ -40,7 +40,7 @@ from ubr.entrypoints.http.problems.errors import (
 )
 from ubr.entrypoints.http.problems.faults import failed
 from ubr.entrypoints.http.problems.rendering import problem_response
-from ubr.settings import TrustedProxies
+from ubr.settings import Settings, TrustedProxies
 
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Za-z:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]*)?")
 _CANONICAL: Final = re.compile(rb"/|(?:/(?!\.\.?(?:/|\Z))[^/]+)+")
@@ -85,6 +85,18 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Called for each request that was rejected before its caller was known."""
     metrics: Exporter | None = None
     """Counts the requests, and answers `/metrics`. None counts nothing."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> HttpOptions:
+        """Those of the settings. Errors: `WrongSetting` if a file for pages cannot be used."""
+        return cls(
+            trusted_proxies=settings.trusted_proxies,
+            public_url=settings.public_url,
+            return_url=settings.return_url,
+            cors_origins=settings.cors_origins,
+            trusted_origins=settings.trusted_origins,
+            pages=page_options(settings),
+        )
 
 
 class Edge:

@@ -56,6 +56,10 @@ class Form:
             raise Invalid.at(f"/{name}", "occurs twice in the form")
         return values[0]
 
+    def values(self) -> dict[str, str]:
+        """The value of each field that is not empty. Errors: `Invalid` for one that occurs twice."""
+        return {name: value for name in self._fields if (value := self.get(name))}
+
     def all(self, name: str) -> list[str]:
         """The values of a field that may occur several times, such as check boxes."""
         return list(self._fields.get(name, ()))

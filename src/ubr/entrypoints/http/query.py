@@ -17,6 +17,7 @@ C = TypeVar("C", bound=Command)
 ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 """The accepted form of an id, here and in paths: upper case is allowed on input (RFC 9562, 4)."""
 
+_NOBODY: Final = UUID(int=0)
 _ESCAPES: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROLS: Final = re.compile(r"[\x00-\x1f]")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -58,6 +59,11 @@ def decode(raw: bytes, command: type[C]) -> C:
         if not ID.fullmatch(str(values[name])):
             raise Invalid.at(f"/{name}", "is not an id")
     return build(values, command)
+
+
+def id_of(text: str) -> UUID:
+    """An id in a path or a form. A text that is not a UUID is handled as an unknown id."""
+    return UUID(text) if ID.fullmatch(text) else _NOBODY
 
 
 def with_cursor(raw: bytes, cursor: str) -> str:

@@ -33,13 +33,6 @@ LANGUAGE: Final = "language"
 """The parameter of the links that choose a language."""
 _MINUTE: Final = 60
 
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "base-uri 'none'; form-action 'self'{more}; frame-ancestors 'none'"
-)
-"""Forbids inline scripts and styles, and any other host. `more` are origins to which a form may lead in the end:
-browsers apply the rule to the redirect after a form too."""
-
 _HEADERS: Final = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
@@ -48,6 +41,20 @@ _HEADERS: Final = {
     "referrer-policy": "same-origin",
     "x-frame-options": "DENY",
 }
+
+
+def policy(*, fetches: bool = False, leads_to: str | None = None) -> str:
+    """The policy of a page. It forbids inline scripts and styles, and any other host.
+
+    With `fetches`, the script of the page may fetch pages of this service. `leads_to` is an origin to which a form may
+    lead in the end: browsers apply the rule to the redirect after a form too.
+    """
+    connect = "connect-src 'self'; " if fetches else ""
+    more = "" if leads_to is None else f" {leads_to}"
+    return (
+        f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; {connect}"
+        f"base-uri 'none'; form-action 'self'{more}; frame-ancestors 'none'"
+    )
 
 
 def page_operation(name: str) -> Operation:
@@ -88,8 +95,15 @@ class PageController(Controller):
 Guarded: TypeAlias = Callable[[Any, Call, Actor], Awaitable[Response]]
 
 
-def with_login(handle: Guarded) -> Handle:
-    """Handles the requests of logged-in people. All others are led to the login, and from there back to the page."""
+def _path_of(call: Call) -> str | None:
+    return call.facts.route
+
+
+def with_login(handle: Guarded, *, address: Callable[[Call], str | None] = _path_of) -> Handle:
+    """Handles the requests of logged-in people. All others are led to the login, and from there back to the page.
+
+    `address` is where they get back to, by default the path of a page that has no variable parts.
+    """
 
     @wraps(handle)
     async def guarded(self: Any, call: Call) -> Response:
@@ -99,7 +113,7 @@ def with_login(handle: Guarded) -> Handle:
                 return await handle(self, call, actor)
             except InvalidToken:  # the session has ended meanwhile
                 call.take_cookie()
-        back = call.facts.route if call.method == "GET" else None
+        back = address(call) if call.method == "GET" else None
         return see_other(call, "/login", notice="login-needed", back=back)
 
     return guarded
@@ -156,12 +170,14 @@ async def show(
     back: str | None = None,
     place: str | None = None,
     words: Words | None = None,
+    fetches: bool = False,
     **shown: Any,
 ) -> Response:
     """A page. `form` fills its fields again, except passwords. `error` is shown, and determines the status.
 
     `back` is a checked address to which the forms of the page may lead in the end. `place` is the path of the page if
     it is shown as the answer to a form with another path. `words` are those of the page, if it has one language.
+    `fetches` is for a page whose script fetches others.
     """
     site = site_of(call)
     await site.load()
@@ -193,8 +209,8 @@ async def show(
             **shown,
         },
     )
-    origin = None if back is None else return_to.origin_of(back, origins_of(call))
-    headers["content-security-policy"] = POLICY.format(more="" if origin is None else f" {origin}")
+    leads_to = None if back is None else return_to.origin_of(back, origins_of(call))
+    headers["content-security-policy"] = policy(fetches=fetches, leads_to=leads_to)
     response = Response(body, status=status, media_type=HTML, headers=headers)
     if notice is not None:
         response.cookies += (cookies.write(cookies.NOTICE, "", seconds=0, secure=site.secure),)

@@ -5,21 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from ubr.application.kernel.paging import MAX_LIMIT
 from ubr.application.sessions.list_sessions import ListSessionsCommand
-from ubr.domain.errors import Invalid, UbrError
+from ubr.domain.errors import Invalid, NotFound, UbrError
 from ubr.domain.roles.permissions import SESSIONS_READ
 from ubr.entrypoints.http.form import Form
 from ubr.entrypoints.http.pages.console.desk import Desk
-from ubr.entrypoints.http.query import ID
 from ubr.entrypoints.http.response import Response
 
-_NOBODY: Final = UUID(int=0)
+A = TypeVar("A")
+
 _LOCAL: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?", re.ASCII)
 
 
@@ -50,15 +50,18 @@ async def ask(desk: Desk, question: Question, *, error: UbrError | None = None, 
     )
 
 
+def act_of(desk: Desk, acts: Mapping[str, A]) -> A:
+    """The act that the path names. Errors: `NotFound`."""
+    found = acts.get(desk.call.path_params["act"])
+    if found is None:
+        raise NotFound("This path does not exist")
+    return found
+
+
 def check_typed(form: Form, wanted: str) -> None:
     """Errors: `Invalid` unless the form has the text that confirms the act."""
     if form.get("confirmation").strip() != wanted:
         raise Invalid.at("/confirmation", "is not the text that was asked for")
-
-
-def id_of(text: str) -> UUID:
-    """An id from a form. A text that is not a UUID is handled as an unknown id."""
-    return UUID(text) if ID.fullmatch(text) else _NOBODY
 
 
 def moment_of(form: Form, name: str) -> datetime | None:
@@ -82,7 +85,7 @@ def counted(count: int, one: str, many: str, *, more: bool = False) -> str:
 
 async def sessions_of(desk: Desk, user_id: UUID) -> str | None:
     """How many sessions a user has, in words; None for a reader who may not know it."""
-    if not desk.may(str(SESSIONS_READ)):
+    if not desk.may(SESSIONS_READ):
         return None
     command = ListSessionsCommand(user_id=user_id, limit=MAX_LIMIT)
     found = await desk.call.ubr.list_sessions(command, actor=desk.actor)

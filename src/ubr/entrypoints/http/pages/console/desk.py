@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlencode
 
 import msgspec
 
 from ubr.application.accounts.get_me import MeResult
 from ubr.domain.actor import Actor
-from ubr.domain.errors import Forbidden, InvalidToken
+from ubr.domain.errors import Forbidden
 from ubr.domain.roles.permissions import (
     EVERYTHING,
     LOGS_READ,
@@ -24,16 +25,10 @@ from ubr.entrypoints.http.call import Call
 from ubr.entrypoints.http.form import Form
 from ubr.entrypoints.http.pages.console.notices import TEXTS
 from ubr.entrypoints.http.pages.entitled import entitled
-from ubr.entrypoints.http.pages.page import query_of, see_other, show, site_of
+from ubr.entrypoints.http.pages.page import query_of, see_other, show, site_of, with_login
 from ubr.entrypoints.http.pages.words import FALLBACK, Words
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.routing import Handle
-
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
-"""That of all pages, and the script of a search may fetch pages of this service."""
 
 LIMIT: Final = 25
 """The number of items of a list on a page."""
@@ -57,11 +52,12 @@ class Desk(msgspec.Struct, frozen=True):
     call: Call
     actor: Actor
     me: MeResult
+    own: Permissions
+    """Those of the person, for what a page shows: the use cases decide."""
 
     def may(self, *permissions: str) -> bool:
-        """True if the person has all of these permissions. For what a page shows: the use cases decide."""
-        own = Permissions.of(map(Permission, self.me.permissions))
-        return all(own.allow(Permission(each)) for each in permissions)
+        """True if the person has all of these permissions."""
+        return all(self.own.allow(Permission(each)) for each in permissions)
 
     @property
     def sections(self) -> dict[str, tuple[str, str]]:
@@ -69,7 +65,7 @@ class Desk(msgspec.Struct, frozen=True):
         return {
             name: (title, path)
             for name, (title, path, needed) in SECTIONS.items()
-            if needed is None or self.may(str(needed))
+            if needed is None or self.may(needed)
         }
 
     @property
@@ -78,29 +74,37 @@ class Desk(msgspec.Struct, frozen=True):
 
     def filters(self, *names: str) -> Form:
         """The parameters of these names as a form, to fill its fields and to make a command of it."""
-        return Form([(name, value) for name, value in self.query.items() if name in names and value])
+        query = self.query
+        return Form([(name, query[name]) for name in names if query.get(name)])
+
+    def links(self, filters: Form, next_cursor: str | None) -> dict[str, str | None]:
+        """The queries of the next page of a list, as `more`, and of the first one, as `first`; None for no link."""
+        kept = filters.values()
+        first = {name: value for name, value in kept.items() if name != "cursor"}
+        return {
+            "more": urlencode({**first, "cursor": next_cursor}) if next_cursor else None,
+            "first": urlencode(first) if "cursor" in kept else None,
+        }
 
     async def show(self, template: str, section: str, *, place: str | None = None, **shown: Any) -> Response:
         """A page of a section. `shown` may contain `form`, `error` and `status`, as for every page."""
-        place = place or self.here
-        response = await show(
+        return await show(
             self.call,
             f"console/{template}",
             words=_words(self.call),
-            place=place,
+            place=place or self.here,
+            fetches=True,
             desk=self,
             me=self.me,
             may=self.may,
             section=section,
             **shown,
         )
-        response.headers["content-security-policy"] = POLICY
-        return response
 
     @property
     def here(self) -> str:
         """The path of this page."""
-        return (self.call.facts.route or "/").format_map(self.call.path_params)
+        return _path(self.call)
 
     def done(self, page: str, notice: str) -> Response:
         """A redirect after an act."""
@@ -121,27 +125,23 @@ def at_the_desk(handle: Working) -> Handle:
     """
 
     @wraps(handle)
-    async def guarded(self: Any, call: Call) -> Response:
-        actor = await call.visitor()
-        if actor is not None:
-            try:
-                desk = Desk(call, actor, await call.ubr.get_me(actor=actor))
-                if not entitled(desk.me.permissions):
-                    raise Forbidden("Your account has none of the permissions that the console is for")
-                return await handle(self, desk)
-            except InvalidToken:  # the session has ended meanwhile
-                call.take_cookie()
-        return see_other(call, "/login", notice="login-needed", back=_back(call))
+    async def working(self: Any, call: Call, actor: Actor) -> Response:
+        me = await call.ubr.get_me(actor=actor)
+        own = Permissions.of(map(Permission, me.permissions))
+        if not entitled(own):
+            raise Forbidden("Your account has none of the permissions that the console is for")
+        return await handle(self, Desk(call, actor, me, own))
 
-    return guarded
+    return with_login(working, address=_address)
 
 
-def _back(call: Call) -> str | None:
-    if call.method != "GET":
-        return None
-    path = (call.facts.route or "/").format_map(call.path_params)
+def _path(call: Call) -> str:
+    return (call.facts.route or "/").format_map(call.path_params)
+
+
+def _address(call: Call) -> str:
     query = call.scope["query_string"].decode("latin-1")
-    return f"{path}?{query}" if query else path
+    return f"{_path(call)}?{query}" if query else _path(call)
 
 
 def _words(call: Call) -> Words:

@@ -6,7 +6,6 @@ import base64
 import json
 from collections.abc import Iterator, Sequence
 from typing import Final
-from urllib.parse import urlencode
 
 import msgspec
 
@@ -79,8 +78,6 @@ class LogDesk(PageController):
             entries = await desk.call.ubr.list_logs(_command(filters), actor=desk.actor)
         except Invalid as wrong:
             error = wrong
-        kept = {name: filters.get(name) for name in _FILTERS if filters.get(name)}
-        first = {name: value for name, value in kept.items() if name != "cursor"}
         return await desk.show(
             "log.html",
             "log",
@@ -88,8 +85,7 @@ class LogDesk(PageController):
             error=error,
             entries=entries,
             actions=sorted(actions()),
-            more=urlencode({**first, "cursor": entries.next_cursor}) if entries.next_cursor else None,
-            first=urlencode(first) if "cursor" in kept else None,
+            **desk.links(filters, entries.next_cursor),
         )
 
     @get("/console/log/checkpoint", page_operation("get_console_checkpoint"))

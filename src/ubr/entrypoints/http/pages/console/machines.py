@@ -20,13 +20,14 @@ from ubr.application.machines.revoke_machine_key import RevokeMachineKeyCommand
 from ubr.application.machines.rotate_machine_key import DEFAULT_OVERLAP, KeyRotation, RotateMachineKeyCommand
 from ubr.application.machines.update_machine import MachineChanges, UpdateMachineCommand
 from ubr.domain.accounts.user import UserStatus
-from ubr.domain.errors import Invalid, NotFound, UbrError
+from ubr.domain.errors import Invalid, UbrError
 from ubr.domain.roles.permissions import BUILT_IN_PERMISSIONS, MACHINES_WRITE, ROLES_ASSIGN
 from ubr.entrypoints.http.form import Form
-from ubr.entrypoints.http.pages.console.acts import Question, ask, check_typed, ending, id_of, moment_of, sessions_of
+from ubr.entrypoints.http.pages.console.acts import Question, act_of, ask, check_typed, ending, moment_of, sessions_of
 from ubr.entrypoints.http.pages.console.desk import LIMIT, Desk, at_the_desk
 from ubr.entrypoints.http.pages.console.users import roles_to_choose
 from ubr.entrypoints.http.pages.page import PageController, form_operation, page_operation
+from ubr.entrypoints.http.query import id_of
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.routing import get, post
 
@@ -175,7 +176,7 @@ class MachinesDesk(PageController):
     @post("/console/machines/{machine_id:str}/acts/{act:str}", form_operation("post_console_machine_act"))
     @at_the_desk
     async def act(self, desk: Desk) -> Response:
-        form, act, machine_id = desk.call.form(), _act(desk), desk.call.id("machine_id")
+        form, act, machine_id = desk.call.form(), act_of(desk, ACTS), desk.call.id("machine_id")
         try:
             if act.typed:
                 check_typed(form, (await _machine(desk)).name)
@@ -187,20 +188,13 @@ class MachinesDesk(PageController):
         return desk.done("/console/machines" if act.leaves else f"/console/machines/{machine_id}", act.notice)
 
 
-def _act(desk: Desk) -> MachineAct:
-    found = ACTS.get(desk.call.path_params["act"])
-    if found is None:
-        raise NotFound("This path does not exist")
-    return found
-
-
 async def _machine(desk: Desk) -> MachineResult:
     command = GetMachineCommand(machine_id=desk.call.id("machine_id"))
     return await desk.call.ubr.get_machine(command, actor=desk.actor)
 
 
 async def _new(desk: Desk, *, form: Form | None = None, error: UbrError | None = None) -> Response:
-    roles = await roles_to_choose(desk) if desk.may(str(ROLES_ASSIGN)) else None
+    roles = await roles_to_choose(desk) if desk.may(ROLES_ASSIGN) else None
     chosen = [] if form is None else form.all("roles")
     return await desk.show("new_machine.html", "machines", form=form, error=error, roles=roles or [], chosen=chosen)
 
@@ -216,7 +210,7 @@ async def _one(desk: Desk, *, form: Form | None = None, error: UbrError | None =
         error=error,
         machine=machine,
         keys=keys.items,
-        writable=desk.may(str(MACHINES_WRITE)),
+        writable=desk.may(MACHINES_WRITE),
         scope=[] if form is None else form.all("scope"),
         permissions=[*map(str, BUILT_IN_PERMISSIONS | desk.call.ubr.create_role.policy.own_permissions)],
         place=f"/console/machines/{machine.id}",
@@ -228,7 +222,7 @@ async def _shown_once(desk: Desk, made: NewMachineKeyResult) -> Response:
 
 
 async def _ask(desk: Desk, form: Form, *, error: UbrError | None = None) -> Response:
-    act, machine = _act(desk), await _machine(desk)
+    act, machine = act_of(desk, ACTS), await _machine(desk)
     key_id = form.get("key_id")
     question = Question(
         title=act.title,

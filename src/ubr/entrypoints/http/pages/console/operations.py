@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
-
 from ubr.application.kernel.paging import MAX_LIMIT
 from ubr.application.keys.revoke_signing_key import RevokeSigningKeyCommand
 from ubr.application.mail.list_mail import ListMailCommand, QueuedMailResult
 from ubr.application.mail.retry_mail import RetryMailCommand
 from ubr.domain.errors import ReauthenticationRequired, UbrError
-from ubr.entrypoints.http.pages.console.acts import Question, ask, id_of
+from ubr.entrypoints.http.pages.console.acts import Question, ask
 from ubr.entrypoints.http.pages.console.desk import LIMIT, Desk, at_the_desk
 from ubr.entrypoints.http.pages.console.figures import figures
 from ubr.entrypoints.http.pages.page import PageController, form_operation, page_operation
+from ubr.entrypoints.http.query import id_of
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.routing import get, post
 from ubr.entrypoints.installation import judged
@@ -84,7 +83,6 @@ async def _mails(desk: Desk, *, error: UbrError | None = None) -> Response:
     filters = desk.filters("state", "cursor")
     command = filters.command(ListMailCommand, limit=LIMIT)
     mails = await desk.call.ubr.list_mail(command, actor=desk.actor)
-    first = {"state": filters.get("state")} if filters.get("state") else {}
     return await desk.show(
         "mails.html",
         "mails",
@@ -93,7 +91,7 @@ async def _mails(desk: Desk, *, error: UbrError | None = None) -> Response:
         error=error,
         mails=mails,
         retryable=_retryable,
-        more=urlencode({**first, "cursor": mails.next_cursor}) if mails.next_cursor else None,
+        **desk.links(filters, mails.next_cursor),
     )
 
 

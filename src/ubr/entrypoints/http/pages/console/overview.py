@@ -20,14 +20,14 @@ class OverviewDesk(PageController):
             "overview.html",
             "overview",
             charts=await _charts(desk),
-            figures=await figures(desk) if desk.may(str(EVERYTHING)) else [],
+            figures=await figures(desk) if desk.may(EVERYTHING) else [],
             width=WIDTH,
             height=HEIGHT,
         )
 
 
 async def _charts(desk: Desk) -> list[Chart]:
-    if not desk.may(str(LOGS_READ)):
+    if not desk.may(LOGS_READ):
         return []
     found = await desk.call.ubr.get_activity(actor=desk.actor)
 

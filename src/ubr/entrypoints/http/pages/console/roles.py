@@ -120,7 +120,7 @@ async def _holders(desk: Desk, role: RoleResult) -> Holders | None:
     """None for a reader who may not list users, or without holders."""
     if role.id == USER_ROLE_ID:
         return Holders("Every user")
-    if not desk.may(str(USERS_READ)):
+    if not desk.may(USERS_READ):
         return Holders("Every holder of the role")
     command = ListUsersCommand(role=role.name, limit=MAX_LIMIT)
     found = await desk.call.ubr.list_users(command, actor=desk.actor)
@@ -213,5 +213,5 @@ async def _edit(
         permissions=_permissions(desk),
         fixed=role is not None and role.id == ADMIN_ROLE_ID,
         everything=str(EVERYTHING),
-        writable=desk.may(str(ROLES_WRITE)),
+        writable=desk.may(ROLES_WRITE),
     )

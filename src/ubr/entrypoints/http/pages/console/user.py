@@ -18,14 +18,11 @@ from ubr.application.accounts.unlock_user import UnlockUserCommand
 from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
 from ubr.application.kernel.paging import MAX_LIMIT
 from ubr.application.kernel.representations import UserResult
-from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.roles.list_user_roles import ListUserRolesCommand
-from ubr.application.roles.unassign_role import UnassignRoleCommand
 from ubr.application.sessions.list_sessions import ListSessionsCommand
 from ubr.application.sessions.revoke_session import RevokeSessionCommand
-from ubr.application.sessions.revoke_user_sessions import RevokeUserSessionsCommand
 from ubr.domain.accounts.user import UserStatus
-from ubr.domain.errors import NotFound, ReauthenticationRequired, UbrError
+from ubr.domain.errors import ReauthenticationRequired, UbrError
 from ubr.domain.roles.permissions import (
     LOGS_READ,
     ROLES_ASSIGN,
@@ -38,11 +35,12 @@ from ubr.domain.roles.permissions import (
     Permission,
 )
 from ubr.entrypoints.http.form import Form
-from ubr.entrypoints.http.pages.console.acts import Question, ask, check_typed, ending, id_of, moment_of, sessions_of
+from ubr.entrypoints.http.pages.console.acts import Question, act_of, ask, check_typed, ending, moment_of, sessions_of
 from ubr.entrypoints.http.pages.console.desk import LIMIT, Desk, at_the_desk
-from ubr.entrypoints.http.pages.console.users import roles_to_choose, set_status
+from ubr.entrypoints.http.pages.console.users import assign, end_sessions, roles_to_choose, set_status, unassign
 from ubr.entrypoints.http.pages.devices import device
 from ubr.entrypoints.http.pages.page import PageController, form_operation, page_operation
+from ubr.entrypoints.http.query import id_of
 from ubr.entrypoints.http.response import Response, StreamedResponse
 from ubr.entrypoints.http.routing import get, post
 
@@ -88,14 +86,7 @@ async def _verify(desk: Desk, user_id: UUID, _: Form) -> None:
 
 
 async def _assign(desk: Desk, user_id: UUID, form: Form) -> None:
-    end = moment_of(form, "expires_at")
-    command = AssignRoleCommand(user_id=user_id, role=form.get("role"), expires_at=end)
-    await desk.call.ubr.assign_role(command, actor=desk.actor)
-
-
-async def _unassign(desk: Desk, user_id: UUID, form: Form) -> None:
-    command = UnassignRoleCommand(user_id=user_id, role=form.get("role"))
-    await desk.call.ubr.unassign_role(command, actor=desk.actor)
+    await assign(desk, user_id, form.get("role"), expires_at=moment_of(form, "expires_at"))
 
 
 ACTS: Final[Mapping[str, UserAct]] = {
@@ -167,9 +158,7 @@ ACTS: Final[Mapping[str, UserAct]] = {
         needs=(SESSIONS_REVOKE,),
         notice="user-sessions-ended",
         tells=lambda subject: [ending(subject.sessions), "The user can log in again."],
-        run=lambda desk, user_id, _: desk.call.ubr.revoke_user_sessions(
-            RevokeUserSessionsCommand(user_id=user_id), actor=desk.actor
-        ),
+        run=lambda desk, user_id, _: end_sessions(desk, user_id),
     ),
     "end-session": UserAct(
         title="End the session?",
@@ -205,7 +194,7 @@ ACTS: Final[Mapping[str, UserAct]] = {
             f"They are missing in {subject.sessions or 'every open session'} too.",
             "No session ends.",
         ],
-        run=_unassign,
+        run=lambda desk, user_id, form: unassign(desk, user_id, form.get("role")),
         given=("role",),
     ),
     "delete": UserAct(
@@ -252,7 +241,7 @@ class UserDesk(PageController):
         user = await ubr.get_user(GetUserCommand(user_id=user_id), actor=desk.actor)
         cursor = desk.query.get("cursor") or None
         sessions = None
-        if desk.may(str(SESSIONS_READ)):
+        if desk.may(SESSIONS_READ):
             command = ListSessionsCommand(user_id=user_id, limit=LIMIT, cursor=cursor)
             sessions = await ubr.list_sessions(command, actor=desk.actor)
         grants = await ubr.list_user_roles(ListUserRolesCommand(user_id=user_id, limit=MAX_LIMIT), actor=desk.actor)
@@ -288,7 +277,7 @@ class UserDesk(PageController):
     @post("/console/users/{user_id:str}/acts/{act:str}", form_operation("post_console_user_act"))
     @at_the_desk
     async def act(self, desk: Desk) -> Response:
-        form, act, user_id = desk.call.form(), _act(desk), desk.call.id("user_id")
+        form, act, user_id = desk.call.form(), act_of(desk, ACTS), desk.call.id("user_id")
         page = f"/console/users/{user_id}"
         try:
             if act.typed:
@@ -300,13 +289,6 @@ class UserDesk(PageController):
         except UbrError as error:
             return await _ask(desk, form, error=error)
         return desk.done("/console/users" if act.leaves else page, act.notice)
-
-
-def _act(desk: Desk) -> UserAct:
-    found = ACTS.get(desk.call.path_params["act"])
-    if found is None:
-        raise NotFound("This path does not exist")
-    return found
 
 
 def _can(desk: Desk, user: UserResult | None) -> dict[str, bool]:
@@ -321,14 +303,14 @@ def _can(desk: Desk, user: UserResult | None) -> dict[str, bool]:
         "email": user.id != desk.me.id,
         "erase": user.id != desk.me.id,
     }
-    can = {name: fits.get(name, True) and desk.may(*map(str, act.needs)) for name, act in ACTS.items()}
-    can["export"] = user.id == desk.me.id or desk.may(str(USERS_READ), str(SESSIONS_READ), str(LOGS_READ))
-    can["explain"] = desk.may(str(LOGS_READ))
+    can = {name: fits.get(name, True) and desk.may(*act.needs) for name, act in ACTS.items()}
+    can["export"] = user.id == desk.me.id or desk.may(USERS_READ, SESSIONS_READ, LOGS_READ)
+    can["explain"] = desk.may(LOGS_READ)
     return can
 
 
 async def _ask(desk: Desk, form: Form, *, error: UbrError | None = None) -> Response:
-    act, user_id = _act(desk), desk.call.id("user_id")
+    act, user_id = act_of(desk, ACTS), desk.call.id("user_id")
     user = await desk.call.ubr.get_user(GetUserCommand(user_id=user_id), actor=desk.actor)
     given = {name: form.get(name) for name in act.given}
     subject = Subject(user, await sessions_of(desk, user_id), given)

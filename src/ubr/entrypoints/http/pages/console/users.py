@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import Final
-from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
@@ -25,9 +25,10 @@ from ubr.domain.errors import Invalid, UbrError
 from ubr.domain.roles.permissions import ROLES_ASSIGN, ROLES_READ, SESSIONS_REVOKE, USERS_WRITE, Permission
 from ubr.domain.roles.role import USER_ROLE_ID
 from ubr.entrypoints.http.form import Form
-from ubr.entrypoints.http.pages.console.acts import id_of, sessions_of
+from ubr.entrypoints.http.pages.console.acts import sessions_of
 from ubr.entrypoints.http.pages.console.desk import LIMIT, Desk, at_the_desk
 from ubr.entrypoints.http.pages.page import PageController, form_operation, page_operation
+from ubr.entrypoints.http.query import id_of
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.routing import get, post
 
@@ -57,15 +58,16 @@ async def set_status(desk: Desk, user_id: UUID, status: UserStatus) -> None:
     await desk.call.ubr.update_user(command, actor=desk.actor)
 
 
-async def _end_sessions(desk: Desk, user_id: UUID, _: str) -> None:
+async def end_sessions(desk: Desk, user_id: UUID) -> None:
     await desk.call.ubr.revoke_user_sessions(RevokeUserSessionsCommand(user_id=user_id), actor=desk.actor)
 
 
-async def _assign(desk: Desk, user_id: UUID, role: str) -> None:
-    await desk.call.ubr.assign_role(AssignRoleCommand(user_id=user_id, role=role), actor=desk.actor)
+async def assign(desk: Desk, user_id: UUID, role: str, *, expires_at: datetime | None = None) -> None:
+    command = AssignRoleCommand(user_id=user_id, role=role, expires_at=expires_at)
+    await desk.call.ubr.assign_role(command, actor=desk.actor)
 
 
-async def _unassign(desk: Desk, user_id: UUID, role: str) -> None:
+async def unassign(desk: Desk, user_id: UUID, role: str) -> None:
     await desk.call.ubr.unassign_role(UnassignRoleCommand(user_id=user_id, role=role), actor=desk.actor)
 
 
@@ -92,7 +94,7 @@ BULK: Final[Mapping[str, BulkAct]] = {
         verb="logged out everywhere",
         needs=SESSIONS_REVOKE,
         consequence="They are logged out on every device, and can log in again. This cannot be undone.",
-        run=_end_sessions,
+        run=lambda desk, user_id, _: end_sessions(desk, user_id),
         ends_sessions=True,
     ),
     "assign": BulkAct(
@@ -100,7 +102,7 @@ BULK: Final[Mapping[str, BulkAct]] = {
         verb="given the role",
         needs=ROLES_ASSIGN,
         consequence="They have the permissions of the role at once, without end. No session ends.",
-        run=_assign,
+        run=assign,
         undo="unassign",
         with_role=True,
     ),
@@ -109,7 +111,7 @@ BULK: Final[Mapping[str, BulkAct]] = {
         verb="without the role",
         needs=ROLES_ASSIGN,
         consequence="They lose the permissions of the role at once, in open sessions too. No session ends.",
-        run=_unassign,
+        run=unassign,
         undo="assign",
         with_role=True,
     ),
@@ -200,7 +202,7 @@ class UsersDesk(PageController):
 
 async def roles_to_choose(desk: Desk) -> list[str] | None:
     """The names of the oldest roles, without the one that everyone has; None for a reader who may not list them."""
-    if not desk.may(str(ROLES_READ)):
+    if not desk.may(ROLES_READ):
         return None
     roles = await desk.call.ubr.list_roles(ListRolesCommand(limit=MAX_LIMIT), actor=desk.actor)
     return sorted(role.name for role in roles.items if role.id != USER_ROLE_ID)
@@ -213,8 +215,6 @@ async def _list(desk: Desk, *, error: UbrError | None = None) -> Response:
         users = await desk.call.ubr.list_users(filters.command(ListUsersCommand, limit=LIMIT), actor=desk.actor)
     except Invalid as wrong:
         error = error or wrong
-    kept = {name: filters.get(name) for name in _FILTERS if filters.get(name)}
-    first = {name: value for name, value in kept.items() if name != "cursor"}
     return await desk.show(
         "users.html",
         "users",
@@ -222,16 +222,15 @@ async def _list(desk: Desk, *, error: UbrError | None = None) -> Response:
         form=filters,
         error=error,
         users=users,
-        more=urlencode({**first, "cursor": users.next_cursor}) if users.next_cursor else None,
-        first=urlencode(first) if "cursor" in kept else None,
-        searching=bool(first.keys() - {"sort"}),
+        searching=bool(filters.values().keys() - {"sort", "cursor"}),
         roles=await roles_to_choose(desk),
-        acts={name: act.label for name, act in BULK.items() if desk.may(str(act.needs))},
+        acts={name: act.label for name, act in BULK.items() if desk.may(act.needs)},
+        **desk.links(filters, users.next_cursor),
     )
 
 
 async def _new(desk: Desk, *, form: Form | None = None, error: UbrError | None = None) -> Response:
-    choice = (await roles_to_choose(desk)) if desk.may(str(ROLES_ASSIGN)) else None
+    choice = (await roles_to_choose(desk)) if desk.may(ROLES_ASSIGN) else None
     min_length = desk.call.ubr.register_user.policy.password_min_length
     return await desk.show(
         "new_user.html",

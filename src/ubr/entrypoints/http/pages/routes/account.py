@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, Final
-from uuid import UUID
 
 from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.delete_user import DeleteUserCommand
@@ -15,6 +14,7 @@ from ubr.application.sessions.log_in_browser import LogInBrowserCommand
 from ubr.application.sessions.revoke_session import RevokeSessionCommand
 from ubr.domain.actor import Actor
 from ubr.domain.errors import ReauthenticationRequired, UbrError
+from ubr.domain.roles.permissions import Permission, Permissions
 from ubr.entrypoints.http.call import Call
 from ubr.entrypoints.http.pages.devices import device
 from ubr.entrypoints.http.pages.entitled import entitled
@@ -30,11 +30,10 @@ from ubr.entrypoints.http.pages.page import (
     site_of,
     with_login,
 )
-from ubr.entrypoints.http.query import ID
+from ubr.entrypoints.http.query import id_of
 from ubr.entrypoints.http.response import Response, StreamedResponse
 from ubr.entrypoints.http.routing import get, post
 
-_NOBODY: Final = UUID(int=0)
 _PLACES: Final = {"data.html": "/account/data", "profile.html": "/account", "sessions.html": "/account/sessions"}
 """The paths of pages that also answer forms with other paths."""
 
@@ -90,8 +89,7 @@ class AccountPages(PageController):
     @post("/account/sessions/end", form_operation("post_session_end"))
     @with_login
     async def end_session(self, request: Call, actor: Actor) -> Response:
-        given = request.form().get("session_id")
-        command = RevokeSessionCommand(session_id=UUID(given) if ID.fullmatch(given) else _NOBODY)
+        command = RevokeSessionCommand(session_id=id_of(request.form().get("session_id")))
         try:
             await request.ubr.revoke_session(command, actor=actor)
         except UbrError as error:
@@ -169,7 +167,7 @@ async def _own(request: Call, actor: Actor, template: str, section: str, **shown
         section=section,
         me=me,
         min_length=request.ubr.register_user.policy.password_min_length,
-        manages=site_of(request).options.scope == "all" and entitled(me.permissions),
+        manages=site_of(request).options.scope == "all" and entitled(Permissions.of(map(Permission, me.permissions))),
         place=_PLACES.get(template),
         **shown,
     )
