@@ -35,9 +35,10 @@ STAND_INS = {
 ELSEWHERE = {"make test-image": "needs Docker, or buildah and root: DEVELOPMENT.md"}
 """The targets that neither CI nor the long tests execute, and the reason."""
 STAND_IN = """#!/bin/sh
-printf '%s' "${0##*/}" >> "$NOTED"
-for word in "$@"; do printf '\\t%s' "$word" >> "$NOTED"; done
-printf '\\n' >> "$NOTED"
+line=${0##*/}
+for word in "$@"; do line="$line\t$word"; done
+# One write: the two sides of a pipe run at the same time.
+printf '%s\\n' "$line" >> "$NOTED"
 if [ "${0##*/}" = sudo ] && [ "$1" = env ]; then exec "$@"; fi
 """
 
