@@ -159,7 +159,7 @@ USE_CASE_EDITS = {
         ),
         ("    refresh_session: RefreshSession\n", "    count_sessions: CountSessions\n"),
     ],
-    "bootstrap/composition.py": [
+    "bootstrap/composition/sessions.py": [
         (
             "from ubr.application.sessions.authenticate import Authenticate\n",
             "from ubr.application.sessions.count_sessions import CountSessions\n",

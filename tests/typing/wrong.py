@@ -28,7 +28,7 @@ from ubr.application.app import RevocationUseCases
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork, UnitOfWork
 from ubr.application.sessions.log_out import LogOut
-from ubr.bootstrap.composition import sessions as compose_sessions
+from ubr.bootstrap.composition.sessions import session_use_cases
 from ubr.bootstrap.ports import Ports
 from ubr.sync import BlockingApplication
 from ubr.testing import in_memory
@@ -120,4 +120,4 @@ def composition(ending: EndingUnitOfWork, plain: UnitOfWork, denials: DenialLog,
     LogOut(unit_of_work=ending, denials=ending)  # E: arg-type
     LogOut(unit_of_work=ending, denials=denials, clock=ports.clock)  # E: call-arg
     RevocationUseCases(follow_revocations=log_out)  # E: call-arg,arg-type
-    compose_sessions(ports, ports)  # E: arg-type
+    session_use_cases(ports, ports)  # E: arg-type

@@ -14,7 +14,7 @@ from ubr.application.kernel.hooks import NO_HOOKS, Hooks
 from ubr.application.ports.metrics import NO_METRICS, Metrics
 from ubr.application.ports.system import Clock, NewId
 from ubr.application.revocation.propagation import PollingOnly
-from ubr.bootstrap.composition import application
+from ubr.bootstrap.composition.application import application
 from ubr.bootstrap.decisions import decisions_of
 from ubr.bootstrap.mailing import mailer_of, renderer_of
 from ubr.bootstrap.ports import Ports, SecurityPorts

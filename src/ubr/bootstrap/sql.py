@@ -22,7 +22,7 @@ from ubr.application.ports.secrets import Signer
 from ubr.application.ports.system import Clock, NewId
 from ubr.application.protection.rate_limits import FallbackRateLimitStore
 from ubr.application.revocation.propagation import PollingOnly
-from ubr.bootstrap.composition import application
+from ubr.bootstrap.composition.application import application
 from ubr.bootstrap.decisions import decisions_of
 from ubr.bootstrap.mailing import mailer_of, renderer_of
 from ubr.bootstrap.ports import OperatorDecisions, Ports, SecurityPorts
