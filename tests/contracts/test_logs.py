@@ -220,7 +220,7 @@ async def test_pages_hold_every_entry_once_newest_first(
 async def test_a_search_that_stops_early_goes_on_where_it_stopped(
     uow: UnitOfWork, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ubr.adapters.sql.audit.AHEAD", 4)
+    monkeypatch.setattr("ubr.adapters.sql.audit.entries.AHEAD", 4)
     busy, target = somebody(), UserId(uuid4())
     for number in range(30):
         await record(uow, busy, UserCreated(user_id=target if number in {2, 17, 18} else UserId(uuid4())))

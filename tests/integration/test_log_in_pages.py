@@ -26,7 +26,7 @@ from ubr import (
     calling_from,
 )
 from ubr.adapters.security.system import utc_now
-from ubr.adapters.sql import audit
+from ubr.adapters.sql.audit import entries as log_entries
 from ubr.application.audit import export_log, verify_log
 from ubr.application.audit.list_logs import ListLogsCommand
 from ubr.application.audit.prune_log import PruneLogCommand
@@ -143,7 +143,7 @@ async def test_no_entry_is_in_two_pages_of_a_search_that_stops_early(
     each_environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Entries that come between the statements of a page do not move the place at which it stops."""
-    monkeypatch.setattr(audit, "AHEAD", 4)
+    monkeypatch.setattr(log_entries, "AHEAD", 4)
     ubr = each_environment.application
     role = await ubr.create_role(CreateRoleCommand(name="sought"), actor=SYSTEM)
 
@@ -153,10 +153,10 @@ async def test_no_entry_is_in_two_pages_of_a_search_that_stops_early(
             await ubr.update_role(UpdateRoleCommand(role_id=role.id, changes=changes), actor=SYSTEM)
 
     await describe("one", "two", "three")
-    entries = audit.SqlLogs._entries  # noqa: SLF001 - the first statement of a page
+    entries = log_entries.SqlLogs._entries  # noqa: SLF001 - the first statement of a page
     left = 1
 
-    async def interrupted(logs: audit.SqlLogs, statement: Select[Any]) -> list[LogEntry]:
+    async def interrupted(logs: log_entries.SqlLogs, statement: Select[Any]) -> list[LogEntry]:
         nonlocal left
         found = await entries(logs, statement)
         if left:
@@ -164,7 +164,7 @@ async def test_no_entry_is_in_two_pages_of_a_search_that_stops_early(
             await describe("four", "five", "six")
         return found
 
-    monkeypatch.setattr(audit.SqlLogs, "_entries", interrupted)
+    monkeypatch.setattr(log_entries.SqlLogs, "_entries", interrupted)
     found: list[UUID] = []
     command = ListLogsCommand(action="role.created", target_id=str(role.id), limit=2)
     while True:

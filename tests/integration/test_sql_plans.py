@@ -345,7 +345,7 @@ async def test_a_search_with_several_conditions_looks_at_so_many_entries(
     large: AsyncEngine, monkeypatch: pytest.MonkeyPatch, which: LogFilter, after: After[datetime] | None
 ) -> None:
     await let_wait(large, believed=LIMIT, really=LIMIT)
-    monkeypatch.setattr("ubr.adapters.sql.audit.AHEAD", 2 * LIMIT)
+    monkeypatch.setattr("ubr.adapters.sql.audit.entries.AHEAD", 2 * LIMIT)
     rows = await rows_looked_at(large, lambda tx: tx.logs.search(which, after, LIMIT))
     assert rows["logs"] <= 2 * 2 * LIMIT + 2
 

@@ -14,7 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
 from ubr.adapters.sql.accounts import SqlLinks, SqlUsers
-from ubr.adapters.sql.audit import SqlLogKeys, SqlLogRecords, SqlLogs, SqlLogTree, write_entries
+from ubr.adapters.sql.audit.entries import SqlLogs, write_entries
+from ubr.adapters.sql.audit.keys import SqlLogKeys
+from ubr.adapters.sql.audit.records import SqlLogRecords
+from ubr.adapters.sql.audit.tree import SqlLogTree
 from ubr.adapters.sql.complaints import complain
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.engine import HOME, Mode
