@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-import litestar
 from litestar import Litestar, Request
 from litestar.datastructures import State
+from litestar.response import Response
 
 from ubr.application.app import Application
+from ubr.domain.errors import UbrError
 from ubr.entrypoints.http.browser import Browsers
-from ubr.entrypoints.http.edge import Edge, HttpOptions
+from ubr.entrypoints.http.edge import Edge, ErrorPage, HttpOptions
+from ubr.entrypoints.http.exchange import facts_of
 from ubr.entrypoints.http.lifetime import STOPPING
 from ubr.entrypoints.http.openapi.document import describing, selection_of
 from ubr.entrypoints.http.problems.errors import ClientGone
-from ubr.entrypoints.http.problems.response import problem
+from ubr.entrypoints.http.problems.response import known_error
 from ubr.entrypoints.http.routes import CONTROLLERS
 from ubr.entrypoints.http.routes.metrics import METRICS
-from ubr.entrypoints.http.routing import Controller, handlers
+from ubr.entrypoints.http.routing import Controller, Failing, handlers
+from ubr.entrypoints.http.selection import is_selected
 
 __all__ = ["HttpOptions", "create_app"]
 
@@ -34,19 +37,37 @@ def create_app(ubr: Application, *, options: HttpOptions | None = None, routes: 
     selection = selection_of(routes)
     controllers: tuple[type[Controller], ...] = CONTROLLERS
     state: dict[str, Any] = {"described": describing(selection), STOPPING: False, METRICS: options.metrics}
+    error_page: Failing | None = None
+    refused_page: ErrorPage | None = None
     if options.pages.scope != "off":
-        from ubr.entrypoints.http.pages.controllers import SITE, Site, controllers_of  # noqa: PLC0415 - not if off
+        from ubr.entrypoints.http.pages.controllers import (  # noqa: PLC0415 - not if off
+            SITE,
+            Site,
+            answer_error,
+            controllers_of,
+            refused_page_of,
+        )
 
-        controllers += controllers_of(options.pages)
+        pages = controllers_of(options.pages)
+        controllers += pages
         state[SITE] = Site(options.pages, return_url=options.return_url, secure=reached_by_tls(options.public_url))
+        if any(is_selected(route.operation, selection) for page in pages for _, route in page.routes()):
+            error_page, refused_page = answer_error, refused_page_of(ubr, browsers)
     app = Litestar(
-        handlers(controllers, ubr, browsers, body_seconds=options.body_seconds, selection=selection),
+        handlers(
+            controllers,
+            ubr,
+            browsers,
+            body_seconds=options.body_seconds,
+            selection=selection,
+            error_page=error_page,
+        ),
         exception_handlers={Exception: _not_found},
         state=State(state),
         openapi_config=None,
         logging_config=None,
     )
-    return Edge(app, options)
+    return Edge(app, options, refused_page)
 
 
 def reached_by_tls(public_url: str | None) -> bool:
@@ -54,11 +75,8 @@ def reached_by_tls(public_url: str | None) -> bool:
     return public_url is None or public_url.startswith("https://")
 
 
-def _not_found(request: Request[Any, Any, Any], error: Exception) -> litestar.Response[bytes]:
-    """Litestar's handler for its own errors, before a route is found."""
-    if isinstance(error, ClientGone):
+def _not_found(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Litestar's handler for its own errors, before a route is found. The edge answers them."""
+    if isinstance(error, ClientGone | UbrError):
         raise error
-    response = problem(request.scope, error)
-    return litestar.Response(
-        response.body, status_code=response.status, headers=response.headers, media_type=response.media_type
-    )
+    raise known_error(error, facts_of(request.scope)) from error

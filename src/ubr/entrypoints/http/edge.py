@@ -6,10 +6,10 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import nullcontext, suppress
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 from litestar import Litestar
@@ -40,6 +40,8 @@ from ubr.entrypoints.http.problems.errors import (
 )
 from ubr.entrypoints.http.problems.faults import failed
 from ubr.entrypoints.http.problems.rendering import problem_response
+from ubr.entrypoints.http.response import Response
+from ubr.entrypoints.http.routing import is_for_people
 from ubr.settings import Settings, TrustedProxies
 
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Za-z:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]*)?")
@@ -58,6 +60,10 @@ _REJECTED: Final = (400, 401, 408, 413, 414, 415, 429)
 _FORGED: Final = CrossOriginRequest.code
 _RECORDED: Final = InvalidCredentials.code
 """A failed login has its own entry in the audit log."""
+
+
+ErrorPage: TypeAlias = Callable[[HTTPScope, UbrError], Awaitable[Response]]
+"""The answer to a request that gets to no route, at an address that people open."""
 
 
 class _Unread(Exception):
@@ -102,8 +108,10 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
 class Edge:
     """Gives each request its id and its origin, each response its headers, and each exchange a line in the log."""
 
-    def __init__(self, app: Litestar, options: HttpOptions) -> None:
+    def __init__(self, app: Litestar, options: HttpOptions, error_page: ErrorPage | None = None) -> None:
         self.app = app
+        self.error_page = error_page
+        """None if there are no pages."""
         self._trusted = options.trusted_proxies
         self._warned = False
         self.paths = LoggedPaths(route.path for route in app.routes)
@@ -246,6 +254,8 @@ class _Exchange:
             # Servers report a truncated or badly chunked body the same way, and then the client can read a response.
             await self._refuse(MalformedBody("The body is truncated or has invalid chunks"))
             self._status = HUNG_UP
+        except UbrError as error:  # there is no route
+            await self._refuse(error)
         except Exception as error:
             if self._deadline < 0:  # the connection ends, and an error in the log for each would help an attacker
                 self._status = HUNG_UP
@@ -272,7 +282,12 @@ class _Exchange:
 
     async def _refuse(self, error: UbrError) -> None:
         self._facts.problem = error.code
-        await problem_response(error, self._path).send(self.send)
+        # Many requests are refused for their number, and a page costs more than a problem.
+        if (page := self._edge.error_page) is None or error is self._excess or not is_for_people(self._path):
+            await problem_response(error, self._path).send(self.send)
+        else:
+            scope = {**with_facts(self._scope, self._facts), "litestar_app": self._edge.app}
+            await (await page(cast("HTTPScope", scope), error)).send(self.send)
 
     async def receive(self) -> HTTPReceiveMessage:
         message = cast("HTTPReceiveMessage", await self._receive())

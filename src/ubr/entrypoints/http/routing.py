@@ -29,6 +29,9 @@ Handle: TypeAlias = Callable[[Any, Call], Awaitable[Response | None]]
 Answering: TypeAlias = Callable[[Call], Awaitable[Response | None]]
 Failing: TypeAlias = Callable[[Call, Exception], Awaitable[Response]]
 
+_FOR_PROGRAMS: Final = ("/api", "/.well-known", "/health", "/metrics")
+"""No error below these is a page: some programs accept HTML before everything else."""
+
 
 class Route(msgspec.Struct, frozen=True):
     """A method of a path. `handle` is a method of its controller."""
@@ -68,6 +71,11 @@ class Controller:
                 yield path.replace(":str}", "}") or "/", route
 
 
+def is_for_people(path: str) -> bool:
+    """True if people may open an address with this path."""
+    return not any(path == each or path.startswith(f"{each}/") for each in _FOR_PROGRAMS)
+
+
 def handlers(
     controllers: Iterable[type[Controller]],
     ubr: Application,
@@ -75,14 +83,19 @@ def handlers(
     *,
     body_seconds: float,
     selection: Selection = None,
+    error_page: Failing | None = None,
 ) -> list[ASGIRouteHandler]:
-    """A handler for each path with selected operations. A later controller replaces an operation of an earlier one."""
+    """A handler for each path with selected operations. A later controller replaces an operation of an earlier one.
+
+    `error_page` answers the errors at addresses for people; without it, controllers do.
+    """
     paths: dict[str, dict[str, _Method]] = {}
     for controller in controllers:
         owner = controller()
         for path, route in controller.routes():
             if is_selected(route.operation, selection):
-                method = _Method(route.operation, partial(route.handle, owner), owner.failed)
+                failed = owner.failed if error_page is None or not is_for_people(path) else error_page
+                method = _Method(route.operation, partial(route.handle, owner), failed)
                 paths.setdefault(path, {})[route.method] = method
     return [
         ASGIRouteHandler(_litestar(path), copy_scope=False)(_Path(path, methods, ubr, browsers, body_seconds).__call__)

@@ -6,6 +6,7 @@ act failed is shown again with the error: `show(…, error=error)`. `with_login`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from http import HTTPStatus
@@ -23,7 +24,7 @@ from ubr.entrypoints.http.pages.rendering import SITE, Site
 from ubr.entrypoints.http.pages.words import Words, preferred
 from ubr.entrypoints.http.problems.catalogue import status_of
 from ubr.entrypoints.http.problems.rendering import problem_headers
-from ubr.entrypoints.http.problems.response import known_error, problem
+from ubr.entrypoints.http.problems.response import known_error
 from ubr.entrypoints.http.query import pairs
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.routing import Controller, Handle
@@ -31,7 +32,12 @@ from ubr.entrypoints.http.routing import Controller, Handle
 HTML: Final = "text/html"
 LANGUAGE: Final = "language"
 """The parameter of the links that choose a language."""
+HERE: Final = ""
+"""The address that the browser has, as the place of a page: it has no path that is known."""
 _MINUTE: Final = 60
+_MAX_ACCEPT: Final = 512
+_JSON: Final = re.compile(r"application/(?:[a-z0-9.-]+\+)?json")
+_QUALITY: Final = re.compile(r"(?:^|;)[ \t]*q=([01](?:\.[0-9]{0,3})?)[ \t]*(?:;|$)")
 
 _HEADERS: Final = {
     "cross-origin-opener-policy": "same-origin",
@@ -79,17 +85,9 @@ def form_operation(name: str) -> Operation:
 
 
 class PageController(Controller):
-    """The pages of one theme. An error that no form shows is a page of its own, and a problem for programs."""
+    """The pages of one theme. An error that no form shows is a page of its own (`errors.py`)."""
 
     path = "/"
-
-    async def failed(self, call: Call, error: Exception) -> Response:
-        if not wants_page(call):
-            return problem(call.scope, error)
-        try:
-            return await show(call, "problem.html", error=error)
-        except Exception as broken:  # noqa: BLE001 - the page of the error failed, or its template is wrong
-            return problem(call.scope, broken)
 
 
 Guarded: TypeAlias = Callable[[Any, Call, Actor], Awaitable[Response]]
@@ -127,8 +125,22 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 def wants_page(call: Call) -> bool:
-    """False for programs, which accept anything or JSON. Browsers name HTML."""
-    return b"text/html" in b",".join(call.fields.get(b"accept", ())).lower()
+    """True if the client names HTML, as browsers do, and prefers it to JSON. Programs accept anything, or JSON."""
+    html, json = 0.0, 0.0
+    for part in b",".join(call.fields.get(b"accept", ()))[:_MAX_ACCEPT].decode("latin-1").lower().split(","):
+        media_type, _, parameters = part.partition(";")
+        quality = _quality(parameters)
+        if media_type.strip() == HTML:
+            html = max(html, quality)
+        elif _JSON.fullmatch(media_type.strip()):
+            json = max(json, quality)
+    return html > json
+
+
+def _quality(parameters: str) -> float:
+    """The weight of a media range (RFC 9110, 12.4.2)."""
+    found = _QUALITY.search(parameters)
+    return 1.0 if found is None else float(found[1])
 
 
 def site_of(call: Call) -> Site:
@@ -156,8 +168,16 @@ def query_of(call: Call) -> dict[str, str]:
 
 def relative(call: Call, path: str) -> str:
     """A path of this service relative to the current page, because a proxy may serve it below a path of its own."""
-    up = "../" * ((call.facts.route or "/").count("/") - 1)
+    up = "../" * (_slashes(call) - 1)
     return f"{up}{path.removeprefix('/')}" or "./"
+
+
+def _slashes(call: Call) -> int:
+    """The number of slashes in the path of the request, as its browser counts them: an escaped one is none."""
+    if call.facts.route is not None:
+        return call.facts.route.count("/")
+    escaped = (call.scope.get("raw_path") or b"").lower().count(b"%2f")
+    return call.scope["path"].count("/") - escaped
 
 
 async def show(
@@ -176,8 +196,8 @@ async def show(
     """A page. `form` fills its fields again, except passwords. `error` is shown, and determines the status.
 
     `back` is a checked address to which the forms of the page may lead in the end. `place` is the path of the page if
-    it is shown as the answer to a form with another path. `words` are those of the page, if it has one language.
-    `fetches` is for a page whose script fetches others.
+    it is shown as the answer to a form with another path, or `HERE`. `words` are those of the page, if it has one
+    language. `fetches` is for a page whose script fetches others.
     """
     site = site_of(call)
     await site.load()
@@ -204,7 +224,7 @@ async def show(
             "notice": text if failure is None else None,
             "failure": failure,
             "form": form or Form(),
-            "place": relative(call, place or call.facts.route or "/"),
+            "place": HERE if place == HERE else relative(call, place or call.facts.route or "/"),
             "back": back,
             **shown,
         },
