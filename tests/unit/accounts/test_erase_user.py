@@ -6,10 +6,13 @@ from uuid import UUID
 
 import pytest
 
-from tests.support.people import World
+from tests.support.people import Member, World
 from ubr.application.accounts.delete_user import DeleteUserCommand
 from ubr.application.accounts.erase_user import EraseUserCommand
+from ubr.application.accounts.list_users import ListUsersCommand
 from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
+from ubr.application.audit.denials import DenialRecorder
+from ubr.application.audit.list_logs import ListLogsCommand
 from ubr.application.audit.verify_log import VerifyLogCommand
 from ubr.application.kernel.origin import Origin, calling_from
 from ubr.application.kernel.representations import LogEntryResult
@@ -84,6 +87,46 @@ async def test_a_user_who_was_deleted_before_is_erased_by_their_id(world: World)
     world._read.clear()  # noqa: SLF001 - all entries again
     assert HOME not in ips(await world.acts())
     await verified(world)
+
+
+async def test_denials_that_are_only_counted_are_erased_too(world: World) -> None:
+    member = await world.user()
+    await denied(world, member, times=3)
+    world.clock.move(minutes=2)
+    await denied(world, member, times=2)
+    erased = await erase(world, member.id)
+    told = await denials(world)
+    assert told == [(1, None), (1, None), (2, None), (1, None)]
+    assert erased == len(told)
+
+
+@pytest.mark.parametrize(("how", "left"), [("erased", None), ("deleted", HOME), ("kept", HOME)])
+async def test_another_process_writes_its_counts_without_the_client_ip_of_an_erased_user(
+    world: World, how: str, left: str | None
+) -> None:
+    member = await world.user()
+    elsewhere = DenialRecorder(unit_of_work=world.ubr.erase_user.unit_of_work, clock=world.clock)
+    with calling_from(Origin(ip=HOME)):
+        elsewhere.count(member.actor, "list_users", "forbidden")
+    if how == "erased":
+        await erase(world, member.id)
+    elif how == "deleted":
+        await world.ubr.delete_user(DeleteUserCommand(user_id=member.id), actor=SYSTEM)
+    await elsewhere.settle(everything=True)
+    assert await denials(world) == [(1, left)]
+    await verified(world)
+
+
+async def denied(world: World, member: Member, *, times: int) -> None:
+    for _ in range(times):
+        with calling_from(Origin(ip=HOME)), pytest.raises(Forbidden):
+            await world.ubr.list_users(ListUsersCommand(), actor=member.actor)
+
+
+async def denials(world: World) -> list[tuple[int, str | None]]:
+    """The count and the client IP of each entry of a denial, oldest first."""
+    found = await world.ubr.list_logs(ListLogsCommand(limit=200, action="act.refused"), actor=SYSTEM)
+    return [(entry.data["count"], entry.ip) for entry in reversed(found.items)]
 
 
 async def test_an_id_that_nobody_had_is_not_found(world: World) -> None:

@@ -51,6 +51,7 @@ class EraseUser(msgspec.Struct, frozen=True):
     async def __call__(self, command: EraseUserCommand, /, *, actor: Actor | System) -> ErasedUserResult:
         user_id = UserId(command.user_id)
         await self._delete(user_id, actor)
+        await self.denials.settle_user(user_id)  # their client IPs too
         erased, more = 0, True
         while more:
             count = await self._forget(user_id, actor)

@@ -9,11 +9,14 @@ from datetime import datetime
 from typing import Final, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from ubr.application.kernel.origin import Origin, calling_from, current_origin
+from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.system import Clock
-from ubr.application.ports.unit_of_work import UnitOfWork
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import SYSTEM, Actor
+from ubr.domain.audit.events import USER_ERASED
 from ubr.domain.events import ActRefused, Event, RequestsRejected
 from ubr.domain.ids import SessionId, UserId
 
@@ -49,6 +52,7 @@ class DenialRecorder:
     - The first denial of a user, an act and a problem is an entry at once. Those that follow in the same minute are
       counted, and become one more entry when the minute is over.
     - All requests rejected before authentication become one entry a minute.
+    - The count of a user who was erased meanwhile is an entry without a client IP.
     - If the store is unavailable, the response is the same, and the denials are counted for later.
     """
 
@@ -89,6 +93,10 @@ class DenialRecorder:
         for over in [one for one in self._rejected if everything or one != minute]:
             await self._write_rejected(over)
 
+    async def settle_user(self, user_id: UserId) -> None:
+        for kind, minute in [key for key in self._counts if key[0].user_id == user_id]:
+            await self._write_count(kind, minute)
+
     async def _write_count(self, kind: _Kind, minute: datetime) -> None:
         counted = self._counts.pop((kind, minute), None)
         if counted is None or not counted.count:
@@ -97,8 +105,11 @@ class DenialRecorder:
         several = len(counted.sessions) > 1
         event = ActRefused(act=kind.act, problem=kind.problem, count=counted.count, several_sessions=several)
         try:
-            with calling_from(counted.origin):
-                await self._write(actor, event)
+            async with self.unit_of_work.begin(actor) as tx:
+                origin = replace(counted.origin, ip=None) if await _is_erased(tx, kind.user_id) else counted.origin
+                tx.record(event)
+                with calling_from(origin):
+                    await tx.commit()
         except BaseException:
             self._put_back(kind, minute, counted)
             raise
@@ -126,6 +137,13 @@ class DenialRecorder:
             await tx.commit()
 
 
+async def _is_erased(tx: Transaction, user_id: UserId) -> bool:
+    """True if an erasure of this user has begun to delete client IPs. A user who exists stays until the unit ends."""
+    if await tx.users.get(user_id) is not None:
+        return False
+    return bool(await tx.logs.page(LogFilter(action=USER_ERASED, target_id=str(user_id)), None, 1))
+
+
 class CountedDenials(msgspec.Struct, frozen=True):
     """Denials that are only counted now, while a transaction of the host keeps every other writer waiting."""
 
@@ -133,3 +151,6 @@ class CountedDenials(msgspec.Struct, frozen=True):
 
     async def note(self, actor: Actor, act: str, problem: str) -> None:
         self.recorder.count(actor, act, problem)
+
+    async def settle_user(self, user_id: UserId) -> None:
+        """Nothing: the transaction of the host keeps the writer of counts waiting too."""

@@ -271,3 +271,7 @@ class DenialLog(Protocol):
         Errors: `StoreUnavailable`; the denial is then counted, and recorded later.
         """
         ...
+
+    async def settle_user(self, user_id: UserId) -> None:
+        """Record the denials of a user that this process has counted so far. Errors: `StoreUnavailable`."""
+        ...
