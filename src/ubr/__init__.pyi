@@ -337,6 +337,7 @@ from ubr.application.ports.mail import Mailer as Mailer
 from ubr.application.ports.revocation import ChangeNotifier as ChangeNotifier
 from ubr.application.ports.revocation import Listener as Listener
 from ubr.application.ports.revocation import WorkerId as WorkerId
+from ubr.application.ports.schema import WrongSchema as WrongSchema
 from ubr.application.revocation.follow_revocations import (
     FollowRevocations as FollowRevocations,
 )

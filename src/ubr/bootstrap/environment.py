@@ -19,6 +19,7 @@ from ubr.application.kernel.periodic import running_beside
 from ubr.application.operations.backlogs import ReadBacklogs
 from ubr.application.operations.janitor import Janitor
 from ubr.application.ports.metrics import NO_METRICS, Load, Metrics
+from ubr.application.ports.schema import FoundSchema, WrongSchema
 from ubr.application.ports.system import Clock
 from ubr.application.ports.unit_of_work import Store
 from ubr.bootstrap.decisions import common_of
@@ -191,11 +192,14 @@ async def connect(
     `extensions` are parts of this program: see docs/extending.md.
 
     Missing files of the embedded database are created. Errors: `MissingExtra` if these settings take packages that are
-    not installed; `StoreUnavailable` if the database is unavailable; `WrongSetting` if those files cannot be created.
+    not installed; `StoreUnavailable` if the database is unavailable; `WrongSchema` if its tables are not those of this
+    version; `WrongSetting` if those files cannot be created.
     """
     settings = ensure_embedded_files(settings)
     if settings.migrate == "auto":
         await migrate(settings)
+    elif (found := await schema_state(settings)) != "current":
+        raise WrongSchema(found)
     async with AsyncExitStack() as stack:
         environment = await stack.enter_async_context(
             open_environment(settings, clock=clock, extensions=extensions, delivering=background, sequencing=background)
@@ -209,7 +213,8 @@ async def migrate(settings: Settings) -> None:
     """Migrate the schema. Safe to run from any number of processes at once.
 
     If another role owns the tables, the role of the service is granted the privileges it needs, and created if AWS IAM
-    authenticates it. Errors: `ValueError` if that role has no name.
+    authenticates it. Errors: `ValueError` if that role has no name; `StoreUnavailable`; `WrongSchema` if a newer
+    version of ubr upgraded the database.
     """
     if settings.database_url == MEMORY:
         return
@@ -217,12 +222,15 @@ async def migrate(settings: Settings) -> None:
     from ubr.adapters.sql import migrations  # noqa: PLC0415
 
     owner = settings.migration_database_url
-    if owner is None:
-        await migrations.upgrade(settings.database_url, schema=settings.database_schema)
-    else:
-        service = migrations.role_of(settings.database_url)
-        iam = migrations.is_authenticated_by_iam(settings.database_url)
-        await migrations.upgrade(owner, service=service, iam=iam, schema=settings.database_schema)
+    try:
+        if owner is None:
+            await migrations.upgrade(settings.database_url, schema=settings.database_schema)
+        else:
+            service = migrations.role_of(settings.database_url)
+            iam = migrations.is_authenticated_by_iam(settings.database_url)
+            await migrations.upgrade(owner, service=service, iam=iam, schema=settings.database_schema)
+    except migrations.UnknownSchema:
+        raise WrongSchema("unknown") from None
 
 
 async def downgrade(settings: Settings, revision: str) -> None:
@@ -247,8 +255,8 @@ async def upgrade_preview(settings: Settings) -> Preview:
     return await preview(settings.owner_url, schema=settings.database_schema)
 
 
-async def schema_state(settings: Settings) -> Literal["current", "behind", "unknown"]:
-    """Compare the schema with this version of ubr; `unknown` means that a newer version made it.
+async def schema_state(settings: Settings) -> Literal["current"] | FoundSchema:
+    """Compare the schema with this version of ubr.
 
     Errors: `StoreUnavailable` if the database is unavailable.
     """
@@ -262,5 +270,7 @@ async def schema_state(settings: Settings) -> Literal["current", "behind", "unkn
             return "current"
         case SchemaState.UNKNOWN:
             return "unknown"
+        case SchemaState.EMPTY:
+            return "empty"
         case _:
             return "behind"

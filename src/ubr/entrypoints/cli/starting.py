@@ -12,6 +12,7 @@ from typing import Final
 from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.app import Application
 from ubr.application.audit.compare_checkpoint import CompareCheckpointCommand
+from ubr.application.ports import schema
 from ubr.bootstrap import (
     common_of,
     downgrade,
@@ -31,8 +32,8 @@ from ubr.settings import DATABASE_FILE, MEMORY, Settings, WrongSetting, ensure_e
 FIRST_ADMIN: Final = "admin@ubr.localhost"
 """The default e-mail of the first administrator. Mail to it goes nowhere (RFC 6761, 6.3)."""
 
-BEHIND: Final = "The schema of the database is behind this version of ubr: run `ubr migrate`."
-NEWER: Final = "A newer version of ubr has upgraded the database: use that version."
+BEHIND: Final = f"{schema.BEHIND}."
+NEWER: Final = f"{schema.NEWER}."
 
 CLUSTER: Final = (
     "UBR_REDIS_URL names a Redis in cluster mode, which ubr does not support: its messages and counters need one "
