@@ -217,6 +217,9 @@ from ubr.application.kernel.representations import (
     LogEntryResult as LogEntryResult,
 )
 from ubr.application.kernel.representations import (
+    MachineKeyResult as MachineKeyResult,
+)
+from ubr.application.kernel.representations import (
     Page as Page,
 )
 from ubr.application.kernel.representations import (
@@ -274,7 +277,6 @@ from ubr.application.machines.list_machines import ListMachinesCommand as ListMa
 from ubr.application.machines.log_in_machine import LogInMachine as LogInMachine
 from ubr.application.machines.log_in_machine import LogInMachineCommand as LogInMachineCommand
 from ubr.application.machines.log_in_machine import MachineTokenResult as MachineTokenResult
-from ubr.application.machines.representations import MachineKeyResult as MachineKeyResult
 from ubr.application.machines.representations import MachineResult as MachineResult
 from ubr.application.machines.representations import NewMachineKeyResult as NewMachineKeyResult
 from ubr.application.machines.revoke_machine_key import RevokeMachineKey as RevokeMachineKey

@@ -18,13 +18,13 @@ from ubr.application.accounts.request_email_change import RequestEmailChangeComm
 from ubr.application.accounts.request_password_reset import RequestPasswordResetCommand
 from ubr.application.accounts.resend_verification import ResendVerificationCommand
 from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
+from ubr.application.kernel.representations import MachineKeyResult
 from ubr.application.machines.create_machine import CreateMachineCommand
 from ubr.application.machines.create_machine_key import CreateMachineKeyCommand, KeyToCreate
 from ubr.application.machines.delete_machine import DeleteMachineCommand
 from ubr.application.machines.get_machine import GetMachineCommand
 from ubr.application.machines.list_machine_keys import ListMachineKeysCommand
 from ubr.application.machines.list_machines import ListMachinesCommand
-from ubr.application.machines.representations import MachineKeyResult
 from ubr.application.machines.update_machine import MachineChanges, UpdateMachineCommand
 from ubr.application.operations.janitor import ENDED_KEYS_LAST
 from ubr.application.roles.assign_role import AssignRoleCommand

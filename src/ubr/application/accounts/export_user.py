@@ -15,9 +15,11 @@ from ubr.application.kernel.paging import walk
 from ubr.application.kernel.representations import (
     GrantResult,
     LogEntryResult,
+    MachineKeyResult,
     UserResult,
     grant_result,
     log_entry_result,
+    machine_key_result,
     present_user,
 )
 from ubr.application.kernel.retry import retry_on_conflict
@@ -107,16 +109,8 @@ class HeldSessionResult(Result, frozen=True, kw_only=True):
     user_agent: Annotated[str | None, example("curl/8.5.0")]
 
 
-class HeldKeyResult(Result, frozen=True, kw_only=True):
+class HeldKeyResult(MachineKeyResult, frozen=True, kw_only=True):
     """A key of a machine, without its text and its digest. `scope` is null for all permissions of the machine."""
-
-    id: Id
-    name: Annotated[str, example("production")]
-    scope: Annotated[list[str] | None, example(["users:read"])]
-    created_at: Timestamp
-    expires_at: Annotated[Timestamp | None, example("2027-01-31T12:00:00Z")]
-    revoked_at: Annotated[Timestamp | None, example(None)]
-    last_used_at: Annotated[Timestamp | None, example("2026-02-01T12:00:00Z")]
 
 
 class UserExportResult(Result, frozen=True, kw_only=True):
@@ -212,7 +206,7 @@ class ExportUser(msgspec.Struct, frozen=True):
             mails=[_mail(mail, user) for mail in records.mails],
             idempotency_keys=_results(records),
             verifiers=list(leases),
-            keys=[_key(key) async for key in _keys(tx, user.id)],
+            keys=[machine_key_result(HeldKeyResult, key) async for key in _keys(tx, user.id)],
             sessions=[],
             acts=[],
             acts_upon=[],
@@ -317,18 +311,6 @@ def _is_of_an_operator(mail: QueuedMail, user: User) -> bool:
 
 def _results(records: PersonalRecords) -> HeldResultsResult:
     return HeldResultsResult(count=records.results, until=records.results_until)
-
-
-def _key(key: MachineKey) -> HeldKeyResult:
-    return HeldKeyResult(
-        id=key.id,
-        name=key.name,
-        scope=None if key.scope is None else key.scope.split(),
-        created_at=key.created_at,
-        expires_at=key.expires_at,
-        revoked_at=key.revoked_at,
-        last_used_at=key.last_used_at,
-    )
 
 
 def _session(session: Session) -> HeldSessionResult:

@@ -21,6 +21,7 @@ from ubr.domain.concealed import Concealed
 from ubr.domain.errors import PreconditionFailed
 from ubr.domain.events import Level
 from ubr.domain.keys.signing_key import SigningKey
+from ubr.domain.machines.key import MachineKey
 from ubr.domain.roles.grant import Grant
 from ubr.domain.roles.permissions import Permissions
 from ubr.domain.roles.role import Role, RoleName
@@ -183,6 +184,21 @@ class SigningKeyResult(Result, frozen=True, kw_only=True):
     revoked_at: datetime | None
 
 
+class MachineKeyResult(Result, frozen=True, kw_only=True):
+    """A key without its text. `last_used_at` is precise to an hour."""
+
+    id: Id
+    name: Annotated[str, example("production")]
+    scope: Annotated[list[str] | None, example(["users:read"])]
+    created_at: Timestamp
+    expires_at: Annotated[Timestamp | None, example("2027-01-31T12:00:00Z")]
+    revoked_at: Annotated[Timestamp | None, example(None)]
+    last_used_at: Annotated[Timestamp | None, example("2026-02-01T12:00:00Z")]
+
+
+K = TypeVar("K", bound=MachineKeyResult)
+
+
 class Page(Result, Generic[T], frozen=True, kw_only=True):
     """Part of a list. `next_cursor` is null on the last page. A page of a search may be short or empty before that."""
 
@@ -283,6 +299,19 @@ def signing_key_result(key: SigningKey, now: datetime) -> SigningKeyResult:
         signs_from=key.signs_from,
         retired_at=key.retired_at,
         revoked_at=key.revoked_at,
+    )
+
+
+def machine_key_result(kind: type[K], key: MachineKey) -> K:
+    """A key as one of the kinds of `MachineKeyResult`, which differ in their names alone."""
+    return kind(
+        id=key.id,
+        name=key.name,
+        scope=None if key.scope is None else key.scope.split(),
+        created_at=key.created_at,
+        expires_at=key.expires_at,
+        revoked_at=key.revoked_at,
+        last_used_at=key.last_used_at,
     )
 
 

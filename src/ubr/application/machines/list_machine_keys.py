@@ -9,9 +9,8 @@ from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.paging import DEFAULT_LIMIT, Pager, check_limit
-from ubr.application.kernel.representations import Page
+from ubr.application.kernel.representations import MachineKeyResult, Page, machine_key_result
 from ubr.application.kernel.retry import retry_on_conflict
-from ubr.application.machines.representations import MachineKeyResult, machine_key_result
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.actor import Actor, System
@@ -51,4 +50,4 @@ class ListMachineKeys(msgspec.Struct, frozen=True):
                 raise MachineNotFound
             found = await tx.machine_keys.page(user_id, after, limit + 1)
         keys, cursor = self.pager.cut(found, limit, scope, lambda key: (key.created_at, key.id))
-        return Page(items=[machine_key_result(key) for key in keys], next_cursor=cursor)
+        return Page(items=[machine_key_result(MachineKeyResult, key) for key in keys], next_cursor=cursor)

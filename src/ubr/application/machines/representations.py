@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.fields import NO_CONTROLS, Id, PermissionList, Timestamp, example
-from ubr.application.kernel.representations import Revised, user_result
+from ubr.application.kernel.representations import MachineKeyResult, Revised, machine_key_result, user_result
 from ubr.domain.accounts.user import UserStatus
 from ubr.domain.machines.key import MAX_KEY_NAME_LENGTH, MAX_OVERLAP, MachineKey
 from ubr.domain.machines.machine import MACHINE_NAME_PATTERN, Machine
@@ -53,18 +53,6 @@ class MachineResult(Revised, frozen=True, kw_only=True):
     updated_at: Timestamp
 
 
-class MachineKeyResult(Result, frozen=True, kw_only=True):
-    """A key without its text. `last_used_at` is precise to an hour."""
-
-    id: Id
-    name: Annotated[str, example("production")]
-    scope: Annotated[list[str] | None, example(["users:read"])]
-    created_at: Timestamp
-    expires_at: Annotated[Timestamp | None, example("2027-01-31T12:00:00Z")]
-    revoked_at: Annotated[Timestamp | None, example(None)]
-    last_used_at: Annotated[Timestamp | None, example("2026-02-01T12:00:00Z")]
-
-
 class NewMachineKeyResult(Result, frozen=True, kw_only=True):
     """A new key. `client_secret` is its text: this answer alone contains it. `client_id` is the id of the machine."""
 
@@ -93,17 +81,6 @@ def machine_result(machine: Machine, roles: Iterable[Role], now: datetime) -> Ma
     return result
 
 
-def machine_key_result(key: MachineKey) -> MachineKeyResult:
-    return MachineKeyResult(
-        id=key.id,
-        name=key.name,
-        scope=None if key.scope is None else key.scope.split(),
-        created_at=key.created_at,
-        expires_at=key.expires_at,
-        revoked_at=key.revoked_at,
-        last_used_at=key.last_used_at,
-    )
-
-
 def new_machine_key_result(key: MachineKey, text: str) -> NewMachineKeyResult:
-    return NewMachineKeyResult(key=machine_key_result(key), client_id=UUID(int=key.user_id.int), client_secret=text)
+    shown = machine_key_result(MachineKeyResult, key)
+    return NewMachineKeyResult(key=shown, client_id=UUID(int=key.user_id.int), client_secret=text)

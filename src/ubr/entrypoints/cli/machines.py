@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ubr.application.app import Application
-    from ubr.application.machines.representations import MachineKeyResult, MachineResult, NewMachineKeyResult
+    from ubr.application.kernel.representations import MachineKeyResult
+    from ubr.application.machines.representations import MachineResult, NewMachineKeyResult
 
 # Each command imports its dependencies when it runs, so that help and usage errors are fast.
 # ruff: noqa: PLC0415

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.fields import EXAMPLE_ID, example
-from ubr.application.kernel.representations import Page
+from ubr.application.kernel.representations import MachineKeyResult, Page
 from ubr.application.machines.create_machine import CreateMachine, CreateMachineCommand
 from ubr.application.machines.create_machine_key import CreateMachineKey, CreateMachineKeyCommand, KeyToCreate
 from ubr.application.machines.delete_machine import DeleteMachine, DeleteMachineCommand
@@ -14,12 +14,7 @@ from ubr.application.machines.get_machine import GetMachine, GetMachineCommand
 from ubr.application.machines.list_machine_keys import ListMachineKeys, ListMachineKeysCommand
 from ubr.application.machines.list_machines import ListMachines, ListMachinesCommand
 from ubr.application.machines.log_in_machine import LogInMachine, LogInMachineCommand, MachineTokenResult
-from ubr.application.machines.representations import (
-    EXAMPLE_KEY,
-    MachineKeyResult,
-    MachineResult,
-    NewMachineKeyResult,
-)
+from ubr.application.machines.representations import EXAMPLE_KEY, MachineResult, NewMachineKeyResult
 from ubr.application.machines.revoke_machine_key import RevokeMachineKey, RevokeMachineKeyCommand
 from ubr.application.machines.rotate_machine_key import KeyRotation, RotateMachineKey, RotateMachineKeyCommand
 from ubr.application.machines.update_machine import MachineChanges, UpdateMachine, UpdateMachineCommand
