@@ -141,10 +141,8 @@ class SqlConnection:
         except UbrError:
             raise
         except Exception as error:
-            meaning = translated(error)
-            if meaning is None:
+            if (meaning := _meaning(error)) is None:
                 raise
-            complain(meaning)
             raise meaning from None
         except BaseException:
             # As in `_call`: asyncpg and the server may disagree after a cancellation.
@@ -243,10 +241,8 @@ class SqlConnection:
             # connection is unknown.
             self._broken = self._broken or not is_answer(error)
             self._lost = self._lost or self._is_lost(error)
-            meaning = translated(error, lost=self._lost)
-            if meaning is None:
+            if (meaning := _meaning(error, lost=self._lost)) is None:
                 raise
-            complain(meaning)
             # The driver's text can contain addresses and names.
             raise meaning from None
         except BaseException:
@@ -259,3 +255,11 @@ class SqlConnection:
         if isinstance(error, DBAPIError):
             return error.connection_invalidated
         return self._driver.started and not self._driver.usable
+
+
+def _meaning(error: Exception, *, lost: bool = False) -> UbrError | None:
+    """The error of the domain for an error of a driver, after a line in the log about it; None for a bug."""
+    meaning = translated(error, lost=lost)
+    if meaning is not None:
+        complain(meaning)
+    return meaning
