@@ -42,6 +42,8 @@ class MachineAct(msgspec.Struct, frozen=True, kw_only=True):
     run: Callable[[Desk, UUID, Form], Awaitable[object]]
     danger: bool = True
     typed: bool = False
+    names_sessions: bool = False
+    """True if the consequences name the number of sessions. Without it, they are not counted."""
     asks: tuple[str, ...] = ()
     leaves: bool = False
 
@@ -67,6 +69,7 @@ ACTS: Final[Mapping[str, MachineAct]] = {
         notice="machine-disabled",
         tells=lambda sessions: [ending(sessions), "Its keys are refused until someone enables it."],
         run=lambda desk, machine_id, _: _set_status(desk, machine_id, UserStatus.DISABLED),
+        names_sessions=True,
     ),
     "enable": MachineAct(
         title="Enable the machine?",
@@ -85,6 +88,7 @@ ACTS: Final[Mapping[str, MachineAct]] = {
             DeleteMachineCommand(machine_id=machine_id), actor=desk.actor
         ),
         typed=True,
+        names_sessions=True,
         leaves=True,
     ),
     "rotate-key": MachineAct(
@@ -224,10 +228,11 @@ async def _shown_once(desk: Desk, made: NewMachineKeyResult) -> Response:
 async def _ask(desk: Desk, form: Form, *, error: UbrError | None = None) -> Response:
     act, machine = act_of(desk, ACTS), await _machine(desk)
     key_id = form.get("key_id")
+    sessions = await sessions_of(desk, machine.id) if act.names_sessions else None
     question = Question(
         title=act.title,
         button=act.button,
-        consequences=act.tells(await sessions_of(desk, machine.id)),
+        consequences=act.tells(sessions),
         path=desk.here,
         back=f"/console/machines/{machine.id}",
         section="machines",

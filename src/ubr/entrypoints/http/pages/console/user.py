@@ -46,7 +46,10 @@ from ubr.entrypoints.http.routing import get, post
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """The user whom an act is about. `sessions` is their number in words; None if the reader may not know it."""
+    """The user whom an act is about.
+
+    `sessions` is their number in words; None if the reader may not know it, or the act does not name it.
+    """
 
     user: UserResult
     sessions: str | None
@@ -64,6 +67,8 @@ class UserAct(msgspec.Struct, frozen=True, kw_only=True):
     run: Callable[[Desk, UUID, Form], Awaitable[object]]
     danger: bool = True
     typed: bool = False
+    names_sessions: bool = False
+    """True if the consequences name the number of sessions. Without it, they are not counted."""
     asks: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
     leaves: bool = False
@@ -112,6 +117,7 @@ ACTS: Final[Mapping[str, UserAct]] = {
             "The user cannot undo it.",
         ],
         run=_change_email,
+        names_sessions=True,
         asks=("email",),
     ),
     "verify": UserAct(
@@ -133,6 +139,7 @@ ACTS: Final[Mapping[str, UserAct]] = {
         notice="user-disabled",
         tells=lambda subject: [ending(subject.sessions), "The user cannot log in until someone enables the account."],
         run=lambda desk, user_id, _: set_status(desk, user_id, UserStatus.DISABLED),
+        names_sessions=True,
     ),
     "enable": UserAct(
         title="Enable the user?",
@@ -159,6 +166,7 @@ ACTS: Final[Mapping[str, UserAct]] = {
         notice="user-sessions-ended",
         tells=lambda subject: [ending(subject.sessions), "The user can log in again."],
         run=lambda desk, user_id, _: end_sessions(desk, user_id),
+        names_sessions=True,
     ),
     "end-session": UserAct(
         title="End the session?",
@@ -195,6 +203,7 @@ ACTS: Final[Mapping[str, UserAct]] = {
             "No session ends.",
         ],
         run=lambda desk, user_id, form: unassign(desk, user_id, form.get("role")),
+        names_sessions=True,
         given=("role",),
     ),
     "delete": UserAct(
@@ -209,6 +218,7 @@ ACTS: Final[Mapping[str, UserAct]] = {
         ],
         run=lambda desk, user_id, _: desk.call.ubr.delete_user(DeleteUserCommand(user_id=user_id), actor=desk.actor),
         typed=True,
+        names_sessions=True,
         leaves=True,
     ),
     "erase": UserAct(
@@ -224,6 +234,7 @@ ACTS: Final[Mapping[str, UserAct]] = {
         ],
         run=lambda desk, user_id, _: desk.call.ubr.erase_user(EraseUserCommand(user_id=user_id), actor=desk.actor),
         typed=True,
+        names_sessions=True,
         leaves=True,
     ),
 }
@@ -313,7 +324,8 @@ async def _ask(desk: Desk, form: Form, *, error: UbrError | None = None) -> Resp
     act, user_id = act_of(desk, ACTS), desk.call.id("user_id")
     user = await desk.call.ubr.get_user(GetUserCommand(user_id=user_id), actor=desk.actor)
     given = {name: form.get(name) for name in act.given}
-    subject = Subject(user, await sessions_of(desk, user_id), given)
+    sessions = await sessions_of(desk, user_id) if act.names_sessions else None
+    subject = Subject(user, sessions, given)
     question = Question(
         title=act.title,
         button=act.button,
