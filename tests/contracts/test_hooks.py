@@ -42,7 +42,7 @@ from ubr import (
 )
 from ubr.adapters.sql.migrations import upgrade
 from ubr.application.kernel import hooks as kernel
-from ubr.bootstrap.extensions import HOOKED
+from ubr.bootstrap.extensions import hooked
 from ubr.testing import TINY_HASHING, Double, in_memory
 
 EMAIL, PASSWORD = "reader@example.org", "correct horse battery staple 8"
@@ -291,8 +291,8 @@ async def test_each_named_act_has_a_hook_before_it() -> None:
     async def told(command: object, actor: object) -> None:
         seen.append(type(command).__name__)
 
-    for kind in HOOKED:
-        hooks.before(kind)(told)  # type: ignore[arg-type]
+    for kind in hooked():
+        hooks.before(kind)(told)
     async with in_memory(extensions=Extensions(hooks=hooks)) as (ubr, _):
         await ubr.register_user(NEW, actor=SYSTEM)
         user = await ubr.create_user(CreateUserCommand(email="b@example.org", password=PASSWORD), actor=SYSTEM)
@@ -304,7 +304,7 @@ async def test_each_named_act_has_a_hook_before_it() -> None:
         await ubr.log_in(LogInCommand(email=EMAIL, password=PASSWORD))
         await ubr.log_in_browser(LogInBrowserCommand(email=EMAIL, password=PASSWORD))
         await ubr.delete_user(DeleteUserCommand(user_id=user.id), actor=SYSTEM)
-    assert sorted(seen) == sorted(kind.__name__ for kind in HOOKED)
+    assert sorted(seen) == sorted(kind.__name__ for kind in hooked())
 
 
 def test_a_hook_that_would_never_run_is_refused_at_the_start() -> None:

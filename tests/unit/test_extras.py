@@ -118,6 +118,38 @@ def test_the_core_works_alone_and_every_entrance_names_its_extra(tmp_path: Path)
     assert {name for name, text in said.items() if not text.startswith("MissingExtra: ")} == {"command"}
 
 
+IMPORTS = {
+    "the library": "from ubr import SYSTEM, AssignRoleCommand, ListUsersCommand, LogInCommand, Settings, connect",
+    "the double": "import ubr.testing",
+    "the fixtures": "import ubr.testing.plugin",
+}
+LOADED_WITH_AN_APPLICATION = {
+    "argon2",
+    "cryptography",
+    "dependency_injector",
+    "http.client",
+    "jwt",
+    "ubr.application.app",
+    "ubr.bootstrap.composition",
+    "ubr.bootstrap.memory",
+    "urllib.request",
+    "yaml",
+    "zxcvbn",
+}
+
+
+@pytest.mark.parametrize("face", IMPORTS)
+def test_an_import_loads_no_application(face: str) -> None:
+    program = f"import json, sys; {IMPORTS[face]}; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run(  # noqa: S603 - our own text
+        [sys.executable, "-c", program], env=clean_environment(), capture_output=True, text=True, check=True
+    )
+    loaded = set(json.loads(done.stdout))
+    assert loaded & (LOADED_WITH_AN_APPLICATION | optional()) == set()
+    # Each module takes about a quarter of a millisecond of processor time.
+    assert len([name for name in loaded if name.partition(".")[0] == "ubr"]) <= 170
+
+
 @pytest.mark.system
 def test_sqlite_needs_no_package_of_postgresql(tmp_path: Path) -> None:
     program = """if True:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from ubr.adapters.memory.faults import FaultyStore, FaultyUnitOfWork, StoreFaults
-from ubr.application.app import Application
-from ubr.application.ports.system import Clock
 from ubr.bootstrap.environment import open_environment
 from ubr.bootstrap.extensions import NO_EXTENSIONS, Extensions
-from ubr.bootstrap.ports import Ports
-from ubr.settings import Settings
+
+if TYPE_CHECKING:
+    from ubr.adapters.memory.faults import StoreFaults
+    from ubr.application.app import Application
+    from ubr.application.ports.system import Clock
+    from ubr.bootstrap.ports import Ports
+    from ubr.settings import Settings
 
 TINY_HASHING: Final[dict[str, Any]] = {"argon2_memory_kib": 8, "argon2_time": 1, "argon2_parallelism": 1}
 """The minimum that Argon2 accepts. Only for tests: `Settings.from_env` refuses it."""
@@ -25,6 +27,7 @@ async def open_double(
     settings: Settings, *, clock: Clock, faults: StoreFaults, extensions: Extensions = NO_EXTENSIONS
 ) -> AsyncIterator[Application]:
     """A new application in memory, whose store has these faults. `settings` are those of the memory environment."""
+    from ubr.adapters.memory.faults import FaultyStore, FaultyUnitOfWork  # noqa: PLC0415 - with the first double
 
     def faulty(ports: Ports) -> Ports:
         return replace(

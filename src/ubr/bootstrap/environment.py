@@ -9,34 +9,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
-from dependency_injector import providers
 
 from ubr.adapters.security.system import utc_now
-from ubr.application.access.session_cache import SessionCache
-from ubr.application.app import Application
-from ubr.application.audit.denials import DenialRecorder
 from ubr.application.kernel.periodic import running_beside
-from ubr.application.operations.backlogs import ReadBacklogs
-from ubr.application.operations.janitor import Janitor
 from ubr.application.ports.metrics import NO_METRICS, Load, Metrics
 from ubr.application.ports.schema import FoundSchema, WrongSchema
 from ubr.application.ports.system import Clock
-from ubr.application.ports.unit_of_work import Store
-from ubr.bootstrap.decisions import common_of
 from ubr.bootstrap.extensions import NO_EXTENSIONS, Extensions
-from ubr.bootstrap.mailing import mailer_of, renderer_of
-from ubr.bootstrap.ports import Ports
-from ubr.bootstrap.tracing import check_tracing
 from ubr.domain.actor import SYSTEM
 from ubr.extras import require
 from ubr.settings import MEMORY, Settings, ensure_embedded_files
 
 if TYPE_CHECKING:
     from ubr.adapters.sql.migrations.preview import Preview
+    from ubr.application.access.session_cache import SessionCache
+    from ubr.application.app import Application
+    from ubr.application.audit.denials import DenialRecorder
+    from ubr.application.operations.backlogs import ReadBacklogs
+    from ubr.application.operations.janitor import Janitor
+    from ubr.application.ports.unit_of_work import Store
     from ubr.bootstrap.memory import MemoryContainer
+    from ubr.bootstrap.ports import Ports
     from ubr.bootstrap.sql import SqlContainer
 
-# Each environment is imported only on demand: a test in memory does not load a database toolkit.
+# Each environment is imported only on demand, and the application and dependency-injector with it. So a test in memory
+# loads no database toolkit, and a program that imports `connect` loads only what it may not do without.
 
 
 _DELIVERING: Final = 1.0
@@ -60,6 +57,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _container(settings: Settings, clock: Clock | None, metrics: Metrics) -> MemoryContainer | SqlContainer:
+    from dependency_injector import providers  # noqa: PLC0415
+
     require_extras(settings)
     container: MemoryContainer | SqlContainer
     if settings.database_url == MEMORY:
@@ -92,6 +91,10 @@ def check_files(settings: Settings) -> None:
 
     Errors: `WrongSetting` if one cannot be used; `MissingExtra`.
     """
+    from ubr.bootstrap.decisions import common_of  # noqa: PLC0415
+    from ubr.bootstrap.mailing import mailer_of, renderer_of  # noqa: PLC0415
+    from ubr.bootstrap.tracing import check_tracing  # noqa: PLC0415
+
     require_extras(settings)
     mailer_of(settings, utc_now)
     common_of(settings)
@@ -104,7 +107,7 @@ def preload(settings: Settings) -> None:
     if settings.database_url == MEMORY:
         return
     require_extras(settings)
-    modules = ["ubr.bootstrap.sql"]
+    modules = ["ubr.bootstrap.sql", "jwt.algorithms"]
     if not settings.database_url.startswith("sqlite"):
         modules.append("ubr.adapters.sql.postgresql")
     if settings.redis_url is not None:
@@ -139,6 +142,8 @@ async def open_environment(
     Errors: `MissingExtra` if these settings take packages that are not installed; `StoreUnavailable` if the database is
     unavailable; `SigningKeyLocked`; `WrongSetting` if an operator's template cannot be used.
     """
+    from dependency_injector import providers  # noqa: PLC0415
+
     container = _container(settings, clock, metrics)
     container.hooks.override(providers.Object(extensions.hooks))
     container.home().check()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
+
+import msgspec
 
 from ubr.settings.urls import masked
 from ubr.settings.values import as_text
@@ -24,8 +26,7 @@ PREFIX: Final = "UBR_"
 _DECLARED: Final = "declared"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Declaration:
+class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     """The metadata of a setting. `default` is the text of the variable; without one, `otherwise` describes the default.
 
     `exact` values keep surrounding white space. `name` is the variable if it is not named after the field.
@@ -83,8 +84,7 @@ def _field(declaration: Declaration) -> Any:
     return field(repr=declaration.shown in {"all", "url"}, metadata={_DECLARED: declaration})
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(msgspec.Struct, frozen=True):
     """One variable, and the field of `Settings` that holds its value."""
 
     field: str

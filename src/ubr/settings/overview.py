@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal
+
+import msgspec
 
 from ubr.settings.embedded import EMBEDDED, SECRET_FILE
 from ubr.settings.reading import read
 from ubr.settings.settings import TABLE
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """A setting with its effective value. `value` shows no secret; `source` is the origin of the value."""
 
     name: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
+
+import msgspec
 
 _PERIODS: Final = {
     "second": timedelta(seconds=1),
@@ -16,8 +17,7 @@ _PERIODS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(msgspec.Struct, frozen=True):
     """A number of attempts per period."""
 
     count: int
@@ -27,8 +27,7 @@ class Limit:
         return f"{self.count}/{next(name for name, seconds in _PERIODS.items() if seconds == self.per)}"
 
 
-@dataclass(frozen=True, slots=True)
-class LoginRateLimit:
+class LoginRateLimit(msgspec.Struct, frozen=True):
     """The limits of failed logins per account and per client IP. None means without limit."""
 
     per_account: Limit | None
@@ -40,8 +39,7 @@ class LoginRateLimit:
         return f"{self.per_account or 'off'},{self.per_ip or 'off'}"
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimit:
+class RateLimit(msgspec.Struct, frozen=True):
     """One limit, or none (`off`)."""
 
     limit: Limit | None

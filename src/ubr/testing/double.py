@@ -14,11 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from uuid import UUID
 
-from ubr.adapters.memory.faults import Failure
 from ubr.application.accounts.create_user import CreateUserCommand
-from ubr.application.app import Application
-from ubr.application.kernel.representations import TokensResult
-from ubr.application.ports.mail import Mail
 from ubr.application.roles.create_role import CreateRoleCommand
 from ubr.application.sessions.log_in import LogInCommand
 from ubr.bootstrap import NO_EXTENSIONS, Extensions
@@ -28,6 +24,11 @@ from ubr.testing.memory import MovableClock, delivered, opened_in_memory
 
 if TYPE_CHECKING:
     import httpx
+
+    from ubr.adapters.memory.faults import Failure
+    from ubr.application.app import Application
+    from ubr.application.kernel.representations import TokensResult
+    from ubr.application.ports.mail import Mail
 
 T = TypeVar("T")
 

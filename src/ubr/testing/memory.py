@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from ubr.adapters.memory.faults import StoreFaults
-from ubr.adapters.memory.mail import MemoryMailer
-from ubr.application.app import Application
-from ubr.application.ports.mail import Mail
 from ubr.application.sessions.log_in import LogInCommand
 from ubr.bootstrap import NO_EXTENSIONS, Extensions, connect
 from ubr.bootstrap.double import TINY_HASHING, open_double
 from ubr.domain.actor import SYSTEM, Actor
 from ubr.settings import Settings
+
+if TYPE_CHECKING:
+    from ubr.adapters.memory.faults import StoreFaults
+    from ubr.application.app import Application
+    from ubr.application.ports.mail import Mail
+
+# The application is loaded with the first one that is opened, as by `connect`.
+# ruff: noqa: PLC0415
 
 __all__ = ["TINY_HASHING", "InMemory", "MovableClock", "delivered", "in_memory", "log_in", "opened_in_memory"]
 
@@ -49,6 +53,8 @@ class InMemory(msgspec.Struct, frozen=True):
 @asynccontextmanager
 async def opened_in_memory(*, extensions: Extensions = NO_EXTENSIONS, **settings: Any) -> AsyncIterator[InMemory]:
     """A new application, with its parts. `settings` are fields of `Settings`."""
+    from ubr.adapters.memory.faults import StoreFaults
+
     clock, faults = MovableClock(), StoreFaults()
     given = Settings.memory(**{**TINY_HASHING, **settings})
     async with open_double(given, clock=clock, faults=faults, extensions=extensions) as ubr:
@@ -71,6 +77,8 @@ async def delivered(ubr: Application) -> list[Mail]:
 
     For an application in memory, where no background job delivers mails.
     """
+    from ubr.adapters.memory.mail import MemoryMailer
+
     await ubr.deliver_mail(actor=SYSTEM)
     mailer = ubr.deliver_mail.mailer
     if not isinstance(mailer, MemoryMailer):

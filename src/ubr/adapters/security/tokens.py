@@ -9,7 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import ClassVar, Final, Literal, TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeAlias
 
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -21,7 +22,6 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_der_private_key,
 )
-from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
 from ubr.adapters.security.secrets import SecretKeys, Unsealable
 from ubr.domain.errors import InvalidToken, NoSigningKey, SigningKeyLocked, Unavailable
@@ -39,6 +39,12 @@ from ubr.domain.keys.access_token import (
     thumbprint,
 )
 from ubr.domain.keys.signing_key import LEEWAY, SigningKey, newest_first, signer
+
+if TYPE_CHECKING:
+    from jwt.algorithms import ECAlgorithm, OKPAlgorithm
+
+# PyJWT is loaded with the first key: its import takes as long as that of all other libraries of the core but asyncio.
+# ruff: noqa: PLC0415
 
 Algorithm: TypeAlias = Literal["EdDSA", "ES256"]
 PrivateKey: TypeAlias = Ed25519PrivateKey | EllipticCurvePrivateKey
@@ -222,13 +228,27 @@ class JwtAccessTokens:
 # --- keys ------------------------------------------------------------------------------------------------------------
 
 
+@cache
+def _ed25519() -> OKPAlgorithm:
+    from jwt.algorithms import OKPAlgorithm
+
+    return OKPAlgorithm()
+
+
+@cache
+def _p256() -> ECAlgorithm:
+    from jwt.algorithms import ECAlgorithm
+
+    return ECAlgorithm(ECAlgorithm.SHA256, SECP256R1)
+
+
 class _EdDsa:
     """Ed25519 (RFC 8037). The library rejects a signature whose S is not below the order, so there is only one."""
 
     name: ClassVar[Algorithm] = "EdDSA"
-    _library: ClassVar = OKPAlgorithm()
 
     def __init__(self, private: Ed25519PrivateKey) -> None:
+        self._library = _ed25519()
         self._private = private
         self._public = private.public_key()
 
@@ -250,10 +270,10 @@ class _Es256:
     """
 
     name: ClassVar[Algorithm] = "ES256"
-    _library: ClassVar = ECAlgorithm(ECAlgorithm.SHA256, SECP256R1)
     _half: ClassVar = 32  # bytes of r, and of s
 
     def __init__(self, private: EllipticCurvePrivateKey) -> None:
+        self._library = _p256()
         self._private = private
         self._public = private.public_key()
 

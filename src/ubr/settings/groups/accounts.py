@@ -16,7 +16,7 @@ from ubr.settings.rate_limit import LoginRateLimit, RateLimit, parse_login_rate_
 from ubr.settings.values import duration, one_of, parse_file, whole
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class AccountSettings:
     registration: Literal["open", "verified", "closed"] = setting(
         one_of("open", "verified", "closed"),

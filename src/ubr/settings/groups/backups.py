@@ -28,7 +28,7 @@ def parse_encryption(raw: str) -> str:
     return raw
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class BackupSettings:
     backup_dir: str | None = setting(
         parse_place,

@@ -15,7 +15,7 @@ def parse_email(raw: str) -> str:
     return Email.parse(raw).address
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class InstallationSettings:
     secret_keys: tuple[bytes, ...] = derived(
         parse_secrets,

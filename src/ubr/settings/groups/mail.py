@@ -25,7 +25,7 @@ def parse_sender(raw: str) -> str:
     return raw if raw == LOCAL_SENDER else Email.parse(raw).address
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class MailSettings:
     smtp_url: str | None = setting(
         parse_smtp_url,

@@ -39,7 +39,7 @@ def _proxies_as_text(proxies: TrustedProxies) -> str:
     return f"hops:{proxies}" if isinstance(proxies, int) else as_text(proxies)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class NetworkSettings:
     public_url: str | None = setting(
         parse_http_url,

@@ -32,7 +32,7 @@ def parse_share(raw: str) -> float:
     return float(raw)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class OperationsSettings:
     metrics_token: str | None = setting(
         parse_token,

@@ -25,7 +25,7 @@ def parse_logo(raw: str) -> str:
     return raw
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class PageSettings:
     pages: Literal["off", "account", "all"] = setting(
         one_of("off", "account", "all"),

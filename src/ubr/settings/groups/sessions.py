@@ -9,7 +9,7 @@ from ubr.settings.declaration import setting
 from ubr.settings.values import duration, whole
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class SessionSettings:
     session_idle: timedelta = setting(duration("1m", "3650d"), "14d", "The lifetime of an unused session.")
     session_lifetime: timedelta = setting(duration("1m", "3650d"), "90d", "The maximum lifetime of a session.")

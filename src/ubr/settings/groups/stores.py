@@ -138,7 +138,7 @@ def parse_redis_url(raw: str) -> str:
     return raw
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class StoreSettings:
     database_url: str = setting(
         parse_database_url,

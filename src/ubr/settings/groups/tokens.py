@@ -50,7 +50,7 @@ def _origin(raw: str) -> str:
     return origin_of(raw)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class TokenSettings:
     access_token_lifetime: timedelta = setting(
         duration("1s", "15m"), "10m", "The lifetime of an access token, 15m at most."
