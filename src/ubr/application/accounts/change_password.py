@@ -64,12 +64,12 @@ class ChangePassword(msgspec.Struct, frozen=True):
             full_name=known.full_name,
             pointer="/new_password",
         )
-        async with self.passwords.confirmed(actor.user_id, current) as checked:
+        async with self.passwords.confirmed(actor.user_id, current) as attempt:
             await self.passwords.rate_limiter.own_change(actor.user_id, confirmed=True)
-            hashed = await self.hasher.hash(new, owner=actor.user_id, account=checked.user.email.key)
+            hashed = await self.hasher.hash(new, owner=actor.user_id, account=attempt.user.email.key)
             async with self.unit_of_work.ending(Change("user", str(actor.user_id)), actor=actor) as tx:
                 who = await authority(tx, actor)
-                user = await checked.user_in(tx)
+                user = await attempt.user_in(tx)
                 user.change_password(hashed, now=tx.now)
                 await tx.users.save(user)
                 cookie = None
@@ -78,5 +78,5 @@ class ChangePassword(msgspec.Struct, frozen=True):
                     _, cookie = await self.browser_sessions.open(tx, user)
                 else:
                     await end_sessions(tx, user, SecurityEvent.PASSWORD_CHANGED, actor=actor)
-                await checked.passed(tx)
+                await attempt.passed(tx)
         return cookie

@@ -51,18 +51,18 @@ class RequestEmailChange(msgspec.Struct, frozen=True):
         email = Email.parse(command.email)
         current = bounded_password(command.current_password, "/current_password")
         (await self.authorize(actor)).user.require_person()
-        async with self.passwords.confirmed(actor.user_id, current) as checked:
-            if email.key == checked.user.email.key:
+        async with self.passwords.confirmed(actor.user_id, current) as attempt:
+            if email.key == attempt.user.email.key:
                 raise Invalid.at("/email", "must differ from the current e-mail")
             await self.rate_limiter.own_change(actor.user_id, confirmed=True)
-            await self.rate_limiter.email_change(checked.user, email)
+            await self.rate_limiter.email_change(attempt.user, email)
             async with self.unit_of_work.begin(actor) as tx:
                 await authority(tx, actor)
-                user = await checked.user_in(tx)
+                user = await attempt.user_in(tx)
                 tx.record(EmailChangeAsked(user_id=user.id))
                 await self.mail_queue(tx, MailKind.EMAIL_CHANGE, email, user_id=user.id, session_id=actor.session_id)
                 if user.email_verified:
                     # An unverified e-mail may belong to a stranger, who did not ask for mails.
                     await self.mail_queue(tx, MailKind.EMAIL_CHANGE_ASKED, user.email, user_id=user.id, new_email=email)
-                await checked.passed(tx)
+                await attempt.passed(tx)
                 await tx.commit()

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum, auto
-from typing import Any, Final, TypeAlias
+from types import TracebackType
+from typing import Any, Final, Self, TypeAlias
 
 import msgspec
 
@@ -109,42 +110,42 @@ class PasswordThrottle:
     _rest: set[asyncio.Task[None]] = field(default_factory=set, init=False, repr=False)
 
     @asynccontextmanager
-    async def checked(self, email: Email, password: str) -> AsyncIterator[CheckedPassword]:
-        """Check the password of a login. A failure becomes a log entry.
+    async def checked(self, email: Email, password: str) -> AsyncIterator[PasswordAttempt]:
+        """Check the password of a login, and count the login. A failure becomes a log entry.
 
         An unknown e-mail, a wrong password and a disabled user get the same response in the same time.
         Errors: `InvalidCredentials`, `RateLimited`, `Busy`.
         """
-        async with self._attempt() as attempt:
+        async with PasswordAttempt(self, await self.rate_limiter.password()) as attempt:
             async with self._reading(email) as tx:
                 user = await tx.users.by_email(email)
-                attempt.user_id = None if user is None else user.id
                 await attempt.find_bucket(tx, email)
             right = await attempt.verify(password, user, email)
             if user is None or user.password_hash is None or not right or not user.active:
                 await self._record_failure(attempt, _reason(user, right=right))
                 raise InvalidCredentials
-            upgraded = None
+            attempt.user = user
             if self.hasher.outdated(user.password_hash, user.id):
-                upgraded = await self.hasher.hash(password, owner=user.id, account=email.key)
-            yield CheckedPassword(user, attempt, upgraded=upgraded)
+                attempt.upgraded = await self.hasher.hash(password, owner=user.id, account=email.key)
+            await self.rate_limiter.login(user)
+            yield attempt
 
     @asynccontextmanager
-    async def confirmed(self, user_id: UserId, password: str) -> AsyncIterator[CheckedPassword]:
+    async def confirmed(self, user_id: UserId, password: str) -> AsyncIterator[PasswordAttempt]:
         """Check the current password of a logged-in user.
 
         Errors: `WrongPassword`; `InvalidToken` if the user is missing; `RateLimited`, `Busy`.
         """
-        async with self._attempt() as attempt:
+        async with PasswordAttempt(self, await self.rate_limiter.password()) as attempt:
             async with self.unit_of_work.peek() as tx:
                 user = await tx.users.get(user_id)
                 if user is None:
                     raise InvalidToken
-                attempt.user_id = user.id
                 await attempt.find_bucket(tx, user.email)
             if not await attempt.verify(password, user, user.email):
                 raise WrongPassword
-            yield CheckedPassword(user, attempt)
+            attempt.user = user
+            yield attempt
 
     async def vouch(self, tx: Transaction, user: User, *, new: bool = False) -> None:
         """Forget the failed attempts of an account, and make this client known to it, in the unit of the caller.
@@ -160,20 +161,7 @@ class PasswordThrottle:
         if network is not None:
             await tx.known_clients.see(user.id, self.client(network), tx.now)
 
-    @asynccontextmanager
-    async def _attempt(self) -> AsyncIterator[_Attempt]:
-        attempt = _Attempt(self, await self.rate_limiter.password())
-        try:
-            yield attempt
-        except BaseException as error:
-            if attempt.innocent(error):
-                await self._finish(attempt.undo())
-            elif isinstance(error, UbrError):
-                await self._finish(attempt.keep())
-            raise
-        await self.rate_limiter.give_back(attempt.status)
-
-    async def _record_failure(self, attempt: _Attempt, reason: str) -> None:
+    async def _record_failure(self, attempt: PasswordAttempt, reason: str) -> None:
         async with self.unit_of_work.begin(None) as tx:
             tx.record(LogInFailed(user_id=attempt.user_id, reason=reason))
             await attempt.fail(tx)
@@ -248,7 +236,7 @@ class PasswordThrottle:
         self.rate_limiter.metrics.rate_limited("account")
         return RateLimited(seconds)
 
-    async def _finish(self, rest: Coroutine[Any, Any, None]) -> None:
+    async def finish(self, rest: Coroutine[Any, Any, None]) -> None:
         """Complete the remaining work, even if the caller is cancelled. A failure here expires with the window."""
         task = asyncio.create_task(_quietly(rest))
         self._rest.add(task)
@@ -270,54 +258,23 @@ def _reason(user: User | None, *, right: bool) -> str:
     return "disabled" if right else "wrong_password"
 
 
-class CheckedPassword:
-    """A verified password, and the account as it was before hashing."""
+class PasswordAttempt:
+    """One attempt with a password, from its reservation to its outcome.
 
-    def __init__(self, user: User, attempt: _Attempt, *, upgraded: PasswordHash | None = None) -> None:
-        self.user = user
-        self._upgraded = upgraded
-        """The same password hashed at the current cost; None if its hash is up to date."""
-        self._attempt = attempt
+    It is a context. If that ends with an error, the reservation is returned, unless the caller learned that the
+    password was wrong.
+    """
 
-    async def user_in(self, tx: Transaction) -> User:
-        """The user in the unit that the password admits: locked, with the checked facts unchanged.
-
-        Errors: `TransactionConflict` if the hash, the e-mail or the status has changed. The call is then repeated on
-        the changed account.
-        """
-        user = await tx.users.again(self.user)
-        if user is None or _checked_facts(user) != _checked_facts(self.user):
-            raise TransactionConflict
-        return user
-
-    async def upgraded_user_in(self, tx: Transaction) -> User:
-        """The same for a login, which also replaces a hash of a lower cost. Errors: those of `user_in`."""
-        user = await self.user_in(tx)
-        if self._upgraded is not None:
-            user.upgrade_hash(self._upgraded)
-            await tx.users.save(user)
-        return user
-
-    async def passed(self, tx: Transaction, *, logged_in: bool = False) -> None:
-        """Return the reservation in that unit. A login also makes its client known to the account."""
-        await self._attempt.give_back(tx)
-        if logged_in:
-            await self._attempt.remember_client(tx, self.user.id)
-
-
-def _checked_facts(user: User) -> tuple[object, ...]:
-    """The facts that a check depends on."""
-    return user.password_hash, user.email.key, user.status
-
-
-class _Attempt:
-    """One password attempt, from its reservation to its outcome."""
+    user: User
+    """The account as it was before hashing, once the password is verified."""
 
     def __init__(self, throttle: PasswordThrottle, status: RateLimitStatus | None) -> None:
-        self.status = status
         self.user_id: UserId | None = None
-        """The user of the account; None if no account has the e-mail, or it was not read yet."""
+        """The user of the account; None if no account has the e-mail, or before the check."""
+        self.upgraded: PasswordHash | None = None
+        """The same password hashed at the current cost; None if its hash is up to date."""
         self._throttle = throttle
+        self._status = status
         self._bucket = b""
         self._client: bytes | None = None
         self._known = False
@@ -345,19 +302,38 @@ class _Attempt:
         """Hash the password once there is a reservation. Errors: `RateLimited`, `Busy`."""
         if self._bucket:
             self._reservation = await self._throttle.take(self._bucket)
-        against, owner = (None, None) if user is None else (user.password_hash, user.id)
-        right = await self._throttle.hasher.verify(password, against, owner=owner, account=email.key)
+        against, self.user_id = (None, None) if user is None else (user.password_hash, user.id)
+        right = await self._throttle.hasher.verify(password, against, owner=self.user_id, account=email.key)
         self._outcome = _Outcome.RIGHT if right else _Outcome.WRONG
         return right
 
-    async def give_back(self, tx: Transaction) -> None:
+    async def user_in(self, tx: Transaction) -> User:
+        """The user in the unit that the password admits: locked, with the checked facts unchanged.
+
+        A hash of a lower cost is replaced. Errors: `TransactionConflict` if the hash, the e-mail or the status has
+        changed. The call is then repeated on the changed account.
+        """
+        before = self.user
+        user = await tx.users.again(before)
+        if (
+            user is None
+            or user.password_hash != before.password_hash
+            or user.email.key != before.email.key
+            or user.status is not before.status
+        ):
+            raise TransactionConflict
+        if self.upgraded is not None:
+            user.upgrade_hash(self.upgraded)
+            await tx.users.save(user)
+        return user
+
+    async def passed(self, tx: Transaction, *, logged_in: bool = False) -> None:
+        """Return the reservation in that unit. A login also makes its client known to the account."""
         self._outcome = _Outcome.PASSED
         if self._reservation is not None:
             await tx.password_attempts.give_back(self._reservation, passed=True)
-
-    async def remember_client(self, tx: Transaction, user_id: UserId) -> None:
-        if self._client is not None:
-            await tx.known_clients.see(user_id, self._client, tx.now)
+        if logged_in and self._client is not None:
+            await tx.known_clients.see(self.user.id, self._client, tx.now)
 
     async def fail(self, tx: Transaction) -> None:
         """Keep the reservation: the password was wrong, or cannot be used. The last of the window locks the account."""
@@ -369,7 +345,20 @@ class _Attempt:
             until = self._reservation.began_at + quota.per
             tx.record(LogInLocked(user_id=self.user_id, until=until, known_client=self._known))
 
-    def innocent(self, error: BaseException) -> bool:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self._throttle.rate_limiter.give_back(self._status)
+        elif self._innocent(error):
+            await self._throttle.finish(self._undo())
+        elif isinstance(error, UbrError):
+            await self._throttle.finish(self._keep())
+
+    def _innocent(self, error: BaseException) -> bool:
         """True if the caller got no verdict on the password, and the reservation was certainly not returned."""
         match self._outcome:
             case _Outcome.WRONG | _Outcome.FAILED:
@@ -381,15 +370,15 @@ class _Attempt:
             case _:
                 return not isinstance(error, RateLimited)
 
-    async def undo(self) -> None:
+    async def _undo(self) -> None:
         """Return the reservation: the attempt did not take place."""
-        await self._throttle.rate_limiter.give_back(self.status)
+        await self._throttle.rate_limiter.give_back(self._status)
         if self._reservation is not None:
             async with self._throttle.unit_of_work.begin(None) as tx:
                 await tx.password_attempts.give_back(self._reservation, passed=False)
                 await tx.commit()
 
-    async def keep(self) -> None:
+    async def _keep(self) -> None:
         """Record the wrong password, so that attempts waiting for this reservation give up."""
         if self._reservation is not None and self._outcome is _Outcome.WRONG:
             async with self._throttle.unit_of_work.begin(None) as tx:

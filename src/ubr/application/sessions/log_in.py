@@ -13,16 +13,14 @@ from ubr.application.kernel.representations import TokensResult
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.keys.key_ring import KeyRing
 from ubr.application.ports.audit import DenialLog
-from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.sessions import Principal, RefreshTokenMint
 from ubr.application.ports.system import NewId
-from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
+from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.application.protection.password_throttle import PasswordThrottle
 from ubr.application.sessions.new_session import new_session
 from ubr.application.sessions.token_issuer import TokenIssuer, unspent
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import bounded_password
-from ubr.domain.accounts.user import User
 from ubr.domain.actor import Actor, System
 from ubr.domain.ids import SessionId
 
@@ -60,21 +58,17 @@ class LogIn(msgspec.Struct, frozen=True):
         email = Email.parse(command.email)
         password = bounded_password(command.password)
         await self.hooks.run_before(command, actor)
-        async with self.passwords.checked(email, password) as checked:
-            await self.passwords.rate_limiter.login(checked.user)
+        async with self.passwords.checked(email, password) as attempt:
             await self.keys.current()
             async with self.unit_of_work.begin(actor) as tx:
                 position = await tx.feed_position()
-                user = await checked.upgraded_user_in(tx)
-                tokens = await self._open(tx, user, position)
-                await checked.passed(tx, logged_in=True)
+                user = await attempt.user_in(tx)
+                session = await new_session(tx, user, id=SessionId(self.new_id()), policy=self.policy)
+                token = self.mint.mint(session.id)
+                await tx.sessions.open(session, unspent(token, session.id, self.mint, tx.now))
+                roles = await tx.roles.many(user.roles_at(tx.now))
+                principal = Principal(user=user, session=session, roles=tuple(roles))
+                tokens = await self.issuer.issue(principal, token.secret, tx.now, position)
+                await attempt.passed(tx, logged_in=True)
                 await tx.commit()
         return tokens
-
-    async def _open(self, tx: Transaction, user: User, position: FeedPosition) -> TokensResult:
-        session = await new_session(tx, user, id=SessionId(self.new_id()), policy=self.policy)
-        token = self.mint.mint(session.id)
-        await tx.sessions.open(session, unspent(token, session.id, self.mint, tx.now))
-        roles = await tx.roles.many(user.roles_at(tx.now))
-        principal = Principal(user=user, session=session, roles=tuple(roles))
-        return await self.issuer.issue(principal, token.secret, tx.now, position)

@@ -12,14 +12,13 @@ from ubr.application.kernel.hooks import NO_HOOKS, Hooks
 from ubr.application.kernel.representations import BrowserLoginResult, BrowserSessionResult, present_user
 from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
-from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
+from ubr.application.ports.unit_of_work import EndingUnitOfWork
 from ubr.application.protection.password_throttle import PasswordThrottle
 from ubr.application.sessions.authenticate_cookie import AuthenticateCookie
 from ubr.application.sessions.browser_sessions import BrowserSessions
 from ubr.application.sessions.token_issuer import seconds_until
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import bounded_password
-from ubr.domain.accounts.user import User
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidToken
 from ubr.domain.revocation.changes import Change
@@ -57,24 +56,19 @@ class LogInBrowser(msgspec.Struct, frozen=True):
         email = Email.parse(command.email)
         password = bounded_password(command.password)
         await self.hooks.run_before(command, actor)
-        async with self.passwords.checked(email, password) as checked:
-            await self.passwords.rate_limiter.login(checked.user)
+        async with self.passwords.checked(email, password) as attempt:
             if command.cookie is not None:
                 await self._end(command.cookie)
             async with self.unit_of_work.begin(actor) as tx:
-                user = await checked.upgraded_user_in(tx)
-                login = await self._open(tx, user)
-                await checked.passed(tx, logged_in=True)
+                user = await attempt.user_in(tx)
+                session, cookie = await self.sessions.open(tx, user)
+                shown = BrowserSessionResult(
+                    session_id=session.id,
+                    expires_in=seconds_until(session.usable_until, tx.now),
+                    user=await present_user(tx, user),
+                )
+                await attempt.passed(tx, logged_in=True)
                 await tx.commit()
-        return login
-
-    async def _open(self, tx: Transaction, user: User) -> BrowserLoginResult:
-        session, cookie = await self.sessions.open(tx, user)
-        shown = BrowserSessionResult(
-            session_id=session.id,
-            expires_in=seconds_until(session.usable_until, tx.now),
-            user=await present_user(tx, user),
-        )
         return BrowserLoginResult(session=shown, cookie=cookie)
 
     async def _end(self, cookie: str) -> None:
