@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from ubr.application.access.session_cache import CLOCK_RATES, SessionCache
 from ubr.application.kernel.hooks import NO_HOOKS, Hooks
 from ubr.application.ports.metrics import NO_METRICS, Metrics
 from ubr.application.ports.revocation import ChangeFeed, ChangeNotifier, CommittedChanges, Elapsed, Listener, WorkerId
-from ubr.application.ports.unit_of_work import Repositories, Transaction, UnitOfWork
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidToken, NotFound, RoleNotFound, SessionNotFound, StoreUnavailable, UserNotFound
 from ubr.domain.revocation.changes import Change, ChangeKind, ChangeRecord
@@ -140,50 +140,46 @@ class PollingOnly:
         yield
 
 
-class PropagatingUnitOfWork(msgspec.Struct, frozen=True):
+class PropagatingUnitOfWork:
     """Units of work whose changes reach other workers before the caller continues.
 
     A failed or cancelled unit waits for no worker, because its caller gets no answer either.
     """
 
-    inner: UnitOfWork
-    barrier: RevocationBarrier
-    hooks: Hooks = NO_HOOKS
-
-    def read(self) -> AbstractAsyncContextManager[Transaction]:
-        return self.inner.read()
-
-    def peek(self) -> AbstractAsyncContextManager[Repositories]:
-        return self.inner.peek()
-
-    def autocommit(self) -> AbstractAsyncContextManager[Repositories]:
-        return self.inner.autocommit()
+    def __init__(self, inner: UnitOfWork, barrier: RevocationBarrier, hooks: Hooks = NO_HOOKS) -> None:
+        self._begin: Final = inner.begin
+        self._barrier: Final = barrier
+        self._hooks: Final = hooks
+        # These announce no change, so they are those of the store.
+        self.read: Final = inner.read
+        self.peek: Final = inner.peek
+        self.autocommit: Final = inner.autocommit
 
     @asynccontextmanager
     async def begin(self, actor: Actor | System | None) -> AsyncIterator[Transaction]:
-        async with self.inner.begin(actor) as transaction:
+        async with self._begin(actor) as transaction:
             yield transaction
         # The connection has been returned by now, so the wait keeps none from other requests.
         if transaction.commit_id is not None:
-            await self.barrier(transaction.commit_id, must_propagate=transaction.must_propagate)
-        await self.hooks.run_after(transaction.committed, actor)
+            await self._barrier(transaction.commit_id, must_propagate=transaction.must_propagate)
+        await self._hooks.run_after(transaction.committed, actor)
 
     @asynccontextmanager
     async def ending(self, change: Change, *, actor: Actor | System | None) -> AsyncIterator[Transaction]:
         try:
-            async with self.inner.begin(actor) as transaction:
+            async with self._begin(actor) as transaction:
                 yield transaction
                 transaction.announce(change, alone=False)
                 await transaction.commit()
         except NotFound as gone:
-            await self.barrier.again(change, recorded=isinstance(gone, _GONE.get(change.kind, NotFound)))
+            await self._barrier.again(change, recorded=isinstance(gone, _GONE.get(change.kind, NotFound)))
             raise
         except InvalidToken:
             if isinstance(actor, Actor):
-                await self.barrier.again(Change("session", str(actor.session_id)), recorded=True)
+                await self._barrier.again(Change("session", str(actor.session_id)), recorded=True)
             raise
         if transaction.commit_id is None:
-            await self.barrier.again(change, recorded=True)
+            await self._barrier.again(change, recorded=True)
         else:
-            await self.barrier(transaction.commit_id, must_propagate=True)
-        await self.hooks.run_after(transaction.committed, actor)
+            await self._barrier(transaction.commit_id, must_propagate=True)
+        await self._hooks.run_after(transaction.committed, actor)
