@@ -189,8 +189,8 @@ class RateLimiter(msgspec.Struct, frozen=True):
 
         Each kind has its own count: a stranger who exhausts it has only caused mails of that kind.
         """
-        if (decision := await self._mail(kind, email)) is not None:
-            _allow(decision)
+        await self._client("mail-ip", self.quotas.mails)
+        await self._count(_mails_to(kind, email), self.quotas.mails_to_one)
 
     async def admits_mail(self, kind: MailKind, email: Email) -> bool:
         """Like `mail`, but returns False beyond the limit of the e-mail.
@@ -199,8 +199,12 @@ class RateLimiter(msgspec.Struct, frozen=True):
 
         Errors: `RateLimited` beyond the limit of the client.
         """
-        decision = await self._mail(kind, email)
-        return decision is None or decision.allowed
+        await self._client("mail-ip", self.quotas.mails)
+        try:
+            await self._count(_mails_to(kind, email), self.quotas.mails_to_one)
+        except RateLimited:
+            return False
+        return True
 
     async def may_mail(self, kind: MailKind, email: Email) -> bool:
         """Like `mail`, for an additional mail that accompanies another act: returns False beyond the limit."""
@@ -216,15 +220,10 @@ class RateLimiter(msgspec.Struct, frozen=True):
         Otherwise one account could mail very many notices to its old e-mail, and links to very many new ones.
         """
         await self._client("mail-ip", self.quotas.mails)
-        kind = MailKind.EMAIL_CHANGE
-        old = f"mail {MailKind.EMAIL_CHANGE_ASKED} {user.email.key}"
-        for name in (f"mail {kind} by {user.id}", old, f"mail {kind} {new.key}"):
+        account = f"mail {MailKind.EMAIL_CHANGE} by {user.id}"
+        old, to = _mails_to(MailKind.EMAIL_CHANGE_ASKED, user.email), _mails_to(MailKind.EMAIL_CHANGE, new)
+        for name in (account, old, to):
             await self._count(name, self.quotas.mails_to_one)
-
-    async def _mail(self, kind: MailKind, email: Email) -> Decision | None:
-        await self._client("mail-ip", self.quotas.mails)
-        quota = self.quotas.mails_to_one
-        return None if quota is None else await self._take(f"mail {kind} {email.key}", quota)
 
     async def login(self, user: User) -> None:
         """Count a login with a right password, for the account and for the client.
@@ -271,7 +270,9 @@ class RateLimiter(msgspec.Struct, frozen=True):
 
     async def _count(self, name: str, quota: Quota | None) -> None:
         if quota is not None:
-            _allow(await self._take(name, quota))
+            decision = await self._take(name, quota)
+            if not decision.allowed:
+                raise RateLimited(whole_seconds(decision.retry_after))
 
     async def _take(self, name: str, quota: Quota) -> Decision:
         """Take an attempt. The first word of a counter's name is the name of its limit."""
@@ -321,7 +322,8 @@ class RateLimiter(msgspec.Struct, frozen=True):
             policy=policy, quota=quota, remaining=decision.remaining, retry_after=decision.retry_after
         )
         _tell(status)
-        _allow(decision)
+        if not decision.allowed:
+            raise RateLimited(whole_seconds(decision.retry_after))
         return status
 
 
@@ -330,6 +332,6 @@ def _logins_of(user: User) -> str:
     return f"session {user.id} {user.security_version}"
 
 
-def _allow(decision: Decision) -> None:
-    if not decision.allowed:
-        raise RateLimited(whole_seconds(decision.retry_after))
+def _mails_to(kind: MailKind, email: Email) -> str:
+    """The name of the counter of the mails of a kind to an e-mail."""
+    return f"mail {kind} {email.key}"
