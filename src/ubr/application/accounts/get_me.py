@@ -7,7 +7,7 @@ import msgspec
 from ubr.application.access.authorization import Authorize
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import example
-from ubr.application.kernel.representations import UserResult, present
+from ubr.application.kernel.representations import UserResult, user_result
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import Clock
 from ubr.domain.actor import Actor
@@ -34,4 +34,4 @@ class GetMe(msgspec.Struct, frozen=True):
     async def __call__(self, *, actor: Actor) -> MeResult:
         who = await self.authorize(actor)
         user, roles = who.user, () if who.principal is None else who.principal.roles
-        return present(MeResult, user, roles, self.clock(), permissions=who.permissions.names_to_show())
+        return user_result(MeResult, user, roles, self.clock(), permissions=who.permissions.names_to_show())

@@ -40,11 +40,11 @@ class GetUser(msgspec.Struct, frozen=True):
         user_id = UserId(command.user_id)
         who = await self.authorize(actor)
         if who.principal is not None and who.is_user(user_id):
-            return user_result(who.principal.user, who.principal.roles, self.clock())
+            return user_result(UserResult, who.principal.user, who.principal.roles, self.clock())
         who.require(USERS_READ)
         async with self.unit_of_work.peek() as tx:
             user = await tx.users.get(user_id)
             if user is None:
                 raise UserNotFound
             roles = await tx.roles.many(user.grants)
-        return user_result(user, roles, self.clock())
+        return user_result(UserResult, user, roles, self.clock())

@@ -206,13 +206,11 @@ class Page(Result, Generic[T], frozen=True, kw_only=True):
     next_cursor: str | None
 
 
-def user_result(user: User, roles: Iterable[Role], now: datetime) -> UserResult:
-    """`roles` holds at least every role of the user; roles with an ended grant are omitted."""
-    return present(UserResult, user, roles, now)
+def user_result(kind: type[U], user: User, roles: Iterable[Role], now: datetime, **more: Any) -> U:
+    """A user as a kind of `UserResult`, which may have more fields.
 
-
-def present(kind: type[U], user: User, roles: Iterable[Role], now: datetime, **more: Any) -> U:
-    """`user_result` with the further fields of a kind of it."""
+    `roles` holds at least every role of the user; roles with an ended grant are omitted.
+    """
     in_force = user.roles_at(now)
     held = sorted((role for role in roles if role.id in in_force), key=lambda role: role.name)
     result = of_summary(kind, user.summary([str(role.name) for role in held]), **more)
@@ -338,7 +336,7 @@ def log_entry_result(entry: LogEntry) -> LogEntryResult:
 
 async def present_user(tx: Transaction, user: User) -> UserResult:
     """A user with the names of their roles."""
-    return user_result(user, await tx.roles.many(user.grants), tx.now)
+    return user_result(UserResult, user, await tx.roles.many(user.grants), tx.now)
 
 
 def checkpoint_result(note: Note) -> CheckpointResult:

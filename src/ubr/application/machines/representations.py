@@ -11,7 +11,13 @@ from msgspec import Meta
 
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.fields import NO_CONTROLS, Id, PermissionList, Timestamp, example
-from ubr.application.kernel.representations import MachineKeyResult, Revised, machine_key_result, user_result
+from ubr.application.kernel.representations import (
+    MachineKeyResult,
+    Revised,
+    UserResult,
+    machine_key_result,
+    user_result,
+)
 from ubr.domain.accounts.user import UserStatus
 from ubr.domain.machines.key import MAX_KEY_NAME_LENGTH, MAX_OVERLAP, MachineKey
 from ubr.domain.machines.machine import MACHINE_NAME_PATTERN, Machine
@@ -67,7 +73,7 @@ class NewMachineKeyResult(Result, frozen=True, kw_only=True):
 
 def machine_result(machine: Machine, roles: Iterable[Role], now: datetime) -> MachineResult:
     """`roles` holds at least every role of the machine; roles with an ended grant are omitted."""
-    shown = user_result(machine.user, roles, now)
+    shown = user_result(UserResult, machine.user, roles, now)
     result = MachineResult(
         id=machine.id,
         name=str(machine.name),

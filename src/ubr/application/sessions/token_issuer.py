@@ -17,7 +17,6 @@ from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.secrets import MintedToken
 from ubr.application.ports.sessions import Principal, RefreshTokenMint
 from ubr.application.ports.system import NewId
-from ubr.domain.accounts.user import User
 from ubr.domain.ids import SessionId
 from ubr.domain.keys.access_token import AccessClaims, extra_claims
 from ubr.domain.revocation.changes import epoch_name
@@ -52,7 +51,7 @@ class TokenIssuer(msgspec.Struct, frozen=True):
 
         `position` was read before the principal: later change records may be missing from the token.
         """
-        shown = user_result(principal.user, principal.roles, now)
+        shown = user_result(UserResult, principal.user, principal.roles, now)
         token, expires_at = await self._signed(principal, shown, now, position)
         return TokensResult(
             access_token=token,
@@ -65,7 +64,7 @@ class TokenIssuer(msgspec.Struct, frozen=True):
 
     async def access_token(self, principal: Principal, now: datetime, position: FeedPosition) -> AccessTokenResult:
         """An access token alone, as with `issue`."""
-        shown = user_result(principal.user, principal.roles, now)
+        shown = user_result(UserResult, principal.user, principal.roles, now)
         token, expires_at = await self._signed(principal, shown, now, position)
         return AccessTokenResult(
             access_token=token, expires_in=seconds_until(expires_at, now), session_id=principal.session.id
@@ -79,7 +78,9 @@ class TokenIssuer(msgspec.Struct, frozen=True):
         A session with a scope names no roles: other services may trust a name for more than the scope allows.
         """
         user, session = principal.user, principal.session
-        expires_at = min(now + self.policy.access_token_lifetime, session.usable_until, *_ends(user, now))
+        held = [grant for grant in user.grants.values() if grant.holds_at(now)]
+        ends = [grant.expires_at for grant in held if grant.expires_at is not None]
+        expires_at = min(now + self.policy.access_token_lifetime, session.usable_until, *ends)
         extra = "" if self.token_claims is None else await self._extra(self.token_claims, principal, shown)
         token = self.access_tokens.issue(
             AccessClaims(
@@ -110,10 +111,6 @@ def unspent(token: MintedToken, session_id: SessionId, mint: RefreshTokenMint, n
     """A new refresh token of a session, as it is stored."""
     names_session = session_id in mint.session_ids(token.secret)
     return RefreshToken(digest=token.digest, session_id=session_id, issued_at=now, names_session=names_session)
-
-
-def _ends(user: User, now: datetime) -> list[datetime]:
-    return [grant.expires_at for grant in user.grants.values() if grant.expires_at is not None and grant.holds_at(now)]
 
 
 def seconds_until(end: datetime, now: datetime) -> int:

@@ -209,13 +209,11 @@ def _below(pointer: str, name: str) -> str:
 # --- commands --------------------------------------------------------------------------------------------------------
 
 
-def decode(raw: bytes, command: type[C]) -> C:
-    """The command in a body. Errors: those of `parse`, and `Invalid` for an unknown, missing or mistyped field."""
-    return build(parse(raw), command)
-
-
 def build(value: object, command: type[C]) -> C:
-    """Build a command from plain values. A value of a wrong type is rejected, never converted."""
+    """Build a command from plain values. A value of a wrong type is rejected, never converted.
+
+    Errors: `Invalid` for an unknown, missing or mistyped field.
+    """
     try:
         made = msgspec.convert(value, command)
     except msgspec.ValidationError as error:

@@ -149,7 +149,7 @@ class Call:
 
     def command(self, command: type[C]) -> C:
         """The body. Errors: `Invalid`."""
-        return body.decode(self._raw or (_EMPTY_OBJECT if self._operation.body_optional else b""), command)
+        return body.build(body.parse(self._raw or (_EMPTY_OBJECT if self._operation.body_optional else b"")), command)
 
     def form(self) -> Form:
         """The fields of a form. Errors: `Invalid`."""
