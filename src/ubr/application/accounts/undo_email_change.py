@@ -46,31 +46,28 @@ class UndoEmailChange(msgspec.Struct, frozen=True):
     @retry_on_conflict
     async def __call__(self, command: UndoEmailChangeCommand, /, *, actor: Actor | System | None = None) -> None:
         async with self.rate_limiter.redeeming():
-            await self._undo(command, actor)
-
-    async def _undo(self, command: UndoEmailChangeCommand, actor: Actor | System | None) -> None:
-        digest = self.tokens.digest(command.token)
-        async with self.unit_of_work.read() as tx:
-            link = await tx.links.get(digest)
-        if link is None or link.kind is not LinkKind.EMAIL_UNDO or link.user_id is None:
-            raise InvalidLink
-        async with self.unit_of_work.ending(Change("user", str(link.user_id)), actor=actor) as tx:
-            user = await tx.users.get(link.user_id)
-            if user is None or await tx.links.redeem(digest, tx.now) is None:
+            digest = self.tokens.digest(command.token)
+            async with self.unit_of_work.read() as tx:
+                link = await tx.links.get(digest)
+            if link is None or link.kind is not LinkKind.EMAIL_UNDO or link.user_id is None:
                 raise InvalidLink
-            changed_at = link.expires_at - UNDO_LIFETIME
-            roles = await tx.roles.many(user.grants)
-            # A role whose description alone changed is taken away too. Not `admin`: its permissions cannot change, and
-            # a thief could block the undo of the last administrator by a new description.
-            grown = {
-                role.id
-                for role in roles
-                if role.permissions.names and role.updated_at >= changed_at and role.id != ADMIN_ROLE_ID
-            }
-            was_lasting, old = user.lasting_admin, user.email
-            user.undo_email_change(link.email, changed_at=changed_at, grown=grown, now=tx.now)
-            await keep_an_admin(tx, user, was_lasting=was_lasting)
-            await tx.users.save(user)
-            await end_links(tx, user, changed_since=changed_at)
-            await end_sessions(tx, user, SecurityEvent.EMAIL_CHANGE_UNDONE, actor=None, old=old)
-            await self.mail_queue(tx, MailKind.PASSWORD_RESET, user.email, user_id=user.id)
+            async with self.unit_of_work.ending(Change("user", str(link.user_id)), actor=actor) as tx:
+                user = await tx.users.get(link.user_id)
+                if user is None or await tx.links.redeem(digest, tx.now) is None:
+                    raise InvalidLink
+                changed_at = link.expires_at - UNDO_LIFETIME
+                roles = await tx.roles.many(user.grants)
+                # A role whose description alone changed is taken away too. Not `admin`: its permissions cannot change,
+                # and a thief could block the undo of the last administrator by a new description.
+                grown = {
+                    role.id
+                    for role in roles
+                    if role.permissions.names and role.updated_at >= changed_at and role.id != ADMIN_ROLE_ID
+                }
+                was_lasting, old = user.lasting_admin, user.email
+                user.undo_email_change(link.email, changed_at=changed_at, grown=grown, now=tx.now)
+                await keep_an_admin(tx, user, was_lasting=was_lasting)
+                await tx.users.save(user)
+                await end_links(tx, user, changed_since=changed_at)
+                await end_sessions(tx, user, SecurityEvent.EMAIL_CHANGE_UNDONE, actor=None, old=old)
+                await self.mail_queue(tx, MailKind.PASSWORD_RESET, user.email, user_id=user.id)

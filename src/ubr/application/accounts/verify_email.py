@@ -64,29 +64,21 @@ class VerifyEmail(msgspec.Struct, frozen=True):
     @retry_on_conflict
     async def __call__(self, command: VerifyEmailCommand, /, *, actor: Actor | System | None = None) -> None:
         async with self.rate_limiter.redeeming():
-            await self._redeem(command, actor)
-
-    async def _redeem(self, command: VerifyEmailCommand, actor: Actor | System | None) -> None:
-        link = await self._link(command.token)
-        match link.kind:
-            case LinkKind.REGISTRATION:
-                await self._register(link, _given(command.password), actor)
-            case LinkKind.VERIFICATION:
-                await self._verify(link, _given(command.password), actor)
-            case LinkKind.EMAIL_CHANGE:
-                if command.password is not UNSET:
-                    raise Invalid.at("/password", "is not accepted for a change of e-mail")
-                await self._change(link)
-            case _:
-                raise InvalidLink
-
-    async def _link(self, token: str) -> OneTimeLink:
-        digest = self.tokens.digest(token)
-        async with self.unit_of_work.read() as tx:
-            link = await tx.links.get(digest)
-            if link is None or not link.live_at(tx.now):
-                raise InvalidLink
-        return link
+            async with self.unit_of_work.read() as tx:
+                link = await tx.links.get(self.tokens.digest(command.token))
+                if link is None or not link.live_at(tx.now):
+                    raise InvalidLink
+            match link.kind:
+                case LinkKind.REGISTRATION:
+                    await self._register(link, _given(command.password), actor)
+                case LinkKind.VERIFICATION:
+                    await self._verify(link, _given(command.password), actor)
+                case LinkKind.EMAIL_CHANGE:
+                    if command.password is not UNSET:
+                        raise Invalid.at("/password", "is not accepted for a change of e-mail")
+                    await self._change_email(link)
+                case _:
+                    raise InvalidLink
 
     async def _register(self, link: OneTimeLink, raw: str, actor: Actor | System | None) -> None:
         if self.policy.registration == "closed":
@@ -135,7 +127,7 @@ class VerifyEmail(msgspec.Struct, frozen=True):
             await self.passwords.vouch(tx, current)
         await self.rate_limiter.give_back(status)
 
-    async def _change(self, link: OneTimeLink) -> None:
+    async def _change_email(self, link: OneTimeLink) -> None:
         user_id = _owner(link)
         asked = None if link.session_id is None else Actor(user_id, link.session_id)
         async with self.unit_of_work.ending(Change("user", str(user_id)), actor=asked) as tx:
