@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ubr.application.app import MailUseCases
+from ubr.application.mail.contents import MailContents
 from ubr.application.mail.deliver_mail import DeliverMail
 from ubr.application.mail.list_mail import ListMail
 from ubr.application.mail.retry_mail import RetryMail
@@ -14,7 +15,7 @@ def mail_use_cases(ports: Ports, services: Services) -> MailUseCases:
     return MailUseCases(
         deliver_mail=DeliverMail(
             unit_of_work=services.unit_of_work,
-            tokens=ports.security.link_tokens,
+            contents=MailContents(tokens=ports.security.link_tokens, renderer=ports.renderer),
             renderer=ports.renderer,
             mailer=ports.mailer,
             denials=services.denials,
