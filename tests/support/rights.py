@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, Final, TypeVar
 from uuid import UUID, uuid5
 
@@ -25,7 +26,11 @@ from ubr.application.accounts.create_admin import CreateAdminCommand
 from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.accounts.delete_user import DeleteUserCommand
 from ubr.application.accounts.erase_user import EraseUserCommand
+from ubr.application.accounts.explain_login import ExplainLoginCommand
 from ubr.application.accounts.export_user import ExportUserCommand
+from ubr.application.accounts.get_user import GetUserCommand
+from ubr.application.accounts.get_user_by_email import GetUserByEmailCommand
+from ubr.application.accounts.list_users import ListUsersCommand
 from ubr.application.accounts.register_user import RegisterUserCommand
 from ubr.application.accounts.request_email_change import RequestEmailChangeCommand
 from ubr.application.accounts.request_password_reset import RequestPasswordResetCommand
@@ -35,20 +40,31 @@ from ubr.application.accounts.unlock_user import UnlockUserCommand
 from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
 from ubr.application.accounts.verify_email import VerifyEmailCommand
 from ubr.application.app import Application
+from ubr.application.audit.list_logs import ListLogsCommand
 from ubr.application.machines.create_machine import CreateMachineCommand
 from ubr.application.machines.create_machine_key import CreateMachineKeyCommand, KeyToCreate
+from ubr.application.machines.delete_machine import DeleteMachineCommand
+from ubr.application.machines.get_machine import GetMachineCommand
+from ubr.application.machines.list_machine_keys import ListMachineKeysCommand
+from ubr.application.machines.list_machines import ListMachinesCommand
 from ubr.application.machines.log_in_machine import LogInMachineCommand
 from ubr.application.machines.representations import NewMachineKeyResult
 from ubr.application.machines.revoke_machine_key import RevokeMachineKeyCommand
 from ubr.application.machines.rotate_machine_key import KeyRotation, RotateMachineKeyCommand
+from ubr.application.machines.update_machine import MachineChanges, UpdateMachineCommand
+from ubr.application.mail.list_mail import ListMailCommand
 from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.audit import LogFilter
 from ubr.application.ports.mail import Mail
 from ubr.application.roles.assign_role import AssignRoleCommand
 from ubr.application.roles.create_role import CreateRoleCommand
 from ubr.application.roles.delete_role import DeleteRoleCommand
+from ubr.application.roles.get_role import GetRoleCommand
+from ubr.application.roles.list_roles import ListRolesCommand
+from ubr.application.roles.list_user_roles import ListUserRolesCommand
 from ubr.application.roles.unassign_role import UnassignRoleCommand
 from ubr.application.roles.update_role import RoleChanges, UpdateRoleCommand
+from ubr.application.sessions.list_sessions import ListSessionsCommand
 from ubr.application.sessions.log_in import LogInCommand
 from ubr.application.sessions.revoke_session import RevokeSessionCommand
 from ubr.application.sessions.revoke_user_sessions import RevokeUserSessionsCommand
@@ -60,9 +76,10 @@ from ubr.domain.audit.entry import LogEntry
 from ubr.domain.errors import Conflict, Contradictory, Forbidden, NotFound, UbrError
 from ubr.domain.ids import MachineKeyId, RoleId, SessionId, TokenDigest, UserId
 from ubr.domain.machines.key import MachineKey
+from ubr.domain.machines.machine import Machine
 from ubr.domain.mail.kinds import LINK_MAILS, MailKind
 from ubr.domain.mail.queued_mail import QueuedMail
-from ubr.domain.roles.permissions import BUILT_IN_PERMISSIONS, EVERYTHING
+from ubr.domain.roles.permissions import BUILT_IN_PERMISSIONS, EVERYTHING, read_scope
 from ubr.domain.roles.role import ADMIN_ROLE_ID, USER_ROLE_ID, Role
 from ubr.domain.sessions.session import Session
 from ubr.settings import MEMORY, Settings
@@ -73,11 +90,35 @@ T = TypeVar("T")
 FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
 EMAILS: Final = [f"person{number}@example.org" for number in range(9)]
 NAMES: Final = ["auditor", "billing-admin", "clerk", "editor", "helper", "owner"]
-MACHINES: Final = ["nightly-report", "scraper", "importer"]
+MACHINES: Final = ["exporter", "importer", "nightly-report", "pruner", "scraper"]
 PERMISSIONS: Final = sorted(BUILT_IN_PERMISSIONS.names - {EVERYTHING})
 MOST_USERS: Final = 7
 READ_ALL: Final = ("users:read", "sessions:read", "logs:read")
 """What the export of another user requires."""
+
+NEEDS: Final = {
+    "registers": (), "logs_in": (), "follows_link": (), "takes_over": (), "delivers": (), "waits": (), "uses_key": (),
+    "asks_reset": (), "asks_change": (), "changes_password": (), "demotes": (), "staffs": (), "equips": (),
+    "creates_user": ("users:write",), "updates_user": ("users:write",), "unlocks": ("users:write",),
+    "deletes_user": ("users:delete",), "erases": ("users:erase",), "exports": READ_ALL,
+    "assigns": ("roles:assign",), "unassigns": ("roles:assign",),
+    "creates_role": ("roles:write",), "updates_role": ("roles:write",), "deletes_role": ("roles:write",),
+    "revokes": ("sessions:revoke",), "revokes_all": ("sessions:revoke",),
+    "creates_machine": ("machines:write",), "updates_machine": ("machines:write",),
+    "deletes_machine": ("machines:write",), "creates_key": ("machines:write",), "rotates_key": ("machines:write",),
+    "revokes_key": ("machines:write",), "reads": (),
+}  # fmt: skip
+"""The permissions that an act requires, if it is not about the actor. A link, a password or a key allows the others."""
+
+OFTEN: Final = {
+    "registers": 2, "logs_in": 4, "assigns": 4, "creates_role": 2, "updates_role": 3, "updates_user": 4, "demotes": 3,
+    "staffs": 4, "equips": 2, "asks_change": 2, "follows_link": 3, "delivers": 2, "creates_machine": 2,
+    "updates_machine": 2, "deletes_machine": 2, "creates_key": 4, "rotates_key": 2, "uses_key": 4, "reads": 3,
+}  # fmt: skip
+"""The weights of acts; 1 for the others."""
+
+OWN: Final = frozenset({"reads", "exports", "revokes", "revokes_all", "updates_user", "deletes_user"})
+"""Acts that users may do to themselves without a permission; each has a rule of its own for what is left."""
 
 ENDS_LINKS: Final = frozenset(
     {
@@ -102,6 +143,7 @@ ALLOWED_WITHOUT_CHANGE: Final = frozenset(
         "user.unlocked",
         "user.exported",
         "user.erased",
+        "log.read",
     }
 )
 """Acts that are entries although they change no user, role, session or link."""
@@ -123,6 +165,17 @@ class Seen:
     """Those among the links that were mailed that are still good."""
     feed: int
     keys: dict[MachineKeyId, MachineKey] = field(default_factory=dict)
+    machines: dict[UserId, Machine] = field(default_factory=dict)
+
+    def rights_of(self, actor: Actor | System | None) -> Rights:
+        """What an actor may do, within the scope of the session."""
+        if not isinstance(actor, Actor):
+            return {}
+        found = self.rights(actor.user_id)
+        scope = self.sessions[actor.session_id].scope if actor.session_id in self.sessions else None
+        return (
+            found if scope is None else {right: end for right, end in found.items() if right in read_scope(scope).names}
+        )
 
     def rights(self, user_id: UserId | None, *, at: datetime | None = None, everyone: bool = True) -> Rights:
         """What a user may do; without `everyone`, by roles of their own alone."""
@@ -149,6 +202,7 @@ class Seen:
         }
         return {str(name): end for name, end in ends.items() if end > self.now}
 
+    @cached_property
     def facts(self) -> dict[object, object]:
         """What an act can change, by the thing that it would change."""
         start = FOR_EVER
@@ -162,7 +216,10 @@ class Seen:
         keys: dict[object, object] = {
             ("machine key", id): replace(key, last_used_at=None) for id, key in self.keys.items()
         }
-        return {**users, **roles, **keys, **{("session", id): True for id in self.sessions}}
+        machines: dict[object, object] = {
+            ("machine", id): (machine.name, machine.description) for id, machine in self.machines.items()
+        }
+        return {**users, **roles, **keys, **machines, **{("session", id): True for id in self.sessions}}
 
 
 def gained(before: Rights, after: Rights) -> Rights:
@@ -194,6 +251,10 @@ class Rightful:
     """The keys of machines."""
     told: set[tuple[object, ...]] = field(default_factory=set)
     last: UUID | None = None
+    seen: Seen | None = None
+    """What was there after the last act; None if time went on since."""
+    about: UserId | None = None
+    """The user that the act is about."""
     history: list[str] = field(default_factory=list)
     deleted: list[UserId] = field(default_factory=list)
     done: int = 0
@@ -217,6 +278,7 @@ class Rightful:
                 frozenset(good),
                 (await tx.feed_position()).number,
                 {key.id: key for key in await tx.machine_keys.every(None, 500)},
+                {machine.id: machine for machine in await tx.machines.page(None, 200)},
             )
 
     async def entries(self) -> list[LogEntry]:
@@ -240,11 +302,38 @@ class Rightful:
         listed = list(options)
         return self.random.choice(listed) if listed else None
 
-    def some_user(self, seen: Seen) -> User:
-        return self.random.choice(sorted(seen.users.values(), key=lambda user: user.email.key))
+    def some_user(self, seen: Seen, actor: Any = None) -> User:
+        """A user, often one above the actor; the act is about this one."""
+        users = sorted(seen.users.values(), key=lambda user: user.email.key)
+        user = self.aimed(seen, actor, users, lambda user: seen.rights(user.id))
+        self.about = user.id
+        return user
 
-    def some_role(self, seen: Seen) -> Role:
-        return self.random.choice(sorted(seen.roles.values(), key=lambda role: role.name))
+    def some_machine(self, seen: Seen, actor: Any) -> Machine | None:
+        machines = sorted(seen.machines.values(), key=lambda machine: machine.name)
+        return self.aimed(seen, actor, machines, lambda machine: seen.rights(machine.id)) if machines else None
+
+    def some_key(self, seen: Seen, actor: Any) -> MachineKey | None:
+        """A key, mostly one that is still accepted."""
+        live = [key for key in seen.keys.values() if key.accepted_at(seen.now)]
+        keys = live if live and self.random.random() < 0.8 else list(seen.keys.values())
+        return self.aimed(seen, actor, keys, lambda key: seen.rights(key.user_id)) if keys else None
+
+    def some_role(self, seen: Seen, actor: Any = None) -> Role:
+        roles = sorted(seen.roles.values(), key=lambda role: role.name)
+        return self.aimed(seen, actor, roles, lambda role: dict.fromkeys(map(str, role.permissions.names), FOR_EVER))
+
+    def aimed(self, seen: Seen, actor: Any, options: list[T], held: Callable[[T], Rights]) -> T:
+        """One of them, often one with a right that the actor lacks, or one with rights that the actor has.
+
+        A missing check shows only with the former, a missing comparison of the ends only with the latter.
+        """
+        own, drawn = seen.rights_of(actor), self.random.random()
+        if not own or drawn < 0.3:
+            return self.random.choice(options)
+        above = [each for each in options if not cover(own, held(each))]
+        within = [each for each in options if cover(own, held(each)) and held(each)]
+        return self.random.choice((above if drawn < 0.7 else within) or options)
 
     def some_permissions(self) -> list[str]:
         return [str(p) for p in self.random.sample(PERMISSIONS, self.random.choice([0, 1, 2, 4, 6, 9]))]
@@ -261,28 +350,12 @@ class Rightful:
 
     async def step(self) -> None:
         """One act, and the rules after it."""
-        before = await self.look()
-        live = [actor for actor in self.actors if actor.session_id in before.sessions]
-        self.actors = live
-        able = [actor for actor in live if before.rights(actor.user_id)] if self.random.random() < 0.8 else []
-        actor: Actor | System | None = (
-            SYSTEM if not live or self.random.random() < 0.25 else self.random.choice(able or live)
-        )
-        acts: list[Callable[[Seen, Any], tuple[str, Awaitable[object]] | None]] = [
-            self.registers, self.registers, self.logs_in, self.logs_in, self.logs_in, self.creates_user,
-            self.assigns, self.assigns, self.assigns, self.assigns, self.assigns, self.unassigns,
-            self.creates_role, self.creates_role, self.updates_role, self.updates_role, self.updates_role,
-            self.deletes_role, self.updates_user, self.updates_user, self.updates_user, self.deletes_user,
-            self.demotes, self.demotes,
-            self.revokes, self.revokes_all, self.unlocks, self.exports, self.erases, self.changes_password,
-            self.asks_change, self.asks_change, self.asks_reset,
-            self.follows_link, self.follows_link, self.follows_link, self.takes_over,
-            self.delivers, self.delivers, self.waits,
-            self.creates_machine, self.creates_key, self.creates_key, self.uses_key, self.uses_key, self.uses_key,
-            self.rotates_key, self.revokes_key,
-        ]  # fmt: skip
-        act = self.random.choice(acts)
-        chosen = act(before, actor)
+        before = self.seen or await self.look()
+        self.actors = [actor for actor in self.actors if actor.session_id in before.sessions]
+        what = self.random.choices(ACTS, WEIGHTS)[0]
+        actor: Actor | System | None = self.some_actor(before, NEEDS[what])
+        self.about = None
+        chosen = getattr(self, what)(before, actor)
         if chosen is None:
             return
         name, work = chosen
@@ -301,10 +374,11 @@ class Rightful:
             "erase",
             "machine",
             "key",
+            "read",
         }:
-            actor = SYSTEM if name in {"take_over", "demote"} else None
+            actor = SYSTEM if name in {"take_over", "demote", "staff", "equip"} else None
         whom = actor.user_id if isinstance(actor, Actor) else "somebody" if actor is None else "the service"
-        self.history.append(f"{self.done}: {act.__name__} {name} by {whom}")
+        self.history.append(f"{self.done}: {what} {name} by {whom}")
         failure: UbrError | None = None
         try:
             await work
@@ -312,11 +386,29 @@ class Rightful:
             failure = error
         self.history[-1] += f": {type(failure).__name__ if failure else 'done'}"
         self.done += 1
+        self.seen = None
         if name == "wait":
             return
         after, entries = await self.look(), await self.entries()
+        self.seen = after
+        if failure is None and isinstance(actor, Actor) and not (what in OWN and self.about == actor.user_id):
+            missing = {need for need in NEEDS[what] if not cover(before.rights_of(actor), {need: FOR_EVER})}
+            assert not missing, f"{what} without {missing}"
         self.check(name, actor, before, after, failure, entries)
         self.remember(actor, before, after, entries, failed=failure is not None)
+
+    def some_actor(self, seen: Seen, needs: tuple[str, ...]) -> Actor | System:
+        """Mostly somebody who has the permissions for the act: others are refused before any other rule."""
+        live = self.actors
+        if not live or self.random.random() < 0.2:
+            return SYSTEM
+        able = [each for each in live if needs and all(need in seen.rights_of(each) for need in needs)]
+        some = [each for each in live if seen.rights_of(each)]
+        drawn = self.random.random()
+        if able and drawn < 0.6:
+            # Administrators are above everybody.
+            return self.random.choice([each for each in able if EVERYTHING not in seen.rights_of(each)] or able)
+        return self.random.choice(some if some and drawn < 0.9 else live)
 
     def registers(self, seen: Seen, _: Actor | System) -> tuple[str, Awaitable[object]] | None:
         if len(seen.users) >= MOST_USERS:
@@ -338,31 +430,51 @@ class Rightful:
     def creates_user(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
         if len(seen.users) >= MOST_USERS:
             return None
-        roles = self.random.choice([[], [str(self.some_role(seen).name)]])
+        roles = self.random.choice([[], [str(self.some_role(seen, actor).name)]])
         command = CreateUserCommand(email=self.random.choice(EMAILS), roles=roles)
         return "create_user", self.ubr.create_user(command, actor=actor)
 
     def creates_machine(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
-        if len(seen.users) >= MOST_USERS:
-            return None
-        roles = self.random.choice([[], [str(self.some_role(seen).name)]])
-        command = CreateMachineCommand(name=self.random.choice(MACHINES), roles=roles)
+        roles = self.random.choice([[], [str(self.some_role(seen, actor).name)]])
+        taken = {machine.name for machine in seen.machines.values()}
+        free = [name for name in MACHINES if name not in taken] if self.random.random() < 0.9 else []
+        command = CreateMachineCommand(name=self.random.choice(free or MACHINES), roles=roles)
         return "machine", self.ubr.create_machine(command, actor=actor)
 
-    def creates_key(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
-        machines = sorted(
-            (user for user in seen.users.values() if user.is_machine), key=lambda user: user.full_name or ""
-        )
-        machine = self.pick(machines)
+    def updates_machine(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
+        machine = self.some_machine(seen, actor)
         if machine is None:
             return None
-        key = KeyToCreate(name="a key", expires_at=self.some_end())
+        other = UserStatus.DISABLED if machine.user.active else UserStatus.ACTIVE
+        changes = self.random.choice(
+            [
+                MachineChanges(status=other),
+                MachineChanges(status=other),
+                MachineChanges(description=self.random.choice(["One", None])),
+                MachineChanges(),
+            ]
+        )
+        command = UpdateMachineCommand(machine_id=machine.id, changes=changes)
+        return "machine", self.ubr.update_machine(command, actor=actor)
+
+    def deletes_machine(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
+        machine = self.some_machine(seen, actor)
+        if machine is None:
+            return None
+        return "machine", self.ubr.delete_machine(DeleteMachineCommand(machine_id=machine.id), actor=actor)
+
+    def creates_key(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
+        machine = self.some_machine(seen, actor)
+        if machine is None:
+            return None
+        scope = self.random.choice([None, None, ["machines:write", *self.random.sample(PERMISSIONS, 2)]])
+        key = KeyToCreate(name="a key", scope=scope, expires_at=self.some_end())
         return "key", self._made(
             self.ubr.create_machine_key(CreateMachineKeyCommand(machine_id=machine.id, key=key), actor=actor)
         )
 
     def rotates_key(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
-        key = self.pick(seen.keys.values())
+        key = self.some_key(seen, actor)
         if key is None:
             return None
         rotation = KeyRotation(overlap=self.random.choice([0, 600]), expires_at=self.some_end())
@@ -382,7 +494,7 @@ class Rightful:
         self.actors.append(await self.ubr.authenticate(token.access_token))
 
     def revokes_key(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
-        key = self.pick(seen.keys.values())
+        key = self.some_key(seen, actor)
         if key is None:
             return None
         command = RevokeMachineKeyCommand(machine_id=key.user_id, key_id=key.id)
@@ -390,14 +502,15 @@ class Rightful:
 
     def assigns(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
         # Few become administrators, or every act would be allowed.
-        role = self.some_role(seen)
+        role = self.some_role(seen, actor)
         if role.built_in and self.random.random() < 0.9:
             return None
-        command = AssignRoleCommand(user_id=self.some_user(seen).id, role=str(role.name), expires_at=self.some_end())
+        user = self.some_user(seen, actor)
+        command = AssignRoleCommand(user_id=user.id, role=str(role.name), expires_at=self.some_end())
         return "assign", self.ubr.assign_role(command, actor=actor)
 
     def unassigns(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
-        user_id = self.some_user(seen).id
+        user_id = self.some_user(seen, actor).id
         name = self.random.choice([*sorted(seen.names(user_id)), "helper"])
         return "unassign", self.ubr.unassign_role(UnassignRoleCommand(user_id=user_id, role=name), actor=actor)
 
@@ -406,8 +519,8 @@ class Rightful:
         return "role", self.ubr.create_role(command, actor=actor)
 
     def updates_role(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
-        role = self.some_role(seen)
-        own = sorted(seen.rights(actor.user_id).keys() - {EVERYTHING}) if isinstance(actor, Actor) else []
+        role = self.some_role(seen, actor)
+        own = sorted(seen.rights_of(actor).keys() - {EVERYTHING})
         if own and self.random.random() < 0.7:  # or most changes would be refused
             permissions = [str(permission) for permission in own]
         else:
@@ -426,12 +539,13 @@ class Rightful:
         return "role", self.ubr.update_role(UpdateRoleCommand(role_id=role.id, changes=changes), actor=actor)
 
     def deletes_role(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
-        return "role", self.ubr.delete_role(DeleteRoleCommand(role_id=self.some_role(seen).id), actor=actor)
+        return "role", self.ubr.delete_role(DeleteRoleCommand(role_id=self.some_role(seen, actor).id), actor=actor)
 
     def updates_user(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
-        user = self.some_user(seen)
-        if isinstance(actor, Actor) and self.random.random() < 0.3:
+        user = self.some_user(seen, actor)
+        if isinstance(actor, Actor) and self.random.random() < 0.2:
             user = seen.users[actor.user_id]
+            self.about = user.id
         email = self.random.choice([*EMAILS, user.email.address])
         changes = self.random.choice(
             [
@@ -445,30 +559,33 @@ class Rightful:
         return "update", self.ubr.update_user(UpdateUserCommand(user_id=user.id, changes=changes), actor=actor)
 
     def deletes_user(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
-        return "delete", self.ubr.delete_user(DeleteUserCommand(user_id=self.some_user(seen).id), actor=actor)
+        return "delete", self.ubr.delete_user(DeleteUserCommand(user_id=self.some_user(seen, actor).id), actor=actor)
 
     def revokes(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
-        session = self.pick(actor.session_id for actor in self.actors)
-        if session is None:
+        if not self.actors:
             return None
-        return "revoke", self.ubr.revoke_session(RevokeSessionCommand(session_id=session), actor=actor)
+        ended = self.aimed(seen, actor, self.actors, lambda each: seen.rights(each.user_id))
+        self.about = ended.user_id
+        return "revoke", self.ubr.revoke_session(RevokeSessionCommand(session_id=ended.session_id), actor=actor)
 
     def revokes_all(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
-        command = RevokeUserSessionsCommand(user_id=self.some_user(seen).id)
+        command = RevokeUserSessionsCommand(user_id=self.some_user(seen, actor).id)
         return "revoke", self.ubr.revoke_user_sessions(command, actor=actor)
 
     def unlocks(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
-        return "unlock", self.ubr.unlock_user(UnlockUserCommand(user_id=self.some_user(seen).id), actor=actor)
+        return "unlock", self.ubr.unlock_user(UnlockUserCommand(user_id=self.some_user(seen, actor).id), actor=actor)
 
     def exports(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
-        own = isinstance(actor, Actor) and self.random.random() < 0.5
-        return "export", self._exported(actor.user_id if own else self.some_user(seen).id, actor)
+        user_id = self.some_user(seen, actor).id
+        if isinstance(actor, Actor) and self.random.random() < 0.5:
+            user_id = self.about = actor.user_id
+        return "export", self._exported(user_id, actor)
 
     def erases(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]] | None:
         if self.random.random() < 0.5:
             return None
         gone = self.random.random() < 0.3 and self.deleted
-        user_id = self.random.choice(self.deleted) if gone else self.some_user(seen).id
+        user_id = self.random.choice(self.deleted) if gone else self.some_user(seen, actor).id
         return "erase", self.ubr.erase_user(EraseUserCommand(user_id=user_id), actor=actor)
 
     async def _exported(self, user_id: UserId, actor: Actor | System) -> None:
@@ -540,6 +657,68 @@ class Rightful:
         command = UnassignRoleCommand(user_id=self.random.choice(admins), role="admin")
         return "demote", self.ubr.unassign_role(command, actor=SYSTEM)
 
+    def staffs(self, seen: Seen, _: Any) -> tuple[str, Awaitable[object]] | None:
+        """The service gives somebody few permissions, so that there are actors who lack some."""
+        role = self.pick(role for role in seen.roles.values() if not role.built_in)
+        if role is None:
+            return None
+        user, end = self.some_user(seen), self.some_end()
+        command = AssignRoleCommand(user_id=user.id, role=str(role.name), expires_at=end)
+        return "staff", self.ubr.assign_role(command, actor=SYSTEM)
+
+    def equips(self, seen: Seen, _: Any) -> tuple[str, Awaitable[object]]:
+        """The service makes a role with few permissions."""
+        role = self.pick(role for role in seen.roles.values() if not role.built_in)
+        permissions = self.random.sample(PERMISSIONS, self.random.choice([1, 2, 3]))
+        needs = self.random.choice([needs for needs in NEEDS.values() if needs])
+        more = self.random.choice([(), (), ("roles:assign",)])
+        names = sorted({*permissions, *needs, *more})
+        if role is None or len(seen.roles) < 5:
+            command = CreateRoleCommand(name=self.random.choice(NAMES), permissions=names)
+            return "equip", self.ubr.create_role(command, actor=SYSTEM)
+        changes = RoleChanges(permissions=names)
+        return "equip", self.ubr.update_role(UpdateRoleCommand(role_id=role.id, changes=changes), actor=SYSTEM)
+
+    def reads(self, seen: Seen, actor: Any) -> tuple[str, Awaitable[object]]:
+        """Something that requires a permission, which the rule for it names."""
+        ubr, user, role = self.ubr, self.some_user(seen, actor), self.some_role(seen)
+        if isinstance(actor, Actor) and self.random.random() < 0.2:
+            user = seen.users[actor.user_id]
+        machine, email = self.some_machine(seen, actor), user.email.address
+        calls: list[tuple[tuple[str, ...], UserId | None, Callable[[], Awaitable[object]]]] = [
+            (("users:read",), None, lambda: ubr.list_users(ListUsersCommand(), actor=actor)),
+            (("users:read",), user.id, lambda: ubr.get_user(GetUserCommand(user_id=user.id), actor=actor)),
+            (("users:read",), None, lambda: ubr.get_user_by_email(GetUserByEmailCommand(email=email), actor=actor)),
+            (("users:read",), user.id, lambda: ubr.list_user_roles(ListUserRolesCommand(user_id=user.id), actor=actor)),
+            (("users:read", "logs:read"), None, lambda: ubr.explain_login(_explained(email), actor=actor)),
+            (("roles:read",), None, lambda: ubr.list_roles(ListRolesCommand(), actor=actor)),
+            (("roles:read",), None, lambda: ubr.get_role(GetRoleCommand(role_id=role.id), actor=actor)),
+            (("sessions:read",), user.id, lambda: ubr.list_sessions(_sessions_of(user.id), actor=actor)),
+            (("logs:read",), None, lambda: ubr.list_logs(ListLogsCommand(), actor=actor)),
+            (("logs:read",), None, lambda: ubr.get_activity(actor=actor)),
+            (("logs:read",), None, lambda: ubr.list_log_keys(actor=actor)),
+            (("machines:read",), None, lambda: ubr.list_machines(ListMachinesCommand(), actor=actor)),
+            ((EVERYTHING,), None, lambda: ubr.list_mail(ListMailCommand(), actor=actor)),
+            ((EVERYTHING,), None, lambda: ubr.list_signing_keys(actor=actor)),
+            ((EVERYTHING,), None, lambda: ubr.inspect_installation(actor=actor)),
+        ]
+        if machine is not None:
+            keys = ListMachineKeysCommand(machine_id=machine.id)
+            calls += [
+                (("machines:read",), machine.id, lambda: ubr.get_machine(_machine(machine.id), actor=actor)),
+                (("machines:read",), machine.id, lambda: ubr.list_machine_keys(keys, actor=actor)),
+            ]
+        needs, self.about, call = self.random.choice(calls)
+        allowed = cover(seen.rights_of(actor), dict.fromkeys(needs, FOR_EVER))
+        return "read", self._read(call, actor, needs, allowed=allowed)
+
+    async def _read(
+        self, call: Callable[[], Awaitable[object]], actor: Actor | System, needs: tuple[str, ...], *, allowed: bool
+    ) -> None:
+        await call()
+        own = isinstance(actor, Actor) and self.about == actor.user_id
+        assert allowed or own or isinstance(actor, System), f"a read without {needs}"
+
     def delivers(self, seen: Seen, _: Any) -> tuple[str, Awaitable[object]]:
         return "deliver", self._delivered(seen)
 
@@ -586,24 +765,24 @@ class Rightful:
         entries: list[LogEntry],
     ) -> None:
         who = actor.user_id if isinstance(actor, Actor) else None
-        changed = {
-            key
-            for key in before.facts().keys() | after.facts().keys()
-            if before.facts().get(key) != after.facts().get(key)
-        }
+        own = before.rights_of(actor)
+        old, new = before.facts, after.facts
+        changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
         acts = [entry for entry in entries if entry.action not in {"act.refused", "link.issued"}]
         self.everything_is_an_entry(actor, failure, entries, acts, changed, before, after)
         if failure is not None:
             return
         if not isinstance(actor, System):
-            self.nobody_is_raised(name, who, before, after)
-            self.names_are_given_by_those_who_assign(who, before, after)
-            self.keys_are_acts_of_those_above(who, before, after)
-        if who is not None:
-            self.nobody_acts_on_those_above(name, who, before, after)
+            self.nobody_is_raised(name, who, own, before, after)
+            self.names_are_given_by_those_who_assign(who, own, before, after)
+            self.machines_belong_to_those_above(own, before, after)
+            self.keys_are_acts_of_those_above(actor, own, before, after)
+        if isinstance(actor, Actor):
+            who = actor.user_id
+            self.nobody_acts_on_those_above(name, who, own, before, after)
+            self.nobody_gets_an_account_that_lasts_longer(name, who, own, before, after)
             self.entries_without_a_change_need_rights_too(actor, before, entries)
-            mine = before.users[who].email.key
-            assert name != "update" or who not in after.users or after.users[who].email.key == mine, "one's own e-mail"
+            self.acts_on_oneself_have_limits(name, actor, before, after)
         if name == "undo" and self.undoing is not None:
             self.an_undo_gives_what_there_was(after, entries)
         self.links_end(name, before, after, entries)
@@ -641,11 +820,10 @@ class Rightful:
             assert acts, "an act without an entry"
             assert isinstance(actor, System) or actor is None or any(entry.actor_id == actor.user_id for entry in acts)
         else:
-            assert {entry.action for entry in acts} <= ALLOWED_WITHOUT_CHANGE, "an entry without an act"
+            assert {entry.action for entry in acts} <= ALLOWED_WITHOUT_CHANGE, f"an entry without an act: {acts}"
             assert after.feed == before.feed, "a change record of what has not changed"
 
-    def nobody_is_raised(self, name: str, who: UserId | None, before: Seen, after: Seen) -> None:
-        own = before.rights(who)
+    def nobody_is_raised(self, name: str, who: UserId | None, own: Rights, before: Seen, after: Seen) -> None:
         for user_id in after.users:
             old = before.rights(user_id) if user_id in before.users else before.rights(None) | _of_everyone(before)
             more = gained(old, after.rights(user_id))
@@ -660,8 +838,30 @@ class Rightful:
             assert giving > before.now
             assert name == "role" or giving >= max(more.values()), "the giver's authority ends before the grant"
 
-    def keys_are_acts_of_those_above(self, who: UserId | None, before: Seen, after: Seen) -> None:
-        own = before.rights(who)
+    def machines_belong_to_those_above(self, own: Rights, before: Seen, after: Seen) -> None:
+        for id in before.machines.keys() | after.machines.keys():
+            old, new = before.machines.get(id), after.machines.get(id)
+            same = old is not None and new is not None and old.user.status is new.user.status
+            if not same or (old and old.description) != (new and new.description):
+                assert own.get("machines:write", before.now) > before.now, "a machine was changed without the right"
+            assert old is None or new is None or (old.name, old.user.email) == (new.name, new.user.email), "renamed"
+
+    def nobody_gets_an_account_that_lasts_longer(
+        self, name: str, who: UserId, own: Rights, before: Seen, after: Seen
+    ) -> None:
+        """Another e-mail or the status active: the account may be the actor's, and outlast the actor's own rights."""
+        for id in (before.users.keys() & after.users.keys()) - {who}:
+            old, new = before.users[id], after.users[id]
+            if old.email != new.email or (new.active and not old.active):
+                for right, end in before.rights(id).items():
+                    mine = max(own.get(right, before.now), own.get(EVERYTHING, before.now))
+                    assert mine >= end, f"{name} gave {right} until {end} to somebody who has it until {mine}"
+
+    def keys_are_acts_of_those_above(
+        self, actor: Actor | System | None, own: Rights, before: Seen, after: Seen
+    ) -> None:
+        session = before.sessions[actor.session_id] if isinstance(actor, Actor) else None
+        mine = None if session is None or session.key_id is None else before.keys[session.key_id].expires_at
         unused = {id: replace(key, last_used_at=None) for id, key in before.keys.items()}
         for key_id, key in after.keys.items():
             if unused.get(key_id) == replace(key, last_used_at=None):
@@ -670,16 +870,23 @@ class Rightful:
             held = before.rights(key.user_id)
             assert cover(own, held), f"somebody with {set(own)} acted on a key of somebody with {set(held)}"
             for right, end in held.items() if key_id not in before.keys else ():
-                mine = max(own.get(right, before.now), own.get(EVERYTHING, before.now))
-                assert min(end, key.expires_at or FOR_EVER) <= mine, f"a key gives {right} for longer than {mine}"
+                until = max(own.get(right, before.now), own.get(EVERYTHING, before.now))
+                assert min(end, key.expires_at or FOR_EVER) <= until, f"a key gives {right} for longer than {until}"
+            if key_id not in before.keys and mine is not None:
+                assert key.expires_at is not None, "a key without end was made with one that ends"
+                assert key.expires_at <= mine, "a key outlasts the one that made it"
 
-    def names_are_given_by_those_who_assign(self, who: UserId | None, before: Seen, after: Seen) -> None:
-        own = before.rights(who).get("roles:assign", before.now)
-        for user_id in after.users.keys() & before.users.keys():
-            more = gained(before.names(user_id), after.names(user_id))
+    def names_are_given_by_those_who_assign(
+        self, who: UserId | None, rights: Rights, before: Seen, after: Seen
+    ) -> None:
+        own = max(rights.get("roles:assign", before.now), rights.get(EVERYTHING, before.now))
+        everyone = {str(before.roles[USER_ROLE_ID].name): FOR_EVER}
+        for user_id in after.users:
+            more = gained(before.names(user_id) if user_id in before.users else everyone, after.names(user_id))
             assert not more or own >= max(more.values()), (
                 f"the names {more} were given by somebody who assigns until {own}"
             )
+        for user_id in after.users.keys() & before.users.keys():
             assert not (before.names(user_id).keys() - after.names(user_id).keys()) or own > before.now or who is None
         for role_id, role in after.roles.items():
             old = before.roles.get(role_id)
@@ -687,8 +894,7 @@ class Rightful:
             if (old is None or old.name != role.name) and by != role_id and until > before.now:
                 assert own == FOR_EVER, "a former name was taken"
 
-    def nobody_acts_on_those_above(self, name: str, who: UserId, before: Seen, after: Seen) -> None:
-        own = before.rights(who)
+    def nobody_acts_on_those_above(self, name: str, who: UserId, own: Rights, before: Seen, after: Seen) -> None:
         for user_id, user in before.users.items():
             if user_id == who:
                 continue
@@ -709,7 +915,7 @@ class Rightful:
     ) -> None:
         if not isinstance(actor, Actor):
             return
-        own = before.rights(actor.user_id)
+        own = before.rights_of(actor)
         for entry in entries:
             if entry.actor_id != actor.user_id or entry.target is None:
                 continue
@@ -724,6 +930,15 @@ class Rightful:
                 assert entry.target.id == str(actor.user_id), "an export of another user without the right"
                 age = before.now - before.sessions[actor.session_id].created_at
                 assert age <= timedelta(minutes=10), "an export of oneself long after the login"
+
+    def acts_on_oneself_have_limits(self, name: str, actor: Actor, before: Seen, after: Seen) -> None:
+        own, old, new = before.rights_of(actor), before.users[actor.user_id], after.users.get(actor.user_id)
+        if name == "update" and new is not None:
+            assert new.email.key == old.email.key, "one's own e-mail"
+            assert new.status is old.status or cover(own, {"users:write": FOR_EVER}), "one's own status"
+        if new is None and not old.is_machine and not cover(own, {"users:delete": FOR_EVER}):
+            age = before.now - before.sessions[actor.session_id].created_at
+            assert age <= timedelta(minutes=10), "users deleted themselves long after the login"
 
     def an_undo_gives_what_there_was(self, after: Seen, entries: list[LogEntry]) -> None:
         [undone] = [entry.target.id for entry in entries if entry.target and entry.action == "user.email_change_undone"]
@@ -771,6 +986,22 @@ class Rightful:
         }
         self.passwords = {id: password for id, password in self.passwords.items() if id in after.users}
         self.deleted += sorted(before.users.keys() - after.users.keys())
+
+
+def _explained(email: str) -> ExplainLoginCommand:
+    return ExplainLoginCommand(email=email)
+
+
+def _sessions_of(user_id: UserId) -> ListSessionsCommand:
+    return ListSessionsCommand(user_id=user_id)
+
+
+def _machine(user_id: UserId) -> GetMachineCommand:
+    return GetMachineCommand(machine_id=user_id)
+
+
+ACTS: Final = list(NEEDS)
+WEIGHTS: Final = [OFTEN.get(act, 1) for act in ACTS]
 
 
 def _of_everyone(seen: Seen) -> Rights:
