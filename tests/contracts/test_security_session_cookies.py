@@ -116,3 +116,12 @@ def test_a_value_lasts_as_long_as_its_secret_is_known() -> None:
         mint(NEW).read(value)
     with pytest.raises(InvalidToken):
         mint(OLD).read(mint(NEW, OLD).mint(ACTOR).secret)
+
+
+def test_the_key_of_a_value_is_its_own_and_that_of_the_installation() -> None:
+    value, other = MINT.mint(ACTOR).secret, MINT.mint(ACTOR).secret
+    assert len(MINT.key(value)) == 32
+    assert MINT.key(value) == MINT.key(value)
+    assert len({MINT.key(value), MINT.key(other), mint(OLD).key(value), mint(NEW, OLD).key(value)}) >= 3
+    assert mint(OLD).key(value) != mint(NEW).key(value) == mint(NEW, OLD).key(value)
+    assert MINT.key(value) not in value.encode()

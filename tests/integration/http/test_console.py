@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import re
+import secrets
+import zlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from uuid import uuid4
 
 import httpx
+import msgspec
 import pytest
 
 from tests.integration.http.kit import ADMIN, PASSWORD, UNKNOWN
@@ -33,7 +39,9 @@ from ubr.domain.roles.role import ADMIN_ROLE_ID
 from ubr.entrypoints.http.app import HttpOptions
 from ubr.entrypoints.http.page_options import PageOptions
 from ubr.entrypoints.http.pages.console import users
+from ubr.entrypoints.http.pages.cookies import MAX_BYTES
 from ubr.entrypoints.http.pages.page import policy
+from ubr.entrypoints.http.pages.words import load
 
 ADA = "ada@example.org"
 SECTIONS = (
@@ -118,6 +126,42 @@ async def test_a_section_is_served_under_a_strict_policy(path: str, reader: Pers
     assert "<script>" not in answer.text
     ids = re.findall(r'\bid="([^"]+)"', answer.text)
     assert len(ids) == len(set(ids))
+
+
+ENGLISH, GERMAN = (load()[language].messages for language in ("en", "de"))
+
+
+@pytest.mark.parametrize("path", SECTIONS)
+async def test_a_section_is_in_the_language_of_its_reader(path: str, reader: Person) -> None:
+    answer = await reader.open(path, **{"accept-language": "de-DE, en;q=0.5"})
+    tags = Tags(answer.text)
+    assert tags.of("html") == [{"lang": "de"}]
+    assert "Verwaltung" in tags.said("title")[0]
+    # Log entries are stored in English, and say so.
+    text = re.sub(r"<(\w+)[^>]* lang=\"en\".*?</\1>", "", answer.text, flags=re.DOTALL)
+    same = set(map(str, GERMAN.values()))
+    stayed = [
+        message
+        for key, message in ENGLISH.items()
+        if key.startswith("console.") and isinstance(message, str) and "{" not in message and message not in same
+        if re.search(rf'(?:>|label="|holder="){re.escape(html.escape(message))}[<"]', text)
+    ]
+    assert stayed == []
+    assert {str(link["href"]).rpartition("?")[2] for link in tags.of("a") if "hreflang" in link} == {
+        "language=en",
+        "language=de",
+    }
+
+
+async def test_an_act_is_told_in_the_language_of_its_reader(admin: Person) -> None:
+    ada = await create(admin, ADA)
+    await admin.open("/console?language=de")
+    question = await admin.open(f"/console/users/{ada.id}/acts/delete")
+    assert heading(question) == GERMAN["console.user_act.delete.title"]
+    assert str(GERMAN["console.act.ends_none"]) in consequences(question)
+    wrong = await admin.send(question.url.path, confirmation="x")
+    assert "is not" not in problem(wrong)
+    assert notice(await admin.send(question.url.path, confirmation=ADA)) == GERMAN["notice.user-deleted"]
 
 
 async def test_a_stranger_is_led_to_the_login_and_back(somebody: Callable[[], Person], admin: Person) -> None:
@@ -281,9 +325,76 @@ async def test_users_are_disabled_together_and_it_is_undone(admin: Person, someb
 async def test_an_error_about_one_user_keeps_no_other_from_it(admin: Person) -> None:
     ada, last = await create(admin, ADA), await found(admin, ADMIN)
     result = await bulk(admin, "/console/bulk/run", [last.id, ada.id], act="unassign", role="admin")
-    assert "1 user is without the role admin." in result.text
+    assert "1 user no longer has the role admin." in result.text
     assert "1 user stays as before" in problem(result)
     assert "admin" in (await found(admin, ADMIN)).roles
+
+
+async def test_a_reload_of_the_result_repeats_nothing(admin: Person, somebody: Callable[[], Person]) -> None:
+    """Nor does the form before it, sent once more."""
+    made = [await create(admin, f"user{number}@example.org") for number in range(2)]
+    question = await bulk(admin, "/console/bulk", [user.id for user in made], act="end-sessions")
+    answer = await admin.answer("/console/bulk/run", **hidden(question))
+    assert (answer.status_code, answer.content) == (303, b"")
+    member = await somebody().log_in("user0@example.org")
+    result = str(answer.url.join(answer.headers["location"]))
+    for _ in range(2):
+        assert "2 users are logged out everywhere." in (await admin.open(result)).text
+    again = await admin.send("/console/bulk/run", **hidden(question))
+    assert again.url == result
+    assert (await member.open("/account")).url.path == "/account"
+
+
+async def test_the_reload_of_a_progress_shows_the_newest(admin: Person) -> None:
+    made = [await create(admin, f"user{number}@example.org") for number in range(users.PORTION + 1)]
+    question = await bulk(admin, "/console/bulk", [user.id for user in made], act="disable")
+    progress = await admin.send("/console/bulk/run", **hidden(question))
+    assert Tags(progress.text).of("progress")
+    await admin.send("/console/bulk/run", **hidden(progress))
+    # The way back in the history of the browser, whose script would go on from there.
+    back = await admin.open(progress.url.path)
+    assert not Tags(back.text).of("progress")
+    assert "6 users are disabled." in back.text
+
+
+async def test_a_result_belongs_to_its_session(admin: Person, somebody: Callable[[], Person]) -> None:
+    ada = await create(admin, ADA)
+    question = await bulk(admin, "/console/bulk", [ada.id], act="disable")
+    answer = await admin.answer("/console/bulk/run", **hidden(question))
+    path = answer.url.join(answer.headers["location"]).path
+    [kept] = [value for name, value in admin.client.cookies.items() if name == "__Host-ubr-bulk"]
+    assert ada.id.bytes not in base64.urlsafe_b64decode(kept + "===")
+    other = await somebody().log_in()
+    other.client.cookies.set("__Host-ubr-bulk", kept, domain="ubr.test")
+    for asked in (await other.open(path), await other.send("/console/bulk/run", bulk=path.rpartition("/")[2])):
+        assert asked.status_code == 410
+        assert "no longer available" in asked.text
+        assert str(ada.id) not in asked.text
+
+
+@pytest.mark.parametrize("changed", ["", "x", "A" * 200, "A" * 5000])
+async def test_a_changed_result_is_none(changed: str, admin: Person) -> None:
+    ada = await create(admin, ADA)
+    question = await bulk(admin, "/console/bulk", [ada.id], act="disable")
+    result = await admin.send("/console/bulk/run", **hidden(question))
+    assert result.status_code == 200
+    admin.client.cookies.set("__Host-ubr-bulk", changed, domain="ubr.test")
+    assert (await admin.open(result.url.path)).status_code == 410
+
+
+async def test_the_largest_act_fits_in_a_cookie(admin: Person) -> None:
+    ids = [uuid4() for _ in range(users.MAX_SELECTED + 1)]
+    refused = await bulk(admin, "/console/bulk/run", ids, act="assign", role="a" * 50)
+    assert "must name at most 100 users" in problem(refused)
+    progress = await bulk(admin, "/console/bulk/run", ids[1:], act="assign", role="a" * 50)
+    while Tags(progress.text).of("progress"):
+        progress = await admin.send("/console/bulk/run", **hidden(progress))
+    assert "100 users stay as before" in problem(progress)
+    bulk_cookie = users.Bulk(
+        "0" * 16, "end-sessions", "a" * 50, [], [], [(each.bytes, -1) for each in ids[1:]], [secrets.token_hex(50)] * 8
+    )
+    sealed = zlib.compress(msgspec.msgpack.encode(bulk_cookie))
+    assert len(sealed) * 4 / 3 < MAX_BYTES - 200
 
 
 async def test_a_role_is_assigned_to_several(admin: Person) -> None:
@@ -490,6 +601,31 @@ async def test_a_machine_gets_a_key_that_is_shown_once_rotated_and_revoked(admin
     assert notice(await admin.send(question.url.path, **hidden(question))).startswith("The key is revoked")
     with pytest.raises(InvalidClient):
         await ubr_of(admin).log_in_machine(LogInMachineCommand(client_secret=successor))
+
+
+async def test_the_text_of_a_key_is_shown_once_and_no_reload_makes_another(
+    admin: Person, somebody: Callable[[], Person]
+) -> None:
+    page = (await admin.send("/console/machines/new", name="job")).url.path
+    answer = await admin.answer(f"{page}/keys", name="production")
+    assert (answer.status_code, answer.content) == (303, b"")
+    address = str(answer.url.join(answer.headers["location"]))
+    [kept] = [value for name, value in admin.client.cookies.items() if name == "__Host-ubr-new-key"]
+    assert b"ubr_sk_" not in base64.urlsafe_b64decode(kept + "===")
+    thief = await somebody().log_in()
+    thief.client.cookies.set("__Host-ubr-new-key", kept, domain="ubr.test")
+    assert "ubr_sk_" not in (await thief.open(address)).text
+
+    other = (await admin.send("/console/machines/new", name="other")).url.path
+    assert "ubr_sk_" not in (await admin.open(f"{other}/keys/new")).text
+    shown = await admin.open(address)
+    [secret] = re.findall(r"ubr_sk_[0-9A-Za-z]{71}", shown.text)
+    await ubr_of(admin).log_in_machine(LogInMachineCommand(client_secret=secret))
+    for _ in range(2):
+        again = await admin.open(address)
+        assert heading(again) == "The text of the key was shown once"
+        assert "ubr_sk_" not in again.text
+    assert (await admin.open(page)).text.count("acts/revoke-key") == 1
 
 
 async def test_a_machine_is_described_disabled_enabled_and_deleted(admin: Person) -> None:

@@ -17,6 +17,7 @@ from ubr.domain.keys import base64url
 
 PREFIX: Final = "ubr_bs_"
 _PURPOSE: Final = "session cookie"
+_KEY_PURPOSE: Final = "key of a session cookie"
 _ID_BYTES: Final = 16
 _RANDOM_BYTES: Final = 32
 _NAMED_BYTES: Final = 2 * _ID_BYTES + _RANDOM_BYTES
@@ -53,3 +54,6 @@ class SignedSessionCookies:
             raise InvalidToken
         user_id, session_id = UUID(bytes=named[:_ID_BYTES]), UUID(bytes=named[_ID_BYTES : 2 * _ID_BYTES])
         return PresentedCookie(Actor(UserId(user_id), SessionId(session_id)), digest(value))
+
+    def key(self, value: str) -> bytes:
+        return self._signer.sign(_KEY_PURPOSE, value.encode())

@@ -198,6 +198,13 @@ class SessionCookieMint(Protocol):
         """
         ...
 
+    def key(self, value: str) -> bytes:
+        """A key of 32 bytes that only this installation computes, and only from this value.
+
+        It encrypts what the browser keeps for its session. With another secret of the installation it is another key.
+        """
+        ...
+
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """A user in a session, with the roles of all grants, ended ones included. Validity depends on the moment."""

@@ -11,11 +11,14 @@ NOTICE: Final = "ubr-notice"
 A_YEAR: Final = 365 * 24 * 60 * 60
 A_MINUTE: Final = 60
 
+MAX_BYTES: Final = 4096
+"""The longest cookie that every browser keeps (RFC 6265bis, 5.6)."""
+
 _MAX_LENGTH: Final = 64
 
 
-def read(fields: Fields, name: str, *, secure: bool) -> str | None:
-    """The value of a cookie; None if there is none, or several."""
+def read(fields: Fields, name: str, *, secure: bool, longest: int = _MAX_LENGTH) -> str | None:
+    """The value of a cookie; None if there is none, or several, or a longer one."""
     wanted = _named(name, secure=secure)
     found = [
         value.strip()
@@ -24,7 +27,7 @@ def read(fields: Fields, name: str, *, secure: bool) -> str | None:
         for given, _, value in [part.partition("=")]
         if given.strip() == wanted
     ]
-    return found[0] if len(found) == 1 and len(found[0]) <= _MAX_LENGTH else None
+    return found[0] if len(found) == 1 and len(found[0]) <= longest else None
 
 
 def write(name: str, value: str, *, seconds: int, secure: bool) -> str:

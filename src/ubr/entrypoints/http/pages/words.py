@@ -12,6 +12,8 @@ from string import Formatter
 from typing import Any, Final, TypeAlias
 
 _BUILT_IN: Final = Path(__file__).parent / "words"
+_PARTS: Final = (_BUILT_IN, _BUILT_IN / "console")
+"""A language has a file in each of these folders."""
 FALLBACK: Final = "en"
 """The language of texts that another one does not have."""
 
@@ -108,6 +110,10 @@ class Words:
             message = message.get(rule(int(str(parameters[COUNT]))), message[OTHER])
         return message.format(**parameters)
 
+    def number(self, number: int) -> str:
+        """A whole number with its thousands apart."""
+        return f"{number:,}".replace(",", self("layout.thousands"))
+
     def detail(self, english: str) -> str:
         """The translation of a detail of a problem; the English one if there is none."""
         for pattern, text in self._patterns:
@@ -145,7 +151,9 @@ def load(folder: Path | None = None) -> dict[str, Words]:
 
     Errors: `BrokenWords` for a file in the folder that is not TOML, or has an unknown key or parameter.
     """
-    found = {path.stem: _read(path) for path in sorted(_BUILT_IN.glob("*.toml"))}
+    found: dict[str, dict[str, Message]] = {}
+    for path in (each for part in _PARTS for each in sorted(part.glob("*.toml"))):
+        found[path.stem] = {**found.get(path.stem, {}), **_read(path)}
     known = found[FALLBACK]
     for path in sorted(folder.glob("*.toml")) if folder is not None else ():
         own = _read(path)

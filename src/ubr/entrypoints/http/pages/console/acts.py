@@ -15,7 +15,8 @@ from ubr.application.sessions.list_sessions import ListSessionsCommand
 from ubr.domain.errors import Invalid, NotFound, UbrError
 from ubr.domain.roles.permissions import SESSIONS_READ
 from ubr.entrypoints.http.form import Form
-from ubr.entrypoints.http.pages.console.desk import Desk
+from ubr.entrypoints.http.pages.console.desk import Desk, said
+from ubr.entrypoints.http.pages.words import Words
 from ubr.entrypoints.http.response import Response
 
 A = TypeVar("A")
@@ -78,24 +79,30 @@ def moment_of(form: Form, name: str) -> datetime | None:
         raise wrong from None
 
 
-def counted(count: int, one: str, many: str, *, more: bool = False) -> str:
-    """A number with its noun."""
-    return f"{count} or more {many}" if more else f"{count} {one if count == 1 else many}"
+class Count(msgspec.Struct, frozen=True):
+    """A number of sessions; with `more`, at least that many."""
+
+    n: int
+    more: bool = False
+
+    def said(self, words: Words) -> str:
+        """The number with its noun."""
+        return said(words, "act.sessions_more" if self.more else "act.sessions", n=self.n)
 
 
-async def sessions_of(desk: Desk, user_id: UUID) -> str | None:
-    """How many sessions a user has, in words; None for a reader who may not know it."""
+async def sessions_of(desk: Desk, user_id: UUID) -> Count | None:
+    """How many sessions a user has; None for a reader who may not know it."""
     if not desk.may(SESSIONS_READ):
         return None
     command = ListSessionsCommand(user_id=user_id, limit=MAX_LIMIT)
     found = await desk.call.ubr.list_sessions(command, actor=desk.actor)
-    return counted(len(found.items), "session", "sessions", more=found.next_cursor is not None)
+    return Count(len(found.items), more=found.next_cursor is not None)
 
 
-def ending(sessions: str | None) -> str:
+def ending(words: Words, sessions: Count | None) -> str:
     """The sentence about the sessions that an act ends."""
     if sessions is None:
-        return "Every session ends at once, and its access tokens are rejected."
-    if sessions.startswith("0 "):
-        return "No session is open."
-    return f"{sessions} {'ends' if sessions.startswith('1 ') else 'end'} at once. Access tokens are rejected as well."
+        return said(words, "act.ends_all")
+    if sessions.n == 0:
+        return said(words, "act.ends_none")
+    return said(words, "act.ends_more" if sessions.more else "act.ends", n=sessions.n)

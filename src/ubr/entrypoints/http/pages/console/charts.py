@@ -8,6 +8,9 @@ from typing import Final
 
 import msgspec
 
+from ubr.entrypoints.http.pages.console.desk import said
+from ubr.entrypoints.http.pages.words import Words
+
 WIDTH: Final = 480
 HEIGHT: Final = 120
 _GAP: Final = 4
@@ -27,18 +30,16 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 class Chart(msgspec.Struct, frozen=True, kw_only=True):
-    """Numbers by the hour. `key` is unique on its page. At `most` the count has ended: there may have been more."""
+    """Numbers by the hour. `key` is that of its title. At `most` the count has ended: there may have been more."""
 
     key: str
-    title: str
     hours: Sequence[datetime]
     numbers: Sequence[int]
     most: int
     bad: bool = False
 
-    @property
-    def total(self) -> str:
-        return f"{sum(self.numbers):,}{'+' if self.full else ''}"
+    def total(self, words: Words) -> str:
+        return f"{words.number(sum(self.numbers))}{'+' if self.full else ''}"
 
     @property
     def full(self) -> bool:
@@ -50,13 +51,20 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
         """The number at the top of the picture."""
         return max(*self.numbers, 1)
 
-    @property
-    def description(self) -> str:
+    def description(self, words: Words, title: str) -> str:
+        """The picture in a sentence, for those who do not see it."""
         highest = max(self.numbers)
         if highest == 0:
-            return f"{self.title} in the last 24 hours: none."
+            return said(words, "overview.none", title=title)
         hour = self.hours[list(self.numbers).index(highest)]
-        return f"{self.title} in the last 24 hours: {self.total}, most from {hour:%H:%M} UTC on: {highest:,}."
+        return said(
+            words,
+            "overview.described",
+            title=title,
+            total=self.total(words),
+            hour=f"{hour:%H:%M}",
+            highest=words.number(highest),
+        )
 
     @property
     def bars(self) -> list[Bar]:

@@ -23,27 +23,26 @@ from ubr.domain.roles.permissions import (
 )
 from ubr.entrypoints.http.call import Call
 from ubr.entrypoints.http.form import Form
-from ubr.entrypoints.http.pages.console.notices import TEXTS
 from ubr.entrypoints.http.pages.entitled import entitled
-from ubr.entrypoints.http.pages.page import query_of, see_other, show, site_of, with_login
-from ubr.entrypoints.http.pages.words import FALLBACK, Words
+from ubr.entrypoints.http.pages.page import query_of, see_other, show, with_login, words_of
+from ubr.entrypoints.http.pages.words import Words
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.routing import Handle
 
 LIMIT: Final = 25
 """The number of items of a list on a page."""
 
-SECTIONS: Final[Mapping[str, tuple[str, str, Permission | None]]] = {
-    "overview": ("Overview", "/console", None),
-    "users": ("Users", "/console/users", USERS_READ),
-    "roles": ("Roles", "/console/roles", ROLES_READ),
-    "machines": ("Machines", "/console/machines", MACHINES_READ),
-    "log": ("Log", "/console/log", LOGS_READ),
-    "mails": ("Mails", "/console/mails", EVERYTHING),
-    "keys": ("Signing keys", "/console/keys", EVERYTHING),
-    "health": ("Health", "/console/health", EVERYTHING),
+SECTIONS: Final[Mapping[str, tuple[str, Permission | None]]] = {
+    "overview": ("/console", None),
+    "users": ("/console/users", USERS_READ),
+    "roles": ("/console/roles", ROLES_READ),
+    "machines": ("/console/machines", MACHINES_READ),
+    "log": ("/console/log", LOGS_READ),
+    "mails": ("/console/mails", EVERYTHING),
+    "keys": ("/console/keys", EVERYTHING),
+    "health": ("/console/health", EVERYTHING),
 }
-"""The sections, each with its title, its path, and the permission of those who see it."""
+"""The sections, each with its path, and the permission of those who see it."""
 
 
 class Desk(msgspec.Struct, frozen=True):
@@ -60,13 +59,18 @@ class Desk(msgspec.Struct, frozen=True):
         return all(self.own.allow(Permission(each)) for each in permissions)
 
     @property
-    def sections(self) -> dict[str, tuple[str, str]]:
-        """Title and path of those that the person sees."""
-        return {
-            name: (title, path)
-            for name, (title, path, needed) in SECTIONS.items()
-            if needed is None or self.may(needed)
-        }
+    def sections(self) -> dict[str, str]:
+        """The paths of those that the person sees."""
+        return {name: path for name, (path, needed) in SECTIONS.items() if needed is None or self.may(needed)}
+
+    @property
+    def words(self) -> Words:
+        """The texts in the language of the person."""
+        return words_of(self.call)
+
+    def says(self, key: str, **parameters: object) -> str:
+        """A text of the console in the language of the person."""
+        return said(self.words, key, **parameters)
 
     @property
     def query(self) -> dict[str, str]:
@@ -91,7 +95,7 @@ class Desk(msgspec.Struct, frozen=True):
         return await show(
             self.call,
             f"console/{template}",
-            words=_words(self.call),
+            c=self.says,
             place=place or self.here,
             fetches=True,
             desk=self,
@@ -144,7 +148,6 @@ def _address(call: Call) -> str:
     return f"{_path(call)}?{query}" if query else _path(call)
 
 
-def _words(call: Call) -> Words:
-    """The English words of all pages, and those of the console."""
-    english = site_of(call).languages[FALLBACK]
-    return Words(FALLBACK, {**english.messages, **TEXTS}, english.details, english.problems)
+def said(words: Words, key: str, **parameters: object) -> str:
+    """A text of the console. Its key is below `console`."""
+    return words(f"console.{key}", **parameters)

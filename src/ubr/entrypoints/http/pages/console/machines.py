@@ -26,24 +26,42 @@ from ubr.entrypoints.http.form import Form
 from ubr.entrypoints.http.pages.console.acts import Question, act_of, ask, check_typed, ending, moment_of, sessions_of
 from ubr.entrypoints.http.pages.console.desk import LIMIT, Desk, at_the_desk
 from ubr.entrypoints.http.pages.console.users import roles_to_choose
-from ubr.entrypoints.http.pages.page import PageController, form_operation, page_operation
+from ubr.entrypoints.http.pages.kept import Kept
+from ubr.entrypoints.http.pages.page import PageController, form_operation, page_operation, see_other
 from ubr.entrypoints.http.query import id_of
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.routing import get, post
 
+ENDING: Final = ""
+"""In the place of a key: the sentence about the sessions that end."""
+FINAL: Final = "act.final"
+
+
+class NewKey(msgspec.Struct, frozen=True, array_like=True):
+    """A new key on its way to the page that shows it. Its `repr` hides the secret."""
+
+    name: str
+    client_id: str
+    client_secret: str
+
+    def __repr__(self) -> str:
+        return f"NewKey({self.name!r})"
+
+
+_NEW_KEY: Final = Kept("ubr-new-key", NewKey, seconds=60)
+
 
 class MachineAct(msgspec.Struct, frozen=True, kw_only=True):
-    """An act upon a machine, or upon the key that `key_id` of its form names. `run` may return a new key to show."""
+    """An act upon a machine, or upon the key that `key_id` of its form names. `run` may return a new key to show.
 
-    title: str
-    button: str
+    `tells` are the keys of its consequences: below `machine_act` and its name, or those of all acts.
+    """
+
     notice: str
-    tells: Callable[[str | None], list[str]]
+    tells: tuple[str, ...]
     run: Callable[[Desk, UUID, Form], Awaitable[object]]
     danger: bool = True
     typed: bool = False
-    names_sessions: bool = False
-    """True if the consequences name the number of sessions. Without it, they are not counted."""
     asks: tuple[str, ...] = ()
     leaves: bool = False
 
@@ -64,50 +82,35 @@ async def _rotate(desk: Desk, machine_id: UUID, form: Form) -> NewMachineKeyResu
 
 ACTS: Final[Mapping[str, MachineAct]] = {
     "disable": MachineAct(
-        title="Disable the machine?",
-        button="Disable",
         notice="machine-disabled",
-        tells=lambda sessions: [ending(sessions), "Its keys are refused until someone enables it."],
+        tells=(ENDING, "keys"),
         run=lambda desk, machine_id, _: _set_status(desk, machine_id, UserStatus.DISABLED),
-        names_sessions=True,
     ),
     "enable": MachineAct(
-        title="Enable the machine?",
-        button="Enable",
         notice="machine-enabled",
-        tells=lambda _: ["Its keys are accepted again."],
+        tells=("keys",),
         run=lambda desk, machine_id, _: _set_status(desk, machine_id, UserStatus.ACTIVE),
         danger=False,
     ),
     "delete": MachineAct(
-        title="Delete the machine?",
-        button="Delete for good",
         notice="machine-deleted",
-        tells=lambda sessions: [ending(sessions), "Its keys and its roles are deleted.", "This cannot be undone."],
+        tells=(ENDING, "keys", FINAL),
         run=lambda desk, machine_id, _: desk.call.ubr.delete_machine(
             DeleteMachineCommand(machine_id=machine_id), actor=desk.actor
         ),
         typed=True,
-        names_sessions=True,
         leaves=True,
     ),
     "rotate-key": MachineAct(
-        title="Rotate the key?",
-        button="Rotate the key",
         notice="",
-        tells=lambda _: [
-            "A new key with the same name and scope is shown once, on the next page.",
-            "The old key and its access tokens are accepted until the end that you choose.",
-        ],
+        tells=("new", "old"),
         run=_rotate,
         danger=False,
         asks=("overlap", "expires_at"),
     ),
     "revoke-key": MachineAct(
-        title="Revoke the key?",
-        button="Revoke the key",
         notice="key-revoked",
-        tells=lambda _: ["The key, its sessions and its access tokens end at once.", "This cannot be undone."],
+        tells=("ends", FINAL),
         run=lambda desk, machine_id, form: desk.call.ubr.revoke_machine_key(
             RevokeMachineKeyCommand(machine_id=machine_id, key_id=id_of(form.get("key_id"))), actor=desk.actor
         ),
@@ -160,7 +163,6 @@ class MachinesDesk(PageController):
     @post("/console/machines/{machine_id:str}/keys", form_operation("post_console_machine_key"))
     @at_the_desk
     async def create_key(self, desk: Desk) -> Response:
-        """The answer is a page, not a redirect: it alone shows the text of the key."""
         form = desk.call.form()
         try:
             key = KeyToCreate(
@@ -170,7 +172,16 @@ class MachinesDesk(PageController):
             made = await desk.call.ubr.create_machine_key(command, actor=desk.actor)
         except UbrError as error:
             return await _one(desk, form=form, error=error)
-        return await _shown_once(desk, made)
+        return _to_the_key(desk, made)
+
+    @get("/console/machines/{machine_id:str}/keys/new", page_operation("get_console_new_machine_key"))
+    @at_the_desk
+    async def new_key(self, desk: Desk) -> Response:
+        """The text of a new key, once: the answer takes it away from the browser."""
+        machine, made = await _machine(desk), _NEW_KEY.of(desk.call)
+        if made is None or made.client_id != str(machine.id):
+            return await desk.show("machine_key.html", "machines", made=None, machine=machine)
+        return _NEW_KEY.drop(desk.call, await desk.show("machine_key.html", "machines", made=made, machine=machine))
 
     @get("/console/machines/{machine_id:str}/acts/{act:str}", page_operation("get_console_machine_act"))
     @at_the_desk
@@ -188,7 +199,7 @@ class MachinesDesk(PageController):
         except UbrError as error:
             return await _ask(desk, form, error=error)
         if isinstance(made, NewMachineKeyResult):
-            return await _shown_once(desk, made)
+            return _to_the_key(desk, made)
         return desk.done("/console/machines" if act.leaves else f"/console/machines/{machine_id}", act.notice)
 
 
@@ -221,18 +232,23 @@ async def _one(desk: Desk, *, form: Form | None = None, error: UbrError | None =
     )
 
 
-async def _shown_once(desk: Desk, made: NewMachineKeyResult) -> Response:
-    return await desk.show("machine_key.html", "machines", made=made, machine=await _machine(desk))
+def _to_the_key(desk: Desk, made: NewMachineKeyResult) -> Response:
+    response = see_other(desk.call, f"/console/machines/{desk.call.id('machine_id')}/keys/new")
+    return _NEW_KEY.give(desk.call, response, NewKey(made.key.name, str(made.client_id), made.client_secret))
 
 
 async def _ask(desk: Desk, form: Form, *, error: UbrError | None = None) -> Response:
     act, machine = act_of(desk, ACTS), await _machine(desk)
     key_id = form.get("key_id")
-    sessions = await sessions_of(desk, machine.id) if act.names_sessions else None
+    sessions = await sessions_of(desk, machine.id) if ENDING in act.tells else None
+    name = f"machine_act.{desk.call.path_params['act']}"
     question = Question(
-        title=act.title,
-        button=act.button,
-        consequences=act.tells(sessions),
+        title=desk.says(f"{name}.title"),
+        button=desk.says(f"{name}.button"),
+        consequences=[
+            ending(desk.words, sessions) if key == ENDING else desk.says(key if key == FINAL else f"{name}.{key}")
+            for key in act.tells
+        ],
         path=desk.here,
         back=f"/console/machines/{machine.id}",
         section="machines",

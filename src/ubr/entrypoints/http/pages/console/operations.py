@@ -102,17 +102,13 @@ def _retryable(mail: QueuedMailResult) -> bool:
 
 async def _ask_rotate(desk: Desk, *, error: UbrError | None = None) -> Response:
     question = Question(
-        title="Rotate the signing key?",
-        button="Rotate",
-        consequences=[
-            "A new key is published at once, and signs as soon as no cached list of keys can lack it.",
-            "The current key is accepted until its last access token has expired.",
-            "No session ends.",
-        ],
+        title=desk.says("keys.rotate_title"),
+        button=desk.says("keys.rotate"),
+        consequences=[desk.says("keys.rotate_new"), desk.says("keys.rotate_old"), desk.says("keys.kept")],
         path="/console/keys/rotate",
         back="/console/keys",
         section="keys",
-        subject="Signing keys",
+        subject=desk.says("nav.keys"),
         danger=False,
     )
     return await ask(desk, question, error=error)
@@ -121,13 +117,13 @@ async def _ask_rotate(desk: Desk, *, error: UbrError | None = None) -> Response:
 async def _ask_revoke(desk: Desk, *, error: UbrError | None = None) -> Response:
     kid = desk.call.path_params["kid"]
     question = Question(
-        title="Revoke the signing key?",
-        button="Revoke for good",
+        title=desk.says("keys.revoke_title"),
+        button=desk.says("keys.revoke_button"),
         consequences=[
-            "Every access token that the key signed is rejected at once, by all workers and verifiers.",
-            "No session ends: clients get new tokens with their refresh tokens, and browsers keep their cookies.",
-            "If the key signs now, another key signs at once.",
-            "This cannot be undone. It is meant for a key that leaked.",
+            desk.says("keys.revoke_tokens"),
+            desk.says("keys.revoke_sessions"),
+            desk.says("keys.revoke_next"),
+            desk.says("keys.revoke_final"),
         ],
         path=f"/console/keys/revoke/{kid}",
         back="/console/keys",

@@ -31,11 +31,11 @@ async def _charts(desk: Desk) -> list[Chart]:
         return []
     found = await desk.call.ubr.get_activity(actor=desk.actor)
 
-    def chart(key: str, title: str, numbers: list[int], *, bad: bool = False) -> Chart:
-        return Chart(key=key, title=title, hours=found.hours, numbers=numbers, most=MAX_COUNT, bad=bad)
+    def chart(key: str, numbers: list[int], *, bad: bool = False) -> Chart:
+        return Chart(key=key, hours=found.hours, numbers=numbers, most=MAX_COUNT, bad=bad)
 
     return [
-        chart("logins", "Logins", found.logins),
-        chart("failed", "Failed logins", found.failed_logins, bad=True),
-        chart("ended", "Ended sessions", found.ended_sessions),
+        chart("logins", found.logins),
+        chart("failed", found.failed_logins, bad=True),
+        chart("ended", found.ended_sessions),
     ]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-import msgspec
-
 from ubr.application.accounts.list_users import ListUsersCommand
 from ubr.application.kernel.paging import MAX_LIMIT
 from ubr.application.kernel.representations import RoleResult
@@ -19,7 +17,7 @@ from ubr.domain.errors import UbrError
 from ubr.domain.roles.permissions import EVERYTHING, MEANINGS, ROLES_WRITE, USERS_READ
 from ubr.domain.roles.role import ADMIN_ROLE_ID, USER_ROLE_ID
 from ubr.entrypoints.http.form import Form
-from ubr.entrypoints.http.pages.console.acts import Question, ask, counted, sessions_of
+from ubr.entrypoints.http.pages.console.acts import Question, ask, sessions_of
 from ubr.entrypoints.http.pages.console.desk import LIMIT, Desk, at_the_desk
 from ubr.entrypoints.http.pages.page import PageController, form_operation, page_operation
 from ubr.entrypoints.http.response import Response
@@ -93,55 +91,44 @@ class RolesDesk(PageController):
         return desk.done("/console/roles", "role-deleted")
 
 
-class Holders(msgspec.Struct, frozen=True):
-    """Those who hold a role, in words. `sessions` is None if they were not counted."""
-
-    users: str
-    sessions: str | None = None
-
-    @property
-    def changed(self) -> str:
-        sessions = "" if self.sessions is None else f", with {self.sessions}"
-        return f"{self.users}{sessions}"
-
-
 def _permissions(desk: Desk) -> dict[str, str]:
     """Every permission of this service with its meaning, `*` first."""
     own = desk.call.ubr.create_role.policy.own_permissions
-    built_in = {str(name): meaning.replace("`", "") for name, meaning in MEANINGS.items()}
-    return {**built_in, **{str(name): "A permission of your other services." for name in own}}
+    built_in = {str(name): desk.words.detail(meaning.replace("`", "")) for name, meaning in MEANINGS.items()}
+    return {**built_in, **{str(name): desk.says("role.own") for name in own}}
 
 
 async def _role(desk: Desk) -> RoleResult:
     return await desk.call.ubr.get_role(GetRoleCommand(role_id=desk.call.id("role_id")), actor=desk.actor)
 
 
-async def _holders(desk: Desk, role: RoleResult) -> Holders | None:
-    """None for a reader who may not list users, or without holders."""
+async def _holders(desk: Desk, role: RoleResult) -> str | None:
+    """Those who hold a role, with their sessions, in words; None without holders."""
     if role.id == USER_ROLE_ID:
-        return Holders("Every user")
+        return desk.says("role.everyone")
     if not desk.may(USERS_READ):
-        return Holders("Every holder of the role")
+        return desk.says("role.every_holder")
     command = ListUsersCommand(role=role.name, limit=MAX_LIMIT)
     found = await desk.call.ubr.list_users(command, actor=desk.actor)
     if not found.items and found.next_cursor is None:
         return None
     more = found.next_cursor is not None
-    users = counted(len(found.items), "user holds the role", "users hold the role", more=more)
+    holders = desk.says("role.held_more" if more else "role.held", n=len(found.items))
     if more or len(found.items) > MAX_SUMMED:
-        return Holders(users)
-    return Holders(users, await _sessions(desk, [user.id for user in found.items]))
+        return holders
+    sessions = await _sessions(desk, [user.id for user in found.items])
+    return holders if sessions is None else desk.says("role.held_with", holders=holders, sessions=sessions)
 
 
 async def _sessions(desk: Desk, user_ids: list[UUID]) -> str | None:
     total, more = 0, False
     for user_id in user_ids:
-        said = await sessions_of(desk, user_id)
-        if said is None:
+        found = await sessions_of(desk, user_id)
+        if found is None:
             return None
-        total += int(said.partition(" ")[0])
-        more = more or "or more" in said
-    return counted(total, "open session", "open sessions", more=more)
+        total += found.n
+        more = more or found.more
+    return desk.says("role.open_more" if more else "role.open", n=total)
 
 
 async def _ask_change(desk: Desk, role: RoleResult, form: Form) -> Response:
@@ -149,18 +136,18 @@ async def _ask_change(desk: Desk, role: RoleResult, form: Form) -> Response:
     holders = await _holders(desk, role)
     consequences = []
     if added := sorted(after - before):
-        consequences.append(f"The role gets {', '.join(added)}.")
+        consequences.append(desk.says("role.gets", permissions=", ".join(added)))
     if removed := sorted(before - after):
-        consequences.append(f"The role loses {', '.join(removed)}.")
+        consequences.append(desk.says("role.loses", permissions=", ".join(removed)))
     if form.get("name") != role.name:
-        consequences.append(f"Its name {role.name} becomes {form.get('name')}: services that trust the old name stop.")
+        consequences.append(desk.says("role.renamed", old=role.name, new=form.get("name")))
     if holders is None:
-        consequences.append("The role has no holder, so the change affects no session.")
+        consequences.append(desk.says("role.no_holder"))
     else:
-        consequences += [f"{holders.changed}: the change applies at once.", "No session ends."]
+        consequences += [desk.says("role.applies", holders=holders), desk.says("role.kept")]
     question = Question(
-        title="Change the role?",
-        button="Change the role",
+        title=desk.says("role.change_title"),
+        button=desk.says("role.change"),
         consequences=consequences,
         path=f"/console/roles/{role.id}",
         back=f"/console/roles/{role.id}",
@@ -181,16 +168,16 @@ async def _ask_change(desk: Desk, role: RoleResult, form: Form) -> Response:
 async def _ask_delete(desk: Desk, *, error: UbrError | None = None) -> Response:
     role = await _role(desk)
     holders = await _holders(desk, role)
-    lost = ", ".join(role.permissions) or "no permission"
+    lost = ", ".join(role.permissions) or desk.says("role.no_permission")
     consequences = (
-        ["The role has no holder, so no session changes."]
+        [desk.says("role.unheld")]
         if holders is None
-        else [f"{holders.changed}: they lose it at once ({lost}).", "No session ends."]
+        else [desk.says("role.lost", holders=holders, permissions=lost), desk.says("role.kept")]
     )
     question = Question(
-        title="Delete the role?",
-        button="Delete for good",
-        consequences=[*consequences, "This cannot be undone: a new role of this name has no holders."],
+        title=desk.says("role.delete_title"),
+        button=desk.says("role.delete_button"),
+        consequences=[*consequences, desk.says("role.final")],
         path=f"/console/roles/{role.id}/delete",
         back=f"/console/roles/{role.id}",
         section="roles",

@@ -35,11 +35,21 @@ from ubr.domain.roles.permissions import (
     Permission,
 )
 from ubr.entrypoints.http.form import Form
-from ubr.entrypoints.http.pages.console.acts import Question, act_of, ask, check_typed, ending, moment_of, sessions_of
-from ubr.entrypoints.http.pages.console.desk import LIMIT, Desk, at_the_desk
+from ubr.entrypoints.http.pages.console.acts import (
+    Count,
+    Question,
+    act_of,
+    ask,
+    check_typed,
+    ending,
+    moment_of,
+    sessions_of,
+)
+from ubr.entrypoints.http.pages.console.desk import LIMIT, Desk, at_the_desk, said
 from ubr.entrypoints.http.pages.console.users import assign, end_sessions, roles_to_choose, set_status, unassign
 from ubr.entrypoints.http.pages.devices import device
 from ubr.entrypoints.http.pages.page import PageController, form_operation, page_operation
+from ubr.entrypoints.http.pages.words import Words
 from ubr.entrypoints.http.query import id_of
 from ubr.entrypoints.http.response import Response, StreamedResponse
 from ubr.entrypoints.http.routing import get, post
@@ -48,19 +58,34 @@ from ubr.entrypoints.http.routing import get, post
 class Subject(msgspec.Struct, frozen=True):
     """The user whom an act is about.
 
-    `sessions` is their number in words; None if the reader may not know it, or the act does not name it.
+    `sessions` is their number; None if the reader may not know it, or the act does not name it.
     """
 
+    words: Words
+    act: str
     user: UserResult
-    sessions: str | None
+    sessions: Count | None
     given: Mapping[str, str]
+
+    def says(self, key: str, **parameters: object) -> str:
+        """A sentence of this act, or of all acts if the key begins with `act.`."""
+        return said(self.words, key if key.startswith("act.") else f"user_act.{self.act}.{key}", **parameters)
+
+    @property
+    def ending(self) -> str:
+        """The sentence about the sessions that end."""
+        return ending(self.words, self.sessions)
+
+    @property
+    def belongings(self) -> str:
+        """The beginning of a sentence that names everything that is deleted."""
+        roles = ", ".join(self.user.roles)
+        return self.says("act.roles", roles=roles) if roles else self.says("act.account")
 
 
 class UserAct(msgspec.Struct, frozen=True, kw_only=True):
     """An act upon one user. `tells` gives the consequences; `asks` and `given` are fields of its form and its query."""
 
-    title: str
-    button: str
     needs: tuple[Permission, ...]
     notice: str
     tells: Callable[[Subject], list[str]]
@@ -96,8 +121,6 @@ async def _assign(desk: Desk, user_id: UUID, form: Form) -> None:
 
 ACTS: Final[Mapping[str, UserAct]] = {
     "rename": UserAct(
-        title="Change the full name",
-        button="Save the name",
         needs=(USERS_WRITE,),
         notice="user-renamed",
         tells=lambda _: [],
@@ -106,115 +129,93 @@ ACTS: Final[Mapping[str, UserAct]] = {
         asks=("full_name",),
     ),
     "email": UserAct(
-        title="Change the e-mail",
-        button="Change the e-mail",
         needs=(USERS_WRITE,),
         notice="user-email-changed",
         tells=lambda subject: [
-            ending(subject.sessions),
-            "Every link that was mailed to the user becomes invalid.",
-            "A link to confirm the new e-mail goes to it, and a notice to the old one.",
-            "The user cannot undo it.",
+            subject.ending,
+            subject.says("links"),
+            subject.says("mails"),
+            subject.says("final"),
         ],
         run=_change_email,
         names_sessions=True,
         asks=("email",),
     ),
     "verify": UserAct(
-        title="Mail a link to confirm the e-mail?",
-        button="Mail the link",
         needs=(USERS_WRITE,),
         notice="user-verification-mailed",
-        tells=lambda subject: [
-            f"A mail with a link goes to {subject.user.email}. An earlier link becomes invalid.",
-            "Only the owner of the mailbox can confirm an e-mail.",
-        ],
+        tells=lambda subject: [subject.says("link", email=subject.user.email), subject.says("owner")],
         run=_verify,
         danger=False,
     ),
     "disable": UserAct(
-        title="Disable the user?",
-        button="Disable",
         needs=(USERS_WRITE,),
         notice="user-disabled",
-        tells=lambda subject: [ending(subject.sessions), "The user cannot log in until someone enables the account."],
+        tells=lambda subject: [subject.ending, subject.says("login")],
         run=lambda desk, user_id, _: set_status(desk, user_id, UserStatus.DISABLED),
         names_sessions=True,
     ),
     "enable": UserAct(
-        title="Enable the user?",
-        button="Enable",
         needs=(USERS_WRITE,),
         notice="user-enabled",
-        tells=lambda _: ["The user can log in again. Sessions that have ended stay ended."],
+        tells=lambda subject: [subject.says("login")],
         run=lambda desk, user_id, _: set_status(desk, user_id, UserStatus.ACTIVE),
         danger=False,
     ),
     "unlock": UserAct(
-        title="End the locks of the account?",
-        button="Unlock",
         needs=(USERS_WRITE,),
         notice="user-unlocked",
-        tells=lambda _: ["The wrong passwords so far no longer count.", "It allows as many guesses as the limit does."],
+        tells=lambda subject: [subject.says("count"), subject.says("guesses")],
         run=lambda desk, user_id, _: desk.call.ubr.unlock_user(UnlockUserCommand(user_id=user_id), actor=desk.actor),
         danger=False,
     ),
     "end-sessions": UserAct(
-        title="End all sessions?",
-        button="End all sessions",
         needs=(SESSIONS_REVOKE,),
         notice="user-sessions-ended",
-        tells=lambda subject: [ending(subject.sessions), "The user can log in again."],
+        tells=lambda subject: [subject.ending, subject.says("login")],
         run=lambda desk, user_id, _: end_sessions(desk, user_id),
         names_sessions=True,
     ),
     "end-session": UserAct(
-        title="End the session?",
-        button="End the session",
         needs=(SESSIONS_REVOKE,),
         notice="user-session-ended",
-        tells=lambda _: ["1 session ends at once, on one device. The others stay open."],
+        tells=lambda subject: [subject.says("one")],
         run=lambda desk, _, form: desk.call.ubr.revoke_session(
             RevokeSessionCommand(session_id=id_of(form.get("session_id"))), actor=desk.actor
         ),
         given=("session_id",),
     ),
     "assign": UserAct(
-        title="Assign a role",
-        button="Assign the role",
         needs=(ROLES_ASSIGN,),
         notice="role-assigned",
-        tells=lambda _: [
-            "The user has the permissions of the role at once, in open sessions too. No session ends.",
-            "If the user has the role already, its end changes.",
-        ],
+        tells=lambda subject: [subject.says("gains"), subject.says("again")],
         run=_assign,
         danger=False,
         asks=("role", "expires_at"),
     ),
     "unassign": UserAct(
-        title="Take the role away?",
-        button="Take the role away",
         needs=(ROLES_ASSIGN,),
         notice="role-unassigned",
         tells=lambda subject: [
-            f"The user loses the permissions of {subject.given['role'] or 'the role'} at once.",
-            f"They are missing in {subject.sessions or 'every open session'} too.",
-            "No session ends.",
+            subject.says("loses", role=subject.given["role"])
+            if subject.given["role"]
+            else subject.says("loses_unnamed"),
+            subject.says("open")
+            if subject.sessions is None
+            else subject.says("counted", sessions=subject.sessions.said(subject.words)),
+            subject.says("kept"),
         ],
         run=lambda desk, user_id, form: unassign(desk, user_id, form.get("role")),
         names_sessions=True,
         given=("role",),
     ),
     "delete": UserAct(
-        title="Delete the user?",
-        button="Delete for good",
         needs=(USERS_DELETE,),
         notice="user-deleted",
         tells=lambda subject: [
-            ending(subject.sessions),
-            f"{_roles(subject.user)} and all personal data are deleted. The audit log keeps the id.",
-            "This cannot be undone.",
+            subject.ending,
+            subject.says("data", account=subject.belongings),
+            subject.says("act.final"),
         ],
         run=lambda desk, user_id, _: desk.call.ubr.delete_user(DeleteUserCommand(user_id=user_id), actor=desk.actor),
         typed=True,
@@ -222,15 +223,13 @@ ACTS: Final[Mapping[str, UserAct]] = {
         leaves=True,
     ),
     "erase": UserAct(
-        title="Erase the user?",
-        button="Erase for good",
         needs=(USERS_ERASE,),
         notice="user-erased",
         tells=lambda subject: [
-            ending(subject.sessions),
-            f"{_roles(subject.user)} and all personal data are deleted, as by a deletion.",
-            "The client IPs of the user are deleted from the audit log too. Its entries stay, and it still verifies.",
-            "This cannot be undone.",
+            subject.ending,
+            subject.says("data", account=subject.belongings),
+            subject.says("log"),
+            subject.says("act.final"),
         ],
         run=lambda desk, user_id, _: desk.call.ubr.erase_user(EraseUserCommand(user_id=user_id), actor=desk.actor),
         typed=True,
@@ -238,10 +237,6 @@ ACTS: Final[Mapping[str, UserAct]] = {
         leaves=True,
     ),
 }
-
-
-def _roles(user: UserResult) -> str:
-    return f"The roles ({', '.join(user.roles)})" if user.roles else "The account"
 
 
 class UserDesk(PageController):
@@ -321,14 +316,14 @@ def _can(desk: Desk, user: UserResult | None) -> dict[str, bool]:
 
 
 async def _ask(desk: Desk, form: Form, *, error: UbrError | None = None) -> Response:
-    act, user_id = act_of(desk, ACTS), desk.call.id("user_id")
+    act, user_id, name = act_of(desk, ACTS), desk.call.id("user_id"), desk.call.path_params["act"]
     user = await desk.call.ubr.get_user(GetUserCommand(user_id=user_id), actor=desk.actor)
     given = {name: form.get(name) for name in act.given}
     sessions = await sessions_of(desk, user_id) if act.names_sessions else None
-    subject = Subject(user, sessions, given)
+    subject = Subject(desk.words, name, user, sessions, given)
     question = Question(
-        title=act.title,
-        button=act.button,
+        title=subject.says("title"),
+        button=subject.says("button"),
         consequences=act.tells(subject),
         path=desk.here,
         back=f"/console/users/{user_id}",

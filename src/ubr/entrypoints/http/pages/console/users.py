@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from http import HTTPStatus
 from typing import Final
 from uuid import UUID
 
@@ -25,15 +28,23 @@ from ubr.domain.errors import Invalid, UbrError
 from ubr.domain.roles.permissions import ROLES_ASSIGN, ROLES_READ, SESSIONS_REVOKE, USERS_WRITE, Permission
 from ubr.domain.roles.role import USER_ROLE_ID
 from ubr.entrypoints.http.form import Form
-from ubr.entrypoints.http.pages.console.acts import sessions_of
+from ubr.entrypoints.http.pages.console.acts import Count, sessions_of
 from ubr.entrypoints.http.pages.console.desk import LIMIT, Desk, at_the_desk
-from ubr.entrypoints.http.pages.page import PageController, form_operation, page_operation
+from ubr.entrypoints.http.pages.kept import Kept
+from ubr.entrypoints.http.pages.page import PageController, form_operation, page_operation, see_other
 from ubr.entrypoints.http.query import id_of
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.routing import get, post
 
 PORTION: Final = 5
 """The number of users that one request acts upon. The page then shows the progress, and goes on."""
+MAX_SELECTED: Final = 100
+"""The maximum number of users of one act: their ids and the reasons of failures fit in a cookie."""
+_MAX_REASONS: Final = 8
+_MAX_REASON: Final = 100
+_ANOTHER: Final = -1
+_TEN_MINUTES: Final = 600
+_NAME: Final = re.compile(r"[0-9a-f]{16}")
 
 _FILTERS: Final = ("q", "role", "status", "sort", "cursor")
 
@@ -43,10 +54,7 @@ Run = Callable[[Desk, UUID, str], Awaitable[object]]
 class BulkAct(msgspec.Struct, frozen=True, kw_only=True):
     """An act upon several users. `undo` names the one that reverses it."""
 
-    label: str
-    verb: str
     needs: Permission
-    consequence: str
     run: Run
     undo: str | None = None
     ends_sessions: bool = False
@@ -73,49 +81,52 @@ async def unassign(desk: Desk, user_id: UUID, role: str) -> None:
 
 BULK: Final[Mapping[str, BulkAct]] = {
     "disable": BulkAct(
-        label="Disable",
-        verb="disabled",
         needs=USERS_WRITE,
-        consequence="They cannot log in until they are enabled. Their sessions end for good.",
         run=lambda desk, user_id, _: set_status(desk, user_id, UserStatus.DISABLED),
         undo="enable",
         ends_sessions=True,
     ),
     "enable": BulkAct(
-        label="Enable",
-        verb="enabled",
         needs=USERS_WRITE,
-        consequence="They can log in again. Sessions that have ended stay ended.",
         run=lambda desk, user_id, _: set_status(desk, user_id, UserStatus.ACTIVE),
         undo="disable",
     ),
     "end-sessions": BulkAct(
-        label="End all sessions",
-        verb="logged out everywhere",
         needs=SESSIONS_REVOKE,
-        consequence="They are logged out on every device, and can log in again. This cannot be undone.",
         run=lambda desk, user_id, _: end_sessions(desk, user_id),
         ends_sessions=True,
     ),
     "assign": BulkAct(
-        label="Assign a role",
-        verb="given the role",
         needs=ROLES_ASSIGN,
-        consequence="They have the permissions of the role at once, without end. No session ends.",
         run=assign,
         undo="unassign",
         with_role=True,
     ),
     "unassign": BulkAct(
-        label="Take a role away",
-        verb="without the role",
         needs=ROLES_ASSIGN,
-        consequence="They lose the permissions of the role at once, in open sessions too. No session ends.",
         run=unassign,
         undo="assign",
         with_role=True,
     ),
 }
+
+
+class Bulk(msgspec.Struct, frozen=True, array_like=True):
+    """An act upon several users on its way. `name` is that of the confirmed form: a repeat of it begins nothing.
+
+    Users are the bytes of their ids. A failure is a user and the place of its reason, or -1 for another reason.
+    """
+
+    name: str
+    act: str
+    role: str
+    rest: list[bytes]
+    done: list[bytes] = []
+    failed: list[tuple[bytes, int]] = []
+    reasons: list[str] = []
+
+
+_BULK: Final = Kept("ubr-bulk", Bulk, seconds=_TEN_MINUTES)
 
 
 class UsersDesk(PageController):
@@ -146,15 +157,8 @@ class UsersDesk(PageController):
     async def ask_bulk(self, desk: Desk) -> Response:
         """Ask whether an act upon the selected users is meant. Changes nothing."""
         form = desk.call.form()
-        ids = list(dict.fromkeys(map(id_of, form.all("user_id"))))[:MAX_LIMIT]
-        act = BULK.get(form.get("act"))
         try:
-            if not ids:
-                raise Invalid.at("/user_id", "must name at least one user")
-            if act is None:
-                raise Invalid.at("/act", "is not an act")
-            if act.with_role and not form.get("role"):
-                raise Invalid.at("/role", "is required")
+            ids, act = _selected(form), BULK[_act(form)]
         except UbrError as error:
             return await _list(desk, error=error)
         users = await asyncio.gather(*(_user(desk, user_id) for user_id in ids))
@@ -167,37 +171,93 @@ class UsersDesk(PageController):
             name=form.get("act"),
             role=form.get("role"),
             rows=rows,
+            bulk=secrets.token_hex(8),
             place="/console/users",
         )
 
     @post("/console/bulk/run", form_operation("post_console_bulk"))
     @at_the_desk
     async def run_bulk(self, desk: Desk) -> Response:
-        """Acts upon the next few users. Each one counts on its own: an error of one keeps no other from it."""
-        form = desk.call.form()
-        act = BULK.get(form.get("act"))
-        if act is None:
-            return await _list(desk, error=Invalid.at("/act", "is not an act"))
-        ids = list(dict.fromkeys(map(id_of, form.all("user_id"))))[:MAX_LIMIT]
-        done, failed = form.all("done")[:MAX_LIMIT], form.all("failed")[:MAX_LIMIT]
-        for user_id in ids[:PORTION]:
+        """Acts upon the next few users, and leads to the progress. A repeat goes on from there, or does nothing."""
+        form, bulk = desk.call.form(), _BULK.of(desk.call)
+        if bulk is None or bulk.name != form.get("bulk"):
+            if "act" not in form:
+                return await _lost(desk)
             try:
-                await act.run(desk, user_id, form.get("role"))
-                done.append(str(user_id))
+                bulk = _begun(form)
             except UbrError as error:
-                failed.append(f"{user_id} {error.detail}")
+                return await _list(desk, error=error)
+        bulk = await _continued(desk, bulk)
+        return _BULK.give(desk.call, see_other(desk.call, f"/console/bulk/{bulk.name}"), bulk)
+
+    @get("/console/bulk/{bulk:str}", page_operation("get_console_bulk"))
+    @at_the_desk
+    async def progress(self, desk: Desk) -> Response:
+        """The progress and the result. To reload it changes nothing."""
+        bulk = _BULK.of(desk.call)
+        if bulk is None or bulk.name != desk.call.path_params["bulk"]:
+            return await _lost(desk)
+        act = BULK[bulk.act]
         return await desk.show(
             "bulk_done.html",
             "users",
             act=act,
-            name=form.get("act"),
-            role=form.get("role"),
-            rest=ids[PORTION:],
-            done=done,
-            failed=[each.partition(" ")[::2] for each in failed],
-            undo=None if act.undo is None else BULK[act.undo],
-            place="/console/users",
+            name=bulk.act,
+            bulk=bulk.name,
+            role=bulk.role,
+            rest=len(bulk.rest),
+            done=[UUID(bytes=each) for each in bulk.done],
+            failed=[(UUID(bytes=each), _reason(desk, bulk, place)) for each, place in bulk.failed],
+            undo=act.undo,
         )
+
+
+def _selected(form: Form) -> list[UUID]:
+    ids = list(dict.fromkeys(map(id_of, form.all("user_id"))))
+    if not ids:
+        raise Invalid.at("/user_id", "must name at least one user")
+    if len(ids) > MAX_SELECTED:
+        raise Invalid.at("/user_id", f"must name at most {MAX_SELECTED} users")
+    return ids
+
+
+def _act(form: Form) -> str:
+    name = form.get("act")
+    if name not in BULK:
+        raise Invalid.at("/act", "is not an act")
+    if BULK[name].with_role and not form.get("role"):
+        raise Invalid.at("/role", "is required")
+    return name
+
+
+def _begun(form: Form) -> Bulk:
+    name = form.get("bulk")
+    if not _NAME.fullmatch(name):
+        name = secrets.token_hex(8)
+    return Bulk(name, _act(form), form.get("role"), [user_id.bytes for user_id in _selected(form)])
+
+
+async def _continued(desk: Desk, bulk: Bulk) -> Bulk:
+    """After the next few users. Each one counts on its own: an error of one keeps no other from it."""
+    done, failed, reasons = [*bulk.done], [*bulk.failed], [*bulk.reasons]
+    for user_id in bulk.rest[:PORTION]:
+        try:
+            await BULK[bulk.act].run(desk, UUID(bytes=user_id), bulk.role)
+            done.append(user_id)
+        except UbrError as error:
+            reason = error.detail[:_MAX_REASON]
+            if reason not in reasons and len(reasons) < _MAX_REASONS:
+                reasons.append(reason)
+            failed.append((user_id, reasons.index(reason) if reason in reasons else _ANOTHER))
+    return msgspec.structs.replace(bulk, rest=bulk.rest[PORTION:], done=done, failed=failed, reasons=reasons)
+
+
+def _reason(desk: Desk, bulk: Bulk, place: int) -> str:
+    return desk.says("bulk.another") if place == _ANOTHER else desk.words.detail(bulk.reasons[place])
+
+
+async def _lost(desk: Desk) -> Response:
+    return await desk.show("bulk_lost.html", "users", status=HTTPStatus.GONE)
 
 
 async def roles_to_choose(desk: Desk) -> list[str] | None:
@@ -224,7 +284,8 @@ async def _list(desk: Desk, *, error: UbrError | None = None) -> Response:
         users=users,
         searching=bool(filters.values().keys() - {"sort", "cursor"}),
         roles=await roles_to_choose(desk),
-        acts={name: act.label for name, act in BULK.items() if desk.may(act.needs)},
+        acts=[(name, desk.says(f"bulk.{name}.label")) for name, act in BULK.items() if desk.may(act.needs)],
+        assigns=desk.may(ROLES_ASSIGN),
         **desk.links(filters, users.next_cursor),
     )
 
@@ -250,5 +311,5 @@ async def _user(desk: Desk, user_id: UUID) -> UserResult | None:
         return None
 
 
-async def _sessions(desk: Desk, act: BulkAct, user: UserResult | None) -> str | None:
+async def _sessions(desk: Desk, act: BulkAct, user: UserResult | None) -> Count | None:
     return None if user is None or not act.ends_sessions else await sessions_of(desk, user.id)

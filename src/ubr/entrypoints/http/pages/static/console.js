@@ -50,7 +50,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
     await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
-    button.textContent = "Copied";
+    button.textContent = button.dataset.copied;
   });
 }
 
@@ -65,16 +65,17 @@ async function hash(...parts) {
 
 const same = (one, other) => one.length === other.length && one.every((each, place) => each === other[place]);
 
+// The name of the sentence that tells the result. Its words are attributes of the element.
 async function recomputed({ proof, size, leaf, hashes, root, content }) {
   let found = bytes(leaf);
   if (content !== "" && !same(await hash(Uint8Array.of(0), bytes(content)), found)) {
-    return "found that the content does not match the leaf hash.";
+    return "wrongLeaf";
   }
   // Numbers, not bits: a log may have more than 2³² entries.
   let [place, last] = [Number(proof), Number(size) - 1];
   for (const each of hashes.split(" ").filter(Boolean)) {
     if (last === 0) {
-      return "found that the proof is too long.";
+      return "tooLong";
     }
     if (place % 2 === 1 || place === last) {
       found = await hash(Uint8Array.of(1), bytes(each), found);
@@ -87,11 +88,11 @@ async function recomputed({ proof, size, leaf, hashes, root, content }) {
     [place, last] = [Math.floor(place / 2), Math.floor(last / 2)];
   }
   return last === 0 && same(found, bytes(root))
-    ? "recomputed the root of the checkpoint, and it matches."
-    : "recomputed another root than that of the checkpoint.";
+    ? "matches"
+    : "differs";
 }
 
 const proof = document.querySelector("[data-proof]");
 if (proof !== null && globalThis.crypto?.subtle !== undefined) {
-  document.getElementById("recomputed").textContent = await recomputed(proof.dataset);
+  document.getElementById("recomputed").textContent = proof.dataset[await recomputed(proof.dataset)];
 }
