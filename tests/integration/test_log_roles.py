@@ -59,8 +59,8 @@ from ubr import (
 from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.secrets import SecretKeys
 from ubr.adapters.sql import SqlUnitOfWork, make_engine
+from ubr.adapters.sql.audit.rows import entry_from_row, entry_to_row
 from ubr.adapters.sql.migrations import SchemaState, check, downgrade, role_of, upgrade
-from ubr.adapters.sql.rows import entry_from_row, entry_to_row
 from ubr.adapters.sql.tables import logs, metadata
 from ubr.application.audit.recorder import Recorder
 from ubr.application.audit.sequencer import Sequencer

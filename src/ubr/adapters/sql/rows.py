@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from types import SimpleNamespace
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from sqlalchemy import ColumnElement, Table, func, text
@@ -16,8 +16,6 @@ from sqlalchemy import ColumnElement, Table, func, text
 from ubr.adapters.sql.statements import Row
 from ubr.adapters.sql.tables import (
     links,
-    log_keys,
-    logs,
     machine_keys,
     machines,
     outbox,
@@ -35,9 +33,6 @@ from ubr.domain.accounts.one_time_link import LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.search import name_key
 from ubr.domain.accounts.user import User, UserKind, UserStatus, UserSummary
-from ubr.domain.audit.checkpoint import LogKey
-from ubr.domain.audit.entry import ClientIp, LogEntry
-from ubr.domain.events import Target
 from ubr.domain.ids import UserId
 from ubr.domain.keys.signing_key import SigningKey
 from ubr.domain.machines.key import MachineKey
@@ -53,24 +48,22 @@ Values: TypeAlias = dict[str, Any]
 """The values of the columns of a row to be stored."""
 
 
-def _positions(table: Table) -> SimpleNamespace:
+def positions(table: Table) -> SimpleNamespace:
+    """The position of each column in a row of the table, by its name."""
     return SimpleNamespace(**{column.name: position for position, column in enumerate(table.columns)})
 
 
-_USERS: Final = _positions(users)
-_USER_ROLES: Final = _positions(user_roles)
-_ROLES: Final = _positions(roles)
-_SESSIONS: Final = _positions(sessions)
-_REFRESH_TOKENS: Final = _positions(refresh_tokens)
-_LOGS: Final = _positions(logs)
-_LOGS_END: Final = len(logs.columns)
-_SIGNING_KEYS: Final = _positions(signing_keys)
-_REPLAYS: Final = _positions(replays)
-_LOG_KEYS: Final = _positions(log_keys)
-_LINKS: Final = _positions(links)
-_OUTBOX: Final = _positions(outbox)
-_MACHINES: Final = _positions(machines)
-_MACHINE_KEYS: Final = _positions(machine_keys)
+_USERS: Final = positions(users)
+_USER_ROLES: Final = positions(user_roles)
+_ROLES: Final = positions(roles)
+_SESSIONS: Final = positions(sessions)
+_REFRESH_TOKENS: Final = positions(refresh_tokens)
+_SIGNING_KEYS: Final = positions(signing_keys)
+_REPLAYS: Final = positions(replays)
+_LINKS: Final = positions(links)
+_OUTBOX: Final = positions(outbox)
+_MACHINES: Final = positions(machines)
+_MACHINE_KEYS: Final = positions(machine_keys)
 
 
 _SUMMARIES: Final = msgspec.json.Decoder(list[UserSummary])
@@ -267,55 +260,6 @@ def token_from_row(row: Row) -> RefreshToken:
     )
 
 
-def entry_to_row(entry: LogEntry) -> Values:
-    return {
-        "id": entry.id,
-        "format": entry.format,
-        "level": entry.level,
-        "action": entry.action,
-        "message": entry.message,
-        "timestamp": entry.timestamp,
-        "actor_id": entry.actor_id,
-        "target_type": None if entry.target is None else entry.target.type,
-        "target_id": None if entry.target is None else entry.target.id,
-        "ip": entry.ip,
-        "request_id": entry.request_id,
-        "request_id_given": entry.request_id_given,
-        "session_id": entry.session_id,
-        "data": entry.data,
-        "salt": entry.salt,
-    }
-
-
-def client_ip_to_row(entry: LogEntry, client_ip: ClientIp) -> Values:
-    return {"entry_id": entry.id, "client_ip": client_ip.ip, "client_ip_salt": client_ip.salt}
-
-
-def entry_from_row(row: Row) -> LogEntry:
-    """An entry. A row may end with the client IP and its random bits, both None if there are none."""
-    c = _LOGS
-    ip, ip_salt = row[_LOGS_END:] or (None, None)
-    target_type, target_id = row[c.target_type], row[c.target_id]
-    return LogEntry(
-        id=row[c.id],
-        level=row[c.level],
-        action=row[c.action],
-        message=row[c.message],
-        timestamp=row[c.timestamp],
-        actor_id=row[c.actor_id],
-        # The service never writes one without the other. If one is missing, the tampering must be visible.
-        target=None if target_type is target_id is None else Target(cast("Any", target_type or ""), target_id or ""),
-        ip=row[c.ip],
-        request_id=row[c.request_id],
-        request_id_given=row[c.request_id_given],
-        data=row[c.data],
-        salt=row[c.salt],
-        format=row[c.format],
-        # The service never writes one without the other, as above.
-        client_ip=None if ip is ip_salt is None else ClientIp(ip=ip or "", salt=ip_salt or b""),
-    )
-
-
 def key_to_row(key: SigningKey) -> Values:
     return {
         "kid": key.kid,
@@ -365,27 +309,6 @@ def replay_from_row(row: Row) -> IdempotencyRecord:
         result=row[c.result],
         expires_at=row[c.expires_at],
         mismatches=row[c.mismatches],
-    )
-
-
-def log_key_to_row(key: LogKey) -> Values:
-    return {
-        "number": key.number,
-        "name": key.name,
-        "public": key.public,
-        "private": key.private,
-        "created_at": key.created_at,
-    }
-
-
-def log_key_from_row(row: Row) -> LogKey:
-    c = _LOG_KEYS
-    return LogKey(
-        number=row[c.number],
-        name=row[c.name],
-        public=row[c.public],
-        private=row[c.private],
-        created_at=row[c.created_at],
     )
 
 

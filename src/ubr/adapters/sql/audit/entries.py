@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from sqlalchemy import Select, bindparam, func, insert, literal, select, tuple_, union_all
 
+from ubr.adapters.sql.audit.rows import client_ip_to_row, entry_from_row, entry_to_row
 from ubr.adapters.sql.connection import SqlConnection
-from ubr.adapters.sql.rows import client_ip_to_row, entry_from_row, entry_to_row
 from ubr.adapters.sql.statements import Statement, inserting, insertion
 from ubr.adapters.sql.tables import log_client_ips, logs
 from ubr.application.ports.audit import LogFilter

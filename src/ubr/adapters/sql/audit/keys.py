@@ -8,8 +8,8 @@ from typing import Final
 from sqlalchemy import select, text, update
 
 from ubr.adapters.sql.audit.damage import readable
+from ubr.adapters.sql.audit.rows import log_key_from_row, log_key_to_row
 from ubr.adapters.sql.connection import SqlConnection
-from ubr.adapters.sql.rows import log_key_from_row, log_key_to_row
 from ubr.adapters.sql.statements import inserting
 from ubr.adapters.sql.tables import log_keys
 from ubr.domain.audit.checkpoint import LogKey

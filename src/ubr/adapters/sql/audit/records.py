@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, and_, delete, func, literal, or_, select, 
 
 from ubr.adapters.sql.audit.damage import UNREADABLE, readable, typed
 from ubr.adapters.sql.audit.entries import ENTRY
+from ubr.adapters.sql.audit.rows import entry_from_row
 from ubr.adapters.sql.connection import SqlConnection
-from ubr.adapters.sql.rows import entry_from_row
 from ubr.adapters.sql.statements import Row
 from ubr.adapters.sql.tables import log_checkpoints, log_client_ips, log_leaves, log_pruned, log_queue, logs
 from ubr.application.ports.audit import ComparedEntries

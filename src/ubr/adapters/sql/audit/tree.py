@@ -11,8 +11,9 @@ from uuid import UUID
 from sqlalchemy import Select, and_, delete, func, select, text, update
 
 from ubr.adapters.sql.audit.damage import UNREADABLE, readable, typed
+from ubr.adapters.sql.audit.rows import entry_from_row
 from ubr.adapters.sql.connection import SqlConnection
-from ubr.adapters.sql.rows import Values, entry_from_row
+from ubr.adapters.sql.rows import Values
 from ubr.adapters.sql.statements import Statement, inserting
 from ubr.adapters.sql.tables import log_checkpoints, log_head, log_leaves, log_nodes, log_queue, logs
 from ubr.application.ports.audit import Backlog
