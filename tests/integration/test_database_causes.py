@@ -16,7 +16,7 @@ import pytest
 from tests.contracts.kit import MovableClock, new_user, put
 from tests.support.plugin import NewDatabase
 from tests.support.servers import PostgresServer, free_port
-from ubr.adapters.sql import ConnectionLimits, SqlStore, SqlUnitOfWork, complaints, make_engine
+from ubr.adapters.sql import ConnectionLimits, SqlStore, SqlUnitOfWork, failure_log, make_engine
 from ubr.adapters.sql.errors import SqlUnavailable
 from ubr.adapters.sql.migrations import check, upgrade
 from ubr.application.audit.recorder import Recorder
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
 @pytest.fixture(autouse=True)
 def nothing_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(complaints, "_complaints", OrderedDict())
+    monkeypatch.setattr(failure_log, "_failures", OrderedDict())
 
 
 def as_role(url: str, role: str, password: str) -> str:
@@ -127,13 +127,13 @@ async def test_a_repeated_line_reports_the_number_of_suppressed_ones(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr("ubr.adapters.sql.complaints.time.monotonic", lambda: now)
+    monkeypatch.setattr("ubr.adapters.sql.failure_log.time.monotonic", lambda: now)
     with caplog.at_level(logging.WARNING, "ubr.sql"):
         for _ in range(4):
-            complaints.complain(SqlUnavailable("sqlstate 53300", "No connection is left"))
-        complaints.complain(SqlUnavailable("another"))
-        now += complaints.EVERY
-        complaints.complain(SqlUnavailable("sqlstate 53300", "No connection is left"))
+            failure_log.log_failure(SqlUnavailable("sqlstate 53300", "No connection is left"))
+        failure_log.log_failure(SqlUnavailable("another"))
+        now += failure_log.EVERY
+        failure_log.log_failure(SqlUnavailable("sqlstate 53300", "No connection is left"))
     assert caplog.messages == [
         "No connection is left (sqlstate 53300)",
         "The database is unreachable (another)",

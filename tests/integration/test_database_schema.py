@@ -17,7 +17,7 @@ from tests.support.plugin import NewDatabase
 from tests.support.servers import PostgresServer
 from ubr import SYSTEM, CreateUserCommand, RegisterUserCommand, Settings, connect
 from ubr.adapters.sql.migrations import REVISIONS, SchemaState, UnknownSchema, check, downgrade, upgrade
-from ubr.adapters.sql.migrations.place import ForeignTables
+from ubr.adapters.sql.migrations.schema import ForeignTables
 from ubr.domain.errors import EmailTaken, StoreUnavailable
 from ubr.testing import TINY_HASHING
 

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from tests.integration.http.routes import PAGE_PATHS, ROUTES
 from tests.support.papers import PAGES, ROOT, blocks, blocks_of, table
-from ubr.adapters.security import guesses
+from ubr.adapters.security import password_strength
 from ubr.adapters.security.common_passwords import _listed
 from ubr.adapters.security.passwords import WAITING_PER_WORKER
 from ubr.application.kernel.idempotency import MAX_MISMATCHES
@@ -185,7 +185,7 @@ NUMBERS = [
     ("SECURITY.md", f"A new password has {PASSWORD_MIN_LENGTH_DEFAULT} characters or more by default"),
     ("README.md", f"A password has {PASSWORD_MIN_LENGTH_DEFAULT} characters or more"),
     ("SECURITY.md", f"one of the {len(_listed()):,} most common ones"),
-    ("SECURITY.md", f"takes {guesses.MIN_GUESSES:,} guesses or more"),
+    ("SECURITY.md", f"takes {password_strength.MIN_GUESSES:,} guesses or more"),
     ("SECURITY.md", {timedelta(seconds=10): "retry window of ten seconds"}[RETRY_WINDOW]),
     ("SECURITY.md", {timedelta(minutes=10): "within ten minutes by default"}[DEFAULT.access_token_lifetime]),
     ("docs/sessions.md", {4: "use four connections that no request can take"}[BACKGROUND_CONNECTIONS]),

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from ubr.adapters.security.guesses import is_guessable
+    from ubr.adapters.security.password_strength import is_guessable
     from ubr.bootstrap.decisions import common_of
     from ubr.bootstrap.environment import (
         CLEANING,
@@ -50,7 +50,7 @@ _HOMES: Final = {
     "Extensions": "ubr.bootstrap.extensions",
     "check_tracing": "ubr.bootstrap.tracing",
     "common_of": "ubr.bootstrap.decisions",
-    "is_guessable": "ubr.adapters.security.guesses",
+    "is_guessable": "ubr.adapters.security.password_strength",
     "mailer_of": "ubr.bootstrap.mailing",
     "open_tracing": "ubr.bootstrap.tracing",
 }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ubr.adapters.security.bound_passwords import BoundPasswordHasher
-from ubr.adapters.security.guesses import is_guessable
 from ubr.adapters.security.link_tokens import OpaqueLinkTokens
 from ubr.adapters.security.log_signing import Ed25519LogSigning
 from ubr.adapters.security.machine_keys import SealedMachineKeys
+from ubr.adapters.security.password_strength import is_guessable
 from ubr.adapters.security.passwords import Argon2PasswordHasher
 from ubr.adapters.security.refresh_tokens import OpaqueRefreshTokens
 from ubr.adapters.security.secrets import HmacSigner, SecretKeys

@@ -4,6 +4,7 @@ Each setting is declared once, as a field of a group in `groups/`. `Settings` is
 reading the environment, `ubr config` and `docs/settings.md` use the same declarations.
 """
 
+from ubr.settings.child_environment import inherited_variables
 from ubr.settings.embedded import DATABASE_FILE, EMBEDDED, LOCAL_SENDER, MAIL_FOLDER, SECRET_FILE
 from ubr.settings.embedded_files import check_embedded_files, ensure_embedded_files
 from ubr.settings.errors import WrongSetting
@@ -11,7 +12,6 @@ from ubr.settings.groups.backups import parse_place
 from ubr.settings.groups.network import Network, TrustedProxies
 from ubr.settings.groups.operations import BACKGROUND_CONNECTIONS
 from ubr.settings.groups.stores import MEMORY, parse_database_url
-from ubr.settings.inherited import inherited_variables
 from ubr.settings.overview import Row, debugging, documentation, in_force, secret_files
 from ubr.settings.rate_limit import Limit, LoginRateLimit, RateLimit
 from ubr.settings.settings import TABLE, Settings

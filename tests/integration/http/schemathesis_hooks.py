@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import schemathesis
 
-from ubr.adapters.security.guesses import is_guessable
+from ubr.adapters.security.password_strength import is_guessable
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
 from ubr.domain.accounts.search import Prefix

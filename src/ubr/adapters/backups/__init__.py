@@ -1,1 +1,1 @@
-"""Places of backups."""
+"""ConnectionQueue of backups."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from ubr.adapters.security.opaque import OpaqueForm
+from ubr.adapters.security.opaque_tokens import OpaqueForm
 from ubr.application.ports.secrets import MintedToken
 from ubr.application.ports.system import RandomBytes
 from ubr.domain.errors import InvalidLink

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from ubr.adapters.security.opaque import OpaqueForm, digest
+from ubr.adapters.security.opaque_tokens import OpaqueForm, digest
 from ubr.adapters.security.secrets import SecretKeys, Unsealable, derive_key, seal, unseal
 from ubr.application.ports.secrets import MintedToken
 from ubr.application.ports.system import RandomBytes

@@ -6,7 +6,7 @@ import os
 from typing import Final
 from uuid import UUID
 
-from ubr.adapters.security.opaque import digest
+from ubr.adapters.security.opaque_tokens import digest
 from ubr.application.ports.secrets import MintedToken, Signer
 from ubr.application.ports.sessions import PresentedCookie
 from ubr.application.ports.system import RandomBytes

@@ -12,11 +12,11 @@ from sqlalchemy import Column, Executable, Select, delete, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ubr.adapters.sql.complaints import complain
+from ubr.adapters.sql.connection_queue import CONNECTION_QUEUE, ConnectionQueue
 from ubr.adapters.sql.drivers import Driver, PostgresqlDriver, SqliteDriver
 from ubr.adapters.sql.engine import HOME, Mode
 from ubr.adapters.sql.errors import SqlUnavailable, is_answer, translated
-from ubr.adapters.sql.places import PLACES, Places
+from ubr.adapters.sql.failure_log import log_failure
 from ubr.adapters.sql.statements import Parameters, Row, Statement
 from ubr.adapters.sql.uninterrupted import uninterrupted
 from ubr.application.kernel.home_loop import HomeLoop
@@ -53,8 +53,8 @@ class SqlConnection:
     def __init__(self, engine: AsyncEngine, mode: Mode) -> None:
         options = engine.get_execution_options()
         self._home: HomeLoop = options[HOME]
-        self._places: Places = options[PLACES]
-        self._placed = False
+        self._queue: ConnectionQueue = options[CONNECTION_QUEUE]
+        self._has_place = False
         self.dialect = engine.dialect.name
         self._threaded = self.dialect == "sqlite"
         self._engine = engine
@@ -159,8 +159,8 @@ class SqlConnection:
 
     async def _start(self) -> None:
         self._home.check()
-        await self._places.take()
-        self._placed = True
+        await self._queue.take()
+        self._has_place = True
         try:
             await self._call(self._begin())
         except StoreUnavailable:
@@ -203,9 +203,9 @@ class SqlConnection:
             else:  # this does not wait, so no cancellation interrupts it
                 await self._driver.give_back()
         finally:
-            if self._placed:
-                self._placed = False
-                self._places.give_back()
+            if self._has_place:
+                self._has_place = False
+                self._queue.give_back()
 
     async def _return(self) -> None:
         if not self._broken:
@@ -261,5 +261,5 @@ def _meaning(error: Exception, *, lost: bool = False) -> UbrError | None:
     """The error of the domain for an error of a driver, after a line in the log about it; None for a bug."""
     meaning = translated(error, lost=lost)
     if meaning is not None:
-        complain(meaning)
+        log_failure(meaning)
     return meaning

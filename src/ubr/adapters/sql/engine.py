@@ -19,9 +19,9 @@ from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from ubr.adapters.sql.connection_queue import CONNECTION_QUEUE, ConnectionQueue
 from ubr.adapters.sql.errors import SqlUnavailable
-from ubr.adapters.sql.places import PLACES, Places
-from ubr.adapters.sql.private_file import private_file
+from ubr.adapters.sql.sqlite_file import private_file
 from ubr.adapters.sql.uninterrupted import uninterrupted
 from ubr.application.kernel.home_loop import HomeLoop
 from ubr.extras import require
@@ -175,7 +175,10 @@ def sqlite_engine(
         pool_timeout=limits.acquire,
         # `SqlConnection` rolls back itself, and checks the result.
         pool_reset_on_return=None,
-        execution_options={HOME: home or HomeLoop(), PLACES: Places(limits.connections, limits.acquire)},
+        execution_options={
+            HOME: home or HomeLoop(),
+            CONNECTION_QUEUE: ConnectionQueue(limits.connections, limits.acquire),
+        },
         hide_parameters=True,
     )
 
@@ -266,7 +269,7 @@ def _postgresql_engine(url: URL, limits: ConnectionLimits, home: HomeLoop, schem
         pool_timeout=limits.acquire,
         pool_recycle=limits.recycle,
         pool_reset_on_return=None,
-        execution_options={HOME: home, PLACES: Places(limits.connections, limits.acquire)},
+        execution_options={HOME: home, CONNECTION_QUEUE: ConnectionQueue(limits.connections, limits.acquire)},
         hide_parameters=True,
     )
 

@@ -18,16 +18,16 @@ from ubr.adapters.sql.audit.entries import SqlLogs, write_entries
 from ubr.adapters.sql.audit.keys import SqlLogKeys
 from ubr.adapters.sql.audit.records import SqlLogRecords
 from ubr.adapters.sql.audit.tree import SqlLogTree
-from ubr.adapters.sql.complaints import complain
 from ubr.adapters.sql.connection import SqlConnection
+from ubr.adapters.sql.connection_queue import CONNECTION_QUEUE
 from ubr.adapters.sql.engine import HOME, Mode
 from ubr.adapters.sql.errors import SqlTooSlow
+from ubr.adapters.sql.failure_log import log_failure
 from ubr.adapters.sql.idempotency import SqlIdempotencyStore
 from ubr.adapters.sql.keys import SqlSigningKeys
 from ubr.adapters.sql.machines import SqlMachineKeys, SqlMachines
 from ubr.adapters.sql.mail import SqlOutbox
 from ubr.adapters.sql.personal_data import SqlPersonalData
-from ubr.adapters.sql.places import PLACES
 from ubr.adapters.sql.protection import CounterRows, SqlKnownClients, SqlPasswordAttempts
 from ubr.adapters.sql.revocation import POSITION, position_from_row, write_changes
 from ubr.adapters.sql.roles import SqlRoles
@@ -191,7 +191,7 @@ class SqlUnitOfWork:
                 await self._turn.acquire()
         except TimeoutError:
             slow = SqlTooSlow("other units wrote for too long")
-            complain(slow)
+            log_failure(slow)
             raise slow from None
         try:
             yield
@@ -224,7 +224,7 @@ class SqlStore:
 
     @property
     def connections(self) -> Mapping[str, Load]:
-        return {name: engine.get_execution_options()[PLACES].load for name, engine in self._engines.items()}
+        return {name: engine.get_execution_options()[CONNECTION_QUEUE].load for name, engine in self._engines.items()}
 
     async def ping(self) -> None:
         async with SqlConnection.opened(self._engine, Mode.PEEK) as connection:

@@ -6,7 +6,7 @@ import msgspec
 
 from ubr.application.backups.installation import OpenInstallation
 from ubr.application.backups.manifest import Manifest, chosen
-from ubr.application.backups.refill import RestoredOtherwise, refill
+from ubr.application.backups.restoration import RestoredOtherwise, refill
 from ubr.application.operations.acknowledge_restore import AcknowledgedRestoreResult, AcknowledgeRestoreCommand
 from ubr.application.ports.backups import BackupCipher, BackupFailed, BackupStore, Progress, RestoredDatabase
 from ubr.domain.actor import SYSTEM

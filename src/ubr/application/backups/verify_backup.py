@@ -10,7 +10,7 @@ from ubr.application.audit.compare_checkpoint import CompareCheckpointCommand
 from ubr.application.audit.verify_log import VerifyLogCommand
 from ubr.application.backups.installation import Installation, OpenInstallation
 from ubr.application.backups.manifest import Manifest, chosen
-from ubr.application.backups.refill import RestoredOtherwise, refill, sentence_about
+from ubr.application.backups.restoration import RestoredOtherwise, refill, sentence_about
 from ubr.application.backups.verification import Verification, write_verification
 from ubr.application.ports.backups import (
     BackupCipher,

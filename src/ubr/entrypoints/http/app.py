@@ -13,15 +13,15 @@ from ubr.application.app import Application
 from ubr.domain.errors import UbrError
 from ubr.entrypoints.http.browser import Browsers
 from ubr.entrypoints.http.edge import Edge, ErrorPage, HttpOptions
-from ubr.entrypoints.http.exchange import facts_of
-from ubr.entrypoints.http.lifetime import STOPPING
 from ubr.entrypoints.http.openapi.document import describing, selection_of
 from ubr.entrypoints.http.problems.errors import ClientGone
 from ubr.entrypoints.http.problems.response import known_error
+from ubr.entrypoints.http.request_facts import facts_of
 from ubr.entrypoints.http.routes import CONTROLLERS
 from ubr.entrypoints.http.routes.metrics import METRICS
 from ubr.entrypoints.http.routing import Controller, Failing, handlers
 from ubr.entrypoints.http.selection import is_selected
+from ubr.entrypoints.http.stopping import STOPPING
 
 __all__ = ["HttpOptions", "create_app"]
 

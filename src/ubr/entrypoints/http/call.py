@@ -20,8 +20,8 @@ from ubr.domain.errors import InvalidToken, UbrError
 from ubr.entrypoints.http import body, conditional, idempotency_key, query
 from ubr.entrypoints.http.bearer import bearer_token
 from ubr.entrypoints.http.browser import Browsers
-from ubr.entrypoints.http.exchange import Facts, facts_of
 from ubr.entrypoints.http.form import Form
+from ubr.entrypoints.http.request_facts import Facts, facts_of
 
 C = TypeVar("C", bound=Command)
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import nullcontext, suppress
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias, cast
@@ -17,14 +17,12 @@ from litestar.types import HTTPReceiveMessage, HTTPScope, Message, Receive, Send
 
 from ubr.application.audit.denials import CountRejection
 from ubr.application.kernel.origin import Origin, calling_from
-from ubr.application.protection.rate_limits import RateLimitStatus, collecting_rate_limits, whole_seconds
+from ubr.application.protection.rate_limits import RateLimitStatus, collecting_rate_limits
 from ubr.domain.errors import Invalid, InvalidCredentials, NotFound, UbrError
 from ubr.entrypoints.http.client_ip import is_ignored
 from ubr.entrypoints.http.connections import PROBES, UNREAD_SECONDS, Connections, Peer
 from ubr.entrypoints.http.cors import Cors
-from ubr.entrypoints.http.exchange import Facts, with_facts
 from ubr.entrypoints.http.fields import Fields, fields_of
-from ubr.entrypoints.http.lifetime import STOPPING
 from ubr.entrypoints.http.log_lines import EVENTS, head
 from ubr.entrypoints.http.logged_path import LoggedPaths
 from ubr.entrypoints.http.metrics.exporter import Exporter
@@ -40,8 +38,11 @@ from ubr.entrypoints.http.problems.errors import (
 )
 from ubr.entrypoints.http.problems.faults import failed
 from ubr.entrypoints.http.problems.rendering import problem_response
+from ubr.entrypoints.http.rate_limit_fields import rate_limit_fields
+from ubr.entrypoints.http.request_facts import Facts, with_facts
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.routing import is_for_people
+from ubr.entrypoints.http.stopping import STOPPING
 from ubr.settings import Settings, TrustedProxies
 
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Za-z:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]*)?")
@@ -317,7 +318,7 @@ class _Exchange:
             if self._unread and self._status >= HTTPStatus.BAD_REQUEST and not spared:
                 await self._drain()
             headers = self._edge.finalize_headers(message["headers"], self._facts, self._request_id)
-            headers += _limits(self._rate_limits.values())
+            headers += rate_limit_fields(self._rate_limits.values())
             if self._unread or self._broken or self._edge.stopping or self._excess is not None:
                 # The client has too many, the service will stop, or the server cannot tell a next request from the rest
                 # of this body.
@@ -377,17 +378,6 @@ class _Exchange:
         if level == logging.ERROR:
             line["cause"] = facts.cause
         EVENTS.put(level, line)
-
-
-def _limits(rate_limits: Collection[RateLimitStatus]) -> list[tuple[bytes, bytes]]:
-    """The rate limits counted for the client IP, in the format of draft-ietf-httpapi-ratelimit-headers-11."""
-    if not rate_limits:
-        return []
-    policies, left = [], []
-    for each in rate_limits:
-        policies.append(f'"{each.policy}";q={each.quota.limit};w={whole_seconds(each.quota.per)}')
-        left.append(f'"{each.policy}";r={each.remaining};t={each.seconds}')
-    return [(b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(left).encode())]
 
 
 def _methods(allowed: bytes) -> bytes:

@@ -19,9 +19,9 @@ from ubr.application.app import Application
 from ubr.domain.errors import InvalidToken
 from ubr.entrypoints.http.browser import Browsers
 from ubr.entrypoints.http.call import Call, Operation
-from ubr.entrypoints.http.exchange import facts_of
 from ubr.entrypoints.http.problems.errors import ClientGone, MethodNotAllowed
 from ubr.entrypoints.http.problems.response import problem
+from ubr.entrypoints.http.request_facts import facts_of
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.selection import Selection, is_selected
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Connection, Text, column, func, inspect, select, table, text
 
-from ubr.adapters.sql.migrations.place import find_place
+from ubr.adapters.sql.migrations.schema import find_place
 from ubr.adapters.sql.tables import log_checkpoints, metadata
 from ubr.application.ports.backups import BackupFailed, CheckpointOfLog, DatabaseKind, Inventory
 

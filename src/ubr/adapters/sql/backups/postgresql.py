@@ -16,7 +16,7 @@ from ubr.adapters.sql.backups.inventory import data_flaws, definitions, schema_f
 from ubr.adapters.sql.backups.programs import Program, environment_of, find_program, running
 from ubr.adapters.sql.engine import ConnectionLimits, normal_url
 from ubr.adapters.sql.errors import SqlUnavailable
-from ubr.adapters.sql.migrations.place import Place, check_server, prepare_place
+from ubr.adapters.sql.migrations.schema import Place, check_server, prepare_place
 from ubr.adapters.sql.one_connection import connected
 from ubr.adapters.sql.quoting import quoted
 from ubr.application.ports.backups import BackupFailed, Inventory, Progress

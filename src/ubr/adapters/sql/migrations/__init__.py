@@ -21,7 +21,7 @@ from ubr.adapters.sql.database_grants import authenticated_by_iam, grants
 from ubr.adapters.sql.engine import ConnectionLimits, make_engine, normal_url, sqlite_engine
 from ubr.adapters.sql.errors import SqlUnavailable, explained
 from ubr.adapters.sql.migrations.effects import Effects
-from ubr.adapters.sql.migrations.place import Place, check_server, create_unless_exists, find_place, prepare_place
+from ubr.adapters.sql.migrations.schema import Place, check_server, create_unless_exists, find_place, prepare_place
 from ubr.adapters.sql.one_connection import connected
 
 if TYPE_CHECKING:

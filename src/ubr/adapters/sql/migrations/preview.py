@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from ubr.adapters.sql.engine import ConnectionLimits
 from ubr.adapters.sql.migrations import REVISIONS, SchemaState, UnknownSchema, effects_of, state_of
 from ubr.adapters.sql.migrations.effects import Blocks
-from ubr.adapters.sql.migrations.place import check_server, find_place
+from ubr.adapters.sql.migrations.schema import check_server, find_place
 from ubr.adapters.sql.one_connection import connected
 
 RATE: Final = 20 * 1024 * 1024

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from ubr.adapters.sql.private_file import OPEN_TO_OTHERS, open_to_others
+from ubr.adapters.sql.sqlite_file import OPEN_TO_OTHERS, open_to_others
 from ubr.entrypoints.cli.hardening import AS_ROOT, runs_as_root
 from ubr.entrypoints.cli.listener import possible_connections
 from ubr.entrypoints.findings import Finding, error, or_ok, warning

@@ -14,8 +14,8 @@ from typing import Final, TypeAlias
 import msgspec
 
 from ubr.domain.errors import UbrError
-from ubr.entrypoints.http.exchange import Facts
 from ubr.entrypoints.http.log_lines import EVENTS
+from ubr.entrypoints.http.request_facts import Facts
 
 EVERY: Final = 60.0
 """Seconds between two tracebacks of one kind."""

@@ -9,11 +9,11 @@ from litestar.exceptions import HTTPException, NotFoundException
 from litestar.types import Scope
 
 from ubr.domain.errors import Invalid, NotFound, UbrError
-from ubr.entrypoints.http.exchange import Facts, facts_of
 from ubr.entrypoints.http.problems.catalogue import status_of
 from ubr.entrypoints.http.problems.errors import InternalError
 from ubr.entrypoints.http.problems.faults import failed, unavailable
 from ubr.entrypoints.http.problems.rendering import problem_response
+from ubr.entrypoints.http.request_facts import Facts, facts_of
 from ubr.entrypoints.http.response import Response
 
 

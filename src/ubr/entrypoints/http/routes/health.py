@@ -9,10 +9,10 @@ from ubr.application.kernel.fields import example
 from ubr.application.operations.check_health import CheckHealth
 from ubr.domain.errors import LogKeyLocked, NoSigningKey, StoreTooSlow, StoreUnavailable, Unavailable
 from ubr.entrypoints.http.call import Call, operation
-from ubr.entrypoints.http.lifetime import STOPPING
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.responses import ok
 from ubr.entrypoints.http.routing import Controller, get
+from ubr.entrypoints.http.stopping import STOPPING
 
 
 class HealthResult(Result, frozen=True, kw_only=True):

@@ -19,26 +19,26 @@ _REASONS: Final = 100
 _log: Final = logging.getLogger("ubr.sql")
 
 
-class _Complaint(msgspec.Struct):
+class _Failure(msgspec.Struct):
     at: float
     passed_over: int = 0
 
 
-_complaints: OrderedDict[str, _Complaint] = OrderedDict()
+_failures: OrderedDict[str, _Failure] = OrderedDict()
 
 
-def complain(error: UbrError) -> None:
+def log_failure(error: UbrError) -> None:
     """Log the reason of an error, unless it is a conflict, which is repeated, or an error of the input."""
     if not isinstance(error, SqlUnavailable) or isinstance(error, SqlTransactionConflict):
         return
     now = time.monotonic()
-    last = _complaints.pop(error.reason, None)
+    last = _failures.pop(error.reason, None)
     if last is not None and now - last.at < EVERY:
         last.passed_over += 1
-        _complaints[error.reason] = last
+        _failures[error.reason] = last
         return
-    _complaints[error.reason] = _Complaint(now)
-    while len(_complaints) > _REASONS:
-        _complaints.popitem(last=False)
+    _failures[error.reason] = _Failure(now)
+    while len(_failures) > _REASONS:
+        _failures.popitem(last=False)
     more = f", and {last.passed_over} times before" if last is not None and last.passed_over else ""
     _log.warning("%s (%s)%s", error.detail, error.reason, more)

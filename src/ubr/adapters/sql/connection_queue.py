@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from ubr.adapters.sql.complaints import complain
 from ubr.adapters.sql.errors import NO_CONNECTION, SqlUnavailable
+from ubr.adapters.sql.failure_log import log_failure
 from ubr.application.ports.metrics import Load
 
-PLACES: Final = "ubr_places"
-"""The execution option with the `Places` of an engine."""
+CONNECTION_QUEUE: Final = "ubr_connection_queue"
+"""The execution option with the queue of an engine."""
 
 
-class Places:
+class ConnectionQueue:
     """As many places as a pool has connections, given out in the order of the requests.
 
     In SQLAlchemy's pool, a new request overtakes those that wait whenever a connection becomes free. Under load, some
@@ -45,7 +45,7 @@ class Places:
                 await self._free.acquire()
         except TimeoutError:
             late = SqlUnavailable("no connection was free", NO_CONNECTION)
-            complain(late)
+            log_failure(late)
             raise late from None
         finally:
             self._waiting -= 1

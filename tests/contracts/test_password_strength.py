@@ -7,8 +7,8 @@ import zxcvbn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ubr.adapters.security import guesses
-from ubr.adapters.security.guesses import MAX_SYMBOLS, PART, is_guessable
+from ubr.adapters.security import password_strength
+from ubr.adapters.security.password_strength import MAX_SYMBOLS, PART, is_guessable
 from ubr.application.ports.accounts import GuessablePasswords
 from ubr.domain.accounts.passwords import MAX_PASSWORD_LENGTH
 
@@ -69,7 +69,7 @@ def test_the_work_for_a_long_password_is_bounded(password: str, monkeypatch: pyt
         return estimate(part)
 
     monkeypatch.setattr(zxcvbn, "zxcvbn", counted)
-    guesses.is_guessable(password)
+    password_strength.is_guessable(password)
     assert len(parts) <= 10
     assert all(len(part) <= PART for part in parts)
     assert all(len(set("@({[<!|$+%") & set(part)) <= MAX_SYMBOLS for part in parts)
