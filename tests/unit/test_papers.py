@@ -306,7 +306,7 @@ def test_every_route_that_a_page_names_exists() -> None:
 
 FOLDERS = ("/etc/", "/opt/ubr", "/usr/local/", "/var/lib/")
 """Folders of a machine, which no route begins with."""
-OTHER_PATHS = {"/problems/", "/health/", "/notes"} | PAGE_PATHS
+OTHER_PATHS = {"/api", "/.well-known", "/problems/", "/health", "/health/", "/notes"} | PAGE_PATHS
 """The first parts of many paths, the path of an example, and pages."""
 
 
