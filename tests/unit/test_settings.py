@@ -23,6 +23,7 @@ from ubr.adapters.security.passwords import (
     MAX_TIME_COST,
     Argon2PasswordHasher,
 )
+from ubr.entrypoints.addresses import unclear_addresses
 from ubr.settings import (
     EMBEDDED,
     MEMORY,
@@ -855,3 +856,24 @@ def test_no_database_url_breaks_the_parser(text: str) -> None:
         Settings.from_env({"UBR_DATABASE_URL": f"postgresql://{text}", "UBR_SECRET_KEY": KEY})
     except WrongSetting as error:
         assert all(sentence.startswith("UBR_DATABASE_URL ") for sentence in error.sentences)  # noqa: PT017
+
+
+@pytest.mark.parametrize(("host", "found"), [("0.0.0.0", "http://127.0.0.1:81"), ("::", "http://[::1]:81")])  # noqa: S104
+def test_all_addresses_are_no_address_to_open(host: str, found: str) -> None:
+    settings = Settings.from_env({"UBR_HOST": host, "UBR_PORT": "81"})
+    assert (settings.address, settings.public_url) == (found, found)
+    # Tokens and checkpoints of an existing installation name its issuer.
+    assert settings.issuer == (f"http://{host}:81" if host != "::" else "http://[::]:81")
+    [sentence] = unclear_addresses(settings)
+    assert sentence.startswith(f"UBR_HOST is {host}, which browsers cannot open: links name {found},")
+    assert not unclear_addresses(Settings.from_env({"UBR_HOST": host, "UBR_PUBLIC_URL": "http://192.0.2.7"}))
+
+
+def test_a_cookie_that_browsers_drop_is_announced() -> None:
+    own = {"UBR_DATABASE_URL": "postgresql+asyncpg://u@db/ubr", "UBR_SECRET_KEY": "vQ7m2Lx9tR4wK8pZ1nB6cY3dF5gH0jSa"}
+    [sentence] = unclear_addresses(Settings.from_env(own))
+    assert sentence.startswith("UBR_PUBLIC_URL is not set, so the cookie of a login is for https alone")
+    for more in ({"UBR_PUBLIC_URL": "http://192.0.2.7:8000"}, {"UBR_PAGES": "off"}):
+        assert not unclear_addresses(Settings.from_env(own | more))
+    assert len(unclear_addresses(Settings.from_env(own | {"UBR_HOST": "0.0.0.0"}))) == 2  # noqa: S104
+    assert not unclear_addresses(Settings.from_env({}))

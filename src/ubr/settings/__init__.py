@@ -15,7 +15,7 @@ from ubr.settings.groups.stores import MEMORY, parse_database_url
 from ubr.settings.overview import Row, debugging, documentation, in_force, secret_files
 from ubr.settings.rate_limit import Limit, LoginRateLimit, RateLimit
 from ubr.settings.settings import TABLE, Settings
-from ubr.settings.urls import masked, origin_of
+from ubr.settings.urls import WILDCARDS, masked, origin_of
 from ubr.settings.values import format_duration, parse_duration
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "MEMORY",
     "SECRET_FILE",
     "TABLE",
+    "WILDCARDS",
     "Limit",
     "LoginRateLimit",
     "Network",

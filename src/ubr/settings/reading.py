@@ -12,7 +12,7 @@ from ubr.settings.declaration import PREFIX, Setting
 from ubr.settings.embedded import EMBEDDED, LOCAL_SENDER
 from ubr.settings.errors import WrongSetting
 from ubr.settings.groups.stores import MEMORY, PASSWORDS, with_password
-from ubr.settings.urls import address
+from ubr.settings.urls import address, reachable
 
 _OTHERS: Final = ("UBR_TEST_", "UBR_BENCH_")
 _MAX_FILE_BYTES: Final = 64 * 1024
@@ -77,12 +77,13 @@ def _raw(setting: Setting, environ: Mapping[str, str]) -> str:
 
 def _derive(values: dict[str, Any]) -> None:
     """Fill in the settings without a value whose default depends on other settings."""
-    own = address(values["host"], values["port"])
+    host, port = values["host"], values["port"]
+    # An issuer is a name, and a changed one makes earlier tokens and checkpoints invalid: it stays as it was.
+    values["issuer"] = values["issuer"] or values["public_url"] or address(host, port)
     values["migrate"] = values["migrate"] or ("auto" if values["database_url"] == EMBEDDED else "check")
     if values["database_url"] in {EMBEDDED, MEMORY}:
-        values["public_url"] = values["public_url"] or own
+        values["public_url"] = values["public_url"] or reachable(host, port)
         values["mail_from"] = values["mail_from"] or LOCAL_SENDER
-    values["issuer"] = values["issuer"] or values["public_url"] or own
 
 
 def _compose(values: dict[str, Any], environ: Mapping[str, str]) -> None:

@@ -22,7 +22,7 @@ from ubr.settings.groups.stores import MEMORY, StoreSettings
 from ubr.settings.groups.tokens import TokenSettings
 from ubr.settings.reading import read
 from ubr.settings.secret_key import kept_secret, parse_secrets, random_secret
-from ubr.settings.urls import address, masked
+from ubr.settings.urls import WILDCARDS, masked, reachable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +76,13 @@ class Settings(
 
     @property
     def address(self) -> str:
-        """The address of the service, as a URL."""
-        return address(self.host, self.port)
+        """The address of the service for a browser on this machine, as a URL."""
+        return reachable(self.host, self.port)
+
+    @property
+    def for_all_addresses(self) -> bool:
+        """True if the service listens on all addresses of its machine."""
+        return self.host in WILDCARDS
 
     @property
     def database(self) -> str:

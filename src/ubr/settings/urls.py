@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 
@@ -44,6 +46,15 @@ def masked(url: str) -> str:
     return f"{scheme}{colon}{user}{':***' if password else ''}{at}{host}{slash}{tail}"
 
 
+WILDCARDS: Final[Mapping[str, str]] = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared only
+"""Addresses that stand for all of a machine, each with one that leads to it from this machine."""
+
+
 def address(host: str, port: int) -> str:
     """The address of a service, as a URL."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def reachable(host: str, port: int) -> str:
+    """The address under which a browser on this machine finds the service."""
+    return address(WILDCARDS.get(host, host), port)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
     emulator = Emulator(memory_settings(), state_of(STATE))
     await emulator.start()
     transport = httpx.ASGITransport(emulator, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://ubr.test") as made:
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8025") as made:
         yield made
     await emulator.stop()
 
@@ -172,3 +172,54 @@ def test_the_schema_describes_the_file() -> None:
         jsonschema.validate(state, schema())
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"people": []}, schema())
+
+
+# --- web pages in a browser of this machine ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/_emulator/mails", "/_emulator/clock", "/api/users/me", "/health/ready", "/login"])
+@pytest.mark.parametrize("host", ["evil.example.org", "127.0.0.1.evil.example.org:8025", "localhost.evil.example", ""])
+async def test_a_name_that_leads_here_is_not_answered(host: str, path: str, client: httpx.AsyncClient) -> None:
+    """A page of that name would read the answers (DNS rebinding)."""
+    answer = await client.get(path, headers={"host": host})
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert "--allow-host" in answer.json()["detail"]
+    assert answer.headers["ubr-emulator"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8025", "app.localhost", "[::1]:8025", "192.0.2.7"])
+async def test_this_machine_and_addresses_are_answered(host: str, client: httpx.AsyncClient) -> None:
+    assert (await client.get("/_emulator/clock", headers={"host": host})).status_code == 200
+
+
+async def test_an_allowed_name_is_answered() -> None:
+    emulator = Emulator(memory_settings(), state_of({}), names=["Emulator"])
+    await emulator.start()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(emulator), base_url="http://emulator:8025") as client:
+        assert (await client.get("/_emulator/clock")).status_code == 200
+        assert (await client.get("/_emulator/clock", headers={"host": "emulator.example.org"})).status_code == 400
+    await emulator.stop()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example.org"},
+        {"origin": "null"},
+        {"origin": "http://192.0.2.7:8025"},
+        {"sec-fetch-site": "cross-site"},
+        {"origin": "https://evil.example.org", "sec-fetch-site": "same-origin"},
+    ],
+)
+async def test_a_page_of_another_machine_controls_nothing(headers: dict[str, str], client: httpx.AsyncClient) -> None:
+    for method, path in (("POST", "/_emulator/clock"), ("POST", "/_emulator/reset"), ("DELETE", "/_emulator/failure")):
+        answer = await client.request(method, path, headers=headers, content=b'{"seconds": 1000000}')
+        assert answer.status_code == 403
+        assert answer.json()["type"] == "/problems/cross-origin-request"
+    before = datetime.fromisoformat((await client.get("/_emulator/clock")).json()["now"])
+    assert abs((before - datetime.now(UTC)).total_seconds()) < 1000  # noqa: TID251 - the clock of the machine
+
+
+@pytest.mark.parametrize("headers", [{}, {"origin": "http://localhost:5173"}, {"sec-fetch-site": "same-site"}])
+async def test_a_page_of_this_machine_may_control_it(headers: dict[str, str], client: httpx.AsyncClient) -> None:
+    assert (await client.post("/_emulator/reset", headers=headers)).status_code == 204

@@ -866,3 +866,13 @@ async def test_the_pages_of_a_service_without_tls_have_cookies_without_the_prefi
         answer = await somebody().client.get("/login?language=de")
         assert answer.headers["set-cookie"].startswith("ubr-language=de;")
         assert "Secure" not in answer.headers["set-cookie"]
+
+
+@pytest.mark.parametrize("path", ["/login", "/register"])
+async def test_a_login_that_a_browser_would_drop_is_explained_where_it_needs_tls(path: str) -> None:
+    for public_url, explained in ((None, True), ("https://ubr.test", True), ("http://127.0.0.1:8000", False)):
+        async with people(HttpOptions(public_url=public_url)) as somebody:
+            # The script shows it, because the browser alone knows which cookies it keeps.
+            shown = [each for _, each in Tags((await somebody().open(path)).text).found if "data-needs-tls" in each]
+            assert len(shown) == explained
+            assert all("hidden" in each for each in shown)

@@ -32,6 +32,14 @@ store fail: docs/testing.md describes them.
     "--host", default="127.0.0.1", show_default=True, help="The IP address to listen on. Others can then reset it."
 )
 @click.option(
+    "--allow-host",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="A host name by which others reach it, such as that of its container. It answers for IP addresses and "
+    "localhost anyway.",
+)
+@click.option(
     "--state",
     "state_file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -39,7 +47,9 @@ store fail: docs/testing.md describes them.
 )
 @click.option("--limits", is_flag=True, help="Keep the rate limits of the settings.")
 @click.option("--schema", "show_schema", is_flag=True, help="Print the JSON schema of that file, and exit.")
-def emulate(*, port: int, host: str, state_file: Path | None, limits: bool, show_schema: bool) -> None:
+def emulate(
+    *, port: int, host: str, names: tuple[str, ...], state_file: Path | None, limits: bool, show_schema: bool
+) -> None:
     from ubr.entrypoints.emulator.state import State, WrongState, read_state, schema
 
     if show_schema:
@@ -58,7 +68,7 @@ def emulate(*, port: int, host: str, state_file: Path | None, limits: bool, show
     from ubr.entrypoints.emulator.app import Emulator
 
     try:
-        emulator = Emulator(moved, State() if state_file is None else read_state(state_file))
+        emulator = Emulator(moved, State() if state_file is None else read_state(state_file), names=names)
         asyncio.run(_serve(emulator, moved, open_to_others=not address.is_loopback))
     except WrongState as error:
         raise Refused(str(error)) from None

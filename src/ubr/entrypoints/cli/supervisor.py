@@ -31,13 +31,14 @@ from granian.log import LogLevels
 from granian.server import MPServer
 
 from ubr.bootstrap import check_tracing, preload
+from ubr.entrypoints.addresses import unclear_addresses
 from ubr.entrypoints.cli.hardening import protect_secrets, warn_of_root
 from ubr.entrypoints.cli.listener import BACKLOG, allowed_connections, run_worker
 from ubr.entrypoints.cli.output import MISTAKES, ExitCode, Refused, explain
 from ubr.entrypoints.cli.starting import Credentials, prepare
 from ubr.entrypoints.http.connections import Connections
 from ubr.entrypoints.http.log_lines import OUTPUT, configure, is_text
-from ubr.settings import Settings, TrustedProxies
+from ubr.settings import WILDCARDS, Settings, TrustedProxies
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -154,6 +155,8 @@ def _greet(settings: Settings, credentials: Credentials | None) -> None:
     _say(settings, "starting", version=f"ubr {version('ubr')}", database=settings.database)
     if settings.smtp_url is None and not settings.embedded:
         _log.warning("no mail is sent, so no user can reset a password or confirm an e-mail: set UBR_SMTP_URL")
+    for sentence in unclear_addresses(settings):
+        _log.warning("%s", sentence)
     if credentials is None:
         return
     if is_text(settings.log_format, sys.stdout):
@@ -290,7 +293,7 @@ class Supervisor(MPServer):
 
     def _announce(self) -> None:
         """Print the address of the service once it is ready: a worker listens only when it is ready."""
-        place = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.bind_addr, self.bind_addr)  # noqa: S104 - compared only
+        place = WILDCARDS.get(self.bind_addr, self.bind_addr)
         while not self.main_loop_interrupt.is_set():
             with suppress(OSError), socket.create_connection((place, self.bind_port), timeout=1):
                 address = self._settings.address

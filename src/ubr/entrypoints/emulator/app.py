@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -21,10 +21,11 @@ from ubr.application.ports.mail import Mail
 from ubr.bootstrap.double import open_double
 from ubr.domain.actor import SYSTEM
 from ubr.domain.errors import Invalid, NotFound, UbrError
+from ubr.entrypoints.emulator.guard import Guard
 from ubr.entrypoints.emulator.state import State, WrongState, fill, parse_state
 from ubr.entrypoints.http.app import HttpOptions, create_app
 from ubr.entrypoints.http.edge import Edge
-from ubr.entrypoints.http.fields import fields_of
+from ubr.entrypoints.http.fields import Fields, fields_of
 from ubr.entrypoints.http.log_lines import EVENTS
 from ubr.entrypoints.http.origin import request_origin
 from ubr.entrypoints.http.problems.errors import MethodNotAllowed
@@ -98,10 +99,14 @@ class _Generation:
 
 
 class Emulator:
-    """`settings` are those of the memory environment. `state` is the state after the start and after a reset."""
+    """`settings` are those of the memory environment. `state` is the state after the start and after a reset.
 
-    def __init__(self, settings: Settings, state: State) -> None:
+    It answers for this machine, for IP addresses, and for the host `names`.
+    """
+
+    def __init__(self, settings: Settings, state: State, *, names: Iterable[str] = ()) -> None:
         self._settings = settings
+        self._guard = Guard(names)
         self._initial = state
         self._now: _Generation | None = None
         self._resetting = asyncio.Lock()
@@ -133,14 +138,33 @@ class Emulator:
                 message = {**message, "headers": [*message["headers"], HEADER]}
             await send(message)
 
-        if kind == "http" and f"{scope['path']}/".startswith(f"{CONTROL}/"):
-            origin = request_origin(None, fields_of(scope["headers"]), ())
-            with calling_from(origin):
-                response = await self._control(self._now, scope, receive)
-            response.headers["x-request-id"] = origin.request_id or ""
-            await response.send(marked)
-        else:
+        if kind != "http":
             await self._now.answer(scope, receive, marked)
+            return
+        fields = fields_of(scope["headers"])
+        controls = f"{scope['path']}/".startswith(f"{CONTROL}/")
+        refused = self._refused(fields, controls=controls)
+        if refused is None and not controls:
+            await self._now.answer(scope, receive, marked)
+            return
+        origin = request_origin(None, fields, ())
+        with calling_from(origin):
+            if refused is None:
+                response = await self._control(self._now, scope, receive)
+            else:
+                response = problem_response(refused, scope["path"])
+        response.headers["x-request-id"] = origin.request_id or ""
+        await response.send(marked)
+
+    def _refused(self, fields: Fields, *, controls: bool) -> UbrError | None:
+        """The error of a request that a page of another site may have sent; None for all others."""
+        try:
+            self._guard.check_host(fields)
+            if controls:
+                self._guard.check_origin(fields)
+        except UbrError as error:
+            return error
+        return None
 
     async def _control(self, now: _Generation, scope: Any, receive: Any) -> Response:
         path = scope["path"].removeprefix(CONTROL)

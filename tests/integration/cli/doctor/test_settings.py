@@ -44,6 +44,11 @@ def test_a_listener_for_all_without_a_public_url(examine: Examine) -> None:
     assert examine(UBR_HOST="192.0.2.1").says("warning", "addresses", "UBR_PUBLIC_URL is http://192.0.2.1:8000")
 
 
+def test_an_address_that_browsers_do_not_find(examine: Examine) -> None:
+    assert examine(UBR_HOST="0.0.0.0").says("warning", "addresses", "UBR_HOST is 0.0.0.0")  # noqa: S104
+    assert not examine(UBR_HOST="0.0.0.0", UBR_PUBLIC_URL="https://id.example.org").says("warning", "addresses", "")  # noqa: S104
+
+
 @pytest.mark.parametrize("variable", ["UBR_CORS_ORIGINS", "UBR_RETURN_ORIGINS"])
 def test_an_origin_without_tls(variable: str, examine: Examine) -> None:
     report = examine(**{variable: "https://app.example.org,http://old.example.org,http://localhost:5173"})

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ubr.bootstrap import check_files
+from ubr.entrypoints.addresses import unclear_addresses
 from ubr.entrypoints.cli.doctor.addresses import host_of, is_this_machine
 from ubr.entrypoints.findings import Finding, error, ok, or_ok, warning
 from ubr.extras import MissingExtra
@@ -78,6 +79,7 @@ def check_addresses(settings: Settings) -> list[Finding]:
         for origin in origins
         if _is_plain(origin)
     ]
+    found += [warning("addresses", sentence) for sentence in unclear_addresses(settings)]
     return or_ok(found, "addresses", f"The issuer of tokens is {settings.issuer}.")
 
 

@@ -219,6 +219,7 @@ async def show(
             "languages": site.languages.values(),
             "service": site.options.service,
             "return_url": site.return_url,
+            "secure": site.secure,
             "assets": site.assets.names,
             "url": lambda path: relative(call, path),
             "notice": text if failure is None else None,

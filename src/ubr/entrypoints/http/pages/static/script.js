@@ -48,6 +48,10 @@ addEventListener("pageshow", () => {
   }
 });
 
+// A service that counts on TLS: at an address without it, the browser silently keeps no login. Addresses of this machine
+// count as secure.
+document.querySelector("[data-needs-tls]")?.toggleAttribute("hidden", isSecureContext);
+
 // Times in the zone of the person who reads them, and in the form of their country.
 const language = document.documentElement.lang;
 const locale = navigator.languages.find((each) => each.startsWith(language)) ?? language;
