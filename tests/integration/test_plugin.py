@@ -36,6 +36,36 @@ def run(pytester: pytest.Pytester, source: str, ini: str, *options: str) -> pyte
     return pytester.runpytest_subprocess(*NO_PLUGINS, *options)
 
 
+FIXTURES = """
+@pytest.fixture
+def ubr_settings():
+    return {"permissions": ["notes:edit"]}
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+"""
+OF_EACH_KIND = """
+    editor = a_user(permissions=["notes:edit"])
+    assert await ubr.permits(editor.actor, "notes:edit")
+    answer = await ubr_http.get("/api/users/me", headers=editor.headers)
+    assert answer.json()["id"] == str(editor.id)
+    with ubr_double.failing("unreachable"):
+        with pytest.raises(UbrError):
+            await ubr.get_user(GetUserCommand(user_id=editor.id), actor=ubr_admin)
+"""
+OF_PYTEST_ASYNCIO = f"""
+import pytest_asyncio
+
+@pytest_asyncio.fixture
+async def reader_of_theirs(ubr):
+    return await ubr.register_user(RegisterUserCommand(email="own@example.org", password="a long enough password"))
+
+@pytest.mark.asyncio
+async def test_a_fixture_of_their_own_calls_first(reader_of_theirs, ubr, ubr_clock, ubr_admin):{BODY}
+"""
+
+
 @pytest.mark.parametrize(
     ("marks", "ini", "options"),
     [
@@ -47,93 +77,54 @@ def run(pytester: pytest.Pytester, source: str, ini: str, *options: str) -> pyte
     ],
     ids=["asyncio strict", "asyncio strict beside anyio", "asyncio auto", "anyio auto", "anyio with a mark"],
 )
-def test_an_asynchronous_test_of_any_plugin(
+def test_asynchronous_tests_with_any_plugin(
     pytester: pytest.Pytester, marks: str, ini: str, options: tuple[str, ...]
 ) -> None:
-    backend = "@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
-    source = f"{backend}\n{marks}\nasync def test_it(ubr, ubr_clock, ubr_admin):{BODY}"
-    run(pytester, source, ini, *options).assert_outcomes(passed=1)
+    source = f"""{FIXTURES}
+{marks}
+async def test_it(ubr, ubr_clock, ubr_admin):{BODY}
 
-
-def test_a_fixture_of_their_own_may_call_first(pytester: pytest.Pytester) -> None:
-    source = f"""
-import pytest_asyncio
-
-@pytest_asyncio.fixture
-async def reader(ubr):
-    return await ubr.register_user(RegisterUserCommand(email="own@example.org", password="a long enough password"))
-
-@pytest.mark.asyncio
-async def test_it(reader, ubr, ubr_clock, ubr_admin):{BODY}
+{marks}
+async def test_the_whole_double(ubr_double, ubr, ubr_admin, a_user, ubr_http):{OF_EACH_KIND}
 """
-    run(pytester, source, "", "-p", "no:anyio").assert_outcomes(passed=1)
+    expected = 2
+    if "no:asyncio" not in options:
+        source += OF_PYTEST_ASYNCIO
+        expected = 3
+    run(pytester, source, ini, *options).assert_outcomes(passed=expected)
 
 
-def test_a_plain_test_with_one_loop(pytester: pytest.Pytester) -> None:
+def test_plain_tests_have_one_loop_or_are_told_why_not(pytester: pytest.Pytester) -> None:
     body = BODY.replace("\n    ", "\n        ")
     source = f"""
-def test_it(ubr, ubr_clock, ubr_admin):
+def test_one_loop(ubr, ubr_clock, ubr_admin):
     async def steps():{body}
     asyncio.run(steps())
-"""
-    run(pytester, source, "", "-p", "no:anyio", "-p", "no:asyncio").assert_outcomes(passed=1)
 
-
-def test_a_plain_test_with_two_loops_is_told_why_not(pytester: pytest.Pytester) -> None:
-    source = """
-def test_it(ubr):
+def test_two_loops(ubr):
     for email in ("one@example.org", "two@example.org"):
         asyncio.run(ubr.register_user(RegisterUserCommand(email=email, password="a long enough password")))
-"""
-    result = run(pytester, source, "", "-p", "no:anyio", "-p", "no:asyncio")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*WrongEventLoop: This application belongs to another event loop*"])
 
-
-def test_a_test_without_asyncio_is_told_why_not(pytester: pytest.Pytester) -> None:
-    # As trio calls it: a coroutine runs, and there is no loop of asyncio.
-    source = """
-def test_it(ubr):
+# As trio calls it: a coroutine runs, and there is no loop of asyncio.
+def test_no_loop(ubr):
     call = ubr.register_user(RegisterUserCommand(email="one@example.org", password="a long enough password"))
     call.send(None)
+
+def test_no_loop_over_http(ubr_http):
+    ubr_http.get("/api/users/me").send(None)
 """
     result = run(pytester, source, "", "-p", "no:anyio", "-p", "no:asyncio")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*WrongEventLoop: ubr runs in an event loop of asyncio*"])
-
-
-FIXTURES = """
-@pytest.fixture
-def ubr_settings():
-    return {"permissions": ["notes:edit"]}
-
-"""
-OF_EACH_KIND = """
-    editor = a_user(permissions=["notes:edit"])
-    assert await ubr.permits(editor.actor, "notes:edit")
-    answer = await ubr_http.get("/api/users/me", headers=editor.headers)
-    assert answer.json()["id"] == str(editor.id)
-    with ubr_double.failing("unreachable"):
-        with pytest.raises(UbrError):
-            await ubr.get_user(GetUserCommand(user_id=editor.id), actor=ubr_admin)
-"""
-
-
-@pytest.mark.parametrize(
-    ("marks", "ini", "options"),
-    [
-        ("@pytest.mark.asyncio", "", ("-p", "no:anyio")),
-        ("", "asyncio_mode = auto", ("-p", "no:anyio")),
-        ("", "anyio_mode = auto", ("-p", "no:asyncio")),
-    ],
-    ids=["asyncio strict", "asyncio auto", "anyio"],
-)
-def test_the_whole_double_with_any_plugin(
-    pytester: pytest.Pytester, marks: str, ini: str, options: tuple[str, ...]
-) -> None:
-    backend = "@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
-    head = f"{backend}{FIXTURES}\n{marks}\nasync def test_it(ubr_double, ubr, ubr_admin, a_user, ubr_http):"
-    run(pytester, head + OF_EACH_KIND, ini, *options).assert_outcomes(passed=1)
+    result.assert_outcomes(passed=1, failed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "_* test_two_loops _*",
+            "E *WrongEventLoop: This application belongs to another event loop*",
+            "_* test_no_loop _*",
+            "E *WrongEventLoop: ubr runs in an event loop of asyncio*",
+            "_* test_no_loop_over_http _*",
+            "E *WrongEventLoop: ubr runs in an event loop of asyncio*not with trio*",
+        ]
+    )
 
 
 def test_plain_tests_in_two_processes(pytester: pytest.Pytester) -> None:
@@ -173,13 +164,3 @@ class Notes(unittest.IsolatedAsyncioTestCase):
     done = pytester.run(sys.executable, "-m", "unittest", "-q")
     assert done.ret == 0, done.stderr.str()
     pytester.runpytest_subprocess(*NO_PLUGINS, "-p", "no:asyncio").assert_outcomes(passed=1)
-
-
-def test_the_http_client_is_told_why_not_without_asyncio(pytester: pytest.Pytester) -> None:
-    source = """
-def test_it(ubr_http):
-    ubr_http.get("/api/users/me").send(None)
-"""
-    result = run(pytester, source, "", "-p", "no:anyio", "-p", "no:asyncio")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*WrongEventLoop: ubr runs in an event loop of asyncio*not with trio*"])
