@@ -150,11 +150,19 @@ def shell(folder: Path, *programs: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture
-def installation(tmp_path: Path) -> Path:
-    """A folder with an embedded database."""
-    made = shell(tmp_path, f"echo {ADMIN_PASSWORD!r} | ubr admin create --email {ADMIN_EMAIL} --password-stdin")
+@pytest.fixture(scope="module")
+def administered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an embedded database, to be copied."""
+    folder = tmp_path_factory.mktemp("administered")
+    made = shell(folder, f"echo {ADMIN_PASSWORD!r} | ubr admin create --email {ADMIN_EMAIL} --password-stdin")
     assert made.returncode == 0, made.stderr
+    return folder
+
+
+@pytest.fixture
+def installation(administered: Path, tmp_path: Path) -> Path:
+    """A folder with an embedded database and an administrator."""
+    shutil.copytree(administered, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
