@@ -1,11 +1,12 @@
 # The image of ubr; docs/docker.md says how to run it.
-# BASE_IMAGE may be any image of a Debian with Python 3.11 or newer as python3, its modules venv and ensurepip included.
-# A release names it by its digest: docs/docker.md.
-ARG BASE_IMAGE=python:3.13-slim-trixie
 # Tags say which version this is, and the build sees no git.
 ARG VERSION=0.0.0.dev0
 
-FROM ${BASE_IMAGE} AS build
+# The base may be any image of a Debian with Python 3.11 or newer as python3, its modules venv and ensurepip included. The
+# digest is that of the index of all platforms. Dependabot reads this line, and would not see an ARG.
+FROM python:3.13-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285 AS base
+
+FROM base AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_NO_INPUT=1 \
@@ -35,16 +36,14 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
         -r requirements/backup.txt && \
     /opt/ubr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /opt/ubr/lib
 
-FROM ${BASE_IMAGE} AS service
-ARG BASE_IMAGE
+FROM base AS service
 ARG VERSION
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="ubr" \
       org.opencontainers.image.description="A self-hosted user, role and session backend" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.base.name="${BASE_IMAGE}"
+      org.opencontainers.image.revision="${REVISION}"
 # What installs other things is of no use to what runs here. Some base images come without compiled modules, and each
 # start would compile them again on a read-only file system. The user has a name, for libraries that look it up. Another
 # user works too, in group 0, as platforms with users of their own choice start it.

@@ -10,6 +10,7 @@ import http.client
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -66,9 +67,19 @@ class Engine(ABC):
     def __init__(self, work: Path, options: argparse.Namespace) -> None:
         self.work = work
         self.base_root: Path | None = options.base_root
-        base = ["--build-arg", f"BASE_IMAGE={options.base_image}"] if options.base_image else []
-        self.build_arguments = [*base, *options.build]
+        self.build_arguments: list[str | Path] = [*options.build]
+        if options.base_image:
+            self.build_upon(options.base_image)
         self.port = free_port()
+
+    def build_upon(self, base: str) -> None:
+        """Replace the base image in a copy of the Dockerfile."""
+        copy = self.work / "Dockerfile"
+        line = re.compile(r"^FROM \S+ AS base$", re.MULTILINE)
+        text, replaced = line.subn(f"FROM {base} AS base", Path("Dockerfile").read_text())
+        check("the Dockerfile has one base image", replaced == 1, replaced)
+        copy.write_text(text)
+        self.build_arguments += ["--file", copy]
 
     @abstractmethod
     def build(self) -> None: ...
@@ -184,7 +195,7 @@ class Buildah(Engine):
         conf.write_text(f'[storage]\ndriver = "vfs"\nrunroot = "{work}/run"\ngraphroot = "{work}/images"\n')
         self.program = ("env", f"CONTAINERS_STORAGE_CONF={conf}", "BUILDAH_ISOLATION=chroot", "buildah")
         self.state = work / "state"
-        self.build_options: list[str] = []
+        self.build_options: list[str | Path] = []
         self.roots: dict[bool, str] = {}
         self.served: subprocess.Popen[bytes] | None = None
         self.log = work / "log"
@@ -193,14 +204,14 @@ class Buildah(Engine):
         return told(*self.program, *arguments)
 
     def build(self) -> None:
-        extra = self.build_arguments
         if self.base_root is not None:
             container = self.buildah("from", "scratch")
             self.buildah("copy", "--quiet", container, self.base_root.resolve(), "/")
             self.buildah("commit", "--quiet", "--rm", container, "localhost/base")
-            extra = [*extra, "--build-arg", "BASE_IMAGE=localhost/base", "--pull-never"]
+            self.build_upon("localhost/base")
+            self.build_arguments.append("--pull-never")
         # In docker's own format: the other one has no health checks.
-        self.build_options = ["--format", "docker", *extra]
+        self.build_options = ["--format", "docker", *self.build_arguments]
         self.roots[False] = self._built(TAG)
         self.config = self.configuration()
         self.user = self.config["User"]
@@ -350,7 +361,7 @@ def look_at_configuration(config: dict[str, Any]) -> list[str]:
     check("its state is a volume", list(config.get("Volumes") or ()) == [STATE], config)
     check("its port is known", list(config.get("ExposedPorts") or ()) == ["8000/tcp"], config)
     labels = {name.removeprefix("org.opencontainers.image.") for name in config.get("Labels") or ()}
-    check("it says what it is", {"title", "licenses", "version", "revision", "base.name"} <= labels, labels)
+    check("it says what it is", {"title", "licenses", "version", "revision"} <= labels, labels)
     kind, *command = config["Healthcheck"]["Test"]
     check("its health check needs no shell", kind == "CMD", config)
     return [str(word) for word in command]
