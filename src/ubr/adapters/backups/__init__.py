@@ -1,1 +1,1 @@
-"""ConnectionQueue of backups."""
+"""Places of backups."""

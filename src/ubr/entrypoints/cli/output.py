@@ -74,22 +74,22 @@ def explain(error: WrongSetting | Refused | UbrError | MissingExtra) -> ExitCode
         traceback.print_exception(error)
     match error:
         case WrongSetting():
-            log_failure(error.sentences)
+            complain(error.sentences)
             return ExitCode.USAGE
         case Refused():
-            log_failure([str(error)])
+            complain([str(error)])
             return error.code
         case Invalid() if error.flaws:
-            log_failure(f"{_NAMES.get(flaw.pointer, flaw.pointer)} {flaw.detail}." for flaw in error.flaws)
+            complain(f"{_NAMES.get(flaw.pointer, flaw.pointer)} {flaw.detail}." for flaw in error.flaws)
             return ExitCode.USAGE
         case SigningKeyLocked() | LogKeyLocked() | SecretMismatch():
-            log_failure(_MISMATCH if isinstance(error, SecretMismatch) else _locked(error))
+            complain(_MISMATCH if isinstance(error, SecretMismatch) else _locked(error))
             return ExitCode.USAGE
         case StoreUnavailable():
-            log_failure([unreachable(error)])
+            complain([unreachable(error)])
             return ExitCode.FAILED
         case _:
-            log_failure([f"{error if isinstance(error, MissingExtra) else error.detail}."])
+            complain([f"{error if isinstance(error, MissingExtra) else error.detail}."])
             return ExitCode.FAILED
 
 
@@ -114,7 +114,7 @@ def _locked(error: SigningKeyLocked | LogKeyLocked) -> list[str]:
     ]
 
 
-def log_failure(sentences: Iterable[str]) -> None:
+def complain(sentences: Iterable[str]) -> None:
     from rich.console import Console  # noqa: PLC0415 - loaded by those who need it
     from rich.text import Text  # noqa: PLC0415
 
