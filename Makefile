@@ -94,6 +94,11 @@ test-faces: export FACES_CALLS ?= 50000
 test-faces: $(VENV)/.dev ## Compare 100,000 random calls over each store and face (FACES_CALLS=… for another number)
 	@$(PYTEST) -o faulthandler_timeout=0 tests/integration/test_one_behaviour.py $(PYTEST_ARGS)
 
+.PHONY: test-host
+test-host: export HOST_ACTS ?= 10000
+test-host: $(VENV)/.dev ## Do 10,000 acts in transactions of a host that is killed again and again, on each database (HOST_ACTS=… for another number)
+	@$(BIN)/python -m pytest -m system -s -o faulthandler_timeout=7200 tests/integration/production/test_killed_host.py $(PYTEST_ARGS)
+
 .PHONY: test-rights
 test-rights: export RIGHTS_ACTS ?= 100000
 test-rights: $(VENV)/.dev ## Do 100,000 random acts with random rights on each store (RIGHTS_ACTS=… for another number)

@@ -26,6 +26,9 @@ FACES_CALLS = int(os.environ.get("FACES_CALLS", "0"))
 FACES_SEED = int(os.environ.get("FACES_SEED", "0"))
 """Added to the seed of these calls, for other ones."""
 
+HOST_ACTS = int(os.environ.get("HOST_ACTS", "0"))
+"""Number of acts of a host that dies in its transactions, on each database; 0 for a few."""
+
 PREVIOUS = os.environ.get("UBR_PREVIOUS")
 """The commit that counts as the previous version. The default is the newest tag of a version before this commit, or
 the parent of this commit if there is none.

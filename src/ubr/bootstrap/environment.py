@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from ubr.adapters.security.system import utc_now
-from ubr.application.kernel.periodic import running_beside
+from ubr.application.kernel.periodic import always, running_beside
 from ubr.application.ports.metrics import NO_METRICS, Load, Metrics
 from ubr.application.ports.schema import FoundSchema, WrongSchema
 from ubr.application.ports.system import Clock
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ubr.application.audit.denials import DenialRecorder
     from ubr.application.operations.backlogs import ReadBacklogs
     from ubr.application.operations.janitor import Janitor
+    from ubr.application.operations.leader import Leader
     from ubr.application.ports.unit_of_work import Store
     from ubr.bootstrap.memory import MemoryContainer
     from ubr.bootstrap.ports import Ports
@@ -48,6 +49,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
     application: Application
     janitor: Janitor
+    leader: Leader
     denials: DenialRecorder
     session_cache: SessionCache
     store: Store
@@ -128,6 +130,7 @@ async def open_environment(
     following: bool = True,
     delivering: bool = True,
     sequencing: bool = True,
+    led: bool = False,
 ) -> AsyncIterator[Environment]:
     """The complete environment of a process, on an up-to-date schema. `clock` replaces every clock, for tests.
 
@@ -138,6 +141,7 @@ async def open_environment(
     tokens.
     Without `following`, it leaves no trace in the database, and can only read the log.
     Without `delivering`, it leaves mails to longer-lived processes, and without `sequencing` the tree of the audit log.
+    With `led`, it does these jobs while it is the leader among the processes that set `led`.
     The environment belongs to the event loop that opens it; a call from another loop raises `WrongEventLoop`.
     Errors: `MissingExtra` if these settings take packages that are not installed; `StoreUnavailable` if the database is
     unavailable; `SigningKeyLocked`; `WrongSetting` if an operator's template cannot be used.
@@ -155,23 +159,28 @@ async def open_environment(
         if (redis := container.redis()) is not None:
             stack.push_async_callback(redis.close)
         services, application = container.services(), container.application()
+        leader = services.leader
         if prepared:
             await application.initialize()
         if following and settings.database_url != MEMORY:  # in memory, no job runs beside a test
             await stack.enter_async_context(services.feed_follower.following())
             if prepared:
                 await stack.enter_async_context(services.keys.following())
+            if led:
+                await stack.enter_async_context(leader.running())
+            job = leader.led if led else always
             if prepared:
                 maintenance = services.audit_maintenance
-                await stack.enter_async_context(maintenance.running() if sequencing else maintenance.counting())
+                await stack.enter_async_context(maintenance.running(job) if sequencing else maintenance.counting())
             if prepared and delivering:
                 if application.deliver_mail.mailer.sends:
                     require("mail", "jinja2")
                 deliver = partial(application.deliver_mail, actor=SYSTEM)
-                await stack.enter_async_context(running_beside((deliver, _DELIVERING)))
+                await stack.enter_async_context(running_beside((job(deliver), _DELIVERING)))
         yield Environment(
             application=application,
             janitor=services.janitor,
+            leader=leader,
             denials=services.denial_recorder,
             session_cache=services.session_cache,
             store=container.store(),
@@ -191,8 +200,8 @@ async def connect(
     """Every use case, ready for in-process calls. The schema is migrated if `UBR_MIGRATE` is `auto`.
 
     With `background`, this process also does the jobs of `ubr serve`: it sends queued mails, adds entries to the tree
-    of the audit log, and deletes expired rows. Any number of processes may do them, beside `ubr serve` or without it.
-    Set it in one long-lived process if no `ubr serve` uses this database. In memory there are no background jobs.
+    of the audit log, and deletes expired rows. Set it in long-lived processes if no `ubr serve` uses this database. One
+    of them does the jobs; if it dies, another one does them within ten seconds. In memory there are no background jobs.
 
     `extensions` are parts of this program: see docs/extending.md.
 
@@ -207,10 +216,18 @@ async def connect(
         raise WrongSchema(found)
     async with AsyncExitStack() as stack:
         environment = await stack.enter_async_context(
-            open_environment(settings, clock=clock, extensions=extensions, delivering=background, sequencing=background)
+            open_environment(
+                settings,
+                clock=clock,
+                extensions=extensions,
+                delivering=background,
+                sequencing=background,
+                led=background,
+            )
         )
         if background and settings.database_url != MEMORY:
-            await stack.enter_async_context(running_beside((environment.janitor, CLEANING)))
+            clean = environment.leader.led(environment.janitor)
+            await stack.enter_async_context(running_beside((clean, CLEANING)))
         yield environment.application
 
 

@@ -15,6 +15,7 @@ from ubr.application.keys.key_ring import KeyRing
 from ubr.application.mail.queue import MailQueue
 from ubr.application.operations.backlogs import ReadBacklogs
 from ubr.application.operations.janitor import Janitor
+from ubr.application.operations.leader import Leader
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.revocation import WorkerId
 from ubr.application.ports.unit_of_work import EndingUnitOfWork
@@ -55,6 +56,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     feed_follower: FeedFollower
     audit_maintenance: AuditMaintenance
     janitor: Janitor
+    leader: Leader
     read_backlogs: ReadBacklogs
 
 
@@ -139,5 +141,6 @@ def services_of(ports: Ports) -> Services:
             quotas=ports.decisions.quotas,
             policy=ports.decisions.policy,
         ),
+        leader=Leader(unit_of_work=ports.background_unit_of_work, worker=session_cache.worker, elapsed=ports.elapsed),
         read_backlogs=ReadBacklogs(ports.background_unit_of_work),
     )

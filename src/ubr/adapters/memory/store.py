@@ -140,6 +140,8 @@ class MemoryStore(msgspec.Struct):
     replays: dict[bytes, IdempotencyRecord] = msgspec.field(default_factory=dict)
     password_attempts: dict[bytes, Window] = msgspec.field(default_factory=dict)
     known_clients: dict[tuple[UserId, bytes], datetime] = msgspec.field(default_factory=dict)
+    leases: dict[str, tuple[WorkerId, datetime]] = msgspec.field(default_factory=dict)
+    """Each lease with its holder and its end."""
     machines: dict[UserId, MachineRow] = msgspec.field(default_factory=dict)
     machine_by_name: dict[MachineName, UserId] = msgspec.field(default_factory=dict)
     machine_keys: dict[MachineKeyId, MachineKey] = msgspec.field(default_factory=dict)
@@ -199,6 +201,7 @@ class Drafts:
         self.replays = Draft(store.replays)
         self.password_attempts = Draft(store.password_attempts)
         self.known_clients = Draft(store.known_clients)
+        self.leases = Draft(store.leases)
         self.machines = Draft(store.machines)
         self.machine_by_name = Draft(store.machine_by_name)
         self.machine_keys = Draft(store.machine_keys)

@@ -13,6 +13,7 @@ from ubr.adapters.memory.accounts import MemoryLinks, MemoryUsers
 from ubr.adapters.memory.audit import MemoryLogKeys, MemoryLogRecords, MemoryLogs, MemoryLogTree
 from ubr.adapters.memory.idempotency import MemoryIdempotencyStore
 from ubr.adapters.memory.keys import MemorySigningKeys
+from ubr.adapters.memory.leases import MemoryLeases
 from ubr.adapters.memory.machines import MemoryMachineKeys, MemoryMachines
 from ubr.adapters.memory.mail import MemoryOutbox
 from ubr.adapters.memory.personal_data import MemoryPersonalData
@@ -68,6 +69,7 @@ class MemoryTransaction:
         self.outbox = MemoryOutbox(self._drafts)
         self.password_attempts = MemoryPasswordAttempts(self._drafts, now)
         self.known_clients = MemoryKnownClients(self._drafts, now)
+        self.leases = MemoryLeases(self._drafts, now)
         self.machines = MemoryMachines(self._drafts, self.users)
         self.machine_keys = MemoryMachineKeys(self._drafts, self._events)
         self.personal_data = MemoryPersonalData(self._drafts)

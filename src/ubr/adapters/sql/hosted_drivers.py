@@ -157,8 +157,9 @@ class HostedSqliteDriver(SqliteDriver):
         if not raw.in_transaction:
             if raw.isolation_level is None:
                 raise WrongConnection(_NO_TRANSACTION)
-            # The driver of Python begins with the first write. A savepoint outside a transaction would be one.
-            _ = await self._connection.exec_driver_sql("BEGIN" if self._mode in _READS else "BEGIN IMMEDIATE")
+            # The driver of Python begins with the first write. A savepoint outside a transaction would be one. A later
+            # call may write, and SQLite refuses that to a transaction that began to read before another one wrote.
+            _ = await self._connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     async def begin(self) -> None:
         self.inside = True

@@ -434,6 +434,15 @@ workers: Final = Table(
     Column("renewed_at", Timestamp, nullable=False),
 )
 
+# The roles that one process at a time has: `holder` is a worker.
+leases: Final = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Uuid, nullable=False),
+    Column("expires_at", Timestamp, nullable=False),
+)
+
 # Password attempts, by an HMAC of the account's e-mail: the table contains no text that a user typed.
 password_tries: Final = Table(
     "password_tries",

@@ -25,6 +25,7 @@ from ubr.adapters.sql.errors import SqlTooSlow
 from ubr.adapters.sql.failure_log import log_failure
 from ubr.adapters.sql.idempotency import SqlIdempotencyStore
 from ubr.adapters.sql.keys import SqlSigningKeys
+from ubr.adapters.sql.leases import SqlLeases
 from ubr.adapters.sql.machines import SqlMachineKeys, SqlMachines
 from ubr.adapters.sql.mail import SqlOutbox
 from ubr.adapters.sql.personal_data import SqlPersonalData
@@ -69,6 +70,7 @@ class SqlRepositories:
         self.outbox: Final = SqlOutbox(connection)
         self.password_attempts: Final = SqlPasswordAttempts(connection)
         self.known_clients: Final = SqlKnownClients(connection)
+        self.leases: Final = SqlLeases(connection)
         self.machines: Final = SqlMachines(connection, self.users)
         self.machine_keys: Final = SqlMachineKeys(connection)
         self.personal_data: Final = SqlPersonalData(connection)

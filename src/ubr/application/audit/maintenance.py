@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,7 +10,7 @@ from typing import Final
 from ubr.application.audit.backlog import BacklogWatch
 from ubr.application.audit.denials import DenialRecorder
 from ubr.application.audit.sequencer import Sequencer
-from ubr.application.kernel.periodic import running_beside
+from ubr.application.kernel.periodic import Act, running_beside
 from ubr.domain.errors import UbrError
 
 _SEQUENCING: Final = 0.5
@@ -43,12 +43,14 @@ class AuditMaintenance:
             await self.denials.settle(everything=True)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Maintain the log until the context ends. The end writes and signs the remaining counts."""
-        async with running_beside(
-            (self.sequencer, _SEQUENCING), (self.denials.settle, _SETTLING), (self.backlog, _WATCHING)
-        ):
+    async def running(self, led: Callable[[Act], Act]) -> AsyncIterator[None]:
+        """Maintain the log until the context ends. The end writes and signs the remaining counts.
+
+        `led` makes a job that only a leader does, if there is one.
+        """
+        sequence = led(self.sequencer)
+        async with running_beside((sequence, _SEQUENCING), (self.denials.settle, _SETTLING), (self.backlog, _WATCHING)):
             yield
         with suppress(UbrError):  # another process will do it, or the next one
             await self.denials.settle(everything=True)
-            await self.sequencer()
+            await sequence()

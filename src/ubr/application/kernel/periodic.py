@@ -20,6 +20,11 @@ TOLERATED: Final = 2
 _log: Final = logging.getLogger("ubr.jobs")
 
 
+def always(act: Act) -> Act:
+    """The act itself, in a process that does its jobs without a leader."""
+    return act
+
+
 @asynccontextmanager
 async def running_beside(*rounds: tuple[Act, float]) -> AsyncIterator[None]:
     """Repeat all of these, each with its pause in seconds, until the context ends."""
@@ -122,5 +127,7 @@ def _reason(error: StoreUnavailable) -> str:
 
 def _name(act: Act) -> str:
     """The name of a function, or of the class of another callable."""
-    function = getattr(act, "func", act)  # inside functools.partial
+    function: object = act
+    while (inner := getattr(function, "func", None)) is not None:  # in functools.partial, and in jobs of a leader
+        function = inner
     return getattr(function, "__qualname__", type(function).__name__)

@@ -12,6 +12,7 @@ from ubr.application.ports.accounts import Links, Users
 from ubr.application.ports.audit import LogKeys, LogRecords, Logs, LogTree
 from ubr.application.ports.idempotency import IdempotencyStore
 from ubr.application.ports.keys import SigningKeys
+from ubr.application.ports.leases import Leases
 from ubr.application.ports.machines import MachineKeys, Machines
 from ubr.application.ports.mail import Outbox
 from ubr.application.ports.metrics import Load
@@ -58,6 +59,8 @@ class Repositories(Protocol):
     def password_attempts(self) -> PasswordAttempts: ...
     @property
     def known_clients(self) -> KnownClients: ...
+    @property
+    def leases(self) -> Leases: ...
     @property
     def machines(self) -> Machines: ...
     @property
