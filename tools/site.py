@@ -31,6 +31,7 @@ SECTIONS: Final[Mapping[str, Sequence[str]]] = {
         *(
             "docs/console.md",
             "docs/extending.md",
+            "docs/fields.md",
             "docs/mail.md",
             "docs/docker.md",
             "docs/load-balancers.md",

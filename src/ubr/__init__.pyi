@@ -76,6 +76,8 @@ from ubr.application.accounts.get_user_by_email import (
 from ubr.application.accounts.get_user_by_email import (
     GetUserByEmailCommand as GetUserByEmailCommand,
 )
+from ubr.application.accounts.index_user_fields import IndexedFieldsResult as IndexedFieldsResult
+from ubr.application.accounts.index_user_fields import IndexUserFields as IndexUserFields
 from ubr.application.accounts.list_users import ListUsers as ListUsers
 from ubr.application.accounts.list_users import ListUsersCommand as ListUsersCommand
 from ubr.application.accounts.register_user import (
@@ -192,6 +194,8 @@ from ubr.application.audit.verify_log import (
 from ubr.application.audit.verify_log import (
     VerifyLogCommand as VerifyLogCommand,
 )
+from ubr.application.kernel.field_declarations import FieldRules as FieldRules
+from ubr.application.kernel.field_declarations import fields_from as fields_from
 from ubr.application.kernel.home_loop import WrongEventLoop as WrongEventLoop
 from ubr.application.kernel.hooks import HookedUnit as HookedUnit
 from ubr.application.kernel.hooks import Hooks as Hooks

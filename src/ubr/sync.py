@@ -70,6 +70,7 @@ def connect(
     background: bool = False,
     timeout: float = TIMEOUT,
     extensions: Extensions = NO_EXTENSIONS,
+    user_fields: type[Any] | None = None,
 ) -> BlockingApplication:
     """Every use case as a blocking method, for any number of threads. Close it, or use it as a context.
 
@@ -80,7 +81,9 @@ def connect(
     _forbid_loop()
 
     def opening() -> AbstractAsyncContextManager[Application]:
-        return connect_in_loop(settings, clock=clock, background=background, extensions=extensions)
+        return connect_in_loop(
+            settings, clock=clock, background=background, extensions=extensions, user_fields=user_fields
+        )
 
     return BlockingApplication(_Connection(opening), timeout)
 
@@ -337,6 +340,7 @@ class BlockingApplication:
     explain_login = _UseCase(lambda ubr: ubr.explain_login)
     export_user = _UseCase(lambda ubr: ubr.export_user)
     create_admin = _UseCase(lambda ubr: ubr.create_admin)
+    index_user_fields = _UseCase(lambda ubr: ubr.index_user_fields)
     log_in = _UseCase(lambda ubr: ubr.log_in)
     refresh_session = _UseCase(lambda ubr: ubr.refresh_session)
     log_in_browser = _UseCase(lambda ubr: ubr.log_in_browser)

@@ -415,7 +415,8 @@ async def test_the_tutorial(monkeypatch: pytest.MonkeyPatch) -> None:
         httpx.AsyncClient(transport=transport, base_url="http://notes.example.org") as client,
     ):
         first = {"email": "admin@example.org", "password": PASSWORD}
-        await auth.ubr.create_user(CreateUserCommand(**first, roles=["admin"]), actor=SYSTEM)
+        command = CreateUserCommand(email=first["email"], password=first["password"], roles=["admin"])
+        await auth.ubr.create_user(command, actor=SYSTEM)
         user = await client.post("/users/api/auth/register", json=reader)
         assert user.status_code == 201
 

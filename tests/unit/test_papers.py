@@ -58,6 +58,7 @@ HELD = {
         "docs/extending.md",
         "python",
     ): "contracts/test_adapters_of_a_host.py::test_old_hashes_are_replaced_at_the_next_login",
+    ("docs/fields.md", "json"): "integration/http/test_user_fields.py::test_the_example_of_the_page",
     ("docs/frameworks.md", "python"): "integration/test_docs_programs.py::test_a_program_of_a_framework",
     ("docs/embedding.md", "python"): "integration/test_docs_programs.py::test_a_team_and_its_owner_are_one_transaction",
     ("docs/keys.md", ""): "unit/test_papers.py::test_a_list_of_commands_is_complete",

@@ -15,6 +15,7 @@ from ubr.application.accounts.export_user import ExportUser
 from ubr.application.accounts.get_me import GetMe
 from ubr.application.accounts.get_user import GetUser
 from ubr.application.accounts.get_user_by_email import GetUserByEmail
+from ubr.application.accounts.index_user_fields import IndexUserFields
 from ubr.application.accounts.list_users import ListUsers
 from ubr.application.accounts.register_user import RegisterUser
 from ubr.application.accounts.request_email_change import RequestEmailChange
@@ -106,6 +107,7 @@ class AccountUseCases:
     explain_login: ExplainLogin
     export_user: ExportUser
     create_admin: CreateAdmin
+    index_user_fields: IndexUserFields
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

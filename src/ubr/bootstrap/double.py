@@ -24,7 +24,12 @@ TINY_HASHING: Final[dict[str, Any]] = {"argon2_memory_kib": 8, "argon2_time": 1,
 
 @asynccontextmanager
 async def open_double(
-    settings: Settings, *, clock: Clock, faults: StoreFaults, extensions: Extensions = NO_EXTENSIONS
+    settings: Settings,
+    *,
+    clock: Clock,
+    faults: StoreFaults,
+    extensions: Extensions = NO_EXTENSIONS,
+    user_fields: type[Any] | None = None,
 ) -> AsyncIterator[Application]:
     """A new application in memory, whose store has these faults. `settings` are those of the memory environment."""
     from ubr.adapters.memory.faults import FaultyStore, FaultyUnitOfWork  # noqa: PLC0415 - with the first double
@@ -37,5 +42,6 @@ async def open_double(
             background_unit_of_work=FaultyUnitOfWork(ports.background_unit_of_work, faults),
         )
 
-    async with open_environment(settings, clock=clock, extensions=extensions, instrument=faulty) as environment:
+    opening = open_environment(settings, clock=clock, extensions=extensions, user_fields=user_fields, instrument=faulty)
+    async with opening as environment:
         yield environment.application

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from ubr.adapters.security.system import utc_now
 from ubr.application.kernel.periodic import always, running_beside
@@ -16,6 +17,7 @@ from ubr.application.ports.metrics import NO_METRICS, Load, Metrics
 from ubr.application.ports.schema import FoundSchema, WrongSchema
 from ubr.application.ports.system import Clock
 from ubr.bootstrap.extensions import NO_EXTENSIONS, Extensions
+from ubr.bootstrap.user_fields import user_fields_of
 from ubr.domain.actor import SYSTEM
 from ubr.extras import require
 from ubr.settings import MEMORY, Settings, ensure_embedded_files
@@ -89,7 +91,9 @@ def require_extras(settings: Settings) -> None:
 
 
 def check_files(settings: Settings) -> None:
-    """Read the files that settings name: forbidden passwords, and templates of mails. Look for optional packages.
+    """Read the files that settings name: forbidden passwords, templates of mails, and fields of users.
+
+    Look for optional packages.
 
     Errors: `WrongSetting` if one cannot be used; `MissingExtra`.
     """
@@ -100,6 +104,7 @@ def check_files(settings: Settings) -> None:
     require_extras(settings)
     mailer_of(settings, utc_now)
     common_of(settings)
+    user_fields_of(settings)
     renderer_of(settings)
     check_tracing(settings)
 
@@ -126,6 +131,7 @@ async def open_environment(
     metrics: Metrics = NO_METRICS,
     prepared: bool = True,
     extensions: Extensions = NO_EXTENSIONS,
+    user_fields: type[Any] | None = None,
     instrument: Callable[[Ports], Ports] | None = None,
     following: bool = True,
     delivering: bool = True,
@@ -134,8 +140,8 @@ async def open_environment(
 ) -> AsyncIterator[Environment]:
     """The complete environment of a process, on an up-to-date schema. `clock` replaces every clock, for tests.
 
-    `metrics` takes note of facts; by default nothing does. `extensions` are parts
-    of the host. `instrument` replaces adapters, for traces.
+    `metrics` takes note of facts; by default nothing does. `extensions` are parts of the host, `user_fields`
+    declares its fields, and `instrument` replaces adapters, for traces.
 
     Without `prepared`, the application can manage signing keys that no secret decrypts, but cannot sign or verify
     tokens.
@@ -144,7 +150,7 @@ async def open_environment(
     With `led`, it does these jobs while it is the leader among the processes that set `led`.
     The environment belongs to the event loop that opens it; a call from another loop raises `WrongEventLoop`.
     Errors: `MissingExtra` if these settings take packages that are not installed; `StoreUnavailable` if the database is
-    unavailable; `SigningKeyLocked`; `WrongSetting` if an operator's template cannot be used.
+    unavailable; `SigningKeyLocked`; `WrongSetting` if an operator's template, or declaration of fields, cannot be used.
     """
     from dependency_injector import providers  # noqa: PLC0415
 
@@ -152,6 +158,7 @@ async def open_environment(
     container.hooks.override(providers.Object(extensions.hooks))
     container.home().check()
     ports = extensions.applied(container.ports(), settings, container.hasher())
+    ports = replace(ports, user_fields=user_fields_of(settings, user_fields))
     container.ports.override(providers.Object(ports if instrument is None else instrument(ports)))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(container.store().close)
@@ -196,6 +203,7 @@ async def connect(
     clock: Clock | None = None,
     background: bool = False,
     extensions: Extensions = NO_EXTENSIONS,
+    user_fields: type[Any] | None = None,
 ) -> AsyncIterator[Application]:
     """Every use case, ready for in-process calls. The schema is migrated if `UBR_MIGRATE` is `auto`.
 
@@ -203,11 +211,13 @@ async def connect(
     of the audit log, and deletes expired rows. Set it in long-lived processes if no `ubr serve` uses this database. One
     of them does the jobs; if it dies, another one does them within ten seconds. In memory there are no background jobs.
 
-    `extensions` are parts of this program: see docs/extending.md.
+    `extensions` are parts of this program: see docs/extending.md. `user_fields` is a `msgspec.Struct` that declares
+    further fields of users: see docs/fields.md.
 
     Missing files of the embedded database are created. Errors: `MissingExtra` if these settings take packages that are
     not installed; `StoreUnavailable` if the database is unavailable; `WrongSchema` if its tables are not those of this
-    version; `WrongSetting` if those files cannot be created.
+    version; `WrongSetting` if those files cannot be created; `TypeError` and `ValueError` for a structure that declares
+    no fields.
     """
     settings = ensure_embedded_files(settings)
     if settings.migrate == "auto":
@@ -220,6 +230,7 @@ async def connect(
                 settings,
                 clock=clock,
                 extensions=extensions,
+                user_fields=user_fields,
                 delivering=background,
                 sequencing=background,
                 led=background,

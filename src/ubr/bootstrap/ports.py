@@ -23,6 +23,7 @@ from ubr.application.ports.system import Clock, NewId
 from ubr.application.ports.unit_of_work import Store, UnitOfWork
 from ubr.application.protection.rate_limits import Quotas
 from ubr.application.sessions.token_issuer import TokenClaims
+from ubr.domain.accounts.user_fields import NO_FIELDS, UserFields
 
 
 class SecurityPorts(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,5 +78,6 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Metrics
     hooks: Hooks
     token_claims: TokenClaims | None = None
+    user_fields: UserFields = NO_FIELDS
     security: SecurityPorts
     decisions: OperatorDecisions

@@ -112,6 +112,7 @@ def services_of(ports: Ports) -> Services:
             new_id=ports.new_id,
             policy=ports.decisions.policy,
             token_claims=ports.token_claims,
+            user_fields=ports.user_fields,
         ),
         authenticate_cookie=AuthenticateCookie(
             authorize=authorize,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
+from ubr.domain.accounts.user_fields import NO_FIELDS, UserFields
 from ubr.domain.actor import Actor
 from ubr.domain.errors import Forbidden, Invalid, InvalidToken, Unavailable
 from ubr.entrypoints.http.bearer import bearer_token
@@ -57,12 +58,15 @@ class Library:
     """ubr in this process. Without `settings`, they come from the environment.
 
     With `background`, this process also sends mails and cleans up, as `connect` describes. Set it in one process if no
-    `ubr serve` uses the database.
+    `ubr serve` uses the database. `user_fields` declares fields of users, as in `connect`.
     """
 
-    def __init__(self, settings: Settings | None = None, *, background: bool = False) -> None:
+    def __init__(
+        self, settings: Settings | None = None, *, background: bool = False, user_fields: type[Any] | None = None
+    ) -> None:
         self._settings = settings
         self._background = background
+        self._user_fields = user_fields
 
     @property
     def settings(self) -> Settings:
@@ -81,7 +85,7 @@ class Library:
     async def open(self) -> AsyncIterator[Gate[Actor]]:
         from ubr.bootstrap import connect
 
-        async with connect(self.settings, background=self._background) as ubr:
+        async with connect(self.settings, background=self._background, user_fields=self._user_fields) as ubr:
             yield ubr
 
 
@@ -191,6 +195,14 @@ class Auth(Generic[Who]):
     def trusted_proxies(self) -> TrustedProxies:
         """Proxies whose `X-Forwarded-For` names the client."""
         return () if self._replaced else self.source.trusted_proxies
+
+    @property
+    def user_fields(self) -> UserFields:
+        """The fields of users that the program declares. None are known before ubr runs in this process."""
+        from ubr.application.app import Application
+
+        gate: object = self._gate
+        return gate.list_users.user_fields if isinstance(gate, Application) else NO_FIELDS
 
     @property
     def gate(self) -> Gate[Who]:

@@ -87,7 +87,7 @@ class FastApiAuth(StarletteAuth[Who]):
                 permissions = sorted({each for name in found for each in name.partition(":")[2].split(",") if each})
                 secure(document, operation, permissions, optional=found == [_OPTIONAL], others=others)
         for path, routes in self._mounts:
-            with_mounted(document, path, routes)
+            with_mounted(document, path, routes, self.user_fields)
         return document
 
     def _dependency(self, look: Callable[[HTTPConnection], Awaitable[Who]], *permissions: str) -> Dependency[Who]:

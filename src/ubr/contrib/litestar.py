@@ -123,7 +123,7 @@ class LitestarAuth(Auth[Who], InitPlugin):
         tags = document.to_schema().get("tags", [])
         ours: Document = {"components": {"schemas": dict(components.schemas or {})}, "paths": {}, "tags": list(tags)}
         for path, routes, _ in self._mounts:
-            with_mounted(ours, path, routes)
+            with_mounted(ours, path, routes, self.user_fields)
         for route in app.routes:
             for handler in getattr(route, "route_handlers", ()):
                 self._describe_handler(document, ours, route.path_format, handler)

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from ubr.domain.accounts.user_fields import UserFields
 from ubr.domain.errors import Forbidden, InvalidToken, UbrError, Unauthenticated, Unavailable
 from ubr.entrypoints.http.problems.catalogue import status_of
 from ubr.entrypoints.http.problems.rendering import MEDIA_TYPE, ProblemDetails, ProblemFlaw
@@ -60,11 +61,11 @@ def secure(
         )
 
 
-def with_mounted(document: Document, path: str, routes: Collection[str] | None) -> None:
+def with_mounted(document: Document, path: str, routes: Collection[str] | None, user_fields: UserFields) -> None:
     """Add the mounted routes below this path. A component of the program with the same name keeps it."""
     from ubr.entrypoints.http.openapi.document import describing, selection_of  # noqa: PLC0415 - as in `Mounted`
 
-    ours = deepcopy(describing(selection_of(routes))())
+    ours = deepcopy(describing(selection_of(routes), user_fields)())
     document.setdefault("components", {}).setdefault("securitySchemes", {})[SCHEME] = BEARER
     del ours["components"]["securitySchemes"]
     names: dict[str, str] = {}

@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from uuid import UUID
 
+from msgspec import UNSET
+
 from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.roles.create_role import CreateRoleCommand
 from ubr.application.sessions.log_in import LogInCommand
@@ -78,8 +80,8 @@ class Double:
         with Double(permissions=["notes:edit"]) as double:
             editor = double.a_user(permissions=["notes:edit"])
 
-    `permissions` are those of the program, as in `UBR_PERMISSIONS`; `extensions` are parts of the program, as
-    in `connect`; `settings` are further fields of `Settings`.
+    `permissions` are those of the program, as in `UBR_PERMISSIONS`; `extensions` and `user_fields` are parts of the
+    program, as in `connect`; `settings` are further fields of `Settings`.
 
     Its own methods are synchronous and do their work in a loop of their own, while the test waits. So they work in
     every kind of test. `ubr` belongs to the event loop of the test's first call of a use case.
@@ -91,9 +93,16 @@ class Double:
     """Stands still until it is moved."""
 
     def __init__(
-        self, *, permissions: Collection[str] = (), extensions: Extensions = NO_EXTENSIONS, **settings: Any
+        self,
+        *,
+        permissions: Collection[str] = (),
+        extensions: Extensions = NO_EXTENSIONS,
+        user_fields: type[Any] | None = None,
+        **settings: Any,
     ) -> None:
-        self._opening = opened_in_memory(extensions=extensions, permissions=tuple(permissions), **settings)
+        self._opening = opened_in_memory(
+            extensions=extensions, user_fields=user_fields, permissions=tuple(permissions), **settings
+        )
         self._stack = ExitStack()
         self._numbers = count(1)
         # Random, because the estimate of guesses takes three times as long for words.
@@ -139,8 +148,9 @@ class Double:
         password: str | None = None,
         roles: Collection[str] = (),
         permissions: Collection[str] = (),
+        fields: dict[str, Any] | None = None,
     ) -> DoubleUser:
-        """A new user with these roles, which exist, and a further role with these permissions.
+        """A new user with these roles, which exist, a further role with these permissions, and these fields.
 
         Errors: those of `create_user` and `create_role`.
         """
@@ -153,16 +163,17 @@ class Double:
             granted.append(self._roles[wanted])
         email = email or f"user{number}@example.org"
         password = password or self._password
-        command = CreateUserCommand(email=email, password=password, roles=granted)
+        given = UNSET if fields is None else fields
+        command = CreateUserCommand(email=email, password=password, roles=granted, fields=given)
 
         async def made() -> UUID:
             return (await self.ubr.create_user(command, actor=SYSTEM)).id
 
         return DoubleUser(self.run(made), email, password, self)
 
-    def an_admin(self) -> DoubleUser:
+    def an_admin(self, *, fields: dict[str, Any] | None = None) -> DoubleUser:
         """A new administrator."""
-        return self.a_user(roles=["admin"])
+        return self.a_user(roles=["admin"], fields=fields)
 
     def mails(self) -> list[Mail]:
         """The mails sent since the last call, oldest first."""

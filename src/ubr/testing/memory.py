@@ -51,24 +51,26 @@ class InMemory(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def opened_in_memory(*, extensions: Extensions = NO_EXTENSIONS, **settings: Any) -> AsyncIterator[InMemory]:
+async def opened_in_memory(
+    *, extensions: Extensions = NO_EXTENSIONS, user_fields: type[Any] | None = None, **settings: Any
+) -> AsyncIterator[InMemory]:
     """A new application, with its parts. `settings` are fields of `Settings`."""
     from ubr.adapters.memory.faults import StoreFaults
 
     clock, faults = MovableClock(), StoreFaults()
     given = Settings.memory(**{**TINY_HASHING, **settings})
-    async with open_double(given, clock=clock, faults=faults, extensions=extensions) as ubr:
+    async with open_double(given, clock=clock, faults=faults, extensions=extensions, user_fields=user_fields) as ubr:
         yield InMemory(ubr, clock, faults)
 
 
 @asynccontextmanager
 async def in_memory(
-    *, extensions: Extensions = NO_EXTENSIONS, **settings: Any
+    *, extensions: Extensions = NO_EXTENSIONS, user_fields: type[Any] | None = None, **settings: Any
 ) -> AsyncIterator[tuple[Application, MovableClock]]:
     """A new application, and its clock. `settings` are fields of `Settings`."""
     clock = MovableClock()
     given = Settings.memory(**{**TINY_HASHING, **settings})
-    async with connect(given, clock=clock, extensions=extensions) as ubr:
+    async with connect(given, clock=clock, extensions=extensions, user_fields=user_fields) as ubr:
         yield ubr, clock
 
 

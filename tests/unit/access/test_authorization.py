@@ -451,6 +451,6 @@ def test_every_use_case_with_an_actor_is_asked() -> None:
         "revoke_signing_key", "rewrap_signing_keys", "compare_checkpoint", "verify_log", "export_log", "prune_log",
         "list_log_keys", "rotate_log_key", "acknowledge_restore", "request_password_reset", "reset_password",
         "verify_email", "resend_verification", "undo_email_change", "deliver_mail", "list_mail", "retry_mail",
-        "get_me", "permits", "read_events", "log_in_machine",
+        "get_me", "permits", "read_events", "log_in_machine", "index_user_fields",
     }  # fmt: skip
     assert asked | others == {field.name for field in fields(UseCases)}

@@ -464,6 +464,7 @@ CALLS: dict[str, Callable[[Application, Any, UUID], Awaitable[object]]] = {
     "request_email_change": lambda u, a, _: u.request_email_change(
         RequestEmailChangeCommand(email="new@example.org", current_password=OTHER_PASSWORD), actor=a
     ),
+    "index_user_fields": lambda u, a, _: u.index_user_fields(actor=a),
     "deliver_mail": lambda u, a, _: u.deliver_mail(actor=a),
     "list_mail": lambda u, a, _: u.list_mail(ListMailCommand(), actor=a),
     "retry_mail": lambda u, a, id: u.retry_mail(RetryMailCommand(mail_id=id), actor=a),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from operator import itemgetter
@@ -16,6 +16,7 @@ from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import EVER, UNDO_LIFETIME, LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.user import User, UserSummary
+from ubr.domain.accounts.user_fields import FieldValues, Terms
 from ubr.domain.errors import EmailTaken, RoleNotFound, UserNotFound
 from ubr.domain.events import Event
 from ubr.domain.ids import TokenDigest, UserId
@@ -53,6 +54,7 @@ class MemoryUsers:
             if (which.prefix is None or which.prefix.begins(user.email, user.full_name))
             and (which.status is None or user.status is which.status)
             and (role_id is None or role_id in user.roles_at(now))
+            and (not which.terms or (user.terms or frozenset()).issuperset(which.terms))
         )
         return [self._summary(user, now) for user in cut(rows, after, limit, newest=which.sort.startswith("-"))]
 
@@ -76,7 +78,22 @@ class MemoryUsers:
         if before.email.key != user.email.key:
             self._claim(user)
             self._drafts.user_by_email.drop(before.email.key)
+        if user.terms is None:
+            user.terms = before.terms
         self._write(user)
+
+    async def field_values(self, after: UserId | None, limit: int) -> list[tuple[UserId, FieldValues]]:
+        found = [
+            (user.id, user.fields)
+            for user in self._drafts.users
+            if not user.is_machine and (after is None or user.id > after)
+        ]
+        return sorted(found, key=itemgetter(0))[:limit]
+
+    async def index(self, terms: Mapping[UserId, Terms]) -> None:
+        for user_id, found in terms.items():
+            if (user := self._drafts.users.get(user_id)) is not None:
+                self._drafts.users.put(user_id, replace(user, terms=found))
 
     async def remove(self, user: User) -> None:
         self._note(user)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
@@ -20,11 +20,12 @@ from ubr.adapters.sql.rows import (
     slices,
     summaries_from_json,
     summaries_from_rows,
+    term_to_row,
     user_from_row,
     user_to_row,
 )
 from ubr.adapters.sql.statements import Locking, Parameters, Row, Statement, among, inserting, updating
-from ubr.adapters.sql.tables import Timestamp, links, reserved_emails, roles, user_roles, users
+from ubr.adapters.sql.tables import Timestamp, links, reserved_emails, roles, user_field_values, user_roles, users
 from ubr.adapters.sql.user_search import SEARCH, WALK, WITH_GRANTS, Effort, Listing, listing_of, role_id_of
 from ubr.application.ports.accounts import ReservedEmail, UserFilter
 from ubr.application.ports.paging import After, Found
@@ -32,6 +33,7 @@ from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.user import User, UserKind, UserStatus, UserSummary
+from ubr.domain.accounts.user_fields import NO_VALUES, FieldValues, Terms
 from ubr.domain.errors import EmailTaken
 from ubr.domain.ids import TokenDigest, UserId
 from ubr.domain.roles.grant import Grants
@@ -63,6 +65,11 @@ _REBIND: Final = Statement(
     .where(users.c.id == bindparam("its_id"), users.c.password_hash == bindparam("before"))
     .values(password_hash=bindparam("password_hash"))
 )
+_ADD_TERMS: Final = inserting(user_field_values)
+_REMOVE_TERMS: Final = Statement(
+    lambda dialect: delete(user_field_values).where(among(dialect, user_field_values.c.user_id, "user_ids"))
+)
+_FIELDS: Final = select(users.c.id, users.c.fields).where(users.c.kind == UserKind.PERSON.value).order_by(users.c.id)
 _REMOVE: Final = Statement(delete(users).where(users.c.id == bindparam("id")))
 _RESERVED: Final = Statement(
     select(reserved_emails.c.email_key).where(
@@ -165,7 +172,7 @@ class SqlUsers:
             return Found(await self._summaries(listing.straight, values))
         counts = [count for (count,) in await self._connection.rows(listing.counts, values)]
         if min(counts) < values["counted"]:
-            return Found(await self._summaries(listing.taken, values))
+            return Found(await self._summaries(listing.taken_by(counts.index(min(counts))), values))
         found = await self._summaries(listing.walked, values)
         if len(found) == values["limit"]:
             return Found(found)
@@ -180,6 +187,8 @@ class SqlUsers:
         await self._connection.write(_ADD, user_to_row(user))
         await self._check_reserved(user)
         await self._write_grants(user, {})
+        if user.terms:
+            await self._add_terms({user.id: user.terms})
         self._connection.note(user.events)
 
     async def save(self, user: User) -> None:
@@ -191,11 +200,27 @@ class SqlUsers:
         if user.email.key != self._emails[user.id]:
             await self._check_reserved(user)
         await self._write_grants(user, self._grants[user.id])
+        if user.terms is not None:
+            await self.index({user.id: user.terms})
         self._connection.note(user.events)
 
     async def remove(self, user: User) -> None:
         await self._connection.write(_REMOVE, {"id": user.id})
         self._connection.note(user.events)
+
+    async def field_values(self, after: UserId | None, limit: int) -> list[tuple[UserId, FieldValues]]:
+        which = _FIELDS if after is None else _FIELDS.where(users.c.id > after)
+        if self._connection.locking:
+            which = which.with_for_update(key_share=True)
+        return [(UserId(row[0]), row[1] or NO_VALUES) for row in await self._connection.rows(which.limit(limit))]
+
+    async def index(self, terms: Mapping[UserId, Terms]) -> None:
+        await self._connection.write(_REMOVE_TERMS, {"user_ids": list(terms)})
+        await self._add_terms(terms)
+
+    async def _add_terms(self, terms: Mapping[UserId, Terms]) -> None:
+        if rows := [term_to_row(user_id, term) for user_id, found in terms.items() for term in sorted(found)]:
+            await self._connection.write(_ADD_TERMS, rows)
 
     async def _check_reserved(self, user: User) -> None:
         """Call this after writing the row: the write waits for a unit that gives up the e-mail at the same moment."""

@@ -46,6 +46,7 @@ CONSTRAINTS: Final[dict[str, type[UbrError]]] = {
     "fk_known_clients_user_id_users": UserNotFound,
     "fk_machines_user_id_users": UserNotFound,
     "fk_machine_keys_user_id_users": UserNotFound,
+    "fk_user_field_values_user_id_users": UserNotFound,
 }
 """The error for each violated constraint. PostgreSQL reports its name, SQLite the columns of a unique constraint."""
 
@@ -67,6 +68,7 @@ SQLITE_REFERENCES: Final[dict[str, type[UbrError]]] = {
     "known_clients": UserNotFound,
     "machines": UserNotFound,
     "machine_keys": UserNotFound,
+    "user_field_values": UserNotFound,
 }
 """The error for a violated foreign key, by the written table: SQLite does not report which key it was."""
 _NOT_TEXT: Final = "Could not decode to UTF-8"

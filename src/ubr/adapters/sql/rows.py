@@ -33,6 +33,7 @@ from ubr.domain.accounts.one_time_link import LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.search import name_key
 from ubr.domain.accounts.user import User, UserKind, UserStatus, UserSummary
+from ubr.domain.accounts.user_fields import NO_VALUES, Term
 from ubr.domain.ids import UserId
 from ubr.domain.keys.signing_key import SigningKey
 from ubr.domain.machines.key import MachineKey
@@ -92,6 +93,7 @@ def user_to_row(user: User) -> Values:
         "security_version": user.security_version,
         "version": user.version,
         "kind": user.kind.value,
+        "fields": dict(user.fields) or None,
     }
 
 
@@ -111,19 +113,23 @@ def user_from_row(row: Row, grants: Grants) -> User:
         security_version=row[c.security_version],
         version=row[c.version],
         kind=_KIND[row[c.kind]],
+        fields=row[c.fields] or NO_VALUES,
     )
 
 
 def summary_columns(c: Any) -> tuple[ColumnElement[Any], ...]:
     """The columns of a `UserSummary`, for any table with the columns of users. The name of one role follows them."""
-    return c.id, c.email, c.email_key, c.full_name, c.status, c.email_verified, c.created_at, c.updated_at, c.kind
+    return (
+        *(c.id, c.email, c.email_key, c.full_name, c.status, c.email_verified, c.created_at, c.updated_at, c.kind),
+        c.fields,
+    )
 
 
 def summary_json(c: Any, roles: ColumnElement[Any]) -> ColumnElement[Any]:
     """A `UserSummary` as JSON, on PostgreSQL."""
-    id, address, key, *others, kind = summary_columns(c)
+    id, address, key, *others, kind, fields = summary_columns(c)
     email = func.json_build_object(text("'address'"), address, text("'key'"), key)
-    return func.json_build_array(id, email, *others, roles, kind)
+    return func.json_build_array(id, email, *others, roles, kind, func.coalesce(fields, text("'{}'::jsonb")))
 
 
 def summaries_from_json(found: str) -> list[UserSummary]:
@@ -134,7 +140,7 @@ def summaries_from_rows(rows: Sequence[Row]) -> list[UserSummary]:
     """Users with a row for each of their roles, or one without a role; the rows of a user follow each other."""
     found: list[UserSummary] = []
     last = None
-    for id, email, key, full_name, status, verified, created_at, updated_at, kind, role in rows:
+    for id, email, key, full_name, status, verified, created_at, updated_at, kind, fields, role in rows:
         if id != last:
             last = id
             found.append(
@@ -148,6 +154,7 @@ def summaries_from_rows(rows: Sequence[Row]) -> list[UserSummary]:
                     updated_at,
                     [],
                     _KIND[kind],
+                    fields or NO_VALUES,
                 )
             )
         if role is not None:
@@ -155,6 +162,10 @@ def summaries_from_rows(rows: Sequence[Row]) -> list[UserSummary]:
     for user in found:
         user.roles.sort()
     return found
+
+
+def term_to_row(user_id: UserId, term: Term) -> Values:
+    return {"user_id": user_id, "field": term.field, "value": term.value}
 
 
 def grant_to_row(user_id: UserId, grant: Grant) -> Values:

@@ -80,11 +80,23 @@ users: Final = Table(
     Column("security_version", Integer, nullable=False),
     Column("version", Integer, nullable=False),
     Column("kind", Text, nullable=False, server_default="person"),
+    Column("fields", JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")),
     UniqueConstraint("email_key"),
     Index(None, "full_name_key"),
     Index(None, "created_at", "id"),
     Index(None, "status", "created_at", "id"),
     Index(None, "status", "email_key"),
+)
+
+# The values of the searchable fields of the host. A table and not an index of `users.fields`: it is the
+# same on both databases, and a field becomes searchable without a change of the schema.
+user_field_values: Final = Table(
+    "user_field_values",
+    metadata,
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("field", _exact(), primary_key=True),
+    Column("value", _exact(), primary_key=True),
+    Index(None, "field", "value", "user_id"),
 )
 
 # The permissions of a role are a column and not a table: they are always read and written as a whole, and the query

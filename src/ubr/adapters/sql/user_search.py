@@ -35,7 +35,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from ubr.adapters.sql.connection import SqlConnection
 from ubr.adapters.sql.rows import summary_columns, summary_json
 from ubr.adapters.sql.statements import Statement, moment
-from ubr.adapters.sql.tables import roles, user_roles, users
+from ubr.adapters.sql.tables import roles, user_field_values, user_roles, users
 from ubr.application.ports.accounts import UserFilter
 from ubr.application.ports.paging import After
 from ubr.domain.accounts.search import behind
@@ -88,11 +88,13 @@ class Listing:
     after: bool
     prefix: _Ends | None
     role: bool
+    terms: int = 0
+    """The number of fields of the host that are searched."""
 
     @property
     def anybody(self) -> bool:
-        """True without a prefix and a role: the indexes of the order then cover the whole filter."""
-        return self.prefix is None and not self.role
+        """True without a prefix, a role and a field: the indexes of the order then cover the whole filter."""
+        return self.prefix is None and not self.role and not self.terms
 
     @property
     def down(self) -> bool:
@@ -113,8 +115,11 @@ class Listing:
 
     @cached_property
     def counts(self) -> Statement:
-        """The number of matches that an index finds for each condition, counted to slightly more than are few."""
-        counts = []
+        """The number of matches that an index finds for each condition, counted to slightly more than are few.
+
+        The fields are the first of the conditions.
+        """
+        counts = [_count(user_field_values.c.user_id, _has_term(at)) for at in range(self.terms)]
         if self.prefix is not None:
             emails, names = _begin(users.c, self.prefix)
             counts.append(_count(users.c.email_key, emails) + _count(users.c.full_name_key, names))
@@ -128,6 +133,26 @@ class Listing:
         c = users.c
         everyone = select(c.id, c.created_at, c.email_key).where(self._everybody(c), self._sought(c))
         # Separate from the order: in one query, a plan might scan the order after all.
+        found = everyone.cte("found").prefix_with("MATERIALIZED").c
+        return self._listed(select(found.id).order_by(*self._ordered(found)).limit(_integer("limit")))
+
+    def taken_by(self, condition: int) -> Statement:
+        """The same users, by the condition of `counts` with the fewest matches."""
+        return self._taken_by_term[condition] if condition < self.terms else self.taken
+
+    @cached_property
+    def _taken_by_term(self) -> list[Statement]:
+        """Each statement begins with the index of one field. SQLite would read all users, and look each of them up."""
+        return [self._beginning_with(at) for at in range(self.terms)]
+
+    def _beginning_with(self, term: int) -> Statement:
+        c = users.c
+        matches = users.join(user_field_values, and_(user_field_values.c.user_id == c.id, _has_term(term)))
+        everyone = (
+            select(c.id, c.created_at, c.email_key)
+            .select_from(matches)
+            .where(self._everybody(c), self._sought(c, without=term))
+        )
         found = everyone.cte("found").prefix_with("MATERIALIZED").c
         return self._listed(select(found.id).order_by(*self._ordered(found)).limit(_integer("limit")))
 
@@ -197,9 +222,13 @@ class Listing:
             conditions.append(here < there if self.down else here > there)
         return and_(True, *conditions)
 
-    def _sought(self, columns: Any) -> ColumnElement[bool]:
-        """The other conditions: the role and the prefix."""
+    def _sought(self, columns: Any, *, without: int | None = None) -> ColumnElement[bool]:
+        """The other conditions: the prefix, the role and the fields, `without` one of those."""
         conditions: list[ColumnElement[bool]] = []
+        for at in range(self.terms):
+            if at != without:
+                values = user_field_values.alias(f"term_{at}")
+                conditions.append(exists().where(values.c.user_id == columns.id, _has_term(at, values.c)))
         if self.prefix is not None:
             conditions.append(or_(*_begin(columns, self.prefix)))
         if self.role:
@@ -215,8 +244,8 @@ class Listing:
 
 
 @cache
-def _listing(sort: str, prefix: _Ends | None, *, status: bool, after: bool, role: bool) -> Listing:
-    return Listing(sort=sort, status=status, after=after, prefix=prefix, role=role)
+def _listing(sort: str, prefix: _Ends | None, *, status: bool, after: bool, role: bool, terms: int) -> Listing:
+    return Listing(sort=sort, status=status, after=after, prefix=prefix, role=role, terms=terms)
 
 
 def listing_of(
@@ -239,12 +268,19 @@ def listing_of(
         values["status"] = which.status.value
     if after is not None:
         values |= {"key": after.key, "id": after.id}
+    for at, term in enumerate(which.terms):
+        values |= {f"field_{at}": term.field, f"value_{at}": term.value}
     ends = None
     if prefix is not None:
         values |= _values("email", prefix.email) | _values("name", prefix.name)
         ends = _Ends(email=values["email_to"] is not None, name=values["name_to"] is not None)
     form = _listing(
-        which.sort, ends, status=which.status is not None, after=after is not None, role=role_id is not None
+        which.sort,
+        ends,
+        status=which.status is not None,
+        after=after is not None,
+        role=role_id is not None,
+        terms=len(which.terms),
     )
     return form, values
 
@@ -270,6 +306,11 @@ def _range(column: ColumnElement[Any], name: str, *, has_end: bool) -> ColumnEle
     """True for a text with this prefix: a range of an index, not a pattern, in which some characters are special."""
     start = column >= bindparam(f"{name}_from", type_=column.type)
     return and_(start, column < bindparam(f"{name}_to", type_=column.type)) if has_end else start
+
+
+def _has_term(at: int, columns: Any = user_field_values.c) -> ColumnElement[bool]:
+    field, value = (bindparam(f"{name}_{at}", type_=columns[name].type) for name in ("field", "value"))
+    return and_(columns.field == field, columns.value == value)
 
 
 def _count(column: ColumnElement[Any], condition: ColumnElement[bool]) -> ColumnElement[int]:

@@ -16,6 +16,7 @@ from ubr.application.sessions.termination import end_sessions
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
 from ubr.domain.accounts.user import User
+from ubr.domain.accounts.user_fields import NO_FIELDS, Access, UserFields
 from ubr.domain.actor import System
 from ubr.domain.errors import EmailTaken, Forbidden, TransactionConflict, UserNotFound
 from ubr.domain.ids import UserId
@@ -49,6 +50,7 @@ class CreateAdmin(msgspec.Struct, frozen=True):
     new_id: NewId
     policy: OperatorPolicy
     denials: DenialLog
+    user_fields: UserFields = NO_FIELDS
 
     @denials_recorded
     @retry_on_conflict
@@ -78,7 +80,14 @@ class CreateAdmin(msgspec.Struct, frozen=True):
             if user is None and command.take_over:
                 raise UserNotFound
             if user is None:
-                user = User.create(id=nobody, email=email, full_name=None, password_hash=hashed, now=tx.now)
+                user = User.create(
+                    id=nobody,
+                    email=email,
+                    full_name=None,
+                    password_hash=hashed,
+                    now=tx.now,
+                    fields=self.user_fields.blank,
+                )
                 user.grant(ADMIN_ROLE_ID, by=None, now=tx.now)
                 await tx.users.add(user)
             elif command.take_over:
@@ -88,7 +97,7 @@ class CreateAdmin(msgspec.Struct, frozen=True):
                 await self.passwords.vouch(tx, user)
             else:
                 raise EmailTaken
-            result = await present_user(tx, user)
+            result = await present_user(tx, user, self.user_fields.seen_by(Access.HOST))
             await tx.commit()
         return result
 

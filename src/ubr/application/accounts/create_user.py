@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ubr.application.access.authorization import Authorize, authority
+from ubr.application.access.field_access import administrating, reading
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.field_declarations import given as given_fields
 from ubr.application.kernel.fields import EXAMPLE_PASSWORD, EmailStr, FullNameStr, NewPasswordStr, RoleNameStr, example
 from ubr.application.kernel.hooks import NO_HOOKS, Hooks
 from ubr.application.kernel.idempotency import Idempotency, IdempotencyKey
@@ -21,6 +24,7 @@ from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
 from ubr.domain.accounts.user import MAX_FULL_NAME_LENGTH, User
+from ubr.domain.accounts.user_fields import NO_FIELDS, UserFields
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import Invalid
 from ubr.domain.ids import UserId
@@ -40,6 +44,7 @@ class CreateUserCommand(Command, frozen=True, kw_only=True):
     password: Annotated[NewPasswordStr | None, example(EXAMPLE_PASSWORD)] = None
     full_name: FullNameStr | None = None
     roles: RolesToGrant = msgspec.field(default_factory=list)
+    fields: dict[str, Any] | UnsetType = UNSET
 
 
 class CreateUser(msgspec.Struct, frozen=True):
@@ -62,6 +67,7 @@ class CreateUser(msgspec.Struct, frozen=True):
     idempotency: Idempotency
     denials: DenialLog
     hooks: Hooks = NO_HOOKS
+    user_fields: UserFields = NO_FIELDS
 
     @denials_recorded
     @retry_on_conflict
@@ -86,6 +92,7 @@ class CreateUser(msgspec.Struct, frozen=True):
                 full_name=full_name,
             )
         )
+        fields = self.user_fields.created(given_fields(command.fields), administrating(actor))
         names = role_names(command.roles)
         needed = (USERS_WRITE, ROLES_ASSIGN) if names else (USERS_WRITE,)
         await self.hooks.run_before(command, actor)
@@ -108,13 +115,15 @@ class CreateUser(msgspec.Struct, frozen=True):
             forbid_escalation(who.permissions, given)
             if roles:
                 who.forbid_outliving(given | Permissions.of([ROLES_ASSIGN]), None, tx.now)
-            user = User.create(id=new, email=email, full_name=full_name, password_hash=hashed, now=tx.now)
+            user = User.create(
+                id=new, email=email, full_name=full_name, password_hash=hashed, now=tx.now, fields=fields
+            )
             for role in roles:
                 user.grant(role.id, by=who.user_id, now=tx.now)
             await tx.users.add(user)
             if hashed is None:
                 await self.mail_queue(tx, MailKind.INVITATION, email, user_id=user.id)
-            result = await present_user(tx, user)
+            result = await present_user(tx, user, self.user_fields.seen_by(reading(who)))
             await call.keep(tx, result, made=user.id)
             await tx.commit()
         return result

@@ -5,6 +5,7 @@ from uuid import UUID
 import msgspec
 
 from ubr.application.access.authorization import Authority, authority, permissions_of
+from ubr.application.access.field_access import reading
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.hooks import NO_HOOKS, Hooks
@@ -14,6 +15,7 @@ from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import EndingUnitOfWork, Transaction
 from ubr.application.sessions.termination import end_sessions
 from ubr.domain.accounts.user import REAUTHENTICATION, User
+from ubr.domain.accounts.user_fields import NO_FIELDS, UserFields
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import LastAdmin, ReauthenticationRequired, UserNotFound
 from ubr.domain.ids import UserId
@@ -41,6 +43,7 @@ class DeleteUser(msgspec.Struct, frozen=True):
     unit_of_work: EndingUnitOfWork
     denials: DenialLog
     hooks: Hooks = NO_HOOKS
+    user_fields: UserFields = NO_FIELDS
 
     @denials_recorded
     @retry_on_conflict
@@ -55,7 +58,8 @@ class DeleteUser(msgspec.Struct, frozen=True):
                 raise UserNotFound
             user.require_person()
             forbid_escalation(who.permissions, await permissions_of(tx, user))
-            check_revision(command.if_match, (await present_user(tx, user)).revision)
+            view = self.user_fields.seen_by(reading(who))
+            check_revision(command.if_match, (await present_user(tx, user, view)).revision)
             await delete_account(tx, user, actor=actor)
 
 

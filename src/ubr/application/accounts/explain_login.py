@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from ubr.application.access.authorization import Authorize
+from ubr.application.access.field_access import administrating
 from ubr.application.kernel.command import Command, Result
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import EXAMPLE_EMAIL, EXAMPLE_ID, EmailStr, Timestamp, example
@@ -22,6 +23,7 @@ from ubr.application.protection.account_locks import AccountLock, AccountLocks
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.one_time_link import LinkKind
 from ubr.domain.accounts.user import User
+from ubr.domain.accounts.user_fields import NO_FIELDS, UserFields
 from ubr.domain.actor import Actor, System
 from ubr.domain.audit.entry import LogEntry
 from ubr.domain.errors import Invalid, StoreUnavailable, UserNotFound
@@ -123,6 +125,7 @@ class ExplainLogin(msgspec.Struct, frozen=True):
     hasher: PasswordHasher
     policy: OperatorPolicy
     denials: DenialLog
+    user_fields: UserFields = NO_FIELDS
 
     @denials_recorded
     @retry_on_conflict
@@ -140,7 +143,8 @@ class ExplainLogin(msgspec.Struct, frozen=True):
             link = await tx.links.pending(LinkKind.REGISTRATION, email, now) if user is None else None
             sessions = 0 if user is None else await tx.sessions.count(user.id, now)
             last, failures = await _logins(tx, user)
-            shown = None if user is None else await present_user(tx, user)
+            view = self.user_fields.seen_by(administrating(actor))
+            shown = None if user is None else await present_user(tx, user, view)
         logins = await self._next_login(user)
         if user is not None:
             async with self.unit_of_work.begin(actor) as tx:

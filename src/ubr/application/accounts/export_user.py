@@ -34,6 +34,7 @@ from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.revocation.follow_revocations import leases_of
 from ubr.domain.accounts.one_time_link import LinkKind, OneTimeLink
 from ubr.domain.accounts.user import REAUTHENTICATION, User
+from ubr.domain.accounts.user_fields import NO_FIELDS, UserFields
 from ubr.domain.actor import Actor, System
 from ubr.domain.audit.entry import LogEntry
 from ubr.domain.errors import ReauthenticationRequired, UserNotFound
@@ -148,6 +149,7 @@ class ExportUser(msgspec.Struct, frozen=True):
       and `logs:read`.
     - The export is an audit log entry itself, written before the answer.
     - No secret, no hash, and no client IP of another user.
+    - All fields of the host, also those that the user may not read otherwise, and those no longer declared.
     - Returns the document in parts. Each part with sessions or log entries is read in a unit of its own.
     """
 
@@ -158,6 +160,7 @@ class ExportUser(msgspec.Struct, frozen=True):
     rate_limiter: RateLimiter
     feed: ChangeFeed
     denials: DenialLog
+    user_fields: UserFields = NO_FIELDS
 
     @denials_recorded
     @retry_on_conflict
@@ -193,7 +196,7 @@ class ExportUser(msgspec.Struct, frozen=True):
         document = UserExportResult(
             ubr_user_export=USER_EXPORT_VERSION,
             exported_at=tx.now,
-            user=await present_user(tx, user),
+            user=await present_user(tx, user, self.user_fields.in_export),
             has_password=user.password_hash is not None,
             wrong_passwords=0 if failed is None else failed.count,
             former_emails=[FormerEmailResult(email=e.key, reserved_until=e.until) for e in records.former_emails],

@@ -5,11 +5,13 @@ from typing import Annotated
 import msgspec
 
 from ubr.application.access.authorization import Authorize
+from ubr.application.access.field_access import reading
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import example
 from ubr.application.kernel.representations import UserResult, user_result
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.system import Clock
+from ubr.domain.accounts.user_fields import NO_FIELDS, UserFields
 from ubr.domain.actor import Actor
 
 
@@ -29,9 +31,11 @@ class GetMe(msgspec.Struct, frozen=True):
     authorize: Authorize
     clock: Clock
     denials: DenialLog
+    user_fields: UserFields = NO_FIELDS
 
     @denials_recorded
     async def __call__(self, *, actor: Actor) -> MeResult:
         who = await self.authorize(actor)
         user, roles = who.user, () if who.principal is None else who.principal.roles
-        return user_result(MeResult, user, roles, self.clock(), permissions=who.permissions.names_to_show())
+        view = self.user_fields.seen_by(reading(who))
+        return user_result(MeResult, user, roles, self.clock(), view, permissions=who.permissions.names_to_show())

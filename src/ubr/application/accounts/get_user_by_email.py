@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from ubr.application.access.authorization import Authorize
+from ubr.application.access.field_access import administrating
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
 from ubr.application.kernel.fields import EXAMPLE_EMAIL, EmailStr, example
@@ -13,6 +14,7 @@ from ubr.application.kernel.retry import retry_on_conflict
 from ubr.application.ports.audit import DenialLog
 from ubr.application.ports.unit_of_work import UnitOfWork
 from ubr.domain.accounts.email import Email
+from ubr.domain.accounts.user_fields import NO_FIELDS, UserFields
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import UserNotFound
 from ubr.domain.roles.permissions import USERS_READ
@@ -32,6 +34,7 @@ class GetUserByEmail(msgspec.Struct, frozen=True):
     authorize: Authorize
     unit_of_work: UnitOfWork
     denials: DenialLog
+    user_fields: UserFields = NO_FIELDS
 
     @denials_recorded
     @retry_on_conflict
@@ -42,4 +45,4 @@ class GetUserByEmail(msgspec.Struct, frozen=True):
             user = await tx.users.by_email(email)
             if user is None:
                 raise UserNotFound
-            return await present_user(tx, user)
+            return await present_user(tx, user, self.user_fields.seen_by(administrating(actor)))

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from typing import Annotated, overload
+from typing import Annotated, Any, overload
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from ubr.application.kernel.command import Command
 from ubr.application.kernel.denials import denials_recorded
+from ubr.application.kernel.field_declarations import given
 from ubr.application.kernel.fields import (
     EXAMPLE_EMAIL,
     EXAMPLE_PASSWORD,
@@ -30,6 +31,7 @@ from ubr.application.protection.rate_limits import RateLimiter
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import check_password
 from ubr.domain.accounts.user import MAX_FULL_NAME_LENGTH, User
+from ubr.domain.accounts.user_fields import NO_FIELDS, Access, UserFields
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import Invalid, RegistrationClosed
 from ubr.domain.ids import UserId
@@ -41,6 +43,7 @@ class RegisterUserCommand(Command, frozen=True, kw_only=True):
     email: Annotated[EmailStr, example(EXAMPLE_EMAIL)]
     password: Annotated[NewPasswordStr | UnsetType, example(EXAMPLE_PASSWORD)] = UNSET
     full_name: Annotated[FullNameStr | None, example("Ada Lovelace")] = None
+    fields: dict[str, Any] | UnsetType = UNSET
 
 
 class RegisterUser(msgspec.Struct, frozen=True):
@@ -51,6 +54,7 @@ class RegisterUser(msgspec.Struct, frozen=True):
     - The e-mail must not belong to another account, in any spelling. A link to verify it is mailed.
     - With `verified` registration no password is accepted, and the answer is the same for every e-mail: the account
       exists only once its owner redeems the mailed link, and the full name is set after that.
+    - The fields of the host are those that users write themselves; with `verified` registration, they are set later.
     - A retry with the same key within a day returns the stored answer.
     - A request with the key of another registration is refused, and counts as a registration.
     - Limited to 60 registrations an hour per client IP: 429 `rate-limited` beyond.
@@ -68,6 +72,7 @@ class RegisterUser(msgspec.Struct, frozen=True):
     idempotency: Idempotency
     denials: DenialLog
     hooks: Hooks = NO_HOOKS
+    user_fields: UserFields = NO_FIELDS
 
     @overload
     async def __call__(
@@ -100,12 +105,15 @@ class RegisterUser(msgspec.Struct, frozen=True):
             if command.full_name is None
             else parse_text(command.full_name, "/full_name", longest=MAX_FULL_NAME_LENGTH)
         )
+        level = Access.HOST if isinstance(actor, System) else Access.USER
         call: IdempotentCall[UserResult | None] = self.idempotency.of(
             idempotency_key, command, actor=actor, answer=UserResult
         )
         if self.policy.registration == "verified" and not isinstance(actor, System):
             if command.password is not UNSET:
                 raise Invalid.at("/password", "is not accepted here: the link in the mail sets it")
+            if command.fields is not UNSET:
+                raise self.user_fields.unexpected()
             async with self.rate_limiter.replaying():
                 before = await call.answered()
             if before is not None:
@@ -118,6 +126,7 @@ class RegisterUser(msgspec.Struct, frozen=True):
             return None
         if command.password is UNSET:
             raise Invalid.at("/password", "is required")
+        fields = self.user_fields.created(given(command.fields), level)
         password = check_password(
             command.password,
             min_length=self.policy.password_min_length,
@@ -142,12 +151,14 @@ class RegisterUser(msgspec.Struct, frozen=True):
         async with self.unit_of_work.begin(actor) as tx:
             if (before := await call.claim(tx)) is not None:
                 return before.result
-            user = User.register(id=new, email=email, full_name=full_name, password_hash=hashed, now=tx.now)
+            user = User.register(
+                id=new, email=email, full_name=full_name, password_hash=hashed, now=tx.now, fields=fields
+            )
             await tx.users.add(user)
             await self.passwords.vouch(tx, user, new=True)
             if mailed:
                 await self.mail_queue(tx, MailKind.VERIFICATION, email, user_id=user.id)
-            result = await present_user(tx, user)
+            result = await present_user(tx, user, self.user_fields.seen_by(level))
             await call.keep(tx, result, made=user.id)
             await tx.commit()
         return result

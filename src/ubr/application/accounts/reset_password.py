@@ -15,6 +15,7 @@ from ubr.application.protection.rate_limits import RateLimiter
 from ubr.application.sessions.termination import end_sessions
 from ubr.domain.accounts.one_time_link import LinkKind
 from ubr.domain.accounts.passwords import check_password
+from ubr.domain.accounts.user_fields import NO_FIELDS, UserFields
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidLink
 from ubr.domain.revocation.changes import Change
@@ -44,6 +45,7 @@ class ResetPassword(msgspec.Struct, frozen=True):
     is_guessable: GuessablePasswords
     policy: OperatorPolicy
     denials: DenialLog
+    user_fields: UserFields = NO_FIELDS
 
     @denials_recorded
     @retry_on_conflict
@@ -75,7 +77,7 @@ class ResetPassword(msgspec.Struct, frozen=True):
             if user is None or not user.active or await tx.links.redeem(digest, tx.now) is None:
                 raise InvalidLink
             claimed = not user.email_verified
-            user.reset_password(hashed, now=tx.now)
+            user.reset_password(hashed, now=tx.now, claimed_fields=self.user_fields.claimed(user.fields))
             await tx.users.save(user)
             cause = SecurityEvent.CLAIMED if claimed else SecurityEvent.PASSWORD_RESET
             await end_sessions(tx, user, cause, actor=None)

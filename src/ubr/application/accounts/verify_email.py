@@ -21,6 +21,7 @@ from ubr.application.sessions.termination import end_sessions
 from ubr.domain.accounts.one_time_link import UNDO_LIFETIME, LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import bounded_password, check_password
 from ubr.domain.accounts.user import User
+from ubr.domain.accounts.user_fields import NO_FIELDS, UserFields
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import Invalid, InvalidLink, RegistrationClosed
 from ubr.domain.ids import UserId
@@ -59,6 +60,7 @@ class VerifyEmail(msgspec.Struct, frozen=True):
     mail_queue: MailQueue
     policy: OperatorPolicy
     denials: DenialLog
+    user_fields: UserFields = NO_FIELDS
 
     @denials_recorded
     @retry_on_conflict
@@ -94,6 +96,7 @@ class VerifyEmail(msgspec.Struct, frozen=True):
                 full_name=link.full_name,
                 password_hash=hashed,
                 now=tx.now,
+                fields=self.user_fields.blank,
             )
             await tx.users.add(user)
             await self.passwords.vouch(tx, user)
@@ -121,7 +124,7 @@ class VerifyEmail(msgspec.Struct, frozen=True):
             if hashed is None:
                 current.verify_email(now=tx.now)
             else:
-                current.reset_password(hashed, now=tx.now)
+                current.reset_password(hashed, now=tx.now, claimed_fields=self.user_fields.claimed(current.fields))
                 await end_sessions(tx, current, SecurityEvent.CLAIMED, actor=None)
             await tx.users.save(current)
             await self.passwords.vouch(tx, current)

@@ -56,7 +56,8 @@ def _fits(type_: Any) -> _Fits:
         return lambda value: isinstance(value, list | tuple) and all(map(item, value))
     if type_ is int:
         return lambda value: isinstance(value, int) and not isinstance(value, bool)
-    return lambda value: isinstance(value, type_)
+    plain = origin or type_
+    return lambda value: isinstance(value, plain)
 
 
 def _named(type_: Any) -> str:
@@ -67,4 +68,6 @@ def _named(type_: Any) -> str:
         return " or ".join(inner)
     if origin in {list, tuple}:
         return f"a list of {_named(inner[0])}"
+    if origin is dict:
+        return "a dictionary"
     return "None" if type_ is NoneType else str(type_.__name__)

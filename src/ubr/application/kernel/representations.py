@@ -5,16 +5,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
+from msgspec import UNSET, UnsetType
+
 from ubr.application.kernel.command import Result
+from ubr.application.kernel.field_declarations import typed
 from ubr.application.kernel.fields import EXAMPLE_EMAIL, EXAMPLE_ID, Id, RefreshTokenStr, Timestamp, example
 from ubr.application.ports.unit_of_work import Transaction
 from ubr.domain.accounts.user import User, UserKind, UserStatus, UserSummary
+from ubr.domain.accounts.user_fields import NO_FIELDS, Access, FieldView
 from ubr.domain.audit.checkpoint import Checkpoint, Note
 from ubr.domain.audit.entry import SESSION, LogEntry
 from ubr.domain.concealed import Concealed
@@ -23,11 +27,15 @@ from ubr.domain.events import Level
 from ubr.domain.keys.signing_key import SigningKey
 from ubr.domain.machines.key import MachineKey
 from ubr.domain.roles.grant import Grant
-from ubr.domain.roles.permissions import Permissions
+from ubr.domain.roles.permissions import USERS_READ, Permissions, union
 from ubr.domain.roles.role import Role, RoleName
 from ubr.domain.sessions.session import Session, SessionKind
 
 T = TypeVar("T")
+F = TypeVar("F")
+
+NO_VIEW = NO_FIELDS.seen_by(None)
+"""Shows no fields, as for those that none are declared."""
 
 
 class Revised(Result, frozen=True, kw_only=True, dict=True):
@@ -42,6 +50,9 @@ class Revised(Result, frozen=True, kw_only=True, dict=True):
 class UserResult(Revised, frozen=True, kw_only=True):
     """A user without any hash or secret. The account of a machine is a user too: its e-mail exists nowhere."""
 
+    # For Python: `fields` has the host's fields that the caller may read. See docs/fields.md. Without a declaration,
+    # and for a machine, there are none.
+
     id: Id
     email: Annotated[str, example(EXAMPLE_EMAIL)]
     full_name: Annotated[str | None, example("Ada Lovelace")]
@@ -51,6 +62,14 @@ class UserResult(Revised, frozen=True, kw_only=True):
     created_at: Timestamp
     updated_at: Timestamp
     kind: Annotated[UserKind, example("person")] = UserKind.PERSON
+    fields: dict[str, Any] | UnsetType = UNSET
+
+    def fields_as(self, kind: type[F]) -> F:
+        """The fields of the host as the structure that declares them.
+
+        Errors: `ValueError` if a value is missing that the structure requires.
+        """
+        return typed(kind, {} if self.fields is UNSET else self.fields)
 
 
 U = TypeVar("U", bound=UserResult)
@@ -206,20 +225,28 @@ class Page(Result, Generic[T], frozen=True, kw_only=True):
     next_cursor: str | None
 
 
-def user_result(kind: type[U], user: User, roles: Iterable[Role], now: datetime, **more: Any) -> U:
+def user_result(kind: type[U], user: User, roles: Iterable[Role], now: datetime, view: FieldView, **more: Any) -> U:
     """A user as a kind of `UserResult`, which may have more fields.
 
     `roles` holds at least every role of the user; roles with an ended grant are omitted.
     """
     in_force = user.roles_at(now)
     held = sorted((role for role in roles if role.id in in_force), key=lambda role: role.name)
-    result = of_summary(kind, user.summary([str(role.name) for role in held]), **more)
-    result.__dict__["revision"] = user_revision(user, held)
+
+    def own() -> Access:
+        permissions = union(role.permissions for role in held)
+        return Access.ADMINS if permissions.allow(USERS_READ) else Access.USER
+
+    result = of_summary(kind, user.summary([str(role.name) for role in held]), view, own, **more)
+    result.__dict__["revision"] = user_revision(user, held, view)
     return result
 
 
-def of_summary(kind: type[U], user: UserSummary, **more: Any) -> U:
-    """A user without a revision: for lists."""
+def of_summary(
+    kind: type[U], user: UserSummary, view: FieldView, own: Callable[[], Access] = lambda: Access.USER, **more: Any
+) -> U:
+    """A user without a revision: for lists. `own` is the user's own level of access to fields."""
+    shown = None if user.kind is UserKind.MACHINE else view.of(user.fields, own)
     return kind(
         id=user.id,
         email=user.email.address,
@@ -230,13 +257,18 @@ def of_summary(kind: type[U], user: UserSummary, **more: Any) -> U:
         created_at=user.created_at,
         updated_at=user.updated_at,
         kind=user.kind,
+        fields=UNSET if shown is None else shown,
         **more,
     )
 
 
-def user_revision(user: User, held: Sequence[Role]) -> str:
-    """The version alone is not enough: a grant can end, or a role can change, without a change of the user."""
-    return f"{user.version}-{_digest(tuple((role.name, role.permissions) for role in held))}"
+def user_revision(user: User, held: Sequence[Role], view: FieldView) -> str:
+    """The version alone is not enough: a grant can end, or a role can change, without a change of the user. So can the
+    declaration of fields, whose defaults are part of the answer.
+    """
+    fingerprint = view.fields.fingerprint
+    roles = _digest(tuple((role.name, role.permissions) for role in held))
+    return f"{user.version}-{roles}-{fingerprint}" if fingerprint else f"{user.version}-{roles}"
 
 
 @lru_cache(1024)
@@ -334,9 +366,9 @@ def log_entry_result(entry: LogEntry) -> LogEntryResult:
     )
 
 
-async def present_user(tx: Transaction, user: User) -> UserResult:
+async def present_user(tx: Transaction, user: User, view: FieldView) -> UserResult:
     """A user with the names of their roles."""
-    return user_result(UserResult, user, await tx.roles.many(user.grants), tx.now)
+    return user_result(UserResult, user, await tx.roles.many(user.grants), tx.now, view)
 
 
 def checkpoint_result(note: Note) -> CheckpointResult:

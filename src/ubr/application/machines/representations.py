@@ -12,6 +12,7 @@ from msgspec import Meta
 from ubr.application.kernel.command import Result
 from ubr.application.kernel.fields import NO_CONTROLS, Id, PermissionList, Timestamp, example
 from ubr.application.kernel.representations import (
+    NO_VIEW,
     MachineKeyResult,
     Revised,
     UserResult,
@@ -73,7 +74,7 @@ class NewMachineKeyResult(Result, frozen=True, kw_only=True):
 
 def machine_result(machine: Machine, roles: Iterable[Role], now: datetime) -> MachineResult:
     """`roles` holds at least every role of the machine; roles with an ended grant are omitted."""
-    shown = user_result(UserResult, machine.user, roles, now)
+    shown = user_result(UserResult, machine.user, roles, now, NO_VIEW)
     result = MachineResult(
         id=machine.id,
         name=str(machine.name),

@@ -5,7 +5,7 @@ These run inside a unit of work. A row read in a writing unit stays locked until
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final, Literal, Protocol, TypeAlias
 
@@ -18,20 +18,28 @@ from ubr.domain.accounts.one_time_link import LinkKind, OneTimeLink
 from ubr.domain.accounts.passwords import PasswordHash
 from ubr.domain.accounts.search import Prefix
 from ubr.domain.accounts.user import User, UserStatus, UserSummary
+from ubr.domain.accounts.user_fields import FieldValues, Term, Terms
 from ubr.domain.ids import TokenDigest, UserId
 from ubr.domain.roles.role import RoleName
+
+MAX_TERMS: Final = 5
+"""Maximum number of fields of the host that one search names."""
 
 UserSort: TypeAlias = Literal["created_at", "-created_at", "email", "-email"]
 
 
 class UserFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Selects and orders users. `role` counts grants that are in force at `now`; None is the time of the query."""
+    """Selects and orders users. `role` counts grants that are in force at `now`; None is the time of the query.
+
+    A user is found by all of `terms`, at most `MAX_TERMS`.
+    """
 
     prefix: Prefix | None = None
     role: RoleName | None = None
     status: UserStatus | None = None
     sort: UserSort = "created_at"
     now: datetime | None = None
+    terms: tuple[Term, ...] = ()
 
 
 class ReservedEmail(msgspec.Struct, frozen=True):
@@ -80,8 +88,16 @@ class Users(Protocol):
     async def save(self, user: User) -> None:
         """Store the new state of a user read in this unit. A user deleted in the meantime stays deleted.
 
-        Errors: those of `add`.
+        The user is found by their `terms` from now on; None leaves the stored ones. Errors: those of `add`.
         """
+        ...
+
+    async def field_values(self, after: UserId | None, limit: int) -> list[tuple[UserId, FieldValues]]:
+        """The stored fields of at most `limit` persons, in the order of ids, from the first one after `after`."""
+        ...
+
+    async def index(self, terms: Mapping[UserId, Terms]) -> None:
+        """Let these users, read in this unit, be found by these terms alone. Records no event, raises no version."""
         ...
 
     async def remove(self, user: User) -> None:

@@ -19,6 +19,7 @@ from ubr.application.sessions.browser_sessions import BrowserSessions
 from ubr.application.sessions.token_issuer import seconds_until
 from ubr.domain.accounts.email import Email
 from ubr.domain.accounts.passwords import bounded_password
+from ubr.domain.accounts.user_fields import NO_FIELDS, UserFields
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import InvalidToken
 from ubr.domain.revocation.changes import Change
@@ -47,6 +48,7 @@ class LogInBrowser(msgspec.Struct, frozen=True):
     sessions: BrowserSessions
     denials: DenialLog
     hooks: Hooks = NO_HOOKS
+    user_fields: UserFields = NO_FIELDS
 
     @denials_recorded
     @retry_on_conflict
@@ -65,7 +67,7 @@ class LogInBrowser(msgspec.Struct, frozen=True):
                 shown = BrowserSessionResult(
                     session_id=session.id,
                     expires_in=seconds_until(session.usable_until, tx.now),
-                    user=await present_user(tx, user),
+                    user=await present_user(tx, user, self.user_fields.seen_by(None)),
                 )
                 await attempt.passed(tx, logged_in=True)
                 await tx.commit()

@@ -17,6 +17,7 @@ from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.secrets import MintedToken
 from ubr.application.ports.sessions import Principal, RefreshTokenMint
 from ubr.application.ports.system import NewId
+from ubr.domain.accounts.user_fields import NO_FIELDS, UserFields
 from ubr.domain.ids import SessionId
 from ubr.domain.keys.access_token import AccessClaims, extra_claims
 from ubr.domain.revocation.changes import epoch_name
@@ -43,6 +44,7 @@ class TokenIssuer(msgspec.Struct, frozen=True):
     new_id: NewId
     policy: OperatorPolicy
     token_claims: TokenClaims | None = None
+    user_fields: UserFields = NO_FIELDS
 
     async def issue(
         self, principal: Principal, refresh_token: str, now: datetime, position: FeedPosition
@@ -51,7 +53,7 @@ class TokenIssuer(msgspec.Struct, frozen=True):
 
         `position` was read before the principal: later change records may be missing from the token.
         """
-        shown = user_result(UserResult, principal.user, principal.roles, now)
+        shown = user_result(UserResult, principal.user, principal.roles, now, self.user_fields.seen_by(None))
         token, expires_at = await self._signed(principal, shown, now, position)
         return TokensResult(
             access_token=token,
@@ -64,7 +66,7 @@ class TokenIssuer(msgspec.Struct, frozen=True):
 
     async def access_token(self, principal: Principal, now: datetime, position: FeedPosition) -> AccessTokenResult:
         """An access token alone, as with `issue`."""
-        shown = user_result(UserResult, principal.user, principal.roles, now)
+        shown = user_result(UserResult, principal.user, principal.roles, now, self.user_fields.seen_by(None))
         token, expires_at = await self._signed(principal, shown, now, position)
         return AccessTokenResult(
             access_token=token, expires_in=seconds_until(expires_at, now), session_id=principal.session.id
@@ -81,7 +83,7 @@ class TokenIssuer(msgspec.Struct, frozen=True):
         held = [grant for grant in user.grants.values() if grant.holds_at(now)]
         ends = [grant.expires_at for grant in held if grant.expires_at is not None]
         expires_at = min(now + self.policy.access_token_lifetime, session.usable_until, *ends)
-        extra = "" if self.token_claims is None else await self._extra(self.token_claims, principal, shown)
+        extra = await self._extra(principal, shown) if self.token_claims is not None or self.user_fields else ""
         token = self.access_tokens.issue(
             AccessClaims(
                 user_id=user.id,
@@ -99,12 +101,15 @@ class TokenIssuer(msgspec.Struct, frozen=True):
         )
         return token, expires_at
 
-    @staticmethod
-    async def _extra(token_claims: TokenClaims, principal: Principal, shown: UserResult) -> str:
-        session = principal.session
-        scope = None if session.scope is None else tuple(session.scope.split())
-        async with hook_limit():
-            return extra_claims(await token_claims(TokenSubject(user=shown, session_id=session.id, scope=scope)))
+    async def _extra(self, principal: Principal, shown: UserResult) -> str:
+        """The members of `ext`: fields of the user, and the claims of the host, which replace fields of their name."""
+        user, session = principal.user, principal.session
+        claims: dict[str, object] = {} if user.is_machine else {**self.user_fields.claims(user.fields)}
+        if self.token_claims is not None:
+            scope = None if session.scope is None else tuple(session.scope.split())
+            async with hook_limit():
+                claims |= await self.token_claims(TokenSubject(user=shown, session_id=session.id, scope=scope))
+        return extra_claims(claims)
 
 
 def unspent(token: MintedToken, session_id: SessionId, mint: RefreshTokenMint, now: datetime) -> RefreshToken:

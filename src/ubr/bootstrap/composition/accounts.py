@@ -12,6 +12,7 @@ from ubr.application.accounts.export_user import ExportUser
 from ubr.application.accounts.get_me import GetMe
 from ubr.application.accounts.get_user import GetUser
 from ubr.application.accounts.get_user_by_email import GetUserByEmail
+from ubr.application.accounts.index_user_fields import IndexUserFields
 from ubr.application.accounts.list_users import ListUsers
 from ubr.application.accounts.register_user import RegisterUser
 from ubr.application.accounts.request_email_change import RequestEmailChange
@@ -42,6 +43,7 @@ def account_use_cases(ports: Ports, services: Services) -> AccountUseCases:
             idempotency=services.idempotency,
             denials=services.denials,
             hooks=ports.hooks,
+            user_fields=ports.user_fields,
         ),
         change_password=ChangePassword(
             authorize=services.authorize,
@@ -70,6 +72,7 @@ def account_use_cases(ports: Ports, services: Services) -> AccountUseCases:
             is_guessable=ports.security.is_guessable,
             policy=ports.decisions.policy,
             denials=services.denials,
+            user_fields=ports.user_fields,
         ),
         request_email_change=RequestEmailChange(
             authorize=services.authorize,
@@ -91,6 +94,7 @@ def account_use_cases(ports: Ports, services: Services) -> AccountUseCases:
             mail_queue=services.mail_queue,
             policy=ports.decisions.policy,
             denials=services.denials,
+            user_fields=ports.user_fields,
         ),
         resend_verification=ResendVerification(
             unit_of_work=services.unit_of_work,
@@ -105,21 +109,31 @@ def account_use_cases(ports: Ports, services: Services) -> AccountUseCases:
             mail_queue=services.mail_queue,
             denials=services.denials,
         ),
-        get_me=GetMe(authorize=services.authorize, clock=ports.clock, denials=services.denials),
+        get_me=GetMe(
+            authorize=services.authorize,
+            clock=ports.clock,
+            denials=services.denials,
+            user_fields=ports.user_fields,
+        ),
         get_user=GetUser(
             authorize=services.authorize,
             unit_of_work=services.unit_of_work,
             clock=ports.clock,
             denials=services.denials,
+            user_fields=ports.user_fields,
         ),
         get_user_by_email=GetUserByEmail(
-            authorize=services.authorize, unit_of_work=services.unit_of_work, denials=services.denials
+            authorize=services.authorize,
+            unit_of_work=services.unit_of_work,
+            denials=services.denials,
+            user_fields=ports.user_fields,
         ),
         list_users=ListUsers(
             authorize=services.authorize,
             unit_of_work=services.unit_of_work,
             pager=services.pager,
             denials=services.denials,
+            user_fields=ports.user_fields,
         ),
         create_user=CreateUser(
             authorize=services.authorize,
@@ -133,6 +147,7 @@ def account_use_cases(ports: Ports, services: Services) -> AccountUseCases:
             idempotency=services.idempotency,
             denials=services.denials,
             hooks=ports.hooks,
+            user_fields=ports.user_fields,
         ),
         update_user=UpdateUser(
             unit_of_work=services.unit_of_work,
@@ -140,8 +155,14 @@ def account_use_cases(ports: Ports, services: Services) -> AccountUseCases:
             mail_queue=services.mail_queue,
             denials=services.denials,
             hooks=ports.hooks,
+            user_fields=ports.user_fields,
         ),
-        delete_user=DeleteUser(unit_of_work=services.unit_of_work, denials=services.denials, hooks=ports.hooks),
+        delete_user=DeleteUser(
+            unit_of_work=services.unit_of_work,
+            denials=services.denials,
+            hooks=ports.hooks,
+            user_fields=ports.user_fields,
+        ),
         erase_user=EraseUser(unit_of_work=services.unit_of_work, denials=services.denials),
         unlock_user=UnlockUser(
             unit_of_work=services.unit_of_work, locks=services.account_locks, denials=services.denials
@@ -153,6 +174,7 @@ def account_use_cases(ports: Ports, services: Services) -> AccountUseCases:
             hasher=ports.security.hasher,
             policy=ports.decisions.policy,
             denials=services.denials,
+            user_fields=ports.user_fields,
         ),
         export_user=ExportUser(
             authorize=services.authorize,
@@ -162,6 +184,7 @@ def account_use_cases(ports: Ports, services: Services) -> AccountUseCases:
             rate_limiter=services.rate_limiter,
             feed=ports.feed,
             denials=services.denials,
+            user_fields=ports.user_fields,
         ),
         create_admin=CreateAdmin(
             unit_of_work=services.unit_of_work,
@@ -172,5 +195,9 @@ def account_use_cases(ports: Ports, services: Services) -> AccountUseCases:
             new_id=ports.new_id,
             policy=ports.decisions.policy,
             denials=services.denials,
+            user_fields=ports.user_fields,
+        ),
+        index_user_fields=IndexUserFields(
+            unit_of_work=services.unit_of_work, denials=services.denials, user_fields=ports.user_fields
         ),
     )

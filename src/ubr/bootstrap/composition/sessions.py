@@ -46,6 +46,7 @@ def session_use_cases(ports: Ports, services: Services) -> SessionUseCases:
             sessions=services.browser_sessions,
             denials=services.denials,
             hooks=ports.hooks,
+            user_fields=ports.user_fields,
         ),
         issue_access_token=IssueAccessToken(
             unit_of_work=services.unit_of_work,

@@ -26,6 +26,7 @@ from ubr.domain.accounts.events import (
     UserUpdated,
 )
 from ubr.domain.accounts.passwords import PasswordHash
+from ubr.domain.accounts.user_fields import NO_STATE, NO_VALUES, FieldState, FieldValues, Terms, changed_names
 from ubr.domain.event_kinds import Event
 from ubr.domain.ids import RoleId, UserId
 from ubr.domain.roles.errors import BuiltInRole, TooManyRoles
@@ -70,6 +71,7 @@ class UserSummary(NamedTuple):
     updated_at: datetime
     roles: list[str]
     kind: UserKind = UserKind.PERSON
+    fields: FieldValues = NO_VALUES
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,7 +79,8 @@ class User:
     """State of a user.
 
     `version` rises by one with every change. `security_version` rises with every change that ends sessions: a caller
-    that read it before hashing a password detects a concurrent change.
+    that read it before hashing a password detects a concurrent change. `fields` has the stored values of the host's
+    fields, and `terms` what finds the user by them: None for a user who was read, whose terms stay as they are.
     """
 
     id: UserId
@@ -92,23 +95,39 @@ class User:
     security_version: int = _SELF_REGISTERED
     version: int = 1
     kind: UserKind = UserKind.PERSON
+    fields: FieldValues = field(default_factory=dict)
+    terms: Terms | None = field(default=None, compare=False)
     events: list[Event] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
     def register(
-        cls, *, id: UserId, email: Email, full_name: str | None, password_hash: PasswordHash, now: datetime
+        cls,
+        *,
+        id: UserId,
+        email: Email,
+        full_name: str | None,
+        password_hash: PasswordHash,
+        now: datetime,
+        fields: FieldState = NO_STATE,
     ) -> User:
         """A person registers an account."""
-        user = cls._new(id, email, full_name, password_hash, now)
+        user = cls._new(id, email, full_name, password_hash, now=now, fields=fields)
         user.events.append(UserRegistered(user_id=id))
         return user
 
     @classmethod
     def create(
-        cls, *, id: UserId, email: Email, full_name: str | None, password_hash: PasswordHash | None, now: datetime
+        cls,
+        *,
+        id: UserId,
+        email: Email,
+        full_name: str | None,
+        password_hash: PasswordHash | None,
+        now: datetime,
+        fields: FieldState = NO_STATE,
     ) -> User:
         """An account is made for another person. Without a password, login is not possible yet."""
-        user = cls._new(id, email, full_name, password_hash, now)
+        user = cls._new(id, email, full_name, password_hash, now=now, fields=fields)
         user.security_version = _NOT_SELF_REGISTERED
         user.events.append(UserCreated(user_id=id))
         return user
@@ -116,23 +135,39 @@ class User:
     @classmethod
     def for_machine(cls, *, id: UserId, name: str, now: datetime) -> User:
         """The account of a new machine. Its e-mail exists nowhere (RFC 2606, 2), so its mailbox cannot be proved."""
-        user = cls._new(id, Email.parse(f"{id}@{MACHINES_DOMAIN}"), str(name), None, now)
+        user = cls._new(id, Email.parse(f"{id}@{MACHINES_DOMAIN}"), str(name), None, now=now, fields=NO_STATE)
         user.kind = UserKind.MACHINE
         user.security_version = _NOT_SELF_REGISTERED
         return user
 
     @classmethod
     def register_verified(
-        cls, *, id: UserId, email: Email, full_name: str | None, password_hash: PasswordHash, now: datetime
+        cls,
+        *,
+        id: UserId,
+        email: Email,
+        full_name: str | None,
+        password_hash: PasswordHash,
+        now: datetime,
+        fields: FieldState = NO_STATE,
     ) -> User:
         """A person registers an account with the link that was mailed to them."""
-        user = cls.register(id=id, email=email, full_name=full_name, password_hash=password_hash, now=now)
+        user = cls.register(
+            id=id, email=email, full_name=full_name, password_hash=password_hash, now=now, fields=fields
+        )
         user.email_verified = True
         return user
 
     @classmethod
     def _new(
-        cls, id: UserId, email: Email, full_name: str | None, password_hash: PasswordHash | None, now: datetime
+        cls,
+        id: UserId,
+        email: Email,
+        full_name: str | None,
+        password_hash: PasswordHash | None,
+        *,
+        now: datetime,
+        fields: FieldState,
     ) -> User:
         return cls(
             id=id,
@@ -144,6 +179,8 @@ class User:
             created_at=now,
             updated_at=now,
             grants={USER_ROLE_ID: Grant(role_id=USER_ROLE_ID, granted_by=None, granted_at=now)},
+            fields=fields.values,
+            terms=fields.terms,
         )
 
     def summary(self, roles: list[str]) -> UserSummary:
@@ -157,6 +194,7 @@ class User:
             self.updated_at,
             roles,
             self.kind,
+            self.fields,
         )
 
     @property
@@ -196,8 +234,16 @@ class User:
         untouched = self.active and self.grants.keys() == {USER_ROLE_ID} and self.security_version == _SELF_REGISTERED
         return not self.email_verified and untouched
 
-    def update(self, *, email: Email, full_name: str | None, status: UserStatus, now: datetime) -> None:
-        """Take the new values. Unchanged values leave no trace. A new e-mail is unverified."""
+    def update(
+        self,
+        *,
+        email: Email,
+        full_name: str | None,
+        status: UserStatus,
+        now: datetime,
+        fields: FieldState | None = None,
+    ) -> None:
+        """Take the new values; None keeps the fields. Unchanged values leave no trace. A new e-mail is unverified."""
         changed = []
         if email != self.email:
             changed.append("email")
@@ -208,6 +254,9 @@ class User:
         if full_name != self.full_name:
             changed.append("full_name")
             self.full_name = full_name
+        if fields is not None:
+            changed += [f"fields.{name}" for name in changed_names(self.fields, fields.values)]
+            self.fields, self.terms = fields.values, fields.terms
         if changed:
             self.events.append(UserUpdated(user_id=self.id, changed=tuple(changed)))
         if status is not self.status:
@@ -227,14 +276,16 @@ class User:
         self.security_version += 1
         self.touch(now)
 
-    def reset_password(self, password_hash: PasswordHash, *, now: datetime) -> None:
+    def reset_password(
+        self, password_hash: PasswordHash, *, now: datetime, claimed_fields: FieldState = NO_STATE
+    ) -> None:
         """The owner of the mailbox sets a password. If the e-mail was never verified, they take over the account.
 
-        Errors: `MachineAccount`.
+        `claimed_fields` are the fields without those of another registrant. Errors: `MachineAccount`.
         """
         self.require_person()
         if not self.email_verified:
-            self._claim()
+            self._claim(claimed_fields)
         self.password_hash = password_hash
         self.email_verified = True
         self.events.append(PasswordReset(user_id=self.id))
@@ -247,10 +298,11 @@ class User:
         self.events.append(EmailVerified(user_id=self.id))
         self.touch(now)
 
-    def _claim(self) -> None:
+    def _claim(self, fields: FieldState) -> None:
         """Remove the data of a registrant who did not own the e-mail. Without a password, there is no registrant."""
         if self.password_hash is not None:
             self.full_name = None
+            self.fields, self.terms = fields.values, fields.terms
             self.events.append(AccountClaimed(user_id=self.id))
 
     def change_email(self, email: Email, *, now: datetime) -> None:

@@ -29,7 +29,7 @@ account_argument: Final = click.argument("account", metavar="EMAIL_OR_ID")
 
 @click.group()
 def users() -> None:
-    """Find users, disable, enable and unlock their accounts, and export and erase their data."""
+    """Find users, disable, enable and unlock their accounts, export and erase their data, and index their fields."""
 
 
 @users.command()
@@ -58,13 +58,15 @@ def find(*, text: str, json: bool) -> None:
 @account_argument
 @click.option("--json", "json", is_flag=True, help="Print JSON.")
 def show(*, account: str, json: bool) -> None:
-    """Show the status, roles, sessions, last login and locks of an account.
+    """Show the status, roles, sessions, last login, locks and fields of an account.
 
     The last login comes from the audit log: that read is an audit log entry.
     """
     check_account(account)
     settings = Settings.from_env()
     import asyncio
+
+    from ubr.domain.accounts.user_fields import as_words
 
     user, roles, login = asyncio.run(_show(settings, account))
     if json:
@@ -87,7 +89,10 @@ def show(*, account: str, json: bool) -> None:
         )
         or "no",
     }
-    print_lines(f"{name:11} {value}" for name, value in facts.items())
+    if user.fields:
+        facts |= {f"fields.{name}": as_words(value) for name, value in user.fields.items()}
+    width = max(map(len, facts))
+    print_lines(f"{name:{width}} {value}" for name, value in facts.items())
 
 
 @users.command()
@@ -164,6 +169,18 @@ def erase(*, account: str, yes: bool) -> None:
             raise Refused("That is another e-mail. Nothing was erased.")
     entries = asyncio.run(_erase(settings, user_id))
     click.echo(f"{email or user_id} is erased. Client IPs erased from the audit log: {entries}.")
+
+
+@users.command("index-fields")
+def index_fields() -> None:
+    """Let users be found by the fields of UBR_USER_FIELDS_FILE that are searchable now.
+
+    Run it after a change of that file, when every process has read it.
+    """
+    settings = Settings.from_env()
+    import asyncio
+
+    click.echo(f"Users indexed: {asyncio.run(_index_fields(settings))}.")
 
 
 # --- the same with an application ------------------------------------------------------------------------------------
@@ -248,6 +265,14 @@ async def _erase(settings: Settings, user_id: UUID) -> int:
             return (await ubr.erase_user(EraseUserCommand(user_id=user_id), actor=SYSTEM)).entries
         except UserNotFound:
             raise Refused(f"No user has the id {user_id}, and no entry of the audit log mentions it.") from None
+
+
+async def _index_fields(settings: Settings) -> int:
+    from ubr.domain.actor import SYSTEM
+    from ubr.entrypoints.cli.starting import opened
+
+    async with opened(settings, prepared=False) as ubr:
+        return (await ubr.index_user_fields(actor=SYSTEM)).users
 
 
 async def _export(settings: Settings, account: str, output: Path | None) -> None:

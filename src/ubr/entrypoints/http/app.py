@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 from litestar import Litestar, Request
@@ -13,6 +14,7 @@ from ubr.application.app import Application
 from ubr.domain.errors import UbrError
 from ubr.entrypoints.http.browser import Browsers
 from ubr.entrypoints.http.edge import Edge, ErrorPage, HttpOptions
+from ubr.entrypoints.http.files import DESCRIBED
 from ubr.entrypoints.http.openapi.document import describing, selection_of
 from ubr.entrypoints.http.problems.errors import ClientGone
 from ubr.entrypoints.http.problems.response import known_error
@@ -36,7 +38,11 @@ def create_app(ubr: Application, *, options: HttpOptions | None = None, routes: 
     browsers = Browsers(options.public_url, options.trusted_origins)
     selection = selection_of(routes)
     controllers: tuple[type[Controller], ...] = CONTROLLERS
-    state: dict[str, Any] = {"described": describing(selection), STOPPING: False, METRICS: options.metrics}
+    state: dict[str, Any] = {
+        DESCRIBED: partial(describing, selection),
+        STOPPING: False,
+        METRICS: options.metrics,
+    }
     error_page: Failing | None = None
     refused_page: ErrorPage | None = None
     if options.pages.scope != "off":

@@ -20,6 +20,8 @@ from ubr.entrypoints.http.responses import unchanged
 
 Described: TypeAlias = Callable[[], dict[str, Any]]
 """Makes the OpenAPI document, once."""
+DESCRIBED: Final = "described"
+"""In the state of an application: takes the fields of the host, and returns a `Described`."""
 
 _WORTH_PACKING: Final = 1024
 _GZIP: Final = re.compile(rb"(?:^|,)[ \t]*(?:x-)?gzip[ \t]*(?:;[ \t]*q=(?P<q>[0-9.]+)[ \t]*)?(?=,|$)", re.IGNORECASE)
@@ -60,7 +62,7 @@ def serve(request: Call, file: File, *, cache_control: str) -> Response:
 
 def described_by(request: Call) -> Described:
     """The OpenAPI document of the application. It contains the routes, so they cannot import it."""
-    made: Described = request.state["described"]
+    made: Described = request.state[DESCRIBED](request.ubr.list_users.user_fields)
     return made
 
 

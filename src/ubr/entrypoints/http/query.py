@@ -17,6 +17,10 @@ C = TypeVar("C", bound=Command)
 ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 """The accepted form of an id, here and in paths: upper case is allowed on input (RFC 9562, 4)."""
 
+_FIELDS: Final = "fields"
+FIELD: Final = f"{_FIELDS}."
+"""The start of a parameter that searches a field of the host."""
+
 _NOBODY: Final = UUID(int=0)
 _ESCAPES: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROLS: Final = re.compile(r"[\x00-\x1f]")
@@ -49,10 +53,16 @@ def pairs(raw: bytes) -> dict[str, str]:
 def decode(raw: bytes, command: type[C]) -> C:
     """The command with the parameters as fields. Errors: `Invalid`, also for an unknown parameter."""
     values: dict[str, object] = {}
+    fields: dict[str, str] = {}
     for name, value in pairs(raw).items():
-        if name not in command.__struct_fields__:
+        if name.startswith(FIELD) and _FIELDS in command.__struct_fields__:
+            fields[name.removeprefix(FIELD)] = value
+            continue
+        if name not in command.__struct_fields__ or name == _FIELDS:
             raise Invalid(None, InputError(_pointer(name), "is not a known parameter"))
         values[name] = value
+    if fields:
+        values[_FIELDS] = fields
     for name in _of_type(int, command) & values.keys():
         values[name] = _whole(name, str(values[name]))
     for name in _of_type(UUID, command) & values.keys():

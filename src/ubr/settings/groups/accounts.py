@@ -89,6 +89,12 @@ class AccountSettings:
         "A file with further forbidden passwords, in addition to the common ones: UTF-8, one per line, no comments, at "
         "most 1,000,000 lines. Read at start; an unreadable file prevents the start.",
     )
+    user_fields_file: str | None = setting(
+        parse_file,
+        None,
+        "A JSON file that declares further fields of users: see `docs/fields.md`. Read at start; a file that cannot be "
+        "used prevents the start.",
+    )
     # The maximum costs of Argon2 are those of the hasher. A test compares them, because no module imports the other.
     argon2_memory_kib: int = setting(
         whole(19456, 262144),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from ubr.domain.accounts.user_fields import NO_FIELDS, UserFields
 from ubr.entrypoints.http.browser import COOKIE, DEVELOPMENT_COOKIE
 from ubr.entrypoints.http.openapi.headers import HEADERS
 from ubr.entrypoints.http.openapi.operations import described_operation, operations
@@ -43,10 +44,12 @@ API_VERSION: Final = "0.1.0"
 """Version of the interface. It changes only with the interface, independently of ubr's own version."""
 
 
-def assemble(controllers: Iterable[type[Controller]], selection: Selection = None) -> Json:
-    """The document of the selected routes, built from the controllers alone."""
+def assemble(
+    controllers: Iterable[type[Controller]], selection: Selection = None, user_fields: UserFields = NO_FIELDS
+) -> Json:
+    """The document of the selected routes, built from the controllers and the fields of the host alone."""
     routes = [route for route in operations(controllers) if route[2].described and is_selected(route[2], selection)]
-    schemas = Schemas([operation for _, _, operation in routes])
+    schemas = Schemas([operation for _, _, operation in routes], user_fields)
     paths: dict[str, Json] = {}
     for path, method, operation in routes:
         paths.setdefault(path, {})[method.lower()] = described_operation(path, method, operation, schemas)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
+from ubr.domain.accounts.user_fields import UserFields
 from ubr.entrypoints.http.files import Described
 from ubr.entrypoints.http.openapi.assembly import assemble
 from ubr.entrypoints.http.openapi.operations import operations
@@ -20,10 +21,12 @@ def described() -> dict[str, Any]:
     return assemble(CONTROLLERS)
 
 
-@cache
-def describing(selection: Selection) -> Described:
-    """Makes the document of the selected routes."""
-    return described if selection is None else cache(partial(assemble, CONTROLLERS, selection))
+@lru_cache(64)
+def describing(selection: Selection, user_fields: UserFields) -> Described:
+    """Makes the document of the selected routes, with the fields that the host declares."""
+    if selection is None and not user_fields:
+        return described
+    return cache(partial(assemble, CONTROLLERS, selection, user_fields))
 
 
 def selection_of(names: Collection[str] | None) -> Selection:

@@ -55,6 +55,8 @@ def _query_parameters(operation: Operation, schemas: Schemas) -> Iterator[Json]:
         query = schemas.components[operation.query.__name__]
         for name, schema in query["properties"].items():
             yield _parameter(name, "query", schema, required=name in query.get("required", ()))
+        for name, schema in schemas.parameters.get(operation.query.__name__, {}).items():
+            yield _parameter(name, "query", schema, required=False)
 
 
 def _parameter(name: str, place: str, schema: Json, *, required: bool) -> Json:

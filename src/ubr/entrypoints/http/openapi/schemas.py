@@ -7,8 +7,10 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from ubr.domain.accounts.user_fields import NO_FIELDS, UserFields
 from ubr.domain.errors import Invalid
 from ubr.entrypoints.http.call import Operation
+from ubr.entrypoints.http.openapi.user_fields import describe_fields
 from ubr.entrypoints.http.problems.advice import example
 from ubr.entrypoints.http.problems.catalogue import Problem, status_of
 from ubr.entrypoints.http.problems.rendering import ProblemDetails
@@ -28,7 +30,7 @@ class Schemas:
     `components` has the schema of each type by its name. This includes queries, although their fields are parameters.
     """
 
-    def __init__(self, operations: Iterable[Operation]) -> None:
+    def __init__(self, operations: Iterable[Operation], user_fields: UserFields = NO_FIELDS) -> None:
         types: list[Any] = [ProblemDetails]
         bodies, queries = set(), set()
         for operation in operations:
@@ -42,6 +44,8 @@ class Schemas:
         refs, self.components = msgspec.json.schema_components(types, ref_template=REF)
         self._refs = dict(zip(types, refs, strict=True))
         self._queries = queries - bodies
+        self.parameters: Final = describe_fields(self.components, user_fields)
+        """The further parameters of queries that search fields of the host, by the name of the query."""
         for name, schema in self.components.items():
             _refine(schema, sent=name in bodies | queries)
             if name in bodies:
