@@ -3,19 +3,13 @@
 import os
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
+from tests.support.certificates import Authority
 from tests.support.plugin import PrivatePostgres
 from tests.support.servers import PostgresServer
 from ubr.adapters.sql.migrations import SchemaState, check
@@ -23,41 +17,6 @@ from ubr.domain.errors import StoreUnavailable
 from ubr.settings import Settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system(seconds=15)]
-
-
-class Authority:
-    """Signs certificates, each into two files of a folder: `NAME.crt` and `NAME.key`."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Authority")])
-        basic = x509.BasicConstraints(ca=True, path_length=0)
-        self._write("ca", self._builder(self._name, self._key).add_extension(basic, critical=True), self._key)
-
-    def sign(self, name: str, common: str) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
-        hosts = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-        self._write(name, self._builder(subject, key).add_extension(hosts, critical=False), key)
-
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
-            .not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
-        )
-
-    def _write(self, name: str, builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey) -> None:
-        signed = builder.sign(self._key, hashes.SHA256())
-        (self._folder / f"{name}.crt").write_bytes(signed.public_bytes(Encoding.PEM))
-        secret = self._folder / f"{name}.key"
-        secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        secret.chmod(0o600)
 
 
 @pytest.fixture

@@ -59,6 +59,19 @@ async def test_a_cluster_is_refused_at_the_start(private_redis: PrivateRedis) ->
         await check_redis(settings)
 
 
-async def test_a_redis_that_does_not_answer_stops_no_start() -> None:
-    await check_redis(Settings.memory(redis_url="redis://127.0.0.1:1/0"))
+async def test_a_cluster_is_refused_although_its_user_may_not_ask_for_it(private_redis: PrivateRedis) -> None:
+    server = private_redis("redis", settings={"cluster-enabled": "yes", "databases": "1"})
+    async with Redis.from_url(server.url()) as client:
+        words = ("ACL", "SETUSER", "service", "on", ">secret", *REDIS_RIGHTS.split(), "-info")
+        await client.execute_command(*words)  # type: ignore[no-untyped-call]
+    settings = Settings.memory(redis_url=server.url().replace("redis://", "redis://service:secret@"))
+    with pytest.raises(Refused, match="Redis in cluster mode"):
+        await check_redis(settings)
+
+
+async def test_a_redis_that_does_not_answer_stops_no_start(caplog: pytest.LogCaptureFixture) -> None:
     await check_redis(Settings.memory(redis_url=None))
+    assert caplog.messages == []
+    await check_redis(Settings.memory(redis_url="redis://127.0.0.1:1/0"))
+    [line] = caplog.messages
+    assert line.startswith("No server listens at the address of Redis. The service starts without it")

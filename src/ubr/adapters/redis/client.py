@@ -155,7 +155,7 @@ class RedisClient:
             await self._leave()
             if self._breaker.failed(permit):
                 _log.warning("Redis does not answer (%s); continuing without it until it does", type(error).__name__)
-            self._complain("Redis has become a replica; all connections are reopened: %s", error)
+            self._complain("Redis is a replica, which accepts no writes; all connections are reopened: %s", error)
             raise _unavailable() from None
         except ResponseError as error:
             # An error reply is an answer: asking was cheap, and the next command may succeed.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisError, ResponseError
 
 from ubr.adapters.aws.credentials import NoCredentials
 from ubr.adapters.redis.address import library_pool
@@ -22,10 +23,27 @@ from ubr.domain.errors import StoreUnavailable
 _DEADLINE: Final = 3.0
 """Seconds for all of it."""
 
-_INFO: Final = "INFO"
-_WRITE: Final = "return redis.call('SET', KEYS[1], '', 'XX')"
-"""A write that every server, role and setting treats as one, to a key that does not exist: it writes nothing."""
+_IN_SCRIPTS: Final = {
+    "SET": "redis.call('SET', KEYS[1], '', 'XX')",
+    "GET": "redis.call('GET', KEYS[1])",
+    "DEL": "redis.call('DEL', KEYS[1])",
+    "PTTL": "redis.call('PTTL', KEYS[1])",
+    "PEXPIRE": "redis.call('PEXPIRE', KEYS[1], 1)",
+    "TIME": "redis.call('TIME')",
+}
+"""The commands of the scripts of ubr, on a key that does not exist: none of them writes anything.
 
+The first one is a write to every server, in every role and setting.
+"""
+
+_SPREAD: Final = frozenset({"ASK", "MOVED", "CLUSTERDOWN", "CROSSSLOT"})
+"""The errors by which a cluster shows itself to a user who may not run INFO."""
+
+
+_REJECTED_CERTIFICATE: Final = re.compile("ALERT_.*(CERTIFICATE|UNKNOWN_CA|DECRYPT_ERROR)")
+"""The alerts by which a server rejects the certificate of its client, or demands one (RFC 8446, 6.2)."""
+
+_IN_SCRIPT: Final = "can't run this command"
 
 _CAUSES: Final = (
     (AuthenticationError, "Redis rejects the password or the user, or demands one"),
@@ -43,7 +61,7 @@ class RedisFacts(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     primary: bool
     refused: tuple[str, ...]
-    """The commands of ubr that the server refuses, each with the first word of its error, as in `EVAL (READONLY)`."""
+    """The commands of ubr that the server refuses, each with the first word of its error, as in `SET (READONLY)`."""
     max_memory: int
     """In bytes; 0 for no limit."""
     policy: str
@@ -71,32 +89,42 @@ async def examine_redis(url: str) -> RedisFacts:
 
 
 async def _facts(connection: AbstractConnection) -> RedisFacts:
-    refused = []
-    info: Mapping[str, Any] = {}
     name = f"{NAME_SPACE}doctor:{secrets.token_hex(16)}"
-    commands: Mapping[str, Sequence[Word]] = {
-        _INFO: (),
-        "EVAL": (_WRITE, 1, name),
-        "PUBLISH": (name, ""),  # to a channel without a listener
+    info, _ = await _tried(connection, "INFO")  # ubr itself does not need it
+    refused: dict[str, str] = {}
+    commands: dict[str, Sequence[Word]] = {
+        "PING": ("PING",),
+        "EVALSHA": ("EVALSHA", "0" * 40, 0),  # a script that no server has
+        "EVAL": ("EVAL", "return 0", 0),
     }
-    for command, arguments in commands.items():
-        await connection.send_command(command, *arguments)
-        try:
-            reply = await connection.read_response()
-        except ResponseError as error:
-            if command != _INFO:  # ubr itself does not need it
-                refused.append(f"{command} ({_code(error)})")
-        else:
-            if command == _INFO:
-                info = _parsed(reply)
+    for command, words in commands.items():
+        refused[command] = (await _tried(connection, *words))[1]
+    if not refused["EVAL"]:
+        for command, script in _IN_SCRIPTS.items():
+            refused[command] = (await _tried(connection, "EVAL", f"{script} return 0", 1, name))[1]
+    # To a channel without another listener. The subscription is last: it changes the meaning of what is read.
+    refused["PUBLISH"] = (await _tried(connection, "PUBLISH", name, ""))[1]
+    refused["SUBSCRIBE"] = (await _tried(connection, "SUBSCRIBE", name))[1]
+    told = _parsed(info)
     return RedisFacts(
-        version=info.get("valkey_version") or info.get("redis_version") or "",
-        primary=info.get("role", "master") == "master",
-        refused=tuple(refused),
-        max_memory=int(info.get("maxmemory", "0")),
-        policy=info.get("maxmemory_policy", ""),
-        cluster=info.get("cluster_enabled") == "1",
+        version=told.get("valkey_version") or told.get("redis_version") or "",
+        primary=told.get("role", "master") == "master" and "READONLY" not in refused.values(),
+        refused=tuple(f"{command} ({code})" for command, code in refused.items() if code),
+        max_memory=int(told.get("maxmemory", "0")),
+        policy=told.get("maxmemory_policy", ""),
+        cluster=told.get("cluster_enabled") == "1" or not _SPREAD.isdisjoint(refused.values()),
     )
+
+
+async def _tried(connection: AbstractConnection, *words: Word) -> tuple[Any, str]:
+    """The reply to a command; without one, the first word of the error."""
+    await connection.send_command(*words)
+    try:
+        return await connection.read_response(push_request=True), ""
+    except NoScriptError:
+        return None, ""
+    except ResponseError as error:
+        return None, _code(error)
 
 
 def _parsed(reply: Any) -> dict[str, str]:
@@ -106,6 +134,8 @@ def _parsed(reply: Any) -> dict[str, str]:
 
 def _code(error: ResponseError) -> str:
     """The first word of an error. The library removes it from the errors that have a class of their own."""
+    if _IN_SCRIPT in str(error):  # Redis 7 calls this ERR
+        return "NOPERM"
     first = str(error).partition(" ")[0]
     if first.isupper() and first.isalpha():
         return first
@@ -118,6 +148,8 @@ def _explained(error: BaseException) -> str:
     while at is not None:
         if isinstance(at, ssl.SSLCertVerificationError):
             return f"The certificate of Redis is not valid: {at.verify_message}"
+        if isinstance(at, ssl.SSLError) and _REJECTED_CERTIFICATE.search(f"{at.reason}"):
+            return "Redis rejects the certificate of ubr, or demands one: check ssl_certfile and ssl_keyfile in its URL"
         for kind, sentence in _CAUSES:
             if isinstance(at, kind):
                 return sentence

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from typing import Final
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _OF_STATES: Final = {
+    "08003": "The database closed the connection: its log has the reason, such as a certificate that it rejects",
     "08P01": "The database, or a pooler in front of it, does not understand the messages of ubr",
     "25006": "The database accepts no writes: it is a standby, or read-only",
     "28000": "The database rejects this role: it does not exist there, or must not connect from this machine",
@@ -27,6 +29,9 @@ _OF_SQLITE: Final = {
     "SQLITE_NOTADB": "The database file is not an SQLite database",
     "SQLITE_READONLY": "The database file, or its folder, is not writable",
 }
+
+_REJECTED_CERTIFICATE: Final = re.compile("ALERT_.*(CERTIFICATE|UNKNOWN_CA|DECRYPT_ERROR)")
+"""The alerts by which a server rejects the certificate of its client, or demands one (RFC 8446, 6.2)."""
 
 _NOTHING_THERE: Final = ("connection refused", "No server listens at the address of the database")
 _NO_PEM: Final = ("unusable certificate", "A TLS file in the database URL is not a suitable certificate or key")
@@ -69,6 +74,11 @@ def of_connecting(error: OSError) -> tuple[str, str | None]:
     """The reason for the log, and a sentence if the cause is known."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return "certificate refused", f"The certificate of the database is not valid: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and _REJECTED_CERTIFICATE.search(f"{error.reason}"):
+        return "client certificate rejected", (
+            "The database rejects the certificate of ubr: check sslcert and sslkey in its URL, and the authority that "
+            "signed the certificate"
+        )
     # Some errors of the event loop and of the driver differ only in their text.
     said = f"{error}"
     for kind, words, reason, sentence in _OF_CONNECTING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import ssl
 from typing import Final
 
 from sqlalchemy import UniqueConstraint
@@ -216,7 +217,10 @@ def _of_sqlite(error: sqlite3.Error, statement: str) -> UbrError | None:
 def _of_postgresql(driver: BaseException, *, lost: bool) -> UbrError | None:
     if type(driver).__name__ in _STALE_PLANS:
         return SqlTransactionConflict("stale plan")
-    state = _state(driver)
+    state, reason = _state(driver), driver.__cause__ or driver.__context__
+    if (state or "08").startswith("08") and isinstance(reason, ssl.SSLError):
+        # With TLS 1.3 a server rejects a certificate after the handshake: to the driver the connection is closed.
+        return SqlUnavailable(*causes.of_connecting(reason))
     if state is None:
         if type(driver).__name__ == "ClientConfigurationError":
             return SqlUnavailable(*causes.of_options(f"{driver}"))

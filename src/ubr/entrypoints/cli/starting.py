@@ -40,6 +40,11 @@ CLUSTER: Final = (
     "primary. Use a Redis without cluster mode (ElastiCache: cluster mode disabled)."
 )
 
+_WITHOUT_REDIS: Final = (
+    "The service starts without it: the database counts for the rate limits, and a revocation takes up to the bound. "
+    "`ubr doctor` names the remedy."
+)
+
 _log: Final = logging.getLogger("ubr.process")
 
 
@@ -150,17 +155,25 @@ async def check_continuation(settings: Settings) -> None:
 
 
 async def check_redis(settings: Settings) -> None:
-    """Errors: `Refused` if the Redis is a cluster. One that does not answer is accepted: the service works without."""
+    """Errors: `Refused` if the Redis is a cluster.
+
+    One that does not answer, or refuses commands, is a warning: the service works without it.
+    """
     if settings.redis_url is None:
         return
     from ubr.adapters.redis.diagnosis import examine_redis  # noqa: PLC0415 - loaded only if a Redis is configured
 
     try:
         facts = await examine_redis(settings.redis_url)
-    except StoreUnavailable:
+    except StoreUnavailable as error:
+        _log.warning("%s. %s", error.detail, _WITHOUT_REDIS)
         return
     if facts.cluster:
         raise Refused(CLUSTER, ExitCode.USAGE)
+    if not facts.primary:
+        _log.warning("The Redis is a replica, which accepts no writes. %s", _WITHOUT_REDIS)
+    elif facts.refused:
+        _log.warning("Redis refuses commands of ubr: %s. %s", ", ".join(facts.refused), _WITHOUT_REDIS)
 
 
 def _check_pages(settings: Settings) -> None:

@@ -15,6 +15,9 @@ from tests.support.servers import RedisServer, free_port, run
 
 pytestmark = pytest.mark.system
 
+NEEDED = ("ping", "eval", "evalsha", "set", "get", "del", "pttl", "pexpire", "time", "publish", "subscribe")
+"""The commands of ubr. The library sends others, such as HELLO, which every user may send."""
+
 
 def command(server: RedisServer, *words: str) -> None:
     async def ask() -> None:
@@ -77,6 +80,12 @@ def test_a_replica(private_redis: PrivateRedis, examine: Examine) -> None:
     assert report.says("error", "redis", "The Redis is a replica, which accepts no writes")
 
 
+def test_a_cluster(private_redis: PrivateRedis, examine: Examine) -> None:
+    server = private_redis("redis", settings={"cluster-enabled": "yes", "databases": "1"})
+    report = examine(UBR_REDIS_URL=server.url())
+    assert report.says("error", "redis", "UBR_REDIS_URL names a Redis in cluster mode")
+
+
 def test_a_server_that_evicts(private_redis: PrivateRedis, examine: Examine) -> None:
     server = private_redis(settings={"maxmemory": "64mb", "maxmemory-policy": "allkeys-lru"})
     report = examine(UBR_REDIS_URL=server.url())
@@ -87,19 +96,24 @@ def test_a_server_that_evicts(private_redis: PrivateRedis, examine: Examine) -> 
 
 def test_a_server_that_is_full(private_redis: PrivateRedis, examine: Examine) -> None:
     server = private_redis(settings={"maxmemory": "1kb"})
-    assert examine(UBR_REDIS_URL=server.url()).says("error", "redis", "refuses commands of ubr: EVAL (O")
+    assert examine(UBR_REDIS_URL=server.url()).says("error", "redis", "refuses commands of ubr: SET (O")
 
 
 def test_a_user_who_may_not(private_redis: PrivateRedis, examine: Examine) -> None:
     server = private_redis()
+    url = f"redis://ubr:{CANARY}@127.0.0.1:{server.port}/0"
     command(server, "ACL", "SETUSER", "ubr", "on", f">{CANARY}", "~ubr:*", "+@all", "-eval", "resetchannels")
-    report = examine(UBR_REDIS_URL=f"redis://ubr:{CANARY}@127.0.0.1:{server.port}/0")
-    assert report.says("error", "redis", "Redis refuses commands of ubr: EVAL (NOPERM), PUBLISH (NOPERM)")
+    refused = "EVAL (NOPERM), PUBLISH (NOPERM), SUBSCRIBE (NOPERM)"
+    assert examine(UBR_REDIS_URL=url).says("error", "redis", f"Redis refuses commands of ubr: {refused}. Allow")
+    for name in NEEDED:
+        command(server, "ACL", "SETUSER", "ubr", "reset", "on", f">{CANARY}", "~ubr:*", "&ubr:*", "+@all", f"-{name}")
+        sentence = f"Redis refuses commands of ubr: {name.upper()} (NOPERM). Allow"
+        assert examine(UBR_REDIS_URL=url).says("error", "redis", sentence), name
 
 
 def test_a_user_without_more_than_ubr_needs(private_redis: PrivateRedis, examine: Examine) -> None:
     server = private_redis()
-    rights = ("~ubr:*", "&ubr:*", "-@all", "+eval", "+set", "+publish")
+    rights = ("~ubr:*", "&ubr:*", "-@all", *(f"+{name}" for name in NEEDED))
     command(server, "ACL", "SETUSER", "ubr", "on", f">{CANARY}", *rights)
     report = examine(UBR_REDIS_URL=f"redis://ubr:{CANARY}@127.0.0.1:{server.port}/0")
     assert report.about("redis") == [
