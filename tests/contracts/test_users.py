@@ -834,6 +834,19 @@ async def test_hashes_come_page_by_page_in_the_order_of_ids(uow: UnitOfWork) -> 
     assert first + second == [(member.id, member.password_hash) for member in members]
 
 
+async def test_hashes_are_looked_for_among_the_first_users_alone(uow: UnitOfWork) -> None:
+    some = sorted([new_user() for _ in range(5)], key=attrgetter("id"))
+    some = [replace(user, password_hash=None) if place in {0, 2} else user for place, user in enumerate(some)]
+    await put(uow, *some)
+    expected = [(user.id, user.password_hash) for user in some if user.password_hash is not None]
+    async with uow.read() as tx:
+        assert await tx.users.hashes(None, 9, among=1) == []
+        assert await tx.users.hashes(None, 9, among=3) == expected[:1]
+        assert await tx.users.hashes(None, 1, among=5) == expected[:1]
+        assert await tx.users.hashes(some[0].id, 9, among=3) == expected[:2]
+        assert await tx.users.hashes(None, 9, among=9) == expected
+
+
 async def test_a_hash_is_replaced_only_if_it_is_still_the_one_that_was_read(uow: UnitOfWork) -> None:
     member, new = new_user(), PasswordHash("another hash")
     await put(uow, member)

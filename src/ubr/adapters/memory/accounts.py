@@ -151,13 +151,12 @@ class MemoryUsers:
             self._drafts.users.put(user_id, replace(user, grants=grants))
         return len(ended)
 
-    async def hashes(self, after: UserId | None, limit: int) -> list[tuple[UserId, PasswordHash]]:
-        found = [
-            (user.id, user.password_hash)
-            for user in self._drafts.users
-            if user.password_hash is not None and (after is None or user.id > after)
-        ]
-        return sorted(found, key=itemgetter(0))[:limit]
+    async def hashes(
+        self, after: UserId | None, limit: int, *, among: int | None = None
+    ) -> list[tuple[UserId, PasswordHash]]:
+        ids = sorted(user.id for user in self._drafts.users if after is None or user.id > after)[:among]
+        users = [user for user_id in ids if (user := self._drafts.users.get(user_id)) is not None]
+        return [(user.id, user.password_hash) for user in users if user.password_hash is not None][:limit]
 
     async def rebind(self, user_id: UserId, before: PasswordHash, after: PasswordHash) -> bool:
         user = self._drafts.users.get(user_id)

@@ -57,9 +57,7 @@ _BY_EMAIL: Final = _Find(users.c.email_key == bindparam("email_key"))
 _MARKS: Final = Locking(select(users.c.version, users.c.password_hash).where(users.c.id == bindparam("id")))
 _ADD: Final = inserting(users)
 _SAVE: Final = updating(users, users.c.id == bindparam("its_id"))
-_HASHES: Final = (
-    select(users.c.id, users.c.password_hash).where(users.c.password_hash.is_not(None)).order_by(users.c.id)
-)
+_HASHES: Final = select(users.c.id, users.c.password_hash).order_by(users.c.id)
 _REBIND: Final = Statement(
     update(users)
     .where(users.c.id == bindparam("its_id"), users.c.password_hash == bindparam("before"))
@@ -265,8 +263,15 @@ class SqlUsers:
         )
         return len(await self._connection.change(gone.returning(c.role_id)))
 
-    async def hashes(self, after: UserId | None, limit: int) -> list[tuple[UserId, PasswordHash]]:
+    async def hashes(
+        self, after: UserId | None, limit: int, *, among: int | None = None
+    ) -> list[tuple[UserId, PasswordHash]]:
         statement = _HASHES if after is None else _HASHES.where(users.c.id > after)
+        if among is None:
+            statement = statement.where(users.c.password_hash.is_not(None))
+        else:
+            found = statement.limit(among).subquery("found")
+            statement = select(found).where(found.c.password_hash.is_not(None)).order_by(found.c.id)
         return [(UserId(row[0]), PasswordHash(row[1])) for row in await self._connection.rows(statement.limit(limit))]
 
     async def rebind(self, user_id: UserId, before: PasswordHash, after: PasswordHash) -> bool:

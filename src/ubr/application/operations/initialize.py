@@ -19,6 +19,8 @@ from ubr.domain.keys.signing_key import signer
 from ubr.domain.roles.role import ADMIN_ROLE_ID, built_in_roles
 
 _LOOKED_AT: Final = 100
+_AMONG: Final = 5000
+"""Imported users may have no password. They are not read without an end in search of one who has."""
 
 LOCKED_HASHES: Final = (
     "UBR_SECRET_KEY lacks a secret: it does not decrypt the password hashes of %d of the %d oldest users, who cannot "
@@ -30,7 +32,7 @@ _log: Final = logging.getLogger("ubr.passwords")
 
 async def locked_hashes(tx: Transaction, hasher: PasswordHasher) -> tuple[int, int]:
     """Of the oldest users, the number of those whose password hashes no secret decrypts, and of all."""
-    hashes = await tx.users.hashes(None, _LOOKED_AT)
+    hashes = await tx.users.hashes(None, _LOOKED_AT, among=_AMONG)
     return sum(hasher.lacks_secret(hashed) for _, hashed in hashes), len(hashes)
 
 

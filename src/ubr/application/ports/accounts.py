@@ -130,10 +130,12 @@ class Users(Protocol):
         """
         ...
 
-    async def hashes(self, after: UserId | None, limit: int) -> list[tuple[UserId, PasswordHash]]:
+    async def hashes(
+        self, after: UserId | None, limit: int, *, among: int | None = None
+    ) -> list[tuple[UserId, PasswordHash]]:
         """The hashes of at most `limit` users with a password, in the order of ids, from the first one after `after`.
 
-        Never locked.
+        With `among` it looks at that many users, so that many without a password cost no more. Never locked.
         """
         ...
 
