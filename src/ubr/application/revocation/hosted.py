@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
 from typing import Final
 from uuid import UUID
 
 from ubr.application.ports.hosting import NotCommitted
-from ubr.application.ports.revocation import ChangeFeed
-from ubr.application.ports.unit_of_work import Repositories, Transaction, UnitOfWork
+from ubr.application.ports.unit_of_work import Transaction, UnitOfWork
 from ubr.application.revocation.propagation import RevocationBarrier
 from ubr.domain.actor import Actor, System
 from ubr.domain.errors import StoreUnavailable
@@ -22,7 +20,6 @@ _UNCOMMITTED: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
 class HostedPropagation:
     """Units of work in a transaction of the host. They announce nothing before its commit, and wait for nothing.
 
@@ -30,32 +27,28 @@ class HostedPropagation:
     also if this process dies, and no worker acts on the earlier state for longer than the bound.
     """
 
-    inner: UnitOfWork
-    barrier: RevocationBarrier
-    _commits: dict[UUID, bool] = field(default_factory=dict, init=False)
-    """For each unit that wrote change records, whether they have to be known everywhere."""
-    _repeated: dict[Change, None] = field(default_factory=dict, init=False)
-    """The changes of earlier commits: their callers may not have waited."""
-
-    def read(self) -> AbstractAsyncContextManager[Transaction]:
-        return self.inner.read()
-
-    def peek(self) -> AbstractAsyncContextManager[Repositories]:
-        return self.inner.peek()
-
-    def autocommit(self) -> AbstractAsyncContextManager[Repositories]:
-        return self.inner.autocommit()
+    def __init__(self, inner: UnitOfWork, barrier: RevocationBarrier) -> None:
+        self._begin: Final = inner.begin
+        self._barrier: Final = barrier
+        # These announce no change, so they are those of the host's transaction.
+        self.read: Final = inner.read
+        self.peek: Final = inner.peek
+        self.autocommit: Final = inner.autocommit
+        self._commits: Final[dict[UUID, bool]] = {}
+        """For each unit that wrote change records, whether they have to be known everywhere."""
+        self._repeated: Final[dict[Change, None]] = {}
+        """The changes of earlier commits: their callers may not have waited."""
 
     @asynccontextmanager
     async def begin(self, actor: Actor | System | None) -> AsyncIterator[Transaction]:
-        async with self.inner.begin(actor) as transaction:
+        async with self._begin(actor) as transaction:
             yield transaction
         if transaction.commit_id is not None:
             self._commits[transaction.commit_id] = transaction.must_propagate
 
     @asynccontextmanager
     async def ending(self, change: Change, *, actor: Actor | System | None) -> AsyncIterator[Transaction]:
-        async with self.inner.begin(actor) as transaction:
+        async with self._begin(actor) as transaction:
             yield transaction
             transaction.announce(change, alone=False)
             await transaction.commit()
@@ -71,19 +64,15 @@ class HostedPropagation:
         Errors: `NotCommitted` if there were changes and none of them is in the database.
         """
         try:
-            found = [commit for commit in self._commits if (await self._feed.committed_changes(commit)).rows]
+            found = [commit for commit in self._commits if (await self._barrier.feed.committed_changes(commit)).rows]
         except StoreUnavailable:  # then the barrier waits for the bound
             found = list(self._commits)
         if self._commits and not found:
             raise NotCommitted(_UNCOMMITTED)
         async with asyncio.TaskGroup() as waiting:
             for commit in found:
-                waiting.create_task(self.barrier(commit, must_propagate=self._commits[commit]))
+                waiting.create_task(self._barrier(commit, must_propagate=self._commits[commit]))
             for change in self._repeated:
-                waiting.create_task(self.barrier.again(change, recorded=True))
+                waiting.create_task(self._barrier.again(change, recorded=True))
         self._commits.clear()
         self._repeated.clear()
-
-    @property
-    def _feed(self) -> ChangeFeed:
-        return self.barrier.feed
