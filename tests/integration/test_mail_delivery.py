@@ -31,6 +31,7 @@ from ubr.application.accounts.request_password_reset import RequestPasswordReset
 from ubr.application.accounts.reset_password import ResetPasswordCommand
 from ubr.application.accounts.update_user import UpdateUserCommand, UserChanges
 from ubr.application.accounts.verify_email import VerifyEmailCommand
+from ubr.application.mail import deliver_mail
 from ubr.application.mail.deliver_mail import DeliverMail
 from ubr.application.mail.list_mail import ListMailCommand, QueuedMailResult
 from ubr.application.mail.retry_mail import RetryMailCommand
@@ -273,6 +274,25 @@ async def test_a_server_that_says_nothing_delays_no_answer(tls: Certificate, tmp
         assert not stalled.done()
         stalled.cancel()
         await asyncio.gather(stalled, return_exceptions=True)
+
+
+async def test_five_domains_that_hang_delay_no_other(tls: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server takes the text of their mails and confirms none. Together they have as many as are sent at once."""
+    monkeypatch.setattr(deliver_mail, "HANGS_AFTER", 0.0)
+    domains = [f"slow{number}.example" for number in range(5)]
+    async with new_world() as world, mail_server(tls) as server:
+        server.hanging = tuple(f"@{domain}" for domain in domains)
+        for name in ("ada", "bob", "cleo", "dora", "emil"):
+            for domain in domains:
+                await world.register(f"{name}@{domain}")
+        await world.register("last@good.example")
+        delivering = asyncio.create_task(sent_through(server.port, tls, world.ubr.deliver_mail)(actor=SYSTEM))
+        async with asyncio.timeout(30):
+            while not (server.received and len(server.held) == deliver_mail.AT_ONCE):  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.01)
+        assert [received.recipients for received in server.received] == [["last@good.example"]]
+        server.released.set()
+        assert await delivering == 26
 
 
 async def _claimed(service: Service) -> None:

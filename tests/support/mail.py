@@ -71,6 +71,10 @@ class MailServer:
     port: int = 0
     received: list[Received] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)
+    hanging: tuple[str, ...] = ()
+    """The domains whose mails it confirms only when it is released."""
+    held: list[str] = field(default_factory=list)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle_MAIL(  # noqa: N802 - the library's
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -93,6 +97,9 @@ class MailServer:
         if "DATA" in self.answers:
             return self.answers["DATA"]
         assert isinstance(envelope.content, bytes)
+        if envelope.rcpt_tos[0].endswith(self.hanging):
+            self.held += envelope.rcpt_tos
+            await self.released.wait()
         self.received.append(
             Received(
                 envelope.mail_from or "",

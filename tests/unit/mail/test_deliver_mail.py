@@ -13,6 +13,7 @@ from tests.support.people import OTHER_PASSWORD, PASSWORD, World
 from tests.support.values import replace
 from ubr.application.accounts.change_password import ChangePasswordCommand
 from ubr.application.accounts.request_password_reset import RequestPasswordResetCommand
+from ubr.application.mail import deliver_mail
 from ubr.application.mail.deliver_mail import DeliverMail
 from ubr.application.mail.list_mail import ListMailCommand
 from ubr.application.ports.mail import Mail, MailContext
@@ -88,6 +89,20 @@ async def test_mails_to_many_domains_are_sent_at_once_up_to_a_number(world: Worl
     await until(lambda: len(mailer.begun) == 20)
     await asyncio.sleep(0)
     assert len(mailer.begun) == 20
+    mailer.released.set()
+    assert await delivering == 25
+
+
+async def test_mails_that_hang_leave_their_places_up_to_a_number(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliver_mail, "HANGS_AFTER", 0.0)
+    monkeypatch.setattr(deliver_mail, "MAX_OPEN", 22)
+    for number in range(25):
+        await world.register(f"ada@n{number}.example")
+    mailer = Hanging((".example",))
+    delivering = asyncio.create_task(through(world, mailer)(actor=SYSTEM))
+    await until(lambda: len(mailer.begun) == 22)
+    await asyncio.sleep(0)
+    assert len(mailer.begun) == 22
     mailer.released.set()
     assert await delivering == 25
 

@@ -23,7 +23,13 @@ from ubr.domain.events import MailGivenUp
 from ubr.domain.mail.queued_mail import QueuedMail
 
 AT_ONCE: Final = 20
-"""Maximum number of mails being sent by one process."""
+"""Maximum number of mails being sent by one process, without those that hang."""
+
+HANGS_AFTER: Final = 10.0
+"""Seconds after which a mail that is being sent leaves its place to another one: it only waits for its server."""
+
+MAX_OPEN: Final = 100
+"""Maximum number of mails being sent, with those that hang: each has a connection to the mail server."""
 
 PER_DOMAIN: Final = 4
 """Maximum number of those to recipients of one domain: a domain whose server hangs leaves the others free."""
@@ -44,6 +50,15 @@ _log: Final = logging.getLogger("ubr.mail")
 
 
 @dataclass(frozen=True, slots=True)
+class _Sending:
+    """A mail that is being sent."""
+
+    domain: str
+    hangs_at: float
+    """The time of the loop from which it no longer takes the place of another one."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeliverMail:
     """Send the queued mails that are due.
 
@@ -53,6 +68,7 @@ class DeliverMail:
       mail has a new one. The links of earlier attempts stay valid, since their mails may have arrived.
     - Retries a failed mail with increasing pauses, and gives it up in the end.
     - Sends some mails at once, and only a few of them to one domain, so that a slow server delays its own mails alone.
+      A mail that hangs leaves its place to another one, up to a number of open mails.
     - Sends a mail once, unless the process dies between sending and recording it. Does not send a cancelled mail.
     """
 
@@ -71,7 +87,7 @@ class DeliverMail:
         done = 0
         if not self.mailer.sends:  # another process may be able to
             return done
-        sending: dict[asyncio.Task[bool], str] = {}
+        sending: dict[asyncio.Task[bool], _Sending] = {}
         failure: BaseException | None = None
         try:
             while True:
@@ -97,15 +113,18 @@ class DeliverMail:
             raise failure
         return done
 
-    async def _send_more(self, sending: dict[asyncio.Task[bool], str], actor: System) -> UbrError | None:
-        """Begin to send due mails while there is room for them, by task and domain. Returns the error of the store."""
+    async def _send_more(self, sending: dict[asyncio.Task[bool], _Sending], actor: System) -> UbrError | None:
+        """Begin to send due mails while there is room for them. Returns the error of the store."""
+        now = asyncio.get_running_loop().time
         try:
-            while len(sending) < AT_ONCE:
-                full = [domain for domain, count in Counter(sending.values()).items() if count >= PER_DOMAIN]
+            while len(sending) < MAX_OPEN and sum(now() < mail.hangs_at for mail in sending.values()) < AT_ONCE:
+                domains = Counter(mail.domain for mail in sending.values())
+                full = [domain for domain, count in domains.items() if count >= PER_DOMAIN]
                 queued = await self._claim(actor, full)
                 if queued is None:
                     break
-                sending[asyncio.create_task(self._deliver(queued, actor))] = queued.email.domain
+                task = asyncio.create_task(self._deliver(queued, actor))
+                sending[task] = _Sending(queued.email.domain, now() + HANGS_AFTER)
         except UbrError as error:
             return error
         return None
