@@ -22,7 +22,7 @@ EDITS = {
         ("    password_hash: PasswordHash | None\n    status: UserStatus\n", "    locale: str | None = None\n"),
         ("    full_name: str | None\n    status: UserStatus\n", "    locale: str | None\n"),
         ("            self.status,\n", "            self.locale,\n"),
-        ("status: UserStatus, now: datetime", ", locale: str | None = None"),
+        ("        fields: FieldState | None = None,\n", "        locale: str | None = None,\n"),
         ("            self.full_name = full_name\n", "        if locale != self.locale:\n"),
         (
             "        if locale != self.locale:\n",
