@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
+from ubr.adapters.security.password_strength import is_guessable
 from ubr.bootstrap.environment import open_environment
 from ubr.bootstrap.extensions import NO_EXTENSIONS, Extensions
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 TINY_HASHING: Final[dict[str, Any]] = {"argon2_memory_kib": 8, "argon2_time": 1, "argon2_parallelism": 1}
 """The minimum that Argon2 accepts. Only for tests: `Settings.from_env` refuses it."""
+
+_is_guessable: Final = lru_cache(maxsize=256)(is_guessable)
+"""Only for tests: they use few passwords, again and again, and an estimate takes longer than all else in a use case."""
 
 
 @asynccontextmanager
@@ -37,6 +42,7 @@ async def open_double(
     def faulty(ports: Ports) -> Ports:
         return replace(
             ports,
+            security=replace(ports.security, is_guessable=_is_guessable),
             store=FaultyStore(ports.store, faults),
             unit_of_work=FaultyUnitOfWork(ports.unit_of_work, faults),
             background_unit_of_work=FaultyUnitOfWork(ports.background_unit_of_work, faults),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Final
 
 from ubr.settings.declaration import declared_in
@@ -62,7 +63,7 @@ class Settings(
     @classmethod
     def memory(cls, **changes: Any) -> Settings:
         """The in-memory environment: the defaults, a generated secret, and these unchecked changes."""
-        return replace(cls.from_env({"UBR_DATABASE_URL": MEMORY}), **changes)
+        return replace(_in_memory(), **{"secret_keys": parse_secrets(random_secret()), **changes})
 
     @property
     def embedded(self) -> bool:
@@ -89,6 +90,12 @@ class Settings(
         """The database for people, without a password."""
         kind = "PostgreSQL" if self.database_url.startswith("postgresql") else "SQLite"
         return f"{kind}, {masked(self.database_url).partition('://')[2].removeprefix('/')}"
+
+
+@cache
+def _in_memory() -> Settings:
+    """Read once, because each test makes settings of its own."""
+    return Settings.from_env({"UBR_DATABASE_URL": MEMORY})
 
 
 TABLE: Final = declared_in(Settings)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sys
+import threading
 from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
+from contextvars import Context
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -74,6 +77,14 @@ class DoubleUser:
         return {"Authorization": f"Bearer {self.token}"}
 
 
+@cache
+def _password_of(length: int) -> str:
+    """The same for each double, because the estimate of its guesses takes long, and random, because it then takes a
+    third of the time for words.
+    """
+    return secrets.token_urlsafe(length)[:length]
+
+
 class Double:
     """All of ubr in memory, opened by `with` and independent of every other double.
 
@@ -105,13 +116,11 @@ class Double:
         )
         self._stack = ExitStack()
         self._numbers = count(1)
-        # Random, because the estimate of guesses takes three times as long for words.
-        length = max(_MIN_PASSWORD_LENGTH, settings.get("password_min_length", 0))
-        self._password = secrets.token_urlsafe(length)[:length]
+        self._password = _password_of(max(_MIN_PASSWORD_LENGTH, settings.get("password_min_length", 0)))
+        self._turn = threading.Lock()
         self._roles: dict[frozenset[str], str] = {}
 
     def __enter__(self) -> Self:
-        # A thread, because the loop of a test may be running in this one.
         self._thread = self._stack.enter_context(ThreadPoolExecutor(1))
         self._loop = asyncio.new_event_loop()
         self._stack.callback(self._loop.close)
@@ -210,4 +219,16 @@ class Double:
         async def done() -> T:
             return await work()
 
-        return self._thread.submit(lambda: self._loop.run_until_complete(done())).result()
+        def completed() -> T:
+            return Context().run(lambda: self._loop.run_until_complete(done()))
+
+        with self._turn:
+            return self._thread.submit(completed).result() if _is_loop_running() else completed()
+
+
+def _is_loop_running() -> bool:
+    """True if a loop runs in this thread, which then cannot run another one. With trio loaded, it may be that of trio.
+
+    A change of threads costs as much as a use case in memory.
+    """
+    return asyncio._get_running_loop() is not None or "trio" in sys.modules  # noqa: SLF001 - without an exception
