@@ -121,7 +121,7 @@ async def house(new_database: NewDatabase) -> AsyncIterator[House]:
 def counting(ubr: Application) -> Iterator[list[str]]:
     """Collects the statements of the use cases. Those of background jobs have other connections."""
     units: Any = ubr.list_users.unit_of_work
-    engine = units.inner._engine  # noqa: SLF001 - there is no other way to its connections
+    engine = units.read.__self__._engine  # noqa: SLF001 - there is no other way to its connections
     sent: list[str] = []
 
     def logged(query: Any) -> None:

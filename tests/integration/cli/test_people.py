@@ -54,8 +54,8 @@ HOME, STRANGER = "192.0.2.1", "198.51.100.7"
 
 @pytest.fixture
 def ubr(in_process: Run) -> Run:
-    def with_settings(*arguments: str) -> Ended:
-        done = in_process(*arguments, **SETTINGS)
+    def with_settings(*arguments: str, **more: str) -> Ended:
+        done = in_process(*arguments, **SETTINGS, **more)
         assert all(len(line) <= 120 for line in done.out.splitlines() if not line.lstrip().startswith(('"', "{")))
         return done
 
@@ -420,3 +420,18 @@ def test_a_fact_has_a_sentence_only_if_it_is_one(facts: dict[str, Any], sentence
     told = " ".join(sentences(replace(NOTHING, **facts)))
     assert sentence in told
     assert sentence not in " ".join(sentences(replace(NOTHING, user=facts.get("user"))))
+
+
+def test_fields_of_a_file_are_shown_and_indexed(ubr: Run, ada: str, tmp_path: Path) -> None:
+    file = tmp_path / "fields.json"
+    field = {"name": "customer_number", "type": "integer", "default": 7, "searchable": True}
+    file.write_text(json.dumps({"fields": [field]}))
+    shown = said(ubr("users", "show", ada, UBR_USER_FIELDS_FILE=str(file)))
+    assert "fields.customer_number 7" in shown
+    assert "fields." not in said(ubr("users", "show", ada))
+    done = ubr("users", "index-fields", UBR_USER_FIELDS_FILE=str(file))
+    assert (done.code, done.out) == (0, "Users indexed: 1.\n")
+    file.write_text("{}")
+    done = ubr("users", "show", ada, UBR_USER_FIELDS_FILE=str(file))
+    assert done.code != 0
+    assert f"UBR_USER_FIELDS_FILE names {file}" in done.err.replace("\n", "")

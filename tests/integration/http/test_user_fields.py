@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from tests.integration.http.kit import ADMIN, PASSWORD, Service, bearer, in_process, memory_settings
+from tests.integration.http.test_pages import people
 from tests.support.papers import blocks_of
+from ubr import SYSTEM, CreateUserCommand
 from ubr.bootstrap.user_fields import user_fields_of
 from ubr.entrypoints.http.openapi.document import described
 from ubr.settings import WrongSetting
@@ -189,3 +191,14 @@ def test_a_file_that_cannot_be_used_is_a_wrong_setting(declaration: str, text: s
     with pytest.raises(WrongSetting, match="UBR_USER_FIELDS_FILE names") as error:
         user_fields_of(memory_settings(user_fields_file=declaration))
     assert why in str(error.value)
+
+
+async def test_the_console_shows_the_fields_of_a_user(declaration: str) -> None:
+    async with people(user_fields_file=declaration) as somebody:
+        admin = await somebody().log_in()
+        assert admin.service.ubr is not None
+        command = CreateUserCommand(email=NEW["email"], fields=SALES | {"nickname": "<b>G</b>"})
+        user = await admin.service.ubr.create_user(command, actor=SYSTEM)
+        page = (await admin.open(f"/console/users/{user.id}")).text
+    for name, value in (("department", "sales"), ("nickname", "&lt;b&gt;G&lt;/b&gt;"), ("hired_on", "2026-01-31")):
+        assert f"<dt>{name}</dt><dd>{value}</dd>" in page

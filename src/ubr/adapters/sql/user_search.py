@@ -27,6 +27,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
     tuple_,
     union_all,
 )
@@ -228,7 +229,9 @@ class Listing:
         for at in range(self.terms):
             if at != without:
                 values = user_field_values.alias(f"term_{at}")
-                conditions.append(exists().where(values.c.user_id == columns.id, _has_term(at, values.c)))
+                has = select(true()).where(values.c.user_id == columns.id, _has_term(at, values.c))
+                # Looked up for each user. PostgreSQL would turn an EXISTS into a join that reads every match.
+                conditions.append(has.scalar_subquery())
         if self.prefix is not None:
             conditions.append(or_(*_begin(columns, self.prefix)))
         if self.role:

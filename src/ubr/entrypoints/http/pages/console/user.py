@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET
 
 from ubr.application.accounts.delete_user import DeleteUserCommand
 from ubr.application.accounts.erase_user import EraseUserCommand
@@ -22,6 +23,7 @@ from ubr.application.roles.list_user_roles import ListUserRolesCommand
 from ubr.application.sessions.list_sessions import ListSessionsCommand
 from ubr.application.sessions.revoke_session import RevokeSessionCommand
 from ubr.domain.accounts.user import UserStatus
+from ubr.domain.accounts.user_fields import as_words
 from ubr.domain.errors import ReauthenticationRequired, UbrError
 from ubr.domain.roles.permissions import (
     LOGS_READ,
@@ -252,7 +254,14 @@ class UserDesk(PageController):
             sessions = await ubr.list_sessions(command, actor=desk.actor)
         grants = await ubr.list_user_roles(ListUserRolesCommand(user_id=user_id, limit=MAX_LIMIT), actor=desk.actor)
         return await desk.show(
-            "user.html", "users", user=user, sessions=sessions, grants=grants, device=device, can=_can(desk, user)
+            "user.html",
+            "users",
+            user=user,
+            fields=[] if user.fields is UNSET else [(name, as_words(value)) for name, value in user.fields.items()],
+            sessions=sessions,
+            grants=grants,
+            device=device,
+            can=_can(desk, user),
         )
 
     @get("/console/users/{user_id:str}/login", page_operation("get_console_user_login"))
