@@ -254,7 +254,9 @@ class FieldView(msgspec.Struct, frozen=True):
         shown: dict[str, object] = dict(stored) if self.whole else {}
         for field in self.fields.declared.values():
             if field.read <= access:
-                shown[field.name] = field.effective(stored)
+                value = field.effective(stored)
+                # A copy: the caller may change the answer, but not the cached user or the declared default.
+                shown[field.name] = list(value) if isinstance(value, list) else value
         return shown
 
 
@@ -327,8 +329,8 @@ class UserFields(msgspec.Struct, frozen=True, eq=False):
             flaws = [InputError("/fields", "is not a known field")]
         if flaws:
             raise Invalid(None, *flaws)
-        if given is not None:
-            self._check_size(values)
+        if given:
+            self._check_size(values, in_token=any(self.declared[name].in_token for name in given))
         return FieldState(values, self.terms(values))
 
     def _put(self, values: dict[str, FieldValue], name: str, value: object, pointer: str, level: Access) -> None:
@@ -345,12 +347,12 @@ class UserFields(msgspec.Struct, frozen=True, eq=False):
         else:
             values.pop(name, None)
 
-    def _check_size(self, values: FieldValues) -> None:
+    def _check_size(self, values: FieldValues, *, in_token: bool) -> None:
         size = len(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode())
         if size > MAX_FIELDS_SIZE:
             raise Invalid.at("/fields", f"has {size} bytes as JSON, and {MAX_FIELDS_SIZE} at most are allowed")
         size = len(compact_json(self._claims(values)))
-        if size > MAX_CLAIMS_SIZE:
+        if in_token and size > MAX_CLAIMS_SIZE:
             raise Invalid.at("/fields", f"has {size} bytes for tokens, and {MAX_CLAIMS_SIZE} at most are allowed")
 
     def needs_admin(self, given: Mapping[str, object] | None) -> bool:

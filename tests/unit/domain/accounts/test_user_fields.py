@@ -202,6 +202,8 @@ def test_the_size_of_claims_is_bounded_when_they_are_written_and_none_stop_a_log
     with pytest.raises(Invalid) as error:
         tokens.created({"it": "é" * 500}, Access.HOST)
     assert flaws(error) == [("/fields", f"has 3009 bytes for tokens, and {MAX_CLAIMS_SIZE} at most are allowed")]
+    other = UserFields.of(field("string", most=1000, in_token=True), field("boolean", "beta"))
+    assert other.changed({"it": "é" * 500}, {"beta": True}, Access.HOST).values["beta"] is True
     assert tokens.claims({"it": "short"}) == {"it": "short"}
     assert tokens.claims({"it": "é" * 500}) == {}
 
@@ -214,6 +216,16 @@ def test_a_reader_sees_the_fields_of_their_level(level: Access, hidden: set[str]
     assert shown is not None
     assert shown.keys() == FIELDS.declared.keys() - hidden
     assert FIELDS.seen_by(None).of({}, lambda: level) == {**shown} | ({"note": None} if "note" in shown else {})
+
+
+def test_a_change_of_an_answer_changes_neither_the_stored_value_nor_the_default() -> None:
+    lists = UserFields.of(field("strings", default=["a"]), field("strings", "other"))
+    stored: FieldValues = {"other": ["b"]}
+    for _ in range(2):
+        shown: Any = lists.seen_by(Access.HOST).of(stored, lambda: Access.HOST)
+        assert shown == {"it": ["a"], "other": ["b"]}
+        shown["it"].append("x")
+        shown["other"].append("x")
 
 
 def test_an_export_has_all_that_is_stored() -> None:
