@@ -153,11 +153,11 @@ docs: $(VENV)/.dev ## Write the pages of docs/ and the files of deploy/ that are
 	@$(BIN)/python -m tools.write_docs
 
 # A test makes a picture of every page in build/pictures. These are shown in docs/.
-PICTURES := login-desktop account-sessions-desktop account-phone
+PICTURES := login-desktop account-sessions-desktop account-phone console-desktop console-users-desktop
 
 .PHONY: docs-pictures
 docs-pictures: $(VENV)/.dev ## Make the pictures of the pages in docs/images again
-	@$(BIN)/python -m pytest -q -m system --pictures=build/pictures -k accessible tests/integration/http/test_pages_in_a_browser.py
+	@$(BIN)/python -m pytest -q -m system --pictures=build/pictures -k accessible tests/integration/http/test_pages_in_a_browser.py tests/integration/http/test_console_in_a_browser.py
 	@cp $(PICTURES:%=build/pictures/%.png) docs/images
 
 .PHONY: docs-aws

@@ -117,8 +117,11 @@ def test_a_zoom_of_400_percent_hides_nothing(service: UbrProcess, browser: Brows
         page = user_page(visit, "hopper@example.org")
         visit.page.set_viewport_size(ViewportSize(width=320, height=430))
         for path in (*SECTIONS, page, f"{page}/login"):
-            visit.open(path)
-            visit.fits()
+            # German words are longer.
+            for language in ("en", "de"):
+                visit.open(f"{path}?language={language}")
+                visit.fits()
+        visit.accessible()
 
 
 def test_the_list_follows_what_one_types(service: UbrProcess, browser: Browser) -> None:
