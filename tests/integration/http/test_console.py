@@ -386,6 +386,8 @@ async def test_the_largest_act_fits_in_a_cookie(admin: Person) -> None:
     ids = [uuid4() for _ in range(users.MAX_SELECTED + 1)]
     refused = await bulk(admin, "/console/bulk/run", ids, act="assign", role="a" * 50)
     assert "must name at most 100 users" in problem(refused)
+    refused = await bulk(admin, "/console/bulk/run", ids[1:], act="assign", role="a" * 51)
+    assert "must have at most 50 characters" in problem(refused)
     progress = await bulk(admin, "/console/bulk/run", ids[1:], act="assign", role="a" * 50)
     while Tags(progress.text).of("progress"):
         progress = await admin.send("/console/bulk/run", **hidden(progress))

@@ -43,6 +43,8 @@ MAX_SELECTED: Final = 100
 _MAX_REASONS: Final = 8
 _MAX_REASON: Final = 100
 _ANOTHER: Final = -1
+_MAX_ROLE: Final = 50
+"""No role has a longer name, and a cookie has no room for more."""
 _TEN_MINUTES: Final = 600
 _NAME: Final = re.compile(r"[0-9a-f]{16}")
 
@@ -225,8 +227,11 @@ def _act(form: Form) -> str:
     name = form.get("act")
     if name not in BULK:
         raise Invalid.at("/act", "is not an act")
-    if BULK[name].with_role and not form.get("role"):
+    role = form.get("role")
+    if BULK[name].with_role and not role:
         raise Invalid.at("/role", "is required")
+    if len(role) > _MAX_ROLE:
+        raise Invalid.at("/role", f"must have at most {_MAX_ROLE} characters")
     return name
 
 
