@@ -24,7 +24,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 SUMMARY: Final = "A self-hosted user, role and session backend in Python: a service, a library and an in-memory double."
 
 SECTIONS: Final[Mapping[str, Sequence[str]]] = {
-    "Start": ["README.md", "docs/tutorial.md", "docs/scope.md", "examples/notes/README.md"],
+    "Start": ["README.md", "docs/tutorial.md", "docs/scope.md", "docs/comparison.md", "examples/notes/README.md"],
     "How-to guides": [
         *("docs/frameworks.md", "docs/embedding.md", "docs/testing.md", "docs/verifier.md", "docs/machines.md"),
         *("docs/clients.md", "docs/browsers.md", "docs/events.md", "docs/permissions.md", "docs/pages.md"),
