@@ -26,7 +26,7 @@ async def take(uow: UnitOfWork, holder: WorkerId, name: str = "jobs") -> bool:
 
 async def holder(uow: UnitOfWork, name: str = "jobs") -> WorkerId | None:
     async with uow.peek() as repositories:
-        return await repositories.leases.holder(name)
+        return await repositories.leases.holder(name, LASTS)
 
 
 async def give_back(uow: UnitOfWork, whose: WorkerId) -> None:
@@ -76,6 +76,7 @@ async def test_a_lease_from_before_the_clock_was_set_back_is_over(uow: UnitOfWor
     clock.move(-LASTS)
     assert not await take(uow, B)
     clock.move(timedelta(microseconds=-1))
+    assert await holder(uow) is None
     assert await take(uow, B)
 
 

@@ -17,7 +17,7 @@ from tests.support.hosts import settings_of, started
 from tests.support.mail import MailServer, mail_server
 from tests.support.plugin import NewDatabase
 from ubr import SYSTEM, Application, CreateUserCommand, connect
-from ubr.application.operations.leader import NAME
+from ubr.application.operations.leader import LASTS, NAME
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
@@ -33,7 +33,7 @@ class Program:
 
 async def leading(ubr: Application) -> str | None:
     async with ubr.deliver_mail.unit_of_work.peek() as repositories:
-        holder = await repositories.leases.holder(NAME)
+        holder = await repositories.leases.holder(NAME, LASTS)
     return None if holder is None else str(holder)
 
 

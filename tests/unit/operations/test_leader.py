@@ -86,7 +86,7 @@ async def test_another_process_leads_within_the_bound_after_the_leader_is_gone(p
         processes.move(ROUND)
         waited += ROUND
         await second()
-    assert waited <= LASTS + ROUND
+    assert waited <= LASTS.total_seconds() + ROUND
     assert await processes.work() == {"first": 0, "second": 1}
     await first()
     assert await processes.work() == {"first": 0, "second": 2}
@@ -96,7 +96,7 @@ async def test_a_leader_without_its_store_stops_before_another_begins(processes:
     first, second = processes.leader("first", unreachable=True), processes.leader("second")
     await first()
     with processes.faults.failing("unreachable"):
-        for _ in range(int((LASTS - 1) // ROUND)):
+        for _ in range(int((LASTS.total_seconds() - 1) // ROUND)):
             processes.move(ROUND)
             with pytest.raises(StoreUnavailable):
                 await first()

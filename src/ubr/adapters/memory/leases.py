@@ -13,13 +13,12 @@ class MemoryLeases:
         self._now = now
         self._leases = drafts.leases
 
-    async def holder(self, name: str) -> WorkerId | None:
+    async def holder(self, name: str, lasts: timedelta) -> WorkerId | None:
         lease = self._leases.get(name)
-        return lease[0] if lease is not None and self._now < lease[1] else None
+        return lease[0] if lease is not None and self._now < lease[1] <= self._now + 2 * lasts else None
 
     async def take(self, name: str, holder: WorkerId, lasts: timedelta) -> bool:
-        lease = self._leases.get(name)
-        if lease is not None and lease[0] != holder and self._now < lease[1] <= self._now + 2 * lasts:
+        if await self.holder(name, lasts) not in {None, holder}:
             return False
         self._leases.put(name, (holder, self._now + lasts))
         return True

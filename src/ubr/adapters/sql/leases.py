@@ -34,13 +34,14 @@ def _taking(dialect: str) -> Executable:
     return statement
 
 
+def _holding(dialect: str) -> Executable:
+    c = leases.c
+    now, _, ahead = _around(dialect)
+    return select(c.holder).where(c.name == bindparam("name"), c.expires_at > now, c.expires_at <= ahead)
+
+
 _TAKE: Final = Statement(_taking)
-_HOLDER: Final = Statement(
-    lambda dialect: select(leases.c.holder).where(
-        leases.c.name == bindparam("name"),
-        leases.c.expires_at > moment(dialect, bindparam("now", type_=Timestamp)),
-    )
-)
+_HOLDER: Final = Statement(_holding)
 _GIVE_BACK: Final = Statement(
     delete(leases).where(leases.c.name == bindparam("its_name"), leases.c.holder == bindparam("its_holder"))
 )
@@ -50,16 +51,19 @@ class SqlLeases:
     def __init__(self, connection: SqlConnection) -> None:
         self._connection = connection
 
-    async def holder(self, name: str) -> WorkerId | None:
-        row = await self._connection.row(_HOLDER, {"name": name, "now": self._connection.moment})
+    async def holder(self, name: str, lasts: timedelta) -> WorkerId | None:
+        row = await self._connection.row(_HOLDER, {"name": name, **self._around(lasts)})
         return None if row is None else WorkerId(row[0])
 
     async def take(self, name: str, holder: WorkerId, lasts: timedelta) -> bool:
-        now = self._connection.moment
-        which: dict[str, Any] = {"name": name, "holder": holder, "now": now, "lasts": lasts}
-        if now is not None:
-            which |= {"until": now + lasts, "ahead": now + 2 * lasts}
+        which = {"name": name, "holder": holder, **self._around(lasts)}
         return bool(await self._connection.change(_TAKE, which))
 
     async def give_back(self, name: str, holder: WorkerId) -> None:
         await self._connection.write(_GIVE_BACK, {"its_name": name, "its_holder": holder})
+
+    def _around(self, lasts: timedelta) -> dict[str, Any]:
+        now = self._connection.moment
+        if now is None:
+            return {"now": None, "lasts": lasts}
+        return {"now": now, "lasts": lasts, "until": now + lasts, "ahead": now + 2 * lasts}

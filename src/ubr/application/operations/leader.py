@@ -18,11 +18,11 @@ from ubr.domain.errors import UbrError
 
 NAME: Final = "background"
 
-LASTS: Final = 8.0
-"""Seconds from an extension to the end of the lease, if the leader does not extend it."""
+LASTS: Final = timedelta(seconds=8)
+"""The time from an extension to the end of the lease, if the leader does not extend it."""
 
 ROUND: Final = 2.0
-"""Seconds between two rounds. So `LASTS + ROUND` seconds after a leader was killed, another process is the leader."""
+"""Seconds between two rounds. So a round after `LASTS`, ten seconds after a kill, another process is the leader."""
 
 _log: Final = logging.getLogger("ubr.jobs")
 
@@ -52,7 +52,7 @@ class Leader:
         """Errors: `StoreUnavailable`."""
         began = self.elapsed()
         if await self._take():
-            self._state.until = began + LASTS
+            self._state.until = began + LASTS.total_seconds()
             if not self._state.told:
                 _log.info("This process does the background jobs")
         else:
@@ -83,10 +83,10 @@ class Leader:
     async def _take(self) -> bool:
         if not self.leads:
             async with self.unit_of_work.peek() as repositories:
-                if await repositories.leases.holder(NAME) not in {None, self.worker}:
+                if await repositories.leases.holder(NAME, LASTS) not in {None, self.worker}:
                     return False
         async with self.unit_of_work.autocommit() as repositories:
-            return await repositories.leases.take(NAME, self.worker, timedelta(seconds=LASTS))
+            return await repositories.leases.take(NAME, self.worker, LASTS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,17 +9,17 @@ from ubr.application.ports.revocation import WorkerId
 
 
 class Leases(Protocol):
-    """Each has a name, a holder, and an end by the clock of the store. After its end it is free."""
+    """Each has a name, a holder, and an end by the clock of the store. After its end it is free.
 
-    async def holder(self, name: str) -> WorkerId | None:
+    An end further ahead than twice `lasts` dates from before the clock was set back, and is over.
+    """
+
+    async def holder(self, name: str, lasts: timedelta) -> WorkerId | None:
         """The holder; None if the lease is free. Never locked."""
         ...
 
     async def take(self, name: str, holder: WorkerId, lasts: timedelta) -> bool:
-        """Take a free lease, or extend one's own. True if it is the holder's for this long from now.
-
-        An end further ahead than twice `lasts` dates from before the clock was set back, and is over.
-        """
+        """Take a free lease, or extend one's own. True if it is the holder's for this long from now."""
         ...
 
     async def give_back(self, name: str, holder: WorkerId) -> None:
