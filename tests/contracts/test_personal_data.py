@@ -112,12 +112,12 @@ async def test_sessions_are_read_in_pages_ended_ones_included(uow: UnitOfWork) -
 WITHOUT_A_PERSON = {
     "alembic_version", "counters", "feed", "feed_head", "former_role_names", "log_checkpoints", "log_head", "log_keys",
     "log_leaves", "log_nodes", "log_pruned", "log_queue", "machine_keys", "machines", "password_tries", "roles",
-    "signing_keys", "workers",
+    "leases", "signing_keys", "workers",
 }  # fmt: skip
 """Tables without a person, or with one only by an HMAC or an id deleted within hours. Machines are no persons."""
 EXPORTED = {
     "users", "user_roles", "sessions", "refresh_tokens", "links", "outbox", "reserved_emails", "logs", "replays",
-    "known_clients", "log_client_ips",
+    "known_clients", "log_client_ips", "user_field_values",
 }  # fmt: skip
 """Tables about persons: their export contains each row, except for refresh tokens, which are secrets."""
 
