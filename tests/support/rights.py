@@ -907,6 +907,11 @@ class Rightful:
         for role_id, role in before.roles.items():
             if after.roles.get(role_id) != role:
                 assert EVERYTHING in own or role.permissions.names <= own.keys(), "a role above its writer was changed"
+        for role_id, role in after.roles.items():
+            there = before.roles[role_id].permissions.names if role_id in before.roles else frozenset()
+            for permission in role.permissions.names - there:
+                until = max(own.get(permission, before.now), own.get(EVERYTHING, before.now))
+                assert until == FOR_EVER, f"a role got {permission} by somebody who has it until {until}"
 
     def entries_without_a_change_need_rights_too(
         self, actor: Actor | System | None, before: Seen, entries: list[LogEntry]
