@@ -230,7 +230,7 @@ async def test_a_connection_names_the_extra_of_its_settings(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, module, None)
-    chosen = Settings.memory(**TINY_HASHING, **settings)
+    chosen = Settings.memory(migrate="auto", **TINY_HASHING, **settings)
     with pytest.raises(MissingExtra, match=re.escape(f"`ubr[{extra}]`")):
         async with connect(chosen):
             pass

@@ -137,7 +137,8 @@ def config(*, as_json: bool, markdown: bool) -> None:
     rows = in_force()
     if as_json:
         import json
-        from dataclasses import asdict
+
+        from msgspec.structs import asdict
 
         click.echo(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
         return
