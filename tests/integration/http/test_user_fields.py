@@ -95,6 +95,15 @@ async def test_errors_name_each_field(service: Service) -> None:
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "/fields")
 
 
+async def test_a_stranger_gets_one_error_for_thousands_of_fields(service: Service) -> None:
+    answer = await service.client.post("/api/auth/register", json=NEW | {"fields": {f"f{n}": 1 for n in range(5000)}})
+    assert answer.json()["errors"] == [{"pointer": "/fields", "detail": "must have at most 50 fields"}]
+    admin = await service.admin()
+    query = "&".join(f"fields.f{n}=1" for n in range(6))
+    answer = await service.client.get(f"/api/users?{query}", headers=admin)
+    assert (answer.status_code, answer.json()["detail"]) == (400, "A search names at most 5 fields")
+
+
 async def test_a_person_registers_with_their_fields_and_sees_them(service: Service) -> None:
     refused = await service.client.post("/api/auth/register", json=NEW | {"fields": {"level": 2}})
     assert [(error["pointer"], error["detail"]) for error in refused.json()["errors"]] == [
@@ -138,6 +147,7 @@ async def test_the_document_describes_the_fields(service: Service) -> None:
     schemas = document["components"]["schemas"]
     shown = schemas["UserResult"]["properties"]["fields"]["properties"]
     assert list(shown) == list(SHOWN)
+    assert "fields" not in schemas["UserResult"]["required"]  # machines have none
     assert list(schemas["RegisterUserCommand"]["properties"]["fields"]["properties"]) == ["nickname"]
     written = schemas["CreateUserCommand"]["properties"]["fields"]
     assert (list(written["properties"]), written["additionalProperties"]) == (list(SHOWN)[:-1], False)

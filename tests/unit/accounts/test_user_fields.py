@@ -193,6 +193,19 @@ async def test_the_log_names_fields_without_values(company: World) -> None:
     assert entry.data == {"changed": ["fields.nickname", "fields.plan"]}
 
 
+async def test_a_value_of_a_later_kind_is_a_change(company: World) -> None:
+    class Later(msgspec.Struct):
+        number: bool | None = None
+
+    user = await changed(company, (await company.register()).id, number=1)
+    fields = declared_by(Later)
+    update_user = msgspec.structs.replace(company.ubr.update_user, user_fields=fields)
+    before = await update_user(changes(user.id), actor=SYSTEM)
+    after = await update_user(changes(user.id, number=True), actor=SYSTEM)
+    assert (before.fields, after.fields) == ({"number": None}, {"number": True})
+    assert after.revision != before.revision
+
+
 async def test_an_export_has_every_field_and_a_deletion_leaves_none(company: World) -> None:
     member = await company.user()
     await changed(company, member.id, number=7, hired_on=date(2026, 1, 31))
@@ -292,6 +305,38 @@ def test_a_structure_with_another_type_is_refused() -> None:
             declared_by(wrong)
     with pytest.raises(TypeError, match=r"not a subclass of msgspec\.Struct"):
         declared_by(dict)
+
+
+def test_a_rule_that_no_field_checks_is_refused() -> None:
+    class Pattern(msgspec.Struct):
+        it: Annotated[str, msgspec.Meta(pattern="^[0-9]+$")]
+
+    class Multiple(msgspec.Struct):
+        it: Annotated[int | None, msgspec.Meta(multiple_of=5)] = None
+
+    class Length(msgspec.Struct):
+        it: Annotated[int, msgspec.Meta(max_length=5)] = 1
+
+    for wrong, rule in ((Pattern, "pattern"), (Multiple, "multiple_of"), (Length, "max_length")):
+        with pytest.raises(TypeError, match=f"The field it has the rule {rule}"):
+            declared_by(wrong)
+
+
+def test_the_bounds_of_every_annotation_have_effect() -> None:
+    class Nested(msgspec.Struct):
+        it: Annotated[Annotated[int, msgspec.Meta(ge=1)] | None, msgspec.Meta(le=9)] = None
+
+    assert declared_by(Nested).declared["it"].bounds == (1, 9)
+
+
+def test_the_form_of_a_structure_in_json_does_not_matter() -> None:
+    class Formed(msgspec.Struct, rename="camel", omit_defaults=True, tag=True, kw_only=True):
+        its_plan: Plan = Plan.FREE
+        its_day: date | None = None
+        its_note: str | msgspec.UnsetType = msgspec.UNSET
+
+    assert fields_from(Formed()) == {"its_plan": "free"}
+    assert typed(Formed, fields_from(Formed(its_day=date(2026, 1, 31)))) == Formed(its_day=date(2026, 1, 31))
 
 
 def test_a_required_value_that_is_missing_is_named() -> None:

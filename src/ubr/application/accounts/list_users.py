@@ -72,9 +72,9 @@ class ListUsers(msgspec.Struct, frozen=True):
         limit = check_limit(command.limit)
         role = None if command.role is None else RoleName.parse(command.role, "/role")
         prefix = None if command.q is None else Prefix.parse(command.q)
-        terms = self.user_fields.sought(command.fields, administrating(actor))
-        if len(terms) > MAX_TERMS:
+        if len(command.fields) > MAX_TERMS:
             raise Invalid(f"A search names at most {MAX_TERMS} fields")
+        terms = self.user_fields.sought(command.fields, administrating(actor))
         sought = (None, None) if prefix is None else (prefix.email, prefix.name)
         scope = ("users", *sought, role, command.status, command.sort, *chain.from_iterable(terms))
         by_email = command.sort.endswith("email")

@@ -112,8 +112,9 @@ def fields_from(values: Struct) -> dict[str, Any]:
 
     A field that is None or UNSET is absent: to remove a value, write None into a dictionary.
     """
-    made: dict[str, Any] = msgspec.to_builtins(values)
-    return {name: value for name, value in made.items() if value is not None}
+    # One by one: the structure may rename its members in JSON, tag itself, or omit defaults.
+    made = ((name, getattr(values, name)) for name in values.__struct_fields__)
+    return {name: msgspec.to_builtins(value) for name, value in made if value is not None and value is not UNSET}
 
 
 def given(fields: Mapping[str, Any] | UnsetType) -> Mapping[str, Any] | None:
@@ -155,9 +156,9 @@ def _members(structure: type[Any]) -> list[tuple[str, Any, Any]]:
 
 def _field(name: str, hint: Any, default: Any) -> UserField:
     plain, optional, notes = _taken_apart(hint)
-    bounds = next((note for note in notes if isinstance(note, Meta)), Meta())
-    rules = next((note for note in notes if isinstance(note, FieldRules)), FieldRules())
     kind, choices = _kind(name, plain)
+    bounds = _bounds(name, kind, notes)
+    rules = next((note for note in notes if isinstance(note, FieldRules)), FieldRules())
     least, most = (bounds.ge, bounds.le) if kind is FieldKind.INTEGER else (bounds.min_length, bounds.max_length)
     if kind is FieldKind.INTEGER:
         least = least if bounds.gt is None else bounds.gt + 1
@@ -179,6 +180,22 @@ def _field(name: str, hint: Any, default: Any) -> UserField:
     )
 
 
+def _bounds(name: str, kind: FieldKind, notes: list[Any]) -> Meta:
+    """The bounds of a field, and its description. The outermost annotation of each has effect.
+
+    Errors: `TypeError` for a rule that fields do not have, so that no program relies on it.
+    """
+    found: dict[str, Any] = {}
+    for note in notes:
+        if isinstance(note, Meta):
+            rules = {rule: getattr(note, rule) for rule in (*_CHECKS, "description")}
+            found = {rule: value for rule, value in rules.items() if value is not None} | found
+    for rule in _CHECKS:
+        if rule in found and rule not in _CHECKED.get(kind, ()):
+            raise TypeError(f"The field {name} has the rule {rule}, which a field of the type {kind} does not check")
+    return Meta(**found)
+
+
 def _taken_apart(hint: Any) -> tuple[Any, bool, list[Any]]:
     """The type inside, True if the value may be absent, and the annotations."""
     notes: list[Any] = []
@@ -197,6 +214,15 @@ def _taken_apart(hint: Any) -> tuple[Any, bool, list[Any]]:
         else:
             return hint, optional, notes
 
+
+_LENGTHS: Final = ("min_length", "max_length")
+_CHECKED: Final[Mapping[FieldKind, tuple[str, ...]]] = {
+    FieldKind.INTEGER: ("ge", "gt", "le", "lt"),
+    FieldKind.STRING: _LENGTHS,
+    FieldKind.STRINGS: _LENGTHS,
+}
+_CHECKS: Final = ("ge", "gt", "le", "lt", "multiple_of", "pattern", *_LENGTHS, "tz")
+"""The rules that a `Meta` can have for a value."""
 
 _KINDS: Final[Mapping[Any, FieldKind]] = {
     str: FieldKind.STRING,

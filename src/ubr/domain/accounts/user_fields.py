@@ -119,9 +119,11 @@ class UserField(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"The field {self.name} {why}")
         if self.default is not None:
             try:
-                self.parse(self.default, f"/{self.name}")
+                default = self.parse(self.default, f"/{self.name}")
             except Invalid as error:
                 raise ValueError(f"The default of the field {self.name} {error.flaws[0].detail}") from None
+            # As it would be stored, because users are found by it.
+            msgspec.structs.force_setattr(self, "default", default)
 
     def _contradictions(self) -> list[tuple[bool, str]]:
         floor, ceiling = self._limits
@@ -241,7 +243,7 @@ class FieldView(msgspec.Struct, frozen=True):
     fields: UserFields
     level: Access | None
     whole: bool = False
-    """True for everything that is stored, also values of fields that are no longer declared."""
+    """True for everything as it is stored: also values that no longer fit, and those of fields no longer declared."""
 
     def of(self, stored: FieldValues, level: Callable[[], Access]) -> dict[str, object] | None:
         """Every field that the reader may see, null without a value; None if none are declared.
@@ -253,7 +255,7 @@ class FieldView(msgspec.Struct, frozen=True):
         access = level() if self.level is None else self.level
         shown: dict[str, object] = dict(stored) if self.whole else {}
         for field in self.fields.declared.values():
-            if field.read <= access:
+            if field.read <= access and field.name not in shown:
                 value = field.effective(stored)
                 # A copy: the caller may change the answer, but not the cached user or the declared default.
                 shown[field.name] = list(value) if isinstance(value, list) else value
@@ -319,19 +321,26 @@ class UserFields(msgspec.Struct, frozen=True, eq=False):
         self, stored: FieldValues, given: Mapping[str, object] | None, level: Access, flaws: list[InputError]
     ) -> FieldState:
         values = dict(stored)
+        if given is not None:
+            self._check_names(given)
         for name, value in {} if given is None else given.items():
             pointer = _pointer("/fields/", name) or "/fields"
             try:
                 self._put(values, name, value, pointer, level)
             except Invalid as error:
                 flaws += (flaw for flaw in error.flaws if flaw not in flaws)
-        if given is not None and not self.declared:
-            flaws = [InputError("/fields", "is not a known field")]
         if flaws:
             raise Invalid(None, *flaws)
         if given:
             self._check_size(values, in_token=any(self.declared[name].in_token for name in given))
         return FieldState(values, self.terms(values))
+
+    def _check_names(self, given: Mapping[str, object]) -> None:
+        """One error for more fields than can be declared, and not one for each: anyone may send thousands."""
+        if not self.declared:
+            raise Invalid.at("/fields", "is not a known field")
+        if len(given) > MAX_FIELDS:
+            raise Invalid.at("/fields", f"must have at most {MAX_FIELDS} fields")
 
     def _put(self, values: dict[str, FieldValue], name: str, value: object, pointer: str, level: Access) -> None:
         field = self.declared.get(name)
@@ -403,8 +412,13 @@ class UserFields(msgspec.Struct, frozen=True, eq=False):
 
 
 def changed_names(before: FieldValues, after: FieldValues) -> list[str]:
-    """The fields with another stored value, sorted."""
-    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    """The fields with another stored value, sorted. In Python `True` equals 1, but not for a field."""
+
+    def of(values: FieldValues, name: str) -> tuple[type, FieldValue | None]:
+        value = values.get(name)
+        return type(value), value
+
+    return sorted(name for name in before.keys() | after.keys() if of(before, name) != of(after, name))
 
 
 def as_words(value: object) -> str:

@@ -19,6 +19,7 @@ from ubr.domain.accounts.user_fields import (
     UserField,
     UserFields,
     as_words,
+    changed_names,
 )
 from ubr.domain.errors import Invalid
 
@@ -177,6 +178,30 @@ def test_without_a_declaration_fields_are_unknown() -> None:
     assert NO_FIELDS.seen_by(Access.HOST).of({"gone": 1}, lambda: Access.HOST) is None
 
 
+@pytest.mark.parametrize(
+    ("declared", "detail"), [(FIELDS, f"must have at most {MAX_FIELDS} fields"), (NO_FIELDS, "is not a known field")]
+)
+def test_thousands_of_unknown_fields_are_one_error(declared: UserFields, detail: str) -> None:
+    with pytest.raises(Invalid) as error:
+        declared.created({f"f{n}": 1 for n in range(8000)}, Access.USER)
+    assert [flaw for flaw in flaws(error) if flaw != ("/fields/department", "is required")] == [("/fields", detail)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after"), [("boolean", 1, True), ("integer", False, 0)], ids=["boolean", "integer"]
+)
+def test_a_value_of_another_kind_is_another_value(kind: str, before: Any, after: Any) -> None:
+    stored: FieldValues = {"it": before}
+    changed = UserFields.of(field(kind)).changed(stored, {"it": after}, Access.ADMINS)
+    assert changed_names(stored, changed.values) == ["it"]
+    assert changed_names(changed.values, changed.values) == []
+
+
+def test_users_are_found_by_a_default_as_it_would_be_stored() -> None:
+    declared = UserFields.of(field("string", default=" Zo\u0065\u0301 ", searchable=True))
+    assert declared.blank.terms == {*declared.sought({"it": "Zo\u00e9"}, Access.ADMINS)}
+
+
 def test_a_merge_changes_removes_and_keeps() -> None:
     stored: FieldValues = {"department": "sales", "level": 3, "tags": ["a"], "dropped": "kept"}
     changed = FIELDS.changed(stored, {"level": None, "nickname": "Z"}, Access.ADMINS)
@@ -232,6 +257,9 @@ def test_an_export_has_all_that_is_stored() -> None:
     shown = FIELDS.in_export.of({"note": "n", "dropped": "kept"}, lambda: Access.USER)
     assert shown is not None
     assert (shown["note"], shown["dropped"], shown["level"]) == ("n", "kept", 1)
+    misfit = FIELDS.in_export.of({"department": "gone", "level": "3", "tags": "a"}, lambda: Access.USER)
+    assert misfit is not None
+    assert (misfit["department"], misfit["level"], misfit["tags"], misfit["note"]) == ("gone", "3", "a", None)
     assert NO_FIELDS.in_export.of({"dropped": "kept"}, lambda: Access.USER) == {"dropped": "kept"}
     assert NO_FIELDS.in_export.of({}, lambda: Access.USER) is None
 

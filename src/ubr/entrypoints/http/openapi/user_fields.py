@@ -30,9 +30,8 @@ def describe_fields(components: dict[str, Any], user_fields: UserFields) -> Mapp
         return {}
     for name in _RESULTS:
         if name in components:
-            schema = components[name]
-            schema["properties"][_MEMBER] = _object(seen, _shown)
-            schema["required"] = [*schema.get("required", ()), _MEMBER]
+            # Not required: machines have no fields.
+            components[name]["properties"][_MEMBER] = _object(seen, _shown)
     for name, level in _BODIES.items():
         written = [field for field in seen if field.write <= level]
         if name in components and written:
