@@ -14,6 +14,7 @@ import pytest
 from tests.integration.http.kit import sqlite_settings
 from tests.support.mail import mail_server
 from tests.support.people import World
+from ubr import SYSTEM, ListLogsCommand, ListUsersCommand, errors
 from ubr.bootstrap import connect
 from ubr.testing import MovableClock
 
@@ -69,3 +70,34 @@ async def test_a_program_does_all_background_jobs_or_none(tmp_path: Path, backgr
                     await anyio.sleep(0.02)
         assert rows.left == dict.fromkeys(("mails", "entries", "expired"), not background)
         assert bool(server.received) == background
+
+
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("ended", ["error", "cancelled"])
+async def test_a_program_that_ends_by_an_error_leaves_nothing_undone(
+    tmp_path: Path, background: bool, ended: str
+) -> None:
+    clock, rows, settings, counted = MovableClock(), Rows(tmp_path / "ubr.db"), sqlite_settings(tmp_path), anyio.Event()
+
+    async def program() -> None:
+        async with connect(settings, clock=clock, background=background) as ubr:
+            member = await World(ubr, clock).user()
+            for _ in range(3):
+                with pytest.raises(errors.Forbidden):
+                    await ubr.list_users(ListUsersCommand(), actor=member.actor)
+            counted.set()
+            if ended == "error":
+                raise LookupError
+            await anyio.sleep_forever()
+
+    task = asyncio.create_task(program())
+    with anyio.fail_after(60):
+        await counted.wait()
+    if ended == "cancelled":
+        task.cancel()
+    with pytest.raises((LookupError, asyncio.CancelledError)):
+        await task
+    assert rows("leases") == 0
+    async with connect(settings, clock=clock) as ubr:
+        refused = await ubr.list_logs(ListLogsCommand(action="act.refused"), actor=SYSTEM)
+    assert [each.data["count"] for each in refused.items] == [2, 1]

@@ -37,10 +37,12 @@ class AuditMaintenance:
     @asynccontextmanager
     async def counting(self) -> AsyncIterator[None]:
         """Write the denials that this process has counted, until the context ends. No other process can."""
-        async with running_beside((self.denials.settle, _SETTLING)):
-            yield
-        with suppress(UbrError):
-            await self.denials.settle(everything=True)
+        try:
+            async with running_beside((self.denials.settle, _SETTLING)):
+                yield
+        finally:  # also if an error or Ctrl-C ends the program
+            with suppress(UbrError):
+                await self.denials.settle(everything=True)
 
     @asynccontextmanager
     async def running(self, led: Callable[[Act], Act]) -> AsyncIterator[None]:
@@ -49,8 +51,11 @@ class AuditMaintenance:
         `led` makes a job that only a leader does, if there is one.
         """
         sequence = led(self.sequencer)
-        async with running_beside((sequence, _SEQUENCING), (self.denials.settle, _SETTLING), (self.backlog, _WATCHING)):
-            yield
-        with suppress(UbrError):  # another process will do it, or the next one
-            await self.denials.settle(everything=True)
-            await sequence()
+        jobs = (sequence, _SEQUENCING), (self.denials.settle, _SETTLING), (self.backlog, _WATCHING)
+        try:
+            async with running_beside(*jobs):
+                yield
+        finally:  # also if an error or Ctrl-C ends the program
+            with suppress(UbrError):  # another process will sequence, or the next one
+                await self.denials.settle(everything=True)
+                await sequence()

@@ -40,7 +40,7 @@ class Leader:
     - The leader is the process that has the lease. The jobs in `led` do nothing in every other process.
     - A leader that cannot extend its lease does no job after the end of the lease. A job that has begun goes on: a
       frozen leader may do one round beside its successor. Every job is safe for that.
-    - A leader that ends in order gives the lease back.
+    - A leader that ends gives the lease back, also after an error. One that is killed does not.
     """
 
     unit_of_work: UnitOfWork
@@ -73,12 +73,14 @@ class Leader:
         """Follow the lease until the context ends, and give it back then."""
         with suppress(UbrError):  # the first round follows at once, and tells what fails
             await self()  # so that the first rounds of the jobs are not lost
-        async with running_beside((self, ROUND)):
-            yield
-        with suppress(UbrError):  # it ends by itself
-            async with self.unit_of_work.autocommit() as repositories:
-                await repositories.leases.give_back(NAME, self.worker)
-        self._state.until = 0.0
+        try:
+            async with running_beside((self, ROUND)):
+                yield
+        finally:  # also if an error or Ctrl-C ends the program
+            self._state.until = 0.0
+            with suppress(UbrError):  # it ends by itself
+                async with self.unit_of_work.autocommit() as repositories:
+                    await repositories.leases.give_back(NAME, self.worker)
 
     async def _take(self) -> bool:
         if not self.leads:
