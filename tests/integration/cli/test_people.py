@@ -431,6 +431,9 @@ def test_fields_of_a_file_are_shown_and_indexed(ubr: Run, ada: str, tmp_path: Pa
     assert "fields." not in said(ubr("users", "show", ada))
     done = ubr("users", "index-fields", UBR_USER_FIELDS_FILE=str(file))
     assert (done.code, done.out) == (0, "Users indexed: 1.\n")
+    done = ubr("users", "index-fields")
+    assert done.code == 2
+    assert "no user would be found by a field any more" in done.err.replace("\n", " ")
     file.write_text("{}")
     done = ubr("users", "show", ada, UBR_USER_FIELDS_FILE=str(file))
     assert done.code != 0

@@ -165,6 +165,24 @@ async def test_a_role_with_an_unknown_permission_is_named() -> None:
     await emulator.stop()
 
 
+async def test_users_have_the_fields_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "fields.json"
+    file.write_text('{"fields": [{"name": "department", "type": "string", "required": true}]}')
+    settings = memory_settings(user_fields_file=str(file))
+    without = Emulator(settings, state_of({"users": [EDITOR]}))
+    with pytest.raises(WrongState, match="cannot be made: /fields/department is required"):
+        await without.start()
+    await without.stop()
+    state = {"users": [EDITOR | {"fields": {"department": "sales"}}]}
+    jsonschema.validate(state, schema())
+    emulator = Emulator(settings, state_of(state))
+    await emulator.start()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(emulator), base_url="http://127.0.0.1:8025") as client:
+        answer = await client.post("/api/auth/login", json=EDITOR)
+    assert answer.json()["user"]["fields"] == {"department": "sales"}
+    await emulator.stop()
+
+
 def test_the_schema_describes_the_file() -> None:
     example = msgspec.json.decode((ROOT / "examples" / "emulator.json").read_bytes())
     pages = [msgspec.json.decode(blocks_of(f"docs/{name}.md", "json")[0].text) for name in ("testing", "tutorial")]

@@ -168,10 +168,10 @@ def _id_of(actor: Actor | System | None) -> UserId | None:
 
 def _given(command: Command) -> dict[str, Any]:
     """The fields of a command that differ from their defaults, so that a field added in a later version does not change
-    the request.
+    the request. The order of the members of an object has no meaning (RFC 8259, 4).
     """
     return {
-        each.name: value
+        each.name: dict(sorted(value.items())) if isinstance(value, dict) else value
         for each in msgspec.structs.fields(command)
         if (value := getattr(command, each.name)) != _default(each)
     }

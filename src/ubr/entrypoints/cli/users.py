@@ -178,6 +178,12 @@ def index_fields() -> None:
     Run it after a change of that file, when every process has read it.
     """
     settings = Settings.from_env()
+    if settings.user_fields_file is None:
+        raise Refused(
+            "UBR_USER_FIELDS_FILE is not set, so no user would be found by a field any more. If a program declares the "
+            "fields, it calls index_user_fields.",
+            ExitCode.USAGE,
+        )
     import asyncio
 
     click.echo(f"Users indexed: {asyncio.run(_index_fields(settings))}.")

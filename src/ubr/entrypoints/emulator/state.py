@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.app import Application
 from ubr.application.roles.create_role import CreateRoleCommand
 from ubr.domain.actor import SYSTEM
-from ubr.domain.errors import UbrError
+from ubr.domain.errors import Invalid, UbrError
 
 
 class WrongState(Exception):
@@ -36,6 +37,9 @@ class EmulatedUser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     roles: Annotated[
         tuple[str, ...], msgspec.Meta(description="Names of roles: those above, and built-in ones such as `admin`.")
     ] = ()
+    fields: Annotated[
+        dict[str, Any] | UnsetType, msgspec.Meta(description="The fields that UBR_USER_FIELDS_FILE declares.")
+    ] = UNSET
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,7 +84,11 @@ async def fill(ubr: Application, state: State) -> None:
         )
     for user in state.users:
         command = CreateUserCommand(
-            email=user.email, password=user.password, full_name=user.full_name, roles=list(user.roles)
+            email=user.email,
+            password=user.password,
+            full_name=user.full_name,
+            roles=list(user.roles),
+            fields=user.fields,
         )
         await _made(ubr.create_user(command, actor=SYSTEM), f"The user {user.email!r}")
 
@@ -89,4 +97,6 @@ async def _made(making: Any, what: str) -> None:
     try:
         await making
     except UbrError as error:
-        raise WrongState(f"{what} cannot be made: {error.detail}.") from None
+        flaws = error.flaws if isinstance(error, Invalid) else ()
+        why = "; ".join(f"{flaw.pointer} {flaw.detail}" for flaw in flaws) or error.detail
+        raise WrongState(f"{what} cannot be made: {why}.") from None
