@@ -70,7 +70,8 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     """Code before acts, within their transactions and after them."""
 
     token_claims: TokenClaims | None = None
-    """Makes the claim `ext` of each access token: a JSON object of 2048 bytes at most, without it if it is empty."""
+    """Makes the claim `ext` of each access token: a JSON object of 2048 bytes at most, and 1024 beside fields of users.
+    A token has no `ext` if it is empty."""
 
     def __post_init__(self) -> None:
         """Errors: `TypeError` for a hook before an act that has none."""

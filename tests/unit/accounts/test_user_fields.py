@@ -236,6 +236,27 @@ async def test_a_claim_of_the_program_replaces_a_field() -> None:
         assert found == {"plan": "trial", "seen": ["nickname", "plan"]}
 
 
+async def test_no_value_of_a_user_stops_a_login() -> None:
+    class Noted(msgspec.Struct):
+        note: Annotated[str | None, msgspec.Meta(max_length=1000), FieldRules(write="user", in_token=True)] = None
+
+    size = 1024 - len('{"team":""}')
+
+    async def token_claims(_: TokenSubject) -> Mapping[str, object]:
+        return {"team": "x" * size}
+
+    async with in_memory(user_fields=Noted, extensions=Extensions(token_claims=token_claims)) as (ubr, clock):
+        world = World(ubr, clock)
+        member = await world.user()
+        await changed(world, member.id, member.actor, note="y" * 1000)
+        found = await claims(ubr, (await world.log_in(member.email)).access_token)
+        assert found == {"note": "y" * 1000, "team": "x" * size}
+        await changed(world, member.id, member.actor, note=None)
+        size += 1
+        with pytest.raises(ValueError, match="1025 bytes, and 1024 at most"):
+            await world.log_in(member.email)
+
+
 async def test_without_fields_a_token_has_no_claims() -> None:
     class Plain(msgspec.Struct):
         note: str | None = None

@@ -17,9 +17,9 @@ from ubr.application.ports.revocation import FeedPosition
 from ubr.application.ports.secrets import MintedToken
 from ubr.application.ports.sessions import Principal, RefreshTokenMint
 from ubr.application.ports.system import NewId
-from ubr.domain.accounts.user_fields import NO_FIELDS, UserFields
+from ubr.domain.accounts.user_fields import MAX_CLAIMS_SIZE, NO_FIELDS, UserFields
 from ubr.domain.ids import SessionId
-from ubr.domain.keys.access_token import AccessClaims, extra_claims
+from ubr.domain.keys.access_token import MAX_EXTRA, AccessClaims, extra_claims
 from ubr.domain.revocation.changes import epoch_name
 from ubr.domain.sessions.session import RefreshToken
 
@@ -104,11 +104,17 @@ class TokenIssuer(msgspec.Struct, frozen=True):
     async def _extra(self, principal: Principal, shown: UserResult) -> str:
         """The members of `ext`: fields of the user, and the claims of the host, which replace fields of their name."""
         user, session = principal.user, principal.session
-        claims: dict[str, object] = {} if user.is_machine else {**self.user_fields.claims(user.fields)}
+        claims: dict[str, object] = {}
+        most = MAX_EXTRA
+        if self.user_fields.in_tokens and not user.is_machine:
+            claims |= self.user_fields.claims(user.fields)
+            most -= MAX_CLAIMS_SIZE  # whatever the user has now: no value of a field may stop a login
         if self.token_claims is not None:
             scope = None if session.scope is None else tuple(session.scope.split())
             async with hook_limit():
-                claims |= await self.token_claims(TokenSubject(user=shown, session_id=session.id, scope=scope))
+                given = await self.token_claims(TokenSubject(user=shown, session_id=session.id, scope=scope))
+            extra_claims(given, most=most)
+            claims |= given
         return extra_claims(claims)
 
 

@@ -401,6 +401,11 @@ class UserFields(msgspec.Struct, frozen=True, eq=False):
             raise Invalid(None, *flaws)
         return tuple(sorted(terms))
 
+    @property
+    def in_tokens(self) -> bool:
+        """True if tokens have fields."""
+        return any(field.in_token for field in self.declared.values())
+
     def claims(self, stored: FieldValues) -> dict[str, FieldValue]:
         """The claims for a token. Without any if they are too long, as those of an earlier declaration may be."""
         claims = self._claims(stored)

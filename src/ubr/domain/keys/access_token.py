@@ -155,19 +155,19 @@ def read_payload(payload: bytes, *, issuer: str, audience: str) -> AccessClaims:
     )
 
 
-def extra_claims(claims: Mapping[str, object]) -> str:
+def extra_claims(claims: Mapping[str, object], *, most: int = MAX_EXTRA) -> str:
     """The claims of a host as `AccessClaims.extra`.
 
     Errors: `ValueError` if they are not JSON: objects with texts as names, lists, texts, finite numbers, whole ones
-    below 2**53, booleans and None; or nested deeper than 8 levels, or longer than `MAX_EXTRA`.
+    below 2**53, booleans and None; or nested deeper than 8 levels, or longer than `most` bytes.
     """
     members = dict(claims)
     if not members:
         return ""
     _check_json(members, _MAX_EXTRA_DEPTH)
     text = compact_json(members)
-    if len(text) > MAX_EXTRA:
-        raise ValueError(f"The claims of the host have {len(text)} bytes, and {MAX_EXTRA} at most are allowed")
+    if len(text) > most:
+        raise ValueError(f"The claims of the host have {len(text)} bytes, and {most} at most are allowed")
     return text.decode()
 
 
