@@ -344,6 +344,13 @@ def test_a_rule_that_no_field_checks_is_refused() -> None:
             declared_by(wrong)
 
 
+def test_an_unknown_level_is_refused() -> None:
+    level: Any = "admin"
+    for rules in ({"read": level}, {"write": level}):
+        with pytest.raises(ValueError, match="one of user, admins, host"):
+            FieldRules(**rules)
+
+
 def test_the_bounds_of_every_annotation_have_effect() -> None:
     class Nested(msgspec.Struct):
         it: Annotated[Annotated[int, msgspec.Meta(ge=1)] | None, msgspec.Meta(le=9)] = None

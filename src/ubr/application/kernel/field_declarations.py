@@ -37,6 +37,11 @@ class FieldRules(Struct, frozen=True, kw_only=True):
     write: Level = "admins"
     description: str | None = None
 
+    def __post_init__(self) -> None:
+        """Errors: `ValueError` for an unknown level."""
+        if not ACCESS.keys() >= {self.read, self.write}:
+            raise ValueError(f"A field is read and written by one of {', '.join(ACCESS)}")
+
 
 class _FileField(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A field in a JSON file."""

@@ -271,14 +271,17 @@ class UserFields(msgspec.Struct, frozen=True, eq=False):
 
     @classmethod
     def of(cls, *fields: UserField) -> UserFields:
-        """Errors: `ValueError` for two fields with one name, or too many."""
+        """Errors: `ValueError` for two fields with one name, or too many, or with too long defaults in tokens."""
         declared = {field.name: field for field in fields}
         if len(declared) != len(fields):
             raise ValueError("Two fields have the same name")
         if len(fields) > MAX_FIELDS:
             raise ValueError(f"There must be at most {MAX_FIELDS} fields")
         text = json.dumps([msgspec.structs.asdict(field) for field in fields]) if fields else ""
-        return cls(declared, hashlib.sha256(text.encode()).hexdigest()[:8] if text else "")
+        made = cls(declared, hashlib.sha256(text.encode()).hexdigest()[:8] if text else "")
+        if (size := len(compact_json(made._claims(NO_VALUES)))) > MAX_CLAIMS_SIZE:
+            raise ValueError(f"The defaults of fields in tokens have {size} bytes, and {MAX_CLAIMS_SIZE} are allowed")
+        return made
 
     def __bool__(self) -> bool:
         return bool(self.declared)

@@ -132,6 +132,13 @@ def test_two_fields_with_one_name_and_too_many_are_refused() -> None:
         UserFields.of(*(field("string", f"f{n}") for n in range(MAX_FIELDS + 1)))
 
 
+def test_defaults_that_no_token_could_have_are_refused() -> None:
+    long = field("string", "a", most=1000, default="é" * 340, in_token=True)
+    UserFields.of(field("string", "b", most=1000, default="é" * 340))
+    with pytest.raises(ValueError, match=f"have 2048 bytes, and {MAX_CLAIMS_SIZE} are allowed"):
+        UserFields.of(long)
+
+
 def test_the_host_gives_all_fields() -> None:
     given = {"department": "sales", "level": 2, "tags": ["b", "a"], "note": "n", "beta": True}
     made = FIELDS.created(given, Access.HOST)
