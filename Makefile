@@ -11,6 +11,7 @@ TEST_WORKERS ?= 4
 PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal
 # A few long tests, the longest first: each goes to the next free worker.
 PYTEST_SYSTEM := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist load --maxschedchunk 1
+PYTEST_LOWEST := $(VENV)-lowest/bin/python -m pytest -n $(TEST_WORKERS) --dist worksteal
 PYTEST_ARGS ?=
 POSTGRES ?= 15 18
 
@@ -121,6 +122,14 @@ test-fleet: $(VENV)/.dev ## Roll out versions of the fleet of deploy/aws and fai
 test-wheel: $(VENV)/.dev ## Build sdist and wheel, install the wheel in a new environment, and test it
 	@$(BIN)/python -m pytest -m long -o faulthandler_timeout=7200 tests/packaging $(PYTEST_ARGS)
 
+# With PostgreSQL and Redis, because their libraries have floors too.
+.PHONY: test-lowest
+test-lowest: $(VENV)-lowest/.installed ## Run the unit and contract tests and a conversation with the oldest packages that ubr allows
+	@status=0; \
+	$(PYTEST_LOWEST) tests/unit tests/contracts $(PYTEST_ARGS) || status=1; \
+	$(PYTEST_LOWEST) -m "" -k "sqlite or process" tests/integration/http/test_conversation.py || status=1; \
+	exit $$status
+
 .PHONY: release-check
 release-check: $(VENV)/.dev $(VENV)-release/.installed ## Make all files of a release in dist/, and install ubr from them alone
 	@$(BIN)/python -m tools.release --tools $(VENV)-release/bin
@@ -190,7 +199,7 @@ lock: ## Make requirements/*.txt again from pyproject.toml (LOCK_ARGS=--upgrade 
 
 .PHONY: clean
 clean: ## Remove the virtual environment and all files of the tools
-	rm -rf $(VENV) $(VENV)-aws* $(VENV)-clients* $(VENV)-campaigns* $(VENV)-release* $(VENV)-docs* $(VENV)-types* .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist tools/workflows/node_modules
+	rm -rf $(VENV) $(VENV)-aws* $(VENV)-clients* $(VENV)-campaigns* $(VENV)-release* $(VENV)-docs* $(VENV)-types* $(VENV)-lowest* .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist tools/workflows/node_modules
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. Each step touches its stamp last, so an interrupted step runs again.
@@ -254,6 +263,20 @@ $(VENV)/.servers: requirements/servers.txt $(BIN)/python
 # makes the same environment.
 $(VENV)-release/.installed: requirements/release.txt $(VENV)/.dev
 	@$(BIN)/python -c 'from tests.support.environments import programs_of; programs_of("release")'
+	@touch $@
+
+# The oldest versions that pyproject.toml allows, and the tests' own packages, in versions that need no newer ones.
+$(VENV)-lowest/bin/python:
+	@PYTHON="$(PYTHON)" tools/make-venv $(VENV)-lowest
+
+$(VENV)-lowest/.installed: requirements/lowest.txt requirements/lowest-test.txt requirements/build.txt pyproject.toml $(VENV)-lowest/bin/python $(VENV)/.servers
+	@echo "==> installing the oldest versions of the dependencies of ubr, in about a minute"
+	@$(VENV)-lowest/bin/python tools/install.py -r requirements/build.txt
+	@$(VENV)-lowest/bin/python tools/install.py -r requirements/lowest.txt
+	@$(VENV)-lowest/bin/python tools/install.py -r requirements/lowest-test.txt
+	@$(VENV)-lowest/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(VENV)-lowest/bin/python -c 'import pathlib, sys, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "servers.pth").write_text(sys.argv[1] + "\n")' \
+		"$(CURDIR)/$(VENV)/servers"
 	@touch $@
 
 # mkdocs, and pyright with the program that runs it.

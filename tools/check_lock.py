@@ -8,6 +8,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 AWS = ROOT / "deploy" / "aws"
@@ -24,6 +25,16 @@ def unanswered(lock: Path, wanted: Iterable[str]) -> Iterator[str]:
         version = locked.get(canonicalize_name(requirement.name))
         if version is None or version not in requirement.specifier:
             yield f"{lock.relative_to(ROOT)} has {version or 'nothing'} for {requirement}"
+
+
+def raised(lock: Path, wanted: Iterable[str]) -> Iterator[str]:
+    """The packages that are locked above the only bound that they have, their floor: nothing tests that one."""
+    locked = pins(lock)
+    for requirement in map(Requirement, wanted):
+        version = locked.get(canonicalize_name(requirement.name))
+        (floor,) = requirement.specifier
+        if version is not None and (floor.operator != ">=" or Version(version) != Version(floor.version)):
+            yield f"{lock.relative_to(ROOT)} has {version} for {requirement}, and not its floor"
 
 
 def packages_of(extra: str, extras: Mapping[str, list[str]]) -> Iterator[str]:
@@ -50,6 +61,9 @@ def main() -> int:
         *unanswered(locks / "run.txt", run),
         *unanswered(locks / "build.txt", groups["build"]),
         *unanswered(locks / "dev.txt", [*everything, *groups["dev"]]),
+        *unanswered(locks / "lowest.txt", everything),
+        *raised(locks / "lowest.txt", everything),
+        *unanswered(locks / "lowest-test.txt", groups["lowest-test"]),
         *unanswered(locks / "servers.txt", groups["test-servers"]),
         *unanswered(locks / "verifier.txt", verifier),
         *unanswered(locks / "backup.txt", groups["backup-image"]),
@@ -64,10 +78,15 @@ def main() -> int:
         *unanswered(AWS / "requirements-node.txt", groups["aws-node"]),
     ]
     # Run and tested are two files: a version that differs would be tested in one and run in the other.
-    tested = pins(locks / "dev.txt")
-    for name in ("run.txt", "build.txt", "verifier.txt"):
+    for name, tests in (
+        ("run.txt", "dev.txt"),
+        ("build.txt", "dev.txt"),
+        ("verifier.txt", "dev.txt"),
+        ("lowest.txt", "lowest-test.txt"),
+    ):
+        tested = pins(locks / tests)
         found += [
-            f"requirements/{name} has {package} {version}, dev.txt {tested[package]}"
+            f"requirements/{name} has {package} {version}, {tests} {tested[package]}"
             for package, version in pins(locks / name).items()
             if tested.get(package, version) != version
         ]

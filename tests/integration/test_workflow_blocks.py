@@ -185,6 +185,9 @@ CASES = {
     "campaigns: PostgreSQL": Case("campaigns.yml", "Prepare the packages of PostgreSQL", noted=INSTALL + PGDG),
     "campaigns: git": Case("campaigns.yml", "Let root read the repository"),
     "campaigns: run": Case("campaigns.yml", "Run the campaign", {"TARGET": "test-rights"}, said="test_rights.py"),
+    "campaigns: lowest": Case(
+        "campaigns.yml", "Run the campaign", {"TARGET": "test-lowest"}, said=".venv-lowest/bin/python -m pytest"
+    ),
     "release: version": Case("release.yml", "Read the version", before=requirements, output="version=1.2.0\n"),
     "release: another tag": Case(
         "release.yml", "Read the version", {"GITHUB_REF_NAME": "v1.3.0"}, before=requirements, status=1
