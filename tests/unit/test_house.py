@@ -16,6 +16,7 @@ import pytest
 import ubr
 import ubr.application
 import ubr.application.ports
+import ubr.bootstrap
 import ubr.domain
 from ubr.application.app import UseCases
 from ubr.application.kernel.command import Command, Result
@@ -181,6 +182,10 @@ def test_every_public_name_loads() -> None:
         found = getattr(ubr, name)
         assert name in named_otherwise or found.__name__.rpartition(".")[2] == name
     assert {"Application", "connect", "errors", "Settings", "SYSTEM"} <= set(dir(ubr))
+
+
+def test_the_names_of_the_composition_root_are_listed() -> None:
+    assert set(ubr.bootstrap.__all__) <= set(dir(ubr.bootstrap))
 
 
 def test_every_use_case_command_and_result_is_public() -> None:

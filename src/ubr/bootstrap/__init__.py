@@ -62,3 +62,7 @@ if not TYPE_CHECKING:  # which would take every name for a known one
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(_HOMES.get(name, "ubr.bootstrap.environment")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

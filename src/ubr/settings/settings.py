@@ -23,7 +23,7 @@ from ubr.settings.groups.stores import MEMORY, StoreSettings
 from ubr.settings.groups.tokens import TokenSettings
 from ubr.settings.reading import read
 from ubr.settings.secret_key import kept_secret, parse_secrets, random_secret
-from ubr.settings.urls import WILDCARDS, masked, reachable
+from ubr.settings.urls import WILDCARDS, address, masked, reachable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +64,15 @@ class Settings(
     def memory(cls, **changes: Any) -> Settings:
         """The in-memory environment: the defaults, a generated secret, and these unchecked changes."""
         return replace(_in_memory(), **{"secret_keys": parse_secrets(random_secret()), **changes})
+
+    def at(self, host: str, port: int) -> Settings:
+        """The same settings for a service at this address. Those that come from the old address follow it."""
+        moved = replace(self, host=host, port=port)
+        return replace(
+            moved,
+            public_url=moved.address if self.public_url == self.address else self.public_url,
+            issuer=address(host, port) if self.issuer == address(self.host, self.port) else self.issuer,
+        )
 
     @property
     def embedded(self) -> bool:

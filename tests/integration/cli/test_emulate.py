@@ -17,6 +17,7 @@ from tests.support import commands
 from tests.support.commands import PATIENCE
 from tests.support.papers import ROOT, blocks_of
 from tests.support.servers import free_port
+from ubr.entrypoints.cli.emulate import settings_of as emulator_settings
 
 pytestmark = pytest.mark.system
 
@@ -115,12 +116,27 @@ def test_it_does_not_run_in_the_environment_of_an_installation(name: str, tmp_pa
         (("--state", "absent.json"), 1, "Cannot read absent.json"),
         (("--host", "localhost"), 2, "IP address"),
         (("--port", "0"), 2, "--port"),
+        (("--allow-host", "emulator:8025"), 2, "--allow-host"),
+        (("--allow-host", "emulator", "--allow-host", ""), 2, "--allow-host"),
     ],
 )
 def test_a_mistake_in_its_arguments(arguments: tuple[str, ...], code: int, words: str, tmp_path: Path) -> None:
     ended, _, err = commands.run("emulate", *arguments, folder=tmp_path, environment=commands.clean_environment())
     assert ended == code
     assert words in err
+
+
+@pytest.mark.parametrize("environment", [{}, {"UBR_HOST": "0.0.0.0", "UBR_PORT": "8000"}])  # noqa: S104 - replaced
+def test_links_lead_to_the_emulator(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = emulator_settings("127.0.0.1", 8025, limits=False)
+    assert {settings.address, settings.public_url, settings.issuer} == {"http://127.0.0.1:8025"}
+    everywhere = emulator_settings("::", 8025, limits=False)
+    assert (everywhere.public_url, everywhere.issuer) == ("http://[::1]:8025", "http://[::]:8025")
+    monkeypatch.setenv("UBR_PUBLIC_URL", "http://emulator:8025")
+    named = emulator_settings("::", 8025, limits=False)
+    assert {named.public_url, named.issuer} == {"http://emulator:8025"}
 
 
 def test_the_schema_of_its_file(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import os
 import re
 import secrets
 import zlib
@@ -24,6 +25,7 @@ from tests.integration.http.test_pages import (
     people,
     problem,
 )
+from ubr.adapters.security.secrets import seal
 from ubr.application.accounts.create_user import CreateUserCommand
 from ubr.application.accounts.get_user_by_email import GetUserByEmailCommand
 from ubr.application.app import Application
@@ -41,7 +43,7 @@ from ubr.entrypoints.http.page_options import PageOptions
 from ubr.entrypoints.http.pages.console import users
 from ubr.entrypoints.http.pages.cookies import MAX_BYTES
 from ubr.entrypoints.http.pages.page import policy
-from ubr.entrypoints.http.pages.words import load
+from ubr.entrypoints.http.pages.words import load, preferred
 
 ADA = "ada@example.org"
 SECTIONS = (
@@ -151,6 +153,20 @@ async def test_a_section_is_in_the_language_of_its_reader(path: str, reader: Per
         "language=en",
         "language=de",
     }
+
+
+async def test_a_page_finds_its_language_once(admin: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+
+    def counted(*arguments: Any) -> str:
+        found.append(arguments)
+        return preferred(*arguments)
+
+    monkeypatch.setattr("ubr.entrypoints.http.pages.page.preferred", counted)
+    for path in SECTIONS:
+        found.clear()
+        assert (await admin.open(path)).status_code == 200
+        assert len(found) == 1, path
 
 
 async def test_an_act_is_told_in_the_language_of_its_reader(admin: Person) -> None:
@@ -380,6 +396,17 @@ async def test_a_changed_result_is_none(changed: str, admin: Person) -> None:
     assert result.status_code == 200
     admin.client.cookies.set("__Host-ubr-bulk", changed, domain="ubr.test")
     assert (await admin.open(result.url.path)).status_code == 410
+
+
+async def test_a_result_in_the_form_of_another_version_is_none(admin: Person) -> None:
+    ada = await create(admin, ADA)
+    question = await bulk(admin, "/console/bulk", [ada.id], act="disable")
+    result = await admin.send("/console/bulk/run", **hidden(question))
+    key = ubr_of(admin).authenticate_cookie.cookies.key(admin.client.cookies["__Host-ubr"])
+    for content in (b"", b"no zlib", zlib.compress(b"")[:-1], zlib.compress(b""), zlib.compress(b"\x90")):
+        sealed = base64.urlsafe_b64encode(seal(key, content, b"ubr-bulk", os.urandom)).rstrip(b"=").decode()
+        admin.client.cookies.set("__Host-ubr-bulk", sealed, domain="ubr.test", path="/")
+        assert (await admin.open(result.url.path)).status_code == 410
 
 
 async def test_the_largest_act_fits_in_a_cookie(admin: Person) -> None:

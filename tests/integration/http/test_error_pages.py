@@ -13,6 +13,7 @@ import pytest
 from tests.integration.http.kit import ADMIN, PASSWORD, Service, in_process, memory_settings
 from tests.integration.http.test_pages import HOST, Person, Tags, heading, people, problem
 from tests.integration.http.test_sub_path import OUTSIDE, Stripping, references
+from tests.support.lines import capture_logs
 from ubr.adapters.sql.errors import NO_CONNECTION, SqlUnavailable
 from ubr.bootstrap import connect
 from ubr.entrypoints.http.app import HttpOptions, create_app
@@ -123,9 +124,14 @@ async def test_a_failure_before_any_route_is_a_page(person: Person, monkeypatch:
         raise RuntimeError("a secret")
 
     monkeypatch.setattr(person.service.edge, "app", _With(failing, person.service.edge.app))
-    answer = await person.open("/login")
+    with capture_logs() as lines:
+        answer = await person.open("/login")
+        await person.client.get("/login", headers={"accept": "*/*"})
     assert is_page(answer, 500)
     assert "a secret" not in answer.text
+    causes = {line["cause"] for line in lines if line["event"] == "request"}
+    assert [cause.partition(" at ")[0] for cause in causes] == ["RuntimeError"]
+    assert not [line for line in lines if line["event"] == "unavailable"]
 
 
 class _With:

@@ -153,3 +153,29 @@ async def test_a_mail_whose_reason_ends_after_its_claim_is_not_sent(
     assert mailer.sent == []
     monkeypatch.undo()
     assert await world.mails() == []
+
+
+async def test_an_error_of_the_store_does_not_make_mails_wait_for_one_that_hangs(world: World) -> None:
+    await world.register("first@slow.example")
+    mailer = Hanging(("@slow.example",))
+    deliver = through(world, mailer)
+    failures = 0
+
+    @dataclass
+    class Failing:
+        inner: object
+
+        def __getattr__(self, name: str) -> Callable[..., Awaitable[object]]:
+            nonlocal failures
+            if name == "read" and mailer.begun and not failures:
+                failures += 1
+                raise StoreUnavailable
+            return getattr(self.inner, name)  # type: ignore[no-any-return]
+
+    deliver = replace(deliver, unit_of_work=Failing(deliver.unit_of_work))
+    delivering = asyncio.create_task(deliver(actor=SYSTEM))
+    await until(lambda: failures == 1)
+    await world.register("next@good.example")
+    await until(lambda: mailer.sent == ["next@good.example"])
+    mailer.released.set()
+    await delivering

@@ -89,10 +89,12 @@ class DeliverMail:
             return done
         sending: dict[asyncio.Task[bool], _Sending] = {}
         failure: BaseException | None = None
+        unclaimed: UbrError | None = None
         try:
             while True:
                 if failure is None:
-                    failure = await self._send_more(sending, actor)
+                    # After an error of the store it looks again: a mail that hangs would delay all others.
+                    unclaimed = await self._send_more(sending, actor)
                 if not sending:
                     break
                 ended, _ = await asyncio.wait(sending, timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED)
@@ -109,8 +111,8 @@ class DeliverMail:
             for task in sending:
                 task.cancel()
             raise
-        if failure is not None:
-            raise failure
+        if (error := failure or unclaimed) is not None:
+            raise error
         return done
 
     async def _send_more(self, sending: dict[asyncio.Task[bool], _Sending], actor: System) -> UbrError | None:

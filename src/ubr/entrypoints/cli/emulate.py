@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 # Commands import inside their functions: other commands load none of this.
 # ruff: noqa: PLC0415
 
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _HELP = """Serve ubr in memory, for tests of programs in any language.
 
 All data is lost at the end. It takes the settings of the environment, except for stores, mail servers and secrets,
@@ -59,24 +61,26 @@ def emulate(
         address = ip_address(host)
     except ValueError:
         raise click.UsageError(f"--host takes an IP address, not {host!r}.") from None
-    settings = _settings(limits=limits)
-    moved = replace(settings, host=str(address), port=port)
-    if settings.issuer == settings.address:  # derived from the address
-        moved = replace(moved, issuer=moved.address)
+    if wrong := [name for name in names if not _NAME.fullmatch(name)]:
+        raise click.UsageError(f"--allow-host takes a host name without a port, not {wrong[0]!r}.")
+    settings = settings_of(str(address), port, limits=limits)
     import asyncio
 
     from ubr.entrypoints.emulator.app import Emulator
 
     try:
-        emulator = Emulator(moved, State() if state_file is None else read_state(state_file), names=names)
-        asyncio.run(_serve(emulator, moved, open_to_others=not address.is_loopback))
+        emulator = Emulator(settings, State() if state_file is None else read_state(state_file), names=names)
+        asyncio.run(_serve(emulator, settings, open_to_others=not address.is_loopback))
     except WrongState as error:
         raise Refused(str(error)) from None
 
 
-def _settings(*, limits: bool) -> Settings:
-    """Those of the environment, in memory. Errors: `Refused` in the environment of an installation."""
-    settings = Settings.from_env(secret=False)
+def settings_of(host: str, port: int, *, limits: bool) -> Settings:
+    """Those of the environment, in memory, for an emulator at this address.
+
+    Errors: `Refused` in the environment of an installation.
+    """
+    settings = Settings.from_env(secret=False).at(host, port)
     named = [
         name
         for name, value in (

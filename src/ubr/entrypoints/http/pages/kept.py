@@ -50,7 +50,7 @@ class Kept(Generic[T]):
         try:
             content = unseal(key, base64url.decode(sealed.encode()), self._associated)
             return self._decode(zlib.decompress(content))
-        except (Unsealable, ValueError, msgspec.DecodeError):  # not ours, or that of another version
+        except (Unsealable, ValueError, zlib.error, msgspec.DecodeError):  # not ours, or that of another version
             return None
 
     def drop(self, call: Call, response: Response) -> Response:

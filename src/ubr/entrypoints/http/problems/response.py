@@ -38,6 +38,8 @@ def known_error(error: Exception, facts: Facts) -> UbrError:
 
 def _known(error: Exception, facts: Facts) -> UbrError:
     match error:
+        case InternalError():  # the cause of this answer is noted already
+            return error
         case UbrError():
             if status_of(type(error)) >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 facts.cause = unavailable(error, facts)

@@ -24,7 +24,7 @@ from ubr.domain.roles.permissions import (
 from ubr.entrypoints.http.call import Call
 from ubr.entrypoints.http.form import Form
 from ubr.entrypoints.http.pages.entitled import entitled
-from ubr.entrypoints.http.pages.page import query_of, see_other, show, with_login, words_of
+from ubr.entrypoints.http.pages.page import query_of, see_other, show, site_of, with_login, words_of
 from ubr.entrypoints.http.pages.words import Words
 from ubr.entrypoints.http.response import Response
 from ubr.entrypoints.http.routing import Handle
@@ -53,6 +53,8 @@ class Desk(msgspec.Struct, frozen=True):
     me: MeResult
     own: Permissions
     """Those of the person, for what a page shows: the use cases decide."""
+    words: Words
+    """The texts in the language of the person."""
 
     def may(self, *permissions: str) -> bool:
         """True if the person has all of these permissions."""
@@ -62,11 +64,6 @@ class Desk(msgspec.Struct, frozen=True):
     def sections(self) -> dict[str, str]:
         """The paths of those that the person sees."""
         return {name: path for name, (path, needed) in SECTIONS.items() if needed is None or self.may(needed)}
-
-    @property
-    def words(self) -> Words:
-        """The texts in the language of the person."""
-        return words_of(self.call)
 
     def says(self, key: str, **parameters: object) -> str:
         """A text of the console in the language of the person."""
@@ -95,6 +92,7 @@ class Desk(msgspec.Struct, frozen=True):
         return await show(
             self.call,
             f"console/{template}",
+            words=self.words,
             c=self.says,
             place=place or self.here,
             fetches=True,
@@ -134,7 +132,8 @@ def at_the_desk(handle: Working) -> Handle:
         own = Permissions.of(map(Permission, me.permissions))
         if not entitled(own):
             raise Forbidden("Your account has none of the permissions that the console is for")
-        return await handle(self, Desk(call, actor, me, own))
+        await site_of(call).load()
+        return await handle(self, Desk(call, actor, me, own, words_of(call)))
 
     return with_login(working, address=_address)
 
