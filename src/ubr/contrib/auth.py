@@ -57,8 +57,8 @@ class Source(Protocol[Who]):
 class Library:
     """ubr in this process. Without `settings`, they come from the environment.
 
-    With `background`, this process also sends mails and cleans up, as `connect` describes. Set it in one process if no
-    `ubr serve` uses the database. `user_fields` declares fields of users, as in `connect`.
+    With `background`, this process also sends mails and cleans up, as `connect` describes. Set it in every process if
+    no `ubr serve` uses the database: one of them does it. `user_fields` declares fields of users, as in `connect`.
     """
 
     def __init__(
