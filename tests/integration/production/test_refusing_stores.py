@@ -110,7 +110,7 @@ def without(*names: str) -> Callable[[PrivateRedis, Path], str]:
     ("start", "words", "logged"),
     [
         pytest.param(a_replica, "The Redis is a replica", "The Redis is a replica", id="replica"),
-        pytest.param(another_authority, "Redis rejects the certificate", "Redis rejects the certificate", id="tls"),
+        pytest.param(another_authority, "rejects the certificate of ubr", "rejects the certificate of ubr", id="tls"),
         pytest.param(without("publish"), "PUBLISH (NOPERM)", "PUBLISH (NOPERM)", id="publish"),
         pytest.param(without("subscribe"), "SUBSCRIBE (NOPERM)", "The fast path is lost", id="subscribe"),
         pytest.param(without("eval", "evalsha"), "EVALSHA (NOPERM), EVAL", "Redis refused a command", id="eval"),

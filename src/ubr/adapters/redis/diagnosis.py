@@ -154,4 +154,7 @@ def _explained(error: BaseException) -> str:
             if isinstance(at, kind):
                 return sentence
         at = at.__cause__ or at.__context__
-    return "The connection to Redis failed, or the server at its address is not a Redis"
+    # A server that resets the connection may do so before its alert is read.
+    return (
+        "The connection to Redis failed, or the server at its address is not a Redis, or rejects the certificate of ubr"
+    )
