@@ -210,7 +210,7 @@ def test_a_database_that_rejects_the_certificate(
         shutil.copyfile(files / "other" / "ca.crt", server.data_directory / "ca.crt")
         server.query("SELECT pg_reload_conf()")
         deadline = time.monotonic() + PATIENCE
-        while service.status() != 503 or server.query(END_CONNECTIONS):
+        while server.query(END_CONNECTIONS) or service.status() != 503:
             # A new connection may still come before the server has read its files; an old one takes time to end.
             assert time.monotonic() < deadline
         for _ in range(5):
