@@ -335,7 +335,7 @@ class UserFields(msgspec.Struct, frozen=True, eq=False):
         if flaws:
             raise Invalid(None, *flaws)
         if given:
-            self._check_size(values, in_token=any(self.declared[name].in_token for name in given))
+            self._check_size(values, [self.declared[name] for name in given])
         return FieldState(values, self.terms(values))
 
     def _check_names(self, given: Mapping[str, object]) -> None:
@@ -359,13 +359,28 @@ class UserFields(msgspec.Struct, frozen=True, eq=False):
         else:
             values.pop(name, None)
 
-    def _check_size(self, values: FieldValues, *, in_token: bool) -> None:
-        size = len(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode())
-        if size > MAX_FIELDS_SIZE:
-            raise Invalid.at("/fields", f"has {size} bytes as JSON, and {MAX_FIELDS_SIZE} at most are allowed")
-        size = len(compact_json(self._claims(values)))
-        if in_token and size > MAX_CLAIMS_SIZE:
-            raise Invalid.at("/fields", f"has {size} bytes for tokens, and {MAX_CLAIMS_SIZE} at most are allowed")
+    def _check_size(self, values: FieldValues, written: list[UserField]) -> None:
+        """Users have half of the bytes if others write fields too. So they cannot keep others from writing.
+
+        Errors: `Invalid`.
+        """
+        claims = self._claims(values)
+        _check_bytes(_json_size(values), MAX_FIELDS_SIZE, "as JSON")
+        if any(field.in_token for field in written):
+            _check_bytes(len(compact_json(claims)), MAX_CLAIMS_SIZE, "for tokens")
+        if not any(field.write is Access.USER for field in written):
+            return
+        others = [field for field in self.declared.values() if field.write is not Access.USER]
+        if others:
+            _check_bytes(_json_size(self._of_users(values)), MAX_FIELDS_SIZE // 2, "as JSON that users write")
+        if any(field.in_token for field in others):
+            size = len(compact_json(self._of_users(claims)))
+            _check_bytes(size, MAX_CLAIMS_SIZE // 2, "for tokens that users write")
+
+    def _of_users(self, values: FieldValues) -> FieldValues:
+        """The values of the fields that users write."""
+        own = {name for name, field in self.declared.items() if field.write is Access.USER}
+        return {name: value for name, value in values.items() if name in own}
 
     def needs_admin(self, given: Mapping[str, object] | None) -> bool:
         """True if one of these fields is not written by users themselves, but by administrators."""
@@ -499,6 +514,15 @@ _PARSERS: Final[Mapping[FieldKind, Callable[[UserField, object, str], FieldValue
 def _pointer(prefix: str, name: object) -> str:
     """The pointer to a field. An unusual name is not quoted."""
     return f"{prefix}{name}" if isinstance(name, str) and _NAME.fullmatch(name) else ""
+
+
+def _json_size(values: FieldValues) -> int:
+    return len(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def _check_bytes(size: int, most: int, what: str) -> None:
+    if size > most:
+        raise Invalid.at("/fields", f"has {size} bytes {what}, and {most} at most are allowed")
 
 
 def _is_text(text: object, longest: int) -> bool:

@@ -240,6 +240,22 @@ def test_the_size_of_claims_is_bounded_when_they_are_written_and_none_stop_a_log
     assert tokens.claims({"it": "é" * 500}) == {}
 
 
+def test_what_users_write_keeps_no_one_else_from_writing() -> None:
+    own = [field("string", f"own{n}", most=1000, write=Access.USER, in_token=n == 0) for n in range(4)]
+    both = UserFields.of(*own, field("string", "plan", most=400, in_token=True), field("string", "note", most=1000))
+    full = {"own0": "x" * 490, "own1": "x" * 1000, "own2": "x" * 500}
+    stored = both.created(full, Access.USER).values
+    changed = both.changed(stored, {"plan": "p" * 400, "note": "n" * 1000}, Access.ADMINS).values
+    with pytest.raises(Invalid) as error:
+        both.changed(stored, {"own3": "x" * 100}, Access.USER)
+    assert flaws(error) == [("/fields", "has 2131 bytes as JSON that users write, and 2048 at most are allowed")]
+    with pytest.raises(Invalid) as error:
+        both.changed(changed, {"own0": "x" * 510, "own1": None}, Access.USER)
+    assert flaws(error) == [("/fields", "has 521 bytes for tokens that users write, and 512 at most are allowed")]
+    alone = UserFields.of(*own)
+    alone.created(full | {"own0": "x" * 1000, "own3": "x" * 1000}, Access.USER)
+
+
 @pytest.mark.parametrize(
     ("level", "hidden"), [(Access.USER, {"since", "note"}), (Access.ADMINS, {"note"}), (Access.HOST, set())]
 )
